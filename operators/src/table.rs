@@ -1,0 +1,182 @@
+//! What a table is, apart from where it is kept: names, types, primary key, and rows of values.
+//!
+//! Results and cleaned records are described here once; the sinks create, compare and write tables from this
+//! description and know nothing else about them.
+
+use crate::Symbol;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+/// The type of a column, with its PostgreSQL name beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ColumnType {
+    /// `text`
+    Text,
+    /// `integer`; held as [`Value::Int`] within i32
+    Int4,
+    /// `bigint`
+    Int8,
+    /// `double precision`
+    Float8,
+    /// `timestamp without time zone`; held as [`Value::Int`]: microseconds since 1970-01-01 00:00:00
+    Timestamp,
+    /// `double precision[]`
+    Float8Array,
+    /// `bytea`
+    Bytes,
+}
+
+/// One column of a [`Table`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Column {
+    /// The column's name, lower case, unquoted.
+    pub name: &'static str,
+    /// The column's type.
+    pub ty: ColumnType,
+    /// What the column holds, with its unit: becomes the column's comment.
+    pub comment: &'static str,
+}
+
+/// A table: the first `key` columns are its primary key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Table {
+    /// The table's name, unqualified.
+    pub name: &'static str,
+    /// What a row means: becomes the table's comment.
+    pub comment: &'static str,
+    /// How many of the first columns make the primary key.
+    pub key: usize,
+    /// All columns, in order.
+    pub columns: &'static [Column],
+}
+
+/// One value of a row. `Text` and `String` are the same SQL value: the first is for names that repeat,
+/// the second for wide text that passes through once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Value {
+    /// SQL null.
+    Null,
+    /// An integer, or a timestamp in microseconds.
+    Int(i64),
+    /// A double.
+    Float(f64),
+    /// An interned name.
+    Text(Symbol),
+    /// A text.
+    String(Box<str>),
+    /// An array of doubles, any of them null.
+    Floats(Box<[Option<f64>]>),
+    /// Bytes.
+    Bytes(Box<[u8]>),
+}
+
+/// A row in its table's column order.
+pub type Row = Vec<Value>;
+
+impl Value {
+    /// The text of a `Text` or `String`.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::Text(symbol) => Some(symbol.text()),
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether this is SQL null.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Value::Null)
+    }
+
+    /// An owned text, or null.
+    pub fn string(text: Option<Cow<'_, str>>) -> Value {
+        text.map_or(Value::Null, |text| Value::String(text.into_owned().into_boxed_str()))
+    }
+
+    fn variant(&self) -> u8 {
+        match self {
+            Value::Null => 0,
+            Value::Int(_) => 1,
+            Value::Float(_) => 2,
+            Value::Text(_) | Value::String(_) => 3,
+            Value::Floats(_) => 4,
+            Value::Bytes(_) => 5,
+        }
+    }
+}
+
+impl From<Option<i64>> for Value {
+    fn from(value: Option<i64>) -> Self {
+        value.map_or(Value::Null, Value::Int)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Value::Int(value)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Value::Float(value)
+    }
+}
+
+impl From<Symbol> for Value {
+    fn from(value: Symbol) -> Self {
+        Value::Text(value)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Value::String(value.into())
+    }
+}
+
+/// Total order: by variant, then by value; texts by bytes, doubles by `total_cmp`.
+impl Ord for Value {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Value::Int(a), Value::Int(b)) => a.cmp(b),
+            (Value::Float(a), Value::Float(b)) => a.total_cmp(b),
+            (Value::Text(a), Value::Text(b)) => a.cmp(b),
+            (Value::Floats(a), Value::Floats(b)) => {
+                let bits = |v: &[Option<f64>]| v.iter().map(|x| x.map(f64::to_bits)).collect::<Vec<_>>();
+                bits(a).cmp(&bits(b))
+            }
+            (Value::Bytes(a), Value::Bytes(b)) => a.cmp(b),
+            _ => self.variant().cmp(&other.variant()).then_with(|| self.as_str().cmp(&other.as_str())),
+        }
+    }
+}
+
+impl PartialOrd for Value {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Value {}
+
+impl std::hash::Hash for Value {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.variant().hash(state);
+        match self {
+            Value::Null => {}
+            Value::Int(v) => v.hash(state),
+            Value::Float(v) => v.to_bits().hash(state),
+            Value::Text(_) | Value::String(_) => self.as_str().hash(state),
+            Value::Floats(v) => v.iter().for_each(|x| x.map(f64::to_bits).hash(state)),
+            Value::Bytes(v) => v.hash(state),
+        }
+    }
+}
