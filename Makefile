@@ -1,0 +1,60 @@
+# The commands of the project; `.ci/run` runs the same ones.
+# Everything is built in the dev profile, so that nothing is built twice.
+
+CARGO ?= cargo
+TOOLS := .cache/tools/bin
+DEMO_FLAGS ?=
+
+.PHONY: help build demo test test-long check audit bench setup
+
+help:
+	@echo 'make build      the pinflow binary, target/debug/pinflow'
+	@echo 'make demo       ten result tables from an S3 history and live Kafka, on this machine alone'
+	@echo 'make test       all tests, on real PostgreSQL, Apache Kafka and an S3 server; installs what is missing'
+	@echo 'make test-long  the same with the whole fault matrix and ten minutes of soak'
+	@echo 'make check      format, clippy, docs, licences and sources of dependencies, unused dependencies'
+	@echo 'make audit      known vulnerabilities of dependencies (needs the network)'
+	@echo 'make bench      speed beside DuckDB, in the release profile'
+
+build:
+	@sh tests/setup/install.sh build
+	$(CARGO) build --locked -p pinflow
+
+demo:
+	@sh tests/setup/install.sh demo
+	$(CARGO) build --locked -p pinflow
+	target/debug/pinflow demo $(DEMO_FLAGS)
+
+# all servers and libraries that the tests use
+setup:
+	@sh tests/setup/install.sh test
+	@sh tests/setup/kafka.sh
+
+# the scenarios start target/debug/pinflow, which cargo would not build for another crate's tests
+test: setup
+	$(CARGO) build --locked -p pinflow
+	@sh tests/setup/test.sh
+
+test-long: setup
+	$(CARGO) build --locked -p pinflow
+	PINFLOW_TEST_LONG=1 sh tests/setup/test.sh
+
+check:
+	@sh tests/setup/install.sh check
+	@sh tests/setup/tools.sh
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --workspace --document-private-items
+	$(TOOLS)/cargo-deny --offline check --hide-inclusion-graph bans licenses sources
+	$(TOOLS)/cargo-shear --locked --offline --deny-warnings
+
+audit:
+	@sh tests/setup/install.sh check
+	@sh tests/setup/tools.sh
+	@sh tests/setup/audit.sh
+
+bench: setup
+	@sh tests/setup/install.sh bench
+	@sh tests/setup/bench.sh
+	$(CARGO) build --locked --release -p pinflow
+	.cache/venv/bin/python tests/bench/bench.py

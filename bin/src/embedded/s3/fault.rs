@@ -1,0 +1,302 @@
+//! What can go wrong with a request, injected between HTTP and the S3 service.
+
+use hyper::body::{Body as _, Bytes, Frame, Incoming, SizeHint};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
+use s3s::Body;
+use s3s::service::S3Service;
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// LIST answers are rewritten in memory; a page of a thousand keys of the greatest length is under two megabytes.
+const LIST_LIMIT: usize = 8 << 20;
+
+/// Decides for each request what goes wrong with it.
+pub type FaultHook = Arc<dyn Fn(&Seen<'_>) -> Fault + Send + Sync>;
+
+/// A request as the hook sees it.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// The HTTP method.
+    pub method: &'a Method,
+    /// The bucket, empty for requests to the server as a whole.
+    pub bucket: &'a str,
+    /// The object's key, percent-decoded; empty for requests to a bucket.
+    pub key: &'a str,
+    /// The query, as sent.
+    pub query: &'a str,
+    /// The `Range` header, as `bytes=100-`.
+    pub range: Option<&'a str>,
+    /// How many requests with this method, bucket and key there were before this one.
+    pub before: u64,
+}
+
+impl Seen<'_> {
+    /// A GET of an object.
+    pub fn is_get(&self) -> bool {
+        *self.method == Method::GET && !self.key.is_empty()
+    }
+
+    /// A PUT of an object.
+    pub fn is_put(&self) -> bool {
+        *self.method == Method::PUT && !self.key.is_empty()
+    }
+
+    /// A LIST of a bucket.
+    pub fn is_list(&self) -> bool {
+        *self.method == Method::GET && self.key.is_empty() && !self.bucket.is_empty()
+    }
+}
+
+/// What goes wrong.
+#[derive(Clone)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// The request is answered with this status and S3's error body for it, and not carried out.
+    Status(u16),
+    /// The connection closes without an answer; the request is not carried out.
+    Reset,
+    /// The request is carried out, then the connection closes without an answer.
+    LoseAnswer,
+    /// The connection breaks after so many bytes of the answer's body.
+    Cut(u64),
+    /// The body stops after so many bytes, and the connection stays open.
+    Stall(u64),
+    /// The lowest bit of the body's byte at this index is flipped.
+    Flip(u64),
+    /// A LIST leaves out the keys for which this holds.
+    Hide(Arc<dyn Fn(&str) -> bool + Send + Sync>),
+    /// A LIST names every key twice.
+    Repeat,
+    /// The wait, then the other fault.
+    After(Duration, Box<Fault>),
+}
+
+impl Fault {
+    /// A LIST that leaves out the keys for which `hidden` holds.
+    pub fn hide(hidden: impl Fn(&str) -> bool + Send + Sync + 'static) -> Fault {
+        Fault::Hide(Arc::new(hidden))
+    }
+
+    /// The request is answered so much later.
+    pub fn delay(time: Duration) -> Fault {
+        Fault::After(time, Box::new(Fault::None))
+    }
+}
+
+/// The hook in force and the counts it is shown.
+#[derive(Default)]
+pub(super) struct Faults {
+    hook: RwLock<Option<FaultHook>>,
+    requests: AtomicU64,
+    seen: Mutex<HashMap<(Method, String), u64>>,
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Faults").field("requests", &self.requests).finish_non_exhaustive()
+    }
+}
+
+impl Faults {
+    pub(super) fn set(&self, hook: Option<FaultHook>) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.hook.write().unwrap_or_else(PoisonError::into_inner) = hook;
+    }
+
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Carries the request out, or what the hook makes of it. An error closes the connection.
+    pub(super) async fn answer(
+        &self,
+        service: &S3Service,
+        request: Request<Incoming>,
+    ) -> Result<Response<FaultyBody>, BoxError> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let mut fault = self.consult(&request);
+        while let Fault::After(time, next) = fault {
+            tokio::time::sleep(time).await;
+            fault = *next;
+        }
+        match fault {
+            Fault::Status(status) => return error_answer(status),
+            Fault::Reset => return Err("injected reset".into()),
+            _ => {}
+        }
+
+        let reads = request.method() == Method::GET;
+        let if_match = request.headers().get(header::IF_MATCH).cloned().filter(|_| reads);
+        let answer = service.call(request.map(Body::from)).await.map_err(|error| format!("{error:?}"))?;
+        if if_match.is_some_and(|wanted| answer.headers().get(header::ETAG).is_some_and(|tag| *tag != wanted)) {
+            return error_answer(412);
+        }
+        match fault {
+            Fault::LoseAnswer => Err("injected loss of the answer".into()),
+            Fault::Hide(hidden) => edit_list(answer, |key, entry| if hidden(key) { String::new() } else { entry.into() }).await,
+            Fault::Repeat => edit_list(answer, |_, entry| entry.repeat(2)).await,
+            fault => Ok(answer.map(|body| FaultyBody { body, fault, at: 0 })),
+        }
+    }
+
+    fn consult(&self, request: &Request<Incoming>) -> Fault {
+        let Some(hook) = self.hook.read().unwrap_or_else(PoisonError::into_inner).clone() else { return Fault::None };
+        let path = request.uri().path().trim_start_matches('/');
+        let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+        let key = percent_decoded(key);
+        let before = {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = seen.entry((request.method().clone(), format!("{bucket}/{key}"))).or_default();
+            *count += 1;
+            *count - 1
+        };
+        let range = header_text(request.headers(), header::RANGE);
+        let query = request.uri().query().unwrap_or("");
+        hook(&Seen { method: request.method(), bucket, key: &key, query, range, before })
+    }
+}
+
+fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn error_answer(status: u16) -> Result<Response<FaultyBody>, BoxError> {
+    let (code, message) = match status {
+        403 => ("AccessDenied", "Access Denied"),
+        404 => ("NoSuchKey", "The specified key does not exist."),
+        412 => ("PreconditionFailed", "At least one of the pre-conditions you specified did not hold"),
+        503 => ("SlowDown", "Please reduce your request rate."),
+        _ => ("InternalError", "We encountered an internal error. Please try again."),
+    };
+    let xml = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    );
+    let mut answer = Response::new(FaultyBody { body: Body::from(xml), fault: Fault::None, at: 0 });
+    *answer.status_mut() = StatusCode::from_u16(status)?;
+    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/xml"));
+    Ok(answer)
+}
+
+/// Rewrites the entries of a LIST answer: `edit` gets each key and its whole `<Contents>` element.
+async fn edit_list(
+    answer: Response<Body>,
+    edit: impl Fn(&str, &str) -> String,
+) -> Result<Response<FaultyBody>, BoxError> {
+    const OPEN: &str = "<Contents>";
+    const CLOSE: &str = "</Contents>";
+    let (mut head, mut body) = answer.into_parts();
+    let xml = String::from_utf8(collect(&mut body).await?)?;
+    let mut edited = String::with_capacity(xml.len());
+    let mut rest = xml.as_str();
+    while let Some(start) = rest.find(OPEN) {
+        let end = rest.find(CLOSE).ok_or("a LIST answer with an open <Contents>")? + CLOSE.len();
+        let entry = &rest[start..end];
+        let key = entry.split_once("<Key>").and_then(|(_, rest)| rest.split_once("</Key>"));
+        let (key, _) = key.ok_or("a LIST entry without a key")?;
+        edited.push_str(&rest[..start]);
+        edited.push_str(&edit(&xml_text(key), entry));
+        rest = &rest[end..];
+    }
+    edited.push_str(rest);
+    head.headers.remove(header::CONTENT_LENGTH);
+    Ok(Response::from_parts(head, FaultyBody { body: Body::from(edited), fault: Fault::None, at: 0 }))
+}
+
+async fn collect(body: &mut Body) -> Result<Vec<u8>, BoxError> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
+        if let Ok(data) = frame?.into_data() {
+            bytes.extend_from_slice(&data);
+        }
+        if bytes.len() > LIST_LIMIT {
+            return Err("a LIST answer over the limit".into());
+        }
+    }
+    Ok(bytes)
+}
+
+fn xml_text(escaped: &str) -> String {
+    let text = escaped.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&apos;", "'");
+    text.replace("&#43;", "+").replace("&amp;", "&")
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let hex = tail.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        if let (b'%', Some(byte)) = (first, hex) {
+            bytes.push(byte);
+            rest = &tail[2..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// An answer's body with [`Fault::Cut`], [`Fault::Stall`] or [`Fault::Flip`] worked into it.
+pub(super) struct FaultyBody {
+    body: Body,
+    fault: Fault,
+    /// Bytes that have passed.
+    at: u64,
+}
+
+impl hyper::body::Body for FaultyBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let left = match self.fault {
+            Fault::Cut(after) | Fault::Stall(after) => after.saturating_sub(self.at),
+            _ => u64::MAX,
+        };
+        if left == 0 {
+            return match self.fault {
+                // nothing wakes this task again: the peer has to give up
+                Fault::Stall(_) => Poll::Pending,
+                _ => Poll::Ready(Some(Err("injected cut".into()))),
+            };
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let Poll::Ready(Some(Ok(frame))) = polled else { return polled };
+        let mut data = match frame.into_data() {
+            Ok(data) => data,
+            Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+        };
+        data.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        if let Fault::Flip(index) = self.fault
+            && let Some(place) = index.checked_sub(self.at).and_then(|place| usize::try_from(place).ok())
+            && place < data.len()
+        {
+            let mut bytes = data.to_vec();
+            bytes[place] ^= 1;
+            data = bytes.into();
+        }
+        self.at += data.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.fault, Fault::None) && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
