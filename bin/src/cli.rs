@@ -1,0 +1,208 @@
+//! The command line: which command, and its raw flags. Built from [`KEYS`](crate::config::keys::KEYS), so that a flag,
+//! its key and its help text cannot drift apart. Values are not checked here beyond their shape.
+
+use crate::config::keys::{Commands, KEYS, Key, Shape};
+use crate::config::layers::{Entries, Entry, from_text, pairs};
+use crate::config::problem::{ConfigError, Origin, Problem, did_you_mean, nearest};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use toml::Value;
+
+/// A command and its raw flags.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Invocation {
+    /// What to do.
+    pub verb: Verb,
+    /// `--config FILE`.
+    pub config: Option<PathBuf>,
+    /// The flags that were given.
+    pub flags: Entries,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// `pinflow run`
+    Run,
+    /// `pinflow backfill`
+    Backfill,
+    /// `pinflow verify`
+    Verify,
+    /// `pinflow generate`
+    Generate,
+    /// `pinflow demo`
+    Demo,
+    /// `pinflow launch … -- COMMAND`
+    Launch {
+        /// The command of each process with its flags.
+        command: Vec<OsString>,
+    },
+    /// `pinflow config check`
+    ConfigCheck,
+    /// `pinflow config print`
+    ConfigPrint,
+}
+
+/// Why there is no [`Invocation`].
+#[derive(Debug)]
+pub enum CliError {
+    /// Help or version was asked for, or clap refuses the command line; it prints itself and knows its exit code.
+    Clap(clap::Error),
+    /// A flag's value does not have the shape of its key.
+    Values(ConfigError),
+}
+
+/// The whole command line, for parsing and for documentation.
+pub fn command() -> Command {
+    let engine = |name: &'static str, commands: Commands, about: &'static str| with_flags(Command::new(name), commands).about(about);
+    let launch = with_flags(Command::new("launch"), Commands::LAUNCH)
+        .about("Start local processes of `run` or `backfill` and look after them")
+        .after_help("Example: pinflow launch -n 2 -w 2 -- run --kafka localhost:9092 --postgres postgres://localhost/pins")
+        .arg(
+            Arg::new("command")
+                .value_name("COMMAND")
+                .help("`run` or `backfill` with its flags, after --")
+                .last(true)
+                .required(true)
+                .num_args(1..)
+                .allow_hyphen_values(true)
+                .value_parser(clap::value_parser!(OsString)),
+        );
+    let config = base(Command::new("config"))
+        .about("Show or check the configuration that flags, environment and file make together")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(with_flags(Command::new("check"), Commands::CONFIG).about("Check every value that is given"))
+        .subcommand(with_flags(Command::new("print"), Commands::CONFIG).about("Print it as TOML, secrets masked"));
+    base(Command::new("pinflow"))
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Keeps answers true: posts, places and people from a lake and from Kafka, exact tables in Postgres")
+        .after_help("Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 fenced by a newer run.")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(engine("demo", Commands::DEMO, "Everything, embedded: a history, a live stream, tables"))
+        .subcommand(engine("run", Commands::RUN, "Read history, then live records, for ever"))
+        .subcommand(engine("backfill", Commands::BACKFILL, "Read history alone, then exit"))
+        .subcommand(engine("verify", Commands::VERIFY, "Compare every table with its definition"))
+        .subcommand(engine("generate", Commands::GENERATE, "Write a synthetic lake"))
+        .subcommand(launch)
+        .subcommand(config)
+}
+
+/// Reads the command line; `arguments` begins with the program's name.
+pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Invocation, CliError> {
+    let matches = command().try_get_matches_from(arguments).map_err(CliError::Clap)?;
+    let (name, matches) = matches.subcommand().expect("a subcommand is required");
+    let (name, matches) = match name {
+        "config" => matches.subcommand().expect("a subcommand is required"),
+        _ => (name, matches),
+    };
+    let verb = match name {
+        "run" => Verb::Run,
+        "backfill" => Verb::Backfill,
+        "verify" => Verb::Verify,
+        "generate" => Verb::Generate,
+        "demo" => Verb::Demo,
+        "launch" => Verb::Launch { command: matches.get_many("command").into_iter().flatten().cloned().collect() },
+        "check" => Verb::ConfigCheck,
+        "print" => Verb::ConfigPrint,
+        other => unreachable!("`{other}` is not among the subcommands"),
+    };
+    let config = matches.get_one::<PathBuf>("config").cloned();
+    let flags = entries(matches).map_err(CliError::Values)?;
+    Ok(Invocation { verb, config, flags })
+}
+
+/// `-h` is the host file, as in timely, so help is `--help` alone.
+fn base(command: Command) -> Command {
+    let help = Arg::new("help").long("help").action(ArgAction::Help).help("Print help");
+    command.disable_help_flag(true).disable_help_subcommand(true).arg(help)
+}
+
+fn with_flags(command: Command, commands: Commands) -> Command {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("Read the configuration from this TOML file; flags and environment win over it");
+    let all = commands == Commands::CONFIG;
+    let keys = KEYS.iter().filter(|key| !key.flag.is_empty() && (all || key.commands.meets(commands)));
+    base(command).arg(config).args(keys.map(argument))
+}
+
+fn argument(key: &'static Key) -> Arg {
+    let help = match key.default {
+        Some(default) if key.shape != Shape::Switch => format!("{} [default: {default}]", key.help),
+        _ => key.help.to_owned(),
+    };
+    let argument = Arg::new(key.path).long(key.flag).help(help).value_name(key.value);
+    let argument = match key.short {
+        Some(short) => argument.short(short),
+        None => argument,
+    };
+    match key.shape {
+        Shape::Switch => argument.num_args(0..=1).require_equals(true).default_missing_value("true").hide_possible_values(true),
+        Shape::List | Shape::Map if key.path != "kafka.topics" => argument.action(ArgAction::Append),
+        Shape::Whole | Shape::Fraction => argument.allow_negative_numbers(true),
+        _ => argument,
+    }
+}
+
+/// The flags that were given, by key path.
+fn entries(matches: &ArgMatches) -> Result<Entries, ConfigError> {
+    let (mut entries, mut problems) = (Entries::new(), Vec::new());
+    let given = |key: &&Key| {
+        matches!(matches.try_get_raw(key.path), Ok(Some(_)))
+            && matches.value_source(key.path) == Some(ValueSource::CommandLine)
+    };
+    for key in KEYS.iter().filter(given) {
+        let flag = format!("--{}", key.flag);
+        let texts: Vec<&String> = matches.get_many(key.path).into_iter().flatten().collect();
+        let mut insert = |path: String, value: Value| {
+            entries.insert(path, Entry { value, origin: Origin::Flag(flag.clone()) });
+        };
+        match key.shape {
+            Shape::List => {
+                let items = texts.iter().map(|text| Value::String(text.to_string())).collect();
+                insert(key.path.to_owned(), Value::Array(items));
+            }
+            Shape::Map if key.path == "kafka.topics" => {
+                for (kind, topic) in texts.iter().flat_map(|text| pairs(text)) {
+                    if !["pin", "geo", "user"].contains(&kind) {
+                        let hint = did_you_mean(nearest(kind, ["pin", "geo", "user"]));
+                        let message = format!("`{kind}` is no kind of record (pin, geo, user){hint}");
+                        problems.push(Problem { at: flag.clone(), message });
+                        continue;
+                    }
+                    insert(format!("{}.{kind}", key.path), Value::String(topic.to_owned()));
+                }
+                if texts.iter().all(|text| pairs(text).next().is_none()) {
+                    problems.push(Problem { at: flag.clone(), message: "names no topic: write pin=NAME".into() });
+                }
+            }
+            Shape::Map => {
+                for text in texts {
+                    match text.split_once('=') {
+                        Some((name, value)) if !name.is_empty() => {
+                            insert(format!("{}.{}", key.path, name.trim()), Value::String(value.to_owned()));
+                        }
+                        _ => problems.push(Problem { at: flag.clone(), message: format!("`{text}` is not of the form K=V") }),
+                    }
+                }
+            }
+            shape => {
+                let text = texts.last().map_or("", |text| text.as_str());
+                match from_text(shape, text) {
+                    Some(value) => insert(key.path.to_owned(), value),
+                    None => problems.push(Problem {
+                        at: flag.clone(),
+                        message: format!("expected {}, found `{text}`", shape.expected()),
+                    }),
+                }
+            }
+        }
+    }
+    if problems.is_empty() { Ok(entries) } else { Err(ConfigError(problems)) }
+}

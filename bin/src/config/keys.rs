@@ -1,0 +1,311 @@
+//! Every configuration key, with its flag: the one place where these names stand.
+//!
+//! The command line, the configuration file, the environment overlay, `config print` and the documentation are all
+//! driven by [`KEYS`]. Adding a setting is one entry here and one line in `settings.rs` that reads it.
+
+/// The commands that take a key's flag, as a set of bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Commands(u16);
+
+impl Commands {
+    /// `pinflow run`
+    pub const RUN: Commands = Commands(1);
+    /// `pinflow backfill`
+    pub const BACKFILL: Commands = Commands(2);
+    /// `pinflow verify`
+    pub const VERIFY: Commands = Commands(4);
+    /// `pinflow generate`
+    pub const GENERATE: Commands = Commands(8);
+    /// `pinflow launch`
+    pub const LAUNCH: Commands = Commands(16);
+    /// `pinflow demo`
+    pub const DEMO: Commands = Commands(32);
+    /// `pinflow config check` and `pinflow config print`: these take every flag
+    pub const CONFIG: Commands = Commands(64);
+    /// The commands that run the dataflow or read what it wrote.
+    pub const ENGINE: Commands = Commands(1 | 2 | 4);
+    /// Every command.
+    pub const ALL: Commands = Commands(127);
+
+    /// Both sets together.
+    pub const fn and(self, other: Commands) -> Commands {
+        Commands(self.0 | other.0)
+    }
+
+    /// Whether any command is in both sets.
+    pub const fn meets(self, other: Commands) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// What a value looks like, in every source alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A text.
+    Text,
+    /// A whole number.
+    Whole,
+    /// A number with a fraction.
+    Fraction,
+    /// true or false; the bare flag means true.
+    Switch,
+    /// Texts: an array in the file, a repeated flag, comma-separated in the environment.
+    List,
+    /// Names with texts: a table in the file, `K=V` (repeated, or comma-separated for `--topics`) as a flag.
+    Map,
+}
+
+impl Shape {
+    /// The words of an error message: "expected …".
+    pub fn expected(self) -> &'static str {
+        match self {
+            Shape::Text => "a text",
+            Shape::Whole => "a whole number",
+            Shape::Fraction => "a number",
+            Shape::Switch => "true or false",
+            Shape::List => "an array of texts",
+            Shape::Map => "a table of texts",
+        }
+    }
+}
+
+/// One configuration key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Section and name: `lake.url` is `url` in `[lake]`, `PINFLOW__LAKE__URL` in the environment.
+    pub path: &'static str,
+    /// The long flag, without dashes; empty when the key has none.
+    pub flag: &'static str,
+    /// The short flag.
+    pub short: Option<char>,
+    /// What stands for the value in help texts.
+    pub value: &'static str,
+    /// What a value looks like.
+    pub shape: Shape,
+    /// The value when no source gives one.
+    pub default: Option<&'static str>,
+    /// Whether the value is never shown.
+    pub secret: bool,
+    /// The commands that take the flag.
+    pub commands: Commands,
+    /// One sentence: help text and documentation.
+    pub help: &'static str,
+}
+
+const fn key(
+    path: &'static str,
+    flag: &'static str,
+    value: &'static str,
+    shape: Shape,
+    default: Option<&'static str>,
+    commands: Commands,
+    help: &'static str,
+) -> Key {
+    Key { path, flag, short: None, value, shape, default, secret: false, commands, help }
+}
+
+const fn short(mut key: Key, short: char) -> Key {
+    key.short = Some(short);
+    key
+}
+
+const fn secret(mut key: Key) -> Key {
+    key.secret = true;
+    key
+}
+
+use Commands as C;
+use Shape::{Fraction, List, Map, Switch, Text, Whole};
+
+const WRITING: Commands = C::BACKFILL.and(C::VERIFY);
+const LOADING: Commands = C::RUN.and(C::BACKFILL);
+const PLACED: Commands = C::ENGINE.and(C::GENERATE);
+const SIZED: Commands = C::ENGINE.and(C::LAUNCH);
+const FILLING: Commands = C::GENERATE.and(C::DEMO);
+const SERVING: Commands = C::RUN.and(C::DEMO);
+
+/// All keys, section by section, in the order of the documentation.
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    key("lake.url", "lake", "URL", Text, None, PLACED,
+        "The folder that holds the topic folders: file:///dir or s3://bucket/prefix"),
+    key("lake.s3_endpoint", "s3-endpoint", "URL", Text, None, PLACED,
+        "An S3 server other than Amazon's, addressed path style"),
+    key("lake.skip_unreadable", "skip-unreadable", "BOOL", Switch, Some("false"), C::ENGINE,
+        "Record an object that stays unreadable as a gap instead of stopping"),
+    key("lake.accept_gap", "accept-gap", "GAP", List, None, LOADING,
+        "A hole in the log to go on over: TOPIC/P:FROM..TO, repeatable, or all for those found now"),
+    key("lake.objects_in_flight", "", "N", Whole, Some("16"), C::ENGINE,
+        "Objects of the lake read at the same time, in each process"),
+    key("lake.buffer_bytes", "", "BYTES", Whole, Some("67108864"), C::ENGINE,
+        "Bytes of lake objects held in memory at most, in each process"),
+
+    key("kafka.bootstrap", "kafka", "HOST:PORT,…", Text, None, C::ENGINE,
+        "Kafka's bootstrap servers"),
+    key("kafka.buffer_bytes", "", "BYTES", Whole, Some("67108864"), C::ENGINE,
+        "Bytes of Kafka records held in memory at most, in each process"),
+    key("kafka.topics", "topics", "pin=NAME,geo=NAME,user=NAME", Map, None, PLACED,
+        "The topic of each kind, in Kafka and in the lake alike; kinds left out are not read [default: pin,geo,user]"),
+    key("kafka.properties", "kafka-property", "K=V", Map, None, C::ENGINE,
+        "A librdkafka property under its own dotted name, repeatable"),
+
+    key("postgres.url", "postgres", "URL", Text, None, C::ENGINE,
+        "The database that holds the tables: postgres://user@host:port/database"),
+    secret(key("postgres.password", "", "PASSWORD", Text, None, C::ENGINE,
+        "The password when the URL has none; give it as PINFLOW__POSTGRES__PASSWORD_FILE")),
+    key("postgres.schema", "schema", "NAME", Text, Some("pinflow"), C::ENGINE,
+        "The schema of the tables, ours alone"),
+    key("postgres.cleaned", "cleaned", "postgres|off", Text, Some("postgres"), C::ENGINE,
+        "Whether the cleaned records are kept as tables beside the results"),
+    key("postgres.sslrootcert", "", "FILE", Text, None, C::ENGINE,
+        "Certificates (PEM) to trust for the database, instead of the system's"),
+    key("postgres.takeover", "takeover", "BOOL", Switch, Some("false"), WRITING,
+        "Take the schema from a live run, which then stops with exit code 3"),
+
+    key("results.top", "top", "N", Whole, Some("10"), C::ENGINE,
+        "Rows kept of each ranked group, all leaders besides; 0 keeps every row"),
+
+    key("limits.record_bytes", "", "BYTES", Whole, Some("8388608"), C::ENGINE,
+        "A longer record is a dead letter"),
+    key("limits.depth", "", "N", Whole, Some("64"), C::ENGINE,
+        "A record nested deeper is a dead letter"),
+
+    short(key("workers.threads", "threads", "N", Whole, Some("1"), SIZED,
+        "Worker threads in each process"), 'w'),
+    short(key("workers.processes", "processes", "N", Whole, None, SIZED,
+        "Processes in all [default: the lines of the host file, or 1]"), 'n'),
+    short(key("workers.process", "process", "INDEX", Whole, Some("0"), C::ENGINE,
+        "Which of the processes this one is, from 0"), 'p'),
+    short(key("workers.hostfile", "hostfile", "FILE", Text, None, C::ENGINE,
+        "A file of host:port lines, one a process [default: localhost:2101 and up]"), 'h'),
+
+    key("log.format", "log-format", "text|json", Text, Some("text"), C::ALL,
+        "How log lines on standard error look"),
+    key("log.level", "log-level", "LEVEL", Text, Some("info"), C::ALL,
+        "error, warn, info, debug or trace; also per module: info,ingest=debug"),
+
+    key("serve.listen", "listen", "ADDR:PORT", Text, None, SERVING,
+        "Serve /metrics, /healthz, /readyz and /version here"),
+    key("serve.ready_lag_records", "", "N", Whole, Some("100000"), C::RUN,
+        "/readyz says no while more records than this wait in Kafka"),
+
+    key("backfill.out", "out", "DIR", Text, None, C::BACKFILL,
+        "Write one CSV file a result table into this folder instead of to Postgres"),
+    key("backfill.upto", "upto", "FILE", Text, None, C::BACKFILL,
+        "Stop at the frontier recorded in this JSON file"),
+    key("backfill.summary", "summary", "FILE", Text, None, C::BACKFILL,
+        "Write records, rejects, seconds, memory and the frontier to this JSON file"),
+
+    key("verify.repair", "repair", "BOOL", Switch, Some("false"), C::VERIFY,
+        "Mend the rows that differ, after the cleaned tables are proven by a replay"),
+    key("verify.replay", "replay", "BOOL", Switch, Some("false"), C::VERIFY,
+        "Read lake and Kafka again up to the committed frontier and compare every table"),
+
+    key("generate.posts", "posts", "N", Whole, None, FILLING,
+        "Posts of the synthetic history"),
+    key("generate.seed", "seed", "S", Whole, Some("1"), FILLING,
+        "The same seed writes the same bytes"),
+    key("generate.records_per_object", "records-per-object", "N", Whole, Some("50000"), C::GENERATE,
+        "Records in each object; 1 writes a lake as flush.size=1 does"),
+    key("generate.partitions", "partitions", "P", Whole, Some("1"), C::GENERATE,
+        "Partitions of each topic; one post stays in one partition"),
+    key("generate.gzip", "gzip", "BOOL", Switch, Some("false"), C::GENERATE,
+        "Compress the objects"),
+    key("generate.duplicates", "duplicates", "F", Fraction, Some("0.0526"), C::GENERATE,
+        "Records sent again per record, half of them unchanged and half corrected"),
+    key("generate.dirty", "dirty", "F", Fraction, Some("0"), C::GENERATE,
+        "The share of records in odd but real forms, half of them dead letters"),
+    key("generate.deletes", "deletes", "F", Fraction, Some("0"), C::GENERATE,
+        "Deletes of earlier records per record"),
+
+    key("demo.rate", "rate", "R", Whole, Some("100"), C::DEMO,
+        "Live records a second"),
+    key("demo.duration", "duration", "D", Text, None, C::DEMO,
+        "How long to go on: 30s, 5m, 1h [default: until Ctrl-C]"),
+    key("demo.dir", "dir", "DIR", Text, None, C::DEMO,
+        "Keep everything in this folder instead of a temporary one"),
+];
+
+/// The key at a path, if there is one.
+pub fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// The names of all sections, in order.
+pub fn sections() -> Vec<&'static str> {
+    let mut sections: Vec<&'static str> = KEYS.iter().map(|key| section_of(key.path)).collect();
+    sections.dedup();
+    sections
+}
+
+/// The section of a path: what stands before its first dot.
+pub fn section_of(path: &str) -> &str {
+    path.split_once('.').map_or(path, |(section, _)| section)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn paths_and_flags_are_unique_and_sections_stay_together() {
+        let paths: BTreeSet<_> = KEYS.iter().map(|key| key.path).collect();
+        assert_eq!(paths.len(), KEYS.len());
+        let flags: Vec<_> = KEYS.iter().map(|key| key.flag).filter(|flag| !flag.is_empty()).collect();
+        assert_eq!(flags.iter().collect::<BTreeSet<_>>().len(), flags.len());
+        assert_eq!(sections().iter().collect::<BTreeSet<_>>().len(), sections().len());
+    }
+
+    /// Scripts depend on these names: a change here is a change of the contract.
+    #[test]
+    fn the_contract_of_the_command_line_is_pinned() {
+        let pinned = [
+            ("lake", "lake.url"),
+            ("s3-endpoint", "lake.s3_endpoint"),
+            ("skip-unreadable", "lake.skip_unreadable"),
+            ("accept-gap", "lake.accept_gap"),
+            ("kafka", "kafka.bootstrap"),
+            ("topics", "kafka.topics"),
+            ("kafka-property", "kafka.properties"),
+            ("postgres", "postgres.url"),
+            ("schema", "postgres.schema"),
+            ("cleaned", "postgres.cleaned"),
+            ("takeover", "postgres.takeover"),
+            ("top", "results.top"),
+            ("threads", "workers.threads"),
+            ("processes", "workers.processes"),
+            ("process", "workers.process"),
+            ("hostfile", "workers.hostfile"),
+            ("log-format", "log.format"),
+            ("log-level", "log.level"),
+            ("listen", "serve.listen"),
+            ("out", "backfill.out"),
+            ("upto", "backfill.upto"),
+            ("summary", "backfill.summary"),
+            ("repair", "verify.repair"),
+            ("replay", "verify.replay"),
+            ("posts", "generate.posts"),
+            ("seed", "generate.seed"),
+            ("records-per-object", "generate.records_per_object"),
+            ("partitions", "generate.partitions"),
+            ("gzip", "generate.gzip"),
+            ("duplicates", "generate.duplicates"),
+            ("dirty", "generate.dirty"),
+            ("deletes", "generate.deletes"),
+            ("rate", "demo.rate"),
+            ("duration", "demo.duration"),
+            ("dir", "demo.dir"),
+        ];
+        let flags: Vec<_> = KEYS.iter().filter(|key| !key.flag.is_empty()).map(|key| (key.flag, key.path)).collect();
+        assert_eq!(flags, pinned);
+        let shorts: Vec<_> = KEYS.iter().filter_map(|key| key.short.map(|short| (short, key.path))).collect();
+        let pinned = [
+            ('w', "workers.threads"),
+            ('n', "workers.processes"),
+            ('p', "workers.process"),
+            ('h', "workers.hostfile"),
+        ];
+        assert_eq!(shorts, pinned);
+    }
+}

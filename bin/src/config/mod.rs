@@ -1,0 +1,23 @@
+//! From raw flags, environment and file to checked settings, before any work starts.
+//!
+//! [`keys`] names every setting once; [`layers`] lays the sources over one another; [`settings`] checks the result
+//! and is all that the rest of the program sees. Every error names the key, where it stands, and the nearest name
+//! that exists. Nothing here opens a connection.
+
+mod forms;
+pub mod frontier;
+pub mod keys;
+pub mod layers;
+pub mod problem;
+mod reader;
+pub mod secret;
+pub mod settings;
+
+pub use frontier::Frontier;
+pub use layers::Effective;
+pub use problem::{ConfigError, Origin, Problem};
+pub use secret::Secret;
+pub use settings::{
+    DemoSettings, GenerateSettings, KafkaSettings, LakeSettings, LimitSettings, LogSettings, Mode, PostgresSettings,
+    RunSettings, VerifySettings, WorkerSettings,
+};

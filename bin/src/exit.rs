@@ -1,0 +1,48 @@
+//! How a command ends: the exit codes that scripts and supervisors rely on.
+
+use crate::config::ConfigError;
+use std::process::ExitCode;
+
+/// Done.
+pub const DONE: u8 = 0;
+/// Failed: a restart may help.
+pub const FAILED: u8 = 1;
+/// Bad usage or configuration: a restart does not help.
+pub const USAGE: u8 = 2;
+/// A newer run holds the schema: never to be restarted.
+pub const FENCED: u8 = 3;
+
+/// Why a command did not end with exit code 0.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Something failed; the text names it.
+    #[error("{0:#}")]
+    Failed(#[from] anyhow::Error),
+    /// Bad usage or configuration.
+    #[error("{0}")]
+    Usage(#[from] ConfigError),
+    /// A newer run took the schema.
+    #[error("{0}")]
+    Fenced(String),
+    /// The exit code of a child, which has already said why.
+    #[error("a process ended with exit code {0}")]
+    Child(u8),
+}
+
+impl Failure {
+    /// The exit code of this failure.
+    pub fn code(&self) -> u8 {
+        match self {
+            Failure::Failed(_) => FAILED,
+            Failure::Usage(_) => USAGE,
+            Failure::Fenced(_) => FENCED,
+            Failure::Child(code) => *code,
+        }
+    }
+}
+
+impl From<Failure> for ExitCode {
+    fn from(failure: Failure) -> ExitCode {
+        ExitCode::from(failure.code())
+    }
+}
