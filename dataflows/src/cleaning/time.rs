@@ -1,0 +1,274 @@
+//! Times: text to microseconds since 1970-01-01 00:00:00 UTC, and their UTC year.
+//!
+//! Accepted: `2020-08-28` or `08/28/2020`, alone (its midnight) or followed by a time of day: after a space or `T`
+//! for the first form, after a comma and a space for the second. The time of day is `03:52:47`, then perhaps a
+//! fraction (`.123456789`: cut to microseconds, not rounded), then perhaps `Z` or an offset (`+02:00`, `+0200`,
+//! `+02`; a space may stand before it). Without a zone it is UTC. Anything else, `:60` and `24:00` included, is
+//! unreadable, and so is a time outside the years 1 to 9999 once it is in UTC.
+
+const DAY: i64 = 86_400;
+const MICROS: i64 = 1_000_000;
+/// 0001-01-01 and 10000-01-01 in days since 1970-01-01.
+const YEARS: std::ops::Range<i64> = -719_162..2_932_897;
+
+/// The microseconds of a time written as text, or `None` when it is unreadable.
+pub fn micros(text: &str) -> Option<i64> {
+    let text = text.as_bytes();
+    let (date, rest) = text.split_at_checked(10)?;
+    let (year, month, day, rest) = match date {
+        [y @ .., b'-', m1, m2, b'-', d1, d2] => {
+            let clock = match rest {
+                [b' ' | b'T' | b't', clock @ ..] if !clock.is_empty() => clock,
+                [] => rest,
+                _ => return None,
+            };
+            (number(y)?, number(&[*m1, *m2])?, number(&[*d1, *d2])?, clock)
+        }
+        [m1, m2, b'/', d1, d2, b'/', y @ ..] => {
+            let clock = match rest {
+                [b',', b' ', clock @ ..] if !clock.is_empty() => clock,
+                [] => rest,
+                _ => return None,
+            };
+            (number(y)?, number(&[*m1, *m2])?, number(&[*d1, *d2])?, clock)
+        }
+        _ => return None,
+    };
+    let days = days(year, month, day)?;
+    let (seconds, micros) = if rest.is_empty() { (0, 0) } else { clock(rest)? };
+    let seconds = days * DAY + seconds;
+    YEARS
+        .contains(&seconds.div_euclid(DAY))
+        .then_some(seconds * MICROS + micros)
+}
+
+/// The UTC year of a time that [`micros`] gave.
+pub fn year(micros: i64) -> i16 {
+    // Howard Hinnant's civil_from_days, <https://howardhinnant.github.io/date_algorithms.html>
+    let days = micros.div_euclid(DAY * MICROS) + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    // years begin in March here: January and February belong to the next
+    (year_of_era + era * 400 + i64::from(day_of_year >= 306)) as i16
+}
+
+/// Seconds (less the offset) and microseconds of a time of day with its fraction and zone.
+fn clock(text: &[u8]) -> Option<(i64, i64)> {
+    let [h1, h2, b':', m1, m2, b':', s1, s2, rest @ ..] = text else {
+        return None;
+    };
+    let (hour, minute, second) = (number(&[*h1, *h2])?, number(&[*m1, *m2])?, number(&[*s1, *s2])?);
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let seconds = hour * 3_600 + minute * 60 + second;
+    let (micros, rest) = match rest {
+        [b'.', fraction @ ..] => {
+            let length = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let kept = length.min(6);
+            let micros = number(&fraction[..kept])? * 10i64.pow(6 - kept as u32);
+            (micros, &fraction[length..])
+        }
+        _ => (0, rest),
+    };
+    Some((seconds - offset(rest)?, micros))
+}
+
+/// Seconds east of UTC.
+fn offset(text: &[u8]) -> Option<i64> {
+    let text = match text {
+        [] => return Some(0),
+        [b' ', zone @ ..] => zone,
+        _ => text,
+    };
+    let (sign, text) = match text {
+        [b'Z' | b'z'] => return Some(0),
+        [b'+', rest @ ..] => (1, rest),
+        [b'-', rest @ ..] => (-1, rest),
+        _ => return None,
+    };
+    let (hours, minutes) = match text {
+        [h1, h2] => (number(&[*h1, *h2])?, 0),
+        [h1, h2, b':', m1, m2] | [h1, h2, m1, m2] => (number(&[*h1, *h2])?, number(&[*m1, *m2])?),
+        _ => return None,
+    };
+    (hours <= 23 && minutes <= 59).then_some(sign * (hours * 3_600 + minutes * 60))
+}
+
+/// Days from 1970-01-01 to a date of the proleptic Gregorian calendar; `None` when there is no such day.
+fn days(year: i64, month: i64, day: i64) -> Option<i64> {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let length = match month {
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + i64::from(leap),
+        1..=12 => 31,
+        _ => return None,
+    };
+    if !(1..=length).contains(&day) {
+        return None;
+    }
+    // days_from_civil of the same source: the year begins in March
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * month + 2) / 5 + day - 1;
+    Some(era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468)
+}
+
+/// A number of one or more digits.
+fn number(digits: &[u8]) -> Option<i64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0, |value, byte| {
+        byte.is_ascii_digit().then(|| value * 10 + (byte - b'0') as i64)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::{Timestamp, civil, tz};
+    use proptest::prelude::*;
+
+    fn at(text: &str) -> i64 {
+        text.parse::<Timestamp>().unwrap().as_microsecond()
+    }
+
+    #[test]
+    fn accepted_forms() {
+        let cases = [
+            ("2020-08-28 03:52:47", "2020-08-28T03:52:47Z"),
+            ("2020-08-28T03:52:47", "2020-08-28T03:52:47Z"),
+            ("2020-08-28T03:52:47Z", "2020-08-28T03:52:47Z"),
+            ("08/28/2020, 03:52:47", "2020-08-28T03:52:47Z"),
+            ("08/28/2020", "2020-08-28T00:00:00Z"),
+            ("2020-08-28", "2020-08-28T00:00:00Z"),
+            ("2020-08-28 03:52:47.1", "2020-08-28T03:52:47.1Z"),
+            ("2020-08-28 03:52:47.123456999", "2020-08-28T03:52:47.123456Z"),
+            ("1969-12-31 23:59:59.9999999", "1969-12-31T23:59:59.999999Z"),
+            ("2020-08-28T03:52:47.000+0000", "2020-08-28T03:52:47Z"),
+            ("2020-08-28T03:52:47+02:00", "2020-08-28T01:52:47Z"),
+            ("2020-08-28T03:52:47-0530", "2020-08-28T09:22:47Z"),
+            ("2020-08-28 03:52:47 +02", "2020-08-28T01:52:47Z"),
+            ("2019-12-31T23:30:00-01:00", "2020-01-01T00:30:00Z"),
+            ("2020-02-29", "2020-02-29T00:00:00Z"),
+            ("0001-01-01 00:00:00", "0001-01-01T00:00:00Z"),
+            ("0000-12-31T23:30:00-01:00", "0001-01-01T00:30:00Z"),
+            ("9999-12-31 23:59:59.999999", "9999-12-31T23:59:59.999999Z"),
+        ];
+        for (text, same) in cases {
+            assert_eq!(micros(text), Some(at(same)), "{text}");
+        }
+    }
+
+    #[test]
+    fn refused_forms() {
+        let cases = [
+            "",
+            "0",
+            "2020",
+            "2020-08",
+            "2020-8-28",
+            "20200828",
+            "2020-08-28 ",
+            "2020-08-28T",
+            "2020-08-28 03:52",
+            "2020-08-28 24:00:00",
+            "2020-08-28 23:59:60",
+            "2020-08-28 23:60:00",
+            "2020-02-30",
+            "2021-02-29",
+            "1900-02-29",
+            "2020-13-01",
+            "2020-00-01",
+            "2020-01-00",
+            "0000-01-01",
+            "0001-01-01T00:00:00+01:00",
+            "9999-12-31T23:30:00-01:00",
+            "10000-01-01",
+            "-001-01-01",
+            "2020-08-28 03:52:47.",
+            "2020-08-28 03:52:47,5",
+            "2020-08-28 03:52:47 ",
+            "2020-08-28 03:52:47 UTC",
+            "2020-08-28 03:52:47+",
+            "2020-08-28 03:52:47+2",
+            "2020-08-28 03:52:47+24:00",
+            "2020-08-28 03:52:47+02:60",
+            "2020-08-28Z",
+            " 2020-08-28",
+            "28/08/2020",
+            "08/28/2020 03:52:47",
+            "2020-08-28, 03:52:47",
+            "2020/08/28",
+            "1598586767",
+            "٢٠٢٠-٠٨-٢٨",
+            "date_joined",
+            "2020-08-28  03:52:47",
+            "2020-08-28 03:52:47  Z",
+            "+020-08-28",
+            "2020-08-28 +3:52:47",
+        ];
+        for text in cases {
+            assert_eq!(micros(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_day_of_the_calendar() {
+        let mut date = civil::date(1, 1, 1);
+        let mut expected = at("0001-01-01T00:00:00Z");
+        loop {
+            let text = format!("{:04}-{:02}-{:02}", date.year(), date.month(), date.day());
+            assert_eq!(micros(&text), Some(expected), "{text}");
+            assert_eq!(
+                (year(expected), year(expected + DAY * MICROS - 1)),
+                (date.year(), date.year()),
+                "{text}"
+            );
+            // every day of some eras, then strides, so that the test stays quick
+            let stride = if (1890..2110).contains(&date.year()) { 1 } else { 13 };
+            let Ok(next) = date.checked_add(jiff::Span::new().days(stride)) else {
+                break;
+            };
+            date = next;
+            expected += stride * DAY * MICROS;
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn agrees_with_jiff(
+            seconds in -62_135_596_800i64..253_402_300_800, nanos in 0u32..1_000_000_000, offset_minutes in -1_439i32..1_440
+        ) {
+            let instant = Timestamp::new(seconds, 0).unwrap();
+            let zone = tz::Offset::from_seconds(offset_minutes * 60).unwrap();
+            let local = zone.to_datetime(instant);
+            prop_assume!((0..=9999).contains(&local.year()));
+            let sign = if offset_minutes < 0 { '-' } else { '+' };
+            let text = format!(
+                "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{nanos:09}{sign}{:02}:{:02}",
+                local.year(), local.month(), local.day(), local.hour(), local.minute(), local.second(),
+                offset_minutes.abs() / 60, offset_minutes.abs() % 60,
+            );
+            prop_assert_eq!(micros(&text), Some(seconds * MICROS + (nanos / 1_000) as i64), "{}", text);
+            prop_assert_eq!(year(seconds * MICROS), tz::Offset::UTC.to_datetime(instant).year());
+        }
+
+        #[test]
+        fn never_panics(text in "[-0-9/,: TZ.+]{0,40}|\\PC{0,30}") {
+            if let Some(micros) = micros(&text) {
+                prop_assert!((1..=9999).contains(&year(micros)));
+            }
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! A post: what the results need of the latest pin, geo and user record of one `ind`, in 32 bytes.
+//!
+//! The three records share their key, so the join is the row. Wide text never gets here: names are four-byte
+//! symbols, times are years, a person is the symbol of (user_name, age, date_joined).
+
+use operators::latest::Slots;
+use operators::{Route, Symbol};
+use serde::{Deserialize, Serialize};
+
+/// One record on its way into the posts.
+pub type Event = operators::latest::Event<Payload>;
+
+/// Stands for "no year": years run from 1 to 9999.
+const NO_YEAR: i16 = 0;
+
+const PIN: u8 = 1;
+const GEO: u8 = 2;
+const USER: u8 = 4;
+const FOLLOWERS: u8 = 8;
+
+/// An age group: 18–24, 25–35, 36–50, over 50.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AgeGroup(u8);
+
+impl AgeGroup {
+    /// Outside every group: under 18, or no age.
+    const NONE: AgeGroup = AgeGroup(0);
+
+    /// The group of an age; none below 18.
+    pub fn of(age: i32) -> Option<AgeGroup> {
+        match age {
+            i32::MIN..18 => None,
+            18..=24 => Some(AgeGroup(1)),
+            25..=35 => Some(AgeGroup(2)),
+            36..=50 => Some(AgeGroup(3)),
+            51.. => Some(AgeGroup(4)),
+        }
+    }
+
+    /// The group's name in the tables.
+    pub fn label(self) -> &'static str {
+        ["none", "18-24", "25-35", "36-50", "50+"][self.0 as usize]
+    }
+}
+
+impl Route for AgeGroup {
+    fn route(&self) -> u64 {
+        self.0.route()
+    }
+}
+
+/// What the results need of one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Payload {
+    /// Of a pin record.
+    Pin {
+        /// `follower_count`, cleaned.
+        followers: Option<i64>,
+        /// `category`.
+        category: Option<Symbol>,
+        /// `poster_name`, cleaned.
+        poster: Option<Symbol>,
+    },
+    /// Of a geo record.
+    Geo {
+        /// `country`.
+        country: Option<Symbol>,
+        /// The UTC year of `timestamp`; 0 when there is none.
+        year: i16,
+    },
+    /// Of a user record.
+    User {
+        /// (user_name, age, date_joined) as one symbol; none without `date_joined`.
+        person: Option<Symbol>,
+        /// The UTC year of `date_joined`; 0 when there is none.
+        year: i16,
+        /// The group of `age`.
+        age_group: Option<AgeGroup>,
+    },
+}
+
+/// The latest records of one `ind`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Post {
+    followers: i64,
+    category: Option<Symbol>,
+    poster: Option<Symbol>,
+    country: Option<Symbol>,
+    person: Option<Symbol>,
+    post_year: i16,
+    join_year: i16,
+    age_group: AgeGroup,
+    flags: u8,
+}
+
+const _: () = assert!(size_of::<Post>() == 32 && size_of::<Payload>() <= 24 && size_of::<Option<Payload>>() <= 24);
+
+/// The pin part of a post.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// The category, if known.
+    pub category: Option<Symbol>,
+    /// The poster's name, if known.
+    pub poster: Option<Symbol>,
+    /// The poster's followers, if known.
+    pub followers: Option<i64>,
+}
+
+/// The geo part of a post.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geo {
+    /// The country, if known.
+    pub country: Option<Symbol>,
+    /// The UTC year of the post, if known.
+    pub year: Option<i16>,
+}
+
+/// The user part of a post.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The distinct person; known when the time of joining is.
+    pub person: Option<Symbol>,
+    /// The UTC year of joining, if known.
+    pub join_year: Option<i16>,
+    /// The age group, if in one.
+    pub age_group: Option<AgeGroup>,
+}
+
+impl Default for Post {
+    fn default() -> Self {
+        Post {
+            followers: 0,
+            category: None,
+            poster: None,
+            country: None,
+            person: None,
+            post_year: NO_YEAR,
+            join_year: NO_YEAR,
+            age_group: AgeGroup::NONE,
+            flags: 0,
+        }
+    }
+}
+
+impl Post {
+    /// The pin record's part, if there is such a record.
+    pub fn pin(&self) -> Option<Pin> {
+        (self.flags & PIN != 0).then(|| Pin {
+            category: self.category,
+            poster: self.poster,
+            followers: (self.flags & FOLLOWERS != 0).then_some(self.followers),
+        })
+    }
+
+    /// The geo record's part, if there is such a record.
+    pub fn geo(&self) -> Option<Geo> {
+        (self.flags & GEO != 0).then(|| Geo {
+            country: self.country,
+            year: year(self.post_year),
+        })
+    }
+
+    /// The user record's part, if there is such a record.
+    pub fn user(&self) -> Option<User> {
+        (self.flags & USER != 0).then(|| User {
+            person: self.person,
+            join_year: year(self.join_year),
+            age_group: (self.age_group != AgeGroup::NONE).then_some(self.age_group),
+        })
+    }
+
+    fn flag(&mut self, flag: u8, on: bool) {
+        self.flags = if on { self.flags | flag } else { self.flags & !flag };
+    }
+}
+
+fn year(year: i16) -> Option<i16> {
+    (year != NO_YEAR).then_some(year)
+}
+
+impl std::fmt::Debug for Post {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Post")
+            .field(&self.pin())
+            .field(&self.geo())
+            .field(&self.user())
+            .finish()
+    }
+}
+
+impl Slots for Post {
+    const SLOTS: usize = 3;
+    type Payload = Payload;
+
+    /// # Panics
+    /// When the payload is not of the slot's kind.
+    fn set(&mut self, slot: u8, payload: Option<&Payload>) {
+        match (slot, payload.copied()) {
+            (
+                0,
+                Some(Payload::Pin {
+                    followers,
+                    category,
+                    poster,
+                }),
+            ) => {
+                self.flag(PIN, true);
+                self.flag(FOLLOWERS, followers.is_some());
+                (self.followers, self.category, self.poster) = (followers.unwrap_or(0), category, poster);
+            }
+            (0, None) => {
+                self.flag(PIN | FOLLOWERS, false);
+                (self.followers, self.category, self.poster) = (0, None, None);
+            }
+            (1, Some(Payload::Geo { country, year })) => {
+                self.flag(GEO, true);
+                (self.country, self.post_year) = (country, year);
+            }
+            (1, None) => {
+                self.flag(GEO, false);
+                (self.country, self.post_year) = (None, NO_YEAR);
+            }
+            (
+                2,
+                Some(Payload::User {
+                    person,
+                    year,
+                    age_group,
+                }),
+            ) => {
+                self.flag(USER, true);
+                (self.person, self.join_year, self.age_group) = (person, year, age_group.unwrap_or(AgeGroup::NONE));
+            }
+            (2, None) => {
+                self.flag(USER, false);
+                (self.person, self.join_year, self.age_group) = (None, NO_YEAR, AgeGroup::NONE);
+            }
+            (slot, payload) => panic!("slot {slot} cannot hold {payload:?}"),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.flags & (PIN | GEO | USER) == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_set_and_taken_back_one_by_one() {
+        let name = |text| Some(Symbol::new(text));
+        let pin = Payload::Pin {
+            followers: Some(0),
+            category: name("art"),
+            poster: name("9GAG"),
+        };
+        let geo = Payload::Geo {
+            country: name("Albania"),
+            year: 2020,
+        };
+        let user = Payload::User {
+            person: name("p"),
+            year: 2015,
+            age_group: AgeGroup::of(20),
+        };
+        let mut post = Post::default();
+        assert!(post.is_empty());
+        post.set(0, Some(&pin));
+        post.set(1, Some(&geo));
+        post.set(2, Some(&user));
+        let full = post;
+        assert_eq!(
+            post.pin(),
+            Some(Pin {
+                category: name("art"),
+                poster: name("9GAG"),
+                followers: Some(0)
+            })
+        );
+        assert_eq!(
+            post.geo(),
+            Some(Geo {
+                country: name("Albania"),
+                year: Some(2020)
+            })
+        );
+        assert_eq!(
+            post.user(),
+            Some(User {
+                person: name("p"),
+                join_year: Some(2015),
+                age_group: AgeGroup::of(24)
+            })
+        );
+        for (slot, payload) in [pin, geo, user].iter().enumerate() {
+            let slot = slot as u8;
+            post.set(slot, None);
+            assert_ne!(post, full);
+            post.set(slot, Some(payload));
+            assert_eq!(post, full);
+        }
+        // a record of nulls is a record all the same
+        let nulls = Payload::Pin {
+            followers: None,
+            category: None,
+            poster: None,
+        };
+        let mut other = Post::default();
+        other.set(0, Some(&nulls));
+        assert!(!other.is_empty());
+        assert_eq!(
+            other.pin(),
+            Some(Pin {
+                category: None,
+                poster: None,
+                followers: None
+            })
+        );
+        for slot in 0..3 {
+            post.set(slot, None);
+        }
+        assert_eq!(post, Post::default());
+    }
+
+    #[test]
+    fn age_groups_have_the_edges_of_the_definition() {
+        let label = |age| AgeGroup::of(age).map_or("", AgeGroup::label);
+        let edges = [
+            (i32::MIN, ""),
+            (17, ""),
+            (18, "18-24"),
+            (24, "18-24"),
+            (25, "25-35"),
+            (35, "25-35"),
+            (36, "36-50"),
+        ];
+        for (age, expected) in edges.into_iter().chain([(50, "36-50"), (51, "50+"), (i32::MAX, "50+")]) {
+            assert_eq!(label(age), expected, "age {age}");
+        }
+    }
+}

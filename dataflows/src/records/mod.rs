@@ -1,0 +1,381 @@
+//! Records: the bytes of one JSON value become one event, or a dead letter with a reason.
+//!
+//! Two decoders give one meaning. `reference` accepts everything the rules accept and is the definition;
+//! `fast` reads the usual shape in place and hands over whatever looks odd. [`Decoder`] puts the fast one in front.
+//!
+//! A field that cannot be read is no reason to drop a record: it becomes null and is counted
+//! ([`Decoder::take_unreadable`]).
+
+mod fast;
+mod field;
+mod legacy;
+mod names;
+mod reference;
+
+use crate::post::{Event, Payload};
+use field::Field;
+pub use legacy::{kind_of_fields, split_values};
+use names::Names;
+use operators::{Position, Row};
+use std::fmt;
+
+/// The kinds of records, numbered as their topics are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// What was posted: title, poster, followers, category.
+    Pin = 0,
+    /// Where and when it was posted.
+    Geo = 1,
+    /// Who posted it: name, age, date of joining.
+    User = 2,
+}
+
+impl Kind {
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Kind; 3] = [Kind::Pin, Kind::Geo, Kind::User];
+
+    /// `pin`, `geo` or `user`: the default name of the topic.
+    pub fn name(self) -> &'static str {
+        ["pin", "geo", "user"][self as usize]
+    }
+
+    /// The kind of this number, if there is one.
+    pub fn from_number(number: u8) -> Option<Kind> {
+        Kind::ALL.get(number as usize).copied()
+    }
+}
+
+impl From<u8> for Kind {
+    /// # Panics
+    /// When `number` is not 0, 1 or 2.
+    fn from(number: u8) -> Kind {
+        Kind::from_number(number).expect("kinds are numbered 0, 1 and 2")
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One record as it came: a value, or a tombstone (`value` is `None`) whose key says what it deletes.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw<'a> {
+    /// The kind, known from the topic.
+    pub kind: Kind,
+    /// Where the record stands in its topic.
+    pub position: Position,
+    /// The Kafka key. Only a tombstone's key is read.
+    pub key: Option<&'a [u8]>,
+    /// The Kafka value or the line of the lake.
+    pub value: Option<&'a [u8]>,
+}
+
+/// Why a record is a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// The value is not JSON; numbers beyond the range of a double are not either.
+    NotJson,
+    /// The value is JSON, but neither an object nor a wrapping of one.
+    NotObject,
+    /// The value is a JSON string: usually an object encoded twice.
+    JsonString,
+    /// The value is empty, white space or the empty string.
+    Empty,
+    /// Neither `index` nor `ind` holds an integer.
+    NoKey,
+    /// `index` and `ind` hold different integers.
+    KeyConflict,
+    /// A key field holds its own name: the header of a table, sent as a row.
+    HeaderRow,
+    /// A tombstone whose key holds no integer.
+    TombstoneKey,
+    /// The value is longer than the limit.
+    TooLarge,
+    /// The value is nested deeper than the limit.
+    TooDeep,
+    /// Invalid UTF-8, or half of a surrogate pair.
+    BadUtf8,
+}
+
+impl Reason {
+    /// All reasons.
+    pub const ALL: [Reason; 11] = [
+        Reason::NotJson,
+        Reason::NotObject,
+        Reason::JsonString,
+        Reason::Empty,
+        Reason::NoKey,
+        Reason::KeyConflict,
+        Reason::HeaderRow,
+        Reason::TombstoneKey,
+        Reason::TooLarge,
+        Reason::TooDeep,
+        Reason::BadUtf8,
+    ];
+
+    /// The reason's name in tables and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::NotJson => "not_json",
+            Reason::NotObject => "not_object",
+            Reason::JsonString => "json_string",
+            Reason::Empty => "empty",
+            Reason::NoKey => "no_key",
+            Reason::KeyConflict => "key_conflict",
+            Reason::HeaderRow => "header_row",
+            Reason::TombstoneKey => "tombstone_key",
+            Reason::TooLarge => "too_large",
+            Reason::TooDeep => "too_deep",
+            Reason::BadUtf8 => "bad_utf8",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a record may cost at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one record.
+    pub record_bytes: usize,
+    /// Arrays and objects within each other; at most [`Limits::MAX_DEPTH`].
+    pub depth: usize,
+}
+
+impl Limits {
+    /// The deepest nesting that may be asked for: the JSON parser's own bound.
+    pub const MAX_DEPTH: usize = 127;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            record_bytes: 8 << 20,
+            depth: 64,
+        }
+    }
+}
+
+/// Why a field was altered although its record was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Why {
+    /// Not of its type (age "abc", a bad date): now null.
+    Unreadable,
+    /// A name above 512 bytes, which no index could hold: now null.
+    TooLong,
+    /// U+0000 within a text, which no table could hold: left out.
+    Nul,
+}
+
+impl Why {
+    const ALL: [Why; 3] = [Why::Unreadable, Why::TooLong, Why::Nul];
+
+    /// The name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Why::Unreadable => "unreadable",
+            Why::TooLong => "too_long",
+            Why::Nul => "nul",
+        }
+    }
+}
+
+/// How often a field of a kind was altered in one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unreadable {
+    /// The record's kind.
+    pub kind: Kind,
+    /// The field's name in the record.
+    pub field: &'static str,
+    /// What happened to it.
+    pub why: Why,
+    /// How many records.
+    pub count: u64,
+}
+
+/// Counts of altered fields by kind, field and cause.
+#[derive(Debug)]
+pub(crate) struct Notes {
+    counts: [[[u64; Why::ALL.len()]; Field::COUNT]; Kind::ALL.len()],
+    any: bool,
+}
+
+impl Notes {
+    fn new() -> Notes {
+        Notes {
+            counts: [[[0; Why::ALL.len()]; Field::COUNT]; Kind::ALL.len()],
+            any: false,
+        }
+    }
+
+    pub(crate) fn note(&mut self, kind: Kind, field: Field, why: Why) {
+        self.counts[kind as usize][field as usize][why as usize] += 1;
+        self.any = true;
+    }
+
+    fn take(&mut self) -> Vec<Unreadable> {
+        if !std::mem::take(&mut self.any) {
+            return Vec::new();
+        }
+        let mut taken = Vec::new();
+        for kind in Kind::ALL {
+            for field in Field::ALL {
+                for why in Why::ALL {
+                    let count = std::mem::take(&mut self.counts[kind as usize][field as usize][why as usize]);
+                    if count > 0 {
+                        taken.push(Unreadable {
+                            kind,
+                            field: field.name(),
+                            why,
+                            count,
+                        });
+                    }
+                }
+            }
+        }
+        taken
+    }
+}
+
+/// Decodes records. One per worker: it keeps scratch space, a cache of names, and counts of unreadable fields.
+#[derive(Debug)]
+pub struct Decoder {
+    limits: Limits,
+    names: Names,
+    notes: Box<Notes>,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Decoder::new(Limits::default())
+    }
+}
+
+impl Decoder {
+    /// A decoder with these limits; a depth above [`Limits::MAX_DEPTH`] counts as that.
+    pub fn new(limits: Limits) -> Decoder {
+        let depth = limits.depth.min(Limits::MAX_DEPTH);
+        Decoder {
+            limits: Limits { depth, ..limits },
+            names: Names::new(),
+            notes: Box::new(Notes::new()),
+        }
+    }
+
+    /// Decodes one record, only as far as results need it. A delete is an event without a payload.
+    pub fn decode(&mut self, raw: Raw<'_>) -> Result<Event, Reason> {
+        let Some(value) = raw.value else {
+            return self.tombstone(raw);
+        };
+        self.decode_text(raw.kind, raw.position, self.text(value)?)
+    }
+
+    /// [`Decoder::decode`] of a value that is known to be UTF-8, as [`lines`] yields it.
+    pub fn decode_text(&mut self, kind: Kind, position: Position, text: &str) -> Result<Event, Reason> {
+        if text.len() > self.limits.record_bytes {
+            return Err(Reason::TooLarge);
+        }
+        if let Some((key, payload)) = fast::decode(kind, text, &mut self.names) {
+            return Ok(event(kind, position, key, Some(payload)));
+        }
+        self.decode_reference(kind, position, text)
+    }
+
+    /// [`Decoder::decode`] by the definition alone, without the fast path: for tests and benchmarks.
+    pub fn decode_reference(&mut self, kind: Kind, position: Position, text: &str) -> Result<Event, Reason> {
+        let (key, cleaned) = reference::decode(kind, text, &self.limits, &mut self.notes)?;
+        let payload = cleaned.map(|cleaned| cleaned.payload(&mut self.names));
+        Ok(event(kind, position, key, payload))
+    }
+
+    /// The fast path alone: `None` when it leaves the record to the reference. For tests and benchmarks.
+    pub fn decode_fast(&mut self, kind: Kind, position: Position, text: &str) -> Option<Event> {
+        let (key, payload) = fast::decode(kind, text, &mut self.names)?;
+        Some(event(kind, position, key, Some(payload)))
+    }
+
+    /// Decodes one record and its cleaned row, in the column order of [`crate::CLEANED`]; `None` for a delete.
+    pub fn decode_with_row(&mut self, raw: Raw<'_>) -> Result<(Event, Option<(i64, Row)>), Reason> {
+        let Some(value) = raw.value else {
+            return Ok((self.tombstone(raw)?, None));
+        };
+        self.decode_text_with_row(raw.kind, raw.position, self.text(value)?)
+    }
+
+    /// [`Decoder::decode_with_row`] of a value that is known to be UTF-8.
+    pub fn decode_text_with_row(
+        &mut self,
+        kind: Kind,
+        position: Position,
+        text: &str,
+    ) -> Result<(Event, Option<(i64, Row)>), Reason> {
+        if text.len() > self.limits.record_bytes {
+            return Err(Reason::TooLarge);
+        }
+        let (key, cleaned) = reference::decode(kind, text, &self.limits, &mut self.notes)?;
+        let Some(cleaned) = cleaned else {
+            return Ok((event(kind, position, key, None), None));
+        };
+        let payload = cleaned.payload(&mut self.names);
+        let row = cleaned.into_row(key, &payload);
+        Ok((event(kind, position, key, Some(payload)), Some((key, row))))
+    }
+
+    /// The counts of altered fields since the last call; empty when there are none.
+    pub fn take_unreadable(&mut self) -> Vec<Unreadable> {
+        self.notes.take()
+    }
+
+    fn tombstone(&mut self, raw: Raw<'_>) -> Result<Event, Reason> {
+        let key = raw.key.ok_or(Reason::TombstoneKey)?;
+        if key.len() > self.limits.record_bytes {
+            return Err(Reason::TooLarge);
+        }
+        let key = reference::tombstone_key(key, &self.limits).ok_or(Reason::TombstoneKey)?;
+        Ok(event(raw.kind, raw.position, key, None))
+    }
+
+    fn text<'a>(&self, value: &'a [u8]) -> Result<&'a str, Reason> {
+        if value.len() > self.limits.record_bytes {
+            return Err(Reason::TooLarge);
+        }
+        simdutf8::basic::from_utf8(value).map_err(|_| Reason::BadUtf8)
+    }
+}
+
+fn event(kind: Kind, position: Position, key: i64, payload: Option<Payload>) -> Event {
+    Event {
+        key,
+        position,
+        slot: kind as u8,
+        payload,
+    }
+}
+
+/// The lines of a chunk without their `\n`, in order, each as text or, where it is not UTF-8, as bytes.
+///
+/// The chunk is validated at once, which costs a fraction of doing so line by line; only a chunk with an invalid
+/// line is validated again, by line. The last line may lack its `\n`.
+pub fn lines(chunk: &[u8]) -> impl Iterator<Item = Result<&str, &[u8]>> {
+    let text = simdutf8::basic::from_utf8(chunk);
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        if at == chunk.len() {
+            return None;
+        }
+        let end = memchr::memchr(b'\n', &chunk[at..]).map_or(chunk.len(), |length| at + length);
+        let line = at..end;
+        at = (end + 1).min(chunk.len());
+        Some(match text {
+            Ok(text) => Ok(&text[line]),
+            Err(_) => simdutf8::basic::from_utf8(&chunk[line.clone()]).map_err(|_| &chunk[line]),
+        })
+    })
+}

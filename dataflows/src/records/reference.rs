@@ -1,0 +1,529 @@
+//! The reference decoder: JSON by serde_json, then the rules, one after the other. It defines what a record means.
+//!
+//! The value is parsed completely before anything is decided, because a later duplicate of a key replaces an
+//! earlier one, and because half a surrogate pair condemns a record wherever it stands. Of the parsed value only
+//! what may matter is kept: the known fields of an object, the element of an array that has just one.
+//!
+//! serde_json's numbers are what they are: an integer beyond 64 bits arrives as a double (and is no integer), and a
+//! number beyond the range of doubles is an error, hence not JSON.
+
+use super::field::Field;
+use super::names::Names;
+use super::{Kind, Limits, Notes, Reason, Why};
+use crate::cleaning::{self, sentinel};
+use crate::post::{AgeGroup, Payload};
+use operators::{Row, Value};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fmt;
+
+/// How many wrappings (`[…]` or `{"value": …}`) are taken off.
+const WRAPPINGS: usize = 3;
+
+/// Decodes a value: its key, and its cleaned fields or `None` for a delete.
+pub(super) fn decode<'a>(
+    kind: Kind,
+    text: &'a str,
+    limits: &Limits,
+    notes: &mut Notes,
+) -> Result<(i64, Option<Cleaned<'a>>), Reason> {
+    let object = record(parse(text, limits)?)?;
+    let key = object.key()?;
+    if object.deleted() {
+        return Ok((key, None));
+    }
+    Ok((key, Some(clean(kind, object.fields, notes))))
+}
+
+/// The key that a tombstone's key names: digits, a JSON integer, a JSON string of digits, or an object with `ind` or
+/// `index`.
+pub(super) fn tombstone_key(key: &[u8], limits: &Limits) -> Option<i64> {
+    let text = simdutf8::basic::from_utf8(key).ok()?;
+    // digits may have leading zeros, which JSON would refuse
+    if let Some(key) = cleaning::digits(text) {
+        return Some(key);
+    }
+    match parse(text, limits).ok()? {
+        Json::Object(object) => object.key().ok(),
+        scalar => scalar.integer(),
+    }
+}
+
+/// The known fields of the object in `text` after unwrapping: whether each is there.
+pub(super) fn fields_present(text: &str) -> Option<[bool; Field::COUNT]> {
+    let object = record(parse(text, &Limits::default()).ok()?).ok()?;
+    Some(object.fields.map(|field| !matches!(field, Json::Absent)))
+}
+
+/// Takes off the wrappings and expects an object.
+fn record(mut json: Json<'_>) -> Result<Box<Object<'_>>, Reason> {
+    for _ in 0..WRAPPINGS {
+        json = match json {
+            Json::Array(Some(only)) => *only,
+            Json::Object(mut object) if object.wraps() => std::mem::replace(&mut object.value, Json::Absent),
+            _ => break,
+        }
+    }
+    match json {
+        Json::Object(object) => Ok(object),
+        Json::Text(text) if text.is_empty() => Err(Reason::Empty),
+        Json::Text(_) => Err(Reason::JsonString),
+        _ => Err(Reason::NotObject),
+    }
+}
+
+// ---- what a record says --------------------------------------------------------------------------------------
+
+impl Object<'_> {
+    fn key(&self) -> Result<i64, Reason> {
+        let (index, ind) = (&self.fields[Field::Index as usize], &self.fields[Field::Ind as usize]);
+        let holds = |json: &Json, name: &str| matches!(json, Json::Text(text) if text == name);
+        if holds(index, Field::Index.name()) || holds(ind, Field::Ind.name()) {
+            return Err(Reason::HeaderRow);
+        }
+        match (index.integer(), ind.integer()) {
+            (Some(index), Some(ind)) if index != ind => Err(Reason::KeyConflict),
+            (index, ind) => index.or(ind).ok_or(Reason::NoKey),
+        }
+    }
+
+    fn deleted(&self) -> bool {
+        match &self.fields[Field::Deleted as usize] {
+            Json::Bool(deleted) => *deleted,
+            Json::Text(text) => text == "true",
+            _ => false,
+        }
+    }
+}
+
+impl Json<'_> {
+    /// A JSON integer or a string of digits, within i64.
+    fn integer(&self) -> Option<i64> {
+        match self {
+            Json::Integer(integer) => Some(*integer),
+            Json::Text(text) => cleaning::digits(text),
+            _ => None,
+        }
+    }
+}
+
+/// The cleaned fields of one record.
+pub(super) enum Cleaned<'a> {
+    Pin(Box<CleanedPin<'a>>),
+    Geo {
+        country: Option<Cow<'a, str>>,
+        latitude: Option<f64>,
+        longitude: Option<f64>,
+        timestamp: Option<i64>,
+    },
+    User {
+        first: Option<Cow<'a, str>>,
+        last: Option<Cow<'a, str>>,
+        age: Option<i32>,
+        joined: Option<i64>,
+    },
+}
+
+pub(super) struct CleanedPin<'a> {
+    unique_id: Option<Cow<'a, str>>,
+    title: Option<Cow<'a, str>>,
+    description: Option<Cow<'a, str>>,
+    followers: Option<i64>,
+    poster: Option<Cow<'a, str>>,
+    tags: Option<Cow<'a, str>>,
+    media: Option<Cow<'a, str>>,
+    image: Option<Cow<'a, str>>,
+    location: Option<Cow<'a, str>>,
+    category: Option<Cow<'a, str>>,
+}
+
+impl Cleaned<'_> {
+    pub(super) fn payload(&self, names: &mut Names) -> Payload {
+        match self {
+            Cleaned::Pin(pin) => Payload::Pin {
+                followers: pin.followers,
+                category: pin.category.as_deref().map(|name| names.frequent(name)),
+                poster: pin.poster.as_deref().map(|name| names.rare(name)),
+            },
+            Cleaned::Geo { country, timestamp, .. } => Payload::Geo {
+                country: country.as_deref().map(|name| names.frequent(name)),
+                year: timestamp.map_or(0, cleaning::year),
+            },
+            Cleaned::User {
+                first,
+                last,
+                age,
+                joined,
+            } => Payload::User {
+                person: joined.map(|joined| names.person(first.as_deref().zip(last.as_deref()), *age, joined)),
+                year: joined.map_or(0, cleaning::year),
+                age_group: age.and_then(AgeGroup::of),
+            },
+        }
+    }
+
+    /// The row of the cleaned table; names that the payload holds as symbols are not copied again.
+    pub(super) fn into_row(self, key: i64, payload: &Payload) -> Row {
+        let text = Value::string;
+        let symbol = |symbol: &Option<operators::Symbol>| symbol.map_or(Value::Null, Value::Text);
+        match (self, payload) {
+            (Cleaned::Pin(pin), Payload::Pin { category, poster, .. }) => vec![
+                Value::Int(key),
+                text(pin.unique_id),
+                text(pin.title),
+                text(pin.description),
+                pin.followers.into(),
+                symbol(poster),
+                text(pin.tags),
+                text(pin.media),
+                text(pin.image),
+                text(pin.location),
+                symbol(category),
+            ],
+            (
+                Cleaned::Geo {
+                    latitude,
+                    longitude,
+                    timestamp,
+                    ..
+                },
+                Payload::Geo { country, .. },
+            ) => vec![
+                Value::Int(key),
+                symbol(country),
+                Value::Floats(Box::new([latitude, longitude])),
+                timestamp.into(),
+            ],
+            (
+                Cleaned::User {
+                    first,
+                    last,
+                    age,
+                    joined,
+                },
+                Payload::User { .. },
+            ) => vec![
+                Value::Int(key),
+                first
+                    .zip(last)
+                    .map_or(Value::Null, |(first, last)| format!("{first} {last}").as_str().into()),
+                age.map(i64::from).into(),
+                joined.into(),
+            ],
+            _ => unreachable!("a payload is made from its own record"),
+        }
+    }
+}
+
+fn clean<'a>(kind: Kind, fields: [Json<'a>; Field::COUNT], notes: &mut Notes) -> Cleaned<'a> {
+    let mut reader = Reader { kind, fields, notes };
+    match kind {
+        Kind::Pin => Cleaned::Pin(Box::new(CleanedPin {
+            unique_id: reader.text(Field::UniqueId, sentinel::NONE),
+            title: reader.text(Field::Title, sentinel::TITLE),
+            description: reader.text(Field::Description, sentinel::DESCRIPTION),
+            followers: reader.followers(),
+            poster: reader.name(Field::PosterName, sentinel::USER),
+            tags: reader.text(Field::TagList, sentinel::TAGS),
+            media: reader.text(Field::IsImageOrVideo, sentinel::NONE),
+            image: reader.text(Field::ImageSrc, sentinel::IMAGE),
+            location: reader
+                .text(Field::SaveLocation, sentinel::NONE)
+                .and_then(cleaning::save_location),
+            category: reader.name(Field::Category, sentinel::NONE),
+        })),
+        Kind::Geo => Cleaned::Geo {
+            country: reader.name(Field::Country, sentinel::NONE),
+            latitude: reader.decimal(Field::Latitude),
+            longitude: reader.decimal(Field::Longitude),
+            timestamp: reader.time(Field::Timestamp),
+        },
+        Kind::User => Cleaned::User {
+            first: reader.text(Field::FirstName, sentinel::NONE),
+            last: reader.text(Field::LastName, sentinel::NONE),
+            age: reader.age(),
+            joined: reader.time(Field::DateJoined),
+        },
+    }
+}
+
+/// Takes fields out of a record, and notes those that cannot be read. The empty text is null for every type.
+struct Reader<'a, 'n> {
+    kind: Kind,
+    fields: [Json<'a>; Field::COUNT],
+    notes: &'n mut Notes,
+}
+
+impl<'a> Reader<'a, '_> {
+    fn note(&mut self, field: Field, why: Why) {
+        self.notes.note(self.kind, field, why);
+    }
+
+    fn text(&mut self, field: Field, sentinels: &[&str]) -> Option<Cow<'a, str>> {
+        match self.take(field)? {
+            Json::Text(text) => {
+                let (text, had_nul) = cleaning::without_nul(text);
+                if had_nul {
+                    self.note(field, Why::Nul);
+                }
+                cleaning::present(text, sentinels)
+            }
+            _ => self.unreadable(field),
+        }
+    }
+
+    fn name(&mut self, field: Field, sentinels: &[&str]) -> Option<Cow<'a, str>> {
+        let name = self.text(field, sentinels)?;
+        if name.len() > cleaning::LONGEST_NAME {
+            self.note(field, Why::TooLong);
+            return None;
+        }
+        Some(name)
+    }
+
+    fn followers(&mut self) -> Option<i64> {
+        let field = Field::FollowerCount;
+        match self.take(field)? {
+            Json::Integer(followers) => Some(followers),
+            Json::Text(text) if sentinel::USER.contains(&&*text) => None,
+            Json::Text(text) => cleaning::followers(&text).or_else(|| self.unreadable(field)),
+            _ => self.unreadable(field),
+        }
+    }
+
+    fn age(&mut self) -> Option<i32> {
+        let age = self.take(Field::Age)?.integer().and_then(|age| i32::try_from(age).ok());
+        age.or_else(|| self.unreadable(Field::Age))
+    }
+
+    fn decimal(&mut self, field: Field) -> Option<f64> {
+        let number = match self.take(field)? {
+            Json::Integer(integer) => Some(integer as f64),
+            Json::Number(number) => Some(number),
+            Json::Text(text) => cleaning::decimal(&text),
+            _ => None,
+        };
+        number.or_else(|| self.unreadable(field))
+    }
+
+    fn time(&mut self, field: Field) -> Option<i64> {
+        let time = match self.take(field)? {
+            Json::Text(text) => cleaning::micros(&text),
+            _ => None,
+        };
+        time.or_else(|| self.unreadable(field))
+    }
+
+    /// The field, unless it is missing, null or the empty text.
+    fn take(&mut self, field: Field) -> Option<Json<'a>> {
+        match std::mem::replace(&mut self.fields[field as usize], Json::Absent) {
+            Json::Absent | Json::Null => None,
+            Json::Text(text) if text.is_empty() => None,
+            json => Some(json),
+        }
+    }
+
+    fn unreadable<T>(&mut self, field: Field) -> Option<T> {
+        self.note(field, Why::Unreadable);
+        None
+    }
+}
+
+// ---- JSON ------------------------------------------------------------------------------------------------------
+
+/// A parsed value, as far as it is kept.
+enum Json<'a> {
+    /// No such field.
+    Absent,
+    Null,
+    Bool(bool),
+    Integer(i64),
+    Number(f64),
+    Text(Cow<'a, str>),
+    /// An array, with its element when it has just one.
+    Array(Option<Box<Json<'a>>>),
+    Object(Box<Object<'a>>),
+    /// An array or object too deep to be a record.
+    Nested,
+}
+
+struct Object<'a> {
+    fields: [Json<'a>; Field::COUNT],
+    /// The field `value`.
+    value: Json<'a>,
+    /// Whether there is a field other than `value`.
+    others: bool,
+}
+
+impl Object<'_> {
+    fn wraps(&self) -> bool {
+        !self.others && !matches!(self.value, Json::Absent)
+    }
+}
+
+fn parse<'a>(text: &'a str, limits: &Limits) -> Result<Json<'a>, Reason> {
+    let too_deep = Cell::new(false);
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let seed = Seed {
+        level: 0,
+        depth: limits.depth,
+        too_deep: &too_deep,
+    };
+    let parsed = seed
+        .deserialize(&mut deserializer)
+        .and_then(|json| deserializer.end().map(|()| json));
+    parsed.map_err(|error| {
+        if too_deep.get() {
+            return Reason::TooDeep;
+        }
+        if text.trim_ascii().is_empty() {
+            return Reason::Empty;
+        }
+        // serde_json tells the kinds of syntax errors apart by their text alone; a test pins these
+        let error = error.to_string();
+        if error.starts_with("lone leading surrogate") || error.starts_with("unexpected end of hex escape") {
+            return Reason::BadUtf8;
+        }
+        Reason::NotJson
+    })
+}
+
+/// Parses the value at nesting `level` (the root's is 0).
+#[derive(Clone, Copy)]
+struct Seed<'c> {
+    level: usize,
+    depth: usize,
+    too_deep: &'c Cell<bool>,
+}
+
+impl Seed<'_> {
+    fn enter<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.level >= self.depth {
+            self.too_deep.set(true);
+            return Err(E::custom("nested too deep"));
+        }
+        Ok(Seed {
+            level: self.level + 1,
+            ..self
+        })
+    }
+
+    /// Whether a container at this level can be a record or a wrapping of one.
+    fn kept(self) -> bool {
+        self.level <= WRAPPINGS
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Json<'de>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json<'de>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_> {
+    type Value = Json<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json<'de>, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json<'de>, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Json<'de>, E> {
+        Ok(Json::Integer(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Json<'de>, E> {
+        Ok(i64::try_from(value).map_or(Json::Number(value as f64), Json::Integer))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Json<'de>, E> {
+        Ok(Json::Number(value))
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Json<'de>, E> {
+        Ok(Json::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Json<'de>, E> {
+        Ok(Json::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Json<'de>, A::Error> {
+        let inner = self.enter()?;
+        let mut first = None;
+        let mut count = 0u64;
+        while let Some(element) = elements.next_element_seed(inner)? {
+            count += 1;
+            first = (count == 1 && self.kept()).then_some(element);
+        }
+        Ok(if self.kept() {
+            Json::Array(first.map(Box::new))
+        } else {
+            Json::Nested
+        })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json<'de>, A::Error> {
+        let inner = self.enter()?;
+        if !self.kept() {
+            while entries.next_key_seed(Key)?.is_some() {
+                entries.next_value_seed(inner)?;
+            }
+            return Ok(Json::Nested);
+        }
+        let mut object = Box::new(Object {
+            fields: [const { Json::Absent }; Field::COUNT],
+            value: Json::Absent,
+            others: false,
+        });
+        while let Some(name) = entries.next_key_seed(Key)? {
+            let json = entries.next_value_seed(inner)?;
+            match name {
+                Name::Known(field) => object.fields[field as usize] = json,
+                Name::Value => object.value = json,
+                Name::Unknown => {}
+            }
+            object.others |= !matches!(name, Name::Value);
+        }
+        Ok(Json::Object(object))
+    }
+}
+
+/// The key of an object's entry.
+enum Name {
+    Known(Field),
+    Value,
+    Unknown,
+}
+
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Name;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key {
+    type Value = Name;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+    fn visit_str<E>(self, name: &str) -> Result<Name, E> {
+        Ok(match Field::from_name(name) {
+            Some(field) => Name::Known(field),
+            None if name == "value" => Name::Value,
+            None => Name::Unknown,
+        })
+    }
+}

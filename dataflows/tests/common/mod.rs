@@ -1,0 +1,99 @@
+//! What the tests share: the engine run over a schedule of epochs, and real data when it is at hand.
+
+#![allow(dead_code)]
+
+use dataflows::{Event, Options, RESULTS, build};
+use operators::{Position, Row};
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+
+/// The tables of all results, in the order of `RESULTS`, each sorted.
+pub type Tables = Vec<Vec<Row>>;
+
+/// The position of the record at `offset`.
+pub fn at(offset: usize) -> Position {
+    Position::new(1, offset as i64, 0).unwrap()
+}
+
+/// Runs the engine: each epoch's events are dealt to the workers in turn. Returns the tables at the close of each
+/// epoch.
+pub fn run(workers: usize, epochs: Vec<Vec<Event>>, options: Options) -> Vec<Tables> {
+    let closes = epochs.len() as u64;
+    let epochs = Arc::new(epochs);
+    let (sender, receiver) = mpsc::channel();
+    let guards = timely::execute(timely::Config::process(workers), move |worker| {
+        let (index, peers) = (worker.index(), worker.peers());
+        let sender = sender.clone();
+        let mut input = worker.dataflow::<u64, _, _>(|scope| {
+            use timely::dataflow::operators::Input;
+            let (input, events) = scope.new_input::<Vec<Event>>();
+            build(events, &options).inspect_batch(move |_, rows| sender.send(rows.to_vec()).unwrap());
+            input
+        });
+        for (epoch, events) in epochs.iter().enumerate() {
+            let mut mine: Vec<Event> = events.iter().skip(index).step_by(peers).copied().collect();
+            input.send_batch(&mut mine);
+            input.advance_to(epoch as u64 + 1);
+            // some epochs are given to the dataflow together, some one by one
+            if epoch % 3 != 1 {
+                worker.step();
+            }
+        }
+        input.close();
+        while worker.step() {}
+    })
+    .unwrap();
+    guards.join().into_iter().for_each(|result| result.unwrap());
+
+    let mut updates: Vec<_> = receiver.iter().flatten().collect();
+    updates.sort_by_key(|(_, time, _)| *time);
+    let mut updates = updates.into_iter().peekable();
+    let mut tables = vec![BTreeMap::<Row, isize>::new(); RESULTS.len()];
+    let mut snapshots = Vec::new();
+    for epoch in 0..closes {
+        while let Some(((result, row), _, diff)) = updates.next_if(|(_, time, _)| *time <= epoch) {
+            *tables[result as usize].entry(row).or_default() += diff;
+        }
+        tables.iter_mut().for_each(|table| table.retain(|_, count| *count != 0));
+        for (table, result) in tables.iter().zip(RESULTS) {
+            assert!(table.values().all(|count| *count == 1), "{} at {epoch}: {table:?}", result.table.name);
+        }
+        snapshots.push(tables.iter().map(|table| table.keys().cloned().collect()).collect());
+    }
+    assert_eq!(updates.next(), None, "an update after the last epoch");
+    snapshots
+}
+
+/// Asserts that two sets of tables are equal, naming the first table and the rows that differ.
+pub fn assert_same(found: &Tables, expected: &Tables, context: &str) {
+    for ((found, expected), result) in found.iter().zip(expected).zip(RESULTS) {
+        if found != expected {
+            let extra: Vec<_> = found.iter().filter(|row| !expected.contains(row)).take(5).collect();
+            let missing: Vec<_> = expected.iter().filter(|row| !found.contains(row)).take(5).collect();
+            panic!("{context}: {} has {extra:?}, lacks {missing:?}", result.table.name);
+        }
+    }
+}
+
+/// The number of a result in `RESULTS`.
+pub fn number(name: &str) -> usize {
+    RESULTS.iter().position(|result| result.table.name == name).unwrap()
+}
+
+/// A file of real data, unpacked; `None`, with a message, when it is absent.
+pub fn data(name: &str) -> Option<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
+    let Ok(bytes) = std::fs::read(&path) else {
+        println!("skipped: no {}", path.display());
+        return None;
+    };
+    let mut text = String::new();
+    if name.ends_with(".gz") {
+        flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+    } else {
+        text = String::from_utf8(bytes).unwrap();
+    }
+    Some(text)
+}
