@@ -1,12 +1,36 @@
 //! Incremental building blocks that know no pins: the latest record of each key, counts, distinct counts, the
 //! greatest value, ranks with ties, exact medians; and the vocabulary they share (positions, names, tables).
+//!
+//! Every operator's module states its contract: what it asks of its input, what its output accumulates to at each
+//! epoch's close, and what a change costs. All of them act at the close of an epoch, in order, whatever order records
+//! arrive in; they may be given records of later epochs early, several epochs may close at once, and time may pass
+//! without records. None of them knows how many workers there are, except to save work.
 
 #![forbid(unsafe_code)]
 
+mod board;
+mod combine;
+pub mod count;
+pub mod distinct;
+mod epochs;
+pub mod greatest;
+mod keyed;
+pub mod latest;
+pub mod median;
 pub mod position;
+pub mod rank;
+pub mod route;
 pub mod symbol;
 pub mod table;
 
+pub use board::Name;
+pub use count::count;
+pub use distinct::distinct_count;
+pub use greatest::greatest;
+pub use latest::{Event, Slots, latest};
+pub use median::{Median, median};
 pub use position::{Position, PositionError};
+pub use rank::{Keep, rank};
+pub use route::{Key, Route};
 pub use symbol::Symbol;
 pub use table::{Column, ColumnType, Row, Table, Value};

@@ -49,7 +49,9 @@ impl Position {
             return Err(PositionError::Partition(partition));
         }
         let generation = (generation as u64) << (OFFSET_BITS + PARTITION_BITS);
-        Ok(Position(generation | (offset as u64) << PARTITION_BITS | partition as u64))
+        Ok(Position(
+            generation | (offset as u64) << PARTITION_BITS | partition as u64,
+        ))
     }
 
     /// The generation: 0 for records without an offset, else 1 or more.
@@ -86,7 +88,10 @@ mod tests {
         assert!(at(1, 9, 0) < at(1, 9, 1));
         assert!(Position::NONE < at(1, 0, 0));
         let p = at(255, Position::MAX_OFFSET, Position::MAX_PARTITION);
-        assert_eq!((p.generation(), p.offset(), p.partition()), (255, Position::MAX_OFFSET, Position::MAX_PARTITION));
+        assert_eq!(
+            (p.generation(), p.offset(), p.partition()),
+            (255, Position::MAX_OFFSET, Position::MAX_PARTITION)
+        );
     }
 
     #[test]

@@ -38,7 +38,14 @@ struct Dictionary {
 
 static DICTIONARY: LazyLock<Dictionary> = LazyLock::new(|| Dictionary {
     texts: boxcar::Vec::new(),
-    shards: (0..SHARDS).map(|_| Mutex::new(Shard { table: HashTable::new(), free: &mut [] })).collect(),
+    shards: (0..SHARDS)
+        .map(|_| {
+            Mutex::new(Shard {
+                table: HashTable::new(),
+                free: &mut [],
+            })
+        })
+        .collect(),
 });
 
 /// A table hash (whose top seven bits hashbrown compares first) from the 32 bits that are kept.
@@ -57,7 +64,9 @@ impl Symbol {
         let tag = hash as u32;
         let shard = &DICTIONARY.shards[(hash >> 58) as usize % SHARDS];
         let mut shard = shard.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let found = shard.table.find(spread(tag), |(t, id)| *t == tag && DICTIONARY.texts[*id as usize] == text);
+        let found = shard.table.find(spread(tag), |(t, id)| {
+            *t == tag && DICTIONARY.texts[*id as usize] == text
+        });
         if let Some((_, id)) = found {
             return Symbol::from_id(*id);
         }
@@ -109,7 +118,11 @@ impl PartialOrd for Symbol {
 
 impl Ord for Symbol {
     fn cmp(&self, other: &Self) -> Ordering {
-        if self.0 == other.0 { Ordering::Equal } else { self.text().cmp(other.text()) }
+        if self.0 == other.0 {
+            Ordering::Equal
+        } else {
+            self.text().cmp(other.text())
+        }
     }
 }
 
@@ -149,7 +162,9 @@ mod tests {
     fn same_text_same_symbol_in_all_threads() {
         let names: Vec<String> = (0..10_000).map(|n| format!("name {n}")).collect();
         let maps: Vec<Vec<Symbol>> = std::thread::scope(|s| {
-            let threads: Vec<_> = (0..4).map(|_| s.spawn(|| names.iter().map(|n| Symbol::new(n)).collect())).collect();
+            let threads: Vec<_> = (0..4)
+                .map(|_| s.spawn(|| names.iter().map(|n| Symbol::new(n)).collect()))
+                .collect();
             threads.into_iter().map(|t| t.join().unwrap()).collect()
         });
         for map in &maps {

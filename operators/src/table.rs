@@ -148,7 +148,10 @@ impl Ord for Value {
                 bits(a).cmp(&bits(b))
             }
             (Value::Bytes(a), Value::Bytes(b)) => a.cmp(b),
-            _ => self.variant().cmp(&other.variant()).then_with(|| self.as_str().cmp(&other.as_str())),
+            _ => self
+                .variant()
+                .cmp(&other.variant())
+                .then_with(|| self.as_str().cmp(&other.as_str())),
         }
     }
 }

@@ -1,0 +1,88 @@
+//! How many records each key has.
+//!
+//! # Contract
+//! At each epoch's close the output accumulates to one `(key, total)` for every key whose differences sum to a total
+//! other than zero. Only net changes are emitted.
+//!
+//! # Cost
+//! O(1) a change. With several workers each adds up its own changes first, so that a key with many records costs the
+//! worker that owns it as much as any other.
+
+use crate::combine::combine;
+use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
+use crate::keyed::{Changed, Keyed, Pair};
+use crate::route::Key;
+use differential_dataflow::VecCollection;
+use timely::dataflow::channels::pact::Exchange;
+
+/// The total of each key's differences; see the [module](self) for the contract.
+pub fn count<'s, K: Key>(input: VecCollection<'s, u64, K, isize>) -> VecCollection<'s, u64, (K, i64), isize> {
+    if input.inner.scope().peers() == 1 {
+        totals(input)
+    } else {
+        totals(combine(input))
+    }
+}
+
+/// [`count`] for input that is already added up.
+pub(crate) fn totals<'s, K: Key>(input: VecCollection<'s, u64, K, isize>) -> VecCollection<'s, u64, (K, i64), isize> {
+    let pact = Exchange::new(|(key, _, _): &Update<K>| key.route());
+    by_epoch(
+        input.inner,
+        pact,
+        "Count",
+        Count {
+            totals: Keyed::new(),
+            changed: Changed::new(),
+        },
+    )
+}
+
+struct Count<K> {
+    totals: Keyed<Pair<K, i64>>,
+    changed: Changed<i64>,
+}
+
+impl<K: Key> Epochwise for Count<K> {
+    type In = Update<K>;
+    type Out = (K, i64);
+
+    fn apply(&mut self, updates: &mut Vec<Update<K>>) {
+        for (key, _, diff) in updates.drain(..) {
+            let id = self.totals.find_or_insert(&key, || Pair {
+                key: key.clone(),
+                value: 0,
+            });
+            let total = &mut self.totals.get_mut(id).value;
+            self.changed.note(id, || *total);
+            *total += diff as i64;
+        }
+    }
+
+    fn close(&mut self) {
+        self.changed.close(&self.totals);
+    }
+
+    fn emit(&mut self, time: u64, out: &mut Vec<Update<Self::Out>>) -> bool {
+        while out.len() < CHUNK - 1 {
+            let Some((id, before)) = self.changed.pop() else {
+                self.changed.finish(&self.totals);
+                return true;
+            };
+            let Pair { key, value: after } = self.totals.get(id);
+            let after = *after;
+            if before != after {
+                if before != 0 {
+                    out.push(((key.clone(), before), time, -1));
+                }
+                if after != 0 {
+                    out.push(((key.clone(), after), time, 1));
+                }
+            }
+            if after == 0 {
+                self.totals.remove(id);
+            }
+        }
+        false
+    }
+}

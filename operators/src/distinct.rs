@@ -1,0 +1,83 @@
+//! How many different items each group has.
+//!
+//! # Contract
+//! The input is a multiset of (group, item): at an epoch's close no pair's differences sum to less than zero. The
+//! output then accumulates to one `(group, number of different items)` for every group that has any.
+//!
+//! # Cost
+//! O(1) a change. Each different (group, item) is kept with its count: the pair, 4 bytes, and 6 to 12 bytes of
+//! index. Items are spread over the workers by themselves, so a large group is no single worker's burden.
+
+use crate::count::totals;
+use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
+use crate::keyed::{Changed, Keyed, Pair};
+use crate::route::{Key, Route};
+use differential_dataflow::VecCollection;
+use hashbrown::HashMap;
+use timely::dataflow::channels::pact::Exchange;
+
+/// The number of different items of each group; see the [module](self) for the contract.
+///
+/// # Panics
+/// When one pair occurs more than 2^31 times.
+pub fn distinct_count<'s, G: Key, I: Key>(
+    input: VecCollection<'s, u64, (G, I), isize>,
+) -> VecCollection<'s, u64, (G, i64), isize> {
+    let pact = Exchange::new(|(pair, _, _): &Update<(G, I)>| pair.route());
+    let logic = Distinct {
+        copies: Keyed::new(),
+        changed: Changed::new(),
+        steps: Vec::new(),
+    };
+    totals(by_epoch(input.inner, pact, "Distinct", logic))
+}
+
+struct Distinct<G, I> {
+    copies: Keyed<Pair<(G, I), i32>>,
+    /// Whether a pair was present when the epoch began.
+    changed: Changed<bool>,
+    /// By how much each group's number changes at the close in hand: what is still to be emitted.
+    steps: Vec<(G, isize)>,
+}
+
+impl<G: Key, I: Key> Epochwise for Distinct<G, I> {
+    type In = Update<(G, I)>;
+    type Out = G;
+
+    fn apply(&mut self, updates: &mut Vec<Self::In>) {
+        for (pair, _, diff) in updates.drain(..) {
+            let id = self.copies.find_or_insert(&pair, || Pair {
+                key: pair.clone(),
+                value: 0,
+            });
+            let copies = &mut self.copies.get_mut(id).value;
+            self.changed.note(id, || *copies > 0);
+            *copies = i32::try_from(*copies as isize + diff).expect("more than 2^31 copies of one item");
+        }
+    }
+
+    fn close(&mut self) {
+        let mut steps: HashMap<G, isize> = HashMap::new();
+        self.changed.close(&self.copies);
+        while let Some((id, before)) = self.changed.pop() {
+            let Pair { key, value: copies } = self.copies.get(id);
+            debug_assert!(*copies >= 0, "{key:?} was removed more often than it was added");
+            let after = *copies > 0;
+            if before != after {
+                *steps.entry(key.0.clone()).or_default() += if after { 1 } else { -1 };
+            }
+            if *copies == 0 {
+                self.copies.remove(id);
+            }
+        }
+        self.changed.finish(&self.copies);
+        self.steps.extend(steps.into_iter().filter(|(_, step)| *step != 0));
+    }
+
+    fn emit(&mut self, time: u64, out: &mut Vec<Update<G>>) -> bool {
+        let rest = self.steps.len().saturating_sub(CHUNK);
+        out.extend(self.steps.drain(rest..).map(|(group, step)| (group, time, step)));
+        self.steps.shrink_to(CHUNK);
+        self.steps.is_empty()
+    }
+}

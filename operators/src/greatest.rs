@@ -1,0 +1,225 @@
+//! The greatest value of each key, when values also leave.
+//!
+//! # Contract
+//! The input is a multiset of (key, value): at an epoch's close no pair's differences sum to less than zero (within
+//! an epoch they may, as changes come in any order). The output then accumulates to one `(key, greatest value)` for
+//! every key that has any value. Only net changes are emitted.
+//!
+//! # Cost
+//! O(log values of the key) a change. Nearly all keys have one value, which is kept in the entry itself: 16 bytes
+//! and the key, plus 6 to 12 bytes of index; a second value moves a key's values into a sorted list of their own,
+//! and many into a tree. Nothing is added up before the exchange, since (key, value) pairs seldom repeat.
+
+use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
+use crate::keyed::{Changed, Keyed, Pair};
+use crate::route::Key;
+use differential_dataflow::VecCollection;
+use std::collections::BTreeMap;
+use timely::dataflow::channels::pact::Exchange;
+
+/// The longest sorted list: inserting moves half a kilobyte at most.
+const FEW: usize = 32;
+
+/// The greatest value of each key; see the [module](self) for the contract.
+pub fn greatest<'s, K: Key>(input: VecCollection<'s, u64, (K, i64), isize>) -> VecCollection<'s, u64, (K, i64), isize> {
+    let pact = Exchange::new(|((key, _), _, _): &Update<(K, i64)>| key.route());
+    by_epoch(
+        input.inner,
+        pact,
+        "Greatest",
+        Greatest {
+            values: Keyed::new(),
+            changed: Changed::new(),
+        },
+    )
+}
+
+struct Greatest<K> {
+    values: Keyed<Pair<K, Values>>,
+    /// The greatest value when the epoch began.
+    changed: Changed<Option<i64>>,
+}
+
+impl<K: Key> Epochwise for Greatest<K> {
+    type In = Update<(K, i64)>;
+    type Out = (K, i64);
+
+    fn apply(&mut self, updates: &mut Vec<Self::In>) {
+        for ((key, value), _, diff) in updates.drain(..) {
+            let id = self.values.find_or_insert(&key, || Pair {
+                key: key.clone(),
+                value: Values::NONE,
+            });
+            let values = &mut self.values.get_mut(id).value;
+            self.changed.note(id, || values.greatest());
+            values.update(value, diff as i64);
+        }
+    }
+
+    fn close(&mut self) {
+        self.changed.close(&self.values);
+    }
+
+    fn emit(&mut self, time: u64, out: &mut Vec<Update<Self::Out>>) -> bool {
+        while out.len() < CHUNK - 1 {
+            let Some((id, before)) = self.changed.pop() else {
+                self.changed.finish(&self.values);
+                return true;
+            };
+            let Pair { key, value: values } = self.values.get(id);
+            debug_assert!(
+                values.is_multiset(),
+                "{key:?}: a value was removed more often than it was added"
+            );
+            let after = values.greatest();
+            if before != after {
+                out.extend(before.map(|value| ((key.clone(), value), time, -1)));
+                out.extend(after.map(|value| ((key.clone(), value), time, 1)));
+            }
+            if after.is_none() {
+                self.values.remove(id);
+            }
+        }
+        false
+    }
+}
+
+/// A multiset of values: 16 bytes for a single one. A count may be below zero within an epoch.
+enum Values {
+    /// One value, or none when the count is zero.
+    One { value: i64, count: i32 },
+    /// Two or more.
+    More(Box<More>),
+}
+
+enum More {
+    /// Sorted by value; no count is zero.
+    Few(Vec<(i64, i64)>),
+    /// No count is zero.
+    Many(BTreeMap<i64, i64>),
+}
+
+impl Values {
+    const NONE: Values = Values::One { value: 0, count: 0 };
+
+    /// The greatest value, provided that no count is below zero.
+    fn greatest(&self) -> Option<i64> {
+        match self {
+            Values::One { value, count } => (*count != 0).then_some(*value),
+            Values::More(more) => match more.as_ref() {
+                More::Few(few) => few.last().map(|(value, _)| *value),
+                More::Many(many) => many.last_key_value().map(|(value, _)| *value),
+            },
+        }
+    }
+
+    /// Whether no count is below zero.
+    fn is_multiset(&self) -> bool {
+        match self {
+            Values::One { count, .. } => *count >= 0,
+            Values::More(more) => match more.as_ref() {
+                More::Few(few) => few.iter().all(|(_, count)| *count > 0),
+                More::Many(many) => many.values().all(|count| *count > 0),
+            },
+        }
+    }
+
+    fn update(&mut self, value: i64, diff: i64) {
+        match self {
+            Values::One { value: one, count } => {
+                let sum = if *one == value { *count as i64 + diff } else { diff };
+                match i32::try_from(sum) {
+                    Ok(sum) if *one == value || *count == 0 => (*one, *count) = (value, sum),
+                    _ => {
+                        let mut few: Vec<(i64, i64)> = vec![(*one, *count as i64)];
+                        update_few(&mut few, value, diff);
+                        *self = Values::More(Box::new(More::Few(few)));
+                    }
+                }
+            }
+            Values::More(more) => match more.as_mut() {
+                More::Few(few) => {
+                    update_few(few, value, diff);
+                    match few[..] {
+                        [] => *self = Values::NONE,
+                        [(value, count)] => {
+                            if let Ok(count) = i32::try_from(count) {
+                                *self = Values::One { value, count };
+                            }
+                        }
+                        _ if few.len() > FEW => **more = More::Many(few.drain(..).collect()),
+                        _ => {}
+                    }
+                }
+                More::Many(many) => {
+                    let count = many.entry(value).or_default();
+                    *count += diff;
+                    if *count == 0 {
+                        many.remove(&value);
+                        // half of the bound, so that a key at the bound does not go back and forth
+                        if many.len() <= FEW / 2 {
+                            **more = More::Few(std::mem::take(many).into_iter().collect());
+                        }
+                    }
+                }
+            },
+        }
+    }
+}
+
+fn update_few(few: &mut Vec<(i64, i64)>, value: i64, diff: i64) {
+    match few.binary_search_by_key(&value, |(value, _)| *value) {
+        Ok(found) => {
+            few[found].1 += diff;
+            if few[found].1 == 0 {
+                few.remove(found);
+            }
+        }
+        Err(place) => {
+            few.reserve_exact(if few.len() < 4 { 1 } else { 4 });
+            few.insert(place, (value, diff));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_value_takes_sixteen_bytes() {
+        assert_eq!(size_of::<Values>(), 16);
+        assert_eq!(size_of::<Pair<(u32, u32), Values>>(), 24);
+    }
+
+    #[test]
+    fn agrees_with_a_map_through_all_shapes() {
+        let mut random = 7u64;
+        for distinct in [1, 2, 3, 20, 100] {
+            let mut values = Values::NONE;
+            let mut model: BTreeMap<i64, i64> = BTreeMap::new();
+            for step in 0..20_000 {
+                random = random
+                    .wrapping_mul(6364136223846793005)
+                    .wrapping_add(1442695040888963407);
+                let value = (random >> 33) as i64 % distinct;
+                // counts beyond 32 bits, and below zero, too
+                let diff = match random >> 60 {
+                    0 => 1 << 33,
+                    1 => -(1 << 33),
+                    _ if step % 2 == 0 => 1,
+                    _ => -1,
+                };
+                values.update(value, diff);
+                *model.entry(value).or_default() += diff;
+                model.retain(|_, count| *count != 0);
+                assert_eq!(values.greatest(), model.keys().next_back().copied());
+                assert_eq!(values.is_multiset(), model.values().all(|count| *count > 0));
+            }
+            for (value, count) in model {
+                values.update(value, -count);
+            }
+            assert!(matches!(values, Values::One { count: 0, .. }));
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Exact medians of each group's values, when values also leave.
+//!
+//! # Contract
+//! The input is a multiset of (group, value): at an epoch's close no pair's differences sum to less than zero (within
+//! an epoch they may, as changes come in any order). The output then accumulates to one `(group, Median)` for every
+//! group that has any value. Only net changes are emitted.
+//!
+//! # Cost
+//! O(log different values of the group) a change, amortised: a group keeps how often each value occurs, and a cursor
+//! at the lower median with the number of records below it. A record that comes or goes moves the median by at most
+//! one place, so the cursor walks no further than the number of records that changed. Memory grows with different
+//! values, not with records; equal changes are added up before the exchange.
+
+use crate::combine::combine;
+use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
+use crate::keyed::{Keyed, Pair};
+use crate::route::Key;
+use differential_dataflow::VecCollection;
+use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
+use timely::dataflow::channels::pact::Exchange;
+
+/// The middle of a group's values.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Median {
+    /// The lower of the two middle values: SQL's `percentile_disc(0.5)`.
+    pub lower: i64,
+    /// The mean of the two middle values: SQL's `percentile_cont(0.5)`, in the arithmetic of PostgreSQL.
+    pub mean: f64,
+    /// The number of values.
+    pub count: i64,
+}
+
+impl Ord for Median {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.lower.cmp(&other.lower))
+            .then_with(|| self.mean.total_cmp(&other.mean))
+            .then_with(|| self.count.cmp(&other.count))
+    }
+}
+
+impl PartialOrd for Median {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Median {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Median {}
+
+/// The medians of each group; see the [module](self) for the contract.
+pub fn median<'s, G: Key>(
+    input: VecCollection<'s, u64, (G, i64), isize>,
+) -> VecCollection<'s, u64, (G, Median), isize> {
+    let pact = Exchange::new(|((group, _), _, _): &Update<(G, i64)>| group.route());
+    by_epoch(
+        combine(input).inner,
+        pact,
+        "Median",
+        Medians {
+            groups: Keyed::new(),
+            touched: Vec::new(),
+        },
+    )
+}
+
+struct Medians<G> {
+    groups: Keyed<Pair<G, Values>>,
+    /// Groups with staged changes.
+    touched: Vec<u32>,
+}
+
+impl<G: Key> Epochwise for Medians<G> {
+    type In = Update<(G, i64)>;
+    type Out = (G, Median);
+
+    fn apply(&mut self, updates: &mut Vec<Self::In>) {
+        for ((group, value), _, diff) in updates.drain(..) {
+            let id = self.groups.find_or_insert(&group, || Pair {
+                key: group.clone(),
+                value: Values::default(),
+            });
+            let values = &mut self.groups.get_mut(id).value;
+            if values.staged.is_empty() {
+                self.touched.push(id);
+            }
+            values.staged.push((value, diff as i64));
+        }
+    }
+
+    fn emit(&mut self, time: u64, out: &mut Vec<Update<Self::Out>>) -> bool {
+        while out.len() < CHUNK - 1 {
+            let Some(id) = self.touched.pop() else {
+                self.touched.shrink_to(CHUNK);
+                return true;
+            };
+            let Pair {
+                key: group,
+                value: values,
+            } = self.groups.get_mut(id);
+            let before = values.emitted;
+            values.settle();
+            if before != values.emitted {
+                out.extend(before.map(|median| ((group.clone(), median), time, -1)));
+                out.extend(values.emitted.map(|median| ((group.clone(), median), time, 1)));
+            }
+            if values.total == 0 {
+                self.groups.remove(id);
+            }
+        }
+        false
+    }
+}
+
+/// A group's values, and the changes that wait for its epoch's close.
+#[derive(Default)]
+struct Values {
+    /// How often each value occurs; never zero.
+    counts: BTreeMap<i64, i64>,
+    total: i64,
+    /// The cursor: a value, which need not occur ...
+    at: i64,
+    /// ... and how many values are less than it.
+    below: i64,
+    staged: Vec<(i64, i64)>,
+    emitted: Option<Median>,
+}
+
+impl Values {
+    /// Applies what was staged and brings `emitted` up to date.
+    fn settle(&mut self) {
+        let mut changes = std::mem::take(&mut self.staged);
+        changes.sort_unstable();
+        changes.dedup_by(|later, sum| {
+            let same = later.0 == sum.0;
+            if same {
+                sum.1 += later.1;
+            }
+            same
+        });
+        changes.retain(|(_, diff)| *diff != 0);
+
+        if self.counts.is_empty() {
+            self.total = changes.iter().map(|(_, diff)| diff).sum();
+            (self.at, self.below) = (0, 0);
+            // the cursor is put near its place here, where that takes no searching
+            for (value, diff) in &changes {
+                self.at = *value;
+                if self.below + diff > self.lower_index() {
+                    break;
+                }
+                self.below += diff;
+            }
+            self.counts = changes.into_iter().collect();
+        } else {
+            for (value, diff) in changes {
+                self.total += diff;
+                if value < self.at {
+                    self.below += diff;
+                }
+                let count = self.counts.entry(value).or_default();
+                *count += diff;
+                if *count == 0 {
+                    self.counts.remove(&value);
+                }
+            }
+        }
+        debug_assert!(
+            self.counts.values().all(|count| *count > 0),
+            "a value was removed more often than it was added"
+        );
+        self.emitted = self.find();
+    }
+
+    /// The index of the lower median among the sorted values, from 0.
+    fn lower_index(&self) -> i64 {
+        (self.total - 1) / 2
+    }
+
+    /// Moves the cursor to the lower median and reads off both medians.
+    fn find(&mut self) -> Option<Median> {
+        if self.total == 0 {
+            return None;
+        }
+        let index = self.lower_index();
+        while self.below > index {
+            let (value, count) = self.counts.range(..self.at).next_back()?;
+            (self.at, self.below) = (*value, self.below - count);
+        }
+        let mut count = self.counts.get(&self.at).copied().unwrap_or(0);
+        while self.below + count <= index {
+            self.below += count;
+            (self.at, count) = self.next()?;
+        }
+        let lower = self.at;
+        let upper = if self.below + count > self.total / 2 {
+            lower
+        } else {
+            self.next()?.0
+        };
+        let (low, high) = (lower as f64, upper as f64);
+        Some(Median {
+            lower,
+            mean: low + 0.5 * (high - low),
+            count: self.total,
+        })
+    }
+
+    /// The value after the cursor, with how often it occurs.
+    fn next(&self) -> Option<(i64, i64)> {
+        self.counts
+            .range((Excluded(self.at), Unbounded))
+            .next()
+            .map(|(value, count)| (*value, *count))
+    }
+}

@@ -1,0 +1,109 @@
+//! The first rows of each group, with SQL's `RANK()`.
+//!
+//! # Contract
+//! The input is a set of (group, (name, value)) with at most one value for a (group, name): at an epoch's close each
+//! such row's differences sum to one or to zero. Rows of a group are ordered by value descending, then by name
+//! ascending (a [`Symbol`](crate::Symbol)'s order is by bytes); a row's rank is one more than the number of rows of
+//! its group with a greater value. The output accumulates to `(group, name, value, rank)` of the rows to [`Keep`].
+//! Only net changes are emitted.
+//!
+//! # Cost
+//! A change costs O(log rows of the group) amortised, plus at most one look at the rows kept (not counting leaders
+//! that stay leaders) for each epoch that touches any of them. With `Keep::Top(0)` a change may alter every rank
+//! below it, and costs as much. A row takes 16 bytes (for a `Symbol`) in a B-tree that history fills node by node:
+//! 18 bytes, up to 28 after long random change.
+//!
+//! With several workers each ranks its own rows first and sends on those that it would keep: a row that is not among
+//! its own worker's first is not among all workers' either.
+
+use crate::board::{Board, Name};
+use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
+use crate::keyed::{Keyed, Pair};
+use crate::route::Key;
+use differential_dataflow::{ExchangeData, VecCollection};
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+
+/// Which of a group's rows to keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// The first so many rows, and all of rank 1; 0 keeps all rows.
+    Top(usize),
+    /// The rows of rank 1.
+    Leaders,
+}
+
+impl Keep {
+    /// The first rows to keep, besides those of rank 1.
+    fn top(self) -> usize {
+        match self {
+            Keep::Top(0) => usize::MAX,
+            Keep::Top(top) => top,
+            // the first row has rank 1
+            Keep::Leaders => 1,
+        }
+    }
+}
+
+/// The rows to keep of each group, with their ranks; see the [module](self) for the contract.
+pub fn rank<'s, G: Key, N: Name + ExchangeData>(
+    input: VecCollection<'s, u64, (G, (N, i64)), isize>,
+    keep: Keep,
+) -> VecCollection<'s, u64, (G, N, i64, i64), isize> {
+    let logic = || Rank {
+        top: keep.top(),
+        boards: Keyed::new(),
+        touched: Vec::new(),
+    };
+    let input = if input.inner.scope().peers() > 1 && keep != Keep::Top(0) {
+        let own = by_epoch(input.inner, Pipeline, "Rank own", logic());
+        own.map(|(group, name, value, _)| (group, (name, value)))
+    } else {
+        input
+    };
+    let pact = Exchange::new(|((group, _), _, _): &Update<(G, (N, i64))>| group.route());
+    by_epoch(input.inner, pact, "Rank", logic())
+}
+
+struct Rank<G, N> {
+    top: usize,
+    boards: Keyed<Pair<G, Board<N>>>,
+    /// Boards with staged changes.
+    touched: Vec<u32>,
+}
+
+impl<G: Key, N: Name + ExchangeData> Epochwise for Rank<G, N> {
+    type In = Update<(G, (N, i64))>;
+    type Out = (G, N, i64, i64);
+
+    fn apply(&mut self, updates: &mut Vec<Self::In>) {
+        for ((group, (name, value)), _, diff) in updates.drain(..) {
+            let id = self.boards.find_or_insert(&group, || Pair {
+                key: group.clone(),
+                value: Board::new(),
+            });
+            if self.boards.get_mut(id).value.stage(name, value, diff) {
+                self.touched.push(id);
+            }
+        }
+    }
+
+    fn emit(&mut self, time: u64, out: &mut Vec<Update<Self::Out>>) -> bool {
+        while out.len() < CHUNK {
+            let Some(id) = self.touched.pop() else {
+                self.touched.shrink_to(CHUNK);
+                return true;
+            };
+            let Pair {
+                key: group,
+                value: board,
+            } = self.boards.get_mut(id);
+            board.settle(self.top, |(name, value, rank), diff| {
+                out.push(((group.clone(), name, value, rank), time, diff));
+            });
+            if board.is_empty() {
+                self.boards.remove(id);
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,75 @@
+//! `count` and `distinct_count`.
+
+use crate::harness::{Schedule, changes, compare, config, schedule, wishes};
+use operators::{Symbol, count, distinct_count};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+type Key = (Option<i32>, Symbol);
+
+fn name(n: u8) -> Symbol {
+    Symbol::new(&format!("name {n}"))
+}
+
+fn keys() -> impl Strategy<Value = Key> {
+    (prop::option::of(0..3i32), (0..4u8).prop_map(name))
+}
+
+fn naive_count<K: Ord + Clone>(input: &BTreeMap<K, isize>) -> Vec<(K, i64)> {
+    input.iter().map(|(key, count)| (key.clone(), *count as i64)).collect()
+}
+
+fn naive_distinct<G: Ord + Clone, I>(input: &BTreeMap<(G, I), isize>) -> Vec<(G, i64)> {
+    let mut groups: BTreeMap<G, i64> = BTreeMap::new();
+    for (group, _) in input.keys() {
+        *groups.entry(group.clone()).or_default() += 1;
+    }
+    groups.into_iter().collect()
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn count_is_the_sum_of_differences(schedule in schedule(), wishes in wishes(keys())) {
+        compare(schedule, &changes(&wishes, false), |keys| count(keys), naive_count);
+    }
+
+    /// `count` asks nothing of its input: totals below zero are totals too.
+    #[test]
+    fn count_may_be_negative(
+        schedule in schedule(),
+        changes in prop::collection::vec((0..4i64, 0..5u64, (-3..3isize).prop_filter("a change", |d| *d != 0)), 0..80),
+    ) {
+        compare(schedule, &changes, |keys| count(keys), naive_count);
+    }
+
+    #[test]
+    fn distinct_count_is_the_number_of_items_present(
+        schedule in schedule(),
+        wishes in wishes((0..3u16, keys())),
+    ) {
+        compare(schedule, &changes(&wishes, false), |pairs| distinct_count(pairs), naive_distinct);
+    }
+}
+
+/// More groups than one activation emits, which then shrink to nothing.
+#[test]
+fn many_groups() {
+    for workers in [1, 2] {
+        let all = |epoch: u64, diff: isize| (0..100_000i64).map(move |n| ((n / 2, n % 2), epoch, diff));
+        let changes: Vec<_> = all(0, 1).chain(all(1, 1)).chain(all(2, -2)).collect();
+        compare(
+            Schedule { workers, seed: 5 },
+            &changes,
+            |pairs| count(pairs),
+            naive_count,
+        );
+        compare(
+            Schedule { workers, seed: 6 },
+            &changes,
+            |pairs| distinct_count(pairs),
+            naive_distinct,
+        );
+    }
+}

@@ -1,0 +1,8 @@
+//! Each operator against a naive recomputation, at every epoch, over random schedules with one to three workers.
+
+mod counts;
+mod greatest;
+mod harness;
+mod latest;
+mod median;
+mod rank;
