@@ -1,0 +1,119 @@
+//! What a reader hands over: records of one partition in one buffer.
+
+use super::KafkaError;
+use std::ops::Range;
+
+/// Records of one partition in the order of their offsets, all bytes in one buffer.
+///
+/// Offsets grow but are not dense. A batch is never empty.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The caller's number of the topic.
+    pub topic: u8,
+    /// The partition.
+    pub partition: i32,
+    /// The offset after the last record: everything below it has been handed over.
+    pub next: i64,
+    /// Keys and values of all records.
+    pub bytes: Vec<u8>,
+    /// One span a record.
+    pub records: Vec<Span>,
+}
+
+/// Where one record stands in its batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// The record's offset in its partition.
+    pub offset: i64,
+    /// The key's bytes in [`Batch::bytes`]; a null key is `None`, an empty one is not.
+    pub key: Option<Range<u32>>,
+    /// The value's bytes in [`Batch::bytes`]; a null value, a tombstone, is `None`.
+    pub value: Option<Range<u32>>,
+}
+
+impl Batch {
+    pub(super) fn new(topic: u8, partition: i32, next: i64) -> Batch {
+        Batch { topic, partition, next, bytes: Vec::new(), records: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, offset: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
+        debug_assert!(offset >= self.next, "offset {offset} of partition {} came twice", self.partition);
+        let mut append = |part: Option<&[u8]>| {
+            part.map(|part| {
+                let start = self.bytes.len() as u32;
+                self.bytes.extend_from_slice(part);
+                start..self.bytes.len() as u32
+            })
+        };
+        let (key, value) = (append(key), append(value));
+        self.records.push(Span { offset, key, value });
+        self.next = offset + 1;
+    }
+
+    /// What the batch holds of memory, as the queue counts it.
+    pub(super) fn cost(&self) -> usize {
+        self.bytes.capacity() + self.records.capacity() * size_of::<Span>() + size_of::<Batch>()
+    }
+
+    /// The key of a record of this batch.
+    pub fn key(&self, span: &Span) -> Option<&[u8]> {
+        span.key.clone().map(|at| &self.bytes[at.start as usize..at.end as usize])
+    }
+
+    /// The value of a record of this batch; `None` is a tombstone.
+    pub fn value(&self, span: &Span) -> Option<&[u8]> {
+        span.value.clone().map(|at| &self.bytes[at.start as usize..at.end as usize])
+    }
+
+    /// Offset, key and value of each record.
+    pub fn iter(&self) -> impl Iterator<Item = (i64, Option<&[u8]>, Option<&[u8]>)> {
+        self.records.iter().map(|span| (span.offset, self.key(span), self.value(span)))
+    }
+}
+
+/// What a reader has for its caller.
+#[derive(Debug, Clone)]
+pub enum Polled {
+    /// Records.
+    Batch(Batch),
+    /// Everything below `next` has been handed over.
+    ///
+    /// For a range with an end this comes once, with `next` = that end, and the range is over. For a live range it
+    /// comes when the end of the partition lies behind the last record, that is after transaction markers, aborted
+    /// records or compacted ones.
+    Reached {
+        /// The caller's number of the topic.
+        topic: u8,
+        /// The partition.
+        partition: i32,
+        /// The offset below which nothing is missing.
+        next: i64,
+    },
+    /// Something that does not pass by waiting. The partition that the error names is read no further; after an
+    /// error that names none nothing is.
+    Failed(KafkaError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_and_empty_stay_apart() {
+        let mut batch = Batch::new(1, 0, 5);
+        batch.push(5, None, Some(b"v"));
+        batch.push(9, Some(b""), None);
+        batch.push(12, Some(b"key"), Some(b""));
+        assert_eq!(batch.next, 13);
+        let seen: Vec<_> = batch.iter().collect();
+        assert_eq!(
+            seen,
+            vec![
+                (5, None, Some(&b"v"[..])),
+                (9, Some(&b""[..]), None),
+                (12, Some(&b"key"[..]), Some(&b""[..])),
+            ]
+        );
+        assert!(batch.cost() >= batch.bytes.len() + 3 * size_of::<Span>());
+    }
+}

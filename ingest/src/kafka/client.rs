@@ -1,0 +1,217 @@
+//! The librdkafka client under [`super::Cluster`] and [`super::Reader`]: its log lines become ours, and its errors
+//! are sorted into those that pass and those that do not.
+
+use super::{KafkaConfig, KafkaError};
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::error::{KafkaError as Native, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::message::BorrowedMessage;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long authentication may keep failing once it has worked: a broker that restarts may not know its users yet.
+const AUTHENTICATION_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What librdkafka tells us beside records.
+#[derive(Default)]
+pub(super) struct Context {
+    /// Number of events served, to see whether a poll that returned nothing did something.
+    served: AtomicU64,
+    said: Mutex<Said>,
+}
+
+#[derive(Default)]
+struct Said {
+    /// The words of the error event that is being served.
+    reason: String,
+    /// The last words of trouble with a connection.
+    trouble: String,
+    authentication: Authentication,
+}
+
+/// Whether authentication fails for good.
+#[derive(Default)]
+struct Authentication {
+    worked: bool,
+    /// The first and the last failure of an unbroken row.
+    failing: Option<(Instant, Instant)>,
+    detail: String,
+}
+
+impl Authentication {
+    fn failed(&mut self, now: Instant, detail: &str) {
+        self.detail = detail.to_owned();
+        self.failing = match self.failing {
+            Some((first, last)) if now - last < AUTHENTICATION_PATIENCE => Some((first, now)),
+            _ => Some((now, now)),
+        };
+    }
+
+    fn is_final(&self) -> bool {
+        self.failing.is_some_and(|(first, last)| !self.worked || last - first >= AUTHENTICATION_PATIENCE)
+    }
+}
+
+impl Context {
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The words of the error that the last poll of this thread returned.
+    pub(super) fn reason(&self) -> String {
+        self.said().reason.clone()
+    }
+
+    /// What librdkafka last said about a connection that failed.
+    pub(super) fn trouble(&self) -> String {
+        self.said().trouble.clone()
+    }
+
+    /// A broker has answered something that only the authenticated get.
+    pub(super) fn authenticated(&self) {
+        let mut said = self.said();
+        said.authentication.worked = true;
+        said.authentication.failing = None;
+    }
+
+    /// The words of the authentication failure, once it is certain that it will not pass.
+    pub(super) fn authentication_failure(&self) -> Option<String> {
+        let said = self.said();
+        said.authentication.is_final().then(|| said.authentication.detail.clone())
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.served.fetch_add(1, Relaxed);
+        // what librdkafka calls an error is mostly a connection that it makes anew by itself
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(target: "librdkafka", facility, "{message}")
+            }
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+                tracing::warn!(target: "librdkafka", facility, "{message}")
+            }
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                tracing::info!(target: "librdkafka", facility, "{message}")
+            }
+            RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
+        }
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.served.fetch_add(1, Relaxed);
+        tracing::debug!(target: "librdkafka", "{}", String::from_utf8_lossy(statistics));
+    }
+
+    /// Called for every error event, also for ends of partitions, right before the poll that serves it returns.
+    fn error(&self, error: Native, reason: &str) {
+        self.served.fetch_add(1, Relaxed);
+        let mut said = self.said();
+        said.reason = reason.to_owned();
+        match error.rdkafka_error_code() {
+            Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism) => {
+                said.authentication.failed(Instant::now(), reason);
+                said.trouble = reason.to_owned();
+            }
+            Some(Code::BrokerTransportFailure | Code::Resolve | Code::SSL | Code::OperationTimedOut) => {
+                said.trouble = reason.to_owned();
+            }
+            _ => {}
+        }
+    }
+}
+
+impl ConsumerContext for Context {
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        self.served.fetch_add(1, Relaxed);
+        if let Err(error) = result {
+            tracing::warn!("group offsets were not committed, lag tools will show old ones: {error}");
+        }
+    }
+}
+
+/// A consumer under a configuration that was checked, with some of our own properties on top.
+pub(super) fn consumer(config: &KafkaConfig) -> Result<BaseConsumer<Context>, KafkaError> {
+    config.check()?;
+    config
+        .client_config()
+        .create_with_context(Context::default())
+        .map_err(|source| KafkaError::Client { action: "create a consumer", source })
+}
+
+/// Serves everything that waits on the consumer's own queue: log lines, connection errors, results of commits.
+///
+/// Returns the first record that came here although its partition has a queue of its own.
+pub(super) fn serve(consumer: &BaseConsumer<Context>) -> Option<BorrowedMessage<'_>> {
+    use rdkafka::consumer::Consumer;
+    let context = consumer.context();
+    loop {
+        let before = context.served.load(Relaxed);
+        match consumer.poll(Duration::ZERO) {
+            Some(Ok(message)) => return Some(message),
+            Some(Err(error)) => log_general(&error, &context.reason()),
+            // a log line or a commit's result was served, or the queue is empty
+            None if context.served.load(Relaxed) == before => return None,
+            None => {}
+        }
+    }
+}
+
+/// Errors that concern no partition. librdkafka has logged what it knows about a connection already.
+fn log_general(error: &Native, reason: &str) {
+    match error.rdkafka_error_code() {
+        Some(Code::AllBrokersDown) => tracing::warn!("all Kafka brokers are down, waiting for one: {reason}"),
+        Some(Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut) => tracing::debug!("{reason}"),
+        _ => tracing::warn!("Kafka: {reason}"),
+    }
+}
+
+/// The offset in librdkafka's words for the end of a partition, the only place where rust-rdkafka lets it through.
+pub(super) fn end_offset(reason: &str) -> Option<i64> {
+    let (_, rest) = reason.split_once("end of partition at offset ")?;
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..digits].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_partition_is_read_from_its_message() {
+        let reason = "Fetch from broker 1 reached end of partition at offset 14549241101 (HighwaterMark 14549241105)";
+        assert_eq!(end_offset(reason), Some(14_549_241_101));
+        assert_eq!(end_offset("reached end of partition at offset 7"), Some(7));
+        assert_eq!(end_offset("Broker: No more messages"), None);
+    }
+
+    #[test]
+    fn authentication_is_final_at_once_until_it_has_worked() {
+        let start = Instant::now();
+        let mut fresh = Authentication::default();
+        assert!(!fresh.is_final());
+        fresh.failed(start, "no such user");
+        assert!(fresh.is_final());
+
+        let mut worked = Authentication { worked: true, ..Default::default() };
+        worked.failed(start, "no such user");
+        worked.failed(start + Duration::from_secs(29), "no such user");
+        assert!(!worked.is_final());
+        worked.failed(start + Duration::from_secs(31), "no such user");
+        assert!(worked.is_final());
+    }
+
+    #[test]
+    fn single_authentication_failures_far_apart_are_forgiven() {
+        let start = Instant::now();
+        let mut worked = Authentication { worked: true, ..Default::default() };
+        for minute in 0..5 {
+            worked.failed(start + Duration::from_secs(60 * minute), "broker is starting");
+            assert!(!worked.is_final());
+        }
+    }
+}

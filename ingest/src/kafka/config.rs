@@ -1,0 +1,231 @@
+//! Which Kafka to talk to, and which of librdkafka's properties are the user's to set.
+//!
+//! Properties pass through under librdkafka's own dotted names, so that its documentation is ours. A few carry the
+//! promise that every offset counts once; a user who set them would get wrong tables without a message, so they are
+//! refused by name and with the reason. The rest is checked by librdkafka itself.
+
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+
+/// Where Kafka is and how to talk to it.
+#[derive(Debug, Clone)]
+pub struct KafkaConfig {
+    /// `host:port[,host:port…]`.
+    pub bootstrap: String,
+    /// librdkafka properties by their own names; of a name that occurs twice the last one counts.
+    pub properties: Vec<(String, String)>,
+    /// The group under which offsets are committed for lag tools; nothing is ever read from it.
+    pub group_id: String,
+}
+
+/// Why a Kafka configuration cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KafkaConfigError {
+    /// No broker is named.
+    #[error("no Kafka broker is named: expected host:port[,host:port…]")]
+    NoBootstrap,
+    /// The group has no name.
+    #[error("the Kafka group id is empty: leave it out to get the default, {}", KafkaConfig::DEFAULT_GROUP)]
+    NoGroup,
+    /// The property is set by pinflow itself.
+    #[error("Kafka property {name} cannot be set: {reason}")]
+    Owned {
+        /// The property as the user wrote it.
+        name: String,
+        /// Why it is ours, and what to use instead.
+        reason: &'static str,
+    },
+    /// librdkafka does not know the property.
+    #[error("Kafka property {name} does not exist in librdkafka: see its CONFIGURATION.md for the names")]
+    Unknown {
+        /// The property as the user wrote it.
+        name: String,
+    },
+    /// librdkafka does not take the value.
+    #[error("Kafka property {name}: {reason}")]
+    Value {
+        /// The property as the user wrote it.
+        name: String,
+        /// librdkafka's own words.
+        reason: String,
+    },
+}
+
+const POSITION: &str = "positions are committed with the tables in Postgres, and Kafka's group offsets only follow them";
+const END: &str = "a partition's end closes the first epoch, so pinflow must hear of it";
+const ADDRESS: &str = "name the brokers with --kafka";
+const ALONE: &str = "partitions are assigned by hand, there is no group to balance";
+const LEGACY: &str = "offsets are never stored by the client";
+
+/// The properties that are ours, with the reason a user is told.
+const OWNED: [(&str, &str); 19] = [
+    ("allow.auto.create.topics", "pinflow never creates a topic that it reads"),
+    ("auto.commit.enable", POSITION),
+    ("auto.commit.interval.ms", POSITION),
+    ("auto.offset.reset", "an offset that Kafka no longer holds is a gap, which is reported and never jumped over"),
+    ("bootstrap.servers", ADDRESS),
+    ("enable.auto.commit", POSITION),
+    ("enable.auto.offset.store", POSITION),
+    ("enable.partition.eof", END),
+    ("group.id", "name the group with the key group_id of [kafka]"),
+    ("group.instance.id", ALONE),
+    ("group.protocol", ALONE),
+    ("group.remote.assignor", ALONE),
+    ("isolation.level", "records of open and aborted transactions must not be counted: it is always read_committed"),
+    ("log.queue", "librdkafka's log is part of pinflow's"),
+    ("metadata.broker.list", ADDRESS),
+    ("offset.store.method", LEGACY),
+    ("offset.store.path", LEGACY),
+    ("offset.store.sync.interval.ms", LEGACY),
+    ("partition.assignment.strategy", ALONE),
+];
+
+/// What a user may override: low latency, fast recovery, and little prefetching, since each partition has a queue
+/// of its own in librdkafka.
+const DEFAULTS: [(&str, &str); 10] = [
+    ("client.id", "pinflow"),
+    ("check.crcs", "true"),
+    // the end of a partition is reported by an empty answer, and this is how long that one may take
+    ("fetch.wait.max.ms", "100"),
+    // librdkafka's second would be the pause of a reader whose prefetch queue was full for a moment
+    ("fetch.queue.backoff.ms", "5"),
+    ("fetch.error.backoff.ms", "100"),
+    ("queued.max.messages.kbytes", "4096"),
+    ("queued.min.messages", "20000"),
+    // a broker that was away for minutes is found again within a second
+    ("reconnect.backoff.max.ms", "1000"),
+    ("socket.keepalive.enable", "true"),
+    ("socket.nagle.disable", "true"),
+];
+
+impl KafkaConfig {
+    /// The group id if none is configured.
+    pub const DEFAULT_GROUP: &'static str = "pinflow";
+
+    /// A configuration without properties, under the default group id.
+    pub fn new(bootstrap: impl Into<String>) -> KafkaConfig {
+        KafkaConfig { bootstrap: bootstrap.into(), properties: Vec::new(), group_id: Self::DEFAULT_GROUP.into() }
+    }
+
+    /// Checks everything that can be checked without a broker.
+    pub fn check(&self) -> Result<(), KafkaConfigError> {
+        if self.bootstrap.split(',').all(|broker| broker.trim().is_empty()) {
+            return Err(KafkaConfigError::NoBootstrap);
+        }
+        if self.group_id.trim().is_empty() {
+            return Err(KafkaConfigError::NoGroup);
+        }
+        for (name, value) in &self.properties {
+            if let Some((_, reason)) = OWNED.iter().find(|(owned, _)| owned == name) {
+                return Err(KafkaConfigError::Owned { name: name.clone(), reason });
+            }
+            check_property(name, value)?;
+        }
+        Ok(())
+    }
+
+    /// The complete librdkafka configuration; the caller has checked `self`.
+    pub(super) fn client_config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        for (name, value) in DEFAULTS {
+            config.set(name, value);
+        }
+        config.extend(self.properties.iter().cloned());
+        config
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("group.id", &self.group_id)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true")
+            .set("allow.auto.create.topics", "false")
+            .set_log_level(log_level());
+        config
+    }
+}
+
+/// Lets librdkafka judge one property.
+fn check_property(name: &str, value: &str) -> Result<(), KafkaConfigError> {
+    use rdkafka::types::RDKafkaConfRes;
+    let failed = |reason: String| KafkaConfigError::Value { name: name.to_owned(), reason };
+    match ClientConfig::new().set(name, value).create_native_config() {
+        Ok(_) => Ok(()),
+        Err(rdkafka::error::KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => {
+            Err(KafkaConfigError::Unknown { name: name.to_owned() })
+        }
+        Err(rdkafka::error::KafkaError::ClientConfig(_, reason, ..)) => Err(failed(reason)),
+        Err(other) => Err(failed(other.to_string())),
+    }
+}
+
+/// Debug lines cost librdkafka's threads time, so they are asked for only when somebody listens.
+fn log_level() -> RDKafkaLogLevel {
+    if tracing::enabled!(target: "librdkafka", tracing::Level::DEBUG) {
+        RDKafkaLogLevel::Debug
+    } else {
+        RDKafkaLogLevel::Info
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(properties: &[(&str, &str)]) -> KafkaConfig {
+        let properties = properties.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        KafkaConfig { properties, ..KafkaConfig::new("127.0.0.1:9092") }
+    }
+
+    #[test]
+    fn owned_properties_are_refused_by_name_and_with_the_reason() {
+        for (name, reason) in OWNED {
+            let error = with(&[("client.id", "x"), (name, "true")]).check().unwrap_err();
+            assert_eq!(error, KafkaConfigError::Owned { name: name.into(), reason });
+            let text = error.to_string();
+            assert!(text.contains(name) && text.contains(reason), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_owned_property_exists() {
+        for (name, _) in OWNED {
+            let unknown = check_property(name, "true") == Err(KafkaConfigError::Unknown { name: name.into() });
+            assert!(!unknown, "{name} is not a property of librdkafka");
+        }
+    }
+
+    #[test]
+    fn the_rest_is_judged_by_librdkafka() {
+        let good = [("security.protocol", "SASL_SSL"), ("sasl.mechanism", "PLAIN"), ("ssl.ca.location", "/ca.pem")];
+        assert_eq!(with(&good).check(), Ok(()));
+        assert_eq!(
+            with(&[("sasl.mechanisme", "PLAIN")]).check(),
+            Err(KafkaConfigError::Unknown { name: "sasl.mechanisme".into() })
+        );
+        let error = with(&[("fetch.wait.max.ms", "soon")]).check().unwrap_err();
+        assert!(matches!(&error, KafkaConfigError::Value { name, .. } if name == "fetch.wait.max.ms"), "{error}");
+        let error = with(&[("client.id", "a\0b")]).check().unwrap_err();
+        assert!(matches!(&error, KafkaConfigError::Value { name, .. } if name == "client.id"), "{error}");
+    }
+
+    #[test]
+    fn empty_addresses_and_groups_are_refused() {
+        for bootstrap in ["", " ", ",", " , "] {
+            assert_eq!(KafkaConfig::new(bootstrap).check(), Err(KafkaConfigError::NoBootstrap));
+        }
+        let config = KafkaConfig { group_id: " ".into(), ..KafkaConfig::new("b:9092") };
+        assert_eq!(config.check(), Err(KafkaConfigError::NoGroup));
+        assert!(config.check().unwrap_err().to_string().ends_with("default, pinflow"));
+    }
+
+    #[test]
+    fn users_override_the_defaults_but_never_what_is_ours() {
+        let config = with(&[("client.id", "mine"), ("isolation.level", "read_uncommitted")]).client_config();
+        assert_eq!(config.get("client.id"), Some("mine"));
+        assert_eq!(config.get("fetch.wait.max.ms"), Some("100"));
+        assert_eq!(config.get("isolation.level"), Some("read_committed"));
+        assert_eq!(config.get("auto.offset.reset"), Some("error"));
+        assert_eq!(config.get("group.id"), Some("pinflow"));
+        config.create_native_config().expect("librdkafka takes every default");
+    }
+}

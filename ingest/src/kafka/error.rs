@@ -1,0 +1,140 @@
+//! What can go wrong with Kafka, and whether it can pass.
+//!
+//! A broker that is away is not here: librdkafka finds it again by itself, and the log says so.
+
+use super::KafkaConfigError;
+use std::time::Duration;
+
+/// A failure that somebody has to see.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum KafkaError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] KafkaConfigError),
+    /// librdkafka refused to make a client, or to do what its own documentation promises.
+    #[error("librdkafka failed to {action}")]
+    Client {
+        /// What was asked of it.
+        action: &'static str,
+        /// Its answer.
+        #[source]
+        source: rdkafka::error::KafkaError,
+    },
+    /// No broker answered in time.
+    #[error("no answer from Kafka at {bootstrap} within {waited:?} to the question for {question}{}", because(.detail))]
+    Unreachable {
+        /// The brokers that were asked.
+        bootstrap: String,
+        /// For how long.
+        waited: Duration,
+        /// What was asked.
+        question: String,
+        /// The last thing that librdkafka said, if anything.
+        detail: String,
+    },
+    /// Kafka does not accept who we are.
+    #[error("Kafka at {bootstrap} refuses to authenticate us: {detail} (check sasl.* and security.protocol)")]
+    Authentication {
+        /// The brokers that were asked.
+        bootstrap: String,
+        /// librdkafka's own words.
+        detail: String,
+    },
+    /// Kafka knows us, but does not let us read the topic.
+    #[error("not authorised to read topic {topic}: grant READ and DESCRIBE to this user")]
+    NotAuthorized {
+        /// The topic.
+        topic: String,
+    },
+    /// The partition was there and is no more.
+    #[error("partition {topic}/{partition} does not exist (any more): was the topic deleted or created anew?")]
+    TopicGone {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+    },
+    /// The broker does not hold the offset: retention has passed it, or the topic was created anew.
+    #[error(
+        "offset {offset} of {topic}/{partition} is not in Kafka{}: retention has passed it, or the topic was created anew ({detail})",
+        held(.held)
+    )]
+    OffsetOutOfRange {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The offset from which on records were still wanted.
+        offset: i64,
+        /// What the broker holds, low to high exclusive, if it could be asked.
+        held: Option<(i64, i64)>,
+        /// librdkafka's own words.
+        detail: String,
+    },
+    /// Bytes at or after the offset cannot be read: a wrong checksum, an unknown format, a failed decompression.
+    #[error("a record of {topic}/{partition} at or after offset {offset} cannot be read: {detail}")]
+    Unreadable {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The offset from which on records were still wanted.
+        offset: i64,
+        /// librdkafka's own words.
+        detail: String,
+    },
+    /// The broker answered a question with an error.
+    #[error("Kafka answered the question for {question} with an error")]
+    Refused {
+        /// What was asked.
+        question: String,
+        /// The answer.
+        #[source]
+        source: rdkafka::error::KafkaError,
+    },
+}
+
+impl KafkaError {
+    /// Whether the same question may succeed later without anybody doing anything.
+    pub fn can_pass(&self) -> bool {
+        matches!(self, KafkaError::Unreachable { .. } | KafkaError::Refused { .. })
+    }
+}
+
+fn because(detail: &str) -> String {
+    if detail.is_empty() { String::new() } else { format!(": {detail}") }
+}
+
+fn held(held: &Option<(i64, i64)>) -> String {
+    held.map(|(low, high)| format!(", which holds {low}..{high}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_object_and_the_hint() {
+        let error = KafkaError::OffsetOutOfRange {
+            topic: "pin".into(),
+            partition: 3,
+            offset: 1200,
+            held: Some((3000, 9000)),
+            detail: "Broker: Offset out of range".into(),
+        };
+        assert_eq!(
+            error.to_string(),
+            "offset 1200 of pin/3 is not in Kafka, which holds 3000..9000: retention has passed it, \
+             or the topic was created anew (Broker: Offset out of range)"
+        );
+        assert!(!error.can_pass());
+        let error = KafkaError::Unreachable {
+            bootstrap: "b:1".into(),
+            waited: Duration::from_secs(30),
+            question: "the cluster".into(),
+            detail: String::new(),
+        };
+        assert_eq!(error.to_string(), "no answer from Kafka at b:1 within 30s to the question for the cluster");
+        assert!(error.can_pass());
+    }
+}

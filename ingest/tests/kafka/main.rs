@@ -1,0 +1,7 @@
+//! The reader and the cluster against real Apache Kafka.
+
+mod broker;
+mod faults;
+mod log;
+mod ranges;
+mod transactions;
