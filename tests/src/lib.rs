@@ -1,1 +1,79 @@
-//! placeholder
+//! Real servers, the real program and an auditor: what the scenarios in `tests/` are made of.
+//!
+//! Nothing here is a model of anything: [`Kafka`] is Apache Kafka in a JVM, [`Postgres`] a PostgreSQL cluster,
+//! [`S3Server`] speaks S3 over HTTP, [`Program`] runs the `pinflow` binary. All of them listen on 127.0.0.1, have
+//! directories of their own, and are gone when the test is over, however it ends.
+//!
+//! Everything is synchronous and fails with `anyhow`: a scenario reads from top to bottom.
+
+pub mod audit;
+pub mod kafka;
+pub mod lake;
+pub mod produce;
+pub mod program;
+pub mod sql;
+
+pub use audit::{Audit, Auditor};
+pub use kafka::Kafka;
+pub use lake::LakeFolder;
+pub use pinflow::embedded::s3::{Fault, Seen};
+pub use pinflow::embedded::{Broker, S3Server};
+pub use pinflow::embedded::{Postgres, PostgresOptions};
+pub use produce::{Message, Producer};
+pub use program::{Pinflow, Program};
+pub use sql::Database;
+
+use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The project's root.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(PathBuf::from)
+        .unwrap_or_default()
+}
+
+/// Whether the long versions of the scenarios shall run (`make test-long`).
+pub fn long() -> bool {
+    std::env::var_os("PINFLOW_TEST_LONG").is_some_and(|value| value != "0")
+}
+
+/// A file of the real data beside the checkout, or `None` with a word on standard error when there is none.
+pub fn real_data(name: &str) -> Option<PathBuf> {
+    let path = root().join("../shared/data").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: {} is absent", path.display());
+    None
+}
+
+/// A cluster whose default collation orders as people do (ICU `en-US`), so that a query that forgets
+/// `COLLATE "C"` shows.
+pub fn postgres() -> Result<Postgres> {
+    let options = PostgresOptions {
+        icu_locale: Some("en-US".into()),
+        ..PostgresOptions::default()
+    };
+    Postgres::start(options).context("starting PostgreSQL")
+}
+
+/// Calls `check` until it is true, at most for `limit`.
+pub fn eventually(what: &str, limit: Duration, mut check: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + limit;
+    while !check().with_context(|| format!("waiting for {what}"))? {
+        if Instant::now() >= deadline {
+            bail!("{what} did not happen within {limit:?}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Drives a future to its end on a runtime of its own.
+pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.context("starting a runtime")?.block_on(future))
+}

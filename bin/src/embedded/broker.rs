@@ -46,12 +46,19 @@ impl Broker {
                     serve(&cluster, &inbox);
                 }
                 Err(source) => {
-                    let _ = started.send(Err(EmbeddedError::Broker { action: "start".into(), source }));
+                    let _ = started.send(Err(EmbeddedError::Broker {
+                        action: "start".into(),
+                        source,
+                    }));
                 }
             })
             .map_err(EmbeddedError::io("starting the embedded broker's thread"))?;
         let bootstrap = start.recv().unwrap_or_else(|_| Err(gone()))?;
-        Ok(Broker { bootstrap, requests: Some(requests), owner: Some(owner) })
+        Ok(Broker {
+            bootstrap,
+            requests: Some(requests),
+            owner: Some(owner),
+        })
     }
 
     /// `bootstrap.servers` of this broker.
@@ -62,7 +69,11 @@ impl Broker {
     /// Creates a topic. Producing to an unknown topic creates it too, with librdkafka's number of partitions.
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<(), EmbeddedError> {
         let (answer, result) = sync_channel(1);
-        let request = CreateTopic { name: name.into(), partitions, answer };
+        let request = CreateTopic {
+            name: name.into(),
+            partitions,
+            answer,
+        };
         let requests = self.requests.as_ref().ok_or_else(gone)?;
         requests.send(request).map_err(|_| gone())?;
         result.recv().unwrap_or_else(|_| Err(gone()))
@@ -79,7 +90,12 @@ impl Drop for Broker {
 }
 
 fn serve<C: rdkafka::ClientContext>(cluster: &MockCluster<'_, C>, inbox: &Receiver<CreateTopic>) {
-    for CreateTopic { name, partitions, answer } in inbox {
+    for CreateTopic {
+        name,
+        partitions,
+        answer,
+    } in inbox
+    {
         let result = cluster.create_topic(&name, partitions, 1);
         let action = format!("create topic {name} with {partitions} partitions");
         let _ = answer.send(result.map_err(|source| EmbeddedError::Broker { action, source }));
@@ -87,5 +103,8 @@ fn serve<C: rdkafka::ClientContext>(cluster: &MockCluster<'_, C>, inbox: &Receiv
 }
 
 fn gone() -> EmbeddedError {
-    EmbeddedError::NotReady { server: "the embedded broker", reason: "its thread has ended".into() }
+    EmbeddedError::NotReady {
+        server: "the embedded broker",
+        reason: "its thread has ended".into(),
+    }
 }

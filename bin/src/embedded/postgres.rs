@@ -26,7 +26,11 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
 /// Directories that distributions put the server's programs in; `*` stands for the version.
-const PLACES: [(&str, &str); 3] = [("/usr/lib/postgresql", "bin"), ("/usr/pgsql", "bin"), ("/opt/postgresql", "bin")];
+const PLACES: [(&str, &str); 3] = [
+    ("/usr/lib/postgresql", "bin"),
+    ("/usr/pgsql", "bin"),
+    ("/opt/postgresql", "bin"),
+];
 
 /// How a cluster is made.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +70,11 @@ impl Postgres {
     /// Makes a cluster, or takes the one in `options.dir`, and starts it.
     pub fn start(options: PostgresOptions) -> Result<Postgres, EmbeddedError> {
         let programs = find_programs()?;
-        let owner = if rustix::process::geteuid().is_root() { Some(Owner::find()?) } else { None };
+        let owner = if rustix::process::geteuid().is_root() {
+            Some(Owner::find()?)
+        } else {
+            None
+        };
         let (dir, temporary) = match &options.dir {
             Some(dir) => (dir.clone(), None),
             None => {
@@ -76,7 +84,9 @@ impl Postgres {
             }
         };
         fs::create_dir_all(&dir).map_err(EmbeddedError::io(format!("creating {}", dir.display())))?;
-        let dir = dir.canonicalize().map_err(EmbeddedError::io(format!("opening {}", dir.display())))?;
+        let dir = dir
+            .canonicalize()
+            .map_err(EmbeddedError::io(format!("opening {}", dir.display())))?;
         if let Some(owner) = &owner {
             owner.take(&dir)?;
         }
@@ -118,7 +128,9 @@ impl Postgres {
     /// Fast shutdown (SIGINT): open transactions are rolled back, then a checkpoint.
     pub fn stop(&mut self) -> Result<(), EmbeddedError> {
         if let Some(mut server) = self.server.take() {
-            server.stop(Signal::INT, STOP_LIMIT).map_err(EmbeddedError::io("stopping PostgreSQL"))?;
+            server
+                .stop(Signal::INT, STOP_LIMIT)
+                .map_err(EmbeddedError::io("stopping PostgreSQL"))?;
         }
         Ok(())
     }
@@ -172,20 +184,36 @@ impl Postgres {
         self.password = random_hex().map_err(EmbeddedError::io("reading random bytes"))?;
         self.write_private(&password_file)?;
         let mut initdb = self.command("initdb");
-        initdb.arg("--pgdata").arg(self.dir.join("data")).arg("--pwfile").arg(&password_file);
-        initdb.args(["--username", USER, "--encoding=UTF8", "--auth=scram-sha-256", "--no-instructions"]);
+        initdb
+            .arg("--pgdata")
+            .arg(self.dir.join("data"))
+            .arg("--pwfile")
+            .arg(&password_file);
+        initdb.args([
+            "--username",
+            USER,
+            "--encoding=UTF8",
+            "--auth=scram-sha-256",
+            "--no-instructions",
+        ]);
         // a cluster that is not finished when the machine stops is of no use, synced or not
         initdb.arg("--no-sync");
         match icu_locale {
             None => initdb.arg("--locale=C"),
-            Some(locale) => {
-                initdb.args(["--locale-provider=icu", "--locale=C.UTF-8"]).arg(format!("--icu-locale={locale}"))
-            }
+            Some(locale) => initdb
+                .args(["--locale-provider=icu", "--locale=C.UTF-8"])
+                .arg(format!("--icu-locale={locale}")),
         };
-        let output = initdb.stdin(Stdio::null()).output().map_err(EmbeddedError::io("running initdb"))?;
+        let output = initdb
+            .stdin(Stdio::null())
+            .output()
+            .map_err(EmbeddedError::io("running initdb"))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(EmbeddedError::NotReady { server: "PostgreSQL", reason: format!("initdb said: {said}") });
+            return Err(EmbeddedError::NotReady {
+                server: "PostgreSQL",
+                reason: format!("initdb said: {said}"),
+            });
         }
         Ok(())
     }
@@ -194,10 +222,22 @@ impl Postgres {
         let log_path = self.dir.join("postgres.log");
         let log = File::options().create(true).append(true).open(&log_path);
         let log = log.map_err(EmbeddedError::io(format!("opening {}", log_path.display())))?;
-        let errors = log.try_clone().map_err(EmbeddedError::io(format!("opening {}", log_path.display())))?;
+        let errors = log
+            .try_clone()
+            .map_err(EmbeddedError::io(format!("opening {}", log_path.display())))?;
         let mut postgres = self.command("postgres");
-        postgres.arg("-D").arg(self.dir.join("data")).args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
-        postgres.args(["-c", "unix_socket_directories=", "-c", "logging_collector=off", "-c", "timezone=UTC"]);
+        postgres
+            .arg("-D")
+            .arg(self.dir.join("data"))
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        postgres.args([
+            "-c",
+            "unix_socket_directories=",
+            "-c",
+            "logging_collector=off",
+            "-c",
+            "timezone=UTC",
+        ]);
         for (name, value) in &self.settings {
             postgres.arg("-c").arg(format!("{name}={value}"));
         }
@@ -206,7 +246,11 @@ impl Postgres {
         let spawned = Server::spawn(&mut postgres, "INT", remove);
         let mut server = spawned.map_err(EmbeddedError::io("starting the postgres program"))?;
         loop {
-            if server.exited().map_err(EmbeddedError::io("watching PostgreSQL"))?.is_some() {
+            if server
+                .exited()
+                .map_err(EmbeddedError::io("watching PostgreSQL"))?
+                .is_some()
+            {
                 return Ok(Started::Ended);
             }
             if accepts_sessions(self.port) {
@@ -249,14 +293,21 @@ impl Postgres {
     }
 
     fn not_ready(&self, what: &str) -> EmbeddedError {
-        EmbeddedError::NotReady { server: "PostgreSQL", reason: format!("{what}; its log ends: {}", self.log_tail()) }
+        EmbeddedError::NotReady {
+            server: "PostgreSQL",
+            reason: format!("{what}; its log ends: {}", self.log_tail()),
+        }
     }
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
         // a cluster that is kept is worth its checkpoint, one that is thrown away is not
-        let _ = if self.temporary.is_some() { self.kill() } else { self.stop() };
+        let _ = if self.temporary.is_some() {
+            self.kill()
+        } else {
+            self.stop()
+        };
     }
 }
 
@@ -270,8 +321,14 @@ impl Owner {
         let users = fs::read_to_string("/etc/passwd").map_err(EmbeddedError::io("reading /etc/passwd"))?;
         let owner = ["postgres", "nobody"].iter().find_map(|name| {
             let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
-            let user = fields.into_iter().find(|fields| fields.first() == Some(name) && fields.len() > 3)?;
-            Some(Owner { name: (*name).into(), uid: user[2].parse().ok()?, gid: user[3].parse().ok()? })
+            let user = fields
+                .into_iter()
+                .find(|fields| fields.first() == Some(name) && fields.len() > 3)?;
+            Some(Owner {
+                name: (*name).into(),
+                uid: user[2].parse().ok()?,
+                gid: user[3].parse().ok()?,
+            })
         });
         owner.ok_or(EmbeddedError::Missing {
             program: "an unprivileged user (postgres or nobody)",
@@ -283,19 +340,30 @@ impl Owner {
     fn take(&self, dir: &Path) -> Result<(), EmbeddedError> {
         for parent in dir.ancestors().skip(1) {
             let metadata = fs::metadata(parent);
-            let mode = metadata.map_err(EmbeddedError::io(format!("reading {}", parent.display())))?.permissions().mode();
+            let mode = metadata
+                .map_err(EmbeddedError::io(format!("reading {}", parent.display())))?
+                .permissions()
+                .mode();
             if mode & 0o001 == 0 {
                 let reason = format!(
                     "PostgreSQL runs as user {} here and may not enter {}; use a directory under /tmp, or do not run as root",
                     self.name,
                     parent.display()
                 );
-                return Err(EmbeddedError::Directory { path: dir.into(), what: "a PostgreSQL cluster", reason });
+                return Err(EmbeddedError::Directory {
+                    path: dir.into(),
+                    what: "a PostgreSQL cluster",
+                    reason,
+                });
             }
         }
         let give = fs::set_permissions(dir, Permissions::from_mode(0o700));
         give.and_then(|()| chown(dir, Some(self.uid), Some(self.gid)))
-            .map_err(EmbeddedError::io(format!("giving {} to user {}", dir.display(), self.name)))
+            .map_err(EmbeddedError::io(format!(
+                "giving {} to user {}",
+                dir.display(),
+                self.name
+            )))
     }
 }
 
@@ -303,7 +371,11 @@ fn find_programs() -> Result<PathBuf, EmbeddedError> {
     let on_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
     let mut places = on_path.unwrap_or_default();
     for (root, bin) in PLACES {
-        let versions = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+        let versions = fs::read_dir(root)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
         let mut versions: Vec<_> = versions.collect();
         // the greatest version first: 16 before 15 before 9.6
         versions.sort_by_key(|path| {
@@ -312,7 +384,9 @@ fn find_programs() -> Result<PathBuf, EmbeddedError> {
         });
         places.extend(versions.into_iter().map(|version| version.join(bin)));
     }
-    let found = places.into_iter().find(|place| place.join("initdb").is_file() && place.join("postgres").is_file());
+    let found = places
+        .into_iter()
+        .find(|place| place.join("initdb").is_file() && place.join("postgres").is_file());
     found.ok_or(EmbeddedError::Missing {
         program: "PostgreSQL (initdb, postgres)",
         hint: "Debian and Ubuntu: apt-get install postgresql; or put its bin folder on PATH",
@@ -345,7 +419,9 @@ fn random_hex() -> std::io::Result<String> {
 }
 
 pub(crate) fn tail(path: &Path, lines: usize) -> String {
-    let text = fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let text = fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
     let all: Vec<_> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }

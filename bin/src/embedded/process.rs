@@ -48,7 +48,11 @@ impl Server {
             .process_group(0)
             .spawn();
         match guard {
-            Ok(guard) => Ok(Server { child, guard, status: None }),
+            Ok(guard) => Ok(Server {
+                child,
+                guard,
+                status: None,
+            }),
             Err(error) => {
                 child.kill()?;
                 child.wait()?;

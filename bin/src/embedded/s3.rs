@@ -67,7 +67,11 @@ impl S3Server {
         let service = builder.build();
 
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime.worker_threads(1).thread_name("embedded-s3").enable_all().build();
+        let runtime = runtime
+            .worker_threads(1)
+            .thread_name("embedded-s3")
+            .enable_all()
+            .build();
         let runtime = runtime.map_err(EmbeddedError::io("starting the S3 server's runtime"))?;
         let bound = std::net::TcpListener::bind(("127.0.0.1", port));
         let listener = bound.and_then(|listener| {
@@ -76,11 +80,20 @@ impl S3Server {
             TcpListener::from_std(listener)
         });
         let listener = listener.map_err(EmbeddedError::io(format!("listening on 127.0.0.1:{port} for S3")))?;
-        let address = listener.local_addr().map_err(EmbeddedError::io("reading the S3 server's address"))?;
+        let address = listener
+            .local_addr()
+            .map_err(EmbeddedError::io("reading the S3 server's address"))?;
         let faults = Arc::new(fault::Faults::default());
         let (stop, stopped) = watch::channel(false);
         let accepting = runtime.spawn(accept(listener, service, faults.clone(), stopped));
-        Ok(S3Server { root, address, faults, stop, runtime: Some(runtime), accepting: Some(accepting) })
+        Ok(S3Server {
+            root,
+            address,
+            faults,
+            stop,
+            runtime: Some(runtime),
+            accepting: Some(accepting),
+        })
     }
 
     /// `http://127.0.0.1:PORT`, for `--s3-endpoint`.
@@ -132,7 +145,9 @@ impl S3Server {
 
     fn shut_down(&mut self, limit: Duration) {
         let _ = self.stop.send(true);
-        let (Some(runtime), Some(accepting)) = (self.runtime.take(), self.accepting.take()) else { return };
+        let (Some(runtime), Some(accepting)) = (self.runtime.take(), self.accepting.take()) else {
+            return;
+        };
         if tokio::runtime::Handle::try_current().is_ok() {
             // blocking here would stop the caller's own runtime
             runtime.shutdown_background();
@@ -174,12 +189,7 @@ async fn accept(
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve(
-    socket: TcpStream,
-    service: S3Service,
-    faults: Arc<fault::Faults>,
-    mut stopped: watch::Receiver<bool>,
-) {
+async fn serve(socket: TcpStream, service: S3Service, faults: Arc<fault::Faults>, mut stopped: watch::Receiver<bool>) {
     // without this a small answer waits for the acknowledgement of the one before it
     let _ = socket.set_nodelay(true);
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {

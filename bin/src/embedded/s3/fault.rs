@@ -14,7 +14,17 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-type BoxError = Box<dyn Error + Send + Sync>;
+/// Why a connection is closed. A type with a name: hyper's bounds do not resolve for a boxed error in a spawned task.
+#[derive(Debug)]
+pub(super) struct Failed(String);
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Failed {}
 
 /// LIST answers are rewritten in memory; a page of a thousand keys of the greatest length is under two megabytes.
 const LIST_LIMIT: usize = 8 << 20;
@@ -103,7 +113,9 @@ pub(super) struct Faults {
 
 impl fmt::Debug for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Faults").field("requests", &self.requests).finish_non_exhaustive()
+        f.debug_struct("Faults")
+            .field("requests", &self.requests)
+            .finish_non_exhaustive()
     }
 }
 
@@ -122,7 +134,7 @@ impl Faults {
         &self,
         service: &S3Service,
         request: Request<Incoming>,
-    ) -> Result<Response<FaultyBody>, BoxError> {
+    ) -> Result<Response<FaultyBody>, Failed> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let mut fault = self.consult(&request);
         while let Fault::After(time, next) = fault {
@@ -131,59 +143,93 @@ impl Faults {
         }
         match fault {
             Fault::Status(status) => return error_answer(status),
-            Fault::Reset => return Err("injected reset".into()),
+            Fault::Reset => return Err(failed("injected reset")),
             _ => {}
         }
 
         let reads = request.method() == Method::GET;
         let if_match = request.headers().get(header::IF_MATCH).cloned().filter(|_| reads);
-        let answer = service.call(request.map(Body::from)).await.map_err(|error| format!("{error:?}"))?;
+        let answer = service
+            .call(request.map(Body::from))
+            .await
+            .map_err(|error| failed(format!("{error:?}")))?;
         if if_match.is_some_and(|wanted| answer.headers().get(header::ETAG).is_some_and(|tag| *tag != wanted)) {
             return error_answer(412);
         }
         match fault {
-            Fault::LoseAnswer => Err("injected loss of the answer".into()),
-            Fault::Hide(hidden) => edit_list(answer, |key, entry| if hidden(key) { String::new() } else { entry.into() }).await,
+            Fault::LoseAnswer => Err(failed("injected loss of the answer")),
+            Fault::Hide(hidden) => {
+                edit_list(
+                    answer,
+                    |key, entry| if hidden(key) { String::new() } else { entry.to_owned() },
+                )
+                .await
+            }
             Fault::Repeat => edit_list(answer, |_, entry| entry.repeat(2)).await,
             fault => Ok(answer.map(|body| FaultyBody { body, fault, at: 0 })),
         }
     }
 
     fn consult(&self, request: &Request<Incoming>) -> Fault {
-        let Some(hook) = self.hook.read().unwrap_or_else(PoisonError::into_inner).clone() else { return Fault::None };
+        let Some(hook) = self.hook.read().unwrap_or_else(PoisonError::into_inner).clone() else {
+            return Fault::None;
+        };
         let path = request.uri().path().trim_start_matches('/');
         let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
         let key = percent_decoded(key);
         let before = {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = seen.entry((request.method().clone(), format!("{bucket}/{key}"))).or_default();
+            let count = seen
+                .entry((request.method().clone(), format!("{bucket}/{key}")))
+                .or_default();
             *count += 1;
             *count - 1
         };
         let range = header_text(request.headers(), header::RANGE);
         let query = request.uri().query().unwrap_or("");
-        hook(&Seen { method: request.method(), bucket, key: &key, query, range, before })
+        hook(&Seen {
+            method: request.method(),
+            bucket,
+            key: &key,
+            query,
+            range,
+            before,
+        })
     }
+}
+
+fn failed(what: impl fmt::Display) -> Failed {
+    Failed(what.to_string())
 }
 
 fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn error_answer(status: u16) -> Result<Response<FaultyBody>, BoxError> {
+fn error_answer(status: u16) -> Result<Response<FaultyBody>, Failed> {
     let (code, message) = match status {
         403 => ("AccessDenied", "Access Denied"),
         404 => ("NoSuchKey", "The specified key does not exist."),
-        412 => ("PreconditionFailed", "At least one of the pre-conditions you specified did not hold"),
+        412 => (
+            "PreconditionFailed",
+            "At least one of the pre-conditions you specified did not hold",
+        ),
         503 => ("SlowDown", "Please reduce your request rate."),
         _ => ("InternalError", "We encountered an internal error. Please try again."),
     };
     let xml = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>"
     );
-    let mut answer = Response::new(FaultyBody { body: Body::from(xml), fault: Fault::None, at: 0 });
-    *answer.status_mut() = StatusCode::from_u16(status)?;
-    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/xml"));
+    let mut answer = Response::new(FaultyBody {
+        body: Body::from(xml),
+        fault: Fault::None,
+        at: 0,
+    });
+    *answer.status_mut() = StatusCode::from_u16(status).map_err(failed)?;
+    answer.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/xml"),
+    );
     Ok(answer)
 }
 
@@ -191,42 +237,58 @@ fn error_answer(status: u16) -> Result<Response<FaultyBody>, BoxError> {
 async fn edit_list(
     answer: Response<Body>,
     edit: impl Fn(&str, &str) -> String,
-) -> Result<Response<FaultyBody>, BoxError> {
+) -> Result<Response<FaultyBody>, Failed> {
     const OPEN: &str = "<Contents>";
     const CLOSE: &str = "</Contents>";
     let (mut head, mut body) = answer.into_parts();
-    let xml = String::from_utf8(collect(&mut body).await?)?;
+    let xml = String::from_utf8(collect(&mut body).await?).map_err(failed)?;
     let mut edited = String::with_capacity(xml.len());
     let mut rest = xml.as_str();
     while let Some(start) = rest.find(OPEN) {
-        let end = rest.find(CLOSE).ok_or("a LIST answer with an open <Contents>")? + CLOSE.len();
+        let end = rest
+            .find(CLOSE)
+            .ok_or_else(|| failed("a LIST answer with an open <Contents>"))?
+            + CLOSE.len();
         let entry = &rest[start..end];
-        let key = entry.split_once("<Key>").and_then(|(_, rest)| rest.split_once("</Key>"));
-        let (key, _) = key.ok_or("a LIST entry without a key")?;
+        let key = entry
+            .split_once("<Key>")
+            .and_then(|(_, rest)| rest.split_once("</Key>"));
+        let (key, _) = key.ok_or_else(|| failed("a LIST entry without a key"))?;
         edited.push_str(&rest[..start]);
         edited.push_str(&edit(&xml_text(key), entry));
         rest = &rest[end..];
     }
     edited.push_str(rest);
     head.headers.remove(header::CONTENT_LENGTH);
-    Ok(Response::from_parts(head, FaultyBody { body: Body::from(edited), fault: Fault::None, at: 0 }))
+    Ok(Response::from_parts(
+        head,
+        FaultyBody {
+            body: Body::from(edited),
+            fault: Fault::None,
+            at: 0,
+        },
+    ))
 }
 
-async fn collect(body: &mut Body) -> Result<Vec<u8>, BoxError> {
+async fn collect(body: &mut Body) -> Result<Vec<u8>, Failed> {
     let mut bytes = Vec::new();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
-        if let Ok(data) = frame?.into_data() {
+        if let Ok(data) = frame.map_err(failed)?.into_data() {
             bytes.extend_from_slice(&data);
         }
         if bytes.len() > LIST_LIMIT {
-            return Err("a LIST answer over the limit".into());
+            return Err(failed("a LIST answer over the limit"));
         }
     }
     Ok(bytes)
 }
 
 fn xml_text(escaped: &str) -> String {
-    let text = escaped.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&apos;", "'");
+    let text = escaped
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&apos;", "'");
     text.replace("&#43;", "+").replace("&amp;", "&")
 }
 
@@ -234,7 +296,9 @@ fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
-        let hex = tail.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        let hex = tail
+            .get(..2)
+            .and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
         if let (b'%', Some(byte)) = (first, hex) {
             bytes.push(byte);
             rest = &tail[2..];
@@ -256,12 +320,9 @@ pub(super) struct FaultyBody {
 
 impl hyper::body::Body for FaultyBody {
     type Data = Bytes;
-    type Error = BoxError;
+    type Error = Failed;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failed>>> {
         let left = match self.fault {
             Fault::Cut(after) | Fault::Stall(after) => after.saturating_sub(self.at),
             _ => u64::MAX,
@@ -270,11 +331,13 @@ impl hyper::body::Body for FaultyBody {
             return match self.fault {
                 // nothing wakes this task again: the peer has to give up
                 Fault::Stall(_) => Poll::Pending,
-                _ => Poll::Ready(Some(Err("injected cut".into()))),
+                _ => Poll::Ready(Some(Err(failed("injected cut")))),
             };
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        let Poll::Ready(Some(Ok(frame))) = polled else { return polled };
+        let Poll::Ready(Some(Ok(frame))) = polled else {
+            return polled.map_err(failed);
+        };
         let mut data = match frame.into_data() {
             Ok(data) => data,
             Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
