@@ -1,1 +1,47 @@
-//! placeholder
+//! Tables outside: Postgres and files. Knows nothing of what the tables mean: they come as [`operators::Table`]s.
+//!
+//! The promise kept here: every committed Postgres transaction holds, in all tables at once, the answer for one
+//! recorded vector of log offsets, and nothing is ever applied twice or by a run that was superseded.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`schema`] | creates and compares the tables |
+//! | [`fence`] | who may commit |
+//! | [`sink`], [`commit`] | one transaction per step, tried until it is done |
+//! | [`progress`] | what the tables answer for |
+//! | [`history`], [`stager`] | millions of cleaned rows, staged beside the tables and settled by position |
+//! | [`read`] | tables, frontier and SQL definitions in one snapshot |
+//! | [`mod@csv`], [`text`] | files, and values as Postgres prints them |
+//! | [`failpoint`] | where a test may kill the process |
+
+#![forbid(unsafe_code)]
+
+pub mod commit;
+pub mod config;
+pub mod csv;
+mod encode;
+pub mod error;
+pub mod failpoint;
+pub mod fence;
+pub mod history;
+pub mod progress;
+pub mod read;
+pub mod schema;
+mod session;
+pub mod sink;
+mod sql;
+pub mod stager;
+pub mod step;
+pub mod text;
+mod tls;
+
+pub use commit::channel;
+pub use config::{PostgresConfig, SslMode};
+pub use error::{Class, SinkError};
+pub use fence::Claim;
+pub use progress::{AcceptedGap, Generation, Legacy, PartitionProgress, Progress};
+pub use read::{Difference, Reader, Side, TableCheck, Verification};
+pub use schema::Definition;
+pub use sink::{Sink, SinkState};
+pub use stager::{StageBatch, Stager, StagerOptions};
+pub use step::{CleanedRow, Committed, Reject, RejectPlace, Staged, StagedHistory, Step};

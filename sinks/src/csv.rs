@@ -1,0 +1,62 @@
+//! One CSV file per table, for `--out`.
+//!
+//! `{table}.csv`: UTF-8, LF, a header of column names, quotes only where RFC 4180 needs them, null as nothing, rows
+//! sorted by the unquoted text of their columns from left to right, byte by byte; values as Postgres prints them. A file
+//! is written under a temporary name and renamed when it is whole.
+
+use crate::error::SinkError;
+use crate::text;
+use operators::{Row, Table};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+/// Writes one file per table into `dir`, which is created when absent.
+pub fn write_tables(dir: &Path, tables: &[(Table, Vec<Row>)]) -> Result<(), SinkError> {
+    std::fs::create_dir_all(dir).map_err(|source| failed(dir, source))?;
+    for (table, rows) in tables {
+        let path = dir.join(format!("{}.csv", table.name));
+        let part = dir.join(format!(".{}.csv.part", table.name));
+        write_table(&part, table, rows).map_err(|source| failed(&part, source))?;
+        std::fs::rename(&part, &path).map_err(|source| failed(&path, source))?;
+    }
+    // the names are durable only with their directory
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|source| failed(dir, source))
+}
+
+fn write_table(path: &Path, table: &Table, rows: &[Row]) -> std::io::Result<()> {
+    let cell = |(value, column): (&operators::Value, &operators::Column)| text::value(value, column.ty);
+    let cells = |row: &Row| -> Vec<String> {
+        row.iter()
+            .zip(table.columns)
+            .map(|pair| cell(pair).unwrap_or_default())
+            .collect()
+    };
+    let mut lines: Vec<Vec<String>> = rows.iter().map(cells).collect();
+    lines.sort_unstable();
+    let file = BufWriter::with_capacity(1 << 16, File::create(path)?);
+    let mut writer = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::Any(b'\n'))
+        .quote_style(csv::QuoteStyle::Necessary)
+        .from_writer(file);
+    writer
+        .write_record(table.columns.iter().map(|column| column.name))
+        .map_err(std::io::Error::other)?;
+    for line in &lines {
+        writer.write_record(line).map_err(std::io::Error::other)?;
+    }
+    let mut file = writer
+        .into_inner()
+        .map_err(|error| std::io::Error::other(error.to_string()))?;
+    file.flush()?;
+    file.get_ref().sync_all()
+}
+
+fn failed(path: &Path, source: std::io::Error) -> SinkError {
+    SinkError::File {
+        path: path.display().to_string(),
+        source,
+    }
+}

@@ -1,0 +1,288 @@
+//! What can go wrong, classed once: connect again, try again, or stop.
+
+use std::time::Duration;
+
+/// Everything the sinks can fail with. [`SinkError::class`] says what to do about it; the sink itself has already
+/// dealt with the first two classes, so an error that reaches a caller means: stop.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The connection URL cannot be read.
+    #[error("postgres url: {source}; expected postgres://user@host:port/database")]
+    Url {
+        /// What tokio-postgres says; it does not repeat the URL.
+        source: tokio_postgres::Error,
+    },
+    /// An `sslmode` that libpq does not have either.
+    #[error("postgres url: unknown sslmode {mode:?}; one of disable, prefer, require, verify-ca, verify-full")]
+    SslMode {
+        /// The word given.
+        mode: String,
+    },
+    /// A root certificate, or the system's store of them, cannot be used.
+    #[error("tls to postgres: {what}")]
+    Tls {
+        /// Which file and why.
+        what: String,
+    },
+    /// A schema name outside `[a-z_][a-z0-9_]*`, longer than 48 bytes or starting with `pg_`.
+    #[error("schema {schema:?}: lower-case letters, digits and _ only, at most 48, not starting with a digit or pg_")]
+    SchemaName {
+        /// The name given.
+        schema: String,
+    },
+    /// Postgres answered with an error, or the connection broke.
+    #[error("{context}: {}", describe(.source))]
+    Postgres {
+        /// What was being done, on which object.
+        context: String,
+        /// What tokio-postgres says.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// A table exists with another shape.
+    #[error("table {table}: {object} is {found}, wanted {wanted}; rename or drop the table, or use another schema")]
+    SchemaMismatch {
+        /// `schema.table`
+        table: String,
+        /// The column, or `primary key`.
+        object: String,
+        /// What stands there.
+        found: String,
+        /// What we would have created.
+        wanted: String,
+    },
+    /// A table vanished or was altered while we ran.
+    #[error("{context}: {message} ({code}); the tables were altered under a running pinflow: restart it")]
+    SchemaChanged {
+        /// What was being done, on which object.
+        context: String,
+        /// The SQLSTATE.
+        code: String,
+        /// The server's message.
+        message: String,
+    },
+    /// A newer run holds the fence: this one must end and commits nothing.
+    #[error("fenced: a newer run holds fence {theirs}, ours is {ours}; this process has committed nothing since")]
+    Fenced {
+        /// The number this run took.
+        ours: i64,
+        /// The number in the progress row.
+        theirs: i64,
+    },
+    /// Somebody else works in the schema.
+    #[error("schema {schema} is held by {holder}; stop it, or use --takeover")]
+    Held {
+        /// The schema.
+        schema: String,
+        /// Application name, process id, address and since when.
+        holder: String,
+    },
+    /// The progress row is gone or was changed by a hand that does not hold the fence.
+    #[error("progress of schema {schema}: {what}; restart to read it again")]
+    Progress {
+        /// The schema.
+        schema: String,
+        /// What was found.
+        what: String,
+    },
+    /// Tables hold results of other definitions and this step is no whole one.
+    #[error("schema {schema} holds results of definitions {found}, ours are {ours}: the first commit must be whole")]
+    DefinitionsChanged {
+        /// The schema.
+        schema: String,
+        /// The hash in the progress row.
+        found: String,
+        /// Ours.
+        ours: String,
+    },
+    /// A step would move a partition's frontier back.
+    #[error(
+        "frontier {topic}/{partition} would move back from {committed} to {offered}; use another --schema or --out"
+    )]
+    MovesBack {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The next offset in Postgres.
+        committed: i64,
+        /// The next offset of the step.
+        offered: i64,
+    },
+    /// A step holds more than one net row for a primary key, or a multiplicity other than 1 and -1.
+    #[error("table {table}: {what} for key ({key}): changes must be net, one row a key")]
+    NotNet {
+        /// The table.
+        table: &'static str,
+        /// Which rule is broken.
+        what: &'static str,
+        /// The key, as text.
+        key: String,
+    },
+    /// A value does not fit its column.
+    #[error("table {table}, column {column}: {what}")]
+    Value {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// What does not fit.
+        what: String,
+    },
+    /// The staged history is not what the workers counted: read it again.
+    #[error("staged history of {table}: {found} rows, {expected} expected; it must be read again")]
+    Rehydrate {
+        /// The cleaned table, or `rejects`.
+        table: String,
+        /// Rows found, or why they cannot be counted.
+        found: String,
+        /// Rows the workers sent.
+        expected: u64,
+    },
+    /// A call that the order prepare, take the fence, commit does not allow.
+    #[error("{0}")]
+    Order(&'static str),
+    /// A file could not be written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// What an error asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The connection is gone or useless: make a new one, then see what was committed.
+    Reconnect,
+    /// The same transaction may succeed later on the same connection.
+    Retry,
+    /// Trying again cannot help.
+    Stop,
+}
+
+impl SinkError {
+    /// Wraps an error of the server with what was being done.
+    pub(crate) fn postgres(context: impl Into<String>, source: tokio_postgres::Error) -> SinkError {
+        let context = context.into();
+        match source.as_db_error() {
+            Some(db) if SCHEMA_CHANGED.contains(&db.code().code()) => SinkError::SchemaChanged {
+                context,
+                code: db.code().code().into(),
+                message: db.message().into(),
+            },
+            _ => SinkError::Postgres { context, source },
+        }
+    }
+
+    /// What this error asks for.
+    pub fn class(&self) -> Class {
+        match self {
+            SinkError::Postgres { source, .. } => class_of(source),
+            _ => Class::Stop,
+        }
+    }
+
+    /// Whether a newer run has taken over: exit code 3.
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, SinkError::Fenced { .. })
+    }
+}
+
+/// undefined_table, undefined_column, undefined_schema, datatype_mismatch, "cached plan must not change result type",
+/// undefined_object, invalid_column_reference (ON CONFLICT without its key), wrong_object_type
+const SCHEMA_CHANGED: [&str; 8] = ["42P01", "42703", "3F000", "42804", "0A000", "42704", "42P10", "42809"];
+
+fn class_of(error: &tokio_postgres::Error) -> Class {
+    let Some(code) = error.code() else {
+        // without an SQLSTATE it is the wire: reset, closed, timed out, nonsense; unless we could not encode a value,
+        // and those are checked before they are sent
+        return Class::Reconnect;
+    };
+    match code.code() {
+        // statement or lock time-out, serialisation, deadlock
+        "57014" | "55P03" | "40001" | "40P01" | "40003" => Class::Retry,
+        // shutdown, crash, starting up, session ended by a time-out, read-only after a switch-over
+        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04" | "25006" => Class::Reconnect,
+        // prepared statement unknown: a pooler gave us another session
+        "26000" => Class::Reconnect,
+        code if code.starts_with("08") => Class::Reconnect,
+        // disk full, out of memory, too many connections, limits; and errors of the operating system
+        code if code.starts_with("53") || code.starts_with("58") => Class::Retry,
+        _ => Class::Stop,
+    }
+}
+
+fn describe(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => {
+            let mut text = format!("{} ({})", db.message(), db.code().code());
+            for (name, part) in [("detail", db.detail()), ("hint", db.hint())] {
+                if let Some(part) = part {
+                    text.push_str(&format!("; {name}: {part}"));
+                }
+            }
+            text
+        }
+        None => match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+    }
+}
+
+/// Waits that double from `first` to `longest`, each shortened by up to a half at random so that many clients that
+/// failed together do not return together.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    next: Duration,
+    longest: Duration,
+    random: u64,
+}
+
+impl Backoff {
+    pub(crate) fn new(first: Duration, longest: Duration) -> Backoff {
+        let clock = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        Backoff {
+            next: first,
+            longest,
+            random: clock.as_nanos() as u64 ^ u64::from(std::process::id()) << 32 | 1,
+        }
+    }
+
+    pub(crate) fn pause(&mut self) -> Duration {
+        // xorshift64: quality does not matter here
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let full = self.next;
+        self.next = (full * 2).min(self.longest);
+        full - full.mul_f64((self.random % 1024) as f64 / 2048.0)
+    }
+
+    pub(crate) async fn wait(&mut self) {
+        tokio::time::sleep(self.pause()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_and_stay_bounded() {
+        let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(80));
+        for full in [10, 20, 40, 80, 80, 80] {
+            let pause = backoff.pause();
+            assert!(
+                pause <= Duration::from_millis(full) && pause >= Duration::from_millis(full / 2),
+                "{pause:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Who may commit: a number in the progress row, and an advisory lock that says who is there.
+//!
+//! The **number** is what makes an older run harmless: each run raises it once and each commit compares it under a row
+//! lock. The **lock** (a session advisory lock of the sink's connection) says whether somebody works in the schema
+//! right now, so that a `backfill` can be refused; and since it is held until the server has really ended a session,
+//! who gets it knows that no earlier transaction of ours is still on its way.
+//!
+//! A pooler that hands out sessions by transaction (PgBouncer's transaction mode) cannot carry either.
+
+use crate::error::{Backoff, SinkError};
+use crate::schema::quoted;
+use crate::session::Session;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_postgres::error::SqlState;
+
+/// What a run does when somebody else works in the schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// A `run` takes over: the older one is fenced.
+    Run,
+    /// A `backfill` is refused, unless told to take over.
+    Backfill {
+        /// Take over as a run does.
+        takeover: bool,
+    },
+}
+
+impl Claim {
+    fn takes_over(self) -> bool {
+        matches!(self, Claim::Run | Claim::Backfill { takeover: true })
+    }
+}
+
+/// How long the holder of the lock may take to die after it was told to.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The key of an advisory lock of a schema: FNV-1a of `pinflow/{schema}/{purpose}`.
+pub(crate) fn lock_key(schema: &str, purpose: &str) -> i64 {
+    let name = format!("pinflow/{schema}/{purpose}");
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, step) as i64
+}
+
+/// Raises the number and takes the lock; returns the number.
+pub(crate) async fn take(session: &Session, schema: &str, claim: Claim) -> Result<i64, SinkError> {
+    if !claim.takes_over() && !try_lock(session, schema).await? {
+        let holder = holder(session, schema)
+            .await?
+            .map_or("another session".into(), |holder| holder.text);
+        return Err(SinkError::Held {
+            schema: schema.into(),
+            holder,
+        });
+    }
+    let fence = raise(session, schema, claim).await?;
+    if claim.takes_over() {
+        lock_as(session, schema, fence).await?;
+    }
+    Ok(fence)
+}
+
+/// Takes the lock for the run that holds `fence`, ending whoever has it: an older run, or our own lost connection.
+pub(crate) async fn lock_as(session: &Session, schema: &str, fence: i64) -> Result<(), SinkError> {
+    let (started, mut backoff) = (
+        Instant::now(),
+        Backoff::new(Duration::from_millis(10), Duration::from_secs(1)),
+    );
+    loop {
+        let locked = try_lock(session, schema).await?;
+        // under the lock too: of two runs that start at once only the later number may stay
+        let theirs = current(session, schema).await?;
+        if theirs != fence {
+            if locked {
+                unlock(session, schema).await?;
+            }
+            return Err(SinkError::Fenced { ours: fence, theirs });
+        }
+        if locked {
+            return Ok(());
+        }
+        let holder = holder(session, schema).await?;
+        if started.elapsed() > PATIENCE {
+            let holder = holder.map_or("another session".into(), |holder| holder.text);
+            return Err(SinkError::Held {
+                schema: schema.into(),
+                holder,
+            });
+        }
+        if let Some(holder) = holder {
+            tracing::warn!(holder = %holder.text, fence, "ending the session that holds the schema");
+            holder.end(session).await;
+        }
+        backoff.wait().await;
+    }
+}
+
+/// The number in the progress row.
+pub(crate) async fn current(session: &Session, schema: &str) -> Result<i64, SinkError> {
+    let sql = format!("SELECT fence FROM {}.progress WHERE id = 1", quoted(schema));
+    let row = session
+        .client
+        .query_opt(&sql, &[])
+        .await
+        .map_err(|source| failed(schema, source))?;
+    Ok(row.ok_or_else(|| crate::progress::missing_row(schema))?.get(0))
+}
+
+async fn raise(session: &Session, schema: &str, claim: Claim) -> Result<i64, SinkError> {
+    let sql = format!(
+        "UPDATE {}.progress SET fence = fence + 1, started_at = now() WHERE id = 1 RETURNING fence",
+        quoted(schema)
+    );
+    let started = Instant::now();
+    loop {
+        // a stopped process may hold the row in the middle of a commit
+        session
+            .client
+            .batch_execute("SET lock_timeout = '1s'")
+            .await
+            .map_err(|source| failed(schema, source))?;
+        let raised = session.client.query_opt(&sql, &[]).await;
+        session
+            .client
+            .batch_execute("SET lock_timeout = '30s'")
+            .await
+            .map_err(|source| failed(schema, source))?;
+        match raised {
+            Ok(row) => return Ok(row.ok_or_else(|| crate::progress::missing_row(schema))?.get(0)),
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && started.elapsed() < PATIENCE => {
+                if let (true, Some(holder)) = (claim.takes_over(), holder(session, schema).await?) {
+                    tracing::warn!(holder = %holder.text, "ending the session that sits on the progress row");
+                    holder.end(session).await;
+                }
+            }
+            Err(source) => return Err(failed(schema, source)),
+        }
+    }
+}
+
+async fn try_lock(session: &Session, schema: &str) -> Result<bool, SinkError> {
+    let key = lock_key(schema, "sink");
+    let row = session
+        .client
+        .query_one("SELECT pg_try_advisory_lock($1)", &[&key])
+        .await;
+    Ok(row.map_err(|source| failed(schema, source))?.get(0))
+}
+
+pub(crate) async fn unlock(session: &Session, schema: &str) -> Result<(), SinkError> {
+    let key = lock_key(schema, "sink");
+    let row = session.client.query_one("SELECT pg_advisory_unlock($1)", &[&key]).await;
+    row.map(|_| ()).map_err(|source| failed(schema, source))
+}
+
+struct Holder {
+    pid: i32,
+    text: String,
+}
+
+impl Holder {
+    /// Asks the server to end it. Without the right to do so its next commit finds the number raised, and it ends too.
+    async fn end(&self, session: &Session) {
+        if let Err(error) = session
+            .client
+            .execute("SELECT pg_terminate_backend($1)", &[&self.pid])
+            .await
+        {
+            tracing::warn!(%error, holder = %self.text, "may not end the session; waiting until it ends itself");
+        }
+    }
+}
+
+async fn holder(session: &Session, schema: &str) -> Result<Option<Holder>, SinkError> {
+    let key = lock_key(schema, "sink");
+    let (high, low) = ((key as u64 >> 32) as u32, key as u32);
+    let sql = "SELECT l.pid, a.application_name, coalesce(host(a.client_addr), 'local'), \
+               coalesce(to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), 'unknown') \
+               FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid \
+               WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.classid = $1 AND l.objid = $2 \
+               AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.pid <> $3";
+    let row = session.client.query_opt(sql, &[&high, &low, &session.pid]).await;
+    Ok(row.map_err(|source| failed(schema, source))?.map(|row| {
+        let (pid, name): (i32, Option<String>) = (row.get(0), row.get(1));
+        let (address, since): (String, String) = (row.get(2), row.get(3));
+        let name = name
+            .filter(|name| !name.is_empty())
+            .unwrap_or("a session without name".into());
+        Holder {
+            pid,
+            text: format!("{name} (server process {pid}, from {address}, connected since {since} UTC)"),
+        }
+    }))
+}
+
+fn failed(schema: &str, source: tokio_postgres::Error) -> SinkError {
+    SinkError::postgres(format!("taking the fence of schema {schema}"), source)
+}

@@ -1,0 +1,221 @@
+//! History on its way into the cleaned tables: staged beside them in unlogged tables, settled by the first commit.
+//!
+//! While millions of records are replayed, only the newest of each key will stay, and which one that is, is known at
+//! the end. So every process copies all of its rows, with their positions, into `staging_{fence}_{table}`; the first
+//! commit picks the winners there and writes what differs. An unlogged table is empty after a crash of the server:
+//! the rows are counted before they are used.
+
+use crate::error::SinkError;
+use crate::schema::{Definition, quoted};
+use crate::sql::{self, REJECT_COLUMNS, SETTLED, names_with_position, newest_first, position, qualified};
+use crate::step::StagedHistory;
+use operators::Table;
+use tokio_postgres::Client;
+
+/// The name of a staging table.
+pub(crate) fn staging_name(fence: i64, table: &str) -> String {
+    format!("staging_{fence}_{table}")
+}
+
+/// Drops the staging tables of all runs.
+pub(crate) async fn drop_all(client: &Client, schema: &str) -> Result<(), SinkError> {
+    let failed = |source| SinkError::postgres(format!("dropping staging tables of schema {schema}"), source);
+    let sql = "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+               WHERE n.nspname = $1 AND c.relkind = 'r' AND c.relpersistence = 'u' AND c.relname ~ '^staging_[0-9]+_'";
+    for row in client.query(sql, &[&schema]).await.map_err(failed)? {
+        let name: String = row.get(0);
+        client
+            .batch_execute(&format!("DROP TABLE {}", qualified(schema, &name)))
+            .await
+            .map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Creates the staging tables of this run.
+pub(crate) async fn create(
+    client: &Client,
+    schema: &str,
+    fence: i64,
+    definition: &Definition,
+) -> Result<(), SinkError> {
+    let mut sql = String::new();
+    let options = "WITH (autovacuum_enabled = off)";
+    for table in &definition.cleaned {
+        let columns = table
+            .columns
+            .iter()
+            .map(|c| format!("{} {}", quoted(c.name), crate::encode::type_name(c.ty)));
+        let columns = columns.chain(SETTLED.iter().map(|(name, ty)| format!("{name} {ty}")));
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        let name = qualified(schema, &staging_name(fence, table.name));
+        sql.push_str(&format!("CREATE UNLOGGED TABLE {name} ({columns}) {options};"));
+    }
+    let columns = REJECT_COLUMNS
+        .iter()
+        .map(|(name, ty)| format!("{} {ty}", quoted(name)))
+        .collect::<Vec<_>>();
+    let name = qualified(schema, &staging_name(fence, "rejects"));
+    sql.push_str(&format!(
+        "CREATE UNLOGGED TABLE {name} ({}) {options};",
+        columns.join(", ")
+    ));
+    let failed = |source| SinkError::postgres(format!("creating staging tables in schema {schema}"), source);
+    client.batch_execute(&sql).await.map_err(failed)
+}
+
+/// Checks the counts and settles all staged tables, within the caller's transaction. Returns rows changed.
+pub(crate) async fn settle(
+    client: &Client,
+    schema: &str,
+    fence: i64,
+    definition: &Definition,
+    staged: &StagedHistory,
+) -> Result<u64, SinkError> {
+    let mut changed = 0;
+    if definition.keep_cleaned {
+        for (index, table) in definition.cleaned.iter().enumerate() {
+            let expected = staged.rows.cleaned.get(index).copied().unwrap_or_default();
+            let staging = qualified(schema, &staging_name(fence, table.name));
+            count(client, &staging, table.name, expected).await?;
+            if expected > 0 || staged.full {
+                changed += settle_table(client, schema, table, &staging, staged.full).await?;
+            }
+        }
+    }
+    let staging = qualified(schema, &staging_name(fence, "rejects"));
+    count(client, &staging, "rejects", staged.rows.rejects).await?;
+    Ok(changed + settle_rejects(client, schema, &staging, staged.full).await?)
+}
+
+async fn count(client: &Client, staging: &str, table: &str, expected: u64) -> Result<(), SinkError> {
+    let row = client.query_one(&format!("SELECT count(*) FROM {staging}"), &[]).await;
+    let found: i64 = row
+        .map_err(|source| SinkError::postgres(format!("counting {staging}"), source))?
+        .get(0);
+    if found as u64 != expected {
+        return Err(SinkError::Rehydrate {
+            table: table.into(),
+            found: found.to_string(),
+            expected,
+        });
+    }
+    Ok(())
+}
+
+async fn settle_table(
+    client: &Client,
+    schema: &str,
+    table: &Table,
+    staging: &str,
+    full: bool,
+) -> Result<u64, SinkError> {
+    let target = qualified(schema, table.name);
+    let tombstones = qualified(schema, "tombstones");
+    let winners = format!("pg_temp.{}", quoted(&format!("winners_{}", table.name)));
+    let key = quoted(table.columns[0].name);
+    let kind = format!("'{}'", table.name.replace('\'', "''"));
+    let columns = list_columns("", table);
+    let failed = |source| SinkError::postgres(format!("settling history into {target}"), source);
+    // the winners are narrow and are sorted; the wide rows are fetched by their place afterwards
+    let make = format!(
+        "CREATE TEMP TABLE {name} ON COMMIT DROP AS SELECT DISTINCT ON (s.{key}) s.{key} AS ind, s.log_generation, \
+         s.log_partition, s.log_offset, s.log_deleted, s.ctid AS place FROM {staging} s {order}; ANALYZE {winners};",
+        name = quoted(&format!("winners_{}", table.name)),
+        order = newest_first(&key),
+    );
+    client.batch_execute(&make).await.map_err(failed)?;
+    let (ours, theirs, dead) = (position("w"), position("t"), position("d"));
+    let mut statements = Vec::new();
+    if full {
+        let alive = format!("SELECT 1 FROM {winners} w WHERE w.ind = t.{key} AND NOT w.log_deleted");
+        statements.push(format!("DELETE FROM {target} t WHERE NOT EXISTS ({alive})"));
+        let buried = format!("SELECT 1 FROM {winners} w WHERE w.ind = d.ind AND w.log_deleted");
+        statements.push(format!(
+            "DELETE FROM {tombstones} d WHERE d.\"table\" = {kind} AND NOT EXISTS ({buried})"
+        ));
+    } else {
+        let older = |relation: &str, alias: &str, key: &str, position: &str, also: &str| {
+            format!(
+                "DELETE FROM {winners} w USING {relation} {alias} WHERE {alias}.{key} = w.ind AND {position} >= {ours}{also}"
+            )
+        };
+        statements.push(older(&target, "t", &key, &theirs, ""));
+        statements.push(older(
+            &tombstones,
+            "d",
+            "ind",
+            &dead,
+            &format!(" AND d.\"table\" = {kind}"),
+        ));
+        statements.push(format!(
+            "DELETE FROM {target} t USING {winners} w WHERE t.{key} = w.ind AND w.log_deleted"
+        ));
+        statements.push(format!(
+            "DELETE FROM {tombstones} d USING {winners} w WHERE d.\"table\" = {kind} AND d.ind = w.ind AND NOT w.log_deleted"
+        ));
+    }
+    statements.push(format!(
+        "INSERT INTO {tombstones} AS d (\"table\", ind, log_generation, log_partition, log_offset) \
+         SELECT {kind}, w.ind, w.log_generation, w.log_partition, w.log_offset FROM {winners} w WHERE w.log_deleted \
+         ON CONFLICT (\"table\", ind) DO UPDATE SET log_generation = excluded.log_generation, \
+         log_partition = excluded.log_partition, log_offset = excluded.log_offset \
+         WHERE {dead} IS DISTINCT FROM (excluded.log_generation, excluded.log_offset, excluded.log_partition)"
+    ));
+    statements.push(format!(
+        "INSERT INTO {target} ({columns}) SELECT {theirs} FROM {winners} w JOIN {staging} s ON s.ctid = w.place \
+         LEFT JOIN {target} t ON t.{key} = w.ind WHERE NOT w.log_deleted \
+         AND (t.{key} IS NULL OR ({ours}) IS DISTINCT FROM ({theirs})) {replace}",
+        ours = list_columns("t.", table),
+        theirs = list_columns("s.", table),
+        replace = sql::replace(table),
+    ));
+    let mut changed = 0;
+    for (index, statement) in statements.iter().enumerate() {
+        let rows = client.execute(statement, &[]).await.map_err(failed)?;
+        // the first two of an incremental settling only thin out the winners
+        changed += if !full && index < 2 { 0 } else { rows };
+    }
+    Ok(changed)
+}
+
+fn list_columns(prefix: &str, table: &Table) -> String {
+    sql::list(prefix, names_with_position(table))
+}
+
+async fn settle_rejects(client: &Client, schema: &str, staging: &str, full: bool) -> Result<u64, SinkError> {
+    let target = qualified(schema, "rejects");
+    let failed = |source| SinkError::postgres(format!("settling history into {target}"), source);
+    let mut changed = 0;
+    if full {
+        let alive = "SELECT 1 FROM {staging} s WHERE s.source = r.source AND s.position = r.position";
+        let alive = alive.replace("{staging}", staging);
+        let sql = format!("DELETE FROM {target} r WHERE NOT EXISTS ({alive})");
+        changed += client.execute(&sql, &[]).await.map_err(failed)?;
+    }
+    let columns = sql::list("", REJECT_COLUMNS.iter().map(|column| column.0));
+    let update = if full {
+        "(source, position) DO UPDATE SET topic = excluded.topic, partition = excluded.partition, \
+         \"offset\" = excluded.\"offset\", reason = excluded.reason, key = excluded.key, value = excluded.value \
+         WHERE (r.topic, r.reason, r.key, r.value) IS DISTINCT FROM \
+         (excluded.topic, excluded.reason, excluded.key, excluded.value)"
+    } else {
+        "DO NOTHING"
+    };
+    let sql = format!(
+        "INSERT INTO {target} AS r ({columns}) SELECT DISTINCT ON (source, position) {columns} FROM {staging} \
+         ORDER BY source, position, object NULLS FIRST ON CONFLICT {update}"
+    );
+    Ok(changed + client.execute(&sql, &[]).await.map_err(failed)?)
+}
+
+/// Empties the cleaned tables when they are not kept. Not by TRUNCATE, which readers with an older snapshot would see.
+pub(crate) async fn empty(client: &Client, schema: &str, definition: &Definition) -> Result<u64, SinkError> {
+    let mut changed = 0;
+    for name in definition.cleaned.iter().map(|table| table.name).chain(["tombstones"]) {
+        let target = qualified(schema, name);
+        let rows = client.execute(&format!("DELETE FROM {target}"), &[]).await;
+        changed += rows.map_err(|source| SinkError::postgres(format!("emptying {target}"), source))?;
+    }
+    Ok(changed)
+}

@@ -1,0 +1,382 @@
+//! The sink: one dedicated connection that commits steps, and keeps at it.
+//!
+//! The order of calls is [`Sink::connect`], [`Sink::prepare`], [`Sink::take_fence`], then (for history)
+//! [`Sink::create_staging`], then [`Sink::commit`] for ever, the first one whole.
+//!
+//! A commit that fails because of the connection or of a passing trouble is tried again until it is done, with pauses
+//! that grow to 5 seconds. Whether a `COMMIT` without an answer went through is read from the progress row: every
+//! commit raises `commits` by one under the fence, and the reconnected session holds the advisory lock, so no earlier
+//! transaction of ours can still be on its way when the row is read.
+
+use crate::commit::{Context, Outcome, Plan, Statements};
+use crate::config::PostgresConfig;
+use crate::error::{Backoff, Class, SinkError};
+use crate::fence::{self, Claim};
+use crate::history;
+use crate::progress::{self, Progress};
+use crate::schema::{self, Definition};
+use crate::session::{Purpose, Session};
+use crate::step::{Committed, Step};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// How the sink stands, for readiness and for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkState {
+    /// Connected; the last commit went through, or none was tried yet.
+    Ready,
+    /// The transaction is being tried again on the same connection: what failed.
+    Retrying(String),
+    /// The connection is gone and being made again: what failed.
+    Reconnecting(String),
+    /// A commit failed for good: why.
+    Stopped(String),
+}
+
+/// Commits steps to Postgres. See the module's description.
+pub struct Sink {
+    config: PostgresConfig,
+    definition: Option<Arc<Definition>>,
+    session: Option<Session>,
+    statements: Option<Statements>,
+    fence: Option<i64>,
+    known: Progress,
+    /// A transaction may be open on the connection, or a commit unresolved: a commit's future was dropped.
+    unfinished: bool,
+    state: watch::Sender<SinkState>,
+}
+
+impl Sink {
+    /// Connects once; a server that is absent is an error here and awaited later.
+    pub async fn connect(config: PostgresConfig) -> Result<Sink, SinkError> {
+        let session = Session::open(&config, Purpose::Sink).await?;
+        Ok(Sink {
+            config,
+            definition: None,
+            session: Some(session),
+            statements: None,
+            fence: None,
+            known: Progress::default(),
+            unfinished: false,
+            state: watch::Sender::new(SinkState::Ready),
+        })
+    }
+
+    /// Creates schema, tables and comments where they are absent and compares them where they are not.
+    pub async fn prepare(&mut self, definition: &Definition) -> Result<(), SinkError> {
+        let session = self.session()?;
+        schema::prepare(&session.client, &self.config.schema, definition).await?;
+        self.definition = Some(Arc::new(definition.clone()));
+        Ok(())
+    }
+
+    /// Takes the fence: raises the number that every commit compares, and holds the schema's lock. Returns the number.
+    pub async fn take_fence(&mut self, claim: Claim) -> Result<i64, SinkError> {
+        let Some(definition) = self.definition.clone() else {
+            return Err(SinkError::Order("take_fence before prepare"));
+        };
+        let session = self.session()?;
+        let schema = self.config.schema.as_str();
+        let number = fence::take(session, schema, claim).await?;
+        history::drop_all(&session.client, schema).await?;
+        let known = progress::read(&session.client, schema).await?;
+        let statements = Statements::prepare(&session.client, schema, &definition).await?;
+        (self.fence, self.known, self.statements) = (Some(number), known, Some(statements));
+        Ok(number)
+    }
+
+    /// The committed progress, as read under the fence or written since.
+    pub fn progress(&self) -> &Progress {
+        &self.known
+    }
+
+    /// Reads the committed progress without holding the fence.
+    pub async fn read_progress(&self) -> Result<Progress, SinkError> {
+        progress::read(&self.session()?.client, &self.config.schema).await
+    }
+
+    /// The number that [`Sink::take_fence`] returned.
+    pub fn fence(&self) -> Option<i64> {
+        self.fence
+    }
+
+    /// Creates the unlogged tables that [`crate::Stager`]s of all processes copy history into.
+    pub async fn create_staging(&self) -> Result<(), SinkError> {
+        let (Some(definition), Some(number)) = (self.definition.clone(), self.fence) else {
+            return Err(SinkError::Order("create_staging before take_fence"));
+        };
+        let session = self.session()?;
+        history::create(&session.client, &self.config.schema, number, &definition).await
+    }
+
+    /// How the sink stands; changes while a commit is being tried again.
+    pub fn state(&self) -> watch::Receiver<SinkState> {
+        self.state.subscribe()
+    }
+
+    /// Commits one step: all of it or nothing, and never twice. Returns when Postgres holds it.
+    ///
+    /// Dropping the future leaves the step committed or not; the next call reads which before it does anything else.
+    ///
+    /// # Errors
+    /// Only those of [`Class::Stop`]; with any of them nothing of this step is committed.
+    pub async fn commit(&mut self, step: &Step) -> Result<Committed, SinkError> {
+        let started = Instant::now();
+        let result = self.commit_until_done(step).await;
+        let state = match &result {
+            Ok(_) => SinkState::Ready,
+            Err(error) => SinkState::Stopped(error.to_string()),
+        };
+        self.become_(state);
+        result.map(|committed| Committed {
+            elapsed: started.elapsed(),
+            ..committed
+        })
+    }
+
+    /// Commits nothing but the epoch: shows that the run is alive, and finds out whether it is fenced.
+    pub async fn heartbeat(&mut self, epoch: u64) -> Result<Committed, SinkError> {
+        let step = Step {
+            epoch,
+            progress: self.known.clone(),
+            ..Step::default()
+        };
+        self.commit(&step).await
+    }
+
+    /// Makes the result tables equal to their SQL over the cleaned tables, under the fence. Returns rows changed per
+    /// table.
+    pub async fn repair_results(&mut self) -> Result<Vec<u64>, SinkError> {
+        let (Some(definition), Some(number)) = (self.definition.clone(), self.fence) else {
+            return Err(SinkError::Order("repair before take_fence"));
+        };
+        let (session, statements) = match (&self.session, &self.statements) {
+            (Some(session), Some(statements)) => (session, statements),
+            _ => return Err(SinkError::Order("repair without a connection")),
+        };
+        let context = Context {
+            session,
+            statements,
+            schema: &self.config.schema,
+            definition: &definition,
+            fence: number,
+            known: &self.known,
+            again: false,
+        };
+        let repaired = context.repair().await;
+        match repaired {
+            Ok(changed) => {
+                self.known.commits += 1;
+                Ok(changed)
+            }
+            Err(error) => {
+                let _ = session.client.batch_execute("ROLLBACK").await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives the lock back and closes the connection. A process that just ends does the same by ending.
+    pub async fn close(mut self) {
+        if let Some(session) = self.session.take()
+            && self.fence.is_some()
+        {
+            let _ = fence::unlock(&session, &self.config.schema).await;
+        }
+    }
+
+    fn session(&self) -> Result<&Session, SinkError> {
+        self.session.as_ref().ok_or(SinkError::Order(
+            "the connection is gone; only a commit makes a new one",
+        ))
+    }
+
+    fn become_(&self, state: SinkState) {
+        self.state.send_if_modified(|old| {
+            let differs = *old != state;
+            *old = state;
+            differs
+        });
+    }
+
+    async fn commit_until_done(&mut self, step: &Step) -> Result<Committed, SinkError> {
+        let (Some(definition), Some(number)) = (self.definition.clone(), self.fence) else {
+            return Err(SinkError::Order("commit before take_fence"));
+        };
+        if self.unfinished {
+            self.resolve(&definition, number).await?;
+        }
+        let known = self.known.clone();
+        let plan = Plan::of(step, &definition, &known)?;
+        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let error = match self.attempt(&plan, &definition, number, &known, attempts > 1).await {
+                Ok(outcome) => {
+                    let committed = match outcome {
+                        Outcome::Committed(committed) => committed,
+                        Outcome::Already => {
+                            tracing::info!(
+                                commit = known.commits + 1,
+                                "the answer to COMMIT was lost; it had gone through"
+                            );
+                            Committed {
+                                commits: known.commits + 1,
+                                resolved: true,
+                                ..Committed::default()
+                            }
+                        }
+                    };
+                    self.remember(step, &definition);
+                    if step.staged.is_some() {
+                        self.drop_staging().await;
+                    }
+                    return Ok(Committed { attempts, ..committed });
+                }
+                Err(error) => error,
+            };
+            self.recover(error, &mut backoff).await?;
+        }
+    }
+
+    /// One try, on a new connection if need be.
+    async fn attempt(
+        &mut self,
+        plan: &Plan<'_>,
+        definition: &Arc<Definition>,
+        number: i64,
+        known: &Progress,
+        again: bool,
+    ) -> Result<Outcome, SinkError> {
+        self.ensure_open(definition, number).await?;
+        let (Some(session), Some(statements)) = (&self.session, &self.statements) else {
+            return Err(SinkError::Order("commit without a connection"));
+        };
+        let schema = self.config.schema.as_str();
+        let context = Context {
+            session,
+            statements,
+            schema,
+            definition,
+            fence: number,
+            known,
+            again,
+        };
+        // from here a dropped future may leave a transaction behind
+        self.unfinished = true;
+        let outcome = context.attempt(plan).await?;
+        if matches!(outcome, Outcome::Already) {
+            let rolled_back = session.client.batch_execute("ROLLBACK").await;
+            rolled_back.map_err(|source| SinkError::postgres("rollback", source))?;
+        }
+        self.unfinished = false;
+        Ok(outcome)
+    }
+
+    /// After a failed try: waits and makes ready for the next one, or hands the error on when it is final.
+    async fn recover(&mut self, error: SinkError, backoff: &mut Backoff) -> Result<(), SinkError> {
+        match error.class() {
+            Class::Stop => {
+                self.roll_back().await;
+                return Err(error);
+            }
+            Class::Retry => {
+                tracing::warn!(%error, "commit failed, trying again");
+                self.become_(SinkState::Retrying(error.to_string()));
+                self.roll_back().await;
+            }
+            Class::Reconnect => {
+                tracing::warn!(%error, "connection to postgres lost, connecting again");
+                self.become_(SinkState::Reconnecting(error.to_string()));
+                (self.session, self.statements) = (None, None);
+            }
+        }
+        backoff.wait().await;
+        Ok(())
+    }
+
+    async fn roll_back(&mut self) {
+        if let Some(session) = &self.session {
+            match session.client.batch_execute("ROLLBACK").await {
+                Ok(()) => self.unfinished = false,
+                Err(_) => (self.session, self.statements) = (None, None),
+            }
+        }
+    }
+
+    /// Connects again: the lock first, which waits for the end of our old session, then the statements.
+    async fn ensure_open(&mut self, definition: &Arc<Definition>, number: i64) -> Result<(), SinkError> {
+        if self.session.as_ref().is_some_and(|session| !session.client.is_closed()) && self.statements.is_some() {
+            return Ok(());
+        }
+        (self.session, self.statements) = (None, None);
+        let session = Session::open(&self.config, Purpose::Sink).await?;
+        fence::lock_as(&session, &self.config.schema, number).await?;
+        let statements = Statements::prepare(&session.client, &self.config.schema, definition).await?;
+        tracing::info!(fence = number, "connected to postgres");
+        (self.session, self.statements) = (Some(session), Some(statements));
+        Ok(())
+    }
+
+    /// After a dropped commit: ends its transaction and reads what it came to.
+    async fn resolve(&mut self, definition: &Arc<Definition>, number: i64) -> Result<(), SinkError> {
+        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
+        loop {
+            // a new session, whose lock proves that the old one has ended
+            (self.session, self.statements) = (None, None);
+            let read = match self.ensure_open(definition, number).await {
+                Ok(()) => self.read_progress().await,
+                Err(error) => Err(error),
+            };
+            match read {
+                Ok(progress) => {
+                    (self.known, self.unfinished) = (progress, false);
+                    return Ok(());
+                }
+                Err(error) => self.recover(error, &mut backoff).await?,
+            }
+        }
+    }
+
+    /// What the tables answer for now.
+    fn remember(&mut self, step: &Step, definition: &Definition) {
+        let new = &step.progress;
+        for (key, partition) in &new.partitions {
+            match self.known.partitions.get_mut(key) {
+                Some(old) => old.clone_from(partition),
+                None => {
+                    self.known.partitions.insert(key.clone(), partition.clone());
+                }
+            }
+        }
+        for generation in &new.generations {
+            if !self.known.generations.contains(generation) {
+                self.known.generations.push(generation.clone());
+            }
+        }
+        for gap in &new.gaps {
+            if !self.known.gaps.contains(gap) {
+                self.known.gaps.push(gap.clone());
+            }
+        }
+        self.known.commits += 1;
+        self.known.epoch = step.epoch;
+        self.known.definitions = Some(definition.hash);
+        self.known.legacy = new.legacy;
+        self.known.options.clone_from(&new.options);
+        self.known.run_id.clone_from(&new.run_id);
+        self.known.counters.clone_from(&new.counters);
+        self.known.fence = self.fence.unwrap_or_default();
+    }
+
+    /// Settled history is not needed any more; what cannot be dropped now is dropped by the next run.
+    async fn drop_staging(&mut self) {
+        if let Some(session) = &self.session
+            && let Err(error) = history::drop_all(&session.client, &self.config.schema).await
+        {
+            tracing::warn!(%error, "staging tables stay until the next start");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The statements that write tables, made from a table's description.
+//!
+//! Every statement is set-wise: columns travel as arrays and are joined to the table by its key.
+
+use crate::encode::{carrier_name, type_name};
+use crate::schema::{PROVENANCE, quoted};
+use operators::{Column, ColumnType, Table};
+
+/// `"schema"."table"`
+pub(crate) fn qualified(schema: &str, table: &str) -> String {
+    format!("{}.{}", quoted(schema), quoted(table))
+}
+
+/// `prefix."a", prefix."b"`
+pub(crate) fn list<'a>(prefix: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<String> = names
+        .into_iter()
+        .map(|name| format!("{prefix}{}", quoted(name)))
+        .collect();
+    names.join(", ")
+}
+
+fn equal<'a>(left: &str, right: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    let one = |name: &str| format!("{left}.{0} = {right}.{0}", quoted(name));
+    names.into_iter().map(one).collect::<Vec<_>>().join(" AND ")
+}
+
+pub(crate) fn key_names(table: &Table) -> impl Iterator<Item = &'static str> + use<> {
+    table.columns[..table.key].iter().map(|column| column.name)
+}
+
+pub(crate) fn names(table: &Table) -> impl Iterator<Item = &'static str> + use<> {
+    table.columns.iter().map(|column| column.name)
+}
+
+/// A cleaned table's columns with those of its position.
+pub(crate) fn names_with_position(table: &Table) -> impl Iterator<Item = &'static str> + use<> {
+    names(table).chain(PROVENANCE.iter().map(|column| column.0))
+}
+
+/// `unnest($1::text[], …) AS u("a", …)`
+fn unnest(columns: &[Column], more: &[(&str, &str)]) -> String {
+    let types = columns
+        .iter()
+        .map(|column| carrier_name(column.ty))
+        .chain(more.iter().map(|column| column.1));
+    let params: Vec<String> = types.enumerate().map(|(i, ty)| format!("${}::{ty}[]", i + 1)).collect();
+    let names = columns
+        .iter()
+        .map(|column| column.name)
+        .chain(more.iter().map(|column| column.0));
+    format!("unnest({}) AS u({})", params.join(", "), list("", names))
+}
+
+/// The columns of an `unnest`, back in their own types.
+fn restored(columns: &[Column]) -> String {
+    let one = |column: &Column| match column.ty {
+        ColumnType::Float8Array => format!("u.{0}::{1} AS {0}", quoted(column.name), type_name(column.ty)),
+        _ => format!("u.{}", quoted(column.name)),
+    };
+    columns.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// `ON CONFLICT (key) DO UPDATE … ` for rows that differ; the target is aliased `t`.
+pub(crate) fn on_conflict(table: &Table) -> String {
+    let rest = || table.columns[table.key..].iter().map(|column| column.name);
+    let key = list("", key_names(table));
+    if table.key == table.columns.len() {
+        return format!("ON CONFLICT ({key}) DO NOTHING");
+    }
+    let set: Vec<String> = rest().map(|name| format!("{0} = excluded.{0}", quoted(name))).collect();
+    format!(
+        "ON CONFLICT ({key}) DO UPDATE SET {} WHERE ({}) IS DISTINCT FROM ({})",
+        set.join(", "),
+        list("t.", rest()),
+        list("excluded.", rest())
+    )
+}
+
+/// Deletes rows by key. Parameters: the key columns.
+pub(crate) fn delete(schema: &str, table: &Table) -> String {
+    format!(
+        "DELETE FROM {} AS t USING {} WHERE {}",
+        qualified(schema, table.name),
+        unnest(&table.columns[..table.key], &[]),
+        equal("t", "u", key_names(table))
+    )
+}
+
+/// Inserts rows or makes those of the same key equal. Parameters: all columns.
+pub(crate) fn upsert(schema: &str, table: &Table) -> String {
+    format!(
+        "INSERT INTO {} AS t ({}) SELECT {} FROM {} {}",
+        qualified(schema, table.name),
+        list("", names(table)),
+        restored(table.columns),
+        unnest(table.columns, &[]),
+        on_conflict(table)
+    )
+}
+
+/// The columns that stand behind a cleaned row's own when it is settled or staged.
+pub(crate) const SETTLED: [(&str, &str); 4] = [
+    ("log_generation", "smallint"),
+    ("log_partition", "integer"),
+    ("log_offset", "bigint"),
+    ("log_deleted", "boolean"),
+];
+
+/// The order of positions: (generation, offset, partition), each of the relation called `of`.
+pub(crate) fn position(of: &str) -> String {
+    format!("({of}.log_generation, {of}.log_offset, {of}.log_partition)")
+}
+
+/// The newest of each key in relation `s`: `ORDER BY` for a `DISTINCT ON`.
+pub(crate) fn newest_first(key: &str) -> String {
+    format!("ORDER BY s.{key}, s.log_generation DESC, s.log_offset DESC, s.log_partition DESC")
+}
+
+/// `ON CONFLICT (ind) DO UPDATE` of all columns.
+pub(crate) fn replace(table: &Table) -> String {
+    let set: Vec<String> = names_with_position(table)
+        .skip(1)
+        .map(|name| format!("{0} = excluded.{0}", quoted(name)))
+        .collect();
+    format!(
+        "ON CONFLICT ({}) DO UPDATE SET {}",
+        quoted(table.columns[0].name),
+        set.join(", ")
+    )
+}
+
+/// Settles cleaned rows and deletes: per key the newest of them counts, if it is newer than what the table and the
+/// tombstones hold. A key is either a row or a tombstone afterwards, so settling commutes and repeats harmlessly.
+/// Parameters: the table's columns, then generation, partition, offset and whether it is a delete.
+pub(crate) fn settle(schema: &str, table: &Table) -> String {
+    let target = qualified(schema, table.name);
+    let tombstones = qualified(schema, "tombstones");
+    let key = quoted(table.columns[0].name);
+    let kind = format!("'{}'", table.name.replace('\'', "''"));
+    let (ours, theirs, dead) = (position("w"), position("t"), position("d"));
+    let columns = list("", names_with_position(table));
+    format!(
+        "WITH s AS (SELECT {restored}, {settled} FROM {unnest}), \
+         w AS (SELECT DISTINCT ON (s.{key}) s.* FROM s {order}), \
+         n AS MATERIALIZED (SELECT w.* FROM w LEFT JOIN {target} t ON t.{key} = w.{key} \
+           LEFT JOIN {tombstones} d ON d.\"table\" = {kind} AND d.ind = w.{key} \
+           WHERE (t.{key} IS NULL OR {theirs} < {ours}) AND (d.ind IS NULL OR {dead} < {ours})), \
+         gone AS (DELETE FROM {target} t USING n WHERE t.{key} = n.{key} AND n.log_deleted), \
+         risen AS (DELETE FROM {tombstones} d USING n \
+           WHERE d.\"table\" = {kind} AND d.ind = n.{key} AND NOT n.log_deleted), \
+         dead AS (INSERT INTO {tombstones} (\"table\", ind, log_generation, log_partition, log_offset) \
+           SELECT {kind}, {key}, log_generation, log_partition, log_offset FROM n WHERE log_deleted \
+           ON CONFLICT (\"table\", ind) DO UPDATE SET log_generation = excluded.log_generation, \
+           log_partition = excluded.log_partition, log_offset = excluded.log_offset) \
+         INSERT INTO {target} ({columns}) SELECT {columns} FROM n WHERE NOT log_deleted {replace}",
+        restored = restored(table.columns),
+        settled = list("u.", SETTLED.iter().map(|column| column.0)),
+        unnest = unnest(table.columns, &SETTLED),
+        order = newest_first(&key),
+        replace = replace(table),
+    )
+}
+
+/// Columns of the rejects table that are written.
+pub(crate) const REJECT_COLUMNS: [(&str, &str); 9] = [
+    ("source", "text"),
+    ("position", "bigint"),
+    ("topic", "text"),
+    ("partition", "integer"),
+    ("offset", "bigint"),
+    ("object", "text"),
+    ("reason", "text"),
+    ("key", "bytea"),
+    ("value", "bytea"),
+];
+
+/// Keeps dead letters; one that is there already stays as it is. Parameters: [`REJECT_COLUMNS`].
+pub(crate) fn rejects(schema: &str) -> String {
+    let columns = list("", REJECT_COLUMNS.iter().map(|column| column.0));
+    format!(
+        "INSERT INTO {} ({columns}) SELECT {columns} FROM {} ON CONFLICT DO NOTHING",
+        qualified(schema, "rejects"),
+        unnest(&[], &REJECT_COLUMNS)
+    )
+}
+
+/// Makes `target` equal to relation `new` of the same columns: two statements, deletes first. Rows that are equal are
+/// not touched, not even locked.
+pub(crate) fn reconcile(schema: &str, table: &Table, new: &str) -> [String; 2] {
+    let target = qualified(schema, table.name);
+    let joined = equal("t", "n", key_names(table));
+    let columns = list("", names(table));
+    [
+        format!("DELETE FROM {target} t WHERE NOT EXISTS (SELECT 1 FROM {new} n WHERE {joined})"),
+        format!(
+            "INSERT INTO {target} AS t ({columns}) SELECT {} FROM {new} n LEFT JOIN {target} t ON {joined} \
+             WHERE t.{} IS NULL OR ({}) IS DISTINCT FROM ({}) {}",
+            list("n.", names(table)),
+            quoted(table.columns[0].name),
+            list("t.", names(table)),
+            list("n.", names(table)),
+            on_conflict(table)
+        ),
+    ]
+}
+
+/// A result's SQL with its columns in the table's names, types and collation.
+pub(crate) fn as_table(table: &Table, definition: &str) -> String {
+    let column = |column: &Column| {
+        let collate = if column.ty == ColumnType::Text {
+            " COLLATE \"C\""
+        } else {
+            ""
+        };
+        format!("q.{0}::{1}{collate} AS {0}", quoted(column.name), type_name(column.ty))
+    };
+    let columns: Vec<String> = table.columns.iter().map(column).collect();
+    let definition = definition.trim().trim_end_matches(';');
+    format!(
+        "SELECT {} FROM (\n{definition}\n) AS q({})",
+        columns.join(", "),
+        list("", names(table))
+    )
+}
+
+/// Rows in which a table and its SQL differ: whether the row is missing in the table, how many such rows there are,
+/// and the row's columns as text; at most `limit` rows of either side.
+pub(crate) fn differences(schema: &str, table: &Table, definition: &str, limit: u32) -> String {
+    let column = |column: &Column| match column.ty {
+        ColumnType::Text => format!("t.{0} COLLATE \"C\" AS {0}", quoted(column.name)),
+        _ => format!("t.{}", quoted(column.name)),
+    };
+    let columns: Vec<String> = table.columns.iter().map(column).collect();
+    let texts: Vec<String> = names(table).map(|name| format!("x.{}::text", quoted(name))).collect();
+    let side = |missing: bool, name: &str| {
+        format!(
+            "(SELECT {missing}, count(*) OVER (), {} FROM {name} x ORDER BY {} LIMIT {limit})",
+            texts.join(", "),
+            list("x.", names(table))
+        )
+    };
+    format!(
+        "WITH d AS MATERIALIZED ({wanted}), h AS MATERIALIZED (SELECT {have} FROM {target} t), \
+         missing AS (SELECT * FROM d EXCEPT ALL SELECT * FROM h), \
+         surplus AS (SELECT * FROM h EXCEPT ALL SELECT * FROM d) {} UNION ALL {}",
+        side(true, "missing"),
+        side(false, "surplus"),
+        wanted = as_table(table, definition),
+        have = columns.join(", "),
+        target = qualified(schema, table.name),
+    )
+}
