@@ -1,1 +1,8 @@
-//! placeholder
+//! Bytes with a log position, from anywhere.
+//!
+//! A source hands over records as bytes together with (topic, partition, offset); topics are numbered by the caller,
+//! and nothing here knows what a record means.
+
+pub mod coverage;
+pub mod kafka;
+pub mod lake;

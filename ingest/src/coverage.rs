@@ -1,0 +1,285 @@
+//! What a lake covers of the log: ranges, gaps, inexact objects, and where live reading takes over. Pure functions over
+//! what was counted while reading; nothing here reads.
+//!
+//! **Assigned range.** An object is taken to hold the offsets `start .. start + lines`; its writer's `covers` metadata,
+//! when there is some, says instead what it stands for. Offsets only grow inside an object, so a record's true offset is
+//! never below the assigned one.
+//!
+//! **Exact.** An object is exact when its writer says what it covers, or when its end is where another object starts, or
+//! the end of its partition's history. Any other object is *inexact*: records are missing inside it or after it
+//! (compaction, markers, a shortened or lost object), so no frontier may lie inside it. Order inside it still holds.
+//!
+//! **Conflict.** Inexact objects whose assigned ranges overlap interleave: another writer's time partitions, or values
+//! and tombstones in folders of their own. Their order cannot be known from the lake. Where exact objects hold the same
+//! offsets nothing is at stake, because their copies have the true positions.
+//!
+//! **History** of a partition begins at its first object (the first offset often is not 0) and ends at the contiguous
+//! end after accepted and filled holes are counted as covered.
+
+mod gap;
+mod ranges;
+
+pub use gap::{AcceptGap, AcceptGapError, Accepted, Gap, OrderConflict};
+pub use ranges::RangeSet;
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
+use xxhash_rust::xxh3::Xxh3;
+
+/// What reading one object of the log showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    /// The topic's number.
+    pub topic: u8,
+    /// The Kafka partition.
+    pub partition: i32,
+    /// The offset in the object's name.
+    pub start: i64,
+    /// The lines read, rejected ones included.
+    pub lines: u64,
+    /// What the object's writer says it covers.
+    pub covers: Option<Range<i64>>,
+    /// The caller's number of the object (its place in the listing).
+    pub object: u32,
+}
+
+/// An object in which `start + line` is not known to be a record's offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Inexact {
+    /// The caller's number of the object.
+    pub object: u32,
+    /// Its first offset.
+    pub from: i64,
+    /// The next place where a frontier may lie: the next start beyond its assigned range, or that range's end.
+    pub to: i64,
+}
+
+/// The coverage of one partition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// The name of its topic.
+    pub topic: String,
+    /// The Kafka partition.
+    pub partition: i32,
+    /// Covered offsets; begins at the first object.
+    pub ranges: RangeSet,
+    /// What is missing between the first and the last covered offset, in order.
+    pub holes: Vec<Gap>,
+    /// Inexact objects by (from, object).
+    pub inexact: Vec<Inexact>,
+    /// Where inexact objects interleave, in order.
+    pub conflicts: Vec<OrderConflict>,
+    /// Offsets that more than one object holds. Harmless, for the audit.
+    pub overlaps: RangeSet,
+}
+
+/// The coverage of every partition that has an object, by (topic's number, partition). `topics[n]` names topic `n`.
+pub fn coverage<T: AsRef<str>>(objects: &[Counted], topics: &[T]) -> BTreeMap<(u8, i32), Coverage> {
+    let mut partitions: BTreeMap<(u8, i32), Vec<&Counted>> = BTreeMap::new();
+    for object in objects {
+        partitions.entry((object.topic, object.partition)).or_default().push(object);
+    }
+    let cover = |((topic, partition), mut objects): ((u8, i32), Vec<&Counted>)| {
+        objects.sort_by_key(|object| (object.start, object.object));
+        let name = topics.get(usize::from(topic)).map_or("?", |name| name.as_ref());
+        ((topic, partition), cover_partition(name, partition, &objects))
+    };
+    partitions.into_iter().map(cover).collect()
+}
+
+impl Counted {
+    /// The offsets that the object stands for.
+    fn assigned(&self) -> Range<i64> {
+        match &self.covers {
+            Some(covers) => covers.clone(),
+            None => self.start..self.start.saturating_add(i64::try_from(self.lines).unwrap_or(i64::MAX)),
+        }
+    }
+}
+
+/// `objects` in order of their starts.
+fn cover_partition(topic: &str, partition: i32, objects: &[&Counted]) -> Coverage {
+    let mut coverage = Coverage { topic: topic.to_string(), partition, ..Coverage::default() };
+    let mut exact = RangeSet::default();
+    for object in objects {
+        let assigned = object.assigned();
+        for covered in coverage.ranges.within(assigned.clone()) {
+            coverage.overlaps.insert(covered);
+        }
+        coverage.ranges.insert(assigned);
+    }
+    let end = coverage.end();
+    let starts: HashSet<i64> = objects.iter().map(|object| object.assigned().start).collect();
+    let mut inexact = Vec::new();
+    for object in objects {
+        let assigned = object.assigned();
+        let meets = starts.contains(&assigned.end) || Some(assigned.end) == end;
+        match object.covers.is_some() || meets || assigned.is_empty() {
+            true => exact.insert(assigned),
+            false => inexact.push((object.object, assigned)),
+        }
+    }
+    let edge = |offset: i64| {
+        let next = objects.partition_point(|object| object.start < offset);
+        objects.get(next).map_or(offset, |object| object.start)
+    };
+    let inexact_object = |(object, assigned): &(u32, Range<i64>)| Inexact {
+        object: *object,
+        from: assigned.start,
+        to: edge(assigned.end),
+    };
+    coverage.inexact = inexact.iter().map(inexact_object).collect();
+    coverage.conflicts = conflicts(&inexact, &exact)
+        .map(|run| OrderConflict { topic: topic.to_string(), partition, from: run.start, to: edge(run.end) })
+        .collect();
+    coverage.holes = coverage.ranges.holes().map(|hole| Gap::new(topic, partition, hole)).collect();
+    coverage
+}
+
+/// Runs of overlapping inexact objects (given in order of their starts) in which something is not held exactly too.
+fn conflicts(inexact: &[(u32, Range<i64>)], exact: &RangeSet) -> impl Iterator<Item = Range<i64>> {
+    let mut runs: Vec<(Range<i64>, bool)> = Vec::new();
+    for (_, assigned) in inexact {
+        match runs.last_mut() {
+            Some((run, interleaves)) if assigned.start < run.end => {
+                let shared = assigned.start..run.end.min(assigned.end);
+                *interleaves |= !exact.covers(shared);
+                run.end = run.end.max(assigned.end);
+            }
+            _ => runs.push((assigned.clone(), false)),
+        }
+    }
+    runs.into_iter().filter(|(_, interleaves)| *interleaves).map(|(run, _)| run)
+}
+
+impl Coverage {
+    /// The first covered offset; history begins there. `None` when its objects are all empty.
+    pub fn first(&self) -> Option<i64> {
+        self.ranges.iter().next().map(|range| range.start)
+    }
+
+    /// The offset after the last covered one.
+    pub fn end(&self) -> Option<i64> {
+        self.ranges.iter().next_back().map(|range| range.end)
+    }
+
+    /// Where contiguous history ends when the offsets in `filled` (accepted gaps, natural holes, what Kafka gave again)
+    /// count as covered.
+    pub fn contiguous_end(&self, filled: &RangeSet) -> Option<i64> {
+        let mut whole = self.ranges.clone();
+        for range in filled.iter() {
+            whole.insert(range);
+        }
+        whole.end_of(self.first()?)
+    }
+
+    /// The nearest offset at or below `offset` at which a frontier may lie: never inside an inexact object, never
+    /// inside a conflict.
+    pub fn frontier_at_or_below(&self, offset: i64) -> i64 {
+        let inexact = self.inexact.iter().map(|object| object.from..object.to);
+        let conflicts = self.conflicts.iter().map(|conflict| conflict.from..conflict.to);
+        let mut barred = RangeSet::default();
+        for range in inexact.chain(conflicts) {
+            // The first offset of a barred range is its edge, so touching ranges must not melt into one.
+            barred.insert(range.start.saturating_add(1)..range.end);
+        }
+        barred.around(offset).map_or(offset, |range| range.start - 1)
+    }
+
+    /// What is left to do before live reading may begin; see [`HandOver`].
+    ///
+    /// `retained` are the offsets that Kafka still has (low watermark to end), `None` when there is no Kafka or no such
+    /// partition; `natural` are the offsets that were read again from Kafka and hold no record; `accepted` are the gaps
+    /// that somebody has accepted for this partition.
+    pub fn hand_over(&self, retained: Option<Range<i64>>, natural: &RangeSet, accepted: &Accepted) -> HandOver {
+        let retained = retained.unwrap_or(0..0);
+        let end = self.end().unwrap_or(retained.start);
+        let mut hand_over = HandOver { live_from: end, ..HandOver::default() };
+        let mut holes: Vec<Range<i64>> = self.holes.iter().map(|hole| hole.from..hole.to).collect();
+        if !retained.is_empty() && retained.start > end {
+            holes.push(end..retained.start);
+            hand_over.live_from = retained.start;
+        }
+        for hole in holes {
+            for open in natural.missing(hole) {
+                let again = open.start.max(retained.start)..open.end.min(retained.end);
+                let lost = match again.is_empty() {
+                    true => [open.clone(), open.end..open.end],
+                    false => [open.start..again.start, again.end..open.end],
+                };
+                if !again.is_empty() {
+                    hand_over.read_again.insert(again);
+                }
+                let gaps = lost.into_iter().filter(|lost| !lost.is_empty());
+                for gap in gaps.map(|lost| Gap::new(&self.topic, self.partition, lost)) {
+                    match accepted.covers(&gap) {
+                        true => hand_over.accepted.push(gap),
+                        false => hand_over.gaps.push(gap),
+                    }
+                }
+            }
+        }
+        for conflict in &self.conflicts {
+            match retained.start <= conflict.from && conflict.to <= retained.end {
+                true => hand_over.read_again.insert(conflict.from..conflict.to),
+                false => hand_over.conflicts.push(conflict.clone()),
+            }
+        }
+        hand_over
+    }
+}
+
+/// How history and live meet in one partition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HandOver {
+    /// The first offset to read live.
+    pub live_from: i64,
+    /// Offsets to read from Kafka once, beside the lake: holes, which turn out natural where no record comes, and
+    /// conflicts, whose records in the lake have no trustworthy order.
+    pub read_again: RangeSet,
+    /// What nobody has: stops the start.
+    pub gaps: Vec<Gap>,
+    /// Gaps that were accepted.
+    pub accepted: Vec<Gap>,
+    /// Interleaving objects that Kafka no longer has: stop the start.
+    pub conflicts: Vec<OrderConflict>,
+}
+
+impl HandOver {
+    /// Whether nothing stands in the way of a start.
+    pub fn is_clear(&self) -> bool {
+        self.gaps.is_empty() && self.conflicts.is_empty()
+    }
+}
+
+/// What is kept of history without offsets, to notice that it changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LegacyDigest {
+    /// Objects of older layouts.
+    pub objects: u64,
+    /// Records in them.
+    pub records: u64,
+    /// xxh3 over their names and counts, whatever the order they are given in.
+    pub hash: u64,
+}
+
+/// The digest over the objects' (key, records).
+pub fn legacy_digest<'a>(objects: impl IntoIterator<Item = (&'a str, u64)>) -> LegacyDigest {
+    let mut objects: Vec<(&str, u64)> = objects.into_iter().collect();
+    objects.sort_unstable();
+    let mut hash = Xxh3::new();
+    for (key, records) in &objects {
+        // Lengths first, so that no two lists feed the same bytes.
+        hash.update(&(key.len() as u64).to_le_bytes());
+        hash.update(key.as_bytes());
+        hash.update(&records.to_le_bytes());
+    }
+    LegacyDigest {
+        objects: objects.len() as u64,
+        records: objects.iter().map(|(_, records)| records).sum(),
+        hash: if objects.is_empty() { 0 } else { hash.digest() },
+    }
+}
+
+#[cfg(test)]
+mod tests;

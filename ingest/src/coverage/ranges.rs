@@ -1,0 +1,120 @@
+//! Sets of offsets as sorted, disjoint, half-open ranges.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// A set of offsets. Serialised as a list of `[from, to]` pairs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<(i64, i64)>", into = "Vec<(i64, i64)>")]
+pub struct RangeSet {
+    /// From start to end; disjoint, and no two touch.
+    ranges: BTreeMap<i64, i64>,
+}
+
+impl RangeSet {
+    /// Adds the offsets of `range`; an empty one adds nothing.
+    pub fn insert(&mut self, range: Range<i64>) {
+        let Range { mut start, mut end } = range;
+        if start >= end {
+            return;
+        }
+        // All ranges that overlap or touch melt into one.
+        while let Some((&from, &to)) = self.ranges.range(..=end).next_back()
+            && to >= start
+        {
+            start = start.min(from);
+            end = end.max(to);
+            self.ranges.remove(&from);
+        }
+        self.ranges.insert(start, end);
+    }
+
+    /// The ranges in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Range<i64>> + '_ {
+        self.ranges.iter().map(|(&from, &to)| from..to)
+    }
+
+    /// Whether there is no offset.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// How many offsets.
+    pub fn count(&self) -> u64 {
+        self.iter().map(|range| range.end.abs_diff(range.start)).sum()
+    }
+
+    /// Whether `offset` is in the set.
+    pub fn contains(&self, offset: i64) -> bool {
+        self.around(offset).is_some()
+    }
+
+    /// Whether all of `range` is in the set; an empty range always is.
+    pub fn covers(&self, range: Range<i64>) -> bool {
+        range.is_empty() || self.around(range.start).is_some_and(|around| around.end >= range.end)
+    }
+
+    /// The range that holds `offset`.
+    pub fn around(&self, offset: i64) -> Option<Range<i64>> {
+        let (&from, &to) = self.ranges.range(..=offset).next_back()?;
+        (offset < to).then_some(from..to)
+    }
+
+    /// The end of the range that holds `offset` or ends there.
+    pub fn end_of(&self, offset: i64) -> Option<i64> {
+        let (_, &to) = self.ranges.range(..=offset).next_back()?;
+        (offset <= to).then_some(to)
+    }
+
+    /// The parts of `range` that are in the set, in order.
+    pub fn within(&self, range: Range<i64>) -> Vec<Range<i64>> {
+        if range.is_empty() {
+            return Vec::new();
+        }
+        let first = self.around(range.start).map_or(range.start, |around| around.start);
+        let cut = |(&from, &to): (&i64, &i64)| from.max(range.start)..to.min(range.end);
+        self.ranges.range(first..range.end).map(cut).collect()
+    }
+
+    /// The parts of `range` that are not in the set, in order.
+    pub fn missing(&self, range: Range<i64>) -> Vec<Range<i64>> {
+        let mut missing = Vec::new();
+        let mut at = range.start;
+        for covered in self.within(range.clone()) {
+            if at < covered.start {
+                missing.push(at..covered.start);
+            }
+            at = covered.end;
+        }
+        if at < range.end {
+            missing.push(at..range.end);
+        }
+        missing
+    }
+
+    /// What lies between the ranges, in order.
+    pub fn holes(&self) -> impl Iterator<Item = Range<i64>> + '_ {
+        self.iter().zip(self.iter().skip(1)).map(|(before, after)| before.end..after.start)
+    }
+}
+
+impl From<Vec<(i64, i64)>> for RangeSet {
+    fn from(pairs: Vec<(i64, i64)>) -> RangeSet {
+        pairs.into_iter().map(|(from, to)| from..to).collect()
+    }
+}
+
+impl From<RangeSet> for Vec<(i64, i64)> {
+    fn from(set: RangeSet) -> Vec<(i64, i64)> {
+        set.ranges.into_iter().collect()
+    }
+}
+
+impl FromIterator<Range<i64>> for RangeSet {
+    fn from_iter<I: IntoIterator<Item = Range<i64>>>(ranges: I) -> RangeSet {
+        let mut set = RangeSet::default();
+        ranges.into_iter().for_each(|range| set.insert(range));
+        set
+    }
+}

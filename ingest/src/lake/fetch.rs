@@ -1,0 +1,384 @@
+//! Reads many objects at a time into one pool of buffers, for a consumer that must not block.
+//!
+//! A few threads take objects from a queue, each reads one at a time from its beginning to its end, so the chunks of an
+//! object come in order while objects interleave. Threads, not tasks, because decompression and file reads block; the
+//! connections of an S3 lake live on the async runtime and the threads wait for their bytes. One batch of small objects
+//! costs a thread one visit to the queue.
+//!
+//! The consumer polls [`Fetcher::try_next`]; after it returned `None`, the next arrival calls `wake` once.
+
+use super::body::{S3Body, Waiter};
+use super::error::{LakeError, from_io};
+use super::lines::{Cutter, Limits};
+use super::listing::Object;
+use super::metadata::ObjectMetadata;
+use super::name::{Encoding, Place, sidecar_key};
+use super::pool::{Pool, SMALL_BYTES};
+use super::{Lake, SMALL_OBJECT_BYTES, Store, file};
+use crossbeam_channel::{Receiver, Sender};
+use flate2::bufread::MultiGzDecoder;
+use std::collections::VecDeque;
+use std::io::{self, BufRead, BufReader, Read};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use xxhash_rust::xxh3::Xxh3;
+
+/// Messages between the reading threads and the consumer.
+const MESSAGES: usize = 1024;
+/// Small objects that one thread takes at a time.
+const BATCH: usize = 32;
+/// Small buffers: as many objects of a record or two may wait for the consumer.
+const SMALL_BUFFERS: usize = 256;
+/// How often a damaged or replaced object is read again from its start.
+const READS: u32 = 3;
+/// Readers of a local folder; more of them only contend for the same memory bus.
+const FILE_THREADS: usize = 4;
+
+/// How much a [`Fetcher`] may do and hold at once.
+#[derive(Debug, Clone)]
+pub struct FetchOptions {
+    /// Objects of an S3 lake read at the same time; a `file://` lake needs no more than a few.
+    pub objects_in_flight: usize,
+    /// Bytes of a chunk (at most `max_record_bytes`).
+    pub chunk_bytes: usize,
+    /// Chunks in memory, those that the consumer holds included. Beside them: 4 MiB of small buffers, and one line or
+    /// whole object that is larger than a chunk.
+    pub chunks: usize,
+    /// A longer line is handed out as [`Fetched::TooLarge`].
+    pub max_record_bytes: usize,
+    /// A longer object of an older layout fails: these are handed out whole.
+    pub max_whole_bytes: usize,
+    /// An object with more bytes, once decompressed, fails.
+    pub max_decompressed_bytes: u64,
+}
+
+impl Default for FetchOptions {
+    fn default() -> Self {
+        FetchOptions {
+            objects_in_flight: 64,
+            chunk_bytes: 1 << 20,
+            chunks: 32,
+            max_record_bytes: 8 << 20,
+            max_whole_bytes: 64 << 20,
+            max_decompressed_bytes: 64 << 30,
+        }
+    }
+}
+
+/// What arrives. `id` is the number the object was pushed with. Every object ends with exactly one `Done` or `Failed`.
+#[derive(Debug)]
+pub enum Fetched {
+    /// Whole lines, in order; only the object's very last line may lack its `\n`. Give `bytes` back with
+    /// [`Fetcher::recycle`].
+    Lines {
+        /// The object.
+        id: u32,
+        /// The lines.
+        bytes: Vec<u8>,
+    },
+    /// The whole content of an object of an older layout. Give `bytes` back with [`Fetcher::recycle`].
+    Whole {
+        /// The object.
+        id: u32,
+        /// The content.
+        bytes: Vec<u8>,
+    },
+    /// One line above `max_record_bytes`, in its place among the lines.
+    TooLarge {
+        /// The object.
+        id: u32,
+        /// The line's beginning (at most 4 KiB).
+        prefix: Vec<u8>,
+        /// The line's length without its newline.
+        bytes: u64,
+    },
+    /// The object has been handed out completely, and it was sound.
+    Done {
+        /// The object.
+        id: u32,
+        /// Its lines, those too large and empty ones included; 0 for objects of older layouts.
+        lines: u64,
+        /// Its content's bytes, after decompression.
+        bytes: u64,
+        /// What its writer recorded about it, when there is something.
+        metadata: Option<Box<ObjectMetadata>>,
+    },
+    /// The object is unreadable. Lines of it may have been handed out before; an object of less than a chunk fails
+    /// without any.
+    Failed {
+        /// The object.
+        id: u32,
+        /// Why, naming the object.
+        error: LakeError,
+    },
+}
+
+/// Reads objects in the background. Dropping it stops the reading.
+pub struct Fetcher {
+    shared: Arc<Shared>,
+    arrivals: Option<Receiver<Fetched>>,
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    lake: Lake,
+    waiter: Waiter,
+    pool: Pool,
+    limits: Limits,
+    threads: usize,
+    queue: Mutex<Queue>,
+    pushed: Condvar,
+    /// Objects pushed and not yet ended, as the consumer has seen it.
+    open: AtomicUsize,
+    /// The consumer found nothing, and wants to be woken.
+    wants_wake: AtomicBool,
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+#[derive(Default)]
+struct Queue {
+    objects: VecDeque<(u32, Object)>,
+    closed: bool,
+}
+
+impl Fetcher {
+    /// Starts the reading threads. `handle` belongs to a multi-threaded runtime; `wake` is called from any thread.
+    pub fn start(lake: Lake, handle: Handle, options: FetchOptions, wake: Arc<dyn Fn() + Send + Sync>) -> Fetcher {
+        let record_bytes = options.max_record_bytes.max(16);
+        let chunk_bytes = options.chunk_bytes.clamp(16, record_bytes);
+        let threads = match lake.store {
+            Store::S3(_) => options.objects_in_flight.max(1),
+            Store::File(_) => options.objects_in_flight.clamp(1, FILE_THREADS),
+        };
+        let (stop, stopped) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            lake,
+            waiter: Waiter { handle, stop: stopped },
+            pool: Pool::new(chunk_bytes, options.chunks.max(1), SMALL_BUFFERS),
+            limits: Limits {
+                record_bytes,
+                whole_bytes: options.max_whole_bytes,
+                decoded_bytes: options.max_decompressed_bytes,
+                chunk_bytes,
+            },
+            threads,
+            queue: Mutex::default(),
+            pushed: Condvar::new(),
+            open: AtomicUsize::new(0),
+            wants_wake: AtomicBool::new(true),
+            wake,
+        });
+        let (sender, arrivals) = crossbeam_channel::bounded(MESSAGES);
+        let start = |n: usize| {
+            let (shared, sender) = (shared.clone(), sender.clone());
+            let thread = std::thread::Builder::new().name(format!("lake-{n}")).stack_size(512 << 10);
+            thread.spawn(move || shared.work(&sender))
+        };
+        // A machine that refuses a thread reads with fewer; without any, `push` reports it.
+        let threads = (0..threads).map_while(|n| start(n).ok()).collect();
+        Fetcher { shared, arrivals: Some(arrivals), stop, threads }
+    }
+
+    /// Queues an object. The queue is as long as the caller makes it: see [`Fetcher::open`].
+    pub fn push(&self, id: u32, object: Object) {
+        assert!(!self.threads.is_empty(), "the system started no thread to read the lake with");
+        self.shared.open.fetch_add(1, Ordering::Relaxed);
+        self.shared.lock().objects.push_back((id, object));
+        self.shared.pushed.notify_one();
+    }
+
+    /// Objects that were pushed and have not ended in [`Fetcher::try_next`] yet.
+    pub fn open(&self) -> usize {
+        self.shared.open.load(Ordering::Relaxed)
+    }
+
+    /// What has arrived; never blocks. After `None` the next arrival wakes the consumer.
+    pub fn try_next(&self) -> Option<Fetched> {
+        let arrivals = self.arrivals.as_ref()?;
+        let fetched = arrivals.try_recv().ok().or_else(|| {
+            self.shared.wants_wake.store(true, Ordering::SeqCst);
+            // What came between the look and the wish would wake nobody.
+            arrivals.try_recv().ok()
+        })?;
+        if matches!(fetched, Fetched::Done { .. } | Fetched::Failed { .. }) {
+            self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        }
+        Some(fetched)
+    }
+
+    /// Gives the bytes of a `Lines` or `Whole` back. The very same vectors: reading stops when they do not return.
+    pub fn recycle(&self, bytes: Vec<u8>) {
+        self.shared.pool.give(bytes);
+    }
+}
+
+impl Drop for Fetcher {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.pushed.notify_all();
+        self.shared.pool.close();
+        let _ = self.stop.send(true);
+        self.arrivals = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    /// A reading thread.
+    fn work(&self, sender: &Sender<Fetched>) {
+        let mut carry = Vec::new();
+        let mut batch = Vec::new();
+        let mut out = |fetched| {
+            let sent = sender.send(fetched).is_ok();
+            if self.wants_wake.swap(false, Ordering::SeqCst) {
+                (self.wake)();
+            }
+            sent
+        };
+        while self.pop(&mut batch) {
+            for (id, object) in batch.drain(..) {
+                let read = AssertUnwindSafe(|| self.read(id, &object, &mut carry, &mut out));
+                let ended = panic::catch_unwind(read).unwrap_or_else(|_| {
+                    let why = "reading it panicked".to_string();
+                    Fetched::Failed { id, error: LakeError::Corrupt { object: object.key.clone(), why } }
+                });
+                if !out(ended) {
+                    return;
+                }
+                if carry.capacity() > 4 * SMALL_BYTES {
+                    carry = Vec::new();
+                }
+            }
+        }
+    }
+
+    /// Waits for work: an object, or a fair share of small ones. `false` when there will be none.
+    fn pop(&self, batch: &mut Vec<(u32, Object)>) -> bool {
+        let mut queue = self.lock();
+        while queue.objects.is_empty() && !queue.closed {
+            queue = self.pushed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        if queue.closed {
+            return false;
+        }
+        let share = (queue.objects.len() / self.threads).clamp(1, BATCH);
+        let mut small = true;
+        while batch.len() < share && small {
+            let Some(object) = queue.objects.pop_front() else { break };
+            small = object.1.size < SMALL_BYTES as u64;
+            batch.push(object);
+        }
+        true
+    }
+
+    /// Reads one object to its end, again from its start if that can help; the message that ends it.
+    fn read(&self, id: u32, object: &Object, carry: &mut Vec<u8>, out: &mut dyn FnMut(Fetched) -> bool) -> Fetched {
+        let mut reads = 1;
+        loop {
+            let mut cutter = Cutter {
+                id,
+                key: &object.key,
+                pool: &self.pool,
+                limits: self.limits,
+                out: &mut *out,
+                carry: &mut *carry,
+                check: None,
+                handed_out: false,
+                lines: 0,
+                bytes: 0,
+            };
+            let error = match self.read_once(object, &mut cutter) {
+                Ok(metadata) => {
+                    let (lines, bytes) = (cutter.lines, cutter.bytes);
+                    return Fetched::Done { id, lines, bytes, metadata: metadata.map(Box::new) };
+                }
+                Err(error) => error,
+            };
+            let in_s3 = matches!(self.lake.store, Store::S3(_));
+            if cutter.handed_out || !in_s3 || reads >= READS || !error.is_worth_another_read() {
+                return Fetched::Failed { id, error };
+            }
+            tracing::debug!(%error, "reading again");
+            if let Store::S3(store) = &self.lake.store {
+                let _ = self.waiter.wait(tokio::time::sleep(store.retries.pause(reads)));
+            }
+            reads += 1;
+        }
+    }
+
+    fn read_once(&self, object: &Object, cutter: &mut Cutter<'_>) -> Result<Option<ObjectMetadata>, LakeError> {
+        let key = &object.key;
+        let (mut source, metadata): (Box<dyn Read>, _) = match &self.lake.store {
+            Store::File(store) => {
+                let file = store.open(key)?;
+                let metadata = if object.sidecar { store.metadata(key, SMALL_OBJECT_BYTES)? } else { None };
+                match object.encoding {
+                    Encoding::Plain => (Box::new(file), metadata),
+                    Encoding::Gzip => (decoder(key, BufReader::with_capacity(64 << 10, file))?, metadata),
+                }
+            }
+            Store::S3(store) => {
+                let mut body = S3Body::open(store.clone(), self.waiter.clone(), key)?;
+                let metadata = match body.metadata() {
+                    None if object.sidecar => self.s3_sidecar(key)?,
+                    stored => stored,
+                };
+                match object.encoding {
+                    Encoding::Plain => (Box::new(body), metadata),
+                    Encoding::Gzip => (decoder(key, body)?, metadata),
+                }
+            }
+        };
+        cutter.check = metadata.as_ref().and_then(|metadata| metadata.checksum).map(|sum| (Xxh3::new(), sum));
+        let size = self.pool.size_for(object.size);
+        let read = match object.place {
+            Place::Log { .. } => cutter.lines(&mut source, size),
+            Place::Legacy => cutter.whole(&mut source, size),
+        };
+        read.map_err(|error| read_error(key, object.encoding, error))?;
+        Ok(metadata)
+    }
+
+    /// A sidecar beside an object in a bucket: a folder lake that was copied there.
+    fn s3_sidecar(&self, key: &str) -> Result<Option<ObjectMetadata>, LakeError> {
+        let sidecar = sidecar_key(key);
+        match self.waiter.wait(self.lake.get_small(&sidecar)) {
+            None => Err(LakeError::Stopped { object: sidecar }),
+            Some(bytes) => bytes?.map(|bytes| file::parse_sidecar(key, &bytes)).transpose(),
+        }
+    }
+
+    /// Nothing that holds the lock can panic half-way, so a poisoned lock is as good as any.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Decompresses all members; an object without bytes is an empty object, not a truncated one.
+fn decoder<'a>(key: &str, mut source: impl BufRead + 'a) -> Result<Box<dyn Read + 'a>, LakeError> {
+    match source.fill_buf().map_err(|error| from_io("read", key, error))?.is_empty() {
+        true => Ok(Box::new(io::empty())),
+        false => Ok(Box::new(MultiGzDecoder::new(source))),
+    }
+}
+
+/// Tells damage from failure.
+fn read_error(key: &str, encoding: Encoding, error: io::Error) -> LakeError {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    match (encoding, error.kind()) {
+        (Encoding::Gzip, UnexpectedEof) => {
+            LakeError::Corrupt { object: key.to_string(), why: "the gzip stream is cut short".to_string() }
+        }
+        (Encoding::Gzip, InvalidData | InvalidInput) => {
+            LakeError::Corrupt { object: key.to_string(), why: error.to_string() }
+        }
+        _ => from_io("read", key, error),
+    }
+}

@@ -1,0 +1,141 @@
+//! A lake in a folder of the local file system (`file://`).
+
+use super::error::{LakeError, from_io};
+use super::listing::{Builder, Listing};
+use super::metadata::{MetadataMap, ObjectMetadata};
+use super::name::sidecar_key;
+use super::retry;
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// A lake in a folder. Its calls block: they run on threads that may.
+#[derive(Debug)]
+pub(crate) struct FileStore {
+    root: PathBuf,
+}
+
+impl FileStore {
+    pub(crate) fn new(root: PathBuf) -> FileStore {
+        FileStore { root }
+    }
+
+    /// Walks the folder; symbolic links are followed, a folder reached twice through them is read once.
+    pub(crate) fn list<T: AsRef<str>>(&self, topics: &[T]) -> Result<Listing, LakeError> {
+        let mut builder = Builder::new(topics);
+        let mut linked = HashSet::new();
+        let mut folders = vec![(self.root.clone(), String::new())];
+        while let Some((folder, prefix)) = folders.pop() {
+            let failed = |source| from_io("list", &folder.display().to_string(), source);
+            for entry in fs::read_dir(&folder).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                let path = entry.path();
+                let name = entry.file_name();
+                let Some(name) = name.to_str() else {
+                    builder.ignore(&path.to_string_lossy());
+                    continue;
+                };
+                let key = format!("{prefix}{name}");
+                let mut metadata = entry.metadata().map_err(failed)?;
+                if metadata.is_symlink() {
+                    // A link into nowhere is somebody's unfinished business, not ours.
+                    let Ok(target) = fs::metadata(&path) else {
+                        builder.ignore(&key);
+                        continue;
+                    };
+                    metadata = target;
+                    if metadata.is_dir() && !linked.insert(fs::canonicalize(&path).map_err(failed)?) {
+                        continue;
+                    }
+                }
+                if metadata.is_dir() {
+                    folders.push((path, key + "/"));
+                } else {
+                    builder.add(&key, metadata.len(), None);
+                }
+            }
+        }
+        Ok(builder.finish())
+    }
+
+    /// Opens an object for reading.
+    pub(crate) fn open(&self, key: &str) -> Result<File, LakeError> {
+        File::open(self.root.join(key)).map_err(|source| from_io("read", key, source))
+    }
+
+    /// A small object's bytes; `None` when there is none.
+    pub(crate) fn get_small(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, LakeError> {
+        let path = self.path(key)?;
+        let failed = |source| from_io("read", key, source);
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(failed)?,
+        };
+        let mut bytes = Vec::new();
+        file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+        match bytes.len() as u64 > limit {
+            true => Err(LakeError::TooLarge { object: key.to_string(), limit }),
+            false => Ok(Some(bytes)),
+        }
+    }
+
+    /// The sidecar of an object, when there is one.
+    pub(crate) fn metadata(&self, key: &str, limit: u64) -> Result<Option<ObjectMetadata>, LakeError> {
+        match self.get_small(&sidecar_key(key), limit)? {
+            Some(bytes) => parse_sidecar(key, &bytes).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Writes an object so that a reader sees all of it or none: the sidecar first, so that no object stands without
+    /// the metadata it was written with.
+    pub(crate) fn put(&self, key: &str, bytes: &[u8], metadata: &MetadataMap) -> Result<(), LakeError> {
+        let path = self.path(key)?;
+        let failed = |source| from_io("write", key, source);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let sidecar = self.root.join(sidecar_key(key));
+        if !metadata.is_empty() {
+            let json = serde_json::to_vec(metadata).map_err(|error| failed(error.into()))?;
+            write_whole(&sidecar, &json).map_err(failed)?;
+        } else if let Err(error) = fs::remove_file(&sidecar)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(failed(error));
+        }
+        write_whole(&path, bytes).map_err(failed)
+    }
+
+    fn path(&self, key: &str) -> Result<PathBuf, LakeError> {
+        let plain = !key.is_empty() && key.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        match plain {
+            true => Ok(self.root.join(key)),
+            false => Err(LakeError::Key { object: key.to_string() }),
+        }
+    }
+}
+
+/// Reads a sidecar's JSON.
+pub(crate) fn parse_sidecar(key: &str, bytes: &[u8]) -> Result<ObjectMetadata, LakeError> {
+    let map: MetadataMap = serde_json::from_slice(bytes)
+        .map_err(|error| LakeError::Metadata { object: key.to_string(), why: error.to_string() })?;
+    ObjectMetadata::from_map(key, &map)
+}
+
+/// Under a temporary name, synced, renamed: survives a crash as a whole or not at all.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{:016x}.tmp", retry::random()));
+    let temporary = PathBuf::from(temporary);
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_data()?;
+        fs::rename(&temporary, path)
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}

@@ -1,0 +1,228 @@
+//! Cuts the byte stream of one object into chunks of whole lines, in pooled buffers.
+//!
+//! A chunk ends at its last newline; what follows is carried to the next one. A line that does not fit a chunk may have
+//! the pool's giant buffer; a line above the limit is never held: its beginning is kept, the rest is counted. The last
+//! chunk is handed out only after the stream has proved whole (gzip's own check, and the writer's checksum when there
+//! is one), so an object of less than a chunk is handed out whole and sound or not at all.
+
+use super::error::LakeError;
+use super::fetch::Fetched;
+use super::pool::{Pool, Size};
+use std::io::{self, Read};
+use std::ops::{Deref, DerefMut};
+use xxhash_rust::xxh3::Xxh3;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// How much of a line above the limit is kept, to recognise it by.
+pub(crate) const PREFIX_BYTES: usize = 4096;
+
+/// What one object may demand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) record_bytes: usize,
+    pub(crate) whole_bytes: usize,
+    pub(crate) decoded_bytes: u64,
+    pub(crate) chunk_bytes: usize,
+}
+
+/// Reads one object.
+pub(crate) struct Cutter<'a> {
+    pub(crate) id: u32,
+    pub(crate) key: &'a str,
+    pub(crate) pool: &'a Pool,
+    pub(crate) limits: Limits,
+    /// Takes what is handed out; `false` when nobody wants more.
+    pub(crate) out: &'a mut dyn FnMut(Fetched) -> bool,
+    /// Scratch space for what follows a chunk's last newline.
+    pub(crate) carry: &'a mut Vec<u8>,
+    /// Checks the content against its writer's checksum.
+    pub(crate) check: Option<(Xxh3, u64)>,
+    pub(crate) handed_out: bool,
+    pub(crate) lines: u64,
+    pub(crate) bytes: u64,
+}
+
+/// A buffer that goes back to the pool unless it is handed out.
+struct Lease<'a> {
+    pool: &'a Pool,
+    buffer: Vec<u8>,
+}
+
+impl Lease<'_> {
+    fn hand_out(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        if self.buffer.capacity() > 0 {
+            self.pool.give(std::mem::take(&mut self.buffer));
+        }
+    }
+}
+
+impl Deref for Lease<'_> {
+    type Target = Vec<u8>;
+    fn deref(&self) -> &Vec<u8> {
+        &self.buffer
+    }
+}
+
+impl DerefMut for Lease<'_> {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+}
+
+/// A line above the limit, of which the rest is being passed over.
+struct Skipped {
+    prefix: Vec<u8>,
+    bytes: u64,
+}
+
+impl<'a> Cutter<'a> {
+    /// Hands out the stream's lines.
+    pub(crate) fn lines(&mut self, source: &mut dyn Read, size: Size) -> io::Result<()> {
+        let mut buffer = self.lease(size)?;
+        let mut skipped: Option<Skipped> = None;
+        let mut at_start = true;
+        loop {
+            // A giant buffer is filled step by step, so that no more than a chunk is ever carried on.
+            let upto = buffer.capacity().min(buffer.len() + self.limits.chunk_bytes);
+            let ended = self.fill(source, &mut buffer, upto)?;
+            if std::mem::take(&mut at_start) {
+                strip_mark(&mut buffer);
+            }
+            if let Some(line) = &mut skipped {
+                let end = memchr::memchr(b'\n', &buffer);
+                line.bytes += end.unwrap_or(buffer.len()) as u64;
+                let rest = end.map_or(buffer.len(), |end| end + 1);
+                buffer.drain(..rest);
+                if (end.is_some() || ended)
+                    && let Some(Skipped { prefix, bytes }) = skipped.take()
+                {
+                    self.lines += 1;
+                    self.hand_out(Fetched::TooLarge { id: self.id, prefix, bytes })?;
+                }
+                if !ended {
+                    continue;
+                }
+            }
+            if ended {
+                self.verify()?;
+                return if buffer.is_empty() { Ok(()) } else { self.hand_out_lines(buffer) };
+            }
+            match memchr::memrchr(b'\n', &buffer) {
+                Some(end) => {
+                    self.carry.clear();
+                    self.carry.extend_from_slice(&buffer[end + 1..]);
+                    buffer.truncate(end + 1);
+                    self.hand_out_lines(buffer)?;
+                    buffer = self.lease(Size::Large)?;
+                    buffer.extend_from_slice(self.carry);
+                }
+                None if buffer.len() > self.limits.record_bytes => {
+                    let prefix = buffer[..buffer.len().min(PREFIX_BYTES)].to_vec();
+                    skipped = Some(Skipped { prefix, bytes: buffer.len() as u64 });
+                    drop(buffer);
+                    buffer = self.lease(Size::Large)?;
+                }
+                None if buffer.len() < buffer.capacity() => {}
+                None => buffer = self.enlarge(buffer, self.limits.record_bytes + 1)?,
+            }
+        }
+    }
+
+    /// Hands out the whole stream at once.
+    pub(crate) fn whole(&mut self, source: &mut dyn Read, size: Size) -> io::Result<()> {
+        let mut buffer = self.lease(size)?;
+        loop {
+            let upto = buffer.capacity();
+            let ended = self.fill(source, &mut buffer, upto)?;
+            if buffer.len() > self.limits.whole_bytes {
+                return Err(self.too_large(self.limits.whole_bytes as u64));
+            }
+            if ended {
+                break;
+            }
+            let bytes = (buffer.len() * 2).min(self.limits.whole_bytes + 1);
+            buffer = self.enlarge(buffer, bytes)?;
+        }
+        self.verify()?;
+        strip_mark(&mut buffer);
+        let bytes = buffer.hand_out();
+        self.hand_out(Fetched::Whole { id: self.id, bytes })
+    }
+
+    /// Reads until the buffer holds `upto` bytes or the stream ends; whether it ended.
+    fn fill(&mut self, source: &mut dyn Read, buffer: &mut Vec<u8>, upto: usize) -> io::Result<bool> {
+        let (before, capacity) = (buffer.len(), buffer.capacity());
+        let wanted = upto - before;
+        let read = source.take(wanted as u64).read_to_end(buffer)?;
+        debug_assert_eq!(buffer.capacity(), capacity, "a pooled buffer keeps its class");
+        self.bytes += read as u64;
+        if self.bytes > self.limits.decoded_bytes {
+            return Err(self.too_large(self.limits.decoded_bytes));
+        }
+        if let Some((hasher, _)) = &mut self.check {
+            hasher.update(&buffer[before..]);
+        }
+        Ok(read < wanted)
+    }
+
+    /// A larger buffer with the same content, for content that has no newline yet.
+    fn enlarge(&mut self, mut buffer: Lease<'a>, bytes: usize) -> io::Result<Lease<'a>> {
+        if buffer.capacity() < self.limits.chunk_bytes {
+            self.carry.clear();
+            self.carry.extend_from_slice(&buffer);
+            drop(buffer);
+            buffer = self.lease(Size::Large)?;
+            buffer.extend_from_slice(self.carry);
+        } else if !self.pool.grow(&mut buffer, bytes) {
+            return Err(self.stopped());
+        }
+        Ok(buffer)
+    }
+
+    fn hand_out_lines(&mut self, buffer: Lease<'a>) -> io::Result<()> {
+        let newlines = memchr::memchr_iter(b'\n', &buffer).count() as u64;
+        self.lines += newlines + u64::from(!buffer.ends_with(b"\n"));
+        let bytes = buffer.hand_out();
+        self.hand_out(Fetched::Lines { id: self.id, bytes })
+    }
+
+    fn hand_out(&mut self, fetched: Fetched) -> io::Result<()> {
+        self.handed_out = true;
+        if (self.out)(fetched) { Ok(()) } else { Err(self.stopped()) }
+    }
+
+    fn verify(&self) -> io::Result<()> {
+        match &self.check {
+            Some((hasher, expected)) if hasher.digest() != *expected => {
+                let why = format!("its checksum is {:016x}, its metadata says {expected:016x}", hasher.digest());
+                Err(LakeError::Corrupt { object: self.key.to_string(), why }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn lease(&self, size: Size) -> io::Result<Lease<'a>> {
+        let pool = self.pool;
+        pool.take(size).map(|buffer| Lease { pool, buffer }).ok_or_else(|| self.stopped())
+    }
+
+    fn too_large(&self, limit: u64) -> io::Error {
+        LakeError::TooLarge { object: self.key.to_string(), limit }.into()
+    }
+
+    fn stopped(&self) -> io::Error {
+        LakeError::Stopped { object: self.key.to_string() }.into()
+    }
+}
+
+fn strip_mark(buffer: &mut Vec<u8>) {
+    if buffer.starts_with(BYTE_ORDER_MARK) {
+        buffer.drain(..BYTE_ORDER_MARK.len());
+    }
+}

@@ -1,0 +1,77 @@
+//! What a writer says about an object: its end, its records, what it covers, a checksum.
+//!
+//! On S3 these are user metadata (`x-amz-meta-…`), on `file://` a sidecar `<name>.meta.json` with the same names. Every
+//! item may be absent: objects of other writers have none.
+
+use super::error::LakeError;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// User metadata as it is stored: lower-case names to text.
+pub type MetadataMap = BTreeMap<String, String>;
+
+const END: &str = "pinflow-end";
+const COUNT: &str = "pinflow-count";
+const COVERS: &str = "pinflow-covers";
+const CHECKSUM: &str = "pinflow-xxh3";
+
+/// What a writer recorded about an object.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObjectMetadata {
+    /// The offset after the last record.
+    pub end: Option<i64>,
+    /// The number of records.
+    pub count: Option<u64>,
+    /// The offsets that the object stands for, natural holes (transaction markers, compaction) included.
+    pub covers: Option<Range<i64>>,
+    /// xxh3 (64 bits) of the content before compression.
+    pub checksum: Option<u64>,
+}
+
+impl ObjectMetadata {
+    /// The items as stored with an object.
+    pub fn to_map(&self) -> MetadataMap {
+        let mut map = MetadataMap::new();
+        let mut put = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                map.insert(name.to_string(), value);
+            }
+        };
+        put(END, self.end.map(|end| end.to_string()));
+        put(COUNT, self.count.map(|count| count.to_string()));
+        put(COVERS, self.covers.as_ref().map(|covers| format!("{}..{}", covers.start, covers.end)));
+        put(CHECKSUM, self.checksum.map(|checksum| format!("{checksum:016x}")));
+        map
+    }
+
+    /// Reads what was stored with `object`; names that are not ours are passed over.
+    pub fn from_map<'a>(
+        object: &str,
+        items: impl IntoIterator<Item = (&'a String, &'a String)>,
+    ) -> Result<ObjectMetadata, LakeError> {
+        let mut metadata = ObjectMetadata::default();
+        for (name, text) in items {
+            let bad = || LakeError::Metadata { object: object.to_string(), why: format!("{name} is {text:?}") };
+            match name.as_str() {
+                END => metadata.end = Some(text.parse().map_err(|_| bad())?),
+                COUNT => metadata.count = Some(text.parse().map_err(|_| bad())?),
+                COVERS => metadata.covers = Some(parse_range(text).ok_or_else(bad)?),
+                CHECKSUM => metadata.checksum = Some(u64::from_str_radix(text, 16).map_err(|_| bad())?),
+                _ => {}
+            }
+        }
+        Ok(metadata)
+    }
+}
+
+/// `from..to`, half-open, not reversed.
+fn parse_range(text: &str) -> Option<Range<i64>> {
+    let (from, to) = text.split_once("..")?;
+    let range = from.parse().ok()?..to.parse().ok()?;
+    (0 <= range.start && range.start <= range.end).then_some(range)
+}
+
+/// The checksum of content before compression.
+pub fn checksum(content: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(content)
+}

@@ -1,0 +1,205 @@
+//! History: objects of JSON lines in a folder or in an S3 bucket.
+//!
+//! A [`Lake`] lists its objects in one deterministic order and says where the records of each stand in the log
+//! ([`Object`], [`Place`]); a [`Fetcher`] reads many objects at a time into a fixed pool of buffers and hands out whole
+//! lines. `file://` and `s3://` lakes with the same tree have the same listing.
+//!
+//! This module decides neither what is read nor what a hole between objects means (see [`crate::coverage`]), and it
+//! does not look into records.
+
+mod body;
+mod error;
+mod fetch;
+mod file;
+mod lines;
+mod listing;
+mod metadata;
+mod name;
+mod pool;
+mod retry;
+mod s3;
+
+pub use error::LakeError;
+pub use fetch::{FetchOptions, Fetched, Fetcher};
+pub use listing::{Listing, Object};
+pub use metadata::{MetadataMap, ObjectMetadata, checksum};
+pub use name::{CONTROL_FOLDER, Encoding, Place, connect_key, file_name};
+pub use retry::Retries;
+
+use file::FileStore;
+use s3::S3Store;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// No control object or sidecar is larger.
+const SMALL_OBJECT_BYTES: u64 = 16 << 20;
+
+/// Where a lake is: the folder that holds the topic folders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LakeUrl {
+    /// `file:///folder`
+    File(PathBuf),
+    /// `s3://bucket/prefix`
+    S3 {
+        /// The bucket's name.
+        bucket: String,
+        /// The folder inside it, without slashes at its ends; may be empty.
+        prefix: String,
+    },
+}
+
+impl FromStr for LakeUrl {
+    type Err = LakeError;
+
+    fn from_str(url: &str) -> Result<LakeUrl, LakeError> {
+        let wrong = |why| Err(LakeError::Url { url: url.to_string(), why });
+        if let Some(path) = url.strip_prefix("file://") {
+            return match path.starts_with('/') {
+                true => Ok(LakeUrl::File(PathBuf::from(path))),
+                false => wrong("the folder is not absolute, so three slashes are needed"),
+            };
+        }
+        let Some(rest) = url.strip_prefix("s3://") else { return wrong("it starts neither with file:// nor s3://") };
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        if bucket.is_empty() {
+            return wrong("the bucket is missing");
+        }
+        Ok(LakeUrl::S3 { bucket: bucket.to_string(), prefix: prefix.trim_matches('/').to_string() })
+    }
+}
+
+impl fmt::Display for LakeUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LakeUrl::File(path) => write!(f, "file://{}", path.display()),
+            LakeUrl::S3 { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
+            LakeUrl::S3 { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+        }
+    }
+}
+
+/// A fixed pair of S3 keys, instead of the default chain (environment, profile, web identity, container, instance).
+#[derive(Clone, PartialEq, Eq)]
+pub struct S3Credentials {
+    /// The access key's id.
+    pub access_key: String,
+    /// The secret key.
+    pub secret_key: String,
+}
+
+impl fmt::Debug for S3Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Credentials").field("access_key", &self.access_key).finish_non_exhaustive()
+    }
+}
+
+/// How an S3 lake is reached; a `file://` lake needs none of it.
+#[derive(Debug, Clone, Default)]
+pub struct LakeOptions {
+    /// Another server than AWS's, addressed with the bucket in the path.
+    pub s3_endpoint: Option<String>,
+    /// The region; default: as the AWS command line finds it, or `us-east-1` with an endpoint.
+    pub region: Option<String>,
+    /// Fixed keys; default: AWS's credential chain.
+    pub credentials: Option<S3Credentials>,
+    /// How failing requests are repeated.
+    pub retries: Retries,
+}
+
+#[derive(Debug, Clone)]
+enum Store {
+    File(Arc<FileStore>),
+    S3(Arc<S3Store>),
+}
+
+/// A lake. Clones share the connection pool.
+#[derive(Debug, Clone)]
+pub struct Lake {
+    url: LakeUrl,
+    store: Store,
+}
+
+impl Lake {
+    /// Prepares to read; the first request is made by the first call. Must run on a multi-threaded tokio runtime.
+    pub async fn open(url: LakeUrl, options: LakeOptions) -> Result<Lake, LakeError> {
+        let store = match &url {
+            LakeUrl::File(root) => Store::File(Arc::new(FileStore::new(root.clone()))),
+            LakeUrl::S3 { bucket, prefix } => Store::S3(Arc::new(S3Store::open(bucket, prefix, &options).await)),
+        };
+        Ok(Lake { url, store })
+    }
+
+    /// Where the lake is.
+    pub fn url(&self) -> &LakeUrl {
+        &self.url
+    }
+
+    /// Lists the objects of `topics` (the index is the topic's number) and of older layouts. A folder or bucket that
+    /// does not exist is [`LakeError::Missing`].
+    pub async fn list<T>(&self, topics: &[T]) -> Result<Listing, LakeError>
+    where
+        T: AsRef<str> + Clone + Send + Sync + 'static,
+    {
+        match &self.store {
+            Store::S3(store) => store.list(topics).await,
+            Store::File(store) => {
+                let (store, topics) = (store.clone(), topics.to_vec());
+                blocking(move || store.list(&topics)).await
+            }
+        }
+    }
+
+    /// What an object's writer recorded about it; absent items are `None`. One request (S3) or one small read (file).
+    pub async fn metadata(&self, object: &Object) -> Result<ObjectMetadata, LakeError> {
+        let stored = match &self.store {
+            Store::S3(store) => store.metadata(&object.key).await?,
+            Store::File(_) => None,
+        };
+        match stored {
+            Some(metadata) => Ok(metadata),
+            None if object.sidecar => match self.get_small(&name::sidecar_key(&object.key)).await? {
+                Some(bytes) => file::parse_sidecar(&object.key, &bytes),
+                None => Ok(ObjectMetadata::default()),
+            },
+            None => Ok(ObjectMetadata::default()),
+        }
+    }
+
+    /// Writes an object with its metadata, replacing what stood there: readers see the old one or the new one. Durable
+    /// when it returns.
+    pub async fn put(&self, key: &str, bytes: Vec<u8>, metadata: MetadataMap) -> Result<(), LakeError> {
+        match &self.store {
+            Store::S3(store) => store.put(key, bytes, &metadata).await,
+            Store::File(store) => {
+                let (store, key) = (store.clone(), key.to_string());
+                blocking(move || store.put(&key, &bytes, &metadata)).await
+            }
+        }
+    }
+
+    /// The whole of a small object (at most 16 MiB), such as our control objects; `None` when there is none.
+    pub async fn get_small(&self, key: &str) -> Result<Option<Vec<u8>>, LakeError> {
+        match &self.store {
+            Store::S3(store) => store.get_small(key, SMALL_OBJECT_BYTES).await,
+            Store::File(store) => {
+                let (store, key) = (store.clone(), key.to_string());
+                blocking(move || store.get_small(&key, SMALL_OBJECT_BYTES)).await
+            }
+        }
+    }
+}
+
+/// Runs file work where it may block.
+async fn blocking<O: Send + 'static>(
+    work: impl FnOnce() -> Result<O, LakeError> + Send + 'static,
+) -> Result<O, LakeError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(LakeError::Stopped { object: "the lake's folder".to_string() }),
+        },
+    }
+}
