@@ -13,15 +13,16 @@
 //! below it, and costs as much. A row takes 16 bytes (for a `Symbol`) in a B-tree that history fills node by node:
 //! 18 bytes, up to 28 after long random change.
 //!
-//! With several workers each ranks its own rows first and sends on those that it would keep: a row that is not among
-//! its own worker's first is not among all workers' either.
+//! With several workers each ranks a share of every group first and sends on those rows that it would keep: a row that
+//! is not among the first of its share is not among the first of all. So a large group is no single worker's burden.
+//! Shares are dealt by (group, name), so the rows of an operator that was keyed by both stay where they are.
 
 use crate::board::{Board, Name};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::keyed::{Keyed, Pair};
-use crate::route::Key;
-use differential_dataflow::{ExchangeData, VecCollection};
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use crate::route::{Key, join};
+use differential_dataflow::VecCollection;
+use timely::dataflow::channels::pact::Exchange;
 
 /// Which of a group's rows to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ impl Keep {
 }
 
 /// The rows to keep of each group, with their ranks; see the [module](self) for the contract.
-pub fn rank<'s, G: Key, N: Name + ExchangeData>(
+pub fn rank<'s, G: Key, N: Name + Key>(
     input: VecCollection<'s, u64, (G, (N, i64)), isize>,
     keep: Keep,
 ) -> VecCollection<'s, u64, (G, N, i64, i64), isize> {
@@ -55,8 +56,10 @@ pub fn rank<'s, G: Key, N: Name + ExchangeData>(
         touched: Vec::new(),
     };
     let input = if input.inner.scope().peers() > 1 && keep != Keep::Top(0) {
-        let own = by_epoch(input.inner, Pipeline, "Rank own", logic());
-        own.map(|(group, name, value, _)| (group, (name, value)))
+        let pact =
+            Exchange::new(|((group, (name, _)), _, _): &Update<(G, (N, i64))>| join(group.route(), name.route()));
+        let shares = by_epoch(input.inner, pact, "Rank share", logic());
+        shares.map(|(group, name, value, _)| (group, (name, value)))
     } else {
         input
     };
@@ -71,7 +74,7 @@ struct Rank<G, N> {
     touched: Vec<u32>,
 }
 
-impl<G: Key, N: Name + ExchangeData> Epochwise for Rank<G, N> {
+impl<G: Key, N: Name + Key> Epochwise for Rank<G, N> {
     type In = Update<(G, (N, i64))>;
     type Out = (G, N, i64, i64);
 

@@ -41,7 +41,8 @@ fn mix(bits: u64) -> u64 {
     (product >> 64) as u64 ^ product as u64
 }
 
-fn join(left: u64, right: u64) -> u64 {
+/// The route of a pair, from those of its parts.
+pub(crate) fn join(left: u64, right: u64) -> u64 {
     mix(left.rotate_left(23) ^ right)
 }
 

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::io::Write;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, Once};
 use timely::dataflow::Stream;
@@ -129,6 +130,8 @@ where
                 .name()
                 .is_some_and(|name| name.starts_with("timely"))
             {
+                // past the test runner's capture, which an abort would lose
+                let _ = writeln!(std::io::stderr(), "{info}");
                 std::process::abort();
             }
         }));
