@@ -56,10 +56,14 @@ pub enum CliError {
 
 /// The whole command line, for parsing and for documentation.
 pub fn command() -> Command {
-    let engine = |name: &'static str, commands: Commands, about: &'static str| with_flags(Command::new(name), commands).about(about);
+    let engine = |name: &'static str, commands: Commands, about: &'static str| {
+        with_flags(Command::new(name), commands).about(about)
+    };
     let launch = with_flags(Command::new("launch"), Commands::LAUNCH)
         .about("Start local processes of `run` or `backfill` and look after them")
-        .after_help("Example: pinflow launch -n 2 -w 2 -- run --kafka localhost:9092 --postgres postgres://localhost/pins")
+        .after_help(
+            "Example: pinflow launch -n 2 -w 2 -- run --kafka localhost:9092 --postgres postgres://localhost/pins",
+        )
         .arg(
             Arg::new("command")
                 .value_name("COMMAND")
@@ -82,10 +86,22 @@ pub fn command() -> Command {
         .after_help("Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 fenced by a newer run.")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(engine("demo", Commands::DEMO, "Everything, embedded: a history, a live stream, tables"))
-        .subcommand(engine("run", Commands::RUN, "Read history, then live records, for ever"))
+        .subcommand(engine(
+            "demo",
+            Commands::DEMO,
+            "Everything, embedded: a history, a live stream, tables",
+        ))
+        .subcommand(engine(
+            "run",
+            Commands::RUN,
+            "Read history, then live records, for ever",
+        ))
         .subcommand(engine("backfill", Commands::BACKFILL, "Read history alone, then exit"))
-        .subcommand(engine("verify", Commands::VERIFY, "Compare every table with its definition"))
+        .subcommand(engine(
+            "verify",
+            Commands::VERIFY,
+            "Compare every table with its definition",
+        ))
         .subcommand(engine("generate", Commands::GENERATE, "Write a synthetic lake"))
         .subcommand(launch)
         .subcommand(config)
@@ -105,7 +121,9 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
         "verify" => Verb::Verify,
         "generate" => Verb::Generate,
         "demo" => Verb::Demo,
-        "launch" => Verb::Launch { command: matches.get_many("command").into_iter().flatten().cloned().collect() },
+        "launch" => Verb::Launch {
+            command: matches.get_many("command").into_iter().flatten().cloned().collect(),
+        },
         "check" => Verb::ConfigCheck,
         "print" => Verb::ConfigPrint,
         other => unreachable!("`{other}` is not among the subcommands"),
@@ -128,7 +146,9 @@ fn with_flags(command: Command, commands: Commands) -> Command {
         .value_parser(clap::value_parser!(PathBuf))
         .help("Read the configuration from this TOML file; flags and environment win over it");
     let all = commands == Commands::CONFIG;
-    let keys = KEYS.iter().filter(|key| !key.flag.is_empty() && (all || key.commands.meets(commands)));
+    let keys = KEYS
+        .iter()
+        .filter(|key| !key.flag.is_empty() && (all || key.commands.meets(commands)));
     base(command).arg(config).args(keys.map(argument))
 }
 
@@ -143,7 +163,11 @@ fn argument(key: &'static Key) -> Arg {
         None => argument,
     };
     match key.shape {
-        Shape::Switch => argument.num_args(0..=1).require_equals(true).default_missing_value("true").hide_possible_values(true),
+        Shape::Switch => argument
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .hide_possible_values(true),
         Shape::List | Shape::Map if key.path != "kafka.topics" => argument.action(ArgAction::Append),
         Shape::Whole | Shape::Fraction => argument.allow_negative_numbers(true),
         _ => argument,
@@ -161,7 +185,13 @@ fn entries(matches: &ArgMatches) -> Result<Entries, ConfigError> {
         let flag = format!("--{}", key.flag);
         let texts: Vec<&String> = matches.get_many(key.path).into_iter().flatten().collect();
         let mut insert = |path: String, value: Value| {
-            entries.insert(path, Entry { value, origin: Origin::Flag(flag.clone()) });
+            entries.insert(
+                path,
+                Entry {
+                    value,
+                    origin: Origin::Flag(flag.clone()),
+                },
+            );
         };
         match key.shape {
             Shape::List => {
@@ -173,13 +203,19 @@ fn entries(matches: &ArgMatches) -> Result<Entries, ConfigError> {
                     if !["pin", "geo", "user"].contains(&kind) {
                         let hint = did_you_mean(nearest(kind, ["pin", "geo", "user"]));
                         let message = format!("`{kind}` is no kind of record (pin, geo, user){hint}");
-                        problems.push(Problem { at: flag.clone(), message });
+                        problems.push(Problem {
+                            at: flag.clone(),
+                            message,
+                        });
                         continue;
                     }
                     insert(format!("{}.{kind}", key.path), Value::String(topic.to_owned()));
                 }
                 if texts.iter().all(|text| pairs(text).next().is_none()) {
-                    problems.push(Problem { at: flag.clone(), message: "names no topic: write pin=NAME".into() });
+                    problems.push(Problem {
+                        at: flag.clone(),
+                        message: "names no topic: write pin=NAME".into(),
+                    });
                 }
             }
             Shape::Map => {
@@ -188,7 +224,10 @@ fn entries(matches: &ArgMatches) -> Result<Entries, ConfigError> {
                         Some((name, value)) if !name.is_empty() => {
                             insert(format!("{}.{}", key.path, name.trim()), Value::String(value.to_owned()));
                         }
-                        _ => problems.push(Problem { at: flag.clone(), message: format!("`{text}` is not of the form K=V") }),
+                        _ => problems.push(Problem {
+                            at: flag.clone(),
+                            message: format!("`{text}` is not of the form K=V"),
+                        }),
                     }
                 }
             }
@@ -204,5 +243,9 @@ fn entries(matches: &ArgMatches) -> Result<Entries, ConfigError> {
             }
         }
     }
-    if problems.is_empty() { Ok(entries) } else { Err(ConfigError(problems)) }
+    if problems.is_empty() {
+        Ok(entries)
+    } else {
+        Err(ConfigError(problems))
+    }
 }

@@ -7,13 +7,29 @@
 
 pub mod cli;
 pub mod config;
+pub mod embedded;
+pub mod engine;
 pub mod exit;
+pub mod generate;
+pub mod launch;
 pub mod logging;
+pub mod metrics;
+pub mod observe;
+pub mod progress;
+pub mod serve;
+pub mod summary;
 
 use cli::{CliError, Invocation, Verb};
-use config::{ConfigError, Effective, LogSettings, Mode, RunSettings};
+use config::{
+    ConfigError, DemoSettings, Effective, GenerateSettings, LaunchSettings, LogSettings, Mode, RunSettings, VerifySettings,
+};
 use exit::Failure;
+use observe::Shown;
+use serve::Server;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+use summary::Summary;
 
 /// Runs the command line of this process and returns its exit code.
 pub fn main() -> ExitCode {
@@ -46,24 +62,72 @@ pub fn configuration(invocation: &Invocation) -> Result<Effective, ConfigError> 
 }
 
 fn execute(invocation: Invocation) -> Result<(), Failure> {
+    launch::follow_supervisor();
     let effective = configuration(&invocation)?;
     let log = LogSettings::check(&effective)?;
+    // settings are checked before logging starts, and logging starts before any work does
     match invocation.verb {
         Verb::ConfigCheck => {
             config::settings::check_all(&effective)?;
             println!("ok");
-            Ok(())
         }
-        Verb::ConfigPrint => {
-            print!("{}", effective.print());
-            Ok(())
-        }
+        Verb::ConfigPrint => print!("{}", effective.print()),
         Verb::Run => {
-            let _settings = RunSettings::check(&effective, Mode::Run)?;
+            let settings = RunSettings::check(&effective, Mode::Run)?;
             logging::start(&log);
-            // engine::run(_settings)
-            Ok(())
+            run(settings)?;
         }
-        _ => Ok(()),
+        Verb::Backfill => {
+            let settings = RunSettings::check(&effective, Mode::Backfill)?;
+            logging::start(&log);
+            run(settings)?;
+        }
+        Verb::Verify => {
+            let _settings = VerifySettings::check(&effective)?;
+            logging::start(&log);
+            return Err(ConfigError::one("`verify` is not part of this build").into());
+        }
+        Verb::Generate => {
+            let settings = GenerateSettings::check(&effective)?;
+            logging::start(&log);
+            let began = Instant::now();
+            let written = generate::write(&settings)?;
+            let (records, objects, bytes) = (written.records, written.objects, written.bytes);
+            let seconds = began.elapsed().as_secs_f64();
+            println!("wrote {records} records in {objects} objects, {bytes} bytes, in {seconds:.1} s");
+        }
+        Verb::Demo => {
+            let _settings = DemoSettings::check(&effective)?;
+            logging::start(&log);
+            return Err(ConfigError::one("`demo` is not part of this build").into());
+        }
+        Verb::Launch { command } => {
+            let settings = LaunchSettings::check(&effective)?;
+            logging::start(&log);
+            launch::run(&command, settings.processes, settings.threads)?;
+        }
+    }
+    Ok(())
+}
+
+/// `run` and `backfill`: the engine with everything that shows what it does.
+fn run(settings: RunSettings) -> Result<(), Failure> {
+    let shown = Arc::new(Shown::new(&settings));
+    let server = match settings.listen {
+        Some(listen) => Some(Server::start(listen, Arc::clone(&shown.metrics), Arc::clone(&shown.health))?),
+        None => None,
+    };
+    let summary = settings.summary.clone();
+    let (code, text, report) = engine::run(settings, Arc::clone(&shown) as Arc<dyn engine::Observer>);
+    drop((server, shown));
+    if let (0, Some(path), Some(report)) = (code, summary, &report) {
+        Summary::new(report).write(&path)?;
+    }
+    let text = text.unwrap_or_default();
+    match code {
+        0 => Ok(()),
+        2 => Err(ConfigError::one(text).into()),
+        3 => Err(Failure::Fenced(text)),
+        _ => Err(Failure::Failed(anyhow::anyhow!(text))),
     }
 }

@@ -24,30 +24,41 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
             _ => return Err(wrong()),
         };
         let number: u64 = digits.parse().map_err(|_| wrong())?;
-        total = number.checked_mul(unit).and_then(|part| total.checked_add(part)).ok_or_else(wrong)?;
+        total = number
+            .checked_mul(unit)
+            .and_then(|part| total.checked_add(part))
+            .ok_or_else(wrong)?;
         digits.clear();
     }
-    if text.is_empty() || !digits.is_empty() { Err(wrong()) } else { Ok(Duration::from_secs(total)) }
+    if text.is_empty() || !digits.is_empty() {
+        Err(wrong())
+    } else {
+        Ok(Duration::from_secs(total))
+    }
 }
 
 pub(super) fn to_path(text: &str) -> Result<PathBuf, String> {
-    if text.is_empty() { Err("the path is empty".into()) } else { Ok(PathBuf::from(text)) }
+    if text.is_empty() {
+        Err("the path is empty".into())
+    } else {
+        Ok(PathBuf::from(text))
+    }
 }
 
 pub(super) fn check_lake_url(url: &str) -> Result<String, String> {
-    let wrong = || Err(format!("`{url}` is no lake: write file:///dir or s3://bucket/prefix"));
-    match url.split_once("://") {
-        Some(("file", path)) if path.starts_with('/') => Ok(url.to_owned()),
-        Some(("s3", path)) if !path.is_empty() && !path.starts_with('/') => Ok(url.to_owned()),
-        _ => wrong(),
-    }
+    url.parse::<ingest::lake::LakeUrl>()
+        .map(|_| url.to_owned())
+        .map_err(|error| error.to_string())
 }
 
 pub(super) fn check_http_url(url: &str) -> Result<String, String> {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     match rest {
         Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(url.to_owned()),
-        _ => Err(format!("`{}` is no URL of a server: write http://host:port or https://host", mask_text(url))),
+        _ => Err(format!(
+            "`{}` is no URL of a server: write http://host:port or https://host",
+            mask_text(url)
+        )),
     }
 }
 
@@ -55,8 +66,13 @@ pub(super) fn check_bootstrap(servers: &str) -> Result<String, String> {
     let wrong = |server: &str| Err(format!("`{server}` is no HOST:PORT"));
     for server in servers.split(',') {
         // librdkafka also takes a protocol before the host
-        let address = server.trim().rsplit_once("://").map_or(server.trim(), |(_, address)| address);
-        let port = address.rsplit_once(':').map_or(Some(9092), |(_, port)| port.parse::<u16>().ok());
+        let address = server
+            .trim()
+            .rsplit_once("://")
+            .map_or(server.trim(), |(_, address)| address);
+        let port = address
+            .rsplit_once(':')
+            .map_or(Some(9092), |(_, port)| port.parse::<u16>().ok());
         if address.is_empty() || address.starts_with(':') || port.is_none() {
             return wrong(server);
         }
@@ -68,24 +84,17 @@ pub(super) fn check_bootstrap(servers: &str) -> Result<String, String> {
 pub(super) fn check_topic(name: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+');
     if name.is_empty() || name.len() > 249 || name == "." || name == ".." || !name.bytes().all(plain) {
-        return Err(format!("`{name}` is no topic name: letters, digits, `.`, `_` and `-`, at most 249"));
+        return Err(format!(
+            "`{name}` is no topic name: letters, digits, `.`, `_` and `-`, at most 249"
+        ));
     }
     Ok(name.to_owned())
 }
 
 pub(super) fn check_gap(gap: &str) -> Result<String, String> {
-    let parsed = gap.split_once(':').and_then(|(partition, range)| {
-        let (topic, partition) = partition.rsplit_once('/')?;
-        let (from, to) = range.split_once("..")?;
-        partition.parse::<u32>().ok()?;
-        let (from, to): (u64, u64) = (from.parse().ok()?, to.parse().ok()?);
-        (!topic.is_empty() && from < to).then_some(())
-    });
-    match parsed {
-        _ if gap == "all" => Ok(gap.to_owned()),
-        Some(()) => Ok(gap.to_owned()),
-        None => Err(format!("`{gap}` is no gap: write TOPIC/P:FROM..TO, or all")),
-    }
+    gap.parse::<ingest::coverage::AcceptGap>()
+        .map(|_| gap.to_owned())
+        .map_err(|error| error.to_string())
 }
 
 pub(super) fn check_level(level: &str) -> Result<String, String> {
@@ -102,13 +111,19 @@ pub(super) fn read_hosts(path: &str) -> Result<Vec<String>, String> {
         if host.is_empty() || host.starts_with('#') {
             continue;
         }
-        let valid = host.rsplit_once(':').is_some_and(|(name, port)| !name.is_empty() && port.parse::<u16>().is_ok());
+        let valid = host
+            .rsplit_once(':')
+            .is_some_and(|(name, port)| !name.is_empty() && port.parse::<u16>().is_ok());
         if !valid {
             return Err(format!("{path}:{}: `{host}` is no host:port", index + 1));
         }
         hosts.push(host.to_owned());
     }
-    if hosts.is_empty() { Err(format!("{path} names no host")) } else { Ok(hosts) }
+    if hosts.is_empty() {
+        Err(format!("{path} names no host"))
+    } else {
+        Ok(hosts)
+    }
 }
 
 /// The message of an error with those of its causes.

@@ -30,14 +30,15 @@ impl Frontier {
 
     /// Reads a frontier from the text of a file.
     pub fn parse(text: &str) -> Result<Frontier, String> {
-        let document: Document<Frontier> = serde_json::from_str(text).map_err(|error| {
-            format!("{error} (expected {{\"frontier\":{{\"TOPIC\":{{\"0\":1234}}}}}})")
-        })?;
+        let document: Document<Frontier> = serde_json::from_str(text)
+            .map_err(|error| format!("{error} (expected {{\"frontier\":{{\"TOPIC\":{{\"0\":1234}}}}}})"))?;
         let frontier = document.frontier;
         for (topic, partitions) in &frontier.0 {
             for (partition, next) in partitions {
                 if *partition < 0 || *next < 0 {
-                    return Err(format!("{topic}/{partition} {next}: partitions and offsets are not negative"));
+                    return Err(format!(
+                        "{topic}/{partition} {next}: partitions and offsets are not negative"
+                    ));
                 }
             }
         }
@@ -78,6 +79,10 @@ mod tests {
         assert_eq!(frontier.next("geo", 2), Some(7));
         assert!(Frontier::parse(r#"{"records":3}"#).unwrap_err().contains("frontier"));
         assert!(Frontier::parse(r#"{"frontier":{"pin":{"x":1}}}"#).is_err());
-        assert!(Frontier::parse(r#"{"frontier":{"pin":{"0":-1}}}"#).unwrap_err().contains("pin/0 -1"));
+        assert!(
+            Frontier::parse(r#"{"frontier":{"pin":{"0":-1}}}"#)
+                .unwrap_err()
+                .contains("pin/0 -1")
+        );
     }
 }

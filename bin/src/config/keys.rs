@@ -101,7 +101,17 @@ const fn key(
     commands: Commands,
     help: &'static str,
 ) -> Key {
-    Key { path, flag, short: None, value, shape, default, secret: false, commands, help }
+    Key {
+        path,
+        flag,
+        short: None,
+        value,
+        shape,
+        default,
+        secret: false,
+        commands,
+        help,
+    }
 }
 
 const fn short(mut key: Key, short: char) -> Key {
@@ -252,7 +262,11 @@ mod tests {
     fn paths_and_flags_are_unique_and_sections_stay_together() {
         let paths: BTreeSet<_> = KEYS.iter().map(|key| key.path).collect();
         assert_eq!(paths.len(), KEYS.len());
-        let flags: Vec<_> = KEYS.iter().map(|key| key.flag).filter(|flag| !flag.is_empty()).collect();
+        let flags: Vec<_> = KEYS
+            .iter()
+            .map(|key| key.flag)
+            .filter(|flag| !flag.is_empty())
+            .collect();
         assert_eq!(flags.iter().collect::<BTreeSet<_>>().len(), flags.len());
         assert_eq!(sections().iter().collect::<BTreeSet<_>>().len(), sections().len());
     }
@@ -297,9 +311,16 @@ mod tests {
             ("duration", "demo.duration"),
             ("dir", "demo.dir"),
         ];
-        let flags: Vec<_> = KEYS.iter().filter(|key| !key.flag.is_empty()).map(|key| (key.flag, key.path)).collect();
+        let flags: Vec<_> = KEYS
+            .iter()
+            .filter(|key| !key.flag.is_empty())
+            .map(|key| (key.flag, key.path))
+            .collect();
         assert_eq!(flags, pinned);
-        let shorts: Vec<_> = KEYS.iter().filter_map(|key| key.short.map(|short| (short, key.path))).collect();
+        let shorts: Vec<_> = KEYS
+            .iter()
+            .filter_map(|key| key.short.map(|short| (short, key.path)))
+            .collect();
         let pinned = [
             ('w', "workers.threads"),
             ('n', "workers.processes"),

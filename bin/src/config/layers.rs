@@ -77,7 +77,11 @@ impl Effective {
             effective.entries.retain(|path, _| !path.starts_with("kafka.topics."));
         }
         effective.lay(flags);
-        if problems.is_empty() { Ok(effective) } else { Err(ConfigError(problems)) }
+        if problems.is_empty() {
+            Ok(effective)
+        } else {
+            Err(ConfigError(problems))
+        }
     }
 
     fn lay(&mut self, entries: Entries) {
@@ -91,7 +95,9 @@ impl Effective {
 
     /// Names and entries of a map.
     pub fn map<'a>(&'a self, path: &'a str) -> impl Iterator<Item = (&'a str, &'a Entry)> {
-        self.entries.iter().filter_map(move |(at, entry)| Some((at.strip_prefix(path)?.strip_prefix('.')?, entry)))
+        self.entries
+            .iter()
+            .filter_map(move |(at, entry)| Some((at.strip_prefix(path)?.strip_prefix('.')?, entry)))
     }
 
     /// All entries.
@@ -104,7 +110,13 @@ fn defaults() -> Entries {
     KEYS.iter()
         .filter_map(|key| {
             let value = from_text(key.shape, key.default?).expect("the defaults have the shape of their key");
-            Some((key.path.to_owned(), Entry { value, origin: Origin::Default }))
+            Some((
+                key.path.to_owned(),
+                Entry {
+                    value,
+                    origin: Origin::Default,
+                },
+            ))
         })
         .collect()
 }
@@ -114,7 +126,11 @@ pub fn from_text(shape: Shape, text: &str) -> Option<Value> {
     match shape {
         Shape::Text => Some(Value::String(text.to_owned())),
         Shape::Whole => text.replace('_', "").parse().ok().map(Value::Integer),
-        Shape::Fraction => text.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Float),
+        Shape::Fraction => text
+            .parse()
+            .ok()
+            .filter(|number: &f64| number.is_finite())
+            .map(Value::Float),
         Shape::Switch => match text {
             "true" | "1" => Some(Value::Boolean(true)),
             "false" | "0" => Some(Value::Boolean(false)),
@@ -130,19 +146,30 @@ pub fn from_text(shape: Shape, text: &str) -> Option<Value> {
 
 /// Names and values of `K=V,K=V`; a bare `K` stands for `K=K`.
 pub fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split(',').map(str::trim).filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, pair)))
+    text.split(',')
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, pair)))
 }
 
 /// Reads the text of a configuration file.
 fn read_file(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Entries {
     let mut entries = Entries::new();
     let line_of = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
-    let origin = |offset: usize| Origin::File { path: path.to_owned(), line: line_of(offset) };
+    let origin = |offset: usize| Origin::File {
+        path: path.to_owned(),
+        line: line_of(offset),
+    };
     let document = match DeTable::parse(text) {
         Ok(document) => document,
         Err(error) => {
-            let at = error.span().map_or(path.display().to_string(), |span| origin(span.start).to_string());
-            problems.push(Problem { at, message: error.message().to_owned() });
+            let at = error
+                .span()
+                .map_or(path.display().to_string(), |span| origin(span.start).to_string());
+            problems.push(Problem {
+                at,
+                message: error.message().to_owned(),
+            });
             return entries;
         }
     };
@@ -164,7 +191,10 @@ fn read_file(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Entries {
         } else if let Some(table) = content.get_ref().as_table() {
             read_table(name, table, &origin, &mut entries, problems);
         } else {
-            problems.push(Problem { at: at.to_string(), message: format!("`{name}` is a section: write [{name}]") });
+            problems.push(Problem {
+                at: at.to_string(),
+                message: format!("`{name}` is a section: write [{name}]"),
+            });
         }
     }
     entries
@@ -205,7 +235,11 @@ fn read_table(
                 at: at.to_string(),
                 message: format!(
                     "{path}: expected {}, found {}",
-                    if name_in_map.is_some() { Shape::Text.expected() } else { key.shape.expected() },
+                    if name_in_map.is_some() {
+                        Shape::Text.expected()
+                    } else {
+                        key.shape.expected()
+                    },
                     found(content.get_ref())
                 ),
             }),
@@ -219,12 +253,18 @@ fn of_shape(shape: Shape, content: &Spanned<DeValue<'_>>) -> Option<Value> {
         (Shape::Text, DeValue::String(text)) => Some(Value::String(text.to_string())),
         (Shape::Whole | Shape::Fraction, DeValue::Integer(number)) => {
             let number = i64::from_str_radix(number.as_str(), number.radix()).ok()?;
-            Some(if shape == Shape::Whole { Value::Integer(number) } else { Value::Float(number as f64) })
+            Some(if shape == Shape::Whole {
+                Value::Integer(number)
+            } else {
+                Value::Float(number as f64)
+            })
         }
         (Shape::Fraction, DeValue::Float(number)) => from_text(shape, number.as_str()),
         (Shape::Switch, DeValue::Boolean(switch)) => Some(Value::Boolean(*switch)),
         (Shape::List, DeValue::Array(items)) => {
-            let texts = items.iter().map(|item| item.get_ref().as_str().map(|text| Value::String(text.to_owned())));
+            let texts = items
+                .iter()
+                .map(|item| item.get_ref().as_str().map(|text| Value::String(text.to_owned())));
             texts.collect::<Option<Vec<_>>>().map(Value::Array)
         }
         _ => None,
@@ -257,7 +297,9 @@ fn found(value: &DeValue<'_>) -> String {
 /// The key nearest to an unknown one: the same name in another section first, then the least edits.
 fn suggest_key(path: &str) -> Option<&'static str> {
     let name = path.rsplit('.').next().unwrap_or(path);
-    let same_name = KEYS.iter().find(|key| key.path.rsplit('.').next() == Some(name) || key.flag == name);
+    let same_name = KEYS
+        .iter()
+        .find(|key| key.path.rsplit('.').next() == Some(name) || key.flag == name);
     let paths = || KEYS.iter().map(|key| key.path);
     let section = keys::section_of(path);
     let in_section = paths().filter(|known| path.contains('.') && keys::section_of(known) == section);
@@ -265,18 +307,28 @@ fn suggest_key(path: &str) -> Option<&'static str> {
     let near_name = names
         .filter_map(|(known, candidate)| nearest(name, [candidate]).map(|_| known))
         .min_by_key(|known| strsim::damerau_levenshtein(path, known));
-    same_name.map(|key| key.path).or(near_name).or_else(|| nearest(path, paths()))
+    same_name
+        .map(|key| key.path)
+        .or(near_name)
+        .or_else(|| nearest(path, paths()))
 }
 
 /// Reads the variables that begin with [`ENVIRONMENT_PREFIX`].
 fn read_environment(variables: impl IntoIterator<Item = (String, String)>, problems: &mut Vec<Problem>) -> Entries {
     let mut entries = Entries::new();
-    let mut ours: Vec<_> =
-        variables.into_iter().filter(|(variable, _)| variable.starts_with(ENVIRONMENT_PREFIX)).collect();
+    let mut ours: Vec<_> = variables
+        .into_iter()
+        .filter(|(variable, _)| variable.starts_with(ENVIRONMENT_PREFIX))
+        .collect();
     ours.sort();
     for (variable, content) in ours {
         let origin = Origin::Environment(variable.clone());
-        let mut problem = |message: String| problems.push(Problem { at: variable.clone(), message });
+        let mut problem = |message: String| {
+            problems.push(Problem {
+                at: variable.clone(),
+                message,
+            })
+        };
         let (path, content) = match environment_path(&variable) {
             (Some(path), false) => (path, content),
             (Some(path), true) => match std::fs::read_to_string(&content) {
@@ -289,17 +341,27 @@ fn read_environment(variables: impl IntoIterator<Item = (String, String)>, probl
             (None, _) => {
                 let path = plain_path(&variable);
                 let suggestion = suggest_key(&path).map(environment_name);
-                problem(format!("no key `{path}` belongs to this variable{}", did_you_mean(suggestion.as_deref())));
+                problem(format!(
+                    "no key `{path}` belongs to this variable{}",
+                    did_you_mean(suggestion.as_deref())
+                ));
                 continue;
             }
         };
-        let shape = key_of(&path).map_or(Shape::Text, |(key, name)| if name.is_some() { Shape::Text } else { key.shape });
+        let shape = key_of(&path).map_or(
+            Shape::Text,
+            |(key, name)| if name.is_some() { Shape::Text } else { key.shape },
+        );
         match from_text(shape, &content) {
             Some(value) => {
                 entries.insert(path, Entry { value, origin });
             }
             None if shape == Shape::Map => problem(format!("`{path}` is a table: give {variable}__NAME")),
-            None => problem(format!("{path}: expected {}, found `{}`", shape.expected(), secret::mask_text(&content))),
+            None => problem(format!(
+                "{path}: expected {}, found `{}`",
+                shape.expected(),
+                secret::mask_text(&content)
+            )),
         }
     }
     entries
@@ -311,7 +373,9 @@ pub fn environment_name(path: &str) -> String {
 }
 
 fn plain_path(variable: &str) -> String {
-    variable[ENVIRONMENT_PREFIX.len()..].replace("__", ".").to_ascii_lowercase()
+    variable[ENVIRONMENT_PREFIX.len()..]
+        .replace("__", ".")
+        .to_ascii_lowercase()
 }
 
 /// The path a variable sets, and whether its value names a file that holds the value.
@@ -344,7 +408,10 @@ impl Effective {
         let mut text = String::new();
         let mut section = String::new();
         for key in KEYS {
-            let of_key = self.entries.iter().filter(|(path, _)| key_of(path).is_some_and(|(of, _)| of.path == key.path));
+            let of_key = self
+                .entries
+                .iter()
+                .filter(|(path, _)| key_of(path).is_some_and(|(of, _)| of.path == key.path));
             for (path, entry) in of_key {
                 let name_in_map = key_of(path).and_then(|(_, name)| name);
                 let (header, name) = match name_in_map {
@@ -359,7 +426,11 @@ impl Effective {
                     writeln!(text, "{gap}[{header}]").expect("writing to a String");
                     section = header;
                 }
-                let shown = if is_secret(path) { Value::String(secret::MASK.to_owned()) } else { masked(&entry.value) };
+                let shown = if is_secret(path) {
+                    Value::String(secret::MASK.to_owned())
+                } else {
+                    masked(&entry.value)
+                };
                 writeln!(text, "{name} = {shown} # {}", entry.origin).expect("writing to a String");
             }
         }
@@ -376,8 +447,14 @@ fn masked(value: &Value) -> Value {
 }
 
 fn quoted_name(name: &str) -> String {
-    let bare = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-    if bare { name.to_owned() } else { Value::String(name.to_owned()).to_string() }
+    let bare = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    if bare {
+        name.to_owned()
+    } else {
+        Value::String(name.to_owned()).to_string()
+    }
 }
 
 /// What `config print` prints can be read back: used by its test.

@@ -18,6 +18,6 @@ pub use layers::Effective;
 pub use problem::{ConfigError, Origin, Problem};
 pub use secret::Secret;
 pub use settings::{
-    DemoSettings, GenerateSettings, KafkaSettings, LakeSettings, LimitSettings, LogSettings, Mode, PostgresSettings,
-    RunSettings, VerifySettings, WorkerSettings,
+    DemoSettings, GenerateSettings, KafkaSettings, LakeSettings, LaunchSettings, LimitSettings, LogSettings, Mode,
+    PostgresSettings, RunSettings, VerifySettings, WorkerSettings,
 };

@@ -49,7 +49,11 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.at.is_empty() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.at, self.message) }
+        if self.at.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.at, self.message)
+        }
     }
 }
 
@@ -60,7 +64,10 @@ pub struct ConfigError(pub Vec<Problem>);
 impl ConfigError {
     /// A single problem that stands nowhere in particular.
     pub fn one(message: impl Into<String>) -> ConfigError {
-        ConfigError(vec![Problem { at: String::new(), message: message.into() }])
+        ConfigError(vec![Problem {
+            at: String::new(),
+            message: message.into(),
+        }])
     }
 }
 

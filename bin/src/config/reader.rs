@@ -2,6 +2,7 @@
 
 use super::forms::{
     check_bootstrap, check_gap, check_http_url, check_lake_url, check_level, check_topic, read_hosts, to_path,
+    with_causes,
 };
 use super::frontier::Frontier;
 use super::keys;
@@ -22,22 +23,36 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(effective: &'a Effective) -> Self {
-        Reader { effective, problems: Vec::new() }
+        Reader {
+            effective,
+            problems: Vec::new(),
+        }
     }
 
     pub(super) fn done<T>(self, settings: T) -> Result<T, ConfigError> {
-        if self.problems.is_empty() { Ok(settings) } else { Err(ConfigError(self.problems)) }
+        if self.problems.is_empty() {
+            Ok(settings)
+        } else {
+            Err(ConfigError(self.problems))
+        }
     }
 
     /// A value is wrong: names its key and its origin.
     fn wrong(&mut self, path: &str, entry: &Entry, message: String) {
-        let at = if entry.origin.is_flag() { entry.origin.to_string() } else { format!("{}: {path}", entry.origin) };
+        let at = if entry.origin.is_flag() {
+            entry.origin.to_string()
+        } else {
+            format!("{}: {path}", entry.origin)
+        };
         self.problems.push(Problem { at, message });
     }
 
     /// Something is missing, or two values do not go together.
     pub(super) fn missing(&mut self, message: String) {
-        self.problems.push(Problem { at: String::new(), message });
+        self.problems.push(Problem {
+            at: String::new(),
+            message,
+        });
     }
 
     fn entry(&self, path: &str) -> Option<&'a Entry> {
@@ -60,13 +75,20 @@ impl<'a> Reader<'a> {
     fn choice(&mut self, path: &str, words: [&str; 2]) -> bool {
         let chosen = self.optional(path, |text| match words.iter().position(|word| *word == text) {
             Some(index) => Ok(index == 0),
-            None => Err(format!("`{text}` is neither {} nor {}{}", words[0], words[1], did_you_mean(nearest(text, words)))),
+            None => Err(format!(
+                "`{text}` is neither {} nor {}{}",
+                words[0],
+                words[1],
+                did_you_mean(nearest(text, words))
+            )),
         });
         chosen.unwrap_or(true)
     }
 
     pub(super) fn switch(&mut self, path: &str) -> bool {
-        self.entry(path).and_then(|entry| entry.value.as_bool()).unwrap_or(false)
+        self.entry(path)
+            .and_then(|entry| entry.value.as_bool())
+            .unwrap_or(false)
     }
 
     pub(super) fn optional_whole(&mut self, path: &str, least: i64, most: i64) -> Option<i64> {
@@ -102,7 +124,12 @@ impl<'a> Reader<'a> {
         let objects_in_flight = self.whole("lake.objects_in_flight", 1, 1024) as usize;
         let buffer_bytes = self.whole("lake.buffer_bytes", 1 << 20, 1 << 40) as usize;
         let url = self.optional("lake.url", check_lake_url)?;
-        Some(LakeSettings { url, s3_endpoint, objects_in_flight, buffer_bytes })
+        Some(LakeSettings {
+            url,
+            s3_endpoint,
+            objects_in_flight,
+            buffer_bytes,
+        })
     }
 
     fn kafka(&mut self) -> Option<KafkaSettings> {
@@ -113,16 +140,36 @@ impl<'a> Reader<'a> {
             .collect();
         let buffer_bytes = self.whole("kafka.buffer_bytes", 1 << 20, 1 << 40) as usize;
         let bootstrap = self.optional("kafka.bootstrap", check_bootstrap)?;
-        Some(KafkaSettings { bootstrap, properties, buffer_bytes })
+        Some(KafkaSettings {
+            bootstrap,
+            properties,
+            buffer_bytes,
+        })
     }
 
     fn postgres(&mut self) -> Option<PostgresSettings> {
-        let schema = self.optional("postgres.schema", |text| Ok(text.to_owned())).unwrap_or_default();
+        let schema = self
+            .optional("postgres.schema", |text| Ok(text.to_owned()))
+            .unwrap_or_default();
         let sslrootcert = self.optional("postgres.sslrootcert", to_path);
         let password = self.optional("postgres.password", |text| Ok(text.to_owned()));
         let url = self.optional("postgres.url", |text| Ok(text.to_owned()))?;
         let url = password.map_or(url.clone(), |password| with_password(&url, &password));
-        let settings = PostgresSettings { url: Secret::new(url), schema, sslrootcert };
+        let settings = PostgresSettings {
+            url: Secret::new(url),
+            schema,
+            sslrootcert,
+        };
+        if let Err(error) = settings.sink().check() {
+            let about_schema = matches!(error, sinks::SinkError::SchemaName { .. });
+            let path = if about_schema {
+                "postgres.schema"
+            } else {
+                "postgres.url"
+            };
+            let entry = self.entry(path)?;
+            self.wrong(path, entry, with_causes(&error));
+        }
         Some(settings)
     }
 
@@ -135,7 +182,11 @@ impl<'a> Reader<'a> {
             let path = format!("kafka.topics.{kind}");
             let Some(index) = KINDS.iter().position(|known| *known == kind) else {
                 let hint = did_you_mean(nearest(kind, KINDS));
-                self.wrong(&path, entry, format!("`{kind}` is no kind of record (pin, geo, user){hint}"));
+                self.wrong(
+                    &path,
+                    entry,
+                    format!("`{kind}` is no kind of record (pin, geo, user){hint}"),
+                );
                 continue;
             };
             match check_topic(entry.value.as_str().unwrap_or_default()) {
@@ -146,37 +197,63 @@ impl<'a> Reader<'a> {
                 Err(message) => self.wrong(&path, entry, message),
             }
         }
-        if named { topics } else { KINDS.map(|kind| Some(kind.to_owned())) }
+        if named {
+            topics
+        } else {
+            KINDS.map(|kind| Some(kind.to_owned()))
+        }
     }
 
     pub(super) fn listen(&mut self) -> Option<SocketAddr> {
         self.optional("serve.listen", |text| {
             // `:9000` and `9000` are what people write
-            let address = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+            let address = if text.starts_with(':') {
+                format!("0.0.0.0{text}")
+            } else {
+                text.to_owned()
+            };
             let address = address.replace("localhost:", "127.0.0.1:");
-            address.parse().map_err(|_| format!("`{text}` is no ADDR:PORT, such as 127.0.0.1:9464"))
+            address
+                .parse()
+                .map_err(|_| format!("`{text}` is no ADDR:PORT, such as 127.0.0.1:9464"))
         })
     }
 
     fn workers(&mut self) -> WorkerSettings {
         let threads = self.whole("workers.threads", 1, 1024) as usize;
         let process = self.whole("workers.process", 0, 4095) as usize;
-        let asked = self.optional_whole("workers.processes", 1, 4096).map(|count| count as usize);
+        let asked = self
+            .optional_whole("workers.processes", 1, 4096)
+            .map(|count| count as usize);
         let hosts = self.optional("workers.hostfile", read_hosts);
         let has_hostfile = hosts.is_some();
         let processes = asked.unwrap_or_else(|| hosts.as_ref().map_or(1, Vec::len));
-        let mut addresses = hosts.unwrap_or_else(|| (0..processes).map(|p| format!("localhost:{}", 2101 + p)).collect());
+        let mut addresses =
+            hosts.unwrap_or_else(|| (0..processes).map(|p| format!("localhost:{}", 2101 + p)).collect());
         if has_hostfile && addresses.len() < processes {
             let entry = self.entry("workers.hostfile").expect("the host file was read");
             let found = addresses.len();
-            self.wrong("workers.hostfile", entry, format!("{found} lines are too few for {processes} processes"));
+            self.wrong(
+                "workers.hostfile",
+                entry,
+                format!("{found} lines are too few for {processes} processes"),
+            );
         }
         addresses.truncate(processes);
         if process >= processes {
             let entry = self.entry("workers.process").expect("the key has a default");
-            self.wrong("workers.process", entry, format!("{process} is not within 0 to {}", processes - 1));
+            self.wrong(
+                "workers.process",
+                entry,
+                format!("{process} is not within 0 to {}", processes - 1),
+            );
         }
-        WorkerSettings { threads, processes, process, addresses }
+        WorkerSettings {
+            threads,
+            processes,
+            process,
+            addresses,
+        }
     }
 
     /// Everything that `run`, `backfill` and `verify` share, without asking what the command needs.
@@ -255,13 +332,25 @@ impl<'a> Reader<'a> {
             _ => {}
         }
         if let (Some(entry), true) = (self.entry("backfill.out"), settings.takeover && settings.out.is_some()) {
-            self.wrong("backfill.out", entry, "--takeover is about a schema, and --out writes none".into());
+            self.wrong(
+                "backfill.out",
+                entry,
+                "--takeover is about a schema, and --out writes none".into(),
+            );
         }
     }
 
     fn accept_gaps(&mut self) -> Vec<String> {
-        let Some(entry) = self.entry("lake.accept_gap") else { return Vec::new() };
-        let texts: Vec<&str> = entry.value.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let Some(entry) = self.entry("lake.accept_gap") else {
+            return Vec::new();
+        };
+        let texts: Vec<&str> = entry
+            .value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let mut gaps = Vec::new();
         for text in texts {
             match check_gap(text) {
@@ -278,7 +367,12 @@ impl<'a> Reader<'a> {
 fn port_of_process(address: SocketAddr, workers: &WorkerSettings) -> SocketAddr {
     let host_of = |address: &String| address.rsplit_once(':').map(|(host, _)| host.to_owned());
     let own = workers.addresses.get(workers.process).and_then(host_of);
-    let before = workers.addresses.iter().take(workers.process).filter(|other| host_of(other) == own).count();
+    let before = workers
+        .addresses
+        .iter()
+        .take(workers.process)
+        .filter(|other| host_of(other) == own)
+        .count();
     match address.port() {
         0 => address,
         port => SocketAddr::new(address.ip(), port.saturating_add(before as u16)),

@@ -36,9 +36,18 @@ impl fmt::Display for Secret {
 /// Whether a librdkafka property of this name holds a secret.
 pub fn is_secret_property(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["password", "secret", "token", ".pem", "ssl_key", "oauthbearer.config", "credential", "jaas"]
-        .iter()
-        .any(|word| name.contains(word))
+    [
+        "password",
+        "secret",
+        "token",
+        ".pem",
+        "ssl_key",
+        "oauthbearer.config",
+        "credential",
+        "jaas",
+    ]
+    .iter()
+    .any(|word| name.contains(word))
 }
 
 /// The text with the passwords inside it masked: in the user part of URLs, in their parameters, and in
@@ -149,10 +158,19 @@ mod tests {
     fn passwords_are_masked_wherever_they_stand() {
         let cases = [
             ("postgres://me:s3cr3t@db:5432/x", "postgres://me:***@db:5432/x"),
-            ("postgres://me:s3:c@r3t@db/x?sslmode=require", "postgres://me:***@db/x?sslmode=require"),
-            ("postgres://me@db/x?password=s3cr3t&a=b", "postgres://me@db/x?password=***&a=b"),
+            (
+                "postgres://me:s3:c@r3t@db/x?sslmode=require",
+                "postgres://me:***@db/x?sslmode=require",
+            ),
+            (
+                "postgres://me@db/x?password=s3cr3t&a=b",
+                "postgres://me@db/x?password=***&a=b",
+            ),
             ("host=db password=s3cr3t user=me", "host=db password=*** user=me"),
-            ("host=db password = 'two \\' words' user=me", "host=db password=*** user=me"),
+            (
+                "host=db password = 'two \\' words' user=me",
+                "host=db password=*** user=me",
+            ),
             ("https://a:b@c https://d:e@f", "https://a:***@c https://d:***@f"),
             ("postgres://db/password", "postgres://db/password"),
             ("s3://bucket/prefix", "s3://bucket/prefix"),
@@ -165,11 +183,24 @@ mod tests {
 
     #[test]
     fn a_password_is_put_into_every_form_of_connection_string() {
-        assert_eq!(with_password("postgres://me@db:1/x", "a/b'@"), "postgres://me:a%2Fb%27%40@db:1/x");
+        assert_eq!(
+            with_password("postgres://me@db:1/x", "a/b'@"),
+            "postgres://me:a%2Fb%27%40@db:1/x"
+        );
         assert_eq!(with_password("postgres://me:old@db/x", "new"), "postgres://me:old@db/x");
-        assert_eq!(with_password("postgres://db/x?a=b", "p"), "postgres://db/x?a=b&password=p");
-        assert_eq!(with_password("host=db user=me", "a'b"), "host=db user=me password='a\\'b'");
-        for form in ["postgres://me@db:1/x", "postgres://db/x?connect_timeout=3", "host=db user=me"] {
+        assert_eq!(
+            with_password("postgres://db/x?a=b", "p"),
+            "postgres://db/x?a=b&password=p"
+        );
+        assert_eq!(
+            with_password("host=db user=me", "a'b"),
+            "host=db user=me password='a\\'b'"
+        );
+        for form in [
+            "postgres://me@db:1/x",
+            "postgres://db/x?connect_timeout=3",
+            "host=db user=me",
+        ] {
             let config: tokio_postgres::Config = with_password(form, "a/b'\\@ ü").parse().unwrap();
             assert_eq!(config.get_password(), Some("a/b'\\@ ü".as_bytes()), "{form}");
         }
@@ -177,7 +208,12 @@ mod tests {
 
     #[test]
     fn secret_properties_are_known_by_name() {
-        for name in ["sasl.password", "ssl.key.password", "ssl.key.pem", "sasl.oauthbearer.client.secret"] {
+        for name in [
+            "sasl.password",
+            "ssl.key.password",
+            "ssl.key.pem",
+            "sasl.oauthbearer.client.secret",
+        ] {
             assert!(is_secret_property(name), "{name}");
         }
         for name in ["security.protocol", "sasl.username", "ssl.ca.location", "client.id"] {

@@ -59,7 +59,11 @@ impl std::fmt::Debug for KafkaSettings {
             true => super::secret::MASK.to_owned(),
             false => mask_text(value),
         };
-        let properties: Vec<_> = self.properties.iter().map(|(name, value)| (name, shown(name, value))).collect();
+        let properties: Vec<_> = self
+            .properties
+            .iter()
+            .map(|(name, value)| (name, shown(name, value)))
+            .collect();
         f.debug_struct("KafkaSettings")
             .field("bootstrap", &self.bootstrap)
             .field("properties", &properties)
@@ -77,6 +81,15 @@ pub struct PostgresSettings {
     pub schema: String,
     /// Certificates to trust instead of the system's.
     pub sslrootcert: Option<PathBuf>,
+}
+
+impl PostgresSettings {
+    /// The sink's own form of these settings.
+    pub fn sink(&self) -> sinks::PostgresConfig {
+        let mut config = sinks::PostgresConfig::new(self.url.expose(), &self.schema);
+        config.ssl_root_cert = self.sslrootcert.clone();
+        config
+    }
 }
 
 /// What makes a record a dead letter by its size.
@@ -192,6 +205,15 @@ pub struct GenerateSettings {
     pub deletes: f64,
 }
 
+/// What `launch` needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaunchSettings {
+    /// Processes to start.
+    pub processes: usize,
+    /// Worker threads in each.
+    pub threads: usize,
+}
+
 /// What `demo` needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DemoSettings {
@@ -266,12 +288,24 @@ impl GenerateSettings {
             topics: reader.topics(),
             posts: posts.unwrap_or(0) as u64,
             seed: reader.whole("generate.seed", 0, i64::MAX) as u64,
-            records_per_object: reader.whole("generate.records_per_object", 1, 100_000_000) as u64,
+            records_per_object: reader.whole("generate.records_per_object", 1, 1_000_000) as u64,
             partitions: reader.whole("generate.partitions", 1, 4096) as i32,
             gzip: reader.switch("generate.gzip"),
             duplicates: reader.fraction("generate.duplicates"),
             dirty: reader.fraction("generate.dirty"),
             deletes: reader.fraction("generate.deletes"),
+        };
+        reader.done(settings)
+    }
+}
+
+impl LaunchSettings {
+    /// Checks the settings of `launch`.
+    pub fn check(effective: &Effective) -> Result<LaunchSettings, ConfigError> {
+        let mut reader = Reader::new(effective);
+        let settings = LaunchSettings {
+            processes: reader.optional_whole("workers.processes", 1, 256).unwrap_or(1) as usize,
+            threads: reader.whole("workers.threads", 1, 1024) as usize,
         };
         reader.done(settings)
     }
@@ -308,5 +342,9 @@ pub fn check_all(effective: &Effective) -> Result<(), ConfigError> {
     }
     problems.sort_by(|a, b| a.at.cmp(&b.at));
     problems.dedup();
-    if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(ConfigError(problems))
+    }
 }

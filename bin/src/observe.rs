@@ -1,0 +1,96 @@
+//! What a run shows of itself while it runs: the engine reports, metrics, health and progress listen.
+
+use crate::config::{Mode, RunSettings};
+use crate::engine::Observer;
+use crate::metrics::{HydrationEstimate, Metrics};
+use crate::progress::{Manner, Progress};
+use crate::serve::Health;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Metrics, health and progress of one process.
+#[derive(Debug)]
+pub struct Shown {
+    /// What Prometheus sees.
+    pub metrics: Arc<Metrics>,
+    /// What `/readyz` says.
+    pub health: Arc<Health>,
+    estimate: HydrationEstimate,
+    progress: Mutex<Option<Progress>>,
+}
+
+impl Shown {
+    /// Begins to show a run.
+    pub fn new(settings: &RunSettings) -> Shown {
+        let process = settings.workers.process;
+        let manner = match settings.mode {
+            Mode::Backfill => Manner::of_terminal(),
+            Mode::Run | Mode::Verify => Manner::Log,
+        };
+        Shown {
+            metrics: Arc::new(Metrics::new()),
+            health: Arc::new(Health::new(process, settings.ready_lag_records)),
+            estimate: HydrationEstimate::default(),
+            progress: Mutex::new((process == 0).then(|| Progress::start(manner))),
+        }
+    }
+
+    fn with_progress(&self, act: impl FnOnce(&Progress)) {
+        if let Some(progress) = &*self.progress.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+            act(progress);
+        }
+    }
+}
+
+impl Observer for Shown {
+    fn history(&self, objects: u64, bytes: u64) {
+        self.estimate.total(bytes);
+        self.with_progress(|progress| progress.total(objects, bytes));
+    }
+
+    fn object(&self, records: u64, bytes: u64, rejected: u64) {
+        let expected = self.estimate.read(records, bytes);
+        self.metrics.hydration(records, expected);
+        self.with_progress(|progress| progress.object(records, bytes, rejected));
+    }
+
+    fn hydrated(&self) {
+        self.health.hydrated();
+        // dropped here, so that its last line comes before anything live
+        drop(
+            self.progress
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner())
+                .take(),
+        );
+    }
+
+    fn committed(&self, took: Duration) {
+        self.metrics.committed(took);
+    }
+
+    fn freshness(&self, age: Duration) {
+        self.metrics.freshness(age);
+    }
+
+    fn frontier(&self, topic: &str, partition: i32, next: i64) {
+        self.metrics.frontier(topic, partition, next);
+    }
+
+    fn lag(&self, topic: &str, partition: i32, records: i64) {
+        self.metrics.lag(topic, partition, records);
+        self.health.lag(topic, partition, records);
+    }
+
+    fn dead_letters(&self, reason: &str, count: u64) {
+        self.metrics.dead_letters(reason, count);
+    }
+
+    fn gaps(&self, offsets: i64) {
+        self.metrics.gaps(offsets);
+    }
+
+    fn absent(&self, topics: usize) {
+        self.health.absent(topics);
+    }
+}
