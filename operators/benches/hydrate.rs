@@ -1,0 +1,347 @@
+//! What history costs: a million posts of three records each, through `latest` and through each operator after it.
+//!
+//! `cargo bench -p operators` prints a line for each dataflow: CPU time, CPU time per record, and memory per post,
+//! all above the line before it that only makes the records. Arguments: `-- [workers [posts]]`.
+//! Each dataflow runs in a process of its own, so that none inherits another's memory.
+
+use differential_dataflow::VecCollection;
+use operators::{Event, Keep, Position, Slots, Symbol, count, distinct_count, greatest, latest, median, rank};
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+use timely::dataflow::operators::generic::operator::source;
+use timely::dataflow::operators::{Inspect, Probe};
+use timely::dataflow::{ProbeHandle, Stream};
+
+const COUNTRIES: u64 = 200;
+const CATEGORIES: u64 = 16;
+const POSTERS: u64 = 700_000;
+const FOLLOWERS: u64 = 11_000;
+/// Records of 1,000 posts beyond three each: later versions.
+const AGAIN: u64 = 160;
+
+const DATAFLOWS: [&str; 9] = [
+    "nothing",
+    "latest",
+    "latest, 1 count",
+    "latest, 4 counts",
+    "latest, 4 counts, ranks",
+    "latest, greatest, rank",
+    "latest, distinct count",
+    "latest, 3 medians",
+    "all",
+];
+
+/// 32 bytes, as much as the real thing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Post {
+    followers: i64,
+    joined: i64,
+    poster: Option<Symbol>,
+    country: Option<Symbol>,
+    category: Option<Symbol>,
+    year: u16,
+    age: u8,
+    slots: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Payload {
+    Pin {
+        poster: Symbol,
+        category: Symbol,
+        followers: i64,
+    },
+    Geo {
+        country: Symbol,
+        year: u16,
+    },
+    User {
+        age: u8,
+        joined: i64,
+    },
+}
+
+impl Slots for Post {
+    const SLOTS: usize = 3;
+    type Payload = Payload;
+
+    fn set(&mut self, slot: u8, payload: Option<&Payload>) {
+        self.slots = self.slots & !(1 << slot) | u8::from(payload.is_some()) << slot;
+        match payload {
+            Some(&Payload::Pin {
+                poster,
+                category,
+                followers,
+            }) => {
+                (self.poster, self.category, self.followers) = (Some(poster), Some(category), followers);
+            }
+            Some(&Payload::Geo { country, year }) => (self.country, self.year) = (Some(country), year),
+            Some(&Payload::User { age, joined }) => (self.age, self.joined) = (age, joined),
+            None => {}
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.slots == 0
+    }
+}
+
+impl Post {
+    fn group(&self) -> u8 {
+        self.age / 15
+    }
+
+    fn joined_year(&self) -> u16 {
+        (self.joined >> 20) as u16
+    }
+}
+
+struct Names {
+    countries: Vec<Symbol>,
+    categories: Vec<Symbol>,
+    posters: Vec<Symbol>,
+}
+
+impl Names {
+    fn new() -> Names {
+        let names = |kind: &str, n: u64| {
+            (0..n)
+                .map(|n| Symbol::new(&format!("{:x} {kind}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24)))
+                .collect()
+        };
+        Names {
+            countries: names("country", COUNTRIES),
+            categories: names("category", CATEGORIES),
+            posters: names("poster", POSTERS),
+        }
+    }
+
+    /// The `n`-th record: posts in bursts, a post's three records near each other.
+    fn record(&self, n: u64, posts: u64) -> Event<Payload> {
+        let (key, slot) = if n < 3 * posts {
+            (n / 3, n % 3)
+        } else {
+            ((n * 7919) % posts, n % 3)
+        };
+        let random = (key + 1)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29)
+            .wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let random = random ^ random >> 31 ^ u64::from(n >= 3 * posts);
+        // the square of a uniform number: some are much more frequent
+        let skewed = |shift: u32, bound: u64| ((random >> shift & 0xffff).pow(2) * bound >> 32) as usize;
+        let payload = match slot {
+            0 => Payload::Pin {
+                poster: self.posters[(random % POSTERS) as usize],
+                category: self.categories[skewed(3, CATEGORIES)],
+                followers: (skewed(7, FOLLOWERS) * 1000) as i64,
+            },
+            1 => Payload::Geo {
+                country: self.countries[skewed(23, COUNTRIES)],
+                year: 2018 + (random >> 50) as u16 % 5,
+            },
+            _ => Payload::User {
+                age: (18 + (random >> 40) % 42) as u8,
+                joined: (random >> 42) as i64,
+            },
+        };
+        Event {
+            key: key as i64,
+            position: Position::new(1, n as i64, 0).expect("an offset"),
+            slot: slot as u8,
+            payload: Some(payload),
+        }
+    }
+}
+
+type Posts<'s> = VecCollection<'s, u64, Post, isize>;
+
+fn probe<'s, D: differential_dataflow::Data>(collection: VecCollection<'s, u64, D, isize>, probe: &ProbeHandle<u64>) {
+    collection
+        .inner
+        .inspect_batch(|_, updates| _ = std::hint::black_box(updates.len()))
+        .probe_with(probe);
+}
+
+fn popular<'s, G: operators::Key>(
+    posts: &Posts<'s>,
+    group: impl Fn(&Post) -> Option<G> + 'static,
+    ranked: bool,
+    done: &ProbeHandle<u64>,
+) {
+    let counts = count(
+        posts
+            .clone()
+            .flat_map(move |post| Some((group(&post)?, post.category?))),
+    );
+    if ranked {
+        probe(
+            rank(
+                counts.map(|((group, category), n)| (group, (category, n))),
+                Keep::Top(10),
+            ),
+            done,
+        );
+    } else {
+        probe(counts, done);
+    }
+}
+
+fn build(dataflow: &str, events: Stream<'_, u64, Vec<Event<Payload>>>, done: &ProbeHandle<u64>) {
+    if dataflow == "nothing" {
+        events
+            .inspect_batch(|_, events| _ = std::hint::black_box(events.len()))
+            .probe_with(done);
+        return;
+    }
+    let posts = latest::<Post>(events);
+    let (all, ranked) = (dataflow == "all", dataflow == "all" || dataflow.ends_with("ranks"));
+    if dataflow == "latest, 1 count" {
+        popular(&posts, |post| post.country, false, done);
+    }
+    if all || dataflow.contains("4 counts") {
+        popular(&posts, |post| post.country, ranked, done);
+        popular(&posts, |post| (post.year > 0).then_some(post.year), ranked, done);
+        popular(
+            &posts,
+            |post| (post.year > 0).then_some((post.country?, post.year)),
+            ranked,
+            done,
+        );
+        popular(&posts, |post| (post.age > 0).then_some(post.group()), ranked, done);
+    }
+    if all || dataflow.contains("greatest") {
+        let posters = posts
+            .clone()
+            .flat_map(|post| Some(((post.country?, post.poster?), post.followers)));
+        let tops = rank(
+            greatest(posters).map(|((group, name), n)| (group, (name, n))),
+            Keep::Top(10),
+        );
+        probe(tops.clone(), done);
+        let leaders = tops.filter(|(.., rank)| *rank == 1);
+        probe(
+            rank(
+                leaders.map(|(country, name, n, _)| ((), ((country, name), n))),
+                Keep::Leaders,
+            ),
+            done,
+        );
+    }
+    if all || dataflow.contains("distinct") {
+        let users =
+            |post: Post| (post.age > 0).then(|| (post.joined_year(), (post.poster, post.age, post.joined as u32)));
+        probe(distinct_count(posts.clone().flat_map(users)), done);
+    }
+    if all || dataflow.contains("medians") {
+        let known = posts.clone().filter(|post| post.age > 0 && post.followers > 0);
+        probe(median(known.clone().map(|post| (post.group(), post.followers))), done);
+        probe(
+            median(known.clone().map(|post| (post.joined_year() % 4, post.followers))),
+            done,
+        );
+        probe(
+            median(known.map(|post| ((post.joined_year() % 4, post.group()), post.followers))),
+            done,
+        );
+    }
+    probe(posts, done);
+}
+
+fn field(file: &str, wanted: impl Fn(&str) -> Option<f64>) -> f64 {
+    wanted(&std::fs::read_to_string(file).unwrap_or_default()).unwrap_or(f64::NAN)
+}
+
+/// CPU seconds of this process, to the hundredth.
+fn cpu() -> f64 {
+    field("/proc/self/stat", |text| {
+        let times: Vec<&str> = text.rsplit(')').next()?.split_whitespace().collect();
+        Some((times.get(11)?.parse::<f64>().ok()? + times.get(12)?.parse::<f64>().ok()?) / 100.0)
+    })
+}
+
+/// Bytes of this process in memory now (`VmRSS`) or at most (`VmHWM`).
+fn memory(name: &str) -> f64 {
+    field("/proc/self/status", |text| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(line.trim_matches(|c: char| !c.is_ascii_digit()).parse::<f64>().ok()? * 1024.0)
+    })
+}
+
+fn run(dataflow: &'static str, workers: usize, posts: u64) {
+    let records = 3 * posts + posts * AGAIN / 1000;
+    let names = Names::new();
+    let (cpu_before, before, start) = (cpu(), memory("VmRSS:"), Instant::now());
+    let names = std::sync::Arc::new(names);
+    let guards = timely::execute(timely::Config::process(workers), move |worker| {
+        let done = ProbeHandle::new();
+        let (index, peers, names) = (worker.index() as u64, worker.peers() as u64, names.clone());
+        worker.dataflow::<u64, _, _>(|scope| {
+            let events = source(scope, "Records", |capability, info| {
+                let again = scope.activator_for(info.address);
+                let (mut capability, mut next) = (Some(capability), index);
+                move |output| {
+                    let Some(open) = &capability else { return };
+                    if next >= records {
+                        // epoch 0 closes; the dataflow stays, with its state
+                        let end = open.delayed(&1);
+                        capability = (open.time() == &0).then_some(end);
+                        return;
+                    }
+                    let mut batch: Vec<_> = (next..records)
+                        .step_by(peers as usize)
+                        .take(2048)
+                        .map(|n| names.record(n, posts))
+                        .collect();
+                    next += batch.len() as u64 * peers;
+                    output.session(open).give_container(&mut batch);
+                    again.activate();
+                }
+            });
+            build(dataflow, events, &done);
+        });
+        while done.less_than(&1) {
+            worker.step();
+        }
+        (cpu(), memory("VmRSS:"), worker.index())
+    });
+    let ends: Vec<_> = guards
+        .expect("workers")
+        .join()
+        .into_iter()
+        .map(|end| end.expect("a worker"))
+        .collect();
+    let wall = start.elapsed().as_secs_f64();
+    let at = ends.iter().map(|end| end.0).fold(0.0, f64::max) - cpu_before;
+    let rest = ends.iter().map(|end| end.1).fold(0.0, f64::max) - before;
+    println!(
+        "{dataflow:26} {at:6.2} s CPU {:6.0} ns/record {wall:6.2} s  {:5.0} B/post, at most {:5.0}",
+        at * 1e9 / records as f64,
+        rest / posts as f64,
+        (memory("VmHWM:") - before) / posts as f64,
+    );
+}
+
+fn main() {
+    let mut numbers = Vec::new();
+    for argument in std::env::args().skip(1) {
+        match argument.parse::<u64>() {
+            Ok(number) => numbers.push(number),
+            Err(_) => {
+                if let Some(dataflow) = DATAFLOWS.into_iter().find(|dataflow| *dataflow == argument) {
+                    run(dataflow, numbers[0] as usize, numbers[1]);
+                    return;
+                }
+            }
+        }
+    }
+    let workers = numbers.first().copied().unwrap_or(1).to_string();
+    let posts = numbers.get(1).copied().unwrap_or(1_000_000).to_string();
+    let this = std::env::current_exe().expect("this program");
+    for dataflow in DATAFLOWS {
+        let status = std::process::Command::new(&this)
+            .args([&workers, &posts, dataflow])
+            .status();
+        assert!(status.is_ok_and(|status| status.success()), "{dataflow} failed");
+    }
+}
