@@ -1,2 +1,158 @@
-//! placeholder
-fn main() {}
+//! Nanoseconds a record of the two decoders, on generated pin, geo and user records as a lake holds them.
+//!
+//! `cargo bench -p dataflows`. A table on stdout; no statistics beyond the best of several rounds.
+
+use dataflows::{Decoder, Kind, Limits, Raw};
+use operators::Position;
+use std::fmt::Write;
+use std::hint::black_box;
+use std::time::Instant;
+
+const RECORDS: usize = 100_000;
+const ROUNDS: usize = 7;
+
+const WORDS: &[&str] = &[
+    "Summer",
+    "Crafts",
+    "for",
+    "Kids",
+    "Christmas",
+    "Porch",
+    "decorating",
+    "ideas",
+    "the",
+    "best",
+    "of",
+    "Holiday",
+    "décor",
+    "and",
+    "Minimalist",
+    "Tattoo",
+    "Designs",
+    "that",
+    "you",
+    "will",
+    "love",
+    "Travel",
+    "Guide",
+    "–",
+    "Home",
+];
+const CATEGORIES: &[&str] = &[
+    "art",
+    "beauty",
+    "christmas",
+    "diy-and-crafts",
+    "education",
+    "event-planning",
+    "finance",
+];
+
+/// A linear congruential generator: the same records in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) as usize) % limit
+    }
+
+    fn words(&mut self, count: usize) -> String {
+        let words: Vec<&str> = (0..count).map(|_| WORDS[self.below(WORDS.len())]).collect();
+        words.join(" ")
+    }
+}
+
+fn generate(kind: Kind, numbers: &mut Numbers, ind: usize) -> String {
+    match kind {
+        Kind::Pin => {
+            let category = CATEGORIES[numbers.below(CATEGORIES.len())];
+            let (title, description, tags) = (numbers.words(8), numbers.words(26), numbers.words(17).replace(' ', ","));
+            let (poster, followers) = (numbers.below(50_000), numbers.below(900));
+            let escape = if numbers.below(8) == 0 { "\\u2026 \\\"x\\\"" } else { "" };
+            format!(
+                "{{\"index\":{ind},\"unique_id\":\"fbe53c66-3442-4773-b19e-d3ec6f54dddf\",\"title\":\"{title}\",\
+                 \"description\":\"{description}{escape}\",\"poster_name\":\"Poster {poster}\",\
+                 \"follower_count\":\"{followers}k\",\"tag_list\":\"{tags}\",\"is_image_or_video\":\"image\",\
+                 \"image_src\":\"https://i.pinimg.com/originals/b3/bc/e2/b3bce2964e8c8975387b39660eed5f16.jpg\",\
+                 \"downloaded\":1,\"save_location\":\"Local save in /data/{category}\",\"category\":\"{category}\"}}"
+            )
+        }
+        Kind::Geo => format!(
+            "{{\"ind\":{ind},\"timestamp\":\"20{:02}-{:02}-{:02} 03:52:47\",\"latitude\":-{}.9787,\
+             \"longitude\":{}.293,\"country\":\"Country {}\"}}",
+            17 + numbers.below(6),
+            1 + numbers.below(12),
+            1 + numbers.below(28),
+            numbers.below(90),
+            numbers.below(180),
+            numbers.below(243)
+        ),
+        Kind::User => format!(
+            "{{\"ind\":{ind},\"first_name\":\"First{}\",\"last_name\":\"Last{}\",\"age\":{},\
+             \"date_joined\":\"2015-10-{:02} 11:23:{:02}\"}}",
+            numbers.below(300),
+            numbers.below(20),
+            20 + numbers.below(40),
+            1 + numbers.below(28),
+            numbers.below(60)
+        ),
+    }
+}
+
+/// The best nanoseconds a record of several rounds over the lines of a chunk.
+fn measure(chunk: &str, mut decode: impl FnMut(&mut Decoder, Position, &str)) -> f64 {
+    let mut decoder = Decoder::new(Limits::default());
+    let round = |decoder: &mut Decoder, decode: &mut dyn FnMut(&mut Decoder, Position, &str)| {
+        let start = Instant::now();
+        for (offset, line) in dataflows::lines(chunk.as_bytes()).enumerate() {
+            let position = Position::new(1, offset as i64, 0).expect("small");
+            decode(decoder, position, line.expect("UTF-8"));
+        }
+        start.elapsed().as_nanos() as f64 / RECORDS as f64
+    };
+    (0..ROUNDS)
+        .map(|_| round(&mut decoder, &mut decode))
+        .fold(f64::INFINITY, f64::min)
+}
+
+fn main() {
+    println!("nanoseconds a record, validation of the chunk included; `decode` validates each line once more");
+    println!("kind   bytes   lines    fast    text  decode  reference  with row");
+    for kind in Kind::ALL {
+        let mut numbers = Numbers(7);
+        let mut chunk = String::new();
+        for ind in 0..RECORDS {
+            writeln!(chunk, "{}", generate(kind, &mut numbers, ind)).expect("writing to a string");
+        }
+        let lines = measure(&chunk, |_, _, line| {
+            black_box(line);
+        });
+        let fast = measure(&chunk, |decoder, position, line| {
+            black_box(decoder.decode_fast(kind, position, line)).expect("the usual shape");
+        });
+        let text = measure(&chunk, |decoder, position, line| {
+            black_box(decoder.decode_text(kind, position, line)).expect("a record");
+        });
+        let decode = measure(&chunk, |decoder, position, line| {
+            let raw = Raw {
+                kind,
+                position,
+                key: None,
+                value: Some(line.as_bytes()),
+            };
+            black_box(decoder.decode(raw)).expect("a record");
+        });
+        let reference = measure(&chunk, |decoder, position, line| {
+            black_box(decoder.decode_reference(kind, position, line)).expect("a record");
+        });
+        let row = measure(&chunk, |decoder, position, line| {
+            black_box(decoder.decode_text_with_row(kind, position, line)).expect("a record");
+        });
+        let bytes = chunk.len() / RECORDS;
+        println!("{kind:5} {bytes:6} {lines:7.0} {fast:7.0} {text:7.0} {decode:7.0} {reference:10.0} {row:9.0}");
+    }
+}

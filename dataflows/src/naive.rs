@@ -8,7 +8,8 @@ use crate::post::Event;
 use crate::records::Kind;
 use crate::results::Options;
 use hashbrown::{HashMap, HashSet};
-use jiff::tz::Offset;
+use jiff::SignedDuration;
+use jiff::civil::{self, date};
 use operators::{Position, Row, Value};
 
 /// The latest cleaned row of every key of every kind.
@@ -215,8 +216,11 @@ fn int(value: &Value) -> Option<i64> {
 }
 
 fn year(time: &Value) -> Option<i64> {
-    let time = jiff::Timestamp::from_microsecond(int(time)?).expect("cleaned times are within jiff's years");
-    Some(Offset::UTC.to_datetime(time).year().into())
+    let since_1970 = SignedDuration::from_micros(int(time)?);
+    let time = date(1970, 1, 1)
+        .to_datetime(civil::Time::midnight())
+        .checked_add(since_1970);
+    Some(time.expect("cleaned times are within jiff's years").year().into())
 }
 
 fn age_group(age: i64) -> Option<&'static str> {

@@ -430,11 +430,11 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         let mut value = 0;
         while let Some(digit @ b'0'..=b'9') = self.peek() {
-            value = value * 10 + (digit - b'0') as i64;
-            self.at += 1;
-            if self.at - start > 18 {
+            if self.at - start == 18 {
                 return None;
             }
+            value = value * 10 + (digit - b'0') as i64;
+            self.at += 1;
         }
         let length = self.at - start;
         if quoted {

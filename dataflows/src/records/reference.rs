@@ -382,6 +382,9 @@ fn parse<'a>(text: &'a str, limits: &Limits) -> Result<Json<'a>, Reason> {
         }
         // serde_json tells the kinds of syntax errors apart by their text alone; a test pins these
         let error = error.to_string();
+        if error.starts_with("recursion limit exceeded") {
+            return Reason::TooDeep;
+        }
         if error.starts_with("lone leading surrogate") || error.starts_with("unexpected end of hex escape") {
             return Reason::BadUtf8;
         }

@@ -105,3 +105,92 @@ fn type_name(ty: ColumnType) -> &'static str {
         ColumnType::Bytes => "bytea",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// The names of the columns that a SELECT yields: of each item of its list the alias, or else the column.
+    fn selected(sql: &str) -> Vec<String> {
+        let list = sql.trim().strip_prefix("SELECT").expect("a SELECT");
+        let (mut depth, mut end, mut starts) = (0, None, vec![0]);
+        for (at, c) in list.char_indices() {
+            match c {
+                '(' => depth += 1,
+                ')' => depth -= 1,
+                ',' if depth == 0 => starts.push(at + 1),
+                'F' if depth == 0 && list[at..].starts_with("FROM") => {
+                    end = Some(at);
+                    break;
+                }
+                _ => {}
+            }
+        }
+        starts.push(end.expect("a FROM") + 1);
+        let item = |range: &[usize]| {
+            let item = list[range[0]..range[1] - 1].trim();
+            item.rsplit([' ', '.']).next().unwrap().trim_matches('"').to_owned()
+        };
+        starts.windows(2).map(item).collect()
+    }
+
+    #[test]
+    fn sql_and_table_name_the_same_columns() {
+        for result in RESULTS {
+            let columns: Vec<_> = result.table.columns.iter().map(|column| column.name).collect();
+            assert_eq!(selected(result.sql), columns, "{}", result.table.name);
+        }
+    }
+
+    #[test]
+    fn tables_are_as_documented() {
+        let shape = |table: &Table| {
+            let names: Vec<_> = table.columns.iter().map(|column| column.name).collect();
+            format!("{}({})/{}", table.name, names.join(", "), table.key)
+        };
+        let medians = "median_follower_count, lower_median_follower_count, post_count";
+        let expected = [
+            "popular_category_by_country(country, category, category_count, rank)/2".to_owned(),
+            "popular_category_by_year(post_year, category, category_count, rank)/2".to_owned(),
+            "popular_category_by_country_and_year(country, post_year, category, category_count, rank)/3".to_owned(),
+            "popular_category_by_age_group(age_group, category, category_count, rank)/2".to_owned(),
+            "top_poster_by_country(country, poster_name, follower_count, rank)/2".to_owned(),
+            "country_of_top_poster(country, poster_name, follower_count)/2".to_owned(),
+            format!("median_followers_by_age_group(age_group, {medians})/1"),
+            "users_joined_by_year(join_year, number_users_joined, user_records)/1".to_owned(),
+            format!("median_followers_by_join_year(join_year, {medians})/1"),
+            format!("median_followers_by_join_year_and_age_group(join_year, age_group, {medians})/2"),
+        ];
+        assert_eq!(
+            RESULTS.iter().map(|result| shape(&result.table)).collect::<Vec<_>>(),
+            expected
+        );
+        for column in RESULTS.iter().flat_map(|result| result.table.columns) {
+            let ty = match column.name {
+                "post_year" | "join_year" => ColumnType::Int4,
+                "median_follower_count" => ColumnType::Float8,
+                "country" | "category" | "age_group" | "poster_name" => ColumnType::Text,
+                _ => ColumnType::Int8,
+            };
+            assert_eq!(column.ty, ty, "{}", column.name);
+        }
+    }
+
+    #[test]
+    fn ranked_sql_takes_top_and_the_hash_knows_it() {
+        let filled: Vec<_> = RESULTS.iter().map(|result| result.sql(&Options { top: 7 })).collect();
+        for (result, sql) in RESULTS.iter().zip(&filled) {
+            let ranked = result.table.columns.iter().any(|column| column.name == "rank");
+            assert_eq!(ranked, result.sql.contains("{top}"), "{}", result.table.name);
+            assert_eq!(ranked, sql.contains("WHERE 7 = 0 OR place <= 7 OR rank = 1"), "{sql}");
+            assert!(!sql.contains(['{', '}']), "{sql}");
+        }
+        let hashes: BTreeSet<u64> = (0..20).map(|top| definitions_hash(&Options { top })).collect();
+        assert_eq!(hashes.len(), 20);
+        assert_eq!(
+            definitions_hash(&Options { top: 3 }),
+            definitions_hash(&Options { top: 3 })
+        );
+    }
+}

@@ -58,7 +58,11 @@ pub fn run(workers: usize, epochs: Vec<Vec<Event>>, options: Options) -> Vec<Tab
         }
         tables.iter_mut().for_each(|table| table.retain(|_, count| *count != 0));
         for (table, result) in tables.iter().zip(RESULTS) {
-            assert!(table.values().all(|count| *count == 1), "{} at {epoch}: {table:?}", result.table.name);
+            assert!(
+                table.values().all(|count| *count == 1),
+                "{} at {epoch}: {table:?}",
+                result.table.name
+            );
         }
         snapshots.push(tables.iter().map(|table| table.keys().cloned().collect()).collect());
     }
@@ -84,14 +88,18 @@ pub fn number(name: &str) -> usize {
 
 /// A file of real data, unpacked; `None`, with a message, when it is absent.
 pub fn data(name: &str) -> Option<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../shared/data")
+        .join(name);
     let Ok(bytes) = std::fs::read(&path) else {
         println!("skipped: no {}", path.display());
         return None;
     };
     let mut text = String::new();
     if name.ends_with(".gz") {
-        flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+        flate2::read::MultiGzDecoder::new(&bytes[..])
+            .read_to_string(&mut text)
+            .unwrap();
     } else {
         text = String::from_utf8(bytes).unwrap();
     }
