@@ -33,11 +33,21 @@ pub struct Span {
 
 impl Batch {
     pub(super) fn new(topic: u8, partition: i32, next: i64) -> Batch {
-        Batch { topic, partition, next, bytes: Vec::new(), records: Vec::new() }
+        Batch {
+            topic,
+            partition,
+            next,
+            bytes: Vec::new(),
+            records: Vec::new(),
+        }
     }
 
     pub(super) fn push(&mut self, offset: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
-        debug_assert!(offset >= self.next, "offset {offset} of partition {} came twice", self.partition);
+        debug_assert!(
+            offset >= self.next,
+            "offset {offset} of partition {} came twice",
+            self.partition
+        );
         let mut append = |part: Option<&[u8]>| {
             part.map(|part| {
                 let start = self.bytes.len() as u32;
@@ -57,17 +67,23 @@ impl Batch {
 
     /// The key of a record of this batch.
     pub fn key(&self, span: &Span) -> Option<&[u8]> {
-        span.key.clone().map(|at| &self.bytes[at.start as usize..at.end as usize])
+        span.key
+            .clone()
+            .map(|at| &self.bytes[at.start as usize..at.end as usize])
     }
 
     /// The value of a record of this batch; `None` is a tombstone.
     pub fn value(&self, span: &Span) -> Option<&[u8]> {
-        span.value.clone().map(|at| &self.bytes[at.start as usize..at.end as usize])
+        span.value
+            .clone()
+            .map(|at| &self.bytes[at.start as usize..at.end as usize])
     }
 
     /// Offset, key and value of each record.
     pub fn iter(&self) -> impl Iterator<Item = (i64, Option<&[u8]>, Option<&[u8]>)> {
-        self.records.iter().map(|span| (span.offset, self.key(span), self.value(span)))
+        self.records
+            .iter()
+            .map(|span| (span.offset, self.key(span), self.value(span)))
     }
 }
 

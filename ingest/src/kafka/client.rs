@@ -51,7 +51,8 @@ impl Authentication {
     }
 
     fn is_final(&self) -> bool {
-        self.failing.is_some_and(|(first, last)| !self.worked || last - first >= AUTHENTICATION_PATIENCE)
+        self.failing
+            .is_some_and(|(first, last)| !self.worked || last - first >= AUTHENTICATION_PATIENCE)
     }
 }
 
@@ -80,7 +81,9 @@ impl Context {
     /// The words of the authentication failure, once it is certain that it will not pass.
     pub(super) fn authentication_failure(&self) -> Option<String> {
         let said = self.said();
-        said.authentication.is_final().then(|| said.authentication.detail.clone())
+        said.authentication
+            .is_final()
+            .then(|| said.authentication.detail.clone())
     }
 }
 
@@ -140,7 +143,10 @@ pub(super) fn consumer(config: &KafkaConfig) -> Result<BaseConsumer<Context>, Ka
     config
         .client_config()
         .create_with_context(Context::default())
-        .map_err(|source| KafkaError::Client { action: "create a consumer", source })
+        .map_err(|source| KafkaError::Client {
+            action: "create a consumer",
+            source,
+        })
 }
 
 /// Serves everything that waits on the consumer's own queue: log lines, connection errors, results of commits.
@@ -197,7 +203,10 @@ mod tests {
         fresh.failed(start, "no such user");
         assert!(fresh.is_final());
 
-        let mut worked = Authentication { worked: true, ..Default::default() };
+        let mut worked = Authentication {
+            worked: true,
+            ..Default::default()
+        };
         worked.failed(start, "no such user");
         worked.failed(start + Duration::from_secs(29), "no such user");
         assert!(!worked.is_final());
@@ -208,7 +217,10 @@ mod tests {
     #[test]
     fn single_authentication_failures_far_apart_are_forgiven() {
         let start = Instant::now();
-        let mut worked = Authentication { worked: true, ..Default::default() };
+        let mut worked = Authentication {
+            worked: true,
+            ..Default::default()
+        };
         for minute in 0..5 {
             worked.failed(start + Duration::from_secs(60 * minute), "broker is starting");
             assert!(!worked.is_final());

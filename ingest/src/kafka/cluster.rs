@@ -67,7 +67,13 @@ impl Cluster {
             })
             .expect("the system starts a thread");
         let bootstrap = config.bootstrap.clone();
-        let cluster = Cluster { consumer, bootstrap, patience, stop, thread: Some(thread) };
+        let cluster = Cluster {
+            consumer,
+            bootstrap,
+            patience,
+            stop,
+            thread: Some(thread),
+        };
         cluster.ask("the cluster", |client, timeout| {
             let missing = Native::MetadataFetch(Code::OperationTimedOut);
             client.client().fetch_cluster_id(timeout).ok_or(missing)
@@ -79,7 +85,9 @@ impl Cluster {
     pub fn partitions(&self, topic: &str) -> Result<Option<Vec<i32>>, KafkaError> {
         self.ask(&format!("the partitions of {topic}"), |client, timeout| {
             let metadata = client.fetch_metadata(Some(topic), timeout)?;
-            let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
+            let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+                return Ok(None);
+            };
             match found.error().map(Code::from) {
                 Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownTopicId) => return Ok(None),
                 // a partition without a leader is a partition
@@ -96,7 +104,9 @@ impl Cluster {
     /// From where to where Kafka holds a partition now.
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<Watermarks, KafkaError> {
         self.ask(&format!("the offsets of {topic}/{partition}"), |client, timeout| {
-            client.fetch_watermarks(topic, partition, timeout).map(|(low, high)| Watermarks { low, high })
+            client
+                .fetch_watermarks(topic, partition, timeout)
+                .map(|(low, high)| Watermarks { low, high })
         })
         .map_err(|error| name_topic(error, topic))
     }
@@ -142,14 +152,19 @@ impl Cluster {
         }
         let failed = |action| move |source| KafkaError::Client { action, source };
         let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition_offset(topic, partition, Offset::Offset(offset)).map_err(failed("name a partition"))?;
+        list.add_partition_offset(topic, partition, Offset::Offset(offset))
+            .map_err(failed("name a partition"))?;
         // before the assignment, so that nothing comes on the common queue
         let queue = self.consumer.split_partition_queue(topic, partition);
         let queue = queue.ok_or_else(|| failed("split off a partition's queue")(Native::Canceled))?;
-        self.consumer.incremental_assign(&list).map_err(failed("assign a partition"))?;
+        self.consumer
+            .incremental_assign(&list)
+            .map_err(failed("assign a partition"))?;
         let found = self.first(&queue, offset, &format!("the record {topic}/{partition} {offset}"));
         drop(queue);
-        self.consumer.incremental_unassign(&list).map_err(failed("give back a partition"))?;
+        self.consumer
+            .incremental_unassign(&list)
+            .map_err(failed("give back a partition"))?;
         found
     }
 
@@ -167,7 +182,10 @@ impl Cluster {
                 Some(Ok(message)) if message.offset() > offset => return Ok(None),
                 Some(Ok(message)) => {
                     let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
-                    return Ok(Some(Sample { key: owned(message.key()), value: owned(message.payload()) }));
+                    return Ok(Some(Sample {
+                        key: owned(message.key()),
+                        value: owned(message.payload()),
+                    }));
                 }
                 // the end, or retention was faster than we
                 Some(Err(Native::PartitionEOF(_) | Native::MessageConsumption(Code::AutoOffsetReset))) => {
@@ -198,10 +216,16 @@ impl Cluster {
                 Err(source) => source,
             };
             if let Some(detail) = context.authentication_failure() {
-                return Err(KafkaError::Authentication { bootstrap: self.bootstrap.clone(), detail });
+                return Err(KafkaError::Authentication {
+                    bootstrap: self.bootstrap.clone(),
+                    detail,
+                });
             }
             if !passes(&source) {
-                return Err(KafkaError::Refused { question: question.to_owned(), source });
+                return Err(KafkaError::Refused {
+                    question: question.to_owned(),
+                    source,
+                });
             }
             if start.elapsed() + PAUSE >= self.patience {
                 return Err(self.unreachable(question));
@@ -251,10 +275,10 @@ fn passes(error: &Native) -> bool {
 /// Refusals that have a name of their own.
 fn name_topic(error: KafkaError, topic: &str) -> KafkaError {
     match &error {
-        KafkaError::Refused { source, .. }
-            if source.rdkafka_error_code() == Some(Code::TopicAuthorizationFailed) =>
-        {
-            KafkaError::NotAuthorized { topic: topic.to_owned() }
+        KafkaError::Refused { source, .. } if source.rdkafka_error_code() == Some(Code::TopicAuthorizationFailed) => {
+            KafkaError::NotAuthorized {
+                topic: topic.to_owned(),
+            }
         }
         _ => error,
     }

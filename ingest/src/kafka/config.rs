@@ -24,7 +24,10 @@ pub enum KafkaConfigError {
     #[error("no Kafka broker is named: expected host:port[,host:port…]")]
     NoBootstrap,
     /// The group has no name.
-    #[error("the Kafka group id is empty: leave it out to get the default, {}", KafkaConfig::DEFAULT_GROUP)]
+    #[error(
+        "the Kafka group id is empty: leave it out to get the default, {}",
+        KafkaConfig::DEFAULT_GROUP
+    )]
     NoGroup,
     /// The property is set by pinflow itself.
     #[error("Kafka property {name} cannot be set: {reason}")]
@@ -50,7 +53,8 @@ pub enum KafkaConfigError {
     },
 }
 
-const POSITION: &str = "positions are committed with the tables in Postgres, and Kafka's group offsets only follow them";
+const POSITION: &str =
+    "positions are committed with the tables in Postgres, and Kafka's group offsets only follow them";
 const END: &str = "a partition's end closes the first epoch, so pinflow must hear of it";
 const ADDRESS: &str = "name the brokers with --kafka";
 const ALONE: &str = "partitions are assigned by hand, there is no group to balance";
@@ -58,10 +62,16 @@ const LEGACY: &str = "offsets are never stored by the client";
 
 /// The properties that are ours, with the reason a user is told.
 const OWNED: [(&str, &str); 19] = [
-    ("allow.auto.create.topics", "pinflow never creates a topic that it reads"),
+    (
+        "allow.auto.create.topics",
+        "pinflow never creates a topic that it reads",
+    ),
     ("auto.commit.enable", POSITION),
     ("auto.commit.interval.ms", POSITION),
-    ("auto.offset.reset", "an offset that Kafka no longer holds is a gap, which is reported and never jumped over"),
+    (
+        "auto.offset.reset",
+        "an offset that Kafka no longer holds is a gap, which is reported and never jumped over",
+    ),
     ("bootstrap.servers", ADDRESS),
     ("enable.auto.commit", POSITION),
     ("enable.auto.offset.store", POSITION),
@@ -70,7 +80,10 @@ const OWNED: [(&str, &str); 19] = [
     ("group.instance.id", ALONE),
     ("group.protocol", ALONE),
     ("group.remote.assignor", ALONE),
-    ("isolation.level", "records of open and aborted transactions must not be counted: it is always read_committed"),
+    (
+        "isolation.level",
+        "records of open and aborted transactions must not be counted: it is always read_committed",
+    ),
     ("log.queue", "librdkafka's log is part of pinflow's"),
     ("metadata.broker.list", ADDRESS),
     ("offset.store.method", LEGACY),
@@ -103,7 +116,11 @@ impl KafkaConfig {
 
     /// A configuration without properties, under the default group id.
     pub fn new(bootstrap: impl Into<String>) -> KafkaConfig {
-        KafkaConfig { bootstrap: bootstrap.into(), properties: Vec::new(), group_id: Self::DEFAULT_GROUP.into() }
+        KafkaConfig {
+            bootstrap: bootstrap.into(),
+            properties: Vec::new(),
+            group_id: Self::DEFAULT_GROUP.into(),
+        }
     }
 
     /// Checks everything that can be checked without a broker.
@@ -116,7 +133,10 @@ impl KafkaConfig {
         }
         for (name, value) in &self.properties {
             if let Some((_, reason)) = OWNED.iter().find(|(owned, _)| owned == name) {
-                return Err(KafkaConfigError::Owned { name: name.clone(), reason });
+                return Err(KafkaConfigError::Owned {
+                    name: name.clone(),
+                    reason,
+                });
             }
             check_property(name, value)?;
         }
@@ -147,7 +167,10 @@ impl KafkaConfig {
 /// Lets librdkafka judge one property.
 fn check_property(name: &str, value: &str) -> Result<(), KafkaConfigError> {
     use rdkafka::types::RDKafkaConfRes;
-    let failed = |reason: String| KafkaConfigError::Value { name: name.to_owned(), reason };
+    let failed = |reason: String| KafkaConfigError::Value {
+        name: name.to_owned(),
+        reason,
+    };
     match ClientConfig::new().set(name, value).create_native_config() {
         Ok(_) => Ok(()),
         Err(rdkafka::error::KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => {
@@ -172,15 +195,27 @@ mod tests {
     use super::*;
 
     fn with(properties: &[(&str, &str)]) -> KafkaConfig {
-        let properties = properties.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        KafkaConfig { properties, ..KafkaConfig::new("127.0.0.1:9092") }
+        let properties = properties
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
+        KafkaConfig {
+            properties,
+            ..KafkaConfig::new("127.0.0.1:9092")
+        }
     }
 
     #[test]
     fn owned_properties_are_refused_by_name_and_with_the_reason() {
         for (name, reason) in OWNED {
             let error = with(&[("client.id", "x"), (name, "true")]).check().unwrap_err();
-            assert_eq!(error, KafkaConfigError::Owned { name: name.into(), reason });
+            assert_eq!(
+                error,
+                KafkaConfigError::Owned {
+                    name: name.into(),
+                    reason
+                }
+            );
             let text = error.to_string();
             assert!(text.contains(name) && text.contains(reason), "{text}");
         }
@@ -196,16 +231,28 @@ mod tests {
 
     #[test]
     fn the_rest_is_judged_by_librdkafka() {
-        let good = [("security.protocol", "SASL_SSL"), ("sasl.mechanism", "PLAIN"), ("ssl.ca.location", "/ca.pem")];
+        let good = [
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.mechanism", "PLAIN"),
+            ("ssl.ca.location", "/ca.pem"),
+        ];
         assert_eq!(with(&good).check(), Ok(()));
         assert_eq!(
             with(&[("sasl.mechanisme", "PLAIN")]).check(),
-            Err(KafkaConfigError::Unknown { name: "sasl.mechanisme".into() })
+            Err(KafkaConfigError::Unknown {
+                name: "sasl.mechanisme".into()
+            })
         );
         let error = with(&[("fetch.wait.max.ms", "soon")]).check().unwrap_err();
-        assert!(matches!(&error, KafkaConfigError::Value { name, .. } if name == "fetch.wait.max.ms"), "{error}");
+        assert!(
+            matches!(&error, KafkaConfigError::Value { name, .. } if name == "fetch.wait.max.ms"),
+            "{error}"
+        );
         let error = with(&[("client.id", "a\0b")]).check().unwrap_err();
-        assert!(matches!(&error, KafkaConfigError::Value { name, .. } if name == "client.id"), "{error}");
+        assert!(
+            matches!(&error, KafkaConfigError::Value { name, .. } if name == "client.id"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -213,7 +260,10 @@ mod tests {
         for bootstrap in ["", " ", ",", " , "] {
             assert_eq!(KafkaConfig::new(bootstrap).check(), Err(KafkaConfigError::NoBootstrap));
         }
-        let config = KafkaConfig { group_id: " ".into(), ..KafkaConfig::new("b:9092") };
+        let config = KafkaConfig {
+            group_id: " ".into(),
+            ..KafkaConfig::new("b:9092")
+        };
         assert_eq!(config.check(), Err(KafkaConfigError::NoGroup));
         assert!(config.check().unwrap_err().to_string().ends_with("default, pinflow"));
     }

@@ -57,7 +57,7 @@ pub enum KafkaError {
     /// The broker does not hold the offset: retention has passed it, or the topic was created anew.
     #[error(
         "offset {offset} of {topic}/{partition} is not in Kafka{}: retention has passed it, or the topic was created anew ({detail})",
-        held(.held)
+        holds(.held)
     )]
     OffsetOutOfRange {
         /// The topic.
@@ -102,11 +102,16 @@ impl KafkaError {
 }
 
 fn because(detail: &str) -> String {
-    if detail.is_empty() { String::new() } else { format!(": {detail}") }
+    if detail.is_empty() {
+        String::new()
+    } else {
+        format!(": {detail}")
+    }
 }
 
-fn held(held: &Option<(i64, i64)>) -> String {
-    held.map(|(low, high)| format!(", which holds {low}..{high}")).unwrap_or_default()
+fn holds(held: &Option<(i64, i64)>) -> String {
+    held.map(|(low, high)| format!(", which holds {low}..{high}"))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -134,7 +139,10 @@ mod tests {
             question: "the cluster".into(),
             detail: String::new(),
         };
-        assert_eq!(error.to_string(), "no answer from Kafka at b:1 within 30s to the question for the cluster");
+        assert_eq!(
+            error.to_string(),
+            "no answer from Kafka at b:1 within 30s to the question for the cluster"
+        );
         assert!(error.can_pass());
     }
 }

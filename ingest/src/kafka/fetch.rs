@@ -12,15 +12,14 @@
 use super::client::{Context, end_offset, serve};
 use super::output::Output;
 use super::{Batch, KafkaError, Polled, Range};
-use crossbeam_channel::Receiver;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The longest sleep.
@@ -34,11 +33,31 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often an error that librdkafka retries is logged for a partition.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
+/// What the caller wants of the thread.
+#[derive(Default)]
+pub(super) struct Inbox {
+    ranges: Mutex<Vec<Range>>,
+    stop: AtomicBool,
+}
+
+impl Inbox {
+    pub(super) fn push(&self, range: Range) {
+        self.ranges.lock().unwrap_or_else(PoisonError::into_inner).push(range);
+    }
+
+    pub(super) fn stop(&self) {
+        self.stop.store(true, SeqCst);
+    }
+
+    fn take(&self) -> Vec<Range> {
+        std::mem::take(&mut self.ranges.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// The thread's state.
 pub(super) struct Fetch {
     output: Output,
-    commands: Receiver<Range>,
-    stop: Arc<AtomicBool>,
+    inbox: Arc<Inbox>,
     bootstrap: String,
     batch_bytes: usize,
     parts: Vec<Part>,
@@ -83,14 +102,15 @@ enum Fate {
 }
 
 impl Fetch {
-    pub(super) fn new(
-        output: Output,
-        commands: Receiver<Range>,
-        stop: Arc<AtomicBool>,
-        bootstrap: String,
-        batch_bytes: usize,
-    ) -> Fetch {
-        Fetch { output, commands, stop, bootstrap, batch_bytes, parts: Vec::new(), waiting: VecDeque::new() }
+    pub(super) fn new(output: Output, inbox: Arc<Inbox>, bootstrap: String, batch_bytes: usize) -> Fetch {
+        Fetch {
+            output,
+            inbox,
+            bootstrap,
+            batch_bytes,
+            parts: Vec::new(),
+            waiting: VecDeque::new(),
+        }
     }
 
     /// Reads until it is stopped or cannot go on.
@@ -98,17 +118,23 @@ impl Fetch {
         let thread = std::thread::current();
         consumer.set_nonempty_callback(move || thread.unpark());
         let consumer = Arc::new(consumer);
-        while !self.stop.load(SeqCst) {
+        while !self.inbox.stop.load(SeqCst) {
             self.begin_ranges(&consumer);
             self.serve_client(&consumer);
             if let Some(detail) = consumer.context().authentication_failure() {
-                self.output.push(Polled::Failed(KafkaError::Authentication { bootstrap: self.bootstrap, detail }));
+                self.output.push(Polled::Failed(KafkaError::Authentication {
+                    bootstrap: self.bootstrap,
+                    detail,
+                }));
                 break;
             }
             if let Some((code, detail)) = consumer.client().fatal_error() {
                 tracing::error!("librdkafka cannot go on: {detail}");
                 let source = Native::MessageConsumptionFatal(code);
-                self.output.push(Polled::Failed(KafkaError::Client { action: "go on", source }));
+                self.output.push(Polled::Failed(KafkaError::Client {
+                    action: "go on",
+                    source,
+                }));
                 break;
             }
             self.ask_for_missing(&consumer);
@@ -121,9 +147,7 @@ impl Fetch {
     }
 
     fn begin_ranges(&mut self, consumer: &Arc<BaseConsumer<Context>>) {
-        while let Ok(range) = self.commands.try_recv() {
-            self.waiting.push_back(range);
-        }
+        self.waiting.extend(self.inbox.take());
         let mut later = VecDeque::new();
         while let Some(range) = self.waiting.pop_front() {
             let same = |other: &Range| other.name == range.name && other.partition == range.partition;
@@ -131,8 +155,14 @@ impl Fetch {
                 later.push_back(range);
                 continue;
             }
-            let mut part =
-                Part { next: range.from.max(0), range, queue: None, missing: None, warned: None, last: 0 };
+            let mut part = Part {
+                next: range.from.max(0),
+                range,
+                queue: None,
+                missing: None,
+                warned: None,
+                last: 0,
+            };
             if part.range.until.is_some_and(|until| part.next >= until) {
                 self.output.push(part.reached());
                 // the next range of this partition may begin at once, too
@@ -208,9 +238,10 @@ impl Fetch {
             };
             let error = match answer {
                 Some((true, _)) => part.attach(consumer).err(),
-                Some((false, since)) if since.elapsed() >= GONE_AFTER => {
-                    Some(KafkaError::TopicGone { topic: part.range.name.clone(), partition: part.range.partition })
-                }
+                Some((false, since)) if since.elapsed() >= GONE_AFTER => Some(KafkaError::TopicGone {
+                    topic: part.range.name.clone(),
+                    partition: part.range.partition,
+                }),
                 _ => None,
             };
             match error {
@@ -236,8 +267,11 @@ impl Part {
         let thread = std::thread::current();
         queue.set_nonempty_callback(move || thread.unpark());
         let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition_offset(name, *partition, Offset::Offset(self.next)).map_err(failed("name a partition"))?;
-        consumer.incremental_assign(&list).map_err(failed("assign a partition"))?;
+        list.add_partition_offset(name, *partition, Offset::Offset(self.next))
+            .map_err(failed("name a partition"))?;
+        consumer
+            .incremental_assign(&list)
+            .map_err(failed("assign a partition"))?;
         self.queue = Some(queue);
         self.missing = None;
         Ok(())
@@ -252,18 +286,28 @@ impl Part {
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition(&self.range.name, self.range.partition);
         if let Err(error) = consumer.incremental_unassign(&list) {
-            tracing::warn!("{}/{} could not be given back: {error}", self.range.name, self.range.partition);
+            tracing::warn!(
+                "{}/{} could not be given back: {error}",
+                self.range.name,
+                self.range.partition
+            );
         }
     }
 
     fn reached(&self) -> Polled {
         let next = self.range.until.unwrap_or(self.next);
-        Polled::Reached { topic: self.range.topic, partition: self.range.partition, next }
+        Polled::Reached {
+            topic: self.range.topic,
+            partition: self.range.partition,
+            next,
+        }
     }
 
     /// Hands over what is there, at most one batch. Says whether there was anything, and what comes next.
     fn drain(&mut self, consumer: &BaseConsumer<Context>, output: &Output, batch_bytes: usize) -> (bool, Fate) {
-        let Some(queue) = &self.queue else { return (false, Fate::Goes) };
+        let Some(queue) = &self.queue else {
+            return (false, Fate::Goes);
+        };
         let mut batch = Batch::new(self.range.topic, self.range.partition, self.next);
         let until = self.range.until.unwrap_or(i64::MAX);
         let stopped = loop {
@@ -315,7 +359,13 @@ impl Part {
         match code {
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
                 let held = consumer.fetch_watermarks(&topic, partition, ASK_TIMEOUT).ok();
-                Fate::Fails(KafkaError::OffsetOutOfRange { topic, partition, offset, held, detail })
+                Fate::Fails(KafkaError::OffsetOutOfRange {
+                    topic,
+                    partition,
+                    offset,
+                    held,
+                    detail,
+                })
             }
             Some(Code::TopicAuthorizationFailed) => Fate::Fails(KafkaError::NotAuthorized { topic }),
             Some(
@@ -325,7 +375,12 @@ impl Part {
                 | Code::InvalidMessage
                 | Code::MessageSizeTooLarge
                 | Code::UnsupportedCompressionType,
-            ) => Fate::Fails(KafkaError::Unreadable { topic, partition, offset, detail }),
+            ) => Fate::Fails(KafkaError::Unreadable {
+                topic,
+                partition,
+                offset,
+                detail,
+            }),
             Some(
                 Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition | Code::UnknownTopicId,
             ) => {
@@ -348,7 +403,10 @@ impl Part {
     /// The broker has no record at `next` or above, up to the offset that it names.
     fn end_of_partition(&mut self, output: &Output, detail: &str) -> Fate {
         let end = end_offset(detail);
-        debug_assert!(end.is_some(), "librdkafka words the end of a partition differently: {detail}");
+        debug_assert!(
+            end.is_some(),
+            "librdkafka words the end of a partition differently: {detail}"
+        );
         let end = end.unwrap_or(self.next);
         let advanced = end > self.next;
         self.next = self.next.max(end);
@@ -364,6 +422,11 @@ impl Part {
     fn exists(&self, consumer: &BaseConsumer<Context>) -> Option<bool> {
         let metadata = consumer.fetch_metadata(Some(&self.range.name), ASK_TIMEOUT).ok()?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == self.range.name)?;
-        Some(topic.partitions().iter().any(|partition| partition.id() == self.range.partition))
+        Some(
+            topic
+                .partitions()
+                .iter()
+                .any(|partition| partition.id() == self.range.partition),
+        )
     }
 }

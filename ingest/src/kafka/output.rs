@@ -5,31 +5,49 @@
 //! check and the parking, because an unpark that comes first makes the next park return at once.
 
 use super::Polled;
-use crossbeam_channel::{Receiver, Sender, unbounded};
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
+
+/// What both ends share.
+struct Queue {
+    items: Mutex<VecDeque<Polled>>,
+    bytes: AtomicUsize,
+    limit: usize,
+}
+
+impl Queue {
+    fn items(&self) -> MutexGuard<'_, VecDeque<Polled>> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The thread's end.
 pub(super) struct Output {
-    sender: Sender<Polled>,
-    bytes: Arc<AtomicUsize>,
-    limit: usize,
+    queue: Arc<Queue>,
     wake: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// The caller's end.
 pub(super) struct Input {
-    receiver: Receiver<Polled>,
-    bytes: Arc<AtomicUsize>,
-    limit: usize,
+    queue: Arc<Queue>,
 }
 
 /// A queue of at most `limit` bytes, and one batch more; `wake` is called after each push.
 pub(super) fn queue(limit: usize, wake: Arc<dyn Fn() + Send + Sync>) -> (Output, Input) {
-    let (sender, receiver) = unbounded();
-    let bytes = Arc::new(AtomicUsize::new(0));
-    (Output { sender, bytes: bytes.clone(), limit, wake }, Input { receiver, bytes, limit })
+    let queue = Arc::new(Queue {
+        items: Mutex::default(),
+        bytes: AtomicUsize::new(0),
+        limit,
+    });
+    (
+        Output {
+            queue: queue.clone(),
+            wake,
+        },
+        Input { queue },
+    )
 }
 
 fn cost(polled: &Polled) -> usize {
@@ -42,25 +60,25 @@ fn cost(polled: &Polled) -> usize {
 impl Output {
     /// Whether to wait before the next push.
     pub(super) fn is_full(&self) -> bool {
-        self.bytes.load(SeqCst) >= self.limit
+        self.queue.bytes.load(SeqCst) >= self.queue.limit
     }
 
-    /// Hands over; a caller that is gone wants nothing any more.
+    /// Hands over.
     pub(super) fn push(&self, polled: Polled) {
-        self.bytes.fetch_add(cost(&polled), SeqCst);
-        if self.sender.send(polled).is_ok() {
-            (self.wake)();
-        }
+        // counted first, so that the count never falls below zero
+        self.queue.bytes.fetch_add(cost(&polled), SeqCst);
+        self.queue.items().push_back(polled);
+        (self.wake)();
     }
 }
 
 impl Input {
     /// The next thing, and `thread` is unparked if it waits for room.
     pub(super) fn pop(&self, thread: &Thread) -> Option<Polled> {
-        let polled = self.receiver.try_recv().ok()?;
+        let polled = self.queue.items().pop_front()?;
         let cost = cost(&polled);
-        let before = self.bytes.fetch_sub(cost, SeqCst);
-        if before >= self.limit && before - cost < self.limit {
+        let before = self.queue.bytes.fetch_sub(cost, SeqCst);
+        if before >= self.queue.limit && before - cost < self.queue.limit {
             thread.unpark();
         }
         Some(polled)
@@ -68,7 +86,7 @@ impl Input {
 
     /// Bytes that wait.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes.load(SeqCst)
+        self.queue.bytes.load(SeqCst)
     }
 }
 

@@ -1,12 +1,10 @@
 //! A reader of ranges of partitions: the caller's side.
 
 use super::client::consumer;
-use super::fetch::Fetch;
+use super::fetch::{Fetch, Inbox};
 use super::output::{Input, queue};
 use super::{KafkaConfig, KafkaError, Polled};
-use crossbeam_channel::{Sender, unbounded};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
 
 /// Offsets of one partition to be read.
@@ -39,7 +37,10 @@ pub struct ReaderOptions {
 
 impl Default for ReaderOptions {
     fn default() -> Self {
-        ReaderOptions { queue_bytes: 32 << 20, batch_bytes: 256 << 10 }
+        ReaderOptions {
+            queue_bytes: 32 << 20,
+            batch_bytes: 256 << 10,
+        }
     }
 }
 
@@ -52,8 +53,7 @@ impl Default for ReaderOptions {
 /// seems to be gone is given ten seconds to appear again, because a starting broker does not know all at once.
 pub struct Reader {
     input: Input,
-    commands: Sender<Range>,
-    stop: Arc<AtomicBool>,
+    inbox: Arc<Inbox>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -67,21 +67,28 @@ impl Reader {
     ) -> Result<Reader, KafkaError> {
         let consumer = consumer(config)?;
         let (output, input) = queue(options.queue_bytes.max(1), wake);
-        let (commands, ranges) = unbounded();
-        let stop = Arc::new(AtomicBool::new(false));
-        let fetch = Fetch::new(output, ranges, stop.clone(), config.bootstrap.clone(), options.batch_bytes.max(1));
+        let inbox = Arc::new(Inbox::default());
+        let fetch = Fetch::new(
+            output,
+            inbox.clone(),
+            config.bootstrap.clone(),
+            options.batch_bytes.max(1),
+        );
         let thread = std::thread::Builder::new()
             .name("kafka-reader".into())
             .spawn(move || fetch.run(consumer))
             .expect("the system starts a thread");
-        Ok(Reader { input, commands, stop, thread: Some(thread) })
+        Ok(Reader {
+            input,
+            inbox,
+            thread: Some(thread),
+        })
     }
 
     /// Adds a range. Ranges of the same partition are read one after the other, in the order in which they were
     /// assigned; behind a live range none is ever begun.
     pub fn assign(&self, range: Range) {
-        // a thread that has ended has said why through `Polled::Failed`
-        let _ = self.commands.send(range);
+        self.inbox.push(range);
         self.unpark();
     }
 
@@ -104,7 +111,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.stop.store(true, SeqCst);
+        self.inbox.stop();
         self.unpark();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the Kafka reader's thread had panicked");

@@ -11,8 +11,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-const JVM: [&str; 6] =
-    ["-Xmx512m", "-Xms256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.awt.headless=true"];
+const JVM: [&str; 6] = [
+    "-Xmx512m",
+    "-Xms256m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xshare:auto",
+    "-Djava.awt.headless=true",
+];
 
 /// A running broker.
 pub struct Broker {
@@ -71,7 +77,9 @@ impl Broker {
         for listener in listeners {
             ports.push(listener?.local_addr()?.port());
         }
-        let [plain, sasl, controller] = ports[..] else { unreachable!() };
+        let [plain, sasl, controller] = ports[..] else {
+            unreachable!()
+        };
         let properties = format!(
             "process.roles=broker,controller\nnode.id=1\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\ncontroller.listener.names=CONTROLLER\n\
@@ -95,8 +103,18 @@ impl Broker {
             libs,
             processes: Mutex::new((Vec::new(), 0)),
         };
-        let format = ["kafka.tools.StorageTool", "format", "-t", "3GmZjO9dRdmcVzLl1cLkDg", "-c"];
-        let output = broker.java().args(format).arg(broker.directory.join("server.properties")).output()?;
+        let format = [
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            "3GmZjO9dRdmcVzLl1cLkDg",
+            "-c",
+        ];
+        let output = broker
+            .java()
+            .args(format)
+            .arg(broker.directory.join("server.properties"))
+            .output()?;
         if !output.status.success() {
             bail!("formatting failed: {}", String::from_utf8_lossy(&output.stderr));
         }
@@ -113,7 +131,8 @@ impl Broker {
     /// Starts the process, after the first start or a kill, and waits until it listens.
     pub fn launch(&self) -> Result<()> {
         let java = self.java();
-        let script = r#"dir=$1; shift; "$@" >"$dir/broker.log" 2>&1 & echo $!; cat >/dev/null; kill -9 $!; wait; rm -rf "$dir""#;
+        let script =
+            r#"dir=$1; shift; "$@" >"$dir/broker.log" 2>&1 & echo $!; cat >/dev/null; kill -9 $!; wait; rm -rf "$dir""#;
         let mut guard = Command::new("sh")
             .args(["-c", script, "sh"])
             .arg(&self.directory)
@@ -133,7 +152,10 @@ impl Broker {
         let start = Instant::now();
         while TcpStream::connect(&self.bootstrap).is_err() {
             if start.elapsed() > Duration::from_secs(60) {
-                bail!("no broker after a minute: {}", std::fs::read_to_string(self.directory.join("broker.log"))?);
+                bail!(
+                    "no broker after a minute: {}",
+                    std::fs::read_to_string(self.directory.join("broker.log"))?
+                );
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -142,7 +164,9 @@ impl Broker {
 
     /// `kill -9`.
     pub fn kill(&self) -> Result<()> {
-        let status = Command::new("kill").args(["-9", &self.processes().1.to_string()]).status()?;
+        let status = Command::new("kill")
+            .args(["-9", &self.processes().1.to_string()])
+            .status()?;
         if !status.success() {
             bail!("the broker could not be killed");
         }

@@ -14,7 +14,10 @@ fn an_offset_that_is_gone_is_a_typed_failure_of_its_partition() {
         fill(&producer, &topic, partition, 0..100);
     }
     broker.delete_below(&topic, 1, 50);
-    assert_eq!(broker.cluster().watermarks(&topic, 1).unwrap(), Watermarks { low: 50, high: 100 });
+    assert_eq!(
+        broker.cluster().watermarks(&topic, 1).unwrap(),
+        Watermarks { low: 50, high: 100 }
+    );
 
     let mut reading = Reading::start(&broker.config());
     reading.assign([
@@ -23,16 +26,22 @@ fn an_offset_that_is_gone_is_a_typed_failure_of_its_partition() {
         // the log is shorter than the position: a topic that was created anew
         range(0, &topic, 2, 1000, None),
     ]);
-    reading.until("an end and two failures", |r| r.reached.len() == 1 && r.failed.len() == 2);
+    reading.until("an end and two failures", |r| {
+        r.reached.len() == 1 && r.failed.len() == 2
+    });
     assert_eq!(reading.offsets(0, 0), (0..100).collect::<Vec<_>>());
     assert!(reading.offsets(0, 1).is_empty() && reading.offsets(0, 2).is_empty());
     let mut gone: Vec<_> = reading
         .failed
         .drain(..)
         .map(|error| match error {
-            KafkaError::OffsetOutOfRange { topic: name, partition, offset, held, .. } if name == topic => {
-                (partition, offset, held)
-            }
+            KafkaError::OffsetOutOfRange {
+                topic: name,
+                partition,
+                offset,
+                held,
+                ..
+            } if name == topic => (partition, offset, held),
             other => panic!("{other}"),
         })
         .collect();
@@ -62,7 +71,17 @@ fn retention_that_overtakes_a_reader_is_seen() {
     reading.assign([range(0, &topic, 0, 10, None)]);
     reading.until("the failure", |r| r.failed.len() == 1);
     let failed = &reading.failed[0];
-    assert!(matches!(failed, KafkaError::OffsetOutOfRange { offset: 10, held: Some((20, 30)), .. }), "{failed}");
+    assert!(
+        matches!(
+            failed,
+            KafkaError::OffsetOutOfRange {
+                offset: 10,
+                held: Some((20, 30)),
+                ..
+            }
+        ),
+        "{failed}"
+    );
     assert_eq!(reading.seen.len(), 10);
 }
 
@@ -81,7 +100,10 @@ fn topics_that_never_were_and_topics_that_are_no_more() {
     broker.delete_topic(&topics[0]);
     reading.until("the failure", |r| !r.failed.is_empty());
     let failed = &reading.failed[0];
-    assert!(matches!(failed, KafkaError::TopicGone { topic, partition: 0 } if *topic == topics[0]), "{failed}");
+    assert!(
+        matches!(failed, KafkaError::TopicGone { topic, partition: 0 } if *topic == topics[0]),
+        "{failed}"
+    );
     assert_eq!(cluster.partitions(&topics[0]).unwrap(), None);
     // the other topic goes on
     fill(&producer, &topics[1], 0, 0..10);
@@ -94,7 +116,10 @@ fn group_offsets_are_left_for_lag_tools() {
     let Some((broker, _up)) = shared() else { return };
     let topic = broker.topic(2, &[]);
     fill(&broker.producer(), &topic, 0, 0..20);
-    let config = KafkaConfig { group_id: format!("group-{topic}"), ..broker.config() };
+    let config = KafkaConfig {
+        group_id: format!("group-{topic}"),
+        ..broker.config()
+    };
     let cluster = Cluster::connect(&config).unwrap();
     let of = [(topic.as_str(), 0), (topic.as_str(), 1)];
     assert_eq!(cluster.committed_offsets(&of).unwrap(), [None, None]);
@@ -123,8 +148,13 @@ fn a_wrong_password_is_said_at_once() {
             ("sasl.username", "reader"),
             ("sasl.password", password),
         ];
-        let properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        KafkaConfig { properties, ..KafkaConfig::new(&broker.sasl) }
+        let properties = properties
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec();
+        KafkaConfig {
+            properties,
+            ..KafkaConfig::new(&broker.sasl)
+        }
     };
     let topic = broker.topic(1, &[]);
     fill(&broker.producer(), &topic, 0, 0..10);
@@ -132,11 +162,18 @@ fn a_wrong_password_is_said_at_once() {
     let start = Instant::now();
     let error = Cluster::connect(&config("wrong")).err().expect("a refusal");
     assert!(matches!(error, KafkaError::Authentication { .. }), "{error}");
-    assert!(!error.to_string().contains("wrong"), "the password is not shown: {error}");
+    assert!(
+        !error.to_string().contains("wrong"),
+        "the password is not shown: {error}"
+    );
     let mut reading = Reading::start(&config("wrong"));
     reading.assign([range(0, &topic, 0, 0, None)]);
     reading.until("the failure", |r| r.failed.len() == 1);
-    assert!(matches!(reading.failed[0], KafkaError::Authentication { .. }), "{}", reading.failed[0]);
+    assert!(
+        matches!(reading.failed[0], KafkaError::Authentication { .. }),
+        "{}",
+        reading.failed[0]
+    );
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 
     Cluster::connect(&config("secret")).unwrap();
@@ -148,11 +185,19 @@ fn a_wrong_password_is_said_at_once() {
 
 #[test]
 fn no_broker_is_named_and_a_reader_waits_for_it() {
-    let Some((broker, _up)) = shared() else { return };
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
     let config = KafkaConfig::new(&free);
-    let error = Cluster::connect_within(&config, Duration::from_secs(2)).err().expect("nobody answers");
-    assert!(matches!(&error, KafkaError::Unreachable { bootstrap, .. } if *bootstrap == free), "{error}");
+    let error = Cluster::connect_within(&config, Duration::from_secs(2))
+        .err()
+        .expect("nobody answers");
+    assert!(
+        matches!(&error, KafkaError::Unreachable { bootstrap, .. } if *bootstrap == free),
+        "{error}"
+    );
     assert!(error.can_pass() && error.to_string().contains("refused"), "{error}");
     let mut reading = Reading::start(&config);
     reading.assign([range(0, "any", 0, 0, None)]);
@@ -161,7 +206,6 @@ fn no_broker_is_named_and_a_reader_waits_for_it() {
     let start = Instant::now();
     drop(reading);
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
-    drop(broker);
 }
 
 #[test]
@@ -188,11 +232,16 @@ fn a_broker_that_is_killed_and_comes_back_loses_nothing() {
             broker.launch().unwrap();
         }
     }
-    reading.until("everything", |r| r.seen.len() >= 6000 && r.reached.contains(&(0, 1, 3000)));
+    reading.until("everything", |r| {
+        r.seen.len() >= 6000 && r.reached.contains(&(0, 1, 3000))
+    });
     reading.quiet(Duration::from_millis(300));
     for partition in 0..2 {
         assert_eq!(reading.offsets(0, partition), (0..3000).collect::<Vec<_>>());
     }
     assert!(reading.failed.is_empty(), "{:?}", reading.failed);
-    assert_eq!(cluster.watermarks(&topic, 0).unwrap(), Watermarks { low: 0, high: 3000 });
+    assert_eq!(
+        cluster.watermarks(&topic, 0).unwrap(),
+        Watermarks { low: 0, high: 3000 }
+    );
 }

@@ -36,8 +36,14 @@ impl Broker {
 
     fn admin<T>(&self, act: impl AsyncFnOnce(AdminClient<DefaultClientContext>, AdminOptions) -> T) -> T {
         let admin = self.client().create().unwrap();
-        let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(act(admin, options))
+        let options = AdminOptions::new()
+            .operation_timeout(Some(PATIENCE))
+            .request_timeout(Some(PATIENCE));
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(act(admin, options))
     }
 
     /// A new topic under a name that no other test has.
@@ -49,7 +55,12 @@ impl Broker {
             for (key, value) in settings {
                 topic = topic.set(key, value);
             }
-            admin.create_topics([&topic], &options).await.unwrap().remove(0).unwrap();
+            admin
+                .create_topics([&topic], &options)
+                .await
+                .unwrap()
+                .remove(0)
+                .unwrap();
         });
         name
     }
@@ -57,13 +68,23 @@ impl Broker {
     pub fn grow(&self, topic: &str, partitions: usize) {
         self.admin(async |admin, options| {
             let new = NewPartitions::new(topic, partitions);
-            admin.create_partitions([&new], &options).await.unwrap().remove(0).unwrap();
+            admin
+                .create_partitions([&new], &options)
+                .await
+                .unwrap()
+                .remove(0)
+                .unwrap();
         });
     }
 
     pub fn delete_topic(&self, topic: &str) {
         self.admin(async |admin, options| {
-            admin.delete_topics(&[topic], &options).await.unwrap().remove(0).unwrap();
+            admin
+                .delete_topics(&[topic], &options)
+                .await
+                .unwrap()
+                .remove(0)
+                .unwrap();
         });
     }
 
@@ -71,17 +92,27 @@ impl Broker {
     pub fn delete_below(&self, topic: &str, partition: i32, offset: i64) {
         self.admin(async |admin, options| {
             let mut list = TopicPartitionList::new();
-            list.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+            list.add_partition_offset(topic, partition, Offset::Offset(offset))
+                .unwrap();
             admin.delete_records(&list, &options).await.unwrap();
         });
     }
 
     pub fn producer(&self) -> Sender {
-        self.client().set("linger.ms", "0").set("enable.idempotence", "true").create().unwrap()
+        self.client()
+            .set("linger.ms", "0")
+            .set("enable.idempotence", "true")
+            .create()
+            .unwrap()
     }
 
     pub fn transactions(&self, id: &str) -> Sender {
-        let producer: Sender = self.client().set("linger.ms", "0").set("transactional.id", id).create().unwrap();
+        let producer: Sender = self
+            .client()
+            .set("linger.ms", "0")
+            .set("transactional.id", id)
+            .create()
+            .unwrap();
         producer.init_transactions(PATIENCE).unwrap();
         producer
     }
@@ -89,7 +120,11 @@ impl Broker {
     /// The end of a partition for a reader that does not care for transactions.
     pub fn uncommitted_end(&self, topic: &str, partition: i32) -> i64 {
         use rdkafka::consumer::{BaseConsumer, Consumer};
-        let consumer: BaseConsumer = self.client().set("isolation.level", "read_uncommitted").create().unwrap();
+        let consumer: BaseConsumer = self
+            .client()
+            .set("isolation.level", "read_uncommitted")
+            .create()
+            .unwrap();
         consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap().1
     }
 }
@@ -100,7 +135,11 @@ pub fn send(producer: &Sender, topic: &str, partition: i32, key: Option<&str>, v
     record.key = key;
     record.payload = value;
     while let Err((error, back)) = producer.send(record) {
-        assert_eq!(error.rdkafka_error_code(), Some(rdkafka::types::RDKafkaErrorCode::QueueFull), "{error}");
+        assert_eq!(
+            error.rdkafka_error_code(),
+            Some(rdkafka::types::RDKafkaErrorCode::QueueFull),
+            "{error}"
+        );
         std::thread::sleep(Duration::from_millis(5));
         record = back;
     }
@@ -116,7 +155,13 @@ pub fn fill(producer: &Sender, topic: &str, partition: i32, values: std::ops::Ra
 }
 
 pub fn range(topic: u8, name: &str, partition: i32, from: i64, until: Option<i64>) -> Range {
-    Range { topic, name: name.into(), partition, from, until }
+    Range {
+        topic,
+        name: name.into(),
+        partition,
+        from,
+        until,
+    }
 }
 
 /// A reader, and what it has said so far.
@@ -137,7 +182,12 @@ impl Reading {
     pub fn with(config: &KafkaConfig, options: ReaderOptions) -> Reading {
         let thread = std::thread::current();
         let reader = Reader::start(config, options, Arc::new(move || thread.unpark())).unwrap();
-        Reading { reader, seen: Vec::new(), reached: Vec::new(), failed: Vec::new() }
+        Reading {
+            reader,
+            seen: Vec::new(),
+            reached: Vec::new(),
+            failed: Vec::new(),
+        }
     }
 
     pub fn assign(&self, ranges: impl IntoIterator<Item = Range>) {
@@ -156,7 +206,9 @@ impl Reading {
                     let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap());
                     let (topic, partition) = (batch.topic, batch.partition);
                     self.seen.extend(
-                        batch.iter().map(|(offset, key, value)| (topic, partition, offset, text(key), text(value))),
+                        batch
+                            .iter()
+                            .map(|(offset, key, value)| (topic, partition, offset, text(key), text(value))),
                     );
                 }
                 Polled::Reached { topic, partition, next } => self.reached.push((topic, partition, next)),
@@ -190,11 +242,20 @@ impl Reading {
         let before = (self.seen.len(), self.reached.len(), self.failed.len());
         std::thread::sleep(time);
         self.take();
-        assert_eq!((self.seen.len(), self.reached.len(), self.failed.len()), before, "{:?}", self.failed);
+        assert_eq!(
+            (self.seen.len(), self.reached.len(), self.failed.len()),
+            before,
+            "{:?}",
+            self.failed
+        );
     }
 
     /// Offsets of one partition, as they came.
     pub fn offsets(&self, topic: u8, partition: i32) -> Vec<i64> {
-        self.seen.iter().filter(|seen| (seen.0, seen.1) == (topic, partition)).map(|seen| seen.2).collect()
+        self.seen
+            .iter()
+            .filter(|seen| (seen.0, seen.1) == (topic, partition))
+            .map(|seen| seen.2)
+            .collect()
     }
 }

@@ -24,9 +24,14 @@ fn each_record_once_in_order_with_null_keys_and_tombstones() {
     let mut reading = Reading::start(&broker.config());
     for (number, topic) in topics.iter().enumerate() {
         // one bounded and one live partition each
-        reading.assign([range(number as u8, topic, 0, 0, Some(2000)), range(number as u8, topic, 1, 0, None)]);
+        reading.assign([
+            range(number as u8, topic, 0, 0, Some(2000)),
+            range(number as u8, topic, 1, 0, None),
+        ]);
     }
-    reading.until("8000 records and two ends", |r| r.seen.len() >= 8000 && r.reached.len() >= 2);
+    reading.until("8000 records and two ends", |r| {
+        r.seen.len() >= 8000 && r.reached.len() >= 2
+    });
     reading.quiet(Duration::from_millis(300));
     for topic in 0..2 {
         for partition in 0..2 {
@@ -34,7 +39,13 @@ fn each_record_once_in_order_with_null_keys_and_tombstones() {
         }
     }
     let text = |text: &str| Some(text.to_owned());
-    let special: Vec<_> = reading.seen.iter().filter(|seen| (seen.0, seen.1) == (1, 1)).take(5).cloned().collect();
+    let special: Vec<_> = reading
+        .seen
+        .iter()
+        .filter(|seen| (seen.0, seen.1) == (1, 1))
+        .take(5)
+        .cloned()
+        .collect();
     assert_eq!(
         special,
         [
@@ -52,7 +63,11 @@ fn each_record_once_in_order_with_null_keys_and_tombstones() {
     fill(&producer, &topics[0], 1, 2000..2010);
     reading.until("live records", |r| r.seen.len() >= 8010);
     reading.quiet(Duration::from_millis(300));
-    assert_eq!(reading.offsets(0, 0).len(), 2000, "a range with an end stays at its end");
+    assert_eq!(
+        reading.offsets(0, 0).len(),
+        2000,
+        "a range with an end stays at its end"
+    );
     assert_eq!(reading.offsets(0, 1), (0..2010).collect::<Vec<_>>());
 }
 
@@ -76,10 +91,15 @@ fn ranges_of_one_partition_follow_each_other() {
     reading.quiet(Duration::from_millis(300));
     fill(&broker.producer(), &topic, 0, 3000..3020);
     reading.until("the last end", |r| r.reached.len() > ranges.len());
-    assert_eq!(reading.offsets(3, 0)[expected.len()..], (2990..3010).collect::<Vec<_>>());
+    assert_eq!(
+        reading.offsets(3, 0)[expected.len()..],
+        (2990..3010).collect::<Vec<_>>()
+    );
 
     // many small hops: a record of the former range must never come in the next
-    let hops: Vec<(i64, i64)> = (0..150).map(|hop| ((hop * 977) % 2900, (hop * 977) % 2900 + 7)).collect();
+    let hops: Vec<(i64, i64)> = (0..150)
+        .map(|hop| ((hop * 977) % 2900, (hop * 977) % 2900 + 7))
+        .collect();
     let before = reading.seen.len();
     reading.assign(hops.iter().map(|&(from, until)| range(3, &topic, 0, from, Some(until))));
     reading.until("all hops", |r| r.reached.len() > ranges.len() + hops.len());
@@ -91,11 +111,21 @@ fn ranges_of_one_partition_follow_each_other() {
 #[test]
 fn compaction_leaves_holes_that_block_nothing() {
     let Some((broker, _up)) = shared() else { return };
-    let settings = [("cleanup.policy", "compact"), ("segment.ms", "100"), ("min.cleanable.dirty.ratio", "0.01")];
+    let settings = [
+        ("cleanup.policy", "compact"),
+        ("segment.ms", "100"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+    ];
     let topic = broker.topic(1, &[&settings[..], &[("delete.retention.ms", "0")]].concat());
     let producer = broker.producer();
     for offset in 0..300 {
-        send(&producer, &topic, 0, Some(&(offset % 10).to_string()), Some(&offset.to_string()));
+        send(
+            &producer,
+            &topic,
+            0,
+            Some(&(offset % 10).to_string()),
+            Some(&offset.to_string()),
+        );
     }
     producer.flush(PATIENCE).unwrap();
     // a later record closes the segment, so that its duplicates can be cleaned away
@@ -128,8 +158,20 @@ fn compaction_leaves_holes_that_block_nothing() {
     assert_eq!(cluster.watermarks(&topic, 0).unwrap(), Watermarks { low: 0, high: 301 });
     assert_eq!(cluster.sample(&topic, 0, 17).unwrap(), None, "a hole holds no record");
     let text = |text: &str| Some(text.as_bytes().to_vec());
-    assert_eq!(cluster.sample(&topic, 0, 295).unwrap(), Some(Sample { key: text("5"), value: text("295") }));
-    assert_eq!(cluster.sample(&topic, 0, 300).unwrap(), Some(Sample { key: text("x"), value: text("300") }));
+    assert_eq!(
+        cluster.sample(&topic, 0, 295).unwrap(),
+        Some(Sample {
+            key: text("5"),
+            value: text("295")
+        })
+    );
+    assert_eq!(
+        cluster.sample(&topic, 0, 300).unwrap(),
+        Some(Sample {
+            key: text("x"),
+            value: text("300")
+        })
+    );
     assert_eq!(cluster.sample(&topic, 0, 301).unwrap(), None, "nor does the future");
 }
 
@@ -151,7 +193,10 @@ fn partitions_that_come_late_disturb_nothing() {
         std::thread::sleep(Duration::from_millis(50));
     }
     // the writer's client learns of them when it likes
-    let producer = { drop(producer); broker.producer() };
+    let producer = {
+        drop(producer);
+        broker.producer()
+    };
     for partition in 0..4 {
         fill(&producer, &topic, partition, 500..600);
         reading.assign((partition > 0).then(|| range(0, &topic, partition, 0, None)));
@@ -176,8 +221,13 @@ fn a_slow_caller_bounds_what_is_held() {
     }
     producer.flush(PATIENCE).unwrap();
     let mut config = broker.config();
-    config.properties.push(("queued.max.messages.kbytes".into(), "256".into()));
-    let options = ReaderOptions { queue_bytes: 1 << 20, batch_bytes: 64 << 10 };
+    config
+        .properties
+        .push(("queued.max.messages.kbytes".into(), "256".into()));
+    let options = ReaderOptions {
+        queue_bytes: 1 << 20,
+        batch_bytes: 64 << 10,
+    };
     let mut reading = Reading::with(&config, options);
     reading.assign([range(0, &topic, 0, 0, Some(7500)), range(0, &topic, 1, 0, Some(7500))]);
     let start = Instant::now();
@@ -251,7 +301,11 @@ fn throughput() {
         }
         assert_eq!(seen, records);
         let (wall, cpu) = (wall.elapsed().as_secs_f64(), cpu_seconds() - cpu);
-        println!("{:.0} records/s, {:.0} a CPU second of this process", seen as f64 / wall, seen as f64 / cpu);
+        println!(
+            "{:.0} records/s, {:.0} a CPU second of this process",
+            seen as f64 / wall,
+            seen as f64 / cpu
+        );
         reading.take();
     }
 }

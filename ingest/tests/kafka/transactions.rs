@@ -15,7 +15,13 @@ fn markers_and_aborted_records_are_passed_but_not_seen() {
     for (count, commit) in [(3, true), (3, false), (2, true), (3, false)] {
         producer.begin_transaction().unwrap();
         for number in 0..count {
-            send(&producer, &topic, 0, Some(if commit { "good" } else { "bad" }), Some(&number.to_string()));
+            send(
+                &producer,
+                &topic,
+                0,
+                Some(if commit { "good" } else { "bad" }),
+                Some(&number.to_string()),
+            );
         }
         producer.flush(PATIENCE).unwrap();
         if commit {
@@ -33,7 +39,9 @@ fn markers_and_aborted_records_are_passed_but_not_seen() {
     reading.assign((1..=15).map(|until| range(0, &topic, 0, 0, Some(until))));
     reading.until("fifteen ends", |r| r.reached.len() == 15);
     assert_eq!(reading.reached, (1..=15).map(|until| (0, 0, until)).collect::<Vec<_>>());
-    let expected: Vec<i64> = (1..=15).flat_map(|until| good.into_iter().filter(move |&at| at < until)).collect();
+    let expected: Vec<i64> = (1..=15)
+        .flat_map(|until| good.into_iter().filter(move |&at| at < until))
+        .collect();
     assert_eq!(reading.offsets(0, 0), expected);
 
     // ranges without any record, the last of which is ended by the end of the partition alone
@@ -51,13 +59,22 @@ fn markers_and_aborted_records_are_passed_but_not_seen() {
     producer.begin_transaction().unwrap();
     send(&producer, &topic, 0, Some("good"), Some("more"));
     producer.commit_transaction(PATIENCE).unwrap();
-    reading.until("progress past the last marker", |r| r.reached.last() == Some(&(0, 0, 17)));
+    reading.until("progress past the last marker", |r| {
+        r.reached.last() == Some(&(0, 0, 17))
+    });
     assert_eq!(reading.offsets(0, 0), [0, 1, 2, 8, 9, 15]);
 
     assert_eq!(cluster.sample(&topic, 0, 3).unwrap(), None, "a marker is no record");
-    assert_eq!(cluster.sample(&topic, 0, 5).unwrap(), None, "an aborted record is none either");
+    assert_eq!(
+        cluster.sample(&topic, 0, 5).unwrap(),
+        None,
+        "an aborted record is none either"
+    );
     assert_eq!(cluster.sample(&topic, 0, 16).unwrap(), None, "nor is the last marker");
-    assert_eq!(cluster.sample(&topic, 0, 15).unwrap().unwrap().value.as_deref(), Some(&b"more"[..]));
+    assert_eq!(
+        cluster.sample(&topic, 0, 15).unwrap().unwrap().value.as_deref(),
+        Some(&b"more"[..])
+    );
 }
 
 #[test]
@@ -82,7 +99,9 @@ fn an_open_transaction_holds_back_the_high_watermark() {
     reading.quiet(Duration::from_millis(500));
 
     producer.commit_transaction(PATIENCE).unwrap();
-    reading.until("what was held back, and the marker", |r| r.reached.last() == Some(&(0, 0, 10)));
+    reading.until("what was held back, and the marker", |r| {
+        r.reached.last() == Some(&(0, 0, 10))
+    });
     assert_eq!(reading.offsets(0, 0), (0..9).collect::<Vec<_>>());
     assert_eq!(cluster.watermarks(&topic, 0).unwrap(), Watermarks { low: 0, high: 10 });
 }
