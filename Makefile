@@ -43,8 +43,10 @@ check:
 	@sh tests/setup/install.sh check
 	@sh tests/setup/tools.sh
 	$(CARGO) fmt --all --check
+	# whole, for all platforms: what comes after asks no network
+	$(CARGO) fetch --locked
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --workspace --document-private-items
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --workspace
 	$(TOOLS)/cargo-deny --offline check --hide-inclusion-graph bans licenses sources
 	$(TOOLS)/cargo-shear --locked --offline --deny-warnings
 

@@ -273,21 +273,13 @@ log.segment.delete.delay.ms=1000
         fs::write(self.properties(), text)?;
         let logs = self.dir.path().join("logs");
         if logs.exists() {
-            fs::remove_dir_all(logs)?;
+            fs::remove_dir_all(&logs)?;
         }
-        let mut format = java(128)?;
-        format
-            .args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"])
-            .arg(self.properties());
-        let output = format
-            .stdin(Stdio::null())
-            .output()
-            .context("running Kafka's StorageTool")?;
-        ensure!(
-            output.status.success(),
-            "Kafka's StorageTool: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        fs::create_dir_all(&logs)?;
+        for file in format(&self.properties())? {
+            let name = file.file_name().context("a formatted file without a name")?;
+            fs::copy(&file, logs.join(name)).with_context(|| format!("copying {}", file.display()))?;
+        }
         Ok(())
     }
 
@@ -347,6 +339,38 @@ log.segment.delete.delay.ms=1000
 
 /// Offset, key and value of a record.
 pub type Record = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// What Kafka's StorageTool writes into a new log folder. The same for every broker of ours, so it is kept beside the
+/// jars: asking the tool takes a JVM's start.
+fn format(properties: &Path) -> Result<Vec<PathBuf>> {
+    let kept = root().join(".cache/kafka/libs/formatted");
+    if !kept.exists() {
+        let log_dir = tempfile::tempdir_in(root().join(".cache/kafka"))?;
+        let text = fs::read_to_string(properties)?;
+        let mut lines: Vec<_> = text.lines().filter(|line| !line.starts_with("log.dirs=")).collect();
+        let log_dirs = format!("log.dirs={}/formatted", log_dir.path().display());
+        lines.push(&log_dirs);
+        let copy = log_dir.path().join("server.properties");
+        fs::write(&copy, lines.join("\n"))?;
+        let mut tool = java(128)?;
+        tool.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"])
+            .arg(&copy);
+        let output = tool
+            .stdin(Stdio::null())
+            .output()
+            .context("running Kafka's StorageTool")?;
+        ensure!(
+            output.status.success(),
+            "Kafka's StorageTool: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        // somebody else may have been faster
+        if let Err(error) = fs::rename(log_dir.path().join("formatted"), &kept) {
+            ensure!(kept.exists(), "keeping {}: {error}", kept.display());
+        }
+    }
+    fs::read_dir(&kept)?.map(|entry| Ok(entry?.path())).collect()
+}
 
 fn options() -> AdminOptions {
     AdminOptions::new()
