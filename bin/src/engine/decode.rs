@@ -1,0 +1,295 @@
+//! From bytes with a place in the log to events, cleaned rows and rejects: the loop around the decoder.
+
+use super::protocol::Note;
+use super::reader::Placing;
+use dataflows::{Decoder, Event, Kind, Limits, Raw, Reason, Unreadable};
+use ingest::kafka::Batch;
+use operators::Position;
+use sinks::{CleanedRow, Reject, RejectPlace};
+use std::collections::BTreeMap;
+
+/// Records a legacy object may hold: its number and a record's index share the bits of an offset.
+const LEGACY_BITS: u32 = 20;
+
+/// Rows and rejects that wait for the sink.
+#[derive(Default)]
+pub struct Rows {
+    /// Cleaned rows and deletes.
+    pub cleaned: Vec<CleanedRow>,
+    /// Rejects.
+    pub rejects: Vec<Reject>,
+}
+
+impl Rows {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.cleaned.is_empty() && self.rejects.is_empty()
+    }
+
+    /// How many rows wait for each cleaned table, and how many rejects.
+    pub fn counted(&self) -> [u64; 4] {
+        let mut counted = [0; 4];
+        self.cleaned.iter().for_each(|row| counted[row.table as usize] += 1);
+        counted[3] = self.rejects.len() as u64;
+        counted
+    }
+
+    /// The same as notes of a live epoch.
+    pub fn into_notes(self, notes: &mut Vec<Note>) {
+        notes.extend(self.cleaned.into_iter().map(Note::Row));
+        notes.extend(self.rejects.into_iter().map(|reject| Note::Rejected(Box::new(reject))));
+    }
+}
+
+/// A value as it came: text where a whole chunk was found to be UTF-8.
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    Text(&'a str),
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Value<'a> {
+    fn bytes(self) -> &'a [u8] {
+        match self {
+            Value::Text(text) => text.as_bytes(),
+            Value::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+fn raw_of<'a>(kind: Kind, position: Position, key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> Raw<'a> {
+    Raw { kind, position, key, value }
+}
+
+fn bytes_of<'a>(line: Result<&'a str, &'a [u8]>) -> &'a [u8] {
+    line.map_or_else(|bytes| bytes, str::as_bytes)
+}
+
+/// The decoder with what it has counted and what waits for the sink.
+pub struct Decode {
+    decoder: Decoder,
+    cleaned: bool,
+    rows: Rows,
+    records: u64,
+    rejected: u64,
+    reported_rejected: u64,
+    reasons: BTreeMap<&'static str, u64>,
+}
+
+impl Decode {
+    /// A decoder with nothing counted yet.
+    pub fn new(limits: Limits) -> Decode {
+        Decode {
+            decoder: Decoder::new(limits),
+            cleaned: false,
+            rows: Rows::default(),
+            records: 0,
+            rejected: 0,
+            reported_rejected: 0,
+            reasons: BTreeMap::new(),
+        }
+    }
+
+    /// A pass begins: what an earlier one has gathered and counted is void.
+    pub fn begin(&mut self, cleaned: bool) {
+        self.cleaned = cleaned;
+        self.rows = Rows::default();
+        (self.records, self.rejected, self.reported_rejected) = (0, 0, 0);
+        self.reasons.clear();
+        self.decoder.take_unreadable();
+    }
+
+    /// Rejects counted since the pass began.
+    pub fn rejected(&self) -> u64 {
+        self.rejected
+    }
+
+    /// Rows and rejects that wait.
+    pub fn waiting(&self) -> usize {
+        self.rows.cleaned.len() + self.rows.rejects.len()
+    }
+
+    /// Takes what waits.
+    pub fn take_rows(&mut self) -> Rows {
+        std::mem::take(&mut self.rows)
+    }
+
+    /// Puts back what could not be handed on.
+    pub fn put_back(&mut self, rows: Rows) {
+        debug_assert!(self.rows.is_empty(), "rows are put back before anything else is decoded");
+        self.rows = rows;
+    }
+
+    /// Drops what waits, where nothing is kept.
+    pub fn forget_rows(&mut self) {
+        self.rows = Rows::default();
+    }
+
+    /// Decodes the lines of a chunk; `first` lines of the object came before it. Returns the number of lines.
+    pub fn lines(&mut self, place: &Placing, first: u64, chunk: &[u8], emit: &mut dyn FnMut(Event)) -> u64 {
+        let start = place.start + first as i64;
+        let mut offset = start;
+        for line in dataflows::lines(chunk) {
+            if offset < place.upto {
+                match line {
+                    _ if place.deletes => self.record(place, offset, Some(bytes_of(line)), None, emit),
+                    Ok(text) => self.record(place, offset, None, Some(Value::Text(text)), emit),
+                    Err(bytes) => self.record(place, offset, None, Some(Value::Bytes(bytes)), emit),
+                }
+            }
+            offset += 1;
+        }
+        (offset - start) as u64
+    }
+
+    /// Decodes a legacy object: one value, an array of values, or values one after the other. Returns their number.
+    pub fn whole(&mut self, place: &Placing, bytes: &[u8], emit: &mut dyn FnMut(Event)) -> u64 {
+        let mut records = 0u64;
+        let wanted = place.settled == 0;
+        for value in dataflows::split_values(bytes) {
+            let position = match i64::try_from(records) {
+                Ok(index) if index < 1 << LEGACY_BITS => Position::new(0, place.start << LEGACY_BITS | index, 0),
+                _ => break,
+            };
+            records += 1;
+            self.records += 1;
+            let Ok(position) = position else { continue };
+            let (value, kind) = match value {
+                Ok(value) => (value, place.kind.or_else(|| dataflows::kind_of_fields(value))),
+                Err(reason) => {
+                    self.reject(place, position, None, Some(bytes), reason, wanted);
+                    continue;
+                }
+            };
+            match kind {
+                Some(kind) => self.decode(place, kind, position, None, Some(Value::Bytes(value)), wanted, emit),
+                None => self.reject(place, position, None, Some(value), Reason::NoKey, wanted),
+            }
+        }
+        records
+    }
+
+    /// Counts and keeps a line that was too large to be read whole.
+    pub fn too_large(&mut self, place: &Placing, line: u64, prefix: Vec<u8>) {
+        let offset = place.start + line as i64;
+        if offset >= place.upto {
+            return;
+        }
+        self.records += 1;
+        match place.position(offset) {
+            Ok(position) => {
+                self.reject(place, position, None, Some(&prefix), Reason::TooLarge, offset >= place.settled);
+            }
+            Err(error) => tracing::error!(object = place.object, %error, "a record has no place"),
+        }
+    }
+
+    /// Decodes a batch of Kafka records.
+    pub fn batch(&mut self, place: &Placing, batch: &Batch, emit: &mut dyn FnMut(Event)) {
+        for record in &batch.records {
+            let part = |range: &Option<std::ops::Range<u32>>| {
+                range.as_ref().map(|range| &batch.bytes[range.start as usize..range.end as usize])
+            };
+            let value = part(&record.value).map(Value::Bytes);
+            self.record(place, record.offset, part(&record.key), value, emit);
+        }
+    }
+
+    fn record(
+        &mut self,
+        place: &Placing,
+        offset: i64,
+        key: Option<&[u8]>,
+        value: Option<Value<'_>>,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        self.records += 1;
+        let kind = place.kind.expect("a log record's topic tells its kind");
+        match place.position(offset) {
+            Ok(position) => self.decode(place, kind, position, key, value, offset >= place.settled, emit),
+            Err(error) => {
+                self.rejected += 1;
+                tracing::error!(object = place.object, %error, "a record has no place in the order of the log");
+            }
+        }
+    }
+
+    fn decode(
+        &mut self,
+        place: &Placing,
+        kind: Kind,
+        position: Position,
+        key: Option<&[u8]>,
+        value: Option<Value<'_>>,
+        wanted: bool,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        let decoder = &mut self.decoder;
+        let decoded = if self.cleaned && wanted {
+            let decoded = match value {
+                Some(Value::Text(text)) => decoder.decode_text_with_row(kind, position, text),
+                Some(Value::Bytes(bytes)) => decoder.decode_with_row(raw_of(kind, position, key, Some(bytes))),
+                None => decoder.decode_with_row(raw_of(kind, position, key, None)),
+            };
+            decoded.map(|(event, row)| {
+                let (ind, row) = (event.key, row.map(|(_, row)| row));
+                self.rows.cleaned.push(CleanedRow { table: kind as u8, ind, position, row });
+                event
+            })
+        } else {
+            match value {
+                Some(Value::Text(text)) => decoder.decode_text(kind, position, text),
+                Some(Value::Bytes(bytes)) => decoder.decode(raw_of(kind, position, key, Some(bytes))),
+                None => decoder.decode(raw_of(kind, position, key, None)),
+            }
+        };
+        match decoded {
+            Ok(event) => emit(event),
+            Err(reason) => self.reject(place, position, key, value.map(Value::bytes), reason, wanted),
+        }
+    }
+
+    fn reject(
+        &mut self,
+        place: &Placing,
+        position: Position,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        reason: Reason,
+        wanted: bool,
+    ) {
+        self.rejected += 1;
+        *self.reasons.entry(reason.as_str()).or_default() += 1;
+        if wanted {
+            let object = place.object.map(str::to_owned);
+            let place_of = match position.generation() {
+                0 => RejectPlace::Object {
+                    object: object.unwrap_or_default(),
+                    index: position.offset() & ((1 << LEGACY_BITS) - 1),
+                },
+                _ => RejectPlace::Log { partition: position.partition(), offset: position.offset(), object },
+            };
+            self.rows.rejects.push(Reject {
+                topic: place.name.to_owned(),
+                place: place_of,
+                reason: reason.as_str().to_owned(),
+                key: key.map(<[u8]>::to_vec),
+                value: value.map(<[u8]>::to_vec),
+            });
+        }
+    }
+
+    /// What was counted since the last call.
+    pub fn take_counts(&mut self) -> Option<Note> {
+        let altered = self.decoder.take_unreadable().into_iter();
+        let name = |field: &Unreadable| format!("{}.{} {}", field.kind, field.field, field.why.as_str());
+        let fields: Vec<(String, u64)> = altered.map(|field| (name(&field), field.count)).collect();
+        let rejected = self.rejected - std::mem::replace(&mut self.reported_rejected, self.rejected);
+        let records = std::mem::take(&mut self.records);
+        if records == 0 && rejected == 0 && fields.is_empty() {
+            return None;
+        }
+        let reasons = std::mem::take(&mut self.reasons).into_iter().map(|(r, n)| (r.to_owned(), n)).collect();
+        Some(Note::Counted { records, rejected, reasons, fields })
+    }
+}

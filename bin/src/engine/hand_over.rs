@@ -1,0 +1,217 @@
+//! The hand-over from history to live, per partition: what Kafka still has to supply, and what is lost.
+//!
+//! History covers ranges of offsets; Kafka spans `low..high`. Holes of history that Kafka spans are read from Kafka
+//! (compaction and transaction markers leave holes that yield nothing, and that is their proof of being natural);
+//! what neither has is a gap. Live reading starts where contiguous history ends.
+
+use std::ops::Range;
+
+/// What is known of one partition before the hand-over.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Ranges that history covers: ascending, disjoint, not touching.
+    pub covered: Vec<Range<i64>>,
+    /// Where objects of the lake interleave, so that only Kafka knows the order.
+    pub conflicts: Vec<Range<i64>>,
+    /// What Kafka spans: low watermark and the end under the consumer's isolation level.
+    pub kafka: Option<Range<i64>>,
+    /// First covered offset and frontier of the last committed answer.
+    pub recorded: Option<Range<i64>>,
+    /// Whether to go on reading Kafka for ever.
+    pub live: bool,
+    /// Where a bounded replay is to end.
+    pub upto: Option<i64>,
+}
+
+/// A stretch of Kafka to read in the first epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// The first offset.
+    pub from: i64,
+    /// The end, or none to go on for ever.
+    pub until: Option<i64>,
+    /// What must have been read before the first epoch may close.
+    pub bound: i64,
+}
+
+/// What the hand-over of one partition comes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HandOver {
+    /// The first offset of the answer.
+    pub first: i64,
+    /// The frontier that the first epoch will have at least.
+    pub next: i64,
+    /// What to read from Kafka, ascending.
+    pub stretches: Vec<Stretch>,
+    /// Interleaving objects whose order nobody knows any more.
+    pub conflicts: Vec<Range<i64>>,
+    /// Offsets that nobody has any more, ascending.
+    pub gaps: Vec<Range<i64>>,
+}
+
+/// The log ends before the tables do, and nothing else covers the difference.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("log shorter than the tables: history and Kafka end at {end}, the tables at {recorded}")]
+pub struct LogShorter {
+    /// Where the log ends.
+    pub end: i64,
+    /// What the tables hold.
+    pub recorded: i64,
+}
+
+/// Plans the hand-over of one partition.
+pub fn hand_over(known: &Known) -> Result<HandOver, LogShorter> {
+    let Known { covered, conflicts, kafka, recorded, live, upto } = known;
+    let low = kafka.as_ref().map(|span| span.start);
+    let first_covered = covered.first().map(|range| range.start);
+    let first_known = match (first_covered, low) {
+        (Some(covered), _) => covered,
+        (None, Some(low)) => low,
+        (None, None) => 0,
+    };
+    // coverage began where it begins now, unless the tables remember an earlier beginning
+    let first = recorded.as_ref().map_or(first_known, |recorded| recorded.start.min(first_known));
+    let mut plan = HandOver { first, next: first, ..HandOver::default() };
+
+    for conflict in conflicts {
+        match kafka.as_ref().is_some_and(|span| span.start <= conflict.start && conflict.end <= span.end) {
+            true => plan.stretches.push(Stretch {
+                from: conflict.start,
+                until: Some(conflict.end),
+                bound: conflict.end,
+            }),
+            false => plan.conflicts.push(conflict.clone()),
+        }
+    }
+    for range in covered {
+        if upto.is_some_and(|upto| range.start >= upto) {
+            break;
+        }
+        plan.fill(range.start, kafka.as_ref());
+        plan.next = plan.next.max(range.end);
+    }
+    match (upto, kafka) {
+        (Some(upto), kafka) => {
+            if plan.next < *upto {
+                plan.fill(*upto, kafka.as_ref());
+            }
+            plan.next = *upto;
+        }
+        (None, Some(span)) if *live => {
+            let from = plan.next.max(span.start);
+            plan.lose(from);
+            let bound = span.end.max(from);
+            plan.stretches.push(Stretch { from, until: None, bound });
+            plan.next = bound;
+        }
+        (None, _) => {}
+    }
+    match recorded {
+        Some(recorded) if *live && plan.next < recorded.end => {
+            Err(LogShorter { end: plan.next, recorded: recorded.end })
+        }
+        _ => Ok(plan),
+    }
+}
+
+impl HandOver {
+    /// Goes on to `to`: what Kafka spans of the way is read, the rest is a gap.
+    fn fill(&mut self, to: i64, kafka: Option<&Range<i64>>) {
+        if self.next >= to {
+            return;
+        }
+        let Some(span) = kafka.filter(|span| span.start < to && span.end > self.next) else {
+            return self.lose(to);
+        };
+        self.lose(span.start.max(self.next));
+        let until = to.min(span.end);
+        self.stretches.push(Stretch { from: self.next, until: Some(until), bound: until });
+        self.next = until;
+        self.lose(to);
+    }
+
+    /// Everything up to `to` is gone.
+    fn lose(&mut self, to: i64) {
+        if self.next < to {
+            match self.gaps.last_mut() {
+                Some(last) if last.end == self.next => last.end = to,
+                _ => self.gaps.push(self.next..to),
+            }
+            self.next = to;
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // a list of one range is meant
+mod tests {
+    use super::*;
+
+    fn known(covered: &[Range<i64>], kafka: Option<Range<i64>>) -> Known {
+        Known { covered: covered.to_vec(), kafka, live: true, ..Known::default() }
+    }
+
+    fn live(from: i64, bound: i64) -> Stretch {
+        Stretch { from, until: None, bound }
+    }
+
+    fn part(from: i64, until: i64) -> Stretch {
+        Stretch { from, until: Some(until), bound: until }
+    }
+
+    #[test]
+    fn live_starts_where_history_ends() {
+        let plan = hand_over(&known(&[3..100], Some(50..140))).unwrap();
+        assert_eq!(plan, HandOver { first: 3, next: 140, stretches: vec![live(100, 140)], ..HandOver::default() });
+    }
+
+    #[test]
+    fn kafka_alone_begins_at_its_low_watermark() {
+        let plan = hand_over(&known(&[], Some(500..700))).unwrap();
+        assert_eq!(plan, HandOver { first: 500, next: 700, stretches: vec![live(500, 700)], ..HandOver::default() });
+    }
+
+    #[test]
+    fn retention_past_the_end_of_history_is_a_gap() {
+        let plan = hand_over(&known(&[0..100], Some(120..140))).unwrap();
+        assert_eq!(plan.gaps, vec![100..120]);
+        assert_eq!(plan.stretches, vec![live(120, 140)]);
+    }
+
+    #[test]
+    fn holes_are_read_from_kafka_as_far_as_it_reaches() {
+        let plan = hand_over(&known(&[0..10, 20..30, 40..50], Some(15..60))).unwrap();
+        assert_eq!(plan.gaps, vec![10..15]);
+        assert_eq!(plan.stretches, vec![part(15, 20), part(30, 40), live(50, 60)]);
+        // without Kafka each hole is a gap
+        let plan = hand_over(&Known { live: false, ..known(&[0..10, 20..30], None) }).unwrap();
+        assert_eq!((plan.gaps, plan.next), (vec![10..20], 30));
+    }
+
+    #[test]
+    fn history_that_the_tables_had_and_nobody_has_now_is_a_gap() {
+        let recorded = Some(0..80);
+        let plan = hand_over(&Known { recorded, ..known(&[20..70], Some(60..90)) }).unwrap();
+        assert_eq!((plan.first, plan.gaps), (0, vec![0..20]));
+    }
+
+    #[test]
+    fn a_log_that_ends_before_the_tables_stops_the_start() {
+        let recorded = Some(0..80);
+        let short = Known { recorded: recorded.clone(), ..known(&[0..70], Some(0..75)) };
+        assert_eq!(hand_over(&short), Err(LogShorter { end: 75, recorded: 80 }));
+        // the lake covers what Kafka has lost
+        let covered = Known { recorded, ..known(&[0..80], Some(0..75)) };
+        assert_eq!(hand_over(&covered).unwrap().stretches, vec![live(80, 80)]);
+    }
+
+    #[test]
+    fn a_bounded_replay_ends_at_its_bound() {
+        let bounded = Known { upto: Some(60), live: false, ..known(&[0..100], None) };
+        assert_eq!(hand_over(&bounded).unwrap().next, 60);
+        let from_kafka = Known { upto: Some(120), live: false, ..known(&[0..100], Some(90..200)) };
+        assert_eq!(hand_over(&from_kafka).unwrap().stretches, vec![part(100, 120)]);
+        let beyond = Known { upto: Some(120), live: false, ..known(&[0..100], None) };
+        assert_eq!(hand_over(&beyond).unwrap().gaps, vec![100..120]);
+    }
+}

@@ -1,0 +1,159 @@
+//! What the workers, the coordinator and the signal handlers of one process share: how it is asked to stop, how it
+//! ended, and what it shows of itself.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+use timely::scheduling::SyncActivator;
+use tokio::sync::Notify;
+
+/// What a run shows while it runs: metrics, progress, health. Every method has an empty default.
+pub trait Observer: Send + Sync {
+    /// History to read has been found.
+    fn history(&self, _objects: u64, _bytes: u64) {}
+    /// An object has been read.
+    fn object(&self, _records: u64, _bytes: u64, _rejected: u64) {}
+    /// Epoch 0 is committed.
+    fn hydrated(&self) {}
+    /// A commit took this long.
+    fn committed(&self, _took: Duration) {}
+    /// How old the newest record of a commit was when the commit was acknowledged.
+    fn freshness(&self, _age: Duration) {}
+    /// The committed frontier of a partition.
+    fn frontier(&self, _topic: &str, _partition: i32, _next: i64) {}
+    /// How far behind Kafka's end a partition is.
+    fn lag(&self, _topic: &str, _partition: i32, _records: i64) {}
+    /// Records were rejected.
+    fn dead_letters(&self, _reason: &str, _count: u64) {}
+    /// Offsets that are in accepted gaps.
+    fn gaps(&self, _offsets: i64) {}
+    /// Whether a topic is absent from the lake and from Kafka alike.
+    fn absent(&self, _topics: usize) {}
+}
+
+/// Shared by everything in one process.
+pub struct ProcessState {
+    /// Worker threads of this process.
+    pub threads: usize,
+    /// Set when the process has been asked to stop.
+    pub stop: AtomicBool,
+    /// What shows the run.
+    pub observer: Arc<dyn Observer>,
+    stopped: Notify,
+    ended: Mutex<Option<(i32, String)>>,
+    finished: AtomicBool,
+    readers: Mutex<Vec<SyncActivator>>,
+}
+
+impl ProcessState {
+    /// The state of a process with this many worker threads.
+    pub fn new(threads: usize, observer: Arc<dyn Observer>) -> ProcessState {
+        ProcessState {
+            threads,
+            stop: AtomicBool::new(false),
+            observer,
+            stopped: Notify::new(),
+            ended: Mutex::new(None),
+            finished: AtomicBool::new(false),
+            readers: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Registers a reader to be woken when the process is asked to stop.
+    pub fn on_stop(&self, reader: SyncActivator) {
+        self.readers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(reader);
+    }
+
+    /// Asks the process to stop: the coordinator hears of it through the dataflow.
+    pub fn request_stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.stopped.notify_waiters();
+        self.wake_readers();
+    }
+
+    /// Gives every reader of the process a turn.
+    pub fn wake_readers(&self) {
+        for reader in self.readers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).iter() {
+            let _ = reader.activate();
+        }
+    }
+
+    /// Returns when a stop was asked for and `grace` has passed since.
+    pub async fn stopped_for(&self, grace: Duration) {
+        let notified = self.stopped.notified();
+        if !self.stop.load(Ordering::SeqCst) {
+            notified.await;
+        }
+        tokio::time::sleep(grace).await;
+    }
+
+    /// Records how the run ended; the first word counts.
+    pub fn end(&self, code: i32, reason: String) {
+        self.finished.store(true, Ordering::SeqCst);
+        let mut ended = self.ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        ended.get_or_insert((code, reason));
+    }
+
+    /// How the run ended.
+    pub fn ended(&self) -> Option<(i32, String)> {
+        self.ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// The dataflow is over: what breaks from now on is the ordinary end of connections.
+    pub fn finish(&self) {
+        self.finished.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Turns SIGTERM and Ctrl-C into a request to stop; a second one ends the process at once.
+pub async fn watch_signals(process: Arc<ProcessState>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::warn!("signals cannot be watched: the process ends without a last commit when it is told to");
+        return;
+    };
+    for round in 0.. {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if round > 0 {
+            std::process::exit(130);
+        }
+        tracing::info!("stopping after a last commit");
+        process.request_stop();
+    }
+}
+
+static HOOKED: OnceLock<()> = OnceLock::new();
+
+/// Ends the whole process when any thread of the dataflow panics: timely leaves the other workers hanging.
+///
+/// A panic of a communication thread means that a peer is gone; the message names it.
+pub fn install_panic_hook(process: Arc<ProcessState>, addresses: Vec<String>) {
+    HOOKED.get_or_init(|| {
+        let default = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or_default();
+            let peer = name.strip_prefix("timely:recv-").or_else(|| name.strip_prefix("timely:send-"));
+            if peer.is_some() && process.finished.load(Ordering::SeqCst) {
+                // the connection closed after everybody had finished
+                return;
+            }
+            match peer.and_then(|peer| peer.parse::<usize>().ok()) {
+                Some(peer) => {
+                    let address = addresses.get(peer).map_or("unknown", String::as_str);
+                    eprintln!("error: process {peer} ({address}) is gone: all processes end together");
+                    std::process::exit(1);
+                }
+                None if name.starts_with("timely:") || name == "main" => {
+                    default(info);
+                    std::process::exit(1);
+                }
+                None => default(info),
+            }
+        }));
+    });
+}
