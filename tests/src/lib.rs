@@ -11,6 +11,7 @@ pub mod kafka;
 pub mod lake;
 pub mod produce;
 pub mod program;
+pub mod scene;
 pub mod sql;
 
 pub use audit::{Audit, Auditor};
