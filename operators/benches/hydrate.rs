@@ -303,7 +303,11 @@ fn run(dataflow: &'static str, workers: usize, posts: u64) {
         while done.less_than(&1) {
             worker.step();
         }
-        (cpu(), memory("VmRSS:"), worker.index())
+        let end = (cpu(), memory("VmRSS:"));
+        for dataflow in worker.installed_dataflows() {
+            worker.drop_dataflow(dataflow);
+        }
+        end
     });
     let ends: Vec<_> = guards
         .expect("workers")

@@ -10,7 +10,7 @@
 
 use crate::combine::combine;
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::keyed::{Changed, Keyed, Pair};
+use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::Key;
 use differential_dataflow::VecCollection;
 use timely::dataflow::channels::pact::Exchange;
@@ -48,15 +48,20 @@ impl<K: Key> Epochwise for Count<K> {
     type Out = (K, i64);
 
     fn apply(&mut self, updates: &mut Vec<Update<K>>) {
-        for (key, _, diff) in updates.drain(..) {
-            let id = self.totals.find_or_insert(&key, || Pair {
-                key: key.clone(),
-                value: 0,
-            });
-            let total = &mut self.totals.get_mut(id).value;
-            self.changed.note(id, || *total);
-            *total += diff as i64;
+        for block in updates.chunks(BLOCK) {
+            let ids = self
+                .totals
+                .find_or_insert_block(block.iter().map(|update| &update.0), |key| Pair {
+                    key: key.clone(),
+                    value: 0,
+                });
+            for ((_, _, diff), id) in block.iter().zip(ids) {
+                let total = &mut self.totals.get_mut(id).value;
+                self.changed.note(id, || *total);
+                *total += *diff as i64;
+            }
         }
+        updates.clear();
     }
 
     fn close(&mut self) {

@@ -16,8 +16,9 @@ use timely::dataflow::operators::generic::Operator;
 /// Records in an outgoing container: a few tens of kilobytes, which stay in the cache until they are read.
 pub(crate) const CHUNK: usize = 1024;
 
-/// Records emitted in one activation, about: what a queue may hold of an epoch.
-const SLICE: usize = 64 << 10;
+/// Records emitted in one activation, about: what a queue may hold of an epoch. Small enough that the next operators
+/// find them in a cache, large enough that scheduling those does not matter.
+const SLICE: usize = 8 << 10;
 
 /// A change of a differential collection.
 pub(crate) type Update<D> = (D, u64, isize);

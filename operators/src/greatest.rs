@@ -7,11 +7,11 @@
 //!
 //! # Cost
 //! O(log values of the key) a change. Nearly all keys have one value, which is kept in the entry itself: 16 bytes
-//! and the key, plus 6 to 12 bytes of index; a second value moves a key's values into a sorted list of their own,
+//! and the key, plus 5 to 11 bytes of index; a second value moves a key's values into a sorted list of their own,
 //! and many into a tree. Nothing is added up before the exchange, since (key, value) pairs seldom repeat.
 
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::keyed::{Changed, Keyed, Pair};
+use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::Key;
 use differential_dataflow::VecCollection;
 use std::collections::BTreeMap;
@@ -45,15 +45,20 @@ impl<K: Key> Epochwise for Greatest<K> {
     type Out = (K, i64);
 
     fn apply(&mut self, updates: &mut Vec<Self::In>) {
-        for ((key, value), _, diff) in updates.drain(..) {
-            let id = self.values.find_or_insert(&key, || Pair {
-                key: key.clone(),
-                value: Values::NONE,
-            });
-            let values = &mut self.values.get_mut(id).value;
-            self.changed.note(id, || values.greatest());
-            values.update(value, diff as i64);
+        for block in updates.chunks(BLOCK) {
+            let ids = self
+                .values
+                .find_or_insert_block(block.iter().map(|update| &update.0.0), |key| Pair {
+                    key: key.clone(),
+                    value: Values::NONE,
+                });
+            for (((_, value), _, diff), id) in block.iter().zip(ids) {
+                let values = &mut self.values.get_mut(id).value;
+                self.changed.note(id, || values.greatest());
+                values.update(*value, *diff as i64);
+            }
         }
+        updates.clear();
     }
 
     fn close(&mut self) {

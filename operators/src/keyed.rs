@@ -1,15 +1,18 @@
 //! State by key, made for millions of small entries: [`Keyed`] and the list of what an epoch has [`Changed`].
 //!
 //! Entries lie in chunks that never move, so growing copies nothing and never holds two copies of everything; the
-//! index beside them is a hash table of four-byte entry numbers. Together that is the entry plus 6 to 12 bytes.
+//! [`Index`] beside them takes 5 to 11 bytes an entry.
 
+use crate::index::Index;
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hash};
 
 /// Entries in a chunk, as a power of two.
 const CHUNK_BITS: u32 = 12;
 const CHUNK: usize = 1 << CHUNK_BITS;
+
+/// Keys looked up together, so that their cache misses overlap.
+pub(crate) const BLOCK: usize = 32;
 
 /// Something stored under a key that it holds itself.
 pub(crate) trait Entry {
@@ -37,7 +40,7 @@ impl<K: Hash + Eq, V> Entry for Pair<K, V> {
 /// Entries by key. An entry has a number, which stays the same until it is removed.
 pub(crate) struct Keyed<E> {
     chunks: Vec<Vec<E>>,
-    index: HashTable<u32>,
+    index: Index,
     /// Numbers of removed entries, to be given out again.
     free: Vec<u32>,
     hasher: RandomState,
@@ -47,7 +50,7 @@ impl<E: Entry> Keyed<E> {
     pub(crate) fn new() -> Self {
         Keyed {
             chunks: Vec::new(),
-            index: HashTable::new(),
+            index: Index::new(),
             free: Vec::new(),
             hasher: RandomState::default(),
         }
@@ -59,22 +62,55 @@ impl<E: Entry> Keyed<E> {
     }
 
     /// The number of the key's entry, which is made by `new` if there is none.
-    ///
-    /// # Panics
-    /// When there would be more than 2^32 entries.
-    #[inline]
-    pub(crate) fn find_or_insert(&mut self, key: &E::Key, new: impl FnOnce() -> E) -> u32 {
+    pub(crate) fn find_or_insert(&mut self, key: &E::Key, new: impl FnOnce(&E::Key) -> E) -> u32 {
         let hash = self.hasher.hash_one(key);
+        self.find_or_insert_hashed(hash, key, new)
+    }
+
+    /// The numbers of the entries of up to [`BLOCK`] keys, which are made by `new` where there are none.
+    #[inline]
+    pub(crate) fn find_or_insert_block<'a>(
+        &mut self,
+        keys: impl Iterator<Item = &'a E::Key> + Clone,
+        new: impl Fn(&E::Key) -> E,
+    ) -> [u32; BLOCK]
+    where
+        E::Key: 'a,
+    {
+        let mut hashes = [0; BLOCK];
+        let mut touched = 0;
+        for (hash, key) in hashes.iter_mut().zip(keys.clone()) {
+            *hash = self.hasher.hash_one(key);
+            touched ^= self.index.touch(*hash);
+        }
+        std::hint::black_box(touched);
+        let mut ids = [0; BLOCK];
+        for ((id, hash), key) in ids.iter_mut().zip(hashes).zip(keys) {
+            *id = self.find_or_insert_hashed(hash, key, &new);
+        }
+        ids
+    }
+
+    #[inline]
+    fn find_or_insert_hashed(&mut self, hash: u64, key: &E::Key, new: impl FnOnce(&E::Key) -> E) -> u32 {
         let chunks = &self.chunks;
-        match self.index.find(hash, |&id| at(chunks, id).key() == key) {
-            Some(&id) => id,
-            None => self.insert(hash, new()),
+        match self.index.find(hash, |id| at(chunks, id).key() == key) {
+            Some(id) => id,
+            None => self.insert(hash, new(key)),
         }
     }
 
     fn insert(&mut self, hash: u64, entry: E) -> u32 {
-        if self.index.len() == self.index.capacity() {
-            self.grow();
+        if self.index.is_full() {
+            // entries are as many as ever, so every number is in use; walking them in their own order reads memory
+            // in sequence, which walking the index would not
+            debug_assert!(self.free.is_empty());
+            let (chunks, hasher) = (&self.chunks, &self.hasher);
+            self.index.grow(
+                (0u32..)
+                    .zip(chunks.iter().flatten())
+                    .map(|(id, e)| (hasher.hash_one(e.key()), id)),
+            );
         }
         let id = match self.free.pop() {
             Some(id) => {
@@ -93,31 +129,8 @@ impl<E: Entry> Keyed<E> {
                 u32::try_from(full + chunk.len() - 1).expect("more than 2^32 keys")
             }
         };
-        let (chunks, hasher) = (&self.chunks, &self.hasher);
-        self.index
-            .insert_unique(hash, id, |&id| hasher.hash_one(at(chunks, id).key()));
+        self.index.insert(hash, id);
         id
-    }
-
-    /// Makes room in the index. Walking the entries in their own order reads memory in sequence, which the index's
-    /// own rehashing (in the order of the hashes) would not.
-    fn grow(&mut self) {
-        let full = self.index.num_buckets() / 8 * 7;
-        // a table full of removed entries is only swept
-        let room = if self.index.len() < full / 2 { full } else { full + 1 };
-        let old = std::mem::replace(&mut self.index, HashTable::with_capacity(room.max(4)));
-        let (chunks, hasher) = (&self.chunks, &self.hasher);
-        let rehash = |id: &u32| hasher.hash_one(at(chunks, *id).key());
-        if self.free.is_empty() {
-            drop(old);
-            for (id, entry) in (0u32..).zip(chunks.iter().flatten()) {
-                self.index.insert_unique(hasher.hash_one(entry.key()), id, rehash);
-            }
-        } else {
-            for id in old {
-                self.index.insert_unique(rehash(&id), id, rehash);
-            }
-        }
     }
 
     /// The entry with this number.
@@ -135,14 +148,11 @@ impl<E: Entry> Keyed<E> {
     /// Removes the entry with this number. Its memory is kept for the next new one, except that removing the last
     /// entry of all releases everything.
     pub(crate) fn remove(&mut self, id: u32) {
-        let hash = self.hasher.hash_one(self.get(id).key());
-        match self.index.find_entry(hash, |&other| other == id) {
-            Ok(found) => _ = found.remove(),
-            Err(_) => unreachable!("entry {id} is not in the index"),
-        }
+        let (chunks, hasher) = (&self.chunks, &self.hasher);
+        self.index.remove(id, |id| hasher.hash_one(at(chunks, id).key()));
         self.free.push(id);
-        if self.index.is_empty() {
-            (self.chunks, self.free, self.index) = (Vec::new(), Vec::new(), HashTable::new());
+        if self.index.len() == 0 {
+            (self.chunks, self.free, self.index) = (Vec::new(), Vec::new(), Index::new());
         }
     }
 
@@ -251,7 +261,7 @@ mod tests {
                 .wrapping_add(1442695040888963407);
             // growing, then shrinking, then empty
             let key = (random >> 33) % 20_000;
-            let id = keyed.find_or_insert(&key, || Pair { key, value: 0 });
+            let id = keyed.find_or_insert(&key, |_| Pair { key, value: 0 });
             if step % 100_000 < 50_000 {
                 keyed.get_mut(id).value += 1;
                 *model.entry(key).or_default() += 1;
@@ -262,7 +272,7 @@ mod tests {
             assert_eq!(keyed.len(), model.len());
         }
         for (key, value) in &model {
-            let id = keyed.find_or_insert(key, || unreachable!());
+            let id = keyed.find_or_insert(key, |_| unreachable!());
             assert_eq!(keyed.get(id).value, *value);
             keyed.remove(id);
         }
@@ -275,7 +285,7 @@ mod tests {
         let mut changed: Changed<u64> = Changed::new();
         for round in 0..3u64 {
             for key in (0..1000u64).chain(0..1000) {
-                let id = keyed.find_or_insert(&key, || Pair { key, value: 0 });
+                let id = keyed.find_or_insert(&key, |_| Pair { key, value: 0 });
                 let value = &mut keyed.get_mut(id).value;
                 changed.note(id, || *value);
                 *value += 1;

@@ -12,12 +12,12 @@
 //! - Keys are never forgotten, since a forgotten delete would let an old record back in.
 //!
 //! # Cost
-//! One row is 64 bytes when `R` is 32 (key, three positions, `R`: one cache line), plus 6 to 12 bytes of index.
+//! One row is 64 bytes when `R` is 32 (key, three positions, `R`: one cache line), plus 5 to 11 bytes of index.
 //! What an epoch changes is kept as (row, old `R`) until its close; epoch 0, which changes everything, keeps nothing.
 
 use crate::Position;
 use crate::epochs::{CHUNK, Epochwise, Timed, Update, by_epoch};
-use crate::keyed::{Changed, Entry, Keyed};
+use crate::keyed::{BLOCK, Changed, Entry, Keyed};
 use crate::route::Route;
 use differential_dataflow::{ExchangeData, VecCollection};
 use serde::{Deserialize, Serialize};
@@ -27,9 +27,6 @@ use timely::dataflow::channels::pact::Exchange;
 
 /// The greatest number of slots.
 pub const MAX_SLOTS: usize = 3;
-
-/// Events looked up together: their cache misses overlap.
-const BLOCK: usize = 32;
 
 /// One record of the log: what slot `slot` of key `key` says from `position` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -107,17 +104,13 @@ impl<R: Slots> Epochwise for Latest<R> {
 
     fn apply(&mut self, events: &mut Vec<Self::In>) {
         let Latest { rows, changed } = self;
-        let mut ids = [0; BLOCK];
         for block in events.chunks(BLOCK) {
-            for (event, id) in block.iter().zip(&mut ids) {
-                let key = event.key;
-                *id = rows.find_or_insert(&key, || Row {
-                    key,
-                    positions: [Position::NONE; MAX_SLOTS],
-                    row: R::default(),
-                });
-            }
-            for (event, &id) in block.iter().zip(&ids) {
+            let ids = rows.find_or_insert_block(block.iter().map(|event| &event.key), |&key| Row {
+                key,
+                positions: [Position::NONE; MAX_SLOTS],
+                row: R::default(),
+            });
+            for (event, id) in block.iter().zip(ids) {
                 debug_assert!(
                     (event.slot as usize) < R::SLOTS && event.position > Position::NONE,
                     "{event:?}"

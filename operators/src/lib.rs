@@ -14,6 +14,7 @@ pub mod count;
 pub mod distinct;
 mod epochs;
 pub mod greatest;
+mod index;
 mod keyed;
 pub mod latest;
 pub mod median;

@@ -83,7 +83,7 @@ impl<G: Key> Epochwise for Medians<G> {
 
     fn apply(&mut self, updates: &mut Vec<Self::In>) {
         for ((group, value), _, diff) in updates.drain(..) {
-            let id = self.groups.find_or_insert(&group, || Pair {
+            let id = self.groups.find_or_insert(&group, |group| Pair {
                 key: group.clone(),
                 value: Values::default(),
             });

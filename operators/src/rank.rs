@@ -80,7 +80,7 @@ impl<G: Key, N: Name + Key> Epochwise for Rank<G, N> {
 
     fn apply(&mut self, updates: &mut Vec<Self::In>) {
         for ((group, (name, value)), _, diff) in updates.drain(..) {
-            let id = self.boards.find_or_insert(&group, || Pair {
+            let id = self.boards.find_or_insert(&group, |group| Pair {
                 key: group.clone(),
                 value: Board::new(),
             });

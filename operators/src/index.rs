@@ -1,0 +1,124 @@
+//! From hashes to entry numbers: a hash table in four bytes a slot.
+//!
+//! A table that is larger than the caches costs a memory access for each line it looks at, and that is nearly all it
+//! costs. So a slot holds an entry's number and, in the bits that the number does not need, a part of its hash: a
+//! lookup reads one line here and, but for rare false matches (1 in 2048 at a million entries), one at the entry.
+//! `hashbrown` would read one more. And since a lookup starts at a place known beforehand, a caller with many of them
+//! can [`touch`](Index::touch) all those places first, so that the memory accesses overlap.
+
+/// Linear probing over slots; at most three in four are in use.
+pub(crate) struct Index {
+    /// 0, or an entry's number plus one in the low `bits` bits and the hash's highest bits above them.
+    slots: Vec<u32>,
+    /// The number of slots is 2 to this power: numbers plus one fit, since there are fewer of them than slots.
+    bits: u32,
+    len: usize,
+}
+
+/// A new table has eight slots.
+const FIRST_BITS: u32 = 3;
+
+impl Index {
+    pub(crate) fn new() -> Self {
+        Self::with_bits(FIRST_BITS)
+    }
+
+    fn with_bits(bits: u32) -> Self {
+        assert!(bits < 32, "more than 2^30 keys");
+        Index {
+            slots: vec![0; 1 << bits],
+            bits,
+            len: 0,
+        }
+    }
+
+    /// The number of entries.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    fn mask(&self) -> usize {
+        self.slots.len() - 1
+    }
+
+    fn slot(&self, hash: u64, id: u32) -> u32 {
+        // the lowest bits of the hash have chosen the place
+        ((hash >> 32) as u32) >> self.bits << self.bits | (id + 1)
+    }
+
+    fn id(&self, slot: u32) -> u32 {
+        (slot & self.mask() as u32) - 1
+    }
+
+    /// Reads where a lookup would start. The result means nothing.
+    #[inline]
+    pub(crate) fn touch(&self, hash: u64) -> u32 {
+        self.slots[hash as usize & self.mask()]
+    }
+
+    /// The number with this hash of which `is` holds.
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, is: impl Fn(u32) -> bool) -> Option<u32> {
+        let mut place = hash as usize & self.mask();
+        let tag = ((hash >> 32) as u32) >> self.bits;
+        loop {
+            let slot = self.slots[place];
+            if slot == 0 {
+                return None;
+            }
+            if slot >> self.bits == tag && is(self.id(slot)) {
+                return Some(self.id(slot));
+            }
+            place = (place + 1) & self.mask();
+        }
+    }
+
+    /// Whether [`grow`](Index::grow) is due before the next insertion.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len >= self.slots.len() / 4 * 3
+    }
+
+    /// Inserts a number that is not there. Numbers must be as dense as entries: each less than the greatest
+    /// [`len`](Index::len) there ever was.
+    pub(crate) fn insert(&mut self, hash: u64, id: u32) {
+        debug_assert!(!self.is_full() && (id as usize) < self.mask());
+        let mut place = hash as usize & self.mask();
+        while self.slots[place] != 0 {
+            place = (place + 1) & self.mask();
+        }
+        self.slots[place] = self.slot(hash, id);
+        self.len += 1;
+    }
+
+    /// Doubles the slots, and fills them from all entries' hashes and numbers.
+    pub(crate) fn grow(&mut self, all: impl Iterator<Item = (u64, u32)>) {
+        let bits = self.bits + 1;
+        // released first, so that the two are never there at once
+        self.slots = Vec::new();
+        *self = Self::with_bits(bits);
+        all.for_each(|(hash, id)| self.insert(hash, id));
+    }
+
+    /// Removes a number that is there; `hash_of` tells the hash of any number.
+    pub(crate) fn remove(&mut self, id: u32, hash_of: impl Fn(u32) -> u64) {
+        let mask = self.mask();
+        let hash = hash_of(id);
+        let mut hole = hash as usize & mask;
+        while self.slots[hole] != self.slot(hash, id) {
+            assert!(self.slots[hole] != 0, "entry {id} is not in the index");
+            hole = (hole + 1) & mask;
+        }
+        // whatever was pushed past the hole moves back, so that lookups need not pass it
+        let mut place = (hole + 1) & mask;
+        while self.slots[place] != 0 {
+            let home = hash_of(self.id(self.slots[place])) as usize & mask;
+            if place.wrapping_sub(home) & mask >= place.wrapping_sub(hole) & mask {
+                self.slots[hole] = self.slots[place];
+                hole = place;
+            }
+            place = (place + 1) & mask;
+        }
+        self.slots[hole] = 0;
+        self.len -= 1;
+    }
+}
