@@ -13,7 +13,7 @@ use crate::progress::{self, Moves, Progress};
 use crate::schema::{Definition, quoted};
 use crate::session::{IN_BULK, Pending, Session, pipeline};
 use crate::sql;
-use crate::step::{CleanedRow, Committed, Net, Reject, Step, cleaned_by_table};
+use crate::step::{CleanedRow, Committed, Net, Newest, Reject, Step, newest_by_table};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
 use operators::{Row, Table};
@@ -34,7 +34,8 @@ pub(crate) struct Statements {
     notify: Statement,
     /// Per result table: delete, upsert.
     results: Vec<[Statement; 2]>,
-    settle: Vec<Statement>,
+    /// Per cleaned table: rows, risen, deletes.
+    settle: Vec<[Statement; 3]>,
     rejects: Statement,
     progress: progress::Statements,
 }
@@ -67,12 +68,19 @@ impl Statements {
         }
         let mut settle = Vec::new();
         for table in &definition.cleaned {
-            settle.push(
-                client
-                    .prepare(&sql::settle(schema, table))
-                    .await
-                    .map_err(failed(table.name))?,
-            );
+            let rows = client
+                .prepare(&sql::settle_rows(schema, table))
+                .await
+                .map_err(failed(table.name))?;
+            let risen = client
+                .prepare(&sql::settle_risen(schema, table))
+                .await
+                .map_err(failed(table.name))?;
+            let deletes = client
+                .prepare(&sql::settle_deletes(schema, table))
+                .await
+                .map_err(failed(table.name))?;
+            settle.push([rows, risen, deletes]);
         }
         Ok(Statements {
             lock: client.prepare(&lock).await.map_err(failed("progress"))?,
@@ -107,7 +115,7 @@ pub(crate) struct Context<'a> {
 pub(crate) struct Plan<'a> {
     step: &'a Step,
     results: Vec<Net<'a>>,
-    cleaned: Vec<Vec<&'a CleanedRow>>,
+    cleaned: Vec<Newest<'a>>,
     moves: Moves<'a>,
 }
 
@@ -126,7 +134,7 @@ impl<'a> Plan<'a> {
             results: nets
                 .map(|((table, _), rows)| Net::of(table, rows, step.whole))
                 .collect::<Result<_, _>>()?,
-            cleaned: cleaned_by_table(definition, &step.cleaned)?,
+            cleaned: newest_by_table(definition, &step.cleaned)?,
             moves: Moves::between(known, &step.progress)?,
         })
     }
@@ -155,6 +163,8 @@ enum Expect {
     Changed { table: usize },
     /// Cleaned rows and rejects.
     Other,
+    /// Generations and gaps: no news for listeners.
+    Quiet,
     /// The frontier: fewer than this means that it would have moved back.
     Frontier { rows: u64 },
     /// The progress row.
@@ -327,17 +337,30 @@ impl<'a> Context<'a> {
     }
 
     fn cleaned_calls<'b>(&'b self, plan: &'b Plan<'_>, calls: &mut Vec<Call<'b>>) {
-        for (index, rows) in plan.cleaned.iter().enumerate() {
+        for (index, newest) in plan.cleaned.iter().enumerate() {
             let table = &self.definition.cleaned[index];
-            for rows in chunks_by_bytes(rows, |row| row.bytes()) {
+            let [settle_rows, settle_risen, settle_deletes] = &self.statements.settle[index];
+            let mut add = |statement, params| {
                 let context = format!("settling {}.{}", self.schema, table.name);
-                let statement = &self.statements.settle[index];
                 calls.push(Call {
                     context,
                     statement,
-                    params: settled(table, rows),
+                    params,
                     expect: Expect::Other,
                 });
+            };
+            for rows in chunks_by_bytes(&newest.rows, |row| row.bytes()) {
+                let column = |(column, of): (usize, &operators::Column)| Param::Cleaned {
+                    rows,
+                    column,
+                    ty: of.ty,
+                };
+                let columns = table.columns.iter().enumerate().map(column);
+                add(settle_rows, columns.chain(positions(rows)).collect());
+                add(settle_risen, inds(rows).chain(positions(rows)).collect());
+            }
+            for deletes in newest.deletes.chunks(ROWS) {
+                add(settle_deletes, inds(deletes).chain(positions(deletes)).collect());
             }
         }
         for rejects in chunks_by_bytes(&plan.step.rejects, Reject::bytes) {
@@ -385,7 +408,7 @@ impl<'a> Context<'a> {
                 Param::Int4s(generations.iter().map(|g| Some(g.partition)).collect()),
                 Param::Int8s(generations.iter().map(|g| Some(g.start)).collect()),
             ];
-            add("generations", &statements.generations, params, Expect::Other);
+            add("generations", &statements.generations, params, Expect::Quiet);
         }
         let gaps: Vec<_> = new.gaps.iter().filter(|gap| !self.known.gaps.contains(gap)).collect();
         if !gaps.is_empty() {
@@ -396,7 +419,7 @@ impl<'a> Context<'a> {
                 Param::Int8s(gaps.iter().map(|gap| Some(gap.to)).collect()),
                 Param::Texts(gaps.iter().map(|gap| Some(gap.reason.as_str())).collect()),
             ];
-            add("gaps", &statements.gaps, params, Expect::Other);
+            add("gaps", &statements.gaps, params, Expect::Quiet);
         }
         let params = vec![
             Param::one(self.fence),
@@ -429,7 +452,7 @@ impl<'a> Context<'a> {
             Expect::Other => tally.other += count,
             Expect::Frontier { rows } if *count != rows => return Err(self.moved_back(plan).await),
             Expect::One if *count != 1 => return Err(progress::missing_row(self.schema)),
-            Expect::Frontier { .. } | Expect::One => {}
+            Expect::Quiet | Expect::Frontier { .. } | Expect::One => {}
         }
         Ok(())
     }
@@ -608,24 +631,17 @@ fn columns<'a>(table: &Table, count: usize, rows: &'a [&'a Row]) -> Vec<Param<'a
     table.columns[..count].iter().enumerate().map(column).collect()
 }
 
-fn settled<'a>(table: &Table, rows: &'a [&'a CleanedRow]) -> Vec<Param<'a>> {
-    let column = |(column, of): (usize, &operators::Column)| Param::Cleaned {
-        rows,
-        column,
-        ty: of.ty,
-    };
-    let mut params: Vec<Param<'a>> = table.columns.iter().enumerate().map(column).collect();
-    params.push(Param::Int2s(
-        rows.iter().map(|row| i16::from(row.position.generation())).collect(),
-    ));
-    params.push(Param::Int4s(
-        rows.iter().map(|row| Some(row.position.partition())).collect(),
-    ));
-    params.push(Param::Int8s(
-        rows.iter().map(|row| Some(row.position.offset())).collect(),
-    ));
-    params.push(Param::Bools(rows.iter().map(|row| row.row.is_none()).collect()));
-    params
+fn inds<'a>(rows: &[&CleanedRow]) -> impl Iterator<Item = Param<'a>> + use<'a> {
+    std::iter::once(Param::Int8s(rows.iter().map(|row| Some(row.ind)).collect()))
+}
+
+fn positions<'a>(rows: &[&CleanedRow]) -> impl Iterator<Item = Param<'a>> + use<'a> {
+    [
+        Param::Int2s(rows.iter().map(|row| i16::from(row.position.generation())).collect()),
+        Param::Int4s(rows.iter().map(|row| Some(row.position.partition())).collect()),
+        Param::Int8s(rows.iter().map(|row| Some(row.position.offset())).collect()),
+    ]
+    .into_iter()
 }
 
 fn rejected(rejects: &[Reject]) -> Vec<Param<'_>> {

@@ -239,8 +239,6 @@ pub(crate) enum Param<'a> {
     Int4s(Vec<Option<i32>>),
     /// Smaller integers as an array.
     Int2s(Vec<i16>),
-    /// Booleans as an array.
-    Bools(Vec<bool>),
     /// Texts as an array.
     Texts(Vec<Option<&'a str>>),
     /// Byte strings as an array.
@@ -286,7 +284,6 @@ impl ToSql for Param<'_> {
             Param::Int8s(values) => values.to_sql(ty, out),
             Param::Int4s(values) => values.to_sql(ty, out),
             Param::Int2s(values) => values.to_sql(ty, out),
-            Param::Bools(values) => values.to_sql(ty, out),
             Param::Texts(values) => values.to_sql(ty, out),
             Param::Byteas(values) => values.to_sql(ty, out),
             Param::Jsons(values) => values.to_sql(ty, out),

@@ -198,9 +198,11 @@ const SCHEMA_CHANGED: [&str; 8] = ["42P01", "42703", "3F000", "42804", "0A000", 
 
 fn class_of(error: &tokio_postgres::Error) -> Class {
     let Some(code) = error.code() else {
-        // without an SQLSTATE it is the wire: reset, closed, timed out, nonsense; unless we could not encode a value,
-        // and those are checked before they are sent
-        return Class::Reconnect;
+        // Without an SQLSTATE it is the wire: reset, closed, timed out, nonsense. Other causes (a value of the wrong
+        // type, a bad password) would only come again.
+        let cause = std::error::Error::source(error);
+        let wire = cause.is_none_or(|cause| cause.is::<std::io::Error>());
+        return if wire { Class::Reconnect } else { Class::Stop };
     };
     match code.code() {
         // statement or lock time-out, serialisation, deadlock

@@ -7,27 +7,45 @@
 
 use crate::error::SinkError;
 use crate::schema::{Definition, quoted};
-use crate::sql::{self, REJECT_COLUMNS, SETTLED, names_with_position, newest_first, position, qualified};
+use crate::sql::{self, REJECT_COLUMNS, STAGED, names_with_position, newest_first, position, qualified};
 use crate::step::StagedHistory;
 use operators::Table;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 /// The name of a staging table.
 pub(crate) fn staging_name(fence: i64, table: &str) -> String {
     format!("staging_{fence}_{table}")
 }
 
-/// Drops the staging tables of all runs.
-pub(crate) async fn drop_all(client: &Client, schema: &str) -> Result<(), SinkError> {
+/// Drops the staging tables of this run and of older ones. A stager of an older run that was stopped in the middle of
+/// a `COPY` keeps its table locked: its session is ended, since the fence is ours.
+pub(crate) async fn drop_up_to(client: &Client, schema: &str, fence: i64) -> Result<(), SinkError> {
     let failed = |source| SinkError::postgres(format!("dropping staging tables of schema {schema}"), source);
-    let sql = "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-               WHERE n.nspname = $1 AND c.relkind = 'r' AND c.relpersistence = 'u' AND c.relname ~ '^staging_[0-9]+_'";
-    for row in client.query(sql, &[&schema]).await.map_err(failed)? {
-        let name: String = row.get(0);
-        client
-            .batch_execute(&format!("DROP TABLE {}", qualified(schema, &name)))
-            .await
-            .map_err(failed)?;
+    let sql = "SELECT c.oid, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+               WHERE n.nspname = $1 AND c.relkind = 'r' AND c.relpersistence = 'u' \
+               AND substring(c.relname::text FROM '^staging_([0-9]{1,18})_')::bigint <= $2";
+    for row in client.query(sql, &[&schema, &fence]).await.map_err(failed)? {
+        let (oid, name): (u32, String) = (row.get(0), row.get(1));
+        let drop = format!(
+            "SET lock_timeout = '1s'; DROP TABLE IF EXISTS {}",
+            qualified(schema, &name)
+        );
+        let mut dropped = client.batch_execute(&drop).await;
+        for _ in 0..5 {
+            if !matches!(&dropped, Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)) {
+                break;
+            }
+            let end = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'relation' AND relation = $1 \
+                       AND granted AND pid <> pg_backend_pid()";
+            client.execute(end, &[&oid]).await.map_err(failed)?;
+            dropped = client.batch_execute(&drop).await;
+        }
+        client.batch_execute("SET lock_timeout = '30s'").await.map_err(failed)?;
+        if let Err(error) = dropped {
+            // its name carries its fence: it is in nobody's way
+            tracing::warn!(%error, table = %name, "an old staging table stays until the next start");
+        }
     }
     Ok(())
 }
@@ -46,7 +64,7 @@ pub(crate) async fn create(
             .columns
             .iter()
             .map(|c| format!("{} {}", quoted(c.name), crate::encode::type_name(c.ty)));
-        let columns = columns.chain(SETTLED.iter().map(|(name, ty)| format!("{name} {ty}")));
+        let columns = columns.chain(STAGED.iter().map(|(name, ty)| format!("{name} {ty}")));
         let columns = columns.collect::<Vec<_>>().join(", ");
         let name = qualified(schema, &staging_name(fence, table.name));
         sql.push_str(&format!("CREATE UNLOGGED TABLE {name} ({columns}) {options};"));
@@ -114,7 +132,7 @@ async fn settle_table(
     let tombstones = qualified(schema, "tombstones");
     let winners = format!("pg_temp.{}", quoted(&format!("winners_{}", table.name)));
     let key = quoted(table.columns[0].name);
-    let kind = format!("'{}'", table.name.replace('\'', "''"));
+    let kind = sql::kind(table);
     let columns = list_columns("", table);
     let failed = |source| SinkError::postgres(format!("settling history into {target}"), source);
     // the winners are narrow and are sorted; the wide rows are fetched by their place afterwards
@@ -163,10 +181,10 @@ async fn settle_table(
          WHERE {dead} IS DISTINCT FROM (excluded.log_generation, excluded.log_offset, excluded.log_partition)"
     ));
     statements.push(format!(
-        "INSERT INTO {target} ({columns}) SELECT {theirs} FROM {winners} w JOIN {staging} s ON s.ctid = w.place \
-         LEFT JOIN {target} t ON t.{key} = w.ind WHERE NOT w.log_deleted \
-         AND (t.{key} IS NULL OR ({ours}) IS DISTINCT FROM ({theirs})) {replace}",
-        ours = list_columns("t.", table),
+        "INSERT INTO {target} AS t ({columns}) SELECT {theirs} FROM {winners} w JOIN {staging} s ON s.ctid = w.place \
+         LEFT JOIN {target} h ON h.{key} = w.ind WHERE NOT w.log_deleted \
+         AND (h.{key} IS NULL OR ({ours}) IS DISTINCT FROM ({theirs})) {replace}",
+        ours = list_columns("h.", table),
         theirs = list_columns("s.", table),
         replace = sql::replace(table),
     ));

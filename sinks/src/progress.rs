@@ -119,43 +119,50 @@ pub(crate) async fn read(client: &Client, schema: &str) -> Result<Progress, Sink
 
     let partition = |row: &tokio_postgres::Row| {
         let progress = PartitionProgress {
-            first: row.get(2),
-            next: row.get(3),
-            cleaned_next: row.get(4),
-            detail: row.get(5),
+            first: row.try_get(2)?,
+            next: row.try_get(3)?,
+            cleaned_next: row.try_get(4)?,
+            detail: row.try_get(5)?,
         };
-        ((row.get(0), row.get(1)), progress)
+        Ok(((row.try_get(0)?, row.try_get(1)?), progress))
     };
-    let generation = |row: &tokio_postgres::Row| Generation {
-        topic: row.get(0),
-        generation: row.get::<_, i16>(1) as u8,
-        partition: row.get(2),
-        start: row.get(3),
+    let generation = |row: &tokio_postgres::Row| {
+        Ok(Generation {
+            topic: row.try_get(0)?,
+            generation: row.try_get::<_, i16>(1)? as u8,
+            partition: row.try_get(2)?,
+            start: row.try_get(3)?,
+        })
     };
-    let gap = |row: &tokio_postgres::Row| AcceptedGap {
-        topic: row.get(0),
-        partition: row.get(1),
-        from: row.get(2),
-        to: row.get(3),
-        reason: row.get(4),
+    let gap = |row: &tokio_postgres::Row| {
+        Ok(AcceptedGap {
+            topic: row.try_get(0)?,
+            partition: row.try_get(1)?,
+            from: row.try_get(2)?,
+            to: row.try_get(3)?,
+            reason: row.try_get(4)?,
+        })
     };
     let hash = |text: &str| u64::from_str_radix(text, 16).ok();
-    Ok(Progress {
-        fence: row.get(0),
-        commits: row.get(1),
-        epoch: row.get::<_, i64>(2) as u64,
-        partitions: frontier.iter().map(partition).collect(),
-        legacy: Legacy {
-            count: row.get::<_, i64>(4) as u64,
-            hash: hash(row.get(5)).unwrap_or_default(),
-        },
-        definitions: hash(row.get(3)),
-        generations: generations.iter().map(generation).collect(),
-        gaps: gaps.iter().map(gap).collect(),
-        options: row.get(6),
-        run_id: row.get(7),
-        counters: row.get(8),
-    })
+    let read = || -> Result<Progress, tokio_postgres::Error> {
+        Ok(Progress {
+            fence: row.try_get(0)?,
+            commits: row.try_get(1)?,
+            epoch: row.try_get::<_, i64>(2)? as u64,
+            partitions: frontier.iter().map(partition).collect::<Result<_, _>>()?,
+            legacy: Legacy {
+                count: row.try_get::<_, i64>(4)? as u64,
+                hash: hash(row.try_get(5)?).unwrap_or_default(),
+            },
+            definitions: hash(row.try_get(3)?),
+            generations: generations.iter().map(generation).collect::<Result<_, _>>()?,
+            gaps: gaps.iter().map(gap).collect::<Result<_, _>>()?,
+            options: row.try_get(6)?,
+            run_id: row.try_get(7)?,
+            counters: row.try_get(8)?,
+        })
+    };
+    read().map_err(failed)
 }
 
 pub(crate) fn missing_row(schema: &str) -> SinkError {

@@ -79,7 +79,7 @@ impl Sink {
         let session = self.session()?;
         let schema = self.config.schema.as_str();
         let number = fence::take(session, schema, claim).await?;
-        history::drop_all(&session.client, schema).await?;
+        history::drop_up_to(&session.client, schema, number).await?;
         let known = progress::read(&session.client, schema).await?;
         let statements = Statements::prepare(&session.client, schema, &definition).await?;
         (self.fence, self.known, self.statements) = (Some(number), known, Some(statements));
@@ -137,6 +137,7 @@ impl Sink {
 
     /// Commits nothing but the epoch: shows that the run is alive, and finds out whether it is fenced.
     pub async fn heartbeat(&mut self, epoch: u64) -> Result<Committed, SinkError> {
+        self.finish_dropped().await?;
         let step = Step {
             epoch,
             progress: self.known.clone(),
@@ -204,9 +205,7 @@ impl Sink {
         let (Some(definition), Some(number)) = (self.definition.clone(), self.fence) else {
             return Err(SinkError::Order("commit before take_fence"));
         };
-        if self.unfinished {
-            self.resolve(&definition, number).await?;
-        }
+        self.finish_dropped().await?;
         let known = self.known.clone();
         let plan = Plan::of(step, &definition, &known)?;
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
@@ -280,7 +279,7 @@ impl Sink {
         match error.class() {
             Class::Stop => {
                 self.roll_back().await;
-                return Err(error);
+                return Err(self.fenced_meanwhile().await.unwrap_or(error));
             }
             Class::Retry => {
                 tracing::warn!(%error, "commit failed, trying again");
@@ -295,6 +294,13 @@ impl Sink {
         }
         backoff.wait().await;
         Ok(())
+    }
+
+    /// A superseded run stumbles over what its successor does to the tables: being fenced is then the cause.
+    async fn fenced_meanwhile(&self) -> Option<SinkError> {
+        let (session, ours) = (self.session.as_ref()?, self.fence?);
+        let theirs = fence::current(session, &self.config.schema).await.ok()?;
+        (theirs != ours).then_some(SinkError::Fenced { ours, theirs })
     }
 
     async fn roll_back(&mut self) {
@@ -321,12 +327,15 @@ impl Sink {
     }
 
     /// After a dropped commit: ends its transaction and reads what it came to.
-    async fn resolve(&mut self, definition: &Arc<Definition>, number: i64) -> Result<(), SinkError> {
+    async fn finish_dropped(&mut self) -> Result<(), SinkError> {
+        let (true, Some(definition), Some(number)) = (self.unfinished, self.definition.clone(), self.fence) else {
+            return Ok(());
+        };
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
         loop {
             // a new session, whose lock proves that the old one has ended
             (self.session, self.statements) = (None, None);
-            let read = match self.ensure_open(definition, number).await {
+            let read = match self.ensure_open(&definition, number).await {
                 Ok(()) => self.read_progress().await,
                 Err(error) => Err(error),
             };
@@ -371,10 +380,11 @@ impl Sink {
         self.known.fence = self.fence.unwrap_or_default();
     }
 
-    /// Settled history is not needed any more; what cannot be dropped now is dropped by the next run.
-    async fn drop_staging(&mut self) {
-        if let Some(session) = &self.session
-            && let Err(error) = history::drop_all(&session.client, &self.config.schema).await
+    /// Drops the staging tables: history that is settled, or will not be. What cannot be dropped now is dropped by the
+    /// next run.
+    pub async fn drop_staging(&mut self) {
+        if let (Some(session), Some(number)) = (&self.session, self.fence)
+            && let Err(error) = history::drop_up_to(&session.client, &self.config.schema, number).await
         {
             tracing::warn!(%error, "staging tables stay until the next start");
         }

@@ -99,13 +99,15 @@ pub(crate) fn upsert(schema: &str, table: &Table) -> String {
     )
 }
 
-/// The columns that stand behind a cleaned row's own when it is settled or staged.
-pub(crate) const SETTLED: [(&str, &str); 4] = [
+/// The columns of a position, in the order of the tables.
+pub(crate) const POSITION: [(&str, &str); 3] = [
     ("log_generation", "smallint"),
     ("log_partition", "integer"),
     ("log_offset", "bigint"),
-    ("log_deleted", "boolean"),
 ];
+
+/// What stands behind a row's own columns in a staging table.
+pub(crate) const STAGED: [(&str, &str); 4] = [POSITION[0], POSITION[1], POSITION[2], ("log_deleted", "boolean")];
 
 /// The order of positions: (generation, offset, partition), each of the relation called `of`.
 pub(crate) fn position(of: &str) -> String {
@@ -117,7 +119,7 @@ pub(crate) fn newest_first(key: &str) -> String {
     format!("ORDER BY s.{key}, s.log_generation DESC, s.log_offset DESC, s.log_partition DESC")
 }
 
-/// `ON CONFLICT (ind) DO UPDATE` of all columns.
+/// `ON CONFLICT (ind) DO UPDATE` of all columns; the target is aliased `t`.
 pub(crate) fn replace(table: &Table) -> String {
     let set: Vec<String> = names_with_position(table)
         .skip(1)
@@ -130,36 +132,73 @@ pub(crate) fn replace(table: &Table) -> String {
     )
 }
 
-/// Settles cleaned rows and deletes: per key the newest of them counts, if it is newer than what the table and the
-/// tombstones hold. A key is either a row or a tombstone afterwards, so settling commutes and repeats harmlessly.
-/// Parameters: the table's columns, then generation, partition, offset and whether it is a delete.
-pub(crate) fn settle(schema: &str, table: &Table) -> String {
-    let target = qualified(schema, table.name);
-    let tombstones = qualified(schema, "tombstones");
+/// A table's name as a text.
+pub(crate) fn kind(table: &Table) -> String {
+    format!("'{}'", table.name.replace('\'', "''"))
+}
+
+/// Settling keeps, for each key, either a row or a tombstone: the record of the greatest position. Three statements do
+/// it for records of distinct keys; in any order and repeated they come to the same.
+///
+/// Rows: they replace older rows, unless there is a newer tombstone. Parameters: the table's columns and the position.
+pub(crate) fn settle_rows(schema: &str, table: &Table) -> String {
     let key = quoted(table.columns[0].name);
-    let kind = format!("'{}'", table.name.replace('\'', "''"));
-    let (ours, theirs, dead) = (position("w"), position("t"), position("d"));
-    let columns = list("", names_with_position(table));
     format!(
-        "WITH s AS (SELECT {restored}, {settled} FROM {unnest}), \
-         w AS (SELECT DISTINCT ON (s.{key}) s.* FROM s {order}), \
-         n AS MATERIALIZED (SELECT w.* FROM w LEFT JOIN {target} t ON t.{key} = w.{key} \
-           LEFT JOIN {tombstones} d ON d.\"table\" = {kind} AND d.ind = w.{key} \
-           WHERE (t.{key} IS NULL OR {theirs} < {ours}) AND (d.ind IS NULL OR {dead} < {ours})), \
-         gone AS (DELETE FROM {target} t USING n WHERE t.{key} = n.{key} AND n.log_deleted), \
-         risen AS (DELETE FROM {tombstones} d USING n \
-           WHERE d.\"table\" = {kind} AND d.ind = n.{key} AND NOT n.log_deleted), \
-         dead AS (INSERT INTO {tombstones} (\"table\", ind, log_generation, log_partition, log_offset) \
-           SELECT {kind}, {key}, log_generation, log_partition, log_offset FROM n WHERE log_deleted \
-           ON CONFLICT (\"table\", ind) DO UPDATE SET log_generation = excluded.log_generation, \
-           log_partition = excluded.log_partition, log_offset = excluded.log_offset) \
-         INSERT INTO {target} ({columns}) SELECT {columns} FROM n WHERE NOT log_deleted {replace}",
+        "INSERT INTO {target} AS t ({columns}) SELECT {restored}, {position} FROM {unnest} \
+         WHERE NOT EXISTS (SELECT 1 FROM {tombstones} d WHERE d.\"table\" = {kind} AND d.ind = u.{key} \
+         AND {dead} > {ours}) {replace} WHERE {theirs} < {new}",
+        target = qualified(schema, table.name),
+        columns = list("", names_with_position(table)),
         restored = restored(table.columns),
-        settled = list("u.", SETTLED.iter().map(|column| column.0)),
-        unnest = unnest(table.columns, &SETTLED),
-        order = newest_first(&key),
+        position = list("u.", POSITION.iter().map(|column| column.0)),
+        unnest = unnest(table.columns, &POSITION),
+        tombstones = qualified(schema, "tombstones"),
+        kind = kind(table),
+        dead = position("d"),
+        ours = position("u"),
         replace = replace(table),
+        theirs = position("t"),
+        new = position("excluded"),
     )
+}
+
+/// Tombstones older than the rows go. Parameters: the key and the position.
+pub(crate) fn settle_risen(schema: &str, table: &Table) -> String {
+    format!(
+        "DELETE FROM {} d USING {} WHERE d.\"table\" = {} AND d.ind = u.ind AND {} < {}",
+        qualified(schema, "tombstones"),
+        unnest(&[], &settled_key()),
+        kind(table),
+        position("d"),
+        position("u"),
+    )
+}
+
+/// Deletes: older rows go, and a tombstone is left unless there is a newer row or tombstone. Parameters: the key and
+/// the position.
+pub(crate) fn settle_deletes(schema: &str, table: &Table) -> String {
+    let target = qualified(schema, table.name);
+    let key = quoted(table.columns[0].name);
+    let columns = "log_generation, log_partition, log_offset";
+    format!(
+        "WITH u AS MATERIALIZED (SELECT * FROM {unnest}), \
+         gone AS (DELETE FROM {target} t USING u WHERE t.{key} = u.ind AND {theirs} < {ours}) \
+         INSERT INTO {tombstones} AS d (\"table\", ind, {columns}) SELECT {kind}, ind, {columns} FROM u \
+         WHERE NOT EXISTS (SELECT 1 FROM {target} t WHERE t.{key} = u.ind AND {theirs} > {ours}) \
+         ON CONFLICT (\"table\", ind) DO UPDATE SET log_generation = excluded.log_generation, \
+         log_partition = excluded.log_partition, log_offset = excluded.log_offset WHERE {dead} < {new}",
+        unnest = unnest(&[], &settled_key()),
+        tombstones = qualified(schema, "tombstones"),
+        kind = kind(table),
+        theirs = position("t"),
+        ours = position("u"),
+        dead = position("d"),
+        new = position("excluded"),
+    )
+}
+
+fn settled_key() -> [(&'static str, &'static str); 4] {
+    [("ind", "bigint"), POSITION[0], POSITION[1], POSITION[2]]
 }
 
 /// Columns of the rejects table that are written.

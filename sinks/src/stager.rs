@@ -15,7 +15,7 @@ use crate::failpoint;
 use crate::history::staging_name;
 use crate::schema::Definition;
 use crate::session::{Purpose, Session};
-use crate::sql::{self, REJECT_COLUMNS, SETTLED, qualified};
+use crate::sql::{self, REJECT_COLUMNS, STAGED, qualified};
 use crate::step::{CleanedRow, Reject, Staged, check_cleaned};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
@@ -91,7 +91,10 @@ impl Stager {
         options: StagerOptions,
         wake: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<Stager, SinkError> {
-        #[expect(clippy::disallowed_methods, reason = "bounded in bytes by `offer`; a flush must never be refused")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "bounded in bytes by `offer`; a flush must never be refused"
+        )]
         let (messages, queue) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             in_flight: AtomicUsize::new(0),
@@ -271,7 +274,7 @@ impl Thread {
         let cleaned = |table: &Table| {
             buffer(
                 table.name,
-                sql::list("", sql::names(table).chain(SETTLED.iter().map(|column| column.0))),
+                sql::list("", sql::names(table).chain(STAGED.iter().map(|column| column.0))),
             )
         };
         let mut buffers: Vec<Buffer> = self.definition.cleaned.iter().map(cleaned).collect();
@@ -319,7 +322,7 @@ impl Buffer {
     }
 
     fn put_cleaned(&mut self, table: &Table, cleaned: &CleanedRow) {
-        self.begin_row(table.columns.len() + SETTLED.len());
+        self.begin_row(table.columns.len() + STAGED.len());
         let out = &mut self.bytes;
         for (index, column) in table.columns.iter().enumerate() {
             encode::put_cleaned(out, cleaned, index, column.ty);

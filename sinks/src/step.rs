@@ -178,14 +178,21 @@ impl<'a> Net<'a> {
     }
 }
 
-/// Checks cleaned rows against their tables and sorts them out by table.
-pub(crate) fn cleaned_by_table<'a>(
+/// The newest record of each key of one cleaned table.
+#[derive(Default)]
+pub(crate) struct Newest<'a> {
+    pub(crate) rows: Vec<&'a CleanedRow>,
+    pub(crate) deletes: Vec<&'a CleanedRow>,
+}
+
+/// Checks cleaned rows against their tables and sorts out the newest of each key, by table.
+pub(crate) fn newest_by_table<'a>(
     definition: &Definition,
     rows: &'a [CleanedRow],
-) -> Result<Vec<Vec<&'a CleanedRow>>, SinkError> {
+) -> Result<Vec<Newest<'a>>, SinkError> {
     let mut tables: Vec<Vec<&CleanedRow>> = definition.cleaned.iter().map(|_| Vec::new()).collect();
     if !definition.keep_cleaned {
-        return Ok(tables);
+        return Ok(Vec::new());
     }
     for row in rows {
         let index = usize::from(row.table);
@@ -197,7 +204,16 @@ pub(crate) fn cleaned_by_table<'a>(
         check_cleaned(table, row)?;
         tables[index].push(row);
     }
-    Ok(tables)
+    Ok(tables.into_iter().map(newest).collect())
+}
+
+fn newest(mut records: Vec<&CleanedRow>) -> Newest<'_> {
+    records.sort_by_key(|record| (record.ind, record.position));
+    let last_of_key = records
+        .chunk_by(|a, b| a.ind == b.ind)
+        .filter_map(|key| key.last().copied());
+    let (rows, deletes) = last_of_key.partition(|record| record.row.is_some());
+    Newest { rows, deletes }
 }
 
 /// Checks one cleaned row against its table.

@@ -56,7 +56,9 @@ pub fn float8(v: f64) -> String {
 
 /// Digits without trailing zeros and the exponent of the first one.
 ///
-/// Rust takes a decimal exactly half-way to a neighbour when rounding to even would read it back; Postgres does not.
+/// Rust and Postgres agree but for two kinds of ties. A decimal exactly half-way to a neighbour is taken by Rust when
+/// rounding to even would read it back, never by Postgres. And where two decimals are equally short and equally near,
+/// Rust takes the greater one, Postgres the even one.
 fn shortest(v: f64) -> (String, i32) {
     let parts = |text: String| -> (String, i32) {
         let (mantissa, exponent) = text.split_once('e').expect("`{:e}` prints an exponent");
@@ -71,7 +73,7 @@ fn shortest(v: f64) -> (String, i32) {
     };
     let (digits, exponent) = parts(format!("{v:e}"));
     if !half_way(v, &digits, exponent) {
-        return (digits, exponent);
+        return (even_of_two(v, &digits, exponent).unwrap_or(digits), exponent);
     }
     for precision in digits.len()..17 {
         let text = format!("{v:.precision$e}");
@@ -81,6 +83,27 @@ fn shortest(v: f64) -> (String, i32) {
         }
     }
     parts(format!("{v:.16e}"))
+}
+
+/// The decimal one below, when it is even, as near to `v` and as good. Only decimals of 15 digits and more are that
+/// close to each other.
+fn even_of_two(v: f64, digits: &str, exponent: i32) -> Option<String> {
+    if digits.len() < 15 {
+        return None;
+    }
+    let even: u64 = digits.parse::<u64>().ok().filter(|digits| digits % 2 == 1)? - 1;
+    let even = even.to_string();
+    // all digits of v: those of the even decimal, then a 5, then nothing
+    let exact = format!("{v:.60e}").replace('.', "");
+    let tie = exact
+        .split('e')
+        .next()?
+        .strip_prefix(&even)?
+        .strip_prefix('5')?
+        .bytes()
+        .all(|digit| digit == b'0');
+    let same = format!("{}.{}e{exponent}", &even[..1], &even[1..]).parse() == Ok(v);
+    (tie && same && !half_way(v, &even, exponent)).then(|| even.trim_end_matches('0').to_string())
 }
 
 /// Whether the decimal lies exactly between `v` and one of its neighbours. Such a decimal of at most 17 digits is an

@@ -1,0 +1,155 @@
+//! The process dies at every fail point of a commit, and the next one finds all of a step or nothing.
+
+use crate::cluster::{run, schema, shared};
+use crate::tables::{NAMES, empty_whole, open, progress, registers, results};
+use operators::{Position, Row, Value};
+use sinks::{CleanedRow, PostgresConfig, StageBatch, Staged, StagedHistory, Stager, StagerOptions, Step};
+use std::process::Command;
+use std::sync::Arc;
+
+fn row(year: i64) -> Row {
+    vec![Value::Int(year), "x".into()]
+}
+
+fn other(ind: i64, offset: i64) -> CleanedRow {
+    let row = vec![Value::Int(ind), format!("at {offset}").as_str().into()];
+    CleanedRow {
+        table: 1,
+        ind,
+        position: Position::new(1, offset, 0).unwrap(),
+        row: Some(row),
+    }
+}
+
+fn first() -> Step {
+    let mut step = Step {
+        cleaned: vec![other(1, 1)],
+        ..empty_whole(2)
+    };
+    step.results[1] = vec![(row(1), 1), (row(2), 1)];
+    step
+}
+
+fn second() -> Step {
+    Step {
+        epoch: 1,
+        results: vec![vec![], vec![(row(1), -1), (row(3), 1)]],
+        cleaned: vec![other(1, 5), other(2, 6)],
+        progress: progress(7),
+        ..Step::default()
+    }
+}
+
+/// Not a test by itself: what the killed process does.
+#[test]
+#[ignore = "run by crash_windows_leave_all_or_nothing"]
+fn child() {
+    let (Ok(url), Ok(schema)) = (std::env::var("CRASH_URL"), std::env::var("CRASH_SCHEMA")) else {
+        return;
+    };
+    run(async {
+        let config = PostgresConfig::new(url, schema);
+        let mut sink = open(&config).await;
+        let whole = std::env::var_os("CRASH_WHOLE").is_some();
+        if whole {
+            sink.create_staging().await.unwrap();
+            let staged = Some(stage(&config, sink.fence().unwrap()).await);
+            let mut step = second();
+            step = Step {
+                whole: true,
+                results: vec![vec![], vec![(row(2), 1), (row(3), 1)], vec![]],
+                staged,
+                ..step
+            };
+            sink.commit(&step).await.unwrap();
+        } else {
+            sink.commit(&second()).await.unwrap();
+        }
+    });
+}
+
+async fn stage(config: &PostgresConfig, fence: i64) -> StagedHistory {
+    let definition = Arc::new(crate::tables::definition());
+    let stager = Stager::start(
+        config.clone(),
+        definition,
+        fence,
+        StagerOptions::default(),
+        Arc::new(|| {}),
+    )
+    .unwrap();
+    stager
+        .offer(StageBatch {
+            cleaned: vec![other(1, 1)],
+            rejects: vec![],
+        })
+        .unwrap();
+    let (send, staged) = tokio::sync::oneshot::channel();
+    stager.flush(move |staged| drop(send.send(staged)));
+    let rows: Staged = staged.await.unwrap().unwrap();
+    StagedHistory { rows, full: true }
+}
+
+#[test]
+fn crash_windows_leave_all_or_nothing() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let client = cluster.client().await;
+        for (point, applied, whole) in [
+            ("after_begin", false, false),
+            ("after_delete", false, false),
+            ("before_commit", false, false),
+            ("after_commit", true, false),
+            ("after_begin", false, true),
+            ("after_delete", false, true),
+            ("before_commit", false, true),
+            ("after_commit", true, true),
+            ("during_staging", false, true),
+        ] {
+            let config = cluster.config(&schema());
+            let mut sink = open(&config).await;
+            sink.commit(&first()).await.unwrap();
+            sink.close().await;
+            let mut child = Command::new(std::env::current_exe().unwrap());
+            child.args(["--exact", "crash::child", "--ignored", "--nocapture"]);
+            child
+                .env("CRASH_URL", cluster.url())
+                .env("CRASH_SCHEMA", &config.schema)
+                .env("PINFLOW_FAILPOINT", point);
+            if whole {
+                child.env("CRASH_WHOLE", "1");
+            }
+            let output = tokio::task::spawn_blocking(move || child.output().unwrap())
+                .await
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                !output.status.success() && said.contains(&format!("fail point {point} reached")),
+                "{point}: {said}"
+            );
+
+            // the next run takes over whatever the dead one left open, and sees all or nothing
+            let mut sink = open(&config).await;
+            let names = || async { results(&config).await.remove(1) };
+            let (old, new) = (vec![row(1), row(2)], vec![row(2), row(3)]);
+            assert_eq!(names().await, if applied { new.clone() } else { old }, "{point}");
+            assert_eq!(sink.progress().commits, if applied { 2 } else { 1 }, "{point}");
+            assert_eq!(
+                registers(&config, &client, &crate::tables::OTHERS).await.len(),
+                if applied { 2 } else { 1 }
+            );
+            let frontier = sink.progress().partitions[&("pin".to_string(), 0)].next;
+            assert_eq!(frontier, if applied { 7 } else { 2 }, "{point}");
+            // and reconciles to the same end
+            let mut step = Step {
+                cleaned: second().cleaned,
+                ..empty_whole(7)
+            };
+            step.results[1] = new.iter().map(|row| (row.clone(), 1)).collect();
+            sink.commit(&step).await.unwrap();
+            assert_eq!(names().await, new);
+            assert_eq!(registers(&config, &client, &crate::tables::OTHERS).await.len(), 2);
+            assert_eq!(NAMES.name, "names");
+        }
+    });
+}

@@ -1,0 +1,497 @@
+//! Cleaned rows: last writer wins whatever the order, live and staged; dead letters are kept once.
+
+use crate::cluster::{run, schema, shared};
+use crate::tables::{
+    OTHERS, Registers, THINGS, definition, empty_whole, latest, log, open, open_as, progress, registers,
+};
+use operators::Position;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use sinks::{
+    Claim, CleanedRow, PostgresConfig, Reject, RejectPlace, Sink, SinkError, StageBatch, Staged, StagedHistory, Stager,
+    StagerOptions, Step,
+};
+use std::sync::Arc;
+use std::time::Duration;
+
+fn cases(cases: u32) -> TestRunner {
+    TestRunner::new(ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 30,
+        ..Default::default()
+    })
+}
+
+/// A log, and in which order and how often its records arrive, in batches.
+fn deliveries() -> impl Strategy<Value = (Vec<CleanedRow>, Vec<Vec<CleanedRow>>)> {
+    log().prop_flat_map(|log| {
+        let some = proptest::collection::vec(proptest::collection::vec(0..log.len().max(1), 0..12), 1..6);
+        let rest = Just((0..log.len()).collect::<Vec<_>>()).prop_shuffle();
+        (Just(log), some, rest).prop_map(|(log, mut batches, rest)| {
+            // every record arrives at least once
+            batches.extend(rest.chunks(7).map(<[usize]>::to_vec));
+            let pick = |batch: &Vec<usize>| batch.iter().filter_map(|i| log.get(*i).cloned()).collect();
+            let batches = batches.iter().map(pick).collect();
+            (log, batches)
+        })
+    })
+}
+
+async fn check(
+    config: &PostgresConfig,
+    client: &tokio_postgres::Client,
+    log: &[CleanedRow],
+) -> Result<(), TestCaseError> {
+    for (number, table) in [THINGS, OTHERS].iter().enumerate() {
+        prop_assert_eq!(registers(config, client, table).await, latest(log, number as u8));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_greatest_position_wins_in_any_order() {
+    let Some(cluster) = shared() else { return };
+    cases(16)
+        .run(&deliveries(), |(log, batches)| {
+            run(async {
+                let config = cluster.config(&schema());
+                let client = cluster.client().await;
+                let mut sink = open(&config).await;
+                sink.commit(&empty_whole(0)).await.unwrap();
+                let mut arrived = Vec::new();
+                for (epoch, cleaned) in batches.into_iter().enumerate() {
+                    arrived.extend(cleaned.clone());
+                    let progress = progress(epoch as i64);
+                    let step = Step {
+                        epoch: epoch as u64,
+                        cleaned,
+                        progress,
+                        ..Step::default()
+                    };
+                    sink.commit(&step).await.unwrap();
+                    check(&config, &client, &arrived).await?;
+                }
+                check(&config, &client, &log).await
+            })
+        })
+        .unwrap();
+}
+
+/// Sends rows through stagers, as several processes would; returns what they counted.
+async fn stage(config: &PostgresConfig, fence: i64, batches: Vec<StageBatch>) -> Result<Staged, SinkError> {
+    let options = StagerOptions {
+        bytes_in_flight: 3000,
+        bytes_per_copy: 1000,
+    };
+    let room = Arc::new(tokio::sync::Notify::new());
+    let start = || {
+        let room = room.clone();
+        let wake = Arc::new(move || room.notify_waiters());
+        Stager::start(config.clone(), Arc::new(definition()), fence, options, wake).unwrap()
+    };
+    let stagers = [start(), start()];
+    for (index, batch) in batches.into_iter().enumerate() {
+        let mut batch = batch;
+        while let Err(back) = stagers[index % 2].offer(batch) {
+            if let Some(error) = stagers[index % 2].take_failure() {
+                return Err(error);
+            }
+            batch = back;
+            let _ = tokio::time::timeout(Duration::from_millis(5), room.notified()).await;
+        }
+    }
+    let mut sum = Staged::default();
+    for stager in &stagers {
+        let (send, staged) = tokio::sync::oneshot::channel();
+        stager.flush(move |staged| drop(send.send(staged)));
+        sum += &staged.await.unwrap()?;
+    }
+    Ok(sum)
+}
+
+fn batches(cleaned: &[Vec<CleanedRow>]) -> Vec<StageBatch> {
+    cleaned
+        .iter()
+        .map(|cleaned| StageBatch {
+            cleaned: cleaned.clone(),
+            rejects: Vec::new(),
+        })
+        .collect()
+}
+
+fn count(batches: &[Vec<CleanedRow>], table: u8) -> u64 {
+    batches.iter().flatten().filter(|record| record.table == table).count() as u64
+}
+
+async fn staging_tables(client: &tokio_postgres::Client, schema: &str) -> i64 {
+    let sql = "SELECT count(*) FROM pg_tables WHERE schemaname = $1 AND tablename LIKE 'staging%'";
+    client.query_one(sql, &[&schema]).await.unwrap().get(0)
+}
+
+#[test]
+fn staged_history_settles_in_full_and_on_top() {
+    let Some(cluster) = shared() else { return };
+    cases(12)
+        .run(
+            &(deliveries(), deliveries(), any::<bool>()),
+            |((old, first), (new, second), full)| {
+                run(async {
+                    let config = cluster.config(&schema());
+                    let client = cluster.client().await;
+                    let mut sink = open(&config).await;
+                    // whatever was there
+                    sink.create_staging().await.unwrap();
+                    let rows = stage(&config, sink.fence().unwrap(), batches(&first)).await.unwrap();
+                    prop_assert_eq!(&rows.cleaned, &vec![count(&first, 0), count(&first, 1)]);
+                    let staged = Some(StagedHistory { rows, full: false });
+                    sink.commit(&Step {
+                        staged,
+                        ..empty_whole(1)
+                    })
+                    .await
+                    .unwrap();
+                    check(&config, &client, &old).await?;
+                    prop_assert_eq!(staging_tables(&client, &config.schema).await, 0);
+                    drop(sink);
+                    // a second run; what it calls history takes over, or comes on top
+                    let mut sink = open(&config).await;
+                    sink.create_staging().await.unwrap();
+                    let rows = stage(&config, sink.fence().unwrap(), batches(&second)).await.unwrap();
+                    let staged = Some(StagedHistory { rows, full });
+                    sink.commit(&Step {
+                        staged,
+                        ..empty_whole(2)
+                    })
+                    .await
+                    .unwrap();
+                    let expected: Vec<Registers> = [0, 1].map(|table| expected(&old, &new, table, full)).to_vec();
+                    for (table, expected) in [THINGS, OTHERS].iter().zip(expected) {
+                        prop_assert_eq!(registers(&config, &client, table).await, expected);
+                    }
+                    Ok(())
+                })
+            },
+        )
+        .unwrap();
+}
+
+/// Full: the new log alone. Otherwise: per key the greater position, the old one where they are equal (two logs may say
+/// different things at one position here, which the real one does not).
+fn expected(old: &[CleanedRow], new: &[CleanedRow], table: u8, full: bool) -> Registers {
+    if full {
+        return latest(new, table);
+    }
+    let mut registers = latest(old, table);
+    for (ind, register) in latest(new, table) {
+        let entry = registers.entry(ind).or_insert_with(|| register.clone());
+        if register.0 > entry.0 {
+            *entry = register;
+        }
+    }
+    registers
+}
+
+#[test]
+fn rows_of_the_step_come_on_top_of_the_staged_ones() {
+    let Some(cluster) = shared() else { return };
+    cases(6)
+        .run(&deliveries(), |(log, batches_)| {
+            run(async {
+                let config = cluster.config(&schema());
+                let client = cluster.client().await;
+                let mut sink = open(&config).await;
+                sink.create_staging().await.unwrap();
+                let (staged, direct) = batches_.split_at(batches_.len() / 2);
+                let rows = stage(&config, sink.fence().unwrap(), batches(staged)).await.unwrap();
+                let staged = Some(StagedHistory { rows, full: true });
+                sink.commit(&Step {
+                    staged,
+                    cleaned: direct.concat(),
+                    ..empty_whole(1)
+                })
+                .await
+                .unwrap();
+                check(&config, &client, &log).await
+            })
+        })
+        .unwrap();
+}
+
+fn reject(offset: i64, object: Option<&str>) -> Reject {
+    Reject {
+        topic: "pin".into(),
+        place: RejectPlace::Log {
+            partition: 2,
+            offset,
+            object: object.map(Into::into),
+        },
+        reason: "not_json".into(),
+        key: None,
+        value: Some(vec![0, 255, b'x']),
+    }
+}
+
+fn legacy_reject(index: i64) -> Reject {
+    let place = RejectPlace::Object {
+        object: "events/a.json".into(),
+        index,
+    };
+    Reject {
+        topic: "pin".into(),
+        place,
+        reason: "no_key".into(),
+        key: Some(vec![7]),
+        value: None,
+    }
+}
+
+async fn rejects(
+    client: &tokio_postgres::Client,
+    schema: &str,
+) -> Vec<(String, i64, Option<i64>, String, Option<Vec<u8>>)> {
+    let sql = format!("SELECT source, position, \"offset\", reason, value FROM {schema}.rejects ORDER BY 1, 2");
+    let rows = client.query(&sql, &[]).await.unwrap();
+    rows.iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4)))
+        .collect()
+}
+
+#[test]
+fn dead_letters_are_kept_once_live_and_staged() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let config = cluster.config(&schema());
+        let client = cluster.client().await;
+        let mut sink = open(&config).await;
+        sink.create_staging().await.unwrap();
+        let history = vec![
+            reject(1, Some("o")),
+            reject(1, None),
+            legacy_reject(0),
+            legacy_reject(1),
+        ];
+        let batch = StageBatch {
+            cleaned: vec![],
+            rejects: history,
+        };
+        let rows = stage(&config, sink.fence().unwrap(), vec![batch]).await.unwrap();
+        assert_eq!(rows.rejects, 4);
+        let staged = Some(StagedHistory { rows, full: true });
+        sink.commit(&Step {
+            staged,
+            ..empty_whole(1)
+        })
+        .await
+        .unwrap();
+        let live = vec![reject(2, None), reject(1, None), reject(2, None)];
+        sink.commit(&Step {
+            epoch: 1,
+            rejects: live,
+            progress: progress(3),
+            ..Step::default()
+        })
+        .await
+        .unwrap();
+        let value = Some(vec![0, 255, b'x']);
+        let log = |offset: i64| ("pin/2".into(), offset, Some(offset), "not_json".into(), value.clone());
+        let legacy = |index: i64| ("events/a.json".into(), index, None, "no_key".into(), None);
+        assert_eq!(
+            rejects(&client, &config.schema).await,
+            [legacy(0), legacy(1), log(1), log(2)]
+        );
+        // a full reconcile drops what is no dead letter any more
+        let mut sink = open(&config).await;
+        sink.create_staging().await.unwrap();
+        let batch = StageBatch {
+            cleaned: vec![],
+            rejects: vec![reject(2, None), legacy_reject(1)],
+        };
+        let rows = stage(&config, sink.fence().unwrap(), vec![batch]).await.unwrap();
+        sink.commit(&Step {
+            staged: Some(StagedHistory { rows, full: true }),
+            ..empty_whole(3)
+        })
+        .await
+        .unwrap();
+        assert_eq!(rejects(&client, &config.schema).await, [legacy(1), log(2)]);
+    });
+}
+
+fn thing(offset: i64) -> CleanedRow {
+    let row = vec![operators::Value::Int(offset), "text".into()];
+    CleanedRow {
+        table: 1,
+        ind: offset,
+        position: Position::new(1, offset, 0).unwrap(),
+        row: Some(row),
+    }
+}
+
+async fn hydrated_partly(config: &PostgresConfig) -> (Sink, Staged) {
+    let sink = open(config).await;
+    sink.create_staging().await.unwrap();
+    let batch = StageBatch {
+        cleaned: (0..50).map(thing).collect(),
+        rejects: vec![],
+    };
+    let rows = stage(config, sink.fence().unwrap(), vec![batch]).await.unwrap();
+    (sink, rows)
+}
+
+#[test]
+fn counts_that_do_not_agree_want_the_history_again() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let config = cluster.config(&schema());
+        let client = cluster.client().await;
+        // emptied, as a crash of the server empties unlogged tables
+        let (mut sink, rows) = hydrated_partly(&config).await;
+        let emptied = format!("TRUNCATE {}.staging_{}_others", config.schema, sink.fence().unwrap());
+        client.batch_execute(&emptied).await.unwrap();
+        let step = Step {
+            staged: Some(StagedHistory { rows, full: true }),
+            ..empty_whole(1)
+        };
+        match sink.commit(&step).await.unwrap_err() {
+            SinkError::Rehydrate { table, found, expected } => {
+                assert_eq!((table.as_str(), found.as_str(), expected), ("others", "0", 50));
+            }
+            other => panic!("{other}"),
+        }
+        // a connection cut while staging
+        let (sink, _) = hydrated_partly(&config).await;
+        let stager = Stager::start(
+            config.clone(),
+            Arc::new(definition()),
+            sink.fence().unwrap(),
+            StagerOptions {
+                bytes_in_flight: 1 << 20,
+                bytes_per_copy: 1,
+            },
+            Arc::new(|| {}),
+        )
+        .unwrap();
+        let flush = async || {
+            let (send, staged) = tokio::sync::oneshot::channel();
+            stager.flush(move |staged| drop(send.send(staged)));
+            staged.await.unwrap()
+        };
+        stager
+            .offer(StageBatch {
+                cleaned: vec![thing(60)],
+                rejects: vec![],
+            })
+            .unwrap();
+        flush().await.unwrap();
+        cluster.terminate(&client, &config.schema).await;
+        stager
+            .offer(StageBatch {
+                cleaned: vec![thing(61)],
+                rejects: vec![],
+            })
+            .unwrap();
+        assert!(matches!(flush().await, Err(SinkError::Rehydrate { .. })));
+        // and it stays that way
+        for _ in 0..100 {
+            if stager
+                .offer(StageBatch {
+                    cleaned: vec![thing(62)],
+                    rejects: vec![],
+                })
+                .is_err()
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("a failed stager goes on taking rows");
+    });
+}
+
+#[test]
+fn the_first_commit_survives_a_broken_connection() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let config = cluster.config(&schema());
+        let client = cluster.client().await;
+        let (mut sink, rows) = hydrated_partly(&config).await;
+        cluster.terminate(&client, &config.schema).await;
+        let step = Step {
+            staged: Some(StagedHistory { rows, full: true }),
+            ..empty_whole(1)
+        };
+        // the loss is found by the first statement, or before it
+        assert!(sink.commit(&step).await.unwrap().attempts <= 2);
+        assert_eq!(registers(&config, &client, &OTHERS).await.len(), 50);
+    });
+}
+
+#[test]
+fn staging_tables_of_older_runs_go() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let config = cluster.config(&schema());
+        let client = cluster.client().await;
+        let _old = hydrated_partly(&config).await;
+        assert_eq!(staging_tables(&client, &config.schema).await, 3);
+        // one of them is held by a stager that was stopped in the middle of a COPY
+        let mut stopped = cluster.client().await;
+        let copying = stopped.transaction().await.unwrap();
+        copying
+            .batch_execute(&format!(
+                "INSERT INTO {}.staging_1_others (ind) VALUES (1)",
+                config.schema
+            ))
+            .await
+            .unwrap();
+        let (mut new, rows) = hydrated_partly(&config).await;
+        assert!(copying.commit().await.is_err());
+        assert_eq!(staging_tables(&client, &config.schema).await, 3);
+        // after its first commit a run drops its own, not those of a run that came later
+        client
+            .batch_execute(&format!("CREATE UNLOGGED TABLE {}.staging_9_others ()", config.schema))
+            .await
+            .unwrap();
+        new.commit(&Step {
+            staged: Some(StagedHistory { rows, full: true }),
+            ..empty_whole(1)
+        })
+        .await
+        .unwrap();
+        assert_eq!(staging_tables(&client, &config.schema).await, 1);
+    });
+}
+
+#[test]
+fn without_cleaned_tables_they_are_emptied_once() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let config = cluster.config(&schema());
+        let client = cluster.client().await;
+        let (mut sink, rows) = hydrated_partly(&config).await;
+        sink.commit(&Step {
+            staged: Some(StagedHistory { rows, full: true }),
+            ..empty_whole(1)
+        })
+        .await
+        .unwrap();
+        let mut off = definition();
+        off.keep_cleaned = false;
+        let mut sink = open_as(&config, Claim::Run, &off).await;
+        sink.commit(&Step {
+            cleaned: vec![thing(5)],
+            ..empty_whole(2)
+        })
+        .await
+        .unwrap();
+        let step = Step {
+            epoch: 1,
+            cleaned: vec![thing(6)],
+            progress: progress(3),
+            ..Step::default()
+        };
+        assert!(!sink.commit(&step).await.unwrap().notified);
+        assert!(registers(&config, &client, &OTHERS).await.is_empty());
+    });
+}

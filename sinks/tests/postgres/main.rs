@@ -1,0 +1,16 @@
+//! The Postgres sink against a real PostgreSQL: a private cluster of the machine's own binaries.
+//!
+//! Without PostgreSQL the tests say so and pass, unless `CI` is set.
+
+mod cluster;
+mod commit;
+mod crash;
+mod fence;
+mod files;
+mod history;
+mod latency;
+mod read;
+mod reconnect;
+mod schema;
+mod tables;
+mod tls;

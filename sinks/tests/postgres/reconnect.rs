@@ -1,0 +1,327 @@
+//! Connections that break between and during commits, restarts, lost answers, passing troubles.
+
+use crate::cluster::{own, run, schema, shared};
+use crate::tables::{Model, NAMES, empty_whole, open, progress};
+use operators::{Row, Value};
+use sinks::{Sink, SinkState, Step};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+fn name(year: i64, name: i64) -> Row {
+    vec![Value::Int(year), format!("n{name}").as_str().into()]
+}
+
+/// The epoch's step: two new rows, the one of ten epochs ago goes.
+fn step(epoch: u64, model: &mut Model) -> Step {
+    let n = epoch as i64;
+    let changes = model.change(&NAMES, &[name(n, 1), name(n, 2)], &[name(n - 10, 1)]);
+    Step {
+        epoch,
+        results: vec![vec![], changes],
+        progress: progress(n),
+        ..Step::default()
+    }
+}
+
+#[test]
+fn broken_connections_lose_and_repeat_nothing() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let config = cluster.config(&schema());
+        let mut sink = open(&config).await;
+        sink.commit(&empty_whole(0)).await.unwrap();
+        let killed = Arc::new(AtomicU32::new(0));
+        let killer = {
+            let (cluster, schema, killed) = (cluster.clone(), config.schema.clone(), killed.clone());
+            tokio::spawn(async move {
+                let client = cluster.client().await;
+                while killed.load(Ordering::Relaxed) < 20 {
+                    tokio::time::sleep(Duration::from_millis(37)).await;
+                    killed.fetch_add(cluster.terminate(&client, &schema).await as u32, Ordering::Relaxed);
+                }
+            })
+        };
+        let (mut model, mut attempts, mut epoch) = (Model::default(), 0, 0);
+        while !killer.is_finished() {
+            epoch += 1;
+            let committed = sink.commit(&step(epoch, &mut model)).await.unwrap();
+            assert_eq!((committed.commits, committed.missing), (epoch as i64 + 1, 0));
+            attempts += u64::from(committed.attempts);
+        }
+        killer.await.unwrap();
+        assert!(attempts > epoch, "no commit had to be tried again");
+        assert_eq!(crate::tables::results(&config).await[1], model.rows());
+        assert_eq!(sink.fence(), Some(1), "the same run all along");
+    });
+}
+
+#[test]
+fn a_restart_and_a_crash_of_the_server_need_nobody() {
+    let Some(cluster) = own() else { return };
+    let cluster = Arc::new(cluster);
+    run(async {
+        let config = cluster.config(&schema());
+        let mut sink = open(&config).await;
+        sink.commit(&empty_whole(0)).await.unwrap();
+        let mut state = sink.state();
+        let mut model = Model::default();
+        for (round, signal) in ["INT", "QUIT"].into_iter().enumerate() {
+            let round = round as u64 * 100;
+            for epoch in round + 1..round + 10 {
+                sink.commit(&step(epoch, &mut model)).await.unwrap();
+            }
+            cluster.stop(signal);
+            let restart = {
+                let cluster = cluster.clone();
+                tokio::task::spawn_blocking(move || {
+                    std::thread::sleep(Duration::from_millis(700));
+                    cluster.launch();
+                })
+            };
+            state.mark_unchanged();
+            let committed = sink.commit(&step(round + 10, &mut model)).await.unwrap();
+            assert!(committed.attempts > 1);
+            assert_eq!(*state.borrow_and_update(), SinkState::Ready);
+            restart.await.unwrap();
+            assert_eq!(crate::tables::results(&config).await[1], model.rows());
+        }
+    });
+}
+
+/// Forwards to Postgres until a client says COMMIT; then cuts the connection, before or after the server has heard it.
+struct Proxy {
+    port: u16,
+    /// How many COMMITs still to cut.
+    cuts: Arc<AtomicU32>,
+    forward_first: Arc<AtomicBool>,
+}
+
+impl Proxy {
+    async fn start(server: u16) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = Proxy {
+            port: listener.local_addr().unwrap().port(),
+            cuts: Arc::default(),
+            forward_first: Arc::default(),
+        };
+        let (cuts, forward_first) = (proxy.cuts.clone(), proxy.forward_first.clone());
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (cuts, forward_first) = (cuts.clone(), forward_first.clone());
+                tokio::spawn(async move {
+                    let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+                    let _ = pump(client, server, &cuts, &forward_first).await;
+                });
+            }
+        });
+        proxy
+    }
+}
+
+async fn pump(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    cuts: &AtomicU32,
+    forward_first: &AtomicBool,
+) -> std::io::Result<()> {
+    let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut up) => {
+                let bytes = &up[..read?];
+                if bytes.is_empty() {
+                    return Ok(());
+                }
+                let commit = bytes.windows(7).any(|window| window == b"COMMIT\0");
+                if commit && cuts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+                    if forward_first.load(Ordering::Relaxed) {
+                        server.write_all(bytes).await?;
+                        // its answer, which nobody will see
+                        let _ = server.read(&mut down).await?;
+                    }
+                    return Ok(());
+                }
+                server.write_all(bytes).await?;
+            }
+            read = server.read(&mut down) => {
+                let bytes = &down[..read?];
+                if bytes.is_empty() {
+                    return Ok(());
+                }
+                client.write_all(bytes).await?;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_lost_answer_to_commit_is_resolved() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let proxy = Proxy::start(cluster.port).await;
+        let mut config = cluster.config(&schema());
+        config.url = cluster.url_at(proxy.port);
+        let mut sink = open(&config).await;
+        let mut model = Model::default();
+        for epoch in 0..12 {
+            let (lost, unheard) = (epoch % 3 == 1, epoch % 3 == 2);
+            proxy.forward_first.store(lost, Ordering::Relaxed);
+            proxy.cuts.store(u32::from(lost || unheard), Ordering::Relaxed);
+            // the first one is whole: its answer gets lost too in the second round
+            let mut step = step(epoch, &mut model);
+            if epoch % 4 == 0 {
+                step = Step {
+                    whole: true,
+                    results: vec![vec![], model.whole(), vec![]],
+                    ..step
+                };
+            }
+            let committed = sink.commit(&step).await.unwrap();
+            assert_eq!(committed.resolved, lost, "epoch {epoch}");
+            assert_eq!(committed.attempts, if lost || unheard { 2 } else { 1 }, "epoch {epoch}");
+            assert_eq!(committed.commits, epoch as i64 + 1, "once, epoch {epoch}");
+            assert_eq!(
+                crate::tables::results(&cluster.config(&config.schema)).await[1],
+                model.rows()
+            );
+        }
+        // three answers in a row: the second and third meet the sink while it finds out about the first
+        proxy.forward_first.store(true, Ordering::Relaxed);
+        proxy.cuts.store(3, Ordering::Relaxed);
+        for epoch in 12..20 {
+            assert_eq!(
+                sink.commit(&step(epoch, &mut model)).await.unwrap().commits,
+                epoch as i64 + 1
+            );
+        }
+        assert_eq!(
+            crate::tables::results(&cluster.config(&config.schema)).await[1],
+            model.rows()
+        );
+    });
+}
+
+#[test]
+fn passing_troubles_are_waited_out() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let mut config = cluster.config(&schema());
+        config.statement_timeout = Duration::from_millis(150);
+        let mut sink = open(&config).await;
+        let mut model = Model::default();
+        sink.commit(&empty_whole(0)).await.unwrap();
+        sink.commit(&step(1, &mut model)).await.unwrap();
+        let mut client = cluster.client().await;
+        let blocker = client.transaction().await.unwrap();
+        blocker
+            .execute(&format!("SELECT * FROM {}.names FOR UPDATE", config.schema), &[])
+            .await
+            .unwrap();
+        let mut state = sink.state();
+        let next = step(11, &mut model);
+        let commit = tokio::spawn(async move { (sink.commit(&next).await, sink) });
+        state
+            .wait_for(|state| matches!(state, SinkState::Retrying(_)))
+            .await
+            .unwrap();
+        blocker.rollback().await.unwrap();
+        let (committed, sink) = commit.await.unwrap();
+        assert!(committed.unwrap().attempts > 1);
+        assert_eq!(sink.read_progress().await.unwrap().commits, 3);
+        assert_eq!(crate::tables::results(&config).await[1], model.rows());
+    });
+}
+
+#[test]
+fn errors_of_the_server_are_retried_or_final_by_their_code() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let config = cluster.config(&schema());
+        let client = cluster.client().await;
+        let mut sink = open(&config).await;
+        sink.commit(&empty_whole(0)).await.unwrap();
+        // a trigger that fails twice with a code; a sequence counts on through rollbacks
+        let install = format!(
+            "SET search_path TO {}; CREATE SEQUENCE tries; CREATE TABLE code (code text);
+             CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+               IF nextval('tries') % 3 <> 0 THEN
+                 RAISE EXCEPTION 'no luck' USING ERRCODE = (SELECT code FROM code);
+               END IF;
+               RETURN NULL;
+             END $$;
+             CREATE TRIGGER fail AFTER INSERT ON names FOR EACH STATEMENT EXECUTE FUNCTION fail()",
+            config.schema
+        );
+        client.batch_execute(&install).await.unwrap();
+        let (mut model, mut epoch) = (Model::default(), 0);
+        for code in [
+            "53100", "53200", "40001", "40P01", "57014", "55P03", "58030", "57P01", "08006", "25006",
+        ] {
+            client
+                .batch_execute(&format!("DELETE FROM code; INSERT INTO code VALUES ('{code}')"))
+                .await
+                .unwrap();
+            epoch += 1;
+            let committed = sink.commit(&step(epoch, &mut model)).await.unwrap();
+            assert_eq!(committed.attempts, 3, "{code}");
+            assert_eq!(crate::tables::results(&config).await[1], model.rows(), "{code}");
+        }
+        for code in ["23505", "42501", "22023", "42P01", "0A000", "P0001"] {
+            let reset = format!("DELETE FROM code; INSERT INTO code VALUES ('{code}'); SELECT setval('tries', 3)");
+            client.batch_execute(&reset).await.unwrap();
+            let error = sink.commit(&step(epoch + 1, &mut model.clone())).await.unwrap_err();
+            assert!(error.to_string().contains(code), "{code}: {error}");
+            assert_eq!(error.class(), sinks::Class::Stop);
+            assert!(matches!(*sink.state().borrow(), SinkState::Stopped(_)));
+            assert_eq!(crate::tables::results(&config).await[1], model.rows(), "{code}");
+        }
+        // a final error of a run that was superseded meanwhile says so instead
+        client.batch_execute("UPDATE progress SET fence = 2").await.unwrap();
+        assert!(
+            sink.commit(&step(epoch + 1, &mut model.clone()))
+                .await
+                .unwrap_err()
+                .is_fenced()
+        );
+    });
+}
+
+#[test]
+fn a_dropped_commit_is_found_out_about() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let config = cluster.config(&schema());
+        let mut sink = open(&config).await;
+        let mut model = Model::default();
+        sink.commit(&empty_whole(0)).await.unwrap();
+        for epoch in 1..60 {
+            let step = step(epoch, &mut model);
+            // from not even sent to long done
+            let patience = Duration::from_micros(epoch * 60);
+            let before = sink.progress().commits;
+            if tokio::time::timeout(patience, sink.commit(&step)).await.is_err() {
+                sink.heartbeat(epoch).await.unwrap();
+                let commits = sink.progress().commits;
+                assert!(commits == before + 1 || commits == before + 2, "{before} to {commits}");
+                if commits == before + 1 {
+                    // it did not get through
+                    sink.commit(&step).await.unwrap();
+                }
+            }
+        }
+        assert_eq!(crate::tables::results(&config).await[1], model.rows());
+    });
+}
+
+#[test]
+fn an_absent_server_is_an_error_at_the_start() {
+    run(async {
+        // port 1 of this machine
+        let config = sinks::PostgresConfig::new("postgres://x@127.0.0.1:1/x?sslmode=disable", "pinflow");
+        let error = Sink::connect(config).await.map(|_| ()).unwrap_err();
+        assert!(error.to_string().starts_with("connecting to postgres"), "{error}");
+    });
+}
