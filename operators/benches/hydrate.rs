@@ -271,6 +271,7 @@ fn memory(name: &str) -> f64 {
 fn run(dataflow: &'static str, workers: usize, posts: u64) {
     let records = 3 * posts + posts * AGAIN / 1000;
     let names = Names::new();
+    operators::route::single_process();
     let (cpu_before, before, start) = (cpu(), memory("VmRSS:"), Instant::now());
     let names = std::sync::Arc::new(names);
     let guards = timely::execute(timely::Config::process(workers), move |worker| {

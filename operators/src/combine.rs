@@ -8,8 +8,8 @@
 //! The output accumulates to the same collection at each epoch; that is all it promises.
 
 use crate::epochs::{CHUNK, Update};
+use crate::keyed::{BLOCK, Keyed, Pair};
 use differential_dataflow::{AsCollection, ExchangeData, VecCollection};
-use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::hash::Hash;
 use timely::dataflow::channels::pact::Pipeline;
@@ -23,7 +23,7 @@ const MOST: usize = 256 << 10;
 
 struct Held<D> {
     capability: Capability<u64>,
-    sums: HashMap<D, isize>,
+    sums: Keyed<Pair<D, isize>>,
     /// Updates of the latest activation.
     arrived: usize,
 }
@@ -37,18 +37,27 @@ pub(crate) fn combine<D: ExchangeData + Hash>(
         let mut out: Vec<Update<D>> = Vec::new();
         move |(input, frontier), output| {
             input.for_each(|message, updates| {
-                let mut updates = updates.drain(..).peekable();
-                while let Some(&(_, time, _)) = updates.peek() {
+                for updates in updates.chunk_by(|a, b| a.1 == b.1) {
+                    let time = updates[0].1;
                     let held = epochs.entry(time).or_insert_with(|| Held {
                         capability: message.delayed(&time, 0),
-                        sums: HashMap::new(),
+                        sums: Keyed::new(),
                         arrived: 0,
                     });
-                    while let Some((data, _, diff)) = updates.next_if(|update| update.1 == time) {
-                        held.arrived += 1;
-                        *held.sums.entry(data).or_default() += diff;
+                    held.arrived += updates.len();
+                    for block in updates.chunks(BLOCK) {
+                        let ids = held
+                            .sums
+                            .find_or_insert_block(block.iter().map(|update| &update.0), |data| Pair {
+                                key: data.clone(),
+                                value: 0,
+                            });
+                        for ((_, _, diff), id) in block.iter().zip(ids) {
+                            held.sums.get_mut(id).value += diff;
+                        }
                     }
                 }
+                updates.clear();
             });
             epochs.retain(|&time, held| {
                 let arrived = std::mem::take(&mut held.arrived);
@@ -57,9 +66,10 @@ pub(crate) fn combine<D: ExchangeData + Hash>(
                     return true;
                 }
                 let mut session = output.session(&held.capability);
-                for (data, diff) in held.sums.drain() {
-                    if diff != 0 {
-                        out.push((data, time, diff));
+                let sums = std::mem::replace(&mut held.sums, Keyed::new());
+                for Pair { key, value: sum } in sums.into_entries() {
+                    if sum != 0 {
+                        out.push((key, time, sum));
                         if out.len() == CHUNK {
                             session.give_container(&mut out);
                             out.clear();

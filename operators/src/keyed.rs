@@ -156,6 +156,12 @@ impl<E: Entry> Keyed<E> {
         }
     }
 
+    /// All entries. Nothing may have been removed.
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = E> {
+        debug_assert!(self.free.is_empty());
+        self.chunks.into_iter().flatten()
+    }
+
     /// One more than the greatest number in use.
     fn bound(&self) -> usize {
         match self.chunks.last() {
