@@ -7,7 +7,6 @@ use dataflows::naive::State;
 use dataflows::{Decoder, Kind, Options, RESULTS, Raw};
 use operators::{Position, Row};
 use pinflow::generate::{Generator, partition_of};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -154,7 +153,7 @@ pub fn texts(answer: &[Vec<Row>]) -> Vec<Vec<String>> {
         rows.sort();
         rows
     };
-    answer.iter().zip(&RESULTS).map(table).collect()
+    answer.iter().zip(RESULTS).map(table).collect()
 }
 
 /// Waits until the recorded frontier has reached `wanted`; returns the snapshot that shows it.
