@@ -94,7 +94,7 @@ const OWNED: [(&str, &str); 19] = [
 
 /// What a user may override: low latency, fast recovery, and little prefetching, since each partition has a queue
 /// of its own in librdkafka.
-const DEFAULTS: [(&str, &str); 10] = [
+const DEFAULTS: [(&str, &str); 11] = [
     ("client.id", "pinflow"),
     ("check.crcs", "true"),
     // the end of a partition is reported by an empty answer, and this is how long that one may take
@@ -108,6 +108,8 @@ const DEFAULTS: [(&str, &str); 10] = [
     ("reconnect.backoff.max.ms", "1000"),
     ("socket.keepalive.enable", "true"),
     ("socket.nagle.disable", "true"),
+    // a topic that seems deleted is asked for again by us, so librdkafka need not wait for half a minute
+    ("topic.metadata.propagation.max.ms", "2000"),
 ];
 
 impl KafkaConfig {

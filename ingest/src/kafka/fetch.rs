@@ -61,8 +61,10 @@ pub(super) struct Fetch {
     bootstrap: String,
     batch_bytes: usize,
     parts: Vec<Part>,
-    /// Ranges of partitions that are being read.
+    /// Ranges of partitions that are being read already.
     waiting: VecDeque<Range>,
+    /// Whether a range has ended, so that one that waits may begin.
+    freed: bool,
 }
 
 /// A range that is being read.
@@ -110,6 +112,7 @@ impl Fetch {
             batch_bytes,
             parts: Vec::new(),
             waiting: VecDeque::new(),
+            freed: false,
         }
     }
 
@@ -147,11 +150,21 @@ impl Fetch {
     }
 
     fn begin_ranges(&mut self, consumer: &Arc<BaseConsumer<Context>>) {
-        self.waiting.extend(self.inbox.take());
+        let new = self.inbox.take();
+        if new.is_empty() && !self.freed {
+            return;
+        }
+        self.freed = false;
+        self.waiting.extend(new);
         let mut later = VecDeque::new();
         while let Some(range) = self.waiting.pop_front() {
-            let same = |other: &Range| other.name == range.name && other.partition == range.partition;
-            if self.parts.iter().any(|part| same(&part.range)) || later.iter().any(same) {
+            let busy = self
+                .parts
+                .iter()
+                .map(|part| &part.range)
+                .chain(&later)
+                .any(|other| range.same_partition(other));
+            if busy {
                 later.push_back(range);
                 continue;
             }
@@ -182,12 +195,13 @@ impl Fetch {
         while let Some(stray) = serve(consumer) {
             let (topic, partition) = (stray.topic(), stray.partition());
             tracing::warn!("a record of {topic}/{partition} came on the common queue, reading it again");
-            let of = |part: &&mut Part| part.range.name == topic && part.range.partition == partition;
-            if let Some(part) = self.parts.iter_mut().find(of) {
-                part.detach(consumer);
-                if let Err(error) = part.attach(consumer) {
-                    self.output.push(Polled::Failed(error));
-                }
+            let of = |part: &Part| part.range.name == topic && part.range.partition == partition;
+            let Some(at) = self.parts.iter().position(of) else {
+                continue;
+            };
+            self.parts[at].detach(consumer);
+            if let Err(error) = self.parts[at].attach(consumer) {
+                self.fail(at, consumer, error);
             }
         }
     }
@@ -208,16 +222,14 @@ impl Fetch {
                     let mut part = self.parts.swap_remove(at);
                     part.detach(consumer);
                     self.output.push(part.reached());
+                    self.freed = true;
                 }
-                Fate::Fails(error) => {
-                    let mut part = self.parts.swap_remove(at);
-                    part.detach(consumer);
-                    let same = |other: &Range| other.name == part.range.name && other.partition == part.range.partition;
-                    self.waiting.retain(|range| !same(range));
-                    self.output.push(Polled::Failed(error));
-                }
+                Fate::Fails(error) => self.fail(at, consumer, error),
             }
         }
+        // those that were not served come first when there is room again
+        let served = at % self.parts.len().max(1);
+        self.parts.rotate_left(served);
         if worked {
             consumer.context().authenticated();
         }
@@ -246,12 +258,18 @@ impl Fetch {
             };
             match error {
                 None => at += 1,
-                Some(error) => {
-                    self.parts.swap_remove(at);
-                    self.output.push(Polled::Failed(error));
-                }
+                Some(error) => self.fail(at, consumer, error),
             }
         }
+    }
+
+    /// Gives a partition up, together with the ranges of it that were to come.
+    fn fail(&mut self, at: usize, consumer: &BaseConsumer<Context>, error: KafkaError) {
+        let mut part = self.parts.swap_remove(at);
+        part.detach(consumer);
+        self.waiting.retain(|range| !part.range.same_partition(range));
+        self.freed = true;
+        self.output.push(Polled::Failed(error));
     }
 }
 

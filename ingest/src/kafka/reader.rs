@@ -25,6 +25,12 @@ pub struct Range {
     pub until: Option<i64>,
 }
 
+impl Range {
+    pub(super) fn same_partition(&self, other: &Range) -> bool {
+        self.partition == other.partition && self.name == other.name
+    }
+}
+
 /// How much a reader holds.
 #[derive(Debug, Clone)]
 pub struct ReaderOptions {

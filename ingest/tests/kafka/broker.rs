@@ -131,8 +131,7 @@ impl Broker {
     /// Starts the process, after the first start or a kill, and waits until it listens.
     pub fn launch(&self) -> Result<()> {
         let java = self.java();
-        let script =
-            r#"dir=$1; shift; "$@" >"$dir/broker.log" 2>&1 & echo $!; cat >/dev/null; kill -9 $!; wait; rm -rf "$dir""#;
+        let script = r#"dir=$1; shift; "$@" >"$dir/broker.log" 2>&1 & echo $!; cat >/dev/null; kill -9 $! 2>/dev/null; wait; rm -rf "$dir""#;
         let mut guard = Command::new("sh")
             .args(["-c", script, "sh"])
             .arg(&self.directory)

@@ -49,7 +49,7 @@ impl Broker {
     /// A new topic under a name that no other test has.
     pub fn topic(&self, partitions: i32, settings: &[(&str, &str)]) -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("topic.{}+{partitions}", NUMBER.fetch_add(1, Relaxed));
+        let name = format!("topic.{}-{partitions}", NUMBER.fetch_add(1, Relaxed));
         self.admin(async |admin, options| {
             let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
             for (key, value) in settings {
