@@ -148,6 +148,10 @@ impl Values {
         changes.retain(|(_, diff)| *diff != 0);
 
         if self.counts.is_empty() {
+            debug_assert!(
+                changes.iter().all(|(_, diff)| *diff > 0),
+                "a value was removed that was not there"
+            );
             self.total = changes.iter().map(|(_, diff)| diff).sum();
             (self.at, self.below) = (0, 0);
             // the cursor is put near its place here, where that takes no searching
@@ -167,15 +171,12 @@ impl Values {
                 }
                 let count = self.counts.entry(value).or_default();
                 *count += diff;
+                debug_assert!(*count >= 0, "{value} was removed more often than it was added");
                 if *count == 0 {
                     self.counts.remove(&value);
                 }
             }
         }
-        debug_assert!(
-            self.counts.values().all(|count| *count > 0),
-            "a value was removed more often than it was added"
-        );
         self.emitted = self.find();
     }
 
