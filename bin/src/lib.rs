@@ -18,6 +18,7 @@ pub mod observe;
 pub mod progress;
 pub mod serve;
 pub mod summary;
+pub mod verify;
 
 use cli::{CliError, Invocation, Verb};
 use config::{
@@ -83,9 +84,9 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
             run(settings)?;
         }
         Verb::Verify => {
-            let _settings = VerifySettings::check(&effective)?;
+            let settings = VerifySettings::check(&effective)?;
             logging::start(&log);
-            return Err(ConfigError::one("`verify` is not part of this build").into());
+            verify::run(&settings)?;
         }
         Verb::Generate => {
             let settings = GenerateSettings::check(&effective)?;

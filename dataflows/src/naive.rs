@@ -71,6 +71,13 @@ impl State {
             .filter_map(|(ind, (position, row))| Some((*ind, *position, row.as_ref()?)))
     }
 
+    /// The keys of a kind that a delete has the last word on, with its position, in no order.
+    pub fn deleted(&self, kind: Kind) -> impl Iterator<Item = (i64, Position)> {
+        let kind = &self.kinds[kind as usize];
+        kind.iter()
+            .filter_map(|(ind, (position, row))| row.is_none().then_some((*ind, *position)))
+    }
+
     /// The rows of every result, in the order of [`crate::RESULTS`], each sorted.
     pub fn results(&self, options: &Options) -> Vec<Vec<Row>> {
         let top = options.top;

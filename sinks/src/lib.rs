@@ -10,7 +10,7 @@
 //! | [`sink`], [`commit`] | one transaction per step, tried until it is done |
 //! | [`progress`] | what the tables answer for |
 //! | [`history`], [`stager`] | millions of cleaned rows, staged beside the tables and settled by position |
-//! | [`read`] | tables, frontier and SQL definitions in one snapshot |
+//! | [`read`], [`snapshot`] | tables, frontier and SQL definitions in one snapshot |
 //! | [`mod@csv`], [`text`] | files, and values as Postgres prints them |
 //! | [`failpoint`] | where a test may kill the process |
 
@@ -18,6 +18,7 @@
 
 pub mod commit;
 pub mod config;
+mod control;
 pub mod csv;
 mod encode;
 pub mod error;
@@ -29,11 +30,13 @@ pub mod read;
 pub mod schema;
 mod session;
 pub mod sink;
+pub mod snapshot;
 mod sql;
 pub mod stager;
 pub mod step;
 pub mod text;
 mod tls;
+mod whole;
 
 pub use commit::channel;
 pub use config::{PostgresConfig, SslMode};
@@ -43,5 +46,6 @@ pub use progress::{AcceptedGap, Generation, Legacy, PartitionProgress, Progress}
 pub use read::{Difference, Reader, Side, TableCheck, Verification};
 pub use schema::Definition;
 pub use sink::{Sink, SinkState};
+pub use snapshot::{FoundReject, FoundRow, FoundTombstone, Snapshot};
 pub use stager::{StageBatch, Stager, StagerOptions};
 pub use step::{CleanedRow, Committed, Reject, RejectPlace, Staged, StagedHistory, Step};

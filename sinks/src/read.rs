@@ -16,8 +16,8 @@ use tokio_postgres::types::{FromSql, Type};
 
 /// A connection for reading; sees only whole commits.
 pub struct Reader {
-    session: Session,
-    schema: String,
+    pub(crate) session: Session,
+    pub(crate) schema: String,
 }
 
 /// Every result table against its SQL.
@@ -102,7 +102,7 @@ impl Reader {
         read
     }
 
-    async fn begin(&self) -> Result<(), SinkError> {
+    pub(crate) async fn begin(&self) -> Result<(), SinkError> {
         let begun = self
             .session
             .client
@@ -118,6 +118,11 @@ impl Reader {
 
     async fn verify_in_snapshot(&self, definition: &Definition, limit: u32) -> Result<Verification, SinkError> {
         let progress = progress::read(&self.session.client, &self.schema).await?;
+        let tables = self.compare(definition, limit).await?;
+        Ok(Verification { progress, tables })
+    }
+
+    pub(crate) async fn compare(&self, definition: &Definition, limit: u32) -> Result<Vec<TableCheck>, SinkError> {
         let mut tables = Vec::with_capacity(definition.results.len());
         for (table, sql) in &definition.results {
             let failed = |source| SinkError::postgres(format!("verifying {}.{}", self.schema, table.name), source);
@@ -140,7 +145,7 @@ impl Reader {
             }
             tables.push(check);
         }
-        Ok(Verification { progress, tables })
+        Ok(tables)
     }
 
     async fn read_in_snapshot(&self, tables: &[Table]) -> Result<(Progress, Vec<Vec<Row>>), SinkError> {
@@ -152,7 +157,7 @@ impl Reader {
         Ok((progress, contents))
     }
 
-    async fn read_table(&self, table: &Table) -> Result<Vec<Row>, SinkError> {
+    pub(crate) async fn read_table(&self, table: &Table) -> Result<Vec<Row>, SinkError> {
         let target = qualified(&self.schema, table.name);
         let failed = |source| SinkError::postgres(format!("reading {target}"), source);
         let query = format!("SELECT {} FROM {target}", sql::list("", sql::names(table)));
@@ -169,7 +174,11 @@ impl Reader {
     }
 }
 
-fn read_value(row: &tokio_postgres::Row, index: usize, ty: ColumnType) -> Result<Value, tokio_postgres::Error> {
+pub(crate) fn read_value(
+    row: &tokio_postgres::Row,
+    index: usize,
+    ty: ColumnType,
+) -> Result<Value, tokio_postgres::Error> {
     Ok(match ty {
         ColumnType::Text => row
             .try_get::<_, Option<String>>(index)?

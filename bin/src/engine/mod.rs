@@ -26,6 +26,7 @@ pub use coordinator::Totals;
 pub use process::{Observer, ProcessState};
 pub use protocol::TopicPartition;
 pub use staging::{Offer, Staging};
+pub(crate) use target::definition;
 
 use crate::config::{Mode, RunSettings};
 use coordinator::Coordinator;
@@ -281,7 +282,8 @@ fn end(planner: &Planner, result: &Result<&Outcome, &EngineError>) {
     planner.send(plan::Plan::All(protocol::Command::End(code, text)));
 }
 
-fn fetch_options(settings: &RunSettings) -> FetchOptions {
+/// How objects of the lake are read.
+pub(crate) fn fetch_options(settings: &RunSettings) -> FetchOptions {
     let mut options = FetchOptions { max_record_bytes: settings.limits.record_bytes, ..FetchOptions::default() };
     if let Some(lake) = &settings.lake {
         options.objects_in_flight = lake.objects_in_flight;

@@ -1,0 +1,486 @@
+//! Reads the part of the log that the tables answer for: objects of the lake, and from Kafka what the lake lacks.
+
+use super::recorded::{Partition, Recorded};
+use super::records::{Origin, Replayed};
+use super::{failed, usage};
+use crate::config::RunSettings;
+use crate::exit::Failure;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use dataflows::Limits;
+use ingest::coverage::{Counted, Coverage, Gap, RangeSet};
+use ingest::kafka::{Cluster, KafkaConfig, Polled, Reader, ReaderOptions};
+use ingest::lake::{FetchOptions, Fetched, Fetcher, Lake, LakeError, LakeOptions, Object, Place};
+use sinks::{Legacy, Reject};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// What takes dead letters with their bytes.
+type Rejects<'a> = &'a mut dyn FnMut(Vec<Reject>) -> Result<(), Failure>;
+
+/// Lake and Kafka, as far as they are given.
+pub struct Log {
+    lake: Option<Lake>,
+    kafka: Option<KafkaConfig>,
+    topics: [Option<String>; 3],
+    fetch: FetchOptions,
+    limits: Limits,
+}
+
+/// What reading the lake showed beside its records.
+#[derive(Default)]
+struct Shown {
+    counted: Vec<Counted>,
+    legacy: Vec<(String, u64)>,
+    /// Objects that could not be read to their end.
+    unreadable: Vec<String>,
+}
+
+impl Log {
+    /// Prepares to read; nothing is asked of Kafka before something is missing in the lake.
+    pub fn open(settings: &RunSettings, runtime: &Runtime) -> Result<Log, Failure> {
+        let lake = match &settings.lake {
+            None => None,
+            Some(lake) => {
+                let url = lake.url.parse().map_err(|error: LakeError| usage(error.to_string()))?;
+                let options = LakeOptions {
+                    s3_endpoint: lake.s3_endpoint.clone(),
+                    ..LakeOptions::default()
+                };
+                Some(runtime.block_on(Lake::open(url, options)).map_err(failed)?)
+            }
+        };
+        Ok(Log {
+            lake,
+            kafka: settings.kafka.as_ref().map(|kafka| kafka.source()),
+            topics: settings.topics.clone(),
+            fetch: crate::engine::fetch_options(settings),
+            limits: Limits {
+                record_bytes: settings.limits.record_bytes,
+                depth: settings.limits.depth,
+            },
+        })
+    }
+
+    fn name(&self, topic: u8) -> String {
+        let name = self.topics.get(usize::from(topic)).cloned().flatten();
+        name.unwrap_or_else(|| "unknown".to_owned())
+    }
+
+    /// Reads everything that the tables answer for, each record once or, where objects overlap, several times.
+    pub fn replay(&self, recorded: &Recorded, runtime: &Runtime, rejects: Rejects<'_>) -> Result<Replayed, Failure> {
+        let mut replayed = Replayed::new(self.limits, self.topics.clone(), recorded.kept);
+        let shown = match &self.lake {
+            Some(lake) => self.read_lake(lake, recorded, runtime, &mut replayed, rejects)?,
+            None => Shown::default(),
+        };
+        self.check_legacy(recorded, &shown)?;
+        let names: Vec<String> = (0..3).map(|topic| self.name(topic)).collect();
+        let coverage = ingest::coverage::coverage(&shown.counted, &names);
+        let wanted = wanted(recorded, &coverage);
+        if !wanted.is_empty() {
+            self.read_kafka(wanted, recorded, &shown, &mut replayed, rejects)?;
+        }
+        Ok(replayed)
+    }
+
+    // ---- the lake -----------------------------------------------------------------------------------------------
+
+    fn read_lake(
+        &self,
+        lake: &Lake,
+        recorded: &Recorded,
+        runtime: &Runtime,
+        replayed: &mut Replayed,
+        rejects: Rejects<'_>,
+    ) -> Result<Shown, Failure> {
+        let names: Vec<String> = self
+            .topics
+            .iter()
+            .map(|name| name.clone().unwrap_or_default())
+            .collect();
+        let listing = runtime.block_on(lake.list(&names)).map_err(failed)?;
+        let (wake, woken) = bell();
+        let fetcher = Fetcher::start(lake.clone(), runtime.handle().clone(), self.fetch.clone(), wake);
+        // older layouts stand first in a listing: their number is their rank, from 1
+        let mut reading: HashMap<u32, (Object, u64)> = HashMap::new();
+        for (object, number) in listing.objects.into_iter().zip(1u32..) {
+            if is_wanted(&object, recorded) {
+                fetcher.push(number, object.clone());
+                reading.insert(number, (object, 0));
+            }
+        }
+        tracing::info!(objects = reading.len(), lake = %lake.url(), "reading the lake again");
+        let mut shown = Shown::default();
+        while !reading.is_empty() {
+            let Some(fetched) = fetcher.try_next() else {
+                wait(&woken);
+                continue;
+            };
+            match fetched {
+                Fetched::Lines { id, bytes } => {
+                    if let Some((object, lines)) = reading.get_mut(&id) {
+                        *lines += replayed.lines(recorded, object, *lines, &bytes);
+                    }
+                    fetcher.recycle(bytes);
+                }
+                Fetched::Whole { id, bytes } => {
+                    if let Some((object, records)) = reading.get_mut(&id) {
+                        *records += replayed.legacy(object, id, &bytes);
+                    }
+                    fetcher.recycle(bytes);
+                }
+                Fetched::TooLarge { id, prefix, .. } => {
+                    if let Some((object, lines)) = reading.get_mut(&id) {
+                        replayed.too_large(recorded, object, *lines, &prefix);
+                        *lines += 1;
+                    }
+                }
+                Fetched::Done { id, metadata, .. } => {
+                    if let Some((object, lines)) = reading.remove(&id) {
+                        shown.count(id, object, lines, metadata.and_then(|metadata| metadata.covers));
+                    }
+                }
+                Fetched::Failed { id, error } => {
+                    if let Some((object, lines)) = reading.remove(&id) {
+                        // no error yet: Kafka may have its records, or the gap was accepted
+                        tracing::warn!(object = object.key, %error, "an object cannot be read");
+                        shown.unreadable.push(object.key.clone());
+                        shown.count(id, object, lines, None);
+                    }
+                }
+            }
+            hand_on(replayed, rejects)?;
+        }
+        Ok(shown)
+    }
+
+    /// History without offsets has no range that could be compared: it is the same, or it is not.
+    fn check_legacy(&self, recorded: &Recorded, shown: &Shown) -> Result<(), Failure> {
+        if recorded.legacy.count == 0 {
+            return Ok(());
+        }
+        let digest =
+            ingest::coverage::legacy_digest(shown.legacy.iter().map(|(key, records)| (key.as_str(), *records)));
+        let found = Legacy {
+            count: digest.records,
+            hash: digest.hash,
+        };
+        match found == recorded.legacy {
+            true => Ok(()),
+            false => Err(failed(format!(
+                "the history without offsets is not what the tables were made of: {} records in {} objects now, {} \
+                 records then{} (start the engine once, so that it takes the change in)",
+                found.count,
+                digest.objects,
+                recorded.legacy.count,
+                unreadable(shown),
+            ))),
+        }
+    }
+
+    // ---- Kafka --------------------------------------------------------------------------------------------------
+
+    fn read_kafka(
+        &self,
+        wanted: BTreeMap<Partition, RangeSet>,
+        recorded: &Recorded,
+        shown: &Shown,
+        replayed: &mut Replayed,
+        rejects: Rejects<'_>,
+    ) -> Result<(), Failure> {
+        let spans = self.spans(wanted.keys().copied())?;
+        let mut lost = Vec::new();
+        for (at, ranges) in &wanted {
+            for range in ranges.iter().flat_map(|range| outside(range, spans.get(at))) {
+                let (topic, partition) = (self.name(at.0), at.1);
+                lost.push(Gap {
+                    topic,
+                    partition,
+                    from: range.start,
+                    to: range.end,
+                });
+            }
+        }
+        if let Some(first) = lost.first() {
+            lost.iter().for_each(|gap| eprintln!("{gap}"));
+            let who = match (&self.lake, &self.kafka) {
+                (Some(_), Some(_)) => "neither the lake nor Kafka has it",
+                (Some(_), None) => "the lake does not have it, and no --kafka is given",
+                _ => "Kafka does not have it, and no --lake is given",
+            };
+            return Err(failed(format!(
+                "the log no longer holds what the tables were made of, first {first}: {who}{}, so a replay would show \
+                 differences that are none",
+                unreadable(shown),
+            )));
+        }
+        let Some(config) = &self.kafka else { return Ok(()) };
+        let (wake, woken) = bell();
+        let reader = Reader::start(config, ReaderOptions::default(), wake).map_err(of_kafka)?;
+        let mut waiting = 0;
+        for (at, ranges) in &wanted {
+            for range in ranges.iter() {
+                let (topic, name, partition) = (at.0, self.name(at.0), at.1);
+                tracing::info!(
+                    topic = name,
+                    partition,
+                    from = range.start,
+                    to = range.end,
+                    "reading Kafka again"
+                );
+                let (from, until) = (range.start, Some(range.end));
+                reader.assign(ingest::kafka::Range {
+                    topic,
+                    name,
+                    partition,
+                    from,
+                    until,
+                });
+                waiting += 1;
+            }
+        }
+        while waiting > 0 {
+            match reader.try_next() {
+                None => wait(&woken),
+                Some(Polled::Reached { .. }) => waiting -= 1,
+                Some(Polled::Failed(error)) => return Err(of_kafka(error)),
+                Some(Polled::Batch(batch)) => {
+                    let at = (batch.topic, batch.partition);
+                    for (offset, key, value) in batch.iter() {
+                        if recorded.holds(at, offset) {
+                            replayed.record(
+                                recorded,
+                                Origin::Log {
+                                    at,
+                                    offset,
+                                    object: None,
+                                },
+                                key,
+                                value,
+                            );
+                        }
+                    }
+                    hand_on(replayed, rejects)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What Kafka holds of some partitions; those that it does not know are absent.
+    fn spans(&self, of: impl Iterator<Item = Partition>) -> Result<BTreeMap<Partition, Range<i64>>, Failure> {
+        let mut spans = BTreeMap::new();
+        let Some(config) = &self.kafka else { return Ok(spans) };
+        let cluster = Cluster::connect(config).map_err(of_kafka)?;
+        for at in of {
+            let name = self.name(at.0);
+            if cluster
+                .partitions(&name)
+                .map_err(of_kafka)?
+                .is_some_and(|partitions| partitions.contains(&at.1))
+            {
+                let marks = cluster.watermarks(&name, at.1).map_err(of_kafka)?;
+                spans.insert(at, marks.low..marks.high);
+            }
+        }
+        Ok(spans)
+    }
+}
+
+impl Shown {
+    fn count(&mut self, number: u32, object: Object, lines: u64, covers: Option<Range<i64>>) {
+        match (object.topic, object.place) {
+            (Some(topic), Place::Log { partition, start }) => {
+                self.counted.push(Counted {
+                    topic,
+                    partition,
+                    start,
+                    lines,
+                    covers,
+                    object: number,
+                });
+            }
+            _ => self.legacy.push((object.key, lines)),
+        }
+    }
+}
+
+/// Whether an object may hold something that the tables answer for.
+fn is_wanted(object: &Object, recorded: &Recorded) -> bool {
+    match (object.topic, object.place) {
+        (Some(topic), Place::Log { partition, start }) => recorded
+            .partitions
+            .get(&(topic, partition))
+            .is_some_and(|span| start < span.end),
+        // those that came after the last commit are in no table
+        _ => recorded.legacy.count > 0,
+    }
+}
+
+/// What the lake lacks of the tables' answer, and what only Kafka knows the order of.
+fn wanted(recorded: &Recorded, coverage: &BTreeMap<Partition, Coverage>) -> BTreeMap<Partition, RangeSet> {
+    let nothing = (Coverage::default(), RangeSet::default());
+    let mut wanted = BTreeMap::new();
+    for (at, span) in &recorded.partitions {
+        let coverage = coverage.get(at).unwrap_or(&nothing.0);
+        let gaps = recorded.gaps.get(at).unwrap_or(&nothing.1);
+        let lacking = coverage.ranges.missing(span.clone()).into_iter();
+        let mut ranges: RangeSet = lacking.flat_map(|range| gaps.missing(range)).collect();
+        for conflict in &coverage.conflicts {
+            ranges.insert(conflict.from.max(span.start)..conflict.to.min(span.end));
+        }
+        if !ranges.is_empty() {
+            wanted.insert(*at, ranges);
+        }
+    }
+    wanted
+}
+
+/// The parts of `range` that lie outside of what Kafka holds.
+fn outside(range: Range<i64>, held: Option<&Range<i64>>) -> Vec<Range<i64>> {
+    held.cloned().into_iter().collect::<RangeSet>().missing(range)
+}
+
+fn hand_on(replayed: &mut Replayed, rejects: Rejects<'_>) -> Result<(), Failure> {
+    match replayed.fresh.is_empty() {
+        true => Ok(()),
+        false => rejects(std::mem::take(&mut replayed.fresh)),
+    }
+}
+
+fn of_kafka(error: ingest::kafka::KafkaError) -> Failure {
+    Failure::Failed(anyhow::Error::new(error))
+}
+
+fn unreadable(shown: &Shown) -> String {
+    match shown.unreadable.as_slice() {
+        [] => String::new(),
+        [first, rest @ ..] => format!("; {} unreadable, first {first}", objects(1 + rest.len())),
+    }
+}
+
+fn objects(count: usize) -> String {
+    format!(
+        "{count} object{} of the lake {}",
+        if count == 1 { "" } else { "s" },
+        if count == 1 { "is" } else { "are" }
+    )
+}
+
+/// Something to ring when there is more to read, and something to wait with.
+pub fn bell() -> (Arc<dyn Fn() + Send + Sync>, Receiver<()>) {
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    // a full channel has rung already; without a receiver nobody waits
+    let ring = move || {
+        let _ = sender.try_send(());
+    };
+    (Arc::new(ring), receiver)
+}
+
+/// Waits for the bell, but not for ever: a second look costs nothing.
+pub fn wait(bell: &Receiver<()>) {
+    match bell.recv_timeout(Duration::from_millis(100)) {
+        Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+        Err(RecvTimeoutError::Disconnected) => std::thread::sleep(Duration::from_millis(10)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sinks::{AcceptedGap, PartitionProgress, Progress};
+
+    fn recorded(first: i64, next: i64, gaps: &[Range<i64>]) -> Recorded {
+        let gap = |gap: &Range<i64>| AcceptedGap {
+            topic: "pin".into(),
+            partition: 0,
+            from: gap.start,
+            to: gap.end,
+            reason: "accepted".into(),
+        };
+        let partition = PartitionProgress {
+            first,
+            next,
+            ..PartitionProgress::default()
+        };
+        let progress = Progress {
+            partitions: [(("pin".to_owned(), 0), partition)].into(),
+            gaps: gaps.iter().map(gap).collect(),
+            ..Progress::default()
+        };
+        Recorded::of(&progress, &[Some("pin".to_owned()), None, None])
+    }
+
+    fn object(start: i64, lines: u64, number: u32) -> Counted {
+        Counted {
+            topic: 0,
+            partition: 0,
+            start,
+            lines,
+            covers: None,
+            object: number,
+        }
+    }
+
+    fn ranges(recorded: &Recorded, objects: &[Counted]) -> Vec<Range<i64>> {
+        let wanted = wanted(recorded, &ingest::coverage::coverage(objects, &["pin"]));
+        wanted
+            .get(&(0, 0))
+            .map(|ranges| ranges.iter().collect())
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn kafka_is_read_for_what_the_lake_lacks_below_the_frontier() {
+        let objects = [object(5, 5, 1), object(20, 10, 2), object(30, 70, 3)];
+        assert_eq!(ranges(&recorded(0, 40, &[]), &objects), [0..5, 10..20]);
+        assert_eq!(ranges(&recorded(5, 120, &[]), &objects), [10..20, 100..120]);
+        assert_eq!(ranges(&recorded(3, 7, &[]), &[]), [3..7]);
+    }
+
+    #[test]
+    fn accepted_gaps_are_not_asked_for() {
+        let objects = [object(0, 10, 1), object(20, 10, 2)];
+        assert_eq!(ranges(&recorded(0, 30, &[12..15, 18..20]), &objects), [10..12, 15..18]);
+        assert!(ranges(&recorded(0, 30, &[0..30]), &objects).is_empty());
+    }
+
+    #[test]
+    fn interleaving_objects_are_read_from_kafka_too() {
+        let objects = [object(0, 4, 1), object(2, 4, 2), object(9, 1, 3)];
+        assert_eq!(ranges(&recorded(0, 10, &[]), &objects), [0..9]);
+    }
+
+    #[test]
+    fn what_kafka_has_lost_or_never_had_is_outside() {
+        assert_eq!(outside(10..20, Some(&(12..15))), [10..12, 15..20]);
+        assert_eq!(outside(10..20, Some(&(0..20))), Vec::<Range<i64>>::new());
+        assert_eq!(outside(10..20, None), vec![10..20]);
+    }
+
+    #[test]
+    fn objects_past_the_frontier_are_left_alone() {
+        let recorded = recorded(0, 40, &[]);
+        let object = |topic, place| Object {
+            key: "o".into(),
+            size: 1,
+            etag: None,
+            topic,
+            place,
+            encoding: ingest::lake::Encoding::Plain,
+            deletes: false,
+            sidecar: false,
+        };
+        let at = |partition, start| object(Some(0), Place::Log { partition, start });
+        assert!(is_wanted(&at(0, 39), &recorded));
+        assert!(!is_wanted(&at(0, 40), &recorded));
+        assert!(!is_wanted(&at(1, 0), &recorded), "a partition that is in no table yet");
+        assert!(
+            !is_wanted(&object(None, Place::Legacy), &recorded),
+            "history that came later"
+        );
+    }
+}

@@ -1,0 +1,156 @@
+//! The commit of a repair: what the log says, staged beside the tables and settled in full under the fence.
+//!
+//! It is the commit that ends a replay of history: cleaned tables, deletes, dead letters and results become equal to
+//! what was staged in one transaction, rows that are right are not touched, and the frontier stays where it is.
+
+use super::log::{bell, wait};
+use super::records::Replayed;
+use super::{failed, of_sink};
+use crate::exit::Failure;
+use crossbeam_channel::Receiver;
+use dataflows::{Kind, Options};
+use sinks::{
+    Claim, CleanedRow, Definition, PostgresConfig, Reject, Sink, StageBatch, StagedHistory, Stager, StagerOptions, Step,
+};
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+
+/// Rows staged at a time.
+const ROWS: usize = 2048;
+
+/// Holds the fence.
+pub struct Mender<'a> {
+    runtime: &'a Runtime,
+    config: PostgresConfig,
+    definition: Arc<Definition>,
+    sink: Sink,
+    fence: i64,
+    stager: Option<(Stager, Receiver<()>)>,
+}
+
+impl<'a> Mender<'a> {
+    /// Takes the fence; refused while a run holds it, unless it is taken over.
+    pub fn take(
+        config: PostgresConfig,
+        definition: Definition,
+        takeover: bool,
+        runtime: &'a Runtime,
+    ) -> Result<Mender<'a>, Failure> {
+        let taken = runtime.block_on(async {
+            let mut sink = Sink::connect(config.clone()).await?;
+            sink.prepare(&definition).await?;
+            let fence = sink.take_fence(Claim::Backfill { takeover }).await?;
+            Ok((sink, fence))
+        });
+        let (sink, fence) = taken.map_err(of_sink)?;
+        Ok(Mender {
+            runtime,
+            config,
+            definition: Arc::new(definition),
+            sink,
+            fence,
+            stager: None,
+        })
+    }
+
+    /// Creates the staging tables.
+    pub fn begin(&mut self) -> Result<(), Failure> {
+        self.runtime.block_on(self.sink.create_staging()).map_err(of_sink)?;
+        let (wake, woken) = bell();
+        let (config, definition) = (self.config.clone(), Arc::clone(&self.definition));
+        let stager = Stager::start(config, definition, self.fence, StagerOptions::default(), wake).map_err(of_sink)?;
+        self.stager = Some((stager, woken));
+        Ok(())
+    }
+
+    /// Stages rows and dead letters; waits while there is no room.
+    pub fn stage(&self, cleaned: Vec<CleanedRow>, rejects: Vec<Reject>) -> Result<(), Failure> {
+        let Some((stager, woken)) = &self.stager else {
+            return Err(failed("rows were staged before staging began"));
+        };
+        let mut batch = StageBatch { cleaned, rejects };
+        while let Err(back) = stager.offer(batch) {
+            if let Some(error) = stager.take_failure() {
+                return Err(of_sink(error));
+            }
+            wait(woken);
+            batch = back;
+        }
+        Ok(())
+    }
+
+    /// Makes all tables what the replayed log says. Its dead letters have been staged while it was read.
+    pub fn commit(&mut self, replayed: &Replayed, options: &Options, kept: bool) -> Result<(), Failure> {
+        if kept {
+            self.stage_rows(replayed)?;
+        }
+        let Some((stager, _)) = &self.stager else {
+            return Err(failed("nothing was staged"));
+        };
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        stager.flush(move |result| drop(sender.send(result)));
+        let rows = receiver
+            .recv()
+            .map_err(|_| failed("the staging thread is gone"))?
+            .map_err(of_sink)?;
+        let results = replayed.state.results(options).into_iter();
+        let progress = self.sink.progress().clone();
+        let step = Step {
+            epoch: progress.epoch,
+            whole: true,
+            results: results
+                .map(|rows| rows.into_iter().map(|row| (row, 1)).collect())
+                .collect(),
+            staged: Some(StagedHistory { rows, full: true }),
+            progress,
+            ..Step::default()
+        };
+        self.runtime
+            .block_on(self.sink.commit(&step))
+            .map(drop)
+            .map_err(of_sink)
+    }
+
+    fn stage_rows(&self, replayed: &Replayed) -> Result<(), Failure> {
+        for kind in Kind::ALL {
+            let table = kind as u8;
+            let rows = replayed
+                .state
+                .cleaned(kind)
+                .map(|(ind, position, row)| (ind, position, Some(row)));
+            let deletes = replayed
+                .state
+                .deleted(kind)
+                .map(|(ind, position)| (ind, position, None));
+            let mut batch = Vec::with_capacity(ROWS);
+            for (ind, position, row) in rows.chain(deletes) {
+                batch.push(CleanedRow {
+                    table,
+                    ind,
+                    position,
+                    row: row.cloned(),
+                });
+                if batch.len() == ROWS {
+                    self.stage(std::mem::replace(&mut batch, Vec::with_capacity(ROWS)), Vec::new())?;
+                }
+            }
+            self.stage(batch, Vec::new())?;
+        }
+        Ok(())
+    }
+
+    /// Gives the schema back.
+    pub fn close(self) {
+        let Mender {
+            runtime,
+            mut sink,
+            stager,
+            ..
+        } = self;
+        drop(stager);
+        runtime.block_on(async {
+            sink.drop_staging().await;
+            sink.close().await;
+        });
+    }
+}

@@ -1,0 +1,271 @@
+//! `verify`: whether the tables hold what they should.
+//!
+//! Plainly, every result table is compared with its SQL over the cleaned tables, in one snapshot: that needs Postgres
+//! alone. With `--replay` lake and Kafka are read again up to the committed frontier through a plain evaluator that
+//! shares the decoder with the engine and nothing else, and **every** table is compared: results, cleaned rows with
+//! the positions they are from, deletes, and dead letters. `--repair` replays too, and mends under the fence what
+//! differs, in one commit.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`recorded`] | what the tables say they answer for |
+//! | [`log`] | reads that part of the log again, and no more |
+//! | [`records`] | positions and the plain evaluator |
+//! | [`compare`] | tables against the evaluator |
+//! | [`report`] | what is printed |
+//! | [`mend`] | the commit of a repair |
+//!
+//! A log that no longer holds what the tables were made of is an error that names the gap, never a difference.
+
+mod compare;
+mod log;
+mod mend;
+mod recorded;
+mod records;
+mod report;
+
+use crate::config::{ConfigError, VerifySettings};
+use crate::exit::Failure;
+use compare::{Differing, Held};
+use log::Log;
+use mend::Mender;
+use recorded::Recorded;
+use records::Replayed;
+use sinks::{PostgresConfig, Progress, Reader, SinkError, Snapshot};
+use tokio::runtime::Runtime;
+
+/// Rows shown of each side of a table.
+const SHOWN: usize = 20;
+
+/// Runs the command; what differs has been printed when it returns.
+pub fn run(settings: &VerifySettings) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| failed(format!("cannot start the I/O threads: {error}")))?;
+    let verify = Verify { settings, runtime };
+    match (settings.repair, settings.replay) {
+        (true, _) => verify.repair(),
+        (false, true) => verify.replay(),
+        (false, false) => verify.plain(),
+    }
+}
+
+fn failed(text: impl std::fmt::Display) -> Failure {
+    Failure::Failed(anyhow::anyhow!("{text}"))
+}
+
+fn usage(text: impl Into<String>) -> Failure {
+    ConfigError::one(text).into()
+}
+
+fn of_sink(error: SinkError) -> Failure {
+    match error.is_fenced() {
+        true => Failure::Fenced(error.to_string()),
+        false => failed(error),
+    }
+}
+
+/// One run of the command.
+struct Verify<'a> {
+    settings: &'a VerifySettings,
+    runtime: Runtime,
+}
+
+impl Verify<'_> {
+    fn postgres(&self) -> Result<PostgresConfig, Failure> {
+        let postgres = self.settings.engine.postgres.as_ref();
+        Ok(postgres
+            .ok_or_else(|| usage("`verify` needs --postgres URL: where the tables are"))?
+            .sink())
+    }
+
+    fn options(&self) -> dataflows::Options {
+        dataflows::Options {
+            top: self.settings.engine.top,
+        }
+    }
+
+    fn definition(&self) -> sinks::Definition {
+        crate::engine::definition(&self.settings.engine)
+    }
+
+    /// A snapshot of the tables and what they answer for.
+    fn snapshot(&self) -> Result<(Snapshot, Recorded), Failure> {
+        let config = self.postgres()?;
+        let snapshot = self.runtime.block_on(async {
+            let reader = Reader::connect(&config).await?;
+            reader.snapshot().await
+        });
+        let snapshot = snapshot.map_err(of_sink)?;
+        let recorded = Recorded::of(snapshot.progress(), &self.settings.engine.topics);
+        recorded.check(&self.options(), &config.schema)?;
+        Ok((snapshot, recorded))
+    }
+
+    fn print_head(&self, snapshot: &Snapshot) -> Result<(), Failure> {
+        let rejects = self.runtime.block_on(snapshot.reject_counts()).map_err(of_sink)?;
+        print!("{}", report::head(snapshot.progress(), &rejects));
+        Ok(())
+    }
+
+    /// Prints the verdict over `tables` tables; an error when any differs.
+    fn verdict(&self, progress: &Progress, tables: usize, differing: &[Differing]) -> Result<(), Failure> {
+        print!("{}", report::differences(differing));
+        if differing.is_empty() {
+            println!("ok: {tables} tables agree at frontier {}", report::frontier(progress));
+            return Ok(());
+        }
+        let names: Vec<&str> = differing.iter().map(|table| table.name).collect();
+        Err(failed(format!(
+            "{} of {tables} tables differ: {}",
+            names.len(),
+            names.join(", ")
+        )))
+    }
+
+    /// Every result table against its SQL.
+    fn plain(&self) -> Result<(), Failure> {
+        let (snapshot, recorded) = self.snapshot()?;
+        if !recorded.kept {
+            return Err(usage(
+                "the tables were made with --cleaned off, so there is nothing to compare results with: use --replay",
+            ));
+        }
+        self.print_head(&snapshot)?;
+        self.against_sql(&snapshot)
+    }
+
+    fn against_sql(&self, snapshot: &Snapshot) -> Result<(), Failure> {
+        let definition = self.definition();
+        let checks = self
+            .runtime
+            .block_on(snapshot.verify(&definition, SHOWN as u32))
+            .map_err(of_sink)?;
+        let tables = checks.len();
+        let differing: Vec<Differing> = checks
+            .into_iter()
+            .zip(&definition.results)
+            .filter_map(|(check, (table, _))| Differing::of_check(check, table))
+            .collect();
+        self.verdict(snapshot.progress(), tables, &differing)
+    }
+
+    /// Every table against the log.
+    fn replay(&self) -> Result<(), Failure> {
+        let log = Log::open(&self.settings.engine, &self.runtime)?;
+        let (snapshot, recorded) = self.snapshot()?;
+        self.print_head(&snapshot)?;
+        let proof = self.prove(&log, snapshot, &recorded, &mut |_| Ok(()))?;
+        self.verdict(&proof.progress, proof.tables, &proof.differing)
+    }
+
+    /// Replays the log up to the snapshot's frontier and compares every table. The snapshot ends when the tables have
+    /// been read: one that is open for the time of a replay would keep a live run's old rows from being cleared away.
+    fn prove(
+        &self,
+        log: &Log,
+        snapshot: Snapshot,
+        recorded: &Recorded,
+        rejects: &mut dyn FnMut(Vec<sinks::Reject>) -> Result<(), Failure>,
+    ) -> Result<Proof, Failure> {
+        let held = self
+            .runtime
+            .block_on(Held::read(&snapshot, recorded.kept))
+            .map_err(of_sink)?;
+        let progress = snapshot.progress().clone();
+        drop(snapshot);
+        let replayed = log.replay(recorded, &self.runtime, rejects)?;
+        let (records, rejected) = (replayed.records, replayed.rejected);
+        println!(
+            "replayed {records} records = {} accepted + {rejected} rejected",
+            records - rejected
+        );
+        let mut differing = compare::differing(held, &replayed, &self.options());
+        if differing.iter().any(Differing::lacks_rows) {
+            let (snapshot, _) = self.snapshot()?;
+            for table in &mut differing {
+                self.runtime.block_on(table.fetch_surplus(&snapshot)).map_err(of_sink)?;
+            }
+        }
+        Ok(Proof {
+            progress,
+            tables: compare::tables(recorded.kept),
+            differing,
+            replayed,
+        })
+    }
+
+    /// Replays, and mends what differs.
+    fn repair(&self) -> Result<(), Failure> {
+        let log = Log::open(&self.settings.engine, &self.runtime)?;
+        let (snapshot, recorded) = self.snapshot()?;
+        let takeover = self.settings.engine.takeover;
+        if takeover {
+            // the proof comes first, so that a live run is not ended for nothing
+            self.print_head(&snapshot)?;
+            let proof = self.prove(&log, snapshot, &recorded, &mut |_| Ok(()))?;
+            if proof.differing.is_empty() {
+                return self.verdict(&proof.progress, proof.tables, &[]);
+            }
+            print!("{}", report::differences(&proof.differing));
+            println!("taking the schema over to mend it");
+        } else {
+            drop(snapshot);
+        }
+        let mut definition = self.definition();
+        definition.keep_cleaned = recorded.kept;
+        let mut mender = Mender::take(self.postgres()?, definition, takeover, &self.runtime)?;
+        let mended = self.mend(&log, &mut mender);
+        mender.close();
+        mended?;
+        // what was mended is looked at again as anybody would
+        let (snapshot, recorded) = self.snapshot()?;
+        match recorded.kept {
+            true => self.against_sql(&snapshot),
+            false => {
+                println!(
+                    "ok: as the log says at frontier {}",
+                    report::frontier(snapshot.progress())
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// Under the fence nothing moves: what is proven here is what is mended.
+    fn mend(&self, log: &Log, mender: &mut Mender<'_>) -> Result<(), Failure> {
+        let (snapshot, recorded) = self.snapshot()?;
+        self.print_head(&snapshot)?;
+        mender.begin()?;
+        let proof = self.prove(log, snapshot, &recorded, &mut |rejects| {
+            mender.stage(Vec::new(), rejects)
+        })?;
+        if proof.differing.is_empty() {
+            println!("nothing to mend");
+            return Ok(());
+        }
+        print!("{}", report::differences(&proof.differing));
+        mender.commit(&proof.replayed, &self.options(), recorded.kept)?;
+        for Differing {
+            name, missing, surplus, ..
+        } in &proof.differing
+        {
+            println!("mended {name}: {missing} missing, {surplus} surplus");
+        }
+        Ok(())
+    }
+}
+
+/// What a replay came to.
+struct Proof {
+    /// What was compared.
+    progress: Progress,
+    /// How many tables were compared.
+    tables: usize,
+    /// Those that differ.
+    differing: Vec<Differing>,
+    /// What they should hold.
+    replayed: Replayed,
+}

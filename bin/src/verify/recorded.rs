@@ -1,0 +1,244 @@
+//! What the tables say they answer for: the part of the log that a replay has to read.
+
+use crate::exit::Failure;
+use ingest::coverage::RangeSet;
+use operators::{Position, PositionError};
+use sinks::{Legacy, Progress};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// A partition of a topic, by the topic's number.
+pub type Partition = (u8, i32);
+
+/// The progress of a commit in the numbers of this command's topics.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// Per partition, the offsets that the tables answer for.
+    pub partitions: BTreeMap<Partition, Range<i64>>,
+    /// Accepted gaps: their records are in no table.
+    pub gaps: BTreeMap<Partition, RangeSet>,
+    /// Per partition (first offset, generation).
+    generations: BTreeMap<Partition, Vec<(i64, u8)>>,
+    /// The history without offsets.
+    pub legacy: Legacy,
+    /// Whether the cleaned tables are kept.
+    pub kept: bool,
+    /// Topics in the frontier that this command does not name.
+    unnamed: Vec<String>,
+    commits: i64,
+    definitions: Option<u64>,
+    top: Option<u64>,
+}
+
+impl Recorded {
+    /// Reads a progress with the names of this command's topics.
+    pub fn of(progress: &Progress, topics: &[Option<String>; 3]) -> Recorded {
+        let number = |name: &str| {
+            topics
+                .iter()
+                .position(|topic| topic.as_deref() == Some(name))
+                .map(|n| n as u8)
+        };
+        let mut recorded = Recorded {
+            legacy: progress.legacy,
+            commits: progress.commits,
+            definitions: progress.definitions,
+            top: progress.options.get("top").and_then(serde_json::Value::as_u64),
+            ..Recorded::default()
+        };
+        for ((topic, partition), known) in &progress.partitions {
+            match number(topic) {
+                Some(topic) => drop(recorded.partitions.insert((topic, *partition), known.first..known.next)),
+                None if !recorded.unnamed.contains(topic) => recorded.unnamed.push(topic.clone()),
+                None => {}
+            }
+        }
+        for gap in &progress.gaps {
+            if let Some(topic) = number(&gap.topic) {
+                recorded
+                    .gaps
+                    .entry((topic, gap.partition))
+                    .or_default()
+                    .insert(gap.from..gap.to);
+            }
+        }
+        for generation in &progress.generations {
+            if let Some(topic) = number(&generation.topic) {
+                let starts = recorded.generations.entry((topic, generation.partition)).or_default();
+                starts.push((generation.start, generation.generation));
+            }
+        }
+        let is_kept = progress
+            .partitions
+            .values()
+            .all(|known| known.cleaned_next == Some(known.next));
+        let wanted = progress
+            .options
+            .get("cleaned")
+            .and_then(serde_json::Value::as_bool)
+            .unwrap_or(true);
+        recorded.kept = is_kept && wanted;
+        recorded
+    }
+
+    /// Whether this command can say anything about these tables.
+    pub fn check(&self, options: &dataflows::Options, schema: &str) -> Result<(), Failure> {
+        if self.commits == 0 {
+            return Err(super::failed(format!(
+                "nothing has been committed to schema {schema} yet: there is nothing to verify"
+            )));
+        }
+        if self.definitions != Some(dataflows::definitions_hash(options)) {
+            return Err(super::usage(match self.top {
+                Some(top) if top != options.top as u64 => {
+                    format!(
+                        "the tables were made with --top {top}, not {}: give --top {top}",
+                        options.top
+                    )
+                }
+                _ => format!(
+                    "the tables of schema {schema} were made by other definitions than this program's: start it on \
+                     them once, or verify them with the program that made them"
+                ),
+            }));
+        }
+        match self.unnamed.is_empty() {
+            true => Ok(()),
+            false => Err(super::usage(format!(
+                "the tables hold records of {}, which --topics does not name",
+                self.unnamed.join(", ")
+            ))),
+        }
+    }
+
+    /// Whether the record at this offset is in the tables' answer.
+    pub fn holds(&self, at: Partition, offset: i64) -> bool {
+        self.partitions.get(&at).is_some_and(|span| span.contains(&offset))
+            && !self.gaps.get(&at).is_some_and(|gaps| gaps.contains(offset))
+    }
+
+    /// The place of the record at this offset in the order of its topic.
+    pub fn position(&self, at: Partition, offset: i64) -> Result<Position, PositionError> {
+        let begun = self
+            .generations
+            .get(&at)
+            .into_iter()
+            .flatten()
+            .filter(|(start, _)| *start <= offset);
+        Position::new(
+            begun.map(|(_, generation)| *generation).max().unwrap_or(1),
+            offset,
+            at.1,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sinks::{AcceptedGap, Generation, PartitionProgress};
+
+    fn topics() -> [Option<String>; 3] {
+        [Some("a.pin".to_owned()), Some("a.geo".to_owned()), None]
+    }
+
+    fn progress() -> Progress {
+        let partition = |first, next| PartitionProgress {
+            first,
+            next,
+            cleaned_next: Some(next),
+            ..Default::default()
+        };
+        let generation = |partition, generation, start| Generation {
+            topic: "a.pin".into(),
+            generation,
+            partition,
+            start,
+        };
+        Progress {
+            commits: 1,
+            partitions: [
+                (("a.pin".to_owned(), 0), partition(5, 100)),
+                (("a.pin".to_owned(), 1), partition(0, 30)),
+                (("a.geo".to_owned(), 0), partition(0, 40)),
+            ]
+            .into(),
+            generations: vec![generation(0, 1, 0), generation(0, 2, 60), generation(1, 2, 0)],
+            gaps: vec![AcceptedGap {
+                topic: "a.pin".into(),
+                partition: 0,
+                from: 10,
+                to: 12,
+                reason: "accepted".into(),
+            }],
+            definitions: Some(dataflows::definitions_hash(&dataflows::Options { top: 10 })),
+            options: serde_json::json!({ "top": 10, "cleaned": true }),
+            ..Progress::default()
+        }
+    }
+
+    #[test]
+    fn the_answer_is_what_lies_between_first_and_next_without_accepted_gaps() {
+        let recorded = Recorded::of(&progress(), &topics());
+        let held: Vec<i64> = (0..120).filter(|offset| recorded.holds((0, 0), *offset)).collect();
+        let expected: Vec<i64> = (5..10).chain(12..100).collect();
+        assert_eq!(held, expected);
+        assert!(!recorded.holds((2, 0), 0), "a topic that nobody recorded");
+    }
+
+    #[test]
+    fn a_later_generation_is_newer_whatever_its_offset() {
+        let recorded = Recorded::of(&progress(), &topics());
+        let generation = |at, offset| recorded.position(at, offset).unwrap().generation();
+        assert_eq!((generation((0, 0), 59), generation((0, 0), 60)), (1, 2));
+        assert_eq!(generation((0, 1), 0), 2);
+        assert_eq!(generation((1, 0), 7), 1);
+        assert!(recorded.position((0, 1), 0).unwrap() > recorded.position((0, 0), 59).unwrap());
+    }
+
+    #[test]
+    fn cleaned_tables_are_kept_when_the_progress_says_so() {
+        assert!(Recorded::of(&progress(), &topics()).kept);
+        let mut off = progress();
+        off.partitions
+            .values_mut()
+            .for_each(|partition| partition.cleaned_next = None);
+        assert!(!Recorded::of(&off, &topics()).kept);
+        // history without offsets has no partitions
+        let legacy = Progress {
+            partitions: BTreeMap::new(),
+            ..progress()
+        };
+        assert!(Recorded::of(&legacy, &topics()).kept);
+        let options = serde_json::json!({ "top": 10, "cleaned": false });
+        assert!(!Recorded::of(&Progress { options, ..legacy }, &topics()).kept);
+    }
+
+    #[test]
+    fn other_definitions_and_topics_are_usage_errors_that_say_what_to_give() {
+        let error = |progress: &Progress, top| {
+            let checked = Recorded::of(progress, &topics()).check(&dataflows::Options { top }, "s");
+            checked.map_err(|failure| (failure.code(), failure.to_string()))
+        };
+        assert_eq!(error(&progress(), 10), Ok(()));
+        let (code, text) = error(&progress(), 3).unwrap_err();
+        assert_eq!(code, 2);
+        assert!(text.contains("give --top 10"), "{text}");
+        let other = Progress {
+            definitions: Some(1),
+            ..progress()
+        };
+        assert!(error(&other, 10).unwrap_err().1.contains("other definitions"));
+        let mut more = progress();
+        more.partitions
+            .insert(("b.user".into(), 0), PartitionProgress::default());
+        let (code, text) = error(&more, 10).unwrap_err();
+        assert_eq!(code, 2);
+        assert!(text.contains("b.user"), "{text}");
+        let empty = Progress {
+            commits: 0,
+            ..progress()
+        };
+        assert_eq!(error(&empty, 10).unwrap_err().0, 1);
+    }
+}

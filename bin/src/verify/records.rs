@@ -1,0 +1,323 @@
+//! Records into the plain evaluator: decoded by the engine's decoder, placed and counted here on their own.
+
+use super::recorded::{Partition, Recorded};
+use dataflows::{Decoder, Kind, Limits, Raw, Reason, naive};
+use ingest::lake::{Object, Place};
+use operators::Position;
+use sinks::{Reject, RejectPlace};
+use std::collections::{BTreeMap, HashMap};
+
+/// The numbers of a legacy object and of a record in it share an offset: the lower bits are the record's.
+const RECORD_BITS: u32 = 20;
+
+/// Dead letters by source and place, with their reasons.
+pub type Rejects = HashMap<String, BTreeMap<i64, &'static str>>;
+
+/// What a replay has read.
+pub struct Replayed {
+    /// The latest row of every key.
+    pub state: naive::State,
+    /// Dead letters.
+    pub rejects: Rejects,
+    /// Records read, each arrival counted.
+    pub records: u64,
+    /// Those that were rejected.
+    pub rejected: u64,
+    /// Dead letters with their bytes, until somebody takes them.
+    pub fresh: Vec<Reject>,
+    decoder: Decoder,
+    topics: [Option<String>; 3],
+}
+
+/// Where a record comes from.
+#[derive(Clone, Copy)]
+pub enum Origin<'a> {
+    /// The log, by way of an object or of Kafka.
+    Log {
+        /// Topic and partition.
+        at: Partition,
+        /// The offset.
+        offset: i64,
+        /// The object, if one.
+        object: Option<&'a str>,
+    },
+    /// An object without offsets.
+    Legacy {
+        /// The object.
+        object: &'a Object,
+        /// The record's number in it.
+        index: i64,
+    },
+}
+
+impl Replayed {
+    /// Nothing read yet; `wide` keeps whole rows, else what results are made of.
+    pub fn new(limits: Limits, topics: [Option<String>; 3], wide: bool) -> Replayed {
+        Replayed {
+            state: if wide {
+                naive::State::new()
+            } else {
+                naive::State::for_results()
+            },
+            rejects: Rejects::new(),
+            records: 0,
+            rejected: 0,
+            fresh: Vec::new(),
+            decoder: Decoder::new(limits),
+            topics,
+        }
+    }
+
+    /// Reads lines of an object of the log, of which `first` have been read before. Returns their number.
+    pub fn lines(&mut self, recorded: &Recorded, object: &Object, first: u64, chunk: &[u8]) -> u64 {
+        let (Some(topic), Place::Log { partition, start }) = (object.topic, object.place) else {
+            return 0;
+        };
+        let at = (topic, partition);
+        let mut lines = 0;
+        for line in dataflows::lines(chunk) {
+            let line = line.map_or_else(|bytes| bytes, str::as_bytes);
+            let offset = start + (first + lines) as i64;
+            lines += 1;
+            if recorded.holds(at, offset) {
+                let (key, value) = if object.deletes {
+                    (Some(line), None)
+                } else {
+                    (None, Some(line))
+                };
+                let origin = Origin::Log {
+                    at,
+                    offset,
+                    object: Some(&object.key),
+                };
+                self.record(recorded, origin, key, value);
+            }
+        }
+        lines
+    }
+
+    /// Counts a line of an object that was too large to be read whole.
+    pub fn too_large(&mut self, recorded: &Recorded, object: &Object, line: u64, prefix: &[u8]) {
+        let (Some(topic), Place::Log { partition, start }) = (object.topic, object.place) else {
+            return;
+        };
+        let (at, offset) = ((topic, partition), start + line as i64);
+        if recorded.holds(at, offset) {
+            self.records += 1;
+            let origin = Origin::Log {
+                at,
+                offset,
+                object: Some(&object.key),
+            };
+            self.reject(origin, None, Some(prefix), Reason::TooLarge);
+        }
+    }
+
+    /// Reads one record of the log.
+    pub fn record(&mut self, recorded: &Recorded, origin: Origin<'_>, key: Option<&[u8]>, value: Option<&[u8]>) {
+        let Origin::Log { at, offset, .. } = origin else { return };
+        self.records += 1;
+        match (Kind::from_number(at.0), recorded.position(at, offset)) {
+            (Some(kind), Ok(position)) => self.apply(
+                origin,
+                Raw {
+                    kind,
+                    position,
+                    key,
+                    value,
+                },
+            ),
+            // beyond what a position can hold: the engine has no place for it either
+            _ => self.rejected += 1,
+        }
+    }
+
+    /// Reads a whole object without offsets, the `number`-th of the listing counted from 1. Returns its records.
+    pub fn legacy(&mut self, object: &Object, number: u32, bytes: &[u8]) -> u64 {
+        let of_topic = object.topic.and_then(Kind::from_number);
+        let mut records = 0;
+        for (value, index) in dataflows::split_values(bytes).zip(0..1 << RECORD_BITS) {
+            records += 1;
+            self.records += 1;
+            let origin = Origin::Legacy { object, index };
+            let Ok(position) = Position::new(0, i64::from(number) << RECORD_BITS | index, 0) else {
+                continue;
+            };
+            match value.map(|value| (value, of_topic.or_else(|| dataflows::kind_of_fields(value)))) {
+                Ok((value, Some(kind))) => {
+                    self.apply(
+                        origin,
+                        Raw {
+                            kind,
+                            position,
+                            key: None,
+                            value: Some(value),
+                        },
+                    );
+                }
+                Ok((value, None)) => self.reject(origin, None, Some(value), Reason::NoKey),
+                Err(reason) => self.reject(origin, None, Some(bytes), reason),
+            }
+        }
+        records
+    }
+
+    fn apply(&mut self, origin: Origin<'_>, raw: Raw<'_>) {
+        match self.decoder.decode_with_row(raw) {
+            Ok(decoded) => self.state.apply(decoded),
+            Err(reason) => self.reject(origin, raw.key, raw.value, reason),
+        }
+    }
+
+    fn reject(&mut self, origin: Origin<'_>, key: Option<&[u8]>, value: Option<&[u8]>, reason: Reason) {
+        self.rejected += 1;
+        let name = |topic: Option<u8>| {
+            let name = topic.and_then(|topic| self.topics.get(topic as usize)?.clone());
+            name.unwrap_or_else(|| "unknown".to_owned())
+        };
+        let (topic, source, index, place) = match origin {
+            Origin::Log { at, offset, object } => {
+                let topic = name(Some(at.0));
+                let source = format!("{topic}/{}", at.1);
+                let object = object.map(str::to_owned);
+                (
+                    topic,
+                    source,
+                    offset,
+                    RejectPlace::Log {
+                        partition: at.1,
+                        offset,
+                        object,
+                    },
+                )
+            }
+            Origin::Legacy { object, index } => {
+                let key = object.key.clone();
+                (
+                    name(object.topic),
+                    key.clone(),
+                    index,
+                    RejectPlace::Object { object: key, index },
+                )
+            }
+        };
+        // of a record that arrives again in another form, as in the tables, the first one stays
+        self.rejects
+            .entry(source)
+            .or_default()
+            .entry(index)
+            .or_insert(reason.as_str());
+        let (key, value) = (key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec));
+        self.fresh.push(Reject {
+            topic,
+            place,
+            reason: reason.as_str().to_owned(),
+            key,
+            value,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ingest::lake::Encoding;
+    use sinks::{PartitionProgress, Progress};
+
+    fn topics() -> [Option<String>; 3] {
+        ["pin", "geo", "user"].map(|name| Some(name.to_owned()))
+    }
+
+    fn replayed() -> Replayed {
+        Replayed::new(Limits::default(), topics(), true)
+    }
+
+    fn object(topic: Option<u8>, place: Place) -> Object {
+        Object {
+            key: "o".into(),
+            size: 0,
+            etag: None,
+            topic,
+            place,
+            encoding: Encoding::Plain,
+            deletes: false,
+            sidecar: false,
+        }
+    }
+
+    fn recorded(first: i64, next: i64) -> Recorded {
+        let partition = PartitionProgress {
+            first,
+            next,
+            ..PartitionProgress::default()
+        };
+        let progress = Progress {
+            partitions: [(("geo".to_owned(), 0), partition)].into(),
+            ..Progress::default()
+        };
+        Recorded::of(&progress, &topics())
+    }
+
+    #[test]
+    fn only_what_the_tables_answer_for_is_read() {
+        let mut replayed = replayed();
+        let object = object(
+            Some(1),
+            Place::Log {
+                partition: 0,
+                start: 10,
+            },
+        );
+        let chunk = b"{\"ind\":1}\n{\"ind\":2}\nno\n{\"ind\":2,\"country\":\"A\"}\n{\"ind\":3}\n";
+        let lines = replayed.lines(&recorded(11, 14), &object, 0, chunk);
+        assert_eq!((lines, replayed.records, replayed.rejected), (5, 3, 1));
+        let rows: Vec<_> = replayed
+            .state
+            .cleaned(Kind::Geo)
+            .map(|(ind, at, _)| (ind, at.offset()))
+            .collect();
+        assert_eq!(rows, [(2, 13)]);
+        assert_eq!(replayed.rejects["geo/0"], BTreeMap::from([(12, "not_json")]));
+        assert_eq!(replayed.fresh.len(), 1);
+        assert_eq!(replayed.fresh[0].value.as_deref(), Some(&b"no"[..]));
+    }
+
+    #[test]
+    fn keys_of_deletes_and_too_large_lines_have_their_offsets() {
+        let mut replayed = replayed();
+        let mut object = object(Some(1), Place::Log { partition: 0, start: 0 });
+        let recorded = recorded(0, 100);
+        replayed.lines(&recorded, &object, 0, b"{\"ind\":7}\n");
+        replayed.too_large(&recorded, &object, 1, b"xxx");
+        object.deletes = true;
+        object.place = Place::Log { partition: 0, start: 2 };
+        replayed.lines(&recorded, &object, 0, b"7\n");
+        assert_eq!(replayed.state.cleaned(Kind::Geo).count(), 0);
+        let deleted: Vec<_> = replayed
+            .state
+            .deleted(Kind::Geo)
+            .map(|(ind, at)| (ind, at.offset()))
+            .collect();
+        assert_eq!(deleted, [(7, 2)]);
+        assert_eq!(replayed.rejects["geo/0"], BTreeMap::from([(1, "too_large")]));
+    }
+
+    #[test]
+    fn objects_without_offsets_rank_by_their_number_and_below_the_log() {
+        let mut replayed = replayed();
+        let legacy = object(None, Place::Legacy);
+        let records = b"[{\"ind\":1,\"country\":\"A\"},{\"ind\":2,\"country\":\"B\"},{\"what\":1}]";
+        assert_eq!(replayed.legacy(&legacy, 2, records), 3);
+        assert_eq!(replayed.legacy(&legacy, 1, b"{\"ind\":1,\"country\":\"old\"}"), 1);
+        let log = object(Some(1), Place::Log { partition: 0, start: 0 });
+        replayed.lines(&recorded(0, 1), &log, 0, b"{\"ind\":2,\"country\":\"C\"}");
+        let mut rows: Vec<_> = replayed
+            .state
+            .cleaned(Kind::Geo)
+            .map(|(ind, at, row)| (ind, at.generation(), row[1].clone()))
+            .collect();
+        rows.sort();
+        assert_eq!(rows, [(1, 0, "A".into()), (2, 1, "C".into())]);
+        assert_eq!(replayed.rejects["o"], BTreeMap::from([(2, "no_key")]));
+    }
+}

@@ -1,0 +1,204 @@
+//! One commit of the sink, held open for reading: everything read through a [`Snapshot`] belongs together.
+//!
+//! What is large comes row by row, so that the reader decides what it keeps: the cleaned tables with the positions
+//! their rows are from, and the dead letters.
+
+use crate::error::SinkError;
+use crate::progress::{self, Progress};
+use crate::read::{Reader, TableCheck, read_value};
+use crate::schema::Definition;
+use crate::sql::{self, names_with_position, qualified};
+use futures_util::TryStreamExt;
+use operators::{Position, Row, Table};
+use tokio_postgres::types::ToSql;
+
+/// A `REPEATABLE READ` transaction. It ends, and the connection with it, when it is dropped.
+pub struct Snapshot {
+    reader: Reader,
+    progress: Progress,
+}
+
+/// A row of a cleaned table as it was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundRow {
+    /// The key.
+    pub ind: i64,
+    /// The position it is from; `None` when the columns hold none that can be.
+    pub position: Option<Position>,
+    /// Its own columns.
+    pub row: Row,
+}
+
+/// A delete as it was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundTombstone {
+    /// The cleaned table's name.
+    pub table: String,
+    /// The key.
+    pub ind: i64,
+    /// The position of the delete; `None` when the columns hold none that can be.
+    pub position: Option<Position>,
+}
+
+/// A dead letter as it was found, without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundReject {
+    /// `topic/partition`, or the object's name.
+    pub source: String,
+    /// The offset, or the record's number in its object.
+    pub position: i64,
+    /// Why it was rejected.
+    pub reason: String,
+}
+
+impl Reader {
+    /// Begins a snapshot and reads the progress it belongs to.
+    pub async fn snapshot(self) -> Result<Snapshot, SinkError> {
+        self.begin().await?;
+        let progress = progress::read(&self.session.client, &self.schema).await?;
+        Ok(Snapshot { reader: self, progress })
+    }
+}
+
+impl Snapshot {
+    /// The progress of the commit that is seen.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Compares every result table with its SQL over the cleaned tables; shows at most `limit` rows of each side.
+    pub async fn verify(&self, definition: &Definition, limit: u32) -> Result<Vec<TableCheck>, SinkError> {
+        self.reader.compare(definition, limit).await
+    }
+
+    /// A whole table, sorted by its rows' order.
+    pub async fn table(&self, table: &Table) -> Result<Vec<Row>, SinkError> {
+        self.reader.read_table(table).await
+    }
+
+    /// Every row of a cleaned table with its position, in no order.
+    pub async fn cleaned(&self, table: &Table, each: impl FnMut(FoundRow)) -> Result<(), SinkError> {
+        self.cleaned_where(table, "", &[], each).await
+    }
+
+    /// Some rows of a cleaned table, by key, in the order of the keys.
+    pub async fn cleaned_of(&self, table: &Table, inds: &[i64]) -> Result<Vec<FoundRow>, SinkError> {
+        let mut rows = Vec::new();
+        let key = crate::schema::quoted(table.columns[0].name);
+        let filter = format!(" WHERE {key} = ANY($1) ORDER BY {key}");
+        self.cleaned_where(table, &filter, &[&inds], |row| rows.push(row))
+            .await?;
+        Ok(rows)
+    }
+
+    async fn cleaned_where(
+        &self,
+        table: &Table,
+        filter: &str,
+        params: &[&(dyn ToSql + Sync)],
+        mut each: impl FnMut(FoundRow),
+    ) -> Result<(), SinkError> {
+        let query = format!(
+            "SELECT {} FROM {}{filter}",
+            sql::list("", names_with_position(table)),
+            qualified(&self.reader.schema, table.name)
+        );
+        let width = table.columns.len();
+        let found = |row: &tokio_postgres::Row| -> Result<FoundRow, tokio_postgres::Error> {
+            let value = |(index, column): (usize, &operators::Column)| read_value(row, index, column.ty);
+            let values: Row = table.columns.iter().enumerate().map(value).collect::<Result<_, _>>()?;
+            Ok(FoundRow {
+                ind: row.try_get(0)?,
+                position: position(row, width)?,
+                row: values,
+            })
+        };
+        self.stream(table.name, &query, params, |row| Ok(each(found(row)?)))
+            .await
+    }
+
+    /// Every delete that is remembered, in no order.
+    pub async fn tombstones(&self) -> Result<Vec<FoundTombstone>, SinkError> {
+        let query = format!(
+            "SELECT \"table\", ind, log_generation, log_partition, log_offset FROM {}",
+            qualified(&self.reader.schema, "tombstones")
+        );
+        let mut tombstones = Vec::new();
+        let each = |row: &tokio_postgres::Row| {
+            let (table, ind) = (row.try_get(0)?, row.try_get(1)?);
+            tombstones.push(FoundTombstone {
+                table,
+                ind,
+                position: position(row, 2)?,
+            });
+            Ok(())
+        };
+        self.stream("tombstones", &query, &[], each).await?;
+        Ok(tombstones)
+    }
+
+    /// Every dead letter, in no order.
+    pub async fn rejects(&self, mut each: impl FnMut(FoundReject)) -> Result<(), SinkError> {
+        let query = format!(
+            "SELECT source, position, reason FROM {}",
+            qualified(&self.reader.schema, "rejects")
+        );
+        let each = |row: &tokio_postgres::Row| {
+            let (source, position, reason) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            each(FoundReject {
+                source,
+                position,
+                reason,
+            });
+            Ok(())
+        };
+        self.stream("rejects", &query, &[], each).await
+    }
+
+    /// How many dead letters there are of each reason, in order of the reasons.
+    pub async fn reject_counts(&self) -> Result<Vec<(String, u64)>, SinkError> {
+        let query = format!(
+            "SELECT reason, count(*) FROM {} GROUP BY reason ORDER BY reason COLLATE \"C\"",
+            qualified(&self.reader.schema, "rejects")
+        );
+        let mut counts = Vec::new();
+        let each = |row: &tokio_postgres::Row| {
+            counts.push((row.try_get(0)?, row.try_get::<_, i64>(1)? as u64));
+            Ok(())
+        };
+        self.stream("rejects", &query, &[], each).await?;
+        Ok(counts)
+    }
+
+    async fn stream(
+        &self,
+        table: &str,
+        query: &str,
+        params: &[&(dyn ToSql + Sync)],
+        mut each: impl FnMut(&tokio_postgres::Row) -> Result<(), tokio_postgres::Error>,
+    ) -> Result<(), SinkError> {
+        let failed = |source| SinkError::postgres(format!("reading {}.{table}", self.reader.schema), source);
+        let params = params.iter().map(|param| *param as &dyn ToSql);
+        let params: Vec<&dyn ToSql> = params.collect();
+        let rows = self
+            .reader
+            .session
+            .client
+            .query_raw(query, params)
+            .await
+            .map_err(failed)?;
+        let mut rows = std::pin::pin!(rows);
+        while let Some(row) = rows.try_next().await.map_err(failed)? {
+            each(&row).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// The position in the three columns from `first` on.
+fn position(row: &tokio_postgres::Row, first: usize) -> Result<Option<Position>, tokio_postgres::Error> {
+    let (generation, partition): (i16, i32) = (row.try_get(first)?, row.try_get(first + 1)?);
+    let offset: i64 = row.try_get(first + 2)?;
+    let position = |generation| Position::new(generation, offset, partition).ok();
+    Ok(u8::try_from(generation).ok().and_then(position))
+}
