@@ -6,6 +6,7 @@
 //! note, U+0000. A property test holds it to that.
 
 use super::Kind;
+use super::field::Field;
 use super::names::Names;
 use crate::cleaning::{self, sentinel};
 use crate::post::{AgeGroup, Payload};
@@ -39,16 +40,23 @@ fn pin(mut scanner: Scanner<'_>, names: &mut Names) -> Option<(i64, Payload)> {
     let (mut category, mut poster) = (Text::NULL, Text::NULL);
     scanner.fields(|scanner, name| {
         match name {
-            b"index" => key.index = Some(scanner.integer()?),
-            b"ind" => key.ind = Some(scanner.integer()?),
-            b"category" => category = scanner.text()?,
-            b"poster_name" => poster = scanner.text()?,
-            b"follower_count" => followers = scanner.followers()?,
-            b"unique_id" | b"title" | b"description" | b"tag_list" | b"is_image_or_video" | b"image_src"
-            | b"save_location" => {
+            Some(Field::Index) => key.index = Some(scanner.integer()?),
+            Some(Field::Ind) => key.ind = Some(scanner.integer()?),
+            Some(Field::Category) => category = scanner.text()?,
+            Some(Field::PosterName) => poster = scanner.text()?,
+            Some(Field::FollowerCount) => followers = scanner.followers()?,
+            Some(
+                Field::UniqueId
+                | Field::Title
+                | Field::Description
+                | Field::TagList
+                | Field::IsImageOrVideo
+                | Field::ImageSrc
+                | Field::SaveLocation,
+            ) => {
                 scanner.text()?;
             }
-            b"__deleted" | b"value" => return None,
+            Some(Field::Deleted) => return None,
             _ => scanner.skip()?,
         }
         Some(())
@@ -78,12 +86,12 @@ fn geo(mut scanner: Scanner<'_>, names: &mut Names) -> Option<(i64, Payload)> {
     let (mut key, mut country, mut time) = (Key::default(), Text::NULL, None);
     scanner.fields(|scanner, name| {
         match name {
-            b"ind" => key.ind = Some(scanner.integer()?),
-            b"index" => key.index = Some(scanner.integer()?),
-            b"timestamp" => time = scanner.time()?,
-            b"latitude" | b"longitude" => scanner.number()?,
-            b"country" => country = scanner.text()?,
-            b"__deleted" | b"value" => return None,
+            Some(Field::Ind) => key.ind = Some(scanner.integer()?),
+            Some(Field::Index) => key.index = Some(scanner.integer()?),
+            Some(Field::Timestamp) => time = scanner.time()?,
+            Some(Field::Latitude | Field::Longitude) => scanner.number()?,
+            Some(Field::Country) => country = scanner.text()?,
+            Some(Field::Deleted) => return None,
             _ => scanner.skip()?,
         }
         Some(())
@@ -108,13 +116,13 @@ fn user(mut scanner: Scanner<'_>, names: &mut Names) -> Option<(i64, Payload)> {
     let (mut first, mut last) = (Text::NULL, Text::NULL);
     scanner.fields(|scanner, name| {
         match name {
-            b"ind" => key.ind = Some(scanner.integer()?),
-            b"index" => key.index = Some(scanner.integer()?),
-            b"first_name" => first = scanner.text()?,
-            b"last_name" => last = scanner.text()?,
-            b"age" => age = scanner.age()?,
-            b"date_joined" => joined = scanner.time()?,
-            b"__deleted" | b"value" => return None,
+            Some(Field::Ind) => key.ind = Some(scanner.integer()?),
+            Some(Field::Index) => key.index = Some(scanner.integer()?),
+            Some(Field::FirstName) => first = scanner.text()?,
+            Some(Field::LastName) => last = scanner.text()?,
+            Some(Field::Age) => age = scanner.age()?,
+            Some(Field::DateJoined) => joined = scanner.time()?,
+            Some(Field::Deleted) => return None,
             _ => scanner.skip()?,
         }
         Some(())
@@ -266,21 +274,14 @@ impl<'a> Scanner<'a> {
     /// Reads the object that is the whole text; `field` is called after each name and its colon and must read the
     /// value.
     #[inline(always)]
-    fn fields(&mut self, mut field: impl FnMut(&mut Self, &'a [u8]) -> Option<()>) -> Option<()> {
+    fn fields(&mut self, mut field: impl FnMut(&mut Self, Option<Field>) -> Option<()>) -> Option<()> {
         self.white();
         self.expect(b'{')?;
         self.white();
         // `{}` has no key: it is left to the reference like all that is wrong
         loop {
             self.expect(b'"')?;
-            let start = self.at;
-            // names are short: a call of memchr would cost more
-            let length = self.bytes[start..]
-                .iter()
-                .position(|byte| matches!(byte, b'"' | b'\\'))?;
-            let name = &self.bytes[start..start + length];
-            self.at = start + length;
-            self.expect(b'"')?;
+            let name = self.name()?;
             self.white();
             self.expect(b':')?;
             self.white();
@@ -294,6 +295,40 @@ impl<'a> Scanner<'a> {
         }
         self.white();
         (self.at == self.bytes.len()).then_some(())
+    }
+
+    /// Passes a name and its closing quote: `Some(None)` for one that means nothing.
+    #[inline(always)]
+    fn name(&mut self) -> Option<Option<Field>> {
+        use Field::*;
+        let rest = &self.bytes[self.at..];
+        // comparisons with constants: several times faster than finding the name's end first
+        macro_rules! first_of {
+            ($($field:ident $text:literal),*) => {{
+                $(if rest.starts_with(concat!($text, "\"").as_bytes()) {
+                    self.at += $text.len() + 1;
+                    return Some(Some($field));
+                })*
+            }};
+        }
+        match rest.first()? {
+            b'i' => first_of!(Ind "ind", Index "index", IsImageOrVideo "is_image_or_video", ImageSrc "image_src"),
+            b't' => first_of!(Title "title", TagList "tag_list", Timestamp "timestamp"),
+            b'd' => first_of!(Description "description", DateJoined "date_joined"),
+            b'l' => first_of!(Latitude "latitude", Longitude "longitude", LastName "last_name"),
+            b'c' => first_of!(Category "category", Country "country"),
+            b'f' => first_of!(FollowerCount "follower_count", FirstName "first_name"),
+            b'u' => first_of!(UniqueId "unique_id"),
+            b'p' => first_of!(PosterName "poster_name"),
+            b's' => first_of!(SaveLocation "save_location"),
+            b'a' => first_of!(Age "age"),
+            b'_' => first_of!(Deleted "__deleted"),
+            _ => {}
+        }
+        let length = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        self.at += length;
+        self.expect(b'"')?;
+        (&rest[..length] != b"value").then_some(None)
     }
 
     #[inline(always)]

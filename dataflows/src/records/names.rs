@@ -60,41 +60,34 @@ impl Names {
     /// The text is a mark that says which parts follow and in which form, the parts of fixed length, then the name,
     /// so that no name can imitate another person.
     pub(crate) fn person(&mut self, name: Option<(&str, &str)>, age: Option<i32>, joined: i64) -> Symbol {
+        let long = name.is_some_and(|(first, last)| first.len() + 1 + last.len() > LONGEST_NAME);
+        let mut fixed = [0; 1 + 13 + 7];
+        fixed[0] = match (name, long, age) {
+            (None, _, None) => b'0',
+            (None, _, Some(_)) => b'a',
+            (Some(_), false, None) => b'n',
+            (Some(_), false, Some(_)) => b'b',
+            (Some(_), true, None) => b'N',
+            (Some(_), true, Some(_)) => b'B',
+        };
+        // five bits a character, so that the text stays text
+        let digit = |value: u64, place: usize| b'@' + (value >> (5 * place) & 31) as u8;
+        (0..13).for_each(|place| fixed[1 + place] = digit(joined as u64, place));
+        (0..7).for_each(|place| fixed[14 + place] = digit(age.unwrap_or(0) as u32 as u64, place));
         let text = &mut self.person;
         text.clear();
-        let long = name.is_some_and(|(first, last)| first.len() + 1 + last.len() > LONGEST_NAME);
-        text.push(match (name, long, age) {
-            (None, _, None) => '0',
-            (None, _, Some(_)) => 'a',
-            (Some(_), false, None) => 'n',
-            (Some(_), false, Some(_)) => 'b',
-            (Some(_), true, None) => 'N',
-            (Some(_), true, Some(_)) => 'B',
-        });
-        digits(text, joined as u64, 13);
-        if let Some(age) = age {
-            digits(text, age as u32 as u64, 7);
-        }
+        text.push_str(std::str::from_utf8(&fixed).expect("ASCII"));
         if let Some((first, last)) = name {
-            let fixed = text.len();
             text.push_str(first);
             text.push(' ');
             text.push_str(last);
             if long {
-                let hash = xxh3_128(&text.as_bytes()[fixed..]);
-                text.truncate(fixed);
+                let hash = xxh3_128(&text.as_bytes()[fixed.len()..]);
+                text.truncate(fixed.len());
                 write!(text, "{hash:032x}").expect("writing to a string");
             }
         }
         Symbol::new(text)
-    }
-}
-
-/// Appends `value` as `length` characters of five bits each.
-fn digits(text: &mut String, mut value: u64, length: usize) {
-    for _ in 0..length {
-        text.push(char::from(b'@' + (value & 31) as u8));
-        value >>= 5;
     }
 }
 

@@ -7,7 +7,7 @@ use operators::{Position, Row};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex};
 
 /// The tables of all results, in the order of `RESULTS`, each sorted.
 pub type Tables = Vec<Vec<Row>>;
@@ -22,14 +22,16 @@ pub fn at(offset: usize) -> Position {
 pub fn run(workers: usize, epochs: Vec<Vec<Event>>, options: Options) -> Vec<Tables> {
     let closes = epochs.len() as u64;
     let epochs = Arc::new(epochs);
-    let (sender, receiver) = mpsc::channel();
+    let updates = Arc::new(Mutex::new(Vec::new()));
+    let collected = updates.clone();
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
         let (index, peers) = (worker.index(), worker.peers());
-        let sender = sender.clone();
+        let updates = updates.clone();
         let mut input = worker.dataflow::<u64, _, _>(|scope| {
             use timely::dataflow::operators::Input;
             let (input, events) = scope.new_input::<Vec<Event>>();
-            build(events, &options).inspect_batch(move |_, rows| sender.send(rows.to_vec()).unwrap());
+            let rows = build(events, &options);
+            rows.inspect_batch(move |_, rows| updates.lock().unwrap().extend_from_slice(rows));
             input
         });
         for (epoch, events) in epochs.iter().enumerate() {
@@ -47,7 +49,7 @@ pub fn run(workers: usize, epochs: Vec<Vec<Event>>, options: Options) -> Vec<Tab
     .unwrap();
     guards.join().into_iter().for_each(|result| result.unwrap());
 
-    let mut updates: Vec<_> = receiver.iter().flatten().collect();
+    let mut updates = std::mem::take(&mut *collected.lock().unwrap());
     updates.sort_by_key(|(_, time, _)| *time);
     let mut updates = updates.into_iter().peekable();
     let mut tables = vec![BTreeMap::<Row, isize>::new(); RESULTS.len()];
@@ -87,6 +89,7 @@ pub fn number(name: &str) -> usize {
 }
 
 /// A file of real data, unpacked; `None`, with a message, when it is absent.
+#[expect(clippy::disallowed_methods, reason = "the tests' own files, of known size")]
 pub fn data(name: &str) -> Option<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../shared/data")
