@@ -77,7 +77,10 @@ pub struct Coverage {
 pub fn coverage<T: AsRef<str>>(objects: &[Counted], topics: &[T]) -> BTreeMap<(u8, i32), Coverage> {
     let mut partitions: BTreeMap<(u8, i32), Vec<&Counted>> = BTreeMap::new();
     for object in objects {
-        partitions.entry((object.topic, object.partition)).or_default().push(object);
+        partitions
+            .entry((object.topic, object.partition))
+            .or_default()
+            .push(object);
     }
     let cover = |((topic, partition), mut objects): ((u8, i32), Vec<&Counted>)| {
         objects.sort_by_key(|object| (object.start, object.object));
@@ -99,7 +102,11 @@ impl Counted {
 
 /// `objects` in order of their starts.
 fn cover_partition(topic: &str, partition: i32, objects: &[&Counted]) -> Coverage {
-    let mut coverage = Coverage { topic: topic.to_string(), partition, ..Coverage::default() };
+    let mut coverage = Coverage {
+        topic: topic.to_string(),
+        partition,
+        ..Coverage::default()
+    };
     let mut exact = RangeSet::default();
     for object in objects {
         let assigned = object.assigned();
@@ -130,9 +137,18 @@ fn cover_partition(topic: &str, partition: i32, objects: &[&Counted]) -> Coverag
     };
     coverage.inexact = inexact.iter().map(inexact_object).collect();
     coverage.conflicts = conflicts(&inexact, &exact)
-        .map(|run| OrderConflict { topic: topic.to_string(), partition, from: run.start, to: edge(run.end) })
+        .map(|run| OrderConflict {
+            topic: topic.to_string(),
+            partition,
+            from: run.start,
+            to: edge(run.end),
+        })
         .collect();
-    coverage.holes = coverage.ranges.holes().map(|hole| Gap::new(topic, partition, hole)).collect();
+    coverage.holes = coverage
+        .ranges
+        .holes()
+        .map(|hole| Gap::new(topic, partition, hole))
+        .collect();
     coverage
 }
 
@@ -149,7 +165,9 @@ fn conflicts(inexact: &[(u32, Range<i64>)], exact: &RangeSet) -> impl Iterator<I
             _ => runs.push((assigned.clone(), false)),
         }
     }
-    runs.into_iter().filter(|(_, interleaves)| *interleaves).map(|(run, _)| run)
+    runs.into_iter()
+        .filter(|(_, interleaves)| *interleaves)
+        .map(|(run, _)| run)
 }
 
 impl Coverage {
@@ -184,71 +202,6 @@ impl Coverage {
             barred.insert(range.start.saturating_add(1)..range.end);
         }
         barred.around(offset).map_or(offset, |range| range.start - 1)
-    }
-
-    /// What is left to do before live reading may begin; see [`HandOver`].
-    ///
-    /// `retained` are the offsets that Kafka still has (low watermark to end), `None` when there is no Kafka or no such
-    /// partition; `natural` are the offsets that were read again from Kafka and hold no record; `accepted` are the gaps
-    /// that somebody has accepted for this partition.
-    pub fn hand_over(&self, retained: Option<Range<i64>>, natural: &RangeSet, accepted: &Accepted) -> HandOver {
-        let retained = retained.unwrap_or(0..0);
-        let end = self.end().unwrap_or(retained.start);
-        let mut hand_over = HandOver { live_from: end, ..HandOver::default() };
-        let mut holes: Vec<Range<i64>> = self.holes.iter().map(|hole| hole.from..hole.to).collect();
-        if !retained.is_empty() && retained.start > end {
-            holes.push(end..retained.start);
-            hand_over.live_from = retained.start;
-        }
-        for hole in holes {
-            for open in natural.missing(hole) {
-                let again = open.start.max(retained.start)..open.end.min(retained.end);
-                let lost = match again.is_empty() {
-                    true => [open.clone(), open.end..open.end],
-                    false => [open.start..again.start, again.end..open.end],
-                };
-                if !again.is_empty() {
-                    hand_over.read_again.insert(again);
-                }
-                let gaps = lost.into_iter().filter(|lost| !lost.is_empty());
-                for gap in gaps.map(|lost| Gap::new(&self.topic, self.partition, lost)) {
-                    match accepted.covers(&gap) {
-                        true => hand_over.accepted.push(gap),
-                        false => hand_over.gaps.push(gap),
-                    }
-                }
-            }
-        }
-        for conflict in &self.conflicts {
-            match retained.start <= conflict.from && conflict.to <= retained.end {
-                true => hand_over.read_again.insert(conflict.from..conflict.to),
-                false => hand_over.conflicts.push(conflict.clone()),
-            }
-        }
-        hand_over
-    }
-}
-
-/// How history and live meet in one partition.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HandOver {
-    /// The first offset to read live.
-    pub live_from: i64,
-    /// Offsets to read from Kafka once, beside the lake: holes, which turn out natural where no record comes, and
-    /// conflicts, whose records in the lake have no trustworthy order.
-    pub read_again: RangeSet,
-    /// What nobody has: stops the start.
-    pub gaps: Vec<Gap>,
-    /// Gaps that were accepted.
-    pub accepted: Vec<Gap>,
-    /// Interleaving objects that Kafka no longer has: stop the start.
-    pub conflicts: Vec<OrderConflict>,
-}
-
-impl HandOver {
-    /// Whether nothing stands in the way of a start.
-    pub fn is_clear(&self) -> bool {
-        self.gaps.is_empty() && self.conflicts.is_empty()
     }
 }
 

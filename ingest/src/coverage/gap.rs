@@ -22,7 +22,12 @@ pub struct Gap {
 
 impl Gap {
     pub(crate) fn new(topic: &str, partition: i32, range: Range<i64>) -> Gap {
-        Gap { topic: topic.to_string(), partition, from: range.start, to: range.end }
+        Gap {
+            topic: topic.to_string(),
+            partition,
+            from: range.start,
+            to: range.end,
+        }
     }
 }
 
@@ -75,21 +80,33 @@ impl FromStr for AcceptGap {
         if text == "all" {
             return Ok(AcceptGap::All);
         }
-        let wrong = |why| AcceptGapError { text: text.to_string(), why };
+        let wrong = |why| AcceptGapError {
+            text: text.to_string(),
+            why,
+        };
         let (place, range) = text.rsplit_once(':').ok_or_else(|| wrong("there is no colon"))?;
         let (topic, partition) = place.rsplit_once('/').ok_or_else(|| wrong("there is no partition"))?;
         let (from, to) = range.split_once("..").ok_or_else(|| wrong("there is no range"))?;
         if topic.is_empty() {
             return Err(wrong("the topic is empty"));
         }
-        let partition = partition.parse().ok().filter(|p| *p >= 0).ok_or_else(|| wrong("the partition is no number"))?;
+        let partition = partition
+            .parse()
+            .ok()
+            .filter(|p| *p >= 0)
+            .ok_or_else(|| wrong("the partition is no number"))?;
         let offset = |text: &str| text.parse::<i64>().ok().filter(|offset| *offset >= 0);
         let from = offset(from).ok_or_else(|| wrong("the first offset is no number"))?;
         let to = offset(to).ok_or_else(|| wrong("the last offset is no number"))?;
         if from >= to {
             return Err(wrong("the range is empty"));
         }
-        Ok(AcceptGap::One(Gap { topic: topic.to_string(), partition, from, to }))
+        Ok(AcceptGap::One(Gap {
+            topic: topic.to_string(),
+            partition,
+            from,
+            to,
+        }))
     }
 }
 
@@ -114,7 +131,10 @@ pub struct Accepted {
 impl Accepted {
     /// This start's flags and the gaps recorded by earlier starts.
     pub fn new<'a>(flags: &'a [AcceptGap], recorded: impl IntoIterator<Item = &'a Gap>) -> Accepted {
-        let mut accepted = Accepted { all: flags.contains(&AcceptGap::All), ..Accepted::default() };
+        let mut accepted = Accepted {
+            all: flags.contains(&AcceptGap::All),
+            ..Accepted::default()
+        };
         let named = flags.iter().filter_map(|flag| match flag {
             AcceptGap::All => None,
             AcceptGap::One(gap) => Some(gap),
@@ -130,13 +150,5 @@ impl Accepted {
     pub fn covers(&self, gap: &Gap) -> bool {
         let named = self.offsets.get(&(gap.topic.clone(), gap.partition));
         self.all || named.is_some_and(|offsets| offsets.covers(gap.from..gap.to))
-    }
-
-    /// The accepted and the open ones among the gaps found, each sorted.
-    pub fn split(&self, found: impl IntoIterator<Item = Gap>) -> (Vec<Gap>, Vec<Gap>) {
-        let (mut accepted, mut open): (Vec<Gap>, Vec<Gap>) = found.into_iter().partition(|gap| self.covers(gap));
-        accepted.sort();
-        open.sort();
-        (accepted, open)
     }
 }

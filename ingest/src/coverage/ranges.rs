@@ -95,7 +95,9 @@ impl RangeSet {
 
     /// What lies between the ranges, in order.
     pub fn holes(&self) -> impl Iterator<Item = Range<i64>> + '_ {
-        self.iter().zip(self.iter().skip(1)).map(|(before, after)| before.end..after.start)
+        self.iter()
+            .zip(self.iter().skip(1))
+            .map(|(before, after)| before.end..after.start)
     }
 }
 

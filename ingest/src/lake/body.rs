@@ -109,7 +109,9 @@ impl S3Body {
             let same = self.etag.as_deref() == output.e_tag();
             let whole = self.length.is_none() || length.is_none() || length.map(|rest| self.at + rest) == self.length;
             if !same || !whole || starts != Some(self.at) {
-                return Err(LakeError::Changed { object: self.key.clone() });
+                return Err(LakeError::Changed {
+                    object: self.key.clone(),
+                });
             }
         }
         self.body = Some(output.body);
@@ -124,7 +126,9 @@ impl S3Body {
     }
 
     fn wait<F: Future>(&self, future: F) -> Result<F::Output, LakeError> {
-        self.waiter.wait(future).ok_or_else(|| LakeError::Stopped { object: self.key.clone() })
+        self.waiter.wait(future).ok_or_else(|| LakeError::Stopped {
+            object: self.key.clone(),
+        })
     }
 
     /// Receives until there are bytes to read or the object has ended.
@@ -133,7 +137,9 @@ impl S3Body {
             self.request()?;
             let Some(body) = self.body.as_mut() else { continue };
             let frame = self.waiter.wait(self.store.frame(body));
-            let frame = frame.ok_or_else(|| LakeError::Stopped { object: self.key.clone() })?;
+            let frame = frame.ok_or_else(|| LakeError::Stopped {
+                object: self.key.clone(),
+            })?;
             let complete = self.length.is_some_and(|length| self.at >= length);
             match frame {
                 Some(Ok(bytes)) => {
@@ -142,7 +148,12 @@ impl S3Body {
                     self.failures = 0;
                 }
                 // All bytes are here, so what failed is the check at their end.
-                Some(Err(why)) if complete => return Err(LakeError::Corrupt { object: self.key.clone(), why }),
+                Some(Err(why)) if complete => {
+                    return Err(LakeError::Corrupt {
+                        object: self.key.clone(),
+                        why,
+                    });
+                }
                 Some(Err(cause)) => self.failed(cause)?,
                 None if complete || self.length.is_none() => self.ended = true,
                 None => self.failed("the body ended early".to_string())?,

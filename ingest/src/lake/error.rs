@@ -33,7 +33,9 @@ pub enum LakeError {
         source: io::Error,
     },
     /// The S3 server refused, and would refuse again.
-    #[error("cannot {action} {object}: the server answered {status} {code} (check credentials, bucket policy and region)")]
+    #[error(
+        "cannot {action} {object}: the server answered {status} {code} (check credentials, bucket policy and region)"
+    )]
     Refused {
         /// What was being done.
         action: &'static str,
@@ -118,9 +120,14 @@ impl From<LakeError> for io::Error {
 pub(crate) fn from_io(action: &'static str, object: &str, error: io::Error) -> LakeError {
     match error.downcast::<LakeError>() {
         Ok(error) => error,
-        Err(source) if source.kind() == io::ErrorKind::NotFound => {
-            LakeError::Missing { action, object: object.to_string() }
-        }
-        Err(source) => LakeError::Io { action, object: object.to_string(), source },
+        Err(source) if source.kind() == io::ErrorKind::NotFound => LakeError::Missing {
+            action,
+            object: object.to_string(),
+        },
+        Err(source) => LakeError::Io {
+            action,
+            object: object.to_string(),
+            source,
+        },
     }
 }

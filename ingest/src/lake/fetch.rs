@@ -176,17 +176,27 @@ impl Fetcher {
         let (sender, arrivals) = crossbeam_channel::bounded(MESSAGES);
         let start = |n: usize| {
             let (shared, sender) = (shared.clone(), sender.clone());
-            let thread = std::thread::Builder::new().name(format!("lake-{n}")).stack_size(512 << 10);
+            let thread = std::thread::Builder::new()
+                .name(format!("lake-{n}"))
+                .stack_size(512 << 10);
             thread.spawn(move || shared.work(&sender))
         };
         // A machine that refuses a thread reads with fewer; without any, `push` reports it.
         let threads = (0..threads).map_while(|n| start(n).ok()).collect();
-        Fetcher { shared, arrivals: Some(arrivals), stop, threads }
+        Fetcher {
+            shared,
+            arrivals: Some(arrivals),
+            stop,
+            threads,
+        }
     }
 
     /// Queues an object. The queue is as long as the caller makes it: see [`Fetcher::open`].
     pub fn push(&self, id: u32, object: Object) {
-        assert!(!self.threads.is_empty(), "the system started no thread to read the lake with");
+        assert!(
+            !self.threads.is_empty(),
+            "the system started no thread to read the lake with"
+        );
         self.shared.open.fetch_add(1, Ordering::Relaxed);
         self.shared.lock().objects.push_back((id, object));
         self.shared.pushed.notify_one();
@@ -247,7 +257,13 @@ impl Shared {
                 let read = AssertUnwindSafe(|| self.read(id, &object, &mut carry, &mut out));
                 let ended = panic::catch_unwind(read).unwrap_or_else(|_| {
                     let why = "reading it panicked".to_string();
-                    Fetched::Failed { id, error: LakeError::Corrupt { object: object.key.clone(), why } }
+                    Fetched::Failed {
+                        id,
+                        error: LakeError::Corrupt {
+                            object: object.key.clone(),
+                            why,
+                        },
+                    }
                 });
                 if !out(ended) {
                     return;
@@ -297,7 +313,12 @@ impl Shared {
             let error = match self.read_once(object, &mut cutter) {
                 Ok(metadata) => {
                     let (lines, bytes) = (cutter.lines, cutter.bytes);
-                    return Fetched::Done { id, lines, bytes, metadata: metadata.map(Box::new) };
+                    return Fetched::Done {
+                        id,
+                        lines,
+                        bytes,
+                        metadata: metadata.map(Box::new),
+                    };
                 }
                 Err(error) => error,
             };
@@ -307,7 +328,9 @@ impl Shared {
             }
             tracing::debug!(%error, "reading again");
             if let Store::S3(store) = &self.lake.store {
-                let _ = self.waiter.wait(tokio::time::sleep(store.retries.pause(reads)));
+                let _ = self
+                    .waiter
+                    .wait(async { tokio::time::sleep(store.retries.pause(reads)).await });
             }
             reads += 1;
         }
@@ -318,7 +341,11 @@ impl Shared {
         let (mut source, metadata): (Box<dyn Read>, _) = match &self.lake.store {
             Store::File(store) => {
                 let file = store.open(key)?;
-                let metadata = if object.sidecar { store.metadata(key, SMALL_OBJECT_BYTES)? } else { None };
+                let metadata = if object.sidecar {
+                    store.metadata(key, SMALL_OBJECT_BYTES)?
+                } else {
+                    None
+                };
                 match object.encoding {
                     Encoding::Plain => (Box::new(file), metadata),
                     Encoding::Gzip => (decoder(key, BufReader::with_capacity(64 << 10, file))?, metadata),
@@ -336,7 +363,10 @@ impl Shared {
                 }
             }
         };
-        cutter.check = metadata.as_ref().and_then(|metadata| metadata.checksum).map(|sum| (Xxh3::new(), sum));
+        cutter.check = metadata
+            .as_ref()
+            .and_then(|metadata| metadata.checksum)
+            .map(|sum| (Xxh3::new(), sum));
         let size = self.pool.size_for(object.size);
         let read = match object.place {
             Place::Log { .. } => cutter.lines(&mut source, size),
@@ -363,7 +393,11 @@ impl Shared {
 
 /// Decompresses all members; an object without bytes is an empty object, not a truncated one.
 fn decoder<'a>(key: &str, mut source: impl BufRead + 'a) -> Result<Box<dyn Read + 'a>, LakeError> {
-    match source.fill_buf().map_err(|error| from_io("read", key, error))?.is_empty() {
+    match source
+        .fill_buf()
+        .map_err(|error| from_io("read", key, error))?
+        .is_empty()
+    {
         true => Ok(Box::new(io::empty())),
         false => Ok(Box::new(MultiGzDecoder::new(source))),
     }
@@ -373,12 +407,14 @@ fn decoder<'a>(key: &str, mut source: impl BufRead + 'a) -> Result<Box<dyn Read 
 fn read_error(key: &str, encoding: Encoding, error: io::Error) -> LakeError {
     use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     match (encoding, error.kind()) {
-        (Encoding::Gzip, UnexpectedEof) => {
-            LakeError::Corrupt { object: key.to_string(), why: "the gzip stream is cut short".to_string() }
-        }
-        (Encoding::Gzip, InvalidData | InvalidInput) => {
-            LakeError::Corrupt { object: key.to_string(), why: error.to_string() }
-        }
+        (Encoding::Gzip, UnexpectedEof) => LakeError::Corrupt {
+            object: key.to_string(),
+            why: "the gzip stream is cut short".to_string(),
+        },
+        (Encoding::Gzip, InvalidData | InvalidInput) => LakeError::Corrupt {
+            object: key.to_string(),
+            why: error.to_string(),
+        },
         _ => from_io("read", key, error),
     }
 }

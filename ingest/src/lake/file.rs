@@ -75,7 +75,10 @@ impl FileStore {
         let mut bytes = Vec::new();
         file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
         match bytes.len() as u64 > limit {
-            true => Err(LakeError::TooLarge { object: key.to_string(), limit }),
+            true => Err(LakeError::TooLarge {
+                object: key.to_string(),
+                limit,
+            }),
             false => Ok(Some(bytes)),
         }
     }
@@ -112,15 +115,19 @@ impl FileStore {
         let plain = !key.is_empty() && key.split('/').all(|part| !matches!(part, "" | "." | ".."));
         match plain {
             true => Ok(self.root.join(key)),
-            false => Err(LakeError::Key { object: key.to_string() }),
+            false => Err(LakeError::Key {
+                object: key.to_string(),
+            }),
         }
     }
 }
 
 /// Reads a sidecar's JSON.
 pub(crate) fn parse_sidecar(key: &str, bytes: &[u8]) -> Result<ObjectMetadata, LakeError> {
-    let map: MetadataMap = serde_json::from_slice(bytes)
-        .map_err(|error| LakeError::Metadata { object: key.to_string(), why: error.to_string() })?;
+    let map: MetadataMap = serde_json::from_slice(bytes).map_err(|error| LakeError::Metadata {
+        object: key.to_string(),
+        why: error.to_string(),
+    })?;
     ObjectMetadata::from_map(key, &map)
 }
 

@@ -3,7 +3,8 @@
 //! A chunk ends at its last newline; what follows is carried to the next one. A line that does not fit a chunk may have
 //! the pool's giant buffer; a line above the limit is never held: its beginning is kept, the rest is counted. The last
 //! chunk is handed out only after the stream has proved whole (gzip's own check, and the writer's checksum when there
-//! is one), so an object of less than a chunk is handed out whole and sound or not at all.
+//! is one), and a small buffer that fills is exchanged for a large one first: an object of less than a chunk is handed
+//! out whole and sound or not at all.
 
 use super::error::LakeError;
 use super::fetch::Fetched;
@@ -103,7 +104,11 @@ impl<'a> Cutter<'a> {
                     && let Some(Skipped { prefix, bytes }) = skipped.take()
                 {
                     self.lines += 1;
-                    self.hand_out(Fetched::TooLarge { id: self.id, prefix, bytes })?;
+                    self.hand_out(Fetched::TooLarge {
+                        id: self.id,
+                        prefix,
+                        bytes,
+                    })?;
                 }
                 if !ended {
                     continue;
@@ -111,7 +116,15 @@ impl<'a> Cutter<'a> {
             }
             if ended {
                 self.verify()?;
-                return if buffer.is_empty() { Ok(()) } else { self.hand_out_lines(buffer) };
+                return if buffer.is_empty() {
+                    Ok(())
+                } else {
+                    self.hand_out_lines(buffer)
+                };
+            }
+            if buffer.capacity() < self.limits.chunk_bytes {
+                buffer = self.enlarge(buffer, self.limits.chunk_bytes)?;
+                continue;
             }
             match memchr::memrchr(b'\n', &buffer) {
                 Some(end) => {
@@ -124,7 +137,10 @@ impl<'a> Cutter<'a> {
                 }
                 None if buffer.len() > self.limits.record_bytes => {
                     let prefix = buffer[..buffer.len().min(PREFIX_BYTES)].to_vec();
-                    skipped = Some(Skipped { prefix, bytes: buffer.len() as u64 });
+                    skipped = Some(Skipped {
+                        prefix,
+                        bytes: buffer.len() as u64,
+                    });
                     drop(buffer);
                     buffer = self.lease(Size::Large)?;
                 }
@@ -194,14 +210,25 @@ impl<'a> Cutter<'a> {
 
     fn hand_out(&mut self, fetched: Fetched) -> io::Result<()> {
         self.handed_out = true;
-        if (self.out)(fetched) { Ok(()) } else { Err(self.stopped()) }
+        if (self.out)(fetched) {
+            Ok(())
+        } else {
+            Err(self.stopped())
+        }
     }
 
     fn verify(&self) -> io::Result<()> {
         match &self.check {
             Some((hasher, expected)) if hasher.digest() != *expected => {
-                let why = format!("its checksum is {:016x}, its metadata says {expected:016x}", hasher.digest());
-                Err(LakeError::Corrupt { object: self.key.to_string(), why }.into())
+                let why = format!(
+                    "its checksum is {:016x}, its metadata says {expected:016x}",
+                    hasher.digest()
+                );
+                Err(LakeError::Corrupt {
+                    object: self.key.to_string(),
+                    why,
+                }
+                .into())
             }
             _ => Ok(()),
         }
@@ -209,15 +236,24 @@ impl<'a> Cutter<'a> {
 
     fn lease(&self, size: Size) -> io::Result<Lease<'a>> {
         let pool = self.pool;
-        pool.take(size).map(|buffer| Lease { pool, buffer }).ok_or_else(|| self.stopped())
+        pool.take(size)
+            .map(|buffer| Lease { pool, buffer })
+            .ok_or_else(|| self.stopped())
     }
 
     fn too_large(&self, limit: u64) -> io::Error {
-        LakeError::TooLarge { object: self.key.to_string(), limit }.into()
+        LakeError::TooLarge {
+            object: self.key.to_string(),
+            limit,
+        }
+        .into()
     }
 
     fn stopped(&self) -> io::Error {
-        LakeError::Stopped { object: self.key.to_string() }.into()
+        LakeError::Stopped {
+            object: self.key.to_string(),
+        }
+        .into()
     }
 }
 
@@ -226,3 +262,6 @@ fn strip_mark(buffer: &mut Vec<u8>) {
         buffer.drain(..BYTE_ORDER_MARK.len());
     }
 }
+
+#[cfg(test)]
+mod tests;

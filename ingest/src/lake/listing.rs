@@ -68,13 +68,22 @@ pub(crate) struct Builder<'a, T> {
 
 impl<'a, T: AsRef<str>> Builder<'a, T> {
     pub(crate) fn new(topics: &'a [T]) -> Self {
-        Builder { topics, listing: Listing::default(), sidecars: HashSet::new() }
+        Builder {
+            topics,
+            listing: Listing::default(),
+            sidecars: HashSet::new(),
+        }
     }
 
     /// Takes one listed key, relative to the lake's root.
     pub(crate) fn add(&mut self, key: &str, size: u64, etag: Option<&str>) {
         match name::meaning(key, self.topics) {
-            Meaning::Records { topic, place, encoding, deletes } => self.listing.objects.push(Object {
+            Meaning::Records {
+                topic,
+                place,
+                encoding,
+                deletes,
+            } => self.listing.objects.push(Object {
                 key: key.to_string(),
                 size,
                 etag: etag.map(|etag| etag.trim_matches('"').into()),
@@ -122,3 +131,6 @@ impl<'a, T: AsRef<str>> Builder<'a, T> {
         listing
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,12 @@ impl ObjectMetadata {
         };
         put(END, self.end.map(|end| end.to_string()));
         put(COUNT, self.count.map(|count| count.to_string()));
-        put(COVERS, self.covers.as_ref().map(|covers| format!("{}..{}", covers.start, covers.end)));
+        put(
+            COVERS,
+            self.covers
+                .as_ref()
+                .map(|covers| format!("{}..{}", covers.start, covers.end)),
+        );
         put(CHECKSUM, self.checksum.map(|checksum| format!("{checksum:016x}")));
         map
     }
@@ -51,7 +56,10 @@ impl ObjectMetadata {
     ) -> Result<ObjectMetadata, LakeError> {
         let mut metadata = ObjectMetadata::default();
         for (name, text) in items {
-            let bad = || LakeError::Metadata { object: object.to_string(), why: format!("{name} is {text:?}") };
+            let bad = || LakeError::Metadata {
+                object: object.to_string(),
+                why: format!("{name} is {text:?}"),
+            };
             match name.as_str() {
                 END => metadata.end = Some(text.parse().map_err(|_| bad())?),
                 COUNT => metadata.count = Some(text.parse().map_err(|_| bad())?),

@@ -54,19 +54,29 @@ impl FromStr for LakeUrl {
     type Err = LakeError;
 
     fn from_str(url: &str) -> Result<LakeUrl, LakeError> {
-        let wrong = |why| Err(LakeError::Url { url: url.to_string(), why });
+        let wrong = |why| {
+            Err(LakeError::Url {
+                url: url.to_string(),
+                why,
+            })
+        };
         if let Some(path) = url.strip_prefix("file://") {
             return match path.starts_with('/') {
                 true => Ok(LakeUrl::File(PathBuf::from(path))),
                 false => wrong("the folder is not absolute, so three slashes are needed"),
             };
         }
-        let Some(rest) = url.strip_prefix("s3://") else { return wrong("it starts neither with file:// nor s3://") };
+        let Some(rest) = url.strip_prefix("s3://") else {
+            return wrong("it starts neither with file:// nor s3://");
+        };
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.is_empty() {
             return wrong("the bucket is missing");
         }
-        Ok(LakeUrl::S3 { bucket: bucket.to_string(), prefix: prefix.trim_matches('/').to_string() })
+        Ok(LakeUrl::S3 {
+            bucket: bucket.to_string(),
+            prefix: prefix.trim_matches('/').to_string(),
+        })
     }
 }
 
@@ -91,7 +101,9 @@ pub struct S3Credentials {
 
 impl fmt::Debug for S3Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("S3Credentials").field("access_key", &self.access_key).finish_non_exhaustive()
+        f.debug_struct("S3Credentials")
+            .field("access_key", &self.access_key)
+            .finish_non_exhaustive()
     }
 }
 
@@ -199,7 +211,9 @@ async fn blocking<O: Send + 'static>(
         Ok(outcome) => outcome,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(LakeError::Stopped { object: "the lake's folder".to_string() }),
+            Err(_) => Err(LakeError::Stopped {
+                object: "the lake's folder".to_string(),
+            }),
         },
     }
 }

@@ -64,7 +64,12 @@ pub fn file_name(key: &str) -> &str {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Meaning<'a> {
     /// Records.
-    Records { topic: Option<u8>, place: Place, encoding: Encoding, deletes: bool },
+    Records {
+        topic: Option<u8>,
+        place: Place,
+        encoding: Encoding,
+        deletes: bool,
+    },
     /// The metadata of another object, named by its key.
     Sidecar { of: &'a str },
     /// A folder marker or a control object of ours: not counted as ignored.
@@ -84,7 +89,9 @@ pub(crate) fn meaning<'a, T: AsRef<str>>(key: &'a str, topics: &[T]) -> Meaning<
     {
         return Meaning::Sidecar { of };
     }
-    let Some((stem, encoding)) = split_extension(name) else { return Meaning::Other };
+    let Some((stem, encoding)) = split_extension(name) else {
+        return Meaning::Other;
+    };
     let in_tombstones = folders.split('/').any(|folder| folder == TOMBSTONE_FOLDER);
     let topic_number = |name: &str| topics.iter().position(|topic| topic.as_ref() == name).map(|n| n as u8);
 
@@ -110,7 +117,12 @@ pub(crate) fn meaning<'a, T: AsRef<str>>(key: &'a str, topics: &[T]) -> Meaning<
         return Meaning::Other;
     }
     let topic = folders.rsplit('/').find_map(topic_number);
-    Meaning::Records { topic, place: Place::Legacy, encoding, deletes: false }
+    Meaning::Records {
+        topic,
+        place: Place::Legacy,
+        encoding,
+        deletes: false,
+    }
 }
 
 /// The stem and encoding of `….json` and `….json.gz`.
@@ -153,3 +165,6 @@ fn is_uuid(stem: &str) -> bool {
             _ => b.is_ascii_hexdigit(),
         })
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,7 +55,11 @@ impl Class {
 
 impl Pool {
     pub(crate) fn new(chunk_bytes: usize, chunks: usize, smalls: usize) -> Pool {
-        let class = |bytes, unmade| Class { free: Vec::with_capacity(unmade), unmade, bytes };
+        let class = |bytes, unmade| Class {
+            free: Vec::with_capacity(unmade),
+            unmade,
+            bytes,
+        };
         Pool {
             chunk_bytes,
             state: Mutex::new(State {

@@ -30,8 +30,12 @@ impl Default for Retries {
 impl Retries {
     /// The pause after `failures` failures in a row: anywhere between nothing and the exponential bound.
     pub(crate) fn pause(&self, failures: u32) -> Duration {
-        let doubled = self.first_pause.saturating_mul(1u32 << failures.saturating_sub(1).min(20));
-        doubled.min(self.longest_pause).mul_f64(random() as f64 / u64::MAX as f64)
+        let doubled = self
+            .first_pause
+            .saturating_mul(1u32 << failures.saturating_sub(1).min(20));
+        doubled
+            .min(self.longest_pause)
+            .mul_f64(random() as f64 / u64::MAX as f64)
     }
 }
 

@@ -69,7 +69,9 @@ impl S3Store {
             loader = loader.region(Region::new(region.clone()));
         } else if options.s3_endpoint.is_some() {
             // Other servers care little for regions; asking EC2's metadata service for one would only cost time.
-            let named = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| std::env::var(name).ok());
+            let named = ["AWS_REGION", "AWS_DEFAULT_REGION"]
+                .iter()
+                .find_map(|name| std::env::var(name).ok());
             loader = loader.region(Region::new(named.unwrap_or_else(|| "us-east-1".to_string())));
         }
         if let Some(endpoint) = &options.s3_endpoint {
@@ -84,8 +86,17 @@ impl S3Store {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .build();
-        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        S3Store { client: Client::from_conf(config), bucket: bucket.to_string(), prefix, retries: options.retries }
+        let prefix = if prefix.is_empty() {
+            String::new()
+        } else {
+            format!("{prefix}/")
+        };
+        S3Store {
+            client: Client::from_conf(config),
+            bucket: bucket.to_string(),
+            prefix,
+            retries: options.retries,
+        }
     }
 
     /// Lists everything under the prefix, several folders at a time.
@@ -103,7 +114,10 @@ impl S3Store {
             folders = deeper;
         }
         // Whole pages arrive in any order; the listing sorts itself.
-        let listings = folders.iter().map(|folder| self.pages(folder, None)).collect::<Vec<_>>();
+        let listings = folders
+            .iter()
+            .map(|folder| self.pages(folder, None))
+            .collect::<Vec<_>>();
         let mut pages = std::pin::pin!(stream::iter(listings).flatten_unordered(LISTED_AT_ONCE));
         while let Some(page) = pages.try_next().await? {
             self.take_keys(&page, &mut builder);
@@ -122,7 +136,12 @@ impl S3Store {
         let mut pages = std::pin::pin!(self.pages(folder, Some("/")));
         while let Some(page) = pages.try_next().await? {
             self.take_keys(&page, builder);
-            folders.extend(page.common_prefixes().iter().filter_map(|folder| folder.prefix()).map(str::to_string));
+            folders.extend(
+                page.common_prefixes()
+                    .iter()
+                    .filter_map(|folder| folder.prefix())
+                    .map(str::to_string),
+            );
             if folders.len() > MOST_FOLDERS {
                 // Repeats what was taken already, and the listing keeps each key once.
                 return Ok(vec![folder.to_string()]);
@@ -188,7 +207,12 @@ impl S3Store {
                 Err(Failure::Passing(cause)) => cause,
                 Ok(output) => match self.collect(output.body, limit).await {
                     Ok(Some(bytes)) => return Ok(Some(bytes)),
-                    Ok(None) => return Err(LakeError::TooLarge { object: key.to_string(), limit }),
+                    Ok(None) => {
+                        return Err(LakeError::TooLarge {
+                            object: key.to_string(),
+                            limit,
+                        });
+                    }
                     Err(cause) => cause,
                 },
             };
@@ -235,7 +259,10 @@ impl S3Store {
         let items: HashMap<String, String> = metadata.clone().into_iter().collect();
         let send = || {
             let request = self.client.put_object().bucket(&self.bucket).key(self.full_key(key));
-            request.set_metadata(Some(items.clone())).body(ByteStream::from(body.clone())).send()
+            request
+                .set_metadata(Some(items.clone()))
+                .body(ByteStream::from(body.clone()))
+                .send()
         };
         self.retry("write", key, send).await?;
         Ok(())
@@ -275,7 +302,12 @@ impl S3Store {
         cause: String,
     ) -> Result<(), LakeError> {
         if failures >= self.retries.attempts {
-            return Err(LakeError::Unavailable { action, object: object.to_string(), attempts: failures, cause });
+            return Err(LakeError::Unavailable {
+                action,
+                object: object.to_string(),
+                attempts: failures,
+                cause,
+            });
         }
         tracing::debug!(object, failures, cause, "trying again to {action}");
         tokio::time::sleep(self.retries.pause(failures)).await;
@@ -295,15 +327,32 @@ where
         SdkError::ServiceError(_) => {}
         SdkError::ConstructionFailure(_) => {
             let code = DisplayErrorContext(error).to_string();
-            return Failure::Lasting(LakeError::Refused { action, object, status, code });
+            return Failure::Lasting(LakeError::Refused {
+                action,
+                object,
+                status,
+                code,
+            });
         }
         SdkError::DispatchFailure(failure) if failure.is_user() => {
             let code = DisplayErrorContext(error).to_string();
-            return Failure::Lasting(LakeError::Refused { action, object, status, code });
+            return Failure::Lasting(LakeError::Refused {
+                action,
+                object,
+                status,
+                code,
+            });
         }
         _ => return Failure::Passing(DisplayErrorContext(error).to_string()),
     }
-    let passing = ["SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling", "ExpiredToken"];
+    let passing = [
+        "SlowDown",
+        "RequestTimeout",
+        "InternalError",
+        "ServiceUnavailable",
+        "Throttling",
+        "ExpiredToken",
+    ];
     match status {
         429 | 500.. => Failure::Passing(format!("status {status} {code}")),
         _ if passing.contains(&code.as_str()) => Failure::Passing(format!("status {status} {code}")),
@@ -311,7 +360,12 @@ where
         412 | 416 => Failure::Lasting(LakeError::Changed { object }),
         _ => {
             let message = error.message().map(|message| format!("{code} ({message})"));
-            Failure::Lasting(LakeError::Refused { action, object, status, code: message.unwrap_or(code) })
+            Failure::Lasting(LakeError::Refused {
+                action,
+                object,
+                status,
+                code: message.unwrap_or(code),
+            })
         }
     }
 }

@@ -1,0 +1,288 @@
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+fn counted(object: u32, start: i64, lines: u64) -> Counted {
+    Counted {
+        topic: 0,
+        partition: 0,
+        start,
+        lines,
+        covers: None,
+        object,
+    }
+}
+
+/// Objects of pin/0 as (start, lines), numbered as given.
+fn cover(objects: &[(i64, u64)]) -> Coverage {
+    let numbered = objects
+        .iter()
+        .zip(0..)
+        .map(|((start, lines), object)| counted(object, *start, *lines));
+    one(&numbered.collect::<Vec<_>>())
+}
+
+fn one(objects: &[Counted]) -> Coverage {
+    coverage(objects, &["pin"]).remove(&(0, 0)).unwrap()
+}
+
+fn printed<T: ToString>(items: &[T]) -> Vec<String> {
+    items.iter().map(T::to_string).collect()
+}
+
+#[test]
+fn history_begins_at_its_first_object_and_ends_at_the_first_hole() {
+    let coverage = cover(&[(1500, 10), (700, 500), (200, 500)]);
+    assert_eq!((coverage.first(), coverage.end()), (Some(200), Some(1510)));
+    assert_eq!(printed(&coverage.holes), ["gap pin/0 1200..1500"]);
+    assert_eq!(coverage.contiguous_end(&RangeSet::default()), Some(1200));
+    assert_eq!(coverage.contiguous_end(&RangeSet::from_iter([1200..1400])), Some(1400));
+    assert_eq!(coverage.contiguous_end(&RangeSet::from_iter([1100..1500])), Some(1510));
+}
+
+#[test]
+fn an_object_that_does_not_meet_the_next_is_inexact() {
+    let coverage = cover(&[(0, 100), (100, 50), (200, 100)]);
+    assert_eq!(
+        coverage.inexact,
+        [Inexact {
+            object: 1,
+            from: 100,
+            to: 200
+        }]
+    );
+    assert_eq!(printed(&coverage.holes), ["gap pin/0 150..200"]);
+    assert!(coverage.conflicts.is_empty());
+    let rounded = [99, 100, 101, 150, 199, 200, 250].map(|offset| coverage.frontier_at_or_below(offset));
+    assert_eq!(rounded, [99, 100, 100, 100, 100, 200, 250]);
+}
+
+#[test]
+fn a_writer_that_says_what_it_covers_is_believed() {
+    let covering = |covers| Counted {
+        covers: Some(covers),
+        ..counted(0, 0, 90)
+    };
+    let coverage = one(&[covering(0..100), counted(1, 100, 10)]);
+    assert!(coverage.holes.is_empty() && coverage.inexact.is_empty(), "{coverage:?}");
+    assert_eq!(coverage.contiguous_end(&RangeSet::default()), Some(110));
+}
+
+#[test]
+fn recut_files_overlap_without_harm() {
+    // 100..200 was written, then again in two parts under another folder.
+    let coverage = cover(&[(0, 100), (100, 100), (100, 50), (150, 50), (200, 1)]);
+    assert!(coverage.holes.is_empty() && coverage.conflicts.is_empty() && coverage.inexact.is_empty());
+    assert_eq!(coverage.overlaps, RangeSet::from_iter([100..200]));
+    // Cut elsewhere: the old file ends where nothing starts, but exact files hold all of it.
+    let coverage = cover(&[(0, 100), (100, 90), (100, 50), (150, 150), (300, 1)]);
+    assert_eq!(coverage.inexact.len(), 1);
+    assert!(coverage.holes.is_empty() && coverage.conflicts.is_empty());
+}
+
+#[test]
+fn interleaving_time_partitions_have_no_order() {
+    // hour=1 holds 0, 2, 4 and hour=2 holds 1, 3, 5; then 6 comes.
+    let coverage = cover(&[(0, 3), (1, 3), (6, 2)]);
+    assert_eq!(printed(&coverage.conflicts), ["order pin/0 0..6"]);
+    assert_eq!(printed(&coverage.holes), ["gap pin/0 4..6"]);
+    assert_eq!(coverage.frontier_at_or_below(5), 0);
+}
+
+#[test]
+fn empty_objects_cover_nothing() {
+    let coverage = cover(&[(5, 0)]);
+    assert_eq!(
+        (
+            coverage.first(),
+            coverage.end(),
+            coverage.contiguous_end(&RangeSet::default())
+        ),
+        (None, None, None)
+    );
+    let coverage = cover(&[(5, 0), (10, 2)]);
+    assert_eq!(coverage.first(), Some(10));
+    assert!(coverage.holes.is_empty() && coverage.inexact.is_empty());
+}
+
+#[test]
+fn partitions_and_topics_are_kept_apart() {
+    let at = |topic, partition, start| Counted {
+        topic,
+        partition,
+        ..counted(0, start, 10)
+    };
+    let objects = [at(0, 0, 0), at(0, 1, 10), at(1, 0, 20), at(0, 0, 15)];
+    let coverage = coverage(&objects, &["pin", "geo"]);
+    assert_eq!(coverage.keys().copied().collect::<Vec<_>>(), [(0, 0), (0, 1), (1, 0)]);
+    assert_eq!(printed(&coverage[&(0, 0)].holes), ["gap pin/0 10..15"]);
+    assert_eq!(
+        (coverage[&(1, 0)].topic.as_str(), coverage[&(1, 0)].first()),
+        ("geo", Some(20))
+    );
+    let mut gaps = vec![
+        Gap::new("user", 0, 0..1),
+        Gap::new("pin", 10, 0..1),
+        Gap::new("pin", 2, 7..8),
+        Gap::new("pin", 2, 0..9),
+    ];
+    gaps.sort();
+    assert_eq!(
+        printed(&gaps),
+        ["gap pin/2 0..9", "gap pin/2 7..8", "gap pin/10 0..1", "gap user/0 0..1"]
+    );
+}
+
+#[test]
+fn an_accepted_gap_that_grows_stops_again() {
+    let gap = |from, to| Gap::new("a.b-c", 3, from..to);
+    let flag: AcceptGap = "a.b-c/3:1200..1500".parse().unwrap();
+    assert_eq!(
+        (flag.clone(), flag.to_string()),
+        (AcceptGap::One(gap(1200, 1500)), "a.b-c/3:1200..1500".to_string())
+    );
+    let flags = [flag];
+    let accepted = Accepted::new(&flags, &[]);
+    assert!(accepted.covers(&gap(1200, 1500)) && accepted.covers(&gap(1300, 1400)));
+    assert!(!accepted.covers(&gap(1200, 1501)) && !accepted.covers(&gap(1199, 1500)));
+    assert!(!accepted.covers(&Gap {
+        partition: 2,
+        ..gap(1200, 1500)
+    }));
+    // Accepted in two steps is accepted.
+    let recorded = [gap(1500, 1600)];
+    assert!(Accepted::new(&flags, &recorded).covers(&gap(1200, 1600)));
+    // `all` holds for this start; what it met is recorded and holds no further.
+    assert!(Accepted::new(&[AcceptGap::All], &[]).covers(&gap(0, i64::MAX)));
+    assert!(!Accepted::new(&[], &recorded).covers(&gap(1500, 1700)));
+}
+
+#[test]
+fn texts_that_accept_no_gap_say_why() {
+    let why = |text: &str| text.parse::<AcceptGap>().unwrap_err().to_string();
+    for text in [
+        "",
+        "pin",
+        "pin:1..2",
+        "pin/x:1..2",
+        "pin/-1:1..2",
+        "pin/0:1-2",
+        "pin/0:2..2",
+        "pin/0:-1..2",
+        "/0:1..2",
+    ] {
+        let why = why(text);
+        assert!(
+            why.starts_with(&format!("{text:?} names no gap: ")) && why.contains("pin/0:1200..1500"),
+            "{why}"
+        );
+    }
+    assert_eq!("all".parse(), Ok(AcceptGap::All));
+}
+
+#[test]
+fn the_legacy_digest_sees_names_and_counts_and_no_order() {
+    let base = legacy_digest([("a", 1), ("b", 2)]);
+    assert_eq!((base.objects, base.records), (2, 3));
+    assert_eq!(legacy_digest([("b", 2), ("a", 1)]), base);
+    let others = [
+        vec![("a", 2), ("b", 1)],
+        vec![("a", 1), ("c", 2)],
+        vec![("a", 1)],
+        vec![("ab", 1), ("", 2)],
+    ];
+    for other in others {
+        assert_ne!(legacy_digest(other.iter().copied()).hash, base.hash, "{other:?}");
+    }
+    assert_eq!(legacy_digest([]), LegacyDigest::default());
+}
+
+#[test]
+fn ranges_travel_as_pairs() {
+    let set = RangeSet::from_iter([5..7, 1..3]);
+    let json = serde_json::to_string(&set).unwrap();
+    assert_eq!(json, "[[1,3],[5,7]]");
+    assert_eq!(serde_json::from_str::<RangeSet>(&json).unwrap(), set);
+}
+
+fn naive(ranges: &[(i64, i64)]) -> BTreeSet<i64> {
+    ranges.iter().flat_map(|(from, length)| *from..from + length).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_range_set_is_a_set(
+        ranges in prop::collection::vec((0i64..60, 0i64..12), 0..12),
+        from in 0i64..70,
+        length in 0i64..30,
+    ) {
+        let set: RangeSet = ranges.iter().map(|(from, length)| *from..from + length).collect();
+        let offsets = naive(&ranges);
+        let listed: Vec<i64> = set.iter().flatten().collect();
+        prop_assert_eq!(&listed, &offsets.iter().copied().collect::<Vec<_>>());
+        prop_assert!(set.holes().all(|hole| !hole.is_empty()), "ranges that touch have melted");
+        prop_assert_eq!(set.count(), offsets.len() as u64);
+        let range = from..from + length;
+        let within: Vec<i64> = set.within(range.clone()).into_iter().flatten().collect();
+        let missing: Vec<i64> = set.missing(range.clone()).into_iter().flatten().collect();
+        prop_assert_eq!(within, range.clone().filter(|o| offsets.contains(o)).collect::<Vec<_>>());
+        prop_assert_eq!(&missing, &range.clone().filter(|o| !offsets.contains(o)).collect::<Vec<_>>());
+        prop_assert_eq!(set.covers(range.clone()), missing.is_empty());
+        prop_assert_eq!(set.contains(from), offsets.contains(&from));
+    }
+
+    #[test]
+    fn coverage_counts_every_offset_once(objects in prop::collection::vec((0i64..80, 0u64..12), 1..12)) {
+        let coverage = cover(&objects);
+        let held: Vec<i64> = objects.iter().flat_map(|(start, lines)| *start..start + *lines as i64).collect();
+        let offsets: BTreeSet<i64> = held.iter().copied().collect();
+        let covered: BTreeSet<i64> = coverage.ranges.iter().flatten().collect();
+        prop_assert_eq!(&covered, &offsets);
+        let twice = offsets.iter().filter(|o| held.iter().filter(|h| h == o).count() > 1).copied();
+        prop_assert_eq!(coverage.overlaps.iter().flatten().collect::<Vec<_>>(), twice.collect::<Vec<_>>());
+        let holes: Vec<i64> = coverage.holes.iter().flat_map(|hole| hole.from..hole.to).collect();
+        match (offsets.first(), offsets.last()) {
+            (Some(first), Some(last)) => {
+                let missing: Vec<i64> = (*first..*last).filter(|o| !offsets.contains(o)).collect();
+                prop_assert_eq!(&holes, &missing);
+                let end = coverage.contiguous_end(&RangeSet::default());
+                prop_assert_eq!(end, Some(missing.first().copied().unwrap_or(last + 1)));
+                let filled: RangeSet = coverage.holes.iter().map(|hole| hole.from..hole.to).collect();
+                prop_assert_eq!(coverage.contiguous_end(&filled), coverage.end());
+            }
+            _ => prop_assert!(holes.is_empty()),
+        }
+        // A frontier never lies inside an inexact object, and rounding moves no further than it must.
+        for offset in 0..100 {
+            let at = coverage.frontier_at_or_below(offset);
+            let barred = |o: i64| {
+                let inside = |from: i64, to: i64| from < o && o < to;
+                coverage.inexact.iter().any(|i| inside(i.from, i.to))
+                    || coverage.conflicts.iter().any(|c| inside(c.from, c.to))
+            };
+            prop_assert!(!barred(at), "{offset} became {at}");
+            prop_assert!(((at + 1)..=offset).all(barred), "{offset} became {at}");
+        }
+        // The order in which objects are counted says nothing.
+        let mut numbered: Vec<Counted> =
+            objects.iter().zip(0..).map(|((start, lines), n)| counted(n, *start, *lines)).collect();
+        numbered.reverse();
+        prop_assert_eq!(one(&numbered), coverage);
+    }
+
+    /// Objects cut from one log: whatever is lost is found, and nothing else.
+    #[test]
+    fn a_lost_object_is_a_hole(cuts in prop::collection::vec(1u64..9, 3..10), lost in any::<prop::sample::Index>()) {
+        let mut start = 7;
+        let mut objects = Vec::new();
+        for lines in &cuts {
+            objects.push((start, *lines));
+            start += *lines as i64;
+        }
+        prop_assert!(cover(&objects).inexact.is_empty() && cover(&objects).holes.is_empty());
+        let (from, lines) = objects.remove(1 + lost.index(cuts.len() - 2));
+        let coverage = cover(&objects);
+        prop_assert_eq!(coverage.holes, vec![Gap::new("pin", 0, from..from + lines as i64)]);
+        prop_assert_eq!(coverage.inexact.len(), 1);
+    }
+}

@@ -1,0 +1,216 @@
+use super::*;
+use crate::lake::checksum;
+use proptest::prelude::*;
+
+/// Gives as many bytes at a time as it is told to.
+struct Dribble<'a> {
+    content: &'a [u8],
+    steps: std::iter::Cycle<std::slice::Iter<'a, usize>>,
+}
+
+impl Read for Dribble<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let n = self
+            .steps
+            .next()
+            .copied()
+            .unwrap_or(1)
+            .min(out.len())
+            .min(self.content.len());
+        out[..n].copy_from_slice(&self.content[..n]);
+        self.content = &self.content[n..];
+        Ok(n)
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    Text(Vec<u8>),
+    TooLarge(Vec<u8>, u64),
+}
+
+/// What the contract says, without chunks.
+fn naive(content: &[u8], record_bytes: usize) -> Vec<Line> {
+    let content = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(content);
+    let line = |line: &[u8]| {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        match text.len() > record_bytes {
+            true => Line::TooLarge(text[..PREFIX_BYTES.min(record_bytes + 1)].to_vec(), text.len() as u64),
+            false => Line::Text(line.to_vec()),
+        }
+    };
+    content.split_inclusive(|b| *b == b'\n').map(line).collect()
+}
+
+struct Outcome {
+    lines: Vec<Line>,
+    counted: u64,
+    bytes: u64,
+    largest: usize,
+}
+
+fn cut(content: &[u8], steps: &[usize], limits: Limits, check: Option<u64>) -> io::Result<Outcome> {
+    // One chunk: whoever holds a buffer while waiting for another would hang.
+    let pool = Pool::new(limits.chunk_bytes, 1, 1);
+    let mut outcome = Outcome {
+        lines: Vec::new(),
+        counted: 0,
+        bytes: 0,
+        largest: 0,
+    };
+    let mut carry = Vec::new();
+    let mut out = |fetched| {
+        match fetched {
+            Fetched::Lines { bytes, .. } => {
+                assert!(!bytes.is_empty());
+                outcome.largest = outcome.largest.max(bytes.capacity());
+                outcome.lines.extend(
+                    bytes
+                        .split_inclusive(|b| *b == b'\n')
+                        .map(|line| Line::Text(line.to_vec())),
+                );
+                pool.give(bytes);
+            }
+            Fetched::TooLarge { prefix, bytes, .. } => outcome.lines.push(Line::TooLarge(prefix, bytes)),
+            other => panic!("{other:?}"),
+        }
+        true
+    };
+    let mut cutter = Cutter {
+        id: 7,
+        key: "key",
+        pool: &pool,
+        limits,
+        out: &mut out,
+        carry: &mut carry,
+        check: check.map(|sum| (Xxh3::new(), sum)),
+        handed_out: false,
+        lines: 0,
+        bytes: 0,
+    };
+    let size = pool.size_for(content.len() as u64);
+    cutter.lines(
+        &mut Dribble {
+            content,
+            steps: steps.iter().cycle(),
+        },
+        size,
+    )?;
+    (outcome.counted, outcome.bytes) = (cutter.lines, cutter.bytes);
+    Ok(outcome)
+}
+
+fn limits(chunk_bytes: usize, record_bytes: usize) -> Limits {
+    Limits {
+        record_bytes,
+        whole_bytes: 1 << 20,
+        decoded_bytes: 1 << 20,
+        chunk_bytes,
+    }
+}
+
+fn content() -> impl Strategy<Value = Vec<u8>> {
+    let line = prop_oneof![8 => 0usize..20, 2 => 15usize..70, 1 => 60usize..300];
+    let lines = prop::collection::vec(line, 0..30);
+    (lines, any::<bool>(), any::<bool>()).prop_map(|(lines, mark, newline)| {
+        let mut content = if mark { BYTE_ORDER_MARK.to_vec() } else { Vec::new() };
+        for (n, length) in lines.into_iter().enumerate() {
+            content.extend(std::iter::repeat_n(b'a' + (n % 26) as u8, length));
+            content.push(b'\n');
+        }
+        if !newline {
+            content.pop();
+        }
+        content
+    })
+}
+
+proptest! {
+    #[test]
+    fn chunks_hold_the_lines(
+        content in content(),
+        chunk_bytes in 16usize..80,
+        more in 0usize..120,
+        steps in prop::collection::vec(1usize..40, 1..6),
+    ) {
+        let record_bytes = chunk_bytes + more;
+        let outcome = cut(&content, &steps, limits(chunk_bytes, record_bytes), Some(checksum(&content))).unwrap();
+        let expected = naive(&content, record_bytes);
+        prop_assert_eq!(outcome.counted, expected.len() as u64);
+        prop_assert_eq!(outcome.bytes, content.len() as u64);
+        prop_assert!(outcome.largest <= record_bytes + 1, "held {} bytes", outcome.largest);
+        prop_assert_eq!(outcome.lines, expected);
+    }
+}
+
+/// The boundaries at which a full buffer, a limit and a newline meet.
+#[test]
+fn every_length_around_the_limits() {
+    for record_bytes in [16, 17, 31, 32, 33, 48] {
+        for length in 0..100 {
+            for tail in ["", "\n", "\nx", "\nx\n"] {
+                let content = [vec![b'l'; length], tail.as_bytes().to_vec()].concat();
+                let outcome = cut(&content, &[5], limits(16, record_bytes), None).unwrap();
+                assert_eq!(
+                    outcome.lines,
+                    naive(&content, record_bytes),
+                    "{length} {tail:?} {record_bytes}"
+                );
+            }
+        }
+    }
+}
+
+/// A small buffer that turns out too small gives way to a large one.
+#[test]
+fn an_object_larger_than_listed() {
+    let content = [vec![b'x'; 40_000], b"\ny\n".to_vec()].concat();
+    let limits = limits(32 << 10, 64 << 10);
+    let pool = Pool::new(limits.chunk_bytes, 1, 1);
+    assert_eq!(pool.size_for(100), Size::Small);
+    let mut lines = Vec::new();
+    let mut out = |fetched| {
+        let Fetched::Lines { bytes, .. } = fetched else {
+            panic!("{fetched:?}")
+        };
+        lines.extend_from_slice(&bytes);
+        pool.give(bytes);
+        true
+    };
+    let mut cutter = Cutter {
+        id: 0,
+        key: "key",
+        pool: &pool,
+        limits,
+        out: &mut out,
+        carry: &mut Vec::new(),
+        check: None,
+        handed_out: false,
+        lines: 0,
+        bytes: 0,
+    };
+    cutter.lines(&mut content.as_slice(), Size::Small).unwrap();
+    assert_eq!(cutter.lines, 2);
+    assert_eq!(lines, content);
+}
+
+#[test]
+fn a_wrong_checksum_holds_the_last_chunk_back() {
+    let Err(error) = cut(b"one\ntwo\n", &[3], limits(64, 64), Some(1)) else {
+        panic!("accepted")
+    };
+    assert!(error.to_string().contains("checksum"), "{error}");
+}
+
+#[test]
+fn a_bomb_is_stopped() {
+    let content = vec![b'\n'; 5000];
+    let limits = Limits {
+        decoded_bytes: 4096,
+        ..limits(64, 64)
+    };
+    let Err(error) = cut(&content, &[64], limits, None) else {
+        panic!("accepted")
+    };
+    assert!(error.to_string().contains("larger than 4096"), "{error}");
+}

@@ -1,0 +1,217 @@
+//! A lake of either store, and a consumer that reads it as the engine does: by polling, and by being woken.
+
+use crate::server::Server;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use ingest::lake::{
+    FetchOptions, Fetched, Fetcher, Lake, LakeError, LakeOptions, LakeUrl, Listing, ObjectMetadata, Retries,
+};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// Longer than any reading here takes; only a lost wake-up or a deadlock waits for it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct World {
+    pub runtime: Runtime,
+    pub folder: TempDir,
+    pub server: Server,
+}
+
+/// How one object ended.
+#[derive(Debug, Default)]
+pub struct Read {
+    pub content: Vec<u8>,
+    pub chunks: usize,
+    pub whole: bool,
+    pub too_large: Vec<(Vec<u8>, u64)>,
+    pub done: Option<(u64, u64, Option<ObjectMetadata>)>,
+    pub failed: Option<LakeError>,
+}
+
+impl Read {
+    /// The content of an object that was read to its end.
+    pub fn sound(&self) -> &[u8] {
+        assert!(self.failed.is_none() && self.done.is_some(), "{:?}", self.failed);
+        &self.content
+    }
+
+    /// Why the object is unreadable, and that nothing of it was handed out.
+    pub fn unread(&self) -> &LakeError {
+        assert_eq!(
+            self.chunks,
+            0,
+            "handed out: {:?}",
+            String::from_utf8_lossy(&self.content[..self.content.len().min(100)])
+        );
+        self.failed.as_ref().expect("a failure")
+    }
+}
+
+impl World {
+    /// An empty bucket `lake`.
+    pub fn new() -> World {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("lake")).unwrap();
+        let server = runtime.block_on(Server::start(folder.path()));
+        World {
+            runtime,
+            folder,
+            server,
+        }
+    }
+
+    /// A file below the bucket's folder.
+    pub fn path(&self, key: &str) -> PathBuf {
+        self.folder.path().join("lake").join(key)
+    }
+
+    /// Puts a file where both lakes see it.
+    pub fn write(&self, key: &str, content: &[u8]) {
+        let path = self.path(key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    pub fn file(&self) -> Lake {
+        self.open(&format!("file://{}", self.folder.path().join("lake").display()))
+    }
+
+    pub fn s3(&self) -> Lake {
+        self.open("s3://lake")
+    }
+
+    pub fn open(&self, url: &str) -> Lake {
+        let options = LakeOptions {
+            s3_endpoint: Some(self.server.endpoint.clone()),
+            credentials: Some(Server::credentials()),
+            retries: Retries {
+                attempts: 4,
+                first_pause: Duration::from_millis(1),
+                longest_pause: Duration::from_millis(5),
+                silence: Duration::from_millis(500),
+            },
+            ..LakeOptions::default()
+        };
+        self.runtime
+            .block_on(Lake::open(url.parse::<LakeUrl>().unwrap(), options))
+            .unwrap()
+    }
+
+    pub fn list(&self, lake: &Lake) -> Listing {
+        self.runtime.block_on(lake.list(&["pin", "geo", "user"])).unwrap()
+    }
+
+    /// Puts an object through the lake.
+    pub fn put(&self, lake: &Lake, key: &str, content: &[u8], metadata: &ObjectMetadata) {
+        self.runtime
+            .block_on(lake.put(key, content.to_vec(), metadata.to_map()))
+            .unwrap();
+    }
+
+    /// Reads every object; by key.
+    pub fn fetch(&self, lake: &Lake, options: FetchOptions) -> BTreeMap<String, Read> {
+        self.fetch_with(lake, options, &mut |_| {})
+    }
+
+    /// Reads every object, and shows what arrives.
+    pub fn fetch_with(
+        &self,
+        lake: &Lake,
+        options: FetchOptions,
+        look: &mut dyn FnMut(&Fetched),
+    ) -> BTreeMap<String, Read> {
+        let objects = self.list(lake).objects;
+        let (wake, woken) = crossbeam_channel::unbounded();
+        let wake = Arc::new(move || wake.send(()).unwrap_or_default());
+        let fetcher = Fetcher::start(lake.clone(), self.runtime.handle().clone(), options, wake);
+        let mut reads: Vec<Read> = objects.iter().map(|_| Read::default()).collect();
+        for (id, object) in (0..).zip(&objects) {
+            fetcher.push(id, object.clone());
+        }
+        while fetcher.open() > 0 {
+            let Some(fetched) = fetcher.try_next() else {
+                woken.recv_timeout(PATIENCE).expect("nobody woke the consumer");
+                continue;
+            };
+            look(&fetched);
+            take(&fetcher, &mut reads, fetched);
+        }
+        assert!(fetcher.try_next().is_none());
+        objects.into_iter().map(|object| object.key).zip(reads).collect()
+    }
+}
+
+fn take(fetcher: &Fetcher, reads: &mut [Read], fetched: Fetched) {
+    let ended = |read: &Read| read.done.is_some() || read.failed.is_some();
+    match fetched {
+        Fetched::Lines { id, bytes } | Fetched::Whole { id, bytes } if ended(&reads[id as usize]) => {
+            panic!("{} bytes after the end of {id}", bytes.len())
+        }
+        Fetched::Lines { id, bytes } => {
+            let read = &mut reads[id as usize];
+            let cut = read.content.last().is_some_and(|last| *last != b'\n');
+            assert!(!cut, "a chunk follows one that ended inside a line");
+            read.content.extend_from_slice(&bytes);
+            read.chunks += 1;
+            fetcher.recycle(bytes);
+        }
+        Fetched::Whole { id, bytes } => {
+            let read = &mut reads[id as usize];
+            assert_eq!(read.chunks, 0);
+            read.content.extend_from_slice(&bytes);
+            (read.chunks, read.whole) = (1, true);
+            fetcher.recycle(bytes);
+        }
+        Fetched::TooLarge { id, prefix, bytes } => reads[id as usize].too_large.push((prefix, bytes)),
+        Fetched::Done {
+            id,
+            lines,
+            bytes,
+            metadata,
+        } => {
+            let read = &mut reads[id as usize];
+            assert!(!ended(read));
+            read.done = Some((lines, bytes, metadata.map(|metadata| *metadata)));
+        }
+        Fetched::Failed { id, error } => {
+            let read = &mut reads[id as usize];
+            assert!(!ended(read));
+            read.failed = Some(error);
+        }
+    }
+}
+
+/// One gzip member.
+pub fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Lines that compress badly and differ from one another.
+pub fn lines(count: usize) -> Vec<u8> {
+    let line = |n: usize| {
+        let noise = ingest::lake::checksum(&n.to_le_bytes());
+        format!(
+            "{{\"ind\":{n},\"noise\":\"{noise:016x}{:016x}\"}}\n",
+            noise.rotate_left(17) ^ n as u64
+        )
+    };
+    (0..count).map(line).collect::<String>().into_bytes()
+}
+
+/// The key of the object of `pin`, partition 0, that starts at `start`.
+pub fn pin(start: i64, extension: &str) -> String {
+    format!("pin/partition=0/pin+0+{start:010}.{extension}")
+}

@@ -1,0 +1,7 @@
+//! The lake in a folder and on an S3 server (s3s in this process) that fails on request.
+
+mod fetch;
+mod harness;
+mod s3_faults;
+mod server;
+mod store;

@@ -1,0 +1,176 @@
+//! Listing, small objects and metadata, the same in both stores.
+
+use crate::harness::{World, pin};
+use crate::server::Fault;
+use ingest::lake::{Lake, LakeError, Listing, Object, ObjectMetadata};
+use std::time::Duration;
+
+/// A listing without what only one store knows.
+fn plain(listing: Listing) -> Vec<Object> {
+    listing
+        .objects
+        .into_iter()
+        .map(|object| Object { etag: None, ..object })
+        .collect()
+}
+
+#[test]
+fn both_stores_list_the_same_tree() {
+    let world = World::new();
+    for start in 0..1203 {
+        world.write(&format!("topics/{}", pin(start, "json")), b"{}\n");
+    }
+    for hour in 0..70 {
+        let key = format!(
+            "topics/geo/year=2024/hour={hour:02}/geo+{}+{:010}.json.gz",
+            hour % 3,
+            hour * 10
+        );
+        world.write(&key, b"");
+    }
+    for key in [
+        "topics/pin/event-7.json",
+        "PinterestData_3.json",
+        "user+0+0000000000.json",
+        "topics/pin/x.txt",
+    ] {
+        world.write(key, b"[]");
+    }
+    world.write(&format!("topics/{}.meta.json", pin(7, "json")), b"{}");
+    world.write("_pinflow/generations.json", b"{}");
+    world.write("topics/pin/tombstone/pin+0+0000000003.keys.json", b"3\n");
+
+    let (file, s3) = (world.list(&world.file()), world.list(&world.s3()));
+    assert_eq!(file.objects.len(), 1203 + 70 + 4);
+    assert_eq!((file.ignored, s3.ignored), (1, 1), "{:?}", s3.ignored_examples);
+    assert_eq!(file.objects.iter().filter(|object| object.sidecar).count(), 1);
+    assert_eq!(file.objects.iter().filter(|object| object.deletes).count(), 1);
+    assert_eq!(plain(s3), plain(file.clone()));
+
+    // The URL names the folder of the topic folders, with or without topics.dir.
+    let below = world.list(&world.open("s3://lake/topics/"));
+    let root = world.folder.path().display();
+    assert_eq!(
+        plain(below.clone()),
+        plain(world.list(&world.open(&format!("file://{root}/lake/topics"))))
+    );
+    assert_eq!(below.objects.len(), file.objects.len() - 2);
+    assert!(below.objects.iter().all(|object| !object.key.starts_with("topics/")));
+}
+
+#[test]
+fn a_listing_survives_a_server_that_does_not_answer_at_first() {
+    let world = World::new();
+    world.write(&pin(0, "json"), b"{}\n");
+    world.server.inject(|seen| match seen.before {
+        0 => Fault::Status(503, "SlowDown"),
+        1 => Fault::Reset,
+        2 => Fault::Status(500, "InternalError"),
+        _ => Fault::None,
+    });
+    assert_eq!(world.list(&world.s3()).objects.len(), 1);
+    assert!(world.server.requests("GET lake").len() >= 4);
+    world.server.inject(|_| Fault::Status(403, "AccessDenied"));
+    let error = world.runtime.block_on(world.s3().list(&["pin"])).unwrap_err();
+    assert!(matches!(error, LakeError::Refused { status: 403, .. }), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("cannot list lake: the server answered 403 AccessDenied"),
+        "{error}"
+    );
+    assert_eq!(world.server.requests("GET lake").len(), 1, "a refusal is final");
+}
+
+#[test]
+fn a_lake_that_is_not_there_is_missing() {
+    let world = World::new();
+    for url in [
+        "s3://nowhere/topics".to_string(),
+        format!("file://{}/nowhere", world.folder.path().display()),
+    ] {
+        let error = world.runtime.block_on(world.open(&url).list(&["pin"])).unwrap_err();
+        assert!(matches!(error, LakeError::Missing { .. }), "{error}");
+        assert!(error.to_string().contains("nowhere"), "{error}");
+    }
+}
+
+fn stores(world: &World) -> [Lake; 2] {
+    [world.file(), world.open("s3://lake/under/a/prefix")]
+}
+
+#[test]
+fn small_objects_come_back_as_written() {
+    let world = World::new();
+    for lake in stores(&world) {
+        let get = |key: &str| world.runtime.block_on(lake.get_small(key)).unwrap();
+        let key = "_pinflow/generations.json";
+        assert_eq!(get(key), None);
+        for content in [b"first".as_slice(), b"the second one", b""] {
+            world.put(&lake, key, content, &ObjectMetadata::default());
+            assert_eq!(get(key).as_deref(), Some(content));
+        }
+        assert!(world.list(&lake).objects.is_empty());
+    }
+    // Neither a temporary file nor an empty sidecar is left behind.
+    let files: Vec<_> = std::fs::read_dir(world.path("_pinflow"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert_eq!(files, ["generations.json"]);
+}
+
+#[test]
+fn metadata_comes_back_as_written() {
+    let world = World::new();
+    let full = ObjectMetadata {
+        end: Some(12),
+        count: Some(2),
+        covers: Some(10..15),
+        checksum: Some(0xabc),
+    };
+    for lake in stores(&world) {
+        let key = pin(10, "json");
+        for expected in [full.clone(), ObjectMetadata::default(), full.clone()] {
+            world.put(&lake, &key, b"{}\n{}\n", &expected);
+            let objects = world.list(&lake).objects;
+            assert_eq!(objects.len(), 1);
+            assert_eq!(world.runtime.block_on(lake.metadata(&objects[0])).unwrap(), expected);
+        }
+    }
+    // A folder lake that was copied into a bucket keeps its sidecars.
+    let copied = world.s3();
+    let object = world
+        .list(&copied)
+        .objects
+        .into_iter()
+        .find(|object| object.sidecar)
+        .unwrap();
+    assert_eq!(world.runtime.block_on(copied.metadata(&object)).unwrap(), full);
+    world.write(&format!("{}.meta.json", object.key), b"{\"pinflow-end\":\"many\"}");
+    let error = world.runtime.block_on(copied.metadata(&object)).unwrap_err();
+    assert!(error.to_string().contains("pinflow-end is \"many\""), "{error}");
+}
+
+#[test]
+fn a_key_stays_inside_the_lake() {
+    let world = World::new();
+    let lake = world.file();
+    for key in ["../out.json", "/etc/passwd", "a//b", "a/./b", ""] {
+        let put = world.runtime.block_on(lake.put(key, Vec::new(), Default::default()));
+        assert!(matches!(put, Err(LakeError::Key { .. })), "{key}");
+        assert!(world.runtime.block_on(lake.get_small(key)).is_err(), "{key}");
+    }
+}
+
+#[test]
+fn a_silent_server_is_given_up() {
+    let world = World::new();
+    world.write("_pinflow/x", b"content");
+    world.server.inject(|_| Fault::Stall(3));
+    let started = std::time::Instant::now();
+    let error = world.runtime.block_on(world.s3().get_small("_pinflow/x")).unwrap_err();
+    assert!(matches!(error, LakeError::Unavailable { attempts: 4, .. }), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(10));
+    assert_eq!(world.server.requests("GET lake/_pinflow/x").len(), 4);
+}
