@@ -5,17 +5,14 @@
 //! then written into a transaction that it rolls back, which changes nothing. Whole steps, steps that are tried again
 //! and runs with a fail point look at the row before they write.
 
-use crate::encode::{Param, put_copy_header, put_copy_trailer, put_value};
+use crate::encode::Param;
 use crate::error::SinkError;
 use crate::failpoint;
-use crate::history;
 use crate::progress::{self, Moves, Progress};
 use crate::schema::{Definition, quoted};
 use crate::session::{IN_BULK, Pending, Session, pipeline};
 use crate::sql;
 use crate::step::{CleanedRow, Committed, Net, Newest, Reject, Step, newest_by_table};
-use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::SinkExt;
 use operators::{Row, Table};
 use tokio_postgres::{Client, Statement};
 
@@ -25,8 +22,6 @@ const ROWS: usize = 4096;
 const BYTES: usize = 4 << 20;
 /// Statements sent before their answers are awaited.
 const IN_FLIGHT: usize = 64;
-/// Bytes of one message of a `COPY`.
-pub(crate) const COPY_CHUNK: usize = 256 << 10;
 
 /// Prepared statements of a sink's session.
 pub(crate) struct Statements {
@@ -113,8 +108,8 @@ pub(crate) struct Context<'a> {
 
 /// A step, checked and sorted out by table.
 pub(crate) struct Plan<'a> {
-    step: &'a Step,
-    results: Vec<Net<'a>>,
+    pub(crate) step: &'a Step,
+    pub(crate) results: Vec<Net<'a>>,
     cleaned: Vec<Newest<'a>>,
     moves: Moves<'a>,
 }
@@ -148,7 +143,7 @@ pub(crate) enum Outcome {
 }
 
 /// What a statement's answer means.
-enum Answer {
+pub(crate) enum Answer {
     Done,
     Count(u64),
     Row(Option<tokio_postgres::Row>),
@@ -179,7 +174,7 @@ struct Call<'a> {
 }
 
 impl<'a> Context<'a> {
-    fn client(&self) -> &'a Client {
+    pub(crate) fn client(&self) -> &'a Client {
         &self.session.client
     }
 
@@ -249,11 +244,11 @@ impl<'a> Context<'a> {
         }))
     }
 
-    fn failed(&self, what: &str, source: tokio_postgres::Error) -> SinkError {
+    pub(crate) fn failed(&self, what: &str, source: tokio_postgres::Error) -> SinkError {
         SinkError::postgres(format!("{what} in schema {}", self.schema), source)
     }
 
-    fn opening(&self) -> Vec<(String, Pending<'_, Answer>)> {
+    pub(crate) fn opening(&self) -> Vec<(String, Pending<'_, Answer>)> {
         let client = self.client();
         let begin = async move { client.batch_execute("BEGIN").await.map(|()| Answer::Done) };
         let lock = async move { client.query_opt(&self.statements.lock, &[]).await.map(Answer::Row) };
@@ -269,7 +264,7 @@ impl<'a> Context<'a> {
     }
 
     /// Checks the locked row; true when an earlier try has committed this step.
-    fn check_row(&self, opening: &[Answer], step: &Step) -> Result<bool, SinkError> {
+    pub(crate) fn check_row(&self, opening: &[Answer], step: &Step) -> Result<bool, SinkError> {
         let Some(Answer::Row(Some(row))) = opening.get(1) else {
             return Err(progress::missing_row(self.schema));
         };
@@ -410,6 +405,17 @@ impl<'a> Context<'a> {
             ];
             add("generations", &statements.generations, params, Expect::Quiet);
         }
+        let known = self.known.gaps.iter();
+        let filled: Vec<_> = known.filter(|gap| plan.step.whole && new.fills(gap)).collect();
+        if !filled.is_empty() {
+            let params = vec![
+                Param::Texts(filled.iter().map(|gap| Some(gap.topic.as_str())).collect()),
+                Param::Int4s(filled.iter().map(|gap| Some(gap.partition)).collect()),
+                Param::Int8s(filled.iter().map(|gap| Some(gap.from)).collect()),
+                Param::Int8s(filled.iter().map(|gap| Some(gap.to)).collect()),
+            ];
+            add("gaps", &statements.filled, params, Expect::Quiet);
+        }
         let gaps: Vec<_> = new.gaps.iter().filter(|gap| !self.known.gaps.contains(gap)).collect();
         if !gaps.is_empty() {
             let params = vec![
@@ -471,7 +477,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    async fn close(&self, step: &Step, tally: &Tally) -> Result<bool, SinkError> {
+    pub(crate) async fn close(&self, step: &Step, tally: &Tally) -> Result<bool, SinkError> {
         let client = self.client();
         let cleaned = !step.cleaned.is_empty() && self.definition.keep_cleaned;
         let notify = tally.other > 0 || cleaned || tally.changed.iter().any(|rows| *rows > 0);
@@ -503,111 +509,6 @@ impl<'a> Context<'a> {
         }
         serde_json::json!({"commit": commit, "epoch": epoch}).to_string()
     }
-
-    async fn write_whole(&self, plan: &Plan<'_>, tally: &mut Tally) -> Result<(), SinkError> {
-        for (index, net) in plan.results.iter().enumerate() {
-            let (table, _) = &self.definition.results[index];
-            let new = self.copy_beside(table, &net.upserts).await?;
-            tally.changed[index] += self.reconcile(table, &new).await?;
-        }
-        if !self.definition.keep_cleaned {
-            tally.other += history::empty(self.client(), self.schema, self.definition).await?;
-        }
-        if let Some(staged) = &plan.step.staged {
-            let fence = self.fence;
-            tally.other += history::settle(self.client(), self.schema, fence, self.definition, staged).await?;
-        }
-        Ok(())
-    }
-
-    /// Makes a result table equal to relation `new`.
-    pub(crate) async fn reconcile(&self, table: &Table, new: &str) -> Result<u64, SinkError> {
-        let mut changed = 0;
-        for statement in sql::reconcile(self.schema, table, new) {
-            let rows = self.client().execute(&statement, &[]).await;
-            changed += rows.map_err(|source| self.failed(&format!("reconciling {}", table.name), source))?;
-            failpoint::reach(failpoint::AFTER_DELETE);
-        }
-        Ok(changed)
-    }
-
-    /// Makes every result table equal to its SQL over the cleaned tables, in one transaction. Rows changed per table.
-    pub(crate) async fn repair(&self) -> Result<Vec<u64>, SinkError> {
-        let opening = pipeline(self.opening()).await?;
-        let step = Step {
-            whole: true,
-            epoch: self.known.epoch,
-            ..Step::default()
-        };
-        self.check_row(&opening, &step)?;
-        self.client()
-            .batch_execute(IN_BULK)
-            .await
-            .map_err(|source| self.failed("repair", source))?;
-        let mut tally = Tally::default();
-        for (table, definition) in &self.definition.results {
-            let new = self.beside(table).await?;
-            let fill = format!("INSERT INTO {new} {}; ANALYZE {new};", sql::as_table(table, definition));
-            self.client()
-                .batch_execute(&fill)
-                .await
-                .map_err(|source| self.failed(table.name, source))?;
-            tally.changed.push(self.reconcile(table, &new).await?);
-        }
-        let raise = format!(
-            "UPDATE {}.progress SET commits = commits + 1 WHERE id = 1",
-            quoted(self.schema)
-        );
-        self.client()
-            .batch_execute(&raise)
-            .await
-            .map_err(|source| self.failed("repair", source))?;
-        self.close(&step, &tally).await?;
-        Ok(tally.changed)
-    }
-
-    /// Creates a temporary table like `table`, for what it should hold; returns its name.
-    pub(crate) async fn beside(&self, table: &Table) -> Result<String, SinkError> {
-        let new = format!("pg_temp.{}", quoted(&format!("whole_{}", table.name)));
-        let like = sql::qualified(self.schema, table.name);
-        let create = format!(
-            "CREATE TEMP TABLE {} (LIKE {like}) ON COMMIT DROP",
-            quoted(&format!("whole_{}", table.name))
-        );
-        let created = self.client().batch_execute(&create).await;
-        created.map_err(|source| self.failed(&format!("reconciling {}", table.name), source))?;
-        Ok(new)
-    }
-
-    async fn copy_beside(&self, table: &Table, rows: &[&Row]) -> Result<String, SinkError> {
-        let new = self.beside(table).await?;
-        let failed = |source| self.failed(&format!("copying {}", table.name), source);
-        let statement = format!(
-            "COPY {new} ({}) FROM STDIN (FORMAT binary)",
-            sql::list("", sql::names(table))
-        );
-        let copy = self.client().copy_in::<_, Bytes>(&statement).await.map_err(failed)?;
-        let mut copy = std::pin::pin!(copy);
-        let mut out = BytesMut::with_capacity(COPY_CHUNK + 4096);
-        put_copy_header(&mut out);
-        for row in rows {
-            out.put_i16(row.len() as i16);
-            for (value, column) in row.iter().zip(table.columns) {
-                put_value(&mut out, value, column.ty);
-            }
-            if out.len() >= COPY_CHUNK {
-                copy.send(out.split().freeze()).await.map_err(failed)?;
-            }
-        }
-        put_copy_trailer(&mut out);
-        copy.send(out.freeze()).await.map_err(failed)?;
-        copy.finish().await.map_err(failed)?;
-        self.client()
-            .batch_execute(&format!("ANALYZE {new}"))
-            .await
-            .map_err(failed)?;
-        Ok(new)
-    }
 }
 
 /// The channel of a schema's notifications: `{schema}_commits`.
@@ -615,11 +516,15 @@ pub fn channel(schema: &str) -> String {
     format!("{schema}_commits")
 }
 
+/// What the statements of a try have changed.
 #[derive(Default)]
-struct Tally {
-    changed: Vec<u64>,
-    missing: u64,
-    other: u64,
+pub(crate) struct Tally {
+    /// Rows per result table.
+    pub(crate) changed: Vec<u64>,
+    /// Rows to be deleted that were not there.
+    pub(crate) missing: u64,
+    /// Cleaned rows, tombstones and dead letters.
+    pub(crate) other: u64,
 }
 
 fn columns<'a>(table: &Table, count: usize, rows: &'a [&'a Row]) -> Vec<Param<'a>> {

@@ -15,7 +15,8 @@ use tokio_postgres::{Client, Statement};
 /// The progress of a schema, as read at the start, and as every step carries it.
 ///
 /// A step's progress is complete, not a difference. Partitions, generations and gaps that Postgres knows and a step
-/// does not are left as they are.
+/// does not are left as they are; only a whole step, which has looked at all of the log, forgets gaps of its partitions
+/// that it does not hold: they have been filled.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// The fence number in the row. Ignored in a step: a sink commits under its own.
@@ -165,6 +166,13 @@ pub(crate) async fn read(client: &Client, schema: &str) -> Result<Progress, Sink
     read().map_err(failed)
 }
 
+impl Progress {
+    /// Whether a recorded gap of a partition of this progress is none any more.
+    pub(crate) fn fills(&self, gap: &AcceptedGap) -> bool {
+        self.partitions.contains_key(&(gap.topic.clone(), gap.partition)) && !self.gaps.contains(gap)
+    }
+}
+
 pub(crate) fn missing_row(schema: &str) -> SinkError {
     SinkError::Progress {
         schema: schema.into(),
@@ -180,6 +188,7 @@ pub(crate) struct Statements {
     /// Writes partitions in full.
     pub(crate) write: Statement,
     pub(crate) generations: Statement,
+    pub(crate) filled: Statement,
     pub(crate) gaps: Statement,
 }
 
@@ -212,11 +221,17 @@ impl Statements {
              SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::text[]) \
              ON CONFLICT DO NOTHING"
         );
+        let filled = format!(
+            "DELETE FROM {s}.gaps g USING unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) \
+             AS k(topic, partition, first, past) \
+             WHERE (g.topic, g.partition, g.from_offset, g.to_offset) = (k.topic, k.partition, k.first, k.past)"
+        );
         Ok(Statements {
             row: client.prepare(&row).await?,
             advance: client.prepare(&advance).await?,
             write: client.prepare(&write).await?,
             generations: client.prepare(&generations).await?,
+            filled: client.prepare(&filled).await?,
             gaps: client.prepare(&gaps).await?,
         })
     }

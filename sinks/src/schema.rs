@@ -19,6 +19,7 @@
 //! GRANT SELECT ON ALL TABLES IN SCHEMA pinflow TO reader;
 //! ```
 
+use crate::control;
 use crate::encode::type_name;
 use crate::error::SinkError;
 use operators::{ColumnType, Table};
@@ -115,8 +116,8 @@ impl TableSpec {
         spec
     }
 
-    /// `columns` are (name, type, comment); a type ending in `?` may be null, `= text` after it is the default.
-    fn control(
+    /// `columns` are (name, type, default, comment); a type that ends in `?` may be null.
+    pub(crate) fn control(
         name: &str,
         comment: &str,
         key: usize,
@@ -174,194 +175,9 @@ impl TableSpec {
     }
 }
 
-fn control_tables() -> Vec<TableSpec> {
-    // the two small tables that every commit updates keep room in their pages, so that an update stays in place (HOT)
-    let roomy = "WITH (fillfactor = 40)";
-    vec![
-        TableSpec::control(
-            "progress",
-            "One row: which commit the tables of this schema are at. Written by every commit, in the same transaction \
-             as everything else.",
-            1,
-            roomy,
-            &[
-                ("id", "smallint", "", "always 1"),
-                (
-                    "fence",
-                    "bigint",
-                    "",
-                    "number of the run that may commit; a run with a smaller one is fenced",
-                ),
-                (
-                    "commits",
-                    "bigint",
-                    "",
-                    "how many commits this schema has seen; 0: none yet",
-                ),
-                (
-                    "epoch",
-                    "bigint",
-                    "",
-                    "the last closed epoch of that run; 0: its history",
-                ),
-                (
-                    "definitions",
-                    "text",
-                    "",
-                    "hash of the results' definitions and options, hexadecimal",
-                ),
-                ("legacy_count", "bigint", "", "history records without an offset"),
-                (
-                    "legacy_hash",
-                    "text",
-                    "",
-                    "hash over the objects that hold them, hexadecimal",
-                ),
-                ("options", "jsonb", "", "options that are part of the definitions"),
-                ("run_id", "text", "", "the run that committed last"),
-                (
-                    "counters",
-                    "jsonb",
-                    "",
-                    "running counts, such as unreadable fields by name",
-                ),
-                (
-                    "started_at",
-                    "timestamp with time zone?",
-                    "",
-                    "when the run that holds the fence took it",
-                ),
-                (
-                    "committed_at",
-                    "timestamp with time zone?",
-                    "",
-                    "when the last commit began, by Postgres' clock",
-                ),
-            ],
-        ),
-        TableSpec::control(
-            "frontier",
-            "The recorded vector of log offsets: all other tables are the exact answer for the records below \
-             next_offset of each partition. Read it in the same snapshot as the tables.",
-            2,
-            roomy,
-            &[
-                ("topic", "text", "", "topic name"),
-                ("partition", "integer", "", "partition"),
-                ("first_offset", "bigint", "", "the first offset covered"),
-                (
-                    "next_offset",
-                    "bigint",
-                    "",
-                    "one past the last offset covered; never moves back",
-                ),
-                (
-                    "cleaned_next_offset",
-                    "bigint?",
-                    "",
-                    "the same for the cleaned tables; null: they are not kept",
-                ),
-                (
-                    "detail",
-                    "jsonb",
-                    "",
-                    "covered ranges, holes and skipped objects found at the last start",
-                ),
-            ],
-        ),
-        TableSpec::control(
-            "generations",
-            "When a topic grew partitions: records of a later generation are newer than all of an earlier one.",
-            3,
-            "",
-            &[
-                ("topic", "text", "", "topic name"),
-                ("generation", "smallint", "", "1, 2, … in the order of growth"),
-                ("partition", "integer", "", "partition"),
-                (
-                    "start_offset",
-                    "bigint",
-                    "",
-                    "the first offset of this generation in the partition",
-                ),
-            ],
-        ),
-        TableSpec::control(
-            "gaps",
-            "Holes in the log that an operator accepted: records there are in no table.",
-            4,
-            "",
-            &[
-                ("topic", "text", "", "topic name"),
-                ("partition", "integer", "", "partition"),
-                ("from_offset", "bigint", "", "the first missing offset"),
-                ("to_offset", "bigint", "", "one past the last missing offset"),
-                ("reason", "text", "", "why it is missing"),
-                (
-                    "accepted_at",
-                    "timestamp with time zone",
-                    "now()",
-                    "when it was accepted",
-                ),
-            ],
-        ),
-        TableSpec::control(
-            "rejects",
-            "Dead letters: records that are in no other table, with the reason and the raw bytes.",
-            2,
-            "",
-            &[
-                (
-                    "source",
-                    "text",
-                    "",
-                    "topic/partition, or the object's name for records without an offset",
-                ),
-                ("position", "bigint", "", "offset, or the record's number in its object"),
-                ("topic", "text", "", "topic name"),
-                (
-                    "partition",
-                    "integer?",
-                    "",
-                    "partition; null for records without an offset",
-                ),
-                ("offset", "bigint?", "", "offset; null for records without one"),
-                (
-                    "object",
-                    "text?",
-                    "",
-                    "the lake object it was read from; null: from Kafka",
-                ),
-                ("reason", "text", "", "why it was rejected"),
-                ("key", "bytea?", "", "the record's key, raw"),
-                ("value", "bytea?", "", "the record's value, raw"),
-                (
-                    "rejected_at",
-                    "timestamp with time zone",
-                    "now()",
-                    "when it was committed",
-                ),
-            ],
-        ),
-        TableSpec::control(
-            "tombstones",
-            "Positions of deletes: an older record that arrives again does not bring its row back.",
-            2,
-            "",
-            &[
-                ("table", "text", "", "cleaned table"),
-                ("ind", "bigint", "", "key of the deleted row"),
-                ("log_generation", "smallint", "", "generation of the delete's topic"),
-                ("log_partition", "integer", "", "partition of the delete"),
-                ("log_offset", "bigint", "", "offset of the delete"),
-            ],
-        ),
-    ]
-}
-
-/// Names that a result or cleaned table cannot have.
+/// Every table of the schema.
 pub(crate) fn all_tables(definition: &Definition) -> Vec<TableSpec> {
-    let mut specs = control_tables();
+    let mut specs = control::tables();
     specs.extend(definition.cleaned.iter().map(TableSpec::of_cleaned));
     specs.extend(definition.results.iter().map(|(table, _)| TableSpec::of(table)));
     specs

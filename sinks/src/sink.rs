@@ -365,6 +365,9 @@ impl Sink {
                 self.known.generations.push(generation.clone());
             }
         }
+        if step.whole {
+            self.known.gaps.retain(|gap| !new.fills(gap));
+        }
         for gap in &new.gaps {
             if !self.known.gaps.contains(gap) {
                 self.known.gaps.push(gap.clone());

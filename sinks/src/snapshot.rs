@@ -113,8 +113,11 @@ impl Snapshot {
                 row: values,
             })
         };
-        self.stream(table.name, &query, params, |row| Ok(each(found(row)?)))
-            .await
+        self.stream(table.name, &query, params, |row| {
+            each(found(row)?);
+            Ok(())
+        })
+        .await
     }
 
     /// Every delete that is remembered, in no order.

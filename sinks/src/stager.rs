@@ -7,7 +7,6 @@
 //! A lost connection is final ([`SinkError::Rehydrate`]): whether its last `COPY` arrived is unknown, and the counts
 //! would no longer say what the first commit needs to know.
 
-use crate::commit::COPY_CHUNK;
 use crate::config::PostgresConfig;
 use crate::encode::{self, put_bool, put_bytes, put_i16, put_i32, put_i64, put_optional_bytes};
 use crate::error::{Backoff, Class, SinkError};
@@ -17,6 +16,7 @@ use crate::schema::Definition;
 use crate::session::{Purpose, Session};
 use crate::sql::{self, REJECT_COLUMNS, STAGED, qualified};
 use crate::step::{CleanedRow, Reject, Staged, check_cleaned};
+use crate::whole::COPY_CHUNK;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
 use operators::Table;

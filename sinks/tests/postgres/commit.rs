@@ -262,7 +262,7 @@ fn progress_comes_back_as_it_was_written() {
         step.epoch = 9;
         check(&sink, &step, 4).await;
         let before = sink.progress().clone();
-        let next = open(&config).await;
+        let mut next = open(&config).await;
         assert_eq!(
             next.progress(),
             &sinks::Progress {
@@ -270,6 +270,17 @@ fn progress_comes_back_as_it_was_written() {
                 ..before
             }
         );
+        // whoever has looked at all of the log again forgets the gaps of its partitions that are filled
+        let mut whole = Step {
+            progress: step.progress.clone(),
+            ..empty_whole(0)
+        };
+        let other = whole.progress.gaps.split_off(1);
+        whole.progress.gaps[0].to = 5;
+        next.commit(&whole).await.unwrap();
+        let stored = Reader::connect(&config).await.unwrap().progress().await.unwrap();
+        assert_eq!(&stored, next.progress());
+        assert_eq!(stored.gaps, [whole.progress.gaps, other].concat());
     });
 }
 

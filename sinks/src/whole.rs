@@ -1,0 +1,128 @@
+//! Whole contents: the first commit of a run, and repair.
+//!
+//! What a result table should hold is put beside it, into a temporary table; then the two are compared where they are
+//! and only what differs is written, deletes first. Tables of a million rows work, and equal rows are not touched.
+
+use crate::commit::{Context, Plan, Tally};
+use crate::encode::{put_copy_header, put_copy_trailer, put_value};
+use crate::error::SinkError;
+use crate::failpoint;
+use crate::history;
+use crate::schema::quoted;
+use crate::session::{IN_BULK, pipeline};
+use crate::sql;
+use crate::step::Step;
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::SinkExt;
+use operators::{Row, Table};
+
+/// Bytes of one message of a `COPY`.
+pub(crate) const COPY_CHUNK: usize = 256 << 10;
+
+impl Context<'_> {
+    /// Writes the whole part of a step: result tables, and staged history.
+    pub(crate) async fn write_whole(&self, plan: &Plan<'_>, tally: &mut Tally) -> Result<(), SinkError> {
+        for (index, net) in plan.results.iter().enumerate() {
+            let (table, _) = &self.definition.results[index];
+            let new = self.copy_beside(table, &net.upserts).await?;
+            tally.changed[index] += self.reconcile(table, &new).await?;
+        }
+        if !self.definition.keep_cleaned {
+            tally.other += history::empty(self.client(), self.schema, self.definition).await?;
+        }
+        if let Some(staged) = &plan.step.staged {
+            let fence = self.fence;
+            tally.other += history::settle(self.client(), self.schema, fence, self.definition, staged).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a result table equal to relation `new`.
+    async fn reconcile(&self, table: &Table, new: &str) -> Result<u64, SinkError> {
+        let mut changed = 0;
+        for statement in sql::reconcile(self.schema, table, new) {
+            let rows = self.client().execute(&statement, &[]).await;
+            changed += rows.map_err(|source| self.failed(&format!("reconciling {}", table.name), source))?;
+            failpoint::reach(failpoint::AFTER_DELETE);
+        }
+        Ok(changed)
+    }
+
+    /// Makes every result table equal to its SQL over the cleaned tables, in one transaction. Rows changed per table.
+    pub(crate) async fn repair(&self) -> Result<Vec<u64>, SinkError> {
+        let opening = pipeline(self.opening()).await?;
+        let step = Step {
+            whole: true,
+            epoch: self.known.epoch,
+            ..Step::default()
+        };
+        self.check_row(&opening, &step)?;
+        self.client()
+            .batch_execute(IN_BULK)
+            .await
+            .map_err(|source| self.failed("repair", source))?;
+        let mut tally = Tally::default();
+        for (table, definition) in &self.definition.results {
+            let new = self.beside(table).await?;
+            let fill = format!("INSERT INTO {new} {}; ANALYZE {new};", sql::as_table(table, definition));
+            self.client()
+                .batch_execute(&fill)
+                .await
+                .map_err(|source| self.failed(table.name, source))?;
+            tally.changed.push(self.reconcile(table, &new).await?);
+        }
+        let raise = format!(
+            "UPDATE {}.progress SET commits = commits + 1 WHERE id = 1",
+            quoted(self.schema)
+        );
+        self.client()
+            .batch_execute(&raise)
+            .await
+            .map_err(|source| self.failed("repair", source))?;
+        self.close(&step, &tally).await?;
+        Ok(tally.changed)
+    }
+
+    /// Creates a temporary table like `table`, for what it should hold; returns its name.
+    async fn beside(&self, table: &Table) -> Result<String, SinkError> {
+        let new = format!("pg_temp.{}", quoted(&format!("whole_{}", table.name)));
+        let like = sql::qualified(self.schema, table.name);
+        let create = format!(
+            "CREATE TEMP TABLE {} (LIKE {like}) ON COMMIT DROP",
+            quoted(&format!("whole_{}", table.name))
+        );
+        let created = self.client().batch_execute(&create).await;
+        created.map_err(|source| self.failed(&format!("reconciling {}", table.name), source))?;
+        Ok(new)
+    }
+
+    async fn copy_beside(&self, table: &Table, rows: &[&Row]) -> Result<String, SinkError> {
+        let new = self.beside(table).await?;
+        let failed = |source| self.failed(&format!("copying {}", table.name), source);
+        let statement = format!(
+            "COPY {new} ({}) FROM STDIN (FORMAT binary)",
+            sql::list("", sql::names(table))
+        );
+        let copy = self.client().copy_in::<_, Bytes>(&statement).await.map_err(failed)?;
+        let mut copy = std::pin::pin!(copy);
+        let mut out = BytesMut::with_capacity(COPY_CHUNK + 4096);
+        put_copy_header(&mut out);
+        for row in rows {
+            out.put_i16(row.len() as i16);
+            for (value, column) in row.iter().zip(table.columns) {
+                put_value(&mut out, value, column.ty);
+            }
+            if out.len() >= COPY_CHUNK {
+                copy.send(out.split().freeze()).await.map_err(failed)?;
+            }
+        }
+        put_copy_trailer(&mut out);
+        copy.send(out.freeze()).await.map_err(failed)?;
+        copy.finish().await.map_err(failed)?;
+        self.client()
+            .batch_execute(&format!("ANALYZE {new}"))
+            .await
+            .map_err(failed)?;
+        Ok(new)
+    }
+}
