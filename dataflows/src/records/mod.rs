@@ -8,9 +8,11 @@
 
 mod fast;
 mod field;
+mod json;
 mod legacy;
 mod names;
 mod reference;
+mod scanner;
 
 use crate::post::{Event, Payload};
 use field::Field;
