@@ -6,8 +6,8 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,8 @@ pub struct Cluster {
     consumer: Arc<BaseConsumer<Context>>,
     bootstrap: String,
     patience: Duration,
+    /// A partition can be assigned once at a time.
+    sampling: Mutex<()>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -71,6 +73,7 @@ impl Cluster {
             consumer,
             bootstrap,
             patience,
+            sampling: Mutex::default(),
             stop,
             thread: Some(thread),
         };
@@ -154,6 +157,7 @@ impl Cluster {
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition_offset(topic, partition, Offset::Offset(offset))
             .map_err(failed("name a partition"))?;
+        let _one = self.sampling.lock().unwrap_or_else(PoisonError::into_inner);
         // before the assignment, so that nothing comes on the common queue
         let queue = self.consumer.split_partition_queue(topic, partition);
         let queue = queue.ok_or_else(|| failed("split off a partition's queue")(Native::Canceled))?;

@@ -5,9 +5,10 @@
 //! refused by name and with the reason. The rest is checked by librdkafka itself.
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use std::fmt;
 
 /// Where Kafka is and how to talk to it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct KafkaConfig {
     /// `host:port[,host:port…]`.
     pub bootstrap: String,
@@ -166,6 +167,21 @@ impl KafkaConfig {
     }
 }
 
+/// Values of properties may be secrets.
+impl fmt::Debug for KafkaConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&String> = self.properties.iter().map(|(name, _)| name).collect();
+        let KafkaConfig {
+            bootstrap, group_id, ..
+        } = self;
+        f.debug_struct("KafkaConfig")
+            .field("bootstrap", bootstrap)
+            .field("properties", &names)
+            .field("group_id", group_id)
+            .finish()
+    }
+}
+
 /// Lets librdkafka judge one property.
 fn check_property(name: &str, value: &str) -> Result<(), KafkaConfigError> {
     use rdkafka::types::RDKafkaConfRes;
@@ -255,6 +271,12 @@ mod tests {
             matches!(&error, KafkaConfigError::Value { name, .. } if name == "client.id"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn values_are_not_printed() {
+        let text = format!("{:?}", with(&[("sasl.password", "hunter2")]));
+        assert!(text.contains("sasl.password") && !text.contains("hunter2"), "{text}");
     }
 
     #[test]

@@ -92,7 +92,8 @@ impl Broker {
              offsets.topic.replication.factor=1\noffsets.topic.num.partitions=1\n\
              transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\ntransaction.state.log.num.partitions=1\n\
              group.initial.rebalance.delay.ms=0\nlog.cleaner.backoff.ms=100\nlog.cleaner.dedupe.buffer.size=4194304\n\
-             connection.failed.authentication.delay.ms=10\n",
+             connection.failed.authentication.delay.ms=10\n\
+             broker.session.timeout.ms=3000\nbroker.heartbeat.interval.ms=500\n",
             directory = directory.display(),
         );
         std::fs::write(directory.join("server.properties"), properties)?;
