@@ -458,6 +458,11 @@ fn what_the_log_has_lost_is_a_gap_and_no_difference() {
     let more = last.with_file_name(format!("geo+0+{next:010}.json"));
     std::fs::write(more, "{\"ind\":1,\"country\":\"Later\"}\n").unwrap();
     accepted.is_clean(15, &[]);
+    // a restart takes in what was filled, and what came later
+    accepted.backfill(&[]);
+    accepted.is_clean(15, &[]);
+    assert_eq!(accepted.verify(&["--replay"]).lines("gap "), Vec::<&str>::new());
+    assert!(accepted.one::<i64>("SELECT count(*) FROM accepted.pin_table WHERE log_offset BETWEEN 50 AND 99") > 0);
 }
 
 #[test]

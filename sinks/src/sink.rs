@@ -373,6 +373,7 @@ impl Sink {
                 self.known.gaps.push(gap.clone());
             }
         }
+        self.known.gaps.sort();
         self.known.commits += 1;
         self.known.epoch = step.epoch;
         self.known.definitions = Some(definition.hash);
