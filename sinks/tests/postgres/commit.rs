@@ -33,7 +33,7 @@ fn cases(cases: u32) -> TestRunner {
 #[test]
 fn random_steps_equal_a_map() {
     let Some(cluster) = shared() else { return };
-    cases(12)
+    cases(8)
         .run(&proptest::collection::vec(change(), 1..10), |steps| {
             run(async {
                 let config = cluster.config(&schema());
@@ -80,7 +80,7 @@ fn keys(net: &[(Row, isize)], table: &Table) -> u64 {
 #[test]
 fn a_whole_step_mends_any_state_and_touches_nothing_else() {
     let Some(cluster) = shared() else { return };
-    cases(10)
+    cases(8)
         .run(&(change(), change()), |(dirty, wanted)| {
             run(async {
                 let config = cluster.config(&schema());

@@ -52,7 +52,7 @@ async fn check(
 #[test]
 fn the_greatest_position_wins_in_any_order() {
     let Some(cluster) = shared() else { return };
-    cases(16)
+    cases(8)
         .run(&deliveries(), |(log, batches)| {
             run(async {
                 let config = cluster.config(&schema());
@@ -132,7 +132,7 @@ async fn staging_tables(client: &tokio_postgres::Client, schema: &str) -> i64 {
 #[test]
 fn staged_history_settles_in_full_and_on_top() {
     let Some(cluster) = shared() else { return };
-    cases(12)
+    cases(8)
         .run(
             &(deliveries(), deliveries(), any::<bool>()),
             |((old, first), (new, second), full)| {
@@ -195,7 +195,7 @@ fn expected(old: &[CleanedRow], new: &[CleanedRow], table: u8, full: bool) -> Re
 #[test]
 fn rows_of_the_step_come_on_top_of_the_staged_ones() {
     let Some(cluster) = shared() else { return };
-    cases(6)
+    cases(4)
         .run(&deliveries(), |(log, batches_)| {
             run(async {
                 let config = cluster.config(&schema());
