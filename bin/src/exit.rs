@@ -24,9 +24,9 @@ pub enum Failure {
     /// A newer run took the schema.
     #[error("{0}")]
     Fenced(String),
-    /// The exit code of a child, which has already said why.
-    #[error("a process ended with exit code {0}")]
-    Child(u8),
+    /// This exit code; whoever knows why has said so: a process that `launch` started.
+    #[error("ended with exit code {0}")]
+    Silent(u8),
 }
 
 impl Failure {
@@ -36,7 +36,7 @@ impl Failure {
             Failure::Failed(_) => FAILED,
             Failure::Usage(_) => USAGE,
             Failure::Fenced(_) => FENCED,
-            Failure::Child(code) => *code,
+            Failure::Silent(code) => *code,
         }
     }
 }

@@ -62,14 +62,14 @@ pub fn run(command: &[OsString], processes: usize, threads: usize) -> Result<(),
             Ended::Badly(code) => code,
         };
         if mode == Mode::Backfill || code != exit::FAILED || signals.load(Ordering::SeqCst) > 0 {
-            return Err(Failure::Child(code));
+            return Err(Failure::Silent(code));
         }
         if began.elapsed() >= STEADY {
             pause = PAUSES.0;
         }
         tracing::warn!("the processes ended with exit code {code}: starting all again in {pause:?}");
         if !sleep_unless_signalled(pause, &signals) {
-            return Err(Failure::Child(code));
+            return Err(Failure::Silent(code));
         }
         pause = (pause * 2).min(PAUSES.1);
         // somebody may hold a port by now

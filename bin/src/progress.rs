@@ -170,6 +170,10 @@ fn json(counts: &Counts, began: Instant) -> String {
 
 fn log(counts: &Counts, began: Instant) {
     let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    if of(&counts.objects_total) == 0 {
+        // there is no history, or it has not been listed yet
+        return;
+    }
     tracing::info!(
         objects = of(&counts.objects),
         objects_total = of(&counts.objects_total),

@@ -9,7 +9,7 @@ use super::secret;
 use std::collections::BTreeMap;
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
-use toml::{Spanned, Table, Value};
+use toml::{Spanned, Value};
 
 /// The prefix of environment variables: `PINFLOW__LAKE__URL` is `lake.url`.
 pub const ENVIRONMENT_PREFIX: &str = "PINFLOW__";
@@ -294,23 +294,22 @@ fn found(value: &DeValue<'_>) -> String {
     }
 }
 
-/// The key nearest to an unknown one: the same name in another section first, then the least edits.
+/// The key nearest to an unknown one: the same name in another section first, then a near name in the same section,
+/// then the least edits of all.
 fn suggest_key(path: &str) -> Option<&'static str> {
+    let name_of = |path: &'static str| path.rsplit('.').next().unwrap_or(path);
     let name = path.rsplit('.').next().unwrap_or(path);
-    let same_name = KEYS
-        .iter()
-        .find(|key| key.path.rsplit('.').next() == Some(name) || key.flag == name);
-    let paths = || KEYS.iter().map(|key| key.path);
+    let nearest_of = |keys: &mut dyn Iterator<Item = &'static Key>| {
+        keys.map(|key| key.path)
+            .min_by_key(|known| strsim::damerau_levenshtein(path, known))
+    };
     let section = keys::section_of(path);
-    let in_section = paths().filter(|known| path.contains('.') && keys::section_of(known) == section);
-    let names = in_section.map(|known| (known, known.split_once('.').map_or(known, |(_, name)| name)));
-    let near_name = names
-        .filter_map(|(known, candidate)| nearest(name, [candidate]).map(|_| known))
-        .min_by_key(|known| strsim::damerau_levenshtein(path, known));
-    same_name
-        .map(|key| key.path)
-        .or(near_name)
-        .or_else(|| nearest(path, paths()))
+    let in_section = |key: &&Key| path.contains('.') && keys::section_of(key.path) == section;
+    let same_name = |key: &&Key| name_of(key.path) == name || key.flag == name;
+    let near_name = |key: &&Key| nearest(name, [name_of(key.path)]).is_some();
+    nearest_of(&mut KEYS.iter().filter(same_name))
+        .or_else(|| nearest_of(&mut KEYS.iter().filter(in_section).filter(near_name)))
+        .or_else(|| nearest(path, KEYS.iter().map(|key| key.path)))
 }
 
 /// Reads the variables that begin with [`ENVIRONMENT_PREFIX`].
@@ -455,9 +454,4 @@ fn quoted_name(name: &str) -> String {
     } else {
         Value::String(name.to_owned()).to_string()
     }
-}
-
-/// What `config print` prints can be read back: used by its test.
-pub fn parse_printed(text: &str) -> Result<Table, toml::de::Error> {
-    text.parse()
 }

@@ -21,3 +21,6 @@ pub use settings::{
     DemoSettings, GenerateSettings, KafkaSettings, LakeSettings, LaunchSettings, LimitSettings, LogSettings, Mode,
     PostgresSettings, RunSettings, VerifySettings, WorkerSettings,
 };
+
+#[cfg(test)]
+mod tests;

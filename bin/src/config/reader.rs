@@ -12,6 +12,7 @@ use super::secret::{Secret, with_password};
 use super::settings::{
     KINDS, KafkaSettings, LakeSettings, LimitSettings, LogSettings, Mode, PostgresSettings, RunSettings, WorkerSettings,
 };
+use ingest::kafka::KafkaConfigError;
 use std::net::SocketAddr;
 use toml::Value;
 
@@ -140,11 +141,30 @@ impl<'a> Reader<'a> {
             .collect();
         let buffer_bytes = self.whole("kafka.buffer_bytes", 1 << 20, 1 << 40) as usize;
         let bootstrap = self.optional("kafka.bootstrap", check_bootstrap)?;
-        Some(KafkaSettings {
+        let settings = KafkaSettings {
             bootstrap,
             properties,
             buffer_bytes,
-        })
+        };
+        if let Err(error) = settings.source().check() {
+            self.wrong_property(&error);
+        }
+        Some(settings)
+    }
+
+    /// Some librdkafka property is refused: by us, or by librdkafka itself.
+    fn wrong_property(&mut self, error: &KafkaConfigError) {
+        let message = with_causes(error);
+        let path = match error {
+            KafkaConfigError::Owned { name, .. }
+            | KafkaConfigError::Unknown { name }
+            | KafkaConfigError::Value { name, .. } => format!("kafka.properties.{name}"),
+            _ => "kafka.bootstrap".to_owned(),
+        };
+        match self.effective.get(&path) {
+            Some(entry) => self.wrong(&path, entry, message),
+            None => self.missing(message),
+        }
     }
 
     fn postgres(&mut self) -> Option<PostgresSettings> {

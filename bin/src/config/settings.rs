@@ -72,6 +72,15 @@ impl std::fmt::Debug for KafkaSettings {
     }
 }
 
+impl KafkaSettings {
+    /// The source's own form of these settings.
+    pub fn source(&self) -> ingest::kafka::KafkaConfig {
+        let mut config = ingest::kafka::KafkaConfig::new(&self.bootstrap);
+        config.properties = self.properties.clone();
+        config
+    }
+}
+
 /// Where the tables are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostgresSettings {

@@ -16,3 +16,6 @@ pub use partition::partition_of;
 pub use record::Renderer;
 pub use sequence::{Event, Form, Generator, Record};
 pub use writer::{Written, write};
+
+#[cfg(test)]
+mod tests;

@@ -180,7 +180,13 @@ impl Renderer {
         out.extend_from_slice(b"\",\"follower_count\":\"");
         match random.below(1000) {
             0..80 => {
-                number(out, *random.pick(&[2, 2, 2, 2, 1, 1, 5, 5, 4, 3, 8, 6, 7, 15]));
+                // the very top is rare, so that few posters lead all countries
+                let millions = if random.per_mille(1) {
+                    15
+                } else {
+                    *random.pick(&[2, 2, 2, 2, 1, 1, 5, 5, 4, 3, 8, 6, 7])
+                };
+                number(out, millions);
                 out.push(b'M');
             }
             80..256 => {
@@ -211,8 +217,8 @@ impl Renderer {
 
     /// A person: about half of the users are one of few, the others are themselves.
     fn user(&self, ind: u64, random: &mut Random, out: &mut Vec<u8>) {
-        let person = if random.per_mille(550) {
-            random.zipf(16)
+        let person = if random.per_mille(600) {
+            random.zipf(14)
         } else {
             1 << 40 | random.next() >> 24
         };

@@ -1,0 +1,556 @@
+//! The whole way from sources to settings: precedence, messages, masking.
+
+use super::layers::{Entries, Entry, environment_name, key_of};
+use super::settings::{DemoSettings, GenerateSettings, check_all};
+use super::*;
+use crate::cli;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A configuration file in a folder that lives as long as the test.
+struct File {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+fn file(name: &str, text: &str) -> File {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    File { _folder: folder, path }
+}
+
+fn flags(arguments: &[&str]) -> Entries {
+    let arguments = ["pinflow"].iter().chain(arguments);
+    cli::parse(arguments).unwrap_or_else(|error| panic!("{error:?}")).flags
+}
+
+fn environment(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+    variables
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect()
+}
+
+fn of_flags(arguments: &[&str]) -> Effective {
+    Effective::load(None, Vec::new(), flags(arguments)).unwrap()
+}
+
+fn of_file(text: &str) -> Result<Effective, ConfigError> {
+    let file = file("pinflow.toml", text);
+    Effective::load(Some(&file.path), Vec::new(), Entries::new())
+}
+
+const RUN: [&str; 5] = [
+    "run",
+    "--kafka",
+    "localhost:9092",
+    "--postgres",
+    "postgres://me@localhost/pins",
+];
+
+fn run_with(more: &[&str]) -> Result<RunSettings, ConfigError> {
+    RunSettings::check(&of_flags(&[&RUN[..], more].concat()), Mode::Run)
+}
+
+#[track_caller]
+fn message(error: ConfigError) -> String {
+    error.to_string()
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
+    let file = file(
+        "pinflow.toml",
+        "[results]\ntop = 3\n[postgres]\nschema = \"from_file\"\n[log]\nlevel = \"debug\"\n",
+    );
+    let top = |environment: &[(&str, &str)], arguments: &[&str]| {
+        let variables = self::environment(environment);
+        let effective = Effective::load(Some(&file.path), variables, flags(arguments)).unwrap();
+        let entry = effective.get("results.top").unwrap();
+        (entry.value.as_integer().unwrap(), entry.origin.to_string())
+    };
+    let line = format!("{}:2", file.path.display());
+    let variable = ("PINFLOW__RESULTS__TOP", "4");
+    assert_eq!(top(&[], &["run"]), (3, line));
+    assert_eq!(top(&[variable], &["run"]), (4, "PINFLOW__RESULTS__TOP".into()));
+    assert_eq!(top(&[variable], &["run", "--top", "5"]), (5, "--top".into()));
+    assert_eq!(of_flags(&["run"]).get("results.top").unwrap().origin, Origin::Default);
+    let unrelated = Effective::load(
+        Some(&file.path),
+        environment(&[variable]),
+        flags(&["run", "--top", "5"]),
+    )
+    .unwrap();
+    assert_eq!(
+        unrelated.get("postgres.schema").unwrap().value.as_str(),
+        Some("from_file")
+    );
+}
+
+#[test]
+fn a_mistyped_key_is_named_with_file_line_and_suggestion() {
+    let cases = [
+        (
+            "[lake]\nurl = \"file:///a\"\nskip_unreadble = true\n",
+            3,
+            "lake.skip_unreadble",
+            "lake.skip_unreadable",
+        ),
+        (
+            "[postgres]\n\nshcema = \"x\"\n",
+            3,
+            "postgres.shcema",
+            "postgres.schema",
+        ),
+        ("[kafka]\nbootstrp = \"x\"\n", 2, "kafka.bootstrp", "kafka.bootstrap"),
+        ("[kafka]\nschema = \"x\"\n", 2, "kafka.schema", "postgres.schema"),
+        ("\n\n[postgrs]\nurl = \"x\"\n", 3, "postgrs", "postgres"),
+        ("top = 3\n", 1, "top", "results.top"),
+    ];
+    for (text, line, key, suggestion) in cases {
+        let text = message(of_file(text).unwrap_err());
+        assert!(text.contains(&format!("pinflow.toml:{line}: ")), "{text}");
+        assert!(
+            text.contains(&format!("`{key}`: did you mean `{suggestion}`?")),
+            "{text}"
+        );
+    }
+    let far = message(of_file("[lake]\ncolour = \"blue\"\n").unwrap_err());
+    assert!(
+        far.contains("pinflow.toml:2: unknown key `lake.colour`") && !far.contains("did you mean"),
+        "{far}"
+    );
+}
+
+#[test]
+fn a_wrong_type_is_named_with_what_was_expected_and_found() {
+    let cases = [
+        (
+            "[results]\ntop = \"ten\"\n",
+            "pinflow.toml:2: results.top: expected a whole number, found a text",
+        ),
+        (
+            "[lake]\nurl = 3\n",
+            "pinflow.toml:2: lake.url: expected a text, found a whole number",
+        ),
+        (
+            "[lake]\nskip_unreadable = \"yes\"\n",
+            "pinflow.toml:2: lake.skip_unreadable: expected true or false, found a text",
+        ),
+        (
+            "[lake]\naccept_gap = [\"all\",\n 3]\n",
+            "pinflow.toml:2: lake.accept_gap: expected an array of texts, found an array",
+        ),
+        (
+            "[kafka]\ntopics = \"pin\"\n",
+            "pinflow.toml:2: kafka.topics: expected a table of texts, found a text",
+        ),
+        (
+            "[kafka.properties]\nx = [1]\n",
+            "pinflow.toml:2: kafka.properties.x: expected a text, found an array",
+        ),
+        (
+            "lake = \"file:///a\"\n",
+            "pinflow.toml:1: `lake` is a section: write [lake]",
+        ),
+    ];
+    for (text, expected) in cases {
+        let text = message(of_file(text).unwrap_err());
+        assert!(text.contains(expected), "{text}\n{expected}");
+    }
+}
+
+#[test]
+fn broken_toml_and_missing_files_are_named() {
+    let text = message(of_file("[lake]\nurl = \"file:///a\n").unwrap_err());
+    assert!(text.contains("pinflow.toml:2: "), "{text}");
+    let text = message(of_file("[lake]\nurl = \"a\"\nurl = \"b\"\n").unwrap_err());
+    assert!(
+        text.contains("pinflow.toml:3: ") && text.contains("duplicate"),
+        "{text}"
+    );
+    let error = Effective::load(Some("/nowhere/pinflow.toml".as_ref()), Vec::new(), Entries::new()).unwrap_err();
+    assert!(message(error).contains("--config /nowhere/pinflow.toml"));
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let file = file("pinflow.toml", "[lake]\nurll = \"a\"\n[results]\ntop = \"b\"\n");
+    let variables = environment(&[("PINFLOW__RESLTS__TOP", "1")]);
+    let ConfigError(problems) = Effective::load(Some(&file.path), variables, Entries::new()).unwrap_err();
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    assert!(
+        problems[2]
+            .to_string()
+            .contains("did you mean `PINFLOW__RESULTS__TOP`?"),
+        "{}",
+        problems[2]
+    );
+    let bad = of_flags(&["run", "--top=-1", "--listen", "x", "--kafka", ":1", "--schema", "A b"]);
+    let ConfigError(problems) = RunSettings::check(&bad, Mode::Run).unwrap_err();
+    assert_eq!(problems.len(), 4, "{problems:?}");
+}
+
+#[test]
+fn the_environment_names_every_kind_of_key() {
+    let secret = file("password", "s3cr3t\n");
+    let secret_path = secret.path.to_str().unwrap();
+    let variables = environment(&[
+        ("PINFLOW__LAKE__S3_ENDPOINT", "http://localhost:1"),
+        ("PINFLOW__LAKE__SKIP_UNREADABLE", "true"),
+        ("PINFLOW__LAKE__ACCEPT_GAP", "pin/0:1..2, geo/1:3..4"),
+        ("PINFLOW__KAFKA__BOOTSTRAP", "k:9092"),
+        ("PINFLOW__KAFKA__TOPICS__PIN", "my.pin"),
+        ("PINFLOW__KAFKA__PROPERTIES__SECURITY_PROTOCOL", "SASL_SSL"),
+        ("PINFLOW__KAFKA__PROPERTIES__SASL_PASSWORD_FILE", secret_path),
+        ("PINFLOW__POSTGRES__URL", "postgres://me@db/pins"),
+        ("PINFLOW__POSTGRES__PASSWORD_FILE", secret_path),
+        ("HOME", "/root"),
+    ]);
+    let effective = Effective::load(None, variables, Entries::new()).unwrap();
+    let settings = RunSettings::check(&effective, Mode::Run).unwrap();
+    let kafka = settings.kafka.unwrap();
+    assert_eq!(kafka.bootstrap, "k:9092");
+    let expected = [("sasl.password", "s3cr3t"), ("security.protocol", "SASL_SSL")];
+    assert_eq!(
+        kafka.properties,
+        expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
+    assert_eq!(settings.topics, [Some("my.pin".to_owned()), None, None]);
+    assert_eq!(settings.accept_gaps, ["pin/0:1..2", "geo/1:3..4"]);
+    assert!(settings.skip_unreadable);
+    assert_eq!(settings.postgres.unwrap().url.expose(), "postgres://me:s3cr3t@db/pins");
+}
+
+#[test]
+fn environment_mistakes_are_named() {
+    let cases = [
+        (
+            ("PINFLOW__LAKE__SKIP_UNREADABLE", "maybe"),
+            "PINFLOW__LAKE__SKIP_UNREADABLE: lake.skip_unreadable: expected true or false, found `maybe`",
+        ),
+        (
+            ("PINFLOW__POSTGRES__PASSWORD_FILE", "/nowhere/x"),
+            "PINFLOW__POSTGRES__PASSWORD_FILE: cannot read /nowhere/x",
+        ),
+        (
+            ("PINFLOW__KAFKA__TOPICS", "pin"),
+            "`kafka.topics` is a table: give PINFLOW__KAFKA__TOPICS__NAME",
+        ),
+        (("PINFLOW__POSTGRS__URL", "x"), "did you mean `PINFLOW__POSTGRES__URL`?"),
+    ];
+    for (variable, expected) in cases {
+        let error = Effective::load(None, environment(&[variable]), Entries::new()).unwrap_err();
+        let text = message(error);
+        assert!(text.contains(expected), "{text}");
+    }
+    for key in keys::KEYS {
+        let name = environment_name(key.path);
+        assert!(
+            name.starts_with("PINFLOW__") && name.to_ascii_uppercase() == name,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn properties_may_be_written_quoted_or_dotted_and_with_any_scalar() {
+    let effective = of_file(
+        "[kafka.properties]\n\"sasl.mechanism\" = \"PLAIN\"\nssl.ca.location = \"/ca.pem\"\n\"fetch.min.bytes\" = 10\nenable.x = true\n",
+    )
+    .unwrap();
+    let properties: Vec<(&str, &str)> = effective
+        .map("kafka.properties")
+        .map(|(name, entry)| (name, entry.value.as_str().unwrap()))
+        .collect();
+    let expected = [
+        ("enable.x", "true"),
+        ("fetch.min.bytes", "10"),
+        ("sasl.mechanism", "PLAIN"),
+        ("ssl.ca.location", "/ca.pem"),
+    ];
+    assert_eq!(properties, expected);
+}
+
+#[test]
+fn a_property_that_is_ours_or_unknown_is_refused_where_it_stands() {
+    for (property, named) in [
+        ("enable.auto.commit=true", "enable.auto.commit"),
+        ("auto.offset.reset=earliest", "auto.offset.reset"),
+        ("isolation.level=read_uncommitted", "isolation.level"),
+        ("no.such.property=1", "no.such.property"),
+        ("fetch.min.bytes=many", "fetch.min.bytes"),
+    ] {
+        let text = message(run_with(&["--kafka-property", property]).unwrap_err());
+        assert!(text.starts_with("--kafka-property: ") && text.contains(named), "{text}");
+    }
+    let file = file(
+        "pinflow.toml",
+        "[kafka]\nbootstrap = \"k:1\"\n[postgres]\nurl = \"postgres://a/b\"\n[kafka.properties]\n\"isolation.level\" = \"x\"\n",
+    );
+    let effective = Effective::load(Some(&file.path), Vec::new(), Entries::new()).unwrap();
+    let text = message(RunSettings::check(&effective, Mode::Run).unwrap_err());
+    assert!(
+        text.contains("pinflow.toml:6: kafka.properties.isolation.level: "),
+        "{text}"
+    );
+}
+
+#[test]
+fn topics_default_to_all_kinds_and_a_flag_replaces_the_whole_set() {
+    let topics = |more: &[&str]| run_with(more).unwrap().topics.map(|name| name.unwrap_or_default());
+    assert_eq!(topics(&[]), ["pin", "geo", "user"]);
+    assert_eq!(topics(&["--topics", "pin=a.pin,user=a.user"]), ["a.pin", "", "a.user"]);
+    assert_eq!(topics(&["--topics", "geo"]), ["", "geo", ""]);
+    let file = file("pinflow.toml", "[kafka.topics]\npin = \"p\"\ngeo = \"g\"\n");
+    let loaded = Effective::load(
+        Some(&file.path),
+        Vec::new(),
+        flags(&[&RUN[..], &["--topics", "user=u"]].concat()),
+    );
+    let settings = RunSettings::check(&loaded.unwrap(), Mode::Run).unwrap();
+    assert_eq!(settings.topics, [None, None, Some("u".to_owned())]);
+    assert!(message(run_with(&["--topics", "pin=a,geo=a"]).unwrap_err()).contains("named for two kinds"));
+    assert!(message(run_with(&["--topics", "pin=a b"]).unwrap_err()).contains("`a b` is no topic name"));
+    let unknown = cli::parse(["pinflow", "run", "--topics", "pins=a"]).unwrap_err();
+    assert!(format!("{unknown:?}").contains("did you mean `pin`?"), "{unknown:?}");
+}
+
+#[test]
+fn each_command_says_what_it_needs() {
+    let missing = |arguments: &[&str], mode| message(RunSettings::check(&of_flags(arguments), mode).unwrap_err());
+    let text = missing(&["run"], Mode::Run);
+    assert!(
+        text.contains("needs --kafka") && text.contains("needs --postgres"),
+        "{text}"
+    );
+    let text = missing(&["backfill"], Mode::Backfill);
+    assert!(text.contains("needs --lake") && text.contains("needs a sink"), "{text}");
+    let both = [
+        "backfill",
+        "--lake",
+        "file:///a",
+        "--out",
+        "b",
+        "--postgres",
+        "postgres://c/d",
+    ];
+    assert!(missing(&both, Mode::Backfill).contains("--out and --postgres are two sinks"));
+    assert!(missing(&["verify"], Mode::Verify).contains("needs --postgres"));
+    let generate = message(GenerateSettings::check(&of_flags(&["generate"])).unwrap_err());
+    assert!(
+        generate.contains("needs --lake") && generate.contains("needs --posts"),
+        "{generate}"
+    );
+}
+
+#[test]
+fn a_sink_given_as_a_flag_wins_over_one_given_elsewhere() {
+    let file = file(
+        "pinflow.toml",
+        "[postgres]\nurl = \"postgres://a/b\"\n[lake]\nurl = \"file:///a\"\n",
+    );
+    let load = |arguments: &[&str]| {
+        let effective = Effective::load(Some(&file.path), Vec::new(), flags(arguments)).unwrap();
+        RunSettings::check(&effective, Mode::Backfill).unwrap()
+    };
+    let to_files = load(&["backfill", "--out", "dir"]);
+    assert_eq!((to_files.out, to_files.postgres), (Some("dir".into()), None));
+    let to_tables = load(&["backfill"]);
+    assert!(to_tables.out.is_none() && to_tables.postgres.is_some());
+}
+
+#[test]
+fn verify_knows_what_it_can_compare_with() {
+    let check =
+        |more: &[&str]| VerifySettings::check(&of_flags(&[&["verify", "--postgres", "postgres://a/b"], more].concat()));
+    assert!(check(&[]).is_ok());
+    assert!(message(check(&["--cleaned", "off"]).unwrap_err()).contains("use --replay"));
+    assert!(message(check(&["--replay"]).unwrap_err()).contains("--replay reads the log again"));
+    assert!(message(check(&["--repair"]).unwrap_err()).contains("--repair reads the log again"));
+    let repair = check(&["--repair", "--lake", "file:///a", "--takeover"]).unwrap();
+    assert!(repair.repair && !repair.replay && repair.engine.takeover);
+}
+
+#[test]
+fn workers_are_timelys() {
+    let workers = |more: &[&str]| run_with(more).map(|settings| settings.workers);
+    let alone = workers(&[]).unwrap();
+    assert_eq!(
+        (alone.threads, alone.processes, alone.process, alone.addresses.len()),
+        (1, 1, 0, 1)
+    );
+    let two = workers(&["-w", "2", "-n", "2", "-p", "1"]).unwrap();
+    assert_eq!((two.peers(), two.process), (4, 1));
+    assert_eq!(two.addresses, ["localhost:2101", "localhost:2102"]);
+    assert!(message(workers(&["-p", "1"]).unwrap_err()).contains("--process: 1 is not within 0 to 0"));
+    assert!(message(workers(&["-w", "0"]).unwrap_err()).contains("--threads: 0 is not within 1"));
+    let hosts = file("hosts", "# ours\na:2101\n\nb:2101\n a:2102 \n");
+    let hosts = hosts.path.to_str().unwrap();
+    let all = workers(&["-h", hosts, "-p", "2"]).unwrap();
+    assert_eq!(
+        (all.processes, all.addresses),
+        (3, vec!["a:2101".into(), "b:2101".into(), "a:2102".into()])
+    );
+    assert_eq!(
+        workers(&["-h", hosts, "-n", "2"]).unwrap().addresses,
+        ["a:2101", "b:2101"]
+    );
+    assert!(message(workers(&["-h", hosts, "-n", "4"]).unwrap_err()).contains("3 lines are too few for 4"));
+    let broken = file("hosts", "a:2101\nb\n");
+    let text = message(workers(&["-h", broken.path.to_str().unwrap()]).unwrap_err());
+    assert!(text.contains("hosts:2: `b` is no host:port"), "{text}");
+}
+
+#[test]
+fn processes_of_one_host_listen_on_ports_of_their_own() {
+    let hosts = file("hosts", "a:1\nb:1\na:2\n");
+    let hosts = hosts.path.to_str().unwrap();
+    let port = |process: &str| {
+        run_with(&["--listen", "127.0.0.1:9000", "-h", hosts, "-p", process])
+            .unwrap()
+            .listen
+            .unwrap()
+            .port()
+    };
+    assert_eq!([port("0"), port("1"), port("2")], [9000, 9000, 9001]);
+    assert_eq!(
+        run_with(&["--listen", ":9000"]).unwrap().listen,
+        Some("0.0.0.0:9000".parse().unwrap())
+    );
+    assert_eq!(
+        run_with(&["--listen", "localhost:0", "-n", "2", "-p", "1"])
+            .unwrap()
+            .listen
+            .unwrap()
+            .port(),
+        0
+    );
+}
+
+#[test]
+fn values_are_checked_where_they_stand() {
+    let cases = [
+        (&["--accept-gap", "pin/0:5"][..], "--accept-gap: "),
+        (
+            &["--cleaned", "of"],
+            "--cleaned: `of` is neither postgres nor off: did you mean `off`?",
+        ),
+        (&["--log-level", "loud=chatty"], ""),
+        (&["--lake", "/data"], "--lake: "),
+        (
+            &["--s3-endpoint", "minio:9000"],
+            "--s3-endpoint: `minio:9000` is no URL of a server",
+        ),
+        (&["--schema", "pg_x"], "--schema: "),
+        (&["--listen", "9000"], "--listen: `9000` is no ADDR:PORT"),
+        (&["--kafka", "a:b"], "--kafka: `a:b` is no HOST:PORT"),
+        (&["--postgres", "postgres://u:s3cr3t@h:port/d"], "--postgres: "),
+    ];
+    for (more, expected) in cases {
+        let outcome = match more[0] {
+            "--log-level" => LogSettings::check(&of_flags(&[&RUN[..], more].concat())).map(|_| ()),
+            flag => {
+                let given: Vec<&str> = match RUN.iter().position(|word| *word == flag) {
+                    Some(at) => RUN
+                        .iter()
+                        .enumerate()
+                        .filter(|(i, _)| *i != at && *i != at + 1)
+                        .map(|(_, w)| *w)
+                        .collect(),
+                    None => RUN.to_vec(),
+                };
+                RunSettings::check(&of_flags(&[&given, more].concat()), Mode::Run).map(|_| ())
+            }
+        };
+        let text = message(outcome.expect_err(&format!("{more:?}")));
+        assert!(text.contains(expected) && !text.contains("s3cr3t"), "{text}");
+    }
+}
+
+#[test]
+fn switches_can_be_turned_off_again() {
+    let file = file("pinflow.toml", "[lake]\nskip_unreadable = true\n");
+    let skip = |more: &[&str]| {
+        let effective = Effective::load(Some(&file.path), Vec::new(), flags(&[&RUN[..], more].concat())).unwrap();
+        RunSettings::check(&effective, Mode::Run).unwrap().skip_unreadable
+    };
+    assert!(skip(&[]) && skip(&["--skip-unreadable"]) && !skip(&["--skip-unreadable=false"]));
+}
+
+#[test]
+fn an_upto_file_is_read_at_the_start() {
+    let frontier = file("summary.json", r#"{"seconds":1,"frontier":{"pin":{"0":12}}}"#);
+    let arguments = ["backfill", "--lake", "file:///a", "--out", "b", "--upto"];
+    let check = |path: &str| RunSettings::check(&of_flags(&[&arguments[..], &[path]].concat()), Mode::Backfill);
+    let settings = check(frontier.path.to_str().unwrap()).unwrap();
+    assert_eq!(settings.upto.unwrap().next("pin", 0), Some(12));
+    assert!(message(check("/nowhere/f.json").unwrap_err()).contains("--upto: cannot read /nowhere/f.json"));
+}
+
+#[test]
+fn print_masks_secrets_and_reads_back_as_toml() {
+    let file = file(
+        "pinflow.toml",
+        "[postgres]\nurl = \"postgres://me:s3cr3t@db/pins\"\npassword = \"s3cr3t\"\n\
+         [kafka]\nbootstrap = \"k:1\"\n[kafka.topics]\npin = \"a.pin\"\n[kafka.properties]\n\"sasl.password\" = \"s3cr3t\"\n\
+         \"sasl.username\" = \"me\"\n[lake]\naccept_gap = [\"pin/0:1..2\"]\n",
+    );
+    let effective = Effective::load(Some(&file.path), Vec::new(), flags(&["config", "print", "--top", "7"])).unwrap();
+    let printed = effective.print();
+    assert!(!printed.contains("s3cr3t"), "{printed}");
+    assert!(printed.contains("url = \"postgres://me:***@db/pins\" # "), "{printed}");
+    assert!(printed.contains("top = 7 # --top"), "{printed}");
+    let table: toml::Table = printed.parse().unwrap_or_else(|error| panic!("{error}\n{printed}"));
+    assert_eq!(table["kafka"]["properties"]["sasl.password"].as_str(), Some("***"));
+    assert_eq!(table["kafka"]["topics"]["pin"].as_str(), Some("a.pin"));
+    assert_eq!(table["workers"]["threads"].as_integer(), Some(1));
+    // and it is a configuration again
+    let again = self::file("printed.toml", &printed);
+    let read: Effective = Effective::load(Some(&again.path), Vec::new(), Entries::new()).unwrap();
+    let values = |effective: &Effective| -> Vec<(String, toml::Value)> {
+        let shown = effective
+            .entries()
+            .iter()
+            .filter(|(path, _)| !layers::is_secret(path) && *path != "postgres.url");
+        shown
+            .map(|(path, Entry { value, .. })| (path.clone(), value.clone()))
+            .collect()
+    };
+    assert_eq!(values(&read), values(&effective));
+    assert!(!format!("{:?}", RunSettings::check(&effective, Mode::Run).unwrap()).contains("s3cr3t"));
+}
+
+#[test]
+fn check_all_finds_wrong_values_of_any_command_and_misses_nothing_else() {
+    assert!(check_all(&of_file("").unwrap()).is_ok());
+    let text =
+        message(check_all(&of_file("[demo]\nduration = \"soon\"\n[generate]\ndirty = 2\n").unwrap()).unwrap_err());
+    assert!(
+        text.contains("demo.duration") && text.contains("generate.dirty: 2 is not within 0 to 1"),
+        "{text}"
+    );
+}
+
+#[test]
+fn durations_are_read() {
+    let demo =
+        |text: &str| DemoSettings::check(&of_flags(&["demo", "--duration", text])).map(|demo| demo.duration.unwrap());
+    assert_eq!(demo("90").unwrap(), Duration::from_secs(90));
+    assert_eq!(demo("1h30m").unwrap(), Duration::from_secs(5400));
+    assert_eq!(demo("20s").unwrap(), Duration::from_secs(20));
+    for wrong in ["", "s", "5x", "1m5", "99999999999999999999s", "9999999999999999d"] {
+        assert!(demo(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn keys_of_maps_are_found_by_their_beginning() {
+    assert_eq!(
+        key_of("kafka.properties.sasl.mechanism").unwrap().1,
+        Some("sasl.mechanism")
+    );
+    assert_eq!(key_of("kafka.bootstrap").unwrap().1, None);
+    assert!(key_of("kafka.properties.").is_none() && key_of("kafka").is_none());
+}

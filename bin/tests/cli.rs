@@ -1,0 +1,264 @@
+//! The built program from outside: exit codes, where messages go, and what a supervisor does.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn pinflow(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pinflow"))
+        .args(arguments)
+        .env_clear()
+        .output()
+        .unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn help_and_version_end_well_and_bad_usage_ends_with_2() {
+    for arguments in [
+        &["--help"][..],
+        &["-V"],
+        &["run", "--help"],
+        &["launch", "--help"],
+        &["config", "print", "--help"],
+    ] {
+        let output = pinflow(arguments);
+        assert_eq!(code(&output), 0, "{arguments:?}: {}", stderr(&output));
+        assert!(!output.stdout.is_empty());
+    }
+    assert_eq!(
+        stdout(&pinflow(&["-V"])),
+        format!("pinflow {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    let cases: [(&[&str], &str); 9] = [
+        (&[], "Usage: pinflow"),
+        (&["rum"], "'run'"),
+        (&["run", "--kafak", "x"], "'--kafka'"),
+        (&["backfill", "--listen", "x"], "--listen"),
+        (&["run", "--top"], "--top"),
+        (&["run", "-h"], "--hostfile"),
+        (&["run", "--top", "ten"], "--top: expected a whole number, found `ten`"),
+        (&["run", "--topics", "pin"], "needs --kafka"),
+        (&["launch", "-n", "2"], "COMMAND"),
+    ];
+    for (arguments, expected) in cases {
+        let output = pinflow(arguments);
+        assert_eq!(code(&output), 2, "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(expected), "{arguments:?}: {}", stderr(&output));
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_bad_configuration_ends_with_2_and_names_file_line_and_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pinflow.toml");
+    std::fs::write(&path, "[lake]\nurl = \"file:///a\"\nskip_unreadible = true\n").unwrap();
+    let path = path.to_str().unwrap();
+    for arguments in [
+        &["config", "check"][..],
+        &["config", "print"],
+        &["run"],
+        &["backfill", "--out", "x"],
+    ] {
+        let output = pinflow(&[arguments, &["--config", path]].concat());
+        assert_eq!(code(&output), 2);
+        let expected =
+            format!("error: {path}:3: unknown key `lake.skip_unreadible`: did you mean `lake.skip_unreadable`?\n");
+        assert_eq!(stderr(&output), expected, "{arguments:?}");
+    }
+}
+
+#[test]
+fn config_check_and_print_show_what_all_sources_make() {
+    let output = pinflow(&["config", "check", "--lake", "file:///a", "-w", "2"]);
+    assert_eq!(
+        (code(&output), stdout(&output).as_str()),
+        (0, "ok\n"),
+        "{}",
+        stderr(&output)
+    );
+    let output = Command::new(env!("CARGO_BIN_EXE_pinflow"))
+        .args(["config", "print", "--postgres", "postgres://me:s3cr3t@db/pins"])
+        .env_clear()
+        .env("PINFLOW__KAFKA__PROPERTIES__SASL_PASSWORD", "s3cr3t")
+        .output()
+        .unwrap();
+    let printed = stdout(&output);
+    assert_eq!(code(&output), 0);
+    assert!(!printed.contains("s3cr3t"), "{printed}");
+    assert!(
+        printed.contains("url = \"postgres://me:***@db/pins\" # --postgres"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("\"sasl.password\" = \"***\" # PINFLOW__KAFKA__PROPERTIES__SASL_PASSWORD"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn generate_writes_a_lake_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = format!("file://{}/lake", folder.path().display());
+    let arguments = [
+        "generate",
+        "--posts",
+        "100",
+        "--seed",
+        "3",
+        "--lake",
+        &lake,
+        "--topics",
+        "pin=a.pin,geo=a.geo",
+    ];
+    let output = pinflow(&arguments);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let records: usize = ["pin", "geo"]
+        .iter()
+        .map(|kind| {
+            folder
+                .path()
+                .join(format!("lake/a.{kind}/partition=0/a.{kind}+0+0000000000.json"))
+        })
+        .map(|path| std::fs::read_to_string(path).unwrap().lines().count())
+        .sum();
+    assert!(
+        stdout(&output).starts_with(&format!("wrote {records} records in 2 objects, ")),
+        "{}",
+        stdout(&output)
+    );
+    assert!(!folder.path().join("lake/user").exists());
+    let again = pinflow(&arguments);
+    assert_eq!(code(&again), 1);
+    assert!(
+        stderr(&again).starts_with("error: ") && stderr(&again).contains("already"),
+        "{}",
+        stderr(&again)
+    );
+}
+
+#[test]
+fn launch_refuses_what_it_cannot_supervise() {
+    let output = pinflow(&[
+        "launch",
+        "-n",
+        "2",
+        "--",
+        "generate",
+        "--posts",
+        "1",
+        "--lake",
+        "file:///a",
+    ]);
+    assert_eq!(code(&output), 2);
+    let output = pinflow(&["launch", "-n", "2", "--", "config", "print"]);
+    assert_eq!(code(&output), 2);
+    assert!(
+        stderr(&output).contains("`launch` starts `run` or `backfill`"),
+        "{}",
+        stderr(&output)
+    );
+    let output = pinflow(&["launch", "-n", "2", "--", "run", "--kafka", "localhost:1"]);
+    assert_eq!(code(&output), 2);
+    assert_eq!(
+        stderr(&output),
+        "error: `run` needs --postgres URL: where the tables are\n"
+    );
+    let output = pinflow(&["launch", "-n", "2", "--", "run", "-n", "3"]);
+    assert_eq!(code(&output), 2);
+}
+
+#[test]
+fn launch_passes_on_a_failed_backfill_with_its_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = format!("file://{}/nothing", folder.path().display());
+    let out = folder.path().join("out");
+    let command = [
+        "launch",
+        "-n",
+        "2",
+        "--",
+        "backfill",
+        "--lake",
+        &lake,
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    let output = pinflow(&command);
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    assert!(
+        stderr(&output).lines().any(|line| line.starts_with("[0] error: ")),
+        "{}",
+        stderr(&output)
+    );
+    assert!(!stderr(&output).contains("starting all again"), "{}", stderr(&output));
+}
+
+/// A run whose process 0 cannot listen fails, takes its peer with it, is started again, and ends when it is told to.
+#[test]
+fn launch_starts_a_failed_run_again_until_it_is_told_to_stop() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let mut launch = Command::new(env!("CARGO_BIN_EXE_pinflow"))
+        .args(["launch", "-n", "2", "--", "run", "--listen", &listen])
+        .args([
+            "--postgres",
+            "postgres://nobody@127.0.0.1:1/none",
+            "--kafka",
+            "127.0.0.1:1",
+        ])
+        .env_clear()
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(launch.stderr.take().unwrap()).lines();
+    let began = Instant::now();
+    let (mut restarts, mut reasons) = (0, 0);
+    for line in lines.by_ref() {
+        let line = line.unwrap();
+        restarts += usize::from(line.contains("starting all again"));
+        reasons += usize::from(line.starts_with("[0] error: cannot listen on"));
+        assert!(began.elapsed() < Duration::from_secs(120), "no second restart");
+        if restarts == 2 {
+            break;
+        }
+    }
+    assert_eq!((restarts, reasons), (2, 2));
+    let pid = rustix::process::Pid::from_raw(launch.id() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    // read to the end, or the pipe fills up
+    lines.for_each(drop);
+    launch.wait().unwrap();
+    assert!(children_of(launch.id()).is_empty());
+}
+
+/// Processes that a launcher of this number started.
+fn children_of(launcher: u32) -> Vec<u32> {
+    let mark = format!("PINFLOW_SUPERVISOR_PID={launcher}");
+    let numbers = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    numbers
+        .filter(|number: &u32| {
+            let environment =
+                std::fs::read(Path::new("/proc").join(number.to_string()).join("environ")).unwrap_or_default();
+            environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == mark.as_bytes())
+        })
+        .collect()
+}
