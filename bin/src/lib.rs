@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod embedded;
 pub mod engine;
 pub mod exit;
@@ -50,7 +51,7 @@ pub fn main() -> ExitCode {
 fn report(failure: Failure) -> ExitCode {
     match &failure {
         Failure::Usage(ConfigError(problems)) => problems.iter().for_each(|problem| eprintln!("error: {problem}")),
-        Failure::Child(_) => {}
+        Failure::Silent(_) => {}
         other => eprintln!("error: {other}"),
     }
     failure.into()
@@ -98,9 +99,9 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
             println!("wrote {records} records in {objects} objects, {bytes} bytes, in {seconds:.1} s");
         }
         Verb::Demo => {
-            let _settings = DemoSettings::check(&effective)?;
+            let settings = DemoSettings::check(&effective)?;
             logging::start(&log);
-            return Err(ConfigError::one("`demo` is not part of this build").into());
+            demo::run(&settings)?;
         }
         Verb::Launch { command } => {
             let settings = LaunchSettings::check(&effective)?;
@@ -124,11 +125,14 @@ fn run(settings: RunSettings) -> Result<(), Failure> {
     if let (0, Some(path), Some(report)) = (code, summary, &report) {
         Summary::new(report).write(&path)?;
     }
-    let text = text.unwrap_or_default();
-    match code {
-        0 => Ok(()),
-        2 => Err(ConfigError::one(text).into()),
-        3 => Err(Failure::Fenced(text)),
-        _ => Err(Failure::Failed(anyhow::anyhow!(text))),
+    match (code, text) {
+        (0, text) => {
+            text.inspect(|text| tracing::info!("{text}"));
+            Ok(())
+        }
+        (2, Some(text)) => Err(ConfigError::one(text).into()),
+        (3, Some(text)) => Err(Failure::Fenced(text)),
+        (_, Some(text)) => Err(Failure::Failed(anyhow::anyhow!(text))),
+        (code, None) => Err(Failure::Silent(u8::try_from(code).unwrap_or(exit::FAILED))),
     }
 }
