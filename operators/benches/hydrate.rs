@@ -129,7 +129,7 @@ impl Names {
             .wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let random = random ^ random >> 31 ^ u64::from(n >= 3 * posts);
         // the square of a uniform number: some are much more frequent
-        let skewed = |shift: u32, bound: u64| ((random >> shift & 0xffff).pow(2) * bound >> 32) as usize;
+        let skewed = |shift: u32, bound: u64| ((((random >> shift) & 0xffff).pow(2) * bound) >> 32) as usize;
         let payload = match slot {
             0 => Payload::Pin {
                 poster: self.posters[(random % POSTERS) as usize],

@@ -19,7 +19,7 @@ proptest! {
         schedule in schedule(),
         wishes in wishes((0..5u8, prop_oneof![0..4i64, Just(i64::MIN), Just(i64::MAX)])),
     ) {
-        compare(schedule, &changes(&wishes, false), |pairs| greatest(pairs), naive);
+        compare(schedule, &changes(&wishes, false), greatest, naive);
     }
 }
 
@@ -31,6 +31,6 @@ fn many_values() {
         let greatest_half = all(1, -1).filter(|((_, value), ..)| *value >= 50_000 / keys);
         let rest = all(3, -1).filter(|((_, value), ..)| *value < 50_000 / keys);
         let changes: Vec<_> = all(0, 1).chain(greatest_half).chain(rest).collect();
-        compare(Schedule { workers, seed: 7 }, &changes, |pairs| greatest(pairs), naive);
+        compare(Schedule { workers, seed: 7 }, &changes, greatest, naive);
     }
 }

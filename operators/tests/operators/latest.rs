@@ -57,7 +57,7 @@ proptest! {
         records in prop::collection::vec((0..6u64, 0..8i64, 0..3u8, 0..6i64), 0..150),
     ) {
         let records: Vec<_> = records.into_iter().map(|(epoch, key, slot, at)| (epoch, record(key, slot, at))).collect();
-        compare_stream(schedule, &records, |events| latest::<Parts>(events), naive);
+        compare_stream(schedule, &records, latest::<Parts>, naive);
     }
 }
 
@@ -70,11 +70,6 @@ fn many_rows_are_emitted_in_slices() {
                 .flat_map(move |key| (0..2u8).map(move |slot| (epoch, record(key - 70_000, slot, epoch as i64))))
         };
         let records: Vec<_> = keys(0).chain(keys(2)).chain(keys(1).take(1000)).collect();
-        compare_stream(
-            Schedule { workers, seed: 3 },
-            &records,
-            |events| latest::<Parts>(events),
-            naive,
-        );
+        compare_stream(Schedule { workers, seed: 3 }, &records, latest::<Parts>, naive);
     }
 }
