@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p dataflows`. A table on stdout; no statistics beyond the best of several rounds.
 
-use dataflows::{Decoder, Kind, Limits, Raw};
+use dataflows::{Decoder, Kind, Limits, Options, Raw, naive::State};
 use operators::Position;
 use std::fmt::Write;
 use std::hint::black_box;
@@ -177,4 +177,22 @@ fn main() {
         let bytes = chunks.iter().map(String::len).sum::<usize>() / RECORDS;
         println!("{kind:5} {bytes:6} {lines:7.0} {fast:7.0} {text:7.0} {decode:7.0} {reference:10.0} {row:9.0}");
     }
+    oracle();
+}
+
+/// What `verify --replay` pays: the oracle over as many posts.
+fn oracle() {
+    let (mut decoder, mut state, mut numbers) = (Decoder::default(), State::for_results(), Numbers(7));
+    let start = now();
+    for ind in 0..RECORDS {
+        for kind in Kind::ALL {
+            let position = Position::new(1, ind as i64, 0).expect("small");
+            let text = generate(kind, &mut numbers, ind);
+            state.apply(decoder.decode_text_with_row(kind, position, &text).expect("a record"));
+        }
+    }
+    let applied = now();
+    let rows: usize = state.results(&Options::default()).iter().map(Vec::len).sum();
+    let (apply, results) = (1e-9 * (applied - start), 1e-9 * (now() - applied));
+    println!("oracle, {RECORDS} posts: {apply:.2} s to generate and apply, {results:.2} s for {rows} rows of results");
 }

@@ -299,7 +299,11 @@ fn adam_breeze() {
     // the notebook narrows the years to 2018 to 2022
     let mut by_year = computed(&tables, "popular_category_by_year", &of_year, false);
     by_year.retain(|row| !row.starts_with("2017|"));
-    assert_eq!(by_year, notebook.answer("T5", &["year_joined", "category", "category_count"]), "T5");
+    assert_eq!(
+        by_year,
+        notebook.answer("T5", &["year_joined", "category", "category_count"]),
+        "T5"
+    );
     let age = ["age_group", "category", "category_count"];
     check("T7", &age, "popular_category_by_age_group", &age, true);
     // this notebook took medians by Spark's percentile_approx, which is the lower one
