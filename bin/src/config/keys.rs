@@ -147,7 +147,7 @@ pub const KEYS: &[Key] = &[
         "A hole in the log to go on over: TOPIC/P:FROM..TO, repeatable, or all for those found now"),
     key("lake.objects_in_flight", "", "N", Whole, Some("16"), C::ENGINE,
         "Objects of the lake read at the same time, in each process"),
-    key("lake.buffer_bytes", "", "BYTES", Whole, Some("67108864"), C::ENGINE,
+    key("lake.buffer_bytes", "", "BYTES", Whole, Some("8388608"), C::ENGINE,
         "Bytes of lake objects held in memory at most, in each process"),
 
     key("kafka.bootstrap", "kafka", "HOST:PORT,…", Text, None, C::ENGINE,

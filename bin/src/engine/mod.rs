@@ -284,7 +284,10 @@ fn end(planner: &Planner, result: &Result<&Outcome, &EngineError>) {
 
 /// How objects of the lake are read.
 pub(crate) fn fetch_options(settings: &RunSettings) -> FetchOptions {
-    let mut options = FetchOptions { max_record_bytes: settings.limits.record_bytes, ..FetchOptions::default() };
+    // a chunk is decoded while it is still in the processor's cache
+    let chunk_bytes = 256 << 10;
+    let max_record_bytes = settings.limits.record_bytes;
+    let mut options = FetchOptions { chunk_bytes, max_record_bytes, ..FetchOptions::default() };
     if let Some(lake) = &settings.lake {
         options.objects_in_flight = lake.objects_in_flight;
         options.chunks = (lake.buffer_bytes / options.chunk_bytes).max(2);
