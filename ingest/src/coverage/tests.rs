@@ -26,6 +26,10 @@ fn one(objects: &[Counted]) -> Coverage {
     coverage(objects, &["pin"]).remove(&(0, 0)).unwrap()
 }
 
+fn range(from: i64, to: i64) -> RangeSet {
+    std::iter::once(from..to).collect()
+}
+
 fn printed<T: ToString>(items: &[T]) -> Vec<String> {
     items.iter().map(T::to_string).collect()
 }
@@ -36,8 +40,8 @@ fn history_begins_at_its_first_object_and_ends_at_the_first_hole() {
     assert_eq!((coverage.first(), coverage.end()), (Some(200), Some(1510)));
     assert_eq!(printed(&coverage.holes), ["gap pin/0 1200..1500"]);
     assert_eq!(coverage.contiguous_end(&RangeSet::default()), Some(1200));
-    assert_eq!(coverage.contiguous_end(&RangeSet::from_iter([1200..1400])), Some(1400));
-    assert_eq!(coverage.contiguous_end(&RangeSet::from_iter([1100..1500])), Some(1510));
+    assert_eq!(coverage.contiguous_end(&range(1200, 1400)), Some(1400));
+    assert_eq!(coverage.contiguous_end(&range(1100, 1500)), Some(1510));
 }
 
 #[test]
@@ -73,7 +77,7 @@ fn recut_files_overlap_without_harm() {
     // 100..200 was written, then again in two parts under another folder.
     let coverage = cover(&[(0, 100), (100, 100), (100, 50), (150, 50), (200, 1)]);
     assert!(coverage.holes.is_empty() && coverage.conflicts.is_empty() && coverage.inexact.is_empty());
-    assert_eq!(coverage.overlaps, RangeSet::from_iter([100..200]));
+    assert_eq!(coverage.overlaps, range(100, 200));
     // Cut elsewhere: the old file ends where nothing starts, but exact files hold all of it.
     let coverage = cover(&[(0, 100), (100, 90), (100, 50), (150, 150), (300, 1)]);
     assert_eq!(coverage.inexact.len(), 1);

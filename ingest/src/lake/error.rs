@@ -109,7 +109,7 @@ impl LakeError {
     }
 }
 
-/// Carries a [`LakeError`] through `std::io::Read`; [`from_io`] takes it out again.
+/// Carries a [`LakeError`] through `std::io::Read`; `from_io` takes it out again.
 impl From<LakeError> for io::Error {
     fn from(error: LakeError) -> io::Error {
         io::Error::other(error)

@@ -21,14 +21,19 @@ impl FileStore {
         FileStore { root }
     }
 
-    /// Walks the folder; symbolic links are followed, a folder reached twice through them is read once.
+    /// Walks the folder; symbolic links are followed, a folder reached twice through them is read once. What goes away
+    /// during the walk (a writer's temporary names do) was not there.
     pub(crate) fn list<T: AsRef<str>>(&self, topics: &[T]) -> Result<Listing, LakeError> {
         let mut builder = Builder::new(topics);
         let mut linked = HashSet::new();
         let mut folders = vec![(self.root.clone(), String::new())];
         while let Some((folder, prefix)) = folders.pop() {
             let failed = |source| from_io("list", &folder.display().to_string(), source);
-            for entry in fs::read_dir(&folder).map_err(failed)? {
+            let entries = match fs::read_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !prefix.is_empty() => continue,
+                entries => entries.map_err(failed)?,
+            };
+            for entry in entries {
                 let entry = entry.map_err(failed)?;
                 let path = entry.path();
                 let name = entry.file_name();
@@ -37,22 +42,24 @@ impl FileStore {
                     continue;
                 };
                 let key = format!("{prefix}{name}");
-                let mut metadata = entry.metadata().map_err(failed)?;
+                let mut metadata = match entry.metadata() {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    metadata => metadata.map_err(failed)?,
+                };
                 if metadata.is_symlink() {
                     // A link into nowhere is somebody's unfinished business, not ours.
-                    let Ok(target) = fs::metadata(&path) else {
+                    let (Ok(target), Ok(real)) = (fs::metadata(&path), fs::canonicalize(&path)) else {
                         builder.ignore(&key);
                         continue;
                     };
                     metadata = target;
-                    if metadata.is_dir() && !linked.insert(fs::canonicalize(&path).map_err(failed)?) {
+                    if metadata.is_dir() && !linked.insert(real) {
                         continue;
                     }
                 }
-                if metadata.is_dir() {
-                    folders.push((path, key + "/"));
-                } else {
-                    builder.add(&key, metadata.len(), None);
+                match metadata.is_dir() {
+                    true => folders.push((path, key + "/")),
+                    false => builder.add(&key, metadata.len(), None),
                 }
             }
         }
@@ -65,6 +72,7 @@ impl FileStore {
     }
 
     /// A small object's bytes; `None` when there is none.
+    #[expect(clippy::disallowed_methods, reason = "takes no more than the limit")]
     pub(crate) fn get_small(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, LakeError> {
         let path = self.path(key)?;
         let failed = |source| from_io("read", key, source);

@@ -172,6 +172,7 @@ impl<'a> Cutter<'a> {
     }
 
     /// Reads until the buffer holds `upto` bytes or the stream ends; whether it ended.
+    #[expect(clippy::disallowed_methods, reason = "takes no more than the buffer has room for")]
     fn fill(&mut self, source: &mut dyn Read, buffer: &mut Vec<u8>, upto: usize) -> io::Result<bool> {
         let (before, capacity) = (buffer.len(), buffer.capacity());
         let wanted = upto - before;

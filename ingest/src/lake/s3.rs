@@ -15,7 +15,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{Credentials, RequestChecksumCalculation, ResponseChecksumValidation};
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::primitives::ByteStream;
@@ -236,7 +236,7 @@ impl S3Store {
 
     /// The next bytes of a body; too long a silence is an error.
     pub(crate) async fn frame(&self, body: &mut ByteStream) -> Option<Result<bytes::Bytes, String>> {
-        let text = |error: BodyError| DisplayErrorContext(error).to_string();
+        let text = |error: BodyError| chain(&error);
         match tokio::time::timeout(self.retries.silence, body.next()).await {
             Err(_) => Some(Err("the body fell silent".to_string())),
             Ok(frame) => frame.map(|frame| frame.map_err(text)),
@@ -326,7 +326,7 @@ where
     match &error {
         SdkError::ServiceError(_) => {}
         SdkError::ConstructionFailure(_) => {
-            let code = DisplayErrorContext(error).to_string();
+            let code = chain(&error);
             return Failure::Lasting(LakeError::Refused {
                 action,
                 object,
@@ -335,7 +335,7 @@ where
             });
         }
         SdkError::DispatchFailure(failure) if failure.is_user() => {
-            let code = DisplayErrorContext(error).to_string();
+            let code = chain(&error);
             return Failure::Lasting(LakeError::Refused {
                 action,
                 object,
@@ -343,7 +343,7 @@ where
                 code,
             });
         }
-        _ => return Failure::Passing(DisplayErrorContext(error).to_string()),
+        _ => return Failure::Passing(chain(&error)),
     }
     let passing = [
         "SlowDown",
@@ -368,4 +368,12 @@ where
             })
         }
     }
+}
+
+/// An error and its sources in one line: the SDK's own text names only the outermost.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    let mut texts: Vec<String> = sources.map(ToString::to_string).collect();
+    texts.dedup();
+    texts.join(": ")
 }

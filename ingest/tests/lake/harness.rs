@@ -132,8 +132,8 @@ impl World {
         look: &mut dyn FnMut(&Fetched),
     ) -> BTreeMap<String, Read> {
         let objects = self.list(lake).objects;
-        let (wake, woken) = crossbeam_channel::unbounded();
-        let wake = Arc::new(move || wake.send(()).unwrap_or_default());
+        let (wake, woken) = crossbeam_channel::bounded(1);
+        let wake = Arc::new(move || wake.try_send(()).unwrap_or_default());
         let fetcher = Fetcher::start(lake.clone(), self.runtime.handle().clone(), options, wake);
         let mut reads: Vec<Read> = objects.iter().map(|_| Read::default()).collect();
         for (id, object) in (0..).zip(&objects) {

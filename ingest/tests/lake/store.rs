@@ -3,6 +3,7 @@
 use crate::harness::{World, pin};
 use crate::server::Fault;
 use ingest::lake::{Lake, LakeError, Listing, Object, ObjectMetadata};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// A listing without what only one store knows.
@@ -161,6 +162,48 @@ fn a_key_stays_inside_the_lake() {
         assert!(matches!(put, Err(LakeError::Key { .. })), "{key}");
         assert!(world.runtime.block_on(lake.get_small(key)).is_err(), "{key}");
     }
+}
+
+#[test]
+fn a_folder_is_listed_while_it_is_written() {
+    let world = World::new();
+    let lake = world.file();
+    let written = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for start in 0..300 {
+                let metadata = ObjectMetadata {
+                    count: Some(1),
+                    ..ObjectMetadata::default()
+                };
+                world.put(&lake, &pin(start, "json"), b"{}\n", &metadata);
+            }
+            written.store(true, Ordering::Release);
+        });
+        let mut before = 0;
+        while !written.load(Ordering::Acquire) {
+            let listing = world.list(&lake);
+            // No object is seen without its size or without the metadata it was written with.
+            assert!(listing.objects.iter().all(|object| object.size == 3 && object.sidecar));
+            assert!(listing.objects.len() >= before);
+            before = listing.objects.len();
+        }
+    });
+    assert_eq!(world.list(&lake).objects.len(), 300);
+}
+
+#[test]
+fn linked_folders_are_followed_once() {
+    let world = World::new();
+    world.write("elsewhere/pin/pin+0+0000000000.json", b"{}\n");
+    std::fs::create_dir(world.path("lake")).unwrap();
+    for link in ["lake/a", "lake/b"] {
+        std::os::unix::fs::symlink(world.path("elsewhere"), world.path(link)).unwrap();
+    }
+    std::os::unix::fs::symlink(world.path("lake"), world.path("elsewhere/loop")).unwrap();
+    std::os::unix::fs::symlink(world.path("nowhere"), world.path("lake/pin+0+1.json")).unwrap();
+    let listing = world.list(&world.open(&format!("file://{}", world.path("lake").display())));
+    assert_eq!((listing.objects.len(), listing.ignored), (1, 2), "{listing:?}");
 }
 
 #[test]

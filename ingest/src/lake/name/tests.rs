@@ -137,6 +137,7 @@ proptest! {
 
 /// Names of lakes that real users have listed.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a file of our own")]
 fn real_names_have_places() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/s3_listing.jsonl.gz");
     let Ok(file) = File::open(&path) else {
