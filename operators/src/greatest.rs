@@ -136,7 +136,8 @@ impl Values {
                 match i32::try_from(sum) {
                     Ok(sum) if *one == value || *count == 0 => (*one, *count) = (value, sum),
                     _ => {
-                        let mut few: Vec<(i64, i64)> = vec![(*one, *count as i64)];
+                        let mut few = Vec::new();
+                        update_few(&mut few, *one, *count as i64);
                         update_few(&mut few, value, diff);
                         *self = Values::More(Box::new(More::Few(few)));
                     }
@@ -180,6 +181,7 @@ fn update_few(few: &mut Vec<(i64, i64)>, value: i64, diff: i64) {
                 few.remove(found);
             }
         }
+        Err(_) if diff == 0 => {}
         Err(place) => {
             few.reserve_exact(if few.len() < 4 { 1 } else { 4 });
             few.insert(place, (value, diff));
@@ -219,7 +221,7 @@ mod tests {
                 *model.entry(value).or_default() += diff;
                 model.retain(|_, count| *count != 0);
                 assert_eq!(values.greatest(), model.keys().next_back().copied());
-                assert_eq!(values.count() >= 0, model.values().all(|count| *count > 0));
+                assert_eq!(values.count(), model.values().next_back().copied().unwrap_or(0));
             }
             for (value, count) in model {
                 values.update(value, -count);
