@@ -65,7 +65,7 @@ impl Progress {
             Manner::Lines => show_lines(&shared, Duration::from_secs(1), |counts, began| {
                 print(json(counts, began))
             }),
-            Manner::Log => show_lines(&shared, Duration::from_secs(10), |counts, began| log(counts, began)),
+            Manner::Log => show_lines(&shared, Duration::from_secs(10), log),
         };
         let thread = std::thread::Builder::new().name("pinflow:progress".into()).spawn(show);
         Progress {
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn lines_are_json_and_the_last_one_has_everything() {
-        let (sender, lines) = std::sync::mpsc::channel();
+        let (sender, lines) = crossbeam_channel::bounded(100);
         let progress = Progress::start_with(Manner::Lines, move |line| sender.send(line).unwrap());
         progress.total(9, 9);
         progress.object(1, 1, 1);

@@ -203,6 +203,8 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
 
+    // our own answers are small
+    #[allow(clippy::disallowed_methods)]
     fn get(address: SocketAddr, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(address).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();

@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn the_key_is_the_index_as_digits_and_partitions_fill_evenly() {
-        assert_eq!(partition_of(1234, 7), (0x1fc9_7b14 % 7) as i32);
+        assert_eq!(partition_of(1234, 7), 0x1fc9_7b14 % 7);
         assert_eq!(partition_of(1234, 1), 0);
         let mut counts = [0; 3];
         (0..30_000).for_each(|ind| counts[partition_of(ind, 3) as usize] += 1);

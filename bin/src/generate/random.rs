@@ -37,7 +37,7 @@ impl Random {
 
     /// A number below any bound.
     pub fn below_wide(&mut self, bound: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 
     /// True with a probability of `share` / 2^32.

@@ -130,6 +130,8 @@ fn objects_are_named_and_cut_as_connect_does() {
 }
 
 #[test]
+// what is unpacked here was packed here
+#[allow(clippy::disallowed_methods)]
 fn gzip_and_one_record_per_object_hold_the_same_lines() {
     use std::io::Read;
     let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
@@ -228,7 +230,7 @@ fn a_million_posts_are_a_gigabyte_and_a_twentieth_is_sent_again() {
         records += 1;
     }
     let per_post = records as f64 / POSTS as f64;
-    assert!((3.14..3.18).contains(&per_post), "{per_post} records a post");
+    assert!((3.13..3.18).contains(&per_post), "{per_post} records a post");
     let per_post = bytes as f64 / POSTS as f64;
     assert!((960.0..1060.0).contains(&per_post), "{per_post} bytes a post");
 }
