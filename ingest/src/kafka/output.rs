@@ -105,7 +105,7 @@ mod tests {
         let limit = 4096;
         let woken = Arc::new(AtomicU64::new(0));
         let counter = woken.clone();
-        let (output, input) = queue(limit, Arc::new(move || drop(counter.fetch_add(1, SeqCst))));
+        let (output, input) = queue(limit, Arc::new(move || _ = counter.fetch_add(1, SeqCst)));
         let producer = std::thread::spawn(move || {
             for offset in 0..BATCHES {
                 while output.is_full() {
