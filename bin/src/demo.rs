@@ -411,13 +411,19 @@ fn tail(log: &Path) -> String {
     lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
-/// `pinflow verify --replay`; its verdict is printed as it comes.
+/// `pinflow verify`, in both ways; its verdict is printed as it comes.
 fn verify(postgres: &Postgres, s3: &S3Server, broker: &Broker) -> Result<()> {
-    say("pinflow verify: every table against its SQL over the cleaned tables, in one snapshot");
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg("verify").args(common(postgres, s3, broker)).envs(s3.environment());
-    let status = command.status().context("starting `pinflow verify`")?;
-    ensure!(status.success(), "`pinflow verify` ended with {status}");
+    let ways: [(&str, &[&str]); 2] = [
+        ("pinflow verify: every table against its SQL over the cleaned tables, in one snapshot", &[]),
+        ("pinflow verify --replay: every table against the log, read again by a plain evaluator", &["--replay"]),
+    ];
+    for (what, flags) in ways {
+        say(what);
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("verify").args(flags).args(common(postgres, s3, broker)).envs(s3.environment());
+        let status = command.status().context("starting `pinflow verify`")?;
+        ensure!(status.success(), "`pinflow verify` ended with {status}");
+    }
     Ok(())
 }
 

@@ -438,7 +438,7 @@ impl Coordinator {
         let accepted = Accepted::new(&self.accept_gaps, &[]);
         let mut refused = Vec::new();
         for (at, plan) in &plans {
-            for range in &plan.conflicts {
+            if let Some(range) = plan.conflicts.first() {
                 let Gap { topic, partition, from, to } = self.gap(*at, range);
                 let conflict = OrderConflict { topic, partition, from, to };
                 eprintln!("{conflict}");

@@ -168,8 +168,7 @@ fn start(
 
     let leads = settings.workers.process == 0;
     let (planner_sender, planner) = oneshot::channel();
-    // bounded by the closed loop: readers and results send only for the one epoch that is open or closing
-    #[allow(clippy::disallowed_methods)]
+    #[expect(clippy::disallowed_methods, reason = "a closed loop: notes are of the one epoch that is open or closing")]
     let (event_sender, events) = mpsc::unbounded_channel();
     let plans = Mutex::new(leads.then(|| Plans::new(move |planner| drop(planner_sender.send(planner)))));
     let event_sender = Mutex::new(leads.then_some(event_sender));

@@ -50,8 +50,7 @@ pub struct Plans {
 impl Plans {
     /// A channel for commands; `ready` gets the coordinator's end once worker 0 has built its dataflow.
     pub fn new(ready: impl FnOnce(Planner) + Send + 'static) -> Plans {
-        // unbounded, yet bounded by its user: the coordinator waits for reports before it sends more
-        #[allow(clippy::disallowed_methods)]
+        #[expect(clippy::disallowed_methods, reason = "the coordinator waits for reports before it sends more")]
         let (sender, receiver) = std::sync::mpsc::channel();
         Plans { receiver, ready: Box::new(move |wake| ready(Planner { commands: Some(sender), wake })) }
     }

@@ -77,7 +77,7 @@ pub fn read<'s>(
         // an error means that the worker is gone
         let _ = activator.activate();
     });
-    let first_of_process = scope.index() % context.process.threads == 0;
+    let first_of_process = scope.index().is_multiple_of(context.process.threads);
 
     builder.build(move |mut capabilities| {
         let notes_capability = capabilities.pop().expect("an output for notes");

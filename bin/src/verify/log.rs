@@ -389,6 +389,7 @@ pub fn wait(bell: &Receiver<()>) {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // a list of one range is meant
 mod tests {
     use super::*;
     use sinks::{AcceptedGap, PartitionProgress, Progress};
