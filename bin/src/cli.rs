@@ -1,4 +1,4 @@
-//! The command line: which command, and its raw flags. Built from [`KEYS`](crate::config::keys::KEYS), so that a flag,
+//! The command line: which command, and its raw flags. Built from [`KEYS`], so that a flag,
 //! its key and its help text cannot drift apart. Values are not checked here beyond their shape.
 
 use crate::config::keys::{Commands, KEYS, Key, Shape};

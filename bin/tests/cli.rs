@@ -150,6 +150,55 @@ fn generate_writes_a_lake_once() {
     );
 }
 
+/// The same lake in a bucket as in a folder, and refused there a second time too.
+#[test]
+fn generate_writes_the_same_lake_to_s3() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = pinflow::embedded::S3Server::start(folder.path().join("s3")).unwrap();
+    let bucket = server.create_bucket("lake").unwrap();
+    let local = folder.path().join("local");
+    let to = |lake: &str| {
+        Command::new(env!("CARGO_BIN_EXE_pinflow"))
+            .args([
+                "generate",
+                "--posts",
+                "60",
+                "--records-per-object",
+                "7",
+                "--partitions",
+                "2",
+                "--lake",
+                lake,
+            ])
+            .args(["--s3-endpoint", &server.endpoint()])
+            .env_clear()
+            .envs(server.environment())
+            .output()
+            .unwrap()
+    };
+    let output = to(&format!("file://{}", local.display()));
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let output = to("s3://lake/some/place");
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let mut compared = 0;
+    for kind in ["pin", "geo", "user"] {
+        for partition in 0..2 {
+            let part = format!("{kind}/partition={partition}");
+            for entry in std::fs::read_dir(local.join(&part)).unwrap() {
+                let name = entry.unwrap().file_name();
+                let read = |root: &Path| std::fs::read(root.join(&part).join(&name)).unwrap();
+                assert!(read(&local) == read(&bucket.join("some/place")), "{part}/{name:?}");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 20, "{compared}");
+    let again = to("s3://lake/some/place");
+    assert_eq!(code(&again), 1);
+    assert!(stderr(&again).contains("already"), "{}", stderr(&again));
+    server.stop();
+}
+
 #[test]
 fn launch_refuses_what_it_cannot_supervise() {
     let output = pinflow(&[
