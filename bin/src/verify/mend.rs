@@ -93,12 +93,19 @@ impl<'a> Mender<'a> {
             .recv()
             .map_err(|_| failed("the staging thread is gone"))?
             .map_err(of_sink)?;
-        let results = replayed.state.results(options).into_iter();
+        let results = replayed.state.results(options);
+        if let Some((table, _)) = self.definition.results.get(results.len()) {
+            return Err(failed(format!(
+                "the plain evaluator does not compute {}: a repair would empty it",
+                table.name
+            )));
+        }
         let progress = self.sink.progress().clone();
         let step = Step {
             epoch: progress.epoch,
             whole: true,
             results: results
+                .into_iter()
                 .map(|rows| rows.into_iter().map(|row| (row, 1)).collect())
                 .collect(),
             staged: Some(StagedHistory { rows, full: true }),
