@@ -412,8 +412,12 @@ impl Coordinator {
             partitions.retain(|at| bounds.contains_key(at));
             partitions.extend(bounds.keys());
         }
+        let absent = |topic: &u8| {
+            self.settings.topics[*topic as usize].is_some() && !partitions.iter().any(|at| at.topic == *topic)
+        };
+        self.process.observer.absent((0..3).filter(absent).count());
         let mut plans = BTreeMap::new();
-        for at in partitions {
+        for at in partitions.iter().copied() {
             let coverage = covered.remove(&(at.topic, at.partition)).unwrap_or_default();
             let known = Known {
                 covered: coverage.ranges.iter().collect(),
@@ -488,6 +492,7 @@ impl Coordinator {
                 gaps.push((*at, range.clone(), reason.to_owned()));
             }
         }
+        self.process.observer.gaps(gaps.iter().map(|(_, range, _)| range.end - range.start).sum());
         self.gaps = gaps;
     }
 
@@ -559,14 +564,14 @@ impl Coordinator {
         let mut heartbeat = Instant::now() + HEARTBEAT;
         let mut metadata = tokio::time::interval(METADATA);
         metadata.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        // whether the open epoch holds a record
-        let mut data = false;
+        // since when the open epoch holds a record
+        let mut data: Option<Instant> = None;
         let mut stopping = false;
         loop {
-            if !data && !stopping {
+            if data.is_none() && !stopping {
                 tokio::select! {
                     event = self.events.recv() => match event.ok_or(EngineError::Gone)? {
-                        Event::Note(epoch, Note::Data) => data |= epoch == self.epoch,
+                        Event::Note(epoch, Note::Data) if epoch == self.epoch => data = Some(Instant::now()),
                         Event::Note(_, Note::Stop) => stopping = true,
                         Event::Note(_, other) => self.unexpected(other)?,
                         Event::Closed(closed) => return Err(EngineError::failed(format!(
@@ -576,14 +581,16 @@ impl Coordinator {
                     _ = tokio::time::sleep_until(heartbeat.into()) => {}
                     _ = metadata.tick() => { self.watch_kafka().await?; continue }
                 }
-                if !data && !stopping && Instant::now() < heartbeat {
+                if data.is_none() && !stopping && Instant::now() < heartbeat {
                     continue;
                 }
             }
             let (closed, more, stop) = self.close_live().await?;
-            data = more;
             stopping |= stop;
             self.commit(&closed, None).await?;
+            if let Some(since) = std::mem::replace(&mut data, more) {
+                self.process.observer.freshness(since.elapsed());
+            }
             heartbeat = Instant::now() + HEARTBEAT;
             if stopping {
                 return Ok(Outcome::Stopped);
@@ -631,20 +638,20 @@ impl Coordinator {
 
     // ---- epochs -------------------------------------------------------------------------------------------------
 
-    /// Closes the open epoch and waits for everything it changed; also says whether the next one has a record
-    /// already and whether a stop was asked for.
-    async fn close_live(&mut self) -> Result<(Closed, bool, bool), EngineError> {
+    /// Closes the open epoch and waits for everything it changed; also says since when the next one has a record, if
+    /// it has any, and whether a stop was asked for.
+    async fn close_live(&mut self) -> Result<(Closed, Option<Instant>, bool), EngineError> {
         let epoch = self.epoch;
         self.epoch += 1;
         self.planner.send(Plan::Open(self.epoch));
-        let (mut data, mut stop) = (false, false);
+        let (mut data, mut stop) = (None, false);
         loop {
             match self.events.recv().await.ok_or(EngineError::Gone)? {
                 Event::Closed(closed) if closed.epoch == epoch => return Ok((closed, data, stop)),
                 Event::Closed(closed) => {
                     return Err(EngineError::failed(format!("epoch {} closed before {epoch}", closed.epoch)));
                 }
-                Event::Note(at, Note::Data) => data |= at == self.epoch,
+                Event::Note(at, Note::Data) if at == self.epoch => data = Some(Instant::now()),
                 Event::Note(_, Note::Stop) => stop = true,
                 Event::Note(_, other) => self.unexpected(other)?,
             }

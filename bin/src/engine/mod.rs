@@ -143,10 +143,7 @@ fn start(
         }
         None => None,
     };
-    let kafka = settings.kafka.as_ref().map(|kafka| KafkaConfig {
-        properties: kafka.properties.clone(),
-        ..KafkaConfig::new(&kafka.bootstrap)
-    });
+    let kafka = settings.kafka.as_ref().map(|kafka| kafka.source());
     if let Some(kafka) = &kafka {
         kafka.check().map_err(|error| EngineError::Usage(error.to_string()))?;
     }
@@ -166,6 +163,10 @@ fn start(
         process: Arc::clone(process),
     };
 
+    if settings.workers.processes == 1 {
+        // symbols need no text to be routed by when no other process has to agree
+        operators::route::single_process();
+    }
     let leads = settings.workers.process == 0;
     let (planner_sender, planner) = oneshot::channel();
     #[expect(clippy::disallowed_methods, reason = "a closed loop: notes are of the one epoch that is open or closing")]
