@@ -128,7 +128,10 @@ impl Coordinator {
         let listing = lake.list(&names).await.map_err(EngineError::failed)?;
         let known: BTreeSet<String> = self.objects.iter().map(|object| object.key.clone()).collect();
         // legacy objects first: their number is their rank, and it shares bits with the records' indexes
-        let mut fresh: Vec<Object> = listing.objects.into_iter().filter(|o| !known.contains(&o.key)).collect();
+        // a legacy object that a second look finds has no rank among those that were read: the next start takes it in
+        let late = |object: &Object| !known.is_empty() && matches!(object.place, Place::Legacy);
+        let fresh = |object: &Object| !known.contains(&object.key) && !late(object);
+        let mut fresh: Vec<Object> = listing.objects.into_iter().filter(fresh).collect();
         fresh.sort_by_key(|object| !matches!(object.place, Place::Legacy));
         self.objects.extend(fresh);
         tracing::info!(objects = self.objects.len(), "listed the lake");
@@ -371,10 +374,8 @@ impl Coordinator {
                 _ => legacy.push((object.key.as_str(), *lines)),
             }
         }
-        self.legacy = (!legacy.is_empty()).then(|| {
-            let digest = ingest::coverage::legacy_digest(legacy);
-            (digest.records, digest.hash)
-        });
+        let digest = ingest::coverage::legacy_digest(legacy);
+        self.legacy = (digest.records > 0).then_some((digest.records, digest.hash));
         let names: Vec<&str> = (0..3).map(|topic| self.topic_name(topic)).collect();
         ingest::coverage::coverage(&counted, &names)
     }

@@ -93,7 +93,9 @@ pub(crate) fn meaning<'a, T: AsRef<str>>(key: &'a str, topics: &[T]) -> Meaning<
         return Meaning::Other;
     };
     let in_tombstones = folders.split('/').any(|folder| folder == TOMBSTONE_FOLDER);
-    let topic_number = |name: &str| topics.iter().position(|topic| topic.as_ref() == name).map(|n| n as u8);
+    // an empty name is a kind that is not read, and no folder
+    let named = |name: &str, topic: &T| !name.is_empty() && topic.as_ref() == name;
+    let topic_number = |name: &str| topics.iter().position(|topic| named(name, topic)).map(|n| n as u8);
 
     let (stem, sibling) = match (stem.strip_suffix(".keys"), stem.strip_suffix(".headers")) {
         (Some(stem), _) => (stem, Some("keys")),

@@ -1,0 +1,87 @@
+//! Two pages are made from the program itself, so that they cannot lag behind it: every key, and every result with
+//! its SQL. `UPDATE_DOCS=1 cargo test -p pinflow --test docs` writes them.
+
+use pinflow::config::keys::KEYS;
+use std::fmt::Write;
+use std::path::Path;
+
+fn check(page: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == text, "docs/{page} is behind the program: UPDATE_DOCS=1 cargo test -p pinflow --test docs");
+}
+
+#[test]
+fn every_key_is_documented() {
+    let mut page = String::from(
+        "# Configuration\n\n\
+         Every setting has a key in the file (`--config FILE`, TOML), most have a flag, and each has an environment\n\
+         variable: `lake.url` is `url` in `[lake]`, `--lake`, and `PINFLOW__LAKE__URL`. A variable that ends in `_FILE`\n\
+         names a file that holds the value, as `PINFLOW__POSTGRES__PASSWORD_FILE`. A flag overrides a variable, a variable\n\
+         the file, the file the default. Unknown keys and wrong values end the program with exit code 2, naming key and\n\
+         line. `pinflow config check` checks, `pinflow config print` shows what is in force, secrets masked.\n\n\
+         Results are announced by `NOTIFY` on the channel `SCHEMA_commits` with\n\
+         `{\"commit\":…,\"epoch\":…,\"tables\":[…]}`, in the transaction that changed them.\n\n\
+         | key | flag | default | meaning |\n|---|---|---|---|\n",
+    );
+    for key in KEYS {
+        let flag = match (key.flag, key.short) {
+            ("", _) => String::new(),
+            (flag, Some(short)) => format!("`--{flag} {}`, `-{short}`", key.value).replace(" `", "`"),
+            (flag, None) => format!("`--{flag} {}`", key.value).replace(" `", "`"),
+        };
+        let flag = flag.replace('|', "\\|").replace(",`-", ", `-");
+        let default = key.default.map_or(String::new(), |default| format!("`{default}`"));
+        let help = key.help.replace('|', "\\|");
+        writeln!(page, "| `{}` | {flag} | {default} | {help} |", key.path).unwrap();
+    }
+    check("configuration.md", &page);
+}
+
+#[test]
+fn every_result_is_documented() {
+    let mut page = String::from(
+        "# Results\n\n\
+         Ten tables, kept exact. Each is defined by its SQL over the cleaned tables `pin_table`, `geo_table` and\n\
+         `user_table`: that is what `pinflow verify` runs. `{top}` is `--top` (default 10, 0 keeps all rows). Ranked tables\n\
+         hold, of each group, the first `{top}` rows by value descending and name ascending by bytes, and all that lead;\n\
+         `rank` is SQL `RANK()`, so `WHERE rank = 1` is the most popular, ties included. Medians are exact:\n\
+         `median_follower_count` is `percentile_cont(0.5)`, `lower_median_follower_count` is `percentile_disc(0.5)`, and\n\
+         `post_count` is the number of values. Years are UTC calendar years; age groups are `18-24`, `25-35`, `36-50`\n\
+         and `50+` (over 50).\n",
+    );
+    for result in dataflows::RESULTS {
+        let table = result.table;
+        write!(page, "\n## {}\n\n{}. Primary key: the first {}.\n\n", table.name, capital(table.comment), columns(table.key)).unwrap();
+        page.push_str("| column | type | meaning |\n|---|---|---|\n");
+        for column in table.columns {
+            let ty = match column.ty {
+                operators::ColumnType::Text => "text",
+                operators::ColumnType::Int4 => "integer",
+                operators::ColumnType::Int8 => "bigint",
+                operators::ColumnType::Float8 => "double precision",
+                operators::ColumnType::Timestamp => "timestamp",
+                operators::ColumnType::Float8Array => "double precision[]",
+                operators::ColumnType::Bytes => "bytea",
+            };
+            writeln!(page, "| `{}` | {ty} | {} |", column.name, column.comment).unwrap();
+        }
+        write!(page, "\n```sql\n{}\n```\n", result.sql.trim()).unwrap();
+    }
+    check("results.md", &page);
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
+}
+
+fn columns(count: usize) -> String {
+    match count {
+        1 => "column".to_owned(),
+        count => format!("{count} columns"),
+    }
+}
