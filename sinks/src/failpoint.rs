@@ -1,8 +1,10 @@
-//! Places where a test may kill the process: `PINFLOW_FAILPOINT=name` aborts the first time that place is reached.
+//! Places where a test may kill the process: `PINFLOW_FAILPOINT=name` aborts the first time that place is reached,
+//! `name=N` the N-th time.
 //!
 //! A test hook, not a feature: without the variable a check is one load.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// After `BEGIN`, before anything is written.
 pub const AFTER_BEGIN: &str = "after_begin";
@@ -15,12 +17,33 @@ pub const AFTER_COMMIT: &str = "after_commit";
 /// History is being staged: after the first `COPY` of a stager.
 pub const DURING_STAGING: &str = "during_staging";
 
-static CHOSEN: OnceLock<Option<String>> = OnceLock::new();
+static CHOSEN: OnceLock<Option<Chosen>> = OnceLock::new();
 
-fn chosen() -> Option<&'static str> {
+struct Chosen {
+    name: String,
+    /// Times that the place is still passed unharmed, and the one that is not.
+    left: AtomicU64,
+}
+
+impl Chosen {
+    fn read(text: &str) -> Chosen {
+        let (name, times) = text.split_once('=').unwrap_or((text, "1"));
+        Chosen {
+            name: name.to_owned(),
+            left: AtomicU64::new(times.parse().unwrap_or(1)),
+        }
+    }
+
+    /// Whether this is the time to fail.
+    fn fails_at(&self, name: &str) -> bool {
+        self.name == name && self.left.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+}
+
+fn chosen() -> Option<&'static Chosen> {
     CHOSEN
-        .get_or_init(|| std::env::var("PINFLOW_FAILPOINT").ok())
-        .as_deref()
+        .get_or_init(|| std::env::var("PINFLOW_FAILPOINT").ok().map(|text| Chosen::read(&text)))
+        .as_ref()
 }
 
 /// Whether any fail point is chosen: a commit is then sent in parts, so that there is something between them.
@@ -28,10 +51,33 @@ pub(crate) fn armed() -> bool {
     chosen().is_some()
 }
 
-/// Aborts the process when `name` is the chosen fail point.
+/// Aborts the process when `name` is the chosen fail point and its time has come.
 pub(crate) fn reach(name: &str) {
-    if chosen() == Some(name) {
+    if chosen().is_some_and(|chosen| chosen.fails_at(name)) {
         eprintln!("fail point {name} reached: aborting");
         std::process::abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_fail_point_can_be_chosen() {
+        let fails = |text: &str| {
+            let chosen = Chosen::read(text);
+            (1..=4).filter(|_| chosen.fails_at(BEFORE_COMMIT)).count()
+        };
+        assert_eq!(
+            (fails("before_commit"), fails("before_commit=3"), fails("after_commit")),
+            (1, 1, 0)
+        );
+        let third = Chosen::read("before_commit=3");
+        assert_eq!(
+            [third.fails_at(BEFORE_COMMIT), third.fails_at(BEFORE_COMMIT)],
+            [false, false]
+        );
+        assert!(third.fails_at(BEFORE_COMMIT));
     }
 }
