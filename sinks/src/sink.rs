@@ -102,12 +102,30 @@ impl Sink {
     }
 
     /// Creates the unlogged tables that [`crate::Stager`]s of all processes copy history into.
-    pub async fn create_staging(&self) -> Result<(), SinkError> {
+    /// Those of an earlier try are dropped. A lost connection is made again, as by a commit: history is read again
+    /// because of one.
+    pub async fn create_staging(&mut self) -> Result<(), SinkError> {
         let (Some(definition), Some(number)) = (self.definition.clone(), self.fence) else {
             return Err(SinkError::Order("create_staging before take_fence"));
         };
+        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
+        loop {
+            match self.try_create_staging(&definition, number).await {
+                Ok(()) => {
+                    self.become_(SinkState::Ready);
+                    return Ok(());
+                }
+                Err(error) => self.recover(error, &mut backoff).await?,
+            }
+        }
+    }
+
+    async fn try_create_staging(&mut self, definition: &Arc<Definition>, number: i64) -> Result<(), SinkError> {
+        self.ensure_open(definition, number).await?;
         let session = self.session()?;
-        history::create(&session.client, &self.config.schema, number, &definition).await
+        let schema = self.config.schema.as_str();
+        history::drop_up_to(&session.client, schema, number).await?;
+        history::create(&session.client, schema, number, definition).await
     }
 
     /// How the sink stands; changes while a commit is being tried again.

@@ -291,7 +291,6 @@ impl Target {
     pub async fn create_staging(&mut self) -> Result<bool, EngineError> {
         let Target::Postgres { sink: Some(sink), .. } = self else { return Ok(false) };
         // a repeated pass begins with empty ones
-        sink.drop_staging().await;
         sink.create_staging().await?;
         Ok(true)
     }
