@@ -7,6 +7,7 @@
 //! Everything is synchronous and fails with `anyhow`: a scenario reads from top to bottom.
 
 pub mod audit;
+pub mod flow;
 pub mod kafka;
 pub mod lake;
 pub mod produce;
@@ -15,6 +16,7 @@ pub mod scene;
 pub mod sql;
 
 pub use audit::{Audit, Auditor};
+pub use flow::{Flow, prove};
 pub use kafka::Kafka;
 pub use lake::LakeFolder;
 pub use pinflow::embedded::s3::{Fault, Seen};
