@@ -50,7 +50,10 @@ pub fn run(settings: &DemoSettings) -> Result<()> {
     };
 
     say("starting PostgreSQL, an S3 server and a broker on 127.0.0.1");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let postgres = Postgres::start(PostgresOptions {
         dir: settings.dir.as_ref().map(|_| dir.join("postgres")),
         ..PostgresOptions::default()
@@ -65,7 +68,10 @@ pub fn run(settings: &DemoSettings) -> Result<()> {
     }
     let mut stream = Stream::new(&broker, settings.seed)?;
 
-    say(&format!("writing a history of {} posts to s3://{BUCKET}/{PREFIX}", settings.posts));
+    say(&format!(
+        "writing a history of {} posts to s3://{BUCKET}/{PREFIX}",
+        settings.posts
+    ));
     stream.history(settings.posts, &runtime, &s3)?;
 
     let mut engine = Engine::start(settings, &postgres, &s3, &broker)?;
@@ -97,9 +103,17 @@ pub fn run(settings: &DemoSettings) -> Result<()> {
 /// A folder for a new demo: the broker forgets everything at the end, so an older demo cannot go on.
 fn fresh_folder(dir: &Path) -> Result<PathBuf> {
     std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
-    let empty = std::fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))?.next().is_none();
-    ensure!(empty, "--dir {} is not empty: a demo begins in a new folder", dir.display());
-    dir.canonicalize().with_context(|| format!("resolving {}", dir.display()))
+    let empty = std::fs::read_dir(dir)
+        .with_context(|| format!("reading {}", dir.display()))?
+        .next()
+        .is_none();
+    ensure!(
+        empty,
+        "--dir {} is not empty: a demo begins in a new folder",
+        dir.display()
+    );
+    dir.canonicalize()
+        .with_context(|| format!("resolving {}", dir.display()))
 }
 
 fn say(text: &str) {
@@ -134,7 +148,9 @@ fn watch_signals() -> Result<Arc<AtomicBool>> {
 }
 
 async fn connect(url: &str) -> Result<Client> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.context("connecting to PostgreSQL")?;
+    let (client, connection) = tokio_postgres::connect(url, NoTls)
+        .await
+        .context("connecting to PostgreSQL")?;
     tokio::spawn(connection);
     Ok(client)
 }
@@ -155,7 +171,11 @@ impl Stream {
             .create()
             .context("making a producer")?;
         let records = Generator::new(seed).duplicates(0.053).records();
-        Ok(Stream { producer, records: Box::new(records), next: [0; 3] })
+        Ok(Stream {
+            producer,
+            records: Box::new(records),
+            next: [0; 3],
+        })
     }
 
     fn produced(&self) -> [i64; 3] {
@@ -171,11 +191,16 @@ impl Stream {
         let record = self.records.next().context("the generator has no end")?;
         let kind = record.kind as usize;
         let key = record.ind.to_string();
-        let mut message = BaseRecord::to(TOPICS[kind]).partition(0).key(&key).payload(&record.json);
+        let mut message = BaseRecord::to(TOPICS[kind])
+            .partition(0)
+            .key(&key)
+            .payload(&record.json);
         loop {
             match self.producer.send(message) {
                 Ok(()) => break,
-                Err((error, back)) if error.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::QueueFull) => {
+                Err((error, back))
+                    if error.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::QueueFull) =>
+                {
                     self.producer.poll(Duration::from_millis(5));
                     message = back;
                 }
@@ -188,7 +213,10 @@ impl Stream {
 
     /// Produces a history and archives it. The broker forgets the older part of it, as retention would.
     fn history(&mut self, posts: u64, runtime: &tokio::runtime::Runtime, s3: &S3Server) -> Result<()> {
-        let url = LakeUrl::S3 { bucket: BUCKET.into(), prefix: PREFIX.into() };
+        let url = LakeUrl::S3 {
+            bucket: BUCKET.into(),
+            prefix: PREFIX.into(),
+        };
         let lake = runtime.block_on(Lake::open(url, lake_options(s3)))?;
         let mut objects: [(i64, usize, Vec<u8>); 3] = Default::default();
         let mut pins = 0;
@@ -225,10 +253,15 @@ impl Stream {
         stop: &AtomicBool,
         engine: &mut Engine,
     ) -> Result<Vec<Duration>> {
-        let lasts = settings.duration.map_or("until Ctrl-C".to_owned(), |duration| format!("for {duration:?}"));
+        let lasts = settings
+            .duration
+            .map_or("until Ctrl-C".to_owned(), |duration| format!("for {duration:?}"));
         say(&format!("streaming {} records/s {lasts}", settings.rate));
         let probes: Arc<Probes> = Arc::default();
-        let watcher = runtime.spawn(watch_frontier(runtime.block_on(connect(&engine.postgres_url))?, Arc::clone(&probes)));
+        let watcher = runtime.spawn(watch_frontier(
+            runtime.block_on(connect(&engine.postgres_url))?,
+            Arc::clone(&probes),
+        ));
         let began = Instant::now();
         let mut sent = 0u64;
         let mut told = Instant::now();
@@ -241,21 +274,35 @@ impl Stream {
                 probe = Some((kind, self.next[kind], Instant::now()));
             }
             if let Some(probe) = probe {
-                probes.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push_back(probe);
+                probes
+                    .waiting
+                    .lock()
+                    .unwrap_or_else(|poisoned| poisoned.into_inner())
+                    .push_back(probe);
             }
             self.producer.poll(Duration::from_millis(2));
             if told.elapsed() > Duration::from_secs(5) {
                 told = Instant::now();
                 let behind = self.total() - runtime.block_on(frontier(client))?.iter().sum::<i64>();
-                say(&format!("{sent} live records sent, {behind} of them not in the tables yet"));
+                say(&format!(
+                    "{sent} live records sent, {behind} of them not in the tables yet"
+                ));
                 engine.check()?;
             }
         }
         self.producer.flush(PATIENCE).context("producing the live stream")?;
         let deadline = Instant::now() + PATIENCE;
-        while !probes.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_empty() {
+        while !probes
+            .waiting
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .is_empty()
+        {
             engine.check()?;
-            ensure!(Instant::now() < deadline, "the live records did not reach the tables within {PATIENCE:?}");
+            ensure!(
+                Instant::now() < deadline,
+                "the live records did not reach the tables within {PATIENCE:?}"
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
         watcher.abort();
@@ -292,9 +339,17 @@ async fn watch_frontier(client: Client, probes: Arc<Probes>) {
 /// The committed frontier of the three topics; 0 before the first commit.
 async fn frontier(client: &Client) -> Result<[i64; 3]> {
     let mut reached = [0; 3];
-    let exists = client.query_one("SELECT to_regclass('pinflow.frontier') IS NOT NULL", &[]).await?;
+    let exists = client
+        .query_one("SELECT to_regclass('pinflow.frontier') IS NOT NULL", &[])
+        .await?;
     if exists.get::<_, bool>(0) {
-        for row in client.query("SELECT topic, next_offset FROM pinflow.frontier WHERE partition = 0", &[]).await? {
+        for row in client
+            .query(
+                "SELECT topic, next_offset FROM pinflow.frontier WHERE partition = 0",
+                &[],
+            )
+            .await?
+        {
             let topic: String = row.get(0);
             if let Some(kind) = TOPICS.iter().position(|name| *name == topic) {
                 reached[kind] = row.get(1);
@@ -306,7 +361,13 @@ async fn frontier(client: &Client) -> Result<[i64; 3]> {
 
 fn lake_options(s3: &S3Server) -> LakeOptions {
     let environment = s3.environment();
-    let value = |name: &str| environment.iter().find(|(n, _)| *n == name).map_or("", |(_, value)| value).to_owned();
+    let value = |name: &str| {
+        environment
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map_or("", |(_, value)| value)
+            .to_owned()
+    };
     LakeOptions {
         s3_endpoint: Some(s3.endpoint()),
         region: Some("us-east-1".to_owned()),
@@ -320,7 +381,9 @@ fn lake_options(s3: &S3Server) -> LakeOptions {
 
 fn store(runtime: &tokio::runtime::Runtime, lake: &Lake, kind: usize, start: i64, bytes: Vec<u8>) -> Result<()> {
     let key = connect_key(TOPICS[kind], 0, start, Encoding::Plain);
-    runtime.block_on(lake.put(&key, bytes, MetadataMap::new())).context("archiving the history")
+    runtime
+        .block_on(lake.put(&key, bytes, MetadataMap::new()))
+        .context("archiving the history")
 }
 
 /// `pinflow run` as a process of its own.
@@ -344,10 +407,21 @@ impl Engine {
         }
         let output = std::fs::File::create(&log)?;
         let mut command = Command::new(std::env::current_exe().context("finding this program")?);
-        command.args(&arguments).envs(s3.environment()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
+        command
+            .args(&arguments)
+            .envs(s3.environment())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(output);
         let server = Server::spawn(&mut command, "TERM", None).context("starting `pinflow run`")?;
         let shown = format!("pinflow {}", arguments.join(" "));
-        Ok(Engine { server, shown, postgres_url: postgres.url(), log, _folder: folder })
+        Ok(Engine {
+            server,
+            shown,
+            postgres_url: postgres.url(),
+            log,
+            _folder: folder,
+        })
     }
 
     /// Fails when the engine has ended by itself.
@@ -414,13 +488,23 @@ fn tail(log: &Path) -> String {
 /// `pinflow verify`, in both ways; its verdict is printed as it comes.
 fn verify(postgres: &Postgres, s3: &S3Server, broker: &Broker) -> Result<()> {
     let ways: [(&str, &[&str]); 2] = [
-        ("pinflow verify: every table against its SQL over the cleaned tables, in one snapshot", &[]),
-        ("pinflow verify --replay: every table against the log, read again by a plain evaluator", &["--replay"]),
+        (
+            "pinflow verify: every table against its SQL over the cleaned tables, in one snapshot",
+            &[],
+        ),
+        (
+            "pinflow verify --replay: every table against the log, read again by a plain evaluator",
+            &["--replay"],
+        ),
     ];
     for (what, flags) in ways {
         say(what);
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("verify").args(flags).args(common(postgres, s3, broker)).envs(s3.environment());
+        command
+            .arg("verify")
+            .args(flags)
+            .args(common(postgres, s3, broker))
+            .envs(s3.environment());
         let status = command.status().context("starting `pinflow verify`")?;
         ensure!(status.success(), "`pinflow verify` ended with {status}");
     }
@@ -431,18 +515,45 @@ fn print_tables(runtime: &tokio::runtime::Runtime, client: &Client) -> Result<()
     let bold = std::io::stdout().is_terminal();
     for result in dataflows::RESULTS {
         let table = result.table;
-        let count: i64 = runtime.block_on(client.query_one(&format!("SELECT count(*) FROM pinflow.{}", table.name), &[]))?.get(0);
+        let count: i64 = runtime
+            .block_on(client.query_one(&format!("SELECT count(*) FROM pinflow.{}", table.name), &[]))?
+            .get(0);
         let order = (1..=table.key).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
-        let columns: Vec<String> = table.columns.iter().map(|column| format!("{}::text", column.name)).collect();
+        let columns: Vec<String> = table
+            .columns
+            .iter()
+            .map(|column| format!("{}::text", column.name))
+            .collect();
         let ranked = table.columns.iter().any(|column| column.name == "rank");
         let only = if ranked { " WHERE rank = 1" } else { "" };
-        let sql = format!("SELECT {} FROM pinflow.{}{only} ORDER BY {order} LIMIT {SHOWN_ROWS}", columns.join(", "), table.name);
+        let sql = format!(
+            "SELECT {} FROM pinflow.{}{only} ORDER BY {order} LIMIT {SHOWN_ROWS}",
+            columns.join(", "),
+            table.name
+        );
         let rows = runtime.block_on(client.query(&sql, &[]))?;
-        let name = if bold { format!("\x1b[1m{}\x1b[0m", table.name) } else { table.name.to_owned() };
-        println!("\n{name}: {count} rows{}", if ranked { ", the first leaders:" } else { ", the first:" });
-        let mut lines = vec![table.columns.iter().map(|column| column.name.to_owned()).collect::<Vec<_>>()];
+        let name = if bold {
+            format!("\x1b[1m{}\x1b[0m", table.name)
+        } else {
+            table.name.to_owned()
+        };
+        println!(
+            "\n{name}: {count} rows{}",
+            if ranked { ", the first leaders:" } else { ", the first:" }
+        );
+        let mut lines = vec![
+            table
+                .columns
+                .iter()
+                .map(|column| column.name.to_owned())
+                .collect::<Vec<_>>(),
+        ];
         for row in &rows {
-            lines.push((0..row.len()).map(|n| row.get::<_, Option<String>>(n).unwrap_or_default()).collect());
+            lines.push(
+                (0..row.len())
+                    .map(|n| row.get::<_, Option<String>>(n).unwrap_or_default())
+                    .collect(),
+            );
         }
         print_aligned(&lines);
     }
@@ -454,8 +565,11 @@ fn print_aligned(lines: &[Vec<String>]) {
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..lines.first().map_or(0, Vec::len)).map(width).collect();
     for line in lines {
-        let cells: Vec<String> =
-            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}", width = *width)).collect();
+        let cells: Vec<String> = line
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}", width = *width))
+            .collect();
         println!("  {}", cells.join("  ").trim_end());
     }
 }

@@ -23,7 +23,8 @@ pub mod verify;
 
 use cli::{CliError, Invocation, Verb};
 use config::{
-    ConfigError, DemoSettings, Effective, GenerateSettings, LaunchSettings, LogSettings, Mode, RunSettings, VerifySettings,
+    ConfigError, DemoSettings, Effective, GenerateSettings, LaunchSettings, LogSettings, Mode, RunSettings,
+    VerifySettings,
 };
 use exit::Failure;
 use observe::Shown;
@@ -59,7 +60,8 @@ fn report(failure: Failure) -> ExitCode {
 
 /// The configuration of all sources together.
 pub fn configuration(invocation: &Invocation) -> Result<Effective, ConfigError> {
-    let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Effective::load(invocation.config.as_deref(), environment, invocation.flags.clone())
 }
 
@@ -116,7 +118,11 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
 fn run(settings: RunSettings) -> Result<(), Failure> {
     let shown = Arc::new(Shown::new(&settings));
     let server = match settings.listen {
-        Some(listen) => Some(Server::start(listen, Arc::clone(&shown.metrics), Arc::clone(&shown.health))?),
+        Some(listen) => Some(Server::start(
+            listen,
+            Arc::clone(&shown.metrics),
+            Arc::clone(&shown.health),
+        )?),
         None => None,
     };
     let summary = settings.summary.clone();

@@ -67,7 +67,12 @@ pub fn cpu_seconds() -> f64 {
 pub fn status_bytes(field: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+    line.trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .map(|kilobytes| kilobytes * 1024)
 }
 
 #[cfg(test)]
@@ -76,11 +81,21 @@ mod tests {
 
     #[test]
     fn the_members_are_those_of_the_contract() {
-        let mut report = Report { seconds: 2.0, ..Report::default() };
+        let mut report = Report {
+            seconds: 2.0,
+            ..Report::default()
+        };
         report.totals.records = 10;
         report.frontier.entry("pin".into()).or_default().insert(0, 7);
         let json = serde_json::to_value(Summary::new(&report)).unwrap();
-        for member in ["records", "rejected", "seconds", "cpu_seconds", "records_per_second", "peak_rss_bytes"] {
+        for member in [
+            "records",
+            "rejected",
+            "seconds",
+            "cpu_seconds",
+            "records_per_second",
+            "peak_rss_bytes",
+        ] {
             assert!(json[member].is_number(), "{member} in {json}");
         }
         assert_eq!(json["records_per_second"], 5.0);

@@ -11,7 +11,10 @@ fn check(page: &str, text: &str) {
         std::fs::write(&path, text).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == text, "docs/{page} is behind the program: UPDATE_DOCS=1 cargo test -p pinflow --test docs");
+    assert!(
+        written == text,
+        "docs/{page} is behind the program: UPDATE_DOCS=1 cargo test -p pinflow --test docs"
+    );
 }
 
 #[test]
@@ -55,7 +58,14 @@ fn every_result_is_documented() {
     );
     for result in dataflows::RESULTS {
         let table = result.table;
-        write!(page, "\n## {}\n\n{}. Primary key: the first {}.\n\n", table.name, capital(table.comment), columns(table.key)).unwrap();
+        write!(
+            page,
+            "\n## {}\n\n{}. Primary key: the first {}.\n\n",
+            table.name,
+            capital(table.comment),
+            columns(table.key)
+        )
+        .unwrap();
         page.push_str("| column | type | meaning |\n|---|---|---|\n");
         for column in table.columns {
             let ty = match column.ty {
@@ -76,7 +86,9 @@ fn every_result_is_documented() {
 
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
+    chars
+        .next()
+        .map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }
 
 fn columns(count: usize) -> String {

@@ -31,9 +31,19 @@ impl Feed {
     /// A feed of synthetic records with re-sends, corrections, dirty records and deletes, into topics of this many
     /// partitions.
     pub fn new(seed: u64, partitions: i32) -> Feed {
-        let records = Generator::new(seed).duplicates(0.06).dirty(0.02).deletes(0.02).records();
-        let log = (0..3).flat_map(|kind| (0..partitions).map(move |p| ((kind, p), Vec::new()))).collect();
-        Feed { records: Box::new(records), partitions, log }
+        let records = Generator::new(seed)
+            .duplicates(0.06)
+            .dirty(0.02)
+            .deletes(0.02)
+            .records();
+        let log = (0..3)
+            .flat_map(|kind| (0..partitions).map(move |p| ((kind, p), Vec::new())))
+            .collect();
+        Feed {
+            records: Box::new(records),
+            partitions,
+            log,
+        }
     }
 
     /// The next records; each is remembered at the end of its partition.
@@ -42,7 +52,10 @@ impl Feed {
         for record in self.records.by_ref().take(count) {
             let partition = partition_of(record.ind, self.partitions);
             let entry = (record.ind as i64, Some(record.json));
-            self.log.entry((record.kind, partition)).or_default().push(entry.clone());
+            self.log
+                .entry((record.kind, partition))
+                .or_default()
+                .push(entry.clone());
             taken.push((record.kind, partition, entry));
         }
         taken
@@ -52,8 +65,11 @@ impl Feed {
     pub fn produce(&mut self, producer: &Producer, count: usize) -> Result<()> {
         for (kind, partition, (key, value)) in self.take(count) {
             let key = key.to_string();
-            let message =
-                Message { partition: Some(partition), key: Some(key.as_bytes()), value: value.as_deref() };
+            let message = Message {
+                partition: Some(partition),
+                key: Some(key.as_bytes()),
+                value: value.as_deref(),
+            };
             producer.send(TOPICS[kind as usize], message)?;
         }
         producer.flush()
@@ -64,7 +80,11 @@ impl Feed {
         let partition = partition_of(ind as u64, self.partitions);
         self.log.entry((kind, partition)).or_default().push((ind, None));
         let key = ind.to_string();
-        let message = Message { partition: Some(partition), key: Some(key.as_bytes()), value: None };
+        let message = Message {
+            partition: Some(partition),
+            key: Some(key.as_bytes()),
+            value: None,
+        };
         producer.send(TOPICS[kind as usize], message)?;
         producer.flush()
     }
@@ -94,7 +114,9 @@ impl Feed {
     /// The frontier after everything produced so far; partitions without a record are left out.
     pub fn frontier(&self) -> Frontier {
         let filled = self.log.iter().filter(|(_, entries)| !entries.is_empty());
-        filled.map(|((kind, p), entries)| ((TOPICS[*kind as usize].to_owned(), *p), entries.len() as i64)).collect()
+        filled
+            .map(|((kind, p), entries)| ((TOPICS[*kind as usize].to_owned(), *p), entries.len() as i64))
+            .collect()
     }
 
     /// The result rows for a frontier, by the plain evaluator.
@@ -102,7 +124,10 @@ impl Feed {
         let mut state = State::for_results();
         let mut decoder = Decoder::default();
         for ((kind, partition), entries) in &self.log {
-            let next = frontier.get(&(TOPICS[*kind as usize].to_owned(), *partition)).copied().unwrap_or(0);
+            let next = frontier
+                .get(&(TOPICS[*kind as usize].to_owned(), *partition))
+                .copied()
+                .unwrap_or(0);
             for (offset, (key, value)) in entries.iter().enumerate().take(next as usize) {
                 let key = key.to_string();
                 let raw = Raw {
@@ -125,7 +150,9 @@ pub fn tables(database: &Database, schema: &str) -> Result<(Frontier, Vec<Vec<St
     database.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
     let mut frontier = Frontier::new();
     for row in database.rows(&format!("SELECT topic, partition, next_offset FROM {schema}.frontier"))? {
-        let [Some(topic), Some(partition), Some(next)] = row.as_slice() else { anyhow::bail!("a null in the frontier") };
+        let [Some(topic), Some(partition), Some(next)] = row.as_slice() else {
+            anyhow::bail!("a null in the frontier")
+        };
         frontier.insert((topic.clone(), partition.parse()?), next.parse()?);
     }
     let mut tables = Vec::new();
@@ -148,7 +175,13 @@ pub fn texts(answer: &[Vec<Row>]) -> Vec<Vec<String>> {
         let value = |(value, column): (&operators::Value, &operators::Column)| {
             sinks::text::value(value, column.ty).unwrap_or_default()
         };
-        let row = |row: &Row| row.iter().zip(result.table.columns).map(value).collect::<Vec<_>>().join("|");
+        let row = |row: &Row| {
+            row.iter()
+                .zip(result.table.columns)
+                .map(value)
+                .collect::<Vec<_>>()
+                .join("|")
+        };
         let mut rows: Vec<String> = rows.iter().map(row).collect();
         rows.sort();
         rows
@@ -167,13 +200,20 @@ pub fn wait_for_frontier(
     loop {
         let reached = (|| {
             let database = Database::connect(url)?;
-            let exists = database.value(&format!("SELECT to_regclass('{schema}.frontier')"))?.is_some();
+            let exists = database
+                .value(&format!("SELECT to_regclass('{schema}.frontier')"))?
+                .is_some();
             if !exists {
                 return Ok(None);
             }
             let (frontier, tables) = tables(&database, schema)?;
             let at = |place: &(String, i32)| frontier.get(place).copied().unwrap_or(0);
-            anyhow::Ok(wanted.iter().all(|(place, next)| at(place) >= *next).then_some((frontier, tables)))
+            anyhow::Ok(
+                wanted
+                    .iter()
+                    .all(|(place, next)| at(place) >= *next)
+                    .then_some((frontier, tables)),
+            )
         })();
         match reached {
             Ok(Some(reached)) => return Ok(reached),
@@ -191,12 +231,22 @@ pub fn wait_for_frontier(
 pub fn demand_answer(feed: &Feed, url: &str, schema: &str, top: usize, limit: Duration) -> Result<()> {
     let wanted = feed.frontier();
     let (frontier, tables) = wait_for_frontier(url, schema, &wanted, limit)?;
-    ensure!(frontier == wanted, "the frontier is {frontier:?}, the log ends at {wanted:?}");
+    ensure!(
+        frontier == wanted,
+        "the frontier is {frontier:?}, the log ends at {wanted:?}"
+    );
     let expected = texts(&feed.answer(&frontier, top)?);
     for ((result, actual), expected) in RESULTS.iter().zip(&tables).zip(&expected) {
-        let differing = actual.iter().filter(|row| !expected.contains(row)).chain(expected.iter().filter(|row| !actual.contains(row)));
+        let differing = actual
+            .iter()
+            .filter(|row| !expected.contains(row))
+            .chain(expected.iter().filter(|row| !actual.contains(row)));
         let differing: Vec<&String> = differing.take(10).collect();
-        ensure!(actual == expected, "{} differs, for example in {differing:?}", result.table.name);
+        ensure!(
+            actual == expected,
+            "{} differs, for example in {differing:?}",
+            result.table.name
+        );
     }
     Ok(())
 }

@@ -24,7 +24,11 @@ fn an_overlapping_history_and_a_live_log_make_one_answer() -> Result<()> {
     feed.archive(&lake, 0.6, 300)?;
 
     let auditor = Auditor::start(&postgres.url(), Audit::results("pinflow", 10))?;
-    let mut run = Pinflow::new("run").lake(&lake).kafka(&kafka).postgres(&postgres).start()?;
+    let mut run = Pinflow::new("run")
+        .lake(&lake)
+        .kafka(&kafka)
+        .postgres(&postgres)
+        .start()?;
     demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
     for _ in 0..5 {
         feed.produce(&producer, 500)?;
@@ -37,7 +41,12 @@ fn an_overlapping_history_and_a_live_log_make_one_answer() -> Result<()> {
     run.expect(0, SOON)?;
 
     // a restart reads nothing twice and goes on
-    let mut run = Pinflow::new("run").lake(&lake).kafka(&kafka).postgres(&postgres).args(["-w", "2"]).start()?;
+    let mut run = Pinflow::new("run")
+        .lake(&lake)
+        .kafka(&kafka)
+        .postgres(&postgres)
+        .args(["-w", "2"])
+        .start()?;
     feed.produce(&producer, 500)?;
     demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
     run.terminate()?;

@@ -3,9 +3,9 @@
 use super::protocol::Note;
 use operators::Row;
 use std::collections::BTreeMap;
+use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::Stream;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// From the dataflow to the coordinator.
@@ -38,39 +38,46 @@ pub fn collect<'s>(
 ) {
     let mut open: BTreeMap<u64, Closed> = BTreeMap::new();
     let mut next = 0u64;
-    let closed = move |epoch| Closed { epoch, results: vec![Vec::new(); results], notes: Vec::new() };
+    let closed = move |epoch| Closed {
+        epoch,
+        results: vec![Vec::new(); results],
+        notes: Vec::new(),
+    };
     let mut builder = OperatorBuilder::new("Collect".to_owned(), changes.scope());
     let mut changes = builder.new_input(changes, Exchange::new(|_| 0));
     let mut notes = builder.new_input(notes, Exchange::new(|_| 0));
     builder.build(move |_| {
         move |frontiers| {
-                changes.for_each(|_, batch| {
-                    for ((result, row), epoch, diff) in batch.drain(..) {
-                        let epoch = open.entry(epoch).or_insert_with(|| closed(epoch));
-                        epoch.results[result as usize].push((row, diff));
-                    }
-                });
-                notes.for_each(|capability, batch| {
-                    let epoch = *capability.time();
-                    for note in batch.drain(..) {
-                        if note.of_epoch() {
-                            open.entry(epoch).or_insert_with(|| closed(epoch)).notes.push(note);
-                        } else if let Some(to) = &to {
-                            let _ = to.send(Event::Note(epoch, note));
-                        }
-                    }
-                });
-                let Some(to) = &to else { return };
-                                // the coordinator opens the next epoch before it closes one, so an empty frontier closes nothing
-                let upper = frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min();
-                while upper.is_some_and(|upper| next < upper) {
-                    let mut epoch = open.remove(&next).unwrap_or_else(|| closed(next));
-                    for rows in &mut epoch.results {
-                        differential_dataflow::consolidation::consolidate(rows);
-                    }
-                    let _ = to.send(Event::Closed(epoch));
-                    next += 1;
+            changes.for_each(|_, batch| {
+                for ((result, row), epoch, diff) in batch.drain(..) {
+                    let epoch = open.entry(epoch).or_insert_with(|| closed(epoch));
+                    epoch.results[result as usize].push((row, diff));
                 }
+            });
+            notes.for_each(|capability, batch| {
+                let epoch = *capability.time();
+                for note in batch.drain(..) {
+                    if note.of_epoch() {
+                        open.entry(epoch).or_insert_with(|| closed(epoch)).notes.push(note);
+                    } else if let Some(to) = &to {
+                        let _ = to.send(Event::Note(epoch, note));
+                    }
+                }
+            });
+            let Some(to) = &to else { return };
+            // the coordinator opens the next epoch before it closes one, so an empty frontier closes nothing
+            let upper = frontiers
+                .iter()
+                .filter_map(|frontier| frontier.frontier().first().copied())
+                .min();
+            while upper.is_some_and(|upper| next < upper) {
+                let mut epoch = open.remove(&next).unwrap_or_else(|| closed(next));
+                for rows in &mut epoch.results {
+                    differential_dataflow::consolidation::consolidate(rows);
+                }
+                let _ = to.send(Event::Closed(epoch));
+                next += 1;
+            }
         }
     });
 }

@@ -97,7 +97,10 @@ impl Coordinator {
 
     /// What there is to say at the end.
     pub(super) fn report(&self) -> Report {
-        let mut report = Report { totals: self.totals.clone(), ..Report::default() };
+        let mut report = Report {
+            totals: self.totals.clone(),
+            ..Report::default()
+        };
         for (at, reach) in &self.frontier {
             let partitions = report.frontier.entry(self.topic_name(at.topic).to_owned()).or_default();
             partitions.insert(at.partition, reach.next);
@@ -116,15 +119,24 @@ impl Coordinator {
     }
 
     fn gap(&self, at: TopicPartition, range: &Range<i64>) -> Gap {
-        Gap { topic: self.topic_name(at.topic).to_owned(), partition: at.partition, from: range.start, to: range.end }
+        Gap {
+            topic: self.topic_name(at.topic).to_owned(),
+            partition: at.partition,
+            from: range.start,
+            to: range.end,
+        }
     }
 
     // ---- the start ----------------------------------------------------------------------------------------------
 
     async fn list(&mut self) -> Result<(), EngineError> {
         let Some(lake) = &self.lake else { return Ok(()) };
-        let names: Vec<String> =
-            self.settings.topics.iter().map(|name| name.clone().unwrap_or_default()).collect();
+        let names: Vec<String> = self
+            .settings
+            .topics
+            .iter()
+            .map(|name| name.clone().unwrap_or_default())
+            .collect();
         let listing = lake.list(&names).await.map_err(EngineError::failed)?;
         let known: BTreeSet<String> = self.objects.iter().map(|object| object.key.clone()).collect();
         // legacy objects first: their number is their rank, and it shares bits with the records' indexes
@@ -147,11 +159,17 @@ impl Coordinator {
 
     /// What Kafka spans of each partition of our topics.
     async fn ends(&self) -> Result<BTreeMap<TopicPartition, Range<i64>>, EngineError> {
-        let Some(cluster) = self.cluster.clone() else { return Ok(BTreeMap::new()) };
+        let Some(cluster) = self.cluster.clone() else {
+            return Ok(BTreeMap::new());
+        };
         let topics = self.settings.topics.clone();
         let asked = tokio::task::spawn_blocking(move || {
             let mut ends = BTreeMap::new();
-            for (topic, name) in topics.iter().enumerate().filter_map(|(n, name)| Some((n as u8, name.as_deref()?))) {
+            for (topic, name) in topics
+                .iter()
+                .enumerate()
+                .filter_map(|(n, name)| Some((n as u8, name.as_deref()?)))
+            {
                 let Some(partitions) = cluster.partitions(name)? else {
                     tracing::warn!(topic = name, "the topic does not exist in Kafka yet");
                     continue;
@@ -175,9 +193,16 @@ impl Coordinator {
         // the tables know best: what they were made with stands
         self.generations.extend(self.recorded.generations.clone());
         for topic in 0..3u8 {
-            let known: BTreeSet<i32> =
-                self.recorded.partitions.keys().filter(|at| at.topic == topic).map(|at| at.partition).collect();
-            let added = ends.keys().any(|at| at.topic == topic && !known.contains(&at.partition));
+            let known: BTreeSet<i32> = self
+                .recorded
+                .partitions
+                .keys()
+                .filter(|at| at.topic == topic)
+                .map(|at| at.partition)
+                .collect();
+            let added = ends
+                .keys()
+                .any(|at| at.topic == topic && !known.contains(&at.partition));
             if known.is_empty() || !added {
                 continue;
             }
@@ -186,7 +211,11 @@ impl Coordinator {
             let generation = of_topic.filter_map(|(_, starts)| newest(starts)).max().unwrap_or(1) + 1;
             for (at, span) in ends.iter().filter(|(at, _)| at.topic == topic) {
                 let committed = self.recorded.partitions.get(at).map_or(0, |reach| reach.next);
-                let start = if known.contains(&at.partition) { span.end.max(committed) } else { 0 };
+                let start = if known.contains(&at.partition) {
+                    span.end.max(committed)
+                } else {
+                    0
+                };
                 self.add_boundary(*at, generation, start);
             }
         }
@@ -204,7 +233,13 @@ impl Coordinator {
         starts.push((start, generation));
         self.fresh_boundaries = true;
         let topic = self.topic_name(at.topic).to_owned();
-        tracing::info!(topic, partition = at.partition, generation, start, "a generation begins");
+        tracing::info!(
+            topic,
+            partition = at.partition,
+            generation,
+            start,
+            "a generation begins"
+        );
     }
 
     // ---- history ------------------------------------------------------------------------------------------------
@@ -214,7 +249,9 @@ impl Coordinator {
         loop {
             self.pass += 1;
             if self.pass > PASSES {
-                return Err(EngineError::failed("history was replayed too often without reaching the sink"));
+                return Err(EngineError::failed(
+                    "history was replayed too often without reaching the sink",
+                ));
             }
             match self.replay(full).await {
                 Ok(()) => return Ok(()),
@@ -251,7 +288,10 @@ impl Coordinator {
         let staged = self.flush_staging().await?;
         self.note_gaps(&plans);
         for (at, plan) in &plans {
-            let reach = self.frontier.entry(*at).or_insert(Reach { first: plan.first, next: plan.next });
+            let reach = self.frontier.entry(*at).or_insert(Reach {
+                first: plan.first,
+                next: plan.next,
+            });
             reach.first = plan.first;
             reach.next = reach.next.max(plan.next);
         }
@@ -265,13 +305,20 @@ impl Coordinator {
         // a repeated pass adds nothing to what the first one computed: its epochs are committed as one
         let mut closed = self.close().await?;
         if let Some(before) = self.hydrated.take() {
-            closed.results.iter_mut().zip(before.results).for_each(|(rows, earlier)| {
-                rows.extend(earlier);
-                differential_dataflow::consolidation::consolidate(rows);
-            });
+            closed
+                .results
+                .iter_mut()
+                .zip(before.results)
+                .for_each(|(rows, earlier)| {
+                    rows.extend(earlier);
+                    differential_dataflow::consolidation::consolidate(rows);
+                });
             closed.notes.splice(0..0, before.notes);
         }
-        let history = History { staged: staging.then_some(staged), full };
+        let history = History {
+            staged: staging.then_some(staged),
+            full,
+        };
         let result = self.commit(&closed, Some(history)).await;
         if let Err(EngineError::Again { .. }) = result {
             closed.notes.retain(|note| !matches!(note, Note::Counted { .. }));
@@ -284,9 +331,17 @@ impl Coordinator {
         let frontier = self.settings.upto.as_ref()?;
         let mut bounds = BTreeMap::new();
         for (topic, name) in self.settings.topics.iter().enumerate() {
-            let Some(partitions) = name.as_ref().and_then(|name| frontier.0.get(name)) else { continue };
+            let Some(partitions) = name.as_ref().and_then(|name| frontier.0.get(name)) else {
+                continue;
+            };
             for (partition, next) in partitions {
-                bounds.insert(TopicPartition { topic: topic as u8, partition: *partition }, *next);
+                bounds.insert(
+                    TopicPartition {
+                        topic: topic as u8,
+                        partition: *partition,
+                    },
+                    *next,
+                );
             }
         }
         Some(bounds)
@@ -300,7 +355,10 @@ impl Coordinator {
     ) -> Result<(), EngineError> {
         let wanted = |object: &Object| match (object.topic, &object.place, upto) {
             (Some(topic), Place::Log { partition, start }, Some(bounds)) => {
-                let at = TopicPartition { topic, partition: *partition };
+                let at = TopicPartition {
+                    topic,
+                    partition: *partition,
+                };
                 bounds.get(&at).is_some_and(|bound| start < bound)
             }
             _ => true,
@@ -322,7 +380,10 @@ impl Coordinator {
         objects.sort_by(|(a, one), (b, other)| other.size.cmp(&one.size).then(a.cmp(b)));
         let mut shares: Vec<(u64, Vec<(u32, Object)>)> = vec![(0, Vec::new()); self.workers];
         for object in objects {
-            let share = shares.iter_mut().min_by_key(|(bytes, _)| *bytes).expect("at least one worker");
+            let share = shares
+                .iter_mut()
+                .min_by_key(|(bytes, _)| *bytes)
+                .expect("at least one worker");
             share.0 += object.1.size.max(1);
             share.1.push(object);
         }
@@ -337,7 +398,14 @@ impl Coordinator {
         }
         while !waiting.is_empty() {
             match self.note().await? {
-                Note::Object { pass, id, lines, bytes, rejected, covers } if pass == self.pass => {
+                Note::Object {
+                    pass,
+                    id,
+                    lines,
+                    bytes,
+                    rejected,
+                    covers,
+                } if pass == self.pass => {
                     waiting.remove(&id);
                     self.counted.insert(id, (lines, covers.map(|(from, to)| from..to)));
                     self.process.observer.object(lines, bytes, rejected);
@@ -369,7 +437,14 @@ impl Coordinator {
             match (object.topic, object.place) {
                 (Some(topic), Place::Log { partition, start }) => {
                     let (lines, covers) = (*lines, covers.clone());
-                    counted.push(Counted { topic, partition, start, lines, covers, object: *id });
+                    counted.push(Counted {
+                        topic,
+                        partition,
+                        start,
+                        lines,
+                        covers,
+                        object: *id,
+                    });
                 }
                 _ => legacy.push((object.key.as_str(), *lines)),
             }
@@ -406,7 +481,10 @@ impl Coordinator {
         let mut covered = self.covered();
         // Kafka is asked again after the replay: retention may have moved on meanwhile
         let mut ends = self.ends().await?;
-        let of_lake = covered.keys().map(|(topic, partition)| TopicPartition { topic: *topic, partition: *partition });
+        let of_lake = covered.keys().map(|(topic, partition)| TopicPartition {
+            topic: *topic,
+            partition: *partition,
+        });
         let mut partitions: BTreeSet<TopicPartition> = of_lake.chain(ends.keys().copied()).collect();
         partitions.extend(self.recorded.partitions.keys());
         if let Some(bounds) = upto {
@@ -422,7 +500,11 @@ impl Coordinator {
             let coverage = covered.remove(&(at.topic, at.partition)).unwrap_or_default();
             let known = Known {
                 covered: coverage.ranges.iter().collect(),
-                conflicts: coverage.conflicts.iter().map(|conflict| conflict.from..conflict.to).collect(),
+                conflicts: coverage
+                    .conflicts
+                    .iter()
+                    .map(|conflict| conflict.from..conflict.to)
+                    .collect(),
                 kafka: ends.remove(&at),
                 recorded: self.recorded.partitions.get(&at).map(|reach| reach.first..reach.next),
                 live: self.settings.mode == Mode::Run,
@@ -444,8 +526,18 @@ impl Coordinator {
         let mut refused = Vec::new();
         for (at, plan) in &plans {
             if let Some(range) = plan.conflicts.first() {
-                let Gap { topic, partition, from, to } = self.gap(*at, range);
-                let conflict = OrderConflict { topic, partition, from, to };
+                let Gap {
+                    topic,
+                    partition,
+                    from,
+                    to,
+                } = self.gap(*at, range);
+                let conflict = OrderConflict {
+                    topic,
+                    partition,
+                    from,
+                    to,
+                };
                 eprintln!("{conflict}");
                 return Err(EngineError::failed(format!(
                     "{conflict}: objects interleave there, and Kafka no longer has their order (merge them into \
@@ -455,9 +547,7 @@ impl Coordinator {
             for range in &plan.gaps {
                 let gap = self.gap(*at, range);
                 eprintln!("{gap}");
-                let accepted = accepted.covers(&gap)
-                    || self.recorded.accepted(*at, range)
-                    || self.skipped(*at, range);
+                let accepted = accepted.covers(&gap) || self.recorded.accepted(*at, range) || self.skipped(*at, range);
                 if !accepted {
                     refused.push(gap);
                 }
@@ -489,19 +579,27 @@ impl Coordinator {
         let mut gaps = Vec::new();
         for (at, plan) in plans {
             for range in &plan.gaps {
-                let reason = if self.skipped(*at, range) { "unreadable" } else { "accepted" };
+                let reason = if self.skipped(*at, range) {
+                    "unreadable"
+                } else {
+                    "accepted"
+                };
                 gaps.push((*at, range.clone(), reason.to_owned()));
             }
         }
-        self.process.observer.gaps(gaps.iter().map(|(_, range, _)| range.end - range.start).sum());
+        self.process
+            .observer
+            .gaps(gaps.iter().map(|(_, range, _)| range.end - range.start).sum());
         self.gaps = gaps;
     }
 
     /// Assigns what the hand-over wants of Kafka, and waits until everything that existed has been read.
     async fn read_kafka(&mut self, plans: &BTreeMap<TopicPartition, HandOver>) -> Result<(), EngineError> {
         // a partition is read by one worker and one stretch at a time: holes first, then the live stretch
-        let mut queues: BTreeMap<TopicPartition, std::vec::IntoIter<super::hand_over::Stretch>> =
-            plans.iter().map(|(at, plan)| (*at, plan.stretches.clone().into_iter())).collect();
+        let mut queues: BTreeMap<TopicPartition, std::vec::IntoIter<super::hand_over::Stretch>> = plans
+            .iter()
+            .map(|(at, plan)| (*at, plan.stretches.clone().into_iter()))
+            .collect();
         let mut waiting = BTreeSet::new();
         let partitions: Vec<TopicPartition> = queues.keys().copied().collect();
         for at in partitions {
@@ -529,12 +627,20 @@ impl Coordinator {
         at: TopicPartition,
         queues: &mut BTreeMap<TopicPartition, std::vec::IntoIter<super::hand_over::Stretch>>,
     ) -> bool {
-        let Some(stretch) = queues.get_mut(&at).and_then(|queue| queue.next()) else { return false };
+        let Some(stretch) = queues.get_mut(&at).and_then(|queue| queue.next()) else {
+            return false;
+        };
         if stretch.until.is_none() {
             self.live.insert(at);
         }
-        let range = Consume { at, from: stretch.from, until: stretch.until, bound: stretch.bound };
-        self.planner.send(Plan::To(self.owner(at), Command::Consume(vec![range])));
+        let range = Consume {
+            at,
+            from: stretch.from,
+            until: stretch.until,
+            bound: stretch.bound,
+        };
+        self.planner
+            .send(Plan::To(self.owner(at), Command::Consume(vec![range])));
         true
     }
 
@@ -611,7 +717,9 @@ impl Coordinator {
         for (at, span) in &ends {
             let next = self.frontier.get(at).map_or(span.start, |reach| reach.next);
             let topic = self.topic_name(at.topic).to_owned();
-            self.process.observer.lag(&topic, at.partition, (span.end - next).max(0));
+            self.process
+                .observer
+                .lag(&topic, at.partition, (span.end - next).max(0));
         }
         let added: Vec<TopicPartition> = ends.keys().filter(|at| !self.live.contains(at)).copied().collect();
         for topic in 0..3u8 {
@@ -627,11 +735,21 @@ impl Coordinator {
             }
             for at in added {
                 let low = ends[&at].start;
-                tracing::info!(topic = self.topic_name(topic), partition = at.partition, "found a new partition");
+                tracing::info!(
+                    topic = self.topic_name(topic),
+                    partition = at.partition,
+                    "found a new partition"
+                );
                 self.live.insert(at);
                 self.frontier.entry(at).or_insert(Reach { first: low, next: low });
-                let range = Consume { at, from: low, until: None, bound: low };
-                self.planner.send(Plan::To(self.owner(at), Command::Consume(vec![range])));
+                let range = Consume {
+                    at,
+                    from: low,
+                    until: None,
+                    bound: low,
+                };
+                self.planner
+                    .send(Plan::To(self.owner(at), Command::Consume(vec![range])));
             }
         }
         Ok(())
@@ -650,7 +768,10 @@ impl Coordinator {
             match self.events.recv().await.ok_or(EngineError::Gone)? {
                 Event::Closed(closed) if closed.epoch == epoch => return Ok((closed, data, stop)),
                 Event::Closed(closed) => {
-                    return Err(EngineError::failed(format!("epoch {} closed before {epoch}", closed.epoch)));
+                    return Err(EngineError::failed(format!(
+                        "epoch {} closed before {epoch}",
+                        closed.epoch
+                    )));
                 }
                 Event::Note(at, Note::Data) if at == self.epoch => data = Some(Instant::now()),
                 Event::Note(_, Note::Stop) => stop = true,
@@ -671,17 +792,30 @@ impl Coordinator {
     /// Commits an epoch; `history` is given for the one that ends the replay.
     async fn commit(&mut self, closed: &Closed, history: Option<History>) -> Result<(), EngineError> {
         let results = closed.results.clone();
-        let mut commit = Commit { epoch: closed.epoch, results, history, ..Commit::default() };
+        let mut commit = Commit {
+            epoch: closed.epoch,
+            results,
+            history,
+            ..Commit::default()
+        };
         for note in &closed.notes {
             match note {
                 Note::Mark { at, next } => {
-                    let reach = self.frontier.entry(*at).or_insert(Reach { first: *next, next: *next });
+                    let reach = self.frontier.entry(*at).or_insert(Reach {
+                        first: *next,
+                        next: *next,
+                    });
                     reach.next = reach.next.max(*next);
                 }
                 Note::Boundary { at, generation, start } => self.add_boundary(*at, *generation, *start),
                 Note::Row(row) => commit.rows.push(row),
                 Note::Rejected(reject) => commit.rejects.push(reject),
-                Note::Counted { records, rejected, reasons, fields } => {
+                Note::Counted {
+                    records,
+                    rejected,
+                    reasons,
+                    fields,
+                } => {
                     self.totals.records += records;
                     self.totals.rejected += rejected;
                     for (reason, n) in reasons {
@@ -755,9 +889,10 @@ impl Coordinator {
     fn unexpected(&self, note: Note) -> Result<(), EngineError> {
         match note {
             Note::Broken(error) => Err(EngineError::Failed(error)),
-            Note::StagingLost { pass, error } if pass == self.pass => {
-                Err(EngineError::Again { full: false, reason: format!("staging was lost: {error}") })
-            }
+            Note::StagingLost { pass, error } if pass == self.pass => Err(EngineError::Again {
+                full: false,
+                reason: format!("staging was lost: {error}"),
+            }),
             // reports of an earlier pass, or of a bound that lies behind
             _ => Ok(()),
         }

@@ -58,7 +58,12 @@ impl<'a> Value<'a> {
 }
 
 fn raw_of<'a>(kind: Kind, position: Position, key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> Raw<'a> {
-    Raw { kind, position, key, value }
+    Raw {
+        kind,
+        position,
+        key,
+        value,
+    }
 }
 
 fn bytes_of<'a>(line: Result<&'a str, &'a [u8]>) -> &'a [u8] {
@@ -116,7 +121,10 @@ impl Decode {
 
     /// Puts back what could not be handed on.
     pub fn put_back(&mut self, rows: Rows) {
-        debug_assert!(self.rows.is_empty(), "rows are put back before anything else is decoded");
+        debug_assert!(
+            self.rows.is_empty(),
+            "rows are put back before anything else is decoded"
+        );
         self.rows = rows;
     }
 
@@ -178,7 +186,14 @@ impl Decode {
         self.records += 1;
         match place.position(offset) {
             Ok(position) => {
-                self.reject(place, position, None, Some(&prefix), Reason::TooLarge, offset >= place.settled);
+                self.reject(
+                    place,
+                    position,
+                    None,
+                    Some(&prefix),
+                    Reason::TooLarge,
+                    offset >= place.settled,
+                );
             }
             Err(error) => tracing::error!(object = place.object, %error, "a record has no place"),
         }
@@ -188,7 +203,9 @@ impl Decode {
     pub fn batch(&mut self, place: &Placing, batch: &Batch, emit: &mut dyn FnMut(Event)) {
         for record in &batch.records {
             let part = |range: &Option<std::ops::Range<u32>>| {
-                range.as_ref().map(|range| &batch.bytes[range.start as usize..range.end as usize])
+                range
+                    .as_ref()
+                    .map(|range| &batch.bytes[range.start as usize..range.end as usize])
             };
             let value = part(&record.value).map(Value::Bytes);
             self.record(place, record.offset, part(&record.key), value, emit);
@@ -233,7 +250,12 @@ impl Decode {
             };
             decoded.map(|(event, row)| {
                 let (ind, row) = (event.key, row.map(|(_, row)| row));
-                self.rows.cleaned.push(CleanedRow { table: kind as u8, ind, position, row });
+                self.rows.cleaned.push(CleanedRow {
+                    table: kind as u8,
+                    ind,
+                    position,
+                    row,
+                });
                 event
             })
         } else {
@@ -267,7 +289,11 @@ impl Decode {
                     object: object.unwrap_or_default(),
                     index: position.offset() & ((1 << LEGACY_BITS) - 1),
                 },
-                _ => RejectPlace::Log { partition: position.partition(), offset: position.offset(), object },
+                _ => RejectPlace::Log {
+                    partition: position.partition(),
+                    offset: position.offset(),
+                    object,
+                },
             };
             self.rows.rejects.push(Reject {
                 topic: place.name.to_owned(),
@@ -289,7 +315,15 @@ impl Decode {
         if records == 0 && rejected == 0 && fields.is_empty() {
             return None;
         }
-        let reasons = std::mem::take(&mut self.reasons).into_iter().map(|(r, n)| (r.to_owned(), n)).collect();
-        Some(Note::Counted { records, rejected, reasons, fields })
+        let reasons = std::mem::take(&mut self.reasons)
+            .into_iter()
+            .map(|(r, n)| (r.to_owned(), n))
+            .collect();
+        Some(Note::Counted {
+            records,
+            rejected,
+            reasons,
+            fields,
+        })
     }
 }

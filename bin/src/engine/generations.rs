@@ -10,20 +10,28 @@ use std::collections::BTreeMap;
 const KEY: &str = "_pinflow/generations.json";
 
 fn broken(error: serde_json::Error) -> LakeError {
-    LakeError::Corrupt { object: KEY.to_owned(), why: error.to_string() }
+    LakeError::Corrupt {
+        object: KEY.to_owned(),
+        why: error.to_string(),
+    }
 }
 
 type Document = BTreeMap<String, BTreeMap<i32, Vec<(i64, u8)>>>;
 
 /// Reads the boundaries of our topics; none where the object is absent.
 pub async fn read(lake: &Lake, topics: &[Option<String>; 3]) -> Result<Generations, LakeError> {
-    let Some(bytes) = lake.get_small(KEY).await? else { return Ok(Generations::new()) };
+    let Some(bytes) = lake.get_small(KEY).await? else {
+        return Ok(Generations::new());
+    };
     let document: Document = serde_json::from_slice(&bytes).map_err(broken)?;
     let mut generations = Generations::new();
     for (topic, name) in topics.iter().enumerate() {
         let partitions = name.as_ref().and_then(|name| document.get(name)).into_iter().flatten();
         for (partition, starts) in partitions {
-            let at = TopicPartition { topic: topic as u8, partition: *partition };
+            let at = TopicPartition {
+                topic: topic as u8,
+                partition: *partition,
+            };
             generations.insert(at, starts.clone());
         }
     }
@@ -37,7 +45,9 @@ pub async fn write(lake: &Lake, topics: &[Option<String>; 3], generations: &Gene
         None => Document::new(),
     };
     for (at, starts) in generations {
-        let Some(name) = topics[at.topic as usize].clone() else { continue };
+        let Some(name) = topics[at.topic as usize].clone() else {
+            continue;
+        };
         document.entry(name).or_default().insert(at.partition, starts.clone());
     }
     let bytes = serde_json::to_vec(&document).expect("maps of numbers serialise");

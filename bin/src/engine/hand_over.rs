@@ -61,7 +61,14 @@ pub struct LogShorter {
 
 /// Plans the hand-over of one partition.
 pub fn hand_over(known: &Known) -> Result<HandOver, LogShorter> {
-    let Known { covered, conflicts, kafka, recorded, live, upto } = known;
+    let Known {
+        covered,
+        conflicts,
+        kafka,
+        recorded,
+        live,
+        upto,
+    } = known;
     let low = kafka.as_ref().map(|span| span.start);
     let first_covered = covered.first().map(|range| range.start);
     let first_known = match (first_covered, low) {
@@ -70,11 +77,20 @@ pub fn hand_over(known: &Known) -> Result<HandOver, LogShorter> {
         (None, None) => 0,
     };
     // coverage began where it begins now, unless the tables remember an earlier beginning
-    let first = recorded.as_ref().map_or(first_known, |recorded| recorded.start.min(first_known));
-    let mut plan = HandOver { first, next: first, ..HandOver::default() };
+    let first = recorded
+        .as_ref()
+        .map_or(first_known, |recorded| recorded.start.min(first_known));
+    let mut plan = HandOver {
+        first,
+        next: first,
+        ..HandOver::default()
+    };
 
     for conflict in conflicts {
-        match kafka.as_ref().is_some_and(|span| span.start <= conflict.start && conflict.end <= span.end) {
+        match kafka
+            .as_ref()
+            .is_some_and(|span| span.start <= conflict.start && conflict.end <= span.end)
+        {
             true => plan.stretches.push(Stretch {
                 from: conflict.start,
                 until: Some(conflict.end),
@@ -101,15 +117,20 @@ pub fn hand_over(known: &Known) -> Result<HandOver, LogShorter> {
             let from = plan.next.max(span.start);
             plan.lose(from);
             let bound = span.end.max(from);
-            plan.stretches.push(Stretch { from, until: None, bound });
+            plan.stretches.push(Stretch {
+                from,
+                until: None,
+                bound,
+            });
             plan.next = bound;
         }
         (None, _) => {}
     }
     match recorded {
-        Some(recorded) if *live && plan.next < recorded.end => {
-            Err(LogShorter { end: plan.next, recorded: recorded.end })
-        }
+        Some(recorded) if *live && plan.next < recorded.end => Err(LogShorter {
+            end: plan.next,
+            recorded: recorded.end,
+        }),
         _ => Ok(plan),
     }
 }
@@ -125,7 +146,11 @@ impl HandOver {
         };
         self.lose(span.start.max(self.next));
         let until = to.min(span.end);
-        self.stretches.push(Stretch { from: self.next, until: Some(until), bound: until });
+        self.stretches.push(Stretch {
+            from: self.next,
+            until: Some(until),
+            bound: until,
+        });
         self.next = until;
         self.lose(to);
     }
@@ -148,27 +173,56 @@ mod tests {
     use super::*;
 
     fn known(covered: &[Range<i64>], kafka: Option<Range<i64>>) -> Known {
-        Known { covered: covered.to_vec(), kafka, live: true, ..Known::default() }
+        Known {
+            covered: covered.to_vec(),
+            kafka,
+            live: true,
+            ..Known::default()
+        }
     }
 
     fn live(from: i64, bound: i64) -> Stretch {
-        Stretch { from, until: None, bound }
+        Stretch {
+            from,
+            until: None,
+            bound,
+        }
     }
 
     fn part(from: i64, until: i64) -> Stretch {
-        Stretch { from, until: Some(until), bound: until }
+        Stretch {
+            from,
+            until: Some(until),
+            bound: until,
+        }
     }
 
     #[test]
     fn live_starts_where_history_ends() {
         let plan = hand_over(&known(&[3..100], Some(50..140))).unwrap();
-        assert_eq!(plan, HandOver { first: 3, next: 140, stretches: vec![live(100, 140)], ..HandOver::default() });
+        assert_eq!(
+            plan,
+            HandOver {
+                first: 3,
+                next: 140,
+                stretches: vec![live(100, 140)],
+                ..HandOver::default()
+            }
+        );
     }
 
     #[test]
     fn kafka_alone_begins_at_its_low_watermark() {
         let plan = hand_over(&known(&[], Some(500..700))).unwrap();
-        assert_eq!(plan, HandOver { first: 500, next: 700, stretches: vec![live(500, 700)], ..HandOver::default() });
+        assert_eq!(
+            plan,
+            HandOver {
+                first: 500,
+                next: 700,
+                stretches: vec![live(500, 700)],
+                ..HandOver::default()
+            }
+        );
     }
 
     #[test]
@@ -184,34 +238,60 @@ mod tests {
         assert_eq!(plan.gaps, vec![10..15]);
         assert_eq!(plan.stretches, vec![part(15, 20), part(30, 40), live(50, 60)]);
         // without Kafka each hole is a gap
-        let plan = hand_over(&Known { live: false, ..known(&[0..10, 20..30], None) }).unwrap();
+        let plan = hand_over(&Known {
+            live: false,
+            ..known(&[0..10, 20..30], None)
+        })
+        .unwrap();
         assert_eq!((plan.gaps, plan.next), (vec![10..20], 30));
     }
 
     #[test]
     fn history_that_the_tables_had_and_nobody_has_now_is_a_gap() {
         let recorded = Some(0..80);
-        let plan = hand_over(&Known { recorded, ..known(&[20..70], Some(60..90)) }).unwrap();
+        let plan = hand_over(&Known {
+            recorded,
+            ..known(&[20..70], Some(60..90))
+        })
+        .unwrap();
         assert_eq!((plan.first, plan.gaps), (0, vec![0..20]));
     }
 
     #[test]
     fn a_log_that_ends_before_the_tables_stops_the_start() {
         let recorded = Some(0..80);
-        let short = Known { recorded: recorded.clone(), ..known(&[0..70], Some(0..75)) };
+        let short = Known {
+            recorded: recorded.clone(),
+            ..known(&[0..70], Some(0..75))
+        };
         assert_eq!(hand_over(&short), Err(LogShorter { end: 75, recorded: 80 }));
         // the lake covers what Kafka has lost
-        let covered = Known { recorded, ..known(&[0..80], Some(0..75)) };
+        let covered = Known {
+            recorded,
+            ..known(&[0..80], Some(0..75))
+        };
         assert_eq!(hand_over(&covered).unwrap().stretches, vec![live(80, 80)]);
     }
 
     #[test]
     fn a_bounded_replay_ends_at_its_bound() {
-        let bounded = Known { upto: Some(60), live: false, ..known(&[0..100], None) };
+        let bounded = Known {
+            upto: Some(60),
+            live: false,
+            ..known(&[0..100], None)
+        };
         assert_eq!(hand_over(&bounded).unwrap().next, 60);
-        let from_kafka = Known { upto: Some(120), live: false, ..known(&[0..100], Some(90..200)) };
+        let from_kafka = Known {
+            upto: Some(120),
+            live: false,
+            ..known(&[0..100], Some(90..200))
+        };
         assert_eq!(hand_over(&from_kafka).unwrap().stretches, vec![part(100, 120)]);
-        let beyond = Known { upto: Some(120), live: false, ..known(&[0..100], None) };
+        let beyond = Known {
+            upto: Some(120),
+            live: false,
+            ..known(&[0..100], None)
+        };
         assert_eq!(hand_over(&beyond).unwrap().gaps, vec![100..120]);
     }
 }

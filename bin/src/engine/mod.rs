@@ -112,7 +112,11 @@ pub struct Report {
 pub fn run(settings: RunSettings, observer: Arc<dyn Observer>) -> (i32, Option<String>, Option<Report>) {
     let began = Instant::now();
     let settings = Arc::new(settings);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return (1, Some(format!("cannot start the I/O threads: {error}")), None),
     };
@@ -123,7 +127,10 @@ pub fn run(settings: RunSettings, observer: Arc<dyn Observer>) -> (i32, Option<S
     match start(&settings, &runtime, &process) {
         Ok(report) => {
             let (code, text) = process.ended().unwrap_or((0, String::new()));
-            let report = report.map(|report| Report { seconds: began.elapsed().as_secs_f64(), ..report });
+            let report = report.map(|report| Report {
+                seconds: began.elapsed().as_secs_f64(),
+                ..report
+            });
             (code, (!text.is_empty()).then_some(text), report)
         }
         Err(error) => (error.code(), Some(error.to_string()), None),
@@ -137,8 +144,17 @@ fn start(
 ) -> Result<Option<Report>, EngineError> {
     let lake = match &settings.lake {
         Some(lake) => {
-            let url = lake.url.parse().map_err(|error: ingest::lake::LakeError| EngineError::Usage(error.to_string()))?;
-            let opened = runtime.block_on(Lake::open(url, LakeOptions { s3_endpoint: lake.s3_endpoint.clone(), ..LakeOptions::default() }));
+            let url = lake
+                .url
+                .parse()
+                .map_err(|error: ingest::lake::LakeError| EngineError::Usage(error.to_string()))?;
+            let opened = runtime.block_on(Lake::open(
+                url,
+                LakeOptions {
+                    s3_endpoint: lake.s3_endpoint.clone(),
+                    ..LakeOptions::default()
+                },
+            ));
             Some(opened.map_err(EngineError::failed)?)
         }
         None => None,
@@ -157,7 +173,10 @@ fn start(
         fetch: fetch_options(settings),
         kafka: kafka.clone(),
         topics: settings.topics.clone(),
-        limits: dataflows::Limits { record_bytes: settings.limits.record_bytes, depth: settings.limits.depth },
+        limits: dataflows::Limits {
+            record_bytes: settings.limits.record_bytes,
+            depth: settings.limits.depth,
+        },
         runtime: runtime.handle().clone(),
         staging,
         process: Arc::clone(process),
@@ -169,7 +188,10 @@ fn start(
     }
     let leads = settings.workers.process == 0;
     let (planner_sender, planner) = oneshot::channel();
-    #[expect(clippy::disallowed_methods, reason = "a closed loop: notes are of the one epoch that is open or closing")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a closed loop: notes are of the one epoch that is open or closing"
+    )]
     let (event_sender, events) = mpsc::unbounded_channel();
     let plans = Mutex::new(leads.then(|| Plans::new(move |planner| drop(planner_sender.send(planner)))));
     let event_sender = Mutex::new(leads.then_some(event_sender));
@@ -250,7 +272,12 @@ async fn lead(
     result.map(|_| report)
 }
 
-type Prepared = (Option<Lake>, Option<Arc<Cluster>>, Target, Vec<ingest::coverage::AcceptGap>);
+type Prepared = (
+    Option<Lake>,
+    Option<Arc<Cluster>>,
+    Target,
+    Vec<ingest::coverage::AcceptGap>,
+);
 
 async fn prepare(
     settings: &Arc<RunSettings>,
@@ -260,12 +287,17 @@ async fn prepare(
     let accept_gaps = settings
         .accept_gaps
         .iter()
-        .map(|gap| gap.parse().map_err(|error: ingest::coverage::AcceptGapError| EngineError::Usage(error.to_string())))
+        .map(|gap| {
+            gap.parse()
+                .map_err(|error: ingest::coverage::AcceptGapError| EngineError::Usage(error.to_string()))
+        })
         .collect::<Result<_, _>>()?;
     let cluster = match kafka {
         Some(kafka) => {
             let connected = tokio::task::spawn_blocking(move || Cluster::connect(&kafka)).await;
-            Some(Arc::new(connected.map_err(EngineError::failed)?.map_err(EngineError::failed)?))
+            Some(Arc::new(
+                connected.map_err(EngineError::failed)?.map_err(EngineError::failed)?,
+            ))
         }
         None => None,
     };
@@ -287,7 +319,11 @@ pub(crate) fn fetch_options(settings: &RunSettings) -> FetchOptions {
     // a chunk is decoded while it is still in the processor's cache
     let chunk_bytes = 256 << 10;
     let max_record_bytes = settings.limits.record_bytes;
-    let mut options = FetchOptions { chunk_bytes, max_record_bytes, ..FetchOptions::default() };
+    let mut options = FetchOptions {
+        chunk_bytes,
+        max_record_bytes,
+        ..FetchOptions::default()
+    };
     if let Some(lake) = &settings.lake {
         options.objects_in_flight = lake.objects_in_flight;
         options.chunks = (lake.buffer_bytes / options.chunk_bytes).max(2);
@@ -308,7 +344,10 @@ fn timely_config(settings: &RunSettings) -> timely::Config {
             zerocopy: false,
         },
     };
-    timely::Config { communication, worker: timely::WorkerConfig::default() }
+    timely::Config {
+        communication,
+        worker: timely::WorkerConfig::default(),
+    }
 }
 
 /// Which of the two commands the engine runs.

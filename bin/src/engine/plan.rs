@@ -50,9 +50,20 @@ pub struct Plans {
 impl Plans {
     /// A channel for commands; `ready` gets the coordinator's end once worker 0 has built its dataflow.
     pub fn new(ready: impl FnOnce(Planner) + Send + 'static) -> Plans {
-        #[expect(clippy::disallowed_methods, reason = "the coordinator waits for reports before it sends more")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the coordinator waits for reports before it sends more"
+        )]
         let (sender, receiver) = std::sync::mpsc::channel();
-        Plans { receiver, ready: Box::new(move |wake| ready(Planner { commands: Some(sender), wake })) }
+        Plans {
+            receiver,
+            ready: Box::new(move |wake| {
+                ready(Planner {
+                    commands: Some(sender),
+                    wake,
+                })
+            }),
+        }
     }
 }
 
@@ -67,7 +78,9 @@ pub fn plan<'s>(scope: Scope<'s, u64>, plans: Option<Plans>) -> Stream<'s, u64, 
             (plans.receiver, capability)
         });
         move |output: &mut timely::dataflow::operators::generic::OutputBuilderSession<'_, u64, _>| {
-            let Some((receiver, capability)) = state.as_mut() else { return };
+            let Some((receiver, capability)) = state.as_mut() else {
+                return;
+            };
             loop {
                 match receiver.try_recv() {
                     Ok(Plan::To(worker, command)) => output.session(capability).give((worker as u64, command)),
@@ -97,12 +110,18 @@ trait ToTarget<'s> {
 impl<'s> ToTarget<'s> for Stream<'s, u64, Vec<(u64, Command)>> {
     fn exchange_to_target(self) -> Stream<'s, u64, Vec<Command>> {
         use timely::dataflow::operators::generic::Operator;
-        self.unary(Exchange::new(|(worker, _): &(u64, Command)| *worker), "Deliver", |_, _| {
-            move |input, output| {
-                input.for_each(|capability, commands| {
-                    output.session(&capability).give_iterator(commands.drain(..).map(|(_, command)| command));
-                });
-            }
-        })
+        self.unary(
+            Exchange::new(|(worker, _): &(u64, Command)| *worker),
+            "Deliver",
+            |_, _| {
+                move |input, output| {
+                    input.for_each(|capability, commands| {
+                        output
+                            .session(&capability)
+                            .give_iterator(commands.drain(..).map(|(_, command)| command));
+                    });
+                }
+            },
+        )
     }
 }

@@ -61,7 +61,10 @@ impl ProcessState {
 
     /// Registers a reader to be woken when the process is asked to stop.
     pub fn on_stop(&self, reader: SyncActivator) {
-        self.readers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(reader);
+        self.readers
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .push(reader);
     }
 
     /// Asks the process to stop: the coordinator hears of it through the dataflow.
@@ -73,7 +76,12 @@ impl ProcessState {
 
     /// Gives every reader of the process a turn.
     pub fn wake_readers(&self) {
-        for reader in self.readers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).iter() {
+        for reader in self
+            .readers
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .iter()
+        {
             let _ = reader.activate();
         }
     }
@@ -96,7 +104,10 @@ impl ProcessState {
 
     /// How the run ended.
     pub fn ended(&self) -> Option<(i32, String)> {
-        self.ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.ended
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .clone()
     }
 
     /// The dataflow is over: what breaks from now on is the ordinary end of connections.
@@ -137,7 +148,9 @@ pub fn install_panic_hook(process: Arc<ProcessState>, addresses: Vec<String>) {
         std::panic::set_hook(Box::new(move |info| {
             let thread = std::thread::current();
             let name = thread.name().unwrap_or_default();
-            let peer = name.strip_prefix("timely:recv-").or_else(|| name.strip_prefix("timely:send-"));
+            let peer = name
+                .strip_prefix("timely:recv-")
+                .or_else(|| name.strip_prefix("timely:send-"));
             if peer.is_some() && process.finished.load(Ordering::SeqCst) {
                 // the connection closed after everybody had finished
                 return;

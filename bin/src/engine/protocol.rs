@@ -76,11 +76,28 @@ pub enum Note {
     /// The open epoch has received its first record.
     Data,
     /// An object has been read to its end; `covers` is what its writer says it stands for.
-    Object { pass: u32, id: u32, lines: u64, bytes: u64, rejected: u64, covers: Option<(i64, i64)> },
+    Object {
+        pass: u32,
+        id: u32,
+        lines: u64,
+        bytes: u64,
+        rejected: u64,
+        covers: Option<(i64, i64)>,
+    },
     /// An object could not be read beyond its first `lines` lines.
-    Unreadable { pass: u32, id: u32, lines: u64, error: String },
+    Unreadable {
+        pass: u32,
+        id: u32,
+        lines: u64,
+        error: String,
+    },
     /// A bounded stretch, or the bound of a live one, has been read: nothing below `next` is missing.
-    Reached { pass: u32, at: TopicPartition, from: i64, next: i64 },
+    Reached {
+        pass: u32,
+        at: TopicPartition,
+        from: i64,
+        next: i64,
+    },
     /// Kafka cannot go on with a partition.
     Broken(String),
     /// Everything offered for staging by this worker is in the staging tables: rows per table, rejects last.
@@ -90,13 +107,22 @@ pub enum Note {
     /// At the close of the note's epoch, everything below `next` has been read.
     Mark { at: TopicPartition, next: i64 },
     /// A generation of a partition begins at this offset.
-    Boundary { at: TopicPartition, generation: u8, start: i64 },
+    Boundary {
+        at: TopicPartition,
+        generation: u8,
+        start: i64,
+    },
     /// A cleaned row or a delete of a live epoch.
     Row(CleanedRow),
     /// A reject of a live epoch.
     Rejected(Box<Reject>),
     /// Records read and rejected, and fields that became null, since this worker's last report.
-    Counted { records: u64, rejected: u64, reasons: Vec<(String, u64)>, fields: Vec<(String, u64)> },
+    Counted {
+        records: u64,
+        rejected: u64,
+        reasons: Vec<(String, u64)>,
+        fields: Vec<(String, u64)>,
+    },
     /// The process has been asked to stop.
     Stop,
 }

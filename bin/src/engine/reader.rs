@@ -92,7 +92,9 @@ pub fn read<'s>(
                     reader.obey(command);
                 }
             });
-            let Some((events_at, notes_at)) = open.as_mut() else { return };
+            let Some((events_at, notes_at)) = open.as_mut() else {
+                return;
+            };
             {
                 let mut session = events.session(events_at);
                 reader.turn(&mut |event| session.give(event));
@@ -208,7 +210,15 @@ impl Reader {
                 let fetcher = self.fetcher.as_ref().expect("objects are assigned where a lake is");
                 for (id, object) in objects {
                     fetcher.push(id, object.clone());
-                    self.reading.insert(id, Reading { id, object, lines: 0, rejected: 0 });
+                    self.reading.insert(
+                        id,
+                        Reading {
+                            id,
+                            object,
+                            lines: 0,
+                            rejected: 0,
+                        },
+                    );
                 }
             }
             Command::Consume(ranges) => ranges.into_iter().for_each(|range| self.consume(range)),
@@ -223,7 +233,12 @@ impl Reader {
         self.reading.clear();
         self.live.clear();
         self.fetcher = self.context.lake.clone().map(|lake| {
-            Fetcher::start(lake, self.context.runtime.clone(), self.context.fetch.clone(), Arc::clone(&self.wake))
+            Fetcher::start(
+                lake,
+                self.context.runtime.clone(),
+                self.context.fetch.clone(),
+                Arc::clone(&self.wake),
+            )
         });
         self.kafka = None;
         self.generations = pass.generations.clone();
@@ -248,9 +263,15 @@ impl Reader {
         if newest > 1 && !self.generations.contains_key(&range.at) {
             // a partition that was added while we run belongs to the generation that it began
             self.generations.insert(range.at, vec![(0, newest)]);
-            self.notes.push(Note::Boundary { at: range.at, generation: newest, start: 0 });
+            self.notes.push(Note::Boundary {
+                at: range.at,
+                generation: newest,
+                start: 0,
+            });
         }
-        let Some(name) = self.context.topics[range.at.topic as usize].clone() else { return };
+        let Some(name) = self.context.topics[range.at.topic as usize].clone() else {
+            return;
+        };
         let config = self.context.kafka.as_ref().expect("ranges are assigned where Kafka is");
         let kafka = match &mut self.kafka {
             Some(kafka) => kafka,
@@ -263,8 +284,20 @@ impl Reader {
             },
         };
         let Consume { at, from, until, bound } = range;
-        kafka.assign(Range { topic: at.topic, name, partition: at.partition, from, until });
-        let live = Live { from, next: from, bound: Some(bound), marked: -1, marks: until.is_none() };
+        kafka.assign(Range {
+            topic: at.topic,
+            name,
+            partition: at.partition,
+            from,
+            until,
+        });
+        let live = Live {
+            from,
+            next: from,
+            bound: Some(bound),
+            marked: -1,
+            marks: until.is_none(),
+        };
         self.live.insert(at, live);
         self.reached(at, from);
     }
@@ -316,7 +349,10 @@ impl Reader {
         let counted = rows.counted();
         match staging.offer(pass.number, rows) {
             Ok(()) => {
-                self.staged.iter_mut().zip(counted).for_each(|(staged, rows)| *staged += rows);
+                self.staged
+                    .iter_mut()
+                    .zip(counted)
+                    .for_each(|(staged, rows)| *staged += rows);
                 true
             }
             Err(super::Offer::Full(rows)) => {
@@ -324,7 +360,10 @@ impl Reader {
                 false
             }
             Err(super::Offer::Lost(error)) => {
-                self.notes.push(Note::StagingLost { pass: pass.number, error });
+                self.notes.push(Note::StagingLost {
+                    pass: pass.number,
+                    error,
+                });
                 self.broken = true;
                 false
             }
@@ -347,11 +386,16 @@ impl Reader {
             self.notes.push(Note::Staged { pass, rows: [0; 4] });
             return;
         };
-        let flushed = self.flushed.get_or_insert_with(|| staging.flush(pass, Arc::clone(&self.wake)));
+        let flushed = self
+            .flushed
+            .get_or_insert_with(|| staging.flush(pass, Arc::clone(&self.wake)));
         match flushed.try_recv() {
             Ok(Ok(())) => {
                 (self.flushing, self.flushed, self.paused) = (false, None, true);
-                self.notes.push(Note::Staged { pass, rows: self.staged });
+                self.notes.push(Note::Staged {
+                    pass,
+                    rows: self.staged,
+                });
             }
             Ok(Err(error)) => {
                 (self.flushing, self.flushed, self.broken) = (false, None, true);
@@ -360,14 +404,19 @@ impl Reader {
             Err(std::sync::mpsc::TryRecvError::Empty) => {}
             Err(std::sync::mpsc::TryRecvError::Disconnected) => {
                 (self.flushing, self.flushed, self.broken) = (false, None, true);
-                self.notes.push(Note::StagingLost { pass, error: "the staging task is gone".to_owned() });
+                self.notes.push(Note::StagingLost {
+                    pass,
+                    error: "the staging task is gone".to_owned(),
+                });
             }
         }
     }
 
     /// Decodes one chunk of an object; false when none is waiting.
     fn read_chunk(&mut self, emit: &mut dyn FnMut(Event)) -> bool {
-        let Some(fetched) = self.fetcher.as_mut().and_then(|fetcher| fetcher.try_next()) else { return false };
+        let Some(fetched) = self.fetcher.as_mut().and_then(|fetcher| fetcher.try_next()) else {
+            return false;
+        };
         let pass = self.pass.as_ref().expect("a pass has begun");
         match fetched {
             Fetched::Lines { id, bytes } => {
@@ -377,7 +426,10 @@ impl Reader {
                     reading.lines += self.decode.lines(&place, reading.lines, &bytes, emit);
                     reading.rejected += self.decode.rejected() - before;
                 }
-                self.fetcher.as_ref().expect("chunks come from a fetcher").recycle(bytes);
+                self.fetcher
+                    .as_ref()
+                    .expect("chunks come from a fetcher")
+                    .recycle(bytes);
             }
             Fetched::Whole { id, bytes } => {
                 if let Some(reading) = self.reading.get_mut(&id) {
@@ -386,7 +438,10 @@ impl Reader {
                     reading.lines += self.decode.whole(&place, &bytes, emit);
                     reading.rejected += self.decode.rejected() - before;
                 }
-                self.fetcher.as_ref().expect("chunks come from a fetcher").recycle(bytes);
+                self.fetcher
+                    .as_ref()
+                    .expect("chunks come from a fetcher")
+                    .recycle(bytes);
             }
             Fetched::TooLarge { id, prefix, .. } => {
                 if let Some(reading) = self.reading.get_mut(&id) {
@@ -396,16 +451,32 @@ impl Reader {
                     reading.rejected += 1;
                 }
             }
-            Fetched::Done { id, bytes, metadata, .. } => {
+            Fetched::Done {
+                id, bytes, metadata, ..
+            } => {
                 if let Some(Reading { lines, rejected, .. }) = self.reading.remove(&id) {
-                    let covers = metadata.and_then(|metadata| metadata.covers).map(|covers| (covers.start, covers.end));
-                    self.notes.push(Note::Object { pass: pass.number, id, lines, bytes, rejected, covers });
+                    let covers = metadata
+                        .and_then(|metadata| metadata.covers)
+                        .map(|covers| (covers.start, covers.end));
+                    self.notes.push(Note::Object {
+                        pass: pass.number,
+                        id,
+                        lines,
+                        bytes,
+                        rejected,
+                        covers,
+                    });
                 }
             }
             Fetched::Failed { id, error } => {
                 if let Some(Reading { lines, .. }) = self.reading.remove(&id) {
                     let error = error.to_string();
-                    self.notes.push(Note::Unreadable { pass: pass.number, id, lines, error });
+                    self.notes.push(Note::Unreadable {
+                        pass: pass.number,
+                        id,
+                        lines,
+                        error,
+                    });
                 }
             }
         }
@@ -414,17 +485,26 @@ impl Reader {
 
     /// Decodes one batch of Kafka; false when none is waiting.
     fn read_batch(&mut self, emit: &mut dyn FnMut(Event)) -> bool {
-        let Some(polled) = self.kafka.as_mut().and_then(|kafka| kafka.try_next()) else { return false };
+        let Some(polled) = self.kafka.as_mut().and_then(|kafka| kafka.try_next()) else {
+            return false;
+        };
         match polled {
             Polled::Batch(batch) => {
-                let at = TopicPartition { topic: batch.topic, partition: batch.partition };
+                let at = TopicPartition {
+                    topic: batch.topic,
+                    partition: batch.partition,
+                };
                 if !self.hydrating && !self.noted_data && !batch.records.is_empty() {
                     self.noted_data = true;
                     self.notes.push(Note::Data);
                 }
                 let pass = self.pass.as_ref().expect("a pass has begun");
                 // in a live epoch every record is new to the sink
-                let settled = if self.hydrating { pass.settled.get(&at).copied().unwrap_or(0) } else { 0 };
+                let settled = if self.hydrating {
+                    pass.settled.get(&at).copied().unwrap_or(0)
+                } else {
+                    0
+                };
                 let place = Placing {
                     kind: Kind::from_number(at.topic),
                     name: topic_name(&self.context.topics, at.topic),
@@ -458,7 +538,12 @@ impl Reader {
         live.next = live.next.max(next);
         if live.bound.is_some_and(|bound| live.next >= bound) {
             live.bound = None;
-            self.notes.push(Note::Reached { pass, at, from: live.from, next: live.next });
+            self.notes.push(Note::Reached {
+                pass,
+                at,
+                from: live.from,
+                next: live.next,
+            });
             if !live.marks {
                 self.live.remove(&at);
             }
@@ -471,15 +556,26 @@ impl Reader {
             // the boundary is exactly what this reader has already placed in the older generation
             let starts = self.generations.entry(*at).or_insert_with(|| vec![(0, 1)]);
             starts.push((live.next, generation));
-            self.notes.push(Note::Boundary { at: *at, generation, start: live.next });
+            self.notes.push(Note::Boundary {
+                at: *at,
+                generation,
+                start: live.next,
+            });
         }
     }
 
     /// Closes the open epoch: says how far every partition has come, and what was counted.
     fn close(&mut self) {
-        for (at, live) in self.live.iter_mut().filter(|(_, live)| live.marks && live.marked != live.next) {
+        for (at, live) in self
+            .live
+            .iter_mut()
+            .filter(|(_, live)| live.marks && live.marked != live.next)
+        {
             live.marked = live.next;
-            self.notes.push(Note::Mark { at: *at, next: live.next });
+            self.notes.push(Note::Mark {
+                at: *at,
+                next: live.next,
+            });
         }
         self.notes.extend(self.decode.take_counts());
         (self.live_bytes, self.noted_data) = (0, false);
@@ -496,7 +592,10 @@ impl Reader {
 
 /// The name of a topic by its number.
 pub fn topic_name(topics: &[Option<String>; 3], topic: u8) -> &str {
-    topics.get(topic as usize).and_then(|name| name.as_deref()).unwrap_or("unknown")
+    topics
+        .get(topic as usize)
+        .and_then(|name| name.as_deref())
+        .unwrap_or("unknown")
 }
 
 /// Where the records of one object or batch belong.
@@ -542,7 +641,11 @@ impl<'a> Placing<'a> {
             at,
             start,
             starts: generations.get(&at).map_or(&[], |starts| starts.as_slice()),
-            settled: if log { pass.settled.get(&at).copied().unwrap_or(0) } else { legacy_settled },
+            settled: if log {
+                pass.settled.get(&at).copied().unwrap_or(0)
+            } else {
+                legacy_settled
+            },
             upto: match &pass.upto {
                 Some(bounds) if log => bounds.get(&at).copied().unwrap_or(0),
                 _ => i64::MAX,
@@ -554,7 +657,11 @@ impl<'a> Placing<'a> {
 
     /// The generation of a record at `offset`.
     pub fn generation(&self, offset: i64) -> u8 {
-        self.starts.iter().rev().find(|(start, _)| *start <= offset).map_or(1, |(_, generation)| *generation)
+        self.starts
+            .iter()
+            .rev()
+            .find(|(start, _)| *start <= offset)
+            .map_or(1, |(_, generation)| *generation)
     }
 
     /// The position of the record at `offset`.
@@ -562,4 +669,3 @@ impl<'a> Placing<'a> {
         Position::new(self.generation(offset), offset, self.at.partition)
     }
 }
-

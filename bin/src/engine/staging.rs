@@ -25,7 +25,12 @@ pub enum Offer {
 impl Staging {
     /// A staging that nobody has begun yet. `wake` is called when there is room again.
     pub fn new(config: PostgresConfig, definition: Definition, wake: Arc<dyn Fn() + Send + Sync>) -> Staging {
-        Staging { config, definition: Arc::new(definition), wake, current: Arc::default() }
+        Staging {
+            config,
+            definition: Arc::new(definition),
+            wake,
+            current: Arc::default(),
+        }
     }
 
     /// A worker begins a pass; the first one of a process starts the stager, and ends the one before it.
@@ -35,8 +40,13 @@ impl Staging {
             return;
         }
         let options = StagerOptions::default();
-        let started =
-            Stager::start(self.config.clone(), Arc::clone(&self.definition), fence, options, Arc::clone(&self.wake));
+        let started = Stager::start(
+            self.config.clone(),
+            Arc::clone(&self.definition),
+            fence,
+            options,
+            Arc::clone(&self.wake),
+        );
         *current = Some((pass, started.map_err(|error| error.to_string())));
     }
 
@@ -52,12 +62,18 @@ impl Staging {
     /// Offers rows of a pass; never waits.
     pub fn offer(&self, pass: u32, rows: Rows) -> Result<(), Offer> {
         let stager = self.stager(pass).map_err(Offer::Lost)?;
-        stager.offer(StageBatch { cleaned: rows.cleaned, rejects: rows.rejects }).map_err(|batch| {
-            match stager.take_failure() {
+        stager
+            .offer(StageBatch {
+                cleaned: rows.cleaned,
+                rejects: rows.rejects,
+            })
+            .map_err(|batch| match stager.take_failure() {
                 Some(error) => Offer::Lost(error.to_string()),
-                None => Offer::Full(Rows { cleaned: batch.cleaned, rejects: batch.rejects }),
-            }
-        })
+                None => Offer::Full(Rows {
+                    cleaned: batch.cleaned,
+                    rejects: batch.rejects,
+                }),
+            })
     }
 
     /// Asks for everything offered so far to be in the staging tables; the answer comes with a wake-up.

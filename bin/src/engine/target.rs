@@ -30,25 +30,47 @@ pub struct Recorded {
 impl Recorded {
     fn of(progress: &Progress, topics: &[Option<String>; 3]) -> Recorded {
         let number = |name: &str| topics.iter().position(|topic| topic.as_deref() == Some(name));
-        let at = |name: &str, partition| number(name).map(|n| TopicPartition { topic: n as u8, partition });
-        let mut recorded = Recorded { definitions: progress.definitions, ..Recorded::default() };
+        let at = |name: &str, partition| {
+            number(name).map(|n| TopicPartition {
+                topic: n as u8,
+                partition,
+            })
+        };
+        let mut recorded = Recorded {
+            definitions: progress.definitions,
+            ..Recorded::default()
+        };
         if progress.legacy.count > 0 {
             recorded.legacy = Some((progress.legacy.count, progress.legacy.hash));
         }
         for ((topic, partition), known) in &progress.partitions {
             let Some(at) = at(topic, *partition) else { continue };
-            recorded.partitions.insert(at, Reach { first: known.first, next: known.next });
+            recorded.partitions.insert(
+                at,
+                Reach {
+                    first: known.first,
+                    next: known.next,
+                },
+            );
             if let Some(next) = known.cleaned_next {
                 recorded.cleaned.insert(at, next);
             }
         }
         for gap in &progress.gaps {
-            let Some(at) = at(&gap.topic, gap.partition) else { continue };
+            let Some(at) = at(&gap.topic, gap.partition) else {
+                continue;
+            };
             recorded.gaps.push((at, gap.from..gap.to));
         }
         for generation in &progress.generations {
-            let Some(at) = at(&generation.topic, generation.partition) else { continue };
-            recorded.generations.entry(at).or_default().push((generation.start, generation.generation));
+            let Some(at) = at(&generation.topic, generation.partition) else {
+                continue;
+            };
+            recorded
+                .generations
+                .entry(at)
+                .or_default()
+                .push((generation.start, generation.generation));
         }
         for starts in recorded.generations.values_mut() {
             starts.sort_unstable();
@@ -63,7 +85,10 @@ impl Recorded {
     /// by other definitions.
     pub fn full_reconcile(&self, hash: u64) -> bool {
         self.definitions.is_none_or(|definitions| definitions != hash)
-            || self.partitions.iter().any(|(at, reach)| self.cleaned.get(at) != Some(&reach.next))
+            || self
+                .partitions
+                .iter()
+                .any(|(at, reach)| self.cleaned.get(at) != Some(&reach.next))
     }
 
     /// Per partition, the offset below which nothing has to be staged.
@@ -87,14 +112,18 @@ impl Recorded {
         then.sort_unstable();
         today.sort_unstable();
         let earlier = |(at, reach): (&TopicPartition, &Reach)| {
-            self.partitions.get(at).is_some_and(|recorded| reach.first != recorded.first)
+            self.partitions
+                .get(at)
+                .is_some_and(|recorded| reach.first != recorded.first)
         };
         then != today || legacy != self.legacy || now.iter().any(earlier)
     }
 
     /// Whether a gap lies within one that was accepted before.
     pub fn accepted(&self, at: TopicPartition, range: &Range<i64>) -> bool {
-        self.gaps.iter().any(|(place, gap)| *place == at && gap.start <= range.start && range.end <= gap.end)
+        self.gaps
+            .iter()
+            .any(|(place, gap)| *place == at && gap.start <= range.start && range.end <= gap.end)
     }
 
     /// A target never moves back.
@@ -160,7 +189,11 @@ pub struct State<'a> {
 
 impl State<'_> {
     fn name(&self, topic: u8) -> String {
-        self.topics.get(topic as usize).cloned().flatten().unwrap_or_else(|| "unknown".to_owned())
+        self.topics
+            .get(topic as usize)
+            .cloned()
+            .flatten()
+            .unwrap_or_else(|| "unknown".to_owned())
     }
 
     fn progress(&self, epoch: u64, cleaned: bool, options: &serde_json::Value, run_id: &str) -> Progress {
@@ -176,7 +209,12 @@ impl State<'_> {
         let generation = |(at, starts): (&TopicPartition, &Vec<(i64, u8)>)| {
             let (topic, partition) = (self.name(at.topic), at.partition);
             let starts = starts.clone().into_iter();
-            starts.map(move |(start, generation)| Generation { topic: topic.clone(), generation, partition, start })
+            starts.map(move |(start, generation)| Generation {
+                topic: topic.clone(),
+                generation,
+                partition,
+                start,
+            })
         };
         let (count, hash) = self.legacy.unwrap_or_default();
         Progress {
@@ -211,7 +249,10 @@ impl State<'_> {
 pub fn definition(settings: &RunSettings) -> sinks::Definition {
     let options = dataflows::Options { top: settings.top };
     sinks::Definition {
-        results: dataflows::RESULTS.iter().map(|result| (result.table, result.sql(&options))).collect(),
+        results: dataflows::RESULTS
+            .iter()
+            .map(|result| (result.table, result.sql(&options)))
+            .collect(),
         cleaned: dataflows::CLEANED.to_vec(),
         hash: dataflows::definitions_hash(&options),
         keep_cleaned: settings.cleaned,
@@ -242,7 +283,10 @@ impl From<SinkError> for EngineError {
     fn from(error: SinkError) -> EngineError {
         match error {
             SinkError::Fenced { .. } => EngineError::Fenced(error.to_string()),
-            SinkError::Rehydrate { .. } => EngineError::Again { full: false, reason: error.to_string() },
+            SinkError::Rehydrate { .. } => EngineError::Again {
+                full: false,
+                reason: error.to_string(),
+            },
             other => EngineError::Failed(other.to_string()),
         }
     }
@@ -254,20 +298,32 @@ impl Target {
         if let Some(dir) = &settings.out {
             return Ok(Target::Files { dir: dir.clone() });
         }
-        let postgres = settings.postgres.as_ref().ok_or_else(|| EngineError::Usage("no sink is given".to_owned()))?;
+        let postgres = settings
+            .postgres
+            .as_ref()
+            .ok_or_else(|| EngineError::Usage("no sink is given".to_owned()))?;
         let definition = definition(settings);
         let mut sink = sinks::Sink::connect(postgres.sink()).await?;
         sink.prepare(&definition).await?;
         let options = serde_json::json!({ "top": settings.top, "cleaned": settings.cleaned });
         let run_id = format!("{}-{}", std::process::id(), jiff::Timestamp::now().as_millisecond());
-        Ok(Target::Postgres { sink: Some(Box::new(sink)), definition, options, run_id })
+        Ok(Target::Postgres {
+            sink: Some(Box::new(sink)),
+            definition,
+            options,
+            run_id,
+        })
     }
 
     /// Takes the fence and reads what the tables answer for.
     pub async fn claim(&mut self, settings: &RunSettings) -> Result<(Option<i64>, Recorded), EngineError> {
-        let Target::Postgres { sink: Some(sink), .. } = self else { return Ok((None, Recorded::default())) };
+        let Target::Postgres { sink: Some(sink), .. } = self else {
+            return Ok((None, Recorded::default()));
+        };
         let claim = match is_backfill(settings) {
-            true => Claim::Backfill { takeover: settings.takeover },
+            true => Claim::Backfill {
+                takeover: settings.takeover,
+            },
             false => Claim::Run,
         };
         let fence = sink.take_fence(claim).await?;
@@ -289,7 +345,9 @@ impl Target {
 
     /// Creates empty staging tables for a pass; false when nothing is staged.
     pub async fn create_staging(&mut self) -> Result<bool, EngineError> {
-        let Target::Postgres { sink: Some(sink), .. } = self else { return Ok(false) };
+        let Target::Postgres { sink: Some(sink), .. } = self else {
+            return Ok(false);
+        };
         // a repeated pass begins with empty ones
         sink.create_staging().await?;
         Ok(true)
@@ -298,13 +356,21 @@ impl Target {
     /// Commits one step: all of it or nothing.
     pub async fn commit(&mut self, commit: Commit<'_>, state: &State<'_>) -> Result<(), EngineError> {
         match self {
-            Target::Postgres { sink, definition, options, run_id } => {
+            Target::Postgres {
+                sink,
+                definition,
+                options,
+                run_id,
+            } => {
                 let sink = sink.as_mut().ok_or(EngineError::Gone)?;
                 let progress = state.progress(commit.epoch, definition.keep_cleaned, options, run_id);
                 let step = commit.step(progress);
                 let committed = sink.commit(&step).await?;
                 if committed.missing > 0 {
-                    tracing::warn!(rows = committed.missing, "rows to delete were not there: somebody edited a table");
+                    tracing::warn!(
+                        rows = committed.missing,
+                        "rows to delete were not there: somebody edited a table"
+                    );
                 }
                 Ok(())
             }
@@ -337,7 +403,10 @@ impl Commit<'_> {
             whole: self.history.is_some(),
             results: self.results,
             staged: staged.map(|([pin, geo, user, rejects], full)| sinks::StagedHistory {
-                rows: sinks::Staged { cleaned: vec![pin, geo, user], rejects },
+                rows: sinks::Staged {
+                    cleaned: vec![pin, geo, user],
+                    rejects,
+                },
                 full,
             }),
             cleaned: self.rows.into_iter().cloned().collect(),

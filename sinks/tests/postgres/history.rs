@@ -329,7 +329,7 @@ fn thing(offset: i64) -> CleanedRow {
 }
 
 async fn hydrated_partly(config: &PostgresConfig) -> (Sink, Staged) {
-    let sink = open(config).await;
+    let mut sink = open(config).await;
     sink.create_staging().await.unwrap();
     let batch = StageBatch {
         cleaned: (0..50).map(thing).collect(),
