@@ -30,13 +30,12 @@ setup:
 	@sh tests/setup/install.sh test
 	@sh tests/setup/kafka.sh
 
-# the scenarios start target/debug/pinflow, which cargo would not build for another crate's tests
+# the scenarios start target/debug/pinflow, which cargo builds for the command line's own tests; a build of its own would
+# select other features and build everything twice
 test: setup
-	$(CARGO) build --locked -p pinflow
 	@sh tests/setup/test.sh
 
 test-long: setup
-	$(CARGO) build --locked -p pinflow
 	PINFLOW_TEST_LONG=1 sh tests/setup/test.sh
 
 check:

@@ -8,12 +8,12 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | [`recorded`] | what the tables say they answer for |
-//! | [`log`] | reads that part of the log again, and no more |
-//! | [`records`] | positions and the plain evaluator |
-//! | [`compare`] | tables against the evaluator |
-//! | [`report`] | what is printed |
-//! | [`mend`] | the commit of a repair |
+//! | `recorded` | what the tables say they answer for |
+//! | `log` | reads that part of the log again, and no more |
+//! | `records` | positions and the plain evaluator |
+//! | `compare` | tables against the evaluator |
+//! | `report` | what is printed |
+//! | `mend` | the commit of a repair |
 //!
 //! A log that no longer holds what the tables were made of is an error that names the gap, never a difference.
 
