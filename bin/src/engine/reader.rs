@@ -311,6 +311,11 @@ impl Reader {
         if self.broken || self.paused || self.pass.is_none() {
             return;
         }
+        if self.flushed.is_some() {
+            // what were read now would be offered behind the flush, and counted as if it lay before it
+            self.flush();
+            return;
+        }
         for _ in 0..CHUNKS_A_TURN {
             if !self.stage() {
                 // staging is behind: nothing is read until it has taken what is waiting
@@ -375,7 +380,7 @@ impl Reader {
         if !self.flushing {
             return;
         }
-        if self.decode.waiting() > 0 && !self.offer() {
+        if self.flushed.is_none() && self.decode.waiting() > 0 && !self.offer() {
             self.again.activate_after(Duration::from_millis(2));
             return;
         }
