@@ -71,11 +71,8 @@ pub fn hand_over(known: &Known) -> Result<HandOver, LogShorter> {
     } = known;
     let low = kafka.as_ref().map(|span| span.start);
     let first_covered = covered.first().map(|range| range.start);
-    let first_known = match (first_covered, low) {
-        (Some(covered), _) => covered,
-        (None, Some(low)) => low,
-        (None, None) => 0,
-    };
+    // a lake that begins late, or has lost its first objects, does not hide what Kafka has before them
+    let first_known = first_covered.into_iter().chain(low).min().unwrap_or(0);
     // coverage began where it begins now, unless the tables remember an earlier beginning
     let first = recorded
         .as_ref()
@@ -244,6 +241,13 @@ mod tests {
         })
         .unwrap();
         assert_eq!((plan.gaps, plan.next), (vec![10..20], 30));
+    }
+
+    #[test]
+    fn what_kafka_has_before_the_first_object_is_read_from_it() {
+        let plan = hand_over(&known(&[20..100], Some(5..140))).unwrap();
+        assert_eq!((plan.first, plan.gaps), (5, vec![]));
+        assert_eq!(plan.stretches, vec![part(5, 20), live(100, 140)]);
     }
 
     #[test]

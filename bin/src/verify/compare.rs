@@ -94,7 +94,7 @@ pub fn differing(held: Held, replayed: &Replayed, options: &Options) -> Vec<Diff
         }
         differing.extend(of_tombstones(held.tombstones, replayed));
     }
-    differing.extend(of_rejects(&held.rejects, &replayed.rejects));
+    differing.extend(of_rejects(&held.rejects, replayed));
     let wanted = replayed.state.results(options);
     for ((result, held), wanted) in RESULTS.iter().zip(held.results).zip(wanted) {
         differing.extend(of_result(&result.table, held, wanted));
@@ -200,7 +200,19 @@ fn of_tombstones(held: HashMap<(String, i64), Option<Position>>, replayed: &Repl
                 .map(|(ind, at)| (table.name.to_owned(), ind, Some(at))),
         );
     }
-    let held = held.into_iter().map(|((table, ind), at)| (table, ind, at)).collect();
+    // compaction removes deletes after a while; the one that we have seen still stands
+    let vanished = |table: &str, at: Position| {
+        let kind = CLEANED.iter().zip(Kind::ALL).find(|(cleaned, _)| cleaned.name == table);
+        kind.is_some_and(|(_, kind)| replayed.has_vanished((kind as u8, at.partition()), at.offset()))
+    };
+    let kept = |(table, ind, at): &(String, i64, Option<Position>)| {
+        !at.is_some_and(|at| vanished(table, at)) || wanted.contains(&(table.clone(), *ind, *at))
+    };
+    let held = held
+        .into_iter()
+        .map(|((table, ind), at)| (table, ind, at))
+        .filter(kept)
+        .collect();
     of_lists(
         "tombstones",
         ["table", "ind", "position"],
@@ -210,7 +222,8 @@ fn of_tombstones(held: HashMap<(String, i64), Option<Position>>, replayed: &Repl
     )
 }
 
-fn of_rejects(held: &HashMap<String, BTreeMap<i64, String>>, wanted: &Rejects) -> Option<Differing> {
+fn of_rejects(held: &HashMap<String, BTreeMap<i64, String>>, replayed: &Replayed) -> Option<Differing> {
+    let wanted: &Rejects = &replayed.rejects;
     // most sources agree, and those are not listed
     let same = |source: &String| match (held.get(source), wanted.get(source)) {
         (Some(held), Some(wanted)) if held.len() == wanted.len() => {
@@ -220,7 +233,12 @@ fn of_rejects(held: &HashMap<String, BTreeMap<i64, String>>, wanted: &Rejects) -
     };
     let (mut have, mut want) = (Vec::new(), Vec::new());
     for (source, letters) in held.iter().filter(|(source, _)| !same(source)) {
-        have.extend(letters.iter().map(|(at, reason)| (source.clone(), *at, reason.clone())));
+        // what compaction has removed since is not there to be rejected again
+        let there = letters.iter().filter(|(at, _)| {
+            wanted.get(source).is_some_and(|letters| letters.contains_key(at))
+                || !replayed.letter_has_vanished(source, **at)
+        });
+        have.extend(there.map(|(at, reason)| (source.clone(), *at, reason.clone())));
     }
     for (source, letters) in wanted.iter().filter(|(source, _)| !same(source)) {
         want.extend(
@@ -450,6 +468,27 @@ mod tests {
             .rejects
             .insert("pin/0".to_owned(), [(0, "empty".to_owned())].into());
         assert_eq!(summary(changed, &replayed), [("tombstones", 1, 0), ("rejects", 0, 2)]);
+        let mut reason = held(&replayed);
+        *reason.rejects.get_mut("geo/0").unwrap().get_mut(&2).unwrap() = "empty".to_owned();
+        assert_eq!(summary(reason, &replayed), [("rejects", 1, 1)]);
+    }
+
+    #[test]
+    fn what_compaction_has_removed_since_is_no_difference() {
+        let mut replayed = replayed(LINES);
+        let mut older = held(&replayed);
+        older.tombstones.insert(("geo_table".to_owned(), 8), Some(at(50)));
+        older.rejects.get_mut("geo/0").unwrap().insert(51, "empty".to_owned());
+        replayed.vanished.insert((1, 0), std::iter::once(40..51).collect());
+        assert_eq!(summary(older, &replayed), [("rejects", 0, 1)]);
+        let mut older = held(&replayed);
+        older.tombstones.insert(("geo_table".to_owned(), 8), Some(at(50)));
+        older.rejects.get_mut("geo/0").unwrap().insert(51, "empty".to_owned());
+        replayed.vanished.insert((1, 0), std::iter::once(51..60).collect());
+        assert_eq!(summary(older, &replayed), [("tombstones", 0, 1)]);
+        // a record that is there is compared, wherever it was read
+        replayed.vanished.insert((1, 0), std::iter::once(0..60).collect());
+        assert_eq!(summary(held(&replayed), &replayed), []);
         let mut reason = held(&replayed);
         *reason.rejects.get_mut("geo/0").unwrap().get_mut(&2).unwrap() = "empty".to_owned();
         assert_eq!(summary(reason, &replayed), [("rejects", 1, 1)]);

@@ -221,6 +221,7 @@ impl Log {
         let (wake, woken) = bell();
         let reader = Reader::start(config, ReaderOptions::default(), wake).map_err(of_kafka)?;
         let mut waiting = 0;
+        let mut arrived: BTreeMap<Partition, RangeSet> = BTreeMap::new();
         for (at, ranges) in &wanted {
             for range in ranges.iter() {
                 let (topic, name, partition) = (at.0, self.name(at.0), at.1);
@@ -249,7 +250,9 @@ impl Log {
                 Some(Polled::Failed(error)) => return Err(of_kafka(error)),
                 Some(Polled::Batch(batch)) => {
                     let at = (batch.topic, batch.partition);
+                    let arrived = arrived.entry(at).or_default();
                     for (offset, key, value) in batch.iter() {
+                        arrived.insert(offset..offset + 1);
                         if recorded.holds(at, offset) {
                             replayed.record(
                                 recorded,
@@ -266,6 +269,11 @@ impl Log {
                     hand_on(replayed, rejects)?;
                 }
             }
+        }
+        for (at, ranges) in wanted {
+            let arrived = arrived.remove(&at).unwrap_or_default();
+            let vanished = ranges.iter().flat_map(|range| arrived.missing(range)).collect();
+            replayed.vanished.insert(at, vanished);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::recorded::{Partition, Recorded};
 use dataflows::{Decoder, Kind, Limits, Raw, Reason, naive};
+use ingest::coverage::RangeSet;
 use ingest::lake::{Object, Place};
 use operators::Position;
 use sinks::{Reject, RejectPlace};
@@ -25,6 +26,9 @@ pub struct Replayed {
     pub rejected: u64,
     /// Dead letters with their bytes, until somebody takes them.
     pub fresh: Vec<Reject>,
+    /// Offsets that were asked of Kafka and yielded no record: markers, aborted records, and what compaction has
+    /// removed, perhaps after the tables had it.
+    pub vanished: BTreeMap<Partition, RangeSet>,
     decoder: Decoder,
     topics: [Option<String>; 3],
 }
@@ -63,9 +67,24 @@ impl Replayed {
             records: 0,
             rejected: 0,
             fresh: Vec::new(),
+            vanished: BTreeMap::new(),
             decoder: Decoder::new(limits),
             topics,
         }
+    }
+
+    /// Whether Kafka was asked for this offset and holds no record there.
+    pub fn has_vanished(&self, at: Partition, offset: i64) -> bool {
+        self.vanished.get(&at).is_some_and(|offsets| offsets.contains(offset))
+    }
+
+    /// The same by a dead letter's source, as `pin/0`.
+    pub fn letter_has_vanished(&self, source: &str, offset: i64) -> bool {
+        let at = source.rsplit_once('/').and_then(|(name, partition)| {
+            let topic = self.topics.iter().position(|topic| topic.as_deref() == Some(name))?;
+            Some((u8::try_from(topic).ok()?, partition.parse().ok()?))
+        });
+        at.is_some_and(|at| self.has_vanished(at, offset))
     }
 
     /// Reads lines of an object of the log, of which `first` have been read before. Returns their number.
