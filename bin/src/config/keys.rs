@@ -22,10 +22,20 @@ impl Commands {
     pub const DEMO: Commands = Commands(32);
     /// `pinflow config check` and `pinflow config print`: these take every flag
     pub const CONFIG: Commands = Commands(64);
+    /// `pinflow gateway`
+    pub const GATEWAY: Commands = Commands(128);
+    /// `pinflow archive`
+    pub const ARCHIVE: Commands = Commands(256);
+    /// `pinflow emulate`
+    pub const EMULATE: Commands = Commands(512);
+    /// `pinflow audit`
+    pub const AUDIT: Commands = Commands(1024);
+    /// `pinflow compact`
+    pub const COMPACT: Commands = Commands(2048);
     /// The commands that run the dataflow or read what it wrote.
     pub const ENGINE: Commands = Commands(1 | 2 | 4);
     /// Every command.
-    pub const ALL: Commands = Commands(127);
+    pub const ALL: Commands = Commands(4095);
 
     /// Both sets together.
     pub const fn and(self, other: Commands) -> Commands {
