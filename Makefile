@@ -14,7 +14,7 @@ help:
 	@echo 'make test-long  the same with the whole fault matrix and ten minutes of soak'
 	@echo 'make check      format, clippy, docs, licences and sources of dependencies, unused dependencies'
 	@echo 'make audit      known vulnerabilities of dependencies (needs the network)'
-	@echo 'make bench      speed beside DuckDB, in the release profile'
+	@echo 'make bench      speed beside DuckDB, and on live Kafka, in the release profile'
 
 build:
 	@sh tests/setup/install.sh build
@@ -59,5 +59,5 @@ audit:
 bench: setup
 	@sh tests/setup/install.sh bench
 	@sh tests/setup/bench.sh
-	$(CARGO) build --locked --release -p pinflow
+	$(CARGO) build --locked --release --workspace --bins --examples
 	.cache/venv/bin/python tests/bench/bench.py

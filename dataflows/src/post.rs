@@ -1,8 +1,9 @@
-//! A post: what the results need of the latest pin, geo and user record of one `ind`, in 32 bytes.
+//! A post: what the results need of the latest pin, geo and user record of one `ind`, in 48 bytes.
 //!
 //! The three records share their key, so the join is the row. Wide text never gets here: names are four-byte
-//! symbols, times are years, a person is the symbol of (user_name, age, date_joined).
+//! symbols, and times are years unless a result needs more of them.
 
+use crate::cleaning;
 use operators::latest::Slots;
 use operators::{Route, Symbol};
 use serde::{Deserialize, Serialize};
@@ -12,11 +13,14 @@ pub type Event = operators::latest::Event<Payload>;
 
 /// Stands for "no year": years run from 1 to 9999.
 const NO_YEAR: i16 = 0;
+/// Stands for "no time", for the same reason.
+const NO_TIME: i64 = i64::MIN;
 
 const PIN: u8 = 1;
 const GEO: u8 = 2;
 const USER: u8 = 4;
 const FOLLOWERS: u8 = 8;
+const AGED: u8 = 16;
 
 /// An age group: 18–24, 25–35, 36–50, over 50.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,13 +53,44 @@ impl Route for AgeGroup {
     }
 }
 
-/// What the results need of one record.
+/// A user's name, cut at its first space: a few hundred parts make a million names, so that the dictionary of
+/// symbols holds, and a lookup touches, far less than with whole names. Made by `Decoder`, which makes the cut so
+/// that two are equal exactly when the whole names are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct UserName(pub(crate) Symbol, pub(crate) Symbol);
+
+/// A distinct person: user_name, age and date_joined, nulls counting as equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Person {
+    joined: i64,
+    name: Option<UserName>,
+    age: i32,
+    aged: bool,
+}
+
+impl Person {
+    /// The UTC year of joining.
+    pub fn join_year(&self) -> i16 {
+        cleaning::year(self.joined)
+    }
+}
+
+impl Route for Person {
+    fn route(&self) -> u64 {
+        let name = self.name.map(|UserName(first, rest)| (first, rest));
+        (self.joined, name, self.age, self.aged).route()
+    }
+}
+
+/// What the results need of one record. The unknown is spelled out, where `Option` would take eight bytes to say so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Payload {
     /// Of a pin record.
     Pin {
-        /// `follower_count`, cleaned.
-        followers: Option<i64>,
+        /// `follower_count`, cleaned; 0 when unknown.
+        followers: i64,
+        /// Whether `followers` is known.
+        counted: bool,
         /// `category`.
         category: Option<Symbol>,
         /// `poster_name`, cleaned.
@@ -70,30 +105,64 @@ pub enum Payload {
     },
     /// Of a user record.
     User {
-        /// (user_name, age, date_joined) as one symbol; none without `date_joined`.
-        person: Option<Symbol>,
-        /// The UTC year of `date_joined`; 0 when there is none.
-        year: i16,
-        /// The group of `age`.
-        age_group: Option<AgeGroup>,
+        /// `date_joined` in microseconds of UTC since 1970; `i64::MIN` when unknown.
+        joined: i64,
+        /// `user_name`.
+        name: Option<UserName>,
+        /// `age`; 0 when unknown.
+        age: i32,
+        /// Whether `age` is known.
+        aged: bool,
     },
+}
+
+impl Payload {
+    /// Of a pin record.
+    pub fn pin(followers: Option<i64>, category: Option<Symbol>, poster: Option<Symbol>) -> Payload {
+        Payload::Pin {
+            followers: followers.unwrap_or(0),
+            counted: followers.is_some(),
+            category,
+            poster,
+        }
+    }
+
+    /// Of a geo record; `time` in microseconds of UTC since 1970.
+    pub fn geo(country: Option<Symbol>, time: Option<i64>) -> Payload {
+        Payload::Geo {
+            country,
+            year: time.map_or(NO_YEAR, cleaning::year),
+        }
+    }
+
+    /// Of a user record; `joined` in microseconds of UTC since 1970.
+    pub fn user(name: Option<UserName>, age: Option<i32>, joined: Option<i64>) -> Payload {
+        Payload::User {
+            joined: joined.unwrap_or(NO_TIME),
+            name,
+            age: age.unwrap_or(0),
+            aged: age.is_some(),
+        }
+    }
 }
 
 /// The latest records of one `ind`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Post {
     followers: i64,
+    joined: i64,
+    name: Option<UserName>,
     category: Option<Symbol>,
     poster: Option<Symbol>,
     country: Option<Symbol>,
-    person: Option<Symbol>,
+    age: i32,
     post_year: i16,
     join_year: i16,
     age_group: AgeGroup,
     flags: u8,
 }
 
-const _: () = assert!(size_of::<Post>() == 32 && size_of::<Payload>() <= 24 && size_of::<Option<Payload>>() <= 24);
+const _: () = assert!(size_of::<Post>() == 48 && size_of::<Payload>() <= 24 && size_of::<Option<Payload>>() <= 24);
 
 /// The pin part of a post.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +188,7 @@ pub struct Geo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct User {
     /// The distinct person; known when the time of joining is.
-    pub person: Option<Symbol>,
+    pub person: Option<Person>,
     /// The UTC year of joining, if known.
     pub join_year: Option<i16>,
     /// The age group, if in one.
@@ -130,10 +199,12 @@ impl Default for Post {
     fn default() -> Self {
         Post {
             followers: 0,
+            joined: NO_TIME,
+            name: None,
             category: None,
             poster: None,
             country: None,
-            person: None,
+            age: 0,
             post_year: NO_YEAR,
             join_year: NO_YEAR,
             age_group: AgeGroup::NONE,
@@ -163,7 +234,12 @@ impl Post {
     /// The user record's part, if there is such a record.
     pub fn user(&self) -> Option<User> {
         (self.flags & USER != 0).then(|| User {
-            person: self.person,
+            person: (self.join_year != NO_YEAR).then_some(Person {
+                joined: self.joined,
+                name: self.name,
+                age: self.age,
+                aged: self.flags & AGED != 0,
+            }),
             join_year: year(self.join_year),
             age_group: (self.age_group != AgeGroup::NONE).then_some(self.age_group),
         })
@@ -200,13 +276,14 @@ impl Slots for Post {
                 0,
                 Some(Payload::Pin {
                     followers,
+                    counted,
                     category,
                     poster,
                 }),
             ) => {
                 self.flag(PIN, true);
-                self.flag(FOLLOWERS, followers.is_some());
-                (self.followers, self.category, self.poster) = (followers.unwrap_or(0), category, poster);
+                self.flag(FOLLOWERS, counted);
+                (self.followers, self.category, self.poster) = (followers, category, poster);
             }
             (0, None) => {
                 self.flag(PIN | FOLLOWERS, false);
@@ -223,17 +300,26 @@ impl Slots for Post {
             (
                 2,
                 Some(Payload::User {
-                    person,
-                    year,
-                    age_group,
+                    joined,
+                    name,
+                    age,
+                    aged,
                 }),
             ) => {
                 self.flag(USER, true);
-                (self.person, self.join_year, self.age_group) = (person, year, age_group.unwrap_or(AgeGroup::NONE));
+                self.flag(AGED, aged);
+                (self.joined, self.name, self.age) = (joined, name, age);
+                self.join_year = if joined == NO_TIME {
+                    NO_YEAR
+                } else {
+                    cleaning::year(joined)
+                };
+                self.age_group = aged.then(|| AgeGroup::of(age)).flatten().unwrap_or(AgeGroup::NONE);
             }
             (2, None) => {
-                self.flag(USER, false);
-                (self.person, self.join_year, self.age_group) = (None, NO_YEAR, AgeGroup::NONE);
+                self.flag(USER | AGED, false);
+                (self.joined, self.name, self.age) = (NO_TIME, None, 0);
+                (self.join_year, self.age_group) = (NO_YEAR, AgeGroup::NONE);
             }
             (slot, payload) => panic!("slot {slot} cannot hold {payload:?}"),
         }
@@ -251,20 +337,11 @@ mod tests {
     #[test]
     fn parts_are_set_and_taken_back_one_by_one() {
         let name = |text| Some(Symbol::new(text));
-        let pin = Payload::Pin {
-            followers: Some(0),
-            category: name("art"),
-            poster: name("9GAG"),
-        };
-        let geo = Payload::Geo {
-            country: name("Albania"),
-            year: 2020,
-        };
-        let user = Payload::User {
-            person: name("p"),
-            year: 2015,
-            age_group: AgeGroup::of(20),
-        };
+        let person = UserName(Symbol::new("Ada"), Symbol::new("Byron"));
+        let day = 86_400_000_000;
+        let pin = Payload::pin(Some(0), name("art"), name("9GAG"));
+        let geo = Payload::geo(name("Albania"), Some(18_300 * day));
+        let user = Payload::user(Some(person), Some(20), Some(16_500 * day));
         let mut post = Post::default();
         assert!(post.is_empty());
         post.set(0, Some(&pin));
@@ -289,7 +366,12 @@ mod tests {
         assert_eq!(
             post.user(),
             Some(User {
-                person: name("p"),
+                person: Some(Person {
+                    joined: 16_500 * day,
+                    name: Some(person),
+                    age: 20,
+                    aged: true,
+                }),
                 join_year: Some(2015),
                 age_group: AgeGroup::of(24)
             })
@@ -302,11 +384,7 @@ mod tests {
             assert_eq!(post, full);
         }
         // a record of nulls is a record all the same
-        let nulls = Payload::Pin {
-            followers: None,
-            category: None,
-            poster: None,
-        };
+        let nulls = Payload::pin(None, None, None);
         let mut other = Post::default();
         other.set(0, Some(&nulls));
         assert!(!other.is_empty());

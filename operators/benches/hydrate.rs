@@ -231,7 +231,7 @@ fn build(dataflow: &str, events: Stream<'_, u64, Vec<Event<Payload>>>, done: &Pr
     if all || dataflow.contains("distinct") {
         let users =
             |post: Post| (post.age > 0).then(|| (post.joined_year(), (post.poster, post.age, post.joined as u32)));
-        probe(distinct_count(posts.clone().flat_map(users)), done);
+        probe(distinct_count(posts.clone().flat_map(users), |(year, _)| *year), done);
     }
     if all || dataflow.contains("medians") {
         let known = posts.clone().filter(|post| post.age > 0 && post.followers > 0);

@@ -1,55 +1,59 @@
 //! How many different items each group has.
 //!
 //! # Contract
-//! The input is a multiset of (group, item): at an epoch's close no pair's differences sum to less than zero. The
-//! output then accumulates to one `(group, number of different items)` for every group that has any.
+//! The input is a multiset of items, each of which tells its group: at an epoch's close no item's differences sum to
+//! less than zero. The output then accumulates to one `(group, number of different items)` for every group that has
+//! any. An item's group must be the same every time it is asked.
 //!
 //! # Cost
-//! O(1) a change. Each different (group, item) is kept with its count: the pair, 4 bytes, and 5 to 11 bytes of
-//! index. Items are spread over the workers by themselves, so a large group is no single worker's burden.
+//! O(1) a change. Each different item is kept with its count: the item, 4 bytes, and 5 to 11 bytes of index. Items
+//! are spread over the workers by themselves, so a large group is no single worker's burden.
 
 use crate::count::totals;
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
-use crate::route::{Key, Route};
+use crate::route::Key;
 use differential_dataflow::VecCollection;
 use hashbrown::HashMap;
 use timely::dataflow::channels::pact::Exchange;
 
-/// The number of different items of each group; see the [module](self) for the contract.
+/// The number of different items of each `group`; see the [module](self) for the contract.
 ///
 /// # Panics
-/// When one pair occurs more than 2^31 times.
+/// When one item occurs more than 2^31 times.
 pub fn distinct_count<'s, G: Key, I: Key>(
-    input: VecCollection<'s, u64, (G, I), isize>,
+    input: VecCollection<'s, u64, I, isize>,
+    group: impl Fn(&I) -> G + 'static,
 ) -> VecCollection<'s, u64, (G, i64), isize> {
-    let pact = Exchange::new(|(pair, _, _): &Update<(G, I)>| pair.route());
+    let pact = Exchange::new(|(item, _, _): &Update<I>| item.route());
     let logic = Distinct {
         copies: Keyed::new(),
         changed: Changed::new(),
+        group,
         steps: Vec::new(),
     };
     totals(by_epoch(input.inner, pact, "Distinct", logic))
 }
 
-struct Distinct<G, I> {
-    copies: Keyed<Pair<(G, I), i32>>,
-    /// Whether a pair was present when the epoch began.
+struct Distinct<G, I, F> {
+    copies: Keyed<Pair<I, i32>>,
+    /// Whether an item was present when the epoch began.
     changed: Changed<bool>,
+    group: F,
     /// By how much each group's number changes at the close in hand: what is still to be emitted.
     steps: Vec<(G, isize)>,
 }
 
-impl<G: Key, I: Key> Epochwise for Distinct<G, I> {
-    type In = Update<(G, I)>;
+impl<G: Key, I: Key, F: Fn(&I) -> G + 'static> Epochwise for Distinct<G, I, F> {
+    type In = Update<I>;
     type Out = G;
 
     fn apply(&mut self, updates: &mut Vec<Self::In>) {
         for block in updates.chunks(BLOCK) {
             let ids = self
                 .copies
-                .find_or_insert_block(block.iter().map(|update| &update.0), |pair| Pair {
-                    key: pair.clone(),
+                .find_or_insert_block(block.iter().map(|update| &update.0), |item| Pair {
+                    key: item.clone(),
                     value: 0,
                 });
             for ((_, _, diff), id) in block.iter().zip(ids) {
@@ -65,11 +69,14 @@ impl<G: Key, I: Key> Epochwise for Distinct<G, I> {
         let mut steps: HashMap<G, isize> = HashMap::new();
         self.changed.close(&self.copies);
         while let Some((id, before)) = self.changed.pop() {
-            let Pair { key, value: copies } = self.copies.get(id);
-            debug_assert!(*copies >= 0, "{key:?} was removed more often than it was added");
+            let Pair {
+                key: item,
+                value: copies,
+            } = self.copies.get(id);
+            debug_assert!(*copies >= 0, "{item:?} was removed more often than it was added");
             let after = *copies > 0;
             if before != after {
-                *steps.entry(key.0.clone()).or_default() += if after { 1 } else { -1 };
+                *steps.entry((self.group)(item)).or_default() += if after { 1 } else { -1 };
             }
             if *copies == 0 {
                 self.copies.remove(id);

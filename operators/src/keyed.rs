@@ -7,9 +7,15 @@ use crate::index::Index;
 use foldhash::fast::RandomState;
 use std::hash::{BuildHasher, Hash};
 
+/// Bytes of a chunk at most: what allocators still serve out of pages that several sizes share the room of.
+const CHUNK_BYTES: usize = 64 << 10;
+
 /// Entries in a chunk, as a power of two.
-const CHUNK_BITS: u32 = 12;
-const CHUNK: usize = 1 << CHUNK_BITS;
+const fn chunk_bits<E>() -> u32 {
+    let entry = if size_of::<E>() == 0 { 1 } else { size_of::<E>() };
+    let entries = CHUNK_BYTES / entry;
+    if entries < 16 { 4 } else { entries.ilog2() }
+}
 
 /// Keys looked up together, so that their cache misses overlap.
 pub(crate) const BLOCK: usize = 32;
@@ -118,12 +124,20 @@ impl<E: Entry> Keyed<E> {
                 id
             }
             None => {
-                if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+                if self
+                    .chunks
+                    .last()
+                    .is_none_or(|chunk| chunk.len() == 1 << chunk_bits::<E>())
+                {
                     // the first chunk grows as it fills, for the sake of small collections
-                    let room = if self.chunks.is_empty() { 0 } else { CHUNK };
+                    let room = if self.chunks.is_empty() {
+                        0
+                    } else {
+                        1 << chunk_bits::<E>()
+                    };
                     self.chunks.push(Vec::with_capacity(room));
                 }
-                let full = (self.chunks.len() - 1) << CHUNK_BITS;
+                let full = (self.chunks.len() - 1) << chunk_bits::<E>();
                 let chunk = self.chunks.last_mut().expect("a chunk was just made");
                 chunk.push(entry);
                 u32::try_from(full + chunk.len() - 1).expect("more than 2^32 keys")
@@ -165,7 +179,7 @@ impl<E: Entry> Keyed<E> {
     /// One more than the greatest number in use.
     fn bound(&self) -> usize {
         match self.chunks.last() {
-            Some(last) => ((self.chunks.len() - 1) << CHUNK_BITS) + last.len(),
+            Some(last) => ((self.chunks.len() - 1) << chunk_bits::<E>()) + last.len(),
             None => 0,
         }
     }
@@ -173,12 +187,12 @@ impl<E: Entry> Keyed<E> {
 
 #[inline]
 fn at<E>(chunks: &[Vec<E>], id: u32) -> &E {
-    &chunks[(id >> CHUNK_BITS) as usize][id as usize & (CHUNK - 1)]
+    &chunks[(id >> chunk_bits::<E>()) as usize][id as usize & ((1 << chunk_bits::<E>()) - 1)]
 }
 
 #[inline]
 fn at_mut<E>(chunks: &mut [Vec<E>], id: u32) -> &mut E {
-    &mut chunks[(id >> CHUNK_BITS) as usize][id as usize & (CHUNK - 1)]
+    &mut chunks[(id >> chunk_bits::<E>()) as usize][id as usize & ((1 << chunk_bits::<E>()) - 1)]
 }
 
 /// The entries an epoch has touched, each with what it said before: `T::default()` stands for a new entry.

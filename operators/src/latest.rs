@@ -12,7 +12,7 @@
 //! - Keys are never forgotten, since a forgotten delete would let an old record back in.
 //!
 //! # Cost
-//! One row is 64 bytes when `R` is 32 (key, three positions, `R`: one cache line), plus 5 to 11 bytes of index.
+//! One row is 32 bytes (key, three positions) and `R`, plus 5 to 11 bytes of index.
 //! What an epoch changes is kept as (row, old `R`) until its close; epoch 0, which changes everything, keeps nothing.
 
 use crate::Position;
@@ -77,8 +77,7 @@ pub fn latest<'s, R: Slots>(events: Stream<'s, u64, Vec<Event<R::Payload>>>) -> 
     )
 }
 
-/// A row of state. Aligned so that a row of 64 bytes is one cache line.
-#[repr(align(64))]
+/// A row of state.
 struct Row<R> {
     key: i64,
     positions: [Position; MAX_SLOTS],

@@ -1,6 +1,7 @@
-"""`make bench`: pinflow beside DuckDB on a lake of a million posts, in one run, by CPU time.
+"""`make bench`: pinflow beside DuckDB on a lake of a million posts, by CPU time, and pinflow on live Kafka.
 
-Prints a table and writes it between the markers of docs/performance.md. The lake is made once, in .cache/bench.
+Prints tables and writes them between the markers of docs/performance.md. The lake is made once, in .cache/bench.
+`bench.py replay` and `bench.py live` make one of them.
 """
 
 import json
@@ -17,8 +18,8 @@ PINFLOW = os.environ.get("PINFLOW_BINARY", str(ROOT / "target/release/pinflow"))
 CACHE = ROOT / ".cache/bench"
 POSTS = int(os.environ.get("BENCH_POSTS", "1000000"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
+LIVE = os.environ.get("LIVE_BINARY", str(ROOT / "target/release/examples/live"))
 PAGE = ROOT / "docs/performance.md"
-BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 
 
 def make_lake():
@@ -60,7 +61,18 @@ def same_answers(out):
             sys.exit(f"{table} differs: {rows[0][:3]} and {rows[1][:3]}")
 
 
-def main():
+def write(name, lines):
+    """Prints the lines and puts them between the page's markers of this name."""
+    text = "\n".join(lines)
+    print(text)
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    page = PAGE.read_text()
+    before, rest = page.split(begin, 1)
+    _, after = rest.split(end, 1)
+    PAGE.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+
+
+def replay():
     lake = make_lake()
     runs = {"pinflow, 1 worker": [], "pinflow, 2 workers": [], "DuckDB, 2 threads, eight queries": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -87,12 +99,39 @@ def main():
         f"({min(pairs):.2f} to {max(pairs):.2f}). Two workers over one, wall time: {statistics.median(faster):.2f}. "
         f"{POSTS:,} posts, {ROUNDS} rounds after one that is not counted, {os.cpu_count()} processors, {platform.machine()}.",
     ]
-    text = "\n".join(lines)
-    print(text)
-    page = PAGE.read_text()
-    before, rest = page.split(BEGIN, 1)
-    _, after = rest.split(END, 1)
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    write("bench", lines)
+
+
+def live():
+    runs = []
+    for cleaned in ("off", "postgres"):
+        command = [LIVE, "--posts", str(POSTS), "--cleaned", cleaned]
+        run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, "PINFLOW_BINARY": PINFLOW})
+        runs.append(json.loads(run.stdout))
+    head = "| | " + " | ".join(f"`--cleaned {run['cleaned']}`" for run in runs) + " |"
+    row = lambda name, show: f"| {name} | " + " | ".join(show(run) for run in runs) + " |"
+    write("bench:live", [
+        head,
+        "|---" * (len(runs) + 1) + "|",
+        row(f"backlog of {runs[0]['backlog_records']:,} records, records/s", lambda run: f"{run['drain_records_per_second']:,.0f}"),
+        row("the same, records a CPU second", lambda run: f"{run['backlog_records'] / run['drain_cpu_seconds']:,.0f}"),
+        row("resident after it, MiB", lambda run: f"{run['resident_bytes'] / 2**20:.0f}"),
+        row(f"produce → visible at {runs[0]['rate']:,.0f} records/s, p50 / p99 / max, ms",
+            lambda run: " / ".join(f"{run['fresh_ms'][p]:.1f}" for p in ("p50", "p99", "max"))),
+        row("the broker's own acknowledgement, p50 / p99 / max, ms",
+            lambda run: " / ".join(f"{run['ack_ms'][p]:.1f}" for p in ("p50", "p99", "max"))),
+        row("commits a second", lambda run: f"{run['commits_seen_per_second']:.0f}"),
+        row("CPU of the engine, share of one processor", lambda run: f"{run['live_cpu_seconds'] / run['live_seconds']:.2f}"),
+        "",
+        f"{POSTS:,} posts loaded, all ten results in each transaction; Apache Kafka, PostgreSQL, the producer and the "
+        f"reader share the {os.cpu_count()} processors with the engine.",
+    ])
+
+
+def main():
+    parts = {"replay": replay, "live": live}
+    for name in sys.argv[1:] or parts:
+        parts[name]()
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ use super::Kind;
 use super::field::Field;
 use super::names::Names;
 use super::scanner::{Scanner, Text, Where};
-use crate::cleaning::{self, sentinel};
-use crate::post::{AgeGroup, Payload};
+use crate::cleaning::sentinel;
+use crate::post::Payload;
 
 /// The key and payload of a record of the usual shape.
 pub(super) fn decode(kind: Kind, text: &str, names: &mut Names) -> Option<(i64, Payload)> {
@@ -59,14 +59,7 @@ fn pin(mut scanner: Scanner<'_>, names: &mut Names) -> Option<(i64, Payload)> {
         Some(Where::Scratch) => Some(in_scratch(names, |names, text| names.rare(text))?),
         None => None,
     };
-    Some((
-        key,
-        Payload::Pin {
-            followers,
-            category,
-            poster,
-        },
-    ))
+    Some((key, Payload::pin(followers, category, poster)))
 }
 
 fn geo(mut scanner: Scanner<'_>, names: &mut Names) -> Option<(i64, Payload)> {
@@ -89,13 +82,7 @@ fn geo(mut scanner: Scanner<'_>, names: &mut Names) -> Option<(i64, Payload)> {
         Some(Where::Scratch) => Some(in_scratch(names, |names, text| names.frequent(text))?),
         None => None,
     };
-    Some((
-        key,
-        Payload::Geo {
-            country,
-            year: time.map_or(0, cleaning::year),
-        },
-    ))
+    Some((key, Payload::geo(country, time)))
 }
 
 fn user(mut scanner: Scanner<'_>, names: &mut Names) -> Option<(i64, Payload)> {
@@ -115,29 +102,13 @@ fn user(mut scanner: Scanner<'_>, names: &mut Names) -> Option<(i64, Payload)> {
         Some(())
     })?;
     let key = key.get()?;
-    let person = match joined {
-        Some(joined) => {
-            let [mut scratch_first, mut scratch_last] = std::mem::take(&mut names.scratch);
-            let first = first.present(&mut scratch_first);
-            let last = last.present(&mut scratch_last);
-            let person = first.and_then(|first| {
-                let last = last?;
-                Some(names.person(first.zip(last), age, joined))
-            });
-            names.scratch = [scratch_first, scratch_last];
-            Some(person?)
-        }
-        None => None,
+    let [mut scratch_first, mut scratch_last] = std::mem::take(&mut names.scratch);
+    let name = match (first.present(&mut scratch_first), last.present(&mut scratch_last)) {
+        (Some(first), Some(last)) => Some(first.zip(last).map(|(first, last)| names.user(first, last))),
+        _ => None,
     };
-    let year = joined.map_or(0, cleaning::year);
-    Some((
-        key,
-        Payload::User {
-            person,
-            year,
-            age_group: age.and_then(AgeGroup::of),
-        },
-    ))
+    names.scratch = [scratch_first, scratch_last];
+    Some((key, Payload::user(name?, age, joined)))
 }
 
 /// The key fields as far as they were seen.

@@ -1,20 +1,19 @@
-//! Names on their way into the process's dictionary: a small cache in front of it, and the text that stands for
-//! a person.
+//! Names on their way into the process's dictionary: a small cache in front of it, and the parts of users' names.
 
+use crate::post::UserName;
 use operators::Symbol;
-use std::fmt::Write;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-/// Entries of the cache: enough for every country and category, few enough to stay in the first-level cache.
-const CACHE: usize = 512;
-/// Longest name that enters a person's text as it is; a longer one enters as its 128-bit hash.
+/// Entries of the cache: several times the countries, categories and usual first names, so that few share a place.
+const CACHE: usize = 4096;
+/// Longest name of a user that is kept as it is; a longer one is kept as its 128-bit hash.
 const LONGEST_NAME: usize = 512;
 
-/// Interns names. Countries and categories repeat in every record, and all workers would meet on the dictionary's
+/// Interns names. Countries, categories and first names repeat in every record, and all workers would meet on the dictionary's
 /// locks for them: those are looked up in a direct-mapped cache first.
 pub(crate) struct Names {
     cache: Vec<Option<(&'static str, Symbol)>>,
-    person: String,
+    rest: String,
     /// Scratch space of the fast decoder.
     pub(super) scratch: [Vec<u8>; 2],
 }
@@ -31,7 +30,7 @@ impl Names {
     pub(crate) fn new() -> Names {
         Names {
             cache: vec![None; CACHE],
-            person: String::new(),
+            rest: String::new(),
             scratch: Default::default(),
         }
     }
@@ -54,40 +53,31 @@ impl Names {
         }
     }
 
-    /// The symbol of a distinct person: equal exactly when name (first and last joined by a space), age and time
-    /// of joining are, nulls counting as equal.
+    /// The whole name, first and last joined by a space, cut at its first space: equal exactly when the whole is.
     ///
-    /// The text is a mark that says which parts follow and in which form, the parts of fixed length, then the name,
-    /// so that no name can imitate another person.
-    pub(crate) fn person(&mut self, name: Option<(&str, &str)>, age: Option<i32>, joined: i64) -> Symbol {
-        let long = name.is_some_and(|(first, last)| first.len() + 1 + last.len() > LONGEST_NAME);
-        let mut fixed = [0; 1 + 13 + 7];
-        fixed[0] = match (name, long, age) {
-            (None, _, None) => b'0',
-            (None, _, Some(_)) => b'a',
-            (Some(_), false, None) => b'n',
-            (Some(_), false, Some(_)) => b'b',
-            (Some(_), true, None) => b'N',
-            (Some(_), true, Some(_)) => b'B',
-        };
-        // five bits a character, so that the text stays text
-        let digit = |value: u64, place: usize| b'@' + (value >> (5 * place) & 31) as u8;
-        (0..13).for_each(|place| fixed[1 + place] = digit(joined as u64, place));
-        (0..7).for_each(|place| fixed[14 + place] = digit(age.unwrap_or(0) as u32 as u64, place));
-        let text = &mut self.person;
-        text.clear();
-        text.push_str(std::str::from_utf8(&fixed).expect("ASCII"));
-        if let Some((first, last)) = name {
-            text.push_str(first);
-            text.push(' ');
-            text.push_str(last);
-            if long {
-                let hash = xxh3_128(&text.as_bytes()[fixed.len()..]);
-                text.truncate(fixed.len());
-                write!(text, "{hash:032x}").expect("writing to a string");
+    /// A name without bounds must not fill the dictionary: a longer one than [`LONGEST_NAME`] is known by its hash,
+    /// with a mark that no cleaned text holds.
+    pub(crate) fn user(&mut self, first: &str, last: &str) -> UserName {
+        let long = first.len() + 1 + last.len() > LONGEST_NAME;
+        match memchr::memchr(b' ', first.as_bytes()) {
+            None if !long => UserName(self.frequent(first), self.rare(last)),
+            space => {
+                let mut rest = std::mem::take(&mut self.rest);
+                rest.clear();
+                rest.push_str(first);
+                rest.push(' ');
+                rest.push_str(last);
+                let name = match space {
+                    Some(space) if !long => UserName(self.frequent(&first[..space]), self.rare(&rest[space + 1..])),
+                    _ => UserName(
+                        self.frequent(""),
+                        self.rare(&format!("\0{:032x}", xxh3_128(rest.as_bytes()))),
+                    ),
+                };
+                self.rest = rest;
+                name
             }
         }
-        Symbol::new(text)
     }
 }
 
@@ -96,41 +86,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn persons_are_equal_exactly_when_their_parts_are() {
+    fn user_names_are_equal_exactly_when_their_whole_text_is() {
         let long = "x".repeat(600);
         let longer = "x".repeat(601);
         let names = [
-            None,
-            Some(("A", "B C")),
-            Some(("A B", "C")),
-            Some(("", "")),
-            Some((&*long, "")),
-            Some((&*longer, "")),
+            ("A", "B C"),
+            ("A B", "C"),
+            ("A B C", ""),
+            ("A", "B"),
+            ("", "A B"),
+            (" A", "B"),
+            ("", ""),
+            (" ", ""),
+            ("", " "),
+            (&*long, ""),
+            (&*longer, ""),
+            (&*long, "y"),
+            ("a b", &*long),
+            ("a", &*format!("b {long}")),
         ];
-        let mut persons = Vec::new();
-        for name in names {
-            for age in [None, Some(0), Some(-1), Some(i32::MAX), Some(i32::MIN)] {
-                for joined in [0, -1, 1_445_728_991_000_000, i64::MIN] {
-                    let joined_name = name.map(|(first, last)| format!("{first} {last}"));
-                    persons.push(((joined_name, age, joined), name));
-                }
-            }
-        }
         let mut interner = Names::new();
-        for (a, name_a) in &persons {
-            for (b, name_b) in &persons {
-                let (x, y) = (interner.person(*name_a, a.1, a.2), interner.person(*name_b, b.1, b.2));
-                assert_eq!(a == b, x == y, "{a:?} {b:?}");
+        for a in names {
+            for b in names {
+                let (x, y) = (interner.user(a.0, a.1), interner.user(b.0, b.1));
+                let whole = |name: (&str, &str)| format!("{} {}", name.0, name.1);
+                assert_eq!(whole(a) == whole(b), x == y, "{a:?} {b:?}");
             }
         }
-        assert!(interner.person(Some((&long, "")), Some(1), 1).text().len() < 60);
+        assert!(interner.user(&long, "").1.text().len() < 60);
     }
 
     #[test]
     fn the_cache_gives_the_dictionarys_symbols() {
         let mut names = Names::new();
         for round in 0..2 {
-            for n in 0..2_000 {
+            for n in 0..20_000 {
                 let name = format!("cached {n}");
                 assert_eq!(names.frequent(&name), Symbol::new(&name), "round {round}");
             }

@@ -8,7 +8,7 @@ use super::json::{Json, Object, WRAPPINGS, parse};
 use super::names::Names;
 use super::{Kind, Limits, Notes, Reason, Why};
 use crate::cleaning::{self, sentinel};
-use crate::post::{AgeGroup, Payload};
+use crate::post::Payload;
 use operators::{Row, Value};
 use std::borrow::Cow;
 
@@ -132,25 +132,23 @@ pub(super) struct CleanedPin<'a> {
 impl Cleaned<'_> {
     pub(super) fn payload(&self, names: &mut Names) -> Payload {
         match self {
-            Cleaned::Pin(pin) => Payload::Pin {
-                followers: pin.followers,
-                category: pin.category.as_deref().map(|name| names.frequent(name)),
-                poster: pin.poster.as_deref().map(|name| names.rare(name)),
-            },
-            Cleaned::Geo { country, timestamp, .. } => Payload::Geo {
-                country: country.as_deref().map(|name| names.frequent(name)),
-                year: timestamp.map_or(0, cleaning::year),
-            },
+            Cleaned::Pin(pin) => Payload::pin(
+                pin.followers,
+                pin.category.as_deref().map(|name| names.frequent(name)),
+                pin.poster.as_deref().map(|name| names.rare(name)),
+            ),
+            Cleaned::Geo { country, timestamp, .. } => {
+                Payload::geo(country.as_deref().map(|name| names.frequent(name)), *timestamp)
+            }
             Cleaned::User {
                 first,
                 last,
                 age,
                 joined,
-            } => Payload::User {
-                person: joined.map(|joined| names.person(first.as_deref().zip(last.as_deref()), *age, joined)),
-                year: joined.map_or(0, cleaning::year),
-                age_group: age.and_then(AgeGroup::of),
-            },
+            } => {
+                let name = first.as_deref().zip(last.as_deref());
+                Payload::user(name.map(|(first, last)| names.user(first, last)), *age, *joined)
+            }
         }
     }
 

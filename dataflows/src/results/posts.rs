@@ -2,15 +2,21 @@
 
 use super::Options;
 use crate::post::Post;
-use differential_dataflow::VecCollection;
+use differential_dataflow::{AsCollection, Data, VecCollection};
 use operators::Symbol;
 use operators::greatest::greatest;
 use operators::rank::{Keep, rank};
 use std::cell::OnceCell;
+use std::rc::Rc;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::rc::SharedStream;
 
 /// The posts of one dataflow, and the options of the results made of them.
 pub struct Posts<'s> {
-    all: VecCollection<'s, u64, Post, isize>,
+    /// Shared: ten results read the same batches, and none needs a copy of its own.
+    all: Stream<'s, u64, Rc<Vec<(Post, u64, isize)>>>,
     options: Options,
     top_posters: OnceCell<VecCollection<'s, u64, TopPoster, isize>>,
 }
@@ -22,18 +28,25 @@ impl<'s> Posts<'s> {
     /// `all` holds the post of each `ind` once.
     pub fn new(all: VecCollection<'s, u64, Post, isize>, options: Options) -> Posts<'s> {
         Posts {
-            all,
+            all: all.inner.shared(),
             options,
             top_posters: OnceCell::new(),
         }
     }
 
     /// What `take` finds in each post.
-    pub fn find<D: Clone + 'static>(
-        &self,
-        take: impl Fn(Post) -> Option<D> + 'static,
-    ) -> VecCollection<'s, u64, D, isize> {
-        self.all.clone().flat_map(take)
+    pub fn find<D: Data>(&self, take: impl Fn(&Post) -> Option<D> + 'static) -> VecCollection<'s, u64, D, isize> {
+        let found = self.all.clone().unary(Pipeline, "Find", |_, _| {
+            move |input, output| {
+                input.for_each(|time, posts| {
+                    let found = posts
+                        .iter()
+                        .filter_map(|(post, at, diff)| Some((take(post)?, *at, *diff)));
+                    output.session(&time).give_iterator(found);
+                });
+            }
+        });
+        found.as_collection()
     }
 
     /// Which rows of a group a ranked table keeps.

@@ -2,6 +2,7 @@
 
 use super::columns::{JOIN_YEAR, USER_RECORDS, USERS_JOINED};
 use super::{Definition, Posts};
+use crate::post::Person;
 use differential_dataflow::VecCollection;
 use operators::count::count;
 use operators::distinct::distinct_count;
@@ -32,7 +33,7 @@ GROUP BY 1
 
 fn dataflow<'s>(posts: &Posts<'s>) -> VecCollection<'s, u64, Row, isize> {
     // no join: a user record counts whether or not its pin has come
-    let users = distinct_count(posts.find(|post| Some((post.user()?.join_year?, post.user()?.person?))));
+    let users = distinct_count(posts.find(|post| post.user()?.person), Person::join_year);
     let records = count(posts.find(|post| post.user()?.join_year));
     users.join_map(records, |year, users, records| {
         vec![i64::from(*year).into(), (*users).into(), (*records).into()]
