@@ -59,5 +59,5 @@ audit:
 bench: setup
 	@sh tests/setup/install.sh bench
 	@sh tests/setup/bench.sh
-	$(CARGO) build --locked --release --workspace --bins --examples
+	$(CARGO) build --locked --release --workspace --bins
 	.cache/venv/bin/python tests/bench/bench.py

@@ -18,7 +18,7 @@ PINFLOW = os.environ.get("PINFLOW_BINARY", str(ROOT / "target/release/pinflow"))
 CACHE = ROOT / ".cache/bench"
 POSTS = int(os.environ.get("BENCH_POSTS", "1000000"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
-LIVE = os.environ.get("LIVE_BINARY", str(ROOT / "target/release/examples/live"))
+LIVE = os.environ.get("LIVE_BINARY", str(ROOT / "target/release/live"))
 PAGE = ROOT / "docs/performance.md"
 
 
