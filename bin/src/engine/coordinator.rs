@@ -5,9 +5,14 @@
 //! an epoch is closed when the last one is committed and something has arrived, or once a second as the fence's
 //! heartbeat; while a commit is slow, the open epoch grows instead of a queue.
 
+mod bounds;
 mod history;
+mod identity;
 mod live;
+mod natural;
 mod start;
+
+pub(crate) use natural::DETAIL as NATURAL;
 
 use super::collect::{Closed, Event};
 use super::plan::{Plan, Planner};
@@ -15,7 +20,7 @@ use super::protocol::{Generations, Note, TopicPartition};
 use super::target::{Commit, History, Recorded, Target};
 use super::{EngineError, Outcome, ProcessState, Report};
 use crate::config::{Mode, RunSettings};
-use ingest::coverage::{AcceptGap, Gap};
+use ingest::coverage::{AcceptGap, Gap, RangeSet};
 use ingest::kafka::Cluster;
 use ingest::lake::{Lake, Object};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,6 +77,12 @@ pub struct Coordinator {
     pub(super) live: BTreeSet<TopicPartition>,
     pub(super) totals: Totals,
     pub(super) hydrated: Option<Closed>,
+    /// Whether lake and Kafka have been found to be of one log.
+    pub(super) identified: bool,
+    /// Holes of history that Kafka has proved to be natural.
+    pub(super) natural: BTreeMap<TopicPartition, RangeSet>,
+    /// The same as it is recorded with each partition.
+    pub(super) details: BTreeMap<TopicPartition, serde_json::Value>,
 }
 
 impl Coordinator {
@@ -123,13 +134,13 @@ impl Coordinator {
 
     // ---- epochs -------------------------------------------------------------------------------------------------
 
-    /// Closes the open epoch and waits for everything it changed; also says since when the next one has a record, if
-    /// it has any, and whether a stop was asked for.
-    async fn close_live(&mut self) -> Result<(Closed, Option<Instant>, bool), EngineError> {
+    /// Closes the open epoch and waits for everything it changed; also says whether the next one has a record, and
+    /// whether a stop was asked for.
+    async fn close_live(&mut self) -> Result<(Closed, bool, bool), EngineError> {
         let epoch = self.epoch;
         self.epoch += 1;
         self.planner.send(Plan::Open(self.epoch));
-        let (mut data, mut stop) = (None, false);
+        let (mut data, mut stop) = (false, false);
         loop {
             match self.events.recv().await.ok_or(EngineError::Gone)? {
                 Event::Closed(closed) if closed.epoch == epoch => return Ok((closed, data, stop)),
@@ -139,7 +150,7 @@ impl Coordinator {
                         closed.epoch
                     )));
                 }
-                Event::Note(at, Note::Data) if at == self.epoch => data = Some(Instant::now()),
+                Event::Note(at, Note::Data) if at == self.epoch => data = true,
                 Event::Note(_, Note::Stop) => stop = true,
                 Event::Note(_, other) => self.unexpected(other)?,
             }
@@ -164,6 +175,8 @@ impl Coordinator {
             history,
             ..Commit::default()
         };
+        let live = commit.history.is_none();
+        let mut oldest: Option<i64> = None;
         for note in &closed.notes {
             match note {
                 Note::Mark { at, next } => {
@@ -174,6 +187,7 @@ impl Coordinator {
                     reach.next = reach.next.max(*next);
                 }
                 Note::Boundary { at, generation, start } => self.add_boundary(*at, *generation, *start),
+                Note::Stamped { oldest: stamp } => oldest = Some(oldest.map_or(*stamp, |oldest| oldest.min(*stamp))),
                 Note::Row(row) => commit.rows.push(row),
                 Note::Rejected(reject) => commit.rejects.push(reject),
                 Note::Counted {
@@ -203,6 +217,7 @@ impl Coordinator {
             gaps: &self.gaps,
             legacy: self.legacy,
             generations: &self.generations,
+            details: &self.details,
             totals: &self.totals,
         };
         tokio::select! {
@@ -210,6 +225,11 @@ impl Coordinator {
             () = stop.stopped_for(Duration::from_secs(10)) => return Err(EngineError::Stopped),
         }
         self.process.observer.committed(began.elapsed());
+        if let Some(oldest) = oldest.filter(|_| live) {
+            self.process
+                .observer
+                .freshness(age(oldest, jiff::Timestamp::now().as_millisecond()));
+        }
         for (at, reach) in &self.frontier {
             let topic = self.settings.topics[at.topic as usize].as_deref().unwrap_or("unknown");
             self.process.observer.frontier(topic, at.partition, reach.next);
@@ -262,5 +282,22 @@ impl Coordinator {
             // reports of an earlier pass, or of a bound that lies behind
             _ => Ok(()),
         }
+    }
+}
+
+/// How long ago `stamp` was; a producer whose clock is ahead of ours has just written.
+fn age(stamp: i64, now: i64) -> Duration {
+    Duration::from_millis(u64::try_from(now.saturating_sub(stamp)).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_ahead_makes_no_negative_age() {
+        assert_eq!(age(1_000, 1_250), Duration::from_millis(250));
+        assert_eq!(age(1_000, 900), Duration::ZERO);
+        assert_eq!(age(i64::MIN, 900), Duration::from_millis(i64::MAX as u64));
     }
 }

@@ -83,7 +83,8 @@ pub fn hand_over(known: &Known) -> Result<HandOver, LogShorter> {
         ..HandOver::default()
     };
 
-    for conflict in conflicts {
+    let wanted = |range: &&Range<i64>| upto.is_none_or(|upto| range.start < upto);
+    for conflict in conflicts.iter().filter(wanted) {
         match kafka
             .as_ref()
             .is_some_and(|span| span.start <= conflict.start && conflict.end <= span.end)

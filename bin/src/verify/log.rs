@@ -79,6 +79,10 @@ impl Log {
         self.check_legacy(recorded, &shown)?;
         let names: Vec<String> = (0..3).map(|topic| self.name(topic)).collect();
         let coverage = ingest::coverage::coverage(&shown.counted, &names);
+        for (at, coverage) in &coverage {
+            let inexact = coverage.inexact.iter().map(|object| object.from..object.to).collect();
+            replayed.inexact.insert(*at, inexact);
+        }
         let wanted = wanted(recorded, &coverage);
         if !wanted.is_empty() {
             self.read_kafka(wanted, recorded, &shown, &mut replayed, rejects)?;
@@ -335,8 +339,10 @@ fn wanted(recorded: &Recorded, coverage: &BTreeMap<Partition, Coverage>) -> BTre
     for (at, span) in &recorded.partitions {
         let coverage = coverage.get(at).unwrap_or(&nothing.0);
         let gaps = recorded.gaps.get(at).unwrap_or(&nothing.1);
+        let natural = recorded.natural.get(at).unwrap_or(&nothing.1);
         let lacking = coverage.ranges.missing(span.clone()).into_iter();
-        let mut ranges: RangeSet = lacking.flat_map(|range| gaps.missing(range)).collect();
+        let lacking = lacking.flat_map(|range| gaps.missing(range));
+        let mut ranges: RangeSet = lacking.flat_map(|range| natural.missing(range)).collect();
         for conflict in &coverage.conflicts {
             ranges.insert(conflict.from.max(span.start)..conflict.to.min(span.end));
         }

@@ -1,6 +1,7 @@
 //! Epoch 0: the replay of history, the hand-over to Kafka, and the commit of both; again when a sink has lost what was
 //! staged.
 
+use super::bounds::Bounds;
 use super::{Coordinator, Reach};
 use crate::config::Mode;
 use crate::engine::EngineError;
@@ -8,7 +9,7 @@ use crate::engine::hand_over::{HandOver, Known, Stretch, hand_over};
 use crate::engine::plan::Plan;
 use crate::engine::protocol::{Command, Consume, Note, Pass, TopicPartition};
 use crate::engine::target::History;
-use ingest::coverage::{Accepted, Counted, Coverage, Gap, OrderConflict};
+use ingest::coverage::{Accepted, Counted, Coverage, Gap, OrderConflict, RangeSet};
 use ingest::lake::{Object, Place};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -21,6 +22,7 @@ const PASSES: u32 = 5;
 impl Coordinator {
     pub(super) async fn hydrate(&mut self) -> Result<(), EngineError> {
         let mut full = self.target.keeps_cleaned() && self.recorded.full_reconcile(self.target.definitions());
+        let upto = self.bounds().await?;
         loop {
             self.pass += 1;
             if self.pass > PASSES {
@@ -28,7 +30,7 @@ impl Coordinator {
                     "history was replayed too often without reaching the sink",
                 ));
             }
-            match self.replay(full).await {
+            match self.replay(full, &upto).await {
                 Ok(()) => return Ok(()),
                 Err(EngineError::Again { full: again, reason }) => {
                     tracing::warn!(reason, "history is replayed again");
@@ -40,9 +42,8 @@ impl Coordinator {
     }
 
     /// One pass over history, up to the commit of epoch 0.
-    async fn replay(&mut self, full: bool) -> Result<(), EngineError> {
+    async fn replay(&mut self, full: bool, upto: &Option<Bounds>) -> Result<(), EngineError> {
         let staging = self.target.create_staging().await?;
-        let upto = self.upto();
         let settled = if full { BTreeMap::new() } else { self.recorded.settled() };
         self.planner.send(Plan::All(Command::Begin(Box::new(Pass {
             number: self.pass,
@@ -57,11 +58,12 @@ impl Coordinator {
         self.unreadable.clear();
         self.frontier.clear();
         self.live.clear();
-        self.read_objects(0, &upto).await?;
-        let plans = self.plan_hand_over(&upto).await?;
+        self.read_objects(0, upto).await?;
+        let plans = self.plan_hand_over(upto).await?;
         self.read_kafka(&plans).await?;
         let staged = self.flush_staging().await?;
         self.note_gaps(&plans);
+        self.details = self.details();
         for (at, plan) in &plans {
             let reach = self.frontier.entry(*at).or_insert(Reach {
                 first: plan.first,
@@ -102,32 +104,8 @@ impl Coordinator {
         result
     }
 
-    fn upto(&self) -> Option<BTreeMap<TopicPartition, i64>> {
-        let frontier = self.settings.upto.as_ref()?;
-        let mut bounds = BTreeMap::new();
-        for (topic, name) in self.settings.topics.iter().enumerate() {
-            let Some(partitions) = name.as_ref().and_then(|name| frontier.0.get(name)) else {
-                continue;
-            };
-            for (partition, next) in partitions {
-                bounds.insert(
-                    TopicPartition {
-                        topic: topic as u8,
-                        partition: *partition,
-                    },
-                    *next,
-                );
-            }
-        }
-        Some(bounds)
-    }
-
     /// Assigns the objects from number `from` on, and waits until all have been read.
-    async fn read_objects(
-        &mut self,
-        from: usize,
-        upto: &Option<BTreeMap<TopicPartition, i64>>,
-    ) -> Result<(), EngineError> {
+    async fn read_objects(&mut self, from: usize, upto: &Option<Bounds>) -> Result<(), EngineError> {
         let wanted = |object: &Object| match (object.topic, &object.place, upto) {
             (Some(topic), Place::Log { partition, start }, Some(bounds)) => {
                 let at = TopicPartition {
@@ -138,7 +116,7 @@ impl Coordinator {
             }
             _ => true,
         };
-        let mut objects: Vec<(u32, Object)> = self
+        let objects: Vec<(u32, Object)> = self
             .objects
             .iter()
             .enumerate()
@@ -146,9 +124,16 @@ impl Coordinator {
             .filter(|(_, object)| wanted(object))
             .map(|(number, object)| (number as u32 + 1, object.clone()))
             .collect();
+        self.read(objects, true).await
+    }
+
+    /// Assigns objects and waits until all have been read; `shown` says whether that is history's progress.
+    pub(super) async fn read(&mut self, mut objects: Vec<(u32, Object)>, shown: bool) -> Result<(), EngineError> {
         let mut waiting: BTreeSet<u32> = objects.iter().map(|(id, _)| *id).collect();
         let bytes: u64 = objects.iter().map(|(_, object)| object.size).sum();
-        self.process.observer.history(objects.len() as u64, bytes);
+        if shown {
+            self.process.observer.history(objects.len() as u64, bytes);
+        }
 
         // the largest first to the least loaded; then each in the order of offsets, so that the three records of
         // a post are read close to each other
@@ -183,7 +168,9 @@ impl Coordinator {
                 } if pass == self.pass => {
                     waiting.remove(&id);
                     self.counted.insert(id, (lines, covers.map(|(from, to)| from..to)));
-                    self.process.observer.object(lines, bytes, rejected);
+                    if shown {
+                        self.process.observer.object(lines, bytes, rejected);
+                    }
                 }
                 Note::Unreadable { pass, id, lines, error } if pass == self.pass => {
                     waiting.remove(&id);
@@ -233,7 +220,7 @@ impl Coordinator {
     /// Plans the hand-over of every partition; stops at gaps that nobody has accepted.
     async fn plan_hand_over(
         &mut self,
-        upto: &Option<BTreeMap<TopicPartition, i64>>,
+        upto: &Option<Bounds>,
     ) -> Result<BTreeMap<TopicPartition, HandOver>, EngineError> {
         let plans = self.hand_over(upto).await?;
         if plans.values().all(|plan| plan.gaps.is_empty()) || self.lake.is_none() {
@@ -249,14 +236,13 @@ impl Coordinator {
         self.accept_gaps(plans)
     }
 
-    async fn hand_over(
-        &mut self,
-        upto: &Option<BTreeMap<TopicPartition, i64>>,
-    ) -> Result<BTreeMap<TopicPartition, HandOver>, EngineError> {
-        let mut covered = self.covered();
+    async fn hand_over(&mut self, upto: &Option<Bounds>) -> Result<BTreeMap<TopicPartition, HandOver>, EngineError> {
+        let mut history = self.covered();
         // Kafka is asked again after the replay: retention may have moved on meanwhile
         let mut ends = self.ends().await?;
-        let of_lake = covered.keys().map(|(topic, partition)| TopicPartition {
+        self.check_identity(&history, &ends).await?;
+        self.prove_holes(&history, &ends, upto).await?;
+        let of_lake = history.keys().map(|(topic, partition)| TopicPartition {
             topic: *topic,
             partition: *partition,
         });
@@ -272,9 +258,11 @@ impl Coordinator {
         self.process.observer.absent((0..3).filter(absent).count());
         let mut plans = BTreeMap::new();
         for at in partitions.iter().copied() {
-            let coverage = covered.remove(&(at.topic, at.partition)).unwrap_or_default();
+            let coverage = history.remove(&(at.topic, at.partition)).unwrap_or_default();
+            let natural = self.natural.get(&at).into_iter().flat_map(RangeSet::iter);
+            let covered: RangeSet = coverage.ranges.iter().chain(natural).collect();
             let known = Known {
-                covered: coverage.ranges.iter().collect(),
+                covered: covered.iter().collect(),
                 conflicts: coverage
                     .conflicts
                     .iter()
@@ -413,6 +401,7 @@ impl Coordinator {
             from: stretch.from,
             until: stretch.until,
             bound: stretch.bound,
+            probe: false,
         };
         self.planner
             .send(Plan::To(self.owner(at), Command::Consume(vec![range])));

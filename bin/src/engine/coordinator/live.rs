@@ -17,14 +17,14 @@ impl Coordinator {
         let mut heartbeat = Instant::now() + HEARTBEAT;
         let mut metadata = tokio::time::interval(METADATA);
         metadata.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        // since when the open epoch holds a record
-        let mut data: Option<Instant> = None;
+        // whether the open epoch holds a record
+        let mut data = false;
         let mut stopping = false;
         loop {
-            if data.is_none() && !stopping {
+            if !data && !stopping {
                 tokio::select! {
                     event = self.events.recv() => match event.ok_or(EngineError::Gone)? {
-                        Event::Note(epoch, Note::Data) if epoch == self.epoch => data = Some(Instant::now()),
+                        Event::Note(epoch, Note::Data) if epoch == self.epoch => data = true,
                         Event::Note(_, Note::Stop) => stopping = true,
                         Event::Note(_, other) => self.unexpected(other)?,
                         Event::Closed(closed) => return Err(EngineError::failed(format!(
@@ -34,16 +34,14 @@ impl Coordinator {
                     _ = tokio::time::sleep_until(heartbeat.into()) => {}
                     _ = metadata.tick() => { self.watch_kafka().await?; continue }
                 }
-                if data.is_none() && !stopping && Instant::now() < heartbeat {
+                if !data && !stopping && Instant::now() < heartbeat {
                     continue;
                 }
             }
             let (closed, more, stop) = self.close_live().await?;
             stopping |= stop;
             self.commit(&closed, None).await?;
-            if let Some(since) = std::mem::replace(&mut data, more) {
-                self.process.observer.freshness(since.elapsed());
-            }
+            data = more;
             heartbeat = Instant::now() + HEARTBEAT;
             if stopping {
                 return Ok(Outcome::Stopped);
@@ -93,6 +91,7 @@ impl Coordinator {
                     from: low,
                     until: None,
                     bound: low,
+                    probe: false,
                 };
                 self.planner
                     .send(Plan::To(self.owner(at), Command::Consume(vec![range])));

@@ -33,6 +33,7 @@ impl Coordinator {
         let (fence, recorded) = self.target.claim(&self.settings).await?;
         self.fence = fence;
         self.recorded = recorded;
+        self.natural = self.recorded.natural.clone();
         Ok(())
     }
 
