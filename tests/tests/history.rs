@@ -163,13 +163,23 @@ fn holes_that_kafka_proved_natural_stay_so_when_retention_passes() -> Result<()>
     let folder = tempfile::tempdir()?;
     let lake = LakeFolder::new(folder.path());
     log.archive(&lake, &archived, 17)?;
-    // and one object has lost its last record
+    // and one object has lost its last record, another one a record in its middle
     let starts: Vec<i64> = log.0[&(0, 1)].keys().copied().step_by(17).collect();
     let short = lake.key("pin", 1, starts[1], None);
     let whole = lake.get(&short)?;
     let lines: Vec<&[u8]> = whole.split_inclusive(|byte| *byte == b'\n').collect();
     lake.put(&short, &lines[..16].concat())?;
     let lost = starts[1] + 16..starts[2];
+    let mut users = log.0[&(2, 0)].keys().copied().step_by(17);
+    let (first, second) = (users.next().context("an object")?, users.next().context("another one")?);
+    let key = lake.key("user", 0, first, None);
+    let unharmed = lake.get(&key)?;
+    let lines = unharmed.split_inclusive(|byte| *byte == b'\n').enumerate();
+    let without: Vec<u8> = lines
+        .filter(|(n, _)| *n != 5)
+        .flat_map(|(_, line)| line.to_vec())
+        .collect();
+    lake.put(&key, &without)?;
     round(60)?;
 
     let command = Pinflow::new("run").lake(&lake).kafka(&kafka).postgres(&postgres);
@@ -210,14 +220,15 @@ fn holes_that_kafka_proved_natural_stay_so_when_retention_passes() -> Result<()>
     refused.expect(1, SOON)?;
     let said = refused.stderr();
     let gaps: Vec<&str> = said.lines().filter(|line| line.starts_with("gap ")).collect();
-    let expected = format!("gap pin/1 {}..{}", lost.start, lost.end);
-    ensure!(
-        gaps == [expected.as_str()],
-        "the gaps are {gaps:?}, not {expected}: {said}"
-    );
+    let expected = [
+        format!("gap pin/1 {}..{}", lost.start, lost.end),
+        format!("gap user/0 {}..{second}", first + 16),
+    ];
+    ensure!(gaps == expected, "the gaps are {gaps:?}, not {expected:?}: {said}");
 
-    // the object is mended: no hole is a gap
+    // the objects are mended: no hole is a gap
     lake.put(&short, &whole)?;
+    lake.put(&key, &unharmed)?;
     let run = command.start()?;
     round(50)?;
     let mut all = log;

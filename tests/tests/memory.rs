@@ -104,6 +104,15 @@ fn eight_times_the_history_of_the_same_posts_costs_no_more_memory() -> Result<()
 
     // the same while its rows go to Postgres, and Postgres stands still
     let postgres = pinflow_tests::postgres()?;
+    let summary = folder.path().join("staged.json");
+    Pinflow::new("backfill")
+        .lake(&once)
+        .postgres(&postgres)
+        .args(["--schema", "once", "--summary"])
+        .args([&summary])
+        .succeed(SOON)?;
+    let summary: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(summary)?)?;
+    let small = summary["peak_rss_bytes"].as_u64().context("a peak")?;
     let mut backfill = Pinflow::new("backfill").lake(&many).postgres(&postgres).start()?;
     let database = Database::connect(&postgres.url())?;
     let staged = "SELECT count(*) FROM pg_class WHERE relname LIKE 'staging_%_pin_table'";

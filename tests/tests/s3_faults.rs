@@ -184,10 +184,7 @@ fn nothing_of_a_large_object_that_fails_late_is_taken_in() -> Result<()> {
         .lake
         .put(&bucket.lake.key("pin", 1, records as i64, None), &lines)?;
 
-    bucket
-        .backfill()
-        .args(["--skip-unreadable", "--accept-gap", "all"])
-        .succeed(SOON)?;
+    bucket.backfill().args(["--skip-unreadable"]).succeed(SOON)?;
     let database = Database::connect(&bucket.postgres.url())?;
     let recorded = "SELECT topic || '/' || partition || ' ' || from_offset || '..' || to_offset || ' ' || reason FROM pinflow.gaps";
     let gap = database.value(recorded)?;
@@ -195,8 +192,7 @@ fn nothing_of_a_large_object_that_fails_late_is_taken_in() -> Result<()> {
         gap == Some(format!("pin/1 0..{records} unreadable")),
         "the gap is {gap:?}"
     );
-    let taken =
-        format!("SELECT count(*) FROM pinflow.pin_table WHERE log_partition = 1 AND log_offset < {records}");
+    let taken = format!("SELECT count(*) FROM pinflow.pin_table WHERE log_partition = 1 AND log_offset < {records}");
     ensure!(
         database.number(&taken)? == 0,
         "records of the damaged object are in the tables"

@@ -53,7 +53,10 @@ enum Fault {
     CutConnections,
 }
 
-const FAULTS: [Fault; 8] = [
+/// Each round inflicts all of them, in an order by chance.
+const FAULTS: [Fault; 10] = [
+    Fault::KillEngine,
+    Fault::KillEngine,
     Fault::KillEngine,
     Fault::StopEngine,
     Fault::FreezeEngine,
@@ -198,9 +201,13 @@ fn soak(seed: u64, length: Duration) -> Result<()> {
 
     let began = Instant::now();
     let mut inflicted = 0;
+    let mut left: Vec<Fault> = Vec::new();
     while began.elapsed() < length {
         std::thread::sleep(chance.millis(200, 3_000));
-        let fault = FAULTS[chance.below(FAULTS.len() as u64) as usize];
+        if left.is_empty() {
+            left.extend(FAULTS);
+        }
+        let fault = left.swap_remove(chance.below(left.len() as u64) as usize);
         eprintln!("{:5.1} s: {fault:?}", began.elapsed().as_secs_f64());
         let outcome = system.inflict(fault, &mut chance).and_then(|()| system.goes_on());
         let tail = system.engine()?.tail();

@@ -81,7 +81,9 @@ pub struct Coordinator {
     pub(super) identified: bool,
     /// Holes of history that Kafka has proved to be natural.
     pub(super) natural: BTreeMap<TopicPartition, RangeSet>,
-    /// The same as it is recorded with each partition.
+    /// Objects that lack records which Kafka has, with the holes behind them.
+    pub(super) short: BTreeMap<TopicPartition, Vec<Range<i64>>>,
+    /// Natural holes as they are recorded with each partition.
     pub(super) details: BTreeMap<TopicPartition, serde_json::Value>,
 }
 

@@ -267,6 +267,7 @@ async fn lead(
         hydrated: None,
         identified: false,
         natural: BTreeMap::new(),
+        short: BTreeMap::new(),
         details: BTreeMap::new(),
     };
     let result = coordinator.run().await;

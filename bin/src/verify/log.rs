@@ -189,7 +189,7 @@ impl Log {
 
     fn read_kafka(
         &self,
-        wanted: BTreeMap<Partition, RangeSet>,
+        mut wanted: BTreeMap<Partition, RangeSet>,
         recorded: &Recorded,
         shown: &Shown,
         replayed: &mut Replayed,
@@ -222,6 +222,11 @@ impl Log {
             )));
         }
         let Some(config) = &self.kafka else { return Ok(()) };
+        for (at, ranges) in &mut wanted {
+            if let (Some(objects), Some(span)) = (replayed.inexact.get(at), spans.get(at)) {
+                with_their_objects(ranges, objects, span);
+            }
+        }
         let (wake, woken) = bell();
         let reader = Reader::start(config, ReaderOptions::default(), wake).map_err(of_kafka)?;
         let mut waiting = 0;
@@ -353,6 +358,17 @@ fn wanted(recorded: &Recorded, coverage: &BTreeMap<Partition, Coverage>) -> BTre
     wanted
 }
 
+/// Adds the objects before the holes in `ranges`, where Kafka holds all of them: what an object with a loss lacks may be
+/// missing anywhere in it.
+fn with_their_objects(ranges: &mut RangeSet, objects: &[Range<i64>], span: &Range<i64>) {
+    let lossy = |object: &&Range<i64>| {
+        let held = span.start <= object.start && object.end <= span.end;
+        held && !ranges.within((*object).clone()).is_empty()
+    };
+    let lossy: Vec<Range<i64>> = objects.iter().filter(lossy).cloned().collect();
+    lossy.into_iter().for_each(|object| ranges.insert(object));
+}
+
 /// The parts of `range` that lie outside of what Kafka holds.
 fn outside(range: Range<i64>, held: Option<&Range<i64>>) -> Vec<Range<i64>> {
     held.cloned().into_iter().collect::<RangeSet>().missing(range)
@@ -461,6 +477,19 @@ mod tests {
         let objects = [object(0, 10, 1), object(20, 10, 2)];
         assert_eq!(ranges(&recorded(0, 30, &[12..15, 18..20]), &objects), [10..12, 15..18]);
         assert!(ranges(&recorded(0, 30, &[0..30]), &objects).is_empty());
+    }
+
+    #[test]
+    fn an_object_with_a_loss_is_read_again_as_a_whole() {
+        let objects = [0..10, 30..40];
+        let read = |hole: Range<i64>, span: Range<i64>| {
+            let mut ranges: RangeSet = [hole].into_iter().collect();
+            with_their_objects(&mut ranges, &objects, &span);
+            ranges.iter().collect::<Vec<_>>()
+        };
+        assert_eq!(read(8..10, 0..100), [0..10]);
+        assert_eq!(read(8..10, 5..100), [8..10]);
+        assert_eq!(read(15..20, 0..100), [15..20]);
     }
 
     #[test]

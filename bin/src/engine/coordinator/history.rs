@@ -261,12 +261,21 @@ impl Coordinator {
             let coverage = history.remove(&(at.topic, at.partition)).unwrap_or_default();
             let natural = self.natural.get(&at).into_iter().flat_map(RangeSet::iter);
             let covered: RangeSet = coverage.ranges.iter().chain(natural).collect();
+            let unreadable = self.unreadable.keys().map(|id| &self.objects[*id as usize - 1]);
+            let starts = unreadable.filter_map(|object| match object.place {
+                Place::Log { partition, start } if object.topic == Some(at.topic) && partition == at.partition => {
+                    Some(start)
+                }
+                _ => None,
+            });
             let known = Known {
+                unreadable: starts.min(),
                 covered: covered.iter().collect(),
                 conflicts: coverage
                     .conflicts
                     .iter()
                     .map(|conflict| conflict.from..conflict.to)
+                    .chain(self.short.get(&at).into_iter().flatten().cloned())
                     .collect(),
                 kafka: ends.remove(&at),
                 recorded: self.recorded.partitions.get(&at).map(|reach| reach.first..reach.next),

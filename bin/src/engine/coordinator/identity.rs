@@ -17,6 +17,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Records compared in one partition.
 const OF_A_PARTITION: usize = 3;
@@ -36,6 +37,8 @@ impl Coordinator {
         if std::mem::replace(&mut self.identified, true) {
             return Ok(());
         }
+        let began = Instant::now();
+        let mut compared = 0;
         for (at, offset, object) in self.samples(coverage, ends) {
             let line = match lake.first_line(&object, self.settings.limits.record_bytes).await {
                 Ok(Some(line)) => line,
@@ -45,7 +48,9 @@ impl Coordinator {
             let (cluster, name) = (Arc::clone(&cluster), self.topic_name(at.topic).to_owned());
             let asked = tokio::task::spawn_blocking(move || cluster.sample(&name, at.partition, offset));
             let sample = asked.await.map_err(EngineError::failed)?.map_err(EngineError::failed)?;
-            if sample.is_some_and(|sample| same_record(&line, &sample) == Some(false)) {
+            let same = sample.and_then(|sample| same_record(&line, &sample));
+            compared += u32::from(same.is_some());
+            if same == Some(false) {
                 return Err(EngineError::failed(format!(
                     "the record {} {offset} in Kafka is not the one in the lake (object {}): the topic was deleted and \
                      made again under its old name (go on under a new name, with --topics)",
@@ -53,6 +58,9 @@ impl Coordinator {
                     object.key,
                 )));
             }
+        }
+        if compared > 0 {
+            tracing::info!(compared, took = ?began.elapsed(), "the lake and Kafka hold the same records");
         }
         Ok(())
     }

@@ -6,7 +6,8 @@
 //! offset to the hole's end as the object has lines. What Kafka has told is kept in the progress row, because retention
 //! passes the hole one day, and nobody could tell then.
 //!
-//! Records are counted here, not taken in: a hole that proves to be none is read by the hand-over.
+//! Records are counted here, not taken in: the hand-over reads holes that are not natural, together with the object
+//! before them when it lacks records that Kafka has, since they may be missing anywhere in it.
 
 use super::Coordinator;
 use super::bounds::Bounds;
@@ -40,12 +41,20 @@ impl Suspect {
     }
 
     fn is_natural(&self, arrived: &RangeSet) -> bool {
-        let records = |range: Range<i64>| -> u64 {
-            let parts = arrived.within(range).into_iter();
-            parts.map(|part| part.end.abs_diff(part.start)).sum()
-        };
-        records(self.hole.clone()) == 0 || self.object.is_some_and(|(_, lines)| records(self.stretch()) == lines)
+        let same = |(_, lines)| records(arrived, self.stretch()) == lines;
+        records(arrived, self.hole.clone()) == 0 || self.object.is_some_and(same)
     }
+
+    /// Whether the object lacks a record that Kafka has, perhaps not at its end.
+    fn is_short(&self, arrived: &RangeSet) -> bool {
+        self.object
+            .is_some_and(|(_, lines)| records(arrived, self.stretch()) > lines)
+    }
+}
+
+fn records(arrived: &RangeSet, range: Range<i64>) -> u64 {
+    let parts = arrived.within(range).into_iter();
+    parts.map(|part| part.end.abs_diff(part.start)).sum()
 }
 
 impl Coordinator {
@@ -56,6 +65,7 @@ impl Coordinator {
         ends: &BTreeMap<TopicPartition, Range<i64>>,
         upto: &Option<Bounds>,
     ) -> Result<(), EngineError> {
+        self.short.clear();
         let mut suspects: BTreeMap<TopicPartition, Vec<Suspect>> = BTreeMap::new();
         for ((topic, partition), coverage) in coverage {
             let (topic, partition) = (*topic, *partition);
@@ -99,7 +109,10 @@ impl Coordinator {
                 self.natural.entry(at).or_default(),
             );
             let room = MOST.saturating_sub(natural.iter().count());
-            let proved: Vec<Suspect> = suspects.into_iter().filter(|hole| hole.is_natural(&arrived)).collect();
+            let (proved, losses): (Vec<Suspect>, Vec<Suspect>) =
+                suspects.into_iter().partition(|hole| hole.is_natural(&arrived));
+            let short = losses.iter().filter(|hole| hole.is_short(&arrived));
+            self.short.insert(at, short.map(Suspect::stretch).collect());
             let topic = self.settings.topics[at.topic as usize].as_deref().unwrap_or("unknown");
             if proved.len() > room {
                 tracing::warn!(
@@ -250,7 +263,11 @@ mod tests {
         // two markers inside the object
         assert!(suspect.is_natural(&arrived(&[10..15, 16..20, 21..30])));
         // one marker only: the lake lacks a record
-        assert!(!suspect.is_natural(&arrived(&[10..15, 16..30])));
+        let more = arrived(&[10..15, 16..30]);
+        assert!(!suspect.is_natural(&more) && suspect.is_short(&more));
+        // compacted since: nobody knows, and Kafka has nothing that the lake lacks
+        let fewer = arrived(&[10..15, 28..30]);
+        assert!(!suspect.is_natural(&fewer) && !suspect.is_short(&fewer));
         let alone = Suspect {
             object: None,
             ..suspect
