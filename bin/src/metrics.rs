@@ -68,7 +68,7 @@ impl Metrics {
         let registry = &mut metrics.registry;
         registry.register(
             "freshness_seconds",
-            "Age of the newest record of the last commit when that commit was acknowledged",
+            "From the Kafka timestamp of the oldest record of the last commit to that commit's acknowledgement",
             metrics.freshness.clone(),
         );
         registry.register(
@@ -106,7 +106,7 @@ impl Metrics {
         metrics
     }
 
-    /// Age of the newest committed record.
+    /// How long the oldest record of a commit took from Kafka into the tables.
     pub fn freshness(&self, age: Duration) {
         self.freshness.set(age.as_secs_f64());
     }

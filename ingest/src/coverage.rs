@@ -20,7 +20,7 @@ mod gap;
 mod ranges;
 
 pub use gap::{AcceptGap, AcceptGapError, Accepted, Gap, OrderConflict};
-pub use ranges::RangeSet;
+pub use ranges::{RangeError, RangeSet};
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;

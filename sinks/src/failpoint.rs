@@ -1,8 +1,9 @@
 //! Places where a test may kill the process: `PINFLOW_FAILPOINT=name` aborts the first time that place is reached,
-//! `name=N` the N-th time.
+//! `name=N` the N-th time, `name@FILE` once that file exists.
 //!
 //! A test hook, not a feature: without the variable a check is one load.
 
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,22 +22,38 @@ static CHOSEN: OnceLock<Option<Chosen>> = OnceLock::new();
 
 struct Chosen {
     name: String,
+    when: When,
+}
+
+enum When {
     /// Times that the place is still passed unharmed, and the one that is not.
-    left: AtomicU64,
+    Left(AtomicU64),
+    /// As soon as this file exists.
+    Exists(PathBuf),
 }
 
 impl Chosen {
     fn read(text: &str) -> Chosen {
+        if let Some((name, file)) = text.split_once('@') {
+            return Chosen {
+                name: name.to_owned(),
+                when: When::Exists(file.into()),
+            };
+        }
         let (name, times) = text.split_once('=').unwrap_or((text, "1"));
         Chosen {
             name: name.to_owned(),
-            left: AtomicU64::new(times.parse().unwrap_or(1)),
+            when: When::Left(AtomicU64::new(times.parse().unwrap_or(1))),
         }
     }
 
     /// Whether this is the time to fail.
     fn fails_at(&self, name: &str) -> bool {
-        self.name == name && self.left.fetch_sub(1, Ordering::Relaxed) == 1
+        self.name == name
+            && match &self.when {
+                When::Left(left) => left.fetch_sub(1, Ordering::Relaxed) == 1,
+                When::Exists(file) => file.exists(),
+            }
     }
 }
 
@@ -79,5 +96,7 @@ mod tests {
             [false, false]
         );
         assert!(third.fails_at(BEFORE_COMMIT));
+        assert!(Chosen::read("before_commit@/").fails_at(BEFORE_COMMIT));
+        assert!(!Chosen::read("before_commit@/no/such/file").fails_at(BEFORE_COMMIT));
     }
 }

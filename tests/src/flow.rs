@@ -11,7 +11,10 @@ use std::time::Duration;
 /// A verification takes at most this long.
 const VERDICT: Duration = Duration::from_secs(60);
 
-/// A thread that produces a feed, a few records at a time, until it is told to stop.
+/// After so many rounds a tombstone follows, for a record from the middle of what has been produced.
+const DELETE_EVERY: usize = 25;
+
+/// A thread that produces a feed, a few records at a time and now and then a tombstone, until it is told to stop.
 pub struct Flow {
     stop: Arc<AtomicBool>,
     produced: Arc<AtomicU64>,
@@ -26,8 +29,19 @@ impl Flow {
         let (stopped, counter) = (Arc::clone(&stop), Arc::clone(&produced));
         let flow = move || {
             let mut feed = feed;
+            let mut round = 0usize;
             while !stopped.load(Ordering::Relaxed) {
                 feed.produce(&producer, count)?;
+                round += 1;
+                if round.is_multiple_of(DELETE_EVERY) {
+                    let kind = (round / DELETE_EVERY % 3) as u8;
+                    let entries = feed.log.iter().filter(|((of, _), _)| *of == kind);
+                    let old = entries.filter_map(|(_, entries)| entries.get(entries.len() / 2));
+                    if let Some(ind) = old.map(|(ind, _)| *ind).next() {
+                        feed.delete(&producer, kind, ind)?;
+                        counter.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
                 counter.fetch_add(count as u64, Ordering::Relaxed);
                 std::thread::sleep(pause);
             }

@@ -10,6 +10,7 @@ pub mod audit;
 pub mod flow;
 pub mod kafka;
 pub mod lake;
+pub mod log;
 pub mod produce;
 pub mod program;
 pub mod scene;

@@ -66,10 +66,16 @@ impl Producer {
 
     /// Queues a record; waits while the queue is full.
     pub fn send(&self, topic: &str, message: Message<'_>) -> Result<()> {
+        self.send_at(topic, message, None)
+    }
+
+    /// The same with a timestamp of its own, in milliseconds since 1970.
+    pub fn send_at(&self, topic: &str, message: Message<'_>, stamp: Option<i64>) -> Result<()> {
         let mut record = BaseRecord::<[u8], [u8]>::to(topic);
         record.partition = message.partition;
         record.key = message.key;
         record.payload = message.value;
+        record.timestamp = stamp;
         loop {
             match self.inner.send(record) {
                 Ok(()) => return self.check(),

@@ -6,7 +6,7 @@ use pinflow_tests::flow::prove_schema;
 use pinflow_tests::scene::{Feed, TOPICS, demand_answer};
 use pinflow_tests::{
     Audit, Auditor, Database, Fault, Flow, Kafka, LakeFolder, Pinflow, Postgres, Producer, Program, S3Server,
-    eventually, prove,
+    eventually, long, prove,
 };
 use std::time::Duration;
 
@@ -288,6 +288,252 @@ fn the_engine_dies_at_each_step_of_a_commit() -> Result<()> {
         demand_answer(&feed, &postgres.url(), &schema, 10, SOON).with_context(|| format!("after {point}"))?;
         stop(run)?;
         prove_schema(&schema, Some(&lake), &kafka, &postgres).with_context(|| format!("after {point}"))?;
+    }
+    Ok(())
+}
+
+/// Where in its life a run is struck.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    /// Everything is in the tables and nothing comes.
+    Idle,
+    /// History is on its way into staging.
+    Hydrating,
+    /// History has just been committed, and live records are coming.
+    HandOver,
+    /// Records come and are committed.
+    Steady,
+    /// The run has been told to stop.
+    ShuttingDown,
+}
+
+/// What strikes.
+#[derive(Clone, Copy, Debug)]
+enum Victim {
+    Engine,
+    Postgres,
+    Kafka,
+}
+
+/// A lake behind an S3 server whose every answer takes a while, so that history can be caught on its way.
+struct Slow {
+    server: S3Server,
+    lake: LakeFolder,
+    _folder: tempfile::TempDir,
+}
+
+impl Slow {
+    fn archive(feed: &Feed) -> Result<Slow> {
+        let folder = tempfile::tempdir()?;
+        let server = S3Server::start(folder.path())?;
+        let lake = LakeFolder::new(server.create_bucket("history")?);
+        feed.archive(&lake, 0.6, 50)?;
+        Ok(Slow {
+            server,
+            lake,
+            _folder: folder,
+        })
+    }
+
+    fn delay(&self) {
+        self.server.set_faults(|seen| match seen.is_get() {
+            true => Fault::delay(Duration::from_millis(300)),
+            false => Fault::None,
+        });
+    }
+}
+
+/// Waits until a run has come to a phase.
+fn wait_for_phase(phase: Phase, postgres: &Postgres, schema: &str) -> Result<()> {
+    let number = |sql: &str| Database::connect(&postgres.url())?.number(sql);
+    let commits = || number(&format!("SELECT coalesce(max(commits), 0) FROM {schema}.progress")).unwrap_or(0);
+    match phase {
+        Phase::Hydrating => {
+            let staging = format!(
+                "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace \
+                 WHERE nspname = '{schema}' AND relname LIKE 'staging_%_pin_table'"
+            );
+            eventually("staging", SOON, || Ok(number(&staging)? > 0))?;
+            std::thread::sleep(Duration::from_millis(300));
+            Ok(())
+        }
+        Phase::HandOver => eventually("history's commit", SOON, || Ok(commits() > 0)),
+        Phase::Idle | Phase::Steady => eventually("some commits", SOON, || Ok(commits() > 3)),
+        Phase::ShuttingDown => {
+            eventually("some commits", SOON, || Ok(commits() > 3))?;
+            // right behind a heartbeat, so that the next commit is the last one
+            let before = commits();
+            eventually("a commit", SOON, || Ok(commits() > before))
+        }
+    }
+}
+
+/// Each server and the engine itself is killed in each phase of a run. The ordinary test takes the phases in which most
+/// hangs in the air.
+#[test]
+fn whoever_is_killed_in_whatever_phase_the_answer_stands() -> Result<()> {
+    let Stage {
+        mut kafka,
+        mut postgres,
+        mut feed,
+        _folder,
+        ..
+    } = Stage::set(16, 3_000)?;
+    let slow = Slow::archive(&feed)?;
+    let phases = [
+        Phase::Idle,
+        Phase::Hydrating,
+        Phase::HandOver,
+        Phase::Steady,
+        Phase::ShuttingDown,
+    ];
+    let victims = [Victim::Engine, Victim::Postgres, Victim::Kafka];
+    let cases: Vec<(Victim, Phase)> = match long() {
+        true => victims
+            .iter()
+            .flat_map(|victim| phases.map(|phase| (*victim, phase)))
+            .collect(),
+        false => vec![
+            (Victim::Engine, Phase::HandOver),
+            (Victim::Kafka, Phase::Hydrating),
+            (Victim::Postgres, Phase::ShuttingDown),
+        ],
+    };
+    for (number, (victim, phase)) in cases.into_iter().enumerate() {
+        let schema = format!("phase_{number}");
+        let command = Pinflow::new("run")
+            .s3(&slow.server, "history/topics")
+            .kafka(&kafka)
+            .postgres(&postgres)
+            .args(["--schema", &schema]);
+        let at = || format!("{victim:?} at {phase:?}");
+        slow.server.clear_faults();
+        if phase == Phase::Hydrating {
+            slow.delay();
+        }
+        let flow = match phase {
+            Phase::Idle => None,
+            _ => Some(Flow::start(
+                std::mem::replace(&mut feed, Feed::new(0, 2)),
+                &kafka,
+                20,
+                PAUSE,
+            )?),
+        };
+        let mut run = command.start()?;
+        wait_for_phase(phase, &postgres, &schema).with_context(at)?;
+        if phase == Phase::ShuttingDown {
+            run.terminate()?;
+        }
+        match victim {
+            Victim::Engine => run.kill()?,
+            Victim::Postgres => {
+                postgres.kill()?;
+                std::thread::sleep(Duration::from_millis(500));
+                postgres.start_again()?;
+            }
+            Victim::Kafka => {
+                kafka.kill()?;
+                kafka.start_again()?;
+            }
+        }
+        slow.server.clear_faults();
+        if phase == Phase::ShuttingDown || matches!(victim, Victim::Engine) {
+            // whatever became of the last commit, the run ends, and the next one finds its way
+            run.wait(SOON).with_context(at)?;
+            run = command.start()?;
+        }
+        if let Some(flow) = flow {
+            feed = flow.finish().with_context(at)?;
+        }
+        feed.produce(&Producer::new(&kafka.bootstrap())?, 50)?;
+        demand_answer(&feed, &postgres.url(), &schema, 10, SOON)
+            .with_context(|| run.tail())
+            .with_context(at)?;
+        ensure!(run.is_running()?, "{}: the run ended: {}", at(), run.tail());
+        stop(run).with_context(at)?;
+        prove_schema(&schema, Some(&slow.lake), &kafka, &postgres).with_context(at)?;
+    }
+    Ok(())
+}
+
+/// The process aborts at each step of a commit in each phase of a run. The ordinary test dies in the last commit of a
+/// run, which `the_engine_dies_at_each_step_of_a_commit` does not reach.
+#[test]
+fn the_engine_dies_at_a_step_of_a_commit_in_each_phase() -> Result<()> {
+    let Stage {
+        kafka,
+        postgres,
+        lake,
+        mut feed,
+        _folder,
+    } = Stage::set(17, 1_500)?;
+    let points = ["after_begin", "after_delete", "before_commit", "after_commit"];
+    let phases = [
+        Phase::Idle,
+        Phase::Hydrating,
+        Phase::HandOver,
+        Phase::Steady,
+        Phase::ShuttingDown,
+    ];
+    let cases: Vec<(&str, Phase)> = match long() {
+        true => points
+            .iter()
+            .flat_map(|point| phases.map(|phase| (*point, phase)))
+            .collect(),
+        false => vec![("before_commit", Phase::ShuttingDown), ("after_commit", Phase::Idle)],
+    };
+    let folder = tempfile::tempdir()?;
+    for (number, (point, phase)) in cases.into_iter().enumerate() {
+        let schema = format!("step_{number}");
+        let at = || format!("{point} at {phase:?}");
+        let command = Pinflow::new("run")
+            .lake(&lake)
+            .kafka(&kafka)
+            .postgres(&postgres)
+            .args(["--schema", &schema]);
+        let now = folder.path().join(&schema);
+        let mut dies = command
+            .clone()
+            .env("PINFLOW_FAILPOINT", format!("{point}@{}", now.display()))
+            .start()?;
+        let flow = match phase {
+            Phase::HandOver | Phase::Steady => Some(Flow::start(
+                std::mem::replace(&mut feed, Feed::new(0, 2)),
+                &kafka,
+                20,
+                PAUSE,
+            )?),
+            _ => None,
+        };
+        if phase == Phase::Hydrating {
+            // the first commit is history's
+            std::fs::write(&now, "")?;
+        } else {
+            wait_for_phase(phase, &postgres, &schema).with_context(at)?;
+            std::fs::write(&now, "")?;
+        }
+        if phase == Phase::ShuttingDown {
+            dies.terminate()?;
+        }
+        let ended = dies.wait(SOON)?;
+        let said = dies.stderr();
+        let reached = said.contains(&format!("fail point {point}"));
+        ensure!(
+            reached && ended.is_none(),
+            "{}: the run ended with {ended:?}: {said}",
+            at()
+        );
+        let run = command.start()?;
+        if let Some(flow) = flow {
+            feed = flow.finish()?;
+        }
+        feed.produce(&Producer::new(&kafka.bootstrap())?, 50)?;
+        demand_answer(&feed, &postgres.url(), &schema, 10, SOON)
+            .with_context(|| run.tail())
+            .with_context(at)?;
+        stop(run).with_context(at)?;
+        prove_schema(&schema, Some(&lake), &kafka, &postgres).with_context(at)?;
     }
     Ok(())
 }

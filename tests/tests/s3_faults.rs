@@ -142,6 +142,64 @@ fn a_truncated_object_is_named_and_can_be_skipped() -> Result<()> {
     Ok(())
 }
 
+/// An object of several members and many chunks whose last member is damaged: by then most of it has been read. When such
+/// objects are skipped nothing of it is in the answer, so that the recorded gap is all of what is missing.
+#[test]
+fn nothing_of_a_large_object_that_fails_late_is_taken_in() -> Result<()> {
+    let bucket = Bucket::fill(57, 9_000, 3_000)?;
+    let key = bucket.lake.key("pin", 1, 0, None);
+    let whole = bucket.lake.get(&key)?;
+    let records = whole.iter().filter(|byte| **byte == b'\n').count();
+    ensure!(
+        whole.len() > 2 * (256 << 10),
+        "{} bytes are no three chunks",
+        whole.len()
+    );
+    bucket.lake.remove(&key)?;
+    let (first, rest) = whole.split_at(whole.len() / 2);
+    let mut packed = gzip(&[first, rest])?;
+    // the checksum of the last member
+    let at = packed.len() - 6;
+    packed[at] ^= 0x40;
+    bucket.lake.put(&format!("{key}.gz"), &packed)?;
+
+    let mut stopped = bucket.backfill().start()?;
+    stopped.expect(1, SOON)?;
+    ensure!(
+        stopped.stderr().contains("pin+1+0000000000.json.gz"),
+        "{}",
+        stopped.stderr()
+    );
+
+    // the rest of the partition is behind the object, or there is no hole to be seen
+    let mut feed = Feed::new(58, 2);
+    feed.take(3 * records);
+    let more = &feed.log[&(0, 1)];
+    let mut lines = Vec::new();
+    for (_, value) in more {
+        lines.extend_from_slice(value.as_deref().unwrap_or_default());
+        lines.push(b'\n');
+    }
+    bucket
+        .lake
+        .put(&bucket.lake.key("pin", 1, records as i64, None), &lines)?;
+
+    bucket.backfill().args(["--skip-unreadable"]).succeed(SOON)?;
+    let database = Database::connect(&bucket.postgres.url())?;
+    let recorded = "SELECT topic || '/' || partition || ' ' || from_offset || '..' || to_offset || ' ' || reason FROM pinflow.gaps";
+    let gap = database.value(recorded)?;
+    ensure!(
+        gap == Some(format!("pin/1 0..{records} unreadable")),
+        "the gap is {gap:?}"
+    );
+    let taken = format!("SELECT count(*) FROM pinflow.pin_table WHERE log_partition = 1 AND log_offset < {records}");
+    ensure!(
+        database.number(&taken)? == 0,
+        "records of the damaged object are in the tables"
+    );
+    Ok(())
+}
+
 #[test]
 fn a_key_that_may_not_be_read_is_named() -> Result<()> {
     let bucket = Bucket::fill(54, 900, 50)?;

@@ -11,7 +11,9 @@ use std::ops::Range;
 pub struct Known {
     /// Ranges that history covers: ascending, disjoint, not touching.
     pub covered: Vec<Range<i64>>,
-    /// Where objects of the lake interleave, so that only Kafka knows the order.
+    /// The first offset of the first object that could not be read: history begins there at the latest.
+    pub unreadable: Option<i64>,
+    /// Where objects of the lake interleave, so that only Kafka knows the order, or lack records that Kafka has.
     pub conflicts: Vec<Range<i64>>,
     /// What Kafka spans: low watermark and the end under the consumer's isolation level.
     pub kafka: Option<Range<i64>>,
@@ -63,6 +65,7 @@ pub struct LogShorter {
 pub fn hand_over(known: &Known) -> Result<HandOver, LogShorter> {
     let Known {
         covered,
+        unreadable,
         conflicts,
         kafka,
         recorded,
@@ -72,7 +75,12 @@ pub fn hand_over(known: &Known) -> Result<HandOver, LogShorter> {
     let low = kafka.as_ref().map(|span| span.start);
     let first_covered = covered.first().map(|range| range.start);
     // a lake that begins late, or has lost its first objects, does not hide what Kafka has before them
-    let first_known = first_covered.into_iter().chain(low).min().unwrap_or(0);
+    let first_known = first_covered
+        .into_iter()
+        .chain(low)
+        .chain(*unreadable)
+        .min()
+        .unwrap_or(0);
     // coverage began where it begins now, unless the tables remember an earlier beginning
     let first = recorded
         .as_ref()
@@ -83,7 +91,8 @@ pub fn hand_over(known: &Known) -> Result<HandOver, LogShorter> {
         ..HandOver::default()
     };
 
-    for conflict in conflicts {
+    let wanted = |range: &&Range<i64>| upto.is_none_or(|upto| range.start < upto);
+    for conflict in conflicts.iter().filter(wanted) {
         match kafka
             .as_ref()
             .is_some_and(|span| span.start <= conflict.start && conflict.end <= span.end)
@@ -248,6 +257,17 @@ mod tests {
         let plan = hand_over(&known(&[20..100], Some(5..140))).unwrap();
         assert_eq!((plan.first, plan.gaps), (5, vec![]));
         assert_eq!(plan.stretches, vec![part(5, 20), live(100, 140)]);
+    }
+
+    #[test]
+    fn an_unreadable_first_object_is_a_gap_and_not_a_later_beginning() {
+        let unread = Known {
+            unreadable: Some(10),
+            live: false,
+            ..known(&[20..100], None)
+        };
+        let plan = hand_over(&unread).unwrap();
+        assert_eq!((plan.first, plan.gaps), (10, vec![10..20]));
     }
 
     #[test]

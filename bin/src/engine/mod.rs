@@ -22,11 +22,12 @@ mod reader;
 mod staging;
 mod target;
 
+pub(crate) use coordinator::NATURAL;
 pub use coordinator::Totals;
 pub use process::{Observer, ProcessState};
 pub use protocol::TopicPartition;
 pub use staging::{Offer, Staging};
-pub(crate) use target::definition;
+pub(crate) use target::{definition, natural_holes};
 
 use crate::config::{Mode, RunSettings};
 use coordinator::Coordinator;
@@ -269,6 +270,10 @@ async fn lead(
         live: BTreeSet::new(),
         totals: Totals::default(),
         hydrated: None,
+        identified: false,
+        natural: BTreeMap::new(),
+        short: BTreeMap::new(),
+        details: BTreeMap::new(),
     };
     let result = coordinator.run().await;
     end(&coordinator.planner, &result.as_ref());
@@ -327,6 +332,8 @@ pub(crate) fn fetch_options(settings: &RunSettings) -> FetchOptions {
     let mut options = FetchOptions {
         chunk_bytes,
         max_record_bytes,
+        // what is skipped leaves nothing behind
+        prove_first: settings.skip_unreadable,
         ..FetchOptions::default()
     };
     if let Some(lake) = &settings.lake {

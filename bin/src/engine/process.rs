@@ -17,7 +17,7 @@ pub trait Observer: Send + Sync {
     fn hydrated(&self) {}
     /// A commit took this long.
     fn committed(&self, _took: Duration) {}
-    /// How long ago the first record of a commit had arrived when the commit was acknowledged.
+    /// How long ago the oldest record of a commit was written to Kafka when the commit was acknowledged.
     fn freshness(&self, _age: Duration) {}
     /// The committed frontier of a partition.
     fn frontier(&self, _topic: &str, _partition: i32, _next: i64) {}

@@ -51,6 +51,8 @@ pub struct Consume {
     pub until: Option<i64>,
     /// The offset whose passing is reported as [`Note::Reached`]: the bound of epoch 0.
     pub bound: i64,
+    /// Records are not taken in, only their offsets are reported, as [`Note::Probed`].
+    pub probe: bool,
 }
 
 /// From the coordinator to one reader.
@@ -98,6 +100,12 @@ pub enum Note {
         from: i64,
         next: i64,
     },
+    /// A stretch has been probed: ranges of offsets that hold a record.
+    Probed {
+        pass: u32,
+        at: TopicPartition,
+        records: Vec<(i64, i64)>,
+    },
     /// Kafka cannot go on with a partition.
     Broken(String),
     /// Everything offered for staging by this worker is in the staging tables: rows per table, rejects last.
@@ -123,6 +131,8 @@ pub enum Note {
         reasons: Vec<(String, u64)>,
         fields: Vec<(String, u64)>,
     },
+    /// The least timestamp of the records that Kafka gave to a live epoch, in milliseconds since 1970.
+    Stamped { oldest: i64 },
     /// The process has been asked to stop.
     Stop,
 }
@@ -132,7 +142,12 @@ impl Note {
     pub fn of_epoch(&self) -> bool {
         matches!(
             self,
-            Note::Mark { .. } | Note::Boundary { .. } | Note::Row(_) | Note::Rejected(_) | Note::Counted { .. }
+            Note::Mark { .. }
+                | Note::Boundary { .. }
+                | Note::Row(_)
+                | Note::Rejected(_)
+                | Note::Counted { .. }
+                | Note::Stamped { .. }
         )
     }
 }

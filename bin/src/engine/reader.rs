@@ -12,6 +12,7 @@ use super::decode::Decode;
 use super::protocol::{Command, Consume, Generations, Note, Pass, TopicPartition};
 use super::{ProcessState, Staging};
 use dataflows::{Event, Kind};
+use ingest::coverage::RangeSet;
 use ingest::kafka::{KafkaConfig, Polled, Range, Reader as KafkaReader, ReaderOptions};
 use ingest::lake::{FetchOptions, Fetched, Fetcher, Lake, Object, Place};
 use operators::Position;
@@ -142,6 +143,8 @@ struct Live {
     marked: i64,
     /// Marks are written for stretches without an end alone: those up to a hole's end are history.
     marks: bool,
+    /// Where records are, when only that is wanted.
+    probe: Option<RangeSet>,
 }
 
 struct Reader {
@@ -160,6 +163,8 @@ struct Reader {
     notes: Vec<Note>,
     live_bytes: usize,
     noted_data: bool,
+    /// The least timestamp of the open epoch's records.
+    oldest: Option<i64>,
     noted_stop: bool,
     /// Whether rows go to staging: from a pass's beginning to the close of the epoch after its flush.
     hydrating: bool,
@@ -189,6 +194,7 @@ impl Reader {
             notes: Vec::new(),
             live_bytes: 0,
             noted_data: false,
+            oldest: None,
             noted_stop: false,
             hydrating: false,
             flushing: false,
@@ -283,7 +289,13 @@ impl Reader {
                 }
             },
         };
-        let Consume { at, from, until, bound } = range;
+        let Consume {
+            at,
+            from,
+            until,
+            bound,
+            probe,
+        } = range;
         kafka.assign(Range {
             topic: at.topic,
             name,
@@ -297,6 +309,7 @@ impl Reader {
             bound: Some(bound),
             marked: -1,
             marks: until.is_none(),
+            probe: probe.then(RangeSet::default),
         };
         self.live.insert(at, live);
         self.reached(at, from);
@@ -499,9 +512,18 @@ impl Reader {
                     topic: batch.topic,
                     partition: batch.partition,
                 };
+                if let Some(probe) = self.live.get_mut(&at).and_then(|live| live.probe.as_mut()) {
+                    let records = batch.records.iter().map(|record| record.offset);
+                    records.for_each(|offset| probe.insert(offset..offset + 1));
+                    self.reached(at, batch.next);
+                    return true;
+                }
                 if !self.hydrating && !self.noted_data && !batch.records.is_empty() {
                     self.noted_data = true;
                     self.notes.push(Note::Data);
+                }
+                if let Some((oldest, _)) = batch.stamps.filter(|_| !self.hydrating) {
+                    self.oldest = Some(self.oldest.map_or(oldest, |known| known.min(oldest)));
                 }
                 let pass = self.pass.as_ref().expect("a pass has begun");
                 // in a live epoch every record is new to the sink
@@ -543,11 +565,18 @@ impl Reader {
         live.next = live.next.max(next);
         if live.bound.is_some_and(|bound| live.next >= bound) {
             live.bound = None;
-            self.notes.push(Note::Reached {
-                pass,
-                at,
-                from: live.from,
-                next: live.next,
+            self.notes.push(match live.probe.take() {
+                Some(probe) => Note::Probed {
+                    pass,
+                    at,
+                    records: probe.into(),
+                },
+                None => Note::Reached {
+                    pass,
+                    at,
+                    from: live.from,
+                    next: live.next,
+                },
             });
             if !live.marks {
                 self.live.remove(&at);
@@ -583,6 +612,8 @@ impl Reader {
             });
         }
         self.notes.extend(self.decode.take_counts());
+        self.notes
+            .extend(self.oldest.take().map(|oldest| Note::Stamped { oldest }));
         (self.live_bytes, self.noted_data) = (0, false);
         if std::mem::take(&mut self.paused) {
             self.hydrating = false;

@@ -5,6 +5,7 @@ use super::coordinator::{Reach, Totals};
 use super::protocol::{Generations, TopicPartition};
 use super::{EngineError, is_backfill};
 use crate::config::RunSettings;
+use ingest::coverage::RangeSet;
 use operators::Row;
 use sinks::{AcceptedGap, Claim, CleanedRow, Generation, Legacy, PartitionProgress, Progress, Reject, SinkError};
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ pub struct Recorded {
     pub legacy: Option<(u64, u64)>,
     /// Boundaries of generations.
     pub generations: Generations,
+    /// Holes that Kafka has proved to be natural.
+    pub natural: BTreeMap<TopicPartition, RangeSet>,
     definitions: Option<u64>,
 }
 
@@ -52,6 +55,9 @@ impl Recorded {
                     next: known.next,
                 },
             );
+            if let Some(holes) = natural_holes(&known.detail) {
+                recorded.natural.insert(at, holes);
+            }
             if let Some(next) = known.cleaned_next {
                 recorded.cleaned.insert(at, next);
             }
@@ -147,6 +153,11 @@ impl Recorded {
     }
 }
 
+/// The natural holes in a partition's detail.
+pub(crate) fn natural_holes(detail: &serde_json::Value) -> Option<RangeSet> {
+    detail.get(super::NATURAL)?.as_str()?.parse().ok()
+}
+
 /// What the replay of history has put into staging.
 #[derive(Clone, Copy, Debug)]
 pub struct History {
@@ -183,6 +194,8 @@ pub struct State<'a> {
     pub legacy: Option<(u64, u64)>,
     /// Boundaries of generations.
     pub generations: &'a Generations,
+    /// What is recorded of a partition beside its frontier.
+    pub details: &'a BTreeMap<TopicPartition, serde_json::Value>,
     /// Counts of the run.
     pub totals: &'a Totals,
 }
@@ -202,7 +215,7 @@ impl State<'_> {
                 first: reach.first,
                 next: reach.next,
                 cleaned_next: cleaned.then_some(reach.next),
-                detail: serde_json::Value::Null,
+                detail: self.details.get(at).cloned().unwrap_or_default(),
             };
             ((self.name(at.topic), at.partition), progress)
         };

@@ -79,6 +79,10 @@ impl Log {
         self.check_legacy(recorded, &shown)?;
         let names: Vec<String> = (0..3).map(|topic| self.name(topic)).collect();
         let coverage = ingest::coverage::coverage(&shown.counted, &names);
+        for (at, coverage) in &coverage {
+            let inexact = coverage.inexact.iter().map(|object| object.from..object.to).collect();
+            replayed.inexact.insert(*at, inexact);
+        }
         let wanted = wanted(recorded, &coverage);
         if !wanted.is_empty() {
             self.read_kafka(wanted, recorded, &shown, &mut replayed, rejects)?;
@@ -185,7 +189,7 @@ impl Log {
 
     fn read_kafka(
         &self,
-        wanted: BTreeMap<Partition, RangeSet>,
+        mut wanted: BTreeMap<Partition, RangeSet>,
         recorded: &Recorded,
         shown: &Shown,
         replayed: &mut Replayed,
@@ -218,6 +222,11 @@ impl Log {
             )));
         }
         let Some(config) = &self.kafka else { return Ok(()) };
+        for (at, ranges) in &mut wanted {
+            if let (Some(objects), Some(span)) = (replayed.inexact.get(at), spans.get(at)) {
+                with_their_objects(ranges, objects, span);
+            }
+        }
         let (wake, woken) = bell();
         let reader = Reader::start(config, ReaderOptions::default(), wake).map_err(of_kafka)?;
         let mut waiting = 0;
@@ -335,8 +344,10 @@ fn wanted(recorded: &Recorded, coverage: &BTreeMap<Partition, Coverage>) -> BTre
     for (at, span) in &recorded.partitions {
         let coverage = coverage.get(at).unwrap_or(&nothing.0);
         let gaps = recorded.gaps.get(at).unwrap_or(&nothing.1);
+        let natural = recorded.natural.get(at).unwrap_or(&nothing.1);
         let lacking = coverage.ranges.missing(span.clone()).into_iter();
-        let mut ranges: RangeSet = lacking.flat_map(|range| gaps.missing(range)).collect();
+        let lacking = lacking.flat_map(|range| gaps.missing(range));
+        let mut ranges: RangeSet = lacking.flat_map(|range| natural.missing(range)).collect();
         for conflict in &coverage.conflicts {
             ranges.insert(conflict.from.max(span.start)..conflict.to.min(span.end));
         }
@@ -345,6 +356,17 @@ fn wanted(recorded: &Recorded, coverage: &BTreeMap<Partition, Coverage>) -> BTre
         }
     }
     wanted
+}
+
+/// Adds the objects before the holes in `ranges`, where Kafka holds all of them: what an object with a loss lacks may be
+/// missing anywhere in it.
+fn with_their_objects(ranges: &mut RangeSet, objects: &[Range<i64>], span: &Range<i64>) {
+    let lossy = |object: &&Range<i64>| {
+        let held = span.start <= object.start && object.end <= span.end;
+        held && !ranges.within((*object).clone()).is_empty()
+    };
+    let lossy: Vec<Range<i64>> = objects.iter().filter(lossy).cloned().collect();
+    lossy.into_iter().for_each(|object| ranges.insert(object));
 }
 
 /// The parts of `range` that lie outside of what Kafka holds.
@@ -455,6 +477,19 @@ mod tests {
         let objects = [object(0, 10, 1), object(20, 10, 2)];
         assert_eq!(ranges(&recorded(0, 30, &[12..15, 18..20]), &objects), [10..12, 15..18]);
         assert!(ranges(&recorded(0, 30, &[0..30]), &objects).is_empty());
+    }
+
+    #[test]
+    fn an_object_with_a_loss_is_read_again_as_a_whole() {
+        let objects = [0..10, 30..40];
+        let read = |hole: Range<i64>, span: Range<i64>| {
+            let mut ranges: RangeSet = [hole].into_iter().collect();
+            with_their_objects(&mut ranges, &objects, &span);
+            ranges.iter().collect::<Vec<_>>()
+        };
+        assert_eq!(read(8..10, 0..100), [0..10]);
+        assert_eq!(read(8..10, 5..100), [8..10]);
+        assert_eq!(read(15..20, 0..100), [15..20]);
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub struct Recorded {
     pub partitions: BTreeMap<Partition, Range<i64>>,
     /// Accepted gaps: their records are in no table.
     pub gaps: BTreeMap<Partition, RangeSet>,
+    /// Holes that Kafka proved to be natural: there is no record, or the lake has it.
+    pub natural: BTreeMap<Partition, RangeSet>,
     /// Per partition (first offset, generation).
     generations: BTreeMap<Partition, Vec<(i64, u8)>>,
     /// The history without offsets.
@@ -48,7 +50,12 @@ impl Recorded {
         };
         for ((topic, partition), known) in &progress.partitions {
             match number(topic) {
-                Some(topic) => drop(recorded.partitions.insert((topic, *partition), known.first..known.next)),
+                Some(topic) => {
+                    recorded.partitions.insert((topic, *partition), known.first..known.next);
+                    if let Some(holes) = crate::engine::natural_holes(&known.detail) {
+                        recorded.natural.insert((topic, *partition), holes);
+                    }
+                }
                 None if !recorded.unnamed.contains(topic) => recorded.unnamed.push(topic.clone()),
                 None => {}
             }

@@ -7,6 +7,7 @@ use ingest::lake::{Object, Place};
 use operators::Position;
 use sinks::{Reject, RejectPlace};
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 /// The numbers of a legacy object and of a record in it share an offset: the lower bits are the record's.
 const RECORD_BITS: u32 = 20;
@@ -29,6 +30,8 @@ pub struct Replayed {
     /// Offsets that were asked of Kafka and yielded no record: markers, aborted records, and what compaction has
     /// removed, perhaps after the tables had it.
     pub vanished: BTreeMap<Partition, RangeSet>,
+    /// Inexact objects of the lake, by their beginnings: inside one a record has another offset than it has in Kafka.
+    pub inexact: BTreeMap<Partition, Vec<Range<i64>>>,
     decoder: Decoder,
     topics: [Option<String>; 3],
 }
@@ -68,6 +71,7 @@ impl Replayed {
             rejected: 0,
             fresh: Vec::new(),
             vanished: BTreeMap::new(),
+            inexact: BTreeMap::new(),
             decoder: Decoder::new(limits),
             topics,
         }
@@ -80,11 +84,21 @@ impl Replayed {
 
     /// The same by a dead letter's source, as `pin/0`.
     pub fn letter_has_vanished(&self, source: &str, offset: i64) -> bool {
-        let at = source.rsplit_once('/').and_then(|(name, partition)| {
-            let topic = self.topics.iter().position(|topic| topic.as_deref() == Some(name))?;
-            Some((u8::try_from(topic).ok()?, partition.parse().ok()?))
-        });
-        at.is_some_and(|at| self.has_vanished(at, offset))
+        self.source(source).is_some_and(|at| self.has_vanished(at, offset))
+    }
+
+    /// The partition of a dead letter's source.
+    pub fn source(&self, source: &str) -> Option<Partition> {
+        let (name, partition) = source.rsplit_once('/')?;
+        let topic = self.topics.iter().position(|topic| topic.as_deref() == Some(name))?;
+        Some((u8::try_from(topic).ok()?, partition.parse().ok()?))
+    }
+
+    /// The inexact object around an offset.
+    pub fn inexact_around(&self, at: Partition, offset: i64) -> Option<Range<i64>> {
+        let objects = self.inexact.get(&at)?;
+        let before = objects.partition_point(|object| object.start <= offset);
+        objects[..before].last().filter(|object| offset < object.end).cloned()
     }
 
     /// Reads lines of an object of the log, of which `first` have been read before. Returns their number.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
 /// A set of offsets. Serialised as a list of `[from, to]` pairs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,5 +120,36 @@ impl FromIterator<Range<i64>> for RangeSet {
         let mut set = RangeSet::default();
         ranges.into_iter().for_each(|range| set.insert(range));
         set
+    }
+}
+
+/// `16..20 151..152`; nothing for the empty set.
+impl fmt::Display for RangeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, range) in self.iter().enumerate() {
+            let gap = if number == 0 { "" } else { " " };
+            write!(f, "{gap}{}..{}", range.start, range.end)?;
+        }
+        Ok(())
+    }
+}
+
+/// A text that names no ranges.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no range of offsets (expected FROM..TO)")]
+pub struct RangeError(String);
+
+impl FromStr for RangeSet {
+    type Err = RangeError;
+
+    fn from_str(text: &str) -> Result<RangeSet, RangeError> {
+        let range = |text: &str| {
+            let (from, to) = text.split_once("..")?;
+            Some(from.parse::<i64>().ok()?..to.parse::<i64>().ok()?)
+        };
+        let ranges = text.split_whitespace();
+        ranges
+            .map(|text| range(text).ok_or_else(|| RangeError(text.to_owned())))
+            .collect()
     }
 }

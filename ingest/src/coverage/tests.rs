@@ -290,3 +290,12 @@ proptest! {
         prop_assert_eq!(coverage.inexact.len(), 1);
     }
 }
+
+#[test]
+fn ranges_are_written_and_read_back() {
+    let set: RangeSet = [16..20, 151..152].into_iter().collect();
+    assert_eq!(set.to_string(), "16..20 151..152");
+    assert_eq!(set.to_string().parse(), Ok(set));
+    assert_eq!("".parse(), Ok(RangeSet::default()));
+    assert!("16..".parse::<RangeSet>().is_err());
+}

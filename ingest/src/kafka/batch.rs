@@ -18,6 +18,8 @@ pub struct Batch {
     pub bytes: Vec<u8>,
     /// One span a record.
     pub records: Vec<Span>,
+    /// The least and the greatest of the records' timestamps, in milliseconds since 1970; `None` when none has one.
+    pub stamps: Option<(i64, i64)>,
 }
 
 /// Where one record stands in its batch.
@@ -39,7 +41,14 @@ impl Batch {
             next,
             bytes: Vec::new(),
             records: Vec::new(),
+            stamps: None,
         }
+    }
+
+    /// Takes the timestamp of a record into account.
+    pub(super) fn stamp(&mut self, millis: i64) {
+        let (oldest, newest) = self.stamps.unwrap_or((millis, millis));
+        self.stamps = Some((oldest.min(millis), newest.max(millis)));
     }
 
     pub(super) fn push(&mut self, offset: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
@@ -130,6 +139,11 @@ mod tests {
                 (12, Some(&b"key"[..]), Some(&b""[..])),
             ]
         );
+        assert_eq!(batch.stamps, None);
+        for millis in [5, 3, 9] {
+            batch.stamp(millis);
+        }
+        assert_eq!(batch.stamps, Some((3, 9)));
         assert!(batch.cost() >= batch.bytes.len() + 3 * size_of::<Span>());
     }
 }

@@ -1,6 +1,7 @@
 //! The librdkafka client under [`super::Cluster`] and [`super::Reader`]: its log lines become ours, and its errors
 //! are sorted into those that pass and those that do not.
 
+use super::throttle::THROTTLE;
 use super::{KafkaConfig, KafkaError};
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
@@ -90,6 +91,12 @@ impl Context {
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.served.fetch_add(1, Relaxed);
+        let debug = matches!(level, RDKafkaLogLevel::Debug);
+        let message = match THROTTLE.pass(message) {
+            Some(message) => message,
+            None if debug => message.to_owned(),
+            None => return,
+        };
         // what librdkafka calls an error is mostly a connection that it makes anew by itself
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
@@ -132,7 +139,7 @@ impl ConsumerContext for Context {
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
         self.served.fetch_add(1, Relaxed);
         if let Err(error) = result {
-            tracing::warn!("group offsets were not committed, lag tools will show old ones: {error}");
+            warn_of_commit(&error);
         }
     }
 }
@@ -167,12 +174,26 @@ pub(super) fn serve(consumer: &BaseConsumer<Context>) -> Option<BorrowedMessage<
     }
 }
 
+/// Group offsets are left with every commit of the tables, so a broker that is away refuses many a second.
+pub(super) fn warn_of_commit(error: &Native) {
+    let said = format!("group offsets were not committed, lag tools will show old ones: {error}");
+    if let Some(said) = THROTTLE.pass(&said) {
+        tracing::warn!("{said}");
+    }
+}
+
 /// Errors that concern no partition. librdkafka has logged what it knows about a connection already.
 fn log_general(error: &Native, reason: &str) {
-    match error.rdkafka_error_code() {
-        Some(Code::AllBrokersDown) => tracing::warn!("all Kafka brokers are down, waiting for one: {reason}"),
-        Some(Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut) => tracing::debug!("{reason}"),
-        _ => tracing::warn!("Kafka: {reason}"),
+    let said = match error.rdkafka_error_code() {
+        Some(Code::AllBrokersDown) => format!("all Kafka brokers are down, waiting for one: {reason}"),
+        Some(Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut) => {
+            tracing::debug!("{reason}");
+            return;
+        }
+        _ => format!("Kafka: {reason}"),
+    };
+    if let Some(said) = THROTTLE.pass(&said) {
+        tracing::warn!("{said}");
     }
 }
 

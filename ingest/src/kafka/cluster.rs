@@ -1,6 +1,6 @@
 //! Questions about topics and partitions, and the group offsets that lag tools look at.
 
-use super::client::{Context, consumer, serve};
+use super::client::{Context, consumer, serve, warn_of_commit};
 use super::{KafkaConfig, KafkaError};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
@@ -127,7 +127,7 @@ impl Cluster {
             return;
         }
         if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
-            tracing::warn!("group offsets were not committed, lag tools will show old ones: {error}");
+            warn_of_commit(&error);
         }
     }
 

@@ -345,6 +345,9 @@ impl Part {
                 batch.bytes.reserve(self.last.min(batch_bytes));
             }
             batch.push(offset, message.key(), message.payload());
+            if let Some(millis) = message.timestamp().to_millis() {
+                batch.stamp(millis);
+            }
             if batch.next >= until {
                 break Stopped::Reached;
             }

@@ -23,6 +23,7 @@ mod error;
 mod fetch;
 mod output;
 mod reader;
+mod throttle;
 
 pub use batch::{Batch, Polled, Span};
 pub use cluster::{Cluster, Sample, Watermarks};

@@ -14,7 +14,7 @@ use super::listing::Object;
 use super::metadata::ObjectMetadata;
 use super::name::{Encoding, Place, sidecar_key};
 use super::pool::{Pool, SMALL_BYTES};
-use super::{Lake, SMALL_OBJECT_BYTES, Store, file};
+use super::{Lake, SMALL_OBJECT_BYTES, Store, check, file};
 use crossbeam_channel::{Receiver, Sender};
 use flate2::bufread::MultiGzDecoder;
 use std::collections::VecDeque;
@@ -33,6 +33,8 @@ const MESSAGES: usize = 1024;
 const BATCH: usize = 32;
 /// Small buffers: as many objects of a record or two may wait for the consumer.
 const SMALL_BUFFERS: usize = 256;
+/// Deflate makes a byte of at most so many.
+const GZIP_RATIO: u64 = 1032;
 /// How often a damaged or replaced object is read again from its start.
 const READS: u32 = 3;
 /// Readers of a local folder. One copies a gigabyte in a fraction of a second; four of them, each filling buffers that
@@ -55,6 +57,9 @@ pub struct FetchOptions {
     pub max_whole_bytes: usize,
     /// An object with more bytes, once decompressed, fails.
     pub max_decompressed_bytes: u64,
+    /// Whether an object of the log is read to its end, and its checks made, before any of it is handed out: nothing of
+    /// an object that fails is then seen. Costs a second read of every object larger than a chunk.
+    pub prove_first: bool,
 }
 
 impl Default for FetchOptions {
@@ -66,6 +71,7 @@ impl Default for FetchOptions {
             max_record_bytes: 8 << 20,
             max_whole_bytes: 64 << 20,
             max_decompressed_bytes: 64 << 30,
+            prove_first: false,
         }
     }
 }
@@ -108,8 +114,8 @@ pub enum Fetched {
         /// What its writer recorded about it, when there is something.
         metadata: Option<Box<ObjectMetadata>>,
     },
-    /// The object is unreadable. Lines of it may have been handed out before; an object of less than a chunk fails
-    /// without any.
+    /// The object is unreadable. Lines of it may have been handed out before, unless [`FetchOptions::prove_first`] is
+    /// set; an object of less than a chunk fails without any.
     Failed {
         /// The object.
         id: u32,
@@ -131,6 +137,7 @@ struct Shared {
     waiter: Waiter,
     pool: Pool,
     limits: Limits,
+    prove_first: bool,
     threads: usize,
     queue: Mutex<Queue>,
     pushed: Condvar,
@@ -167,6 +174,7 @@ impl Fetcher {
                 decoded_bytes: options.max_decompressed_bytes,
                 chunk_bytes,
             },
+            prove_first: options.prove_first,
             threads,
             queue: Mutex::default(),
             pushed: Condvar::new(),
@@ -311,7 +319,11 @@ impl Shared {
                 lines: 0,
                 bytes: 0,
             };
-            let error = match self.read_once(object, &mut cutter) {
+            let proved = match self.prove_first {
+                true => self.prove(object),
+                false => Ok(()),
+            };
+            let error = match proved.and_then(|()| self.read_once(object, &mut cutter)) {
                 Ok(metadata) => {
                     let (lines, bytes) = (cutter.lines, cutter.bytes);
                     return Fetched::Done {
@@ -339,31 +351,7 @@ impl Shared {
 
     fn read_once(&self, object: &Object, cutter: &mut Cutter<'_>) -> Result<Option<ObjectMetadata>, LakeError> {
         let key = &object.key;
-        let (mut source, metadata): (Box<dyn Read>, _) = match &self.lake.store {
-            Store::File(store) => {
-                let file = store.open(key)?;
-                let metadata = if object.sidecar {
-                    store.metadata(key, SMALL_OBJECT_BYTES)?
-                } else {
-                    None
-                };
-                match object.encoding {
-                    Encoding::Plain => (Box::new(file), metadata),
-                    Encoding::Gzip => (decoder(key, BufReader::with_capacity(64 << 10, file))?, metadata),
-                }
-            }
-            Store::S3(store) => {
-                let mut body = S3Body::open(store.clone(), self.waiter.clone(), key)?;
-                let metadata = match body.metadata() {
-                    None if object.sidecar => self.s3_sidecar(key)?,
-                    stored => stored,
-                };
-                match object.encoding {
-                    Encoding::Plain => (Box::new(body), metadata),
-                    Encoding::Gzip => (decoder(key, body)?, metadata),
-                }
-            }
-        };
+        let (mut source, metadata) = open(&self.lake, &self.waiter, object)?;
         cutter.check = metadata
             .as_ref()
             .and_then(|metadata| metadata.checksum)
@@ -377,18 +365,65 @@ impl Shared {
         Ok(metadata)
     }
 
-    /// A sidecar beside an object in a bucket: a folder lake that was copied there.
-    fn s3_sidecar(&self, key: &str) -> Result<Option<ObjectMetadata>, LakeError> {
-        let sidecar = sidecar_key(key);
-        match self.waiter.wait(self.lake.get_small(&sidecar)) {
-            None => Err(LakeError::Stopped { object: sidecar }),
-            Some(bytes) => bytes?.map(|bytes| file::parse_sidecar(key, &bytes)).transpose(),
+    /// Reads an object to its end without handing anything out, when it may fill more than one chunk.
+    fn prove(&self, object: &Object) -> Result<(), LakeError> {
+        let most = match object.encoding {
+            Encoding::Plain => object.size,
+            Encoding::Gzip => object.size.saturating_mul(GZIP_RATIO),
+        };
+        match object.place {
+            Place::Log { .. } if most > self.limits.chunk_bytes as u64 => {
+                check::prove(&self.lake, &self.waiter, object, self.limits.decoded_bytes)
+            }
+            _ => Ok(()),
         }
     }
 
     /// Nothing that holds the lock can panic half-way, so a poisoned lock is as good as any.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An object's content and metadata.
+pub(super) type Opened = (Box<dyn Read>, Option<ObjectMetadata>);
+
+/// Opens an object: its content's bytes, decompressed, and what its writer recorded about it.
+pub(super) fn open(lake: &Lake, waiter: &Waiter, object: &Object) -> Result<Opened, LakeError> {
+    let key = &object.key;
+    Ok(match &lake.store {
+        Store::File(store) => {
+            let file = store.open(key)?;
+            let metadata = if object.sidecar {
+                store.metadata(key, SMALL_OBJECT_BYTES)?
+            } else {
+                None
+            };
+            match object.encoding {
+                Encoding::Plain => (Box::new(file), metadata),
+                Encoding::Gzip => (decoder(key, BufReader::with_capacity(64 << 10, file))?, metadata),
+            }
+        }
+        Store::S3(store) => {
+            let mut body = S3Body::open(store.clone(), waiter.clone(), key)?;
+            let metadata = match body.metadata() {
+                None if object.sidecar => s3_sidecar(lake, waiter, key)?,
+                stored => stored,
+            };
+            match object.encoding {
+                Encoding::Plain => (Box::new(body), metadata),
+                Encoding::Gzip => (decoder(key, body)?, metadata),
+            }
+        }
+    })
+}
+
+/// A sidecar beside an object in a bucket: a folder lake that was copied there.
+fn s3_sidecar(lake: &Lake, waiter: &Waiter, key: &str) -> Result<Option<ObjectMetadata>, LakeError> {
+    let sidecar = sidecar_key(key);
+    match waiter.wait(lake.get_small(&sidecar)) {
+        None => Err(LakeError::Stopped { object: sidecar }),
+        Some(bytes) => bytes?.map(|bytes| file::parse_sidecar(key, &bytes)).transpose(),
     }
 }
 
@@ -409,7 +444,7 @@ fn decoder<'a>(key: &str, mut source: impl BufRead + 'a) -> Result<Box<dyn Read 
 }
 
 /// Tells damage from failure.
-fn read_error(key: &str, encoding: Encoding, error: io::Error) -> LakeError {
+pub(super) fn read_error(key: &str, encoding: Encoding, error: io::Error) -> LakeError {
     use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     match (encoding, error.kind()) {
         (Encoding::Gzip, UnexpectedEof) => LakeError::Corrupt {

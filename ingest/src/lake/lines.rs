@@ -13,7 +13,7 @@ use std::io::{self, Read};
 use std::ops::{Deref, DerefMut};
 use xxhash_rust::xxh3::Xxh3;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How much of a line above the limit is kept, to recognise it by.
 pub(crate) const PREFIX_BYTES: usize = 4096;
 

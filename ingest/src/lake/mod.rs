@@ -8,6 +8,7 @@
 //! does not look into records.
 
 mod body;
+mod check;
 mod error;
 mod fetch;
 mod file;

@@ -190,6 +190,58 @@ fn metadata_comes_with_the_object_and_its_checksum_holds() {
 }
 
 #[test]
+fn proved_first_nothing_of_an_object_that_fails_late_is_handed_out() {
+    let world = World::new();
+    let content = lines(5_000);
+    let (first, rest) = content.split_at(100_001);
+    let mut damaged = [gzip(first), gzip(rest)].concat();
+    let at = damaged.len() - 6;
+    damaged[at] ^= 1;
+    let cut = gzip(&content);
+    world.write(&pin(0, "json.gz"), &[gzip(first), gzip(rest)].concat());
+    world.write(&pin(5_000, "json.gz"), &damaged);
+    world.write(&pin(10_000, "json.gz"), &cut[..cut.len() - 100]);
+    let wrong = ObjectMetadata {
+        checksum: Some(1),
+        ..ObjectMetadata::default()
+    };
+    for lake in both(&world) {
+        world.put(&lake, &pin(15_000, "json"), &content, &wrong);
+        let proved = FetchOptions {
+            prove_first: true,
+            ..tight()
+        };
+        let (reads, unproved) = (world.fetch(&lake, proved), world.fetch(&lake, tight()));
+        assert!(reads[&pin(0, "json.gz")].sound() == content);
+        for key in [pin(5_000, "json.gz"), pin(10_000, "json.gz"), pin(15_000, "json")] {
+            assert!(matches!(reads[&key].unread(), LakeError::Corrupt { object, .. } if *object == key));
+            assert!(unproved[&key].chunks > 0, "{key} is no test: it fails at once");
+        }
+    }
+}
+
+#[test]
+fn the_first_line_is_read_alone() {
+    let world = World::new();
+    let content = lines(5_000);
+    let first = content.split(|byte| *byte == b'\n').next().unwrap();
+    world.write(&pin(0, "json"), &content);
+    world.write(&pin(1, "json.gz"), &gzip(&content));
+    world.write(&pin(2, "json"), first);
+    world.write(&pin(3, "json"), b"");
+    world.write(&pin(4, "json"), &[b"\xef\xbb\xbf", first].concat());
+    for lake in both(&world) {
+        let objects = world.list(&lake).objects;
+        let line = |n: usize, limit| world.runtime.block_on(lake.first_line(&objects[n], limit)).unwrap();
+        for n in [0, 1, 2, 4] {
+            assert_eq!(line(n, 1 << 20).as_deref(), Some(first), "object {n} of {}", lake.url());
+        }
+        assert_eq!(line(3, 1 << 20), None);
+        assert_eq!(line(0, 5), None);
+    }
+}
+
+#[test]
 fn thousands_of_small_objects() {
     let world = World::new();
     let content = lines(20_000);

@@ -1,0 +1,170 @@
+//! Where a bounded replay ends: at the frontier that was asked for, or at the edge of the inexact object around it.
+//!
+//! Inside an inexact object nobody knows which record has which offset, so no frontier may lie there. Which objects are
+//! inexact shows only when their lines are counted, and what has been read cannot be taken back; so the few objects that
+//! may reach the bound are counted before anything is read.
+
+use super::Coordinator;
+use crate::engine::EngineError;
+use crate::engine::plan::Plan;
+use crate::engine::protocol::{Command, Generations, Pass, TopicPartition};
+use ingest::coverage::Counted;
+use ingest::lake::{Encoding, Object, Place};
+use std::collections::BTreeMap;
+
+/// Deflate makes a byte of at most so many.
+const GZIP_RATIO: u64 = 1032;
+
+/// Per partition, the first offset that is not wanted.
+pub(super) type Bounds = BTreeMap<TopicPartition, i64>;
+
+impl Coordinator {
+    /// The bounds of the replay; none of them lies inside an inexact object.
+    pub(super) async fn bounds(&mut self) -> Result<Option<Bounds>, EngineError> {
+        let Some(asked) = self.asked() else { return Ok(None) };
+        let counted = may_reach(&self.objects, &asked);
+        if counted.is_empty() {
+            return Ok(Some(asked));
+        }
+        self.pass += 1;
+        self.planner.send(Plan::All(Command::Begin(Box::new(Pass {
+            number: self.pass,
+            fence: None,
+            cleaned: false,
+            settled: BTreeMap::new(),
+            legacy_settled: true,
+            generations: Generations::new(),
+            // nothing is wanted, so lines are counted and not looked into
+            upto: Some(BTreeMap::new()),
+        }))));
+        self.counted.clear();
+        self.read(counted, false).await?;
+        let rounded = self.rounded(asked);
+        self.counted.clear();
+        self.unreadable.clear();
+        Ok(Some(rounded))
+    }
+
+    fn asked(&self) -> Option<Bounds> {
+        let frontier = self.settings.upto.as_ref()?;
+        let mut bounds = Bounds::new();
+        for (topic, name) in (0u8..).zip(&self.settings.topics) {
+            let partitions = name.as_ref().and_then(|name| frontier.0.get(name));
+            for (partition, next) in partitions.into_iter().flatten() {
+                let partition = *partition;
+                bounds.insert(TopicPartition { topic, partition }, *next);
+            }
+        }
+        Some(bounds)
+    }
+
+    fn rounded(&self, mut bounds: Bounds) -> Bounds {
+        let mut counted = Vec::new();
+        for (id, object) in (1u32..).zip(&self.objects) {
+            let Some((at, start)) = place(object) else { continue };
+            let count = match self.counted.get(&id) {
+                Some((lines, covers)) => (*lines, covers.clone()),
+                // of what lies behind the bound only the beginning matters: it may end the object before it
+                None if bounds.get(&at).is_some_and(|bound| start >= *bound) => (1, None),
+                None => continue,
+            };
+            counted.push(Counted {
+                topic: at.topic,
+                partition: at.partition,
+                start,
+                lines: count.0,
+                covers: count.1,
+                object: id,
+            });
+        }
+        let names: Vec<&str> = (0..3).map(|topic| self.topic_name(topic)).collect();
+        let coverage = ingest::coverage::coverage(&counted, &names);
+        for (at, bound) in &mut bounds {
+            let Some(coverage) = coverage.get(&(at.topic, at.partition)) else {
+                continue;
+            };
+            let edge = coverage.frontier_at_or_below(*bound);
+            if edge < *bound {
+                eprintln!(
+                    "frontier {} {bound} is rounded to {edge}: it lies inside an object that lacks records, so that \
+                     nobody knows their offsets",
+                    self.place(*at)
+                );
+                *bound = edge;
+            }
+        }
+        bounds
+    }
+}
+
+fn place(object: &Object) -> Option<(TopicPartition, i64)> {
+    match (object.topic, object.place) {
+        (Some(topic), Place::Log { partition, start }) => Some((TopicPartition { topic, partition }, start)),
+        _ => None,
+    }
+}
+
+/// The objects that may hold the record at their partition's bound, or may be the last ones before it, by number.
+fn may_reach(objects: &[Object], bounds: &Bounds) -> Vec<(u32, Object)> {
+    let mut last = Bounds::new();
+    for (at, start) in objects.iter().filter_map(place) {
+        if bounds.get(&at).is_some_and(|bound| start < *bound) {
+            let last = last.entry(at).or_insert(start);
+            *last = start.max(*last);
+        }
+    }
+    let reaches = |object: &Object| {
+        let Some((at, start)) = place(object) else { return false };
+        // a line is a byte at least
+        let lines = match object.encoding {
+            Encoding::Plain => object.size,
+            Encoding::Gzip => object.size.saturating_mul(GZIP_RATIO),
+        };
+        let end = start.saturating_add(i64::try_from(lines).unwrap_or(i64::MAX));
+        last.get(&at)
+            .is_some_and(|last| start == *last || start < *last && end > *last)
+    };
+    (1u32..)
+        .zip(objects)
+        .filter(|(_, object)| reaches(object))
+        .map(|(id, object)| (id, object.clone()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(start: i64, size: u64, encoding: Encoding) -> Object {
+        Object {
+            key: format!("pin+0+{start}"),
+            size,
+            etag: None,
+            topic: Some(0),
+            place: Place::Log { partition: 0, start },
+            encoding,
+            deletes: false,
+            sidecar: false,
+        }
+    }
+
+    #[test]
+    fn only_objects_that_may_reach_the_bound_are_counted() {
+        let at = TopicPartition { topic: 0, partition: 0 };
+        let plain = |start| object(start, 30, Encoding::Plain);
+        let objects = [plain(0), plain(10), plain(40), plain(50), plain(60), plain(100)];
+        let counted = |bound| -> Vec<u32> {
+            let bounds = [(at, bound)].into();
+            may_reach(&objects, &bounds).into_iter().map(|(id, _)| id).collect()
+        };
+        // 10..40 ends at the latest where 40 starts
+        assert_eq!(counted(55), [3, 4]);
+        assert_eq!(counted(60), [3, 4]);
+        assert_eq!(counted(61), [3, 4, 5]);
+        assert!(counted(0).is_empty());
+        // a compressed object may hold any number of lines
+        let objects = [object(0, 30, Encoding::Gzip), plain(10_000)];
+        let bounds = [(at, 20_000)].into();
+        assert_eq!(may_reach(&objects, &bounds).len(), 2);
+    }
+}

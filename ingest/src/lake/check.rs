@@ -1,0 +1,76 @@
+//! Looks into one object without the fetcher's buffers: whether it can be read to its end, and what its first line is.
+
+use super::Lake;
+use super::body::Waiter;
+use super::error::LakeError;
+use super::fetch::{open, read_error};
+use super::lines::BYTE_ORDER_MARK;
+use super::listing::Object;
+use std::io::{self, BufRead, BufReader, Read};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use xxhash_rust::xxh3::Xxh3;
+
+/// Bytes read at a time.
+const PIECE: usize = 64 << 10;
+
+/// Reads an object to its end: its transport, its compression and its writer's checksum prove it sound, or say why not.
+pub(super) fn prove(lake: &Lake, waiter: &Waiter, object: &Object, limit: u64) -> Result<(), LakeError> {
+    let key = &object.key;
+    let (mut source, metadata) = open(lake, waiter, object)?;
+    let expected = metadata.and_then(|metadata| metadata.checksum);
+    let mut hash = expected.map(|_| Xxh3::new());
+    let mut piece = vec![0; PIECE];
+    let mut total = 0u64;
+    loop {
+        let read = match source.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(read_error(key, object.encoding, error)),
+        };
+        total += read as u64;
+        if total > limit {
+            return Err(LakeError::TooLarge {
+                object: key.clone(),
+                limit,
+            });
+        }
+        if let Some(hash) = &mut hash {
+            hash.update(&piece[..read]);
+        }
+    }
+    match (hash.map(|hash| hash.digest()), expected) {
+        (Some(found), Some(expected)) if found != expected => Err(LakeError::Corrupt {
+            object: key.clone(),
+            why: format!("its checksum is {found:016x}, its metadata says {expected:016x}"),
+        }),
+        _ => Ok(()),
+    }
+}
+
+impl Lake {
+    /// The first line of an object, without its newline; `None` when it has none, or one longer than `limit`. Reads no
+    /// more of the object than that takes.
+    pub async fn first_line(&self, object: &Object, limit: usize) -> Result<Option<Vec<u8>>, LakeError> {
+        let (lake, object, handle) = (self.clone(), object.clone(), Handle::current());
+        super::blocking(move || {
+            // nobody stops this: what it waits for has an end of its own
+            let (_running, stop) = watch::channel(false);
+            let waiter = Waiter { handle, stop };
+            let (source, _) = open(&lake, &waiter, &object)?;
+            let mut line = Vec::new();
+            BufReader::with_capacity(PIECE, source)
+                .take(limit as u64 + 1)
+                .read_until(b'\n', &mut line)
+                .map_err(|error| read_error(&object.key, object.encoding, error))?;
+            if line.starts_with(BYTE_ORDER_MARK) {
+                line.drain(..BYTE_ORDER_MARK.len());
+            }
+            let ended = line.pop_if(|byte| *byte == b'\n').is_some();
+            let whole = !line.is_empty() && (ended || line.len() <= limit);
+            Ok(whole.then_some(line))
+        })
+        .await
+    }
+}

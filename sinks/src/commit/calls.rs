@@ -1,0 +1,311 @@
+//! A step as statements: what is sent for each table, in which order, and what is expected of its count.
+
+use super::{Context, Plan};
+use crate::encode::Param;
+use crate::error::SinkError;
+use crate::progress::{self, Moves};
+use crate::schema::{Definition, quoted};
+use crate::sql;
+use crate::step::{CleanedRow, Reject};
+use operators::{Row, Table};
+use tokio_postgres::{Client, Statement};
+
+/// Rows of one statement.
+const ROWS: usize = 4096;
+/// Bytes of wide text in one statement, about.
+const BYTES: usize = 4 << 20;
+
+/// Prepared statements of a sink's session.
+pub(crate) struct Statements {
+    pub(super) lock: Statement,
+    pub(super) notify: Statement,
+    /// Per result table: delete, upsert.
+    pub(super) results: Vec<[Statement; 2]>,
+    /// Per cleaned table: rows, risen, deletes.
+    pub(super) settle: Vec<[Statement; 3]>,
+    pub(super) rejects: Statement,
+    pub(super) progress: progress::Statements,
+}
+
+impl Statements {
+    pub(crate) async fn prepare(
+        client: &Client,
+        schema: &str,
+        definition: &Definition,
+    ) -> Result<Statements, SinkError> {
+        let failed = |name: &str| {
+            let context = format!("preparing statements for {schema}.{name}");
+            move |source| SinkError::postgres(context, source)
+        };
+        let lock = format!(
+            "SELECT fence, commits, definitions FROM {}.progress WHERE id = 1 FOR UPDATE",
+            quoted(schema)
+        );
+        let mut results = Vec::new();
+        for (table, _) in &definition.results {
+            let delete = client
+                .prepare(&sql::delete(schema, table))
+                .await
+                .map_err(failed(table.name))?;
+            let upsert = client
+                .prepare(&sql::upsert(schema, table))
+                .await
+                .map_err(failed(table.name))?;
+            results.push([delete, upsert]);
+        }
+        let mut settle = Vec::new();
+        for table in &definition.cleaned {
+            let rows = client
+                .prepare(&sql::settle_rows(schema, table))
+                .await
+                .map_err(failed(table.name))?;
+            let risen = client
+                .prepare(&sql::settle_risen(schema, table))
+                .await
+                .map_err(failed(table.name))?;
+            let deletes = client
+                .prepare(&sql::settle_deletes(schema, table))
+                .await
+                .map_err(failed(table.name))?;
+            settle.push([rows, risen, deletes]);
+        }
+        Ok(Statements {
+            lock: client.prepare(&lock).await.map_err(failed("progress"))?,
+            notify: client
+                .prepare("SELECT pg_notify($1, $2)")
+                .await
+                .map_err(failed("progress"))?,
+            results,
+            settle,
+            rejects: client.prepare(&sql::rejects(schema)).await.map_err(failed("rejects"))?,
+            progress: progress::Statements::prepare(client, schema)
+                .await
+                .map_err(failed("progress"))?,
+        })
+    }
+}
+
+/// What is expected of a statement's count.
+#[derive(Clone, Copy)]
+pub(super) enum Expect {
+    /// Deletes of a result table: fewer than this means somebody edited it.
+    Deleted { table: usize, rows: u64 },
+    /// Upserts of a result table.
+    Changed { table: usize },
+    /// Cleaned rows and rejects.
+    Other,
+    /// Generations and gaps: no news for listeners.
+    Quiet,
+    /// The frontier: fewer than this means that it would have moved back.
+    Frontier { rows: u64 },
+    /// The progress row.
+    One,
+}
+
+/// A statement to be sent.
+pub(super) struct Call<'a> {
+    pub(super) context: String,
+    pub(super) statement: &'a Statement,
+    pub(super) params: Vec<Param<'a>>,
+    pub(super) expect: Expect,
+}
+
+impl Context<'_> {
+    pub(super) fn result_calls<'b>(&'b self, plan: &'b Plan<'_>, calls: &mut Vec<Call<'b>>) {
+        // all deletes before all upserts
+        for (index, net) in plan.results.iter().enumerate() {
+            let (table, _) = &self.definition.results[index];
+            for rows in net.deletes.chunks(ROWS) {
+                let params = columns(table, table.key, rows);
+                let expect = Expect::Deleted {
+                    table: index,
+                    rows: rows.len() as u64,
+                };
+                let context = format!("deleting from {}.{}", self.schema, table.name);
+                calls.push(Call {
+                    context,
+                    statement: &self.statements.results[index][0],
+                    params,
+                    expect,
+                });
+            }
+        }
+        for (index, net) in plan.results.iter().enumerate() {
+            let (table, _) = &self.definition.results[index];
+            for rows in net.upserts.chunks(ROWS) {
+                let params = columns(table, table.columns.len(), rows);
+                let expect = Expect::Changed { table: index };
+                let context = format!("writing {}.{}", self.schema, table.name);
+                calls.push(Call {
+                    context,
+                    statement: &self.statements.results[index][1],
+                    params,
+                    expect,
+                });
+            }
+        }
+    }
+
+    pub(super) fn cleaned_calls<'b>(&'b self, plan: &'b Plan<'_>, calls: &mut Vec<Call<'b>>) {
+        for (index, newest) in plan.cleaned.iter().enumerate() {
+            let table = &self.definition.cleaned[index];
+            let [settle_rows, settle_risen, settle_deletes] = &self.statements.settle[index];
+            let mut add = |statement, params| {
+                let context = format!("settling {}.{}", self.schema, table.name);
+                calls.push(Call {
+                    context,
+                    statement,
+                    params,
+                    expect: Expect::Other,
+                });
+            };
+            for rows in chunks_by_bytes(&newest.rows, |row| row.bytes()) {
+                let column = |(column, of): (usize, &operators::Column)| Param::Cleaned {
+                    rows,
+                    column,
+                    ty: of.ty,
+                };
+                let columns = table.columns.iter().enumerate().map(column);
+                add(settle_rows, columns.chain(positions(rows)).collect());
+                add(settle_risen, inds(rows).chain(positions(rows)).collect());
+            }
+            for deletes in newest.deletes.chunks(ROWS) {
+                add(settle_deletes, inds(deletes).chain(positions(deletes)).collect());
+            }
+        }
+        for rejects in chunks_by_bytes(&plan.step.rejects, Reject::bytes) {
+            let context = format!("writing {}.rejects", self.schema);
+            let statement = &self.statements.rejects;
+            calls.push(Call {
+                context,
+                statement,
+                params: rejected(rejects),
+                expect: Expect::Other,
+            });
+        }
+    }
+
+    pub(super) fn progress_calls<'b>(&'b self, plan: &'b Plan<'_>, calls: &mut Vec<Call<'b>>) {
+        let (statements, new) = (&self.statements.progress, &plan.step.progress);
+        let mut add = |what: &str, statement, params, expect| {
+            calls.push(Call {
+                context: format!("writing {}.{what}", self.schema),
+                statement,
+                params,
+                expect,
+            });
+        };
+        for (moves, statement, in_full) in [
+            (&plan.moves.advance, &statements.advance, false),
+            (&plan.moves.write, &statements.write, true),
+        ] {
+            if !moves.is_empty() {
+                let expect = Expect::Frontier {
+                    rows: moves.len() as u64,
+                };
+                add("frontier", statement, Moves::params(moves, in_full), expect);
+            }
+        }
+        let generations: Vec<_> = new
+            .generations
+            .iter()
+            .filter(|g| !self.known.generations.contains(g))
+            .collect();
+        if !generations.is_empty() {
+            let params = vec![
+                Param::Texts(generations.iter().map(|g| Some(g.topic.as_str())).collect()),
+                Param::Int2s(generations.iter().map(|g| i16::from(g.generation)).collect()),
+                Param::Int4s(generations.iter().map(|g| Some(g.partition)).collect()),
+                Param::Int8s(generations.iter().map(|g| Some(g.start)).collect()),
+            ];
+            add("generations", &statements.generations, params, Expect::Quiet);
+        }
+        let known = self.known.gaps.iter();
+        let filled: Vec<_> = known.filter(|gap| plan.step.whole && new.fills(gap)).collect();
+        if !filled.is_empty() {
+            let params = vec![
+                Param::Texts(filled.iter().map(|gap| Some(gap.topic.as_str())).collect()),
+                Param::Int4s(filled.iter().map(|gap| Some(gap.partition)).collect()),
+                Param::Int8s(filled.iter().map(|gap| Some(gap.from)).collect()),
+                Param::Int8s(filled.iter().map(|gap| Some(gap.to)).collect()),
+            ];
+            add("gaps", &statements.filled, params, Expect::Quiet);
+        }
+        let gaps: Vec<_> = new.gaps.iter().filter(|gap| !self.known.gaps.contains(gap)).collect();
+        if !gaps.is_empty() {
+            let params = vec![
+                Param::Texts(gaps.iter().map(|gap| Some(gap.topic.as_str())).collect()),
+                Param::Int4s(gaps.iter().map(|gap| Some(gap.partition)).collect()),
+                Param::Int8s(gaps.iter().map(|gap| Some(gap.from)).collect()),
+                Param::Int8s(gaps.iter().map(|gap| Some(gap.to)).collect()),
+                Param::Texts(gaps.iter().map(|gap| Some(gap.reason.as_str())).collect()),
+            ];
+            add("gaps", &statements.gaps, params, Expect::Quiet);
+        }
+        let params = vec![
+            Param::one(self.fence),
+            Param::one(plan.step.epoch as i64),
+            Param::one(format!("{:016x}", self.definition.hash)),
+            Param::one(new.legacy.count as i64),
+            Param::one(format!("{:016x}", new.legacy.hash)),
+            Param::one(&new.options),
+            Param::one(new.run_id.as_str()),
+            Param::one(&new.counters),
+        ];
+        add("progress", &statements.row, params, Expect::One);
+    }
+}
+
+fn columns<'a>(table: &Table, count: usize, rows: &'a [&'a Row]) -> Vec<Param<'a>> {
+    let column = |(column, of): (usize, &operators::Column)| Param::Column {
+        rows,
+        column,
+        ty: of.ty,
+    };
+    table.columns[..count].iter().enumerate().map(column).collect()
+}
+
+fn inds<'a>(rows: &[&CleanedRow]) -> impl Iterator<Item = Param<'a>> + use<'a> {
+    std::iter::once(Param::Int8s(rows.iter().map(|row| Some(row.ind)).collect()))
+}
+
+fn positions<'a>(rows: &[&CleanedRow]) -> impl Iterator<Item = Param<'a>> + use<'a> {
+    [
+        Param::Int2s(rows.iter().map(|row| i16::from(row.position.generation())).collect()),
+        Param::Int4s(rows.iter().map(|row| Some(row.position.partition())).collect()),
+        Param::Int8s(rows.iter().map(|row| Some(row.position.offset())).collect()),
+    ]
+    .into_iter()
+}
+
+fn rejected(rejects: &[Reject]) -> Vec<Param<'_>> {
+    let (sources, positions): (Vec<String>, Vec<i64>) = rejects.iter().map(Reject::source).unzip();
+    vec![
+        Param::one(sources),
+        Param::Int8s(positions.into_iter().map(Some).collect()),
+        Param::Texts(rejects.iter().map(|reject| Some(reject.topic.as_str())).collect()),
+        Param::Int4s(rejects.iter().map(Reject::partition).collect()),
+        Param::Int8s(rejects.iter().map(Reject::offset).collect()),
+        Param::Texts(rejects.iter().map(Reject::object).collect()),
+        Param::Texts(rejects.iter().map(|reject| Some(reject.reason.as_str())).collect()),
+        Param::Byteas(rejects.iter().map(|reject| reject.key.as_deref()).collect()),
+        Param::Byteas(rejects.iter().map(|reject| reject.value.as_deref()).collect()),
+    ]
+}
+
+/// Slices of at most [`ROWS`] rows and about [`BYTES`] bytes.
+fn chunks_by_bytes<T>(mut rows: &[T], bytes: impl Fn(&T) -> usize) -> Vec<&[T]> {
+    let mut chunks = Vec::new();
+    while !rows.is_empty() {
+        let mut sum = 0;
+        let fits = |row: &&T| {
+            sum += bytes(row);
+            sum <= BYTES
+        };
+        let length = rows.iter().take(ROWS).take_while(fits).count().max(1);
+        let (chunk, rest) = rows.split_at(length);
+        chunks.push(chunk);
+        rows = rest;
+    }
+    chunks
+}
