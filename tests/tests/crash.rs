@@ -368,8 +368,8 @@ fn wait_for_phase(phase: Phase, postgres: &Postgres, schema: &str) -> Result<()>
     }
 }
 
-/// Each server and the engine itself is killed in each phase of a run. The ordinary test takes the phases in which most
-/// hangs in the air.
+/// Each server and the engine itself is killed in each phase of a run. The ordinary test takes the worst ones that the
+/// tests above leave out.
 #[test]
 fn whoever_is_killed_in_whatever_phase_the_answer_stands() -> Result<()> {
     let Stage {
@@ -394,7 +394,6 @@ fn whoever_is_killed_in_whatever_phase_the_answer_stands() -> Result<()> {
             .flat_map(|victim| phases.map(|phase| (*victim, phase)))
             .collect(),
         false => vec![
-            (Victim::Engine, Phase::HandOver),
             (Victim::Kafka, Phase::Hydrating),
             (Victim::Postgres, Phase::ShuttingDown),
         ],
@@ -481,7 +480,7 @@ fn the_engine_dies_at_a_step_of_a_commit_in_each_phase() -> Result<()> {
             .iter()
             .flat_map(|point| phases.map(|phase| (*point, phase)))
             .collect(),
-        false => vec![("before_commit", Phase::ShuttingDown), ("after_commit", Phase::Idle)],
+        false => vec![("before_commit", Phase::ShuttingDown)],
     };
     let folder = tempfile::tempdir()?;
     for (number, (point, phase)) in cases.into_iter().enumerate() {

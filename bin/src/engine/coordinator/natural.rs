@@ -185,7 +185,9 @@ fn suspects_of(
         spanned && hole.start < bound && !known.covers(hole.clone()) && conflicts.within(hole.clone()).is_empty()
     };
     let suspect = |hole: Range<i64>| {
-        let before = coverage.inexact.iter().find(|object| {
+        // they stand in the order of their beginnings
+        let before = coverage.inexact.partition_point(|object| object.from < hole.start);
+        let before = coverage.inexact[..before].last().filter(|object| {
             let end = object.from.saturating_add_unsigned(lines(object.object));
             end == hole.start && object.to == hole.end && object.from >= span.start
         });
