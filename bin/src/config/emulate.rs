@@ -140,6 +140,12 @@ impl EmulateSettings {
                 }
             }
         }
+        if let (Some(Api::Pin), Some(entry)) = (api, reader.entry("generate.deletes"))
+            && entry.value.as_float().is_some_and(|share| share > 0.0)
+        {
+            let message = "the FastAPI era has no deletes: a record without its fields is refused".into();
+            reader.wrong("generate.deletes", entry, message);
+        }
         let properties = properties(&mut reader, effective, api);
         let connections = reader.optional_whole("emulate.connections", 1, 4096);
         let settings = EmulateSettings {
@@ -158,7 +164,7 @@ impl EmulateSettings {
             iso_dates: iso_dates(&mut reader),
             connections: connections.unwrap_or(if classic { 1 } else { 16 }) as usize,
             patience: reader.optional("emulate.patience", parse_duration).unwrap_or_default(),
-            token_file: reader.optional("emulate.token_file", to_path),
+            token_file: first_path(effective, "gateway.token_files"),
             ca_file: reader.optional("emulate.ca_file", to_path),
             summary: reader.optional("backfill.summary", to_path),
             properties,
@@ -229,6 +235,12 @@ fn source(reader: &mut Reader<'_>) -> Option<Source> {
             )),
         },
     })
+}
+
+/// The first file of a list.
+fn first_path(effective: &Effective, path: &str) -> Option<PathBuf> {
+    let files = effective.get(path)?.value.as_array()?;
+    files.first()?.as_str().map(PathBuf::from)
 }
 
 fn iso_dates(reader: &mut Reader<'_>) -> bool {

@@ -211,6 +211,9 @@ pub const KEYS: &[Key] = &[
     key("serve.ready_lag_records", "", "N", Whole, Some("100000"), C::RUN,
         "/readyz says no while more records than this wait in Kafka"),
 
+    key("gateway.token_files", "token-file", "FILE", List, None, C::EMULATE,
+        "A file of tokens, one a line; `emulate` sends the first"),
+
     key("backfill.out", "out", "DIR", Text, None, C::BACKFILL,
         "Write one CSV file a result table into this folder instead of to Postgres"),
     key("backfill.upto", "upto", "FILE", Text, None, C::BACKFILL,
@@ -263,8 +266,6 @@ pub const KEYS: &[Key] = &[
         "Requests on their way at the same time [default: 16, and 1 with --classic]"),
     key("emulate.patience", "patience", "D", Text, Some("2m"), C::EMULATE,
         "How long one record is tried again before the emulator gives up"),
-    key("emulate.token_file", "token-file", "FILE", Text, None, C::EMULATE,
-        "A file with the bearer token to send"),
     key("emulate.ca_file", "ca-file", "FILE", Text, None, C::EMULATE,
         "Certificates (PEM) to trust for https, instead of the system's"),
 ];
@@ -327,6 +328,7 @@ mod tests {
             ("log-format", "log.format"),
             ("log-level", "log.level"),
             ("listen", "serve.listen"),
+            ("token-file", "gateway.token_files"),
             ("out", "backfill.out"),
             ("upto", "backfill.upto"),
             ("summary", "backfill.summary"),
@@ -350,7 +352,6 @@ mod tests {
             ("dates", "emulate.dates"),
             ("connections", "emulate.connections"),
             ("patience", "emulate.patience"),
-            ("token-file", "emulate.token_file"),
             ("ca-file", "emulate.ca_file"),
         ];
         let flags: Vec<_> = KEYS
