@@ -213,6 +213,46 @@ fn every_interface_is_spoken_as_its_users_speak_it() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn several_interfaces_share_the_posts_and_a_stream_goes_on_behind_another() -> Result<()> {
+    let receiver = willing()?;
+    emulate(receiver.url(), "pin,rest,kinesis")
+        .args([
+            "--posts",
+            "60",
+            "--first-post",
+            "40",
+            "--duplicates",
+            "0",
+            "--rate",
+            "0",
+        ])
+        .succeed(SOON)?;
+    let mut by_api: HashMap<&str, HashSet<u64>> = HashMap::new();
+    for asked in receiver.asked() {
+        let api = match asked.path.split('/').nth(1) {
+            Some("topics") => "rest",
+            Some("streams") => "kinesis",
+            _ => "pin",
+        };
+        let record = record(&asked);
+        let ind = record["index"]
+            .as_u64()
+            .or(record["ind"].as_u64())
+            .context("an index")?;
+        by_api.entry(api).or_default().insert(ind);
+    }
+    let all: HashSet<u64> = by_api.values().flatten().copied().collect();
+    assert_eq!(all, (40..100).collect());
+    assert_eq!(
+        by_api.values().map(HashSet::len).sum::<usize>(),
+        60,
+        "a post took two ways"
+    );
+    assert!(by_api.values().all(|posts| posts.len() >= 15), "{by_api:?}");
+    Ok(())
+}
+
 /// Fails the first attempt of every third record in turn by 429, 503, a failed slot, and a cut connection.
 #[test]
 fn what_was_not_taken_is_sent_again_with_the_same_key_and_never_beside_itself() -> Result<()> {

@@ -24,9 +24,13 @@ pub enum Api {
 impl Api {
     const WORDS: [&str; 4] = ["pin", "rest", "kinesis", "kafka"];
 
-    /// The word on the command line.
-    pub fn word(self) -> &'static str {
-        Api::WORDS[self as usize]
+    /// One interface, or several that share the posts: `pin,rest`.
+    fn parse_all(text: &str) -> Result<Vec<Api>, String> {
+        let all = text.split(',').map(Api::parse).collect::<Result<Vec<Api>, String>>()?;
+        if all.len() > 1 && all.contains(&Api::Kafka) {
+            return Err("kafka is no interface of a gateway: it stands alone".into());
+        }
+        Ok(all)
     }
 
     fn parse(text: &str) -> Result<Api, String> {
@@ -62,8 +66,8 @@ pub enum Source {
 pub struct EmulateSettings {
     /// A URL, or bootstrap servers for [`Api::Kafka`]; checked.
     pub to: String,
-    /// How records are sent.
-    pub api: Api,
+    /// How records are sent: each post by one of these, at least one; [`Api::Kafka`] only alone.
+    pub apis: Vec<Api>,
     /// Where they come from.
     pub source: Source,
     /// The topic (or stream) of each kind; kinds without one are not sent.
@@ -74,6 +78,8 @@ pub struct EmulateSettings {
     pub duration: Option<Duration>,
     /// Records a second; 0: as many as are taken.
     pub rate: u64,
+    /// Where the synthetic stream begins.
+    pub first_post: u64,
     /// Of the generator, or of Python's random numbers.
     pub seed: u64,
     /// Synthetic records sent again per record.
@@ -116,8 +122,8 @@ impl EmulateSettings {
     /// Checks the settings of `emulate`.
     pub fn check(effective: &Effective) -> Result<EmulateSettings, ConfigError> {
         let mut reader = Reader::new(effective);
-        let api = reader.optional("emulate.api", Api::parse);
-        let to = match api {
+        let apis = reader.optional("emulate.api", Api::parse_all).unwrap_or_default();
+        let to = match apis.first() {
             Some(Api::Kafka) => reader.optional("emulate.to", |text| {
                 check_bootstrap(text.strip_prefix("kafka://").unwrap_or(text)).map(|servers| servers.to_owned())
             }),
@@ -140,29 +146,31 @@ impl EmulateSettings {
                 }
             }
         }
-        if let (Some(Api::Pin), Some(entry)) = (api, reader.entry("generate.deletes"))
+        if let (true, Some(entry)) = (apis.contains(&Api::Pin), reader.entry("generate.deletes"))
             && entry.value.as_float().is_some_and(|share| share > 0.0)
         {
             let message = "the FastAPI era has no deletes: a record without its fields is refused".into();
             reader.wrong("generate.deletes", entry, message);
         }
-        let properties = properties(&mut reader, effective, api);
+        let properties = properties(&mut reader, effective, &apis);
         let connections = reader.optional_whole("emulate.connections", 1, 4096);
         let settings = EmulateSettings {
             to: to.clone().unwrap_or_default(),
-            api: api.unwrap_or(Api::Pin),
             source: source.unwrap_or(Source::Synthetic),
             topics: reader.topics(),
             posts: reader.optional_whole("generate.posts", 0, 1 << 40).map(|n| n as u64),
             duration: reader.optional("demo.duration", parse_duration),
             rate: reader.whole("demo.rate", 0, 10_000_000) as u64,
+            first_post: reader.whole("emulate.first_post", 0, 1 << 40) as u64,
             seed: reader.whole("generate.seed", 0, i64::MAX) as u64,
             duplicates: reader.fraction("generate.duplicates"),
             dirty: reader.fraction("generate.dirty"),
             deletes: reader.fraction("generate.deletes"),
             classic,
             iso_dates: iso_dates(&mut reader),
-            connections: connections.unwrap_or(if classic { 1 } else { 16 }) as usize,
+            // each interface has at least one
+            connections: (connections.unwrap_or(if classic { 1 } else { 16 }) as usize).max(apis.len()),
+            apis,
             patience: reader.optional("emulate.patience", parse_duration).unwrap_or_default(),
             token_file: first_path(effective, "gateway.token_files"),
             ca_file: reader.optional("emulate.ca_file", to_path),
@@ -253,8 +261,8 @@ fn iso_dates(reader: &mut Reader<'_>) -> bool {
 }
 
 /// The producer's properties. librdkafka judges each when the producer is made; ours are refused here.
-fn properties(reader: &mut Reader<'_>, effective: &Effective, api: Option<Api>) -> Vec<(String, String)> {
-    if api != Some(Api::Kafka) {
+fn properties(reader: &mut Reader<'_>, effective: &Effective, apis: &[Api]) -> Vec<(String, String)> {
+    if apis != [Api::Kafka] {
         return Vec::new();
     }
     let mut properties = Vec::new();

@@ -38,7 +38,7 @@ pub fn run(settings: &EmulateSettings) -> Result<()> {
 }
 
 async fn send(settings: &EmulateSettings) -> Result<()> {
-    let target = Arc::new(Target::open(settings)?);
+    let targets: Vec<_> = Target::open(settings)?.into_iter().map(Arc::new).collect();
     let counts = Arc::new(Counts::default());
     let switch = Switch::new();
     let (out, items) = tokio::sync::mpsc::channel(AHEAD);
@@ -50,7 +50,7 @@ async fn send(settings: &EmulateSettings) -> Result<()> {
         }
         std::future::pending::<()>().await
     };
-    let sending = sender::run(settings, items, target, Arc::clone(&counts), switch.clone());
+    let sending = sender::run(settings, items, &targets, Arc::clone(&counts), switch.clone());
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let signals = async {
         for _ in 0..2 {

@@ -74,11 +74,11 @@ impl Switch {
 }
 
 /// Sends what comes until it ends, the time is over, or the switch is turned. Records that are still waiting then
-/// were never sent.
+/// were never sent. Several targets share the senders, and by them the posts.
 pub async fn run(
     settings: &EmulateSettings,
     mut items: Receiver<Item>,
-    target: Arc<Target>,
+    targets: &[Arc<Target>],
     counts: Arc<Counts>,
     switch: Switch,
 ) {
@@ -89,7 +89,7 @@ pub async fn run(
         let (queue, waiting) = channel(QUEUE);
         queues.push(queue);
         let sender = Delivery {
-            target: Arc::clone(&target),
+            target: Arc::clone(&targets[number % targets.len()]),
             counts: Arc::clone(&counts),
             switch: switch.clone(),
             patience: settings.patience,

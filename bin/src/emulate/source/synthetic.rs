@@ -10,7 +10,8 @@ use tokio::sync::mpsc::Sender;
 pub async fn run(settings: &EmulateSettings, out: Sender<Item>) -> Result<()> {
     let renderer = Renderer::new(settings.seed);
     let events = Generator::new(settings.seed)
-        .posts(settings.posts.unwrap_or(u64::MAX))
+        .starting_at(settings.first_post)
+        .posts(settings.first_post.saturating_add(settings.posts.unwrap_or(u64::MAX)))
         .duplicates(settings.duplicates)
         .dirty(settings.dirty)
         .deletes(settings.deletes);
