@@ -29,6 +29,7 @@ demo:
 setup:
 	@sh tests/setup/install.sh test
 	@sh tests/setup/kafka.sh
+	@sh tests/setup/emulators.sh
 
 # the scenarios start target/debug/pinflow, which cargo builds for the command line's own tests; a build of its own would
 # select other features and build everything twice

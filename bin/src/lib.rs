@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod embedded;
+pub mod emulate;
 pub mod engine;
 pub mod exit;
 pub mod generate;
@@ -23,8 +24,8 @@ pub mod verify;
 
 use cli::{CliError, Invocation, Verb};
 use config::{
-    ConfigError, DemoSettings, Effective, GenerateSettings, LaunchSettings, LogSettings, Mode, RunSettings,
-    VerifySettings,
+    ConfigError, DemoSettings, Effective, EmulateSettings, GenerateSettings, LaunchSettings, LogSettings, Mode,
+    RunSettings, VerifySettings,
 };
 use exit::Failure;
 use observe::Shown;
@@ -104,6 +105,11 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
             let settings = DemoSettings::check(&effective)?;
             logging::start(&log);
             demo::run(&settings)?;
+        }
+        Verb::Emulate => {
+            let settings = EmulateSettings::check(&effective)?;
+            logging::start(&log);
+            emulate::run(&settings)?;
         }
         Verb::Launch { command } => {
             let settings = LaunchSettings::check(&effective)?;

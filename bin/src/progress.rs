@@ -10,6 +10,11 @@ use std::time::{Duration, Instant};
 /// The bar that log lines have to make room for.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
+/// Makes log lines leave room for this bar from now on, or for none.
+pub fn beside(bar: Option<ProgressBar>) {
+    *BAR.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = bar;
+}
+
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
@@ -131,7 +136,7 @@ fn show_lines(counts: &Counts, every: Duration, mut show: impl FnMut(&Counts, In
 fn show_bar(counts: &Counts) {
     let style = "{bar:40} {percent:>3}% {bytes} of {total_bytes}, {msg}, {bytes_per_sec}, {eta} left";
     let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(style).expect("the template is ours"));
-    *BAR.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(bar.clone());
+    beside(Some(bar.clone()));
     let update = || {
         bar.set_length(counts.bytes_total.load(Ordering::Relaxed));
         bar.set_position(counts.bytes.load(Ordering::Relaxed));
@@ -143,7 +148,7 @@ fn show_bar(counts: &Counts) {
     }
     update();
     bar.finish();
-    *BAR.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = None;
+    beside(None);
 }
 
 /// One line of JSON. The remaining time is left out until there is something to estimate it from.

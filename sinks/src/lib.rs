@@ -45,6 +45,7 @@ pub use fence::Claim;
 pub use progress::{AcceptedGap, Generation, Legacy, PartitionProgress, Progress};
 pub use read::{Difference, Reader, Side, TableCheck, Verification};
 pub use schema::Definition;
+pub use session::connect;
 pub use sink::{Sink, SinkState};
 pub use snapshot::{FoundReject, FoundRow, FoundTombstone, Snapshot};
 pub use stager::{StageBatch, Stager, StagerOptions};

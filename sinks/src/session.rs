@@ -63,6 +63,23 @@ impl Session {
     }
 }
 
+/// A plain connection under the same rules for TLS, to read tables that are not the sink's. Times are shown in UTC.
+/// Its driver ends when the client is dropped.
+pub async fn connect(config: &PostgresConfig) -> Result<Client, SinkError> {
+    let target = config.target()?;
+    let connector = tls::connector(&target)?;
+    let failed = |source| SinkError::postgres("connecting to postgres", source);
+    let (client, connection) = target.pg.connect(connector).await.map_err(failed)?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "connection to postgres ended");
+        }
+    });
+    let settings = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET extra_float_digits = 1";
+    client.batch_execute(settings).await.map_err(failed)?;
+    Ok(client)
+}
+
 fn settings(config: &PostgresConfig, purpose: Purpose) -> String {
     let timeout = match purpose {
         Purpose::Sink => config.statement_timeout.as_millis(),

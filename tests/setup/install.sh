@@ -43,7 +43,13 @@ test | bench)
     ;;
 esac
 case "$purpose" in
-check | bench)
+test)
+    # the emulator's source; its server stands in /usr/sbin, which is not on everybody's PATH
+    need /usr/sbin/mariadbd mariadb-server
+    ;;
+esac
+case "$purpose" in
+check | test | bench)
     # python3 -m venv needs ensurepip, which Debian keeps in a package of its own
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
     ;;

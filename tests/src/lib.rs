@@ -7,25 +7,32 @@
 //! Everything is synchronous and fails with `anyhow`: a scenario reads from top to bottom.
 
 pub mod audit;
+pub mod clients;
 pub mod flow;
 pub mod kafka;
 pub mod lake;
 pub mod log;
+pub mod mariadb;
 pub mod produce;
 pub mod program;
+pub mod receiver;
 pub mod scene;
 pub mod sql;
+pub mod tables;
 
 pub use audit::{Audit, Auditor};
 pub use flow::{Flow, prove};
 pub use kafka::Kafka;
 pub use lake::LakeFolder;
+pub use mariadb::MariaDb;
 pub use pinflow::embedded::s3::{Fault, Seen};
 pub use pinflow::embedded::{Broker, S3Server};
 pub use pinflow::embedded::{Postgres, PostgresOptions};
 pub use produce::{Message, Producer};
 pub use program::{Pinflow, Program};
+pub use receiver::{Asked, Receiver, Reply};
 pub use sql::Database;
+pub use tables::Tables;
 
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;

@@ -141,7 +141,9 @@ const WRITING: Commands = C::BACKFILL.and(C::VERIFY);
 const LOADING: Commands = C::RUN.and(C::BACKFILL);
 const PLACED: Commands = C::ENGINE.and(C::GENERATE);
 const SIZED: Commands = C::ENGINE.and(C::LAUNCH);
-const FILLING: Commands = C::GENERATE.and(C::DEMO);
+const FILLING: Commands = C::GENERATE.and(C::DEMO).and(C::EMULATE);
+const SOILING: Commands = C::GENERATE.and(C::EMULATE);
+const STREAMING: Commands = C::DEMO.and(C::EMULATE);
 const SERVING: Commands = C::RUN.and(C::DEMO);
 
 /// All keys, section by section, in the order of the documentation.
@@ -164,9 +166,9 @@ pub const KEYS: &[Key] = &[
         "Kafka's bootstrap servers"),
     key("kafka.buffer_bytes", "", "BYTES", Whole, Some("67108864"), C::ENGINE,
         "Bytes of Kafka records held in memory at most, in each process"),
-    key("kafka.topics", "topics", "pin=NAME,geo=NAME,user=NAME", Map, None, PLACED,
+    key("kafka.topics", "topics", "pin=NAME,geo=NAME,user=NAME", Map, None, PLACED.and(C::EMULATE),
         "The topic of each kind, in Kafka and in the lake alike; kinds left out are not read [default: pin,geo,user]"),
-    key("kafka.properties", "kafka-property", "K=V", Map, None, C::ENGINE,
+    key("kafka.properties", "kafka-property", "K=V", Map, None, C::ENGINE.and(C::EMULATE),
         "A librdkafka property under its own dotted name, repeatable"),
 
     key("postgres.url", "postgres", "URL", Text, None, C::ENGINE,
@@ -209,12 +211,15 @@ pub const KEYS: &[Key] = &[
     key("serve.ready_lag_records", "", "N", Whole, Some("100000"), C::RUN,
         "/readyz says no while more records than this wait in Kafka"),
 
+    key("gateway.token_files", "token-file", "FILE", List, None, C::EMULATE,
+        "A file of tokens, one a line; `emulate` sends the first"),
+
     key("backfill.out", "out", "DIR", Text, None, C::BACKFILL,
         "Write one CSV file a result table into this folder instead of to Postgres"),
     key("backfill.upto", "upto", "FILE", Text, None, C::BACKFILL,
         "Stop at the frontier recorded in this JSON file"),
-    key("backfill.summary", "summary", "FILE", Text, None, C::BACKFILL,
-        "Write records, rejects, seconds, memory and the frontier to this JSON file"),
+    key("backfill.summary", "summary", "FILE", Text, None, C::BACKFILL.and(C::EMULATE),
+        "Write the figures of the run to this JSON file: records, seconds, memory, frontier, or what was acknowledged"),
 
     key("verify.repair", "repair", "BOOL", Switch, Some("false"), C::VERIFY,
         "Mend the rows that differ, after the cleaned tables are proven by a replay"),
@@ -222,28 +227,49 @@ pub const KEYS: &[Key] = &[
         "Read lake and Kafka again up to the committed frontier and compare every table"),
 
     key("generate.posts", "posts", "N", Whole, None, FILLING,
-        "Posts of the synthetic history"),
+        "Posts of the synthetic history; `emulate`: posts or rows that are sent [default there: until the source ends]"),
     key("generate.seed", "seed", "S", Whole, Some("1"), FILLING,
-        "The same seed writes the same bytes"),
+        "The same seed writes the same bytes; `emulate --classic`: the seed of Python's random numbers"),
     key("generate.records_per_object", "records-per-object", "N", Whole, Some("50000"), C::GENERATE,
         "Records in each object; 1 writes a lake as flush.size=1 does"),
     key("generate.partitions", "partitions", "P", Whole, Some("1"), C::GENERATE,
         "Partitions of each topic; one post stays in one partition"),
     key("generate.gzip", "gzip", "BOOL", Switch, Some("false"), C::GENERATE,
         "Compress the objects"),
-    key("generate.duplicates", "duplicates", "F", Fraction, Some("0.0526"), C::GENERATE,
+    key("generate.duplicates", "duplicates", "F", Fraction, Some("0.0526"), SOILING,
         "Records sent again per record, half of them unchanged and half corrected"),
-    key("generate.dirty", "dirty", "F", Fraction, Some("0"), C::GENERATE,
+    key("generate.dirty", "dirty", "F", Fraction, Some("0"), SOILING,
         "The share of records in odd but real forms, half of them dead letters"),
-    key("generate.deletes", "deletes", "F", Fraction, Some("0"), C::GENERATE,
+    key("generate.deletes", "deletes", "F", Fraction, Some("0"), SOILING,
         "Deletes of earlier records per record"),
 
-    key("demo.rate", "rate", "R", Whole, Some("100"), C::DEMO,
-        "Live records a second"),
-    key("demo.duration", "duration", "D", Text, None, C::DEMO,
+    key("demo.rate", "rate", "R", Whole, Some("100"), STREAMING,
+        "Live records a second; `emulate` takes 0 for as many as are taken"),
+    key("demo.duration", "duration", "D", Text, None, STREAMING,
         "How long to go on: 30s, 5m, 1h [default: until Ctrl-C]"),
     key("demo.dir", "dir", "DIR", Text, None, C::DEMO,
         "Keep everything in this folder instead of a temporary one"),
+
+    key("emulate.to", "to", "URL", Text, None, C::EMULATE,
+        "Where records are sent: the URL in front of the interface's own path, or HOST:PORT for --api kafka"),
+    key("emulate.api", "api", "pin|rest|kinesis|kafka", Text, None, C::EMULATE,
+        "How they are sent: as to FastAPI, the Kafka REST proxy, Kinesis, or Kafka itself; pin,rest spreads posts over both"),
+    key("emulate.source", "source", "SOURCE", Text, Some("synthetic"), C::EMULATE,
+        "Where they come from: synthetic, mysql://…, postgres://…, or a folder of CSV and JSONL files"),
+    secret(key("emulate.source_password", "", "PASSWORD", Text, None, C::EMULATE,
+        "The source's password when its URL has none; give it as PINFLOW__EMULATE__SOURCE_PASSWORD_FILE")),
+    key("emulate.first_post", "first-post", "N", Whole, Some("0"), C::EMULATE,
+        "The synthetic stream begins with this post, as if the earlier ones had been sent"),
+    key("emulate.classic", "classic", "BOOL", Switch, Some("false"), C::EMULATE,
+        "Choose rows as the classic emulator does, by Python's random numbers"),
+    key("emulate.dates", "dates", "str|iso", Text, Some("str"), C::EMULATE,
+        "How dates of tables are written: as Python's default=str or as .isoformat()"),
+    key("emulate.connections", "connections", "N", Whole, None, C::EMULATE,
+        "Requests on their way at the same time [default: 16, and 1 with --classic]"),
+    key("emulate.patience", "patience", "D", Text, Some("2m"), C::EMULATE,
+        "How long one record is tried again before the emulator gives up"),
+    key("emulate.ca_file", "ca-file", "FILE", Text, None, C::EMULATE,
+        "Certificates (PEM) to trust for https, instead of the system's"),
 ];
 
 /// The key at a path, if there is one.
@@ -304,6 +330,7 @@ mod tests {
             ("log-format", "log.format"),
             ("log-level", "log.level"),
             ("listen", "serve.listen"),
+            ("token-file", "gateway.token_files"),
             ("out", "backfill.out"),
             ("upto", "backfill.upto"),
             ("summary", "backfill.summary"),
@@ -320,6 +347,15 @@ mod tests {
             ("rate", "demo.rate"),
             ("duration", "demo.duration"),
             ("dir", "demo.dir"),
+            ("to", "emulate.to"),
+            ("api", "emulate.api"),
+            ("source", "emulate.source"),
+            ("first-post", "emulate.first_post"),
+            ("classic", "emulate.classic"),
+            ("dates", "emulate.dates"),
+            ("connections", "emulate.connections"),
+            ("patience", "emulate.patience"),
+            ("ca-file", "emulate.ca_file"),
         ];
         let flags: Vec<_> = KEYS
             .iter()

@@ -39,7 +39,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A value is wrong: names its key and its origin.
-    fn wrong(&mut self, path: &str, entry: &Entry, message: String) {
+    pub(super) fn wrong(&mut self, path: &str, entry: &Entry, message: String) {
         let at = if entry.origin.is_flag() {
             entry.origin.to_string()
         } else {
@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
         });
     }
 
-    fn entry(&self, path: &str) -> Option<&'a Entry> {
+    pub(super) fn entry(&self, path: &str) -> Option<&'a Entry> {
         debug_assert!(keys::find(path).is_some(), "{path} is no key");
         self.effective.get(path)
     }

@@ -6,7 +6,7 @@
 
 mod names;
 pub mod partition;
-mod random;
+pub(crate) mod random;
 pub mod record;
 pub mod sequence;
 mod words;

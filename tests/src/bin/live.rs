@@ -117,7 +117,7 @@ fn watch(url: &str, stop: Arc<AtomicBool>) -> Result<std::thread::JoinHandle<Res
                 }
             }
         });
-        client.batch_execute("LISTEN pinflow").await?;
+        client.batch_execute("LISTEN pinflow_commits").await?;
         let query = client
             .prepare("SELECT topic, partition, next_offset FROM pinflow.frontier")
             .await?;

@@ -1,0 +1,277 @@
+//! Checked settings of `pinflow emulate`.
+
+use super::forms::{check_bootstrap, check_http_url, parse_duration, to_path};
+use super::layers::Effective;
+use super::problem::{ConfigError, Origin, did_you_mean, nearest};
+use super::reader::Reader;
+use super::secret::{Secret, mask_text, with_password};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How records are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// One object a request to `/pin/`, `/geo/` or `/user/`: the FastAPI era.
+    Pin,
+    /// Kafka REST Proxy v2: `/topics/{topic}`.
+    Rest,
+    /// Kinesis behind API Gateway: `/streams/{stream}/record`.
+    Kinesis,
+    /// Kafka's own protocol.
+    Kafka,
+}
+
+impl Api {
+    const WORDS: [&str; 4] = ["pin", "rest", "kinesis", "kafka"];
+
+    /// One interface, or several that share the posts: `pin,rest`.
+    fn parse_all(text: &str) -> Result<Vec<Api>, String> {
+        let all = text.split(',').map(Api::parse).collect::<Result<Vec<Api>, String>>()?;
+        if all.len() > 1 && all.contains(&Api::Kafka) {
+            return Err("kafka is no interface of a gateway: it stands alone".into());
+        }
+        Ok(all)
+    }
+
+    fn parse(text: &str) -> Result<Api, String> {
+        match text {
+            "pin" => Ok(Api::Pin),
+            "rest" => Ok(Api::Rest),
+            "kinesis" => Ok(Api::Kinesis),
+            "kafka" => Ok(Api::Kafka),
+            _ => Err(format!(
+                "`{text}` is none of {}{}",
+                Api::WORDS.join(", "),
+                did_you_mean(nearest(text, Api::WORDS))
+            )),
+        }
+    }
+}
+
+/// Where records come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The generator.
+    Synthetic,
+    /// The three tables in MySQL or MariaDB.
+    MySql(Secret),
+    /// The three tables in PostgreSQL.
+    Postgres(Secret),
+    /// The three tables as files.
+    Folder(PathBuf),
+}
+
+/// What `emulate` needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmulateSettings {
+    /// A URL, or bootstrap servers for [`Api::Kafka`]; checked.
+    pub to: String,
+    /// How records are sent: each post by one of these, at least one; [`Api::Kafka`] only alone.
+    pub apis: Vec<Api>,
+    /// Where they come from.
+    pub source: Source,
+    /// The topic (or stream) of each kind; kinds without one are not sent.
+    pub topics: [Option<String>; 3],
+    /// Posts, rows of each table, or rounds of the classic emulator; `None`: until the source ends.
+    pub posts: Option<u64>,
+    /// Take no new record after this long.
+    pub duration: Option<Duration>,
+    /// Records a second; 0: as many as are taken.
+    pub rate: u64,
+    /// Where the synthetic stream begins.
+    pub first_post: u64,
+    /// Of the generator, or of Python's random numbers.
+    pub seed: u64,
+    /// Synthetic records sent again per record.
+    pub duplicates: f64,
+    /// Share of synthetic records in odd forms.
+    pub dirty: f64,
+    /// Deletes per synthetic record.
+    pub deletes: f64,
+    /// Rows by Python's random numbers.
+    pub classic: bool,
+    /// Dates with a `T`, as `.isoformat()` writes them.
+    pub iso_dates: bool,
+    /// Requests on their way at the same time, at least 1.
+    pub connections: usize,
+    /// How long one record is tried.
+    pub patience: Duration,
+    /// The bearer token's file.
+    pub token_file: Option<PathBuf>,
+    /// Certificates to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Write the final counts here too.
+    pub summary: Option<PathBuf>,
+    /// librdkafka properties, for [`Api::Kafka`].
+    pub properties: Vec<(String, String)>,
+}
+
+/// What only a generated stream can have.
+const OF_THE_GENERATOR: [&str; 3] = ["generate.duplicates", "generate.dirty", "generate.deletes"];
+
+/// Properties of the producer that are ours.
+const OWNED: [&str; 5] = [
+    "bootstrap.servers",
+    "acks",
+    "request.required.acks",
+    "enable.idempotence",
+    "partitioner",
+];
+
+impl EmulateSettings {
+    /// Checks the settings of `emulate`.
+    pub fn check(effective: &Effective) -> Result<EmulateSettings, ConfigError> {
+        let mut reader = Reader::new(effective);
+        let apis = reader.optional("emulate.api", Api::parse_all).unwrap_or_default();
+        let to = match apis.first() {
+            Some(Api::Kafka) => reader.optional("emulate.to", |text| {
+                check_bootstrap(text.strip_prefix("kafka://").unwrap_or(text)).map(|servers| servers.to_owned())
+            }),
+            Some(_) => reader.optional("emulate.to", check_base_url),
+            None => reader.optional("emulate.to", |text| Ok(text.to_owned())),
+        };
+        let source = source(&mut reader);
+        let classic = reader.switch("emulate.classic");
+        if let (Some(Source::Synthetic), true) = (&source, classic) {
+            let hint = "give --source mysql://…, postgres://… or a folder";
+            reader.missing(format!(
+                "--classic chooses rows of tables, and synthetic has none: {hint}"
+            ));
+        }
+        if !matches!(source, Some(Source::Synthetic) | None) {
+            for path in OF_THE_GENERATOR {
+                if let Some(entry) = reader.entry(path).filter(|entry| entry.origin.is_flag()) {
+                    let message = "tables are sent as they are: only `--source synthetic` takes this".into();
+                    reader.wrong(path, entry, message);
+                }
+            }
+        }
+        if let (true, Some(entry)) = (apis.contains(&Api::Pin), reader.entry("generate.deletes"))
+            && entry.value.as_float().is_some_and(|share| share > 0.0)
+        {
+            let message = "the FastAPI era has no deletes: a record without its fields is refused".into();
+            reader.wrong("generate.deletes", entry, message);
+        }
+        let properties = properties(&mut reader, effective, &apis);
+        let connections = reader.optional_whole("emulate.connections", 1, 4096);
+        let settings = EmulateSettings {
+            to: to.clone().unwrap_or_default(),
+            source: source.unwrap_or(Source::Synthetic),
+            topics: reader.topics(),
+            posts: reader.optional_whole("generate.posts", 0, 1 << 40).map(|n| n as u64),
+            duration: reader.optional("demo.duration", parse_duration),
+            rate: reader.whole("demo.rate", 0, 10_000_000) as u64,
+            first_post: reader.whole("emulate.first_post", 0, 1 << 40) as u64,
+            seed: reader.whole("generate.seed", 0, i64::MAX) as u64,
+            duplicates: reader.fraction("generate.duplicates"),
+            dirty: reader.fraction("generate.dirty"),
+            deletes: reader.fraction("generate.deletes"),
+            classic,
+            iso_dates: iso_dates(&mut reader),
+            // each interface has at least one
+            connections: (connections.unwrap_or(if classic { 1 } else { 16 }) as usize).max(apis.len()),
+            apis,
+            patience: reader.optional("emulate.patience", parse_duration).unwrap_or_default(),
+            token_file: first_path(effective, "gateway.token_files"),
+            ca_file: reader.optional("emulate.ca_file", to_path),
+            summary: reader.optional("backfill.summary", to_path),
+            properties,
+        };
+        // a wrong value has been reported as such
+        if reader.entry("emulate.to").is_none() {
+            reader.missing("`emulate` needs --to URL: where records are sent".into());
+        }
+        if reader.entry("emulate.api").is_none() {
+            reader.missing("`emulate` needs --api pin, rest, kinesis or kafka: how records are sent".into());
+        }
+        reader.done(settings)
+    }
+}
+
+/// The URL in front of an interface's own path: no query, and no slash at its end.
+fn check_base_url(text: &str) -> Result<String, String> {
+    let url = check_http_url(text)?;
+    if url.contains(['?', '#']) {
+        return Err(format!(
+            "`{}` has a query: give the part before the interface's own path, as https://host/prod",
+            mask_text(text)
+        ));
+    }
+    let authority = url.split("://").nth(1).unwrap_or_default();
+    if authority.split('/').next().unwrap_or_default().contains('@') {
+        return Err(format!(
+            "`{}` has a user: a token goes into --token-file",
+            mask_text(text)
+        ));
+    }
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
+fn source(reader: &mut Reader<'_>) -> Option<Source> {
+    let password = reader.optional("emulate.source_password", |text| Ok(text.to_owned()));
+    let complete = |url: &str| match &password {
+        Some(password) => Secret::new(with_password(url, password)),
+        None => Secret::new(url),
+    };
+    reader.optional("emulate.source", |text| match text.split_once("://") {
+        Some(("mysql" | "mariadb", rest)) => {
+            let url = complete(&format!("mysql://{rest}"));
+            match mysql_async::Opts::from_url(url.expose()) {
+                Ok(options) if options.db_name().is_none() => Err(format!(
+                    "`{url}` names no database: write mysql://user@host:port/database"
+                )),
+                Ok(_) => Ok(Source::MySql(url)),
+                Err(error) => Err(format!("`{url}` is no URL of MySQL: {error}")),
+            }
+        }
+        Some(("postgres" | "postgresql", _)) => {
+            let url = complete(text);
+            sinks::PostgresConfig::new(url.expose(), "public")
+                .check()
+                .map_err(|error| super::forms::with_causes(&error))?;
+            Ok(Source::Postgres(url))
+        }
+        Some((scheme, _)) => Err(format!(
+            "`{scheme}` is no source: write mysql://…, postgres://… or a folder"
+        )),
+        None if text == "synthetic" => Ok(Source::Synthetic),
+        None => match to_path(text)? {
+            folder if folder.is_dir() => Ok(Source::Folder(folder)),
+            _ => Err(format!(
+                "`{text}` is no folder{}",
+                did_you_mean(nearest(text, ["synthetic"]))
+            )),
+        },
+    })
+}
+
+/// The first file of a list.
+fn first_path(effective: &Effective, path: &str) -> Option<PathBuf> {
+    let files = effective.get(path)?.value.as_array()?;
+    files.first()?.as_str().map(PathBuf::from)
+}
+
+fn iso_dates(reader: &mut Reader<'_>) -> bool {
+    let chosen = reader.optional("emulate.dates", |text| match text {
+        "str" => Ok(false),
+        "iso" => Ok(true),
+        _ => Err(format!("`{text}` is neither str nor iso")),
+    });
+    chosen.unwrap_or(false)
+}
+
+/// The producer's properties. librdkafka judges each when the producer is made; ours are refused here.
+fn properties(reader: &mut Reader<'_>, effective: &Effective, apis: &[Api]) -> Vec<(String, String)> {
+    if apis != [Api::Kafka] {
+        return Vec::new();
+    }
+    let mut properties = Vec::new();
+    for (name, entry) in effective.map("kafka.properties") {
+        if OWNED.contains(&name) && entry.origin != Origin::Default {
+            let message = format!("`{name}` is not to be set: records are acknowledged by all replicas, in order");
+            reader.wrong(&format!("kafka.properties.{name}"), entry, message);
+        }
+        properties.push((name.to_owned(), entry.value.as_str().unwrap_or_default().to_owned()));
+    }
+    properties
+}

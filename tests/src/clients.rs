@@ -1,0 +1,61 @@
+//! The users' own Python clients, in `tests/clients`: changed in nothing but the URL they send to.
+
+use crate::{MariaDb, root};
+use anyhow::{Context, Result, ensure};
+use pinflow::embedded::process::Server;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The scripts, each with the interface it speaks and the form of its dates.
+pub const SCRIPTS: [(&str, &str, &str); 3] = [
+    ("user_posting_fastapi.py", "pin", "iso"),
+    ("user_posting_emulation.py", "rest", "str"),
+    ("user_posting_emulation_streaming.py", "kinesis", "iso"),
+];
+
+/// A running client; killed when dropped, as its user would do with Ctrl-C.
+pub struct PythonClient {
+    server: Server,
+    log: PathBuf,
+}
+
+impl PythonClient {
+    /// Starts a script that reads this database and sends to this URL; what it prints goes into `folder`.
+    pub fn start(script: &str, url: &str, mariadb: &MariaDb, folder: &Path) -> Result<PythonClient> {
+        let python = root().join(".cache/emulators/bin/python");
+        ensure!(
+            python.exists(),
+            "{} is missing: run tests/setup/emulators.sh, or `make test`",
+            python.display()
+        );
+        let log = folder.join(format!("{script}.log"));
+        let out = File::create(&log)?;
+        let mut command = Command::new(python);
+        command
+            .arg(root().join("tests/clients").join(script))
+            .arg(url)
+            .envs(mariadb.parts())
+            .env_remove("PYTHONPATH")
+            .env("NO_PROXY", "127.0.0.1")
+            .stdin(Stdio::null())
+            .stdout(out.try_clone()?)
+            .stderr(out);
+        let server = Server::spawn(&mut command, "KILL", None).with_context(|| format!("starting {script}"))?;
+        Ok(PythonClient { server, log })
+    }
+
+    /// What it printed; fails when it has ended, which it never does by itself.
+    pub fn check(&mut self) -> Result<String> {
+        let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let ended = self.server.exited()?;
+        ensure!(ended.is_none(), "a client ended ({ended:?}): {said}");
+        Ok(said)
+    }
+
+    /// Ends it.
+    pub fn stop(&mut self) -> Result<()> {
+        self.server.kill()?;
+        Ok(())
+    }
+}
