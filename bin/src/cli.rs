@@ -34,6 +34,8 @@ pub enum Verb {
     Generate,
     /// `pinflow demo`
     Demo,
+    /// `pinflow gateway`
+    Gateway,
     /// `pinflow launch … -- COMMAND`
     Launch {
         /// The command of each process with its flags.
@@ -103,6 +105,11 @@ pub fn command() -> Command {
             "Compare every table with its definition",
         ))
         .subcommand(engine("generate", Commands::GENERATE, "Write a synthetic lake"))
+        .subcommand(engine(
+            "gateway",
+            Commands::GATEWAY,
+            "Take records over HTTP, in four dialects, and produce them to Kafka",
+        ))
         .subcommand(launch)
         .subcommand(config)
 }
@@ -121,6 +128,7 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
         "verify" => Verb::Verify,
         "generate" => Verb::Generate,
         "demo" => Verb::Demo,
+        "gateway" => Verb::Gateway,
         "launch" => Verb::Launch {
             command: matches.get_many("command").into_iter().flatten().cloned().collect(),
         },

@@ -11,6 +11,7 @@ pub mod demo;
 pub mod embedded;
 pub mod engine;
 pub mod exit;
+pub mod gateway;
 pub mod generate;
 pub mod launch;
 pub mod logging;
@@ -23,8 +24,8 @@ pub mod verify;
 
 use cli::{CliError, Invocation, Verb};
 use config::{
-    ConfigError, DemoSettings, Effective, GenerateSettings, LaunchSettings, LogSettings, Mode, RunSettings,
-    VerifySettings,
+    ConfigError, DemoSettings, Effective, GatewaySettings, GenerateSettings, LaunchSettings, LogSettings, Mode,
+    RunSettings, VerifySettings,
 };
 use exit::Failure;
 use observe::Shown;
@@ -104,6 +105,11 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
             let settings = DemoSettings::check(&effective)?;
             logging::start(&log);
             demo::run(&settings)?;
+        }
+        Verb::Gateway => {
+            let settings = GatewaySettings::check(&effective)?;
+            logging::start(&log);
+            gateway::run(settings)?;
         }
         Verb::Launch { command } => {
             let settings = LaunchSettings::check(&effective)?;

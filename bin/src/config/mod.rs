@@ -6,6 +6,7 @@
 
 mod forms;
 pub mod frontier;
+mod gateway;
 pub mod keys;
 pub mod layers;
 pub mod problem;
@@ -14,6 +15,7 @@ pub mod secret;
 pub mod settings;
 
 pub use frontier::Frontier;
+pub use gateway::GatewaySettings;
 pub use layers::Effective;
 pub use problem::{ConfigError, Origin, Problem};
 pub use secret::Secret;

@@ -345,7 +345,8 @@ pub fn check_all(effective: &Effective) -> Result<(), ConfigError> {
     let mut problems = reader.problems;
     let demo = DemoSettings::check(effective);
     let generate = GenerateSettings::check(effective);
-    for other in [demo.err(), generate.err()].into_iter().flatten() {
+    let gateway = super::GatewaySettings::check(effective);
+    for other in [demo.err(), generate.err(), gateway.err()].into_iter().flatten() {
         // what a command would miss is no fault of the configuration
         problems.extend(other.0.into_iter().filter(|problem| !problem.at.is_empty()));
     }
