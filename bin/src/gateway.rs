@@ -43,17 +43,17 @@ const FIELDS: [&[(&str, FieldType, bool)]; 3] = [
 /// The gateway's own form of these settings.
 pub fn config(settings: GatewaySettings) -> GatewayConfig {
     let streams = KINDS.iter().zip(settings.topics).zip(FIELDS);
-    let streams = streams.filter_map(|((name, topic), fields)| {
+    let streams = streams.map(|((name, topic), fields)| {
         let field = |(name, ty, required): &(&str, FieldType, bool)| Field {
             name: (*name).to_owned(),
             ty: *ty,
             required: *required,
         };
-        Some(Stream {
+        Stream {
             name: (*name).to_owned(),
-            topic: topic?,
+            topic,
             fields: fields.iter().map(field).collect(),
-        })
+        }
     });
     GatewayConfig {
         streams: streams.collect(),

@@ -4,7 +4,7 @@
 # today, FastAPI with aiokafka under uvicorn, for `make bench`.
 set -eu
 cd "$(dirname "$0")/../.."
-test="requests==2.32.5 schemathesis==3.39.16"
+test="requests==2.32.5 schemathesis==4.32.5 hypothesis==6.170.15"
 bench="fastapi==0.115.14 uvicorn[standard]==0.34.3 aiokafka==0.12.0"
 purpose=${1:-test}
 case "$purpose" in

@@ -40,10 +40,18 @@ case "$purpose" in
 test | bench)
     need java default-jre-headless
     need mvn maven
+    need openssl openssl
     ;;
 esac
 case "$purpose" in
-check | bench)
+bench)
+    # load generators
+    need wrk wrk
+    need hey hey
+    ;;
+esac
+case "$purpose" in
+check | test | bench)
     # python3 -m venv needs ensurepip, which Debian keeps in a package of its own
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
     ;;

@@ -12,8 +12,8 @@ use std::time::Duration;
 pub struct Stream {
     /// Its name: the last segment of a path, the suffix of a topic (`.NAME`) or of a Kinesis stream (`-NAME`).
     pub name: String,
-    /// The topic that it means.
-    pub topic: String,
+    /// The topic that it means; `None`: its records have none here, and only names that end in it are served.
+    pub topic: Option<String>,
     /// The fields of a record in the order in which they are echoed.
     pub fields: Vec<Field>,
 }

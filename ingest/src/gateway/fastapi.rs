@@ -35,7 +35,8 @@ pub(super) async fn item(
     let echo = check(text, &stream.fields, is_json(headers)).map_err(Refusal::from)?;
     let value = record::one_line(text);
     let ind = record::key_of(&value, &shared.key_fields).ok().flatten();
-    let topic = shared.topics.get(&stream.topic).await;
+    let missing = || Refusal::NoTopic(stream.name.clone());
+    let topic = shared.topics.get(stream.topic.as_deref().ok_or_else(missing)?).await;
     let topic = topic.map_err(|error| Refusal::topic(error, &stream.name))?;
     let bytes = Arc::new(taken.permit);
     let record = Record {

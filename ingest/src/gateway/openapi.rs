@@ -6,10 +6,11 @@ use serde_json::{Map, Value, json};
 /// The whole description.
 pub(super) fn describe(config: &GatewayConfig) -> String {
     let mut paths = Map::new();
-    for stream in &config.streams {
+    for stream in config.streams.iter().filter(|stream| stream.topic.is_some()) {
         paths.insert(format!("/{}/", stream.name), item(&stream.name, &stream.fields));
     }
-    let first = config.streams.first().map_or("pin", |stream| stream.topic.as_str());
+    let mut topics = config.streams.iter().filter_map(|stream| stream.topic.as_deref());
+    let first = topics.next().unwrap_or("pin");
     for (path, described) in [rest_v2(first), rest_v3(first), kinesis(first), operations()]
         .into_iter()
         .flatten()

@@ -36,6 +36,8 @@ pub(super) enum Failure {
     NoTopic,
     /// The topic has no such partition.
     NoPartition(i32),
+    /// The record itself is wrong: its timestamp, or its form.
+    Wrong(String),
     /// It will not be taken later either.
     Refused(String),
 }
@@ -48,6 +50,7 @@ impl Failure {
             Failure::TooLarge(_) => "too_large",
             Failure::NoTopic => "no_topic",
             Failure::NoPartition(_) => "no_partition",
+            Failure::Wrong(_) => "wrong",
             Failure::Refused(_) => "refused",
         }
     }
@@ -56,7 +59,9 @@ impl Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Failure::Retry(text) | Failure::TooLarge(text) | Failure::Refused(text) => f.write_str(text),
+            Failure::Retry(text) | Failure::TooLarge(text) | Failure::Wrong(text) | Failure::Refused(text) => {
+                f.write_str(text)
+            }
             Failure::NoTopic => f.write_str("Topic not found."),
             Failure::NoPartition(partition) => write!(f, "Partition {partition} not found."),
         }
@@ -211,11 +216,9 @@ fn classify(error: &Native, partition: i32) -> Failure {
         Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => Failure::TooLarge(text()),
         Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => Failure::NoTopic,
         Some(Code::UnknownPartition) => Failure::NoPartition(partition),
+        Some(Code::InvalidMessage | Code::InvalidRecord | Code::InvalidTimestamp) => Failure::Wrong(text()),
         Some(
-            Code::InvalidMessage
-            | Code::InvalidRecord
-            | Code::InvalidTimestamp
-            | Code::InvalidTopic
+            Code::InvalidTopic
             | Code::PolicyViolation
             | Code::TopicAuthorizationFailed
             | Code::ClusterAuthorizationFailed

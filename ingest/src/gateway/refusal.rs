@@ -27,6 +27,8 @@ pub(super) enum Refusal {
     Media,
     NoTopic(String),
     NoPartition,
+    /// Kafka takes no such record.
+    Wrong(String),
     /// Kafka does not answer.
     Unavailable(String),
     /// Kafka, or the configuration, says no.
@@ -58,6 +60,7 @@ impl Refusal {
             Failure::NoPartition(_) => Refusal::NoPartition,
             Failure::Retry(text) => Refusal::Unavailable(text),
             Failure::TooLarge(_) => Refusal::TooLarge(0),
+            Failure::Wrong(text) => Refusal::Wrong(text),
             Failure::Refused(text) => Refusal::Refused(text),
         }
     }
@@ -191,6 +194,7 @@ impl Refusal {
             Refusal::TooLarge(_) => "RequestEntityTooLargeException",
             Refusal::Slow => "RequestTimeoutException",
             Refusal::Broken => "SerializationException",
+            Refusal::Wrong(_) => "InvalidArgumentException",
             Refusal::Media => "UnsupportedMediaTypeException",
             Refusal::NoTopic(name) => {
                 text = format!("Stream {name} not found.");

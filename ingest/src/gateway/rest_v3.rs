@@ -36,6 +36,8 @@ const WAITING: usize = 4096;
 const PIECES: usize = 16;
 /// Bytes of a piece.
 const PIECE: usize = 16 << 10;
+/// A timestamp may be ahead of the clock by what brokers allow (`message.timestamp.after.max.ms`).
+const AHEAD: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 /// What stands after each report.
 const END: &str = "\r\n";
 
@@ -302,6 +304,13 @@ impl Stream {
         };
         let timestamp = match item.timestamp.map(|text| text.parse::<jiff::Timestamp>()) {
             None => None,
+            // one that the broker refuses would fail everything that stands in a batch with it
+            Some(Ok(time)) if time.as_millisecond() < 0 || time > jiff::Timestamp::now() + AHEAD => {
+                return wrong(
+                    400,
+                    "Bad Request: the timestamp is before 1970 or more than an hour ahead",
+                );
+            }
             Some(Ok(time)) => Some(time.as_millisecond()),
             Some(Err(_)) => {
                 return wrong(
@@ -394,6 +403,7 @@ impl Stream {
                         "This server does not host this topic-partition.".to_owned(),
                     ),
                     Failure::NoPartition(_) => (StatusCode::NOT_FOUND, 40402, "Partition not found.".to_owned()),
+                    Failure::Wrong(text) => (StatusCode::BAD_REQUEST, 400, text),
                     Failure::Refused(text) => (StatusCode::INTERNAL_SERVER_ERROR, 50002, text),
                 };
                 return (status, error_report(code, &text), false);

@@ -85,7 +85,7 @@ impl Topics {
         if let Some(topic) = self.aliases.get(name) {
             return Some(topic);
         }
-        let own = self.streams.iter().any(|stream| stream.topic == name);
+        let own = self.streams.iter().any(|stream| stream.topic.as_deref() == Some(name));
         let suffixed = || self.streams.iter().any(|stream| has_suffix(name, &stream.name, &['.']));
         (own || (suffixed() && is_topic_name(name))).then_some(name)
     }
@@ -95,14 +95,15 @@ impl Topics {
         if let Some(topic) = self.aliases.get(stream) {
             return Some(topic);
         }
-        let by_topic = |found: &&Stream| found.topic == stream;
-        if let Some(found) = self.streams.iter().find(by_topic) {
-            return Some(&found.topic);
+        let mut topics = self.streams.iter().filter_map(|found| found.topic.as_deref());
+        if let Some(topic) = topics.find(|topic| *topic == stream) {
+            return Some(topic);
         }
-        [Some(stream), partition_key].into_iter().flatten().find_map(|text| {
+        let kind = [Some(stream), partition_key].into_iter().flatten().find_map(|text| {
             let kind = |stream: &&Stream| text == stream.name || has_suffix(text, &stream.name, &['-', '.', '_']);
-            self.streams.iter().find(kind).map(|stream| stream.topic.as_str())
-        })
+            self.streams.iter().find(kind)
+        })?;
+        kind.topic.as_deref()
     }
 
     /// A topic by Kafka's name for it; made when that is allowed.

@@ -60,7 +60,8 @@ impl Drop for Watch {
 
 /// Why Kafka cannot be reached.
 fn obstacle(shared: &Shared) -> Option<String> {
-    let topic = shared.streams.first().map_or("pinflow", |stream| stream.topic.as_str());
+    let mut topics = shared.streams.iter().filter_map(|stream| stream.topic.as_deref());
+    let topic = topics.next().unwrap_or("pinflow");
     match shared.topics.ask(topic, PATIENCE) {
         Err(TopicError::Unreachable(text)) => Some(format!("Kafka does not answer: {text}")),
         // whatever it says, it answers
@@ -80,13 +81,13 @@ fn say(shared: &Shared, obstacle: Option<String>) {
 
 /// Reads, once, over how many partitions each topic's keys are spread, and makes what is missing if it may.
 async fn greet(shared: &Shared) {
-    for stream in &shared.streams {
-        match shared.topics.get(&stream.topic).await {
+    for topic in shared.streams.iter().filter_map(|stream| stream.topic.as_deref()) {
+        match shared.topics.get(topic).await {
             Ok(_) => {}
             Err(TopicError::Unknown) => {
-                tracing::warn!("there is no topic {} yet: --create-topics would make it", stream.topic);
+                tracing::warn!("there is no topic {topic} yet: --create-topics would make it");
             }
-            Err(error) => tracing::warn!("topic {}: {error:?}", stream.topic),
+            Err(error) => tracing::warn!("topic {topic}: {error:?}"),
         }
     }
 }

@@ -382,6 +382,7 @@ fn rest_v3_streams_both_ways() -> Result<()> {
         ("{\"value\":", 400),
         (r#"{"value":{"data":1},"partition_id":3}"#, 404),
         (r#"{"value":{"type":"BINARY","data":"!"}}"#, 422),
+        (r#"{"value":{"data":1},"timestamp":"5704-10-14T12:04:26Z"}"#, 400),
     ] {
         assert_eq!(post(PATH, body)?.status, status, "{body}");
     }
