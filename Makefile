@@ -14,7 +14,7 @@ help:
 	@echo 'make test-long  the same with the whole fault matrix and ten minutes of soak'
 	@echo 'make check      format, clippy, docs, licences and sources of dependencies, unused dependencies'
 	@echo 'make audit      known vulnerabilities of dependencies (needs the network)'
-	@echo 'make bench      speed beside DuckDB, in the release profile'
+	@echo 'make bench      speed beside DuckDB, and of the gateway beside FastAPI, in the release profile'
 
 build:
 	@sh tests/setup/install.sh build
@@ -30,6 +30,7 @@ setup:
 	@sh tests/setup/install.sh test
 	@sh tests/setup/kafka.sh
 	@sh tests/setup/emulators.sh
+	@sh tests/setup/clients.sh
 
 # the scenarios start target/debug/pinflow, which cargo builds for the command line's own tests; a build of its own would
 # select other features and build everything twice
@@ -60,5 +61,7 @@ audit:
 bench: setup
 	@sh tests/setup/install.sh bench
 	@sh tests/setup/bench.sh
+	@sh tests/setup/clients.sh bench
 	$(CARGO) build --locked --release -p pinflow
 	.cache/venv/bin/python tests/bench/bench.py
+	python3 tests/bench/gateway.py

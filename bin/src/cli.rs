@@ -36,6 +36,8 @@ pub enum Verb {
     Demo,
     /// `pinflow emulate`
     Emulate,
+    /// `pinflow gateway`
+    Gateway,
     /// `pinflow launch … -- COMMAND`
     Launch {
         /// The command of each process with its flags.
@@ -110,6 +112,11 @@ pub fn command() -> Command {
             Commands::EMULATE,
             "Send records as the users' emulators send them",
         ))
+        .subcommand(engine(
+            "gateway",
+            Commands::GATEWAY,
+            "Take records over HTTP, in four dialects, and produce them to Kafka",
+        ))
         .subcommand(launch)
         .subcommand(config)
 }
@@ -129,6 +136,7 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
         "generate" => Verb::Generate,
         "demo" => Verb::Demo,
         "emulate" => Verb::Emulate,
+        "gateway" => Verb::Gateway,
         "launch" => Verb::Launch {
             command: matches.get_many("command").into_iter().flatten().cloned().collect(),
         },

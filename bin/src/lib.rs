@@ -12,6 +12,7 @@ pub mod embedded;
 pub mod emulate;
 pub mod engine;
 pub mod exit;
+pub mod gateway;
 pub mod generate;
 pub mod launch;
 pub mod logging;
@@ -24,8 +25,8 @@ pub mod verify;
 
 use cli::{CliError, Invocation, Verb};
 use config::{
-    ConfigError, DemoSettings, Effective, EmulateSettings, GenerateSettings, LaunchSettings, LogSettings, Mode,
-    RunSettings, VerifySettings,
+    ConfigError, DemoSettings, Effective, EmulateSettings, GatewaySettings, GenerateSettings, LaunchSettings,
+    LogSettings, Mode, RunSettings, VerifySettings,
 };
 use exit::Failure;
 use observe::Shown;
@@ -110,6 +111,11 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
             let settings = EmulateSettings::check(&effective)?;
             logging::start(&log);
             emulate::run(&settings)?;
+        }
+        Verb::Gateway => {
+            let settings = GatewaySettings::check(&effective)?;
+            logging::start(&log);
+            gateway::run(settings)?;
         }
         Verb::Launch { command } => {
             let settings = LaunchSettings::check(&effective)?;

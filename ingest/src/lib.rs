@@ -4,5 +4,6 @@
 //! and nothing here knows what a record means.
 
 pub mod coverage;
+pub mod gateway;
 pub mod kafka;
 pub mod lake;

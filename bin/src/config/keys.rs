@@ -144,7 +144,8 @@ const SIZED: Commands = C::ENGINE.and(C::LAUNCH);
 const FILLING: Commands = C::GENERATE.and(C::DEMO).and(C::EMULATE);
 const SOILING: Commands = C::GENERATE.and(C::EMULATE);
 const STREAMING: Commands = C::DEMO.and(C::EMULATE);
-const SERVING: Commands = C::RUN.and(C::DEMO);
+const SERVING: Commands = C::RUN.and(C::DEMO).and(C::GATEWAY);
+const TALKING: Commands = C::ENGINE.and(C::GATEWAY);
 
 /// All keys, section by section, in the order of the documentation.
 #[rustfmt::skip]
@@ -162,13 +163,13 @@ pub const KEYS: &[Key] = &[
     key("lake.buffer_bytes", "", "BYTES", Whole, Some("8388608"), C::ENGINE,
         "Bytes of lake objects held in memory at most, in each process"),
 
-    key("kafka.bootstrap", "kafka", "HOST:PORT,…", Text, None, C::ENGINE,
+    key("kafka.bootstrap", "kafka", "HOST:PORT,…", Text, None, TALKING,
         "Kafka's bootstrap servers"),
     key("kafka.buffer_bytes", "", "BYTES", Whole, Some("67108864"), C::ENGINE,
         "Bytes of Kafka records held in memory at most, in each process"),
-    key("kafka.topics", "topics", "pin=NAME,geo=NAME,user=NAME", Map, None, PLACED.and(C::EMULATE),
+    key("kafka.topics", "topics", "pin=NAME,geo=NAME,user=NAME", Map, None, PLACED.and(C::GATEWAY).and(C::EMULATE),
         "The topic of each kind, in Kafka and in the lake alike; kinds left out are not read [default: pin,geo,user]"),
-    key("kafka.properties", "kafka-property", "K=V", Map, None, C::ENGINE.and(C::EMULATE),
+    key("kafka.properties", "kafka-property", "K=V", Map, None, TALKING.and(C::EMULATE),
         "A librdkafka property under its own dotted name, repeatable"),
 
     key("postgres.url", "postgres", "URL", Text, None, C::ENGINE,
@@ -207,12 +208,44 @@ pub const KEYS: &[Key] = &[
         "error, warn, info, debug or trace; also per module: info,ingest=debug"),
 
     key("serve.listen", "listen", "ADDR:PORT", Text, None, SERVING,
-        "Serve /metrics, /healthz, /readyz and /version here"),
+        "Serve /metrics, /healthz, /readyz and /version here; of `gateway`: everything"),
     key("serve.ready_lag_records", "", "N", Whole, Some("100000"), C::RUN,
         "/readyz says no while more records than this wait in Kafka"),
 
-    key("gateway.token_files", "token-file", "FILE", List, None, C::EMULATE,
-        "A file of tokens, one a line; `emulate` sends the first"),
+    key("gateway.token_files", "token-file", "FILE", List, None, C::GATEWAY.and(C::EMULATE),
+        "A file of tokens, one a line, that open the gateway; read again when it changes, repeatable; `emulate` sends the first"),
+    key("gateway.tls_cert", "tls-cert", "FILE", Text, None, C::GATEWAY,
+        "The certificate chain (PEM) for TLS; read again when it changes"),
+    key("gateway.tls_key", "tls-key", "FILE", Text, None, C::GATEWAY,
+        "The certificate's key (PEM)"),
+    key("gateway.insecure", "insecure", "BOOL", Switch, Some("false"), C::GATEWAY,
+        "Serve other machines without tokens or without TLS"),
+    key("gateway.create_topics", "create-topics", "BOOL", Switch, Some("false"), C::GATEWAY,
+        "Make topics that are missing"),
+    key("gateway.delete_topics", "delete-topics", "BOOL", Switch, Some("false"), C::GATEWAY,
+        "Let clients delete topics (Kinesis's DELETE)"),
+    key("gateway.new_partitions", "", "N", Whole, None, C::GATEWAY,
+        "Partitions of a new topic [default: the broker's]"),
+    key("gateway.pin_partitions", "pin-partitions", "TOPIC=N", Map, None, C::GATEWAY,
+        "Spread a topic's keys over so many partitions [default: as many as it has at the start], repeatable"),
+    key("gateway.aliases", "alias", "NAME=TOPIC", Map, None, C::GATEWAY,
+        "Another name for a topic, as an old topic or stream was called, repeatable"),
+    key("gateway.access_log", "access-log", "stdout|stderr|off", Text, Some("stdout"), C::GATEWAY,
+        "Where one line of JSON for each request goes"),
+    key("gateway.body_bytes", "", "BYTES", Whole, Some("8388608"), C::GATEWAY,
+        "Bytes of a request's body at most, or of a record in a streamed one"),
+    key("gateway.in_flight_bytes", "", "BYTES", Whole, Some("67108864"), C::GATEWAY,
+        "Bytes taken and not yet acknowledged by Kafka, at most; beyond, requests are refused with Retry-After"),
+    key("gateway.connections", "", "N", Whole, Some("10000"), C::GATEWAY,
+        "Connections at most; the one idle for the longest makes room"),
+    key("gateway.header_timeout", "", "D", Text, Some("30s"), C::GATEWAY,
+        "For a request's head, a TLS handshake, and a connection without a request"),
+    key("gateway.body_timeout", "", "D", Text, Some("30s"), C::GATEWAY,
+        "For a request's body, or between two records of a streamed one"),
+    key("gateway.produce_timeout", "", "D", Text, Some("10s"), C::GATEWAY,
+        "For Kafka's acknowledgement; then the answer is an error, and the client may try again"),
+    key("gateway.drain_timeout", "", "D", Text, Some("30s"), C::GATEWAY,
+        "For requests under way when the gateway is told to stop"),
 
     key("backfill.out", "out", "DIR", Text, None, C::BACKFILL,
         "Write one CSV file a result table into this folder instead of to Postgres"),
@@ -331,6 +364,14 @@ mod tests {
             ("log-level", "log.level"),
             ("listen", "serve.listen"),
             ("token-file", "gateway.token_files"),
+            ("tls-cert", "gateway.tls_cert"),
+            ("tls-key", "gateway.tls_key"),
+            ("insecure", "gateway.insecure"),
+            ("create-topics", "gateway.create_topics"),
+            ("delete-topics", "gateway.delete_topics"),
+            ("pin-partitions", "gateway.pin_partitions"),
+            ("alias", "gateway.aliases"),
+            ("access-log", "gateway.access_log"),
             ("out", "backfill.out"),
             ("upto", "backfill.upto"),
             ("summary", "backfill.summary"),

@@ -7,6 +7,7 @@
 pub mod emulate;
 mod forms;
 pub mod frontier;
+mod gateway;
 pub mod keys;
 pub mod layers;
 pub mod problem;
@@ -16,6 +17,7 @@ pub mod settings;
 
 pub use emulate::EmulateSettings;
 pub use frontier::Frontier;
+pub use gateway::GatewaySettings;
 pub use layers::Effective;
 pub use problem::{ConfigError, Origin, Problem};
 pub use secret::Secret;

@@ -24,6 +24,9 @@ mod fetch;
 mod output;
 mod reader;
 
+pub(crate) use client::log_line;
+pub(crate) use config::log_level;
+
 pub use batch::{Batch, Polled, Span};
 pub use cluster::{Cluster, Sample, Watermarks};
 pub use config::{KafkaConfig, KafkaConfigError};
