@@ -34,6 +34,12 @@ pub enum Verb {
     Generate,
     /// `pinflow demo`
     Demo,
+    /// `pinflow archive`
+    Archive,
+    /// `pinflow compact`
+    Compact,
+    /// `pinflow audit`
+    Audit,
     /// `pinflow launch … -- COMMAND`
     Launch {
         /// The command of each process with its flags.
@@ -103,6 +109,17 @@ pub fn command() -> Command {
             "Compare every table with its definition",
         ))
         .subcommand(engine("generate", Commands::GENERATE, "Write a synthetic lake"))
+        .subcommand(engine(
+            "archive",
+            Commands::ARCHIVE,
+            "Write what Kafka holds into the lake, for ever",
+        ))
+        .subcommand(engine("compact", Commands::COMPACT, "Merge the lake's small objects"))
+        .subcommand(engine(
+            "audit",
+            Commands::AUDIT,
+            "Say what the lake has of the log, and what it lacks",
+        ))
         .subcommand(launch)
         .subcommand(config)
 }
@@ -121,6 +138,9 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
         "verify" => Verb::Verify,
         "generate" => Verb::Generate,
         "demo" => Verb::Demo,
+        "archive" => Verb::Archive,
+        "compact" => Verb::Compact,
+        "audit" => Verb::Audit,
         "launch" => Verb::Launch {
             command: matches.get_many("command").into_iter().flatten().cloned().collect(),
         },

@@ -4,6 +4,7 @@
 //! and is all that the rest of the program sees. Every error names the key, where it stands, and the nearest name
 //! that exists. Nothing here opens a connection.
 
+mod archive;
 mod forms;
 pub mod frontier;
 pub mod keys;
@@ -13,6 +14,7 @@ mod reader;
 pub mod secret;
 pub mod settings;
 
+pub use archive::{ArchiveSettings, AuditSettings, CompactSettings};
 pub use frontier::Frontier;
 pub use layers::Effective;
 pub use problem::{ConfigError, Origin, Problem};

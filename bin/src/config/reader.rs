@@ -39,7 +39,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A value is wrong: names its key and its origin.
-    fn wrong(&mut self, path: &str, entry: &Entry, message: String) {
+    pub(super) fn wrong(&mut self, path: &str, entry: &Entry, message: String) {
         let at = if entry.origin.is_flag() {
             entry.origin.to_string()
         } else {
@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
         });
     }
 
-    fn entry(&self, path: &str) -> Option<&'a Entry> {
+    pub(super) fn entry(&self, path: &str) -> Option<&'a Entry> {
         debug_assert!(keys::find(path).is_some(), "{path} is no key");
         self.effective.get(path)
     }
@@ -73,7 +73,7 @@ impl<'a> Reader<'a> {
     }
 
     /// One of a few words.
-    fn choice(&mut self, path: &str, words: [&str; 2]) -> bool {
+    pub(super) fn choice(&mut self, path: &str, words: [&str; 2]) -> bool {
         let chosen = self.optional(path, |text| match words.iter().position(|word| *word == text) {
             Some(index) => Ok(index == 0),
             None => Err(format!(
@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn kafka(&mut self) -> Option<KafkaSettings> {
+    pub(super) fn kafka(&mut self) -> Option<KafkaSettings> {
         let properties: Vec<(String, String)> = self
             .effective
             .map("kafka.properties")
@@ -167,7 +167,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn postgres(&mut self) -> Option<PostgresSettings> {
+    pub(super) fn postgres(&mut self) -> Option<PostgresSettings> {
         let schema = self
             .optional("postgres.schema", |text| Ok(text.to_owned()))
             .unwrap_or_default();

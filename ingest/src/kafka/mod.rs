@@ -23,9 +23,11 @@ mod error;
 mod fetch;
 mod output;
 mod reader;
+mod retention;
 
 pub use batch::{Batch, Polled, Span};
 pub use cluster::{Cluster, Sample, Watermarks};
 pub use config::{KafkaConfig, KafkaConfigError};
 pub use error::KafkaError;
 pub use reader::{Range, Reader, ReaderOptions};
+pub use retention::retention;
