@@ -38,6 +38,12 @@ pub enum Verb {
     Emulate,
     /// `pinflow gateway`
     Gateway,
+    /// `pinflow archive`
+    Archive,
+    /// `pinflow compact`
+    Compact,
+    /// `pinflow audit`
+    Audit,
     /// `pinflow launch … -- COMMAND`
     Launch {
         /// The command of each process with its flags.
@@ -117,6 +123,17 @@ pub fn command() -> Command {
             Commands::GATEWAY,
             "Take records over HTTP, in four dialects, and produce them to Kafka",
         ))
+        .subcommand(engine(
+            "archive",
+            Commands::ARCHIVE,
+            "Write what Kafka holds into the lake, for ever",
+        ))
+        .subcommand(engine("compact", Commands::COMPACT, "Merge the lake's small objects"))
+        .subcommand(engine(
+            "audit",
+            Commands::AUDIT,
+            "Say what the lake has of the log, and what it lacks",
+        ))
         .subcommand(launch)
         .subcommand(config)
 }
@@ -137,6 +154,9 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
         "demo" => Verb::Demo,
         "emulate" => Verb::Emulate,
         "gateway" => Verb::Gateway,
+        "archive" => Verb::Archive,
+        "compact" => Verb::Compact,
+        "audit" => Verb::Audit,
         "launch" => Verb::Launch {
             command: matches.get_many("command").into_iter().flatten().cloned().collect(),
         },

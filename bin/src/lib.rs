@@ -5,7 +5,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod archive;
+pub mod audit;
 pub mod cli;
+pub mod compact;
 pub mod config;
 pub mod demo;
 pub mod embedded;
@@ -25,8 +28,8 @@ pub mod verify;
 
 use cli::{CliError, Invocation, Verb};
 use config::{
-    ConfigError, DemoSettings, Effective, EmulateSettings, GatewaySettings, GenerateSettings, LaunchSettings,
-    LogSettings, Mode, RunSettings, VerifySettings,
+    ArchiveSettings, AuditSettings, CompactSettings, ConfigError, DemoSettings, Effective, EmulateSettings, GatewaySettings, GenerateSettings, LaunchSettings, LogSettings, Mode, RunSettings,
+    VerifySettings,
 };
 use exit::Failure;
 use observe::Shown;
@@ -116,6 +119,21 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
             let settings = GatewaySettings::check(&effective)?;
             logging::start(&log);
             gateway::run(settings)?;
+        }
+        Verb::Archive => {
+            let settings = ArchiveSettings::check(&effective)?;
+            logging::start(&log);
+            archive::run(&settings)?;
+        }
+        Verb::Compact => {
+            let settings = CompactSettings::check(&effective)?;
+            logging::start(&log);
+            compact::run(&settings)?;
+        }
+        Verb::Audit => {
+            let settings = AuditSettings::check(&effective)?;
+            logging::start(&log);
+            audit::run(&settings)?;
         }
         Verb::Launch { command } => {
             let settings = LaunchSettings::check(&effective)?;

@@ -106,6 +106,15 @@ impl Metrics {
         metrics
     }
 
+    /// These metrics and those of the process, for a command that is not the engine. The registry has the prefix
+    /// `pinflow`.
+    pub fn of(registry: Registry) -> Metrics {
+        Metrics {
+            registry,
+            ..Metrics::new()
+        }
+    }
+
     /// Age of the newest committed record.
     pub fn freshness(&self, age: Duration) {
         self.freshness.set(age.as_secs_f64());

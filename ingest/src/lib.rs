@@ -3,7 +3,9 @@
 //! A source hands over records as bytes together with (topic, partition, offset); topics are numbered by the caller,
 //! and nothing here knows what a record means.
 
+pub mod archive;
 pub mod coverage;
 pub mod gateway;
+mod failpoint;
 pub mod kafka;
 pub mod lake;

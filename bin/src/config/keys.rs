@@ -139,13 +139,17 @@ use Shape::{Fraction, List, Map, Switch, Text, Whole};
 
 const WRITING: Commands = C::BACKFILL.and(C::VERIFY);
 const LOADING: Commands = C::RUN.and(C::BACKFILL);
-const PLACED: Commands = C::ENGINE.and(C::GENERATE);
+const LAKED: Commands = C::ARCHIVE.and(C::AUDIT).and(C::COMPACT);
+const PLACED: Commands = C::ENGINE.and(C::GENERATE).and(LAKED);
+const CONSUMING: Commands = C::ENGINE.and(C::ARCHIVE).and(C::AUDIT);
+const TABLED: Commands = C::ENGINE.and(C::AUDIT);
 const SIZED: Commands = C::ENGINE.and(C::LAUNCH);
 const FILLING: Commands = C::GENERATE.and(C::DEMO).and(C::EMULATE);
 const SOILING: Commands = C::GENERATE.and(C::EMULATE);
 const STREAMING: Commands = C::DEMO.and(C::EMULATE);
-const SERVING: Commands = C::RUN.and(C::DEMO).and(C::GATEWAY);
-const TALKING: Commands = C::ENGINE.and(C::GATEWAY);
+const SERVING: Commands = C::RUN.and(C::DEMO).and(C::GATEWAY).and(C::ARCHIVE);
+const TALKING: Commands = CONSUMING.and(C::GATEWAY);
+const WRITING_LAKE: Commands = C::ARCHIVE.and(C::COMPACT);
 
 /// All keys, section by section, in the order of the documentation.
 #[rustfmt::skip]
@@ -172,11 +176,11 @@ pub const KEYS: &[Key] = &[
     key("kafka.properties", "kafka-property", "K=V", Map, None, TALKING.and(C::EMULATE),
         "A librdkafka property under its own dotted name, repeatable"),
 
-    key("postgres.url", "postgres", "URL", Text, None, C::ENGINE,
+    key("postgres.url", "postgres", "URL", Text, None, TABLED,
         "The database that holds the tables: postgres://user@host:port/database"),
     secret(key("postgres.password", "", "PASSWORD", Text, None, C::ENGINE,
         "The password when the URL has none; give it as PINFLOW__POSTGRES__PASSWORD_FILE")),
-    key("postgres.schema", "schema", "NAME", Text, Some("pinflow"), C::ENGINE,
+    key("postgres.schema", "schema", "NAME", Text, Some("pinflow"), TABLED,
         "The schema of the tables, ours alone"),
     key("postgres.cleaned", "cleaned", "postgres|off", Text, Some("postgres"), C::ENGINE,
         "Whether the cleaned records are kept as tables beside the results"),
@@ -275,6 +279,47 @@ pub const KEYS: &[Key] = &[
         "The share of records in odd but real forms, half of them dead letters"),
     key("generate.deletes", "deletes", "F", Fraction, Some("0"), SOILING,
         "Deletes of earlier records per record"),
+
+    key("archive.flush.size", "flush-size", "N", Whole, Some("10000"), C::ARCHIVE,
+        "Records of an object at most; objects end at offsets that are multiples of it"),
+    key("archive.rotate.schedule.interval.ms", "rotate-schedule-interval-ms", "MS", Whole, Some("60000"), C::ARCHIVE,
+        "Objects also end when the wall clock passes a multiple of this; -1: never"),
+    key("archive.topics.dir", "topics-dir", "DIR", Text, None, C::ARCHIVE,
+        "The folder above the topic folders; may be empty [default: topics, or empty where the lake's URL ends so]"),
+    key("archive.s3.compression.type", "s3-compression-type", "none|gzip", Text, Some("none"), WRITING_LAKE,
+        "How objects are stored"),
+    key("archive.s3.part.size", "s3-part-size", "BYTES", Whole, Some("26214400"), WRITING_LAKE,
+        "A larger object is uploaded to S3 in parts of this size"),
+    key("archive.behavior.on.null.values", "behavior-on-null-values", "write|ignore", Text, Some("write"), C::ARCHIVE,
+        "Whether a null value becomes a delete line; ignore only together with --lossy-deletes"),
+    key("archive.behavior.on.undecodable.values", "behavior-on-undecodable-values", "write|dead-letter", Text, Some("write"), C::ARCHIVE,
+        "Whether a value that is no JSON, or too large, is wrapped in a line or kept beside the lake"),
+    key("archive.partitioner.class", "partitioner-class", "default|time-based", Text, Some("default"), C::ARCHIVE,
+        "Folders by Kafka partition or by the record's timestamp; the sink's class names serve, too"),
+    key("archive.path.format", "path-format", "FORMAT", Text, Some("'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH"), C::ARCHIVE,
+        "The folders of the time-based partitioner, in UTC"),
+    key("archive.lossy_deletes", "lossy-deletes", "BOOL", Switch, Some("false"), C::ARCHIVE,
+        "Allow deletes to be left out of the lake: a replay of it brings deleted rows back"),
+    key("archive.once", "once", "BOOL", Switch, Some("false"), C::ARCHIVE,
+        "Archive what Kafka holds now, then end"),
+    key("archive.group_id", "", "NAME", Text, Some("pinflow-archive"), C::ARCHIVE,
+        "The group that archived offsets are committed under, for lag tools"),
+    key("archive.objects_in_flight", "", "N", Whole, Some("64"), C::ARCHIVE,
+        "Objects written at the same time"),
+    key("archive.buffer_bytes", "", "BYTES", Whole, Some("268435456"), C::ARCHIVE,
+        "Bytes of records in memory at most"),
+
+    key("compact.target_bytes", "target-bytes", "BYTES", Whole, Some("67108864"), C::COMPACT,
+        "About how large merged objects become"),
+    key("compact.keep", "keep", "D", Text, Some("1h"), C::COMPACT,
+        "How long merged objects' parts stay for readers that have listed them; a later run removes them"),
+
+    key("audit.deep", "deep", "BOOL", Switch, Some("false"), C::AUDIT,
+        "Read every object and compare it with what its writer recorded"),
+    key("audit.json", "json", "BOOL", Switch, Some("false"), C::AUDIT,
+        "Print the findings as JSON"),
+    key("audit.small_bytes", "small-bytes", "BYTES", Whole, Some("1048576"), C::AUDIT,
+        "An object with fewer bytes counts as small"),
 
     key("demo.rate", "rate", "R", Whole, Some("100"), STREAMING,
         "Live records a second; `emulate` takes 0 for as many as are taken"),
@@ -385,6 +430,22 @@ mod tests {
             ("duplicates", "generate.duplicates"),
             ("dirty", "generate.dirty"),
             ("deletes", "generate.deletes"),
+            ("flush-size", "archive.flush.size"),
+            ("rotate-schedule-interval-ms", "archive.rotate.schedule.interval.ms"),
+            ("topics-dir", "archive.topics.dir"),
+            ("s3-compression-type", "archive.s3.compression.type"),
+            ("s3-part-size", "archive.s3.part.size"),
+            ("behavior-on-null-values", "archive.behavior.on.null.values"),
+            ("behavior-on-undecodable-values", "archive.behavior.on.undecodable.values"),
+            ("partitioner-class", "archive.partitioner.class"),
+            ("path-format", "archive.path.format"),
+            ("lossy-deletes", "archive.lossy_deletes"),
+            ("once", "archive.once"),
+            ("target-bytes", "compact.target_bytes"),
+            ("keep", "compact.keep"),
+            ("deep", "audit.deep"),
+            ("json", "audit.json"),
+            ("small-bytes", "audit.small_bytes"),
             ("rate", "demo.rate"),
             ("duration", "demo.duration"),
             ("dir", "demo.dir"),

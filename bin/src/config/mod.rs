@@ -4,6 +4,7 @@
 //! and is all that the rest of the program sees. Every error names the key, where it stands, and the nearest name
 //! that exists. Nothing here opens a connection.
 
+mod archive;
 pub mod emulate;
 mod forms;
 pub mod frontier;
@@ -15,6 +16,7 @@ mod reader;
 pub mod secret;
 pub mod settings;
 
+pub use archive::{ArchiveSettings, AuditSettings, CompactSettings};
 pub use emulate::EmulateSettings;
 pub use frontier::Frontier;
 pub use gateway::GatewaySettings;

@@ -73,7 +73,7 @@ impl<'a> Reader<'a> {
     }
 
     /// One of a few words.
-    fn choice(&mut self, path: &str, words: [&str; 2]) -> bool {
+    pub(super) fn choice(&mut self, path: &str, words: [&str; 2]) -> bool {
         let chosen = self.optional(path, |text| match words.iter().position(|word| *word == text) {
             Some(index) => Ok(index == 0),
             None => Err(format!(
@@ -194,7 +194,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn postgres(&mut self) -> Option<PostgresSettings> {
+    pub(super) fn postgres(&mut self) -> Option<PostgresSettings> {
         let schema = self
             .optional("postgres.schema", |text| Ok(text.to_owned()))
             .unwrap_or_default();

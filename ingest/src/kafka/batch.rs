@@ -25,6 +25,8 @@ pub struct Batch {
 pub struct Span {
     /// The record's offset in its partition.
     pub offset: i64,
+    /// The record's timestamp in milliseconds since 1970, as its producer or the broker set it; -1 when it has none.
+    pub timestamp: i64,
     /// The key's bytes in [`Batch::bytes`]; a null key is `None`, an empty one is not.
     pub key: Option<Range<u32>>,
     /// The value's bytes in [`Batch::bytes`]; a null value, a tombstone, is `None`.
@@ -42,7 +44,12 @@ impl Batch {
         }
     }
 
+    #[cfg(test)]
     pub(super) fn push(&mut self, offset: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
+        self.push_at(offset, -1, key, value);
+    }
+
+    pub(super) fn push_at(&mut self, offset: i64, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
         debug_assert!(
             offset >= self.next,
             "offset {offset} of partition {} came twice",
@@ -56,7 +63,12 @@ impl Batch {
             })
         };
         let (key, value) = (append(key), append(value));
-        self.records.push(Span { offset, key, value });
+        self.records.push(Span {
+            offset,
+            timestamp,
+            key,
+            value,
+        });
         self.next = offset + 1;
     }
 

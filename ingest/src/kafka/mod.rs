@@ -23,6 +23,7 @@ mod error;
 mod fetch;
 mod output;
 mod reader;
+mod retention;
 
 pub(crate) use client::log_line;
 pub(crate) use config::log_level;
@@ -32,3 +33,4 @@ pub use cluster::{Cluster, Sample, Watermarks};
 pub use config::{KafkaConfig, KafkaConfigError};
 pub use error::KafkaError;
 pub use reader::{Range, Reader, ReaderOptions};
+pub use retention::retention;
