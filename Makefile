@@ -5,13 +5,14 @@ CARGO ?= cargo
 TOOLS := .cache/tools/bin
 DEMO_FLAGS ?=
 
-.PHONY: help build demo test test-long check audit bench setup
+.PHONY: help build demo test test-long test-peers check audit bench setup
 
 help:
 	@echo 'make build      the pinflow binary, target/debug/pinflow'
 	@echo 'make demo       ten result tables from an S3 history and live Kafka, on this machine alone'
 	@echo 'make test       all tests, on real PostgreSQL, Apache Kafka and an S3 server; installs what is missing'
 	@echo 'make test-long  the same with the whole fault matrix and ten minutes of soak'
+	@echo 'make test-peers Spark and DuckDB read the lake that we write; installs them (400 MB)'
 	@echo 'make check      format, clippy, docs, licences and sources of dependencies, unused dependencies'
 	@echo 'make audit      known vulnerabilities of dependencies (needs the network)'
 	@echo 'make bench      speed beside DuckDB, and of the gateway beside FastAPI, in the release profile'
@@ -39,6 +40,10 @@ test: setup
 
 test-long: setup
 	PINFLOW_TEST_LONG=1 sh tests/setup/test.sh
+
+test-peers: setup
+	@sh tests/setup/peers.sh
+	@sh tests/setup/test.sh -p pinflow-tests --test peers -- --ignored
 
 check:
 	@sh tests/setup/install.sh check
