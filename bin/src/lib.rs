@@ -28,8 +28,8 @@ pub mod verify;
 
 use cli::{CliError, Invocation, Verb};
 use config::{
-    ArchiveSettings, AuditSettings, CompactSettings, ConfigError, DemoSettings, Effective, EmulateSettings, GatewaySettings, GenerateSettings, LaunchSettings, LogSettings, Mode, RunSettings,
-    VerifySettings,
+    ArchiveSettings, AuditSettings, CompactSettings, ConfigError, DemoSettings, Effective, EmulateSettings,
+    GatewaySettings, GenerateSettings, LaunchSettings, LogSettings, Mode, RunSettings, VerifySettings,
 };
 use exit::Failure;
 use observe::Shown;
