@@ -26,8 +26,8 @@ pub mod verify;
 
 use cli::{CliError, Invocation, Verb};
 use config::{
-    ArchiveSettings, AuditSettings, CompactSettings, ConfigError, DemoSettings, Effective, GenerateSettings, LaunchSettings, LogSettings, Mode, RunSettings,
-    VerifySettings,
+    ArchiveSettings, AuditSettings, CompactSettings, ConfigError, DemoSettings, Effective, GenerateSettings,
+    LaunchSettings, LogSettings, Mode, RunSettings, VerifySettings,
 };
 use exit::Failure;
 use observe::Shown;

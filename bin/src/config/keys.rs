@@ -368,7 +368,10 @@ mod tests {
             ("s3-compression-type", "archive.s3.compression.type"),
             ("s3-part-size", "archive.s3.part.size"),
             ("behavior-on-null-values", "archive.behavior.on.null.values"),
-            ("behavior-on-undecodable-values", "archive.behavior.on.undecodable.values"),
+            (
+                "behavior-on-undecodable-values",
+                "archive.behavior.on.undecodable.values",
+            ),
             ("partitioner-class", "archive.partitioner.class"),
             ("path-format", "archive.path.format"),
             ("lossy-deletes", "archive.lossy_deletes"),

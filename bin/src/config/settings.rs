@@ -348,7 +348,10 @@ pub fn check_all(effective: &Effective) -> Result<(), ConfigError> {
     let archive = super::ArchiveSettings::check(effective);
     let compact = super::CompactSettings::check(effective);
     let audit = super::AuditSettings::check(effective);
-    for other in [demo.err(), generate.err(), archive.err(), compact.err(), audit.err()].into_iter().flatten() {
+    for other in [demo.err(), generate.err(), archive.err(), compact.err(), audit.err()]
+        .into_iter()
+        .flatten()
+    {
         // what a command would miss is no fault of the configuration
         problems.extend(other.0.into_iter().filter(|problem| !problem.at.is_empty()));
     }
