@@ -5,7 +5,7 @@ CARGO ?= cargo
 TOOLS := .cache/tools/bin
 DEMO_FLAGS ?=
 
-.PHONY: help build demo test test-long test-peers check audit bench setup
+.PHONY: help build demo test test-long test-peers check audit bench bench-archive setup
 
 help:
 	@echo 'make build      the pinflow binary, target/debug/pinflow'
@@ -16,6 +16,7 @@ help:
 	@echo 'make check      format, clippy, docs, licences and sources of dependencies, unused dependencies'
 	@echo 'make audit      known vulnerabilities of dependencies (needs the network)'
 	@echo 'make bench      speed beside DuckDB, and of the gateway beside FastAPI, in the release profile'
+	@echo 'make bench-archive  speed of the archiver and the audit'
 
 build:
 	@sh tests/setup/install.sh build
@@ -70,3 +71,7 @@ bench: setup
 	$(CARGO) build --locked --release -p pinflow
 	.cache/venv/bin/python tests/bench/bench.py
 	python3 tests/bench/gateway.py
+
+bench-archive: setup
+	$(CARGO) build --locked --release --workspace --bins --examples
+	python3 tests/bench/archive.py

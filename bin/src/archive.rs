@@ -47,6 +47,7 @@ pub fn run(settings: &ArchiveSettings) -> Result<(), Failure> {
         records,
         bytes,
         found,
+        ..
     } = archived.stored;
     let seconds = began.elapsed().as_secs_f64();
     println!(
@@ -97,7 +98,11 @@ fn deletes(kinds: Vec<Kind>, record_bytes: usize) -> impl Fn(u8, &[u8]) -> Optio
             key: Some(key),
             value: None,
         };
-        let event = decoder.lock().unwrap_or_else(PoisonError::into_inner).decode(raw).ok()?;
+        let event = decoder
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .decode(raw)
+            .ok()?;
         Some(format!("{{\"ind\":{},\"__deleted\":true}}", event.key))
     }
 }
@@ -185,7 +190,11 @@ impl Shown {
             found.clone(),
         );
         registry.register("archive_records", "Records in the objects written", records.clone());
-        registry.register("archive_bytes", "Bytes of the objects written, as stored", bytes.clone());
+        registry.register(
+            "archive_bytes",
+            "Bytes of the objects written, as stored",
+            bytes.clone(),
+        );
         registry.register(
             "archive_gap_offsets",
             "Offsets that Kafka has dropped and the lake lacks",
@@ -254,12 +263,9 @@ mod tests {
     #[test]
     fn names_and_labels_are_pinned() {
         let shown = Shown::new(10);
-        shown.stored(Stored {
-            objects: 1,
-            records: 2,
-            bytes: 3,
-            found: 4,
-        });
+        let mut stored = Stored::default();
+        (stored.objects, stored.records, stored.bytes, stored.found) = (1, 2, 3, 4);
+        shown.stored(stored);
         shown.progress("pin", 0, 5, 7);
         let text = shown.metrics.text();
         for line in [

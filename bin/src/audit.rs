@@ -172,19 +172,35 @@ async fn ask_kafka(config: &KafkaConfig, topics: &[String], entries: &mut BTreeM
             .map(|(stretch, timestamp)| (stretch, *timestamp))
             .collect();
         let end = entry.end();
-        let oldest = lacked.iter().map(|(_, timestamp)| *timestamp).filter(|time| *time >= 0).min();
+        let oldest = lacked
+            .iter()
+            .map(|(_, timestamp)| *timestamp)
+            .filter(|time| *time >= 0)
+            .min();
         entry.dropped_in_seconds = match (oldest, entry.retention_ms) {
             (Some(oldest), Some(keeps)) if keeps >= 0 => Some((oldest + keeps - now) / 1000),
             _ => None,
         };
         let topic = &topics[usize::from(at.0)];
-        let inside = lacked.iter().filter(|(stretch, _)| end.is_some_and(|end| stretch.to <= end));
-        entry.missing = inside.map(|(stretch, _)| gap(topic, at.1, stretch.from..stretch.to)).collect();
+        let inside = lacked
+            .iter()
+            .filter(|(stretch, _)| end.is_some_and(|end| stretch.to <= end));
+        entry.missing = inside
+            .map(|(stretch, _)| gap(topic, at.1, stretch.from..stretch.to))
+            .collect();
         // what Kafka spans is missing as just said, or natural
         let spanned = entry.kafka.map_or(0..0, |(low, high)| low..high);
         let holes = entry.lake.holes.iter();
-        let lost = holes.flat_map(|hole| [hole.from..hole.to.min(spanned.start), hole.from.max(spanned.end)..hole.to]);
-        entry.gaps = lost.filter(|range| !range.is_empty()).map(|range| gap(topic, at.1, range)).collect();
+        let lost = holes.flat_map(|hole| {
+            [
+                hole.from..hole.to.min(spanned.start),
+                hole.from.max(spanned.end)..hole.to,
+            ]
+        });
+        entry.gaps = lost
+            .filter(|range| !range.is_empty())
+            .map(|range| gap(topic, at.1, range))
+            .collect();
     }
     Ok(())
 }
@@ -237,7 +253,8 @@ impl Entry {
         let differing = self.lake.differing.count();
         if differing > 0 {
             let at = ranges(&self.lake.differing);
-            self.problems.push(format!("objects hold different records at {differing} offsets: {at}"));
+            self.problems
+                .push(format!("objects hold different records at {differing} offsets: {at}"));
         }
         for conflict in &self.lake.conflicts {
             self.problems.push(format!("{conflict}: objects interleave there"));
@@ -284,7 +301,9 @@ fn text(report: &Report) -> String {
             let _ = writeln!(text, "  {} offsets wait to be archived", entry.waiting);
         }
         match entry.dropped_in_seconds {
-            Some(seconds) if seconds <= 0 => text.push_str("  Kafka may drop the first record that the lake lacks now\n"),
+            Some(seconds) if seconds <= 0 => {
+                text.push_str("  Kafka may drop the first record that the lake lacks now\n")
+            }
             Some(seconds) => {
                 let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
                 let _ = writeln!(
@@ -317,7 +336,11 @@ fn text(report: &Report) -> String {
         }
     }
     if report.legacy_objects > 0 {
-        let _ = writeln!(text, "{} objects of older layouts have no offsets", report.legacy_objects);
+        let _ = writeln!(
+            text,
+            "{} objects of older layouts have no offsets",
+            report.legacy_objects
+        );
     }
     let verdict = match report.ok {
         true => "nothing is missing\n",
@@ -328,7 +351,11 @@ fn text(report: &Report) -> String {
 }
 
 fn ranges(set: &RangeSet) -> String {
-    let mut ranges: Vec<String> = set.iter().take(SHOWN_RANGES).map(|range| format!("{range:?}")).collect();
+    let mut ranges: Vec<String> = set
+        .iter()
+        .take(SHOWN_RANGES)
+        .map(|range| format!("{range:?}"))
+        .collect();
     let more = set.iter().count() - ranges.len();
     if more > 0 {
         ranges.push(format!("and {more} more"));

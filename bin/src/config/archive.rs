@@ -122,7 +122,10 @@ impl ArchiveSettings {
                 flush_size: reader.whole("archive.flush.size", 1, 1 << 40) as u64,
                 piece_bytes: MOST_OBJECT_BYTES.min(buffer_bytes / 4),
             },
-            rotate: u64::try_from(rotate).ok().filter(|ms| *ms > 0).map(Duration::from_millis),
+            rotate: u64::try_from(rotate)
+                .ok()
+                .filter(|ms| *ms > 0)
+                .map(Duration::from_millis),
             part_bytes: reader.whole("archive.s3.part.size", LEAST_PART_BYTES, 5 << 30) as usize,
             write_deletes,
             dead_letters: !reader.choice("archive.behavior.on.undecodable.values", ["write", "dead-letter"]),
@@ -208,7 +211,9 @@ fn layout(reader: &mut Reader<'_>, lake: &str) -> Layout {
     let format = reader.optional("archive.path.format", |text| {
         text.parse::<PathFormat>().map_err(|error| error.to_string())
     });
-    let time_based = reader.optional("archive.partitioner.class", check_partitioner).unwrap_or(false);
+    let time_based = reader
+        .optional("archive.partitioner.class", check_partitioner)
+        .unwrap_or(false);
     Layout {
         topics_dir: topics_dir.unwrap_or_else(|| default.to_owned()),
         partitioner: match format {
@@ -251,7 +256,9 @@ mod tests {
         std::fs::write(&path, file).unwrap();
         let arguments = ["pinflow", "archive"].iter().chain(flags);
         let invocation = cli::parse(arguments).unwrap();
-        let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        let environment = environment
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()));
         Effective::load(Some(&path), environment, invocation.flags).unwrap()
     }
 
@@ -267,8 +274,14 @@ mod tests {
         let settings = ArchiveSettings::check(&effective(file, &environment, &PLACES)).unwrap();
         assert_eq!(settings.cut.flush_size, 8);
         assert_eq!(settings.rotate, Some(Duration::from_millis(250)));
-        assert_eq!((settings.layout.topics_dir.as_str(), settings.layout.encoding), ("raw", Encoding::Gzip));
-        let flags: Vec<&str> = PLACES.into_iter().chain(["--flush-size", "9", "--rotate-schedule-interval-ms", "-1"]).collect();
+        assert_eq!(
+            (settings.layout.topics_dir.as_str(), settings.layout.encoding),
+            ("raw", Encoding::Gzip)
+        );
+        let flags: Vec<&str> = PLACES
+            .into_iter()
+            .chain(["--flush-size", "9", "--rotate-schedule-interval-ms", "-1"])
+            .collect();
         let settings = ArchiveSettings::check(&effective(file, &environment, &flags)).unwrap();
         assert_eq!((settings.cut.flush_size, settings.rotate), (9, None));
     }
@@ -283,23 +296,39 @@ mod tests {
 
     #[test]
     fn the_topics_folder_is_not_repeated() {
-        let dir = |flags: &[&str]| ArchiveSettings::check(&effective("", &[], flags)).unwrap().layout.topics_dir;
+        let dir = |flags: &[&str]| {
+            ArchiveSettings::check(&effective("", &[], flags))
+                .unwrap()
+                .layout
+                .topics_dir
+        };
         assert_eq!(dir(&PLACES), "topics");
         assert_eq!(dir(&["--lake", "s3://bucket/topics/", "--kafka", "b:9092"]), "");
-        assert_eq!(dir(&["--lake", "s3://bucket", "--kafka", "b:9092", "--topics-dir="]), "");
+        assert_eq!(
+            dir(&["--lake", "s3://bucket", "--kafka", "b:9092", "--topics-dir="]),
+            ""
+        );
     }
 
     #[test]
     fn what_loses_deletes_must_be_meant() {
         let problem = |flags: &[&str]| {
             let flags: Vec<&str> = PLACES.into_iter().chain(flags.iter().copied()).collect();
-            ArchiveSettings::check(&effective("", &[], &flags)).err().map(|error| error.to_string())
+            ArchiveSettings::check(&effective("", &[], &flags))
+                .err()
+                .map(|error| error.to_string())
         };
         let refused = problem(&["--behavior-on-null-values", "ignore"]).unwrap();
         assert!(refused.contains("--lossy-deletes"), "{refused}");
-        assert_eq!(problem(&["--behavior-on-null-values", "ignore", "--lossy-deletes"]), None);
+        assert_eq!(
+            problem(&["--behavior-on-null-values", "ignore", "--lossy-deletes"]),
+            None
+        );
         let class = "io.confluent.connect.storage.partitioner.TimeBasedPartitioner";
-        assert_eq!(problem(&["--partitioner-class", class, "--path-format", "YYYY/MM"]), None);
+        assert_eq!(
+            problem(&["--partitioner-class", class, "--path-format", "YYYY/MM"]),
+            None
+        );
         assert!(problem(&["--partitioner-class", "field"]).is_some());
     }
 }

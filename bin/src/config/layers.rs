@@ -402,7 +402,9 @@ fn environment_path(variable: &str) -> (Option<String>, bool) {
 /// The path with its map name spelled as librdkafka does: `SASL_PASSWORD` is `sasl.password`.
 fn known_path(path: &str) -> Option<String> {
     // and FLUSH_SIZE is flush.size
-    let dotted = path.split_once('.').map(|(section, name)| format!("{section}.{}", name.replace('_', ".")));
+    let dotted = path
+        .split_once('.')
+        .map(|(section, name)| format!("{section}.{}", name.replace('_', ".")));
     if let Some(dotted) = dotted.filter(|dotted| keys::find(path).is_none() && keys::find(dotted).is_some()) {
         return Some(dotted);
     }

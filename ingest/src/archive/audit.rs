@@ -133,7 +133,10 @@ impl Look<'_> {
             partition,
             objects: objects.len() as u64,
             bytes: objects.iter().map(|object| object.size).sum(),
-            small: objects.iter().filter(|object| object.size < self.options.small_bytes).count() as u64,
+            small: objects
+                .iter()
+                .filter(|object| object.size < self.options.small_bytes)
+                .count() as u64,
             ..PartitionAudit::default()
         };
         let mut trusted = self.trusted();
@@ -210,7 +213,9 @@ impl Look<'_> {
     fn fault(&self, examined: &Examined) -> Option<String> {
         let object = &self.objects[examined.index];
         let start = self.start(examined.index);
-        let Examined { lines, metadata, error, .. } = examined;
+        let Examined {
+            lines, metadata, error, ..
+        } = examined;
         if let Some(error) = error {
             return Some(error.to_string());
         }
@@ -222,9 +227,15 @@ impl Look<'_> {
         }
         let end = start + *lines as i64;
         if let Some(recorded) = metadata.end.filter(|recorded| *recorded != end) {
-            return Some(format!("its {lines} records end at {end}, its writer recorded {recorded}"));
+            return Some(format!(
+                "its {lines} records end at {end}, its writer recorded {recorded}"
+            ));
         }
-        if let Some(covers) = metadata.covers.as_ref().filter(|covers| covers.start > start || covers.end < end) {
+        if let Some(covers) = metadata
+            .covers
+            .as_ref()
+            .filter(|covers| covers.start > start || covers.end < end)
+        {
             return Some(format!("it holds {start}..{end}, its writer recorded {covers:?}"));
         }
         None
@@ -237,7 +248,9 @@ impl Look<'_> {
         let mut index = 0;
         while index < trusted.len() {
             let begin = index;
-            while index < trusted.len() && trusted[index] && self.start(index) - self.start(begin) == (index - begin) as i64
+            while index < trusted.len()
+                && trusted[index]
+                && self.start(index) - self.start(begin) == (index - begin) as i64
             {
                 index += 1;
             }
@@ -276,7 +289,11 @@ impl Look<'_> {
     ) -> Result<RangeSet, ArchiveError> {
         let touches = |range: Range<i64>| !overlaps.within(range).is_empty();
         let held = |counted: &&Counted| touches(counted.start..counted.start + counted.lines as i64);
-        let mut wanted: Vec<usize> = counted.iter().filter(held).map(|counted| counted.object as usize).collect();
+        let mut wanted: Vec<usize> = counted
+            .iter()
+            .filter(held)
+            .map(|counted| counted.object as usize)
+            .collect();
         wanted.extend((0..trusted.len()).filter(|index| trusted[*index] && overlaps.contains(self.start(*index))));
         wanted.retain(|index| !self.objects[*index].deletes);
         let mut lines: HashMap<usize, i64> = HashMap::new();

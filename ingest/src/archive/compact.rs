@@ -147,8 +147,13 @@ impl Partition<'_> {
         // from when on what each replaces may go
         let notes_key = format!("{CONTROL_FOLDER}/compact/{}+{}.json", self.topic, self.partition);
         let before = patiently(|| self.lake.get_small(&notes_key)).await?;
-        let before: BTreeMap<String, u64> = before.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let before: BTreeMap<String, u64> = before
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
         let later = now + self.options.keep.as_secs();
         let mut notes = BTreeMap::new();
         let keys = replaced.keys().map(|index| known[*index].object.key.clone());
@@ -210,7 +215,9 @@ impl Partition<'_> {
             .collect();
         let known = |examined: Examined| {
             let object = objects[examined.index].clone();
-            let Place::Log { start, .. } = object.place else { return None };
+            let Place::Log { start, .. } = object.place else {
+                return None;
+            };
             let lines = examined.lines;
             let covers = examined.metadata.covers.clone().unwrap_or(start..start + lines as i64);
             Some(Known {
@@ -230,7 +237,9 @@ impl Partition<'_> {
         let parts = run.iter().map(|index| &known[*index]);
         let (first, last) = (&known[run[0]], &known[run[run.len() - 1]]);
         let mut content = Vec::new();
-        let mut reading = stream::iter(parts.clone()).map(|part| self.lines(part)).buffered(AT_ONCE);
+        let mut reading = stream::iter(parts.clone())
+            .map(|part| self.lines(part))
+            .buffered(AT_ONCE);
         while let Some(lines) = reading.try_next().await? {
             match lines {
                 Some(lines) => content.extend_from_slice(&lines),
@@ -278,7 +287,10 @@ impl Partition<'_> {
         }
         let lines = memchr::memchr_iter(b'\n', &bytes).count() as u64;
         if altered || lines != known.lines {
-            tracing::warn!("{} is not what its writer recorded, it stays: see `pinflow audit --deep`", object.key);
+            tracing::warn!(
+                "{} is not what its writer recorded, it stays: see `pinflow audit --deep`",
+                object.key
+            );
             return Ok(None);
         }
         Ok(Some(bytes))
@@ -333,7 +345,9 @@ async fn pack(content: Bytes, encoding: Encoding) -> Result<Bytes, ArchiveError>
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(&content).and_then(|()| encoder.finish())
     };
-    let packed = tokio::task::spawn_blocking(pack).await.map_err(|_| ArchiveError::Panicked)?;
+    let packed = tokio::task::spawn_blocking(pack)
+        .await
+        .map_err(|_| ArchiveError::Panicked)?;
     // writing to memory does not fail
     packed.map(Bytes::from).map_err(|_| ArchiveError::Panicked)
 }
@@ -346,7 +360,11 @@ fn replaced(known: &[Known]) -> BTreeMap<usize, Vec<usize>> {
     let mut order: Vec<usize> = (0..known.len()).filter(|index| known[*index].exact).collect();
     order.sort_by_key(|index| {
         let known = &known[*index];
-        (known.covers.start.min(known.start), std::cmp::Reverse(known.covers.end), known.start)
+        (
+            known.covers.start.min(known.start),
+            std::cmp::Reverse(known.covers.end),
+            known.start,
+        )
     });
     for index in order {
         let this = &known[index];
@@ -408,17 +426,25 @@ fn merged_key(first: &str, start: i64, encoding: Encoding) -> String {
     let stem = first.strip_suffix(".gz").unwrap_or(first);
     let stem = stem.strip_suffix(".json").unwrap_or(stem);
     let (before, digits) = stem.rsplit_once('+').unwrap_or((stem, ""));
-    let width = if digits.len() < DIGITS { DIGITS } else { digits.len() + 1 };
-    let suffix = if encoding == Encoding::Gzip { ".json.gz" } else { ".json" };
+    let width = if digits.len() < DIGITS {
+        DIGITS
+    } else {
+        digits.len() + 1
+    };
+    let suffix = if encoding == Encoding::Gzip {
+        ".json.gz"
+    } else {
+        ".json"
+    };
     format!("{before}+{start:0width$}{suffix}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::cutter::Piece;
     use crate::archive::layout::{Layout, Partitioner};
     use crate::archive::writer::Writer;
-    use crate::archive::cutter::Piece;
     use crate::lake::LakeOptions;
 
     #[test]
@@ -468,7 +494,9 @@ mod tests {
 
     fn names(root: &std::path::Path) -> Vec<String> {
         let names = std::fs::read_dir(root.join("pin/partition=0")).unwrap();
-        let mut names: Vec<String> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = names
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.retain(|name| !name.ends_with(".meta.json"));
         names.sort();
         names
@@ -477,10 +505,20 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn runs_end_at_holes_and_what_is_replaced_goes_when_it_is_due() {
         let folder = tempfile::tempdir().unwrap();
-        let pieces = [(0, 1, 0..1), (1, 2, 1..3), (3, 1, 3..6), (6, 1, 6..7), (7, 1, 7..8), (9, 0, 9..10)];
+        let pieces = [
+            (0, 1, 0..1),
+            (1, 2, 1..3),
+            (3, 1, 3..6),
+            (6, 1, 6..7),
+            (7, 1, 7..8),
+            (9, 0, 9..10),
+        ];
         let lake = lake(folder.path(), &pieces).await;
         let kept = compact(&lake, &options(3600)).await.unwrap();
-        assert_eq!((kept.written, kept.merged, kept.records, kept.removed, kept.waiting), (2, 5, 6, 0, 5));
+        assert_eq!(
+            (kept.written, kept.merged, kept.records, kept.removed, kept.waiting),
+            (2, 5, 6, 0, 5)
+        );
         assert_eq!(names(folder.path()).len(), 8);
         let again = compact(&lake, &options(3600)).await.unwrap();
         assert_eq!((again.written, again.removed, again.waiting), (0, 0, 5));
@@ -488,11 +526,19 @@ mod tests {
         assert_eq!((done.written, done.removed, done.waiting), (0, 5, 0));
         assert_eq!(
             names(folder.path()),
-            ["pin+0+0000000009.json", "pin+0+000000000000.json", "pin+0+000000000006.json"]
+            [
+                "pin+0+0000000009.json",
+                "pin+0+000000000000.json",
+                "pin+0+000000000006.json"
+            ]
         );
         let merged = std::fs::read_to_string(folder.path().join("pin/partition=0/pin+0+000000000000.json")).unwrap();
         assert_eq!(merged, "0\n1\n2\n3\n");
-        let metadata = lake.look_at("pin/partition=0/pin+0+000000000000.json").await.unwrap().unwrap();
+        let metadata = lake
+            .look_at("pin/partition=0/pin+0+000000000000.json")
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!((metadata.covers, metadata.count), (Some(0..6), Some(4)));
         assert_eq!(compact(&lake, &options(0)).await.unwrap(), Compacted::default());
     }
@@ -506,6 +552,9 @@ mod tests {
         lake.put(key, b"other\n".to_vec(), BTreeMap::new()).await.unwrap();
         let done = compact(&lake, &options(0)).await.unwrap();
         assert_eq!((done.removed, done.left), (1, 1));
-        assert_eq!(names(folder.path()), ["pin+0+0000000001.json", "pin+0+000000000000.json"]);
+        assert_eq!(
+            names(folder.path()),
+            ["pin+0+0000000001.json", "pin+0+000000000000.json"]
+        );
     }
 }

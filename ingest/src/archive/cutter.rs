@@ -93,11 +93,21 @@ impl Cutter {
     }
 
     /// Takes a record, of which `append` writes the line; pieces that are complete are handed to `out`.
-    pub fn push(&mut self, offset: i64, folder: &Arc<str>, append: impl FnOnce(&mut Vec<u8>), out: &mut impl FnMut(Piece)) {
+    pub fn push(
+        &mut self,
+        offset: i64,
+        folder: &Arc<str>,
+        append: impl FnOnce(&mut Vec<u8>),
+        out: &mut impl FnMut(Piece),
+    ) {
         if offset < self.seen {
             return;
         }
-        if self.open.as_ref().is_some_and(|open| open.next != offset || open.folder != *folder) {
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|open| open.next != offset || open.folder != *folder)
+        {
             self.cut(offset, out);
         }
         self.seen = offset + 1;
@@ -122,7 +132,8 @@ impl Cutter {
             return;
         }
         self.cut(offset, out);
-        self.letters.extend(letter.map(|content| DeadLetter { offset, content }));
+        self.letters
+            .extend(letter.map(|content| DeadLetter { offset, content }));
         self.seen = offset + 1;
     }
 

@@ -39,7 +39,9 @@ pub async fn first_records(
     let reader = Reader::start(kafka, options, Arc::new(move || bell.notify_one()))?;
     let mut open: BTreeMap<(u8, i32), VecDeque<&Stretch>> = BTreeMap::new();
     for stretch in stretches {
-        open.entry((stretch.topic, stretch.partition)).or_default().push_back(stretch);
+        open.entry((stretch.topic, stretch.partition))
+            .or_default()
+            .push_back(stretch);
         reader.assign(Range {
             topic: stretch.topic,
             name: topics[usize::from(stretch.topic)].clone(),
@@ -60,7 +62,9 @@ pub async fn first_records(
         match reader.try_next() {
             None => arrived.notified().await,
             Some(Polled::Batch(batch)) => {
-                let current = open.get(&(batch.topic, batch.partition)).and_then(|queue| queue.front());
+                let current = open
+                    .get(&(batch.topic, batch.partition))
+                    .and_then(|queue| queue.front());
                 if let (Some(stretch), Some(record)) = (current, batch.records.first()) {
                     found.entry((*stretch).clone()).or_insert(record.timestamp);
                 }

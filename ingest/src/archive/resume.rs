@@ -3,11 +3,12 @@
 //! The lake is the truth. It is listed, objects that stand where Kafka still has records are looked at, and what is
 //! missing there is read again: the holes first, then everything behind the lake's end. A small control object,
 //! `_pinflow/archive/{topic}+{partition}.json`, says how far an earlier run had found everything in place, so that a
-//! restart need not look at every object of a week; without it everything is looked at.
+//! restart need not look at every object of a week. It names the objects by the sum of their keys' hashes: when one was
+//! removed, or merged with others, or the note is absent, everything is looked at.
 
 use super::error::ArchiveError;
 use super::examine;
-use super::writer::{patiently, same_record};
+use super::writer::{key_hash, patiently, same_record};
 use crate::coverage::{Gap, RangeSet, coverage};
 use crate::kafka::{Cluster, Watermarks};
 use crate::lake::{CONTROL_FOLDER, Encoding, Lake, LakeError, LakeUrl, Listing, Object, Place};
@@ -32,6 +33,8 @@ pub(super) struct Resume {
     pub(super) whole_from: i64,
     /// What neither has.
     pub(super) gaps: Vec<Gap>,
+    /// The sum of the hashes of the keys of the lake's objects.
+    pub(super) keys: u64,
 }
 
 /// How far everything was found in place.
@@ -39,6 +42,8 @@ pub(super) struct Resume {
 pub(super) struct Control {
     pub(super) from: i64,
     pub(super) to: i64,
+    /// The sum of the hashes of the keys of all objects that begin below `to`.
+    pub(super) keys: u64,
 }
 
 fn control_key(topic: &str, partition: i32) -> String {
@@ -46,7 +51,12 @@ fn control_key(topic: &str, partition: i32) -> String {
 }
 
 /// Leaves word for the next run.
-pub(super) async fn write_control(lake: &Lake, topic: &str, partition: i32, control: &Control) -> Result<(), LakeError> {
+pub(super) async fn write_control(
+    lake: &Lake,
+    topic: &str,
+    partition: i32,
+    control: &Control,
+) -> Result<(), LakeError> {
     let bytes = serde_json::to_vec(control).expect("two numbers serialise");
     lake.put(&control_key(topic, partition), bytes, BTreeMap::new()).await
 }
@@ -95,7 +105,7 @@ pub(super) async fn resume(
         if let Some(last) = own.iter().rev().find(|object| !object.deletes) {
             check_sample(lake, cluster, topic, at.1, last, marks).await?;
         }
-        resumed.insert(*at, plan(topic, at.1, &covered, marks));
+        resumed.insert(*at, plan(topic, at.1, &covered, marks, sum_of_keys(own.iter())));
     }
     Ok(resumed)
 }
@@ -113,11 +123,15 @@ async fn covered(
         Place::Log { start, .. } => start,
         Place::Legacy => -1,
     };
-    // somebody may have removed the objects and left the note
-    let known = known.filter(|known| objects.iter().any(|object| (known.from..known.to).contains(&start(object))));
+    let known = known.filter(|known| {
+        let below = objects.iter().take_while(|object| start(object) < known.to);
+        sum_of_keys(below) == known.keys
+    });
     let trusted = known.as_ref().map_or(low, |known| known.to.max(low));
     // the last object below may reach into what matters
-    let first = objects.partition_point(|object| start(object) < trusted).saturating_sub(1);
+    let first = objects
+        .partition_point(|object| start(object) < trusted)
+        .saturating_sub(1);
     let examined = examine::recorded(lake, objects, first..objects.len()).await?;
     let counted: Vec<_> = examined
         .iter()
@@ -136,7 +150,11 @@ async fn covered(
     Ok(covered)
 }
 
-fn plan(topic: &str, partition: i32, covered: &RangeSet, marks: &Watermarks) -> Resume {
+fn sum_of_keys<'a>(objects: impl Iterator<Item = &'a Object>) -> u64 {
+    objects.fold(0, |sum, object| sum.wrapping_add(key_hash(&object.key)))
+}
+
+fn plan(topic: &str, partition: i32, covered: &RangeSet, marks: &Watermarks, keys: u64) -> Resume {
     let first = covered.iter().next().map_or(marks.low, |range| range.start);
     let end = covered.iter().next_back().map_or(marks.low, |range| range.end);
     let gap = |range: Range<i64>| Gap {
@@ -145,11 +163,19 @@ fn plan(topic: &str, partition: i32, covered: &RangeSet, marks: &Watermarks) -> 
         from: range.start,
         to: range.end,
     };
-    let gaps = covered.missing(first.min(marks.low)..marks.low).into_iter().map(gap).collect();
+    let gaps = covered
+        .missing(first.min(marks.low)..marks.low)
+        .into_iter()
+        .map(gap)
+        .collect();
     let mut holes = covered.missing(marks.low..end.max(marks.low));
     if holes.len() > MOST_HOLES {
         let left = holes.len() - MOST_HOLES;
-        tracing::warn!(topic, partition, "{left} holes of the lake are left as they are: see `pinflow audit`");
+        tracing::warn!(
+            topic,
+            partition,
+            "{left} holes of the lake are left as they are: see `pinflow audit`"
+        );
         holes.truncate(MOST_HOLES);
     }
     let next = end.max(marks.low);
@@ -159,6 +185,7 @@ fn plan(topic: &str, partition: i32, covered: &RangeSet, marks: &Watermarks) -> 
         next,
         whole_from: covered.around(next - 1).map_or(whole_from, |range| range.start),
         gaps,
+        keys,
     }
 }
 
@@ -171,7 +198,9 @@ async fn check_sample(
     object: &Object,
     marks: &Watermarks,
 ) -> Result<(), ArchiveError> {
-    let Place::Log { start, .. } = object.place else { return Ok(()) };
+    let Place::Log { start, .. } = object.place else {
+        return Ok(());
+    };
     if !(marks.low..marks.high).contains(&start) || object.size == 0 || object.size > SAMPLE_BYTES as u64 {
         return Ok(());
     }
@@ -202,7 +231,13 @@ mod tests {
     use super::*;
 
     fn resume(covered: &[Range<i64>], low: i64, high: i64) -> Resume {
-        plan("pin", 0, &covered.iter().cloned().collect(), &Watermarks { low, high })
+        plan(
+            "pin",
+            0,
+            &covered.iter().cloned().collect(),
+            &Watermarks { low, high },
+            0,
+        )
     }
 
     #[test]
@@ -215,7 +250,10 @@ mod tests {
     fn holes_are_read_again_while_kafka_has_them() {
         let resume = resume(&[0..10, 15..20, 30..40], 17, 50);
         assert_eq!((resume.holes, resume.next, resume.whole_from), (vec![20..30], 40, 30));
-        assert_eq!(resume.gaps.iter().map(ToString::to_string).collect::<Vec<_>>(), ["gap pin/0 10..15"]);
+        assert_eq!(
+            resume.gaps.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["gap pin/0 10..15"]
+        );
     }
 
     #[test]
@@ -228,6 +266,9 @@ mod tests {
     fn retention_beyond_the_lake_is_a_gap() {
         let resume = resume(&[0..10], 12, 50);
         assert_eq!((resume.holes, resume.next), (vec![], 12));
-        assert_eq!(resume.gaps.iter().map(ToString::to_string).collect::<Vec<_>>(), ["gap pin/0 10..12"]);
+        assert_eq!(
+            resume.gaps.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["gap pin/0 10..12"]
+        );
     }
 }

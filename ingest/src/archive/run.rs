@@ -11,7 +11,7 @@ use super::error::ArchiveError;
 use super::layout::{Folders, Layout};
 use super::line;
 use super::resume::{self, Control};
-use super::writer::{Stored, Writer};
+use super::writer::{Stored, Writer, patiently};
 use crate::coverage::Gap;
 use crate::failpoint;
 use crate::kafka::{Batch, Cluster, KafkaConfig, KafkaError, Polled, Range, Reader, ReaderOptions, Watermarks};
@@ -111,7 +111,7 @@ pub async fn archive(
     let Some(_locks) = lock(&lake, &options.topics, &*observer, &mut stop).await? else {
         return Ok(Archived::default());
     };
-    if !lake.refuses_overwriting().await? {
+    if !patiently(|| lake.refuses_overwriting()).await? {
         tracing::warn!(
             "{}: the server writes over objects although it is asked not to: see to it that one archiver runs alone",
             lake.url()
@@ -158,7 +158,9 @@ async fn lock(
 }
 
 async fn blocking<O: Send + 'static>(work: impl FnOnce() -> O + Send + 'static) -> Result<O, ArchiveError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| ArchiveError::Panicked)
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| ArchiveError::Panicked)
 }
 
 type Marks = BTreeMap<(u8, i32), Watermarks>;
@@ -225,6 +227,8 @@ struct Flight {
     /// The partition is archived up to here once this and everything before it is.
     end: i64,
     done: bool,
+    /// The sum of its keys' hashes.
+    keys: u64,
 }
 
 /// One partition.
@@ -245,6 +249,8 @@ struct Part {
     archived: i64,
     /// The first offset of the whole stretch that ends at `archived`, once no hole is open.
     whole_from: i64,
+    /// The sum of the hashes of the keys of its objects below `archived`.
+    keys: u64,
     committed: i64,
     noted: i64,
     end: i64,
@@ -387,6 +393,7 @@ impl Archiver {
                     false => holes[0].start,
                 },
                 holes,
+                keys: resume.keys,
                 committed: -1,
                 noted: -1,
                 end,
@@ -461,15 +468,13 @@ impl Archiver {
                     let folder = part.folders.of(record.timestamp);
                     let append = |line: &mut Vec<u8>| match (value, null_values) {
                         (Some(value), _) => line::append_value(value, options.record_bytes, line),
-                        (None, NullValues::Write(delete)) => {
-                            match key.and_then(|key| delete(batch.topic, key)) {
-                                Some(delete) => {
-                                    line.extend_from_slice(delete.as_bytes());
-                                    line.push(b'\n');
-                                }
-                                None => line::append_tombstone(key, line),
+                        (None, NullValues::Write(delete)) => match key.and_then(|key| delete(batch.topic, key)) {
+                            Some(delete) => {
+                                line.extend_from_slice(delete.as_bytes());
+                                line.push(b'\n');
                             }
-                        }
+                            None => line::append_tombstone(key, line),
+                        },
                         (None, NullValues::Ignore) => {}
                     };
                     part.cutter.push(offset, &folder, append, &mut out);
@@ -508,6 +513,7 @@ impl Archiver {
             number,
             end: from,
             done: true,
+            keys: 0,
         });
         part.settle();
     }
@@ -567,6 +573,7 @@ impl Archiver {
             number,
             end: from,
             done: true,
+            keys: 0,
         });
         part.settle();
         for range in part.ranges(topic) {
@@ -591,6 +598,7 @@ impl Archiver {
                 number,
                 end: piece.covers.end,
                 done: false,
+                keys: 0,
             });
             self.in_flight += cost(&piece);
             self.ready.push_back(Ready {
@@ -659,6 +667,7 @@ impl Archiver {
             && let Some(flight) = part.flights.get_mut((ended.number - first) as usize)
         {
             flight.done = true;
+            flight.keys = stored.keys;
         }
         part.settle();
         Ok(())
@@ -673,8 +682,10 @@ impl Archiver {
         if self.last_commit.elapsed() >= COMMIT_EVERY {
             self.last_commit = Instant::now();
             let next = self.to_commit();
-            self.cluster
-                .commit_offsets(next.iter().map(|(topic, partition, next)| (topic.as_str(), *partition, *next)));
+            self.cluster.commit_offsets(
+                next.iter()
+                    .map(|(topic, partition, next)| (topic.as_str(), *partition, *next)),
+            );
         }
         for part in &self.parts {
             let name = &self.options.topics[usize::from(part.topic)];
@@ -713,12 +724,17 @@ impl Archiver {
             let control = Control {
                 from: part.whole_from,
                 to: part.archived,
+                keys: part.keys,
             };
             let topic = &self.options.topics[usize::from(part.topic)];
             let lake = &self.writer.lake;
             if let Err(error) = resume::write_control(lake, topic, part.partition, &control).await {
                 // the next start only takes longer
-                tracing::warn!(topic, partition = part.partition, "the next start was left no word: {error}");
+                tracing::warn!(
+                    topic,
+                    partition = part.partition,
+                    "the next start was left no word: {error}"
+                );
             }
         }
         Ok(())
@@ -740,7 +756,10 @@ impl Archiver {
                 }
                 Ok(None) => break,
                 Err(_) => {
-                    tracing::warn!("{} objects were not written in time and will be read again", self.tasks.len());
+                    tracing::warn!(
+                        "{} objects were not written in time and will be read again",
+                        self.tasks.len()
+                    );
                     self.tasks.abort_all();
                     break;
                 }
@@ -749,7 +768,9 @@ impl Archiver {
         let next = self.to_commit();
         let cluster = Arc::clone(&self.cluster);
         let commit = move || {
-            let next = next.iter().map(|(topic, partition, next)| (topic.as_str(), *partition, *next));
+            let next = next
+                .iter()
+                .map(|(topic, partition, next)| (topic.as_str(), *partition, *next));
             cluster.commit_last_offsets(next);
         };
         // advice alone: not worth a long wait for a broker that is away
@@ -783,6 +804,7 @@ impl Part {
         while self.flights.front().is_some_and(|flight| flight.done) {
             if let Some(flight) = self.flights.pop_front() {
                 self.archived = self.archived.max(flight.end);
+                self.keys = self.keys.wrapping_add(flight.keys);
             }
         }
     }

@@ -30,6 +30,8 @@ pub struct Stored {
     pub bytes: u64,
     /// Objects that another writer, or an earlier run, had written already.
     pub found: u64,
+    /// The hashes of the keys of all of them, added up.
+    pub(super) keys: u64,
 }
 
 /// Writes objects into a lake.
@@ -58,6 +60,7 @@ impl Writer {
         let (mut start, mut count, mut covers) = (piece.start, piece.count, piece.covers);
         loop {
             let key = self.layout.key(topic, partition, &piece.folder, start);
+            stored.keys = stored.keys.wrapping_add(key_hash(&key));
             let body = self.body(&key, rest.clone()).await?;
             let metadata = ObjectMetadata {
                 end: Some(start + count as i64),
@@ -160,6 +163,11 @@ fn other_records(key: &str, offset: i64) -> ArchiveError {
     }
 }
 
+/// What stands for a key in a sum over many.
+pub(super) fn key_hash(key: &str) -> u64 {
+    checksum(key.as_bytes())
+}
+
 /// What was found under the name of a piece.
 struct Existing {
     /// Its lines, as far as they were compared.
@@ -247,7 +255,10 @@ mod tests {
         assert_eq!(found(store(piece(5, &["1", "2"], 7)).await.unwrap()), (0, 1));
         // longer than what stands there
         assert_eq!(found(store(piece(5, &["1", "2", "3"], 8)).await.unwrap()), (1, 1));
-        assert_eq!((content(folder.path(), 5), content(folder.path(), 7)), ("1\n2\n".into(), "3\n".into()));
+        assert_eq!(
+            (content(folder.path(), 5), content(folder.path(), 7)),
+            ("1\n2\n".into(), "3\n".into())
+        );
         // shorter
         assert_eq!(found(store(piece(5, &["1"], 6)).await.unwrap()), (0, 1));
         // a hole behind the last record that the other did not know
@@ -264,7 +275,10 @@ mod tests {
         let key = "pin/partition=0/pin+0+0000000003.json";
         let bytes = b"{\"b\":2,\"a\":\"\\u00e9\"}\n".to_vec();
         writer.lake.put(key, bytes, Default::default()).await.unwrap();
-        let stored = writer.store("pin", 0, piece(3, &["{\"a\":\"é\",\"b\":2}", "4"], 5)).await.unwrap();
+        let stored = writer
+            .store("pin", 0, piece(3, &["{\"a\":\"é\",\"b\":2}", "4"], 5))
+            .await
+            .unwrap();
         assert_eq!((stored.objects, stored.found), (1, 1));
         assert_eq!(content(folder.path(), 4), "4\n");
     }

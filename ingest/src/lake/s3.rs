@@ -333,10 +333,7 @@ impl S3Store {
     ) -> Result<(), LakeError> {
         let begin = || {
             let request = self.client.create_multipart_upload().bucket(&self.bucket);
-            request
-                .key(self.full_key(key))
-                .set_metadata(Some(items.clone()))
-                .send()
+            request.key(self.full_key(key)).set_metadata(Some(items.clone())).send()
         };
         let upload = self.retry("begin an upload of", key, begin).await?;
         let upload = upload.upload_id().unwrap_or_default().to_string();
@@ -410,24 +407,30 @@ impl S3Store {
                 .body(ByteStream::from_static(b"probe\n"))
                 .send()
         };
-        let mut refused = false;
-        for _ in 0..2 {
-            let sent = tokio::time::timeout(self.retries.silence, write()).await;
-            refused = match sent {
+        let (mut written, mut failures) = (0, 0);
+        let refused = loop {
+            let cause = match tokio::time::timeout(self.retries.silence, write()).await {
+                Err(_) => "no answer in time".to_string(),
+                // it took the second one as well
+                Ok(Ok(_)) if written == 1 => break false,
+                Ok(Ok(_)) => {
+                    written = 1;
+                    continue;
+                }
                 Ok(Err(error)) => match error.raw_response().map_or(0, |response| response.status().as_u16()) {
-                    412 => true,
-                    // not implemented, or not understood
-                    400 | 501 => break,
-                    _ => {
-                        // whatever it is, the patient way names it, or waits until it is over
-                        self.put_whole(&key, Bytes::from_static(b"probe\n"), HashMap::new(), None)
-                            .await?;
-                        false
-                    }
+                    // the first may be refused because of itself, when its answer was lost
+                    412 => break true,
+                    // not understood, or not implemented
+                    400 | 501 => break false,
+                    _ => match judge("write", &key, error) {
+                        Failure::Lasting(error) => return Err(error),
+                        Failure::Passing(cause) => cause,
+                    },
                 },
-                _ => false,
             };
-        }
+            failures += 1;
+            self.pause("write", &key, failures, cause).await?;
+        };
         self.delete(&key).await?;
         self.conditional.store(refused, Ordering::Relaxed);
         Ok(refused)
