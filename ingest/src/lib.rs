@@ -5,7 +5,7 @@
 
 pub mod archive;
 pub mod coverage;
-pub mod gateway;
 mod failpoint;
+pub mod gateway;
 pub mod kafka;
 pub mod lake;
