@@ -1,6 +1,7 @@
 """Reads a lake as its readers do, with Spark and with DuckDB, and prints what each of them counts.
 
-Usage: lake.py LAKE: the folder that holds the topic folders pin, geo and user. Prints JSON:
+Usage: lake.py LAKE OBJECTS: the folder that holds the topic folders pin, geo and user, and which names are objects, as
+*.json. Prints JSON:
 {"spark": {"pin": [records, distinct posts], ...}, "duckdb": {...}}
 """
 
@@ -10,7 +11,7 @@ import sys
 import duckdb
 from pyspark.sql import SparkSession
 
-lake = sys.argv[1]
+lake, objects = sys.argv[1:]
 KEYS = {"pin": "index", "geo": "ind", "user": "ind"}
 
 
@@ -29,7 +30,7 @@ def with_spark():
     counts = {}
     for topic, key in KEYS.items():
         # as the users' notebooks do it
-        df = spark.read.json(f"{lake}/{topic}/*/*.json*")
+        df = spark.read.json(f"{lake}/{topic}/*/{objects}")
         counts[topic] = [df.count(), df.select(key).where(df[key].isNotNull()).distinct().count()]
     spark.stop()
     return counts
@@ -41,8 +42,8 @@ def with_duckdb():
         counts[topic] = list(
             duckdb.sql(
                 f"SELECT count(*), count(DISTINCT \"{key}\")"
-                f" FROM read_json('{lake}/{topic}/*/*.json*', format = 'newline_delimited', union_by_name = true)"
-            ).fetchone()
+                f" FROM read_json('{lake}/{topic}/*/{objects}', format = 'newline_delimited', union_by_name = true)"
+            ).fetchall()[0]
         )
     return counts
 

@@ -60,7 +60,7 @@ fn spark_and_duckdb_read_the_lake() -> Result<()> {
         }
         expected.insert(topic, [records, posts.len() as u64]);
     }
-    for compression in ["none", "gzip"] {
+    for (compression, objects) in [("none", "*.json"), ("gzip", "*.json.gz")] {
         let folder = tempfile::tempdir()?;
         let lake = LakeFolder::new(folder.path());
         Pinflow::new("archive")
@@ -71,6 +71,7 @@ fn spark_and_duckdb_read_the_lake() -> Result<()> {
         let output = Command::new(&python)
             .arg(root().join("tests/peers/lake.py"))
             .arg(folder.path().join("topics"))
+            .arg(objects)
             .output()
             .context("running Spark and DuckDB")?;
         let said = String::from_utf8_lossy(&output.stderr);
