@@ -5,16 +5,18 @@ CARGO ?= cargo
 TOOLS := .cache/tools/bin
 DEMO_FLAGS ?=
 
-.PHONY: help build demo test test-long check audit bench setup
+.PHONY: help build demo test test-long test-peers check audit bench bench-archive setup
 
 help:
 	@echo 'make build      the pinflow binary, target/debug/pinflow'
 	@echo 'make demo       ten result tables from an S3 history and live Kafka, on this machine alone'
 	@echo 'make test       all tests, on real PostgreSQL, Apache Kafka and an S3 server; installs what is missing'
 	@echo 'make test-long  the same with the whole fault matrix and ten minutes of soak'
+	@echo 'make test-peers Spark and DuckDB read the lake that we write; installs them (400 MB)'
 	@echo 'make check      format, clippy, docs, licences and sources of dependencies, unused dependencies'
 	@echo 'make audit      known vulnerabilities of dependencies (needs the network)'
-	@echo 'make bench      speed beside DuckDB, and on live Kafka, in the release profile'
+	@echo 'make bench      speed beside DuckDB and FastAPI, and on live Kafka, in the release profile'
+	@echo 'make bench-archive  speed of the archiver and the audit'
 
 build:
 	@sh tests/setup/install.sh build
@@ -30,6 +32,7 @@ setup:
 	@sh tests/setup/install.sh test
 	@sh tests/setup/kafka.sh
 	@sh tests/setup/emulators.sh
+	@sh tests/setup/clients.sh
 
 # the scenarios start target/debug/pinflow, which cargo builds for the command line's own tests; a build of its own would
 # select other features and build everything twice
@@ -38,6 +41,10 @@ test: setup
 
 test-long: setup
 	PINFLOW_TEST_LONG=1 sh tests/setup/test.sh
+
+test-peers: setup
+	@sh tests/setup/peers.sh
+	@sh tests/setup/test.sh -p pinflow-tests --test peers -- --ignored
 
 check:
 	@sh tests/setup/install.sh check
@@ -60,5 +67,11 @@ audit:
 bench: setup
 	@sh tests/setup/install.sh bench
 	@sh tests/setup/bench.sh
+	@sh tests/setup/clients.sh bench
 	$(CARGO) build --locked --release --workspace --bins
 	.cache/venv/bin/python tests/bench/bench.py
+	python3 tests/bench/gateway.py
+
+bench-archive: setup
+	$(CARGO) build --locked --release --workspace --bins
+	python3 tests/bench/archive.py

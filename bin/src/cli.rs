@@ -36,6 +36,14 @@ pub enum Verb {
     Demo,
     /// `pinflow emulate`
     Emulate,
+    /// `pinflow gateway`
+    Gateway,
+    /// `pinflow archive`
+    Archive,
+    /// `pinflow compact`
+    Compact,
+    /// `pinflow audit`
+    Audit,
     /// `pinflow launch … -- COMMAND`
     Launch {
         /// The command of each process with its flags.
@@ -110,6 +118,22 @@ pub fn command() -> Command {
             Commands::EMULATE,
             "Send records as the users' emulators send them",
         ))
+        .subcommand(engine(
+            "gateway",
+            Commands::GATEWAY,
+            "Take records over HTTP, in four dialects, and produce them to Kafka",
+        ))
+        .subcommand(engine(
+            "archive",
+            Commands::ARCHIVE,
+            "Write what Kafka holds into the lake, for ever",
+        ))
+        .subcommand(engine("compact", Commands::COMPACT, "Merge the lake's small objects"))
+        .subcommand(engine(
+            "audit",
+            Commands::AUDIT,
+            "Say what the lake has of the log, and what it lacks",
+        ))
         .subcommand(launch)
         .subcommand(config)
 }
@@ -129,6 +153,10 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
         "generate" => Verb::Generate,
         "demo" => Verb::Demo,
         "emulate" => Verb::Emulate,
+        "gateway" => Verb::Gateway,
+        "archive" => Verb::Archive,
+        "compact" => Verb::Compact,
+        "audit" => Verb::Audit,
         "launch" => Verb::Launch {
             command: matches.get_many("command").into_iter().flatten().cloned().collect(),
         },

@@ -5,13 +5,17 @@
 
 #![forbid(unsafe_code)]
 
+pub mod archive;
+pub mod audit;
 pub mod cli;
+pub mod compact;
 pub mod config;
 pub mod demo;
 pub mod embedded;
 pub mod emulate;
 pub mod engine;
 pub mod exit;
+pub mod gateway;
 pub mod generate;
 pub mod launch;
 pub mod logging;
@@ -24,8 +28,8 @@ pub mod verify;
 
 use cli::{CliError, Invocation, Verb};
 use config::{
-    ConfigError, DemoSettings, Effective, EmulateSettings, GenerateSettings, LaunchSettings, LogSettings, Mode,
-    RunSettings, VerifySettings,
+    ArchiveSettings, AuditSettings, CompactSettings, ConfigError, DemoSettings, Effective, EmulateSettings,
+    GatewaySettings, GenerateSettings, LaunchSettings, LogSettings, Mode, RunSettings, VerifySettings,
 };
 use exit::Failure;
 use observe::Shown;
@@ -110,6 +114,26 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
             let settings = EmulateSettings::check(&effective)?;
             logging::start(&log);
             emulate::run(&settings)?;
+        }
+        Verb::Gateway => {
+            let settings = GatewaySettings::check(&effective)?;
+            logging::start(&log);
+            gateway::run(settings)?;
+        }
+        Verb::Archive => {
+            let settings = ArchiveSettings::check(&effective)?;
+            logging::start(&log);
+            archive::run(&settings)?;
+        }
+        Verb::Compact => {
+            let settings = CompactSettings::check(&effective)?;
+            logging::start(&log);
+            compact::run(&settings)?;
+        }
+        Verb::Audit => {
+            let settings = AuditSettings::check(&effective)?;
+            logging::start(&log);
+            audit::run(&settings)?;
         }
         Verb::Launch { command } => {
             let settings = LaunchSettings::check(&effective)?;

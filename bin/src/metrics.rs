@@ -106,6 +106,15 @@ impl Metrics {
         metrics
     }
 
+    /// These metrics and those of the process, for a command that is not the engine. The registry has the prefix
+    /// `pinflow`.
+    pub fn of(registry: Registry) -> Metrics {
+        Metrics {
+            registry,
+            ..Metrics::new()
+        }
+    }
+
     /// How long the oldest record of a commit took from Kafka into the tables.
     pub fn freshness(&self, age: Duration) {
         self.freshness.set(age.as_secs_f64());
@@ -160,14 +169,19 @@ impl Metrics {
     pub fn text(&self) -> String {
         use prometheus_client::encoding::text::{encode_eof, encode_registry};
         let mut text = String::with_capacity(4096);
-        let mut process = Registry::default();
-        process.register_collector(Box::new(ProcessCollector));
         encode_registry(&mut text, &self.registry)
-            .and_then(|()| encode_registry(&mut text, &process))
+            .and_then(|()| encode_registry(&mut text, &of_process()))
             .and_then(|()| encode_eof(&mut text))
             .expect("writing to a String");
         text
     }
+}
+
+/// What every Prometheus client tells of its process.
+pub fn of_process() -> Registry {
+    let mut process = Registry::default();
+    process.register_collector(Box::new(ProcessCollector));
+    process
 }
 
 /// What every Prometheus client tells of its process, read from /proc when asked.

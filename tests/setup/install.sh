@@ -40,12 +40,20 @@ case "$purpose" in
 test | bench)
     need java default-jre-headless
     need mvn maven
+    need openssl openssl
     ;;
 esac
 case "$purpose" in
 test)
     # the emulator's source; its server stands in /usr/sbin, which is not on everybody's PATH
     need /usr/sbin/mariadbd mariadb-server
+    ;;
+esac
+case "$purpose" in
+bench)
+    # load generators
+    need wrk wrk
+    need hey hey
     ;;
 esac
 case "$purpose" in

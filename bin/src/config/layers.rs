@@ -210,6 +210,14 @@ fn read_table(
     for (name, content) in table {
         let path = format!("{prefix}.{}", name.get_ref());
         let at = origin(name.span().start);
+        // without quotes, the dots of a key's own name are tables
+        let within = format!("{path}.");
+        if let Some(inner) = content.get_ref().as_table()
+            && KEYS.iter().any(|key| key.path.starts_with(&within))
+        {
+            read_table(&path, inner, origin, entries, problems);
+            continue;
+        }
         let Some((key, name_in_map)) = key_of(&path) else {
             let suggestion = suggest_key(&path);
             problems.push(Problem {
@@ -393,6 +401,13 @@ fn environment_path(variable: &str) -> (Option<String>, bool) {
 
 /// The path with its map name spelled as librdkafka does: `SASL_PASSWORD` is `sasl.password`.
 fn known_path(path: &str) -> Option<String> {
+    // and FLUSH_SIZE is flush.size
+    let dotted = path
+        .split_once('.')
+        .map(|(section, name)| format!("{section}.{}", name.replace('_', ".")));
+    if let Some(dotted) = dotted.filter(|dotted| keys::find(path).is_none() && keys::find(dotted).is_some()) {
+        return Some(dotted);
+    }
     let (key, name) = key_of(path)?;
     match name {
         Some(name) if key.path == "kafka.properties" => Some(format!("{}.{}", key.path, name.replace('_', "."))),

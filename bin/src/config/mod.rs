@@ -4,9 +4,11 @@
 //! and is all that the rest of the program sees. Every error names the key, where it stands, and the nearest name
 //! that exists. Nothing here opens a connection.
 
+mod archive;
 pub mod emulate;
 mod forms;
 pub mod frontier;
+mod gateway;
 pub mod keys;
 pub mod layers;
 pub mod problem;
@@ -14,8 +16,10 @@ mod reader;
 pub mod secret;
 pub mod settings;
 
+pub use archive::{ArchiveSettings, AuditSettings, CompactSettings};
 pub use emulate::EmulateSettings;
 pub use frontier::Frontier;
+pub use gateway::GatewaySettings;
 pub use layers::Effective;
 pub use problem::{ConfigError, Origin, Problem};
 pub use secret::Secret;

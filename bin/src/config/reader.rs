@@ -73,7 +73,7 @@ impl<'a> Reader<'a> {
     }
 
     /// One of a few words.
-    fn choice(&mut self, path: &str, words: [&str; 2]) -> bool {
+    pub(super) fn choice(&mut self, path: &str, words: [&str; 2]) -> bool {
         let chosen = self.optional(path, |text| match words.iter().position(|word| *word == text) {
             Some(index) => Ok(index == 0),
             None => Err(format!(
@@ -105,6 +105,33 @@ impl<'a> Reader<'a> {
         self.optional_whole(path, least, most).unwrap_or(least)
     }
 
+    /// The items of a list.
+    pub(super) fn list<T>(&mut self, path: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+        let Some(entry) = self.entry(path) else {
+            return Vec::new();
+        };
+        let mut items = Vec::new();
+        for item in entry.value.as_array().into_iter().flatten() {
+            match parse(item.as_str().unwrap_or_default()) {
+                Ok(item) => items.push(item),
+                Err(message) => self.wrong(path, entry, message),
+            }
+        }
+        items
+    }
+
+    /// The names of a map with their values.
+    pub(super) fn map<T>(&mut self, path: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<(String, T)> {
+        let mut items = Vec::new();
+        for (name, entry) in self.effective.map(path) {
+            match parse(entry.value.as_str().unwrap_or_default()) {
+                Ok(value) => items.push((name.to_owned(), value)),
+                Err(message) => self.wrong(&format!("{path}.{name}"), entry, message),
+            }
+        }
+        items
+    }
+
     pub(super) fn fraction(&mut self, path: &str) -> f64 {
         let Some(entry) = self.entry(path) else { return 0.0 };
         let number = entry.value.as_float().unwrap_or(0.0);
@@ -133,7 +160,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn kafka(&mut self) -> Option<KafkaSettings> {
+    pub(super) fn kafka(&mut self) -> Option<KafkaSettings> {
         let properties: Vec<(String, String)> = self
             .effective
             .map("kafka.properties")
@@ -153,7 +180,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Some librdkafka property is refused: by us, or by librdkafka itself.
-    fn wrong_property(&mut self, error: &KafkaConfigError) {
+    pub(super) fn wrong_property(&mut self, error: &KafkaConfigError) {
         let message = with_causes(error);
         let path = match error {
             KafkaConfigError::Owned { name, .. }
@@ -167,7 +194,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn postgres(&mut self) -> Option<PostgresSettings> {
+    pub(super) fn postgres(&mut self) -> Option<PostgresSettings> {
         let schema = self
             .optional("postgres.schema", |text| Ok(text.to_owned()))
             .unwrap_or_default();

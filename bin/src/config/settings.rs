@@ -346,7 +346,22 @@ pub fn check_all(effective: &Effective) -> Result<(), ConfigError> {
     let demo = DemoSettings::check(effective);
     let generate = GenerateSettings::check(effective);
     let emulate = super::EmulateSettings::check(effective);
-    for other in [demo.err(), generate.err(), emulate.err()].into_iter().flatten() {
+    let gateway = super::GatewaySettings::check(effective);
+    let archive = super::ArchiveSettings::check(effective);
+    let compact = super::CompactSettings::check(effective);
+    let audit = super::AuditSettings::check(effective);
+    for other in [
+        demo.err(),
+        generate.err(),
+        archive.err(),
+        compact.err(),
+        audit.err(),
+        gateway.err(),
+        emulate.err(),
+    ]
+    .into_iter()
+    .flatten()
+    {
         // what a command would miss is no fault of the configuration
         problems.extend(other.0.into_iter().filter(|problem| !problem.at.is_empty()));
     }

@@ -554,3 +554,40 @@ fn keys_of_maps_are_found_by_their_beginning() {
     assert_eq!(key_of("kafka.bootstrap").unwrap().1, None);
     assert!(key_of("kafka.properties.").is_none() && key_of("kafka").is_none());
 }
+
+#[test]
+fn a_gateway_is_told_everything_by_flags_and_refuses_what_cannot_be() {
+    let check = |more: &[&str]| {
+        let base = ["gateway", "--listen", "127.0.0.1:8080", "--kafka", "localhost:9092"];
+        GatewaySettings::check(&of_flags(&[&base[..], more].concat()))
+    };
+    let told = check(&[
+        "--pin-partitions",
+        "0a3.pin=6",
+        "--pin-partitions",
+        "geo=2",
+        "--alias",
+        "Old.Pins=0a3.pin",
+        "--topics",
+        "pin=0a3.pin",
+    ])
+    .unwrap();
+    assert_eq!(told.pins, [("0a3.pin".to_owned(), 6), ("geo".to_owned(), 2)]);
+    assert_eq!(told.aliases, [("Old.Pins".to_owned(), "0a3.pin".to_owned())]);
+    assert_eq!(told.topics, [Some("0a3.pin".to_owned()), None, None]);
+    assert_eq!(told.limits.produce_timeout, Duration::from_secs(10));
+    let refused = |more: &[&str]| message(check(more).unwrap_err());
+    assert!(refused(&["--pin-partitions", "pin=none"]).contains("`none` is no number of partitions"));
+    assert!(refused(&["--alias", "x=a b"]).contains("no topic name"));
+    assert!(refused(&["--tls-cert", "c.pem"]).contains("both --tls-cert and --tls-key"));
+    assert!(refused(&["--access-log", "syslog"]).contains("neither stdout nor stderr nor off"));
+    let owned = refused(&["--kafka-property", "enable.idempotence=false"]);
+    assert!(
+        owned.contains("--kafka-property: Kafka property enable.idempotence cannot be set"),
+        "{owned}"
+    );
+    let missing = message(GatewaySettings::check(&of_flags(&["gateway"])).unwrap_err());
+    assert!(missing.contains("--listen") && missing.contains("--kafka"), "{missing}");
+    let open = GatewaySettings::check(&of_flags(&["gateway", "--kafka", "k:1", "--listen", ":80"])).unwrap_err();
+    assert!(message(open).contains("--insecure"));
+}

@@ -3,6 +3,7 @@
 use super::protocol::Note;
 use super::reader::Placing;
 use dataflows::{Decoder, Event, Kind, Limits, Raw, Reason, Unreadable};
+use ingest::archive::Original;
 use ingest::kafka::Batch;
 use operators::Position;
 use sinks::{CleanedRow, Reject, RejectPlace};
@@ -139,10 +140,15 @@ impl Decode {
         let mut offset = start;
         for line in dataflows::lines(chunk) {
             if offset < place.upto {
-                match line {
+                // what the archiver could not write as JSON is what it was
+                match (line, ingest::archive::original(bytes_of(line))) {
+                    (_, Some(Original::Value(value))) => {
+                        self.record(place, offset, None, Some(Value::Bytes(&value)), emit);
+                    }
+                    (_, Some(Original::Tombstone(key))) => self.record(place, offset, key.as_deref(), None, emit),
                     _ if place.deletes => self.record(place, offset, Some(bytes_of(line)), None, emit),
-                    Ok(text) => self.record(place, offset, None, Some(Value::Text(text)), emit),
-                    Err(bytes) => self.record(place, offset, None, Some(Value::Bytes(bytes)), emit),
+                    (Ok(text), None) => self.record(place, offset, None, Some(Value::Text(text)), emit),
+                    (Err(bytes), None) => self.record(place, offset, None, Some(Value::Bytes(bytes)), emit),
                 }
             }
             offset += 1;

@@ -2,6 +2,7 @@
 
 use super::recorded::{Partition, Recorded};
 use dataflows::{Decoder, Kind, Limits, Raw, Reason, naive};
+use ingest::archive::Original;
 use ingest::coverage::RangeSet;
 use ingest::lake::{Object, Place};
 use operators::Position;
@@ -123,7 +124,11 @@ impl Replayed {
                     offset,
                     object: Some(&object.key),
                 };
-                self.record(recorded, origin, key, value);
+                match ingest::archive::original(line) {
+                    Some(Original::Value(value)) => self.record(recorded, origin, None, Some(&value)),
+                    Some(Original::Tombstone(key)) => self.record(recorded, origin, key.as_deref(), None),
+                    None => self.record(recorded, origin, key, value),
+                }
             }
         }
         lines

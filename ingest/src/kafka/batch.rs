@@ -27,6 +27,8 @@ pub struct Batch {
 pub struct Span {
     /// The record's offset in its partition.
     pub offset: i64,
+    /// The record's timestamp in milliseconds since 1970, as its producer or the broker set it; -1 when it has none.
+    pub timestamp: i64,
     /// The key's bytes in [`Batch::bytes`]; a null key is `None`, an empty one is not.
     pub key: Option<Range<u32>>,
     /// The value's bytes in [`Batch::bytes`]; a null value, a tombstone, is `None`.
@@ -45,13 +47,12 @@ impl Batch {
         }
     }
 
-    /// Takes the timestamp of a record into account.
-    pub(super) fn stamp(&mut self, millis: i64) {
-        let (oldest, newest) = self.stamps.unwrap_or((millis, millis));
-        self.stamps = Some((oldest.min(millis), newest.max(millis)));
+    #[cfg(test)]
+    pub(super) fn push(&mut self, offset: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
+        self.push_at(offset, -1, key, value);
     }
 
-    pub(super) fn push(&mut self, offset: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
+    pub(super) fn push_at(&mut self, offset: i64, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
         debug_assert!(
             offset >= self.next,
             "offset {offset} of partition {} came twice",
@@ -65,7 +66,16 @@ impl Batch {
             })
         };
         let (key, value) = (append(key), append(value));
-        self.records.push(Span { offset, key, value });
+        if timestamp >= 0 {
+            let (oldest, newest) = self.stamps.unwrap_or((timestamp, timestamp));
+            self.stamps = Some((oldest.min(timestamp), newest.max(timestamp)));
+        }
+        self.records.push(Span {
+            offset,
+            timestamp,
+            key,
+            value,
+        });
         self.next = offset + 1;
     }
 

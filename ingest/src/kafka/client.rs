@@ -91,25 +91,7 @@ impl Context {
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.served.fetch_add(1, Relaxed);
-        let debug = matches!(level, RDKafkaLogLevel::Debug);
-        let message = match THROTTLE.pass(message) {
-            Some(message) => message,
-            None if debug => message.to_owned(),
-            None => return,
-        };
-        // what librdkafka calls an error is mostly a connection that it makes anew by itself
-        match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-                tracing::error!(target: "librdkafka", facility, "{message}")
-            }
-            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
-                tracing::warn!(target: "librdkafka", facility, "{message}")
-            }
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                tracing::info!(target: "librdkafka", facility, "{message}")
-            }
-            RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
-        }
+        log_line(level, facility, message);
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
@@ -132,6 +114,29 @@ impl ClientContext for Context {
             }
             _ => {}
         }
+    }
+}
+
+/// A line of librdkafka's log becomes one of ours.
+pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    let debug = matches!(level, RDKafkaLogLevel::Debug);
+    let message = match THROTTLE.pass(message) {
+        Some(message) => message,
+        None if debug => message.to_owned(),
+        None => return,
+    };
+    // what librdkafka calls an error is mostly a connection that it makes anew by itself
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            tracing::error!(target: "librdkafka", facility, "{message}")
+        }
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+            tracing::warn!(target: "librdkafka", facility, "{message}")
+        }
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+            tracing::info!(target: "librdkafka", facility, "{message}")
+        }
+        RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
     }
 }
 

@@ -117,6 +117,15 @@ impl Cluster {
     /// Leaves, for each (topic, partition, next offset), that offset with the group. This is advice for lag tools:
     /// it does not wait, and a failure is only logged.
     pub fn commit_offsets<'a>(&self, next: impl IntoIterator<Item = (&'a str, i32, i64)>) {
+        self.commit(next, CommitMode::Async);
+    }
+
+    /// [`Cluster::commit_offsets`] before the end of a program: waits until the broker has them.
+    pub fn commit_last_offsets<'a>(&self, next: impl IntoIterator<Item = (&'a str, i32, i64)>) {
+        self.commit(next, CommitMode::Sync);
+    }
+
+    fn commit<'a>(&self, next: impl IntoIterator<Item = (&'a str, i32, i64)>, mode: CommitMode) {
         let mut list = TopicPartitionList::new();
         for (topic, partition, next) in next {
             if let Err(error) = list.add_partition_offset(topic, partition, Offset::Offset(next)) {
@@ -126,7 +135,7 @@ impl Cluster {
         if list.count() == 0 {
             return;
         }
-        if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
+        if let Err(error) = self.consumer.commit(&list, mode) {
             warn_of_commit(&error);
         }
     }

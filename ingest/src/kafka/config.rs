@@ -200,7 +200,7 @@ fn check_property(name: &str, value: &str) -> Result<(), KafkaConfigError> {
 }
 
 /// Debug lines cost librdkafka's threads time, so they are asked for only when somebody listens.
-fn log_level() -> RDKafkaLogLevel {
+pub(crate) fn log_level() -> RDKafkaLogLevel {
     if tracing::enabled!(target: "librdkafka", tracing::Level::DEBUG) {
         RDKafkaLogLevel::Debug
     } else {

@@ -344,10 +344,8 @@ impl Part {
             if batch.records.is_empty() {
                 batch.bytes.reserve(self.last.min(batch_bytes));
             }
-            batch.push(offset, message.key(), message.payload());
-            if let Some(millis) = message.timestamp().to_millis() {
-                batch.stamp(millis);
-            }
+            let timestamp = message.timestamp().to_millis().unwrap_or(-1);
+            batch.push_at(offset, timestamp, message.key(), message.payload());
             if batch.next >= until {
                 break Stopped::Reached;
             }

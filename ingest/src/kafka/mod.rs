@@ -23,10 +23,15 @@ mod error;
 mod fetch;
 mod output;
 mod reader;
+mod retention;
 mod throttle;
+
+pub(crate) use client::log_line;
+pub(crate) use config::log_level;
 
 pub use batch::{Batch, Polled, Span};
 pub use cluster::{Cluster, Sample, Watermarks};
 pub use config::{KafkaConfig, KafkaConfigError};
 pub use error::KafkaError;
 pub use reader::{Range, Reader, ReaderOptions};
+pub use retention::retention;

@@ -335,8 +335,8 @@ impl Shared {
                 }
                 Err(error) => error,
             };
-            let in_s3 = matches!(self.lake.store, Store::S3(_));
-            if cutter.handed_out || !in_s3 || reads >= READS || !error.is_worth_another_read() {
+            // a file's sidecar may have been replaced between the two looks
+            if cutter.handed_out || reads >= READS || !error.is_worth_another_read() {
                 return Fetched::Failed { id, error };
             }
             tracing::debug!(%error, "reading again");

@@ -119,6 +119,35 @@ impl FileStore {
         write_whole(&path, bytes).map_err(failed)
     }
 
+    /// Writes an object under a name that is still free; whether it was. The sidecar comes first here too: one that
+    /// a crash has left alone belongs to no object and is written over.
+    pub(crate) fn put_new(&self, key: &str, bytes: &[u8], metadata: &MetadataMap) -> Result<bool, LakeError> {
+        let path = self.path(key)?;
+        let failed = |source| from_io("write", key, source);
+        if path.try_exists().map_err(failed)? {
+            return Ok(false);
+        }
+        self.put(key, bytes, metadata)?;
+        Ok(true)
+    }
+
+    /// Whether there is such an object.
+    pub(crate) fn exists(&self, key: &str) -> Result<bool, LakeError> {
+        let failed = |source| from_io("look at", key, source);
+        self.path(key)?.try_exists().map_err(failed)
+    }
+
+    /// Removes an object, then its sidecar.
+    pub(crate) fn delete(&self, key: &str) -> Result<(), LakeError> {
+        for path in [self.path(key)?, self.root.join(sidecar_key(key))] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(from_io("remove", key, error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     fn path(&self, key: &str) -> Result<PathBuf, LakeError> {
         let plain = !key.is_empty() && key.split('/').all(|part| !matches!(part, "" | "." | ".."));
         match plain {
@@ -147,7 +176,9 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let written = File::create(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_data()?;
-        fs::rename(&temporary, path)
+        fs::rename(&temporary, path)?;
+        // the name is durable when its folder is
+        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     });
     if written.is_err() {
         let _ = fs::remove_file(&temporary);

@@ -4,6 +4,7 @@ use super::name::{self, Encoding, Meaning, Place};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::HashSet;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// How many ignored keys a listing names.
 const IGNORED_EXAMPLES: usize = 5;
@@ -63,7 +64,8 @@ impl Object {
 pub(crate) struct Builder<'a, T> {
     topics: &'a [T],
     listing: Listing,
-    sidecars: HashSet<Box<str>>,
+    /// Hashes of the keys that have a sidecar: a million of them cost little, and a wrong guess only a look.
+    sidecars: HashSet<u64>,
 }
 
 impl<'a, T: AsRef<str>> Builder<'a, T> {
@@ -94,7 +96,7 @@ impl<'a, T: AsRef<str>> Builder<'a, T> {
                 sidecar: false,
             }),
             Meaning::Sidecar { of } => {
-                self.sidecars.insert(of.into());
+                self.sidecars.insert(xxh3_64(of.as_bytes()));
             }
             Meaning::Ours => {}
             Meaning::Other => self.ignore(key),
@@ -125,7 +127,7 @@ impl<'a, T: AsRef<str>> Builder<'a, T> {
         listing.objects.shrink_to_fit();
         if !self.sidecars.is_empty() {
             for object in &mut listing.objects {
-                object.sidecar = self.sidecars.contains(object.key.as_str());
+                object.sidecar = self.sidecars.contains(&xxh3_64(object.key.as_bytes()));
             }
         }
         listing

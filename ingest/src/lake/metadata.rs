@@ -14,6 +14,7 @@ const END: &str = "pinflow-end";
 const COUNT: &str = "pinflow-count";
 const COVERS: &str = "pinflow-covers";
 const CHECKSUM: &str = "pinflow-xxh3";
+const BYTES: &str = "pinflow-bytes";
 
 /// What a writer recorded about an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct ObjectMetadata {
     pub covers: Option<Range<i64>>,
     /// xxh3 (64 bits) of the content before compression.
     pub checksum: Option<u64>,
+    /// The object's bytes as stored.
+    pub bytes: Option<u64>,
 }
 
 impl ObjectMetadata {
@@ -46,6 +49,7 @@ impl ObjectMetadata {
                 .map(|covers| format!("{}..{}", covers.start, covers.end)),
         );
         put(CHECKSUM, self.checksum.map(|checksum| format!("{checksum:016x}")));
+        put(BYTES, self.bytes.map(|bytes| bytes.to_string()));
         map
     }
 
@@ -65,6 +69,7 @@ impl ObjectMetadata {
                 COUNT => metadata.count = Some(text.parse().map_err(|_| bad())?),
                 COVERS => metadata.covers = Some(parse_range(text).ok_or_else(bad)?),
                 CHECKSUM => metadata.checksum = Some(u64::from_str_radix(text, 16).map_err(|_| bad())?),
+                BYTES => metadata.bytes = Some(text.parse().map_err(|_| bad())?),
                 _ => {}
             }
         }

@@ -14,6 +14,7 @@ mod fetch;
 mod file;
 mod lines;
 mod listing;
+mod lock;
 mod metadata;
 mod name;
 mod pool;
@@ -23,6 +24,7 @@ mod s3;
 pub use error::LakeError;
 pub use fetch::{FetchOptions, Fetched, Fetcher};
 pub use listing::{Listing, Object};
+pub use lock::LakeLock;
 pub use metadata::{MetadataMap, ObjectMetadata, checksum};
 pub use name::{CONTROL_FOLDER, Encoding, Place, connect_key, file_name};
 pub use retry::Retries;
@@ -192,6 +194,87 @@ impl Lake {
         }
     }
 
+    /// Writes an object with its metadata unless one stands under that key; whether it was written. Durable when it
+    /// returns. In S3 an object above `part_bytes` is uploaded in parts of that size.
+    ///
+    /// Of two writers at the same moment one is refused where the store sees to it: S3 does (`If-None-Match: *`),
+    /// and [`Lake::refuses_overwriting`] asks whether another server does; on `file://` the writers of a topic
+    /// exclude each other with [`Lake::lock`].
+    pub async fn put_new(
+        &self,
+        key: &str,
+        bytes: bytes::Bytes,
+        metadata: &MetadataMap,
+        part_bytes: usize,
+    ) -> Result<bool, LakeError> {
+        match &self.store {
+            Store::S3(store) => store.put_new(key, bytes, metadata, part_bytes).await,
+            Store::File(store) => {
+                let (store, key, metadata) = (store.clone(), key.to_string(), metadata.clone());
+                blocking(move || store.put_new(&key, &bytes, &metadata)).await
+            }
+        }
+    }
+
+    /// Whether the store refuses to write over an object. A server that says yes to everything, or does not know the
+    /// condition, is asked before each write instead, which leaves a moment between question and write.
+    pub async fn refuses_overwriting(&self) -> Result<bool, LakeError> {
+        match &self.store {
+            Store::S3(store) => store.probe_conditions().await,
+            Store::File(_) => Ok(true),
+        }
+    }
+
+    /// Removes an object and its sidecar; one that does not exist is no error.
+    pub async fn delete(&self, key: &str) -> Result<(), LakeError> {
+        match &self.store {
+            Store::S3(store) => store.delete(key).await,
+            Store::File(store) => {
+                let (store, key) = (store.clone(), key.to_string());
+                blocking(move || store.delete(&key)).await
+            }
+        }
+    }
+
+    /// What the writer of the object under this key recorded; empty when it recorded nothing, `None` when there is no
+    /// object.
+    pub async fn look_at(&self, key: &str) -> Result<Option<ObjectMetadata>, LakeError> {
+        match &self.store {
+            Store::S3(store) => match store.metadata(key).await {
+                Ok(metadata) => Ok(Some(metadata.unwrap_or_default())),
+                Err(LakeError::Missing { .. }) => Ok(None),
+                Err(error) => Err(error),
+            },
+            Store::File(store) => {
+                let (store, key) = (store.clone(), key.to_string());
+                blocking(move || match store.exists(&key)? {
+                    true => Ok(Some(store.metadata(&key, SMALL_OBJECT_BYTES)?.unwrap_or_default())),
+                    false => Ok(None),
+                })
+                .await
+            }
+        }
+    }
+
+    /// The first `limit` bytes of an object's content, after decompression; fewer when it is shorter.
+    pub async fn read_prefix(&self, key: &str, encoding: Encoding, limit: usize) -> Result<Vec<u8>, LakeError> {
+        let stored: Box<dyn std::io::Read + Send> = match &self.store {
+            Store::S3(store) => Box::new(std::io::Cursor::new(store.get_prefix(key, encoding, limit).await?)),
+            Store::File(store) => Box::new(store.open(key)?),
+        };
+        let key = key.to_string();
+        blocking(move || decoded_prefix(&key, stored, encoding, limit)).await
+    }
+
+    /// Takes the lock of this name for this process, until the value is dropped; `None` while another process of this
+    /// machine has it. Only `file://` lakes have locks: an S3 lake gives one to everybody.
+    pub fn lock(&self, name: &str) -> Result<Option<LakeLock>, LakeError> {
+        match &self.url {
+            LakeUrl::S3 { .. } => Ok(Some(LakeLock::none())),
+            LakeUrl::File(root) => LakeLock::take(root, name),
+        }
+    }
+
     /// The whole of a small object (at most 16 MiB), such as our control objects; `None` when there is none.
     pub async fn get_small(&self, key: &str) -> Result<Option<Vec<u8>>, LakeError> {
         match &self.store {
@@ -201,6 +284,27 @@ impl Lake {
                 blocking(move || store.get_small(&key, SMALL_OBJECT_BYTES)).await
             }
         }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "takes no more than the limit")]
+fn decoded_prefix(
+    key: &str,
+    stored: Box<dyn std::io::Read + Send>,
+    encoding: Encoding,
+    limit: usize,
+) -> Result<Vec<u8>, LakeError> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    let read = match encoding {
+        Encoding::Plain => stored.take(limit as u64).read_to_end(&mut bytes),
+        Encoding::Gzip => flate2::read::MultiGzDecoder::new(stored)
+            .take(limit as u64)
+            .read_to_end(&mut bytes),
+    };
+    match read {
+        Ok(_) => Ok(bytes),
+        Err(source) => Err(error::from_io("read", key, source)),
     }
 }
 

@@ -7,7 +7,8 @@
 use super::error::LakeError;
 use super::listing::{Builder, Listing};
 use super::metadata::{MetadataMap, ObjectMetadata};
-use super::retry::Retries;
+use super::name::{CONTROL_FOLDER, Encoding};
+use super::retry::{self, Retries};
 use super::{LakeOptions, S3Credentials};
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
@@ -19,12 +20,14 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::ChecksumMode;
+use aws_sdk_s3::types::{ChecksumMode, CompletedMultipartUpload, CompletedPart};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_types::byte_stream::error::Error as BodyError;
+use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// A folder that splits into more sub-folders than this is listed as one flat run of keys.
@@ -33,6 +36,10 @@ const MOST_FOLDERS: usize = 64;
 const LISTED_AT_ONCE: usize = 8;
 /// Levels of folders that are looked at to find work for [`LISTED_AT_ONCE`] requests.
 const LEVELS: usize = 3;
+/// Parts of one upload under way at the same time.
+const PARTS_AT_ONCE: usize = 4;
+/// No more of a compressed object is read to compare it with another.
+const MOST_COMPRESSED_BYTES: usize = 256 << 20;
 
 /// A lake in a bucket, under a prefix.
 #[derive(Debug)]
@@ -42,6 +49,8 @@ pub(crate) struct S3Store {
     /// Empty, or ends with `/`.
     prefix: String,
     pub(crate) retries: Retries,
+    /// Whether the server is trusted to refuse a write over an object.
+    conditional: AtomicBool,
 }
 
 /// What one attempt of a request came to, when it failed.
@@ -96,6 +105,7 @@ impl S3Store {
             bucket: bucket.to_string(),
             prefix,
             retries: options.retries,
+            conditional: AtomicBool::new(true),
         }
     }
 
@@ -268,6 +278,213 @@ impl S3Store {
         Ok(())
     }
 
+    /// Writes an object unless there is one; whether it was written.
+    pub(crate) async fn put_new(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        metadata: &MetadataMap,
+        part_bytes: usize,
+    ) -> Result<bool, LakeError> {
+        let conditional = self.conditional.load(Ordering::Relaxed);
+        if !conditional && self.exists(key).await? {
+            return Ok(false);
+        }
+        let condition = conditional.then(|| "*".to_string());
+        let items: HashMap<String, String> = metadata.clone().into_iter().collect();
+        let written = match bytes.len() > part_bytes {
+            true => self.put_parts(key, bytes, items, part_bytes, condition).await,
+            false => self.put_whole(key, bytes, items, condition).await,
+        };
+        match written {
+            Ok(()) => Ok(true),
+            // the condition failed: there is an object, perhaps of our own request whose answer was lost
+            Err(LakeError::Changed { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn put_whole(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        items: HashMap<String, String>,
+        condition: Option<String>,
+    ) -> Result<(), LakeError> {
+        let send = || {
+            let request = self.client.put_object().bucket(&self.bucket).key(self.full_key(key));
+            request
+                .set_metadata(Some(items.clone()))
+                .set_if_none_match(condition.clone())
+                .body(ByteStream::from(bytes.clone()))
+                .send()
+        };
+        self.retry("write", key, send).await.map(drop)
+    }
+
+    /// A multipart upload: the object appears as a whole when it is completed.
+    async fn put_parts(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        items: HashMap<String, String>,
+        part_bytes: usize,
+        condition: Option<String>,
+    ) -> Result<(), LakeError> {
+        let begin = || {
+            let request = self.client.create_multipart_upload().bucket(&self.bucket);
+            request.key(self.full_key(key)).set_metadata(Some(items.clone())).send()
+        };
+        let upload = self.retry("begin an upload of", key, begin).await?;
+        let upload = upload.upload_id().unwrap_or_default().to_string();
+        let ended = self.send_parts(key, &bytes, &upload, part_bytes, condition).await;
+        if ended.is_err() {
+            // parts of an upload that is never completed are stored, and paid for, until somebody gives it up
+            let abort = self.client.abort_multipart_upload().bucket(&self.bucket);
+            let aborted = abort.key(self.full_key(key)).upload_id(&upload).send().await;
+            if let Err(error) = aborted {
+                tracing::debug!(key, "an upload was not given up: {}", chain(&error));
+            }
+        }
+        ended
+    }
+
+    async fn send_parts(
+        &self,
+        key: &str,
+        bytes: &Bytes,
+        upload: &str,
+        part_bytes: usize,
+        condition: Option<String>,
+    ) -> Result<(), LakeError> {
+        let starts = (0..bytes.len()).step_by(part_bytes);
+        let part = |(index, start): (usize, usize)| async move {
+            let number = index as i32 + 1;
+            let part = bytes.slice(start..bytes.len().min(start + part_bytes));
+            let send = || {
+                let request = self.client.upload_part().bucket(&self.bucket).key(self.full_key(key));
+                request
+                    .upload_id(upload)
+                    .part_number(number)
+                    .body(ByteStream::from(part.clone()))
+                    .send()
+            };
+            let sent = self.retry("write a part of", key, send).await?;
+            let done = CompletedPart::builder().part_number(number);
+            Ok::<_, LakeError>(done.set_e_tag(sent.e_tag().map(str::to_string)).build())
+        };
+        let parts: Vec<CompletedPart> = stream::iter(starts.enumerate().map(part))
+            .buffered(PARTS_AT_ONCE)
+            .try_collect()
+            .await?;
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let complete = || {
+            let request = self.client.complete_multipart_upload().bucket(&self.bucket);
+            request
+                .key(self.full_key(key))
+                .upload_id(upload)
+                .multipart_upload(parts.clone())
+                .set_if_none_match(condition.clone())
+                .send()
+        };
+        match self.retry("complete an upload of", key, complete).await {
+            Ok(_) => Ok(()),
+            // the answer to an earlier attempt was lost: the upload is no more because the object is
+            Err(LakeError::Missing { .. }) if self.exists(key).await? => Err(LakeError::Changed {
+                object: key.to_string(),
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a small object twice: a server that knows the condition refuses the second.
+    pub(crate) async fn probe_conditions(&self) -> Result<bool, LakeError> {
+        let key = format!("{CONTROL_FOLDER}/probe-{:016x}", retry::random());
+        let write = || {
+            let request = self.client.put_object().bucket(&self.bucket).key(self.full_key(&key));
+            request
+                .if_none_match("*")
+                .body(ByteStream::from_static(b"probe\n"))
+                .send()
+        };
+        let (mut written, mut failures) = (0, 0);
+        let refused = loop {
+            let cause = match tokio::time::timeout(self.retries.silence, write()).await {
+                Err(_) => "no answer in time".to_string(),
+                // it took the second one as well
+                Ok(Ok(_)) if written == 1 => break false,
+                Ok(Ok(_)) => {
+                    written = 1;
+                    continue;
+                }
+                Ok(Err(error)) => match error.raw_response().map_or(0, |response| response.status().as_u16()) {
+                    // the first may be refused because of itself, when its answer was lost
+                    412 => break true,
+                    // not understood, or not implemented
+                    400 | 501 => break false,
+                    _ => match judge("write", &key, error) {
+                        Failure::Lasting(error) => return Err(error),
+                        Failure::Passing(cause) => cause,
+                    },
+                },
+            };
+            failures += 1;
+            self.pause("write", &key, failures, cause).await?;
+        };
+        self.delete(&key).await?;
+        self.conditional.store(refused, Ordering::Relaxed);
+        Ok(refused)
+    }
+
+    /// Removes an object.
+    pub(crate) async fn delete(&self, key: &str) -> Result<(), LakeError> {
+        let send = || {
+            let request = self.client.delete_object().bucket(&self.bucket);
+            request.key(self.full_key(key)).send()
+        };
+        match self.retry("remove", key, send).await {
+            Ok(_) | Err(LakeError::Missing { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool, LakeError> {
+        let request = self.client.head_object().bucket(&self.bucket).key(self.full_key(key));
+        match self.retry("look at", key, || request.clone().send()).await {
+            Ok(_) => Ok(true),
+            Err(LakeError::Missing { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stored bytes that hold at least the first `limit` bytes of the content, when there are so many.
+    pub(crate) async fn get_prefix(&self, key: &str, encoding: Encoding, limit: usize) -> Result<Vec<u8>, LakeError> {
+        // a prefix of a gzip stream decodes to a prefix of its content, but nobody knows to how long a one
+        let range = match encoding {
+            Encoding::Plain => limit.max(1),
+            Encoding::Gzip => MOST_COMPRESSED_BYTES,
+        };
+        let mut failures = 0;
+        loop {
+            let cause = match self.get(key, 0, None).await {
+                Err(Failure::Lasting(error)) => return Err(error),
+                Err(Failure::Passing(cause)) => cause,
+                Ok(mut output) => {
+                    let mut bytes = Vec::new();
+                    loop {
+                        match self.frame(&mut output.body).await {
+                            Some(Ok(frame)) if bytes.len() < range => bytes.extend_from_slice(&frame),
+                            Some(Err(cause)) => break cause,
+                            _ => return Ok(bytes),
+                        }
+                    }
+                }
+            };
+            failures += 1;
+            self.pause("read", key, failures, cause).await?;
+        }
+    }
+
     fn full_key(&self, key: &str) -> String {
         format!("{}{key}", self.prefix)
     }
@@ -352,6 +569,8 @@ where
         "ServiceUnavailable",
         "Throttling",
         "ExpiredToken",
+        "ConditionalRequestConflict",
+        "OperationAborted",
     ];
     match status {
         429 | 500.. => Failure::Passing(format!("status {status} {code}")),

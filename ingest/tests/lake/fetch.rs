@@ -167,6 +167,7 @@ fn metadata_comes_with_the_object_and_its_checksum_holds() {
         count: Some(200),
         covers: Some(0..210),
         checksum: Some(checksum(&content)),
+        bytes: None,
     };
     let wrong = ObjectMetadata {
         checksum: Some(1),

@@ -129,6 +129,7 @@ fn metadata_comes_back_as_written() {
         count: Some(2),
         covers: Some(10..15),
         checksum: Some(0xabc),
+        bytes: Some(6),
     };
     for lake in stores(&world) {
         let key = pin(10, "json");

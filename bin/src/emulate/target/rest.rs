@@ -1,5 +1,6 @@
 //! Kafka REST Proxy v2: `{"records":[{"value":…}]}`, one record a request, without a key, as the users send it.
-//! A delete is a tombstone, which needs one.
+//! A delete is a tombstone, which needs one: a number, whose bytes in Kafka are the key that the gateway gives the
+//! post's records, so that compaction takes them together.
 
 use super::super::item::Item;
 use super::http::{Answer, Call};
@@ -31,7 +32,7 @@ impl Dialect for Rest {
         let mut body = Vec::with_capacity(item.value.len() + 32);
         match (item.delete, item.ind) {
             (true, Some(ind)) => {
-                body.extend_from_slice(format!(r#"{{"records": [{{"key": "{ind}", "value": null}}]}}"#).as_bytes());
+                body.extend_from_slice(format!(r#"{{"records": [{{"key": {ind}, "value": null}}]}}"#).as_bytes());
             }
             _ => {
                 body.extend_from_slice(b"{\"records\": [{\"value\": ");

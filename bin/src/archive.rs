@@ -1,0 +1,293 @@
+//! `pinflow archive`: the wiring around the archiver: settings, the form of a delete, signals, metrics.
+
+use crate::config::{ArchiveSettings, LakeSettings};
+use crate::exit::Failure;
+use crate::metrics::Metrics;
+use crate::serve::{Health, Server};
+use dataflows::{Decoder, Kind, Limits, Raw};
+use ingest::archive::{ArchiveOptions, NullValues, Observer, Stored, archive};
+use ingest::coverage::Gap;
+use ingest::lake::{Lake, LakeOptions};
+use operators::Position;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+/// How long the program waits for threads that wait for servers, at its end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Archives until it is told to stop.
+pub fn run(settings: &ArchiveSettings) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let lake = open(&runtime, &settings.lake)?;
+    let shown = Arc::new(Shown::new(settings.ready_lag_records));
+    let server = match settings.listen {
+        Some(listen) => Some(Server::start(listen, shown.metrics(), Arc::clone(&shown.health))?),
+        None => None,
+    };
+    let stop = {
+        let _entered = runtime.enter();
+        stop_on_signals(&runtime)?
+    };
+    let began = Instant::now();
+    let options = options(settings);
+    let observer = Arc::clone(&shown) as Arc<dyn Observer>;
+    let ended = runtime.block_on(archive(lake, options, observer, stop));
+    runtime.shutdown_timeout(GRACE);
+    drop(server);
+    let archived = ended.map_err(failed)?;
+    let Stored {
+        objects,
+        records,
+        bytes,
+        found,
+        ..
+    } = archived.stored;
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "archived {records} records in {objects} objects, {bytes} bytes, in {seconds:.1} s; {found} objects were there already"
+    );
+    Ok(())
+}
+
+fn options(settings: &ArchiveSettings) -> ArchiveOptions {
+    let mut kafka = settings.kafka.source();
+    kafka.group_id = settings.group_id.clone();
+    let named: Vec<(Kind, String)> = Kind::ALL
+        .into_iter()
+        .zip(&settings.topics)
+        .filter_map(|(kind, topic)| Some((kind, topic.clone()?)))
+        .collect();
+    let kinds: Vec<Kind> = named.iter().map(|(kind, _)| *kind).collect();
+    ArchiveOptions {
+        kafka,
+        topics: named.into_iter().map(|(_, topic)| topic).collect(),
+        layout: settings.layout.clone(),
+        cut: settings.cut,
+        rotate: settings.rotate,
+        part_bytes: settings.part_bytes,
+        null_values: match settings.write_deletes {
+            true => NullValues::Write(Arc::new(deletes(kinds, settings.record_bytes))),
+            false => NullValues::Ignore,
+        },
+        dead_letters: settings.dead_letters,
+        record_bytes: settings.record_bytes,
+        objects_in_flight: settings.objects_in_flight,
+        buffer_bytes: settings.buffer_bytes,
+        once: settings.once,
+    }
+}
+
+/// The line of a delete: the engine's own reading of a tombstone's key, in the form in which it reads deletes.
+fn deletes(kinds: Vec<Kind>, record_bytes: usize) -> impl Fn(u8, &[u8]) -> Option<String> + Send + Sync {
+    let limits = Limits {
+        record_bytes,
+        ..Limits::default()
+    };
+    let decoder = Mutex::new(Decoder::new(limits));
+    move |topic, key| {
+        let raw = Raw {
+            kind: *kinds.get(usize::from(topic))?,
+            position: Position::new(1, 0, 0).ok()?,
+            key: Some(key),
+            value: None,
+        };
+        let event = decoder
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .decode(raw)
+            .ok()?;
+        Some(format!("{{\"ind\":{},\"__deleted\":true}}", event.key))
+    }
+}
+
+/// The runtime of a command that works on the lake.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8))
+        .enable_all()
+        .build();
+    runtime.map_err(failed)
+}
+
+/// Opens the lake of a command.
+pub(crate) fn open(runtime: &Runtime, settings: &LakeSettings) -> Result<Lake, Failure> {
+    let options = LakeOptions {
+        s3_endpoint: settings.s3_endpoint.clone(),
+        ..LakeOptions::default()
+    };
+    let url = settings.url.parse().map_err(failed)?;
+    runtime.block_on(Lake::open(url, options)).map_err(failed)
+}
+
+/// An error with its causes as the failure of a command.
+pub(crate) fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::Failed(anyhow::Error::new(error))
+}
+
+/// True once SIGTERM or Ctrl-C has come; a second one ends the process at once.
+fn stop_on_signals(runtime: &Runtime) -> Result<watch::Receiver<bool>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (told, stop) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    runtime.spawn(async move {
+        for round in 0.. {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if round > 0 {
+                std::process::exit(130);
+            }
+            tracing::info!("stopping: objects that are complete are written, open ones will be read again");
+            let _ = told.send(true);
+        }
+    });
+    Ok(stop)
+}
+
+/// A partition, as labels.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PartitionLabels {
+    topic: String,
+    partition: i32,
+}
+
+/// What an archiver shows of itself.
+struct Shown {
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    objects: Counter,
+    found: Counter,
+    records: Counter,
+    bytes: Counter,
+    gap_offsets: Gauge,
+    offset: Family<PartitionLabels, Gauge>,
+    lag: Family<PartitionLabels, Gauge>,
+}
+
+impl Shown {
+    fn new(ready_lag_records: u64) -> Shown {
+        let mut registry = Registry::with_prefix("pinflow");
+        let (objects, found, records, bytes) = (
+            Counter::default(),
+            Counter::default(),
+            Counter::default(),
+            Counter::default(),
+        );
+        let (gap_offsets, offset, lag) = (Gauge::default(), Family::default(), Family::default());
+        registry.register("archive_objects", "Objects written", objects.clone());
+        registry.register(
+            "archive_objects_found",
+            "Objects that were to be written and were there already",
+            found.clone(),
+        );
+        registry.register("archive_records", "Records in the objects written", records.clone());
+        registry.register(
+            "archive_bytes",
+            "Bytes of the objects written, as stored",
+            bytes.clone(),
+        );
+        registry.register(
+            "archive_gap_offsets",
+            "Offsets that Kafka has dropped and the lake lacks",
+            gap_offsets.clone(),
+        );
+        registry.register(
+            "archive_offset",
+            "First offset of the partition that is not durable in the lake",
+            offset.clone(),
+        );
+        registry.register(
+            "archive_lag_records",
+            "Records in Kafka that are not durable in the lake",
+            lag.clone(),
+        );
+        Shown {
+            health: Arc::new(Health::new(0, ready_lag_records)),
+            metrics: Arc::new(Metrics::of(registry)),
+            objects,
+            found,
+            records,
+            bytes,
+            gap_offsets,
+            offset,
+            lag,
+        }
+    }
+
+    fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+}
+
+impl Observer for Shown {
+    fn ready(&self) {
+        self.health.hydrated();
+    }
+
+    fn stored(&self, stored: Stored) {
+        self.objects.inc_by(stored.objects);
+        self.found.inc_by(stored.found);
+        self.records.inc_by(stored.records);
+        self.bytes.inc_by(stored.bytes);
+    }
+
+    fn progress(&self, topic: &str, partition: i32, archived: i64, end: i64) {
+        let labels = PartitionLabels {
+            topic: topic.to_owned(),
+            partition,
+        };
+        let waiting = (end - archived).max(0);
+        self.offset.get_or_create(&labels).set(archived);
+        self.lag.get_or_create(&labels).set(waiting);
+        self.health.lag(topic, partition, waiting);
+    }
+
+    fn gap(&self, gap: &Gap) {
+        self.gap_offsets.inc_by(gap.to - gap.from);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_labels_are_pinned() {
+        let shown = Shown::new(10);
+        let mut stored = Stored::default();
+        (stored.objects, stored.records, stored.bytes, stored.found) = (1, 2, 3, 4);
+        shown.stored(stored);
+        shown.progress("pin", 0, 5, 7);
+        let text = shown.metrics.text();
+        for line in [
+            "pinflow_archive_objects_total 1",
+            "pinflow_archive_objects_found_total 4",
+            "pinflow_archive_records_total 2",
+            "pinflow_archive_bytes_total 3",
+            "pinflow_archive_gap_offsets 0",
+            "pinflow_archive_offset{topic=\"pin\",partition=\"0\"} 5",
+            "pinflow_archive_lag_records{topic=\"pin\",partition=\"0\"} 2",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+        assert!(!text.contains("hydration"), "{text}");
+    }
+
+    #[test]
+    fn deletes_are_written_as_the_engine_reads_them() {
+        let line = deletes(vec![Kind::Geo], 1 << 20);
+        for key in [&b"7"[..], b"\"7\"", b"{\"ind\": 7}", b"{\"index\":\"7\"}"] {
+            assert_eq!(line(0, key).unwrap(), r#"{"ind":7,"__deleted":true}"#);
+        }
+        assert_eq!(line(0, b"seven"), None);
+    }
+}

@@ -1,0 +1,367 @@
+//! `pinflow audit`: what the lake, Kafka and the tables have of the log, beside each other.
+//!
+//! Something is *missing* when the lake lacks it although it lies before the lake's end: `gap` when nobody has it any
+//! more, `missing` when Kafka still does (an archiver that is started mends it). Holes in which Kafka, where it spans
+//! them, has no record are natural. What lies behind the lake's end only waits to be archived, as long as Kafka keeps
+//! it. Nothing is changed.
+
+use crate::archive::{failed, open, runtime};
+use crate::config::AuditSettings;
+use crate::exit::{self, Failure};
+use anyhow::anyhow;
+use ingest::archive::{AuditOptions, LakeAudit, PartitionAudit, Stretch, audit, first_records};
+use ingest::coverage::{Gap, RangeSet};
+use ingest::kafka::{Cluster, KafkaConfig, Watermarks, retention};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::ops::Range;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Ranges shown in one line of text.
+const SHOWN_RANGES: usize = 5;
+
+type At = (u8, i32);
+
+/// What is known of the whole log.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Whether nothing is missing and every object is what it should be.
+    pub ok: bool,
+    /// By topic and partition.
+    pub partitions: Vec<Entry>,
+    /// Objects of older layouts, which have no offsets.
+    pub legacy_objects: u64,
+    /// Keys of the lake that are no records.
+    pub ignored_keys: u64,
+}
+
+/// What is known of one partition.
+#[derive(Debug, Default, Serialize)]
+pub struct Entry {
+    /// What the lake has.
+    #[serde(flatten)]
+    pub lake: PartitionAudit,
+    /// What Kafka has: the first offset, and the one after the last.
+    pub kafka: Option<(i64, i64)>,
+    /// What the tables answer for: the first offset, and the one after the last.
+    pub tables: Option<(i64, i64)>,
+    /// What neither the lake nor Kafka has.
+    pub gaps: Vec<Gap>,
+    /// What the lake lacks and Kafka has, before the lake's end.
+    pub missing: Vec<Gap>,
+    /// Offsets in Kafka behind the lake's end.
+    pub waiting: i64,
+    /// How long Kafka keeps records, in milliseconds; -1 for ever.
+    pub retention_ms: Option<i64>,
+    /// Seconds until Kafka may drop the first record that the lake lacks.
+    pub dropped_in_seconds: Option<i64>,
+    /// What else is wrong.
+    pub problems: Vec<String>,
+}
+
+/// Audits, prints, and fails when something is missing.
+pub fn run(settings: &AuditSettings) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let report = runtime.block_on(look(settings, open(&runtime, &settings.lake)?))?;
+    match settings.json {
+        true => println!("{}", serde_json::to_string_pretty(&report).map_err(failed)?),
+        false => print!("{}", text(&report)),
+    }
+    match report.ok {
+        true => Ok(()),
+        false => Err(Failure::Silent(exit::FAILED)),
+    }
+}
+
+async fn look(settings: &AuditSettings, lake: ingest::lake::Lake) -> Result<Report, Failure> {
+    let topics: Vec<String> = settings.topics.iter().flatten().cloned().collect();
+    let number = |name: &str| topics.iter().position(|topic| topic == name).map(|n| n as u8);
+    let options = AuditOptions {
+        topics: topics.clone(),
+        deep: settings.deep,
+        small_bytes: settings.small_bytes,
+    };
+    let LakeAudit {
+        partitions,
+        legacy,
+        ignored,
+    } = audit(&lake, &options).await.map_err(failed)?;
+    let mut entries: BTreeMap<At, Entry> = BTreeMap::new();
+    for lake in partitions {
+        if let Some(topic) = number(&lake.topic) {
+            let at = (topic, lake.partition);
+            entries.entry(at).or_default().lake = lake;
+        }
+    }
+    if let Some(postgres) = &settings.postgres {
+        let mut reader = sinks::Reader::connect(&postgres.sink()).await.map_err(failed)?;
+        for ((topic, partition), known) in reader.progress().await.map_err(failed)?.partitions {
+            if let Some(topic) = number(&topic) {
+                entries.entry((topic, partition)).or_default().tables = Some((known.first, known.next));
+            }
+        }
+    }
+    if let Some(kafka) = &settings.kafka {
+        let config = kafka.source();
+        for (at, marks) in watermarks(&config, &topics).await? {
+            entries.entry(at).or_default().kafka = Some((marks.low, marks.high));
+        }
+        ask_kafka(&config, &topics, &mut entries).await?;
+    }
+    for (at, entry) in &mut entries {
+        entry.lake.topic.clone_from(&topics[usize::from(at.0)]);
+        entry.lake.partition = at.1;
+        entry.judge();
+    }
+    let partitions: Vec<Entry> = entries.into_values().collect();
+    Ok(Report {
+        ok: partitions.iter().all(Entry::is_ok),
+        partitions,
+        legacy_objects: legacy,
+        ignored_keys: ignored,
+    })
+}
+
+async fn watermarks(config: &KafkaConfig, topics: &[String]) -> Result<BTreeMap<At, Watermarks>, Failure> {
+    let (config, topics) = (config.clone(), topics.to_vec());
+    let ask = move || {
+        let cluster = Cluster::connect(&config)?;
+        let mut marks = BTreeMap::new();
+        for (number, topic) in topics.iter().enumerate() {
+            for partition in cluster.partitions(topic)?.unwrap_or_default() {
+                marks.insert((number as u8, partition), cluster.watermarks(topic, partition)?);
+            }
+        }
+        Ok::<_, ingest::kafka::KafkaError>(marks)
+    };
+    let asked = tokio::task::spawn_blocking(ask).await;
+    asked.map_err(|_| anyhow!("a task panicked"))?.map_err(failed)
+}
+
+/// Which of the lake's holes Kafka has records in, and how old the first record is that the lake lacks.
+async fn ask_kafka(config: &KafkaConfig, topics: &[String], entries: &mut BTreeMap<At, Entry>) -> Result<(), Failure> {
+    let mut stretches = Vec::new();
+    for (at, entry) in entries.iter() {
+        let Some((low, high)) = entry.kafka else { continue };
+        let of = |range: Range<i64>| Stretch {
+            topic: at.0,
+            partition: at.1,
+            from: range.start.max(low),
+            to: range.end.min(high),
+        };
+        let holes = entry.lake.holes.iter().map(|hole| of(hole.from..hole.to));
+        let tail = of(entry.end().unwrap_or(low)..high);
+        stretches.extend(holes.chain([tail]).filter(|stretch| stretch.from < stretch.to));
+    }
+    let found = first_records(config, topics, &stretches).await.map_err(failed)?;
+    let keeps = match retention(config, topics).await {
+        Ok(keeps) => keeps,
+        Err(error) => {
+            tracing::warn!("how long Kafka keeps records is not known: {error}");
+            BTreeMap::new()
+        }
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    for (at, entry) in entries {
+        entry.retention_ms = keeps.get(&topics[usize::from(at.0)]).copied();
+        let lacked: Vec<(&Stretch, i64)> = found
+            .iter()
+            .filter(|(stretch, _)| (stretch.topic, stretch.partition) == *at)
+            .map(|(stretch, timestamp)| (stretch, *timestamp))
+            .collect();
+        let end = entry.end();
+        let oldest = lacked
+            .iter()
+            .map(|(_, timestamp)| *timestamp)
+            .filter(|time| *time >= 0)
+            .min();
+        entry.dropped_in_seconds = match (oldest, entry.retention_ms) {
+            (Some(oldest), Some(keeps)) if keeps >= 0 => Some((oldest + keeps - now) / 1000),
+            _ => None,
+        };
+        let topic = &topics[usize::from(at.0)];
+        let inside = lacked
+            .iter()
+            .filter(|(stretch, _)| end.is_some_and(|end| stretch.to <= end));
+        entry.missing = inside
+            .map(|(stretch, _)| gap(topic, at.1, stretch.from..stretch.to))
+            .collect();
+        // what Kafka spans is missing as just said, or natural
+        let spanned = entry.kafka.map_or(0..0, |(low, high)| low..high);
+        let holes = entry.lake.holes.iter();
+        let lost = holes.flat_map(|hole| {
+            [
+                hole.from..hole.to.min(spanned.start),
+                hole.from.max(spanned.end)..hole.to,
+            ]
+        });
+        entry.gaps = lost
+            .filter(|range| !range.is_empty())
+            .map(|range| gap(topic, at.1, range))
+            .collect();
+    }
+    Ok(())
+}
+
+fn gap(topic: &str, partition: i32, range: Range<i64>) -> Gap {
+    Gap {
+        topic: topic.to_owned(),
+        partition,
+        from: range.start,
+        to: range.end,
+    }
+}
+
+impl Entry {
+    fn end(&self) -> Option<i64> {
+        self.lake.covered.iter().next_back().map(|range| range.end)
+    }
+
+    /// Draws the conclusions from what the three sides said.
+    fn judge(&mut self) {
+        let (topic, partition) = (self.lake.topic.clone(), self.lake.partition);
+        let first = self.lake.covered.iter().next().map(|range| range.start);
+        let end = self.end();
+        match self.kafka {
+            None => self.gaps = self.lake.holes.clone(),
+            Some((low, high)) => {
+                self.waiting = (high - end.unwrap_or(low).max(low)).max(0);
+                if let Some(end) = end.filter(|end| *end < low) {
+                    self.gaps.push(gap(&topic, partition, end..low));
+                }
+                if let Some(end) = end.filter(|end| *end > high) {
+                    self.problems.push(format!(
+                        "the lake ends at {end}, Kafka at {high}: was the topic created anew?"
+                    ));
+                }
+            }
+        }
+        if let Some((from, next)) = self.tables {
+            let mut held: RangeSet = self.lake.covered.iter().collect();
+            self.kafka.into_iter().for_each(|(low, high)| held.insert(low..high));
+            let natural = self.lake.holes.iter().map(|hole| hole.from..hole.to);
+            natural.for_each(|hole| held.insert(hole));
+            self.gaps.iter().for_each(|gap| held.insert(gap.from..gap.to));
+            for lost in held.missing(from..next) {
+                self.problems.push(format!(
+                    "the tables answer for {lost:?}, which neither the lake nor Kafka has"
+                ));
+            }
+        }
+        let differing = self.lake.differing.count();
+        if differing > 0 {
+            let at = ranges(&self.lake.differing);
+            self.problems
+                .push(format!("objects hold different records at {differing} offsets: {at}"));
+        }
+        for conflict in &self.lake.conflicts {
+            self.problems.push(format!("{conflict}: objects interleave there"));
+        }
+        if first.is_none() && self.lake.objects > 0 {
+            self.problems.push("none of its objects covers anything".to_owned());
+        }
+    }
+
+    fn is_ok(&self) -> bool {
+        self.gaps.is_empty() && self.missing.is_empty() && self.problems.is_empty() && self.lake.faulty == 0
+    }
+}
+
+/// The report for people. The lines that begin with `gap` and `missing` are for scripts as well.
+fn text(report: &Report) -> String {
+    let mut text = String::new();
+    for entry in &report.partitions {
+        let lake = &entry.lake;
+        let _ = write!(
+            text,
+            "{}/{}: lake {} in {} objects of {} bytes, {} of them small",
+            lake.topic,
+            lake.partition,
+            ranges(&lake.covered),
+            lake.objects,
+            lake.bytes,
+            lake.small
+        );
+        if let Some((low, high)) = entry.kafka {
+            let _ = write!(text, "; kafka {low}..{high}");
+        }
+        if let Some((first, next)) = entry.tables {
+            let _ = write!(text, "; tables {first}..{next}");
+        }
+        text.push('\n');
+        if lake.overlapping > 0 {
+            let _ = writeln!(text, "  {} offsets are held more than once", lake.overlapping);
+        }
+        if lake.inexact > 0 {
+            let _ = writeln!(text, "  {} objects lack records inside or behind them", lake.inexact);
+        }
+        if entry.waiting > 0 {
+            let _ = writeln!(text, "  {} offsets wait to be archived", entry.waiting);
+        }
+        match entry.dropped_in_seconds {
+            Some(seconds) if seconds <= 0 => {
+                text.push_str("  Kafka may drop the first record that the lake lacks now\n")
+            }
+            Some(seconds) => {
+                let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+                let _ = writeln!(
+                    text,
+                    "  Kafka drops the first record that the lake lacks in {days}d {hours}h {minutes}m at the earliest"
+                );
+            }
+            None => {}
+        }
+        for gap in &entry.gaps {
+            let _ = writeln!(text, "{gap}");
+        }
+        for Gap {
+            topic,
+            partition,
+            from,
+            to,
+        } in &entry.missing
+        {
+            let _ = writeln!(text, "missing {topic}/{partition} {from}..{to}");
+        }
+        for problem in &entry.problems {
+            let _ = writeln!(text, "  {problem}");
+        }
+        for fault in &lake.faults {
+            let _ = writeln!(text, "  {}: {}", fault.object, fault.what);
+        }
+        if lake.faulty > lake.faults.len() as u64 {
+            let _ = writeln!(text, "  and {} more objects", lake.faulty - lake.faults.len() as u64);
+        }
+    }
+    if report.legacy_objects > 0 {
+        let _ = writeln!(
+            text,
+            "{} objects of older layouts have no offsets",
+            report.legacy_objects
+        );
+    }
+    let verdict = match report.ok {
+        true => "nothing is missing\n",
+        false => "the lake is not whole\n",
+    };
+    text.push_str(verdict);
+    text
+}
+
+fn ranges(set: &RangeSet) -> String {
+    let mut ranges: Vec<String> = set
+        .iter()
+        .take(SHOWN_RANGES)
+        .map(|range| format!("{range:?}"))
+        .collect();
+    let more = set.iter().count() - ranges.len();
+    if more > 0 {
+        ranges.push(format!("and {more} more"));
+    }
+    match ranges.is_empty() {
+        true => "nothing".to_owned(),
+        false => ranges.join(", "),
+    }
+}

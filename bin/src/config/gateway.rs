@@ -1,0 +1,137 @@
+//! Checked settings of `pinflow gateway`.
+
+use super::forms::{check_topic, parse_duration, to_path};
+use super::layers::Effective;
+use super::problem::ConfigError;
+use super::reader::Reader;
+use super::settings::KafkaSettings;
+use ingest::gateway::{AccessLog, Limits, TlsFiles};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// What `gateway` needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewaySettings {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where it produces to.
+    pub kafka: KafkaSettings,
+    /// The topic of each kind (0 = pin, 1 = geo, 2 = user).
+    pub topics: [Option<String>; 3],
+    /// Other names of topics and streams, with the topic that is meant.
+    pub aliases: Vec<(String, String)>,
+    /// The number of partitions over which a topic's keys are spread.
+    pub pins: Vec<(String, i32)>,
+    /// Whether missing topics are made.
+    pub create_topics: bool,
+    /// Whether clients may delete topics.
+    pub delete_topics: bool,
+    /// Partitions of a new topic; `None`: the broker's default.
+    pub new_partitions: Option<i32>,
+    /// Files of tokens.
+    pub token_files: Vec<PathBuf>,
+    /// Certificate and key.
+    pub tls: Option<TlsFiles>,
+    /// Where the access log goes.
+    pub access_log: AccessLog,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+impl GatewaySettings {
+    /// Checks the settings of `gateway`.
+    pub fn check(effective: &Effective) -> Result<GatewaySettings, ConfigError> {
+        let mut reader = Reader::new(effective);
+        let listen = reader.listen();
+        if listen.is_none() && effective.get("serve.listen").is_none() {
+            reader.missing("`gateway` needs --listen ADDR:PORT: where producers send to".into());
+        }
+        let kafka = reader.kafka();
+        if kafka.is_none() && effective.get("kafka.bootstrap").is_none() {
+            reader.missing("`gateway` needs --kafka HOST:PORT: where records go".into());
+        }
+        if let Some(kafka) = &kafka
+            && let Err(error) = ingest::gateway::check_properties(&kafka.source())
+        {
+            reader.wrong_property(&error);
+        }
+        let token_files = reader.list("gateway.token_files", to_path);
+        let tls = match (
+            reader.optional("gateway.tls_cert", to_path),
+            reader.optional("gateway.tls_key", to_path),
+        ) {
+            (Some(certificates), Some(key)) => Some(TlsFiles { certificates, key }),
+            (None, None) => None,
+            _ => {
+                reader.missing("TLS needs both --tls-cert and --tls-key".into());
+                None
+            }
+        };
+        let open = listen.is_some_and(|listen| !listen.ip().is_loopback());
+        if open && (token_files.is_empty() || tls.is_none()) && !reader.switch("gateway.insecure") {
+            let lacks = match (token_files.is_empty(), tls.is_none()) {
+                (true, true) => "tokens (--token-file) and TLS (--tls-cert, --tls-key)",
+                (true, false) => "tokens (--token-file)",
+                _ => "TLS (--tls-cert, --tls-key)",
+            };
+            reader.missing(format!(
+                "a gateway that others can reach needs {lacks}: give them, listen on 127.0.0.1, or say --insecure"
+            ));
+        }
+        let duration = |reader: &mut Reader<'_>, path| reader.optional(path, parse_duration).unwrap_or_default();
+        let limits = Limits {
+            body_bytes: reader.whole("gateway.body_bytes", 1 << 10, 1 << 29) as usize,
+            in_flight_bytes: reader.whole("gateway.in_flight_bytes", 1 << 16, 1 << 31) as usize,
+            connections: reader.whole("gateway.connections", 1, 1_000_000) as usize,
+            header_timeout: duration(&mut reader, "gateway.header_timeout"),
+            body_timeout: duration(&mut reader, "gateway.body_timeout"),
+            produce_timeout: duration(&mut reader, "gateway.produce_timeout"),
+            drain_timeout: duration(&mut reader, "gateway.drain_timeout"),
+        };
+        if limits.body_bytes > limits.in_flight_bytes {
+            reader.missing(
+                "gateway.body_bytes is more than gateway.in_flight_bytes: such a body would never be taken".into(),
+            );
+        }
+        for (path, time) in [
+            ("gateway.header_timeout", limits.header_timeout),
+            ("gateway.body_timeout", limits.body_timeout),
+            ("gateway.produce_timeout", limits.produce_timeout),
+        ] {
+            if time.is_zero() {
+                reader.missing(format!("{path} is at least 1s"));
+            }
+        }
+        let access_log = reader.optional("gateway.access_log", |text| match text {
+            "off" => Ok(AccessLog::Off),
+            "stdout" => Ok(AccessLog::Stdout),
+            "stderr" => Ok(AccessLog::Stderr),
+            other => Err(format!("`{other}` is neither stdout nor stderr nor off")),
+        });
+        let partitions = |text: &str| match text.parse::<i32>() {
+            Ok(count @ 1..=100_000) => Ok(count),
+            _ => Err(format!("`{text}` is no number of partitions")),
+        };
+        let settings = GatewaySettings {
+            aliases: reader.map("gateway.aliases", check_topic),
+            pins: reader.map("gateway.pin_partitions", partitions),
+            create_topics: reader.switch("gateway.create_topics"),
+            delete_topics: reader.switch("gateway.delete_topics"),
+            new_partitions: reader
+                .optional_whole("gateway.new_partitions", 1, 100_000)
+                .map(|count| count as i32),
+            topics: reader.topics(),
+            listen: listen.unwrap_or_else(|| ([127, 0, 0, 1], 0).into()),
+            kafka: kafka.unwrap_or(KafkaSettings {
+                bootstrap: String::new(),
+                properties: Vec::new(),
+                buffer_bytes: 0,
+            }),
+            token_files,
+            tls,
+            access_log: access_log.unwrap_or(AccessLog::Stdout),
+            limits,
+        };
+        reader.done(settings)
+    }
+}

@@ -1,0 +1,354 @@
+//! `pinflow demo`: the whole way of the data on one machine, with nothing installed but PostgreSQL.
+//!
+//! An embedded broker, an S3 server in this process and a private PostgreSQL cluster are started, and a history of
+//! posts is written. Then the commands of this program run as processes of their own, exactly as they would be run
+//! elsewhere: `run` replays the history and follows the live log, `gateway` takes records over HTTP, `archive` writes
+//! them to S3, and `emulate` sends them in three dialects. At the end `audit` says whether the lake covers the log,
+//! and `verify --replay` whether the tables are true. Everything that was started ends, and everything that was
+//! written is removed, unless `--dir` keeps it.
+
+mod history;
+mod live;
+mod parts;
+mod servers;
+mod show;
+
+use crate::config::DemoSettings;
+use crate::embedded::free_port;
+use anyhow::{Context, Result, ensure};
+use live::Probes;
+use parts::Part;
+use servers::Servers;
+use show::{print_freshness, print_tables};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use tokio_postgres::{Client, NoTls};
+
+/// Records a second that the embedded broker can keep: a partition holds 5 MiB, which is seven seconds of pins then.
+pub const MAX_RATE: u64 = 3_000;
+
+const TOPICS: [&str; 3] = ["pin", "geo", "user"];
+const BUCKET: &str = "demo";
+const PREFIX: &str = "topics";
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Records sent again per record, in the history and live.
+const DUPLICATES: f64 = 0.053;
+/// The archiver closes its objects this often, well before the embedded broker forgets.
+const ROTATE: Duration = Duration::from_secs(2);
+
+/// Runs the demo to its end.
+pub fn run(settings: &DemoSettings) -> Result<()> {
+    ensure!(
+        settings.rate <= MAX_RATE,
+        "--rate {} is more than the embedded broker can keep: at most {MAX_RATE} records/s (run against Apache Kafka for more)",
+        settings.rate
+    );
+    let stop = watch_signals()?;
+    // removed when it is dropped
+    let temporary = tempfile::tempdir().context("making a folder for the demo")?;
+    let dir = match &settings.dir {
+        Some(dir) => fresh_folder(dir)?,
+        None => temporary.path().to_owned(),
+    };
+
+    say("starting PostgreSQL, an S3 server and a broker on 127.0.0.1");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let servers = Servers::start(settings, &dir)?;
+    say(&format!(
+        "writing a history of {} posts to s3://{BUCKET}/{PREFIX}",
+        settings.posts
+    ));
+    let written = history::write(settings.posts, settings.seed, &runtime, &servers.broker, &servers.s3)?;
+
+    let mut chain = Chain::start(settings, &servers, &dir)?;
+    for part in chain.parts() {
+        say(&format!("running: {}", part.shown()));
+    }
+    let began = Instant::now();
+    let client = runtime.block_on(connect(&servers.postgres.url()))?;
+    chain.wait_for_frontier(&runtime, &client, &written, &stop)?;
+    say(&format!(
+        "history is in the tables: {} records in {:.1} s",
+        written.iter().sum::<i64>(),
+        began.elapsed().as_secs_f64()
+    ));
+    print_tables(&runtime, &client)?;
+
+    let freshness = stream(settings, &servers, &mut chain, &runtime, &client, &stop, &dir)?;
+    let sent = servers.log_end()?;
+    chain.wait_for_frontier(&runtime, &client, &sent, &AtomicBool::new(false))?;
+    chain.stop()?;
+    say("the stream has ended and every record is in the tables");
+    print_tables(&runtime, &client)?;
+    print_freshness(freshness, settings.rate);
+    drop(client);
+    servers.prove()?;
+    if settings.dir.is_some() {
+        say(&format!("kept: {}", dir.display()));
+    }
+    Ok(())
+}
+
+/// Sends the live stream until its time is over or the end is asked for. Returns how long records took to be visible.
+fn stream(
+    settings: &DemoSettings,
+    servers: &Servers,
+    chain: &mut Chain,
+    runtime: &Runtime,
+    client: &Client,
+    stop: &AtomicBool,
+    dir: &Path,
+) -> Result<Vec<Duration>> {
+    let lasts = settings
+        .duration
+        .map_or("until Ctrl-C".to_owned(), |duration| format!("for {duration:?}"));
+    let mut emulator = match settings.rate {
+        0 => None,
+        rate => {
+            say(&format!(
+                "streaming {rate} records/s {lasts}: to FastAPI's paths, the REST proxy's and Kinesis's"
+            ));
+            let arguments = [
+                ("--to", chain.gateway_url.clone()),
+                ("--api", "pin,rest,kinesis".to_owned()),
+                ("--rate", rate.to_string()),
+                ("--seed", settings.seed.to_string()),
+                ("--first-post", settings.posts.to_string()),
+                ("--duplicates", DUPLICATES.to_string()),
+            ];
+            let emulator = Part::start("emulate", &flags(arguments), &[], dir)?;
+            say(&format!("running: {}", emulator.shown()));
+            Some(emulator)
+        }
+    };
+    let postgres = servers.postgres.url();
+    let mut probes = Probes::start(runtime, &chain.gateway_url, &postgres, settings.seed, settings.posts)?;
+    let (began, mut told) = (Instant::now(), Instant::now());
+    while !stop.load(Ordering::SeqCst) && settings.duration.is_none_or(|duration| began.elapsed() < duration) {
+        std::thread::sleep(Duration::from_millis(20));
+        chain.check()?;
+        probes.check(runtime)?;
+        if let Some(emulator) = &mut emulator {
+            emulator.check()?;
+        }
+        if told.elapsed() > Duration::from_secs(5) {
+            told = Instant::now();
+            let end: i64 = servers.log_end()?.iter().sum();
+            let behind = (end - runtime.block_on(frontier(client))?.iter().sum::<i64>()).max(0);
+            say(&format!(
+                "{end} records in Kafka, {behind} of them not in the tables yet"
+            ));
+        }
+    }
+    let seen = probes.finish();
+    if let Some(mut emulator) = emulator {
+        let counts: serde_json::Value = serde_json::from_str(&emulator.stop(PATIENCE)?)?;
+        say(&format!(
+            "acknowledged by the gateway: {}, sent again: {}",
+            counts["acknowledged"], counts["retries"]
+        ));
+    }
+    Ok(seen)
+}
+
+/// A folder for a new demo: the broker forgets everything at the end, so an older demo cannot go on.
+fn fresh_folder(dir: &Path) -> Result<PathBuf> {
+    std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+    let empty = std::fs::read_dir(dir)
+        .with_context(|| format!("reading {}", dir.display()))?
+        .next()
+        .is_none();
+    ensure!(
+        empty,
+        "--dir {} is not empty: a demo begins in a new folder",
+        dir.display()
+    );
+    dir.canonicalize()
+        .with_context(|| format!("resolving {}", dir.display()))
+}
+
+fn say(text: &str) {
+    println!("demo: {text}");
+}
+
+fn watch_signals() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        runtime.block_on(async {
+            use tokio::signal::unix::{SignalKind, signal};
+            let (Ok(mut terminate), Ok(mut interrupt)) =
+                (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+            else {
+                return;
+            };
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                if flag.swap(true, Ordering::SeqCst) {
+                    std::process::exit(130);
+                }
+                say("stopping");
+            }
+        });
+    })?;
+    Ok(stop)
+}
+
+async fn connect(url: &str) -> Result<Client> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls)
+        .await
+        .context("connecting to PostgreSQL")?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// The committed frontier of the three topics; 0 before the first commit.
+async fn frontier(client: &Client) -> Result<[i64; 3]> {
+    let mut reached = [0; 3];
+    let exists = client
+        .query_one("SELECT to_regclass('pinflow.frontier') IS NOT NULL", &[])
+        .await?;
+    if exists.get::<_, bool>(0) {
+        for row in client
+            .query(
+                "SELECT topic, next_offset FROM pinflow.frontier WHERE partition = 0",
+                &[],
+            )
+            .await?
+        {
+            let topic: String = row.get(0);
+            if let Some(kind) = TOPICS.iter().position(|name| *name == topic) {
+                reached[kind] = row.get(1);
+            }
+        }
+    }
+    Ok(reached)
+}
+
+/// The commands that run from the history's end to the stream's.
+struct Chain {
+    engine: Part,
+    archiver: Part,
+    gateway: Part,
+    gateway_url: String,
+}
+
+impl Chain {
+    fn start(settings: &DemoSettings, servers: &Servers, dir: &Path) -> Result<Chain> {
+        let mut engine = servers.all();
+        if let Some(listen) = settings.listen {
+            engine.extend(["--listen".to_owned(), listen.to_string()]);
+        }
+        let engine = Part::start("run", &engine, &servers.s3.environment(), dir)?;
+        let [lake, endpoint] = servers.lake();
+        let rotate = ("--rotate-schedule-interval-ms", ROTATE.as_millis().to_string());
+        let archiver = flags([servers.kafka(), lake, endpoint, rotate]);
+        let archiver = Part::start("archive", &archiver, &servers.s3.environment(), dir)?;
+        // somebody may take the port before the gateway does: then it says so and ends
+        let listen = format!("127.0.0.1:{}", free_port()?);
+        let gateway = flags([
+            servers.kafka(),
+            ("--listen", listen.clone()),
+            ("--access-log", "off".into()),
+        ]);
+        let mut gateway = Part::start("gateway", &gateway, &[], dir)?;
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(&listen).is_err() {
+            gateway.check()?;
+            ensure!(
+                Instant::now() < deadline,
+                "the gateway did not start:\n{}",
+                gateway.tail()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(Chain {
+            engine,
+            archiver,
+            gateway,
+            gateway_url: format!("http://{listen}"),
+        })
+    }
+
+    fn parts(&self) -> [&Part; 3] {
+        [&self.engine, &self.archiver, &self.gateway]
+    }
+
+    /// Fails when one of them has ended by itself.
+    fn check(&mut self) -> Result<()> {
+        self.engine.check()?;
+        self.archiver.check()?;
+        self.gateway.check()
+    }
+
+    fn wait_for_frontier(
+        &mut self,
+        runtime: &Runtime,
+        client: &Client,
+        wanted: &[i64; 3],
+        stop: &AtomicBool,
+    ) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.check()?;
+            let reached = runtime.block_on(frontier(client))?;
+            if reached.iter().zip(wanted).all(|(reached, wanted)| reached >= wanted) {
+                return Ok(());
+            }
+            ensure!(!stop.load(Ordering::SeqCst), "stopped before history was in the tables");
+            ensure!(
+                Instant::now() < deadline,
+                "the tables reached {reached:?} of {wanted:?} within {PATIENCE:?}:\n{}",
+                self.engine.tail()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Ends them in the order of the data's way; the archiver has closed what the stream left open.
+    fn stop(&mut self) -> Result<()> {
+        self.gateway.stop(PATIENCE)?;
+        std::thread::sleep(ROTATE + Duration::from_millis(500));
+        self.archiver.stop(PATIENCE)?;
+        self.engine.stop(PATIENCE)?;
+        Ok(())
+    }
+}
+
+fn flags<const N: usize>(flags: [(&str, String); N]) -> Vec<String> {
+    flags
+        .into_iter()
+        .flat_map(|(flag, value)| [flag.to_owned(), value])
+        .collect()
+}
+
+/// Counts what a test may want to know of the limits.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_beyond_the_broker_is_refused_before_anything_is_started() {
+        let settings = DemoSettings {
+            posts: 1,
+            seed: 1,
+            rate: MAX_RATE + 1,
+            duration: None,
+            listen: None,
+            dir: Some("/nonexistent/of/the/demo".into()),
+        };
+        let error = run(&settings).unwrap_err().to_string();
+        assert!(error.contains("--rate 3001") && error.contains("3000"), "{error}");
+    }
+}

@@ -1,0 +1,124 @@
+//! `pinflow gateway`: the front door, told what a pin, a place and a person look like.
+
+use crate::config::GatewaySettings;
+use crate::config::settings::KINDS;
+use crate::metrics;
+use anyhow::Context;
+use ingest::gateway::{Field, FieldType, Gateway, GatewayConfig, Stream};
+
+use FieldType::{Number, Text, Whole};
+
+/// The fields of each kind, in the order in which they are echoed; the first producers sent no `poster_name`.
+const FIELDS: [&[(&str, FieldType, bool)]; 3] = [
+    &[
+        ("category", Text, true),
+        ("index", Whole, true),
+        ("unique_id", Text, true),
+        ("title", Text, true),
+        ("description", Text, true),
+        ("poster_name", Text, false),
+        ("follower_count", Text, true),
+        ("tag_list", Text, true),
+        ("is_image_or_video", Text, true),
+        ("image_src", Text, true),
+        ("downloaded", Whole, true),
+        ("save_location", Text, true),
+    ],
+    &[
+        ("ind", Whole, true),
+        ("timestamp", Text, false),
+        ("latitude", Number, false),
+        ("longitude", Number, false),
+        ("country", Text, false),
+    ],
+    &[
+        ("ind", Whole, true),
+        ("first_name", Text, false),
+        ("last_name", Text, false),
+        ("age", Whole, false),
+        ("date_joined", Text, false),
+    ],
+];
+
+/// The gateway's own form of these settings.
+pub fn config(settings: GatewaySettings) -> GatewayConfig {
+    let streams = KINDS.iter().zip(settings.topics).zip(FIELDS);
+    let streams = streams.map(|((name, topic), fields)| {
+        let field = |(name, ty, required): &(&str, FieldType, bool)| Field {
+            name: (*name).to_owned(),
+            ty: *ty,
+            required: *required,
+        };
+        Stream {
+            name: (*name).to_owned(),
+            topic,
+            fields: fields.iter().map(field).collect(),
+        }
+    });
+    GatewayConfig {
+        streams: streams.collect(),
+        key_fields: vec!["ind".to_owned(), "index".to_owned()],
+        listen: settings.listen,
+        kafka: settings.kafka.source(),
+        aliases: settings.aliases,
+        pins: settings.pins,
+        create_topics: settings.create_topics,
+        delete_topics: settings.delete_topics,
+        new_partitions: settings.new_partitions,
+        limits: settings.limits,
+        token_files: settings.token_files,
+        tls: settings.tls,
+        access_log: settings.access_log,
+        version: env!("CARGO_PKG_VERSION"),
+        process_metrics: metrics::of_process,
+    }
+}
+
+/// Serves until SIGTERM or Ctrl-C, and then finishes what it took; a second signal ends it at once.
+pub fn run(settings: GatewaySettings) -> anyhow::Result<()> {
+    raise_open_files();
+    let secure = settings.tls.is_some();
+    let config = config(settings);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("gateway")
+        .enable_all()
+        .build()
+        .context("starting a runtime")?;
+    runtime.block_on(async {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let gateway = Gateway::start(config).await?;
+        let scheme = if secure { "https" } else { "http" };
+        tracing::info!("listening on {scheme}://{}", gateway.address());
+        let stop = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("ending: requests under way are answered");
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                std::process::exit(i32::from(crate::exit::FAILED));
+            });
+        };
+        gateway.serve(stop).await;
+        anyhow::Ok(())
+    })?;
+    // a question to Kafka that is under way is not waited for
+    runtime.shutdown_timeout(std::time::Duration::from_millis(100));
+    Ok(())
+}
+
+/// Each connection takes a file descriptor, and many systems begin with few.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("the number of open files stays as it is: {error}");
+    }
+}

@@ -1,0 +1,30 @@
+//! From Kafka to the lake, and the care of the lake: the archiver, the compaction of small objects, the audit.
+//!
+//! The way of a record: [`line`] makes one line of it, [`cutter`] gathers lines into pieces whose ends follow from
+//! offsets, [`layout`] names them, [`writer`] stores each exactly once, and [`run`] drives it all. A start finds in the
+//! lake where to go on ([`resume`]). [`compact`] merges small objects; [`audit`] says what the lake has of the log
+//! ([`first_records`] asks Kafka about the rest).
+//!
+//! Nothing here knows what a record means: how a delete looks is told by the caller.
+
+mod audit;
+mod compact;
+mod cutter;
+mod error;
+mod examine;
+mod layout;
+mod line;
+mod probe;
+mod resume;
+mod run;
+mod writer;
+
+pub use audit::{AuditOptions, Fault, LakeAudit, PartitionAudit, audit};
+pub use compact::{CompactOptions, Compacted, compact};
+pub use cutter::CutOptions;
+pub use error::ArchiveError;
+pub use layout::{Layout, Partitioner, PathFormat, PathFormatError};
+pub use line::{Original, longest_line, original};
+pub use probe::{Stretch, first_records};
+pub use run::{ArchiveOptions, Archived, NullValues, Observer, archive};
+pub use writer::Stored;

@@ -1,0 +1,85 @@
+//! Whether Kafka holds any record in stretches of its log, and from when the first one is.
+
+use super::error::ArchiveError;
+use crate::kafka::{KafkaConfig, Polled, Range, Reader, ReaderOptions};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// A stretch of a partition.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stretch {
+    /// The number of the topic.
+    pub topic: u8,
+    /// The Kafka partition.
+    pub partition: i32,
+    /// The first offset.
+    pub from: i64,
+    /// The offset after the last one; at most the end of the partition.
+    pub to: i64,
+}
+
+/// Reads the first record of each stretch: its timestamp (-1: it has none). Stretches without a record are absent.
+/// Those of one partition are given in order.
+pub async fn first_records(
+    kafka: &KafkaConfig,
+    topics: &[String],
+    stretches: &[Stretch],
+) -> Result<BTreeMap<Stretch, i64>, ArchiveError> {
+    let mut found = BTreeMap::new();
+    if stretches.is_empty() {
+        return Ok(found);
+    }
+    let arrived = Arc::new(Notify::new());
+    let bell = Arc::clone(&arrived);
+    let options = ReaderOptions {
+        queue_bytes: 4 << 20,
+        ..ReaderOptions::default()
+    };
+    let reader = Reader::start(kafka, options, Arc::new(move || bell.notify_one()))?;
+    let mut open: BTreeMap<(u8, i32), VecDeque<&Stretch>> = BTreeMap::new();
+    for stretch in stretches {
+        open.entry((stretch.topic, stretch.partition))
+            .or_default()
+            .push_back(stretch);
+        reader.assign(Range {
+            topic: stretch.topic,
+            name: topics[usize::from(stretch.topic)].clone(),
+            partition: stretch.partition,
+            from: stretch.from,
+            until: Some(stretch.to),
+        });
+    }
+    loop {
+        // of the last stretch of a partition the first record is enough, however long it is
+        let is_open = |queue: &VecDeque<&Stretch>| match queue.front() {
+            Some(last) if queue.len() == 1 => !found.contains_key(*last),
+            first => first.is_some(),
+        };
+        if !open.values().any(is_open) {
+            break;
+        }
+        match reader.try_next() {
+            None => arrived.notified().await,
+            Some(Polled::Batch(batch)) => {
+                let current = open
+                    .get(&(batch.topic, batch.partition))
+                    .and_then(|queue| queue.front());
+                if let (Some(stretch), Some(record)) = (current, batch.records.first()) {
+                    found.entry((*stretch).clone()).or_insert(record.timestamp);
+                }
+            }
+            Some(Polled::Reached { topic, partition, .. }) => {
+                if let Some(queue) = open.get_mut(&(topic, partition)) {
+                    queue.pop_front();
+                }
+            }
+            Some(Polled::Failed(error)) => return Err(error.into()),
+        }
+    }
+    // its thread is waited for
+    tokio::task::spawn_blocking(move || drop(reader))
+        .await
+        .map_err(|_| ArchiveError::Panicked)?;
+    Ok(found)
+}

@@ -1,0 +1,71 @@
+//! Making and deleting topics, where that is allowed.
+
+use super::produce::Producer;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What came of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum AdminError {
+    /// The topic is there already.
+    Exists,
+    /// There is no such topic.
+    Unknown,
+    /// Kafka does not answer, or not yet.
+    Unreachable(String),
+    /// Kafka says no.
+    Refused(String),
+}
+
+/// Makes a topic; without a number of partitions the broker's own default counts, and always its replication.
+pub(super) async fn create(producer: &Producer, name: &str, partitions: Option<i32>) -> Result<(), AdminError> {
+    let topic = NewTopic::new(name, partitions.unwrap_or(-1), TopicReplication::Fixed(-1));
+    let results = client(producer)?.create_topics([&topic], &options()).await;
+    first(results.map_err(|error| sort(&error))?)
+}
+
+/// Deletes a topic with its records.
+pub(super) async fn delete(producer: &Producer, name: &str) -> Result<(), AdminError> {
+    let results = client(producer)?.delete_topics(&[name], &options()).await;
+    first(results.map_err(|error| sort(&error))?)
+}
+
+fn client(producer: &Producer) -> Result<AdminClient<DefaultClientContext>, AdminError> {
+    producer.config().create().map_err(|error| sort(&error))
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new()
+        .request_timeout(Some(PATIENCE))
+        .operation_timeout(Some(PATIENCE))
+}
+
+fn first(results: Vec<Result<String, (String, Code)>>) -> Result<(), AdminError> {
+    match results.into_iter().next() {
+        Some(Err((_, code))) => Err(of_code(code)),
+        _ => Ok(()),
+    }
+}
+
+fn sort(error: &Native) -> AdminError {
+    error
+        .rdkafka_error_code()
+        .map_or_else(|| AdminError::Refused(error.to_string()), of_code)
+}
+
+fn of_code(code: Code) -> AdminError {
+    match code {
+        Code::TopicAlreadyExists => AdminError::Exists,
+        Code::UnknownTopic | Code::UnknownTopicOrPartition => AdminError::Unknown,
+        Code::OperationTimedOut
+        | Code::RequestTimedOut
+        | Code::BrokerTransportFailure
+        | Code::AllBrokersDown
+        | Code::NotController => AdminError::Unreachable(code.to_string()),
+        code => AdminError::Refused(code.to_string()),
+    }
+}

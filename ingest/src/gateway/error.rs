@@ -1,0 +1,51 @@
+//! Why a gateway does not start.
+
+use crate::kafka::{KafkaConfigError, KafkaError};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Why a gateway does not start, or ends.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// What was to be listened on.
+        address: SocketAddr,
+        /// The system's words.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file of tokens, certificates or keys cannot be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file of tokens, certificates or keys does not hold what it should.
+    #[error("{}: {reason}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A Kafka property is refused.
+    #[error(transparent)]
+    Property(#[from] KafkaConfigError),
+    /// The Kafka client cannot be made.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// A thread or a socket cannot be made.
+    #[error("the system refuses to {action}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// The system's words.
+        #[source]
+        source: std::io::Error,
+    },
+}

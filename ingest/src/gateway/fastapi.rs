@@ -1,0 +1,369 @@
+//! `POST /pin/`, as FastAPI with pydantic answers it: the item echoed, or a list of what is wrong with it.
+//!
+//! Fields are checked by pydantic's lax rules (`"7"` and `7.0` are whole numbers). Unknown fields are accepted and not
+//! echoed. Kafka gets the body as it was sent, unknown fields included.
+
+use super::body;
+use super::config::{Field, FieldType};
+use super::record;
+use super::refusal::Refusal;
+use super::reply::{JSON, Reply};
+use super::send::Record;
+use super::service::{Shared, media_type};
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use hyper::header::HeaderMap;
+use serde::de::{Deserializer as _, Error, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
+/// A wrong body is repeated in the answer up to this size.
+const REPEATED: usize = 16 << 10;
+
+/// A record of the stream with this index.
+pub(super) async fn item(
+    shared: &Arc<Shared>,
+    index: usize,
+    headers: &HeaderMap,
+    incoming: &mut Incoming,
+) -> Result<Reply, Refusal> {
+    let stream = &shared.streams[index];
+    let limits = &shared.limits;
+    let taken = body::read(incoming, limits.body_bytes, limits.body_timeout, &shared.budget).await?;
+    let text = std::str::from_utf8(&taken.bytes).map_err(|error| broken(error.valid_up_to(), "Invalid UTF-8"))?;
+    let echo = check(text, &stream.fields, is_json(headers)).map_err(Refusal::from)?;
+    let value = record::one_line(text);
+    let ind = record::key_of(&value, &shared.key_fields).ok().flatten();
+    let missing = || Refusal::NoTopic(stream.name.clone());
+    let topic = shared.topics.get(stream.topic.as_deref().ok_or_else(missing)?).await;
+    let topic = topic.map_err(|error| Refusal::topic(error, &stream.name))?;
+    let bytes = Arc::new(taken.permit);
+    let record = Record {
+        ind,
+        value: Some(value.as_bytes()),
+        ..Record::default()
+    };
+    let sent = shared.send(&topic, record, &bytes);
+    let fate = shared.fate(&topic, sent).await;
+    fate.map_err(|failure| Refusal::record(failure, &stream.name))?;
+    Ok(Reply::json(echo).counted(1, text.len()))
+}
+
+/// Whether FastAPI would parse the body: without a type it does.
+fn is_json(headers: &HeaderMap) -> bool {
+    media_type(headers).is_none_or(|media| {
+        media.is_empty()
+            || media == "application/json"
+            || (media.starts_with("application/") && media.ends_with("+json"))
+    })
+}
+
+/// The echo of an item, or the answer that says what is wrong.
+fn check(text: &str, fields: &[Field], json: bool) -> Result<String, Reply> {
+    if text.is_empty() {
+        return Err(wrong(&[problem("missing", &["body"], "Field required", "null")]));
+    }
+    let no_object = |input: &str| {
+        let message = "Input should be a valid dictionary or object to extract fields from";
+        wrong(&[problem("model_attributes_type", &["body"], message, repeated(input))])
+    };
+    if !json {
+        return Err(no_object(&quoted(text)));
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let values = deserializer.deserialize_any(Values(fields)).and_then(|values| {
+        deserializer.end()?;
+        Ok(values)
+    });
+    let values = match values {
+        Ok(Some(values)) => values,
+        Ok(None) => return Err(no_object(text.trim())),
+        Err(error) => return Err(decode_error(text, &error)),
+    };
+    let (mut echo, mut problems) = (String::with_capacity(text.len() + 2), Vec::new());
+    for (field, value) in fields.iter().zip(values) {
+        let path = ["body", &field.name];
+        match value.map(RawValue::get) {
+            None if field.required => problems.push(problem("missing", &path, "Field required", repeated(text.trim()))),
+            None => {}
+            Some("null") if !field.required => append(&mut echo, &field.name, "null"),
+            Some(raw) => match convert(raw, field.ty) {
+                Ok(value) => append(&mut echo, &field.name, &value),
+                Err((kind, message)) => problems.push(problem(kind, &path, message, repeated(raw))),
+            },
+        }
+    }
+    if !problems.is_empty() {
+        return Err(wrong(&problems));
+    }
+    echo.push_str(if echo.is_empty() { "{}" } else { "}" });
+    Ok(echo)
+}
+
+fn append(echo: &mut String, name: &str, value: &str) {
+    echo.push(if echo.is_empty() { '{' } else { ',' });
+    echo.push_str(&quoted(name));
+    echo.push(':');
+    echo.push_str(value);
+}
+
+/// A value as pydantic makes it, in JSON; or its error's type and message.
+fn convert(raw: &str, ty: FieldType) -> Result<String, (&'static str, &'static str)> {
+    let text = raw
+        .starts_with('"')
+        .then(|| serde_json::from_str::<String>(raw).unwrap_or_default());
+    let is_number = raw.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+    match (ty, text) {
+        (FieldType::Text, Some(text)) => Ok(quoted(&text)),
+        (FieldType::Text, None) => Err(("string_type", "Input should be a valid string")),
+        (FieldType::Whole, Some(text)) => {
+            let digits = text.trim();
+            let plain = digits.strip_prefix(['-', '+']).unwrap_or(digits);
+            let whole = plain.strip_suffix(".0").unwrap_or(plain);
+            let good = !whole.is_empty() && whole.len() <= 4300 && whole.bytes().all(|byte| byte.is_ascii_digit());
+            let message = "Input should be a valid integer, unable to parse string as an integer";
+            let minus = if digits.starts_with('-') { "-" } else { "" };
+            let trimmed = whole.trim_start_matches('0');
+            match (good, trimmed) {
+                (false, _) => Err(("int_parsing", message)),
+                (true, "") => Ok("0".to_owned()),
+                (true, trimmed) => Ok(format!("{minus}{trimmed}")),
+            }
+        }
+        (FieldType::Whole, None) if is_number => {
+            if raw.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) {
+                return Ok(raw.to_owned());
+            }
+            let message = "Input should be a valid integer, got a number with a fractional part";
+            match raw.parse::<f64>() {
+                Ok(number) if number.fract() == 0.0 && number.abs() < 1e15 => Ok(format!("{number:.0}")),
+                _ => Err(("int_from_float", message)),
+            }
+        }
+        (FieldType::Whole, None) if raw == "true" => Ok("1".to_owned()),
+        (FieldType::Whole, None) if raw == "false" => Ok("0".to_owned()),
+        (FieldType::Whole, None) => Err(("int_type", "Input should be a valid integer")),
+        (FieldType::Number, Some(text)) => {
+            let message = "Input should be a valid number, unable to parse string as a number";
+            let number = text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+            number
+                .map(|number| format!("{number:?}"))
+                .ok_or(("float_parsing", message))
+        }
+        (FieldType::Number, None) if is_number => {
+            let whole = raw.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
+            Ok(if whole { format!("{raw}.0") } else { raw.to_owned() })
+        }
+        (FieldType::Number, None) if raw == "true" => Ok("1.0".to_owned()),
+        (FieldType::Number, None) if raw == "false" => Ok("0.0".to_owned()),
+        (FieldType::Number, None) => Err(("float_type", "Input should be a valid number")),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
+}
+
+/// The input as an error repeats it.
+fn repeated(input: &str) -> &str {
+    if input.len() <= REPEATED { input } else { "null" }
+}
+
+/// One entry of `detail`; `input` is JSON.
+fn problem(kind: &str, path: &[&str], message: &str, input: &str) -> String {
+    let path: Vec<String> = path.iter().map(|part| quoted(part)).collect();
+    let (path, message) = (path.join(","), quoted(message));
+    format!("{{\"type\":\"{kind}\",\"loc\":[{path}],\"msg\":{message},\"input\":{input}}}")
+}
+
+fn wrong(problems: &[String]) -> Reply {
+    let detail = problems.join(",");
+    Reply::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        JSON,
+        format!("{{\"detail\":[{detail}]}}"),
+    )
+}
+
+fn broken(position: usize, words: &str) -> Refusal {
+    decode_problem(position, words).into()
+}
+
+fn decode_problem(position: usize, words: &str) -> Reply {
+    let mut text = String::new();
+    write!(
+        text,
+        "{{\"type\":\"json_invalid\",\"loc\":[\"body\",{position}],\"msg\":\"JSON decode error\",\"input\":{{}},\
+         \"ctx\":{{\"error\":{}}}}}",
+        quoted(words)
+    )
+    .expect("writing to a String");
+    wrong(&[text])
+}
+
+/// What Python's decoder says where ours stopped.
+fn decode_error(text: &str, error: &serde_json::Error) -> Reply {
+    let before: usize = text
+        .split_inclusive('\n')
+        .take(error.line().saturating_sub(1))
+        .map(str::len)
+        .sum();
+    let mut offset = (before + error.column()).min(text.len());
+    let said = error.to_string();
+    let end = said.starts_with("EOF");
+    if !end {
+        offset = offset.saturating_sub(1);
+    }
+    while !text.is_char_boundary(offset) {
+        offset -= 1;
+    }
+    let last = text[..offset].trim_end().chars().next_back();
+    let words = if said.contains("string") && end {
+        "Unterminated string starting at"
+    } else if said.contains("control character") {
+        "Invalid control character at"
+    } else if said.contains("trailing characters") {
+        "Extra data"
+    } else if said.contains("expected `:`") {
+        "Expecting ':' delimiter"
+    } else if said.contains("key must be a string") || (said.contains("object") && matches!(last, Some('{' | ','))) {
+        "Expecting property name enclosed in double quotes"
+    } else if said.contains("expected `,`") || said.contains("parsing an object") {
+        "Expecting ',' delimiter"
+    } else if said.contains("escape") {
+        "Invalid \\escape"
+    } else {
+        "Expecting value"
+    };
+    decode_problem(text[..offset].chars().count(), words)
+}
+
+/// The values of the declared fields; `None` for what is no object.
+struct Values<'f>(&'f [Field]);
+
+macro_rules! no_object {
+    ($($visit:ident: $ty:ty),*) => {
+        $(fn $visit<E: Error>(self, _: $ty) -> Result<Self::Value, E> { Ok(None) })*
+        fn visit_unit<E: Error>(self) -> Result<Self::Value, E> { Ok(None) }
+    };
+}
+
+impl<'de> Visitor<'de> for Values<'_> {
+    type Value = Option<Vec<Option<&'de RawValue>>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    no_object!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str);
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut values = vec![None; self.0.len()];
+        while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+            match self.0.iter().position(|field| field.name == *name) {
+                Some(index) => values[index] = Some(map.next_value()?),
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(Some(values))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reply::ReplyBody;
+    use super::*;
+
+    fn fields() -> Vec<Field> {
+        let field = |name: &str, ty, required| Field {
+            name: name.into(),
+            ty,
+            required,
+        };
+        vec![
+            field("category", FieldType::Text, true),
+            field("index", FieldType::Whole, true),
+            field("latitude", FieldType::Number, false),
+        ]
+    }
+
+    fn said(text: &str) -> String {
+        match check(text, &fields(), true) {
+            Ok(echo) => echo,
+            Err(Reply {
+                body: ReplyBody::Whole(Some(body)),
+                ..
+            }) => String::from_utf8(body.to_vec()).unwrap(),
+            Err(_) => panic!("{text}"),
+        }
+    }
+
+    #[test]
+    fn the_item_is_echoed_in_the_models_order_and_types() {
+        assert_eq!(
+            said(r#"{"index": "07", "extra": [1], "category": "é\u00e9\n"}"#),
+            "{\"category\":\"éé\\n\",\"index\":7}"
+        );
+        assert_eq!(
+            said(r#"{"category":"a","index":7.0,"latitude":-3}"#),
+            r#"{"category":"a","index":7,"latitude":-3.0}"#
+        );
+        assert_eq!(
+            said(r#"{"category":"a","index":true,"latitude":null}"#),
+            r#"{"category":"a","index":1,"latitude":null}"#
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_pydantics_words() {
+        assert_eq!(
+            said(r#"{"category": 5}"#),
+            concat!(
+                r#"{"detail":[{"type":"string_type","loc":["body","category"],"msg":"Input should be a valid string","input":5},"#,
+                r#"{"type":"missing","loc":["body","index"],"msg":"Field required","input":{"category": 5}}]}"#
+            )
+        );
+        let kinds = [
+            (r#""x""#, "int_parsing"),
+            ("1.5", "int_from_float"),
+            ("[]", "int_type"),
+            ("null", "int_type"),
+            (r#""""#, "int_parsing"),
+        ];
+        for (value, kind) in kinds {
+            let said = said(&format!(r#"{{"category":"a","index":{value}}}"#));
+            assert!(said.contains(&format!("{{\"type\":\"{kind}\"")), "{said}");
+        }
+        assert!(said("[1]").contains("model_attributes_type"));
+        assert!(said("").contains(r#"{"type":"missing","loc":["body"],"msg":"Field required","input":null}"#));
+    }
+
+    /// Positions and words are Python's own for these texts.
+    #[test]
+    fn broken_json_is_reported_as_python_does() {
+        for (text, position, words) in [
+            ("{", 1, "Expecting property name enclosed in double quotes"),
+            ("abc", 0, "Expecting value"),
+            (r#"{"a" 1}"#, 5, "Expecting ':' delimiter"),
+            (r#"{"a": 1 "b"}"#, 8, "Expecting ',' delimiter"),
+            (r#"{"a": 1} x"#, 9, "Extra data"),
+            (r#"{"a": }"#, 6, "Expecting value"),
+            ("{'a': 1}", 1, "Expecting property name enclosed in double quotes"),
+            ("é é", 0, "Expecting value"),
+        ] {
+            let said = said(text);
+            let expected = format!(
+                r#"{{"detail":[{{"type":"json_invalid","loc":["body",{position}],"msg":"JSON decode error","input":{{}},"ctx":{{"error":"{words}"}}}}]}}"#
+            );
+            assert_eq!(said, expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! Kinesis behind API Gateway: `PUT …/streams/{stream}/record(s)` and the questions for streams.
+//!
+//! A stream is a topic and a shard a partition, chosen by MD5 of the partition key as Kinesis does. A sequence number
+//! is made of shard and offset, so it grows in each shard, over restarts too. `record` stores `Data` as the JSON it
+//! is, and `records` the content of the text `data`, as the mapping templates that people use do.
+
+use super::admin::AdminError;
+use super::body::{self, Taken};
+use super::limits::RECORD_OVERHEAD;
+use super::partition;
+use super::produce::{Delivered, Failure};
+use super::record;
+use super::refusal::{Refusal, kinesis_error};
+use super::reply::Reply;
+use super::send::{Record, Sent};
+use super::service::Shared;
+use super::topics::Topic;
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// Kinesis's own limits.
+const RECORDS: usize = 500;
+const RECORD_BYTES: usize = 1 << 20;
+const REQUEST_BYTES: usize = 5 << 20;
+const KEY_CHARS: usize = 256;
+/// Shards of a stream when nobody says.
+const SHARDS: i32 = 5;
+const MOST_SHARDS: i32 = 10_000;
+
+#[derive(Deserialize)]
+struct One<'a> {
+    #[serde(borrow, default, rename = "Data", alias = "data")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "PartitionKey", alias = "partition-key")]
+    key: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Many<'a> {
+    #[serde(borrow, default, alias = "Records")]
+    records: Option<Vec<One<'a>>>,
+}
+
+/// A record that may be sent.
+struct Checked<'a> {
+    key: String,
+    data: Cow<'a, str>,
+}
+
+/// `PUT /streams/{stream}/record`.
+pub(super) async fn put_record(shared: &Arc<Shared>, stream: &str, incoming: &mut Incoming) -> Result<Reply, Refusal> {
+    let taken = take(shared, incoming).await?;
+    let one: One<'_> = parse(&taken.bytes)?;
+    let checked = check(&one, false)?;
+    let topic = topic(shared, stream, Some(&checked.key)).await?;
+    let bytes = Arc::new(taken.permit);
+    let sent = send(shared, &topic, &checked, &bytes);
+    let fate = shared.fate(&topic, sent).await;
+    let at = fate.map_err(|failure| Refusal::record(failure, stream))?;
+    Ok(Reply::json(format!("{{{}}}", place(&at))).counted(1, taken.bytes.len()))
+}
+
+/// `PUT /streams/{stream}/records`.
+pub(super) async fn put_records(shared: &Arc<Shared>, stream: &str, incoming: &mut Incoming) -> Result<Reply, Refusal> {
+    let mut taken = take(shared, incoming).await?;
+    let many: Many<'_> = parse(&taken.bytes)?;
+    let entries = many.records.unwrap_or_default();
+    if entries.is_empty() || entries.len() > RECORDS {
+        let bound = if entries.is_empty() {
+            "greater than or equal to 1"
+        } else {
+            "less than or equal to 500"
+        };
+        let text = format!(
+            "1 validation error detected: Value at 'records' failed to satisfy constraint: \
+             Member must have length {bound}"
+        );
+        return Err(invalid(&text).into());
+    }
+    let mut checked = Vec::with_capacity(entries.len());
+    for entry in &entries {
+        checked.push(check(entry, true)?);
+    }
+    let total: usize = checked.iter().map(|record| record.key.len() + record.data.len()).sum();
+    if total > REQUEST_BYTES {
+        let text = "Records size exceeds 5 MB limit";
+        return Err(kinesis_error(StatusCode::BAD_REQUEST, "InvalidArgumentException", text).into());
+    }
+    let overhead = shared
+        .budget
+        .take(entries.len() * RECORD_OVERHEAD)
+        .ok_or(Refusal::Busy)?;
+    taken.permit.add(overhead);
+    let bytes = Arc::new(taken.permit);
+    // each record may belong to another topic; none is sent before all have one
+    let mut topics = Vec::with_capacity(checked.len());
+    for record in &checked {
+        topics.push(topic(shared, stream, Some(&record.key)).await?);
+    }
+    let sent: Vec<Sent> = checked
+        .iter()
+        .zip(&topics)
+        .map(|(record, topic)| send(shared, topic, record, &bytes))
+        .collect();
+    let (mut failed, mut body) = (0u64, String::with_capacity(sent.len() * 128));
+    let count = sent.len() as u64;
+    for (sent, topic) in sent.into_iter().zip(&topics) {
+        let comma = if body.is_empty() { "" } else { "," };
+        match shared.fate(topic, sent).await {
+            Ok(at) => write!(body, "{comma}{{{}}}", place(&at)),
+            Err(failure) => {
+                failed += 1;
+                let code = match failure {
+                    Failure::Retry(_) => "ServiceUnavailable",
+                    _ => "InternalFailure",
+                };
+                let text = serde_json::to_string(&failure.to_string()).unwrap_or_default();
+                write!(body, "{comma}{{\"ErrorCode\":\"{code}\",\"ErrorMessage\":{text}}}")
+            }
+        }
+        .expect("writing to a String");
+    }
+    let body = format!("{{\"FailedRecordCount\":{failed},\"Records\":[{body}]}}");
+    Ok(Reply::json(body).counted(count - failed, taken.bytes.len()))
+}
+
+/// `GET /streams`.
+pub(super) async fn list(shared: &Arc<Shared>) -> Result<Reply, Refusal> {
+    let names = shared.topics.list().await.map_err(|error| Refusal::topic(error, ""))?;
+    let names = serde_json::to_string(&names).unwrap_or_default();
+    Ok(Reply::json(format!(
+        "{{\"HasMoreStreams\":false,\"StreamNames\":{names}}}"
+    )))
+}
+
+/// `GET /streams/{stream}`.
+pub(super) async fn describe(shared: &Arc<Shared>, stream: &str) -> Result<Reply, Refusal> {
+    let topic = topic(shared, stream, None).await?;
+    let name = serde_json::to_string(stream).unwrap_or_default();
+    let count = u128::from(topic.pinned.unsigned_abs().max(1));
+    // 2^128 × shard / count, rounded up: the first hash that falls into the shard
+    let start = |shard: u128| match shard {
+        0 => 0,
+        shard if shard == count => u128::MAX,
+        shard => {
+            let (whole, rest) = (u128::MAX / count, u128::MAX % count);
+            whole * shard + ((rest + 1) * shard).div_ceil(count)
+        }
+    };
+    let mut shards = String::new();
+    for shard in 0..count {
+        let end = if shard + 1 == count {
+            u128::MAX
+        } else {
+            start(shard + 1) - 1
+        };
+        let comma = if shard > 0 { "," } else { "" };
+        let partition = i32::try_from(shard).unwrap_or(0);
+        write!(
+            shards,
+            "{comma}{{\"ShardId\":\"{}\",\"HashKeyRange\":{{\"StartingHashKey\":\"{}\",\"EndingHashKey\":\"{end}\"}},\
+             \"SequenceNumberRange\":{{\"StartingSequenceNumber\":\"{}\"}}}}",
+            shard_id(partition),
+            start(shard),
+            sequence_number(partition, 0),
+        )
+        .expect("writing to a String");
+    }
+    let status = "\"StreamStatus\":\"ACTIVE\",\"HasMoreShards\":false";
+    Ok(Reply::json(format!(
+        "{{\"StreamDescription\":{{\"StreamName\":{name},{status},\"Shards\":[{shards}]}}}}"
+    )))
+}
+
+/// `POST /streams/{stream}`.
+pub(super) async fn create(shared: &Arc<Shared>, stream: &str, incoming: &mut Incoming) -> Result<Reply, Refusal> {
+    #[derive(Deserialize)]
+    struct Shards {
+        #[serde(rename = "ShardCount")]
+        count: Option<i64>,
+    }
+    let taken = take(shared, incoming).await?;
+    let count = match taken.bytes.iter().all(u8::is_ascii_whitespace) {
+        true => None,
+        false => parse::<Shards>(&taken.bytes)?.count,
+    };
+    let count = match count.map_or(Ok(SHARDS), i32::try_from) {
+        Ok(count @ 1..=MOST_SHARDS) => count,
+        _ => return Err(invalid("ShardCount is a number from 1 to 10000").into()),
+    };
+    let Some(name) = shared.topics.of_stream(stream, None) else {
+        let text = "The name of a stream ends in the kind of its records, as streaming-USER-pin";
+        return Err(kinesis_error(StatusCode::BAD_REQUEST, "InvalidArgumentException", text).into());
+    };
+    if !shared.create_topics {
+        return Err(denied("streams are made by the operator, or with --create-topics").into());
+    }
+    match shared.topics.make(name, Some(count)).await {
+        Ok(()) => Ok(Reply::json("{}")),
+        Err(AdminError::Exists) => {
+            let text = format!("Stream {stream} already exists.");
+            Err(kinesis_error(StatusCode::BAD_REQUEST, "ResourceInUseException", &text).into())
+        }
+        Err(error) => Err(Refusal::admin(error, stream)),
+    }
+}
+
+/// `DELETE /streams/{stream}`.
+pub(super) async fn delete(shared: &Arc<Shared>, stream: &str) -> Result<Reply, Refusal> {
+    let name = shared
+        .topics
+        .of_stream(stream, None)
+        .ok_or_else(|| Refusal::NoTopic(stream.to_owned()))?;
+    if !shared.delete_topics {
+        return Err(denied("streams are deleted by the operator, or with --delete-topics").into());
+    }
+    shared
+        .topics
+        .delete(name)
+        .await
+        .map_err(|error| Refusal::admin(error, stream))?;
+    Ok(Reply::json("{}"))
+}
+
+async fn take(shared: &Shared, incoming: &mut Incoming) -> Result<Taken, Refusal> {
+    let limits = &shared.limits;
+    body::read(incoming, limits.body_bytes, limits.body_timeout, &shared.budget).await
+}
+
+async fn topic(shared: &Arc<Shared>, stream: &str, key: Option<&str>) -> Result<Arc<Topic>, Refusal> {
+    let name = shared
+        .topics
+        .of_stream(stream, key)
+        .ok_or_else(|| Refusal::NoTopic(stream.to_owned()))?;
+    shared
+        .topics
+        .get(name)
+        .await
+        .map_err(|error| Refusal::topic(error, stream))
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
+    let unreadable = |text: &str| kinesis_error(StatusCode::BAD_REQUEST, "SerializationException", text);
+    let text = std::str::from_utf8(body).map_err(|_| unreadable("the body is not UTF-8"))?;
+    serde_json::from_str(text).map_err(|error| unreadable(&error.to_string()).into())
+}
+
+/// What Kinesis demands of a record; `content`: a text stands for its content, not for a JSON text.
+fn check<'a>(one: &One<'a>, content: bool) -> Result<Checked<'a>, Refusal> {
+    let missing = |name: &str| {
+        let text = format!(
+            "1 validation error detected: Value null at '{name}' failed to satisfy constraint: Member must not be null"
+        );
+        Refusal::from(invalid(&text))
+    };
+    let data = one.data.map(RawValue::get).ok_or_else(|| missing("data"))?;
+    let key = one
+        .key
+        .map(RawValue::get)
+        .filter(|raw| *raw != "null")
+        .ok_or_else(|| missing("partitionKey"))?;
+    // a number is a partition key too: templates put it between quotes
+    let key = serde_json::from_str::<String>(key).unwrap_or_else(|_| key.to_owned());
+    if key.is_empty() || key.chars().count() > KEY_CHARS {
+        let text = "1 validation error detected: Value at 'partitionKey' failed to satisfy constraint: \
+                    Member must have length between 1 and 256";
+        return Err(invalid(text).into());
+    }
+    let text = (content && data.starts_with('"'))
+        .then(|| serde_json::from_str::<String>(data).ok())
+        .flatten();
+    let data = match text {
+        Some(text) => Cow::Owned(text),
+        None => record::one_line(data),
+    };
+    if key.len() + data.len() > RECORD_BYTES {
+        let text = "1 validation error detected: Value at 'data' failed to satisfy constraint: \
+                    Member must have length less than or equal to 1048576";
+        return Err(invalid(text).into());
+    }
+    Ok(Checked { key, data })
+}
+
+fn send(shared: &Shared, topic: &Topic, checked: &Checked<'_>, bytes: &Arc<super::limits::Permit>) -> Sent {
+    let ind = record::key_of(&checked.data, &shared.key_fields).ok().flatten();
+    let partition = Some(partition::of_partition_key(&checked.key, topic.pinned));
+    let value = Some(checked.data.as_bytes());
+    shared.send(
+        topic,
+        Record {
+            ind,
+            value,
+            partition,
+            ..Record::default()
+        },
+        bytes,
+    )
+}
+
+fn place(at: &Delivered) -> String {
+    let (number, shard) = (sequence_number(at.partition, at.offset), shard_id(at.partition));
+    format!("\"SequenceNumber\":\"{number}\",\"ShardId\":\"{shard}\"")
+}
+
+fn shard_id(partition: i32) -> String {
+    format!("shardId-{partition:012}")
+}
+
+/// 56 digits, as Kinesis's own numbers have: a prefix, the shard, the offset.
+fn sequence_number(partition: i32, offset: i64) -> String {
+    format!("496{partition:010}{offset:043}")
+}
+
+fn invalid(text: &str) -> Reply {
+    kinesis_error(StatusCode::BAD_REQUEST, "ValidationException", text)
+}
+
+fn denied(text: &str) -> Reply {
+    kinesis_error(StatusCode::FORBIDDEN, "AccessDeniedException", text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequence_numbers_grow_as_numbers_and_as_texts() {
+        let numbers: Vec<String> = [0, 9, 10, i64::from(u32::MAX), i64::MAX]
+            .map(|at| sequence_number(3, at))
+            .into();
+        assert!(numbers.is_sorted());
+        for number in &numbers {
+            assert_eq!(number.len(), 56);
+            assert!(
+                !number.starts_with('0') && number.bytes().all(|byte| byte.is_ascii_digit()),
+                "{number}"
+            );
+        }
+        assert_eq!(shard_id(12), "shardId-000000000012");
+    }
+
+    #[test]
+    fn data_is_the_json_it_is_and_in_records_the_content_of_a_text() {
+        let of = |body: &str, content| {
+            let one: One<'_> = serde_json::from_str(body).unwrap();
+            check(&one, content)
+                .map(|checked| (checked.key.clone(), checked.data.into_owned()))
+                .ok()
+        };
+        let text = r#"{"StreamName":"s","Data":"{\"ind\":1}","PartitionKey":"pin"}"#;
+        assert_eq!(of(text, false), Some(("pin".into(), r#""{\"ind\":1}""#.into())));
+        assert_eq!(of(text, true), Some(("pin".into(), r#"{"ind":1}"#.into())));
+        let wrapped = r#"{"Data":{"value":{"ind":1}},"PartitionKey":7}"#;
+        assert_eq!(of(wrapped, false), Some(("7".into(), r#"{"value":{"ind":1}}"#.into())));
+        assert_eq!(
+            of(r#"{"Data":"","PartitionKey":"k"}"#, false),
+            Some(("k".into(), "\"\"".into()))
+        );
+        assert_eq!(of(r#"{"Data":1}"#, false), None);
+        assert_eq!(of(r#"{"PartitionKey":"k"}"#, false), None);
+        assert_eq!(of(r#"{"Data":1,"PartitionKey":""}"#, false), None);
+    }
+}

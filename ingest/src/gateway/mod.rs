@@ -1,0 +1,49 @@
+//! The front door: HTTP in four dialects that producers speak already, Kafka behind it.
+//!
+//! What a client sees is exactly what its old server said ([`fastapi`], [`rest_v2`], [`rest_v3`], [`kinesis`]); what
+//! all of them share is the promise that an answer of success follows the acknowledgement of all replicas in sync.
+//! Everything is bounded: bodies, bytes in flight, connections, and how long anything may take.
+//!
+//! The streams ([`Stream`]: a name, a topic, the fields of a record) are handed in; nothing here knows what a record
+//! means. A value is stored as it was sent. The one thing looked for inside is the field that makes its key, so that
+//! all records of one key stay in one partition.
+//!
+//! It keeps no state of its own: sequence numbers are Kafka's offsets, and a restart loses only what was never
+//! acknowledged. It does not read records, does not deduplicate retries, and does not transform.
+
+mod access;
+mod admin;
+mod auth;
+mod body;
+mod config;
+mod connections;
+mod error;
+mod fastapi;
+mod files;
+mod kinesis;
+mod limits;
+mod metrics;
+mod openapi;
+mod operations;
+mod partition;
+mod produce;
+mod properties;
+mod record;
+mod refusal;
+mod reply;
+mod rest_v2;
+mod rest_v3;
+mod route;
+mod send;
+mod server;
+mod service;
+mod split;
+mod tls;
+mod topics;
+mod watch;
+
+pub use access::AccessLog;
+pub use config::{Field, FieldType, GatewayConfig, Limits, Stream, TlsFiles};
+pub use error::GatewayError;
+pub use properties::check as check_properties;
+pub use server::Gateway;

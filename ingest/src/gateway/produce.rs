@@ -1,0 +1,230 @@
+//! The producer: idempotent, acknowledged by all replicas in sync, every record's fate reported.
+//!
+//! librdkafka gathers records and retries by itself until the time for a record is over. Nothing is answered before
+//! its report; a report that fails says whether the same record may be sent again.
+
+use super::limits::Permit;
+use super::properties;
+use crate::kafka::{KafkaConfig, KafkaError, log_line};
+use rdkafka::ClientContext;
+use rdkafka::client::Client;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
+use rdkafka::message::{DeliveryResult, Message, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Where a record stands now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Delivered {
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    /// Milliseconds since 1970, the broker's or the producer's.
+    pub(super) timestamp: i64,
+}
+
+/// Why a record was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The same record may be taken later; it may even have been taken now.
+    Retry(String),
+    /// The broker takes no record of this size.
+    TooLarge(String),
+    /// There is no such topic (any more).
+    NoTopic,
+    /// The topic has no such partition.
+    NoPartition(i32),
+    /// The record itself is wrong: its timestamp, or its form.
+    Wrong(String),
+    /// It will not be taken later either.
+    Refused(String),
+}
+
+impl Failure {
+    /// A word for metrics.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Failure::Retry(_) => "unavailable",
+            Failure::TooLarge(_) => "too_large",
+            Failure::NoTopic => "no_topic",
+            Failure::NoPartition(_) => "no_partition",
+            Failure::Wrong(_) => "wrong",
+            Failure::Refused(_) => "refused",
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Retry(text) | Failure::TooLarge(text) | Failure::Wrong(text) | Failure::Refused(text) => {
+                f.write_str(text)
+            }
+            Failure::NoTopic => f.write_str("Topic not found."),
+            Failure::NoPartition(partition) => write!(f, "Partition {partition} not found."),
+        }
+    }
+}
+
+pub(super) type Fate = Result<Delivered, Failure>;
+
+/// A record on its way.
+pub(super) struct Outgoing<'a> {
+    pub(super) topic: &'a str,
+    /// `None`: librdkafka chooses, which is for records without a key.
+    pub(super) partition: Option<i32>,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) headers: Option<OwnedHeaders>,
+    pub(super) timestamp: Option<i64>,
+}
+
+/// Who waits for a record's fate, and the bytes it holds until then, also when its client has gone away.
+pub(super) struct Pending {
+    fate: oneshot::Sender<Fate>,
+    _bytes: Arc<Permit>,
+}
+
+/// What librdkafka tells us.
+pub(super) struct Context;
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: Native, reason: &str) {
+        tracing::debug!(target: "librdkafka", "{error}: {reason}");
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = Box<Pending>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
+        let fate = match result {
+            Ok(message) => Ok(Delivered {
+                partition: message.partition(),
+                offset: message.offset(),
+                timestamp: message.timestamp().to_millis().unwrap_or(0),
+            }),
+            Err((error, message)) => Err(classify(error, message.partition())),
+        };
+        // a client that has gone away does not hear of it
+        let _ = pending.fate.send(fate);
+    }
+}
+
+type Native_ = ThreadedProducer<Context>;
+
+/// The producer of a gateway.
+pub(super) struct Producer {
+    config: ClientConfig,
+    current: RwLock<Arc<Native_>>,
+}
+
+impl Producer {
+    pub(super) fn new(kafka: &KafkaConfig, timeout: Duration, message_bytes: usize) -> Result<Producer, KafkaError> {
+        kafka.check()?;
+        properties::check(kafka)?;
+        let config = properties::producer(kafka, timeout, message_bytes);
+        let current = RwLock::new(Arc::new(create(&config)?));
+        Ok(Producer { config, current })
+    }
+
+    /// librdkafka's configuration, for clients of other kinds.
+    pub(super) fn config(&self) -> &ClientConfig {
+        &self.config
+    }
+
+    fn current(&self) -> Arc<Native_> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks the client something.
+    pub(super) fn ask<T>(&self, question: impl FnOnce(&Client<Context>) -> T) -> T {
+        question(self.current().client())
+    }
+
+    /// Hands a record over; its fate comes later.
+    pub(super) fn send(&self, record: &Outgoing<'_>, bytes: &Arc<Permit>) -> Result<oneshot::Receiver<Fate>, Failure> {
+        let (fate, receiver) = oneshot::channel();
+        let pending = Box::new(Pending {
+            fate,
+            _bytes: Arc::clone(bytes),
+        });
+        let mut message = BaseRecord::<[u8], [u8], Box<Pending>>::with_opaque_to(record.topic, pending);
+        message.partition = record.partition;
+        message.key = record.key;
+        message.payload = record.value;
+        message.headers = record.headers.clone();
+        message.timestamp = record.timestamp;
+        let producer = self.current();
+        match producer.send(message) {
+            Ok(()) => Ok(receiver),
+            Err((Native::MessageProduction(Code::Fatal), _)) => {
+                self.replace(&producer);
+                Err(Failure::Retry("the producer had to begin anew".to_owned()))
+            }
+            Err((error, _)) => Err(classify(&error, record.partition.unwrap_or(-1))),
+        }
+    }
+
+    /// A producer that lost its sequence for good is replaced; what it held is reported as failed.
+    fn replace(&self, failed: &Arc<Native_>) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&current, failed) {
+            return;
+        }
+        let reason = failed.client().fatal_error().map_or_else(String::new, |(_, text)| text);
+        match create(&self.config) {
+            Ok(fresh) => {
+                tracing::error!("Kafka's producer ended for good and begins anew: {reason}");
+                let old = std::mem::replace(&mut *current, Arc::new(fresh));
+                // its end waits for its threads
+                std::thread::spawn(move || drop(old));
+            }
+            Err(error) => tracing::error!("Kafka's producer ended for good ({reason}), and a new one fails: {error}"),
+        }
+    }
+
+    /// Waits until every record has met its fate.
+    pub(super) fn flush(&self, patience: Duration) {
+        if let Err(error) = self.current().flush(patience) {
+            tracing::warn!("records were still on their way to Kafka: {error}");
+        }
+    }
+}
+
+fn create(config: &ClientConfig) -> Result<Native_, KafkaError> {
+    let failed = |source| KafkaError::Client {
+        action: "create a producer",
+        source,
+    };
+    config.create_with_context(Context).map_err(failed)
+}
+
+fn classify(error: &Native, partition: i32) -> Failure {
+    let text = || {
+        error
+            .rdkafka_error_code()
+            .map_or_else(|| error.to_string(), |code| code.to_string())
+    };
+    match error.rdkafka_error_code() {
+        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => Failure::TooLarge(text()),
+        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => Failure::NoTopic,
+        Some(Code::UnknownPartition) => Failure::NoPartition(partition),
+        Some(Code::InvalidMessage | Code::InvalidRecord | Code::InvalidTimestamp) => Failure::Wrong(text()),
+        Some(
+            Code::InvalidTopic
+            | Code::PolicyViolation
+            | Code::TopicAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::InvalidArgument
+            | Code::UnsupportedForMessageFormat,
+        ) => Failure::Refused(text()),
+        _ => Failure::Retry(text()),
+    }
+}

@@ -1,0 +1,113 @@
+//! Answers, whole or streamed.
+
+use super::connections::Busy;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Response, StatusCode};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
+
+/// JSON without anything special.
+pub(super) const JSON: &str = "application/json";
+
+/// An answer.
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) content_type: &'static str,
+    pub(super) body: ReplyBody,
+    /// Seconds after which another try makes sense.
+    pub(super) retry_after: Option<u8>,
+    /// The methods that would have been right.
+    pub(super) allow: Option<&'static str>,
+    /// Whether the connection ends with this answer.
+    pub(super) close: bool,
+    /// Records that Kafka has acknowledged.
+    pub(super) records: u64,
+    /// Bytes of the request's body.
+    pub(super) bytes: u64,
+}
+
+impl Reply {
+    pub(super) fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+        Reply {
+            status,
+            content_type,
+            body: ReplyBody::Whole(Some(body.into())),
+            retry_after: None,
+            allow: None,
+            close: false,
+            records: 0,
+            bytes: 0,
+        }
+    }
+
+    /// `200` with JSON.
+    pub(super) fn json(body: impl Into<Bytes>) -> Reply {
+        Reply::new(StatusCode::OK, JSON, body)
+    }
+
+    /// The same with these counts, for the log.
+    pub(super) fn counted(mut self, records: u64, bytes: usize) -> Reply {
+        (self.records, self.bytes) = (records, bytes as u64);
+        self
+    }
+
+    pub(super) fn response(self, id: &HeaderValue) -> Response<ReplyBody> {
+        let mut response = Response::new(self.body);
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        headers.insert("x-request-id", id.clone());
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(u16::from(seconds)));
+        }
+        if let Some(methods) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// The body of an answer.
+pub(super) enum ReplyBody {
+    Whole(Option<Bytes>),
+    /// Pieces as they come; the connection is busy until the last.
+    Pieces {
+        pieces: mpsc::Receiver<Bytes>,
+        _busy: Busy,
+    },
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            ReplyBody::Whole(body) => Poll::Ready(body.take().map(|bytes| Ok(Frame::data(bytes)))),
+            ReplyBody::Pieces { pieces, .. } => pieces
+                .poll_recv(context)
+                .map(|piece| piece.map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, ReplyBody::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            ReplyBody::Whole(body) => SizeHint::with_exact(body.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            ReplyBody::Pieces { .. } => SizeHint::default(),
+        }
+    }
+}

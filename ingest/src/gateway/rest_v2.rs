@@ -1,0 +1,337 @@
+//! Confluent's REST proxy, version 2: `POST /topics/{topic}`, JSON and base64, and the questions for topics.
+//!
+//! A request is answered when all of its records have met their fate; a record that was not taken says so in its
+//! slot, in the order of the request, and the others are taken all the same.
+
+use super::body;
+use super::limits::RECORD_OVERHEAD;
+use super::produce::{Failure, Fate};
+use super::record;
+use super::refusal::{Refusal, error_body};
+use super::reply::Reply;
+use super::send::{Record, Sent};
+use super::service::{Shared, media_type};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use hyper::header::HeaderMap;
+use serde::Deserialize;
+use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
+/// The type of every answer.
+pub(super) const V2_JSON: &str = "application/vnd.kafka.v2+json";
+
+/// Records of a request; more is more than the proxy's own clients send.
+pub(super) const RECORDS: usize = 50_000;
+
+/// How values and keys are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Json,
+    Base64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request<'a> {
+    #[serde(borrow, default)]
+    records: Option<Entries<'a>>,
+    #[serde(default, rename = "key_schema")]
+    _key_schema: Option<IgnoredAny>,
+    #[serde(default, rename = "key_schema_id")]
+    _key_schema_id: Option<IgnoredAny>,
+    #[serde(default, rename = "value_schema")]
+    _value_schema: Option<IgnoredAny>,
+    #[serde(default, rename = "value_schema_id")]
+    _value_schema_id: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry<'a> {
+    #[serde(borrow, default)]
+    key: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    value: Option<&'a RawValue>,
+    #[serde(default)]
+    partition: Option<i64>,
+}
+
+struct Entries<'a>(Vec<Entry<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Entries<'a>, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Vec<Entry<'de>>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of records")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = seq.next_element()? {
+                    if entries.len() == RECORDS {
+                        return Err(A::Error::custom(format!("a request has at most {RECORDS} records")));
+                    }
+                    entries.push(entry);
+                }
+                Ok(entries)
+            }
+        }
+        deserializer.deserialize_seq(List).map(Entries)
+    }
+}
+
+/// `POST /topics/{topic}` and `POST /topics/{topic}/partitions/{partition}`.
+pub(super) async fn produce(
+    shared: &Arc<Shared>,
+    name: &str,
+    partition: Option<&str>,
+    headers: &HeaderMap,
+    incoming: &mut Incoming,
+) -> Result<Reply, Refusal> {
+    let format = match media_type(headers).as_deref() {
+        Some("application/vnd.kafka.json.v2+json") => Format::Json,
+        Some("application/vnd.kafka.binary.v2+json") => Format::Base64,
+        _ => return Err(Refusal::Media),
+    };
+    let limits = &shared.limits;
+    let mut taken = body::read(incoming, limits.body_bytes, limits.body_timeout, &shared.budget).await?;
+    let entries = parse(&taken.bytes)?;
+    let overhead = shared
+        .budget
+        .take(entries.len() * RECORD_OVERHEAD)
+        .ok_or(Refusal::Busy)?;
+    taken.permit.add(overhead);
+    let kafka_name = shared
+        .topics
+        .named(name)
+        .ok_or_else(|| Refusal::NoTopic(name.to_owned()))?;
+    let topic = shared
+        .topics
+        .get(kafka_name)
+        .await
+        .map_err(|error| Refusal::topic(error, name))?;
+    let forced = match partition.map(|text| text.parse::<i32>()) {
+        None => None,
+        Some(Ok(partition)) => match shared.topics.has_partition(&topic, partition).await {
+            Ok(true) => Some(partition),
+            Ok(false) => return Err(Refusal::NoPartition),
+            Err(error) => return Err(Refusal::topic(error, name)),
+        },
+        Some(Err(_)) => return Err(Refusal::NoPartition),
+    };
+    let bytes = Arc::new(taken.permit);
+    let mut sent = Vec::with_capacity(entries.len());
+    for entry in &entries {
+        let (key, value) = match (content(entry.key, format), content(entry.value, format)) {
+            (Ok(key), Ok(value)) => (key, value),
+            (Err(text), _) | (_, Err(text)) => {
+                sent.push(Sent::Failed(Failure::Refused(text)));
+                continue;
+            }
+        };
+        let partition = match (forced, entry.partition) {
+            (Some(partition), _) => Some(partition),
+            (None, None) => None,
+            (None, Some(wanted)) => match i32::try_from(wanted) {
+                Ok(partition) if shared.topics.has_partition(&topic, partition).await.unwrap_or(false) => {
+                    Some(partition)
+                }
+                other => {
+                    sent.push(Sent::Failed(Failure::NoPartition(other.unwrap_or(-1))));
+                    continue;
+                }
+            },
+        };
+        let text = value.as_deref().filter(|_| key.is_none()).map(std::str::from_utf8);
+        let ind = text
+            .and_then(Result::ok)
+            .and_then(|text| record::key_of(text, &shared.key_fields).ok().flatten());
+        let record = Record {
+            key: key.as_deref(),
+            ind,
+            value: value.as_deref(),
+            partition,
+            ..Record::default()
+        };
+        sent.push(shared.send(&topic, record, &bytes));
+    }
+    let mut body = String::with_capacity(64 + sent.len() * 64);
+    body.push_str("{\"offsets\":[");
+    let mut written = 0;
+    for (index, sent) in sent.into_iter().enumerate() {
+        let fate = shared.fate(&topic, sent).await;
+        written += u64::from(fate.is_ok());
+        slot(&mut body, index, &fate);
+    }
+    body.push_str("],\"key_schema_id\":null,\"value_schema_id\":null}");
+    Ok(Reply::new(StatusCode::OK, V2_JSON, body).counted(written, taken.bytes.len()))
+}
+
+/// `GET /topics`.
+pub(super) async fn list(shared: &Arc<Shared>) -> Result<Reply, Refusal> {
+    let names = shared.topics.list().await.map_err(|error| Refusal::topic(error, ""))?;
+    let body = serde_json::to_string(&names).unwrap_or_default();
+    Ok(Reply::new(StatusCode::OK, V2_JSON, body))
+}
+
+/// `GET /topics/{topic}`.
+pub(super) async fn describe(shared: &Arc<Shared>, name: &str) -> Result<Reply, Refusal> {
+    let kafka_name = shared
+        .topics
+        .named(name)
+        .ok_or_else(|| Refusal::NoTopic(name.to_owned()))?;
+    let placed = shared
+        .topics
+        .describe(kafka_name)
+        .await
+        .map_err(|error| Refusal::topic(error, name))?;
+    let name = serde_json::to_string(name).unwrap_or_default();
+    let mut body = format!("{{\"name\":{name},\"configs\":{{}},\"partitions\":[");
+    for (index, placed) in placed.iter().enumerate() {
+        let comma = if index > 0 { "," } else { "" };
+        let (partition, leader) = (placed.partition, placed.leader);
+        write!(
+            body,
+            "{comma}{{\"partition\":{partition},\"leader\":{leader},\"replicas\":["
+        )
+        .expect(WRITING);
+        for (index, (broker, in_sync)) in placed.replicas.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            let leads = *broker == leader;
+            write!(
+                body,
+                "{comma}{{\"broker\":{broker},\"leader\":{leads},\"in_sync\":{in_sync}}}"
+            )
+            .expect(WRITING);
+        }
+        body.push_str("]}");
+    }
+    body.push_str("]}");
+    Ok(Reply::new(StatusCode::OK, V2_JSON, body))
+}
+
+const WRITING: &str = "writing to a String";
+
+/// One element of `offsets`.
+fn slot(body: &mut String, index: usize, fate: &Fate) {
+    let comma = if index > 0 { "," } else { "" };
+    match fate {
+        Ok(at) => {
+            let (partition, offset) = (at.partition, at.offset);
+            write!(
+                body,
+                "{comma}{{\"partition\":{partition},\"offset\":{offset},\"error_code\":null,\"error\":null}}"
+            )
+        }
+        Err(failure) => {
+            let code = if matches!(failure, Failure::Retry(_)) {
+                50003
+            } else {
+                50002
+            };
+            let text = serde_json::to_string(&failure.to_string()).unwrap_or_default();
+            write!(
+                body,
+                "{comma}{{\"partition\":null,\"offset\":null,\"error_code\":{code},\"error\":{text}}}"
+            )
+        }
+    }
+    .expect(WRITING);
+}
+
+/// The bytes of a key or a value; `None` for null.
+fn content(raw: Option<&RawValue>, format: Format) -> Result<Option<Cow<'_, [u8]>>, String> {
+    let Some(raw) = raw.map(RawValue::get).filter(|raw| *raw != "null") else {
+        return Ok(None);
+    };
+    match format {
+        Format::Json => Ok(Some(match record::one_line(raw) {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        })),
+        Format::Base64 => {
+            let text: String = serde_json::from_str(raw).map_err(|_| "not a base64 string".to_owned())?;
+            let bytes = STANDARD
+                .decode(text)
+                .map_err(|error| format!("not a base64 string: {error}"))?;
+            Ok(Some(Cow::Owned(bytes)))
+        }
+    }
+}
+
+fn parse(body: &[u8]) -> Result<Vec<Entry<'_>>, Refusal> {
+    let unreadable = |text: &str| error_body(StatusCode::BAD_REQUEST, V2_JSON, 400, &format!("Bad Request: {text}"));
+    let text = std::str::from_utf8(body).map_err(|_| unreadable("the body is not UTF-8"))?;
+    let unprocessable = |text: &str| error_body(StatusCode::UNPROCESSABLE_ENTITY, V2_JSON, 422, text);
+    let request: Request<'_> = serde_json::from_str(text).map_err(|error| {
+        let said = error.to_string();
+        match said
+            .strip_prefix("unknown field `")
+            .and_then(|rest| rest.split_once("`, expected"))
+        {
+            Some((field, _)) => unprocessable(&format!("Unrecognized field: {field}")),
+            None => unreadable(&said),
+        }
+    })?;
+    match request.records {
+        Some(Entries(entries)) if !entries.is_empty() => Ok(entries),
+        _ => Err(unprocessable("records must not be empty").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reply::ReplyBody;
+    use super::*;
+
+    fn said(body: &str) -> String {
+        match parse(body.as_bytes()) {
+            Ok(entries) => format!("{} records", entries.len()),
+            Err(Refusal::Own(reply)) => match reply.body {
+                ReplyBody::Whole(Some(body)) => {
+                    format!("{} {}", reply.status.as_u16(), String::from_utf8_lossy(&body))
+                }
+                _ => String::new(),
+            },
+            Err(_) => "another refusal".to_owned(),
+        }
+    }
+
+    #[test]
+    fn bodies_are_judged_as_the_proxy_does() {
+        assert_eq!(
+            said(r#"{"records":[{"value":1},{"key":"a","value":null,"partition":0}]}"#),
+            "2 records"
+        );
+        assert_eq!(said(r#"{"value_schema_id":null,"records":[{}]}"#), "1 records");
+        let unknown = r#"422 {"error_code":422,"message":"Unrecognized field: ind"}"#;
+        assert_eq!(said(r#"{"ind":1,"country":"x"}"#), unknown);
+        assert_eq!(said(r#"{"records":[{"ind":1}]}"#), unknown);
+        let empty = r#"422 {"error_code":422,"message":"records must not be empty"}"#;
+        for body in ["{}", r#"{"records":[]}"#, r#"{"records":null}"#] {
+            assert_eq!(said(body), empty, "{body}");
+        }
+        for body in [
+            "",
+            "{",
+            "[]",
+            "7",
+            r#"{"records":7}"#,
+            r#"{"records":[{"partition":"x"}]}"#,
+        ] {
+            assert!(
+                said(body).starts_with("400 {\"error_code\":400,\"message\":\"Bad Request: "),
+                "{body}"
+            );
+        }
+    }
+}

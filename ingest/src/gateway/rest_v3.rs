@@ -1,0 +1,462 @@
+//! Confluent's REST proxy, version 3: a stream of records in one request, a stream of reports in its answer.
+//!
+//! Records are taken as they come, and each is reported as soon as Kafka has acknowledged it and all before it; the
+//! end of the request is not waited for. The status of the answer is that of the first record, so that a client that
+//! sends one record and looks only at the status knows its fate. A body that comes faster than Kafka takes it is read
+//! more slowly.
+
+use super::body;
+use super::connections::Busy;
+use super::limits::RECORD_OVERHEAD;
+use super::produce::{Failure, Fate};
+use super::record;
+use super::refusal::{Refusal, error_body};
+use super::reply::{JSON, Reply, ReplyBody};
+use super::send::{Record, Sent};
+use super::service::{Shared, Told, media_type};
+use super::split::{SplitError, Splitter};
+use super::topics::Topic;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use hyper::header::HeaderMap;
+use rdkafka::message::{Header, OwnedHeaders};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Records that wait for their fate, in one stream.
+const WAITING: usize = 4096;
+/// Pieces of an answer that wait to be written.
+const PIECES: usize = 16;
+/// Bytes of a piece.
+const PIECE: usize = 16 << 10;
+/// A timestamp may be ahead of the clock by what brokers allow (`message.timestamp.after.max.ms`).
+const AHEAD: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+/// What stands after each report.
+const END: &str = "\r\n";
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow, default)]
+    key: Option<Data<'a>>,
+    #[serde(borrow, default)]
+    value: Option<Data<'a>>,
+    #[serde(borrow, default)]
+    headers: Option<Vec<NamedValue<'a>>>,
+    #[serde(default)]
+    partition_id: Option<i32>,
+    #[serde(borrow, default)]
+    timestamp: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Data<'a> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct NamedValue<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    value: Option<Cow<'a, str>>,
+}
+
+/// What the writer is told about a record.
+enum Step {
+    /// It is on its way.
+    Sent {
+        sent: Sent,
+        key: Option<Size>,
+        value: Option<Size>,
+    },
+    /// It is not sent, and says why.
+    Wrong { code: u32, text: String },
+}
+
+/// Type and size of a key or a value.
+struct Size {
+    kind: &'static str,
+    size: usize,
+}
+
+/// Everything that the tasks of a stream share.
+struct Stream {
+    shared: Arc<Shared>,
+    topic: Arc<Topic>,
+    cluster: String,
+    name: String,
+}
+
+/// `POST /v3/clusters/{cluster}/topics/{topic}/records`. On a refusal the request's body and teller come back.
+pub(super) async fn stream(
+    shared: &Arc<Shared>,
+    told: Told,
+    cluster: &str,
+    name: &str,
+    headers: &HeaderMap,
+    mut incoming: Incoming,
+    busy: Busy,
+) -> Result<Reply, (Incoming, Told, Refusal)> {
+    if media_type(headers).is_some_and(|media| media != JSON) {
+        return Err((incoming, told, Refusal::Media));
+    }
+    let topic = match shared.topics.named(name) {
+        None => Err(Refusal::NoTopic(name.to_owned())),
+        Some(kafka_name) => shared
+            .topics
+            .get(kafka_name)
+            .await
+            .map_err(|error| Refusal::topic(error, name)),
+    };
+    let topic = match topic {
+        Ok(topic) => topic,
+        Err(refusal) => return Err((incoming, told, refusal)),
+    };
+    let mut source = Source {
+        splitter: Splitter::new(shared.limits.body_bytes),
+        ended: false,
+        bytes: 0,
+    };
+    // the first record decides about the status
+    let first = match source.next(shared, &mut incoming).await {
+        Ok(Some(object)) => object,
+        Ok(None) => {
+            let text = "Null input provided. Data is required.";
+            let reply = error_body(StatusCode::BAD_REQUEST, JSON, 400, text);
+            return Err((incoming, told, reply.into()));
+        }
+        Err(refusal) => return Err((incoming, told, refusal)),
+    };
+    let (cluster, name) = (cluster.to_owned(), name.to_owned());
+    let stream = Arc::new(Stream {
+        shared: Arc::clone(shared),
+        topic,
+        cluster,
+        name,
+    });
+    let step = stream.step(&first).await;
+    let (status, report, written) = stream.report(step).await;
+    let (steps, waiting) = mpsc::channel(WAITING);
+    let (pieces, body) = mpsc::channel(PIECES);
+    let reader = Arc::clone(&stream);
+    let reading = tokio::spawn(async move { reader.read(incoming, source, steps).await });
+    tokio::spawn(async move {
+        let records = stream.write(waiting, pieces, report).await + u64::from(written);
+        // when the answer cannot be written any more, the request need not be read
+        let bytes = if reading.is_finished() {
+            reading.await.unwrap_or(0)
+        } else {
+            stop(reading).await
+        };
+        told.done(status.as_u16(), records, bytes);
+    });
+    let mut reply = Reply::new(status, JSON, Bytes::new());
+    reply.body = ReplyBody::Pieces {
+        pieces: body,
+        _busy: busy,
+    };
+    Ok(reply)
+}
+
+async fn stop(reading: tokio::task::JoinHandle<u64>) -> u64 {
+    let abort = reading.abort_handle();
+    let read = tokio::time::timeout(std::time::Duration::from_millis(100), reading).await;
+    abort.abort();
+    read.ok().and_then(Result::ok).unwrap_or(0)
+}
+
+/// A request's body, cut into records.
+struct Source {
+    splitter: Splitter,
+    ended: bool,
+    bytes: u64,
+}
+
+impl Source {
+    /// The next record; `None` at the end.
+    async fn next(&mut self, shared: &Shared, incoming: &mut Incoming) -> Result<Option<Bytes>, Refusal> {
+        let wrong = |text: &str| Refusal::from(error_body(StatusCode::BAD_REQUEST, JSON, 400, text));
+        let limit = shared.limits.body_bytes;
+        loop {
+            match self.splitter.next() {
+                Ok(Some(object)) => return Ok(Some(object)),
+                Ok(None) => {}
+                Err(SplitError::TooLarge) => return Err(Refusal::TooLarge(limit)),
+                Err(_) => return Err(wrong("Bad Request: a record is a JSON object")),
+            }
+            if self.ended {
+                self.splitter
+                    .finish()
+                    .map_err(|_| wrong("Bad Request: the last record breaks off"))?;
+                return Ok(None);
+            }
+            match tokio::time::timeout(shared.limits.body_timeout, body::piece(incoming)).await {
+                Ok(Some(Ok(bytes))) => {
+                    self.bytes += bytes.len() as u64;
+                    self.splitter.feed(&bytes);
+                }
+                Ok(Some(Err(refusal))) => return Err(refusal),
+                Ok(None) => self.ended = true,
+                Err(_) => return Err(Refusal::Slow),
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// Takes the records of the request until it ends, or the writer has gone.
+    async fn read(&self, mut incoming: Incoming, mut source: Source, steps: mpsc::Sender<Step>) -> u64 {
+        loop {
+            let step = match source.next(&self.shared, &mut incoming).await {
+                Ok(Some(object)) => self.step(&object).await,
+                Ok(None) => return source.bytes,
+                Err(refusal) => {
+                    let last = match refusal {
+                        Refusal::TooLarge(limit) => (413, format!("A record has more than {limit} bytes")),
+                        Refusal::Slow => (408, "The next record did not come in time".to_owned()),
+                        Refusal::Broken => return source.bytes,
+                        _ => (400, "Bad Request: a record is a JSON object".to_owned()),
+                    };
+                    let (code, text) = last;
+                    // nobody may be left to tell
+                    let _ = steps.send(Step::Wrong { code, text }).await;
+                    return source.bytes;
+                }
+            };
+            if steps.send(step).await.is_err() {
+                return source.bytes;
+            }
+        }
+    }
+
+    /// Writes reports until there are no more records; returns how many were taken by Kafka.
+    async fn write(&self, mut waiting: mpsc::Receiver<Step>, pieces: mpsc::Sender<Bytes>, first: String) -> u64 {
+        let (mut piece, mut written) = (first, 0);
+        loop {
+            let step = match waiting.try_recv() {
+                Ok(step) => Some(step),
+                Err(_) => {
+                    // nothing to add: what is there goes out
+                    if !piece.is_empty() && pieces.send(std::mem::take(&mut piece).into()).await.is_err() {
+                        return written;
+                    }
+                    waiting.recv().await
+                }
+            };
+            let Some(step) = step else { break };
+            if !self.is_met(&step) && !piece.is_empty() && pieces.send(std::mem::take(&mut piece).into()).await.is_err()
+            {
+                return written;
+            }
+            let (_, report, taken) = self.report(step).await;
+            written += u64::from(taken);
+            piece.push_str(&report);
+            if piece.len() >= PIECE && pieces.send(std::mem::take(&mut piece).into()).await.is_err() {
+                return written;
+            }
+        }
+        // the client may have gone; its records are in Kafka all the same
+        let _ = if piece.is_empty() {
+            Ok(())
+        } else {
+            pieces.send(piece.into()).await
+        };
+        written
+    }
+
+    /// Whether the fate of a record is known without waiting.
+    fn is_met(&self, step: &Step) -> bool {
+        match step {
+            Step::Sent {
+                sent: Sent::Waiting(fate),
+                ..
+            } => !fate.is_empty() || fate.is_terminated(),
+            _ => true,
+        }
+    }
+
+    /// Reads a record and sends it.
+    async fn step(&self, object: &[u8]) -> Step {
+        let wrong = |code, text: &str| Step::Wrong {
+            code,
+            text: text.to_owned(),
+        };
+        let Ok(text) = std::str::from_utf8(object) else {
+            return wrong(400, "Bad Request: not UTF-8");
+        };
+        let item: Item<'_> = match serde_json::from_str(text) {
+            Ok(item) => item,
+            Err(error) => return wrong(400, &format!("Bad Request: {error}")),
+        };
+        let (key, value) = match (content(item.key), content(item.value)) {
+            (Ok(key), Ok(value)) => (key, value),
+            (Err(text), _) | (_, Err(text)) => return wrong(422, &text),
+        };
+        let timestamp = match item.timestamp.map(|text| text.parse::<jiff::Timestamp>()) {
+            None => None,
+            // one that the broker refuses would fail everything that stands in a batch with it
+            Some(Ok(time)) if time.as_millisecond() < 0 || time > jiff::Timestamp::now() + AHEAD => {
+                return wrong(
+                    400,
+                    "Bad Request: the timestamp is before 1970 or more than an hour ahead",
+                );
+            }
+            Some(Ok(time)) => Some(time.as_millisecond()),
+            Some(Err(_)) => {
+                return wrong(
+                    400,
+                    "Bad Request: the timestamp is not of the form 2026-01-02T03:04:05Z",
+                );
+            }
+        };
+        let mut headers = item
+            .headers
+            .as_ref()
+            .map(|headers| OwnedHeaders::new_with_capacity(headers.len()));
+        for header in item.headers.into_iter().flatten() {
+            let value = header.value.map(|value| STANDARD.decode(&*value)).transpose();
+            let Ok(value) = value else {
+                return wrong(422, "a header's value is base64");
+            };
+            let (name, value) = (&*header.name, value.as_deref());
+            if name.contains('\0') {
+                return wrong(422, "a header's name holds no NUL");
+            }
+            headers = headers.map(|headers| headers.insert(Header { key: name, value }));
+        }
+        if let Some(partition) = item.partition_id {
+            match self.shared.topics.has_partition(&self.topic, partition).await {
+                Ok(true) => {}
+                Ok(false) => return wrong(40402, "Partition not found."),
+                Err(_) => return wrong(50003, "Kafka does not answer"),
+            }
+        }
+        let patience = self.shared.limits.body_timeout;
+        let Some(permit) = self.shared.budget.wait(object.len() + RECORD_OVERHEAD, patience).await else {
+            self.shared.metrics.shed();
+            return wrong(42901, "Too much is on its way to Kafka, try again");
+        };
+        let text = value
+            .as_ref()
+            .filter(|_| key.is_none())
+            .map(|(_, bytes)| std::str::from_utf8(bytes));
+        let ind = text.and_then(Result::ok);
+        let ind = ind.and_then(|text| record::key_of(text, &self.shared.key_fields).ok().flatten());
+        let record = Record {
+            key: key.as_ref().map(|(_, bytes)| &**bytes),
+            ind,
+            value: value.as_ref().map(|(_, bytes)| &**bytes),
+            partition: item.partition_id,
+            headers,
+            timestamp,
+        };
+        let sent = self.shared.send(&self.topic, record, &Arc::new(permit));
+        let size = |content: Option<(&'static str, Cow<'_, [u8]>)>| {
+            content.map(|(kind, bytes)| Size {
+                kind,
+                size: bytes.len(),
+            })
+        };
+        Step::Sent {
+            sent,
+            key: size(key),
+            value: size(value),
+        }
+    }
+
+    /// A record's report, once its fate is known; the status that fits, and whether Kafka has it.
+    async fn report(&self, step: Step) -> (StatusCode, String, bool) {
+        let (sent, key, value) = match step {
+            Step::Wrong { code, text } => {
+                let number = if code > 999 { code / 100 } else { code };
+                let status = u16::try_from(number)
+                    .ok()
+                    .and_then(|number| StatusCode::from_u16(number).ok());
+                return (
+                    status.unwrap_or(StatusCode::BAD_REQUEST),
+                    error_report(code, &text),
+                    false,
+                );
+            }
+            Step::Sent { sent, key, value } => (sent, key, value),
+        };
+        let fate: Fate = self.shared.fate(&self.topic, sent).await;
+        let at = match fate {
+            Ok(at) => at,
+            Err(failure) => {
+                let (status, code, text) = match failure {
+                    Failure::Retry(text) => (StatusCode::SERVICE_UNAVAILABLE, 50003, text),
+                    Failure::TooLarge(text) => (StatusCode::PAYLOAD_TOO_LARGE, 413, text),
+                    Failure::NoTopic => (
+                        StatusCode::NOT_FOUND,
+                        40403,
+                        "This server does not host this topic-partition.".to_owned(),
+                    ),
+                    Failure::NoPartition(_) => (StatusCode::NOT_FOUND, 40402, "Partition not found.".to_owned()),
+                    Failure::Wrong(text) => (StatusCode::BAD_REQUEST, 400, text),
+                    Failure::Refused(text) => (StatusCode::INTERNAL_SERVER_ERROR, 50002, text),
+                };
+                return (status, error_report(code, &text), false);
+            }
+        };
+        let quote = |text: &str| serde_json::to_string(text).unwrap_or_default();
+        let (cluster, topic) = (quote(&self.cluster), quote(&self.name));
+        let time = jiff::Timestamp::from_millisecond(at.timestamp).unwrap_or_default();
+        let (partition, offset) = (at.partition, at.offset);
+        let mut report = format!(
+            "{{\"error_code\":200,\"cluster_id\":{cluster},\"topic_name\":{topic},\"partition_id\":{partition},\
+             \"offset\":{offset},\"timestamp\":\"{time:.3}\""
+        );
+        for (name, size) in [("key", key), ("value", value)] {
+            if let Some(Size { kind, size }) = size {
+                write!(report, ",\"{name}\":{{\"type\":\"{kind}\",\"size\":{size}}}").expect("writing to a String");
+            }
+        }
+        report.push('}');
+        report.push_str(END);
+        (StatusCode::OK, report, true)
+    }
+}
+
+fn error_report(code: u32, text: &str) -> String {
+    let text = serde_json::to_string(text).unwrap_or_default();
+    format!("{{\"error_code\":{code},\"message\":{text}}}{END}")
+}
+
+/// Type and bytes of a key or a value; `None` for null.
+fn content<'a>(data: Option<Data<'a>>) -> Result<Option<(&'static str, Cow<'a, [u8]>)>, String> {
+    let Some(Data { kind, data }) = data else {
+        return Ok(None);
+    };
+    let text = |raw: &RawValue, what: &str| {
+        serde_json::from_str::<String>(raw.get()).map_err(|_| format!("data of type {what} is a string"))
+    };
+    let raw = data.filter(|raw| raw.get() != "null");
+    match (kind.as_deref(), raw) {
+        (Some("JSON" | "BINARY" | "STRING") | None, None) => Ok(None),
+        (Some("JSON") | None, Some(raw)) => Ok(Some((
+            "JSON",
+            match record::one_line(raw.get()) {
+                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+            },
+        ))),
+        (Some("STRING"), Some(raw)) => Ok(Some(("STRING", Cow::Owned(text(raw, "STRING")?.into_bytes())))),
+        (Some("BINARY"), Some(raw)) => {
+            let bytes = STANDARD.decode(text(raw, "BINARY")?);
+            let bytes = bytes.map_err(|error| format!("data of type BINARY is base64: {error}"))?;
+            Ok(Some(("BINARY", Cow::Owned(bytes))))
+        }
+        (Some(other), _) => Err(format!("type {other} is not served: JSON, BINARY and STRING are")),
+    }
+}

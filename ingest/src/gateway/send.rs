@@ -1,0 +1,70 @@
+//! What the dialects share on the way to Kafka: a record's key, its partition, and the wait for its fate.
+
+use super::limits::Permit;
+use super::partition;
+use super::produce::{Failure, Fate, Outgoing};
+use super::record;
+use super::service::Shared;
+use super::topics::Topic;
+use rdkafka::message::OwnedHeaders;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// A record as a dialect has read it.
+#[derive(Default)]
+pub(super) struct Record<'a> {
+    /// The key that the client gave.
+    pub(super) key: Option<&'a [u8]>,
+    /// The key found in the value, for a record without one.
+    pub(super) ind: Option<i64>,
+    /// The value; `None` is a tombstone.
+    pub(super) value: Option<&'a [u8]>,
+    /// The partition that the client gave.
+    pub(super) partition: Option<i32>,
+    pub(super) headers: Option<OwnedHeaders>,
+    pub(super) timestamp: Option<i64>,
+}
+
+/// A record's fate, now or later.
+pub(super) enum Sent {
+    Failed(Failure),
+    Waiting(oneshot::Receiver<Fate>),
+}
+
+impl Shared {
+    /// Hands a record to Kafka's client.
+    pub(super) fn send(&self, topic: &Topic, record: Record<'_>, bytes: &Arc<Permit>) -> Sent {
+        let found = record.ind.filter(|_| record.key.is_none()).map(|ind| ind.to_string());
+        let key = record.key.or(found.as_deref().map(str::as_bytes));
+        let by_key = || key.map(|key| partition::of_key(&record::canonical(key, &self.key_fields), topic.pinned));
+        let outgoing = Outgoing {
+            topic: &topic.name,
+            partition: record.partition.or_else(by_key),
+            key,
+            value: record.value,
+            headers: record.headers,
+            timestamp: record.timestamp,
+        };
+        match self.topics.producer.send(&outgoing, bytes) {
+            Ok(receiver) => Sent::Waiting(receiver),
+            Err(failure) => Sent::Failed(failure),
+        }
+    }
+
+    /// Waits for a record's fate.
+    pub(super) async fn fate(&self, topic: &Topic, sent: Sent) -> Fate {
+        let fate = match sent {
+            Sent::Failed(failure) => Err(failure),
+            Sent::Waiting(receiver) => receiver
+                .await
+                .unwrap_or_else(|_| Err(Failure::Retry("the gateway is ending".to_owned()))),
+        };
+        if let Err(failure) = &fate {
+            self.metrics.failed(failure.reason());
+            if *failure == Failure::NoTopic {
+                self.topics.forget(&topic.name);
+            }
+        }
+        fate
+    }
+}

@@ -1,0 +1,127 @@
+//! Cuts concatenated JSON objects apart as their bytes arrive.
+//!
+//! Only braces and strings are followed; whether a piece is JSON is its reader's question. Memory is bounded by the
+//! size of one object.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Cuts a stream of bytes into top-level objects.
+pub(super) struct Splitter {
+    held: BytesMut,
+    /// How far `held` was looked at.
+    seen: usize,
+    depth: usize,
+    inside: bool,
+    escaped: bool,
+    limit: usize,
+}
+
+/// Why a stream cannot be cut.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum SplitError {
+    /// Something other than an object stands where one should begin.
+    NoObject,
+    /// An object has more bytes than the limit.
+    TooLarge,
+    /// The stream ended inside an object.
+    Unfinished,
+}
+
+impl Splitter {
+    pub(super) fn new(limit: usize) -> Splitter {
+        Splitter {
+            held: BytesMut::new(),
+            seen: 0,
+            depth: 0,
+            inside: false,
+            escaped: false,
+            limit,
+        }
+    }
+
+    /// Adds bytes.
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
+        self.held.extend_from_slice(bytes);
+    }
+
+    /// The next whole object, or `None` until more bytes come.
+    pub(super) fn next(&mut self) -> Result<Option<Bytes>, SplitError> {
+        if self.depth == 0 {
+            let start = self.held.iter().position(|byte| !byte.is_ascii_whitespace());
+            let start = start.unwrap_or(self.held.len());
+            self.held.advance(start);
+            self.seen = 0;
+            match self.held.first() {
+                None => return Ok(None),
+                Some(b'{') => {}
+                Some(_) => return Err(SplitError::NoObject),
+            }
+        }
+        while let Some(byte) = self.held.get(self.seen) {
+            self.seen += 1;
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.inside => self.escaped = true,
+                b'"' => self.inside = !self.inside,
+                b'{' | b'[' if !self.inside => self.depth += 1,
+                b'}' | b']' if !self.inside => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+            if self.seen > self.limit {
+                return Err(SplitError::TooLarge);
+            }
+            if self.depth == 0 {
+                let object = self.held.split_to(self.seen).freeze();
+                self.seen = 0;
+                return Ok(Some(object));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The stream has ended: nothing but white space may be left.
+    pub(super) fn finish(&self) -> Result<(), SplitError> {
+        if self.held.iter().all(u8::is_ascii_whitespace) {
+            Ok(())
+        } else {
+            Err(SplitError::Unfinished)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(text: &str, step: usize) -> Result<Vec<String>, SplitError> {
+        let mut splitter = Splitter::new(64);
+        let mut objects = Vec::new();
+        for piece in text.as_bytes().chunks(step) {
+            splitter.feed(piece);
+            while let Some(object) = splitter.next()? {
+                objects.push(String::from_utf8(object.to_vec()).unwrap());
+            }
+        }
+        splitter.finish().map(|()| objects)
+    }
+
+    #[test]
+    fn objects_are_cut_wherever_the_pieces_end() {
+        let text = "{\"a\":\"}{\\\"\"}\n{\"b\":[{},{}]}{} \r\n";
+        for step in 1..text.len() {
+            let objects = split(text, step).unwrap();
+            assert_eq!(objects, ["{\"a\":\"}{\\\"\"}", "{\"b\":[{},{}]}", "{}"], "{step}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_told() {
+        assert_eq!(split("{} 7", 1), Err(SplitError::NoObject));
+        assert_eq!(split("{\"a\":", 2), Err(SplitError::Unfinished));
+        assert_eq!(
+            split(&format!("{{\"a\":\"{}\"}}", "x".repeat(80)), 10),
+            Err(SplitError::TooLarge)
+        );
+        assert_eq!(split("", 1), Ok(vec![]));
+    }
+}

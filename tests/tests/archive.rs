@@ -1,0 +1,500 @@
+//! The archiver on real Apache Kafka: whatever dies and whatever is in the records, the lake holds every offset once,
+//! at its place, and gives the same answer as the log.
+
+use anyhow::{Context, Result, ensure};
+use dataflows::{Decoder, Kind, Limits, Raw};
+use operators::Position;
+use pinflow_tests::scene::{Feed, TOPICS, demand_answer};
+use pinflow_tests::{Database, Fault, Kafka, LakeFolder, Message, Pinflow, Postgres, Producer, Program, S3Server};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn archive(kafka: &Kafka) -> Pinflow {
+    // nothing ends by the clock unless a test says so
+    Pinflow::new("archive")
+        .kafka(kafka)
+        .args(["--rotate-schedule-interval-ms", "-1"])
+}
+
+/// What `audit` says, as JSON, with its exit code.
+fn audit(of: Pinflow) -> Result<(i32, Value)> {
+    let mut audit = of.args(["--json"]).start()?;
+    let code = audit.wait(SOON)?.unwrap_or(-1);
+    let report = serde_json::from_str(&audit.stdout()).with_context(|| audit.tail())?;
+    Ok((code, report))
+}
+
+/// Demands a whole lake: nothing missing, nothing altered, nothing that differs.
+fn demand_whole(of: Pinflow) -> Result<Value> {
+    let (code, report) = audit(of)?;
+    ensure!(code == 0 && report["ok"] == true, "audit: {code} {report:#}");
+    for partition in report["partitions"].as_array().into_iter().flatten() {
+        ensure!(partition["waiting"] == 0 && partition["inexact"] == 0, "{partition:#}");
+    }
+    Ok(report)
+}
+
+/// The lines of every object of a topic, each at start + line; copies of an offset must be the same.
+fn lines(root: &Path, topic: &str, partition: i32) -> Result<BTreeMap<i64, String>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let Some(start) = name.strip_prefix(&format!("{topic}+{partition}+")) else {
+                continue;
+            };
+            let bytes = std::fs::read(&path)?;
+            let (start, text) = match start.strip_suffix(".json.gz") {
+                Some(start) => (start, gunzip(&bytes)?),
+                None => match start.strip_suffix(".json") {
+                    Some(start) => (start, String::from_utf8(bytes)?),
+                    None => continue,
+                },
+            };
+            ensure!(text.is_empty() || text.ends_with('\n'), "{name} ends without a newline");
+            for (line, offset) in text.lines().zip(start.parse::<i64>()?..) {
+                let before = found.insert(offset, line.to_owned());
+                ensure!(
+                    before.is_none_or(|before| before == line),
+                    "two different records at {offset} of {topic}"
+                );
+            }
+        }
+    }
+    Ok(found)
+}
+
+// our own small objects
+#[allow(clippy::disallowed_methods)]
+fn gunzip(bytes: &[u8]) -> Result<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    flate2::read::MultiGzDecoder::new(bytes).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Demands that each line is the record that was produced at its offset.
+fn demand_feed(feed: &Feed, root: &Path) -> Result<()> {
+    for ((kind, partition), entries) in &feed.log {
+        let topic = TOPICS[*kind as usize];
+        let found = lines(root, topic, *partition)?;
+        ensure!(
+            found.len() == entries.len(),
+            "{topic}/{partition}: {} lines of {} records",
+            found.len(),
+            entries.len()
+        );
+        for ((offset, line), (ind, value)) in found.iter().zip(entries) {
+            let same = match value {
+                None => *line == format!("{{\"ind\":{ind},\"__deleted\":true}}"),
+                Some(value) if line.starts_with("{\"__pinflow_raw") => serde_json::from_slice::<Value>(value).is_err(),
+                Some(value) => line.as_bytes() == value.as_slice(),
+            };
+            ensure!(same, "{topic}/{partition} {offset}: {line}");
+        }
+    }
+    Ok(())
+}
+
+fn produced(kafka: &Kafka, seed: u64, records: usize) -> Result<(Producer, Feed)> {
+    for topic in TOPICS {
+        kafka.create_topic(topic, 2, &[])?;
+    }
+    let producer = Producer::new(&kafka.bootstrap())?;
+    let mut feed = Feed::new(seed, 2);
+    feed.produce(&producer, records)?;
+    feed.delete(&producer, 0, 5)?;
+    feed.delete(&producer, 2, 9)?;
+    Ok((producer, feed))
+}
+
+fn ends(program: &mut Program) -> Result<()> {
+    program.expect(0, SOON)
+}
+
+#[test]
+fn killed_at_every_step_it_writes_every_record_once() -> Result<()> {
+    let kafka = Kafka::start()?;
+    let folder = tempfile::tempdir()?;
+    let lake = LakeFolder::new(folder.path());
+    let (producer, mut feed) = produced(&kafka, 71, 3_000)?;
+    let archiver = || archive(&kafka).lake(&lake).args(["--flush-size", "100"]);
+    for (at, more) in [
+        ("archive_before_put=3", 0),
+        ("archive_after_put=7", 300),
+        ("archive_before_commit", 0),
+        ("archive_after_put=2", 300),
+    ] {
+        feed.produce(&producer, more)?;
+        let mut killed = archiver().env("PINFLOW_FAILPOINT", at).start()?;
+        killed.wait_for("fail point", SOON)?;
+        killed.wait(SOON)?;
+    }
+    // a live one, killed in the middle of its work, and another that waits for its lock all the time
+    let mut live = archiver().args(["--rotate-schedule-interval-ms", "200"]).start()?;
+    let mut waiting = archiver().start()?;
+    waiting.wait_for("another archiver", SOON)?;
+    feed.produce(&producer, 1_000)?;
+    live.kill()?;
+    waiting.terminate()?;
+    ends(&mut waiting)?;
+    let said = archiver().args(["--once"]).succeed(SOON)?;
+    ensure!(said.contains("archived"), "{said}");
+    demand_feed(&feed, folder.path())?;
+    let report = demand_whole(Pinflow::new("audit").lake(&lake).kafka(&kafka).args(["--deep"]))?;
+    ensure!(report["partitions"].as_array().map_or(0, Vec::len) == 6, "{report:#}");
+    // nothing is left to do
+    let again = archiver().args(["--once"]).succeed(SOON)?;
+    ensure!(again.contains("archived 0 records in 0 objects"), "{again}");
+
+    let postgres = pinflow_tests::postgres()?;
+    Pinflow::new("backfill").lake(&lake).postgres(&postgres).succeed(SOON)?;
+    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)
+}
+
+#[test]
+fn two_archivers_a_failing_server_and_a_broker_that_restarts_do_no_harm() -> Result<()> {
+    let mut kafka = Kafka::start()?;
+    let folder = tempfile::tempdir()?;
+    let server = S3Server::start(folder.path())?;
+    let bucket = server.create_bucket("lake")?;
+    let (producer, mut feed) = produced(&kafka, 72, 2_500)?;
+    let refused = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&refused);
+    server.set_faults(move |seen| {
+        let fail = |fault| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            fault
+        };
+        match (seen.is_put(), seen.before) {
+            (true, 0) if seen.key.len() % 3 == 0 => fail(Fault::Status(503)),
+            (true, 0 | 1) if seen.key.contains("geo+1") => fail(Fault::LoseAnswer),
+            (true, 1) => fail(Fault::Status(500)),
+            _ => Fault::None,
+        }
+    });
+    let archiver = |flush: &str| archive(&kafka).s3(&server, "lake/topics").args(["--flush-size", flush]);
+    let both = [archiver("50"), archiver("50")];
+    let last = archiver("50").args(["--once"]);
+    let whole = Pinflow::new("audit")
+        .s3(&server, "lake/topics")
+        .kafka(&kafka)
+        .args(["--deep"]);
+    let mut both = [both[0].start()?, both[1].start()?];
+    both.iter_mut()
+        .try_for_each(|one| one.wait_for("archiving", SOON).map(drop))?;
+    feed.produce(&producer, 500)?;
+    kafka.kill()?;
+    std::thread::sleep(Duration::from_millis(500));
+    kafka.start_again()?;
+    feed.produce(&producer, 500)?;
+    for one in &mut both {
+        one.terminate()?;
+        ends(one)?;
+    }
+    last.succeed(SOON)?;
+    ensure!(refused.load(Ordering::Relaxed) > 10, "few requests failed");
+    server.clear_faults();
+    demand_feed(&feed, &bucket)?;
+    demand_whole(whole)?;
+
+    // history from the lake, the answer of the whole log
+    let postgres = pinflow_tests::postgres()?;
+    let backfill = Pinflow::new("backfill").s3(&server, "lake/topics").postgres(&postgres);
+    backfill.succeed(SOON)?;
+    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)
+}
+
+/// What decoding says of a record, straight from Kafka.
+fn reasons(records: &[(Option<&[u8]>, Option<&[u8]>)], record_bytes: usize) -> Result<BTreeMap<i64, String>> {
+    let mut decoder = Decoder::new(Limits {
+        record_bytes,
+        ..Limits::default()
+    });
+    let mut reasons = BTreeMap::new();
+    for ((key, value), offset) in records.iter().zip(0i64..) {
+        let raw = Raw {
+            kind: Kind::Geo,
+            position: Position::new(1, offset, 0)?,
+            key: *key,
+            value: *value,
+        };
+        if let Err(reason) = decoder.decode_with_row(raw) {
+            reasons.insert(offset, reason.as_str().to_owned());
+        }
+    }
+    Ok(reasons)
+}
+
+fn rejects(postgres: &Postgres) -> Result<BTreeMap<i64, String>> {
+    let rows = Database::connect(&postgres.url())?.rows(r#"SELECT "offset", reason FROM pinflow.rejects"#)?;
+    rows.into_iter()
+        .map(|row| match row.as_slice() {
+            [Some(position), Some(reason)] => Ok((position.parse()?, reason.clone())),
+            _ => anyhow::bail!("a null in rejects"),
+        })
+        .collect()
+}
+
+/// Runs a query over the lake in DuckDB; `None` where it is not installed.
+fn duckdb(sql: &str) -> Result<Option<String>> {
+    let python = pinflow_tests::root().join(".cache/venv/bin/python");
+    if !python.exists() {
+        eprintln!("not asked: DuckDB is not installed (tests/setup/bench.sh)");
+        return Ok(None);
+    }
+    let program = "import sys, duckdb; print(*duckdb.sql(sys.argv[1]).fetchone())";
+    let output = std::process::Command::new(python).args(["-c", program, sql]).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(Some(String::from_utf8(output.stdout)?.trim().to_owned()))
+}
+
+#[test]
+fn odd_records_keep_their_offsets_and_their_reasons() -> Result<()> {
+    const LIMIT: usize = 2048;
+    let kafka = Kafka::start()?;
+    kafka.create_topic("geo", 1, &[])?;
+    let large = format!("{{\"ind\":9,\"country\":\"{}\"}}", "x".repeat(2 * LIMIT));
+    let pretty_large = format!("{{\n{}\"ind\":9}}", " ".repeat(LIMIT));
+    let noise: Vec<u8> = (0..LIMIT as u32 - 10).map(|n| (n * 7 % 251) as u8).collect();
+    let deep = format!("{{\"ind\":1,\"x\":{}{}}}", "[".repeat(300), "]".repeat(300));
+    let value = |value: &'static str| (Some(&b"k"[..]), Some(value.as_bytes()));
+    let records: Vec<(Option<&[u8]>, Option<&[u8]>)> = vec![
+        value(r#"{"ind":1,"country":"Albania"}"#),
+        value("not\nJSON"),
+        value(""),
+        value(" \n"),
+        value("\"text\""),
+        value("[1,\n2]"),
+        value("{\r\n  \"ind\": 2,\n  \"country\": \"a b \\\" \\n c\"\n}\n"),
+        (None, Some(&noise)),
+        (None, Some(b"\xef\xbb\xbf{\"ind\":3}")),
+        value(r#"{"ind":4,"x":"\ud800"}"#),
+        value(r#"{"ind":4,"x":1e999}"#),
+        (None, Some(large.as_bytes())),
+        (None, Some(pretty_large.as_bytes())),
+        (None, Some(deep.as_bytes())),
+        (Some(b"1"), None),
+        (Some(b"one"), None),
+        (None, None),
+        (Some(b"\xff\xfe"), None),
+        (Some(b"{\"ind\": 2}"), None),
+        value(r#"{"__pinflow_raw":"{\"ind\":5}"}"#),
+        value(r#"{"__pinflow_tombstone":"1"}"#),
+        value(r#"{"ind":6,"country":"🇦🇱 é"}"#),
+        value(r#"{"ind":"ind"}"#),
+    ];
+    let producer = Producer::new(&kafka.bootstrap())?;
+    for (key, value) in &records {
+        let message = Message {
+            partition: Some(0),
+            key: *key,
+            value: *value,
+        };
+        producer.send("geo", message)?;
+    }
+    producer.flush()?;
+    let folder = tempfile::tempdir()?;
+    let lake = LakeFolder::new(folder.path());
+    let limited = |pinflow: Pinflow| pinflow.env("PINFLOW__LIMITS__RECORD_BYTES", LIMIT.to_string());
+    let topics = ["--topics", "geo=geo"];
+    let archiver = limited(archive(&kafka).lake(&lake))
+        .args(topics)
+        .args(["--once", "--flush-size", "4"]);
+    archiver.succeed(SOON)?;
+
+    let found = lines(folder.path(), "geo", 0)?;
+    ensure!(found.keys().copied().eq(0..records.len() as i64), "{found:#?}");
+    for line in found.values() {
+        serde_json::from_str::<Value>(line).with_context(|| line.clone())?;
+    }
+    let postgres = pinflow_tests::postgres()?;
+    limited(Pinflow::new("backfill").lake(&lake).postgres(&postgres))
+        .args(topics)
+        .succeed(SOON)?;
+    let expected = reasons(&records, LIMIT)?;
+    ensure!(expected.len() > 12, "{expected:?}");
+    let kept = rejects(&postgres)?;
+    ensure!(
+        kept == expected,
+        "the lake's rejects are {kept:#?}\nthe log's are {expected:#?}"
+    );
+    // what the engine has taken from the lake, the log proves
+    let verify = Pinflow::new("verify")
+        .postgres(&postgres)
+        .kafka(&kafka)
+        .args(["--replay"])
+        .args(topics);
+    limited(verify).succeed(SOON)?;
+    let both = Pinflow::new("verify")
+        .postgres(&postgres)
+        .lake(&lake)
+        .args(["--replay"])
+        .args(topics);
+    limited(both).succeed(SOON)?;
+
+    // kept beside the lake, they leave holes that are covered
+    let beside = tempfile::tempdir()?;
+    let other = LakeFolder::new(beside.path());
+    let archiver = limited(archive(&kafka).lake(&other)).args(topics);
+    archiver
+        .args(["--once", "--behavior-on-undecodable-values", "dead-letter"])
+        .succeed(SOON)?;
+    demand_whole(Pinflow::new("audit").lake(&other).kafka(&kafka).args(topics))?;
+    let letters = std::fs::read_dir(beside.path().join("_pinflow/dead-letters/geo"))?.count();
+    let kept = lines(beside.path().join("topics").as_path(), "geo", 0)?.len();
+    ensure!(
+        letters > 5 && letters + kept == records.len(),
+        "{letters} letters and {kept} lines"
+    );
+    Ok(())
+}
+
+#[test]
+fn folders_of_time_packed_objects_and_holes_are_read_by_others() -> Result<()> {
+    let kafka = Kafka::start()?;
+    kafka.create_topic("geo", 1, &[])?;
+    kafka.create_topic("pin", 1, &[])?;
+    // transaction markers and an aborted transaction leave holes
+    let transactions = Producer::transactional(&kafka.bootstrap(), "holes")?;
+    let mut records = 0;
+    for round in 0..6 {
+        transactions.begin()?;
+        for ind in 0..25 {
+            let value =
+                serde_json::json!({"ind": round * 100 + ind, "country": "Albania", "timestamp": "2020-01-02 03:04:05"});
+            transactions.put("geo", ind, &value)?;
+        }
+        match round == 3 {
+            true => transactions.abort()?,
+            false => {
+                transactions.commit()?;
+                records += 25;
+            }
+        }
+    }
+    let folder = tempfile::tempdir()?;
+    let server = S3Server::start(folder.path())?;
+    let bucket = server.create_bucket("lake")?;
+    let archiver = || {
+        archive(&kafka)
+            .s3(&server, "lake")
+            .args(["--topics", "geo=geo", "--s3-compression-type", "gzip"])
+            .args([
+                "--partitioner-class",
+                "io.confluent.connect.storage.partitioner.TimeBasedPartitioner",
+                "--path-format",
+                "'year'=YYYY/'month'=MM",
+                "--flush-size",
+                "40",
+            ])
+    };
+    // the clock ends the objects of a topic that has grown quiet, its last marker included
+    let mut live = archiver()
+        .args(["--rotate-schedule-interval-ms", "300", "--listen", "127.0.0.1:0"])
+        .start()?;
+    let listening = live.wait_for("http://", SOON)?;
+    let address = listening.split("http://").nth(1).unwrap_or_default().trim().to_owned();
+    let whole = || {
+        Pinflow::new("audit")
+            .s3(&server, "lake")
+            .kafka(&kafka)
+            .args(["--topics", "geo=geo"])
+    };
+    pinflow_tests::eventually("a whole lake", SOON, || Ok(demand_whole(whole()).is_ok()))?;
+    let metrics = get(&address, "/metrics")?;
+    ensure!(
+        metrics.contains(&format!("pinflow_archive_records_total {records}\n"))
+            && metrics.contains("pinflow_archive_lag_records{topic=\"geo\",partition=\"0\"} 0"),
+        "{metrics}"
+    );
+    ensure!(get(&address, "/readyz")?.contains("200 OK"), "not ready");
+    live.terminate()?;
+    ends(&mut live)?;
+    let found = lines(&bucket.join("topics/geo"), "geo", 0)?;
+    ensure!(found.len() == records, "{} lines of {records} records", found.len());
+    for (offset, line) in &found {
+        let round = serde_json::from_str::<Value>(line)?["ind"].as_i64().unwrap_or(-1) / 100;
+        ensure!(
+            *offset / 26 == round,
+            "the record of transaction {round} stands at {offset}"
+        );
+    }
+    let year = bucket.join("topics/geo");
+    ensure!(
+        std::fs::read_dir(&year)?
+            .all(|entry| entry.is_ok_and(|e| e.file_name().to_string_lossy().starts_with("year=")))
+    );
+    let restarted = archiver().args(["--once"]).succeed(SOON)?;
+    ensure!(restarted.contains("archived 0 records"), "{restarted}");
+    let counted = duckdb(&format!(
+        "SELECT count(*), count(DISTINCT ind) FROM read_json('{}/**/*.json.gz', format='newline_delimited')",
+        year.display()
+    ))?;
+    ensure!(counted.is_none_or(|counted| counted == format!("{records} {records}")));
+
+    // plain objects of dirty records, in the default folders, after a compaction too
+    let producer = Producer::new(&kafka.bootstrap())?;
+    for ind in 0..300i64 {
+        let key = ind.to_string();
+        let value = match ind % 50 {
+            7 => Some("no JSON, \"really\""),
+            9 => None,
+            11 => Some(""),
+            _ => Some(r#"{"index":1,"category":"art"}"#),
+        };
+        let message = Message {
+            partition: Some(0),
+            key: Some(key.as_bytes()),
+            value: value.map(str::as_bytes),
+        };
+        producer.send("pin", message)?;
+    }
+    producer.flush()?;
+    let plain = tempfile::tempdir()?;
+    let lake = LakeFolder::new(plain.path());
+    let topics = ["--topics", "pin=pin"];
+    archive(&kafka)
+        .lake(&lake)
+        .args(topics)
+        .args(["--once", "--flush-size", "1"])
+        .succeed(SOON)?;
+    let count = || {
+        duckdb(&format!(
+            "SELECT count(*) FROM read_json('{}/topics/pin/**/*[0-9].json', format='newline_delimited', \
+             columns={{'index': 'BIGINT', 'ind': 'BIGINT'}})",
+            plain.path().display()
+        ))
+    };
+    ensure!(count()?.is_none_or(|count| count == "300"), "{:?}", count()?);
+    Pinflow::new("compact")
+        .lake(&lake)
+        .args(topics)
+        .args(["--keep", "0s"])
+        .succeed(SOON)?;
+    ensure!(count()?.is_none_or(|count| count == "300"), "{:?}", count()?);
+    Ok(())
+}
+
+// our own answers are small
+#[allow(clippy::disallowed_methods)]
+fn get(address: &str, path: &str) -> Result<String> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
