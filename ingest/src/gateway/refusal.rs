@@ -129,6 +129,9 @@ impl Refusal {
                 return (StatusCode::NOT_FOUND, format!("There is no topic for {name}"));
             }
             Refusal::NoPartition => (StatusCode::NOT_FOUND, "Partition not found."),
+            Refusal::Wrong(text) => {
+                return (StatusCode::BAD_REQUEST, format!("Kafka takes no such record: {text}"));
+            }
             Refusal::Unavailable(text) => {
                 return (
                     StatusCode::SERVICE_UNAVAILABLE,
