@@ -1,7 +1,7 @@
 """Speed of the archiver against the S3 server of the tests and Apache Kafka, and of an audit of a million objects.
 
 Prints a table and writes it between the markers of docs/performance.md. Needs the program and the example `servers`
-in the same profile: `cargo build --release --workspace --examples` (make bench).
+in the same profile: `cargo build --release --workspace --bins` (make bench).
 """
 
 import json
@@ -15,7 +15,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 PINFLOW = os.environ.get("PINFLOW_BINARY", str(TARGET / "pinflow"))
-SERVERS = os.environ.get("SERVERS_BINARY", str(TARGET / "examples/servers"))
+SERVERS = os.environ.get("SERVERS_BINARY", str(TARGET / "servers"))
 SMALL = int(os.environ.get("BENCH_SMALL", "20000"))
 LARGE = int(os.environ.get("BENCH_LARGE", "1000000"))
 OBJECTS = int(os.environ.get("BENCH_OBJECTS", "1000000"))

@@ -167,9 +167,9 @@ def main():
                         runs[side].append(result)
             latency = [at_rate(ports["pinflow"], body) for _ in range(ROUNDS)]
         finally:
+            # the broker last
             for process in reversed(processes):
                 process.terminate()
-            for process in processes:
                 process.wait(30)
     middle = lambda side, field: statistics.median(run[field] for run in runs[side])
     lines = ["| | requests/s | requests a CPU second | p50 ms | p99 ms |", "|---|---|---|---|---|"]

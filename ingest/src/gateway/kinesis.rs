@@ -14,6 +14,7 @@ use super::refusal::{Refusal, kinesis_error};
 use super::reply::Reply;
 use super::send::{Record, Sent};
 use super::service::Shared;
+use super::shape::{List, Object};
 use super::topics::Topic;
 use hyper::StatusCode;
 use hyper::body::Incoming;
@@ -43,7 +44,7 @@ struct One<'a> {
 #[derive(Deserialize)]
 struct Many<'a> {
     #[serde(borrow, default, alias = "Records")]
-    records: Option<Vec<One<'a>>>,
+    records: Option<List<One<'a>, RECORDS>>,
 }
 
 /// A record that may be sent.
@@ -69,7 +70,7 @@ pub(super) async fn put_record(shared: &Arc<Shared>, stream: &str, incoming: &mu
 pub(super) async fn put_records(shared: &Arc<Shared>, stream: &str, incoming: &mut Incoming) -> Result<Reply, Refusal> {
     let mut taken = take(shared, incoming).await?;
     let many: Many<'_> = parse(&taken.bytes)?;
-    let entries = many.records.unwrap_or_default();
+    let entries = many.records.map_or_else(Vec::new, |List(entries)| entries);
     if entries.is_empty() || entries.len() > RECORDS {
         let bound = if entries.is_empty() {
             "greater than or equal to 1"
@@ -247,7 +248,8 @@ async fn topic(shared: &Arc<Shared>, stream: &str, key: Option<&str>) -> Result<
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
     let unreadable = |text: &str| kinesis_error(StatusCode::BAD_REQUEST, "SerializationException", text);
     let text = std::str::from_utf8(body).map_err(|_| unreadable("the body is not UTF-8"))?;
-    serde_json::from_str(text).map_err(|error| unreadable(&error.to_string()).into())
+    let parsed = serde_json::from_str(text).map(|Object(content)| content);
+    parsed.map_err(|error| unreadable(&error.to_string()).into())
 }
 
 /// What Kinesis demands of a record; `content`: a text stands for its content, not for a JSON text.

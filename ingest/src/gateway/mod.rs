@@ -1,6 +1,6 @@
 //! The front door: HTTP in four dialects that producers speak already, Kafka behind it.
 //!
-//! What a client sees is exactly what its old server said ([`fastapi`], [`rest_v2`], [`rest_v3`], [`kinesis`]); what
+//! What a client sees is exactly what its old server said (`fastapi`, `rest_v2`, `rest_v3`, `kinesis`); what
 //! all of them share is the promise that an answer of success follows the acknowledgement of all replicas in sync.
 //! Everything is bounded: bodies, bytes in flight, connections, and how long anything may take.
 //!
@@ -33,10 +33,12 @@ mod refusal;
 mod reply;
 mod rest_v2;
 mod rest_v3;
+mod rest_v3_item;
 mod route;
 mod send;
 mod server;
 mod service;
+mod shape;
 mod split;
 mod tls;
 mod topics;

@@ -11,16 +11,17 @@ use super::refusal::{Refusal, error_body};
 use super::reply::Reply;
 use super::send::{Record, Sent};
 use super::service::{Shared, media_type};
+use super::shape::{List, Object};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::HeaderMap;
 use serde::Deserialize;
-use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// The type of every answer.
@@ -40,7 +41,7 @@ enum Format {
 #[serde(deny_unknown_fields)]
 struct Request<'a> {
     #[serde(borrow, default)]
-    records: Option<Entries<'a>>,
+    records: Option<List<Entry<'a>, RECORDS>>,
     #[serde(default, rename = "key_schema")]
     _key_schema: Option<IgnoredAny>,
     #[serde(default, rename = "key_schema_id")]
@@ -60,33 +61,6 @@ struct Entry<'a> {
     value: Option<&'a RawValue>,
     #[serde(default)]
     partition: Option<i64>,
-}
-
-struct Entries<'a>(Vec<Entry<'a>>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Entries<'a>, D::Error> {
-        struct List;
-        impl<'de> Visitor<'de> for List {
-            type Value = Vec<Entry<'de>>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array of records")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = seq.next_element()? {
-                    if entries.len() == RECORDS {
-                        return Err(A::Error::custom(format!("a request has at most {RECORDS} records")));
-                    }
-                    entries.push(entry);
-                }
-                Ok(entries)
-            }
-        }
-        deserializer.deserialize_seq(List).map(Entries)
-    }
 }
 
 /// `POST /topics/{topic}` and `POST /topics/{topic}/partitions/{partition}`.
@@ -272,7 +246,7 @@ fn parse(body: &[u8]) -> Result<Vec<Entry<'_>>, Refusal> {
     let unreadable = |text: &str| error_body(StatusCode::BAD_REQUEST, V2_JSON, 400, &format!("Bad Request: {text}"));
     let text = std::str::from_utf8(body).map_err(|_| unreadable("the body is not UTF-8"))?;
     let unprocessable = |text: &str| error_body(StatusCode::UNPROCESSABLE_ENTITY, V2_JSON, 422, text);
-    let request: Request<'_> = serde_json::from_str(text).map_err(|error| {
+    let Object(request): Object<Request<'_>> = serde_json::from_str(text).map_err(|error| {
         let said = error.to_string();
         match said
             .strip_prefix("unknown field `")
@@ -283,7 +257,10 @@ fn parse(body: &[u8]) -> Result<Vec<Entry<'_>>, Refusal> {
         }
     })?;
     match request.records {
-        Some(Entries(entries)) if !entries.is_empty() => Ok(entries),
+        Some(List(entries)) if entries.len() > RECORDS => {
+            Err(unprocessable(&format!("a request has at most {RECORDS} records")).into())
+        }
+        Some(List(entries)) if !entries.is_empty() => Ok(entries),
         _ => Err(unprocessable("records must not be empty").into()),
     }
 }

@@ -12,6 +12,7 @@ use super::produce::{Failure, Fate};
 use super::record;
 use super::refusal::{Refusal, error_body};
 use super::reply::{JSON, Reply, ReplyBody};
+use super::rest_v3_item::{Item, content};
 use super::send::{Record, Sent};
 use super::service::{Shared, Told, media_type};
 use super::split::{SplitError, Splitter};
@@ -23,8 +24,6 @@ use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::HeaderMap;
 use rdkafka::message::{Header, OwnedHeaders};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -40,36 +39,6 @@ const PIECE: usize = 16 << 10;
 const AHEAD: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 /// What stands after each report.
 const END: &str = "\r\n";
-
-#[derive(Deserialize)]
-struct Item<'a> {
-    #[serde(borrow, default)]
-    key: Option<Data<'a>>,
-    #[serde(borrow, default)]
-    value: Option<Data<'a>>,
-    #[serde(borrow, default)]
-    headers: Option<Vec<NamedValue<'a>>>,
-    #[serde(default)]
-    partition_id: Option<i32>,
-    #[serde(borrow, default)]
-    timestamp: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Data<'a> {
-    #[serde(borrow, default, rename = "type")]
-    kind: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    data: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct NamedValue<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(borrow, default)]
-    value: Option<Cow<'a, str>>,
-}
 
 /// What the writer is told about a record.
 enum Step {
@@ -431,32 +400,4 @@ impl Stream {
 fn error_report(code: u32, text: &str) -> String {
     let text = serde_json::to_string(text).unwrap_or_default();
     format!("{{\"error_code\":{code},\"message\":{text}}}{END}")
-}
-
-/// Type and bytes of a key or a value; `None` for null.
-fn content<'a>(data: Option<Data<'a>>) -> Result<Option<(&'static str, Cow<'a, [u8]>)>, String> {
-    let Some(Data { kind, data }) = data else {
-        return Ok(None);
-    };
-    let text = |raw: &RawValue, what: &str| {
-        serde_json::from_str::<String>(raw.get()).map_err(|_| format!("data of type {what} is a string"))
-    };
-    let raw = data.filter(|raw| raw.get() != "null");
-    match (kind.as_deref(), raw) {
-        (Some("JSON" | "BINARY" | "STRING") | None, None) => Ok(None),
-        (Some("JSON") | None, Some(raw)) => Ok(Some((
-            "JSON",
-            match record::one_line(raw.get()) {
-                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-            },
-        ))),
-        (Some("STRING"), Some(raw)) => Ok(Some(("STRING", Cow::Owned(text(raw, "STRING")?.into_bytes())))),
-        (Some("BINARY"), Some(raw)) => {
-            let bytes = STANDARD.decode(text(raw, "BINARY")?);
-            let bytes = bytes.map_err(|error| format!("data of type BINARY is base64: {error}"))?;
-            Ok(Some(("BINARY", Cow::Owned(bytes))))
-        }
-        (Some(other), _) => Err(format!("type {other} is not served: JSON, BINARY and STRING are")),
-    }
 }

@@ -8,7 +8,7 @@ use pinflow_tests::{Kafka, eventually};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,15 +17,16 @@ const TOPICS: [&str; 2] = ["--topics", "pin=pin,geo=geo"];
 /// Clients that post record after record and keep what was acknowledged to them.
 struct Load {
     stop: Arc<AtomicBool>,
+    taken: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<BTreeSet<i64>>>,
 }
 
 impl Load {
     /// `clients` threads, each with inds of its own; it goes on over errors, as the users' scripts do not.
     fn start(at: SocketAddr, clients: i64) -> Load {
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, taken) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let client = |number: i64| {
-            let stop = Arc::clone(&stop);
+            let (stop, taken) = (Arc::clone(&stop), Arc::clone(&taken));
             std::thread::spawn(move || {
                 let (mut acknowledged, mut connection) = (BTreeSet::new(), None);
                 for ind in (0..).map(|turn| number + turn * clients) {
@@ -35,6 +36,7 @@ impl Load {
                     match post(at, &mut connection, ind) {
                         Ok(true) => {
                             acknowledged.insert(ind);
+                            taken.fetch_add(1, Ordering::Relaxed);
                         }
                         Ok(false) => {}
                         Err(_) => {
@@ -47,7 +49,13 @@ impl Load {
             })
         };
         let threads = (0..clients).map(client).collect();
-        Load { stop, threads }
+        Load { stop, taken, threads }
+    }
+
+    /// Waits until so many records are acknowledged.
+    fn wait_for(&self, count: usize) -> Result<()> {
+        let taken = || self.taken.load(Ordering::Relaxed);
+        eventually(&format!("{count} acknowledgements"), SOON, || Ok(taken() >= count))
     }
 
     fn finish(self) -> Result<BTreeSet<i64>> {
@@ -102,7 +110,7 @@ fn kafka_goes_and_comes() -> Result<()> {
     )?;
     let gateway = Gateway::start(&kafka, &["--config", file.to_str().context("a path")?])?;
     let load = Load::start(gateway.at, 8);
-    std::thread::sleep(Duration::from_secs(1));
+    load.wait_for(100)?;
     kafka.kill()?;
     eventually("not being ready", SOON, || {
         let answer = gateway.ask("GET /readyz", &[], "")?;
@@ -138,11 +146,10 @@ fn kafka_goes_and_comes() -> Result<()> {
     eventually("an acknowledgement", SOON, || {
         Ok(gateway.ask("POST /geo/", &[JSON], r#"{"ind":9999999}"#)?.status == 200)
     })?;
-    std::thread::sleep(Duration::from_millis(500));
+    load.wait_for(load.taken.load(Ordering::Relaxed) + 50)?;
     let acknowledged = load.finish()?;
     gateway.end()?;
     let (found, _) = keys(&kafka, "geo", 3)?;
-    ensure!(acknowledged.len() > 50, "only {}", acknowledged.len());
     ensure!(
         acknowledged.is_subset(&found),
         "lost: {:?}",
@@ -195,11 +202,9 @@ fn a_killed_gateway_has_acknowledged_nothing_that_is_lost() -> Result<()> {
     for _ in 0..3 {
         let mut gateway = Gateway::start(kafka, &TOPICS)?;
         let load = Load::start(gateway.at, 16);
-        std::thread::sleep(Duration::from_millis(700));
+        load.wait_for(200)?;
         gateway.program.kill()?;
-        let taken = load.finish()?;
-        ensure!(taken.len() > 50, "only {}", taken.len());
-        acknowledged.extend(taken);
+        acknowledged.extend(load.finish()?);
     }
     let (found, _) = keys(kafka, "geo", 2)?;
     ensure!(

@@ -361,7 +361,7 @@ fn rest_v3_streams_both_ways() -> Result<()> {
     let answer = connection.answer()?;
     let offsets: Vec<i64> = serde_json::Deserializer::from_str(&answer.body)
         .into_iter::<Value>()
-        .map(|report| Ok(report?["offset"].as_i64().context("an offset")?))
+        .map(|report| report?["offset"].as_i64().context("an offset"))
         .collect::<Result<_>>()?;
     assert_eq!(offsets, (4..2_004).collect::<Vec<_>>());
 

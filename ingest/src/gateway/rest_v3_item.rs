@@ -1,0 +1,66 @@
+//! A record of a v3 stream, as JSON: key, value, headers, each with its type.
+
+use super::record;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+#[derive(Deserialize)]
+pub(super) struct Item<'a> {
+    #[serde(borrow, default)]
+    pub(super) key: Option<Data<'a>>,
+    #[serde(borrow, default)]
+    pub(super) value: Option<Data<'a>>,
+    #[serde(borrow, default)]
+    pub(super) headers: Option<Vec<NamedValue<'a>>>,
+    #[serde(default)]
+    pub(super) partition_id: Option<i32>,
+    #[serde(borrow, default)]
+    pub(super) timestamp: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Data<'a> {
+    #[serde(borrow, default, rename = "type")]
+    pub(super) kind: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct NamedValue<'a> {
+    #[serde(borrow)]
+    pub(super) name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) value: Option<Cow<'a, str>>,
+}
+
+/// Type and bytes of a key or a value; `None` for null.
+pub(super) fn content<'a>(data: Option<Data<'a>>) -> Result<Option<(&'static str, Cow<'a, [u8]>)>, String> {
+    let Some(Data { kind, data }) = data else {
+        return Ok(None);
+    };
+    let text = |raw: &RawValue, what: &str| {
+        serde_json::from_str::<String>(raw.get()).map_err(|_| format!("data of type {what} is a string"))
+    };
+    let raw = data.filter(|raw| raw.get() != "null");
+    match (kind.as_deref(), raw) {
+        (Some("JSON" | "BINARY" | "STRING") | None, None) => Ok(None),
+        (Some("JSON") | None, Some(raw)) => Ok(Some((
+            "JSON",
+            match record::one_line(raw.get()) {
+                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+            },
+        ))),
+        (Some("STRING"), Some(raw)) => Ok(Some(("STRING", Cow::Owned(text(raw, "STRING")?.into_bytes())))),
+        (Some("BINARY"), Some(raw)) => {
+            let bytes = STANDARD.decode(text(raw, "BINARY")?);
+            let bytes = bytes.map_err(|error| format!("data of type BINARY is base64: {error}"))?;
+            Ok(Some(("BINARY", Cow::Owned(bytes))))
+        }
+        (Some(other), _) => Err(format!("type {other} is not served: JSON, BINARY and STRING are")),
+    }
+}
