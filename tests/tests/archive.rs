@@ -16,10 +16,10 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(60);
 
 fn archive(kafka: &Kafka) -> Pinflow {
-    // nothing ends by the clock unless a test says so
+    // nothing ends by the clock unless a test says so by the flag
     Pinflow::new("archive")
         .kafka(kafka)
-        .args(["--rotate-schedule-interval-ms", "-1"])
+        .env("PINFLOW__ARCHIVE__ROTATE_SCHEDULE_INTERVAL_MS", "-1")
 }
 
 /// What `audit` says, as JSON, with its exit code.
@@ -52,7 +52,8 @@ fn lines(root: &Path, topic: &str, partition: i32) -> Result<BTreeMap<i64, Strin
                 folders.push(path);
                 continue;
             }
-            let Some(start) = name.strip_prefix(&format!("{topic}+{partition}+")) else {
+            let start = name.strip_prefix(&format!("{topic}+{partition}+"));
+            let Some(start) = start.filter(|_| !name.ends_with(".meta.json")) else {
                 continue;
             };
             let bytes = std::fs::read(&path)?;
@@ -255,7 +256,7 @@ fn duckdb(sql: &str) -> Result<Option<String>> {
         eprintln!("not asked: DuckDB is not installed (tests/setup/bench.sh)");
         return Ok(None);
     }
-    let program = "import sys, duckdb; print(*duckdb.sql(sys.argv[1]).fetchone())";
+    let program = "import sys, duckdb; print(*duckdb.connect().execute(sys.argv[1]).fetchall()[0])";
     let output = std::process::Command::new(python).args(["-c", program, sql]).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(Some(String::from_utf8(output.stdout)?.trim().to_owned()))

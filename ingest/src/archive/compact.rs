@@ -17,7 +17,7 @@ use super::resume::list;
 use super::writer::patiently;
 use crate::coverage::coverage;
 use crate::failpoint;
-use crate::lake::{CONTROL_FOLDER, Encoding, Lake, LakeError, Object, ObjectMetadata, Place, checksum};
+use crate::lake::{CONTROL_FOLDER, Encoding, Lake, Object, ObjectMetadata, Place, checksum};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -79,12 +79,11 @@ struct Known {
 /// Merges small objects of all topics.
 pub async fn compact(lake: &Lake, options: &CompactOptions) -> Result<Compacted, ArchiveError> {
     let Some(_lock) = lake.lock("compact")? else {
-        return Err(LakeError::Stopped {
-            object: "the lake for a compaction, which another one is doing,".to_owned(),
-        }
-        .into());
+        return Err(ArchiveError::Busy {
+            url: lake.url().to_string(),
+        });
     };
-    lake.refuses_overwriting().await?;
+    patiently(|| lake.refuses_overwriting()).await?;
     let mut objects = list(lake, &options.topics).await?.objects;
     objects.retain(|object| !object.deletes && matches!(object.place, Place::Log { .. }) && object.topic.is_some());
     let mut done = Compacted::default();
@@ -527,9 +526,9 @@ mod tests {
         assert_eq!(
             names(folder.path()),
             [
-                "pin+0+0000000009.json",
                 "pin+0+000000000000.json",
-                "pin+0+000000000006.json"
+                "pin+0+000000000006.json",
+                "pin+0+0000000009.json"
             ]
         );
         let merged = std::fs::read_to_string(folder.path().join("pin/partition=0/pin+0+000000000000.json")).unwrap();
@@ -554,7 +553,7 @@ mod tests {
         assert_eq!((done.removed, done.left), (1, 1));
         assert_eq!(
             names(folder.path()),
-            ["pin+0+0000000001.json", "pin+0+000000000000.json"]
+            ["pin+0+000000000000.json", "pin+0+0000000001.json"]
         );
     }
 }

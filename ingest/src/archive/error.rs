@@ -45,6 +45,12 @@ pub enum ArchiveError {
         /// What it was to cover.
         covers: Range<i64>,
     },
+    /// One compaction at a time.
+    #[error("another compaction is at work on {url} (wait for its end)")]
+    Busy {
+        /// The lake.
+        url: String,
+    },
     /// A task of ours ended in a panic, which has been reported.
     #[error("a task panicked")]
     Panicked,

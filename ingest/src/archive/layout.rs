@@ -1,4 +1,5 @@
-//! Where an object goes: the S3 sink's layout, `{topics.dir}/{topic}/{encodedPartition}/{topic}+{partition}+{start}.json`.
+//! Where an object goes: the S3 sink's layout,
+//! `{topics.dir}/{topic}/{encodedPartition}/{topic}+{partition}+{start}.json`.
 //!
 //! The default partitioner's folder is `partition=N`; the time-based one derives it from the record's Kafka timestamp
 //! in UTC, by a `path.format` in the sink's (Joda's) letters: `'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH`. Names follow

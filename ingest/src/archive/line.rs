@@ -30,7 +30,7 @@ pub const fn longest_line(value_bytes: usize) -> usize {
     value_bytes.div_ceil(3) * 4 + 64
 }
 
-/// Whether a value has to be wrapped to be a line, if it fits `record_bytes`.
+/// Whether a value is JSON that every reader takes.
 pub fn is_json(value: &[u8]) -> bool {
     !value.starts_with(BYTE_ORDER_MARK) && serde_json::from_slice::<Checked>(value).is_ok()
 }
