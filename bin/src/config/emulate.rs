@@ -125,7 +125,7 @@ impl EmulateSettings {
         let apis = reader.optional("emulate.api", Api::parse_all).unwrap_or_default();
         let to = match apis.first() {
             Some(Api::Kafka) => reader.optional("emulate.to", |text| {
-                check_bootstrap(text.strip_prefix("kafka://").unwrap_or(text)).map(|servers| servers.to_owned())
+                check_bootstrap(text.strip_prefix("kafka://").unwrap_or(text))
             }),
             Some(_) => reader.optional("emulate.to", check_base_url),
             None => reader.optional("emulate.to", |text| Ok(text.to_owned())),

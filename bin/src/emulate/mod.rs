@@ -40,7 +40,7 @@ pub fn run(settings: &EmulateSettings) -> Result<()> {
 async fn send(settings: &EmulateSettings) -> Result<()> {
     let targets: Vec<_> = Target::open(settings)?.into_iter().map(Arc::new).collect();
     let counts = Arc::new(Counts::default());
-    let switch = Switch::new();
+    let switch = Switch::default();
     let (out, items) = tokio::sync::mpsc::channel(AHEAD);
     let shown = tokio::spawn(counts::show(Arc::clone(&counts), Manner::of_terminal(), settings.posts));
     // a source that still reads when sending has ended is left; one that has ended closes the channel

@@ -45,12 +45,14 @@ pub enum Halt {
 #[derive(Clone, Debug)]
 pub struct Switch(Arc<watch::Sender<Option<Halt>>>);
 
-impl Switch {
-    /// A switch that is on.
-    pub fn new() -> Switch {
+/// A switch that is on.
+impl Default for Switch {
+    fn default() -> Switch {
         Switch(Arc::new(watch::Sender::new(None)))
     }
+}
 
+impl Switch {
     /// Ends sending.
     pub fn halt(&self, why: Halt) {
         self.0.send_if_modified(|halt| {
@@ -244,7 +246,7 @@ mod tests {
 
     #[test]
     fn the_first_reason_counts() {
-        let switch = Switch::new();
+        let switch = Switch::default();
         assert_eq!(switch.halted(), None);
         switch.halt(Halt::Failed("a".into()));
         switch.halt(Halt::Asked);
