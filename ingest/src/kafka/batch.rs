@@ -150,8 +150,8 @@ mod tests {
             ]
         );
         assert_eq!(batch.stamps, None);
-        for millis in [5, 3, 9] {
-            batch.stamp(millis);
+        for (offset, millis) in [(20, 5), (21, 3), (22, 9)] {
+            batch.push_at(offset, millis, None, None);
         }
         assert_eq!(batch.stamps, Some((3, 9)));
         assert!(batch.cost() >= batch.bytes.len() + 3 * size_of::<Span>());
