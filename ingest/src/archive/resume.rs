@@ -227,6 +227,7 @@ async fn check_sample(
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "lists of ranges of offsets")]
 mod tests {
     use super::*;
 

@@ -681,7 +681,7 @@ impl Archiver {
         }
         if self.last_commit.elapsed() >= COMMIT_EVERY {
             self.last_commit = Instant::now();
-            let next = self.to_commit();
+            let next = self.take_commits();
             self.cluster.commit_offsets(
                 next.iter()
                     .map(|(topic, partition, next)| (topic.as_str(), *partition, *next)),
@@ -699,7 +699,7 @@ impl Archiver {
     }
 
     /// What has become durable since the last commit.
-    fn to_commit(&mut self) -> Vec<(String, i32, i64)> {
+    fn take_commits(&mut self) -> Vec<(String, i32, i64)> {
         let topics = &self.options.topics;
         let moved = self.parts.iter_mut().filter(|part| part.archived != part.committed);
         let next: Vec<_> = moved
@@ -765,7 +765,7 @@ impl Archiver {
                 }
             }
         }
-        let next = self.to_commit();
+        let next = self.take_commits();
         let cluster = Arc::clone(&self.cluster);
         let commit = move || {
             let next = next
