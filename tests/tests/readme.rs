@@ -147,6 +147,24 @@ fn the_commands_of_the_readme_do_what_it_says() -> Result<()> {
                     .to_owned(),
                 );
             }
+            ["pinflow", "archive", ..] => {
+                // for ever, until it is told to stop; the second one archives what has come meanwhile, and ends
+                let mut archive = servers.pinflow(&words[1..])?.start()?;
+                feed.produce(&producer, 300)?;
+                std::thread::sleep(Duration::from_secs(2));
+                ensure!(archive.is_running()?, "it has ended:\n{}", archive.tail());
+                archive.terminate()?;
+                archive.expect(0, SOON)?;
+                servers.pinflow(&words[1..])?.args(["--once"]).succeed(SOON)?;
+                seen.push("archive".to_owned());
+            }
+            ["pinflow", command @ ("compact" | "audit"), ..] => {
+                servers
+                    .pinflow(&words[1..])?
+                    .succeed(SOON)
+                    .with_context(|| format!("pinflow {command}"))?;
+                seen.push((*command).to_owned());
+            }
             _ => bail!("the README has a command that this test does not run: {command}"),
         }
     }
@@ -159,6 +177,9 @@ fn the_commands_of_the_readme_do_what_it_says() -> Result<()> {
         "backfill into files",
         "verify",
         "verify --replay",
+        "archive",
+        "compact",
+        "audit",
     ];
     ensure!(seen == expected, "the README's commands are {seen:?}");
     Ok(())
