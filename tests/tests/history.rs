@@ -254,16 +254,22 @@ fn holes_that_kafka_proved_natural_stay_so_when_retention_passes() -> Result<()>
     Ok(())
 }
 
-/// The value of a metric without labels.
-fn metric(address: &str, name: &str) -> Result<f64> {
+/// The whole answer to a GET.
+fn get(address: &str, path: &str) -> Result<String> {
     let mut stream = std::net::TcpStream::connect(address)?;
     stream.set_read_timeout(Some(SOON))?;
     write!(
         stream,
-        "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// The value of a metric without labels.
+fn metric(address: &str, name: &str) -> Result<f64> {
+    let answer = get(address, "/metrics")?;
     let value = answer
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -286,7 +292,10 @@ fn freshness_counts_from_the_record_s_timestamp() -> Result<()> {
     let now = || -> Result<i64> { Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64) };
     let mut feed = Feed::new(65, 1);
     let freshness = || metric(&address, "pinflow_freshness_seconds");
-    eventually("the server", SOON, || Ok(freshness().is_ok()))?;
+    // history has no freshness: what is produced before the engine follows the log would not count
+    eventually("readiness", SOON, || {
+        Ok(get(&address, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
+    })?;
     // written an hour ago by one clock, a minute in the future by another one, and now; a wait of a minute is too long
     // for the engine to blame
     for (stamp, from, to) in [(-3_600_000, 3_600.0, 3_660.0), (60_000, 0.0, 0.0), (0, 0.0, 60.0)] {

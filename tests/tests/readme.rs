@@ -196,7 +196,12 @@ fn written(out: &Path) -> Result<()> {
 }
 
 fn make(arguments: &[&str]) -> Result<String> {
-    let output = Command::new("make").args(arguments).current_dir(root()).output()?;
+    let mut command = Command::new("make");
+    // as a user's shell would: these tests may run below another make, which has its own ways of talking
+    for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL"] {
+        command.env_remove(name);
+    }
+    let output = command.args(arguments).current_dir(root()).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "make {arguments:?}: {said}");
     Ok(String::from_utf8(output.stdout)?)
