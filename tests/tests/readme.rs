@@ -249,7 +249,7 @@ fn make_demo_does_what_it_says() -> Result<()> {
         );
     }
     ensure!(
-        said.contains("from produce to visible in all tables: p50"),
+        said.contains("until visible in all tables: p50"),
         "no freshness: {said}"
     );
     Ok(())
