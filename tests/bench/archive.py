@@ -12,6 +12,8 @@ import subprocess
 import tempfile
 import time
 
+import page
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 PINFLOW = os.environ.get("PINFLOW_BINARY", str(TARGET / "pinflow"))
@@ -20,8 +22,6 @@ SMALL = int(os.environ.get("BENCH_SMALL", "20000"))
 LARGE = int(os.environ.get("BENCH_LARGE", "1000000"))
 OBJECTS = int(os.environ.get("BENCH_OBJECTS", "1000000"))
 BYTES = 300
-PAGE = ROOT / "docs/performance.md"
-BEGIN, END = "<!-- bench:archive -->", "<!-- /bench:archive -->"
 
 
 def run(arguments, environment):
@@ -84,12 +84,7 @@ def main():
         f"Records of {BYTES} bytes in one partition; the start of the program, its questions and its last commit are in the "
         f"times. {os.cpu_count()} processors, shared with Kafka and the S3 server, {platform.machine()}.",
     ]
-    text = "\n".join(lines)
-    print(text)
-    page = PAGE.read_text()
-    before, rest = page.split(BEGIN, 1)
-    _, after = rest.split(END, 1)
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    page.write("bench:archive", lines)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,14 @@ import subprocess
 import sys
 import tempfile
 
+import page
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PINFLOW = os.environ.get("PINFLOW_BINARY", str(ROOT / "target/release/pinflow"))
 CACHE = ROOT / ".cache/bench"
 POSTS = int(os.environ.get("BENCH_POSTS", "1000000"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 LIVE = os.environ.get("LIVE_BINARY", str(ROOT / "target/release/live"))
-PAGE = ROOT / "docs/performance.md"
 
 
 def make_lake():
@@ -61,17 +62,6 @@ def same_answers(out):
             sys.exit(f"{table} differs: {rows[0][:3]} and {rows[1][:3]}")
 
 
-def write(name, lines):
-    """Prints the lines and puts them between the page's markers of this name."""
-    text = "\n".join(lines)
-    print(text)
-    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    page = PAGE.read_text()
-    before, rest = page.split(begin, 1)
-    _, after = rest.split(end, 1)
-    PAGE.write_text(f"{before}{begin}\n{text}\n{end}{after}")
-
-
 def replay():
     lake = make_lake()
     runs = {"pinflow, 1 worker": [], "pinflow, 2 workers": [], "DuckDB, 2 threads, eight queries": []}
@@ -99,7 +89,7 @@ def replay():
         f"({min(pairs):.2f} to {max(pairs):.2f}). Two workers over one, wall time: {statistics.median(faster):.2f}. "
         f"{POSTS:,} posts, {ROUNDS} rounds after one that is not counted, {os.cpu_count()} processors, {platform.machine()}.",
     ]
-    write("bench", lines)
+    page.write("bench", lines)
 
 
 def live():
@@ -110,7 +100,7 @@ def live():
         runs.append(json.loads(run.stdout))
     head = "| | " + " | ".join(f"`--cleaned {run['cleaned']}`" for run in runs) + " |"
     row = lambda name, show: f"| {name} | " + " | ".join(show(run) for run in runs) + " |"
-    write("bench:live", [
+    page.write("bench:live", [
         head,
         "|---" * (len(runs) + 1) + "|",
         row(f"backlog of {runs[0]['backlog_records']:,} records, records/s", lambda run: f"{run['drain_records_per_second']:,.0f}"),

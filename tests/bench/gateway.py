@@ -18,14 +18,14 @@ import tempfile
 import time
 import urllib.request
 
+import page
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PINFLOW = os.environ.get("PINFLOW_BINARY", str(ROOT / "target/release/pinflow"))
 PYTHON = ROOT / ".cache/clients/bin/python"
 LIBS = ROOT / ".cache/kafka/libs"
 SECONDS = int(os.environ.get("BENCH_SECONDS", "10"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
-PAGE = ROOT / "docs/performance.md"
-BEGIN, END = "<!-- bench:gateway -->", "<!-- /bench:gateway -->"
 
 
 def free_port():
@@ -187,12 +187,7 @@ def main():
         f"256 kept connections, one record a request, acks=all, idempotent, access logs off; load generator, Kafka and gateway "
         f"share {os.cpu_count()} processors; {ROUNDS} rounds of {SECONDS} s after one that is not counted.",
     ]
-    text = "\n".join(lines)
-    print(text)
-    page = PAGE.read_text()
-    before, rest = page.split(BEGIN, 1)
-    _, after = rest.split(END, 1)
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    page.write("bench:gateway", lines)
 
 
 if __name__ == "__main__":

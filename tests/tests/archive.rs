@@ -145,6 +145,8 @@ fn killed_at_every_step_it_writes_every_record_once() -> Result<()> {
     }
     // a live one, killed in the middle of its work, and another that waits for its lock all the time
     let mut live = archiver().args(["--rotate-schedule-interval-ms", "200"]).start()?;
+    // it has the lock by now: started together, either of the two may get it
+    live.wait_for("archiving", SOON)?;
     let mut waiting = archiver().start()?;
     waiting.wait_for("another archiver", SOON)?;
     feed.produce(&producer, 1_000)?;

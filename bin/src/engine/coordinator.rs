@@ -125,6 +125,13 @@ impl Coordinator {
         format!("{}/{}", self.topic_name(at.topic), at.partition)
     }
 
+    /// The generation that begins when partitions are added to a topic.
+    fn next_generation(&self, topic: u8) -> u8 {
+        let of_topic = self.generations.iter().filter(|(at, _)| at.topic == topic);
+        let generations = of_topic.flat_map(|(_, starts)| starts.iter().map(|(_, generation)| *generation));
+        generations.max().unwrap_or(1) + 1
+    }
+
     fn gap(&self, at: TopicPartition, range: &Range<i64>) -> Gap {
         Gap {
             topic: self.topic_name(at.topic).to_owned(),

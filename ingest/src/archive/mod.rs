@@ -17,6 +17,7 @@ mod line;
 mod probe;
 mod resume;
 mod run;
+mod survey;
 mod writer;
 
 pub use audit::{AuditOptions, Fault, LakeAudit, PartitionAudit, audit};

@@ -11,17 +11,17 @@ use super::error::ArchiveError;
 use super::layout::{Folders, Layout};
 use super::line;
 use super::resume::{self, Control};
+use super::survey::{Marks, Surveyor, survey};
 use super::writer::{Stored, Writer, patiently};
 use crate::coverage::Gap;
 use crate::failpoint;
-use crate::kafka::{Batch, Cluster, KafkaConfig, KafkaError, Polled, Range, Reader, ReaderOptions, Watermarks};
+use crate::kafka::{Batch, Cluster, KafkaConfig, KafkaError, Polled, Range, Reader, ReaderOptions};
 use crate::lake::{Lake, LakeLock};
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 /// How often the clock is looked at.
@@ -30,8 +30,6 @@ const TICK: Duration = Duration::from_millis(100);
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// How often the next run is left word.
 const CONTROL_EVERY: Duration = Duration::from_secs(10);
-/// How often Kafka is asked for partitions and ends.
-const SURVEY_EVERY: Duration = Duration::from_secs(3);
 /// How long pieces may take to become durable after a request to stop.
 const GRACE: Duration = Duration::from_secs(20);
 /// How often another archiver's lock is asked for.
@@ -161,64 +159,6 @@ async fn blocking<O: Send + 'static>(work: impl FnOnce() -> O + Send + 'static) 
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| ArchiveError::Panicked)
-}
-
-type Marks = BTreeMap<(u8, i32), Watermarks>;
-
-/// Which partitions there are, and from where to where; topics that do not exist (yet) have none.
-fn survey(cluster: &Cluster, topics: &[String]) -> Result<Marks, KafkaError> {
-    let mut marks = Marks::new();
-    for (topic, name) in topics.iter().enumerate() {
-        for partition in cluster.partitions(name)?.unwrap_or_default() {
-            marks.insert((topic as u8, partition), cluster.watermarks(name, partition)?);
-        }
-    }
-    Ok(marks)
-}
-
-/// Asks Kafka again and again, on a thread of its own because the answers are waited for.
-struct Surveyor {
-    stop: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Surveyor {
-    fn start(cluster: Arc<Cluster>, topics: Vec<String>) -> (Surveyor, mpsc::Receiver<Marks>) {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (sender, surveys) = mpsc::channel(1);
-        let stopped = Arc::clone(&stop);
-        let ask = move || {
-            while !stopped.load(Ordering::SeqCst) {
-                std::thread::park_timeout(SURVEY_EVERY);
-                if stopped.load(Ordering::SeqCst) {
-                    return;
-                }
-                match survey(&cluster, &topics) {
-                    // one that is not taken in time is out of date
-                    Ok(marks) => drop(sender.try_send(marks)),
-                    Err(error) => tracing::warn!("Kafka was not asked for its partitions: {error}"),
-                }
-            }
-        };
-        let thread = std::thread::Builder::new().name("archive-survey".into()).spawn(ask);
-        let thread = thread.inspect_err(|error| tracing::warn!("no thread looks for new partitions: {error}"));
-        (
-            Surveyor {
-                stop,
-                thread: thread.ok(),
-            },
-            surveys,
-        )
-    }
-}
-
-impl Drop for Surveyor {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        if let Some(thread) = &self.thread {
-            thread.thread().unpark();
-        }
-    }
 }
 
 /// A piece on its way.
@@ -497,25 +437,14 @@ impl Archiver {
         if !ended {
             return;
         }
-        let mut pieces = Vec::new();
-        part.cutter.flush(&mut |piece| pieces.push(piece));
-        self.send(index, pieces);
+        self.flush(index);
         let part = &mut self.parts[index];
         if part.holes.pop_front().is_none() {
             part.finished = true;
             return;
         }
-        let from = part.holes.front().map_or(part.next, |hole| hole.start);
-        part.cutter = Cutter::new(self.options.cut, from, part.folders.of(now_millis()));
         // what lies between two stretches is in the lake already
-        let number = part.number();
-        part.flights.push_back(Flight {
-            number,
-            end: from,
-            done: true,
-            keys: 0,
-        });
-        part.settle();
+        part.go_on(self.options.cut);
     }
 
     /// A partition cannot be read on.
@@ -552,10 +481,7 @@ impl Archiver {
             from: seen,
             to: *low,
         });
-        let part = &mut self.parts[index];
-        let mut pieces = Vec::new();
-        part.cutter.flush(&mut |piece| pieces.push(piece));
-        self.send(index, pieces);
+        self.flush(index);
         let part = &mut self.parts[index];
         while part.holes.front().is_some_and(|hole| hole.end <= *low) {
             part.holes.pop_front();
@@ -565,17 +491,7 @@ impl Archiver {
         } else {
             part.next = part.next.max(*low);
         }
-        let from = part.holes.front().map_or(part.next, |hole| hole.start);
-        part.cutter = Cutter::new(self.options.cut, from, part.folders.of(now_millis()));
-        let number = part.number();
-        part.whole_from = from;
-        part.flights.push_back(Flight {
-            number,
-            end: from,
-            done: true,
-            keys: 0,
-        });
-        part.settle();
+        part.whole_from = part.go_on(self.options.cut);
         for range in part.ranges(topic) {
             self.reader.assign(range);
         }
@@ -784,6 +700,22 @@ impl Part {
     fn number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers
+    }
+
+    /// Begins the next stretch, the first hole or what is live, and counts what lies before it as archived once all
+    /// pieces before it are. Returns where it begins.
+    fn go_on(&mut self, cut: CutOptions) -> i64 {
+        let from = self.holes.front().map_or(self.next, |hole| hole.start);
+        self.cutter = Cutter::new(cut, from, self.folders.of(now_millis()));
+        let number = self.number();
+        self.flights.push_back(Flight {
+            number,
+            end: from,
+            done: true,
+            keys: 0,
+        });
+        self.settle();
+        from
     }
 
     /// What is to be read, in order.

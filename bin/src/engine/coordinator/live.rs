@@ -72,9 +72,7 @@ impl Coordinator {
                 continue;
             }
             if self.live.iter().any(|at| at.topic == topic) {
-                let newest = |starts: &Vec<(i64, u8)>| starts.iter().map(|(_, generation)| *generation).max();
-                let of_topic = self.generations.iter().filter(|(at, _)| at.topic == topic);
-                let generation = of_topic.filter_map(|(_, starts)| newest(starts)).max().unwrap_or(1) + 1;
+                let generation = self.next_generation(topic);
                 self.planner.send(Plan::All(Command::Generation(topic, generation)));
             }
             for at in added {

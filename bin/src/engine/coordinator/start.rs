@@ -89,9 +89,7 @@ impl Coordinator {
             if known.is_empty() || !added {
                 continue;
             }
-            let newest = |starts: &Vec<(i64, u8)>| starts.iter().map(|(_, generation)| *generation).max();
-            let of_topic = self.generations.iter().filter(|(at, _)| at.topic == topic);
-            let generation = of_topic.filter_map(|(_, starts)| newest(starts)).max().unwrap_or(1) + 1;
+            let generation = self.next_generation(topic);
             for (at, span) in ends.iter().filter(|(at, _)| at.topic == topic) {
                 let committed = self.recorded.partitions.get(at).map_or(0, |reach| reach.next);
                 let start = if known.contains(&at.partition) {
