@@ -17,5 +17,5 @@ pub mod results;
 
 pub use cleaning::CLEANED;
 pub use post::{Event, Payload, Post};
-pub use records::{Decoder, Kind, Limits, Raw, Reason, Unreadable, kind_of_fields, lines, split_values};
+pub use records::{Block, Decoder, Kind, Limits, Raw, Reason, Unreadable, kind_of_fields, lines, split_values};
 pub use results::{Definition, Options, RESULTS, build, definitions_hash};

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{at, data};
-use dataflows::{Decoder, Kind, Raw, Reason};
+use dataflows::{Block, Decoder, Kind, Raw, Reason};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -196,6 +196,11 @@ fn agree(decoder: &mut Decoder, kind: Kind, text: &str) -> bool {
     assert_eq!(decoder.take_unreadable(), notes, "{text}");
     assert_eq!(decoder.decode(raw), reference, "{text}");
     decoder.take_unreadable();
+    let (mut block, mut emitted) = (Block::default(), Vec::new());
+    let decoded = decoder.decode_into(&mut block, raw, &mut |event| emitted.push(event));
+    decoder.finish(&mut block, &mut |event| emitted.push(event));
+    assert_eq!(decoded.map(|()| emitted), reference.map(|event| vec![event]), "{text}");
+    assert_eq!(decoder.take_unreadable(), notes, "{text}");
     if let Some(fast) = fast {
         assert_eq!(Ok(fast), reference, "{text}");
         assert_eq!(notes, [], "{text}");
@@ -243,6 +248,21 @@ fn real_records_are_read_fast_and_alike() {
         agree(&mut decoder, *kind, &escaped);
         assert_eq!(decoder.decode_fast(*kind, at(1), &escaped), before, "{escaped}");
     }
+}
+
+#[test]
+fn a_block_gives_every_record_its_own_names() {
+    let records = real_records();
+    let mut decoder = Decoder::default();
+    let (mut block, mut emitted, mut expected) = (Block::default(), Vec::new(), Vec::new());
+    for (number, (kind, text)) in records.iter().enumerate() {
+        let position = at(number + 1);
+        expected.extend(decoder.decode_reference(*kind, position, text));
+        let _ = decoder.decode_text_into(&mut block, *kind, position, text, &mut |event| emitted.push(event));
+    }
+    decoder.finish(&mut block, &mut |event| emitted.push(event));
+    emitted.sort_by_key(|event| event.position);
+    assert_eq!(emitted, expected);
 }
 
 /// Spread thin over many cases: most mutations only break the syntax.

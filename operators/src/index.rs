@@ -78,6 +78,19 @@ impl Index {
         self.len >= self.slots.len() / 4 * 3
     }
 
+    /// Whether a number, however great, can be inserted before the index is [rebuilt](Index::rebuild).
+    pub(crate) fn has_room_for(&self, id: u32) -> bool {
+        !self.is_full() && (id as usize) < self.mask()
+    }
+
+    /// Begins anew, with room for half as many more than `known`: all numbers are below that.
+    pub(crate) fn rebuild(&mut self, known: u32, all: impl Iterator<Item = (u64, u32)>) {
+        let slots = (known as usize * 2).next_power_of_two();
+        self.slots = Vec::new();
+        *self = Self::with_bits(slots.ilog2().max(FIRST_BITS));
+        all.for_each(|(hash, id)| self.insert(hash, id));
+    }
+
     /// Inserts a number that is not there. Numbers must be as dense as entries: each less than the greatest
     /// [`len`](Index::len) there ever was.
     pub(crate) fn insert(&mut self, hash: u64, id: u32) {

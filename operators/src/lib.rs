@@ -33,5 +33,5 @@ pub use median::{Median, median};
 pub use position::{Position, PositionError};
 pub use rank::{Keep, rank};
 pub use route::{Key, Route};
-pub use symbol::Symbol;
+pub use symbol::{Interner, Symbol};
 pub use table::{Column, ColumnType, Row, Table, Value};

@@ -5,86 +5,90 @@
 //! identifier never leaves the process that gave it out.
 //!
 //! Names are never forgotten: the dictionary grows with the distinct names a process has seen, and a restart
-//! compacts it. The text itself lives in leaked blocks, which is what lets [`Symbol::text`] hand out `&'static str`
-//! without a lock.
+//! compacts it. That is what lets [`Symbol::text`] hand out `&'static str` without a lock.
+//!
+//! Whoever looks up many names does so through an [`Interner`] of its own: without locks, and in blocks, since
+//! finding a name costs little more than the memory accesses on the way to it.
 
+use crate::index::Index;
 use hashbrown::HashTable;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cmp::Ordering;
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::{LazyLock, Mutex};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Shards of the dictionary: enough that a few dozen workers rarely meet on one lock.
 const SHARDS: usize = 64;
-/// Bytes of text allocated at a time.
-const BLOCK: usize = 64 << 10;
+/// Names looked up together, so that their cache misses overlap.
+const BLOCK: usize = 32;
 
 /// An interned string. Equality is that of the text; [`Ord`] is by the text's bytes, not by the identifier.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Symbol(NonZeroU32);
 
-/// Longest text that is compared where the table lies.
-const INLINE: usize = 23;
+/// Longest text that is kept within its [`Name`].
+const INLINE: usize = 26;
 
-/// A name as the table knows it. The hash is kept so that growing the table does not touch the texts; a short text,
-/// so that finding a name, which is nearly all that is ever asked, reads one place of memory instead of three.
+/// A name as the dictionary knows it, in bytes alone: with the list's own flag it takes 32.
 struct Name {
-    tag: u32,
-    id: u32,
-    /// Above [`INLINE`]: the text is among [`Dictionary::texts`] alone.
+    /// The low half of the text's hash, which tables are built anew from.
+    tag: [u8; 4],
+    /// Above [`INLINE`]: the text is among [`Dictionary::long`], at the number that the first bytes here hold.
     length: u8,
     text: [u8; INLINE],
 }
 
 impl Name {
-    fn new(tag: u32, id: u32, text: &str) -> Name {
+    fn new(tag: u32, text: &str) -> Name {
         let mut inline = [0; INLINE];
         let length = match inline.get_mut(..text.len()) {
             Some(place) => {
                 place.copy_from_slice(text.as_bytes());
                 text.len() as u8
             }
-            None => u8::MAX,
+            None => {
+                let long = DICTIONARY.long.push(text.into()) as u64;
+                inline[..8].copy_from_slice(&long.to_le_bytes());
+                u8::MAX
+            }
         };
         Name {
-            tag,
-            id,
+            tag: tag.to_le_bytes(),
             length,
             text: inline,
         }
     }
 
-    fn is(&self, text: &str) -> bool {
-        match self.text.get(..self.length as usize) {
-            Some(inline) => inline == text.as_bytes(),
-            None => DICTIONARY.texts[self.id as usize] == text,
-        }
+    fn hash(&self) -> u64 {
+        spread(u32::from_le_bytes(self.tag))
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.text.get(..self.length as usize).unwrap_or_else(|| {
+            let number = self.text.first_chunk().expect("a name has room for a number");
+            DICTIONARY.long[u64::from_le_bytes(*number) as usize].as_bytes()
+        })
     }
 }
 
-struct Shard {
-    table: HashTable<Name>,
-    free: &'static mut [u8],
-}
-
 struct Dictionary {
-    texts: boxcar::Vec<&'static str>,
-    shards: Vec<Mutex<Shard>>,
+    names: boxcar::Vec<Name>,
+    long: boxcar::Vec<Box<str>>,
+    /// Identifiers of names, by the text's hash.
+    shards: Vec<Mutex<HashTable<u32>>>,
 }
 
 static DICTIONARY: LazyLock<Dictionary> = LazyLock::new(|| Dictionary {
-    texts: boxcar::Vec::new(),
-    shards: (0..SHARDS)
-        .map(|_| {
-            Mutex::new(Shard {
-                table: HashTable::new(),
-                free: &mut [],
-            })
-        })
-        .collect(),
+    names: boxcar::Vec::new(),
+    long: boxcar::Vec::new(),
+    shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
 });
+
+fn name(id: u32) -> &'static Name {
+    &DICTIONARY.names[id as usize]
+}
 
 /// A table hash (whose top seven bits hashbrown compares first) from the 32 bits that are kept.
 fn spread(tag: u32) -> u64 {
@@ -97,19 +101,21 @@ impl Symbol {
     /// # Panics
     /// When more than 2^32 distinct names have been seen.
     pub fn new(text: &str) -> Symbol {
-        let hash = xxh3_64(text.as_bytes());
-        // the top bits choose the shard; the low 32 are kept in the table and spread over its hash
+        Symbol::hashed(text, xxh3_64(text.as_bytes()))
+    }
+
+    fn hashed(text: &str, hash: u64) -> Symbol {
+        // the top bits choose the shard; the low 32 are kept and spread over the table's hash
         let tag = hash as u32;
         let shard = &DICTIONARY.shards[(hash >> 58) as usize % SHARDS];
-        let mut shard = shard.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let found = shard.table.find(spread(tag), |name| name.tag == tag && name.is(text));
-        if let Some(name) = found {
-            return Symbol::from_id(name.id);
-        }
-        let stored = shard.store(text);
-        let id = u32::try_from(DICTIONARY.texts.push(stored)).expect("more than 2^32 distinct names");
-        let name = Name::new(tag, id, text);
-        shard.table.insert_unique(spread(tag), name, |name| spread(name.tag));
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = shard.find(spread(tag), |id| name(*id).bytes() == text.as_bytes());
+        let id = found.copied().unwrap_or_else(|| {
+            let id = DICTIONARY.names.push(Name::new(tag, text));
+            let id = u32::try_from(id).expect("more than 2^32 distinct names");
+            shard.insert_unique(spread(tag), id, |id| name(*id).hash());
+            id
+        });
         Symbol::from_id(id)
     }
 
@@ -120,7 +126,7 @@ impl Symbol {
 
     /// The text.
     pub fn text(self) -> &'static str {
-        DICTIONARY.texts[self.id() as usize]
+        std::str::from_utf8(name(self.id()).bytes()).expect("a copy of valid text")
     }
 
     /// The identifier: dense from 0 within this process, meaningless in any other.
@@ -130,20 +136,74 @@ impl Symbol {
 
     /// A hash of the text that is the same in every process, for exchanging by name.
     pub fn stable_hash(self) -> u64 {
-        xxh3_64(self.text().as_bytes())
+        xxh3_64(name(self.id()).bytes())
     }
 }
 
-impl Shard {
-    fn store(&mut self, text: &str) -> &'static str {
-        if text.len() > self.free.len() {
-            // what is left of the old block is given up: at most one name's length of 64 KiB
-            self.free = vec![0; BLOCK.max(text.len())].leak();
+/// A thread's own way into the dictionary: an index of the names it has met, 5 to 11 bytes each.
+///
+/// Gives the same symbols as [`Symbol::new`], which it asks for the names that are new to it.
+pub struct Interner {
+    index: Index,
+}
+
+impl Default for Interner {
+    fn default() -> Self {
+        Interner::new()
+    }
+}
+
+impl Interner {
+    /// Knows no names yet.
+    pub fn new() -> Interner {
+        Interner { index: Index::new() }
+    }
+
+    /// The symbol of `text`.
+    pub fn intern(&mut self, text: &str) -> Symbol {
+        self.hashed(text, xxh3_64(text.as_bytes()))
+    }
+
+    /// Appends the symbols of `texts` to `symbols`, in order.
+    pub fn intern_all(&mut self, texts: &[&str], symbols: &mut Vec<Symbol>) {
+        for texts in texts.chunks(BLOCK) {
+            let mut hashes = [0; BLOCK];
+            let mut touched = 0;
+            for (hash, text) in hashes.iter_mut().zip(texts) {
+                *hash = xxh3_64(text.as_bytes());
+                touched ^= self.index.touch(spread(*hash as u32));
+            }
+            for hash in &hashes[..texts.len()] {
+                let likely = self.index.find(spread(*hash as u32), |_| true);
+                touched ^= likely.map_or(0, |id| u32::from(name(id).length));
+            }
+            std::hint::black_box(touched);
+            symbols.extend(texts.iter().zip(hashes).map(|(text, hash)| self.hashed(text, hash)));
         }
-        let (stored, free) = std::mem::take(&mut self.free).split_at_mut(text.len());
-        self.free = free;
-        stored.copy_from_slice(text.as_bytes());
-        std::str::from_utf8(stored).expect("a copy of valid text")
+    }
+
+    #[inline]
+    fn hashed(&mut self, text: &str, hash: u64) -> Symbol {
+        let place = spread(hash as u32);
+        match self.index.find(place, |id| name(id).bytes() == text.as_bytes()) {
+            Some(id) => Symbol::from_id(id),
+            None => self.learn(text, hash),
+        }
+    }
+
+    #[cold]
+    fn learn(&mut self, text: &str, hash: u64) -> Symbol {
+        let symbol = Symbol::hashed(text, hash);
+        let id = symbol.id();
+        if self.index.has_room_for(id) {
+            self.index.insert(spread(hash as u32), id);
+        } else {
+            // the names that others have met meanwhile come along; what is being added this moment is learnt later
+            let known = DICTIONARY.names.count().max(id as usize + 1) as u32;
+            let names = (0..known).filter_map(|id| Some((DICTIONARY.names.get(id as usize)?.hash(), id)));
+            self.index.rebuild(known, names);
+        }
+        symbol
     }
 }
 
@@ -210,12 +270,46 @@ mod tests {
         for (name, symbol) in names.iter().zip(&maps[0]) {
             assert_eq!(symbol.text(), name);
         }
+        assert_eq!(size_of::<Name>(), 31);
         // on both sides of what is kept inline
         let long: Vec<String> = (0..2 * INLINE).map(|length| "x".repeat(length)).collect();
         for (a, text) in long.iter().enumerate() {
             assert_eq!(Symbol::new(text).text(), text);
             for (b, other) in long.iter().enumerate() {
                 assert_eq!(Symbol::new(text) == Symbol::new(other), a == b);
+            }
+        }
+    }
+
+    #[test]
+    fn interners_give_the_dictionarys_symbols() {
+        let texts: Vec<String> = (0..20_000)
+            .map(|n| format!("interned {n} {}", "x".repeat(n % 40)))
+            .collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let symbols: Vec<Vec<Symbol>> = std::thread::scope(|scope| {
+            let interned = |by: usize| {
+                let texts = &texts;
+                move || {
+                    let (mut interner, mut symbols) = (Interner::new(), Vec::new());
+                    // in parts of odd sizes, each twice
+                    for part in texts.chunks(29 + by) {
+                        interner.intern_all(part, &mut symbols);
+                        let first = symbols.len() - part.len();
+                        for (text, symbol) in part.iter().zip(&symbols[first..]) {
+                            assert_eq!(interner.intern(text), *symbol);
+                        }
+                    }
+                    symbols
+                }
+            };
+            let threads: Vec<_> = (0..3).map(|by| scope.spawn(interned(by))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        for symbols in &symbols {
+            assert_eq!(symbols.len(), texts.len());
+            for (symbol, text) in symbols.iter().zip(&texts) {
+                assert_eq!((*symbol, symbol.text()), (Symbol::new(text), *text));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::protocol::Note;
 use super::reader::Placing;
-use dataflows::{Decoder, Event, Kind, Limits, Raw, Reason, Unreadable};
+use dataflows::{Block, Decoder, Event, Kind, Limits, Raw, Reason, Unreadable};
 use ingest::archive::Original;
 use ingest::kafka::Batch;
 use operators::Position;
@@ -138,21 +138,27 @@ impl Decode {
     pub fn lines(&mut self, place: &Placing, first: u64, chunk: &[u8], emit: &mut dyn FnMut(Event)) -> u64 {
         let start = place.start + first as i64;
         let mut offset = start;
+        let mut block = Block::default();
         for line in dataflows::lines(chunk) {
             if offset < place.upto {
                 // what the archiver could not write as JSON is what it was
                 match (line, ingest::archive::original(bytes_of(line))) {
                     (_, Some(Original::Value(value))) => {
-                        self.record(place, offset, None, Some(Value::Bytes(&value)), emit);
+                        let mut alone = Block::default();
+                        self.record(&mut alone, place, offset, None, Some(Value::Bytes(&value)), emit);
+                        self.decoder.finish(&mut alone, emit);
                     }
-                    (_, Some(Original::Tombstone(key))) => self.record(place, offset, key.as_deref(), None, emit),
-                    _ if place.deletes => self.record(place, offset, Some(bytes_of(line)), None, emit),
-                    (Ok(text), None) => self.record(place, offset, None, Some(Value::Text(text)), emit),
-                    (Err(bytes), None) => self.record(place, offset, None, Some(Value::Bytes(bytes)), emit),
+                    (_, Some(Original::Tombstone(key))) => {
+                        self.record(&mut Block::default(), place, offset, key.as_deref(), None, emit);
+                    }
+                    _ if place.deletes => self.record(&mut block, place, offset, Some(bytes_of(line)), None, emit),
+                    (Ok(text), None) => self.record(&mut block, place, offset, None, Some(Value::Text(text)), emit),
+                    (Err(bytes), None) => self.record(&mut block, place, offset, None, Some(Value::Bytes(bytes)), emit),
                 }
             }
             offset += 1;
         }
+        self.decoder.finish(&mut block, emit);
         (offset - start) as u64
     }
 
@@ -160,6 +166,7 @@ impl Decode {
     pub fn whole(&mut self, place: &Placing, bytes: &[u8], emit: &mut dyn FnMut(Event)) -> u64 {
         let mut records = 0u64;
         let wanted = place.settled == 0;
+        let mut block = Block::default();
         for value in dataflows::split_values(bytes) {
             let position = match i64::try_from(records) {
                 Ok(index) if index < 1 << LEGACY_BITS => Position::new(0, place.start << LEGACY_BITS | index, 0),
@@ -176,10 +183,22 @@ impl Decode {
                 }
             };
             match kind {
-                Some(kind) => self.decode(place, kind, position, None, Some(Value::Bytes(value)), wanted, emit),
+                Some(kind) => {
+                    self.decode(
+                        &mut block,
+                        place,
+                        kind,
+                        position,
+                        None,
+                        Some(Value::Bytes(value)),
+                        wanted,
+                        emit,
+                    );
+                }
                 None => self.reject(place, position, None, Some(value), Reason::NoKey, wanted),
             }
         }
+        self.decoder.finish(&mut block, emit);
         records
     }
 
@@ -207,6 +226,7 @@ impl Decode {
 
     /// Decodes a batch of Kafka records.
     pub fn batch(&mut self, place: &Placing, batch: &Batch, emit: &mut dyn FnMut(Event)) {
+        let mut block = Block::default();
         for record in &batch.records {
             let part = |range: &Option<std::ops::Range<u32>>| {
                 range
@@ -214,22 +234,24 @@ impl Decode {
                     .map(|range| &batch.bytes[range.start as usize..range.end as usize])
             };
             let value = part(&record.value).map(Value::Bytes);
-            self.record(place, record.offset, part(&record.key), value, emit);
+            self.record(&mut block, place, record.offset, part(&record.key), value, emit);
         }
+        self.decoder.finish(&mut block, emit);
     }
 
-    fn record(
+    fn record<'a>(
         &mut self,
+        block: &mut Block<'a>,
         place: &Placing,
         offset: i64,
-        key: Option<&[u8]>,
-        value: Option<Value<'_>>,
+        key: Option<&'a [u8]>,
+        value: Option<Value<'a>>,
         emit: &mut dyn FnMut(Event),
     ) {
         self.records += 1;
         let kind = place.kind.expect("a log record's topic tells its kind");
         match place.position(offset) {
-            Ok(position) => self.decode(place, kind, position, key, value, offset >= place.settled, emit),
+            Ok(position) => self.decode(block, place, kind, position, key, value, offset >= place.settled, emit),
             Err(error) => {
                 self.rejected += 1;
                 tracing::error!(object = place.object, %error, "a record has no place in the order of the log");
@@ -237,13 +259,18 @@ impl Decode {
         }
     }
 
-    fn decode(
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call from two places; a struct would be its only use"
+    )]
+    fn decode<'a>(
         &mut self,
+        block: &mut Block<'a>,
         place: &Placing,
         kind: Kind,
         position: Position,
-        key: Option<&[u8]>,
-        value: Option<Value<'_>>,
+        key: Option<&'a [u8]>,
+        value: Option<Value<'a>>,
         wanted: bool,
         emit: &mut dyn FnMut(Event),
     ) {
@@ -262,18 +289,17 @@ impl Decode {
                     position,
                     row,
                 });
-                event
+                emit(event);
             })
         } else {
             match value {
-                Some(Value::Text(text)) => decoder.decode_text(kind, position, text),
-                Some(Value::Bytes(bytes)) => decoder.decode(raw_of(kind, position, key, Some(bytes))),
-                None => decoder.decode(raw_of(kind, position, key, None)),
+                Some(Value::Text(text)) => decoder.decode_text_into(block, kind, position, text, emit),
+                Some(Value::Bytes(bytes)) => decoder.decode_into(block, raw_of(kind, position, key, Some(bytes)), emit),
+                None => decoder.decode_into(block, raw_of(kind, position, key, None), emit),
             }
         };
-        match decoded {
-            Ok(event) => emit(event),
-            Err(reason) => self.reject(place, position, key, value.map(Value::bytes), reason, wanted),
+        if let Err(reason) = decoded {
+            self.reject(place, position, key, value.map(Value::bytes), reason, wanted);
         }
     }
 

@@ -7,22 +7,172 @@
 
 use super::Kind;
 use super::field::Field;
-use super::names::Names;
+use super::names::{self, Names};
 use super::scanner::{Scanner, Text, Where};
 use crate::cleaning::sentinel;
-use crate::post::Payload;
+use crate::post::{Payload, UserName};
+use operators::Symbol;
 
 /// The key and payload of a record of the usual shape.
 pub(super) fn decode(kind: Kind, text: &str, names: &mut Names) -> Option<(i64, Payload)> {
+    let (key, seen) = scan(kind, text)?;
+    Some((key, seen.payload(names)?))
+}
+
+/// The key of a record of the usual shape, and what was seen of the rest.
+pub(super) fn scan(kind: Kind, text: &str) -> Option<(i64, Seen<'_>)> {
     let scanner = Scanner::new(text)?;
     match kind {
-        Kind::Pin => pin(scanner, names),
-        Kind::Geo => geo(scanner, names),
-        Kind::User => user(scanner, names),
+        Kind::Pin => pin(scanner),
+        Kind::Geo => geo(scanner),
+        Kind::User => user(scanner),
     }
 }
 
-fn pin(mut scanner: Scanner<'_>, names: &mut Names) -> Option<(i64, Payload)> {
+/// A scanned record whose names are still texts.
+pub(super) enum Seen<'a> {
+    Pin {
+        followers: Option<i64>,
+        category: Text<'a>,
+        poster: Text<'a>,
+    },
+    Geo {
+        country: Text<'a>,
+        time: Option<i64>,
+    },
+    User {
+        first: Text<'a>,
+        last: Text<'a>,
+        age: Option<i32>,
+        joined: Option<i64>,
+    },
+}
+
+impl<'a> Seen<'a> {
+    /// The payload; `None` when a name is too long.
+    pub(super) fn payload(self, names: &mut Names) -> Option<Payload> {
+        Some(match self {
+            Seen::Pin {
+                followers,
+                category,
+                poster,
+            } => {
+                let category = name(category, sentinel::NONE, names)?;
+                Payload::pin(followers, category, name(poster, sentinel::USER, names)?)
+            }
+            Seen::Geo { country, time } => Payload::geo(name(country, sentinel::NONE, names)?, time),
+            Seen::User {
+                first,
+                last,
+                age,
+                joined,
+            } => {
+                let [mut scratch_first, mut scratch_last] = std::mem::take(&mut names.scratch);
+                let name = match (first.present(&mut scratch_first), last.present(&mut scratch_last)) {
+                    (Some(first), Some(last)) => Some(first.zip(last).map(|(first, last)| names.user(first, last))),
+                    _ => None,
+                };
+                names.scratch = [scratch_first, scratch_last];
+                Payload::user(name?, age, joined)
+            }
+        })
+    }
+
+    /// The same without those names that stand in the record as they are interned, which are appended to `names`.
+    /// Gives the record back if one of its names does not.
+    pub(super) fn without_names(self, names: &mut Vec<&'a str>) -> Result<Nameless, Seen<'a>> {
+        Ok(match self {
+            Seen::Pin {
+                followers,
+                category,
+                poster,
+            } => match (category.plain_name(sentinel::NONE), poster.plain_name(sentinel::USER)) {
+                (Some(category), Some(poster)) => {
+                    names.extend([category, poster].into_iter().flatten());
+                    Nameless::Pin {
+                        followers,
+                        category: category.is_some(),
+                        poster: poster.is_some(),
+                    }
+                }
+                _ => return Err(self),
+            },
+            Seen::Geo { country, time } => match country.plain_name(sentinel::NONE) {
+                Some(country) => {
+                    names.extend(country);
+                    Nameless::Geo {
+                        country: country.is_some(),
+                        time,
+                    }
+                }
+                None => return Err(self),
+            },
+            Seen::User {
+                first,
+                last,
+                age,
+                joined,
+            } => match (first.plain(), last.plain()) {
+                (Some(first), Some(last)) if first.is_empty() || last.is_empty() => Nameless::User {
+                    named: false,
+                    age,
+                    joined,
+                },
+                (Some(first), Some(last)) if names::is_usual(first, last) => {
+                    names.extend([first, last]);
+                    Nameless::User {
+                        named: true,
+                        age,
+                        joined,
+                    }
+                }
+                _ => return Err(self),
+            },
+        })
+    }
+}
+
+/// A scanned record whose names are being looked up, and which of them it has.
+pub(super) enum Nameless {
+    Pin {
+        followers: Option<i64>,
+        category: bool,
+        poster: bool,
+    },
+    Geo {
+        country: bool,
+        time: Option<i64>,
+    },
+    User {
+        named: bool,
+        age: Option<i32>,
+        joined: Option<i64>,
+    },
+}
+
+impl Nameless {
+    /// The payload; takes the record's names from `names`.
+    pub(super) fn payload(&self, names: &mut impl Iterator<Item = Symbol>) -> Payload {
+        let mut next = || names.next().expect("a symbol for every name");
+        match *self {
+            Nameless::Pin {
+                followers,
+                category,
+                poster,
+            } => {
+                let category = category.then(&mut next);
+                Payload::pin(followers, category, poster.then(next))
+            }
+            Nameless::Geo { country, time } => Payload::geo(country.then(next), time),
+            Nameless::User { named, age, joined } => {
+                let name = named.then(|| UserName(next(), next()));
+                Payload::user(name, age, joined)
+            }
+        }
+    }
+}
+
+fn pin(mut scanner: Scanner<'_>) -> Option<(i64, Seen<'_>)> {
     let (mut key, mut followers) = (Key::default(), None);
     let (mut category, mut poster) = (Text::NULL, Text::NULL);
     scanner.fields(|scanner, name| {
@@ -48,21 +198,15 @@ fn pin(mut scanner: Scanner<'_>, names: &mut Names) -> Option<(i64, Payload)> {
         }
         Some(())
     })?;
-    let key = key.get()?;
-    let category = match category.name(&mut names.scratch[0], sentinel::NONE)? {
-        Some(Where::Here(text)) => Some(names.frequent(text)),
-        Some(Where::Scratch) => Some(in_scratch(names, |names, text| names.frequent(text))?),
-        None => None,
+    let seen = Seen::Pin {
+        followers,
+        category,
+        poster,
     };
-    let poster = match poster.name(&mut names.scratch[0], sentinel::USER)? {
-        Some(Where::Here(text)) => Some(names.rare(text)),
-        Some(Where::Scratch) => Some(in_scratch(names, |names, text| names.rare(text))?),
-        None => None,
-    };
-    Some((key, Payload::pin(followers, category, poster)))
+    Some((key.get()?, seen))
 }
 
-fn geo(mut scanner: Scanner<'_>, names: &mut Names) -> Option<(i64, Payload)> {
+fn geo(mut scanner: Scanner<'_>) -> Option<(i64, Seen<'_>)> {
     let (mut key, mut country, mut time) = (Key::default(), Text::NULL, None);
     scanner.fields(|scanner, name| {
         match name {
@@ -76,16 +220,10 @@ fn geo(mut scanner: Scanner<'_>, names: &mut Names) -> Option<(i64, Payload)> {
         }
         Some(())
     })?;
-    let key = key.get()?;
-    let country = match country.name(&mut names.scratch[0], sentinel::NONE)? {
-        Some(Where::Here(text)) => Some(names.frequent(text)),
-        Some(Where::Scratch) => Some(in_scratch(names, |names, text| names.frequent(text))?),
-        None => None,
-    };
-    Some((key, Payload::geo(country, time)))
+    Some((key.get()?, Seen::Geo { country, time }))
 }
 
-fn user(mut scanner: Scanner<'_>, names: &mut Names) -> Option<(i64, Payload)> {
+fn user(mut scanner: Scanner<'_>) -> Option<(i64, Seen<'_>)> {
     let (mut key, mut age, mut joined) = (Key::default(), None, None);
     let (mut first, mut last) = (Text::NULL, Text::NULL);
     scanner.fields(|scanner, name| {
@@ -101,14 +239,13 @@ fn user(mut scanner: Scanner<'_>, names: &mut Names) -> Option<(i64, Payload)> {
         }
         Some(())
     })?;
-    let key = key.get()?;
-    let [mut scratch_first, mut scratch_last] = std::mem::take(&mut names.scratch);
-    let name = match (first.present(&mut scratch_first), last.present(&mut scratch_last)) {
-        (Some(first), Some(last)) => Some(first.zip(last).map(|(first, last)| names.user(first, last))),
-        _ => None,
+    let seen = Seen::User {
+        first,
+        last,
+        age,
+        joined,
     };
-    names.scratch = [scratch_first, scratch_last];
-    Some((key, Payload::user(name?, age, joined)))
+    Some((key.get()?, seen))
 }
 
 /// The key fields as far as they were seen.
@@ -127,10 +264,15 @@ impl Key {
     }
 }
 
-/// `f` of the text in the scratch space.
-fn in_scratch<T>(names: &mut Names, f: impl FnOnce(&mut Names, &str) -> T) -> Option<T> {
-    let scratch = std::mem::take(&mut names.scratch[0]);
-    let result = std::str::from_utf8(&scratch).ok().map(|text| f(names, text));
+/// A name, interned: `Some(None)` for null, `None` for one that is too long.
+fn name(text: Text<'_>, sentinels: &[&str], names: &mut Names) -> Option<Option<Symbol>> {
+    let mut scratch = std::mem::take(&mut names.scratch[0]);
+    let name = match text.name(&mut scratch, sentinels) {
+        Some(Some(Where::Here(text))) => Some(Some(names.intern(text))),
+        Some(Some(Where::Scratch)) => std::str::from_utf8(&scratch).ok().map(|text| Some(names.intern(text))),
+        Some(None) => Some(None),
+        None => None,
+    };
     names.scratch[0] = scratch;
-    result
+    name
 }

@@ -15,10 +15,11 @@ mod reference;
 mod scanner;
 
 use crate::post::{Event, Payload};
+use fast::Nameless;
 use field::Field;
 pub use legacy::{kind_of_fields, split_values};
 use names::Names;
-use operators::{Position, Row};
+use operators::{Position, Row, Symbol};
 use std::fmt;
 
 /// The kinds of records, numbered as their topics are.
@@ -246,7 +247,26 @@ impl Notes {
     }
 }
 
-/// Decodes records. One per worker: it keeps scratch space, a cache of names, and counts of unreadable fields.
+/// Records of a block: enough that the memory accesses for their names overlap.
+const BLOCK: usize = 64;
+
+/// Records on their way: scanned, while their names wait to be looked up together; see [`Decoder::decode_into`].
+#[derive(Default)]
+pub struct Block<'a> {
+    records: Vec<(Kind, Position, i64, Nameless)>,
+    names: Vec<&'a str>,
+    symbols: Vec<Symbol>,
+}
+
+impl fmt::Debug for Block<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block")
+            .field("records", &self.records.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Decodes records. One per worker: it keeps scratch space, an index of names, and counts of unreadable fields.
 #[derive(Debug)]
 pub struct Decoder {
     limits: Limits,
@@ -266,7 +286,7 @@ impl Decoder {
         let depth = limits.depth.min(Limits::MAX_DEPTH);
         Decoder {
             limits: Limits { depth, ..limits },
-            names: Names::new(),
+            names: Names::default(),
             notes: Box::new(Notes::new()),
         }
     }
@@ -288,6 +308,67 @@ impl Decoder {
             return Ok(event(kind, position, key, Some(payload)));
         }
         self.decode_reference(kind, position, text)
+    }
+
+    /// [`Decoder::decode`] where many records come at once: the event is emitted now, or with others when the block is
+    /// full or [finished](Decoder::finish). Events of one block come in any order.
+    pub fn decode_into<'a>(
+        &mut self,
+        block: &mut Block<'a>,
+        raw: Raw<'a>,
+        emit: &mut dyn FnMut(Event),
+    ) -> Result<(), Reason> {
+        match raw.value {
+            Some(value) => {
+                let text = self.text(value)?;
+                self.decode_text_into(block, raw.kind, raw.position, text, emit)
+            }
+            None => self.tombstone(raw).map(emit),
+        }
+    }
+
+    /// [`Decoder::decode_into`] of a value that is known to be UTF-8.
+    pub fn decode_text_into<'a>(
+        &mut self,
+        block: &mut Block<'a>,
+        kind: Kind,
+        position: Position,
+        text: &'a str,
+        emit: &mut dyn FnMut(Event),
+    ) -> Result<(), Reason> {
+        if text.len() > self.limits.record_bytes {
+            return Err(Reason::TooLarge);
+        }
+        let now = match fast::scan(kind, text) {
+            Some((key, seen)) => match seen.without_names(&mut block.names) {
+                Ok(nameless) => {
+                    block.records.push((kind, position, key, nameless));
+                    if block.records.len() == BLOCK {
+                        self.finish(block, emit);
+                    }
+                    return Ok(());
+                }
+                Err(seen) => seen.payload(&mut self.names).map(|payload| (key, payload)),
+            },
+            None => None,
+        };
+        emit(match now {
+            Some((key, payload)) => event(kind, position, key, Some(payload)),
+            None => self.decode_reference(kind, position, text)?,
+        });
+        Ok(())
+    }
+
+    /// Emits the events that a block still holds.
+    pub fn finish(&mut self, block: &mut Block<'_>, emit: &mut dyn FnMut(Event)) {
+        block.symbols.clear();
+        self.names.interner.intern_all(&block.names, &mut block.symbols);
+        block.names.clear();
+        let mut symbols = block.symbols.iter().copied();
+        for (kind, position, key, nameless) in block.records.drain(..) {
+            emit(event(kind, position, key, Some(nameless.payload(&mut symbols))));
+        }
+        debug_assert!(symbols.next().is_none());
     }
 
     /// [`Decoder::decode`] by the definition alone, without the fast path: for tests and benchmarks.

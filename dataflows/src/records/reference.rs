@@ -134,11 +134,11 @@ impl Cleaned<'_> {
         match self {
             Cleaned::Pin(pin) => Payload::pin(
                 pin.followers,
-                pin.category.as_deref().map(|name| names.frequent(name)),
-                pin.poster.as_deref().map(|name| names.rare(name)),
+                pin.category.as_deref().map(|name| names.intern(name)),
+                pin.poster.as_deref().map(|name| names.intern(name)),
             ),
             Cleaned::Geo { country, timestamp, .. } => {
-                Payload::geo(country.as_deref().map(|name| names.frequent(name)), *timestamp)
+                Payload::geo(country.as_deref().map(|name| names.intern(name)), *timestamp)
             }
             Cleaned::User {
                 first,

@@ -38,6 +38,20 @@ impl<'a> Text<'a> {
         (self.raw.len() <= cleaning::LONGEST_NAME).then_some((!null).then_some(Where::Here(self.raw)))
     }
 
+    /// The text as it stands, empty for null; `None` when it has escapes.
+    pub(super) fn plain(self) -> Option<&'a str> {
+        (!self.escaped).then_some(self.raw)
+    }
+
+    /// [`Text::name`] of a text without escapes; `None` also when it has some.
+    pub(super) fn plain_name(self, sentinels: &[&str]) -> Option<Option<&'a str>> {
+        match self.plain()? {
+            long if long.len() > cleaning::LONGEST_NAME => None,
+            null if null.is_empty() || sentinels.contains(&null) => Some(None),
+            name => Some(Some(name)),
+        }
+    }
+
     /// The text, `Some(None)` for null.
     pub(super) fn present<'b>(self, scratch: &'b mut Vec<u8>) -> Option<Option<&'b str>>
     where
