@@ -352,7 +352,7 @@ fn a_repair_needs_the_fence() {
                 .map(|result| (result.table, result.sql(&options)))
                 .collect(),
             cleaned: dataflows::CLEANED.to_vec(),
-            hash: dataflows::definitions_hash(&options),
+            hash: dataflows::definitions_hash(&options, &dataflows::Limits::default()),
             keep_cleaned: true,
         };
         let mut sink = sinks::Sink::connect(config).await.unwrap();

@@ -193,9 +193,9 @@ pub const KEYS: &[Key] = &[
         "Rows kept of each ranked group, all leaders besides; 0 keeps every row"),
 
     key("limits.record_bytes", "", "BYTES", Whole, Some("8388608"), C::ENGINE,
-        "A longer record is a dead letter"),
+        "A longer record is a dead letter; part of the tables' definition"),
     key("limits.depth", "", "N", Whole, Some("64"), C::ENGINE,
-        "A record nested deeper is a dead letter"),
+        "A record nested deeper is a dead letter; part of the tables' definition"),
 
     short(key("workers.threads", "threads", "N", Whole, Some("1"), SIZED,
         "Worker threads in each process"), 'w'),

@@ -110,6 +110,16 @@ pub struct LimitSettings {
     pub depth: usize,
 }
 
+impl LimitSettings {
+    /// The same as the decoder takes them.
+    pub fn of_records(&self) -> dataflows::Limits {
+        dataflows::Limits {
+            record_bytes: self.record_bytes,
+            depth: self.depth,
+        }
+    }
+}
+
 /// How the dataflow is spread over threads and processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerSettings {

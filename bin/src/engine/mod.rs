@@ -179,10 +179,7 @@ fn start(
         fetch: fetch_options(settings),
         kafka: kafka.clone(),
         topics: settings.topics.clone(),
-        limits: dataflows::Limits {
-            record_bytes: settings.limits.record_bytes,
-            depth: settings.limits.depth,
-        },
+        limits: settings.limits.of_records(),
         runtime: runtime.handle().clone(),
         staging,
         process: Arc::clone(process),

@@ -267,7 +267,7 @@ pub fn definition(settings: &RunSettings) -> sinks::Definition {
             .map(|result| (result.table, result.sql(&options)))
             .collect(),
         cleaned: dataflows::CLEANED.to_vec(),
-        hash: dataflows::definitions_hash(&options),
+        hash: dataflows::definitions_hash(&options, &settings.limits.of_records()),
         keep_cleaned: settings.cleaned,
     }
 }
@@ -318,7 +318,13 @@ impl Target {
         let definition = definition(settings);
         let mut sink = sinks::Sink::connect(postgres.sink()).await?;
         sink.prepare(&definition).await?;
-        let options = serde_json::json!({ "top": settings.top, "cleaned": settings.cleaned });
+        let limits = settings.limits.of_records();
+        let options = serde_json::json!({
+            "top": settings.top,
+            "cleaned": settings.cleaned,
+            "record_bytes": limits.record_bytes,
+            "depth": limits.depth,
+        });
         let run_id = format!("{}-{}", std::process::id(), jiff::Timestamp::now().as_millisecond());
         Ok(Target::Postgres {
             sink: Some(Box::new(sink)),

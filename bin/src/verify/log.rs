@@ -57,10 +57,7 @@ impl Log {
             kafka: settings.kafka.as_ref().map(|kafka| kafka.source()),
             topics: settings.topics.clone(),
             fetch: crate::engine::fetch_options(settings),
-            limits: Limits {
-                record_bytes: settings.limits.record_bytes,
-                depth: settings.limits.depth,
-            },
+            limits: settings.limits.of_records(),
         })
     }
 

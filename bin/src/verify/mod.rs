@@ -100,7 +100,11 @@ impl Verify<'_> {
         });
         let snapshot = snapshot.map_err(of_sink)?;
         let recorded = Recorded::of(snapshot.progress(), &self.settings.engine.topics);
-        recorded.check(&self.options(), &config.schema)?;
+        recorded.check(
+            &self.options(),
+            &self.settings.engine.limits.of_records(),
+            &config.schema,
+        )?;
         Ok((snapshot, recorded))
     }
 

@@ -29,7 +29,8 @@ pub struct Recorded {
     unnamed: Vec<String>,
     commits: i64,
     definitions: Option<u64>,
-    top: Option<u64>,
+    /// What the definitions depend on: `top` and the limits of a record.
+    options: serde_json::Value,
 }
 
 impl Recorded {
@@ -45,7 +46,7 @@ impl Recorded {
             legacy: progress.legacy,
             commits: progress.commits,
             definitions: progress.definitions,
-            top: progress.options.get("top").and_then(serde_json::Value::as_u64),
+            options: progress.options.clone(),
             ..Recorded::default()
         };
         for ((topic, partition), known) in &progress.partitions {
@@ -89,21 +90,27 @@ impl Recorded {
     }
 
     /// Whether this command can say anything about these tables.
-    pub fn check(&self, options: &dataflows::Options, schema: &str) -> Result<(), Failure> {
+    pub fn check(&self, options: &dataflows::Options, limits: &dataflows::Limits, schema: &str) -> Result<(), Failure> {
         if self.commits == 0 {
             return Err(super::failed(format!(
                 "nothing has been committed to schema {schema} yet: there is nothing to verify"
             )));
         }
-        if self.definitions != Some(dataflows::definitions_hash(options)) {
-            return Err(super::usage(match self.top {
-                Some(top) if top != options.top as u64 => {
-                    format!(
-                        "the tables were made with --top {top}, not {}: give --top {top}",
-                        options.top
-                    )
+        if self.definitions != Some(dataflows::definitions_hash(options, limits)) {
+            let ours = [
+                ("--top", "top", options.top),
+                ("limits.record_bytes", "record_bytes", limits.record_bytes),
+                ("limits.depth", "depth", limits.depth),
+            ];
+            let other = ours.into_iter().find_map(|(setting, option, ours)| {
+                let theirs = self.options.get(option)?.as_u64()?;
+                (theirs != ours as u64).then_some((setting, theirs, ours))
+            });
+            return Err(super::usage(match other {
+                Some((setting, theirs, ours)) => {
+                    format!("the tables were made with {setting} {theirs}, not {ours}: give {setting} {theirs}")
                 }
-                _ => format!(
+                None => format!(
                     "the tables of schema {schema} were made by other definitions than this program's: start it on \
                      them once, or verify them with the program that made them"
                 ),
@@ -178,8 +185,11 @@ mod tests {
                 to: 12,
                 reason: "accepted".into(),
             }],
-            definitions: Some(dataflows::definitions_hash(&dataflows::Options { top: 10 })),
-            options: serde_json::json!({ "top": 10, "cleaned": true }),
+            definitions: Some(dataflows::definitions_hash(
+                &dataflows::Options { top: 10 },
+                &dataflows::Limits::default(),
+            )),
+            options: serde_json::json!({ "top": 10, "cleaned": true, "record_bytes": 8_388_608, "depth": 64 }),
             ..Progress::default()
         }
     }
@@ -223,11 +233,19 @@ mod tests {
 
     #[test]
     fn other_definitions_and_topics_are_usage_errors_that_say_what_to_give() {
-        let error = |progress: &Progress, top| {
-            let checked = Recorded::of(progress, &topics()).check(&dataflows::Options { top }, "s");
+        let checked = |progress: &Progress, top, depth| {
+            let limits = dataflows::Limits {
+                depth,
+                ..dataflows::Limits::default()
+            };
+            let checked = Recorded::of(progress, &topics()).check(&dataflows::Options { top }, &limits, "s");
             checked.map_err(|failure| (failure.code(), failure.to_string()))
         };
+        let error = |progress: &Progress, top| checked(progress, top, 64);
         assert_eq!(error(&progress(), 10), Ok(()));
+        let (code, text) = checked(&progress(), 10, 8).unwrap_err();
+        assert_eq!(code, 2);
+        assert!(text.contains("give limits.depth 64"), "{text}");
         let (code, text) = error(&progress(), 3).unwrap_err();
         assert_eq!(code, 2);
         assert!(text.contains("give --top 10"), "{text}");

@@ -5,7 +5,7 @@ mod columns;
 mod posts;
 
 use crate::post::{Event, Post};
-use crate::{CLEANED, cleaning};
+use crate::{CLEANED, Limits, cleaning};
 use differential_dataflow::VecCollection;
 use operators::{ColumnType, Row, Table};
 pub use posts::Posts;
@@ -78,10 +78,11 @@ pub fn build<'s>(events: Stream<'s, u64, Vec<Event>>, options: &Options) -> VecC
     differential_dataflow::collection::concatenate(scope, rows)
 }
 
-/// A number that changes whenever a table's shape, a result's meaning or the cleaning does: equal in every process
-/// and build.
-pub fn definitions_hash(options: &Options) -> u64 {
-    let mut text = format!("cleaning {}\n", cleaning::VERSION);
+/// A number that changes whenever a table's shape, a result's meaning or the cleaning does, or which records are dead
+/// letters for their size: equal in every process and build.
+pub fn definitions_hash(options: &Options, limits: &Limits) -> u64 {
+    let (bytes, depth) = (limits.record_bytes, limits.depth.min(Limits::MAX_DEPTH));
+    let mut text = format!("cleaning {} limits {bytes} {depth}\n", cleaning::VERSION);
     let results = RESULTS.iter().map(|result| (&result.table, result.sql(options)));
     for (table, sql) in CLEANED.iter().map(|table| (table, String::new())).chain(results) {
         text.push_str(&format!("{} {}\n", table.name, table.key));
@@ -186,11 +187,15 @@ mod tests {
             assert_eq!(ranked, sql.contains("WHERE 7 = 0 OR place <= 7 OR rank = 1"), "{sql}");
             assert!(!sql.contains(['{', '}']), "{sql}");
         }
-        let hashes: BTreeSet<u64> = (0..20).map(|top| definitions_hash(&Options { top })).collect();
+        let hash = |top, depth| {
+            let limits = Limits {
+                depth,
+                ..Limits::default()
+            };
+            definitions_hash(&Options { top }, &limits)
+        };
+        let hashes: BTreeSet<u64> = (0..10).flat_map(|n| [hash(n, 64), hash(n, 63)]).collect();
         assert_eq!(hashes.len(), 20);
-        assert_eq!(
-            definitions_hash(&Options { top: 3 }),
-            definitions_hash(&Options { top: 3 })
-        );
+        assert_eq!(hash(3, 64), hash(3, 64));
     }
 }
