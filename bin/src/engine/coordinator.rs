@@ -243,7 +243,6 @@ impl Coordinator {
             let topic = self.settings.topics[at.topic as usize].as_deref().unwrap_or("unknown");
             self.process.observer.frontier(topic, at.partition, reach.next);
         }
-        self.advise_kafka();
         self.write_generations().await;
         Ok(())
     }

@@ -1,27 +1,46 @@
 //! The closed loop after history: an epoch closes when the last one is committed and something has arrived.
 
+use super::start::Ends;
 use super::{Coordinator, Reach};
 use crate::engine::collect::Event;
 use crate::engine::plan::Plan;
 use crate::engine::protocol::{Command, Consume, Note, TopicPartition};
 use crate::engine::{EngineError, Outcome};
+use ingest::kafka::KafkaError;
 use std::time::{Duration, Instant};
 
 /// An idle run commits an empty epoch this often: it is the fence's heartbeat.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How often Kafka is asked for new partitions and for its ends.
+/// How often Kafka is asked for new partitions and for its ends; an idle loop wakes at least as often.
 const METADATA: Duration = Duration::from_secs(5);
+/// A live step that takes longer is worth a line for those who look for it.
+const SLOW: Duration = Duration::from_millis(50);
+/// How often the group's offsets are committed to Kafka.
+const ADVICE: Duration = Duration::from_secs(1);
 
 impl Coordinator {
     pub(super) async fn follow(&mut self) -> Result<Outcome, EngineError> {
         let mut heartbeat = Instant::now() + HEARTBEAT;
-        let mut metadata = tokio::time::interval(METADATA);
-        metadata.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        // Kafka is asked beside the loop: its answer may take a while, and commits must not wait for it
+        let (mut look, mut asked) = (Instant::now(), None);
+        let mut advise = Instant::now();
         // whether the open epoch holds a record
         let mut data = false;
         let mut stopping = false;
         loop {
+            if asked.is_none() && Instant::now() >= look {
+                asked = self.ask_ends();
+                look = Instant::now() + METADATA;
+            }
+            if let Some(finished) = asked.take_if(|asked| asked.is_finished()) {
+                self.watch_kafka(finished.await.map_err(EngineError::failed)?);
+            }
             if !data && !stopping {
+                let wake = if asked.is_some() {
+                    heartbeat
+                } else {
+                    heartbeat.min(look)
+                };
                 tokio::select! {
                     event = self.events.recv() => match event.ok_or(EngineError::Gone)? {
                         Event::Note(epoch, Note::Data) if epoch == self.epoch => data = true,
@@ -31,31 +50,41 @@ impl Coordinator {
                             "epoch {} closed by itself", closed.epoch
                         ))),
                     },
-                    _ = tokio::time::sleep_until(heartbeat.into()) => {}
-                    _ = metadata.tick() => { self.watch_kafka().await?; continue }
+                    () = tokio::time::sleep_until(wake.into()) => {}
                 }
                 if !data && !stopping && Instant::now() < heartbeat {
                     continue;
                 }
             }
+            let began = Instant::now();
             let (closed, more, stop) = self.close_live().await?;
             stopping |= stop;
+            let closing = began.elapsed();
             self.commit(&closed, None).await?;
+            if began.elapsed() > SLOW {
+                let committing = began.elapsed() - closing;
+                tracing::debug!(epoch = closed.epoch, ?closing, ?committing, "a slow step");
+            }
             data = more;
             heartbeat = Instant::now() + HEARTBEAT;
+            if Instant::now() >= advise {
+                self.advise_kafka();
+                advise = Instant::now() + ADVICE;
+            }
             if stopping {
+                self.advise_kafka();
                 return Ok(Outcome::Stopped);
             }
         }
     }
 
-    /// Looks for new partitions and how far behind we are.
-    async fn watch_kafka(&mut self) -> Result<(), EngineError> {
-        let ends = match self.ends().await {
+    /// Takes in where Kafka ends: how far behind we are, and new partitions.
+    fn watch_kafka(&mut self, ends: Result<Ends, KafkaError>) {
+        let ends = match ends {
             Ok(ends) => ends,
             Err(error) => {
                 tracing::warn!(%error, "Kafka does not answer");
-                return Ok(());
+                return;
             }
         };
         for (at, span) in &ends {
@@ -95,6 +124,5 @@ impl Coordinator {
                     .send(Plan::To(self.owner(at), Command::Consume(vec![range])));
             }
         }
-        Ok(())
     }
 }

@@ -3,9 +3,14 @@
 use super::Coordinator;
 use crate::engine::EngineError;
 use crate::engine::protocol::TopicPartition;
+use ingest::kafka::KafkaError;
 use ingest::lake::{Object, Place};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use tokio::task::JoinHandle;
+
+/// What Kafka spans of each partition.
+pub(super) type Ends = BTreeMap<TopicPartition, Range<i64>>;
 
 impl Coordinator {
     pub(super) async fn list(&mut self) -> Result<(), EngineError> {
@@ -38,13 +43,19 @@ impl Coordinator {
     }
 
     /// What Kafka spans of each partition of our topics.
-    pub(super) async fn ends(&self) -> Result<BTreeMap<TopicPartition, Range<i64>>, EngineError> {
-        let Some(cluster) = self.cluster.clone() else {
-            return Ok(BTreeMap::new());
-        };
+    pub(super) async fn ends(&self) -> Result<Ends, EngineError> {
+        match self.ask_ends() {
+            Some(asked) => asked.await.map_err(EngineError::failed)?.map_err(EngineError::failed),
+            None => Ok(Ends::new()),
+        }
+    }
+
+    /// Asks Kafka for the same on a thread of its own; `None` without Kafka.
+    pub(super) fn ask_ends(&self) -> Option<JoinHandle<Result<Ends, KafkaError>>> {
+        let cluster = self.cluster.clone()?;
         let topics = self.settings.topics.clone();
-        let asked = tokio::task::spawn_blocking(move || {
-            let mut ends = BTreeMap::new();
+        Some(tokio::task::spawn_blocking(move || {
+            let mut ends = Ends::new();
             for (topic, name) in topics
                 .iter()
                 .enumerate()
@@ -59,9 +70,8 @@ impl Coordinator {
                     ends.insert(TopicPartition { topic, partition }, marks.low..marks.high);
                 }
             }
-            Ok::<_, ingest::kafka::KafkaError>(ends)
-        });
-        asked.await.map_err(EngineError::failed)?.map_err(EngineError::failed)
+            Ok(ends)
+        }))
     }
 
     /// Partitions that were added while nobody watched begin a new generation of their topic.
