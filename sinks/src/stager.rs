@@ -53,7 +53,7 @@ pub struct StagerOptions {
 impl Default for StagerOptions {
     fn default() -> StagerOptions {
         StagerOptions {
-            bytes_in_flight: 32 << 20,
+            bytes_in_flight: 16 << 20,
             bytes_per_copy: 4 << 20,
         }
     }
