@@ -114,7 +114,9 @@ def live():
         row("CPU of the engine, share of one processor", lambda run: f"{run['live_cpu_seconds'] / run['live_seconds']:.2f}"),
         "",
         f"{POSTS:,} posts loaded, all ten results in each transaction; Apache Kafka, PostgreSQL, the producer and the "
-        f"reader share the {os.cpu_count()} processors with the engine.",
+        f"reader share the {os.cpu_count()} processors with the engine. {runs[0]['live_seconds']} s at that rate, of which "
+        f"the first {runs[0]['warm_up_seconds']} are not counted"
+        + ("; the kernel's autogroups are off." if runs[0]["autogroups_off"] else "."),
     ])
 
 
