@@ -112,7 +112,7 @@ async fn look(settings: &AuditSettings, lake: ingest::lake::Lake) -> Result<Repo
     for (at, entry) in &mut entries {
         entry.lake.topic.clone_from(&topics[usize::from(at.0)]);
         entry.lake.partition = at.1;
-        entry.judge();
+        entry.judge(settings.kafka.is_some());
     }
     let partitions: Vec<Entry> = entries.into_values().collect();
     Ok(Report {
@@ -219,8 +219,8 @@ impl Entry {
         self.lake.covered.iter().next_back().map(|range| range.end)
     }
 
-    /// Draws the conclusions from what the three sides said.
-    fn judge(&mut self) {
+    /// Draws the conclusions from what the three sides said, or two where Kafka was not asked.
+    fn judge(&mut self, asked: bool) {
         let (topic, partition) = (self.lake.topic.clone(), self.lake.partition);
         let first = self.lake.covered.iter().next().map(|range| range.start);
         let end = self.end();
@@ -244,10 +244,13 @@ impl Entry {
             let natural = self.lake.holes.iter().map(|hole| hole.from..hole.to);
             natural.for_each(|hole| held.insert(hole));
             self.gaps.iter().for_each(|gap| held.insert(gap.from..gap.to));
+            let nobody = match asked {
+                true => "neither the lake nor Kafka has",
+                false => "the lake lacks, and Kafka was not asked",
+            };
             for lost in held.missing(from..next) {
-                self.problems.push(format!(
-                    "the tables answer for {lost:?}, which neither the lake nor Kafka has"
-                ));
+                self.problems
+                    .push(format!("the tables answer for {lost:?}, which {nobody}"));
             }
         }
         let differing = self.lake.differing.count();

@@ -6,6 +6,7 @@
 //!
 //! Everything is synchronous and fails with `anyhow`: a scenario reads from top to bottom.
 
+pub mod archived;
 pub mod audit;
 pub mod clients;
 pub mod flow;

@@ -4,11 +4,11 @@
 use anyhow::{Context, Result, ensure};
 use dataflows::{Decoder, Kind, Limits, Raw};
 use operators::Position;
+use pinflow_tests::archived::{demand_feed, demand_whole, lines};
 use pinflow_tests::scene::{Feed, TOPICS, demand_answer};
 use pinflow_tests::{Database, Fault, Kafka, LakeFolder, Message, Pinflow, Postgres, Producer, Program, S3Server};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,93 +20,6 @@ fn archive(kafka: &Kafka) -> Pinflow {
     Pinflow::new("archive")
         .kafka(kafka)
         .env("PINFLOW__ARCHIVE__ROTATE_SCHEDULE_INTERVAL_MS", "-1")
-}
-
-/// What `audit` says, as JSON, with its exit code.
-fn audit(of: Pinflow) -> Result<(i32, Value)> {
-    let mut audit = of.args(["--json"]).start()?;
-    let code = audit.wait(SOON)?.unwrap_or(-1);
-    let report = serde_json::from_str(&audit.stdout()).with_context(|| audit.tail())?;
-    Ok((code, report))
-}
-
-/// Demands a whole lake: nothing missing, nothing altered, nothing that differs.
-fn demand_whole(of: Pinflow) -> Result<Value> {
-    let (code, report) = audit(of)?;
-    ensure!(code == 0 && report["ok"] == true, "audit: {code} {report:#}");
-    for partition in report["partitions"].as_array().into_iter().flatten() {
-        ensure!(partition["waiting"] == 0 && partition["inexact"] == 0, "{partition:#}");
-    }
-    Ok(report)
-}
-
-/// The lines of every object of a topic, each at start + line; copies of an offset must be the same.
-fn lines(root: &Path, topic: &str, partition: i32) -> Result<BTreeMap<i64, String>> {
-    let mut found = BTreeMap::new();
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder)? {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let start = name.strip_prefix(&format!("{topic}+{partition}+"));
-            let Some(start) = start.filter(|_| !name.ends_with(".meta.json")) else {
-                continue;
-            };
-            let bytes = std::fs::read(&path)?;
-            let (start, text) = match start.strip_suffix(".json.gz") {
-                Some(start) => (start, gunzip(&bytes)?),
-                None => match start.strip_suffix(".json") {
-                    Some(start) => (start, String::from_utf8(bytes)?),
-                    None => continue,
-                },
-            };
-            ensure!(text.is_empty() || text.ends_with('\n'), "{name} ends without a newline");
-            for (line, offset) in text.lines().zip(start.parse::<i64>()?..) {
-                let before = found.insert(offset, line.to_owned());
-                ensure!(
-                    before.is_none_or(|before| before == line),
-                    "two different records at {offset} of {topic}"
-                );
-            }
-        }
-    }
-    Ok(found)
-}
-
-// our own small objects
-#[allow(clippy::disallowed_methods)]
-fn gunzip(bytes: &[u8]) -> Result<String> {
-    use std::io::Read;
-    let mut text = String::new();
-    flate2::read::MultiGzDecoder::new(bytes).read_to_string(&mut text)?;
-    Ok(text)
-}
-
-/// Demands that each line is the record that was produced at its offset.
-fn demand_feed(feed: &Feed, root: &Path) -> Result<()> {
-    for ((kind, partition), entries) in &feed.log {
-        let topic = TOPICS[*kind as usize];
-        let found = lines(root, topic, *partition)?;
-        ensure!(
-            found.len() == entries.len(),
-            "{topic}/{partition}: {} lines of {} records",
-            found.len(),
-            entries.len()
-        );
-        for ((offset, line), (ind, value)) in found.iter().zip(entries) {
-            let same = match value {
-                None => *line == format!("{{\"ind\":{ind},\"__deleted\":true}}"),
-                Some(value) if line.starts_with("{\"__pinflow_raw") => serde_json::from_slice::<Value>(value).is_err(),
-                Some(value) => line.as_bytes() == value.as_slice(),
-            };
-            ensure!(same, "{topic}/{partition} {offset}: {line}");
-        }
-    }
-    Ok(())
 }
 
 fn produced(kafka: &Kafka, seed: u64, records: usize) -> Result<(Producer, Feed)> {

@@ -7,6 +7,7 @@
 //! Not a model of S3's guarantees: `If-None-Match` is checked without atomicity, nothing is fsynced, a LIST walks
 //! the whole bucket and names no entity tags, and a file overwritten by hand keeps the tag of its last PUT.
 
+mod condition;
 mod fault;
 
 pub use fault::{Fault, FaultHook, Seen};
@@ -64,6 +65,7 @@ impl S3Server {
         })?;
         let mut builder = S3ServiceBuilder::new(files);
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        builder.set_access(condition::Conditions);
         let service = builder.build();
 
         let mut runtime = tokio::runtime::Builder::new_multi_thread();

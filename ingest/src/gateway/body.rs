@@ -1,10 +1,12 @@
 //! Reading a request's body: bounded in size and time, its bytes taken from the budget as they come.
 
+use super::connections::Entry;
 use super::limits::{Budget, Permit};
 use super::refusal::Refusal;
 use bytes::{Bytes, BytesMut};
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body as _, Incoming};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is read of a body that was refused, so that a client that writes first and reads then hears why.
@@ -18,29 +20,62 @@ pub(super) struct Taken {
     pub(super) permit: Permit,
 }
 
-/// The next piece of a body; `None` at its end.
-pub(super) async fn piece(body: &mut Incoming) -> Option<Result<Bytes, Refusal>> {
-    loop {
-        let frame = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await?;
-        match frame {
-            // trailers say nothing here
-            Ok(frame) => match frame.into_data() {
-                Ok(bytes) => return Some(Ok(bytes)),
-                Err(_) => continue,
-            },
-            Err(_) => return Some(Err(Refusal::Broken)),
+/// A request's body; its connection knows how long it has been waited for.
+pub(super) struct Body {
+    incoming: Incoming,
+    entry: Arc<Entry>,
+}
+
+impl Body {
+    pub(super) fn new(incoming: Incoming, entry: Arc<Entry>) -> Body {
+        Body { incoming, entry }
+    }
+
+    /// Whether nothing more comes.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    /// The next piece; `None` at the end.
+    pub(super) async fn piece(&mut self) -> Option<Result<Bytes, Refusal>> {
+        loop {
+            let polled = std::future::poll_fn(|context| {
+                let polled = Pin::new(&mut self.incoming).poll_frame(context);
+                if polled.is_pending() {
+                    self.entry.waits_for_body();
+                }
+                polled
+            });
+            match polled.await {
+                // trailers say nothing here
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(bytes) => return Some(Ok(bytes)),
+                    Err(_) => continue,
+                },
+                Some(Err(_)) => return Some(Err(Refusal::Broken)),
+                None => {
+                    self.has_arrived();
+                    return None;
+                }
+            }
         }
+    }
+
+    /// As much as was wanted is there: the next wait is a new one.
+    pub(super) fn has_arrived(&self) {
+        self.entry.has_body();
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.entry.has_body();
     }
 }
 
 /// The whole body.
-pub(super) async fn read(
-    body: &mut Incoming,
-    limit: usize,
-    patience: Duration,
-    budget: &Budget,
-) -> Result<Taken, Refusal> {
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+pub(super) async fn read(body: &mut Body, limit: usize, patience: Duration, budget: &Budget) -> Result<Taken, Refusal> {
+    let announced = usize::try_from(body.incoming.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limit {
         return Err(Refusal::TooLarge(limit));
     }
@@ -52,12 +87,12 @@ pub(super) async fn read(
     whole.unwrap_or(Err(Refusal::Slow))
 }
 
-async fn gather(body: &mut Incoming, limit: usize, budget: &Budget) -> Result<Taken, Refusal> {
+async fn gather(body: &mut Body, limit: usize, budget: &Budget) -> Result<Taken, Refusal> {
     let mut permit = budget.take(0).ok_or(Refusal::Busy)?;
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     let mut length = 0;
-    while let Some(bytes) = piece(body).await {
+    while let Some(bytes) = body.piece().await {
         let bytes = bytes?;
         length += bytes.len();
         if length > limit {
@@ -84,10 +119,10 @@ async fn gather(body: &mut Incoming, limit: usize, budget: &Budget) -> Result<Ta
 }
 
 /// Reads on after a refusal, within bounds; whether the end was reached.
-pub(super) async fn drain(body: &mut Incoming) -> bool {
+pub(super) async fn drain(body: &mut Body) -> bool {
     let all = async {
         let mut left = DRAINED;
-        while let Some(bytes) = piece(body).await {
+        while let Some(bytes) = body.piece().await {
             match bytes.ok().and_then(|bytes| left.checked_sub(bytes.len())) {
                 Some(remaining) => left = remaining,
                 None => return false,

@@ -60,7 +60,7 @@ pub struct Limits {
     pub connections: usize,
     /// For a TLS handshake, for a request's head, and for a connection without a request.
     pub header_timeout: Duration,
-    /// For a request's body; between two pieces of a streamed one.
+    /// For a request's body; between two pieces of a streamed one; for a client to go on reading its answer.
     pub body_timeout: Duration,
     /// For Kafka's acknowledgement.
     pub produce_timeout: Duration,

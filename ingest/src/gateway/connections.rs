@@ -1,14 +1,20 @@
 //! Open connections, at most so many.
 //!
 //! When all are taken, the one that has been without a request for the longest makes room: a client that opens
-//! connections and sends nothing, or a request's head byte by byte, keeps nobody out. Connections with a request
-//! under way are never closed for this.
+//! connections and sends nothing, or a request's head byte by byte, keeps nobody out. When every connection has a
+//! request, the one whose client has left its body unfinished, or its answer unread, for the longest goes, so that
+//! bodies sent byte by byte keep nobody out either. Connections that wait for us are never closed for this.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+
+/// A client that is waited for less long is at work.
+const SLOW: Duration = Duration::from_millis(500);
+/// Nothing is waited for.
+const NEVER: u64 = u64::MAX;
 
 /// The open connections.
 pub(super) struct Connections {
@@ -25,8 +31,19 @@ pub(super) struct Entry {
     busy: AtomicU32,
     /// Milliseconds after `began` since which no request is under way.
     idle_since: AtomicU64,
+    body: Wait,
+    reader: Wait,
     /// Told when the connection has to make room.
     pub(super) close: Notify,
+}
+
+/// Milliseconds after the server's beginning since which a client is waited for.
+struct Wait(AtomicU64);
+
+impl Default for Wait {
+    fn default() -> Wait {
+        Wait(AtomicU64::new(NEVER))
+    }
 }
 
 /// A place among the open connections, given back when dropped.
@@ -59,7 +76,7 @@ impl Connections {
             if let Some(place) = self.try_place() {
                 return place;
             }
-            if let Some(entry) = self.idlest() {
+            if let Some(entry) = self.spare() {
                 entry.close.notify_one();
             }
             // somebody may have left in between
@@ -79,6 +96,8 @@ impl Connections {
             began: self.began,
             busy: AtomicU32::new(0),
             idle_since: AtomicU64::new(elapsed(self.began)),
+            body: Wait::default(),
+            reader: Wait::default(),
             close: Notify::new(),
         });
         open.1.insert(number, Arc::clone(&entry));
@@ -88,11 +107,21 @@ impl Connections {
         })
     }
 
-    fn idlest(&self) -> Option<Arc<Entry>> {
+    /// The connection that is missed least.
+    fn spare(&self) -> Option<Arc<Entry>> {
+        let late = elapsed(self.began).checked_sub(SLOW.as_millis() as u64);
+        let rank = |entry: &Entry| match entry.busy.load(Ordering::Relaxed) {
+            0 => Some((false, entry.idle_since.load(Ordering::Relaxed), entry.number)),
+            _ => {
+                let waits = [&entry.body, &entry.reader].map(|wait| wait.0.load(Ordering::Relaxed));
+                let since = waits[0].min(waits[1]);
+                late.is_some_and(|late| since <= late)
+                    .then_some((true, since, entry.number))
+            }
+        };
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = open.1.values().filter(|entry| entry.busy.load(Ordering::Relaxed) == 0);
-        idle.min_by_key(|entry| (entry.idle_since.load(Ordering::Relaxed), entry.number))
-            .cloned()
+        let ranked = open.1.values().filter_map(|entry| Some((rank(entry)?, entry)));
+        ranked.min_by_key(|(rank, _)| *rank).map(|(_, entry)| Arc::clone(entry))
     }
 }
 
@@ -101,6 +130,33 @@ impl Entry {
     pub(super) fn begin(self: &Arc<Self>) -> Busy {
         self.busy.fetch_add(1, Ordering::Relaxed);
         Busy(Arc::clone(self))
+    }
+
+    /// The rest of a body, or of a stream's next record, is waited for; counts from the first call on.
+    pub(super) fn waits_for_body(&self) {
+        self.waits(&self.body);
+    }
+
+    /// What was waited for is there.
+    pub(super) fn has_body(&self) {
+        self.body.0.store(NEVER, Ordering::Relaxed);
+    }
+
+    /// The client does not take its answer; counts from the first call on.
+    pub(super) fn waits_for_reader(&self) {
+        self.waits(&self.reader);
+    }
+
+    /// The client has taken something of its answer.
+    pub(super) fn is_read(&self) {
+        self.reader.0.store(NEVER, Ordering::Relaxed);
+    }
+
+    fn waits(&self, wait: &Wait) {
+        let now = elapsed(self.began);
+        let _ = wait
+            .0
+            .compare_exchange(NEVER, now, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
@@ -152,5 +208,31 @@ mod tests {
         assert!(!fourth.is_finished());
         drop(first);
         fourth.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_slow_client_makes_room_after_every_idle_one() {
+        let connections = Connections::new(3);
+        let mut places = Vec::new();
+        for _ in 0..3 {
+            places.push(connections.place().await);
+        }
+        let spare = || connections.spare().map(|entry| entry.number);
+        let _first = places[0].entry.begin();
+        let _second = places[1].entry.begin();
+        places[1].entry.waits_for_body();
+        tokio::time::sleep(SLOW + Duration::from_millis(50)).await;
+        assert_eq!(spare(), Some(places[2].entry.number));
+        let _third = places[2].entry.begin();
+        places[2].entry.waits_for_reader();
+        // a later byte does not make it younger, the end of the body does
+        places[1].entry.waits_for_body();
+        assert_eq!(spare(), Some(places[1].entry.number));
+        places[1].entry.has_body();
+        assert_eq!(spare(), None);
+        tokio::time::sleep(SLOW + Duration::from_millis(50)).await;
+        assert_eq!(spare(), Some(places[2].entry.number));
+        places[2].entry.is_read();
+        assert_eq!(spare(), None);
     }
 }

@@ -3,7 +3,7 @@
 //! Fields are checked by pydantic's lax rules (`"7"` and `7.0` are whole numbers). Unknown fields are accepted and not
 //! echoed. Kafka gets the body as it was sent, unknown fields included.
 
-use super::body;
+use super::body::{self, Body};
 use super::config::{Field, FieldType};
 use super::record;
 use super::refusal::Refusal;
@@ -11,7 +11,6 @@ use super::reply::{JSON, Reply};
 use super::send::Record;
 use super::service::{Shared, media_type};
 use hyper::StatusCode;
-use hyper::body::Incoming;
 use hyper::header::HeaderMap;
 use serde::de::{Deserializer as _, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -26,7 +25,7 @@ pub(super) async fn item(
     shared: &Arc<Shared>,
     index: usize,
     headers: &HeaderMap,
-    incoming: &mut Incoming,
+    incoming: &mut Body,
 ) -> Result<Reply, Refusal> {
     let stream = &shared.streams[index];
     let limits = &shared.limits;

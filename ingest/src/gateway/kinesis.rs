@@ -5,7 +5,7 @@
 //! is, and `records` the content of the text `data`, as the mapping templates that people use do.
 
 use super::admin::AdminError;
-use super::body::{self, Taken};
+use super::body::{self, Body, Taken};
 use super::limits::RECORD_OVERHEAD;
 use super::partition;
 use super::produce::{Delivered, Failure};
@@ -17,7 +17,6 @@ use super::service::Shared;
 use super::shape::{List, Object};
 use super::topics::Topic;
 use hyper::StatusCode;
-use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -54,7 +53,7 @@ struct Checked<'a> {
 }
 
 /// `PUT /streams/{stream}/record`.
-pub(super) async fn put_record(shared: &Arc<Shared>, stream: &str, incoming: &mut Incoming) -> Result<Reply, Refusal> {
+pub(super) async fn put_record(shared: &Arc<Shared>, stream: &str, incoming: &mut Body) -> Result<Reply, Refusal> {
     let taken = take(shared, incoming).await?;
     let one: One<'_> = parse(&taken.bytes)?;
     let checked = check(&one, false)?;
@@ -67,7 +66,7 @@ pub(super) async fn put_record(shared: &Arc<Shared>, stream: &str, incoming: &mu
 }
 
 /// `PUT /streams/{stream}/records`.
-pub(super) async fn put_records(shared: &Arc<Shared>, stream: &str, incoming: &mut Incoming) -> Result<Reply, Refusal> {
+pub(super) async fn put_records(shared: &Arc<Shared>, stream: &str, incoming: &mut Body) -> Result<Reply, Refusal> {
     let mut taken = take(shared, incoming).await?;
     let many: Many<'_> = parse(&taken.bytes)?;
     let entries = many.records.map_or_else(Vec::new, |List(entries)| entries);
@@ -179,7 +178,7 @@ pub(super) async fn describe(shared: &Arc<Shared>, stream: &str) -> Result<Reply
 }
 
 /// `POST /streams/{stream}`.
-pub(super) async fn create(shared: &Arc<Shared>, stream: &str, incoming: &mut Incoming) -> Result<Reply, Refusal> {
+pub(super) async fn create(shared: &Arc<Shared>, stream: &str, incoming: &mut Body) -> Result<Reply, Refusal> {
     #[derive(Deserialize)]
     struct Shards {
         #[serde(rename = "ShardCount")]
@@ -228,7 +227,7 @@ pub(super) async fn delete(shared: &Arc<Shared>, stream: &str) -> Result<Reply, 
     Ok(Reply::json("{}"))
 }
 
-async fn take(shared: &Shared, incoming: &mut Incoming) -> Result<Taken, Refusal> {
+async fn take(shared: &Shared, incoming: &mut Body) -> Result<Taken, Refusal> {
     let limits = &shared.limits;
     body::read(incoming, limits.body_bytes, limits.body_timeout, &shared.budget).await
 }

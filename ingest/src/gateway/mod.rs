@@ -30,6 +30,7 @@ mod produce;
 mod properties;
 mod record;
 mod refusal;
+mod reluctant;
 mod reply;
 mod rest_v2;
 mod rest_v3;

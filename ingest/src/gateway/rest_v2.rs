@@ -3,7 +3,7 @@
 //! A request is answered when all of its records have met their fate; a record that was not taken says so in its
 //! slot, in the order of the request, and the others are taken all the same.
 
-use super::body;
+use super::body::{self, Body};
 use super::limits::RECORD_OVERHEAD;
 use super::produce::{Failure, Fate};
 use super::record;
@@ -15,7 +15,6 @@ use super::shape::{List, Object};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
-use hyper::body::Incoming;
 use hyper::header::HeaderMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -69,7 +68,7 @@ pub(super) async fn produce(
     name: &str,
     partition: Option<&str>,
     headers: &HeaderMap,
-    incoming: &mut Incoming,
+    incoming: &mut Body,
 ) -> Result<Reply, Refusal> {
     let format = match media_type(headers).as_deref() {
         Some("application/vnd.kafka.json.v2+json") => Format::Json,

@@ -5,7 +5,7 @@
 //! sends one record and looks only at the status knows its fate. A body that comes faster than Kafka takes it is read
 //! more slowly.
 
-use super::body;
+use super::body::Body;
 use super::connections::Busy;
 use super::limits::RECORD_OVERHEAD;
 use super::produce::{Failure, Fate};
@@ -21,7 +21,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::body::Incoming;
 use hyper::header::HeaderMap;
 use rdkafka::message::{Header, OwnedHeaders};
 use std::borrow::Cow;
@@ -73,9 +72,9 @@ pub(super) async fn stream(
     cluster: &str,
     name: &str,
     headers: &HeaderMap,
-    mut incoming: Incoming,
+    mut incoming: Body,
     busy: Busy,
-) -> Result<Reply, (Incoming, Told, Refusal)> {
+) -> Result<Reply, (Body, Told, Refusal)> {
     if media_type(headers).is_some_and(|media| media != JSON) {
         return Err((incoming, told, Refusal::Media));
     }
@@ -153,12 +152,15 @@ struct Source {
 
 impl Source {
     /// The next record; `None` at the end.
-    async fn next(&mut self, shared: &Shared, incoming: &mut Incoming) -> Result<Option<Bytes>, Refusal> {
+    async fn next(&mut self, shared: &Shared, incoming: &mut Body) -> Result<Option<Bytes>, Refusal> {
         let wrong = |text: &str| Refusal::from(error_body(StatusCode::BAD_REQUEST, JSON, 400, text));
         let limit = shared.limits.body_bytes;
         loop {
             match self.splitter.next() {
-                Ok(Some(object)) => return Ok(Some(object)),
+                Ok(Some(object)) => {
+                    incoming.has_arrived();
+                    return Ok(Some(object));
+                }
                 Ok(None) => {}
                 Err(SplitError::TooLarge) => return Err(Refusal::TooLarge(limit)),
                 Err(_) => return Err(wrong("Bad Request: a record is a JSON object")),
@@ -169,7 +171,7 @@ impl Source {
                     .map_err(|_| wrong("Bad Request: the last record breaks off"))?;
                 return Ok(None);
             }
-            match tokio::time::timeout(shared.limits.body_timeout, body::piece(incoming)).await {
+            match tokio::time::timeout(shared.limits.body_timeout, incoming.piece()).await {
                 Ok(Some(Ok(bytes))) => {
                     self.bytes += bytes.len() as u64;
                     self.splitter.feed(&bytes);
@@ -184,7 +186,7 @@ impl Source {
 
 impl Stream {
     /// Takes the records of the request until it ends, or the writer has gone.
-    async fn read(&self, mut incoming: Incoming, mut source: Source, steps: mpsc::Sender<Step>) -> u64 {
+    async fn read(&self, mut incoming: Body, mut source: Source, steps: mpsc::Sender<Step>) -> u64 {
         loop {
             let step = match source.next(&self.shared, &mut incoming).await {
                 Ok(Some(object)) => self.step(&object).await,

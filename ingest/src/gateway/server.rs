@@ -12,6 +12,7 @@ use super::limits::Budget;
 use super::metrics::Metrics;
 use super::openapi;
 use super::produce::Producer;
+use super::reluctant::Reluctant;
 use super::service::{Ids, Shared, answer};
 use super::tls::Certificate;
 use super::topics::Topics;
@@ -171,7 +172,8 @@ async fn connection(
     // it only costs latency when it fails
     let _ = stream.set_nodelay(true);
     match tls {
-        None => drive(shared, stream, peer, place, ending, header).await,
+        // boxed, a plain connection does not take the room of an encrypted one
+        None => Box::pin(drive(shared, stream, peer, place, ending, header)).await,
         Some(acceptor) => {
             let handshake = tokio::time::timeout(header, acceptor.accept(stream));
             let shaken = tokio::select! {
@@ -179,7 +181,7 @@ async fn connection(
                 () = place.entry.close.notified() => return,
             };
             match shaken {
-                Ok(Ok(stream)) => drive(shared, stream, peer, place, ending, header).await,
+                Ok(Ok(stream)) => Box::pin(drive(shared, stream, peer, place, ending, header)).await,
                 Ok(Err(error)) => tracing::debug!("{peer}: no TLS connection: {error}"),
                 Err(_) => tracing::debug!("{peer}: no TLS connection in time"),
             }
@@ -197,9 +199,11 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     header: Duration,
 ) {
     let entry = Arc::clone(&place.entry);
+    let stream = Reluctant::new(stream, Arc::clone(&entry), shared.limits.body_timeout);
     let service = service_fn(move |request| {
         let (shared, entry) = (Arc::clone(&shared), Arc::clone(&entry));
-        async move { Ok::<_, Infallible>(answer(shared, entry, peer.ip(), request).await) }
+        // hyper keeps room for an answer in every connection: most are idle, and an answer in the making is large
+        Box::pin(async move { Ok::<_, Infallible>(answer(shared, entry, peer.ip(), request).await) })
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder

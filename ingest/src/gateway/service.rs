@@ -2,6 +2,7 @@
 
 use super::access::{Access, Line};
 use super::auth::Tokens;
+use super::body::Body;
 use super::config::{Limits, Stream};
 use super::connections::{Connections, Entry};
 use super::limits::Budget;
@@ -11,7 +12,7 @@ use super::reply::{Reply, ReplyBody};
 use super::route::{Interface, Target, route};
 use super::topics::Topics;
 use super::{body, fastapi, kinesis, operations, rest_v2, rest_v3};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response};
 use prometheus_client::registry::Registry;
@@ -105,7 +106,8 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Response<ReplyBody> {
     let busy = entry.begin();
-    let (head, mut incoming) = request.into_parts();
+    let (head, incoming) = request.into_parts();
+    let mut incoming = Body::new(incoming, entry);
     let id = request_id(&head.headers, &shared.ids);
     let names: Vec<&str> = shared.streams.iter().map(|stream| stream.name.as_str()).collect();
     let (interface, target) = route(&head.method, head.uri.path(), &names);
@@ -151,7 +153,7 @@ async fn dispatch(
     shared: &Arc<Shared>,
     target: Target<'_>,
     headers: &HeaderMap,
-    body: &mut Incoming,
+    body: &mut Body,
 ) -> Result<Reply, Refusal> {
     match target {
         Target::Item(index) => fastapi::item(shared, index, headers, body).await,
@@ -178,13 +180,13 @@ async fn dispatch(
 }
 
 /// The answer of a refusal, after the rest of the body was read, so that a client that writes first hears it.
-async fn refuse(shared: &Shared, interface: Interface, refusal: Refusal, incoming: &mut Incoming) -> Reply {
+async fn refuse(shared: &Shared, interface: Interface, refusal: Refusal, incoming: &mut Body) -> Reply {
     if matches!(refusal, Refusal::Busy) {
         shared.metrics.shed();
     }
     let hopeless = matches!(refusal, Refusal::Slow | Refusal::Broken);
     let mut reply = refusal.reply(interface);
-    if hopeless || (!incoming.is_end_stream() && !body::drain(incoming).await) {
+    if hopeless || (!incoming.is_at_end() && !body::drain(incoming).await) {
         reply.close = true;
     }
     reply

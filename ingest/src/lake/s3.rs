@@ -4,6 +4,8 @@
 //! (see [`super::body`] for the latter). Its stalled-stream guard is off too, because a reader that waits for its
 //! consumer is no stall; silence counts only while somebody waits for bytes.
 
+mod upload;
+
 use super::error::LakeError;
 use super::listing::{Builder, Listing};
 use super::metadata::{MetadataMap, ObjectMetadata};
@@ -20,7 +22,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumMode, CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::ChecksumMode;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_types::byte_stream::error::Error as BodyError;
 use bytes::Bytes;
@@ -36,8 +38,6 @@ const MOST_FOLDERS: usize = 64;
 const LISTED_AT_ONCE: usize = 8;
 /// Levels of folders that are looked at to find work for [`LISTED_AT_ONCE`] requests.
 const LEVELS: usize = 3;
-/// Parts of one upload under way at the same time.
-const PARTS_AT_ONCE: usize = 4;
 /// No more of a compressed object is read to compare it with another.
 const MOST_COMPRESSED_BYTES: usize = 256 << 20;
 
@@ -287,12 +287,14 @@ impl S3Store {
         part_bytes: usize,
     ) -> Result<bool, LakeError> {
         let conditional = self.conditional.load(Ordering::Relaxed);
-        if !conditional && self.exists(key).await? {
+        let large = bytes.len() > part_bytes;
+        // what is large is not sent only to be refused, and some servers know the condition for whole objects alone
+        if (large || !conditional) && self.exists(key).await? {
             return Ok(false);
         }
         let condition = conditional.then(|| "*".to_string());
         let items: HashMap<String, String> = metadata.clone().into_iter().collect();
-        let written = match bytes.len() > part_bytes {
+        let written = match large {
             true => self.put_parts(key, bytes, items, part_bytes, condition).await,
             false => self.put_whole(key, bytes, items, condition).await,
         };
@@ -320,81 +322,6 @@ impl S3Store {
                 .send()
         };
         self.retry("write", key, send).await.map(drop)
-    }
-
-    /// A multipart upload: the object appears as a whole when it is completed.
-    async fn put_parts(
-        &self,
-        key: &str,
-        bytes: Bytes,
-        items: HashMap<String, String>,
-        part_bytes: usize,
-        condition: Option<String>,
-    ) -> Result<(), LakeError> {
-        let begin = || {
-            let request = self.client.create_multipart_upload().bucket(&self.bucket);
-            request.key(self.full_key(key)).set_metadata(Some(items.clone())).send()
-        };
-        let upload = self.retry("begin an upload of", key, begin).await?;
-        let upload = upload.upload_id().unwrap_or_default().to_string();
-        let ended = self.send_parts(key, &bytes, &upload, part_bytes, condition).await;
-        if ended.is_err() {
-            // parts of an upload that is never completed are stored, and paid for, until somebody gives it up
-            let abort = self.client.abort_multipart_upload().bucket(&self.bucket);
-            let aborted = abort.key(self.full_key(key)).upload_id(&upload).send().await;
-            if let Err(error) = aborted {
-                tracing::debug!(key, "an upload was not given up: {}", chain(&error));
-            }
-        }
-        ended
-    }
-
-    async fn send_parts(
-        &self,
-        key: &str,
-        bytes: &Bytes,
-        upload: &str,
-        part_bytes: usize,
-        condition: Option<String>,
-    ) -> Result<(), LakeError> {
-        let starts = (0..bytes.len()).step_by(part_bytes);
-        let part = |(index, start): (usize, usize)| async move {
-            let number = index as i32 + 1;
-            let part = bytes.slice(start..bytes.len().min(start + part_bytes));
-            let send = || {
-                let request = self.client.upload_part().bucket(&self.bucket).key(self.full_key(key));
-                request
-                    .upload_id(upload)
-                    .part_number(number)
-                    .body(ByteStream::from(part.clone()))
-                    .send()
-            };
-            let sent = self.retry("write a part of", key, send).await?;
-            let done = CompletedPart::builder().part_number(number);
-            Ok::<_, LakeError>(done.set_e_tag(sent.e_tag().map(str::to_string)).build())
-        };
-        let parts: Vec<CompletedPart> = stream::iter(starts.enumerate().map(part))
-            .buffered(PARTS_AT_ONCE)
-            .try_collect()
-            .await?;
-        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-        let complete = || {
-            let request = self.client.complete_multipart_upload().bucket(&self.bucket);
-            request
-                .key(self.full_key(key))
-                .upload_id(upload)
-                .multipart_upload(parts.clone())
-                .set_if_none_match(condition.clone())
-                .send()
-        };
-        match self.retry("complete an upload of", key, complete).await {
-            Ok(_) => Ok(()),
-            // the answer to an earlier attempt was lost: the upload is no more because the object is
-            Err(LakeError::Missing { .. }) if self.exists(key).await? => Err(LakeError::Changed {
-                object: key.to_string(),
-            }),
-            Err(error) => Err(error),
-        }
     }
 
     /// Writes a small object twice: a server that knows the condition refuses the second.

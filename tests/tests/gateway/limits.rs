@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 const ONE: &str = r#"{"records":[{"value":{"ind":1}}]}"#;
 
-/// The interfaces, each with a request that succeeds.
-const REQUESTS: [(&str, (&str, &str), &str); 4] = [
+/// The interfaces, each with a request that succeeds where [`gateway`] was started.
+pub const REQUESTS: [(&str, (&str, &str), &str); 4] = [
     ("POST /geo/", JSON, r#"{"ind":1}"#),
     ("POST /topics/lim.geo", V2, ONE),
     (
@@ -37,7 +37,8 @@ fn topic(kafka: &Kafka) -> Result<()> {
     made
 }
 
-fn gateway(settings: &str, arguments: &[&str]) -> Result<(Gateway, tempfile::TempDir)> {
+/// A gateway with these lines in `[gateway]`; its topic is `lim.geo`.
+pub fn gateway(settings: &str, arguments: &[&str]) -> Result<(Gateway, tempfile::TempDir)> {
     let kafka = kafka()?;
     topic(kafka)?;
     let folder = tempfile::tempdir()?;

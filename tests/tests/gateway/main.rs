@@ -2,9 +2,11 @@
 //! bounds, and what stays true when something breaks.
 
 mod clients;
+mod crowd;
 mod faults;
 mod http;
 mod limits;
+mod pressure;
 mod wire;
 
 use anyhow::{Context, Result};

@@ -1,5 +1,6 @@
 //! What can go wrong with a request, injected between HTTP and the S3 service.
 
+use super::condition::Unconditional;
 use hyper::body::{Body as _, Bytes, Frame, Incoming, SizeHint};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
 use s3s::Body;
@@ -89,6 +90,8 @@ pub enum Fault {
     Repeat,
     /// The wait, then the other fault.
     After(Duration, Box<Fault>),
+    /// `If-None-Match` is not looked at, as by a server that does not know it; then the other fault.
+    Unconditional(Box<Fault>),
 }
 
 impl Fault {
@@ -100,6 +103,11 @@ impl Fault {
     /// The request is answered so much later.
     pub fn delay(time: Duration) -> Fault {
         Fault::After(time, Box::new(Fault::None))
+    }
+
+    /// This fault, on a server that does not know `If-None-Match`.
+    pub fn unconditional(self) -> Fault {
+        Fault::Unconditional(Box::new(self))
     }
 }
 
@@ -133,13 +141,22 @@ impl Faults {
     pub(super) async fn answer(
         &self,
         service: &S3Service,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Result<Response<FaultyBody>, Failed> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let mut fault = self.consult(&request);
-        while let Fault::After(time, next) = fault {
-            tokio::time::sleep(time).await;
-            fault = *next;
+        loop {
+            fault = match fault {
+                Fault::After(time, next) => {
+                    tokio::time::sleep(time).await;
+                    *next
+                }
+                Fault::Unconditional(next) => {
+                    request.extensions_mut().insert(Unconditional);
+                    *next
+                }
+                _ => break,
+            }
         }
         match fault {
             Fault::Status(status) => return error_answer(status),

@@ -1,0 +1,103 @@
+//! Large objects, sent in parts: an object appears as a whole when its upload is completed, or not at all.
+//!
+//! An upload that fails is given up. One whose writer was killed is not: its parts are no object, nobody lists them, and
+//! a rule of the bucket has to remove them.
+
+use super::{S3Store, chain};
+use crate::lake::error::LakeError;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use std::collections::HashMap;
+
+/// Parts of one upload under way at the same time.
+const PARTS_AT_ONCE: usize = 4;
+
+impl S3Store {
+    /// Writes an object in parts of this size.
+    pub(super) async fn put_parts(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        items: HashMap<String, String>,
+        part_bytes: usize,
+        condition: Option<String>,
+    ) -> Result<(), LakeError> {
+        let begin = || {
+            let request = self.client.create_multipart_upload().bucket(&self.bucket);
+            request.key(self.full_key(key)).set_metadata(Some(items.clone())).send()
+        };
+        let upload = self.retry("begin an upload of", key, begin).await?;
+        let upload = upload.upload_id().unwrap_or_default().to_string();
+        let ended = self.send_parts(key, &bytes, &upload, part_bytes, condition).await;
+        if ended.is_err() {
+            // parts of an upload that is never completed are stored, and paid for, until somebody gives it up
+            let abort = self.client.abort_multipart_upload().bucket(&self.bucket);
+            let aborted = abort.key(self.full_key(key)).upload_id(&upload).send().await;
+            if let Err(error) = aborted {
+                tracing::debug!(key, "an upload was not given up: {}", chain(&error));
+            }
+        }
+        match ended {
+            // somebody else gave it up, such as a rule of the bucket: it may be begun anew
+            Err(LakeError::Missing { action, object }) => Err(LakeError::Unavailable {
+                action,
+                object,
+                attempts: 1,
+                cause: "the upload is no more".to_owned(),
+            }),
+            ended => ended,
+        }
+    }
+
+    async fn send_parts(
+        &self,
+        key: &str,
+        bytes: &Bytes,
+        upload: &str,
+        part_bytes: usize,
+        condition: Option<String>,
+    ) -> Result<(), LakeError> {
+        let starts = (0..bytes.len()).step_by(part_bytes);
+        let part = |(index, start): (usize, usize)| async move {
+            let number = index as i32 + 1;
+            let part = bytes.slice(start..bytes.len().min(start + part_bytes));
+            let send = || {
+                let request = self.client.upload_part().bucket(&self.bucket).key(self.full_key(key));
+                request
+                    .upload_id(upload)
+                    .part_number(number)
+                    .body(ByteStream::from(part.clone()))
+                    .send()
+            };
+            let sent = self.retry("write a part of", key, send).await?;
+            let done = CompletedPart::builder().part_number(number);
+            Ok::<_, LakeError>(done.set_e_tag(sent.e_tag().map(str::to_string)).build())
+        };
+        let parts: Vec<CompletedPart> = stream::iter(starts.enumerate().map(part))
+            .buffered(PARTS_AT_ONCE)
+            .try_collect()
+            .await?;
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let complete = || {
+            let request = self.client.complete_multipart_upload().bucket(&self.bucket);
+            request
+                .key(self.full_key(key))
+                .upload_id(upload)
+                .multipart_upload(parts.clone())
+                .set_if_none_match(condition.clone())
+                .send()
+        };
+        match self.retry("complete an upload of", key, complete).await {
+            Ok(_) => Ok(()),
+            // the answer to an earlier attempt was lost: the upload is no more because the object is
+            Err(LakeError::Missing { .. } | LakeError::Refused { .. }) if self.exists(key).await? => {
+                Err(LakeError::Changed {
+                    object: key.to_string(),
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

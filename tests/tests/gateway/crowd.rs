@@ -1,0 +1,207 @@
+//! Ten thousand connections that ask nothing, or never end what they ask: who has a request is served at once, and the
+//! crowd costs little memory.
+
+use crate::http::{Connection, JSON};
+use crate::limits::{REQUESTS, gateway};
+use crate::{Gateway, SOON};
+use anyhow::{Context, Result, ensure};
+use pinflow_tests::eventually;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// As many as the gateway takes unless it is told otherwise.
+const CAP: usize = 10_000;
+const BEYOND: usize = 500;
+/// What each of two processes needs, with what other tests of this one hold.
+const FILES: u64 = 12_000;
+const MOST_MEMORY: u64 = 400 << 20;
+const STREAM: &str = "POST /v3/clusters/c/topics/lim.geo/records HTTP/1.1\r\nhost: g\r\n\
+                      content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+
+/// Raises the number of files that this process may open; false where the system does not let it.
+fn enough_files() -> Result<bool> {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.maximum.is_some_and(|maximum| maximum < FILES) {
+        eprintln!(
+            "skipped: a process may open {:?} files, the test needs {FILES}",
+            limit.maximum
+        );
+        return Ok(false);
+    }
+    if limit.current.is_some_and(|current| current < FILES) {
+        limit.current = Some(FILES);
+        setrlimit(Resource::Nofile, limit)?;
+    }
+    Ok(true)
+}
+
+/// What a connection of the crowd does.
+#[derive(Clone, Copy)]
+enum Kind {
+    Silent,
+    /// It stops in the middle of a head.
+    Head,
+    /// It has had its answer.
+    Answered,
+}
+
+/// One of the crowd.
+struct Member {
+    stream: TcpStream,
+    kind: Kind,
+}
+
+impl Member {
+    fn open(gateway: &Gateway, index: usize) -> Result<Member> {
+        let kind = [Kind::Silent, Kind::Head, Kind::Answered][index % 3];
+        let mut connection = Connection::open(gateway.at).with_context(|| format!("connection {index}"))?;
+        match kind {
+            Kind::Silent => {}
+            Kind::Head => connection.write(b"POST /geo/ HTTP/1.1\r\nhost: g\r\nx-slow: ")?,
+            Kind::Answered => {
+                connection.send("GET /healthz", &[], b"")?;
+                let answer = connection.answer();
+                ensure!(answer.with_context(|| format!("connection {index}"))?.status == 200);
+            }
+        }
+        let stream = connection.0.into_inner();
+        Ok(Member { stream, kind })
+    }
+
+    /// Goes on with a request that will not end: a byte of a body, or half of a stream's first record.
+    fn begin_request(&mut self) {
+        let request = match self.kind {
+            Kind::Silent => "POST /geo/ HTTP/1.1\r\nhost: g\r\ncontent-length: 50\r\n\r\n{".to_owned(),
+            Kind::Head => "x\r\ncontent-length: 50\r\n\r\n{".to_owned(),
+            Kind::Answered => format!("{STREAM}6\r\n{{\"valu\r\n"),
+        };
+        // it may be the one that has made room
+        let _ = self.stream.write_all(request.as_bytes());
+    }
+
+    /// Whether the gateway has closed it.
+    fn is_closed(&mut self) -> Result<bool> {
+        self.stream.set_nonblocking(true)?;
+        let read = self.stream.read(&mut [0]);
+        self.stream.set_nonblocking(false)?;
+        match read {
+            Ok(0) => Ok(true),
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn open_connections(gateway: &Gateway) -> Result<usize> {
+    Ok(gateway.metric("pinflow_gateway_connections")? as usize)
+}
+
+/// Ordinary requests, each on a connection of its own, and after each one more for the crowd, so that none finds room.
+/// A machine that is busy with other tests may delay a few.
+fn demand_service(
+    gateway: &Gateway,
+    crowd: &mut Vec<Member>,
+    member: impl Fn(&Gateway, usize) -> Result<Member>,
+) -> Result<()> {
+    let mut times = Vec::new();
+    for turn in 0..60 {
+        let (line, kind, body) = REQUESTS[turn % REQUESTS.len()];
+        let began = Instant::now();
+        let answer = gateway
+            .ask(line, &[kind], body)
+            .with_context(|| format!("request {turn}"))?;
+        ensure!(answer.status == 200, "{answer:?}");
+        times.push(began.elapsed());
+        crowd.push(member(gateway, turn)?);
+    }
+    times.sort();
+    ensure!(
+        times[times.len() * 9 / 10] < Duration::from_secs(1) && times[times.len() - 1] < Duration::from_secs(5),
+        "{times:?}"
+    );
+    Ok(())
+}
+
+fn demand_memory(gateway: &Gateway) -> Result<()> {
+    let (_, peak) = gateway.program.memory()?;
+    ensure!(peak < MOST_MEMORY, "the gateway takes {} MB", peak >> 20);
+    Ok(())
+}
+
+#[test]
+fn ten_thousand_connections_keep_nobody_out() -> Result<()> {
+    if !enough_files()? {
+        return Ok(());
+    }
+    // nobody goes by the clock while this runs
+    let (gateway, _folder) = gateway(
+        "header_timeout = \"300s\"\nbody_timeout = \"300s\"\ndrain_timeout = \"5s\"\n",
+        &["--access-log", "off"],
+    )?;
+    // the oldest of all, but with a request under way
+    let mut slow = Connection::open(gateway.at)?;
+    slow.write(b"POST /geo/ HTTP/1.1\r\nhost: g\r\ncontent-length: 9\r\n\r\n{\"ind\"")?;
+    let mut stream = Connection::open(gateway.at)?;
+    let record = format!("{:x}\r\n{}\r\n", REQUESTS[2].2.len(), REQUESTS[2].2);
+    stream.write(format!("{STREAM}{record}").as_bytes())?;
+    ensure!(stream.head()?.0 == 200 && stream.chunk()?.contains("\"error_code\":200"));
+
+    let mut crowd = Vec::with_capacity(CAP + 2 * BEYOND);
+    for index in 0..CAP - 2 {
+        crowd.push(Member::open(&gateway, index)?);
+    }
+    eventually("the whole crowd", SOON, || Ok(open_connections(&gateway)? == CAP))?;
+    demand_service(&gateway, &mut crowd, Member::open)?;
+
+    // beyond the cap the oldest make room, and only as many as have to
+    for index in 0..BEYOND {
+        crowd.push(Member::open(&gateway, index)?);
+        ensure!(
+            index % 100 != 0 || open_connections(&gateway)? <= CAP,
+            "more than {CAP} are open"
+        );
+    }
+    let mut closed = Vec::new();
+    eventually("room for all of them", SOON, || {
+        closed = crowd.iter_mut().map(Member::is_closed).collect::<Result<Vec<bool>>>()?;
+        Ok(closed.iter().filter(|closed| **closed).count() >= BEYOND)
+    })?;
+    let last = closed.iter().rposition(|closed| *closed).unwrap_or(0);
+    ensure!(last < CAP / 2, "connection {last} made room before older ones");
+    slow.write(b":7}")?;
+    assert_eq!(slow.answer()?.status, 200, "a request under way was closed");
+    stream.write(record.as_bytes())?;
+    ensure!(
+        stream.chunk()?.contains("\"error_code\":200"),
+        "a stream under way was closed"
+    );
+    drop((slow, stream));
+    demand_memory(&gateway)?;
+
+    // now everybody has a request, and nobody ends it
+    let busy = |gateway: &Gateway, index: usize| -> Result<Member> {
+        let mut member = Member::open(gateway, index)?;
+        member.begin_request();
+        Ok(member)
+    };
+    let mut closed = closed.into_iter();
+    crowd.retain(|_| !closed.next().unwrap_or(false));
+    crowd.iter_mut().for_each(Member::begin_request);
+    for index in crowd.len()..CAP + 50 {
+        crowd.push(busy(&gateway, index)?);
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    ensure!(open_connections(&gateway)? == CAP, "the crowd has gone");
+    demand_service(&gateway, &mut crowd, busy)?;
+    ensure!(open_connections(&gateway)? == CAP, "the crowd has gone");
+    demand_memory(&gateway)?;
+    drop(crowd);
+    eventually("the end of the crowd", SOON, || Ok(open_connections(&gateway)? <= 1))?;
+    ensure!(gateway.ask("POST /geo/", &[JSON], r#"{"ind":1}"#)?.status == 200);
+    gateway.end()?;
+    Ok(())
+}
