@@ -39,7 +39,8 @@ impl Kafka {
         Kafka::start_with(512, &[])
     }
 
-    /// Starts a broker with so much heap (at most 1,024 MB) and these settings added to `server.properties`.
+    /// Starts a broker with so much heap (at most 1,024 MB) and these settings added to `server.properties`; `{port}`
+    /// and `{controller}` in them are its ports.
     pub fn start_with(heap_megabytes: u32, settings: &[(&str, &str)]) -> Result<Kafka> {
         ensure!(
             heap_megabytes <= 1024,
@@ -268,7 +269,8 @@ log.segment.delete.delay.ms=1000
 "
         );
         for (key, value) in settings {
-            writeln!(text, "{key}={value}")?;
+            let value = value.replace("{port}", &port.to_string());
+            writeln!(text, "{key}={}", value.replace("{controller}", &controller.to_string()))?;
         }
         fs::write(self.properties(), text)?;
         let logs = self.dir.path().join("logs");

@@ -35,7 +35,9 @@ pub(super) async fn delete(producer: &Producer, name: &str) -> Result<(), AdminE
 }
 
 fn client(producer: &Producer) -> Result<AdminClient<DefaultClientContext>, AdminError> {
-    producer.config().create().map_err(|error| sort(&error))
+    let refused = || AdminError::Refused("topics cannot be made or deleted over AWS_MSK_IAM".to_owned());
+    let config = producer.config().ok_or_else(refused)?;
+    config.create().map_err(|error| sort(&error))
 }
 
 fn options() -> AdminOptions {

@@ -5,9 +5,9 @@
 
 use super::limits::Permit;
 use super::properties;
-use crate::kafka::{KafkaConfig, KafkaError, log_line};
+use crate::kafka::{KafkaConfig, KafkaError, Tokens, log_line};
 use rdkafka::ClientContext;
-use rdkafka::client::Client;
+use rdkafka::client::{Client, OAuthToken};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Message, OwnedHeaders};
@@ -88,9 +88,15 @@ pub(super) struct Pending {
 }
 
 /// What librdkafka tells us.
-pub(super) struct Context;
+pub(super) struct Context(Tokens);
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.0.make()
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log_line(level, facility, message);
     }
@@ -122,6 +128,7 @@ type Native_ = ThreadedProducer<Context>;
 /// The producer of a gateway.
 pub(super) struct Producer {
     config: ClientConfig,
+    tokens: Tokens,
     current: RwLock<Arc<Native_>>,
 }
 
@@ -129,14 +136,20 @@ impl Producer {
     pub(super) fn new(kafka: &KafkaConfig, timeout: Duration, message_bytes: usize) -> Result<Producer, KafkaError> {
         kafka.check()?;
         properties::check(kafka)?;
-        let config = properties::producer(kafka, timeout, message_bytes);
-        let current = RwLock::new(Arc::new(create(&config)?));
-        Ok(Producer { config, current })
+        let tokens = kafka.tokens()?;
+        let mut config = properties::producer(kafka, timeout, message_bytes);
+        tokens.prepare(&mut config);
+        let current = RwLock::new(Arc::new(create(&config, &tokens)?));
+        Ok(Producer {
+            config,
+            tokens,
+            current,
+        })
     }
 
-    /// librdkafka's configuration, for clients of other kinds.
-    pub(super) fn config(&self) -> &ClientConfig {
-        &self.config
+    /// librdkafka's configuration, for clients of other kinds; none where they could not authenticate.
+    pub(super) fn config(&self) -> Option<&ClientConfig> {
+        (!self.tokens.are_made()).then_some(&self.config)
     }
 
     fn current(&self) -> Arc<Native_> {
@@ -179,7 +192,7 @@ impl Producer {
             return;
         }
         let reason = failed.client().fatal_error().map_or_else(String::new, |(_, text)| text);
-        match create(&self.config) {
+        match create(&self.config, &self.tokens) {
             Ok(fresh) => {
                 tracing::error!("Kafka's producer ended for good and begins anew: {reason}");
                 let old = std::mem::replace(&mut *current, Arc::new(fresh));
@@ -198,12 +211,12 @@ impl Producer {
     }
 }
 
-fn create(config: &ClientConfig) -> Result<Native_, KafkaError> {
+fn create(config: &ClientConfig, tokens: &Tokens) -> Result<Native_, KafkaError> {
     let failed = |source| KafkaError::Client {
         action: "create a producer",
         source,
     };
-    config.create_with_context(Context).map_err(failed)
+    config.create_with_context(Context(tokens.clone())).map_err(failed)
 }
 
 fn classify(error: &Native, partition: i32) -> Failure {

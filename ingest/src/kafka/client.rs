@@ -2,9 +2,9 @@
 //! are sorted into those that pass and those that do not.
 
 use super::throttle::THROTTLE;
-use super::{KafkaConfig, KafkaError};
+use super::{KafkaConfig, KafkaError, Tokens};
 use rdkafka::TopicPartitionList;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError as Native, KafkaResult, RDKafkaErrorCode as Code};
@@ -22,6 +22,7 @@ pub(super) struct Context {
     /// Number of events served, to see whether a poll that returned nothing did something.
     served: AtomicU64,
     said: Mutex<Said>,
+    tokens: Tokens,
 }
 
 #[derive(Default)]
@@ -89,6 +90,13 @@ impl Context {
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.served.fetch_add(1, Relaxed);
+        self.tokens.make()
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.served.fetch_add(1, Relaxed);
         log_line(level, facility, message);
@@ -152,9 +160,14 @@ impl ConsumerContext for Context {
 /// A consumer under a configuration that was checked, with some of our own properties on top.
 pub(super) fn consumer(config: &KafkaConfig) -> Result<BaseConsumer<Context>, KafkaError> {
     config.check()?;
-    config
-        .client_config()
-        .create_with_context(Context::default())
+    let context = Context {
+        tokens: config.tokens()?,
+        ..Context::default()
+    };
+    let mut client = config.client_config();
+    context.tokens.prepare(&mut client);
+    client
+        .create_with_context(context)
         .map_err(|source| KafkaError::Client {
             action: "create a consumer",
             source,

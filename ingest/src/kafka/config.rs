@@ -4,6 +4,7 @@
 //! promise that every offset counts once; a user who set them would get wrong tables without a message, so they are
 //! refused by name and with the reason. The rest is checked by librdkafka itself.
 
+use super::iam::{self, Tokens};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use std::fmt;
 
@@ -30,6 +31,11 @@ pub enum KafkaConfigError {
         KafkaConfig::DEFAULT_GROUP
     )]
     NoGroup,
+    /// Tokens are signed for a region, and nothing names it.
+    #[error(
+        "sasl.mechanism = AWS_MSK_IAM needs the cluster's region: it is in the brokers' names at Amazon, elsewhere set AWS_REGION"
+    )]
+    NoRegion,
     /// The property is set by pinflow itself.
     #[error("Kafka property {name} cannot be set: {reason}")]
     Owned {
@@ -141,9 +147,14 @@ impl KafkaConfig {
                     reason,
                 });
             }
-            check_property(name, value)?;
+            check_property(name, iam::known_to_librdkafka(name, value))?;
         }
-        Ok(())
+        self.tokens().map(drop)
+    }
+
+    /// What makes the client's tokens, where it authenticates by IAM.
+    pub(crate) fn tokens(&self) -> Result<Tokens, KafkaConfigError> {
+        Tokens::of(&self.bootstrap, &self.properties)
     }
 
     /// The complete librdkafka configuration; the caller has checked `self`.

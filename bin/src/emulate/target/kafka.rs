@@ -5,8 +5,9 @@ use super::super::item::Item;
 use super::Verdict;
 use crate::config::EmulateSettings;
 use anyhow::{Context, Result};
+use ingest::kafka::Tokens;
 use rdkafka::ClientConfig;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -36,7 +37,9 @@ impl Kafka {
                 "message.timeout.ms",
                 settings.patience.as_millis().max(1000).to_string(),
             );
-        let producer = config.create_with_context(Log).context("making a producer")?;
+        let tokens = Tokens::of(&settings.to, &settings.properties)?;
+        tokens.prepare(&mut config);
+        let producer = config.create_with_context(Log(tokens)).context("making a producer")?;
         Ok(Kafka {
             producer,
             topics: settings.topics.clone(),
@@ -74,9 +77,15 @@ fn judge(topic: &str, error: &KafkaError) -> Verdict {
 }
 
 /// librdkafka's log lines as ours.
-struct Log;
+struct Log(Tokens);
 
 impl ClientContext for Log {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.0.make()
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
