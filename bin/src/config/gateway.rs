@@ -5,7 +5,7 @@ use super::layers::Effective;
 use super::problem::ConfigError;
 use super::reader::Reader;
 use super::settings::KafkaSettings;
-use ingest::gateway::{AccessLog, Limits, TlsFiles};
+use ingest::gateway::{AccessLog, Limits, RECORD_OVERHEAD, TlsFiles};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -88,10 +88,11 @@ impl GatewaySettings {
             produce_timeout: duration(&mut reader, "gateway.produce_timeout"),
             drain_timeout: duration(&mut reader, "gateway.drain_timeout"),
         };
-        if limits.body_bytes > limits.in_flight_bytes {
-            reader.missing(
-                "gateway.body_bytes is more than gateway.in_flight_bytes: such a body would never be taken".into(),
-            );
+        if limits.body_bytes + RECORD_OVERHEAD > limits.in_flight_bytes {
+            reader.missing(format!(
+                "gateway.body_bytes and {RECORD_OVERHEAD} for the record are more than gateway.in_flight_bytes: such a \
+                 body would never be taken"
+            ));
         }
         for (path, time) in [
             ("gateway.header_timeout", limits.header_timeout),

@@ -6,7 +6,6 @@
 
 use super::admin::AdminError;
 use super::body::{self, Body, Taken};
-use super::limits::RECORD_OVERHEAD;
 use super::partition;
 use super::produce::{Delivered, Failure};
 use super::record;
@@ -91,11 +90,7 @@ pub(super) async fn put_records(shared: &Arc<Shared>, stream: &str, incoming: &m
         let text = "Records size exceeds 5 MB limit";
         return Err(kinesis_error(StatusCode::BAD_REQUEST, "InvalidArgumentException", text).into());
     }
-    let overhead = shared
-        .budget
-        .take(entries.len() * RECORD_OVERHEAD)
-        .ok_or(Refusal::Busy)?;
-    taken.permit.add(overhead);
+    shared.budget.take_records(&mut taken.permit, entries.len())?;
     let bytes = Arc::new(taken.permit);
     // each record may belong to another topic; none is sent before all have one
     let mut topics = Vec::with_capacity(checked.len());

@@ -1,11 +1,12 @@
 //! The bytes in flight: taken from clients, not yet acknowledged by Kafka.
 
+use super::refusal::Refusal;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What a record costs beside its bytes, in the gateway and in librdkafka.
-pub(super) const RECORD_OVERHEAD: usize = 256;
+pub const RECORD_OVERHEAD: usize = 256;
 
 /// The budget of bytes in flight.
 pub(super) struct Budget {
@@ -40,6 +41,18 @@ impl Budget {
             .filter(|bytes| *bytes as usize <= self.total)?;
         let permit = tokio::time::timeout(patience, Arc::clone(&self.free).acquire_many_owned(bytes)).await;
         Some(Permit(permit.ok()?.ok()?))
+    }
+
+    /// What so many records of a body cost beside it, added to the body's bytes.
+    pub(super) fn take_records(&self, body: &mut Permit, records: usize) -> Result<(), Refusal> {
+        let overhead = records.saturating_mul(RECORD_OVERHEAD);
+        let most = self.total.saturating_sub(body.0.num_permits());
+        if overhead > most {
+            // it would not fit either when nothing else is on its way
+            return Err(Refusal::TooMany(most / RECORD_OVERHEAD));
+        }
+        body.add(self.take(overhead).ok_or(Refusal::Busy)?);
+        Ok(())
     }
 
     /// Whether so many bytes are free now.
@@ -79,5 +92,19 @@ mod tests {
             "it would never be free"
         );
         assert!(budget.wait(100, Duration::ZERO).await.is_some());
+    }
+
+    #[test]
+    fn records_that_never_fit_are_told_apart_from_those_that_do_not_fit_now() {
+        let budget = Budget::new(4 * RECORD_OVERHEAD);
+        let body = || budget.take(RECORD_OVERHEAD).unwrap();
+        assert!(budget.take_records(&mut body(), 3).is_ok());
+        assert!(matches!(budget.take_records(&mut body(), 4), Err(Refusal::TooMany(3))));
+        assert!(matches!(
+            budget.take_records(&mut body(), usize::MAX),
+            Err(Refusal::TooMany(3))
+        ));
+        let _other = budget.take(1).unwrap();
+        assert!(matches!(budget.take_records(&mut body(), 3), Err(Refusal::Busy)));
     }
 }

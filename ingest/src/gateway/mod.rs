@@ -48,5 +48,6 @@ mod watch;
 pub use access::AccessLog;
 pub use config::{Field, FieldType, GatewayConfig, Limits, Stream, TlsFiles};
 pub use error::GatewayError;
+pub use limits::RECORD_OVERHEAD;
 pub use properties::check as check_properties;
 pub use server::Gateway;

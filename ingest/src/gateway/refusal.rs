@@ -19,6 +19,8 @@ pub(super) enum Refusal {
     Busy,
     /// The body has more bytes than these.
     TooLarge(usize),
+    /// The body has more records than these, which is all that could ever be in flight beside it.
+    TooMany(usize),
     /// The body did not come in time.
     Slow,
     /// The body broke off.
@@ -122,6 +124,12 @@ impl Refusal {
                     format!("The body has more than {limit} bytes"),
                 );
             }
+            Refusal::TooMany(most) => {
+                return (
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    format!("The body has more than {most} records"),
+                );
+            }
             Refusal::Slow => (StatusCode::REQUEST_TIMEOUT, "The body did not come in time"),
             Refusal::Broken => (StatusCode::BAD_REQUEST, "The body broke off"),
             Refusal::Media => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type"),
@@ -194,7 +202,7 @@ impl Refusal {
                 status = StatusCode::TOO_MANY_REQUESTS;
                 "ProvisionedThroughputExceededException"
             }
-            Refusal::TooLarge(_) => "RequestEntityTooLargeException",
+            Refusal::TooLarge(_) | Refusal::TooMany(_) => "RequestEntityTooLargeException",
             Refusal::Slow => "RequestTimeoutException",
             Refusal::Broken => "SerializationException",
             Refusal::Wrong(_) => "InvalidArgumentException",

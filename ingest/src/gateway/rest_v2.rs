@@ -4,7 +4,6 @@
 //! slot, in the order of the request, and the others are taken all the same.
 
 use super::body::{self, Body};
-use super::limits::RECORD_OVERHEAD;
 use super::produce::{Failure, Fate};
 use super::record;
 use super::refusal::{Refusal, error_body};
@@ -78,11 +77,7 @@ pub(super) async fn produce(
     let limits = &shared.limits;
     let mut taken = body::read(incoming, limits.body_bytes, limits.body_timeout, &shared.budget).await?;
     let entries = parse(&taken.bytes)?;
-    let overhead = shared
-        .budget
-        .take(entries.len() * RECORD_OVERHEAD)
-        .ok_or(Refusal::Busy)?;
-    taken.permit.add(overhead);
+    shared.budget.take_records(&mut taken.permit, entries.len())?;
     let kafka_name = shared
         .topics
         .named(name)

@@ -170,6 +170,10 @@ fn more_than_the_budget_is_refused_with_retry_after() -> Result<()> {
     for (line, kind, body) in REQUESTS {
         assert_eq!(gateway.ask(line, &[kind], body)?.status, 200, "{line}");
     }
+    // with so many records it would never fit, so that trying again is no use
+    let many = format!("{{\"records\":[{}]}}", vec![r#"{"value":1}"#; 250].join(","));
+    let answer = gateway.ask("POST /topics/lim.geo", &[V2], &many)?;
+    assert_eq!((answer.status, answer.header("retry-after")), (413, ""), "{answer:?}");
     kafka.freeze()?;
     let filling = r#"{"records":[{"value":{"ind":1,"x":"#.to_owned() + &format!("\"{}\"}}}}]}}", "x".repeat(59_000));
     let mut first = Connection::open(gateway.at)?;
