@@ -1,8 +1,9 @@
 //! The users' own Python clients, in `tests/clients`: changed in nothing but the URL they send to.
 
-use crate::{MariaDb, root};
+use crate::{Kafka, MariaDb, root};
 use anyhow::{Context, Result, ensure};
 use pinflow::embedded::process::Server;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,15 +21,41 @@ pub struct PythonClient {
     log: PathBuf,
 }
 
+fn python() -> Result<PathBuf> {
+    let python = root().join(".cache/emulators/bin/python");
+    ensure!(
+        python.exists(),
+        "{} is missing: run tests/setup/emulators.sh, or `make test`",
+        python.display()
+    );
+    Ok(python)
+}
+
+/// How many records each partition of these topics holds, read to its end by confluent-kafka. Fails where a record is
+/// no JSON, or its key is not its post.
+pub fn read_topics(kafka: &Kafka, topics: &[&str]) -> Result<BTreeMap<(String, i32), i64>> {
+    let mut command = Command::new(python()?);
+    command
+        .arg(root().join("tests/clients/read_topics.py"))
+        .arg(kafka.bootstrap());
+    let output = command.args(topics).env_remove("PYTHONPATH").output()?;
+    ensure!(
+        output.status.success(),
+        "read_topics.py: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let read: BTreeMap<String, BTreeMap<i32, i64>> = serde_json::from_slice(&output.stdout)?;
+    let flat = |(topic, partitions): (String, BTreeMap<i32, i64>)| {
+        let of = move |(partition, records)| ((topic.clone(), partition), records);
+        partitions.into_iter().map(of)
+    };
+    Ok(read.into_iter().flat_map(flat).collect())
+}
+
 impl PythonClient {
     /// Starts a script that reads this database and sends to this URL; what it prints goes into `folder`.
     pub fn start(script: &str, url: &str, mariadb: &MariaDb, folder: &Path) -> Result<PythonClient> {
-        let python = root().join(".cache/emulators/bin/python");
-        ensure!(
-            python.exists(),
-            "{} is missing: run tests/setup/emulators.sh, or `make test`",
-            python.display()
-        );
+        let python = python()?;
         let log = folder.join(format!("{script}.log"));
         let out = File::create(&log)?;
         let mut command = Command::new(python);

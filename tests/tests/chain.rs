@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use pinflow::embedded::free_port;
 use pinflow::generate::Generator;
-use pinflow_tests::clients::{PythonClient, SCRIPTS};
+use pinflow_tests::clients::{PythonClient, SCRIPTS, read_topics};
 use pinflow_tests::scene::{Feed, Frontier, TOPICS, texts, wait_for_frontier};
 use pinflow_tests::{
     Audit, Auditor, Kafka, LakeFolder, MariaDb, Pinflow, Postgres, Program, Tables, eventually, long, prove,
@@ -301,6 +301,7 @@ fn the_users_scripts_reach_the_tables_through_the_gateway() -> Result<()> {
         client.stop()?;
     }
     let end = chain.log_end()?;
+    assert_eq!(read_topics(&chain.kafka, &TOPICS)?, end, "what confluent-kafka reads");
     wait_for_frontier(&chain.postgres.url(), "pinflow", &end, SOON)?;
     let database = pinflow_tests::Database::connect(&chain.postgres.url())?;
     // the first post of the seed 100

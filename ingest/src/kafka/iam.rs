@@ -222,7 +222,7 @@ mod tests {
         };
         let ours = property("sasl.mechanism", MECHANISM);
         assert_eq!(
-            of(&[ours.clone()]),
+            of(std::slice::from_ref(&ours)),
             (Some("OAUTHBEARER".into()), Some("SASL_SSL".into()))
         );
         let plain = property("security.protocol", "SASL_PLAINTEXT");
