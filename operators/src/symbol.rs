@@ -140,7 +140,7 @@ impl Symbol {
     }
 }
 
-/// A thread's own way into the dictionary: an index of the names it has met, 5 to 11 bytes each.
+/// A thread's own way into the dictionary: an index of the names that were known when it last grew, 5 to 16 bytes each.
 ///
 /// Gives the same symbols as [`Symbol::new`], which it asks for the names that are new to it.
 pub struct Interner {
