@@ -136,9 +136,8 @@ impl Producer {
     pub(super) fn new(kafka: &KafkaConfig, timeout: Duration, message_bytes: usize) -> Result<Producer, KafkaError> {
         kafka.check()?;
         properties::check(kafka)?;
-        let tokens = kafka.tokens()?;
         let mut config = properties::producer(kafka, timeout, message_bytes);
-        tokens.prepare(&mut config);
+        let tokens = Tokens::of(&mut config)?;
         let current = RwLock::new(Arc::new(create(&config, &tokens)?));
         Ok(Producer {
             config,

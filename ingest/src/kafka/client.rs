@@ -160,12 +160,11 @@ impl ConsumerContext for Context {
 /// A consumer under a configuration that was checked, with some of our own properties on top.
 pub(super) fn consumer(config: &KafkaConfig) -> Result<BaseConsumer<Context>, KafkaError> {
     config.check()?;
+    let mut client = config.client_config();
     let context = Context {
-        tokens: config.tokens()?,
+        tokens: Tokens::of(&mut client)?,
         ..Context::default()
     };
-    let mut client = config.client_config();
-    context.tokens.prepare(&mut client);
     client
         .create_with_context(context)
         .map_err(|source| KafkaError::Client {

@@ -149,12 +149,7 @@ impl KafkaConfig {
             }
             check_property(name, iam::known_to_librdkafka(name, value))?;
         }
-        self.tokens().map(drop)
-    }
-
-    /// What makes the client's tokens, where it authenticates by IAM.
-    pub(crate) fn tokens(&self) -> Result<Tokens, KafkaConfigError> {
-        Tokens::of(&self.bootstrap, &self.properties)
+        Tokens::of(&mut self.client_config()).map(drop)
     }
 
     /// The complete librdkafka configuration; the caller has checked `self`.

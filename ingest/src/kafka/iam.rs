@@ -14,6 +14,7 @@ use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use hyper::Request;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::ClientConfig;
 use std::error::Error;
@@ -34,53 +35,36 @@ pub(super) fn known_to_librdkafka<'a>(name: &str, value: &'a str) -> &'a str {
     }
 }
 
-/// Whether a client authenticates by IAM.
-pub(crate) fn is_wanted(properties: &[(String, String)]) -> bool {
-    let named = properties
-        .iter()
-        .rev()
-        .find(|(name, _)| MECHANISMS.contains(&name.as_str()));
-    named.is_some_and(|(_, value)| value == MECHANISM)
-}
-
 /// Makes the tokens of a client; the default one has none to make.
 #[derive(Debug, Clone, Default)]
 pub struct Tokens(Option<String>);
 
 impl Tokens {
-    /// For a client of these brokers with these properties.
-    pub fn of(bootstrap: &str, properties: &[(String, String)]) -> Result<Tokens, KafkaConfigError> {
-        if !is_wanted(properties) {
+    /// Of a client's complete configuration, which is changed to what librdkafka understands: without our mechanism it
+    /// stays as it is, and there are no tokens to make.
+    pub fn of(config: &mut ClientConfig) -> Result<Tokens, KafkaConfigError> {
+        let ours = MECHANISMS.map(|name| config.get(name) == Some(MECHANISM));
+        if ours == [false; 2] {
             return Ok(Tokens::default());
+        }
+        for (name, _) in MECHANISMS.iter().zip(ours).filter(|(_, ours)| *ours) {
+            config.set(*name, known_to_librdkafka(name, MECHANISM));
+        }
+        if config.get("security.protocol").is_none() {
+            config.set("security.protocol", "SASL_SSL");
         }
         let named = || {
             let names = ["AWS_REGION", "AWS_DEFAULT_REGION"];
             names.iter().find_map(|name| std::env::var(name).ok())
         };
-        let region = region_of(bootstrap).map(str::to_owned).or_else(named);
-        region
-            .map(|region| Tokens(Some(region)))
-            .ok_or(KafkaConfigError::NoRegion)
+        let region = config.get("bootstrap.servers").and_then(region_of).map(str::to_owned);
+        let region = region.or_else(named).ok_or(KafkaConfigError::NoRegion)?;
+        Ok(Tokens(Some(region)))
     }
 
     /// Whether there are any to make.
     pub(crate) fn are_made(&self) -> bool {
         self.0.is_some()
-    }
-
-    /// Prepares a client's configuration, which holds the user's properties already.
-    pub fn prepare(&self, config: &mut ClientConfig) {
-        if self.0.is_none() {
-            return;
-        }
-        for name in MECHANISMS {
-            if config.get(name) == Some(MECHANISM) {
-                config.set(name, "OAUTHBEARER");
-            }
-        }
-        if config.get("security.protocol").is_none() {
-            config.set("security.protocol", "SASL_SSL");
-        }
     }
 
     /// A token of this moment. Waits for the credentials, which may be a question to AWS.
@@ -133,28 +117,18 @@ fn token(region: &str, credentials: Credentials, now: SystemTime) -> Result<OAut
         .build()?
         .into();
     let host = format!("kafka.{region}.amazonaws.com");
-    let mut url = format!("https://{host}/?Action=kafka-cluster%3AConnect");
+    let url = format!("https://{host}/?Action=kafka-cluster%3AConnect");
     let headers = [("host", host.as_str())];
     let request = SignableRequest::new("GET", url.as_str(), headers.into_iter(), SignableBody::Bytes(&[]))?;
     let (instructions, _) = sign(request, &params)?.into_parts();
-    for (name, value) in instructions.params() {
-        url.push_str(&format!("&{name}={}", escaped(value)));
-    }
-    url.push_str(concat!("&User-Agent=pinflow%2F", env!("CARGO_PKG_VERSION")));
+    let mut signed = Request::get(&url).body(())?;
+    instructions.apply_to_request_http1x(&mut signed);
+    let url = format!("{}&User-Agent=pinflow%2F{}", signed.uri(), env!("CARGO_PKG_VERSION"));
     Ok(OAuthToken {
         token: BASE64_URL_SAFE_NO_PAD.encode(url),
         principal_name,
         lifetime_ms: (now.duration_since(UNIX_EPOCH)? + LIFETIME).as_millis() as i64,
     })
-}
-
-/// A value as it stands in a URL: all but unreserved characters escaped.
-fn escaped(value: &str) -> String {
-    let one = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    value.bytes().map(one).collect()
 }
 
 #[cfg(test)]
@@ -213,10 +187,11 @@ mod tests {
     #[test]
     fn the_mechanism_becomes_oauthbearer_over_tls() {
         let of = |properties: &[(String, String)]| {
-            let tokens = Tokens::of("b-1.a.kafka.eu-west-1.amazonaws.com:9098", properties).unwrap();
             let mut config = ClientConfig::new();
+            config.set("bootstrap.servers", "b-1.a.kafka.eu-west-1.amazonaws.com:9098");
             config.extend(properties.iter().cloned());
-            tokens.prepare(&mut config);
+            let tokens = Tokens::of(&mut config).unwrap();
+            assert_eq!(tokens.are_made(), config.get("sasl.mechanism") == Some("OAUTHBEARER"));
             let get = |name| config.get(name).map(str::to_owned);
             (get("sasl.mechanism"), get("security.protocol"))
         };

@@ -1,6 +1,6 @@
 //! How long Kafka keeps the records of a topic.
 
-use super::{KafkaConfig, KafkaError};
+use super::{KafkaConfig, KafkaError, Tokens};
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -13,15 +13,15 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// `retention.ms` of each topic, -1 for ever. A topic whose settings we may not see is absent. A size limit
 /// (`retention.bytes`) may drop records earlier.
 pub async fn retention(config: &KafkaConfig, topics: &[String]) -> Result<BTreeMap<String, i64>, KafkaError> {
-    if super::iam::is_wanted(&config.properties) {
+    let mut client = ClientConfig::new();
+    client.extend(config.properties.iter().cloned());
+    client.set("bootstrap.servers", &config.bootstrap);
+    if Tokens::of(&mut client)?.are_made() {
         tracing::info!(
             "how long Kafka keeps records is not known: over AWS_MSK_IAM topics' settings cannot be asked for"
         );
         return Ok(BTreeMap::new());
     }
-    let mut client = ClientConfig::new();
-    client.extend(config.properties.iter().cloned());
-    client.set("bootstrap.servers", &config.bootstrap);
     let failed = |source| KafkaError::Client {
         action: "ask for the settings of topics",
         source,

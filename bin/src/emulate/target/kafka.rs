@@ -37,8 +37,7 @@ impl Kafka {
                 "message.timeout.ms",
                 settings.patience.as_millis().max(1000).to_string(),
             );
-        let tokens = Tokens::of(&settings.to, &settings.properties)?;
-        tokens.prepare(&mut config);
+        let tokens = Tokens::of(&mut config)?;
         let producer = config.create_with_context(Log(tokens)).context("making a producer")?;
         Ok(Kafka {
             producer,
