@@ -127,13 +127,7 @@ async fn watermarks(config: &KafkaConfig, topics: &[String]) -> Result<BTreeMap<
     let (config, topics) = (config.clone(), topics.to_vec());
     let ask = move || {
         let cluster = Cluster::connect(&config)?;
-        let mut marks = BTreeMap::new();
-        for (number, topic) in topics.iter().enumerate() {
-            for partition in cluster.partitions(topic)?.unwrap_or_default() {
-                marks.insert((number as u8, partition), cluster.watermarks(topic, partition)?);
-            }
-        }
-        Ok::<_, ingest::kafka::KafkaError>(marks)
+        cluster.spans((0..).zip(topics.iter().map(String::as_str)))
     };
     let asked = tokio::task::spawn_blocking(ask).await;
     asked.map_err(|_| anyhow!("a task panicked"))?.map_err(failed)

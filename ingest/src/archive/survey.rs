@@ -13,15 +13,9 @@ const SURVEY_EVERY: Duration = Duration::from_secs(3);
 /// The watermarks of each (topic, partition).
 pub(super) type Marks = BTreeMap<(u8, i32), Watermarks>;
 
-/// Which partitions there are, and from where to where; topics that do not exist (yet) have none.
+/// What Kafka holds of these topics, each known by its place among them.
 pub(super) fn survey(cluster: &Cluster, topics: &[String]) -> Result<Marks, KafkaError> {
-    let mut marks = Marks::new();
-    for (topic, name) in topics.iter().enumerate() {
-        for partition in cluster.partitions(name)?.unwrap_or_default() {
-            marks.insert((topic as u8, partition), cluster.watermarks(name, partition)?);
-        }
-    }
-    Ok(marks)
+    cluster.spans((0..).zip(topics.iter().map(String::as_str)))
 }
 
 /// Asks Kafka again and again, on a thread of its own because the answers are waited for.

@@ -6,6 +6,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -112,6 +113,21 @@ impl Cluster {
                 .map(|(low, high)| Watermarks { low, high })
         })
         .map_err(|error| name_topic(error, topic))
+    }
+
+    /// From where to where Kafka holds each partition of some topics, by the topics' numbers; a topic that does not exist
+    /// (yet) has none.
+    pub fn spans<'a>(
+        &self,
+        topics: impl IntoIterator<Item = (u8, &'a str)>,
+    ) -> Result<BTreeMap<(u8, i32), Watermarks>, KafkaError> {
+        let mut spans = BTreeMap::new();
+        for (number, topic) in topics {
+            for partition in self.partitions(topic)?.unwrap_or_default() {
+                spans.insert((number, partition), self.watermarks(topic, partition)?);
+            }
+        }
+        Ok(spans)
     }
 
     /// Leaves, for each (topic, partition, next offset), that offset with the group. This is advice for lag tools:

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// An idle run commits an empty epoch this often: it is the fence's heartbeat.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How often Kafka is asked for new partitions and for its ends; an idle loop wakes at least as often.
+/// How often Kafka is asked for new partitions and for its ends, to a heartbeat.
 const METADATA: Duration = Duration::from_secs(5);
 /// A live step that takes longer is worth a line for those who look for it.
 const SLOW: Duration = Duration::from_millis(50);
@@ -36,11 +36,6 @@ impl Coordinator {
                 self.watch_kafka(finished.await.map_err(EngineError::failed)?);
             }
             if !data && !stopping {
-                let wake = if asked.is_some() {
-                    heartbeat
-                } else {
-                    heartbeat.min(look)
-                };
                 tokio::select! {
                     event = self.events.recv() => match event.ok_or(EngineError::Gone)? {
                         Event::Note(epoch, Note::Data) if epoch == self.epoch => data = true,
@@ -50,7 +45,7 @@ impl Coordinator {
                             "epoch {} closed by itself", closed.epoch
                         ))),
                     },
-                    () = tokio::time::sleep_until(wake.into()) => {}
+                    () = tokio::time::sleep_until(heartbeat.into()) => {}
                 }
                 if !data && !stopping && Instant::now() < heartbeat {
                     continue;
@@ -67,12 +62,11 @@ impl Coordinator {
             }
             data = more;
             heartbeat = Instant::now() + HEARTBEAT;
-            if Instant::now() >= advise {
+            if stopping || Instant::now() >= advise {
                 self.advise_kafka();
                 advise = Instant::now() + ADVICE;
             }
             if stopping {
-                self.advise_kafka();
                 return Ok(Outcome::Stopped);
             }
         }

@@ -3,7 +3,7 @@
 use super::Coordinator;
 use crate::engine::EngineError;
 use crate::engine::protocol::TopicPartition;
-use ingest::kafka::KafkaError;
+use ingest::kafka::{KafkaError, Watermarks};
 use ingest::lake::{Object, Place};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -55,22 +55,18 @@ impl Coordinator {
         let cluster = self.cluster.clone()?;
         let topics = self.settings.topics.clone();
         Some(tokio::task::spawn_blocking(move || {
-            let mut ends = Ends::new();
-            for (topic, name) in topics
-                .iter()
-                .enumerate()
-                .filter_map(|(n, name)| Some((n as u8, name.as_deref()?)))
-            {
-                let Some(partitions) = cluster.partitions(name)? else {
-                    tracing::warn!(topic = name, "the topic does not exist in Kafka yet");
-                    continue;
-                };
-                for partition in partitions {
-                    let marks = cluster.watermarks(name, partition)?;
-                    ends.insert(TopicPartition { topic, partition }, marks.low..marks.high);
+            let named = (0..).zip(&topics).filter_map(|(n, name)| Some((n, name.as_deref()?)));
+            let named: Vec<(u8, &str)> = named.collect();
+            let spans = cluster.spans(named.iter().copied())?;
+            for (number, topic) in named {
+                if !spans.keys().any(|(of, _)| *of == number) {
+                    tracing::warn!(topic, "the topic does not exist in Kafka yet");
                 }
             }
-            Ok(ends)
+            let end = |((topic, partition), marks): (_, Watermarks)| {
+                (TopicPartition { topic, partition }, marks.low..marks.high)
+            };
+            Ok(spans.into_iter().map(end).collect())
         }))
     }
 
