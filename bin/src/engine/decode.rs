@@ -144,13 +144,9 @@ impl Decode {
                 // what the archiver could not write as JSON is what it was
                 match (line, ingest::archive::original(bytes_of(line))) {
                     (_, Some(Original::Value(value))) => {
-                        let mut alone = Block::default();
-                        self.record(&mut alone, place, offset, None, Some(Value::Bytes(&value)), emit);
-                        self.decoder.finish(&mut alone, emit);
+                        self.alone(place, offset, None, Some(&value), emit);
                     }
-                    (_, Some(Original::Tombstone(key))) => {
-                        self.record(&mut Block::default(), place, offset, key.as_deref(), None, emit);
-                    }
+                    (_, Some(Original::Tombstone(key))) => self.alone(place, offset, key.as_deref(), None, emit),
                     _ if place.deletes => self.record(&mut block, place, offset, Some(bytes_of(line)), None, emit),
                     (Ok(text), None) => self.record(&mut block, place, offset, None, Some(Value::Text(text)), emit),
                     (Err(bytes), None) => self.record(&mut block, place, offset, None, Some(Value::Bytes(bytes)), emit),
@@ -236,6 +232,20 @@ impl Decode {
             let value = part(&record.value).map(Value::Bytes);
             self.record(&mut block, place, record.offset, part(&record.key), value, emit);
         }
+        self.decoder.finish(&mut block, emit);
+    }
+
+    /// Decodes a record whose bytes are not the chunk's.
+    fn alone(
+        &mut self,
+        place: &Placing,
+        offset: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        let mut block = Block::default();
+        self.record(&mut block, place, offset, key, value.map(Value::Bytes), emit);
         self.decoder.finish(&mut block, emit);
     }
 
