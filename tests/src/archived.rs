@@ -1,7 +1,7 @@
 //! A lake that an archiver has written, read as plainly as possible: every line at its offset.
 
-use crate::Pinflow;
 use crate::scene::{Feed, TOPICS};
+use crate::{Pinflow, files};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -14,14 +14,15 @@ const SOON: Duration = Duration::from_secs(60);
 pub fn audit(of: Pinflow) -> Result<(i32, Value)> {
     let mut audit = of.args(["--json"]).start()?;
     let code = audit.wait(SOON)?.unwrap_or(-1);
-    let report = serde_json::from_str(&audit.stdout()).with_context(|| audit.tail())?;
+    let report: Value = serde_json::from_str(&audit.stdout()).with_context(|| audit.tail())?;
+    ensure!(report["ok"] == (code == 0), "exit code {code} of {report:#}");
     Ok((code, report))
 }
 
 /// Demands a whole lake: nothing missing, nothing altered, nothing that differs.
 pub fn demand_whole(of: Pinflow) -> Result<Value> {
     let (code, report) = audit(of)?;
-    ensure!(code == 0 && report["ok"] == true, "audit: {code} {report:#}");
+    ensure!(code == 0, "audit: {code} {report:#}");
     for partition in report["partitions"].as_array().into_iter().flatten() {
         ensure!(partition["waiting"] == 0 && partition["inexact"] == 0, "{partition:#}");
     }
@@ -31,35 +32,27 @@ pub fn demand_whole(of: Pinflow) -> Result<Value> {
 /// The lines of every object of a topic, each at start + line; copies of an offset must be the same.
 pub fn lines(root: &Path, topic: &str, partition: i32) -> Result<BTreeMap<i64, String>> {
     let mut found = BTreeMap::new();
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder)? {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let start = name.strip_prefix(&format!("{topic}+{partition}+"));
-            let Some(start) = start.filter(|_| !name.ends_with(".meta.json")) else {
-                continue;
-            };
-            let bytes = std::fs::read(&path)?;
-            let (start, text) = match start.strip_suffix(".json.gz") {
-                Some(start) => (start, gunzip(&bytes)?),
-                None => match start.strip_suffix(".json") {
-                    Some(start) => (start, String::from_utf8(bytes)?),
-                    None => continue,
-                },
-            };
-            ensure!(text.is_empty() || text.ends_with('\n'), "{name} ends without a newline");
-            for (line, offset) in text.lines().zip(start.parse::<i64>()?..) {
-                let before = found.insert(offset, line.to_owned());
-                ensure!(
-                    before.is_none_or(|before| before == line),
-                    "two different records at {offset} of {topic}"
-                );
-            }
+    for path in files(root)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let start = name.strip_prefix(&format!("{topic}+{partition}+"));
+        let Some(start) = start.filter(|_| !name.ends_with(".meta.json")) else {
+            continue;
+        };
+        let bytes = std::fs::read(&path)?;
+        let (start, text) = match start.strip_suffix(".json.gz") {
+            Some(start) => (start, gunzip(&bytes)?),
+            None => match start.strip_suffix(".json") {
+                Some(start) => (start, String::from_utf8(bytes)?),
+                None => continue,
+            },
+        };
+        ensure!(text.is_empty() || text.ends_with('\n'), "{name} ends without a newline");
+        for (line, offset) in text.lines().zip(start.parse::<i64>()?..) {
+            let before = found.insert(offset, line.to_owned());
+            ensure!(
+                before.is_none_or(|before| before == line),
+                "two different records at {offset} of {topic}"
+            );
         }
     }
     Ok(found)

@@ -36,7 +36,7 @@ pub use sql::Database;
 pub use tables::Tables;
 
 use anyhow::{Context, Result, bail};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The project's root.
@@ -50,6 +50,21 @@ pub fn root() -> PathBuf {
 /// Whether the long versions of the scenarios shall run (`make test-long`).
 pub fn long() -> bool {
     std::env::var_os("PINFLOW_TEST_LONG").is_some_and(|value| value != "0")
+}
+
+/// All files below a folder.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let (mut found, mut folders) = (Vec::new(), vec![folder.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let entry = entry?;
+            match entry.file_type()?.is_dir() {
+                true => folders.push(entry.path()),
+                false => found.push(entry.path()),
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// A file of the real data beside the checkout, or `None` with a word on standard error when there is none.

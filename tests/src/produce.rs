@@ -6,6 +6,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -99,6 +100,20 @@ impl Producer {
                 value: Some(value.as_bytes()),
             },
         )
+    }
+
+    /// Writes values under their decimal keys into one partition, and waits until the broker has acknowledged them.
+    pub fn fill(&self, topic: &str, partition: i32, inds: Range<i64>, value: impl Fn(i64) -> String) -> Result<()> {
+        for ind in inds {
+            let (key, value) = (ind.to_string(), value(ind));
+            let message = Message {
+                partition: Some(partition),
+                key: Some(key.as_bytes()),
+                value: Some(value.as_bytes()),
+            };
+            self.send(topic, message)?;
+        }
+        self.flush()
     }
 
     /// Queues a tombstone.

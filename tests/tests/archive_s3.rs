@@ -4,10 +4,9 @@
 use anyhow::{Context, Result, ensure};
 use pinflow_tests::archived::{audit, demand_feed, demand_whole, lines};
 use pinflow_tests::scene::{Feed, TOPICS};
-use pinflow_tests::{Fault, Kafka, LakeFolder, Message, Pinflow, Producer, Program, S3Server, Seen, eventually};
+use pinflow_tests::{Fault, Kafka, LakeFolder, Message, Pinflow, Producer, Program, S3Server, Seen, eventually, files};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,35 +63,13 @@ fn large(ind: i64) -> String {
     format!("{{\"ind\":{ind},\"country\":\"{text}\"}}")
 }
 
-fn produce_large(producer: &Producer, inds: Range<i64>) -> Result<()> {
-    for ind in inds {
-        let (key, value) = (ind.to_string(), large(ind));
-        let message = Message {
-            partition: Some(0),
-            key: Some(key.as_bytes()),
-            value: Some(value.as_bytes()),
-        };
-        producer.send("geo", message)?;
-    }
-    producer.flush()
-}
-
 /// The objects of a lake, each with its file's number: one that is written again is another file.
 fn stored(root: &Path) -> Result<BTreeMap<PathBuf, (u64, Vec<u8>)>> {
     let mut found = BTreeMap::new();
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder)? {
-            let path = entry?.path();
-            match path.is_dir() {
-                true if path.ends_with("_pinflow") => {}
-                true => folders.push(path),
-                false => {
-                    let content = (std::fs::metadata(&path)?.ino(), std::fs::read(&path)?);
-                    found.insert(path, content);
-                }
-            }
-        }
+    let objects = files(root)?.into_iter();
+    for path in objects.filter(|path| !path.components().any(|part| part.as_os_str() == "_pinflow")) {
+        let content = (std::fs::metadata(&path)?.ino(), std::fs::read(&path)?);
+        found.insert(path, content);
     }
     Ok(found)
 }
@@ -152,7 +129,7 @@ fn an_object_sent_in_parts_is_whole_or_absent() -> Result<()> {
     let second = |seen: &Seen<'_>| seen.key.ends_with("geo+0+0000000060.json");
 
     // killed between two parts
-    produce_large(&producer, 0..150)?;
+    producer.fill("geo", 0, 0..150, large)?;
     let sent = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&sent);
     server.set_faults(move |seen| match step(seen) {
@@ -198,7 +175,7 @@ fn an_object_sent_in_parts_is_whole_or_absent() -> Result<()> {
     demand(150, 3)?;
 
     // answers are lost, and somebody gives an upload up
-    produce_large(&producer, 150..240)?;
+    producer.fill("geo", 0, 150..240, large)?;
     server.set_faults(|seen| match (step(seen), seen.before) {
         // of the object's own requests the first POST begins, the second ends
         (Some(Step::Complete), 1) => Fault::LoseAnswer,
@@ -234,7 +211,7 @@ fn an_object_sent_in_parts_is_whole_or_absent() -> Result<()> {
         }
         Fault::None
     });
-    produce_large(&producer, 240..300)?;
+    producer.fill("geo", 0, 240..300, large)?;
     eventually("the end of the second upload", SOON, || {
         Ok(given_up.load(Ordering::Relaxed) == 1 && object(240).exists())
     })?;

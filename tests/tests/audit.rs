@@ -1,34 +1,25 @@
 //! The audit finds what is wrong with a lake and nothing else, and a compaction that dies anywhere leaves every record.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use pinflow_tests::archived::{self, lines};
 use pinflow_tests::scene::Feed;
-use pinflow_tests::{Kafka, LakeFolder, Message, Pinflow, Producer, S3Server};
+use pinflow_tests::{Kafka, LakeFolder, Pinflow, Producer, S3Server};
 use serde_json::Value;
-use std::fs;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
 const TOPICS: [&str; 2] = ["--topics", "pin=pin"];
 
+/// What `audit` says of the one partition.
 fn audit(of: Pinflow) -> Result<(i32, Value)> {
-    let mut audit = of.args(TOPICS).args(["--json"]).start()?;
-    let code = audit.wait(SOON)?.unwrap_or(-1);
-    let report: Value = serde_json::from_str(&audit.stdout()).with_context(|| audit.tail())?;
-    ensure!(report["ok"] == (code == 0), "exit code {code} of {report:#}");
+    let (code, report) = archived::audit(of.args(TOPICS))?;
     Ok((code, report["partitions"][0].clone()))
 }
 
-fn produce(producer: &Producer, records: std::ops::Range<i64>) -> Result<()> {
-    for ind in records {
-        let (key, value) = (ind.to_string(), format!("{{\"index\":{ind},\"category\":\"art\"}}"));
-        let message = Message {
-            partition: Some(0),
-            key: Some(key.as_bytes()),
-            value: Some(value.as_bytes()),
-        };
-        producer.send("pin", message)?;
-    }
-    producer.flush()
+fn produce(producer: &Producer, inds: std::ops::Range<i64>) -> Result<()> {
+    producer.fill("pin", 0, inds, |ind| {
+        format!("{{\"index\":{ind},\"category\":\"art\"}}")
+    })
 }
 
 fn once(kafka: &Kafka, lake: &LakeFolder, flush: &str) -> Pinflow {
@@ -147,30 +138,6 @@ fn small_objects(lake: &LakeFolder, records: usize) -> Result<Feed> {
     Ok(feed)
 }
 
-/// All records of a topic as its readers see them: by offset, whatever object they are in.
-fn seen(root: &std::path::Path) -> Result<std::collections::BTreeMap<i64, Vec<u8>>> {
-    let mut found = std::collections::BTreeMap::new();
-    for entry in fs::read_dir(root)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let Some(start) = name.strip_prefix("pin+0+").and_then(|name| name.strip_suffix(".json")) else {
-            continue;
-        };
-        if start.ends_with(".meta") {
-            continue;
-        }
-        let bytes = fs::read(&path)?;
-        for (line, offset) in bytes
-            .split_inclusive(|byte| *byte == b'\n')
-            .zip(start.parse::<i64>()?..)
-        {
-            let before = found.insert(offset, line.to_vec());
-            ensure!(before.is_none_or(|before| before == line), "two records at {offset}");
-        }
-    }
-    Ok(found)
-}
-
 #[test]
 fn a_compaction_that_dies_anywhere_loses_nothing() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -185,7 +152,7 @@ fn a_compaction_that_dies_anywhere_loses_nothing() -> Result<()> {
         let lake = LakeFolder::new(&root);
         small_objects(&lake, 400)?;
         let objects = root.join("topics/pin/partition=0");
-        let before = seen(&objects)?;
+        let before = lines(&objects, "pin", 0)?;
         ensure!(before.len() > 100, "few records");
         let with = |command: &str| match in_s3 {
             true => Pinflow::new(command).s3(&server, "lake"),
@@ -205,12 +172,12 @@ fn a_compaction_that_dies_anywhere_loses_nothing() -> Result<()> {
             let mut killed = compact().env("PINFLOW_FAILPOINT", at).start()?;
             killed.wait_for("fail point", SOON)?;
             killed.wait(SOON)?;
-            ensure!(seen(&objects)? == before, "records were lost at {at}");
+            ensure!(lines(&objects, "pin", 0)? == before, "records were lost at {at}");
             let (code, report) = audit(with("audit").args(["--deep"]))?;
             ensure!(code == 0, "{at}: {report:#}");
         }
         compact().succeed(SOON)?;
-        ensure!(seen(&objects)? == before, "records were lost");
+        ensure!(lines(&objects, "pin", 0)? == before, "records were lost");
         let (code, report) = audit(with("audit").args(["--deep"]))?;
         ensure!(code == 0 && report["overlapping"] == 0, "{report:#}");
         ensure!(

@@ -7,7 +7,7 @@ use pinflow::generate::Generator;
 use pinflow_tests::clients::{PythonClient, SCRIPTS, read_topics};
 use pinflow_tests::scene::{Feed, Frontier, TOPICS, texts, wait_for_frontier};
 use pinflow_tests::{
-    Audit, Auditor, Kafka, LakeFolder, MariaDb, Pinflow, Postgres, Program, Tables, eventually, long, prove,
+    Audit, Auditor, Kafka, LakeFolder, MariaDb, Pinflow, Postgres, Program, Tables, eventually, files, long, prove,
 };
 use serde_json::Value;
 use std::net::TcpStream;
@@ -158,22 +158,16 @@ impl Chain {
 
     /// Lines in all objects of the lake.
     fn lake_records(&self) -> Result<i64> {
-        fn lines(folder: &std::path::Path) -> Result<i64> {
-            let mut sum = 0;
-            for entry in std::fs::read_dir(folder)? {
-                let path = entry?.path();
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                // `pin+0+0000000000.json`, and nothing that an archiver keeps beside it
-                if path.is_dir() {
-                    sum += lines(&path)?;
-                } else if name.ends_with(".json") && name.split('+').count() == 3 {
-                    let bytes = std::fs::read(&path)?;
-                    sum += bytes.iter().filter(|byte| **byte == b'\n').count() as i64;
-                }
+        let mut lines = 0;
+        for path in files(self.lake.root())? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            // `pin+0+0000000000.json`, and nothing that an archiver keeps beside it
+            if name.ends_with(".json") && name.split('+').count() == 3 {
+                let bytes = std::fs::read(&path)?;
+                lines += bytes.iter().filter(|byte| **byte == b'\n').count() as i64;
             }
-            Ok(sum)
         }
-        lines(self.lake.root())
+        Ok(lines)
     }
 }
 

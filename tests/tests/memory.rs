@@ -2,9 +2,9 @@
 //! also while Postgres stands still.
 
 use anyhow::{Context, Result, ensure};
-use pinflow_tests::{Database, LakeFolder, Pinflow, eventually};
+use pinflow_tests::{Database, LakeFolder, Pinflow, eventually, files};
 use rustix::process::{Pid, Signal, kill_process};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(120);
@@ -13,22 +13,9 @@ const TIMES: i64 = 8;
 /// What a longer history may cost: buffers that were not all filled by the shorter one.
 const SLACK: u64 = 40 << 20;
 
-/// The files below a folder.
-fn files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        match entry.file_type()?.is_dir() {
-            true => files(&entry.path(), found)?,
-            false => found.push(entry.path()),
-        }
-    }
-    Ok(())
-}
-
 /// A lake whose producers sent everything of `once` so many times, one after the other. Returns its bytes.
 fn again_and_again(once: &LakeFolder, many: &LakeFolder, times: i64) -> Result<u64> {
-    let mut objects = Vec::new();
-    files(once.root(), &mut objects)?;
+    let objects = files(once.root())?;
     // pin+3+0000012345.json → (pin+3, 12345)
     let parse = |path: &Path| -> Option<(String, i64)> {
         let stem = path.file_name()?.to_str()?.strip_suffix(".json")?;

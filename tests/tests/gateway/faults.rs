@@ -102,13 +102,7 @@ fn keys(kafka: &Kafka, topic: &str, partitions: i32) -> Result<(BTreeSet<i64>, u
 fn kafka_goes_and_comes() -> Result<()> {
     let mut kafka = Kafka::start()?;
     kafka.create_topic("geo", 3, &[])?;
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("gateway.toml");
-    std::fs::write(
-        &file,
-        "[kafka.topics]\ngeo = \"geo\"\n[gateway]\nproduce_timeout = \"3s\"\n",
-    )?;
-    let gateway = Gateway::start(&kafka, &["--config", file.to_str().context("a path")?])?;
+    let (gateway, _folder) = Gateway::configured(&kafka, "geo", "produce_timeout = \"3s\"\n", &[])?;
     let load = Load::start(gateway.at, 8);
     load.wait_for(100)?;
     kafka.kill()?;

@@ -41,17 +41,7 @@ fn topic(kafka: &Kafka) -> Result<()> {
 pub fn gateway(settings: &str, arguments: &[&str]) -> Result<(Gateway, tempfile::TempDir)> {
     let kafka = kafka()?;
     topic(kafka)?;
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("gateway.toml");
-    std::fs::write(
-        &file,
-        format!("[kafka.topics]\ngeo = \"lim.geo\"\n[gateway]\n{settings}"),
-    )?;
-    let file = file.to_str().context("a path")?;
-    Ok((
-        Gateway::start(kafka, &[&["--config", file], arguments].concat())?,
-        folder,
-    ))
+    Gateway::configured(kafka, "lim.geo", settings, arguments)
 }
 
 #[test]
@@ -161,12 +151,8 @@ fn slow_clients_keep_nobody_out() -> Result<()> {
 fn more_than_the_budget_is_refused_with_retry_after() -> Result<()> {
     let mut kafka = Kafka::start()?;
     kafka.create_topic("lim.geo", 1, &[])?;
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("gateway.toml");
-    let settings = "[kafka.topics]\ngeo = \"lim.geo\"\n[gateway]\nbody_bytes = 60000\nin_flight_bytes = 65536\n\
-                    produce_timeout = \"20s\"\n";
-    std::fs::write(&file, settings)?;
-    let gateway = Gateway::start(&kafka, &["--config", file.to_str().context("a path")?])?;
+    let settings = "body_bytes = 60000\nin_flight_bytes = 65536\nproduce_timeout = \"20s\"\n";
+    let (gateway, _folder) = Gateway::configured(&kafka, "lim.geo", settings, &[])?;
     for (line, kind, body) in REQUESTS {
         assert_eq!(gateway.ask(line, &[kind], body)?.status, 200, "{line}");
     }

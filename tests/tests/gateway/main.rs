@@ -14,6 +14,7 @@ use pinflow_tests::{Kafka, Pinflow, Program, eventually};
 use std::net::SocketAddr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -42,6 +43,16 @@ impl Gateway {
             .args(["--listen", "127.0.0.1:0"])
             .args(arguments);
         Gateway::launch(&gateway)
+    }
+
+    /// Starts one with this topic of geo records and these lines in `[gateway]`; the folder holds its file.
+    fn configured(kafka: &Kafka, topic: &str, settings: &str, arguments: &[&str]) -> Result<(Gateway, TempDir)> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("gateway.toml");
+        let text = format!("[kafka.topics]\ngeo = \"{topic}\"\n[gateway]\n{settings}");
+        std::fs::write(&file, text)?;
+        let file = ["--config", file.to_str().context("a path")?];
+        Ok((Gateway::start(kafka, &[&file, arguments].concat())?, folder))
     }
 
     /// Starts it and waits until it is ready.

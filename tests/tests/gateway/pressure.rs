@@ -91,12 +91,8 @@ impl Client {
 fn a_stream_beyond_the_budget_waits_for_room() -> Result<()> {
     let mut kafka = Kafka::start()?;
     kafka.create_topic("press.geo", 1, &[])?;
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("gateway.toml");
-    let settings =
-        format!("[kafka.topics]\ngeo = \"press.geo\"\n[gateway]\nbody_bytes = 65536\nin_flight_bytes = {BUDGET}\n");
-    std::fs::write(&file, settings)?;
-    let gateway = Gateway::start(&kafka, &["--config", file.to_str().context("a path")?])?;
+    let settings = format!("body_bytes = 65536\nin_flight_bytes = {BUDGET}\n");
+    let (gateway, _folder) = Gateway::configured(&kafka, "press.geo", &settings, &[])?;
     ensure!(gateway.ask("POST /geo/", &[JSON], r#"{"ind":-1}"#)?.status == 200);
     let (_, before) = gateway.program.memory()?;
     let in_flight = || -> Result<usize> { Ok(gateway.metric("pinflow_gateway_in_flight_bytes")? as usize) };
