@@ -445,7 +445,7 @@ impl Reader {
                     reading.rejected += self.decode.rejected() - before;
                 }
                 self.fetcher
-                    .as_ref()
+                    .as_mut()
                     .expect("chunks come from a fetcher")
                     .recycle(bytes);
             }
@@ -457,7 +457,7 @@ impl Reader {
                     reading.rejected += self.decode.rejected() - before;
                 }
                 self.fetcher
-                    .as_ref()
+                    .as_mut()
                     .expect("chunks come from a fetcher")
                     .recycle(bytes);
             }

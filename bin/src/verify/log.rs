@@ -104,7 +104,7 @@ impl Log {
             .collect();
         let listing = runtime.block_on(lake.list(&names)).map_err(failed)?;
         let (wake, woken) = bell();
-        let fetcher = Fetcher::start(lake.clone(), runtime.handle().clone(), self.fetch.clone(), wake);
+        let mut fetcher = Fetcher::start(lake.clone(), runtime.handle().clone(), self.fetch.clone(), wake);
         // older layouts stand first in a listing: their number is their rank, from 1
         let mut reading: HashMap<u32, (Object, u64)> = HashMap::new();
         for (object, number) in listing.objects.into_iter().zip(1u32..) {

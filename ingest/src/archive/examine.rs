@@ -101,7 +101,7 @@ pub(super) async fn read(
     };
     let lake = lake.clone();
     // starting and dropping it waits for threads
-    let fetcher = Fetcher::start(lake, Handle::current(), options, Arc::new(move || bell.notify_one()));
+    let mut fetcher = Fetcher::start(lake, Handle::current(), options, Arc::new(move || bell.notify_one()));
     let result = loop {
         while fetcher.open() < AHEAD
             && let Some(index) = wanted.next()

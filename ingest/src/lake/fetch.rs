@@ -128,6 +128,10 @@ pub enum Fetched {
 pub struct Fetcher {
     shared: Arc<Shared>,
     arrivals: Option<Receiver<Fetched>>,
+    /// Buffers on their way back to the pool, fewer than `together`.
+    returned: Vec<Vec<u8>>,
+    /// So many buffers go back at once: waking a thread costs more than filling a buffer.
+    together: usize,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -195,6 +199,8 @@ impl Fetcher {
         Fetcher {
             shared,
             arrivals: Some(arrivals),
+            returned: Vec::new(),
+            together: (options.chunks / 4).max(1),
             stop,
             threads,
         }
@@ -217,9 +223,10 @@ impl Fetcher {
     }
 
     /// What has arrived; never blocks. After `None` the next arrival wakes the consumer.
-    pub fn try_next(&self) -> Option<Fetched> {
+    pub fn try_next(&mut self) -> Option<Fetched> {
         let arrivals = self.arrivals.as_ref()?;
         let fetched = arrivals.try_recv().ok().or_else(|| {
+            self.shared.pool.give_all(self.returned.drain(..));
             self.shared.wants_wake.store(true, Ordering::SeqCst);
             // What came between the look and the wish would wake nobody.
             arrivals.try_recv().ok()
@@ -231,8 +238,11 @@ impl Fetcher {
     }
 
     /// Gives the bytes of a `Lines` or `Whole` back. The very same vectors: reading stops when they do not return.
-    pub fn recycle(&self, bytes: Vec<u8>) {
-        self.shared.pool.give(bytes);
+    pub fn recycle(&mut self, bytes: Vec<u8>) {
+        self.returned.push(bytes);
+        if self.returned.len() >= self.together {
+            self.shared.pool.give_all(self.returned.drain(..));
+        }
     }
 }
 

@@ -41,6 +41,8 @@ struct Class {
     /// Buffers that were not needed yet.
     unmade: usize,
     bytes: usize,
+    /// Threads that wait for one.
+    waiting: usize,
 }
 
 impl Class {
@@ -59,6 +61,7 @@ impl Pool {
             free: Vec::with_capacity(unmade),
             unmade,
             bytes,
+            waiting: 0,
         };
         Pool {
             chunk_bytes,
@@ -97,7 +100,12 @@ impl Pool {
             if let Some(buffer) = class.take() {
                 return Some(buffer);
             }
+            class.waiting += 1;
             state = freed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            match size {
+                Size::Small => state.small.waiting -= 1,
+                Size::Large => state.large.waiting -= 1,
+            }
         }
     }
 
@@ -124,21 +132,33 @@ impl Pool {
     }
 
     /// Takes a buffer back.
-    pub(crate) fn give(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
+    pub(crate) fn give(&self, buffer: Vec<u8>) {
+        self.give_all(std::iter::once(buffer));
+    }
+
+    /// Takes buffers back, and wakes as many threads as can go on.
+    pub(crate) fn give_all(&self, buffers: impl Iterator<Item = Vec<u8>>) {
         let mut state = self.lock();
-        if self.is_giant(&buffer) {
-            state.giant_taken = false;
-            drop(state);
+        let (mut small, mut large, mut giant) = (0, 0, false);
+        for mut buffer in buffers {
+            buffer.clear();
+            if self.is_giant(&buffer) {
+                (state.giant_taken, giant) = (false, true);
+            } else if buffer.capacity() >= self.chunk_bytes {
+                state.large.free.push(buffer);
+                large += 1;
+            } else if buffer.capacity() >= SMALL_BYTES {
+                state.small.free.push(buffer);
+                small += 1;
+            }
+        }
+        // a notification costs a system call even where nobody waits
+        let (small, large) = (small.min(state.small.waiting), large.min(state.large.waiting));
+        drop(state);
+        (0..small).for_each(|_| self.small_freed.notify_one());
+        (0..large).for_each(|_| self.large_freed.notify_one());
+        if giant {
             self.giant_freed.notify_one();
-        } else if buffer.capacity() >= self.chunk_bytes {
-            state.large.free.push(buffer);
-            drop(state);
-            self.large_freed.notify_one();
-        } else if buffer.capacity() >= SMALL_BYTES {
-            state.small.free.push(buffer);
-            drop(state);
-            self.small_freed.notify_one();
         }
     }
 

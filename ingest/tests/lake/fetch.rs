@@ -271,7 +271,7 @@ fn buffers_in_flight_are_bounded_and_reused() {
     for lake in both(&world) {
         let objects = world.list(&lake).objects;
         let handle = world.runtime.handle().clone();
-        let fetcher = Fetcher::start(lake.clone(), handle, options.clone(), Arc::new(|| {}));
+        let mut fetcher = Fetcher::start(lake.clone(), handle, options.clone(), Arc::new(|| {}));
         for (id, object) in (0..).zip(objects) {
             fetcher.push(id, object);
         }
@@ -326,7 +326,7 @@ fn dropping_the_fetcher_ends_its_threads_at_once() {
         let objects = world.list(&lake).objects;
         let alive = Arc::new(());
         let witness = Arc::downgrade(&alive);
-        let fetcher = Fetcher::start(
+        let mut fetcher = Fetcher::start(
             lake,
             world.runtime.handle().clone(),
             tight(),

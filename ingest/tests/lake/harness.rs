@@ -134,7 +134,7 @@ impl World {
         let objects = self.list(lake).objects;
         let (wake, woken) = crossbeam_channel::bounded(1);
         let wake = Arc::new(move || wake.try_send(()).unwrap_or_default());
-        let fetcher = Fetcher::start(lake.clone(), self.runtime.handle().clone(), options, wake);
+        let mut fetcher = Fetcher::start(lake.clone(), self.runtime.handle().clone(), options, wake);
         let mut reads: Vec<Read> = objects.iter().map(|_| Read::default()).collect();
         for (id, object) in (0..).zip(&objects) {
             fetcher.push(id, object.clone());
@@ -152,7 +152,7 @@ impl World {
     }
 }
 
-fn take(fetcher: &Fetcher, reads: &mut [Read], fetched: Fetched) {
+fn take(fetcher: &mut Fetcher, reads: &mut [Read], fetched: Fetched) {
     let ended = |read: &Read| read.done.is_some() || read.failed.is_some();
     match fetched {
         Fetched::Lines { id, bytes } | Fetched::Whole { id, bytes } if ended(&reads[id as usize]) => {
