@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p dataflows`. A table on stdout; no statistics beyond the best of several rounds.
 
-use dataflows::{Decoder, Kind, Limits, Options, Raw, naive::State};
+use dataflows::{Block, Chunk, Decoder, Kind, Limits, Marked, Marks, Options, Raw, naive::State};
 use operators::Position;
 use std::fmt::Write;
 use std::hint::black_box;
@@ -116,19 +116,25 @@ fn now() -> f64 {
     used.unwrap_or_else(|| START.elapsed().as_nanos() as f64)
 }
 
-/// The best nanoseconds a record of several rounds. As in a run, records come in chunks that were just copied.
-fn measure(chunks: &[String], mut decode: impl FnMut(&mut Decoder, Position, &str)) -> f64 {
+/// The best nanoseconds a record of several rounds. As in a run, records come in chunks that were just copied, and
+/// a block ends with its chunk.
+fn measure<D>(
+    chunks: &[String],
+    mut decode: impl for<'a> FnMut(&mut Decoder, &mut Block<'a>, Position, Marked<'a>) -> D,
+) -> f64 {
     let mut decoder = Decoder::new(Limits::default());
-    let mut buffer = Vec::new();
+    let (mut buffer, mut marks) = (Vec::new(), Marks::default());
     let mut round = || {
         let start = now();
         for chunk in (0..PASSES).flat_map(|_| chunks) {
             buffer.clear();
             buffer.extend_from_slice(chunk.as_bytes());
-            for (offset, line) in dataflows::lines(&buffer).enumerate() {
+            let mut block = Block::default();
+            for (offset, line) in Chunk::new(&buffer, &mut marks).lines().enumerate() {
                 let position = Position::new(1, offset as i64, 0).expect("small");
-                decode(&mut decoder, position, line.expect("UTF-8"));
+                black_box(decode(&mut decoder, &mut block, position, line.expect("UTF-8")));
             }
+            decoder.finish(&mut block, &mut |event| drop(black_box(event)));
         }
         (now() - start) / (PASSES * RECORDS) as f64
     };
@@ -137,9 +143,9 @@ fn measure(chunks: &[String], mut decode: impl FnMut(&mut Decoder, Position, &st
 
 fn main() {
     println!(
-        "nanoseconds a record; `lines` (copy, validate and split a chunk) is part of all; `decode` validates again"
+        "nanoseconds a record; `lines` (copy, look over and split a chunk) is part of all; `decode` validates again"
     );
-    println!("kind   bytes   lines    fast    text  decode  reference  with row");
+    println!("kind   bytes   lines   block  decode  reference  with row");
     for kind in Kind::ALL {
         let mut numbers = Numbers(7);
         let mut chunks = Vec::new();
@@ -150,32 +156,32 @@ fn main() {
             }
             chunks.push(chunk);
         }
-        let lines = measure(&chunks, |_, _, line| {
-            black_box(line);
+        let lines = measure(&chunks, |_, _, _, line| line.text.len());
+        let block = measure(&chunks, |decoder, block, position, line| {
+            let emit = &mut |event| drop(black_box(event));
+            decoder
+                .decode_text_into(block, kind, position, line, emit)
+                .expect("a record");
         });
-        let fast = measure(&chunks, |decoder, position, line| {
-            black_box(decoder.decode_fast(kind, position, line)).expect("the usual shape");
-        });
-        let text = measure(&chunks, |decoder, position, line| {
-            black_box(decoder.decode_text(kind, position, line)).expect("a record");
-        });
-        let decode = measure(&chunks, |decoder, position, line| {
+        let decode = measure(&chunks, |decoder, _, position, line| {
             let raw = Raw {
                 kind,
                 position,
                 key: None,
-                value: Some(line.as_bytes()),
+                value: Some(line.text.as_bytes()),
             };
-            black_box(decoder.decode(raw)).expect("a record");
+            decoder.decode(raw).expect("a record")
         });
-        let reference = measure(&chunks, |decoder, position, line| {
-            black_box(decoder.decode_reference(kind, position, line)).expect("a record");
+        let reference = measure(&chunks, |decoder, _, position, line| {
+            decoder.decode_reference(kind, position, line.text).expect("a record")
         });
-        let row = measure(&chunks, |decoder, position, line| {
-            black_box(decoder.decode_text_with_row(kind, position, line)).expect("a record");
+        let row = measure(&chunks, |decoder, _, position, line| {
+            decoder
+                .decode_text_with_row(kind, position, line.text)
+                .expect("a record")
         });
         let bytes = chunks.iter().map(String::len).sum::<usize>() / RECORDS;
-        println!("{kind:5} {bytes:6} {lines:7.0} {fast:7.0} {text:7.0} {decode:7.0} {reference:10.0} {row:9.0}");
+        println!("{kind:5} {bytes:6} {lines:7.0} {block:7.0} {decode:7.0} {reference:10.0} {row:9.0}");
     }
     oracle();
 }

@@ -17,5 +17,7 @@ pub mod results;
 
 pub use cleaning::CLEANED;
 pub use post::{Event, Payload, Post};
-pub use records::{Block, Decoder, Kind, Limits, Raw, Reason, Unreadable, kind_of_fields, lines, split_values};
+pub use records::{
+    Block, Chunk, Decoder, Kind, Limits, Marked, Marks, Raw, Reason, Unreadable, kind_of_fields, split_values,
+};
 pub use results::{Definition, Options, RESULTS, build, definitions_hash};

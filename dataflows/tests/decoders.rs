@@ -3,7 +3,7 @@
 mod common;
 
 use common::{at, data};
-use dataflows::{Block, Decoder, Kind, Raw, Reason};
+use dataflows::{Block, Chunk, Decoder, Kind, Marks, Raw, Reason};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -201,6 +201,17 @@ fn agree(decoder: &mut Decoder, kind: Kind, text: &str) -> bool {
     decoder.finish(&mut block, &mut |event| emitted.push(event));
     assert_eq!(decoded.map(|()| emitted), reference.map(|event| vec![event]), "{text}");
     assert_eq!(decoder.take_unreadable(), notes, "{text}");
+    // the same anywhere in a chunk, whatever stands around it
+    let before = "{\"é\\\n".repeat(text.len() % 20);
+    let chunk = format!("{before}{text}\"}}\n");
+    let (mut marks, mut emitted) = (Marks::default(), Vec::new());
+    let part = Chunk::new(chunk.as_bytes(), &mut marks)
+        .part(before.len()..before.len() + text.len())
+        .unwrap();
+    let decoded = decoder.decode_text_into(&mut block, kind, at(1), part, &mut |event| emitted.push(event));
+    decoder.finish(&mut block, &mut |event| emitted.push(event));
+    assert_eq!(decoded.map(|()| emitted), reference.map(|event| vec![event]), "{text}");
+    assert_eq!(decoder.take_unreadable(), notes, "{text}");
     if let Some(fast) = fast {
         assert_eq!(Ok(fast), reference, "{text}");
         assert_eq!(notes, [], "{text}");
@@ -254,12 +265,17 @@ fn real_records_are_read_fast_and_alike() {
 fn a_block_gives_every_record_its_own_names() {
     let records = real_records();
     let mut decoder = Decoder::default();
+    let lines: String = records.iter().map(|(_, text)| format!("{text}\n")).collect();
+    let mut marks = Marks::default();
+    let lines = Chunk::new(lines.as_bytes(), &mut marks).lines();
     let (mut block, mut emitted, mut expected) = (Block::default(), Vec::new(), Vec::new());
-    for (number, (kind, text)) in records.iter().enumerate() {
+    for (number, ((kind, text), line)) in records.iter().zip(lines).enumerate() {
         let position = at(number + 1);
         expected.extend(decoder.decode_reference(*kind, position, text));
-        let _ = decoder.decode_text_into(&mut block, *kind, position, text, &mut |event| emitted.push(event));
+        let emit = &mut |event| emitted.push(event);
+        let _ = decoder.decode_text_into(&mut block, *kind, position, line.unwrap(), emit);
     }
+    assert_eq!(expected.len(), records.len());
     decoder.finish(&mut block, &mut |event| emitted.push(event));
     emitted.sort_by_key(|event| event.position);
     assert_eq!(emitted, expected);
@@ -539,12 +555,25 @@ fn altered_fields_are_counted() {
 
 #[test]
 fn chunks_yield_their_lines() {
-    let lines = |chunk: &'static [u8]| dataflows::lines(chunk).collect::<Vec<_>>();
+    let lines = |chunk: &'static [u8]| -> Vec<Result<&str, &[u8]>> {
+        let marks = Box::leak(Box::default());
+        let lines = Chunk::new(chunk, marks).lines();
+        lines.map(|line| line.map(|line| line.text)).collect()
+    };
     assert_eq!(lines(b""), []);
     assert_eq!(lines(b"a\n\nb"), [Ok("a"), Ok(""), Ok("b")]);
     assert_eq!(lines(b"a\n"), [Ok("a")]);
     assert_eq!(lines(b"\n"), [Ok("")]);
     assert_eq!(lines(b"\xc3\xa9\n\xff\nb\n"), [Ok("é"), Err(&b"\xff"[..]), Ok("b")]);
+}
+
+#[test]
+fn a_part_that_cuts_a_character_is_no_text() {
+    let mut marks = Marks::default();
+    let chunk = Chunk::new("aé".as_bytes(), &mut marks);
+    assert_eq!(chunk.part(0..2).map(|part| part.text), Err(&b"a\xc3"[..]));
+    assert_eq!(chunk.part(2..3).map(|part| part.text), Err(&b"\xa9"[..]));
+    assert_eq!(chunk.part(1..3).map(|part| part.text), Ok("é"));
 }
 
 #[test]

@@ -168,17 +168,30 @@ impl Interner {
     pub fn intern_all(&mut self, texts: &[&str], symbols: &mut Vec<Symbol>) {
         for texts in texts.chunks(BLOCK) {
             let mut hashes = [0; BLOCK];
-            let mut touched = 0;
             for (hash, text) in hashes.iter_mut().zip(texts) {
                 *hash = xxh3_64(text.as_bytes());
-                touched ^= self.index.touch(spread(*hash as u32));
             }
-            for hash in &hashes[..texts.len()] {
-                let likely = self.index.find(spread(*hash as u32), |_| true);
-                touched ^= likely.map_or(0, |id| u32::from(name(id).length));
+            let hashes = &hashes[..texts.len()];
+            let touched = hashes.iter().map(|hash| self.index.touch(spread(*hash as u32)));
+            std::hint::black_box(touched.fold(0, |all, slot| all ^ slot));
+            // nearly always the name that is wanted, which is looked at when all have been asked for
+            let mut likely: [Option<&Name>; BLOCK] = [None; BLOCK];
+            let mut ids = [0; BLOCK];
+            let mut touched = 0;
+            for ((likely, id), hash) in likely.iter_mut().zip(&mut ids).zip(hashes) {
+                if let Some(found) = self.index.find(spread(*hash as u32), |_| true) {
+                    let name = name(found);
+                    touched ^= name.length;
+                    (*likely, *id) = (Some(name), found);
+                }
             }
             std::hint::black_box(touched);
-            symbols.extend(texts.iter().zip(hashes).map(|(text, hash)| self.hashed(text, hash)));
+            for (((text, hash), likely), id) in texts.iter().zip(hashes).zip(likely).zip(ids) {
+                symbols.push(match likely {
+                    Some(name) if name.bytes() == text.as_bytes() => Symbol::from_id(id),
+                    _ => self.hashed(text, *hash),
+                });
+            }
         }
     }
 

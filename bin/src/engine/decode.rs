@@ -2,12 +2,13 @@
 
 use super::protocol::Note;
 use super::reader::Placing;
-use dataflows::{Block, Decoder, Event, Kind, Limits, Raw, Reason, Unreadable};
+use dataflows::{Block, Chunk, Decoder, Event, Kind, Limits, Marked, Marks, Raw, Reason, Unreadable};
 use ingest::archive::Original;
 use ingest::kafka::Batch;
 use operators::Position;
 use sinks::{CleanedRow, Reject, RejectPlace};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Records a legacy object may hold: its number and a record's index share the bits of an offset.
 const LEGACY_BITS: u32 = 20;
@@ -42,17 +43,21 @@ impl Rows {
     }
 }
 
-/// A value as it came: text where a whole chunk was found to be UTF-8.
+/// A value as it came: text where it is known to be UTF-8.
 #[derive(Clone, Copy)]
 enum Value<'a> {
-    Text(&'a str),
+    Text(Marked<'a>),
     Bytes(&'a [u8]),
 }
 
 impl<'a> Value<'a> {
+    fn of(part: Result<Marked<'a>, &'a [u8]>) -> Value<'a> {
+        part.map_or_else(Value::Bytes, Value::Text)
+    }
+
     fn bytes(self) -> &'a [u8] {
         match self {
-            Value::Text(text) => text.as_bytes(),
+            Value::Text(marked) => marked.text.as_bytes(),
             Value::Bytes(bytes) => bytes,
         }
     }
@@ -67,13 +72,10 @@ fn raw_of<'a>(kind: Kind, position: Position, key: Option<&'a [u8]>, value: Opti
     }
 }
 
-fn bytes_of<'a>(line: Result<&'a str, &'a [u8]>) -> &'a [u8] {
-    line.map_or_else(|bytes| bytes, str::as_bytes)
-}
-
 /// The decoder with what it has counted and what waits for the sink.
 pub struct Decode {
     decoder: Decoder,
+    marks: Marks,
     cleaned: bool,
     rows: Rows,
     records: u64,
@@ -87,6 +89,7 @@ impl Decode {
     pub fn new(limits: Limits) -> Decode {
         Decode {
             decoder: Decoder::new(limits),
+            marks: Marks::default(),
             cleaned: false,
             rows: Rows::default(),
             records: 0,
@@ -139,22 +142,22 @@ impl Decode {
         let start = place.start + first as i64;
         let mut offset = start;
         let mut block = Block::default();
-        for line in dataflows::lines(chunk) {
+        let mut marks = std::mem::take(&mut self.marks);
+        for line in Chunk::new(chunk, &mut marks).lines() {
             if offset < place.upto {
+                let line = Value::of(line);
                 // what the archiver could not write as JSON is what it was
-                match (line, ingest::archive::original(bytes_of(line))) {
-                    (_, Some(Original::Value(value))) => {
-                        self.alone(place, offset, None, Some(&value), emit);
-                    }
-                    (_, Some(Original::Tombstone(key))) => self.alone(place, offset, key.as_deref(), None, emit),
-                    _ if place.deletes => self.record(&mut block, place, offset, Some(bytes_of(line)), None, emit),
-                    (Ok(text), None) => self.record(&mut block, place, offset, None, Some(Value::Text(text)), emit),
-                    (Err(bytes), None) => self.record(&mut block, place, offset, None, Some(Value::Bytes(bytes)), emit),
+                match ingest::archive::original(line.bytes()) {
+                    Some(Original::Value(value)) => self.alone(place, offset, None, Some(&value), emit),
+                    Some(Original::Tombstone(key)) => self.alone(place, offset, key.as_deref(), None, emit),
+                    None if place.deletes => self.record(&mut block, place, offset, Some(line.bytes()), None, emit),
+                    None => self.record(&mut block, place, offset, None, Some(line), emit),
                 }
             }
             offset += 1;
         }
         self.decoder.finish(&mut block, emit);
+        self.marks = marks;
         (offset - start) as u64
     }
 
@@ -223,16 +226,16 @@ impl Decode {
     /// Decodes a batch of Kafka records.
     pub fn batch(&mut self, place: &Placing, batch: &Batch, emit: &mut dyn FnMut(Event)) {
         let mut block = Block::default();
+        let mut marks = std::mem::take(&mut self.marks);
+        let chunk = Chunk::new(&batch.bytes, &mut marks);
+        let bytes = |range: &Range<u32>| range.start as usize..range.end as usize;
         for record in &batch.records {
-            let part = |range: &Option<std::ops::Range<u32>>| {
-                range
-                    .as_ref()
-                    .map(|range| &batch.bytes[range.start as usize..range.end as usize])
-            };
-            let value = part(&record.value).map(Value::Bytes);
-            self.record(&mut block, place, record.offset, part(&record.key), value, emit);
+            let key = record.key.as_ref().map(|key| &batch.bytes[bytes(key)]);
+            let value = record.value.as_ref().map(|value| Value::of(chunk.part(bytes(value))));
+            self.record(&mut block, place, record.offset, key, value, emit);
         }
         self.decoder.finish(&mut block, emit);
+        self.marks = marks;
     }
 
     /// Decodes a record whose bytes are not the chunk's.
@@ -287,7 +290,7 @@ impl Decode {
         let decoder = &mut self.decoder;
         let decoded = if self.cleaned && wanted {
             let decoded = match value {
-                Some(Value::Text(text)) => decoder.decode_text_with_row(kind, position, text),
+                Some(Value::Text(text)) => decoder.decode_text_with_row(kind, position, text.text),
                 Some(Value::Bytes(bytes)) => decoder.decode_with_row(raw_of(kind, position, key, Some(bytes))),
                 None => decoder.decode_with_row(raw_of(kind, position, key, None)),
             };

@@ -109,8 +109,8 @@ impl Replayed {
         };
         let at = (topic, partition);
         let mut lines = 0;
-        for line in dataflows::lines(chunk) {
-            let line = line.map_or_else(|bytes| bytes, str::as_bytes);
+        for line in chunk.split_inclusive(|byte| *byte == b'\n') {
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
             let offset = start + (first + lines) as i64;
             lines += 1;
             if recorded.holds(at, offset) {

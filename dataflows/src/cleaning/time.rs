@@ -14,6 +14,11 @@ const YEARS: std::ops::Range<i64> = -719_162..2_932_897;
 /// The microseconds of a time written as text, or `None` when it is unreadable.
 pub fn micros(text: &str) -> Option<i64> {
     let text = text.as_bytes();
+    if let Ok(text) = text.try_into()
+        && let Some(micros) = usual(text)
+    {
+        return Some(micros);
+    }
     let (date, rest) = text.split_at_checked(10)?;
     let (year, month, day, rest) = match date {
         [y @ .., b'-', m1, m2, b'-', d1, d2] => {
@@ -40,6 +45,23 @@ pub fn micros(text: &str) -> Option<i64> {
     YEARS
         .contains(&seconds.div_euclid(DAY))
         .then_some(seconds * MICROS + micros)
+}
+
+/// The microseconds of `2020-08-28 03:52:47`, as nearly all times are written; whatever else it is, is `None`.
+fn usual(text: &[u8; 19]) -> Option<i64> {
+    let mut odd = 0;
+    let mut two = |at: usize| {
+        let (tens, ones) = (text[at].wrapping_sub(b'0'), text[at + 1].wrapping_sub(b'0'));
+        odd |= u8::from(tens > 9) | u8::from(ones > 9);
+        i64::from(tens) * 10 + i64::from(ones)
+    };
+    let (year, month, day) = (two(0) * 100 + two(2), two(5), two(8));
+    let (hour, minute, second) = (two(11), two(14), two(17));
+    let marks = [text[4], text[7], text[10], text[13], text[16]];
+    if odd != 0 || marks != *b"-- ::" || year == 0 || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    Some((days(year, month, day)? * DAY + hour * 3_600 + minute * 60 + second) * MICROS)
 }
 
 /// The UTC year of a time that [`micros`] gave.

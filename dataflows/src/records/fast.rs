@@ -6,6 +6,7 @@
 //! note, U+0000. A property test holds it to that.
 
 use super::Kind;
+use super::chunk::Marks;
 use super::field::Field;
 use super::names::{self, Names};
 use super::scanner::{Scanner, Text, Where};
@@ -13,15 +14,11 @@ use crate::cleaning::sentinel;
 use crate::post::{Payload, UserName};
 use operators::Symbol;
 
-/// The key and payload of a record of the usual shape.
-pub(super) fn decode(kind: Kind, text: &str, names: &mut Names) -> Option<(i64, Payload)> {
-    let (key, seen) = scan(kind, text)?;
-    Some((key, seen.payload(names)?))
-}
-
-/// The key of a record of the usual shape, and what was seen of the rest.
-pub(super) fn scan(kind: Kind, text: &str) -> Option<(i64, Seen<'_>)> {
-    let scanner = Scanner::new(text)?;
+/// The key of a record of the usual shape, and what was seen of the rest. `marks` are of a chunk in which the text
+/// begins at `start`.
+#[inline]
+pub(super) fn scan<'a>(kind: Kind, text: &'a str, marks: &Marks, start: usize) -> Option<(i64, Seen<'a>)> {
+    let scanner = Scanner::new(text, marks, start);
     match kind {
         Kind::Pin => pin(scanner),
         Kind::Geo => geo(scanner),
@@ -172,7 +169,7 @@ impl Nameless {
     }
 }
 
-fn pin(mut scanner: Scanner<'_>) -> Option<(i64, Seen<'_>)> {
+fn pin<'a>(mut scanner: Scanner<'a, '_>) -> Option<(i64, Seen<'a>)> {
     let (mut key, mut followers) = (Key::default(), None);
     let (mut category, mut poster) = (Text::NULL, Text::NULL);
     scanner.fields(|scanner, name| {
@@ -206,7 +203,7 @@ fn pin(mut scanner: Scanner<'_>) -> Option<(i64, Seen<'_>)> {
     Some((key.get()?, seen))
 }
 
-fn geo(mut scanner: Scanner<'_>) -> Option<(i64, Seen<'_>)> {
+fn geo<'a>(mut scanner: Scanner<'a, '_>) -> Option<(i64, Seen<'a>)> {
     let (mut key, mut country, mut time) = (Key::default(), Text::NULL, None);
     scanner.fields(|scanner, name| {
         match name {
@@ -223,7 +220,7 @@ fn geo(mut scanner: Scanner<'_>) -> Option<(i64, Seen<'_>)> {
     Some((key.get()?, Seen::Geo { country, time }))
 }
 
-fn user(mut scanner: Scanner<'_>) -> Option<(i64, Seen<'_>)> {
+fn user<'a>(mut scanner: Scanner<'a, '_>) -> Option<(i64, Seen<'a>)> {
     let (mut key, mut age, mut joined) = (Key::default(), None, None);
     let (mut first, mut last) = (Text::NULL, Text::NULL);
     scanner.fields(|scanner, name| {

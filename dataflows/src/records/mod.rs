@@ -6,6 +6,7 @@
 //! A field that cannot be read is no reason to drop a record: it becomes null and is counted
 //! ([`Decoder::take_unreadable`]).
 
+mod chunk;
 mod fast;
 mod field;
 mod json;
@@ -15,7 +16,8 @@ mod reference;
 mod scanner;
 
 use crate::post::{Event, Payload};
-use fast::Nameless;
+pub use chunk::{Chunk, Marked, Marks};
+use fast::{Nameless, Seen};
 use field::Field;
 pub use legacy::{kind_of_fields, split_values};
 use names::Names;
@@ -271,6 +273,7 @@ impl fmt::Debug for Block<'_> {
 pub struct Decoder {
     limits: Limits,
     names: Names,
+    marks: Marks,
     notes: Box<Notes>,
 }
 
@@ -287,6 +290,7 @@ impl Decoder {
         Decoder {
             limits: Limits { depth, ..limits },
             names: Names::default(),
+            marks: Marks::default(),
             notes: Box::new(Notes::new()),
         }
     }
@@ -299,15 +303,15 @@ impl Decoder {
         self.decode_text(raw.kind, raw.position, self.text(value)?)
     }
 
-    /// [`Decoder::decode`] of a value that is known to be UTF-8, as [`lines`] yields it.
+    /// [`Decoder::decode`] of a value that is known to be UTF-8.
     pub fn decode_text(&mut self, kind: Kind, position: Position, text: &str) -> Result<Event, Reason> {
         if text.len() > self.limits.record_bytes {
             return Err(Reason::TooLarge);
         }
-        if let Some((key, payload)) = fast::decode(kind, text, &mut self.names) {
-            return Ok(event(kind, position, key, Some(payload)));
+        match self.decode_fast(kind, position, text) {
+            Some(event) => Ok(event),
+            None => self.decode_reference(kind, position, text),
         }
-        self.decode_reference(kind, position, text)
     }
 
     /// [`Decoder::decode`] where many records come at once: the event is emitted now, or with others when the block is
@@ -318,28 +322,44 @@ impl Decoder {
         raw: Raw<'a>,
         emit: &mut dyn FnMut(Event),
     ) -> Result<(), Reason> {
-        match raw.value {
-            Some(value) => {
-                let text = self.text(value)?;
-                self.decode_text_into(block, raw.kind, raw.position, text, emit)
-            }
-            None => self.tombstone(raw).map(emit),
-        }
+        let Some(value) = raw.value else {
+            return self.tombstone(raw).map(emit);
+        };
+        let text = self.text(value)?;
+        self.marks.set(value);
+        let scanned = fast::scan(raw.kind, text, &self.marks, 0);
+        self.put(block, raw.kind, raw.position, text, scanned, emit)
     }
 
-    /// [`Decoder::decode_into`] of a value that is known to be UTF-8.
+    /// [`Decoder::decode_into`] of a part of a [`Chunk`].
     pub fn decode_text_into<'a>(
         &mut self,
         block: &mut Block<'a>,
         kind: Kind,
         position: Position,
-        text: &'a str,
+        text: Marked<'a>,
         emit: &mut dyn FnMut(Event),
     ) -> Result<(), Reason> {
+        let Marked { text, marks, start } = text;
         if text.len() > self.limits.record_bytes {
             return Err(Reason::TooLarge);
         }
-        let now = match fast::scan(kind, text) {
+        let scanned = fast::scan(kind, text, marks, start);
+        self.put(block, kind, position, text, scanned, emit)
+    }
+
+    /// Puts a scanned record into the block, or emits what cannot wait there.
+    #[inline(always)]
+    fn put<'a>(
+        &mut self,
+        block: &mut Block<'a>,
+        kind: Kind,
+        position: Position,
+        text: &str,
+        scanned: Option<(i64, Seen<'a>)>,
+        emit: &mut dyn FnMut(Event),
+    ) -> Result<(), Reason> {
+        let now = match scanned {
             Some((key, seen)) => match seen.without_names(&mut block.names) {
                 Ok(nameless) => {
                     block.records.push((kind, position, key, nameless));
@@ -380,8 +400,9 @@ impl Decoder {
 
     /// The fast path alone: `None` when it leaves the record to the reference. For tests and benchmarks.
     pub fn decode_fast(&mut self, kind: Kind, position: Position, text: &str) -> Option<Event> {
-        let (key, payload) = fast::decode(kind, text, &mut self.names)?;
-        Some(event(kind, position, key, Some(payload)))
+        self.marks.set(text.as_bytes());
+        let (key, seen) = fast::scan(kind, text, &self.marks, 0)?;
+        Some(event(kind, position, key, Some(seen.payload(&mut self.names)?)))
     }
 
     /// Decodes one record and its cleaned row, in the column order of [`crate::CLEANED`]; `None` for a delete.
@@ -440,25 +461,4 @@ fn event(kind: Kind, position: Position, key: i64, payload: Option<Payload>) -> 
         slot: kind as u8,
         payload,
     }
-}
-
-/// The lines of a chunk without their `\n`, in order, each as text or, where it is not UTF-8, as bytes.
-///
-/// The chunk is validated at once, which costs a fraction of doing so line by line; only a chunk with an invalid
-/// line is validated again, by line. The last line may lack its `\n`.
-pub fn lines(chunk: &[u8]) -> impl Iterator<Item = Result<&str, &[u8]>> {
-    let text = simdutf8::basic::from_utf8(chunk);
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        if at == chunk.len() {
-            return None;
-        }
-        let end = memchr::memchr(b'\n', &chunk[at..]).map_or(chunk.len(), |length| at + length);
-        let line = at..end;
-        at = (end + 1).min(chunk.len());
-        Some(match text {
-            Ok(text) => Ok(&text[line]),
-            Err(_) => simdutf8::basic::from_utf8(&chunk[line.clone()]).map_err(|_| &chunk[line]),
-        })
-    })
 }

@@ -3,9 +3,9 @@
 //! Every reading function leaves the scanner behind what it read, or answers `None`, which ends the fast path: it
 //! need not say why, and need not be right about what is wrong.
 
+use super::chunk::Marks;
 use super::field::Field;
 use crate::cleaning::{self, sentinel};
-use memchr::memchr2;
 
 /// A string as it stands between its quotes, its escapes checked; null is the empty one, which means the same.
 #[derive(Clone, Copy)]
@@ -107,17 +107,26 @@ fn hex(digits: &[u8]) -> Option<u32> {
 }
 
 /// Where the reading of one record stands.
-pub(super) struct Scanner<'a> {
+pub(super) struct Scanner<'a, 'm> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
+    marks: &'m Marks,
+    /// Where the text begins in what the marks are of.
+    start: usize,
 }
 
-impl<'a> Scanner<'a> {
-    /// At the beginning of a record; `None` when it holds a control character.
-    pub(super) fn new(text: &'a str) -> Option<Scanner<'a>> {
+impl<'a, 'm> Scanner<'a, 'm> {
+    /// At the beginning of a record, which is at `start` of what `marks` are of.
+    pub(super) fn new(text: &'a str, marks: &'m Marks, start: usize) -> Scanner<'a, 'm> {
         let bytes = text.as_bytes();
-        (!has_control(bytes)).then_some(Scanner { text, bytes, at: 0 })
+        Scanner {
+            text,
+            bytes,
+            at: 0,
+            marks,
+            start,
+        }
     }
 
     /// Reads the object that is the whole text; `field` is called after each name and its colon and must read the
@@ -174,10 +183,11 @@ impl<'a> Scanner<'a> {
             b'_' => first_of!(Deleted "__deleted"),
             _ => {}
         }
-        let length = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
-        self.at += length;
+        let start = self.at;
+        self.to_mark()?;
+        let name = &self.bytes[start..self.at];
         self.expect(b'"')?;
-        (&rest[..length] != b"value").then_some(None)
+        (name != b"value").then_some(None)
     }
 
     #[inline(always)]
@@ -197,7 +207,14 @@ impl<'a> Scanner<'a> {
         (self.next()? == byte).then_some(())
     }
 
-    /// Spaces are the only white space left: the others are control characters.
+    /// Goes to the next quote, backslash or control character.
+    #[inline(always)]
+    fn to_mark(&mut self) -> Option<u8> {
+        self.at = self.marks.next(self.start + self.at)? - self.start;
+        self.peek()
+    }
+
+    /// Spaces are the only usual white space.
     #[inline(always)]
     fn white(&mut self) {
         while self.peek() == Some(b' ') {
@@ -221,14 +238,16 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         let mut escaped = false;
         loop {
-            self.at += memchr2(b'"', b'\\', &self.bytes[self.at..])?;
-            if self.bytes[self.at] == b'"' {
-                let raw = self.text.get(start..self.at)?;
-                self.at += 1;
-                return Some(Text { raw, escaped });
+            match self.to_mark()? {
+                b'"' => {
+                    let raw = self.text.get(start..self.at)?;
+                    self.at += 1;
+                    return Some(Text { raw, escaped });
+                }
+                b'\\' => self.escape()?,
+                _ => return None,
             }
             escaped = true;
-            self.escape()?;
         }
     }
 
@@ -370,10 +389,4 @@ impl<'a> Scanner<'a> {
             cleaning::micros(text.raw).map(Some)
         }
     }
-}
-
-/// Whether there is a control character: none may stand in a string, and outside of strings none is usual.
-fn has_control(bytes: &[u8]) -> bool {
-    // without an early exit the loop becomes vector instructions
-    bytes.iter().fold(false, |found, byte| found | (*byte < 0x20))
 }

@@ -39,10 +39,15 @@ impl<'s> Posts<'s> {
         let found = self.all.clone().unary(Pipeline, "Find", |_, _| {
             move |input, output| {
                 input.for_each(|time, posts| {
-                    let found = posts
-                        .iter()
-                        .filter_map(|(post, at, diff)| Some((take(post)?, *at, *diff)));
-                    output.session(&time).give_iterator(found);
+                    let mut found = Vec::with_capacity(posts.len());
+                    found.extend(
+                        posts
+                            .iter()
+                            .filter_map(|(post, at, diff)| Some((take(post)?, *at, *diff))),
+                    );
+                    if !found.is_empty() {
+                        output.session(&time).give_container(&mut found);
+                    }
                 });
             }
         });
