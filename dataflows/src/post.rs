@@ -1,11 +1,11 @@
-//! A post: what the results need of the latest pin, geo and user record of one `ind`, in 48 bytes.
+//! A post: what the results need of the latest pin, geo and user record of one `ind`, in 44 bytes.
 //!
 //! The three records share their key, so the join is the row. Wide text never gets here: names are four-byte
 //! symbols, and times are years unless a result needs more of them.
 
 use crate::cleaning;
 use operators::latest::Slots;
-use operators::{Route, Symbol};
+use operators::{Packed64, Route, Symbol};
 use serde::{Deserialize, Serialize};
 
 /// One record on its way into the posts.
@@ -13,23 +13,19 @@ pub type Event = operators::latest::Event<Payload>;
 
 /// Stands for "no year": years run from 1 to 9999.
 const NO_YEAR: i16 = 0;
-/// Stands for "no time", for the same reason.
-const NO_TIME: i64 = i64::MIN;
+/// Stands for "no time", for the same reason; all times are far from an integer's ends.
+const NO_TIME: i64 = i64::MIN / 2;
 
-const PIN: u8 = 1;
-const GEO: u8 = 2;
-const USER: u8 = 4;
-const FOLLOWERS: u8 = 8;
-const AGED: u8 = 16;
+const PIN: u32 = 1;
+const GEO: u32 = 2;
+const USER: u32 = 4;
+const FOLLOWERS: u32 = 8;
 
 /// An age group: 18–24, 25–35, 36–50, over 50.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AgeGroup(u8);
 
 impl AgeGroup {
-    /// Outside every group: under 18, or no age.
-    const NONE: AgeGroup = AgeGroup(0);
-
     /// The group of an age; none below 18.
     pub fn of(age: i32) -> Option<AgeGroup> {
         match age {
@@ -62,23 +58,40 @@ pub struct UserName(pub(crate) Symbol, pub(crate) Symbol);
 /// A distinct person: user_name, age and date_joined, nulls counting as equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Person {
-    joined: i64,
+    /// The time of joining, doubled, plus one when the age is known.
+    joined_aged: Packed64,
     name: Option<UserName>,
+    /// 0 when unknown.
     age: i32,
-    aged: bool,
 }
 
 impl Person {
+    fn new(joined: i64, name: Option<UserName>, age: Option<i32>) -> Person {
+        Person {
+            joined_aged: (joined << 1 | i64::from(age.is_some())).into(),
+            name,
+            age: age.unwrap_or(0),
+        }
+    }
+
+    fn joined(&self) -> i64 {
+        self.joined_aged.get() >> 1
+    }
+
+    fn age(&self) -> Option<i32> {
+        (self.joined_aged.get() & 1 != 0).then_some(self.age)
+    }
+
     /// The UTC year of joining.
     pub fn join_year(&self) -> i16 {
-        cleaning::year(self.joined)
+        cleaning::year(self.joined())
     }
 }
 
 impl Route for Person {
     fn route(&self) -> u64 {
         let name = self.name.map(|UserName(first, rest)| (first, rest));
-        (self.joined, name, self.age, self.aged).route()
+        (self.joined(), name, self.age()).route()
     }
 }
 
@@ -105,7 +118,7 @@ pub enum Payload {
     },
     /// Of a user record.
     User {
-        /// `date_joined` in microseconds of UTC since 1970; `i64::MIN` when unknown.
+        /// `date_joined` in microseconds of UTC since 1970; `i64::MIN / 2` when unknown.
         joined: i64,
         /// `user_name`.
         name: Option<UserName>,
@@ -149,20 +162,45 @@ impl Payload {
 /// The latest records of one `ind`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Post {
-    followers: i64,
-    joined: i64,
-    name: Option<UserName>,
+    followers: Packed64,
+    person: Person,
     category: Option<Symbol>,
     poster: Option<Symbol>,
     country: Option<Symbol>,
-    age: i32,
-    post_year: i16,
-    join_year: i16,
-    age_group: AgeGroup,
-    flags: u8,
+    /// The years of posting and of joining, and which parts there are.
+    years: Years,
 }
 
-const _: () = assert!(size_of::<Post>() == 48 && size_of::<Payload>() <= 24 && size_of::<Option<Payload>>() <= 24);
+const _: () = assert!(size_of::<Post>() == 44 && size_of::<Payload>() <= 24 && size_of::<Option<Payload>>() <= 24);
+
+/// Two years of 14 bits each, and four flags.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+struct Years(u32);
+
+/// Where in [`Years`] the year of posting is.
+const POSTED: u32 = 4;
+/// Where the year of joining is.
+const JOINED: u32 = 18;
+
+impl Years {
+    fn year(self, at: u32) -> Option<i16> {
+        let year = (self.0 >> at & 0x3fff) as i16;
+        (year != NO_YEAR).then_some(year)
+    }
+
+    fn set_year(&mut self, at: u32, year: i16) {
+        debug_assert!((0..1 << 14).contains(&year));
+        self.0 = self.0 & !(0x3fff << at) | (year as u32) << at;
+    }
+
+    fn has(self, flag: u32) -> bool {
+        self.0 & flag != 0
+    }
+
+    fn flag(&mut self, flag: u32, on: bool) {
+        self.0 = if on { self.0 | flag } else { self.0 & !flag };
+    }
+}
 
 /// The pin part of a post.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,17 +236,12 @@ pub struct User {
 impl Default for Post {
     fn default() -> Self {
         Post {
-            followers: 0,
-            joined: NO_TIME,
-            name: None,
+            followers: 0.into(),
+            person: Person::new(NO_TIME, None, None),
             category: None,
             poster: None,
             country: None,
-            age: 0,
-            post_year: NO_YEAR,
-            join_year: NO_YEAR,
-            age_group: AgeGroup::NONE,
-            flags: 0,
+            years: Years::default(),
         }
     }
 }
@@ -216,42 +249,30 @@ impl Default for Post {
 impl Post {
     /// The pin record's part, if there is such a record.
     pub fn pin(&self) -> Option<Pin> {
-        (self.flags & PIN != 0).then(|| Pin {
+        self.years.has(PIN).then(|| Pin {
             category: self.category,
             poster: self.poster,
-            followers: (self.flags & FOLLOWERS != 0).then_some(self.followers),
+            followers: self.years.has(FOLLOWERS).then_some(self.followers.get()),
         })
     }
 
     /// The geo record's part, if there is such a record.
     pub fn geo(&self) -> Option<Geo> {
-        (self.flags & GEO != 0).then(|| Geo {
+        self.years.has(GEO).then(|| Geo {
             country: self.country,
-            year: year(self.post_year),
+            year: self.years.year(POSTED),
         })
     }
 
     /// The user record's part, if there is such a record.
     pub fn user(&self) -> Option<User> {
-        (self.flags & USER != 0).then(|| User {
-            person: (self.join_year != NO_YEAR).then_some(Person {
-                joined: self.joined,
-                name: self.name,
-                age: self.age,
-                aged: self.flags & AGED != 0,
-            }),
-            join_year: year(self.join_year),
-            age_group: (self.age_group != AgeGroup::NONE).then_some(self.age_group),
+        let join_year = self.years.year(JOINED);
+        self.years.has(USER).then(|| User {
+            person: join_year.is_some().then_some(self.person),
+            join_year,
+            age_group: self.person.age().and_then(AgeGroup::of),
         })
     }
-
-    fn flag(&mut self, flag: u8, on: bool) {
-        self.flags = if on { self.flags | flag } else { self.flags & !flag };
-    }
-}
-
-fn year(year: i16) -> Option<i16> {
-    (year != NO_YEAR).then_some(year)
 }
 
 impl std::fmt::Debug for Post {
@@ -281,21 +302,23 @@ impl Slots for Post {
                     poster,
                 }),
             ) => {
-                self.flag(PIN, true);
-                self.flag(FOLLOWERS, counted);
-                (self.followers, self.category, self.poster) = (followers, category, poster);
+                self.years.flag(PIN, true);
+                self.years.flag(FOLLOWERS, counted);
+                (self.followers, self.category, self.poster) = (followers.into(), category, poster);
             }
             (0, None) => {
-                self.flag(PIN | FOLLOWERS, false);
-                (self.followers, self.category, self.poster) = (0, None, None);
+                self.years.flag(PIN | FOLLOWERS, false);
+                (self.followers, self.category, self.poster) = (0.into(), None, None);
             }
             (1, Some(Payload::Geo { country, year })) => {
-                self.flag(GEO, true);
-                (self.country, self.post_year) = (country, year);
+                self.years.flag(GEO, true);
+                self.years.set_year(POSTED, year);
+                self.country = country;
             }
             (1, None) => {
-                self.flag(GEO, false);
-                (self.country, self.post_year) = (None, NO_YEAR);
+                self.years.flag(GEO, false);
+                self.years.set_year(POSTED, NO_YEAR);
+                self.country = None;
             }
             (
                 2,
@@ -306,27 +329,26 @@ impl Slots for Post {
                     aged,
                 }),
             ) => {
-                self.flag(USER, true);
-                self.flag(AGED, aged);
-                (self.joined, self.name, self.age) = (joined, name, age);
-                self.join_year = if joined == NO_TIME {
+                let year = if joined == NO_TIME {
                     NO_YEAR
                 } else {
                     cleaning::year(joined)
                 };
-                self.age_group = aged.then(|| AgeGroup::of(age)).flatten().unwrap_or(AgeGroup::NONE);
+                self.years.flag(USER, true);
+                self.years.set_year(JOINED, year);
+                self.person = Person::new(joined, name, aged.then_some(age));
             }
             (2, None) => {
-                self.flag(USER | AGED, false);
-                (self.joined, self.name, self.age) = (NO_TIME, None, 0);
-                (self.join_year, self.age_group) = (NO_YEAR, AgeGroup::NONE);
+                self.years.flag(USER, false);
+                self.years.set_year(JOINED, NO_YEAR);
+                self.person = Person::new(NO_TIME, None, None);
             }
             (slot, payload) => panic!("slot {slot} cannot hold {payload:?}"),
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.flags & (PIN | GEO | USER) == 0
+        !self.years.has(PIN | GEO | USER)
     }
 }
 
@@ -366,12 +388,7 @@ mod tests {
         assert_eq!(
             post.user(),
             Some(User {
-                person: Some(Person {
-                    joined: 16_500 * day,
-                    name: Some(person),
-                    age: 20,
-                    aged: true,
-                }),
+                person: Some(Person::new(16_500 * day, Some(person), Some(20))),
                 join_year: Some(2015),
                 age_group: AgeGroup::of(24)
             })

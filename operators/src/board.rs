@@ -8,6 +8,7 @@
 //! up only after rows above it have left and down only after rows above it have come, so a change costs O(log rows)
 //! amortised.
 
+use crate::Packed64;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,11 +51,18 @@ const SLACK: usize = 64;
 
 /// A row below the head, in the tail's order: greatest value first.
 struct Low<N> {
-    value: i64,
+    value: Packed64,
     name: N,
 }
 
 impl<N: Name> Low<N> {
+    fn new(value: i64, name: N) -> Low<N> {
+        Low {
+            value: value.into(),
+            name,
+        }
+    }
+
     fn order(value: i64, name: &N) -> (Reverse<i64>, N::Identity) {
         (Reverse(value), name.identity())
     }
@@ -205,13 +213,13 @@ impl<N: Name> Board<N> {
             self.heads += class.len();
             self.head.insert(Reverse(value), class);
         }
-        self.tail = rows.map(|(value, name)| Low { value, name }).collect();
+        self.tail = rows.map(|(value, name)| Low::new(value, name)).collect();
     }
 
     fn apply(&mut self, top: usize, changes: &[(i64, N, i32)]) {
         for (value, name, diff) in changes {
             let (value, name) = (*value, name.clone());
-            if self.tail.first().is_none_or(|low| low.value < value) {
+            if self.tail.first().is_none_or(|low| low.value.get() < value) {
                 if *diff > 0 {
                     let new = self.head.entry(Reverse(value)).or_default().insert(name);
                     debug_assert!(new, "a row was added twice");
@@ -227,10 +235,10 @@ impl<N: Name> Board<N> {
                     debug_assert!(false, "a row was removed that was not there");
                 }
             } else if *diff > 0 {
-                let new = self.tail.insert(Low { value, name });
+                let new = self.tail.insert(Low::new(value, name));
                 debug_assert!(new, "a row was added twice");
             } else {
-                let found = self.tail.remove(&Low { value, name });
+                let found = self.tail.remove(&Low::new(value, name));
                 debug_assert!(found, "a row was removed that was not there");
             }
         }
@@ -243,7 +251,7 @@ impl<N: Name> Board<N> {
                 class.extend(self.tail.pop_first().map(|low| low.name));
             }
             self.heads += class.len();
-            self.head.insert(Reverse(value), class);
+            self.head.insert(Reverse(value.get()), class);
         }
     }
 
@@ -258,7 +266,7 @@ impl<N: Name> Board<N> {
             }
             let (Reverse(value), class) = last.remove_entry();
             self.heads -= rows;
-            self.tail.extend(class.into_iter().map(|name| Low { value, name }));
+            self.tail.extend(class.into_iter().map(|name| Low::new(value, name)));
         }
     }
 

@@ -5,10 +5,11 @@
 
 use crate::index::Index;
 use foldhash::fast::RandomState;
+use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 
-/// Bytes of a chunk at most: what allocators still serve out of pages that several sizes share the room of.
-const CHUNK_BYTES: usize = 64 << 10;
+/// Bytes of a chunk at most: so many that an allocator rounds them up by next to nothing.
+const CHUNK_BYTES: usize = 512 << 10;
 
 /// Entries in a chunk, as a power of two.
 const fn chunk_bits<E>() -> u32 {
@@ -75,24 +76,21 @@ impl<E: Entry> Keyed<E> {
 
     /// The numbers of the entries of up to [`BLOCK`] keys, which are made by `new` where there are none.
     #[inline]
-    pub(crate) fn find_or_insert_block<'a>(
+    pub(crate) fn find_or_insert_block(
         &mut self,
-        keys: impl Iterator<Item = &'a E::Key> + Clone,
+        keys: impl Iterator<Item = impl Borrow<E::Key>> + Clone,
         new: impl Fn(&E::Key) -> E,
-    ) -> [u32; BLOCK]
-    where
-        E::Key: 'a,
-    {
+    ) -> [u32; BLOCK] {
         let mut hashes = [0; BLOCK];
         let mut touched = 0;
         for (hash, key) in hashes.iter_mut().zip(keys.clone()) {
-            *hash = self.hasher.hash_one(key);
+            *hash = self.hasher.hash_one(key.borrow());
             touched ^= self.index.touch(*hash);
         }
         std::hint::black_box(touched);
         let mut ids = [0; BLOCK];
         for ((id, hash), key) in ids.iter_mut().zip(hashes).zip(keys) {
-            *id = self.find_or_insert_hashed(hash, key, &new);
+            *id = self.find_or_insert_hashed(hash, key.borrow(), &new);
         }
         ids
     }

@@ -54,6 +54,21 @@ impl Position {
         ))
     }
 
+    /// All but the lower 32 bits of the offset, and those. Positions of one region are in the order of the latter.
+    pub(crate) fn region(self) -> (u32, u32) {
+        let region = u64::from(self.generation()) << 24 | self.offset() as u64 >> 32 << 12 | self.partition() as u64;
+        (region as u32, self.offset() as u32)
+    }
+
+    /// The position whose [`region`](Position::region) this is.
+    pub(crate) fn in_region(region: u32, low: u32) -> Position {
+        let (generation, high, partition) = (region >> 24, region >> 12 & 0xfff, region & 0xfff);
+        let offset = u64::from(high) << 32 | u64::from(low);
+        Position(
+            u64::from(generation) << (OFFSET_BITS + PARTITION_BITS) | offset << PARTITION_BITS | u64::from(partition),
+        )
+    }
+
     /// The generation: 0 for records without an offset, else 1 or more.
     pub fn generation(self) -> u8 {
         (self.0 >> (OFFSET_BITS + PARTITION_BITS)) as u8

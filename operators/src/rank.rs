@@ -10,8 +10,8 @@
 //! # Cost
 //! A change costs O(log rows of the group) amortised, plus at most one look at the rows kept (not counting leaders
 //! that stay leaders) for each epoch that touches any of them. With `Keep::Top(0)` a change may alter every rank
-//! below it, and costs as much. A row takes 16 bytes (for a `Symbol`) in a B-tree that history fills node by node:
-//! 18 bytes, up to 28 after long random change.
+//! below it, and costs as much. A row takes 12 bytes (for a `Symbol`) in a B-tree that history fills node by node:
+//! 13 bytes, up to 20 after long random change.
 //!
 //! With several workers each ranks a share of every group first and sends on those rows that it would keep: a row that
 //! is not among the first of its share is not among the first of all. So a large group is no single worker's burden.
