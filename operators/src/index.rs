@@ -8,12 +8,17 @@
 
 /// Linear probing over slots; at most three in four are in use.
 pub(crate) struct Index {
-    /// 0, or an entry's number plus one in the low `bits` bits and the hash's highest bits above them.
+    /// [`EMPTY`], or an entry's number in the low `bits` bits and the hash's highest bits above them.
     slots: Vec<u32>,
-    /// The number of slots is 2 to this power: numbers plus one fit, since there are fewer of them than slots.
+    /// The number of slots is 2 to this power: numbers fit with one to spare, since there are fewer of them than slots.
     bits: u32,
     len: usize,
 }
+
+/// What no slot in use can hold: the greatest number is never given out. It is not zero because memory that comes
+/// zeroed is the kernel's one page of zeros until it is written, and a page that is read first costs a second fault
+/// then, with an interrupt for every processor that this process runs on.
+const EMPTY: u32 = u32::MAX;
 
 /// A new table has eight slots.
 const FIRST_BITS: u32 = 3;
@@ -26,7 +31,7 @@ impl Index {
     fn with_bits(bits: u32) -> Self {
         assert!(bits < 32, "more than 2^30 keys");
         Index {
-            slots: vec![0; 1 << bits],
+            slots: vec![EMPTY; 1 << bits],
             bits,
             len: 0,
         }
@@ -43,11 +48,11 @@ impl Index {
 
     fn slot(&self, hash: u64, id: u32) -> u32 {
         // the lowest bits of the hash have chosen the place
-        ((hash >> 32) as u32) >> self.bits << self.bits | (id + 1)
+        ((hash >> 32) as u32) >> self.bits << self.bits | id
     }
 
     fn id(&self, slot: u32) -> u32 {
-        (slot & self.mask() as u32) - 1
+        slot & self.mask() as u32
     }
 
     /// Reads where a lookup would start. The result means nothing.
@@ -63,7 +68,7 @@ impl Index {
         let tag = ((hash >> 32) as u32) >> self.bits;
         loop {
             let slot = self.slots[place];
-            if slot == 0 {
+            if slot == EMPTY {
                 return None;
             }
             if slot >> self.bits == tag && is(self.id(slot)) {
@@ -96,7 +101,7 @@ impl Index {
     pub(crate) fn insert(&mut self, hash: u64, id: u32) {
         debug_assert!(!self.is_full() && (id as usize) < self.mask());
         let mut place = hash as usize & self.mask();
-        while self.slots[place] != 0 {
+        while self.slots[place] != EMPTY {
             place = (place + 1) & self.mask();
         }
         self.slots[place] = self.slot(hash, id);
@@ -118,12 +123,12 @@ impl Index {
         let hash = hash_of(id);
         let mut hole = hash as usize & mask;
         while self.slots[hole] != self.slot(hash, id) {
-            assert!(self.slots[hole] != 0, "entry {id} is not in the index");
+            assert!(self.slots[hole] != EMPTY, "entry {id} is not in the index");
             hole = (hole + 1) & mask;
         }
         // whatever was pushed past the hole moves back, so that lookups need not pass it
         let mut place = (hole + 1) & mask;
-        while self.slots[place] != 0 {
+        while self.slots[place] != EMPTY {
             let home = hash_of(self.id(self.slots[place])) as usize & mask;
             if place.wrapping_sub(home) & mask >= place.wrapping_sub(hole) & mask {
                 self.slots[hole] = self.slots[place];
@@ -131,7 +136,7 @@ impl Index {
             }
             place = (place + 1) & mask;
         }
-        self.slots[hole] = 0;
+        self.slots[hole] = EMPTY;
         self.len -= 1;
     }
 }
