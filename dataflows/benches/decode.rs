@@ -134,7 +134,9 @@ fn measure<D>(
                 let position = Position::new(1, offset as i64, 0).expect("small");
                 black_box(decode(&mut decoder, &mut block, position, line.expect("UTF-8")));
             }
-            decoder.finish(&mut block, &mut |event| drop(black_box(event)));
+            decoder.finish(&mut block, &mut |event| {
+                black_box(event);
+            });
         }
         (now() - start) / (PASSES * RECORDS) as f64
     };
@@ -158,7 +160,9 @@ fn main() {
         }
         let lines = measure(&chunks, |_, _, _, line| line.text.len());
         let block = measure(&chunks, |decoder, block, position, line| {
-            let emit = &mut |event| drop(black_box(event));
+            let emit = &mut |event| {
+                black_box(event);
+            };
             decoder
                 .decode_text_into(block, kind, position, line, emit)
                 .expect("a record");

@@ -200,7 +200,7 @@ impl Fetcher {
             shared,
             arrivals: Some(arrivals),
             returned: Vec::new(),
-            together: (options.chunks / 4).max(1),
+            together: (options.chunks / 2).max(1),
             stop,
             threads,
         }
