@@ -184,7 +184,7 @@ impl<'a, 'm> Scanner<'a, 'm> {
             _ => {}
         }
         let start = self.at;
-        self.to_mark()?;
+        self.seek()?;
         let name = &self.bytes[start..self.at];
         self.expect(b'"')?;
         (name != b"value").then_some(None)
@@ -209,7 +209,7 @@ impl<'a, 'm> Scanner<'a, 'm> {
 
     /// Goes to the next quote, backslash or control character.
     #[inline(always)]
-    fn to_mark(&mut self) -> Option<u8> {
+    fn seek(&mut self) -> Option<u8> {
         self.at = self.marks.next(self.start + self.at)? - self.start;
         self.peek()
     }
@@ -238,7 +238,7 @@ impl<'a, 'm> Scanner<'a, 'm> {
         let start = self.at;
         let mut escaped = false;
         loop {
-            match self.to_mark()? {
+            match self.seek()? {
                 b'"' => {
                     let raw = self.text.get(start..self.at)?;
                     self.at += 1;

@@ -326,7 +326,7 @@ fn dropping_the_fetcher_ends_its_threads_at_once() {
         let objects = world.list(&lake).objects;
         let alive = Arc::new(());
         let witness = Arc::downgrade(&alive);
-        let mut fetcher = Fetcher::start(
+        let fetcher = Fetcher::start(
             lake,
             world.runtime.handle().clone(),
             tight(),

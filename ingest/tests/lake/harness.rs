@@ -145,7 +145,7 @@ impl World {
                 continue;
             };
             look(&fetched);
-            take(&fetcher, &mut reads, fetched);
+            take(&mut fetcher, &mut reads, fetched);
         }
         assert!(fetcher.try_next().is_none());
         objects.into_iter().map(|object| object.key).zip(reads).collect()
