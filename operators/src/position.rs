@@ -48,10 +48,12 @@ impl Position {
         if !(0..=Self::MAX_PARTITION).contains(&partition) {
             return Err(PositionError::Partition(partition));
         }
-        let generation = (generation as u64) << (OFFSET_BITS + PARTITION_BITS);
-        Ok(Position(
-            generation | (offset as u64) << PARTITION_BITS | partition as u64,
-        ))
+        Ok(Position::pack(generation.into(), offset as u64, partition as u64))
+    }
+
+    /// The parts in their places; each is within its bits.
+    fn pack(generation: u64, offset: u64, partition: u64) -> Position {
+        Position(generation << (OFFSET_BITS + PARTITION_BITS) | offset << PARTITION_BITS | partition)
     }
 
     /// All but the lower 32 bits of the offset, and those. Positions of one region are in the order of the latter.
@@ -64,9 +66,7 @@ impl Position {
     pub(crate) fn in_region(region: u32, low: u32) -> Position {
         let (generation, high, partition) = (region >> 24, region >> 12 & 0xfff, region & 0xfff);
         let offset = u64::from(high) << 32 | u64::from(low);
-        Position(
-            u64::from(generation) << (OFFSET_BITS + PARTITION_BITS) | offset << PARTITION_BITS | u64::from(partition),
-        )
+        Position::pack(generation.into(), offset, partition.into())
     }
 
     /// The generation: 0 for records without an offset, else 1 or more.

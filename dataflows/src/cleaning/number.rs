@@ -15,10 +15,7 @@ pub fn followers(text: &str) -> Option<i64> {
         b'M' => (&text[..text.len() - 1], 6),
         _ => (text, 0),
     };
-    let (whole, fraction) = match number.bytes().position(|byte| byte == b'.') {
-        Some(point) => (&number[..point], &number[point + 1..]),
-        None => (number, "0"),
-    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     let mut value = digits(whole)?;
     if fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

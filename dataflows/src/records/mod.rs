@@ -398,7 +398,7 @@ impl Decoder {
         Ok(event(kind, position, key, payload))
     }
 
-    /// The fast path alone: `None` when it leaves the record to the reference. For tests and benchmarks.
+    /// The fast path alone: `None` when it leaves the record to the reference.
     pub fn decode_fast(&mut self, kind: Kind, position: Position, text: &str) -> Option<Event> {
         self.marks.set(text.as_bytes());
         let (key, seen) = fast::scan(kind, text, &self.marks, 0)?;
