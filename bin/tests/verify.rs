@@ -357,7 +357,7 @@ fn a_repair_needs_the_fence() {
         };
         let mut sink = sinks::Sink::connect(config).await.unwrap();
         sink.prepare(&definition).await.unwrap();
-        sink.take_fence(sinks::Claim::Run).await.unwrap();
+        sink.take_fence(sinks::Claim::Run, "run").await.unwrap();
         sink
     });
     world.edit(1, "DELETE FROM geo_table WHERE ind = (SELECT min(ind) FROM geo_table)");

@@ -6,12 +6,14 @@
 //! and runs with a fail point look at the row before they write.
 
 mod calls;
+mod records;
 
 pub(crate) use calls::Statements;
 
 use crate::encode::Param;
 use crate::error::SinkError;
 use crate::failpoint;
+use crate::fence::{Claimed, Fence};
 use crate::progress::{self, Moves, Progress};
 use crate::schema::Definition;
 use crate::session::{IN_BULK, Pending, Session, pipeline};
@@ -28,7 +30,7 @@ pub(crate) struct Context<'a> {
     pub(crate) statements: &'a Statements,
     pub(crate) schema: &'a str,
     pub(crate) definition: &'a Definition,
-    pub(crate) fence: i64,
+    pub(crate) fence: &'a Fence,
     /// The progress of the last commit.
     pub(crate) known: &'a Progress,
     /// Whether this step may have been committed already by an earlier try.
@@ -38,13 +40,20 @@ pub(crate) struct Context<'a> {
 /// A step, checked and sorted out by table.
 pub(crate) struct Plan<'a> {
     pub(crate) step: &'a Step,
+    /// What it records, see [`Progress::recorded`].
+    pub(crate) progress: &'a Progress,
     pub(crate) results: Vec<Net<'a>>,
     cleaned: Vec<Newest<'a>>,
     moves: Moves<'a>,
 }
 
 impl<'a> Plan<'a> {
-    pub(crate) fn of(step: &'a Step, definition: &Definition, known: &Progress) -> Result<Plan<'a>, SinkError> {
+    pub(crate) fn of(
+        step: &'a Step,
+        progress: &'a Progress,
+        definition: &Definition,
+        known: &Progress,
+    ) -> Result<Plan<'a>, SinkError> {
         if step.results.len() > definition.results.len() || step.whole && step.results.len() != definition.results.len()
         {
             return Err(SinkError::Order("a step has not the result tables of the definition"));
@@ -52,16 +61,39 @@ impl<'a> Plan<'a> {
         if step.staged.is_some() && !step.whole {
             return Err(SinkError::Order("staged history belongs to a whole step"));
         }
+        check_forgotten(step, definition)?;
         let nets = definition.results.iter().zip(&step.results);
         Ok(Plan {
             step,
+            progress,
             results: nets
                 .map(|((table, _), rows)| Net::of(table, rows, step.whole))
                 .collect::<Result<_, _>>()?,
             cleaned: newest_by_table(definition, &step.cleaned)?,
-            moves: Moves::between(known, &step.progress)?,
+            moves: Moves::between(known, progress)?,
         })
     }
+}
+
+fn check_forgotten(step: &Step, definition: &Definition) -> Result<(), SinkError> {
+    if step.forget_topics.is_empty() {
+        return Ok(());
+    }
+    if !step.whole {
+        return Err(SinkError::Order("topics are forgotten by a whole step"));
+    }
+    let forgotten = |(topic, _): &(String, i32)| step.forget_topics.contains(topic);
+    if step.progress.partitions.keys().any(forgotten) {
+        return Err(SinkError::Order(
+            "a step forgets a topic and records one of its partitions",
+        ));
+    }
+    if definition.keep_cleaned && !step.staged.as_ref().is_some_and(|staged| staged.full) {
+        return Err(SinkError::Order(
+            "a step forgets topics, and their rows would stay: cleaned tables must be reconciled in full",
+        ));
+    }
+    Ok(())
 }
 
 /// What a try came to.
@@ -173,23 +205,12 @@ impl<'a> Context<'a> {
         let Some(Answer::Row(Some(row))) = opening.get(1) else {
             return Err(progress::missing_row(self.schema));
         };
-        let (theirs, commits, definitions): (i64, i64, String) = (row.get(0), row.get(1), row.get(2));
-        if theirs != self.fence {
-            return Err(SinkError::Fenced {
-                ours: self.fence,
-                theirs,
-            });
-        }
+        let (commits, definitions): (i64, String) = (row.get(2), row.get(3));
+        self.fence.check(self.schema, &Claimed::of(row))?;
         if self.again && commits == self.known.commits + 1 {
             return Ok(true);
         }
-        if commits != self.known.commits {
-            let what = format!("commit {commits} found where {} was left", self.known.commits);
-            return Err(SinkError::Progress {
-                schema: self.schema.into(),
-                what,
-            });
-        }
+        self.fence.check_commits(self.schema, commits, self.known.commits)?;
         let ours = format!("{:016x}", self.definition.hash);
         if !step.whole && definitions != ours {
             return Err(SinkError::DefinitionsChanged {
@@ -229,12 +250,24 @@ impl<'a> Context<'a> {
             Ok(stored) => stored,
             Err(error) => return error,
         };
-        match Moves::between(&stored, &plan.step.progress) {
-            Err(moves_back) => moves_back,
-            Ok(_) => SinkError::Progress {
-                schema: self.schema.into(),
-                what: "a partition's frontier is gone".into(),
-            },
+        if let Err(moves_back) = Moves::between(&stored, plan.progress) {
+            return moves_back;
+        }
+        for ((topic, partition), known) in &self.known.partitions {
+            match stored.partitions.get(&(topic.clone(), *partition)) {
+                Some(found) if found.next < known.next => {
+                    let (found, known) = (found.next, known.next);
+                    return SinkError::FenceLost {
+                        schema: self.schema.into(),
+                        what: format!("frontier {topic}/{partition} stands at {found}, this run had committed {known}"),
+                    };
+                }
+                _ => {}
+            }
+        }
+        SinkError::Progress {
+            schema: self.schema.into(),
+            what: "a partition's frontier is gone or was changed".into(),
         }
     }
 

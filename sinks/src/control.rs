@@ -1,4 +1,7 @@
 //! The tables that are ours alone: progress, frontier, generations, gaps, rejects, tombstones.
+//!
+//! Columns that a later version needs are listed behind the original ones ([`TableSpec::later`]): nullable, and added
+//! to a table of an earlier version when a start prepares it.
 
 use crate::schema::TableSpec;
 
@@ -67,7 +70,26 @@ pub(crate) fn tables() -> Vec<TableSpec> {
                     "when the last commit began, by Postgres' clock",
                 ),
             ],
-        ),
+        )
+        .later(&[
+            ("fence_run_id", "text", "the run that took the fence"),
+            (
+                "topics",
+                "jsonb",
+                "topic name of each kind at the last commit; null: not recorded",
+            ),
+            (
+                "partition_counts",
+                "jsonb",
+                "per topic, how many partitions were seen in Kafka; null: not recorded",
+            ),
+            (
+                "cleaned_legacy_count",
+                "bigint",
+                "as legacy_count, for the cleaned tables; null: they do not cover such records, or it is unknown",
+            ),
+            ("cleaned_legacy_hash", "text", "as legacy_hash, for the cleaned tables"),
+        ]),
         TableSpec::control(
             "frontier",
             "The recorded vector of log offsets: all other tables are the exact answer for the records below \
@@ -97,7 +119,20 @@ pub(crate) fn tables() -> Vec<TableSpec> {
                     "covered ranges, holes and skipped objects found at the last start",
                 ),
             ],
-        ),
+        )
+        .later(&[
+            (
+                "last_offset",
+                "bigint",
+                "offset of the last Kafka record below next_offset; null: none is known",
+            ),
+            (
+                "last_timestamp",
+                "bigint",
+                "its timestamp, milliseconds since 1970-01-01",
+            ),
+            ("last_hash", "bigint", "hash of its key and value, as a signed integer"),
+        ]),
         TableSpec::control(
             "generations",
             "When a topic grew partitions: records of a later generation are newer than all of an earlier one.",
@@ -133,7 +168,12 @@ pub(crate) fn tables() -> Vec<TableSpec> {
                     "when it was accepted",
                 ),
             ],
-        ),
+        )
+        .later(&[(
+            "object",
+            "text",
+            "the lake object without offsets that was skipped (partition -1; from_offset identifies it)",
+        )]),
         TableSpec::control(
             "rejects",
             "Dead letters: records that are in no other table, with the reason and the raw bytes.",

@@ -51,6 +51,16 @@ pub enum SinkError {
         /// What we would have created.
         wanted: String,
     },
+    /// The control tables are those of an earlier version and cannot be given the columns of this one.
+    #[error("control tables of schema {schema} lack columns of this version; {reason}; {hint}")]
+    Upgrade {
+        /// The schema.
+        schema: String,
+        /// What is in the way.
+        reason: String,
+        /// What to do about it, with the statements.
+        hint: String,
+    },
     /// A table vanished or was altered while we ran.
     #[error("{context}: {message} ({code}); the tables were altered under a running pinflow: restart it")]
     SchemaChanged {
@@ -62,12 +72,28 @@ pub enum SinkError {
         message: String,
     },
     /// A newer run holds the fence: this one must end and commits nothing.
-    #[error("fenced: a newer run holds fence {theirs}, ours is {ours}; this process has committed nothing since")]
+    #[error(
+        "fenced: a newer run ({by}) holds fence {theirs}, ours is {ours}; this process has committed nothing since"
+    )]
     Fenced {
         /// The number this run took.
         ours: i64,
         /// The number in the progress row.
         theirs: i64,
+        /// The run that took it.
+        by: String,
+    },
+    /// Postgres is behind what it has answered to this run: the fence or commits of ours are gone. Nothing more is
+    /// committed; a new start reads what the tables hold now and goes on from there.
+    #[error(
+        "schema {schema}: {what}; postgres has lost committed transactions, for example in a failover to an \
+         asynchronous replica; start again"
+    )]
+    FenceLost {
+        /// The schema.
+        schema: String,
+        /// What was found, and what this run knows.
+        what: String,
     },
     /// Somebody else works in the schema.
     #[error("schema {schema} is held by {holder}; stop it, or use --takeover")]

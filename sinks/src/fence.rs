@@ -5,11 +5,17 @@
 //! right now, so that a `backfill` can be refused; and since it is held until the server has really ended a session,
 //! who gets it knows that no earlier transaction of ours is still on its way.
 //!
+//! Postgres itself may go back: a failover to an asynchronous replica loses the last commits, among them perhaps the
+//! one that raised the number. Then the number is smaller than ours, or another run has taken the same one after the
+//! failover, which the run's id beside it shows; or the number of commits is smaller than what was answered to us.
+//!
 //! A pooler that hands out sessions by transaction (PgBouncer's transaction mode) cannot carry either.
 
 use crate::error::{Backoff, SinkError};
+use crate::progress::fnv1a;
 use crate::schema::quoted;
 use crate::session::Session;
+use std::cmp::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
@@ -35,15 +41,72 @@ impl Claim {
 /// How long the holder of the lock may take to die after it was told to.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The key of an advisory lock of a schema: FNV-1a of `pinflow/{schema}/{purpose}`.
-pub(crate) fn lock_key(schema: &str, purpose: &str) -> i64 {
-    let name = format!("pinflow/{schema}/{purpose}");
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, step) as i64
+/// The claim of a run: its number, and its id.
+#[derive(Clone, Debug)]
+pub(crate) struct Fence {
+    pub(crate) number: i64,
+    pub(crate) run_id: String,
 }
 
-/// Raises the number and takes the lock; returns the number.
-pub(crate) async fn take(session: &Session, schema: &str, claim: Claim) -> Result<i64, SinkError> {
+/// Who holds the fence by the progress row.
+pub(crate) struct Claimed {
+    number: i64,
+    /// Absent when a version without it has taken the fence.
+    run_id: Option<String>,
+}
+
+impl Claimed {
+    /// From the columns `fence, fence_run_id` that a row begins with.
+    pub(crate) fn of(row: &tokio_postgres::Row) -> Claimed {
+        Claimed {
+            number: row.get(0),
+            run_id: row.get(1),
+        }
+    }
+}
+
+impl Fence {
+    /// Whether the fence is still ours.
+    pub(crate) fn check(&self, schema: &str, theirs: &Claimed) -> Result<(), SinkError> {
+        let by_us = theirs.run_id.as_ref() == Some(&self.run_id);
+        match theirs.number.cmp(&self.number) {
+            Ordering::Equal if by_us => Ok(()),
+            Ordering::Less => Err(SinkError::FenceLost {
+                schema: schema.into(),
+                what: format!("its fence is {}, this run had taken {}", theirs.number, self.number),
+            }),
+            // the same number taken by another run: after a failover that lost ours, so it came later
+            Ordering::Equal | Ordering::Greater => Err(SinkError::Fenced {
+                ours: self.number,
+                theirs: theirs.number,
+                by: theirs.run_id.clone().unwrap_or_else(|| "of an earlier version".into()),
+            }),
+        }
+    }
+
+    /// Whether the tables are at the commit where this run left them.
+    pub(crate) fn check_commits(&self, schema: &str, found: i64, left: i64) -> Result<(), SinkError> {
+        match found.cmp(&left) {
+            Ordering::Equal => Ok(()),
+            Ordering::Less => Err(SinkError::FenceLost {
+                schema: schema.into(),
+                what: format!("its tables are at commit {found}, this run had committed {left}"),
+            }),
+            Ordering::Greater => Err(SinkError::Progress {
+                schema: schema.into(),
+                what: format!("commit {found} found where {left} was left"),
+            }),
+        }
+    }
+}
+
+/// The key of an advisory lock of a schema: FNV-1a of `pinflow/{schema}/{purpose}`.
+pub(crate) fn lock_key(schema: &str, purpose: &str) -> i64 {
+    fnv1a(format!("pinflow/{schema}/{purpose}").as_bytes()) as i64
+}
+
+/// Raises the number and takes the lock, as the run called `run_id`.
+pub(crate) async fn take(session: &Session, schema: &str, claim: Claim, run_id: &str) -> Result<Fence, SinkError> {
     if !claim.takes_over() && !try_lock(session, schema).await? {
         let holder = holder(session, schema)
             .await?
@@ -53,15 +116,18 @@ pub(crate) async fn take(session: &Session, schema: &str, claim: Claim) -> Resul
             holder,
         });
     }
-    let fence = raise(session, schema, claim).await?;
+    let fence = Fence {
+        number: raise(session, schema, claim, run_id).await?,
+        run_id: run_id.into(),
+    };
     if claim.takes_over() {
-        lock_as(session, schema, fence).await?;
+        lock_as(session, schema, &fence).await?;
     }
     Ok(fence)
 }
 
 /// Takes the lock for the run that holds `fence`, ending whoever has it: an older run, or our own lost connection.
-pub(crate) async fn lock_as(session: &Session, schema: &str, fence: i64) -> Result<(), SinkError> {
+pub(crate) async fn lock_as(session: &Session, schema: &str, fence: &Fence) -> Result<(), SinkError> {
     let (started, mut backoff) = (
         Instant::now(),
         Backoff::new(Duration::from_millis(10), Duration::from_secs(1)),
@@ -69,12 +135,11 @@ pub(crate) async fn lock_as(session: &Session, schema: &str, fence: i64) -> Resu
     loop {
         let locked = try_lock(session, schema).await?;
         // under the lock too: of two runs that start at once only the later number may stay
-        let theirs = current(session, schema).await?;
-        if theirs != fence {
+        if let Err(error) = fence.check(schema, &current(session, schema).await?) {
             if locked {
                 unlock(session, schema).await?;
             }
-            return Err(SinkError::Fenced { ours: fence, theirs });
+            return Err(error);
         }
         if locked {
             return Ok(());
@@ -88,27 +153,31 @@ pub(crate) async fn lock_as(session: &Session, schema: &str, fence: i64) -> Resu
             });
         }
         if let Some(holder) = holder {
-            tracing::warn!(holder = %holder.text, fence, "ending the session that holds the schema");
+            tracing::warn!(holder = %holder.text, fence = fence.number, "ending the session that holds the schema");
             holder.end(session).await;
         }
         backoff.wait().await;
     }
 }
 
-/// The number in the progress row.
-pub(crate) async fn current(session: &Session, schema: &str) -> Result<i64, SinkError> {
-    let sql = format!("SELECT fence FROM {}.progress WHERE id = 1", quoted(schema));
+/// Who holds the fence now.
+pub(crate) async fn current(session: &Session, schema: &str) -> Result<Claimed, SinkError> {
+    let sql = format!(
+        "SELECT fence, fence_run_id FROM {}.progress WHERE id = 1",
+        quoted(schema)
+    );
     let row = session
         .client
         .query_opt(&sql, &[])
         .await
         .map_err(|source| failed(schema, source))?;
-    Ok(row.ok_or_else(|| crate::progress::missing_row(schema))?.get(0))
+    let row = row.ok_or_else(|| crate::progress::missing_row(schema))?;
+    Ok(Claimed::of(&row))
 }
 
-async fn raise(session: &Session, schema: &str, claim: Claim) -> Result<i64, SinkError> {
+async fn raise(session: &Session, schema: &str, claim: Claim, run_id: &str) -> Result<i64, SinkError> {
     let sql = format!(
-        "UPDATE {}.progress SET fence = fence + 1, started_at = now() WHERE id = 1 RETURNING fence",
+        "UPDATE {}.progress SET fence = fence + 1, fence_run_id = $1, started_at = now() WHERE id = 1 RETURNING fence",
         quoted(schema)
     );
     let started = Instant::now();
@@ -119,7 +188,7 @@ async fn raise(session: &Session, schema: &str, claim: Claim) -> Result<i64, Sin
             .batch_execute("SET lock_timeout = '1s'")
             .await
             .map_err(|source| failed(schema, source))?;
-        let raised = session.client.query_opt(&sql, &[]).await;
+        let raised = session.client.query_opt(&sql, &[&run_id]).await;
         session
             .client
             .batch_execute("SET lock_timeout = '30s'")

@@ -6,6 +6,7 @@
 //! the rows are counted before they are used.
 
 use crate::error::SinkError;
+use crate::rejects;
 use crate::schema::{Definition, quoted};
 use crate::sql::{self, REJECT_COLUMNS, STAGED, names_with_position, newest_first, position, qualified};
 use crate::step::StagedHistory;
@@ -82,13 +83,15 @@ pub(crate) async fn create(
     client.batch_execute(&sql).await.map_err(failed)
 }
 
-/// Checks the counts and settles all staged tables, within the caller's transaction. Returns rows changed.
+/// Checks the counts and settles all staged tables, within the caller's transaction; `reject_topics` as in
+/// [`crate::Step`]. Returns rows changed.
 pub(crate) async fn settle(
     client: &Client,
     schema: &str,
     fence: i64,
     definition: &Definition,
     staged: &StagedHistory,
+    reject_topics: &[String],
 ) -> Result<u64, SinkError> {
     let mut changed = 0;
     if definition.keep_cleaned {
@@ -103,7 +106,7 @@ pub(crate) async fn settle(
     }
     let staging = qualified(schema, &staging_name(fence, "rejects"));
     count(client, &staging, "rejects", staged.rows.rejects).await?;
-    Ok(changed + settle_rejects(client, schema, &staging, staged.full).await?)
+    Ok(changed + rejects::settle(client, schema, &staging, staged, reject_topics).await?)
 }
 
 async fn count(client: &Client, staging: &str, table: &str, expected: u64) -> Result<(), SinkError> {
@@ -201,33 +204,8 @@ fn list_columns(prefix: &str, table: &Table) -> String {
     sql::list(prefix, names_with_position(table))
 }
 
-async fn settle_rejects(client: &Client, schema: &str, staging: &str, full: bool) -> Result<u64, SinkError> {
-    let target = qualified(schema, "rejects");
-    let failed = |source| SinkError::postgres(format!("settling history into {target}"), source);
-    let mut changed = 0;
-    if full {
-        let alive = "SELECT 1 FROM {staging} s WHERE s.source = r.source AND s.position = r.position";
-        let alive = alive.replace("{staging}", staging);
-        let sql = format!("DELETE FROM {target} r WHERE NOT EXISTS ({alive})");
-        changed += client.execute(&sql, &[]).await.map_err(failed)?;
-    }
-    let columns = sql::list("", REJECT_COLUMNS.iter().map(|column| column.0));
-    let update = if full {
-        "(source, position) DO UPDATE SET topic = excluded.topic, partition = excluded.partition, \
-         \"offset\" = excluded.\"offset\", reason = excluded.reason, key = excluded.key, value = excluded.value \
-         WHERE (r.topic, r.reason, r.key, r.value) IS DISTINCT FROM \
-         (excluded.topic, excluded.reason, excluded.key, excluded.value)"
-    } else {
-        "DO NOTHING"
-    };
-    let sql = format!(
-        "INSERT INTO {target} AS r ({columns}) SELECT DISTINCT ON (source, position) {columns} FROM {staging} \
-         ORDER BY source, position, object NULLS FIRST ON CONFLICT {update}"
-    );
-    Ok(changed + client.execute(&sql, &[]).await.map_err(failed)?)
-}
-
-/// Empties the cleaned tables when they are not kept. Not by TRUNCATE, which readers with an older snapshot would see.
+/// Empties the cleaned tables when they are not kept, so that no partition is covered by them any more. Not by TRUNCATE,
+/// which readers with an older snapshot would see.
 pub(crate) async fn empty(client: &Client, schema: &str, definition: &Definition) -> Result<u64, SinkError> {
     let mut changed = 0;
     for name in definition.cleaned.iter().map(|table| table.name).chain(["tombstones"]) {
@@ -235,5 +213,11 @@ pub(crate) async fn empty(client: &Client, schema: &str, definition: &Definition
         let rows = client.execute(&format!("DELETE FROM {target}"), &[]).await;
         changed += rows.map_err(|source| SinkError::postgres(format!("emptying {target}"), source))?;
     }
+    let uncovered = format!(
+        "UPDATE {}.frontier SET cleaned_next_offset = NULL WHERE cleaned_next_offset IS NOT NULL",
+        quoted(schema)
+    );
+    let uncovered = client.execute(&uncovered, &[]).await;
+    uncovered.map_err(|source| SinkError::postgres(format!("emptying the cleaned tables of {schema}"), source))?;
     Ok(changed)
 }

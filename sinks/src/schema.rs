@@ -1,4 +1,5 @@
-//! The tables in Postgres: created once, compared at every start, never altered.
+//! The tables in Postgres: created once, compared at every start, and never altered but for nullable columns that a
+//! later version adds to the control tables.
 //!
 //! | table | holds |
 //! |---|---|
@@ -12,6 +13,9 @@
 //! Key columns of type `text` are `COLLATE "C"`: byte order, the same on every machine and after every upgrade of the
 //! C library. There is no DDL after the start, apart from temporary tables of the first commit.
 //!
+//! A start adds missing columns with `ALTER TABLE … ADD COLUMN`, which only the owner of a table may do. Until then the
+//! read side reads them as null.
+//!
 //! A role that only reads needs:
 //!
 //! ```sql
@@ -21,9 +25,12 @@
 
 use crate::control;
 use crate::encode::type_name;
-use crate::error::SinkError;
+use crate::error::{Backoff, Class, SinkError};
+use crate::shape;
 use operators::{ColumnType, Table};
 use std::fmt::Write;
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_postgres::Client;
 
 /// Everything of ours that Postgres shall hold.
@@ -60,6 +67,16 @@ pub(crate) struct ColumnSpec {
     pub(crate) not_null: bool,
     pub(crate) default: Option<&'static str>,
     pub(crate) comment: String,
+    /// Whether tables of earlier versions lack it.
+    pub(crate) later: bool,
+}
+
+impl ColumnSpec {
+    /// Its comment as a statement; `table` is qualified.
+    pub(crate) fn describe(&self, table: &str) -> String {
+        let comment = literal(&self.comment);
+        format!("COMMENT ON COLUMN {table}.{} IS {comment};\n", quoted(&self.name))
+    }
 }
 
 pub(crate) struct TableSpec {
@@ -90,6 +107,7 @@ impl TableSpec {
             not_null: index < table.key,
             default: None,
             comment: column.comment.into(),
+            later: false,
         };
         TableSpec {
             name: table.name.into(),
@@ -112,6 +130,7 @@ impl TableSpec {
                 not_null: true,
                 default: None,
                 comment: (*comment).into(),
+                later: false,
             }));
         spec
     }
@@ -130,6 +149,7 @@ impl TableSpec {
             not_null: !ty.ends_with('?'),
             default: (!default.is_empty()).then_some(*default),
             comment: (*comment).into(),
+            later: false,
         };
         TableSpec {
             name: name.into(),
@@ -140,7 +160,21 @@ impl TableSpec {
         }
     }
 
-    fn collated(&self, column: &ColumnSpec) -> bool {
+    /// Nullable columns that came after the first version: (name, type, comment).
+    pub(crate) fn later(mut self, columns: &[(&str, &str, &str)]) -> TableSpec {
+        self.columns
+            .extend(columns.iter().map(|(name, ty, comment)| ColumnSpec {
+                name: (*name).into(),
+                ty: (*ty).into(),
+                not_null: false,
+                default: None,
+                comment: (*comment).into(),
+                later: true,
+            }));
+        self
+    }
+
+    pub(crate) fn collated(&self, column: &ColumnSpec) -> bool {
         column.ty == "text" && self.key.contains(&column.name)
     }
 
@@ -166,12 +200,9 @@ impl TableSpec {
 
     fn comments(&self, schema: &str) -> String {
         let table = format!("{}.{}", quoted(schema), quoted(&self.name));
-        let mut sql = format!("COMMENT ON TABLE {table} IS {};\n", literal(&self.comment));
-        for column in &self.columns {
-            let name = quoted(&column.name);
-            let _ = writeln!(sql, "COMMENT ON COLUMN {table}.{name} IS {};", literal(&column.comment));
-        }
-        sql
+        let table_comment = format!("COMMENT ON TABLE {table} IS {};\n", literal(&self.comment));
+        let columns = self.columns.iter();
+        table_comment + &columns.map(|column| column.describe(&table)).collect::<String>()
     }
 }
 
@@ -183,14 +214,29 @@ pub(crate) fn all_tables(definition: &Definition) -> Vec<TableSpec> {
     specs
 }
 
-/// Creates what is absent and compares what is there, in one transaction that excludes other preparers.
+/// How long another session may keep a table locked that has to be altered.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Creates what is absent, compares what is there and adds columns of this version, in one transaction that excludes
+/// other preparers.
 pub(crate) async fn prepare(client: &Client, schema: &str, definition: &Definition) -> Result<(), SinkError> {
     check_definition(definition)?;
-    let result = prepare_in_transaction(client, schema, definition).await;
-    if result.is_err() {
+    let started = Instant::now();
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+    loop {
+        let Err(error) = prepare_in_transaction(client, schema, definition).await else {
+            return Ok(());
+        };
         let _ = client.batch_execute("ROLLBACK").await;
+        if error.class() != Class::Retry {
+            return Err(error);
+        }
+        if started.elapsed() > PATIENCE {
+            return Err(shape::locked(client, schema).await.unwrap_or(error));
+        }
+        tracing::warn!(%error, "preparing the tables failed, trying again");
+        backoff.wait().await;
     }
-    result
 }
 
 fn check_definition(definition: &Definition) -> Result<(), SinkError> {
@@ -244,16 +290,19 @@ async fn prepare_in_transaction(client: &Client, schema: &str, definition: &Defi
             .await
             .map_err(failed)?;
     }
+    let mut missing = Vec::new();
     for spec in all_tables(definition) {
         let failed = |source| SinkError::postgres(format!("creating table {schema}.{}", spec.name), source);
-        match found_columns(client, schema, &spec.name).await.map_err(failed)? {
-            Some(found) => compare(client, schema, &spec, &found).await?,
+        match shape::found_columns(client, schema, &spec.name).await.map_err(failed)? {
+            Some(found) => missing.extend(shape::compare(client, schema, &spec, &found).await?),
             None => {
                 let sql = spec.create(schema) + &spec.comments(schema);
                 client.batch_execute(&sql).await.map_err(failed)?;
             }
         }
     }
+    // last, so that the locks are held for as short as can be
+    shape::add_columns(client, schema, &missing).await?;
     let sql = format!(
         "INSERT INTO {}.progress (id, fence, commits, epoch, definitions, legacy_count, legacy_hash, options, run_id, \
          counters) VALUES (1, 0, 0, 0, '', 0, '', '{{}}', '', '{{}}') ON CONFLICT DO NOTHING",
@@ -261,96 +310,4 @@ async fn prepare_in_transaction(client: &Client, schema: &str, definition: &Defi
     );
     client.batch_execute(&sql).await.map_err(failed)?;
     client.batch_execute("COMMIT").await.map_err(failed)
-}
-
-struct FoundColumn {
-    name: String,
-    ty: String,
-    collation: Option<String>,
-    not_null: bool,
-}
-
-async fn found_columns(
-    client: &Client,
-    schema: &str,
-    table: &str,
-) -> Result<Option<Vec<FoundColumn>>, tokio_postgres::Error> {
-    let relation = "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-                    WHERE n.nspname = $1 AND c.relname = $2";
-    let Some(row) = client.query_opt(relation, &[&schema, &table]).await? else {
-        return Ok(None);
-    };
-    let oid: u32 = row.get(0);
-    let columns = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), l.collname::text, a.attnotnull \
-                   FROM pg_attribute a LEFT JOIN pg_collation l ON l.oid = a.attcollation \
-                   WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
-    let rows = client.query(columns, &[&oid]).await?;
-    let column = |row: &tokio_postgres::Row| FoundColumn {
-        name: row.get(0),
-        ty: row.get(1),
-        collation: row.get(2),
-        not_null: row.get(3),
-    };
-    Ok(Some(rows.iter().map(column).collect()))
-}
-
-async fn compare(client: &Client, schema: &str, spec: &TableSpec, found: &[FoundColumn]) -> Result<(), SinkError> {
-    let table = format!("{schema}.{}", spec.name);
-    let mismatch = |object: String, found: &str, wanted: &str| {
-        Err(SinkError::SchemaMismatch {
-            table: table.clone(),
-            object,
-            found: found.into(),
-            wanted: wanted.into(),
-        })
-    };
-    for (index, wanted) in spec.columns.iter().enumerate() {
-        let object = format!("column {}", wanted.name);
-        let Some(column) = found.iter().find(|column| column.name == wanted.name) else {
-            return mismatch(object, "missing", &wanted.ty);
-        };
-        if found[index].name != wanted.name {
-            let place = found
-                .iter()
-                .position(|column| column.name == wanted.name)
-                .unwrap_or_default()
-                + 1;
-            return mismatch(
-                object,
-                &format!("column number {place}"),
-                &format!("number {}", index + 1),
-            );
-        }
-        if column.ty != wanted.ty {
-            return mismatch(object, &column.ty, &wanted.ty);
-        }
-        if spec.collated(wanted) && column.collation.as_deref() != Some("C") {
-            let found = format!("collated {:?}", column.collation.as_deref().unwrap_or("default"));
-            return mismatch(object, &found, "collated \"C\"");
-        }
-        // a stricter table would refuse rows of ours; a laxer one holds them all
-        if column.not_null && !wanted.not_null {
-            return mismatch(object, "not null", "nullable");
-        }
-    }
-    if let Some(surplus) = found.get(spec.columns.len()) {
-        return mismatch(format!("column {}", surplus.name), &surplus.ty, "no such column");
-    }
-    let sql = "SELECT a.attname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid \
-               JOIN pg_namespace n ON n.oid = c.relnamespace \
-               CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, place) \
-               JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum \
-               WHERE i.indisprimary AND n.nspname = $1 AND c.relname = $2 ORDER BY k.place";
-    let rows = client.query(sql, &[&schema, &spec.name]).await;
-    let rows = rows.map_err(|source| SinkError::postgres(format!("comparing table {table}"), source))?;
-    let key: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    if key != spec.key {
-        let found = if key.is_empty() {
-            "absent".into()
-        } else {
-            format!("({})", key.join(", "))
-        };
-        return mismatch("primary key".into(), &found, &format!("({})", spec.key.join(", ")));
-    }
-    Ok(())
 }

@@ -11,7 +11,7 @@
 use crate::commit::{Context, Outcome, Plan, Statements};
 use crate::config::PostgresConfig;
 use crate::error::{Backoff, Class, SinkError};
-use crate::fence::{self, Claim};
+use crate::fence::{self, Claim, Fence};
 use crate::history;
 use crate::progress::{self, Progress};
 use crate::schema::{self, Definition};
@@ -40,7 +40,7 @@ pub struct Sink {
     definition: Option<Arc<Definition>>,
     session: Option<Session>,
     statements: Option<Statements>,
-    fence: Option<i64>,
+    fence: Option<Arc<Fence>>,
     known: Progress,
     /// A transaction may be open on the connection, or a commit unresolved: a commit's future was dropped.
     unfinished: bool,
@@ -72,17 +72,21 @@ impl Sink {
     }
 
     /// Takes the fence: raises the number that every commit compares, and holds the schema's lock. Returns the number.
-    pub async fn take_fence(&mut self, claim: Claim) -> Result<i64, SinkError> {
+    ///
+    /// `run_id` is recorded beside the number and must be this run's alone: it tells apart two runs that took the same
+    /// number, one before and one after a failover that lost the first one's.
+    pub async fn take_fence(&mut self, claim: Claim, run_id: &str) -> Result<i64, SinkError> {
         let Some(definition) = self.definition.clone() else {
             return Err(SinkError::Order("take_fence before prepare"));
         };
         let session = self.session()?;
         let schema = self.config.schema.as_str();
-        let number = fence::take(session, schema, claim).await?;
+        let fence = fence::take(session, schema, claim, run_id).await?;
+        let number = fence.number;
         history::drop_up_to(&session.client, schema, number).await?;
         let known = progress::read(&session.client, schema).await?;
         let statements = Statements::prepare(&session.client, schema, &definition).await?;
-        (self.fence, self.known, self.statements) = (Some(number), known, Some(statements));
+        (self.fence, self.known, self.statements) = (Some(Arc::new(fence)), known, Some(statements));
         Ok(number)
     }
 
@@ -98,19 +102,19 @@ impl Sink {
 
     /// The number that [`Sink::take_fence`] returned.
     pub fn fence(&self) -> Option<i64> {
-        self.fence
+        self.fence.as_ref().map(|fence| fence.number)
     }
 
     /// Creates the unlogged tables that [`crate::Stager`]s of all processes copy history into.
     /// Those of an earlier try are dropped. A lost connection is made again, as by a commit: history is read again
     /// because of one.
     pub async fn create_staging(&mut self) -> Result<(), SinkError> {
-        let (Some(definition), Some(number)) = (self.definition.clone(), self.fence) else {
+        let (Some(definition), Some(fence)) = (self.definition.clone(), self.fence.clone()) else {
             return Err(SinkError::Order("create_staging before take_fence"));
         };
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
         loop {
-            match self.try_create_staging(&definition, number).await {
+            match self.try_create_staging(&definition, &fence).await {
                 Ok(()) => {
                     self.become_(SinkState::Ready);
                     return Ok(());
@@ -120,12 +124,12 @@ impl Sink {
         }
     }
 
-    async fn try_create_staging(&mut self, definition: &Arc<Definition>, number: i64) -> Result<(), SinkError> {
-        self.ensure_open(definition, number).await?;
+    async fn try_create_staging(&mut self, definition: &Definition, fence: &Fence) -> Result<(), SinkError> {
+        self.ensure_open(definition, fence).await?;
         let session = self.session()?;
         let schema = self.config.schema.as_str();
-        history::drop_up_to(&session.client, schema, number).await?;
-        history::create(&session.client, schema, number, definition).await
+        history::drop_up_to(&session.client, schema, fence.number).await?;
+        history::create(&session.client, schema, fence.number, definition).await
     }
 
     /// How the sink stands; changes while a commit is being tried again.
@@ -167,7 +171,7 @@ impl Sink {
     /// Makes the result tables equal to their SQL over the cleaned tables, under the fence. Returns rows changed per
     /// table.
     pub async fn repair_results(&mut self) -> Result<Vec<u64>, SinkError> {
-        let (Some(definition), Some(number)) = (self.definition.clone(), self.fence) else {
+        let (Some(definition), Some(fence)) = (self.definition.clone(), self.fence.clone()) else {
             return Err(SinkError::Order("repair before take_fence"));
         };
         let (session, statements) = match (&self.session, &self.statements) {
@@ -179,7 +183,7 @@ impl Sink {
             statements,
             schema: &self.config.schema,
             definition: &definition,
-            fence: number,
+            fence: &fence,
             known: &self.known,
             again: false,
         };
@@ -220,17 +224,18 @@ impl Sink {
     }
 
     async fn commit_until_done(&mut self, step: &Step) -> Result<Committed, SinkError> {
-        let (Some(definition), Some(number)) = (self.definition.clone(), self.fence) else {
+        let (Some(definition), Some(fence)) = (self.definition.clone(), self.fence.clone()) else {
             return Err(SinkError::Order("commit before take_fence"));
         };
         self.finish_dropped().await?;
         let known = self.known.clone();
-        let plan = Plan::of(step, &definition, &known)?;
+        let progress = step.progress.recorded(&definition);
+        let plan = Plan::of(step, &progress, &definition, &known)?;
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let error = match self.attempt(&plan, &definition, number, &known, attempts > 1).await {
+            let error = match self.attempt(&plan, &definition, &fence, &known, attempts > 1).await {
                 Ok(outcome) => {
                     let committed = match outcome {
                         Outcome::Committed(committed) => committed,
@@ -246,7 +251,7 @@ impl Sink {
                             }
                         }
                     };
-                    self.remember(step, &definition);
+                    self.remember(step, &progress, &definition);
                     if step.staged.is_some() {
                         self.drop_staging().await;
                     }
@@ -262,12 +267,12 @@ impl Sink {
     async fn attempt(
         &mut self,
         plan: &Plan<'_>,
-        definition: &Arc<Definition>,
-        number: i64,
+        definition: &Definition,
+        fence: &Fence,
         known: &Progress,
         again: bool,
     ) -> Result<Outcome, SinkError> {
-        self.ensure_open(definition, number).await?;
+        self.ensure_open(definition, fence).await?;
         let (Some(session), Some(statements)) = (&self.session, &self.statements) else {
             return Err(SinkError::Order("commit without a connection"));
         };
@@ -277,7 +282,7 @@ impl Sink {
             statements,
             schema,
             definition,
-            fence: number,
+            fence,
             known,
             again,
         };
@@ -316,9 +321,9 @@ impl Sink {
 
     /// A superseded run stumbles over what its successor does to the tables: being fenced is then the cause.
     async fn fenced_meanwhile(&self) -> Option<SinkError> {
-        let (session, ours) = (self.session.as_ref()?, self.fence?);
+        let (session, fence) = (self.session.as_ref()?, self.fence.as_ref()?);
         let theirs = fence::current(session, &self.config.schema).await.ok()?;
-        (theirs != ours).then_some(SinkError::Fenced { ours, theirs })
+        fence.check(&self.config.schema, &theirs).err()
     }
 
     async fn roll_back(&mut self) {
@@ -331,34 +336,39 @@ impl Sink {
     }
 
     /// Connects again: the lock first, which waits for the end of our old session, then the statements.
-    async fn ensure_open(&mut self, definition: &Arc<Definition>, number: i64) -> Result<(), SinkError> {
+    async fn ensure_open(&mut self, definition: &Definition, fence: &Fence) -> Result<(), SinkError> {
         if self.session.as_ref().is_some_and(|session| !session.client.is_closed()) && self.statements.is_some() {
             return Ok(());
         }
         (self.session, self.statements) = (None, None);
         let session = Session::open(&self.config, Purpose::Sink).await?;
-        fence::lock_as(&session, &self.config.schema, number).await?;
+        fence::lock_as(&session, &self.config.schema, fence).await?;
         let statements = Statements::prepare(&session.client, &self.config.schema, definition).await?;
-        tracing::info!(fence = number, "connected to postgres");
+        tracing::info!(fence = fence.number, "connected to postgres");
         (self.session, self.statements) = (Some(session), Some(statements));
         Ok(())
     }
 
     /// After a dropped commit: ends its transaction and reads what it came to.
     async fn finish_dropped(&mut self) -> Result<(), SinkError> {
-        let (true, Some(definition), Some(number)) = (self.unfinished, self.definition.clone(), self.fence) else {
+        let (definition, fence) = (self.definition.clone(), self.fence.clone());
+        let (true, Some(definition), Some(fence)) = (self.unfinished, definition, fence) else {
             return Ok(());
         };
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
         loop {
             // a new session, whose lock proves that the old one has ended
             (self.session, self.statements) = (None, None);
-            let read = match self.ensure_open(&definition, number).await {
+            let read = match self.ensure_open(&definition, &fence).await {
                 Ok(()) => self.read_progress().await,
                 Err(error) => Err(error),
             };
             match read {
                 Ok(progress) => {
+                    // it went through or it did not; anything else is not our doing
+                    if progress.commits != self.known.commits + 1 {
+                        fence.check_commits(&self.config.schema, progress.commits, self.known.commits)?;
+                    }
                     (self.known, self.unfinished) = (progress, false);
                     return Ok(());
                 }
@@ -368,45 +378,54 @@ impl Sink {
     }
 
     /// What the tables answer for now.
-    fn remember(&mut self, step: &Step, definition: &Definition) {
-        let new = &step.progress;
+    fn remember(&mut self, step: &Step, new: &Progress, definition: &Definition) {
+        let known = &mut self.known;
+        known
+            .partitions
+            .retain(|(topic, _), _| !step.forget_topics.contains(topic));
+        if step.whole && !definition.keep_cleaned {
+            known.forget_cleaned();
+        }
         for (key, partition) in &new.partitions {
-            match self.known.partitions.get_mut(key) {
+            match known.partitions.get_mut(key) {
                 Some(old) => old.clone_from(partition),
                 None => {
-                    self.known.partitions.insert(key.clone(), partition.clone());
+                    known.partitions.insert(key.clone(), partition.clone());
                 }
             }
         }
         for generation in &new.generations {
-            if !self.known.generations.contains(generation) {
-                self.known.generations.push(generation.clone());
+            if !known.generations.contains(generation) {
+                known.generations.push(generation.clone());
             }
         }
         if step.whole {
-            self.known.gaps.retain(|gap| !new.fills(gap));
+            known.gaps.retain(|gap| !new.fills(gap));
         }
         for gap in &new.gaps {
-            if !self.known.gaps.contains(gap) {
-                self.known.gaps.push(gap.clone());
+            if !known.gaps.contains(gap) {
+                known.gaps.push(gap.clone());
             }
         }
-        self.known.gaps.sort();
-        self.known.commits += 1;
-        self.known.epoch = step.epoch;
-        self.known.definitions = Some(definition.hash);
-        self.known.legacy = new.legacy;
-        self.known.options.clone_from(&new.options);
-        self.known.run_id.clone_from(&new.run_id);
-        self.known.counters.clone_from(&new.counters);
-        self.known.fence = self.fence.unwrap_or_default();
+        known.gaps.sort();
+        known.commits += 1;
+        known.epoch = step.epoch;
+        known.definitions = Some(definition.hash);
+        known.legacy = new.legacy;
+        known.cleaned_legacy = new.cleaned_legacy;
+        known.topics.clone_from(&new.topics);
+        known.partition_counts = known.counts_with(new);
+        known.options.clone_from(&new.options);
+        known.run_id.clone_from(&new.run_id);
+        known.counters.clone_from(&new.counters);
+        known.fence = self.fence.as_ref().map_or(0, |fence| fence.number);
     }
 
     /// Drops the staging tables: history that is settled, or will not be. What cannot be dropped now is dropped by the
     /// next run.
     pub async fn drop_staging(&mut self) {
-        if let (Some(session), Some(number)) = (&self.session, self.fence)
-            && let Err(error) = history::drop_up_to(&session.client, &self.config.schema, number).await
+        if let (Some(session), Some(fence)) = (&self.session, &self.fence)
+            && let Err(error) = history::drop_up_to(&session.client, &self.config.schema, fence.number).await
         {
             tracing::warn!(%error, "staging tables stay until the next start");
         }

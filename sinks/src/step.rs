@@ -6,6 +6,7 @@ use crate::progress::Progress;
 use crate::schema::Definition;
 use operators::{Position, Row, Table, Value};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::time::Duration;
 
 /// Everything that one transaction writes: the net changes of all epochs that closed since the last step.
@@ -23,6 +24,14 @@ pub struct Step {
     pub cleaned: Vec<CleanedRow>,
     /// Dead letters, in any order; replays change nothing.
     pub rejects: Vec<Reject>,
+    /// The topics that this run reads, whose dead letters a full reconcile may delete; [`crate::UNKNOWN_TOPIC`] is
+    /// always one of them. Dead letters of other topics stay.
+    pub reject_topics: Vec<String>,
+    /// Topics whose partitions are forgotten: their rows of the frontier go. Their generations, partition counts,
+    /// accepted gaps and dead letters stay. Only in a whole step that does not name their partitions; where cleaned
+    /// tables are kept they must be reconciled in full by the same step ([`StagedHistory::full`]), since the rows of
+    /// these topics are not among the staged ones.
+    pub forget_topics: Vec<String>,
     /// What the tables answer for after this step.
     pub progress: Progress,
 }
@@ -105,6 +114,13 @@ pub struct StagedHistory {
     /// Whether the staged rows are **all** there are: then rows that are not among them go. Otherwise they are
     /// added to what the tables hold.
     pub full: bool,
+    /// Offsets of partitions that were read again as a whole, so that the staged dead letters are all there are in
+    /// them: others go, also where the staged rows are not all. An object whose records lack some offsets is read
+    /// under other offsets the next time.
+    pub replaced_rejects: Vec<(String, i32, Range<i64>)>,
+    /// Offsets of partitions that were read from Kafka in full although lake objects hold some of them: what was
+    /// staged as a dead letter of an object there is left out.
+    pub from_kafka: Vec<(String, i32, Range<i64>)>,
 }
 
 /// What a commit did.

@@ -31,8 +31,9 @@ impl Context<'_> {
             tally.other += history::empty(self.client(), self.schema, self.definition).await?;
         }
         if let Some(staged) = &plan.step.staged {
-            let fence = self.fence;
-            tally.other += history::settle(self.client(), self.schema, fence, self.definition, staged).await?;
+            let topics = &plan.step.reject_topics;
+            let fence = self.fence.number;
+            tally.other += history::settle(self.client(), self.schema, fence, self.definition, staged, topics).await?;
         }
         Ok(())
     }

@@ -216,6 +216,7 @@ impl State<'_> {
                 next: reach.next,
                 cleaned_next: cleaned.then_some(reach.next),
                 detail: self.details.get(at).cloned().unwrap_or_default(),
+                last: None,
             };
             ((self.name(at.topic), at.partition), progress)
         };
@@ -244,6 +245,7 @@ impl State<'_> {
                     from: range.start,
                     to: range.end,
                     reason: reason.clone(),
+                    object: None,
                 })
                 .collect(),
             options: options.clone(),
@@ -336,7 +338,12 @@ impl Target {
 
     /// Takes the fence and reads what the tables answer for.
     pub async fn claim(&mut self, settings: &RunSettings) -> Result<(Option<i64>, Recorded), EngineError> {
-        let Target::Postgres { sink: Some(sink), .. } = self else {
+        let Target::Postgres {
+            sink: Some(sink),
+            run_id,
+            ..
+        } = self
+        else {
             return Ok((None, Recorded::default()));
         };
         let claim = match is_backfill(settings) {
@@ -345,7 +352,7 @@ impl Target {
             },
             false => Claim::Run,
         };
-        let fence = sink.take_fence(claim).await?;
+        let fence = sink.take_fence(claim, run_id).await?;
         Ok((Some(fence), Recorded::of(sink.progress(), &settings.topics)))
     }
 
@@ -383,7 +390,7 @@ impl Target {
             } => {
                 let sink = sink.as_mut().ok_or(EngineError::Gone)?;
                 let progress = state.progress(commit.epoch, definition.keep_cleaned, options, run_id);
-                let step = commit.step(progress);
+                let step = commit.step(progress, state.topics);
                 let committed = sink.commit(&step).await?;
                 if committed.missing > 0 {
                     tracing::warn!(
@@ -415,7 +422,7 @@ impl Target {
 }
 
 impl Commit<'_> {
-    fn step(self, progress: Progress) -> sinks::Step {
+    fn step(self, progress: Progress, topics: &[Option<String>; 3]) -> sinks::Step {
         let staged = self.history.and_then(|history| Some((history.staged?, history.full)));
         sinks::Step {
             epoch: self.epoch,
@@ -427,9 +434,12 @@ impl Commit<'_> {
                     rejects,
                 },
                 full,
+                ..sinks::StagedHistory::default()
             }),
             cleaned: self.rows.into_iter().cloned().collect(),
             rejects: self.rejects.into_iter().cloned().collect(),
+            reject_topics: topics.iter().flatten().cloned().collect(),
+            forget_topics: Vec::new(),
             progress,
         }
     }

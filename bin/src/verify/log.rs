@@ -428,6 +428,7 @@ mod tests {
             from: gap.start,
             to: gap.end,
             reason: "accepted".into(),
+            object: None,
         };
         let partition = PartitionProgress {
             first,

@@ -39,7 +39,9 @@ impl<'a> Mender<'a> {
         let taken = runtime.block_on(async {
             let mut sink = Sink::connect(config.clone()).await?;
             sink.prepare(&definition).await?;
-            let fence = sink.take_fence(Claim::Backfill { takeover }).await?;
+            let now = jiff::Timestamp::now().as_millisecond();
+            let run_id = format!("repair-{}-{now}", std::process::id());
+            let fence = sink.take_fence(Claim::Backfill { takeover }, &run_id).await?;
             Ok((sink, fence))
         });
         let (sink, fence) = taken.map_err(of_sink)?;
@@ -79,8 +81,14 @@ impl<'a> Mender<'a> {
         Ok(())
     }
 
-    /// Makes all tables what the replayed log says. Its dead letters have been staged while it was read.
-    pub fn commit(&mut self, replayed: &Replayed, options: &Options, kept: bool) -> Result<(), Failure> {
+    /// Makes all tables what the replayed log of `topics` says. Its dead letters have been staged while it was read.
+    pub fn commit(
+        &mut self,
+        replayed: &Replayed,
+        options: &Options,
+        kept: bool,
+        topics: Vec<String>,
+    ) -> Result<(), Failure> {
         if kept {
             self.stage_rows(replayed)?;
         }
@@ -108,7 +116,12 @@ impl<'a> Mender<'a> {
                 .into_iter()
                 .map(|rows| rows.into_iter().map(|row| (row, 1)).collect())
                 .collect(),
-            staged: Some(StagedHistory { rows, full: true }),
+            staged: Some(StagedHistory {
+                rows,
+                full: true,
+                ..StagedHistory::default()
+            }),
+            reject_topics: topics,
             progress,
             ..Step::default()
         };

@@ -251,7 +251,8 @@ impl Verify<'_> {
             return Ok(());
         }
         print!("{}", report::differences(&proof.differing));
-        mender.commit(&proof.replayed, &self.options(), recorded.kept)?;
+        let topics = self.settings.engine.topics.iter().flatten().cloned().collect();
+        mender.commit(&proof.replayed, &self.options(), recorded.kept, topics)?;
         for Differing {
             name, missing, surplus, ..
         } in &proof.differing

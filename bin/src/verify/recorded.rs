@@ -184,6 +184,7 @@ mod tests {
                 from: 10,
                 to: 12,
                 reason: "accepted".into(),
+                object: None,
             }],
             definitions: Some(dataflows::definitions_hash(
                 &dataflows::Options { top: 10 },

@@ -20,8 +20,12 @@ pub fn head(progress: &Progress, rejects: &[(String, u64)]) -> String {
             from,
             to,
             reason,
+            object,
         } = gap;
-        let _ = writeln!(text, "gap {topic}/{partition} {from}..{to} ({reason})");
+        let _ = match object {
+            Some(object) => writeln!(text, "gap {topic} object {object} ({reason})"),
+            None => writeln!(text, "gap {topic}/{partition} {from}..{to} ({reason})"),
+        };
     }
     let total: u64 = rejects.iter().map(|(_, count)| count).sum();
     let _ = write!(text, "rejects: {total}");
@@ -116,6 +120,7 @@ mod tests {
                 from: 2,
                 to: 4,
                 reason: "accepted".into(),
+                object: None,
             }],
             legacy: Legacy { count: 9, hash: 1 },
             ..Progress::default()

@@ -3,7 +3,7 @@
 use super::{Context, Plan};
 use crate::encode::Param;
 use crate::error::SinkError;
-use crate::progress::{self, Moves};
+use crate::progress;
 use crate::schema::{Definition, quoted};
 use crate::sql;
 use crate::step::{CleanedRow, Reject};
@@ -38,7 +38,7 @@ impl Statements {
             move |source| SinkError::postgres(context, source)
         };
         let lock = format!(
-            "SELECT fence, commits, definitions FROM {}.progress WHERE id = 1 FOR UPDATE",
+            "SELECT fence, fence_run_id, commits, definitions FROM {}.progress WHERE id = 1 FOR UPDATE",
             quoted(schema)
         );
         let mut results = Vec::new();
@@ -183,76 +183,6 @@ impl Context<'_> {
                 expect: Expect::Other,
             });
         }
-    }
-
-    pub(super) fn progress_calls<'b>(&'b self, plan: &'b Plan<'_>, calls: &mut Vec<Call<'b>>) {
-        let (statements, new) = (&self.statements.progress, &plan.step.progress);
-        let mut add = |what: &str, statement, params, expect| {
-            calls.push(Call {
-                context: format!("writing {}.{what}", self.schema),
-                statement,
-                params,
-                expect,
-            });
-        };
-        for (moves, statement, in_full) in [
-            (&plan.moves.advance, &statements.advance, false),
-            (&plan.moves.write, &statements.write, true),
-        ] {
-            if !moves.is_empty() {
-                let expect = Expect::Frontier {
-                    rows: moves.len() as u64,
-                };
-                add("frontier", statement, Moves::params(moves, in_full), expect);
-            }
-        }
-        let generations: Vec<_> = new
-            .generations
-            .iter()
-            .filter(|g| !self.known.generations.contains(g))
-            .collect();
-        if !generations.is_empty() {
-            let params = vec![
-                Param::Texts(generations.iter().map(|g| Some(g.topic.as_str())).collect()),
-                Param::Int2s(generations.iter().map(|g| i16::from(g.generation)).collect()),
-                Param::Int4s(generations.iter().map(|g| Some(g.partition)).collect()),
-                Param::Int8s(generations.iter().map(|g| Some(g.start)).collect()),
-            ];
-            add("generations", &statements.generations, params, Expect::Quiet);
-        }
-        let known = self.known.gaps.iter();
-        let filled: Vec<_> = known.filter(|gap| plan.step.whole && new.fills(gap)).collect();
-        if !filled.is_empty() {
-            let params = vec![
-                Param::Texts(filled.iter().map(|gap| Some(gap.topic.as_str())).collect()),
-                Param::Int4s(filled.iter().map(|gap| Some(gap.partition)).collect()),
-                Param::Int8s(filled.iter().map(|gap| Some(gap.from)).collect()),
-                Param::Int8s(filled.iter().map(|gap| Some(gap.to)).collect()),
-            ];
-            add("gaps", &statements.filled, params, Expect::Quiet);
-        }
-        let gaps: Vec<_> = new.gaps.iter().filter(|gap| !self.known.gaps.contains(gap)).collect();
-        if !gaps.is_empty() {
-            let params = vec![
-                Param::Texts(gaps.iter().map(|gap| Some(gap.topic.as_str())).collect()),
-                Param::Int4s(gaps.iter().map(|gap| Some(gap.partition)).collect()),
-                Param::Int8s(gaps.iter().map(|gap| Some(gap.from)).collect()),
-                Param::Int8s(gaps.iter().map(|gap| Some(gap.to)).collect()),
-                Param::Texts(gaps.iter().map(|gap| Some(gap.reason.as_str())).collect()),
-            ];
-            add("gaps", &statements.gaps, params, Expect::Quiet);
-        }
-        let params = vec![
-            Param::one(self.fence),
-            Param::one(plan.step.epoch as i64),
-            Param::one(format!("{:016x}", self.definition.hash)),
-            Param::one(new.legacy.count as i64),
-            Param::one(format!("{:016x}", new.legacy.hash)),
-            Param::one(&new.options),
-            Param::one(new.run_id.as_str()),
-            Param::one(&new.counters),
-        ];
-        add("progress", &statements.row, params, Expect::One);
     }
 }
 

@@ -196,6 +196,12 @@ fn progress_comes_back_as_it_was_written() {
             count: 3,
             hash: u64::MAX - 1,
         };
+        step.progress.cleaned_legacy = Some(Legacy {
+            count: 2,
+            hash: 1 << 63,
+        });
+        step.progress.topics = [("pin".into(), "pin".into()), ("geo".into(), "places".into())].into();
+        step.progress.partition_counts = [("pin".into(), 4)].into();
         step.progress.generations = vec![Generation {
             topic: "pin".into(),
             generation: 2,
@@ -208,6 +214,7 @@ fn progress_comes_back_as_it_was_written() {
             from: 3,
             to: 9,
             reason: "lost".into(),
+            object: None,
         }];
         sink.commit(&step).await.unwrap();
         let check = async |sink: &sinks::Sink, step: &Step, commits| {
@@ -230,7 +237,8 @@ fn progress_comes_back_as_it_was_written() {
             results: vec![],
             ..step
         };
-        step.progress.partitions.get_mut(&("pin".into(), 0)).unwrap().next = 200;
+        let pin = step.progress.partitions.get_mut(&("pin".into(), 0)).unwrap();
+        (pin.next, pin.last) = (200, None);
         check_commit(&mut sink, &step).await;
         check(&sink, &step, 2).await;
         step.epoch = 8;
@@ -240,8 +248,13 @@ fn progress_comes_back_as_it_was_written() {
             next: 1,
             cleaned_next: Some(1),
             detail: serde_json::json!([]),
+            last: None,
         };
         step.progress.partitions.insert(("user".into(), 12), new);
+        step.progress.cleaned_legacy = None;
+        step.progress.topics.remove("geo");
+        // the count of a topic that a step does not name stays
+        step.progress.partition_counts = [("user".into(), 13)].into();
         step.progress.generations.push(Generation {
             topic: "user".into(),
             generation: 3,
@@ -254,8 +267,10 @@ fn progress_comes_back_as_it_was_written() {
             from: 0,
             to: 1,
             reason: "".into(),
+            object: None,
         });
         check_commit(&mut sink, &step).await;
+        step.progress.partition_counts.insert("pin".into(), 4);
         check(&sink, &step, 3).await;
         // an empty epoch is written too, and the next run finds it all
         sink.heartbeat(9).await.unwrap();

@@ -1,7 +1,7 @@
 //! The process dies at every fail point of a commit, and the next one finds all of a step or nothing.
 
 use crate::cluster::{run, schema, shared};
-use crate::tables::{NAMES, empty_whole, open, progress, registers, results};
+use crate::tables::{NAMES, empty_whole, open, progress, registers, results, settling};
 use operators::{Position, Row, Value};
 use sinks::{CleanedRow, PostgresConfig, StageBatch, Staged, StagedHistory, Stager, StagerOptions, Step};
 use std::process::Command;
@@ -87,7 +87,7 @@ async fn stage(config: &PostgresConfig, fence: i64) -> StagedHistory {
     let (send, staged) = tokio::sync::oneshot::channel();
     stager.flush(move |staged| drop(send.send(staged)));
     let rows: Staged = staged.await.unwrap().unwrap();
-    StagedHistory { rows, full: true }
+    settling(rows, true)
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Who may commit.
 
 use crate::cluster::{run, schema, shared};
-use crate::tables::{definition, empty_whole, open, open_as, progress};
+use crate::tables::{definition, empty_whole, open, open_as, progress, run_id};
 use operators::Value;
 use sinks::{Claim, Sink, SinkError, Step};
 use std::time::Duration;
@@ -26,7 +26,7 @@ fn a_zombie_commits_nothing() {
         let mut new = open(&config).await;
         let error = old.commit(&one_row(1, 1)).await.unwrap_err();
         assert!(error.is_fenced(), "{error}");
-        assert!(matches!(error, SinkError::Fenced { ours: 1, theirs: 2 }), "{error}");
+        assert!(matches!(error, SinkError::Fenced { ours: 1, theirs: 2, .. }), "{error}");
         // and not the second time either, nor as a heartbeat
         assert!(old.commit(&one_row(2, 2)).await.unwrap_err().is_fenced());
         assert!(old.heartbeat(3).await.unwrap_err().is_fenced());
@@ -54,7 +54,7 @@ fn of_runs_that_start_together_one_stays() {
             tokio::spawn(async move {
                 let mut sink = Sink::connect(config).await?;
                 sink.prepare(&definition()).await?;
-                sink.take_fence(Claim::Run).await?;
+                sink.take_fence(Claim::Run, &run_id()).await?;
                 sink.commit(&empty_whole(1)).await?;
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 sink.heartbeat(1).await?;
@@ -86,7 +86,7 @@ fn a_backfill_is_refused_while_a_run_is_there() {
         let mut backfill = Sink::connect(config.clone()).await.unwrap();
         backfill.prepare(&definition()).await.unwrap();
         match backfill
-            .take_fence(Claim::Backfill { takeover: false })
+            .take_fence(Claim::Backfill { takeover: false }, "backfill")
             .await
             .unwrap_err()
         {
@@ -101,7 +101,10 @@ fn a_backfill_is_refused_while_a_run_is_there() {
         }
         // the refusal changed nothing
         running.heartbeat(1).await.unwrap();
-        backfill.take_fence(Claim::Backfill { takeover: true }).await.unwrap();
+        backfill
+            .take_fence(Claim::Backfill { takeover: true }, "backfill")
+            .await
+            .unwrap();
         assert!(running.heartbeat(2).await.unwrap_err().is_fenced());
         backfill.commit(&empty_whole(1)).await.unwrap();
         // once the holder has gone nobody is refused

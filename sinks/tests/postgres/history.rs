@@ -2,15 +2,12 @@
 
 use crate::cluster::{run, schema, shared};
 use crate::tables::{
-    OTHERS, Registers, THINGS, definition, empty_whole, latest, log, open, open_as, progress, registers,
+    OTHERS, Registers, THINGS, definition, empty_whole, latest, log, open, open_as, progress, registers, settling,
 };
 use operators::Position;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use sinks::{
-    Claim, CleanedRow, PostgresConfig, Reject, RejectPlace, Sink, SinkError, StageBatch, Staged, StagedHistory, Stager,
-    StagerOptions, Step,
-};
+use sinks::{Claim, CleanedRow, PostgresConfig, Sink, SinkError, StageBatch, Staged, Stager, StagerOptions, Step};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,7 +76,7 @@ fn the_greatest_position_wins_in_any_order() {
 }
 
 /// Sends rows through stagers, as several processes would; returns what they counted.
-async fn stage(config: &PostgresConfig, fence: i64, batches: Vec<StageBatch>) -> Result<Staged, SinkError> {
+pub async fn stage(config: &PostgresConfig, fence: i64, batches: Vec<StageBatch>) -> Result<Staged, SinkError> {
     let options = StagerOptions {
         bytes_in_flight: 3000,
         bytes_per_copy: 1000,
@@ -144,7 +141,7 @@ fn staged_history_settles_in_full_and_on_top() {
                     sink.create_staging().await.unwrap();
                     let rows = stage(&config, sink.fence().unwrap(), batches(&first)).await.unwrap();
                     prop_assert_eq!(&rows.cleaned, &vec![count(&first, 0), count(&first, 1)]);
-                    let staged = Some(StagedHistory { rows, full: false });
+                    let staged = Some(settling(rows, false));
                     sink.commit(&Step {
                         staged,
                         ..empty_whole(1)
@@ -158,7 +155,7 @@ fn staged_history_settles_in_full_and_on_top() {
                     let mut sink = open(&config).await;
                     sink.create_staging().await.unwrap();
                     let rows = stage(&config, sink.fence().unwrap(), batches(&second)).await.unwrap();
-                    let staged = Some(StagedHistory { rows, full });
+                    let staged = Some(settling(rows, full));
                     sink.commit(&Step {
                         staged,
                         ..empty_whole(2)
@@ -204,7 +201,7 @@ fn rows_of_the_step_come_on_top_of_the_staged_ones() {
                 sink.create_staging().await.unwrap();
                 let (staged, direct) = batches_.split_at(batches_.len() / 2);
                 let rows = stage(&config, sink.fence().unwrap(), batches(staged)).await.unwrap();
-                let staged = Some(StagedHistory { rows, full: true });
+                let staged = Some(settling(rows, true));
                 sink.commit(&Step {
                     staged,
                     cleaned: direct.concat(),
@@ -216,106 +213,6 @@ fn rows_of_the_step_come_on_top_of_the_staged_ones() {
             })
         })
         .unwrap();
-}
-
-fn reject(offset: i64, object: Option<&str>) -> Reject {
-    Reject {
-        topic: "pin".into(),
-        place: RejectPlace::Log {
-            partition: 2,
-            offset,
-            object: object.map(Into::into),
-        },
-        reason: "not_json".into(),
-        key: None,
-        value: Some(vec![0, 255, b'x']),
-    }
-}
-
-fn legacy_reject(index: i64) -> Reject {
-    let place = RejectPlace::Object {
-        object: "events/a.json".into(),
-        index,
-    };
-    Reject {
-        topic: "pin".into(),
-        place,
-        reason: "no_key".into(),
-        key: Some(vec![7]),
-        value: None,
-    }
-}
-
-async fn rejects(
-    client: &tokio_postgres::Client,
-    schema: &str,
-) -> Vec<(String, i64, Option<i64>, String, Option<Vec<u8>>)> {
-    let sql = format!("SELECT source, position, \"offset\", reason, value FROM {schema}.rejects ORDER BY 1, 2");
-    let rows = client.query(&sql, &[]).await.unwrap();
-    rows.iter()
-        .map(|row| (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4)))
-        .collect()
-}
-
-#[test]
-fn dead_letters_are_kept_once_live_and_staged() {
-    let Some(cluster) = shared() else { return };
-    run(async {
-        let config = cluster.config(&schema());
-        let client = cluster.client().await;
-        let mut sink = open(&config).await;
-        sink.create_staging().await.unwrap();
-        let history = vec![
-            reject(1, Some("o")),
-            reject(1, None),
-            legacy_reject(0),
-            legacy_reject(1),
-        ];
-        let batch = StageBatch {
-            cleaned: vec![],
-            rejects: history,
-        };
-        let rows = stage(&config, sink.fence().unwrap(), vec![batch]).await.unwrap();
-        assert_eq!(rows.rejects, 4);
-        let staged = Some(StagedHistory { rows, full: true });
-        sink.commit(&Step {
-            staged,
-            ..empty_whole(1)
-        })
-        .await
-        .unwrap();
-        let live = vec![reject(2, None), reject(1, None), reject(2, None)];
-        sink.commit(&Step {
-            epoch: 1,
-            rejects: live,
-            progress: progress(3),
-            ..Step::default()
-        })
-        .await
-        .unwrap();
-        let value = Some(vec![0, 255, b'x']);
-        let log = |offset: i64| ("pin/2".into(), offset, Some(offset), "not_json".into(), value.clone());
-        let legacy = |index: i64| ("events/a.json".into(), index, None, "no_key".into(), None);
-        assert_eq!(
-            rejects(&client, &config.schema).await,
-            [legacy(0), legacy(1), log(1), log(2)]
-        );
-        // a full reconcile drops what is no dead letter any more
-        let mut sink = open(&config).await;
-        sink.create_staging().await.unwrap();
-        let batch = StageBatch {
-            cleaned: vec![],
-            rejects: vec![reject(2, None), legacy_reject(1)],
-        };
-        let rows = stage(&config, sink.fence().unwrap(), vec![batch]).await.unwrap();
-        sink.commit(&Step {
-            staged: Some(StagedHistory { rows, full: true }),
-            ..empty_whole(3)
-        })
-        .await
-        .unwrap();
-        assert_eq!(rejects(&client, &config.schema).await, [legacy(1), log(2)]);
-    });
 }
 
 fn thing(offset: i64) -> CleanedRow {
@@ -350,7 +247,7 @@ fn counts_that_do_not_agree_want_the_history_again() {
         let emptied = format!("TRUNCATE {}.staging_{}_others", config.schema, sink.fence().unwrap());
         client.batch_execute(&emptied).await.unwrap();
         let step = Step {
-            staged: Some(StagedHistory { rows, full: true }),
+            staged: Some(settling(rows, true)),
             ..empty_whole(1)
         };
         match sink.commit(&step).await.unwrap_err() {
@@ -418,7 +315,7 @@ fn the_first_commit_survives_a_broken_connection() {
         let (mut sink, rows) = hydrated_partly(&config).await;
         cluster.terminate(&client, &config.schema).await;
         let step = Step {
-            staged: Some(StagedHistory { rows, full: true }),
+            staged: Some(settling(rows, true)),
             ..empty_whole(1)
         };
         // the loss is found by the first statement, or before it
@@ -454,7 +351,7 @@ fn staging_tables_of_older_runs_go() {
             .await
             .unwrap();
         new.commit(&Step {
-            staged: Some(StagedHistory { rows, full: true }),
+            staged: Some(settling(rows, true)),
             ..empty_whole(1)
         })
         .await
@@ -471,7 +368,7 @@ fn without_cleaned_tables_they_are_emptied_once() {
         let client = cluster.client().await;
         let (mut sink, rows) = hydrated_partly(&config).await;
         sink.commit(&Step {
-            staged: Some(StagedHistory { rows, full: true }),
+            staged: Some(settling(rows, true)),
             ..empty_whole(1)
         })
         .await

@@ -2,9 +2,9 @@
 //! nothing about time.
 
 use crate::cluster::{run, schema, shared};
-use crate::tables::{definition, empty_whole, open, open_as, progress};
+use crate::tables::{definition, empty_whole, open, open_as, progress, settling};
 use operators::{Position, Row, Value};
-use sinks::{Claim, CleanedRow, StageBatch, StagedHistory, Stager, StagerOptions, Step};
+use sinks::{Claim, CleanedRow, StageBatch, Stager, StagerOptions, Step};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -114,10 +114,7 @@ fn latency_of_the_first_commit() {
             }
             let (send, staged) = tokio::sync::oneshot::channel();
             stager.flush(move |staged| drop(send.send(staged)));
-            let staged = StagedHistory {
-                rows: staged.await.unwrap().unwrap(),
-                full,
-            };
+            let staged = settling(staged.await.unwrap().unwrap(), full);
             let staging = started.elapsed();
             let mut step = Step {
                 staged: Some(staged),

@@ -5,12 +5,16 @@
 mod cluster;
 mod commit;
 mod crash;
+mod dead_letters;
 mod fence;
 mod files;
+mod forget;
 mod history;
 mod latency;
+mod proxy;
 mod read;
 mod reconnect;
 mod schema;
 mod tables;
 mod tls;
+mod upgrade;

@@ -112,7 +112,10 @@ fn a_definition_must_make_sense() {
         for definition in [twice, taken, keyless] {
             assert!(matches!(sink.prepare(&definition).await, Err(SinkError::Order(_))));
         }
-        assert!(matches!(sink.take_fence(Claim::Run).await, Err(SinkError::Order(_))));
+        assert!(matches!(
+            sink.take_fence(Claim::Run, "run").await,
+            Err(SinkError::Order(_))
+        ));
     });
 }
 

@@ -2,8 +2,12 @@
 
 use operators::{Column, ColumnType, Position, Row, Symbol, Table, Value};
 use proptest::prelude::*;
-use sinks::{Claim, CleanedRow, Definition, PartitionProgress, PostgresConfig, Progress, Reader, Sink, Step};
+use sinks::{
+    Claim, CleanedRow, Definition, LastRecord, PartitionProgress, PostgresConfig, Progress, Reader, Sink, Staged,
+    StagedHistory, Step,
+};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const fn column(name: &'static str, ty: ColumnType) -> Column {
     Column {
@@ -98,8 +102,14 @@ pub async fn open(config: &PostgresConfig) -> Sink {
 pub async fn open_as(config: &PostgresConfig, claim: Claim, definition: &Definition) -> Sink {
     let mut sink = Sink::connect(config.clone()).await.expect("connect");
     sink.prepare(definition).await.expect("prepare");
-    sink.take_fence(claim).await.expect("take the fence");
+    sink.take_fence(claim, &run_id()).await.expect("take the fence");
     sink
+}
+
+/// A run's name that no other run has.
+pub fn run_id() -> String {
+    static RUNS: AtomicU32 = AtomicU32::new(1);
+    format!("run {}", RUNS.fetch_add(1, Ordering::Relaxed))
 }
 
 pub fn progress(next: i64) -> Progress {
@@ -108,12 +118,18 @@ pub fn progress(next: i64) -> Progress {
         next,
         cleaned_next: Some(next),
         detail: serde_json::json!({"ranges": [[0, next / 10]]}),
+        last: Some(LastRecord {
+            offset: next - 1,
+            timestamp: 1_700_000_000_000 + next,
+            hash: u64::MAX - next as u64,
+        }),
     };
     let still = PartitionProgress {
         first: 5,
         next: 7,
         cleaned_next: None,
         detail: serde_json::json!({}),
+        last: None,
     };
     Progress {
         partitions: BTreeMap::from([(("pin".to_string(), 0), partition), (("geo".to_string(), 3), still)]),
@@ -131,6 +147,15 @@ pub fn empty_whole(next: i64) -> Step {
         results: vec![vec![]; RESULTS.len()],
         progress: progress(next),
         ..Step::default()
+    }
+}
+
+/// What stagers have counted, as a step carries it.
+pub fn settling(rows: Staged, full: bool) -> StagedHistory {
+    StagedHistory {
+        rows,
+        full,
+        ..StagedHistory::default()
     }
 }
 

@@ -1,0 +1,155 @@
+//! Staged dead letters, settled with the history they were found in.
+//!
+//! A dead letter is identified by its place. Which of those in the table have to go is not said by the staged ones
+//! alone: a run knows only the topics that it reads, and a record of an object that lacks offsets may have been
+//! rejected under another offset before.
+
+use crate::error::SinkError;
+use crate::progress::UNKNOWN_TOPIC;
+use crate::sql::{self, REJECT_COLUMNS, qualified};
+use crate::step::StagedHistory;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use tokio_postgres::Client;
+
+/// The narrow table of the staged dead letters that count.
+const WINNERS: &str = "pg_temp.winners_rejects";
+
+/// Settles what is staged in `staging`, within the caller's transaction. Returns rows changed.
+pub(crate) async fn settle(
+    client: &Client,
+    schema: &str,
+    staging: &str,
+    staged: &StagedHistory,
+    topics: &[String],
+) -> Result<u64, SinkError> {
+    let target = qualified(schema, "rejects");
+    let failed = |source| SinkError::postgres(format!("settling history into {target}"), source);
+    if let Some(ranges) = Ranges::of(&staged.from_kafka) {
+        let sql = format!(
+            "DELETE FROM {staging} s USING ({RANGES}) k WHERE s.object IS NOT NULL AND {}",
+            inside("s")
+        );
+        ranges.execute(client, &sql).await.map_err(failed)?;
+    }
+    // of two at one place the one from Kafka counts: its offset is the record's own
+    let make = format!(
+        "CREATE TEMP TABLE winners_rejects ON COMMIT DROP AS SELECT DISTINCT ON (s.source, s.position) s.source, \
+         s.position, s.ctid AS place FROM {staging} s ORDER BY s.source, s.position, s.object NULLS FIRST; \
+         ANALYZE {WINNERS}"
+    );
+    client.batch_execute(&make).await.map_err(failed)?;
+    let mut changed = 0;
+    if staged.full {
+        let sql = format!(
+            "DELETE FROM {target} r WHERE r.topic = ANY($1::text[]) AND NOT EXISTS \
+             (SELECT 1 FROM {WINNERS} w WHERE w.source = r.source AND w.position = r.position)"
+        );
+        let named: Vec<&str> = topics.iter().map(String::as_str).chain([UNKNOWN_TOPIC]).collect();
+        changed += client.execute(&sql, &[&named]).await.map_err(failed)?;
+    } else if let Some(ranges) = Ranges::of(&staged.replaced_rejects) {
+        let sql = format!(
+            "DELETE FROM {target} r USING ({RANGES}) k WHERE {} AND NOT EXISTS \
+             (SELECT 1 FROM {WINNERS} w JOIN {staging} s ON s.ctid = w.place \
+             WHERE w.source = r.source AND w.position = r.position \
+             AND (s.reason, s.key, s.value) IS NOT DISTINCT FROM (r.reason, r.key, r.value))",
+            inside("r")
+        );
+        changed += ranges.execute(client, &sql).await.map_err(failed)?;
+    }
+    let update = if staged.full {
+        "(source, position) DO UPDATE SET topic = excluded.topic, partition = excluded.partition, \
+         \"offset\" = excluded.\"offset\", reason = excluded.reason, key = excluded.key, value = excluded.value \
+         WHERE (r.topic, r.reason, r.key, r.value) IS DISTINCT FROM \
+         (excluded.topic, excluded.reason, excluded.key, excluded.value)"
+    } else {
+        "DO NOTHING"
+    };
+    let names = || REJECT_COLUMNS.iter().map(|column| column.0);
+    let sql = format!(
+        "INSERT INTO {target} AS r ({}) SELECT {} FROM {WINNERS} w JOIN {staging} s ON s.ctid = w.place \
+         ON CONFLICT {update}",
+        sql::list("", names()),
+        sql::list("s.", names()),
+    );
+    Ok(changed + client.execute(&sql, &[]).await.map_err(failed)?)
+}
+
+/// Ranges of offsets by source, as sorted arrays: each row then finds its range by bisection. Joined as rows, some
+/// thousands of ranges of one partition would be compared with each of its dead letters.
+const RANGES: &str = "SELECT u.source, array_agg(u.first ORDER BY u.first) AS firsts, \
+                      array_agg(u.past ORDER BY u.first) AS pasts \
+                      FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS u(source, first, past) GROUP BY u.source";
+
+/// Whether a row of `of` that has an offset lies in one of `k`'s ranges; before the first one the bucket is 0, and the
+/// element null.
+fn inside(of: &str) -> String {
+    format!(
+        "{of}.source = k.source AND {of}.partition IS NOT NULL \
+         AND k.pasts[width_bucket({of}.position, k.firsts)] > {of}.position"
+    )
+}
+
+/// The parameters of [`RANGES`]: disjoint within a source.
+#[derive(Debug, Default, PartialEq)]
+struct Ranges {
+    sources: Vec<String>,
+    firsts: Vec<i64>,
+    pasts: Vec<i64>,
+}
+
+impl Ranges {
+    /// None when no range holds an offset.
+    fn of(ranges: &[(String, i32, Range<i64>)]) -> Option<Ranges> {
+        let mut by_source: BTreeMap<String, Vec<&Range<i64>>> = BTreeMap::new();
+        for (topic, partition, range) in ranges.iter().filter(|(_, _, range)| !range.is_empty()) {
+            by_source.entry(format!("{topic}/{partition}")).or_default().push(range);
+        }
+        let mut merged = Ranges::default();
+        for (source, mut ranges) in by_source {
+            ranges.sort_by_key(|range| range.start);
+            for range in ranges {
+                match merged.pasts.last_mut() {
+                    Some(past) if merged.sources.last() == Some(&source) && range.start <= *past => {
+                        *past = range.end.max(*past);
+                    }
+                    _ => {
+                        merged.sources.push(source.clone());
+                        merged.firsts.push(range.start);
+                        merged.pasts.push(range.end);
+                    }
+                }
+            }
+        }
+        (!merged.sources.is_empty()).then_some(merged)
+    }
+
+    async fn execute(&self, client: &Client, sql: &str) -> Result<u64, tokio_postgres::Error> {
+        client.execute(sql, &[&self.sources, &self.firsts, &self.pasts]).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_sorted_and_disjoint() {
+        let range = |topic: &str, partition, range: Range<i64>| (topic.to_owned(), partition, range);
+        let ranges = Ranges::of(&[
+            range("pin", 1, 5..9),
+            range("pin", 0, 20..30),
+            range("pin", 0, 7..7),
+            range("pin", 0, 1..4),
+            range("pin", 0, 2..3),
+            range("pin", 0, 4..6),
+        ]);
+        let expected = Ranges {
+            sources: vec!["pin/0".into(), "pin/0".into(), "pin/1".into()],
+            firsts: vec![1, 20, 5],
+            pasts: vec![6, 30, 9],
+        };
+        assert_eq!(ranges, Some(expected));
+        assert_eq!(Ranges::of(&[range("pin", 0, 3..3)]), None);
+    }
+}

@@ -1,0 +1,73 @@
+//! Connections that are cut at a COMMIT.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Forwards to Postgres until a client says COMMIT; then cuts the connection, before or after the server has heard it.
+pub struct Proxy {
+    pub port: u16,
+    /// How many COMMITs still to cut.
+    pub cuts: Arc<AtomicU32>,
+    /// Whether the server hears it, so that only its answer is lost.
+    pub forward_first: Arc<AtomicBool>,
+}
+
+impl Proxy {
+    pub async fn start(server: u16) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = Proxy {
+            port: listener.local_addr().unwrap().port(),
+            cuts: Arc::default(),
+            forward_first: Arc::default(),
+        };
+        let (cuts, forward_first) = (proxy.cuts.clone(), proxy.forward_first.clone());
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (cuts, forward_first) = (cuts.clone(), forward_first.clone());
+                tokio::spawn(async move {
+                    let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+                    let _ = pump(client, server, &cuts, &forward_first).await;
+                });
+            }
+        });
+        proxy
+    }
+}
+
+async fn pump(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    cuts: &AtomicU32,
+    forward_first: &AtomicBool,
+) -> std::io::Result<()> {
+    let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut up) => {
+                let bytes = &up[..read?];
+                if bytes.is_empty() {
+                    return Ok(());
+                }
+                let commit = bytes.windows(7).any(|window| window == b"COMMIT\0");
+                if commit && cuts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+                    if forward_first.load(Ordering::Relaxed) {
+                        server.write_all(bytes).await?;
+                        // its answer, which nobody will see
+                        let _ = server.read(&mut down).await?;
+                    }
+                    return Ok(());
+                }
+                server.write_all(bytes).await?;
+            }
+            read = server.read(&mut down) => {
+                let bytes = &down[..read?];
+                if bytes.is_empty() {
+                    return Ok(());
+                }
+                client.write_all(bytes).await?;
+            }
+        }
+    }
+}
