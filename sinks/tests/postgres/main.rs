@@ -6,6 +6,7 @@ mod cluster;
 mod commit;
 mod crash;
 mod dead_letters;
+mod fail_over;
 mod fence;
 mod files;
 mod forget;
