@@ -105,7 +105,7 @@ async fn look(settings: &AuditSettings, lake: ingest::lake::Lake) -> Result<Repo
     if let Some(kafka) = &settings.kafka {
         let config = kafka.source();
         for (at, marks) in watermarks(&config, &topics).await? {
-            entries.entry(at).or_default().kafka = Some((marks.low, marks.high));
+            entries.entry(at).or_default().kafka = Some((marks.low, marks.stable));
         }
         ask_kafka(&config, &topics, &mut entries).await?;
     }

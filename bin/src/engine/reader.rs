@@ -302,6 +302,7 @@ impl Reader {
             partition: at.partition,
             from,
             until,
+            after: None,
         });
         let live = Live {
             from,

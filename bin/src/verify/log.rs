@@ -245,6 +245,7 @@ impl Log {
                     partition,
                     from,
                     until,
+                    after: None,
                 });
                 waiting += 1;
             }
@@ -297,7 +298,7 @@ impl Log {
                 .is_some_and(|partitions| partitions.contains(&at.1))
             {
                 let marks = cluster.watermarks(&name, at.1).map_err(of_kafka)?;
-                spans.insert(at, marks.low..marks.high);
+                spans.insert(at, marks.low..marks.stable);
             }
         }
         Ok(spans)

@@ -48,6 +48,7 @@ pub async fn first_records(
             partition: stretch.partition,
             from: stretch.from,
             until: Some(stretch.to),
+            after: None,
         });
     }
     loop {

@@ -93,13 +93,13 @@ pub(super) async fn resume(
         let known = read_control(lake, topic, at.1).await?;
         let covered = covered(lake, topics, &own, known, marks.low).await?;
         if let Some(end) = covered.iter().next_back().map(|range| range.end)
-            && end > marks.high
+            && end > marks.stable
         {
             return Err(ArchiveError::Ahead {
                 topic: topic.clone(),
                 partition: at.1,
                 lake: end,
-                kafka: marks.high,
+                kafka: marks.stable,
             });
         }
         if let Some(last) = own.iter().rev().find(|object| !object.deletes) {
@@ -201,7 +201,7 @@ async fn check_sample(
     let Place::Log { start, .. } = object.place else {
         return Ok(());
     };
-    if !(marks.low..marks.high).contains(&start) || object.size == 0 || object.size > SAMPLE_BYTES as u64 {
+    if !(marks.low..marks.stable).contains(&start) || object.size == 0 || object.size > SAMPLE_BYTES as u64 {
         return Ok(());
     }
     let (cluster, name) = (Arc::clone(cluster), topic.to_owned());
@@ -236,7 +236,11 @@ mod tests {
             "pin",
             0,
             &covered.iter().cloned().collect(),
-            &Watermarks { low, high },
+            &Watermarks {
+                low,
+                stable: high,
+                high,
+            },
             0,
         )
     }

@@ -300,7 +300,7 @@ impl Archiver {
         let mut new = Marks::new();
         for (at, marks) in marks {
             match self.index.get(&at) {
-                Some(part) => self.parts[*part].end = marks.high,
+                Some(part) => self.parts[*part].end = marks.stable,
                 None => drop(new.insert(at, marks)),
             }
         }
@@ -316,7 +316,7 @@ impl Archiver {
             let holes: VecDeque<_> = resume.holes.into();
             let first = holes.front().map_or(resume.next, |hole| hole.start);
             let mut folders = Folders::new(&self.options.layout.partitioner, partition);
-            let end = new[&at].high;
+            let end = new[&at].stable;
             let part = Part {
                 topic,
                 partition,
@@ -726,6 +726,7 @@ impl Part {
             partition: self.partition,
             from,
             until,
+            after: None,
         };
         let holes = self.holes.iter().map(|hole| range(hole.start, Some(hole.end)));
         holes.chain([range(self.next, self.until)]).collect()

@@ -1,6 +1,6 @@
 //! What a reader hands over: records of one partition in one buffer.
 
-use super::KafkaError;
+use super::{KafkaError, RecordId};
 use std::ops::Range;
 
 /// Records of one partition in the order of their offsets, all bytes in one buffer.
@@ -98,6 +98,17 @@ impl Batch {
             .map(|at| &self.bytes[at.start as usize..at.end as usize])
     }
 
+    /// The identity of the last record.
+    pub fn last_id(&self) -> Option<RecordId> {
+        let last = self.records.last()?;
+        Some(RecordId::new(
+            last.offset,
+            last.timestamp,
+            self.key(last),
+            self.value(last),
+        ))
+    }
+
     /// Offset, key and value of each record.
     pub fn iter(&self) -> impl Iterator<Item = (i64, Option<&[u8]>, Option<&[u8]>)> {
         self.records
@@ -150,6 +161,7 @@ mod tests {
             ]
         );
         assert_eq!(batch.stamps, None);
+        assert_eq!(batch.last_id(), Some(RecordId::new(12, -1, Some(b"key"), Some(b""))));
         for (offset, millis) in [(20, 5), (21, 3), (22, 9)] {
             batch.push_at(offset, millis, None, None);
         }

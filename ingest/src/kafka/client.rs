@@ -9,7 +9,8 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError as Native, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::BorrowedMessage;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,18 @@ pub(super) struct Context {
     served: AtomicU64,
     said: Mutex<Said>,
     tokens: Tokens,
+    /// Whether the user asked for librdkafka's debug lines.
+    debug: bool,
+    /// How often topics were found to be others than before, over all topics.
+    changes: AtomicU64,
+    ids: Mutex<HashMap<String, TopicId>>,
+}
+
+/// Which topic of its name it is.
+struct TopicId {
+    current: String,
+    /// How often it was another one than before.
+    changes: u64,
 }
 
 #[derive(Default)]
@@ -80,6 +93,40 @@ impl Context {
         said.authentication.failing = None;
     }
 
+    /// How often the topic of this name was found to be another one than before: deleted and created again. Counts what
+    /// was [`serve`]d.
+    pub(super) fn changes(&self, topic: &str) -> u64 {
+        if self.changes_of_all() == 0 {
+            return 0;
+        }
+        let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.get(topic).map_or(0, |id| id.changes)
+    }
+
+    /// The same over all topics: as long as it stays none has changed.
+    pub(super) fn changes_of_all(&self) -> u64 {
+        self.changes.load(SeqCst)
+    }
+
+    /// A topic has one id after another.
+    fn identify(&self, topic: &str, ids: [&str; 2]) {
+        let mut known = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in ids.into_iter().filter(|id| !is_zero(id)) {
+            match known.get_mut(topic) {
+                Some(known) if known.current == id => {}
+                Some(known) => {
+                    known.current = id.to_owned();
+                    known.changes += 1;
+                    self.changes.fetch_add(1, SeqCst);
+                }
+                None => {
+                    let current = id.to_owned();
+                    known.insert(topic.to_owned(), TopicId { current, changes: 0 });
+                }
+            }
+        }
+    }
+
     /// The words of the authentication failure, once it is certain that it will not pass.
     pub(super) fn authentication_failure(&self) -> Option<String> {
         let said = self.said();
@@ -97,9 +144,17 @@ impl ClientContext for Context {
         self.tokens.make()
     }
 
+    /// When librdkafka hears that a topic has another id it goes on at the same offset of the new topic, and the only
+    /// thing that it says is a debug line, before it fetches from the new topic. The line waits on the consumer's own
+    /// queue, so that who serves that queue between taking a record and handing it over knows of it in time.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.served.fetch_add(1, Relaxed);
-        log_line(level, facility, message);
+        if let Some((topic, ids)) = changed_id(message) {
+            self.identify(topic, ids);
+        }
+        if self.debug || !matches!(level, RDKafkaLogLevel::Debug) {
+            log_line(level, facility, message);
+        }
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
@@ -157,12 +212,40 @@ impl ConsumerContext for Context {
     }
 }
 
+/// What a consumer is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// All committed records.
+    Committed,
+    /// Single committed records, here and there, and besides answers questions.
+    Samples,
+    /// None: it is asked how far records reach that are not committed yet.
+    Uncommitted,
+}
+
 /// A consumer under a configuration that was checked, with some of our own properties on top.
-pub(super) fn consumer(config: &KafkaConfig) -> Result<BaseConsumer<Context>, KafkaError> {
+pub(super) fn consumer(config: &KafkaConfig, reads: Reads) -> Result<BaseConsumer<Context>, KafkaError> {
     config.check()?;
     let mut client = config.client_config();
+    match reads {
+        Reads::Committed => {
+            // see `Context::log`
+            let debug = client.get("debug").map(|debug| format!("{debug},metadata"));
+            client.set("debug", debug.unwrap_or_else(|| "metadata".into()));
+            client.set_log_level(RDKafkaLogLevel::Debug);
+        }
+        Reads::Samples => {
+            // of each of many partitions one fetch is held, and that is one of a few records
+            client.set("fetch.message.max.bytes", "65536");
+            client.set("queued.min.messages", "1");
+        }
+        Reads::Uncommitted => {
+            client.set("isolation.level", "read_uncommitted");
+        }
+    }
     let context = Context {
         tokens: Tokens::of(&mut client)?,
+        debug: config.properties.iter().any(|(name, _)| name == "debug"),
         ..Context::default()
     };
     client
@@ -214,6 +297,19 @@ fn log_general(error: &Native, reason: &str) {
     }
 }
 
+/// The topic and both ids in librdkafka's words for a topic whose id changes.
+fn changed_id(message: &str) -> Option<(&str, [&str; 2])> {
+    let (topic, ids) = message.split_once(" changed id from ")?;
+    let (_, topic) = topic.rsplit_once("Topic ")?;
+    let (old, new) = ids.split_once(" to ")?;
+    Some((topic, [old, new]))
+}
+
+/// Whether an id says that the broker knows none: it is old, or the client is new to the topic.
+fn is_zero(id: &str) -> bool {
+    id.bytes().all(|byte| byte == b'A')
+}
+
 /// The offset in librdkafka's words for the end of a partition, the only place where rust-rdkafka lets it through.
 pub(super) fn end_offset(reason: &str) -> Option<i64> {
     let (_, rest) = reason.split_once("end of partition at offset ")?;
@@ -231,6 +327,28 @@ mod tests {
         assert_eq!(end_offset(reason), Some(14_549_241_101));
         assert_eq!(end_offset("reached end of partition at offset 7"), Some(7));
         assert_eq!(end_offset("Broker: No more messages"), None);
+    }
+
+    #[test]
+    fn a_topic_that_changes_its_id_is_another_one() {
+        let context = Context::default();
+        let says = |old: &str, new: &str| {
+            let line = format!("[thrd:main]: Topic topic.1-x changed id from {old} to {new}");
+            context.log(RDKafkaLogLevel::Debug, "METADATA", &line);
+            (context.changes("topic.1-x"), context.changes_of_all())
+        };
+        let (zero, first, second) = (
+            "AAAAAAAAAAAAAAAAAAAAAA",
+            "3GmZjO9dRdmcVzLl1cLkDg",
+            "W3-bq_k1QDuPSJDIYRWYKA",
+        );
+        assert_eq!(says(zero, first), (0, 0), "it was not known before");
+        assert_eq!(says(first, zero), (0, 0), "an old broker knows no ids");
+        assert_eq!(says(zero, first), (0, 0));
+        assert_eq!(says(first, second), (1, 1));
+        assert_eq!(says(second, zero), (1, 1));
+        assert_eq!(says(zero, first), (2, 2), "another one, whatever was said in between");
+        assert_eq!(context.changes("topic.1"), 0);
     }
 
     #[test]

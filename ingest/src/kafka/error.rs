@@ -3,6 +3,7 @@
 //! A broker that is away is not here: librdkafka finds it again by itself, and the log says so.
 
 use super::KafkaConfigError;
+use std::any::Any;
 use std::time::Duration;
 
 /// A failure that somebody has to see.
@@ -54,6 +55,21 @@ pub enum KafkaError {
         /// The partition.
         partition: i32,
     },
+    /// The topic was deleted and created again under its name: its records are not those that were read before.
+    #[error(
+        "topic {topic} was deleted and created again: {found}, record {topic}/{partition} {offset} was read before; go \
+         on under a new name with --topics"
+    )]
+    TopicRemade {
+        /// The topic.
+        topic: String,
+        /// The partition in which it was noticed.
+        partition: i32,
+        /// The offset of the last record that was read, or the one before the position where none is known.
+        offset: i64,
+        /// What stands there now.
+        found: Remade,
+    },
     /// The broker does not hold the offset: retention has passed it, or the topic was created anew.
     #[error(
         "offset {offset} of {topic}/{partition} is not in Kafka{}: retention has passed it, or the topic was created anew ({detail})",
@@ -83,6 +99,14 @@ pub enum KafkaError {
         /// librdkafka's own words.
         detail: String,
     },
+    /// A thread has ended in a panic: a defect of this program.
+    #[error("thread {thread} has panicked: {message}")]
+    Panicked {
+        /// The thread.
+        thread: &'static str,
+        /// What it said.
+        message: String,
+    },
     /// The broker answered a question with an error.
     #[error("Kafka answered the question for {question} with an error")]
     Refused {
@@ -92,6 +116,20 @@ pub enum KafkaError {
         #[source]
         source: rdkafka::error::KafkaError,
     },
+}
+
+/// By what a topic is known to be another one than before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Remade {
+    /// At the offset of a record that was read stands another one.
+    #[error("another record stands at its offset")]
+    OtherRecord,
+    /// The log ends at or below a record that was read.
+    #[error("its log ends at {0}")]
+    Ends(i64),
+    /// Kafka has given the name to a topic with another id.
+    #[error("it has another id")]
+    OtherId,
 }
 
 impl KafkaError {
@@ -112,6 +150,13 @@ fn because(detail: &str) -> String {
 fn holds(held: &Option<(i64, i64)>) -> String {
     held.map(|(low, high)| format!(", which holds {low}..{high}"))
         .unwrap_or_default()
+}
+
+/// What a panic said.
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("without a message").to_owned()
 }
 
 #[cfg(test)]

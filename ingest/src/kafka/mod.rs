@@ -8,6 +8,9 @@
 //! position that the broker does not hold is an error and not a reason to jump (`auto.offset.reset=error`): the
 //! frontier stands in the same transaction as the tables, and anything else would be a second opinion.
 //!
+//! A topic that was deleted and created again under its name is another log. A [`RecordId`] tells its records from
+//! those of the old one, and a reader never goes on in it: see `part.rs`.
+//!
 //! Everything is read committed. Offsets are sparse: transaction markers, aborted records and compaction leave
 //! holes, so the offset after a record is never assumed to hold one, and the end of a range is taken from the end
 //! of the partition as the broker reports it, not from the last record that was seen.
@@ -15,6 +18,7 @@
 //! This module does not know what a record holds, does not group, order or deduplicate across partitions, and
 //! writes nothing to Kafka but group offsets.
 
+mod ask;
 mod batch;
 mod client;
 mod cluster;
@@ -23,17 +27,24 @@ mod error;
 mod fetch;
 mod iam;
 mod output;
+mod part;
 mod reader;
+mod record;
 mod retention;
+mod sample;
 mod throttle;
+mod watermarks;
 
 pub(crate) use client::log_line;
 pub(crate) use config::log_level;
 
 pub use batch::{Batch, Polled, Span};
-pub use cluster::{Cluster, Sample, Watermarks};
+pub use cluster::Cluster;
 pub use config::{KafkaConfig, KafkaConfigError};
-pub use error::KafkaError;
+pub use error::{KafkaError, Remade};
 pub use iam::Tokens;
 pub use reader::{Range, Reader, ReaderOptions};
+pub use record::RecordId;
 pub use retention::retention;
+pub use sample::{Sample, Sampled};
+pub use watermarks::Watermarks;

@@ -24,6 +24,7 @@ impl Queue {
 }
 
 /// The thread's end.
+#[derive(Clone)]
 pub(super) struct Output {
     queue: Arc<Queue>,
     wake: Arc<dyn Fn() + Send + Sync>,

@@ -1,11 +1,16 @@
 //! A reader of ranges of partitions: the caller's side.
 
-use super::client::consumer;
+use super::client::{Reads, consumer};
+use super::error::panic_text;
 use super::fetch::{Fetch, Inbox};
 use super::output::{Input, queue};
-use super::{KafkaConfig, KafkaError, Polled};
+use super::{KafkaConfig, KafkaError, Polled, RecordId};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+
+/// The thread's name.
+const THREAD: &str = "kafka-reader";
 
 /// Offsets of one partition to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +28,9 @@ pub struct Range {
     /// It is reached when a record at or past it, or the end of the partition at or past it, has been seen, so it
     /// should not lie beyond the high watermark; if it does the range ends when the partition has grown to it.
     pub until: Option<i64>,
+    /// The last record that was read before `from`, where one is known: while Kafka holds its offset it must be the same
+    /// record, otherwise the topic was created again and the range fails with [`KafkaError::TopicRemade`].
+    pub after: Option<RecordId>,
 }
 
 impl Range {
@@ -56,7 +64,8 @@ impl Default for ReaderOptions {
 /// order. While the caller does not take what is there the thread waits, and librdkafka stops fetching.
 ///
 /// A broker that is away is waited for; [`Polled::Failed`] is for what waiting does not mend. A partition that
-/// seems to be gone is given ten seconds to appear again, because a starting broker does not know all at once.
+/// seems to be gone is given ten seconds to appear again, because a starting broker does not know all at once. A topic
+/// that was deleted and created again is not read: what is handed over comes from the topic that was there first.
 pub struct Reader {
     input: Input,
     inbox: Arc<Inbox>,
@@ -71,8 +80,9 @@ impl Reader {
         options: ReaderOptions,
         wake: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<Reader, KafkaError> {
-        let consumer = consumer(config)?;
+        let consumer = consumer(config, Reads::Committed)?;
         let (output, input) = queue(options.queue_bytes.max(1), wake);
+        let last_words = output.clone();
         let inbox = Arc::new(Inbox::default());
         let fetch = Fetch::new(
             output,
@@ -81,8 +91,16 @@ impl Reader {
             options.batch_bytes.max(1),
         );
         let thread = std::thread::Builder::new()
-            .name("kafka-reader".into())
-            .spawn(move || fetch.run(consumer))
+            .name(THREAD.into())
+            .spawn(move || {
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| fetch.run(consumer))) {
+                    let message = panic_text(&*panic);
+                    let thread = THREAD;
+                    let failed = Polled::Failed(KafkaError::Panicked { thread, message });
+                    // the caller's own `wake` may be what panics
+                    let _ = catch_unwind(AssertUnwindSafe(|| last_words.push(failed)));
+                }
+            })
             .expect("the system starts a thread");
         Ok(Reader {
             input,
@@ -119,8 +137,50 @@ impl Drop for Reader {
     fn drop(&mut self) {
         self.inbox.stop();
         self.unpark();
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the Kafka reader's thread had panicked");
+        if let Some(thread) = self.thread.take() {
+            // a panic was caught and handed over
+            let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    /// The caller's `wake` runs on the thread, so that its panic is the thread's.
+    #[test]
+    fn a_panic_of_the_thread_is_handed_over_once() {
+        let config = KafkaConfig::new("127.0.0.1:1");
+        let wake = Arc::new(|| panic!("injected"));
+        let reader = Reader::start(&config, ReaderOptions::default(), wake).unwrap();
+        // at its end at once, without a broker
+        reader.assign(Range {
+            topic: 3,
+            name: "any".into(),
+            partition: 0,
+            from: 7,
+            until: Some(7),
+            after: None,
+        });
+        let mut seen = Vec::new();
+        let start = Instant::now();
+        while seen.len() < 2 {
+            assert!(start.elapsed() < Duration::from_secs(20), "{seen:?}");
+            seen.extend(reader.try_next());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(
+            matches!(
+                &seen[..],
+                [
+                    Polled::Reached { topic: 3, next: 7, .. },
+                    Polled::Failed(KafkaError::Panicked { thread: "kafka-reader", message }),
+                ] if message == "injected"
+            ),
+            "{seen:?}"
+        );
+        assert!(reader.try_next().is_none());
     }
 }

@@ -1,8 +1,8 @@
 //! Faults: retention, deleted topics, wrong passwords, a broker that is killed, and no broker at all.
 
 use crate::broker::{alone, shared};
-use crate::log::{PATIENCE, Reading, fill, range};
-use ingest::kafka::{Cluster, KafkaConfig, KafkaError, Watermarks};
+use crate::log::{PATIENCE, Reading, fill, range, settled};
+use ingest::kafka::{Cluster, KafkaConfig, KafkaError};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -14,10 +14,7 @@ fn an_offset_that_is_gone_is_a_typed_failure_of_its_partition() {
         fill(&producer, &topic, partition, 0..100);
     }
     broker.delete_below(&topic, 1, 50);
-    assert_eq!(
-        broker.cluster().watermarks(&topic, 1).unwrap(),
-        Watermarks { low: 50, high: 100 }
-    );
+    assert_eq!(broker.cluster().watermarks(&topic, 1).unwrap(), settled(50, 100));
 
     let mut reading = Reading::start(&broker.config());
     reading.assign([
@@ -240,8 +237,5 @@ fn a_broker_that_is_killed_and_comes_back_loses_nothing() {
         assert_eq!(reading.offsets(0, partition), (0..3000).collect::<Vec<_>>());
     }
     assert!(reading.failed.is_empty(), "{:?}", reading.failed);
-    assert_eq!(
-        cluster.watermarks(&topic, 0).unwrap(),
-        Watermarks { low: 0, high: 3000 }
-    );
+    assert_eq!(cluster.watermarks(&topic, 0).unwrap(), settled(0, 3000));
 }

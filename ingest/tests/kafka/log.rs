@@ -1,12 +1,13 @@
 //! Writing topics, and reading them through the reader under test.
 
 use crate::broker::Broker;
-use ingest::kafka::{Cluster, KafkaConfig, KafkaError, Polled, Range, Reader, ReaderOptions};
+use ingest::kafka::{Cluster, KafkaConfig, KafkaError, Polled, Range, Reader, ReaderOptions, RecordId, Watermarks};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -50,8 +51,13 @@ impl Broker {
     pub fn topic(&self, partitions: i32, settings: &[(&str, &str)]) -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("topic.{}-{partitions}", NUMBER.fetch_add(1, Relaxed));
+        self.create_topic(&name, partitions, settings);
+        name
+    }
+
+    pub fn create_topic(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
         self.admin(async |admin, options| {
-            let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+            let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
             for (key, value) in settings {
                 topic = topic.set(key, value);
             }
@@ -62,7 +68,6 @@ impl Broker {
                 .remove(0)
                 .unwrap();
         });
-        name
     }
 
     pub fn grow(&self, topic: &str, partitions: usize) {
@@ -117,6 +122,15 @@ impl Broker {
         producer
     }
 
+    /// Waits until everything below `end` is stable: the marker that ends a transaction is written after the answer.
+    pub fn wait_for(&self, topic: &str, partition: i32, end: i64) {
+        let (cluster, start) = (self.cluster(), Instant::now());
+        while cluster.watermarks(topic, partition).unwrap().stable < end {
+            assert!(start.elapsed() < PATIENCE, "{topic}/{partition} does not reach {end}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// The end of a partition for a reader that does not care for transactions.
     pub fn uncommitted_end(&self, topic: &str, partition: i32) -> i64 {
         use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -154,6 +168,12 @@ pub fn fill(producer: &Sender, topic: &str, partition: i32, values: std::ops::Ra
     producer.flush(PATIENCE).unwrap();
 }
 
+/// Watermarks of a partition without an open transaction.
+pub fn settled(low: i64, high: i64) -> Watermarks {
+    let stable = high;
+    Watermarks { low, stable, high }
+}
+
 pub fn range(topic: u8, name: &str, partition: i32, from: i64, until: Option<i64>) -> Range {
     Range {
         topic,
@@ -161,6 +181,7 @@ pub fn range(topic: u8, name: &str, partition: i32, from: i64, until: Option<i64
         partition,
         from,
         until,
+        after: None,
     }
 }
 
@@ -171,6 +192,8 @@ pub struct Reading {
     /// Topic number, partition and next offset.
     pub reached: Vec<(u8, i32, i64)>,
     pub failed: Vec<KafkaError>,
+    /// The last record of each topic number and partition.
+    pub last: BTreeMap<(u8, i32), RecordId>,
 }
 
 impl Reading {
@@ -187,6 +210,7 @@ impl Reading {
             seen: Vec::new(),
             reached: Vec::new(),
             failed: Vec::new(),
+            last: BTreeMap::new(),
         }
     }
 
@@ -205,6 +229,8 @@ impl Reading {
                     assert_eq!(batch.records.last().expect("no batch is empty").offset + 1, batch.next);
                     let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap());
                     let (topic, partition) = (batch.topic, batch.partition);
+                    self.last
+                        .insert((topic, partition), batch.last_id().expect("no batch is empty"));
                     self.seen.extend(
                         batch
                             .iter()

@@ -4,4 +4,6 @@ mod broker;
 mod faults;
 mod log;
 mod ranges;
+mod remade;
+mod samples;
 mod transactions;

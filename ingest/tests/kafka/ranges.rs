@@ -1,8 +1,8 @@
 //! Ranges: order, ends, several of one partition, holes, partitions that come late, callers that are slow.
 
 use crate::broker::shared;
-use crate::log::{PATIENCE, Reading, fill, range, send};
-use ingest::kafka::{ReaderOptions, Sample, Watermarks};
+use crate::log::{PATIENCE, Reading, fill, range, send, settled};
+use ingest::kafka::ReaderOptions;
 use rdkafka::producer::Producer;
 use std::time::{Duration, Instant};
 
@@ -155,23 +155,13 @@ fn compaction_leaves_holes_that_block_nothing() {
     assert_eq!(reading.offsets(0, 0), [290]);
 
     let cluster = broker.cluster();
-    assert_eq!(cluster.watermarks(&topic, 0).unwrap(), Watermarks { low: 0, high: 301 });
+    assert_eq!(cluster.watermarks(&topic, 0).unwrap(), settled(0, 301));
     assert_eq!(cluster.sample(&topic, 0, 17).unwrap(), None, "a hole holds no record");
-    let text = |text: &str| Some(text.as_bytes().to_vec());
-    assert_eq!(
-        cluster.sample(&topic, 0, 295).unwrap(),
-        Some(Sample {
-            key: text("5"),
-            value: text("295")
-        })
-    );
-    assert_eq!(
-        cluster.sample(&topic, 0, 300).unwrap(),
-        Some(Sample {
-            key: text("x"),
-            value: text("300")
-        })
-    );
+    for (offset, key, value) in [(295, "5", "295"), (300, "x", "300")] {
+        let sample = cluster.sample(&topic, 0, offset).unwrap().expect("a record");
+        let bytes = |text: &str| Some(text.as_bytes().to_vec());
+        assert_eq!((sample.key, sample.value), (bytes(key), bytes(value)));
+    }
     assert_eq!(cluster.sample(&topic, 0, 301).unwrap(), None, "nor does the future");
 }
 

@@ -1,8 +1,8 @@
 //! Transactions: markers, aborted records, and the last stable offset.
 
 use crate::broker::shared;
-use crate::log::{PATIENCE, Reading, fill, range, send};
-use ingest::kafka::Watermarks;
+use crate::log::{PATIENCE, Reading, fill, range, send, settled};
+use ingest::kafka::{Sampled, Watermarks};
 use rdkafka::producer::Producer;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn markers_and_aborted_records_are_passed_but_not_seen() {
         }
     }
     let cluster = broker.cluster();
-    assert_eq!(cluster.watermarks(&topic, 0).unwrap(), Watermarks { low: 0, high: 15 });
+    assert_eq!(cluster.watermarks(&topic, 0).unwrap(), settled(0, 15));
     let good = [0, 1, 2, 8, 9];
 
     // every end there is: at a record, at a marker, inside what was aborted, at the very end
@@ -78,7 +78,7 @@ fn markers_and_aborted_records_are_passed_but_not_seen() {
 }
 
 #[test]
-fn an_open_transaction_holds_back_the_high_watermark() {
+fn an_open_transaction_holds_back_the_stable_offset_and_not_the_high_watermark() {
     let Some((broker, _up)) = shared() else { return };
     let topic = broker.topic(1, &[]);
     let cluster = broker.cluster();
@@ -90,7 +90,28 @@ fn an_open_transaction_holds_back_the_high_watermark() {
     // records of others behind it wait as well
     fill(&broker.producer(), &topic, 0, 6..9);
     assert_eq!(broker.uncommitted_end(&topic, 0), 9);
-    assert_eq!(cluster.watermarks(&topic, 0).unwrap(), Watermarks { low: 0, high: 5 });
+    let marks = |low, stable, high| Watermarks { low, stable, high };
+    assert_eq!(cluster.watermarks(&topic, 0).unwrap(), marks(0, 5, 9));
+    // all partitions of a question are told apart
+    let other = broker.topic(2, &[]);
+    fill(&broker.producer(), &other, 1, 0..3);
+    let spans = cluster
+        .spans([(4, topic.as_str()), (7, other.as_str()), (9, "never.was")])
+        .unwrap();
+    assert_eq!(
+        spans.into_iter().collect::<Vec<_>>(),
+        [
+            ((4, 0), marks(0, 5, 9)),
+            ((7, 0), settled(0, 0)),
+            ((7, 1), settled(0, 3))
+        ]
+    );
+    let wanted = |offset| (topic.clone(), 0, offset);
+    assert_eq!(
+        cluster.samples(&[wanted(5), wanted(8)]).unwrap(),
+        [Sampled::Beyond { end: 5 }, Sampled::Beyond { end: 5 }],
+        "what is not committed cannot be read"
+    );
 
     let mut reading = Reading::start(&broker.config());
     reading.assign([range(0, &topic, 0, 0, Some(5)), range(0, &topic, 0, 5, None)]);
@@ -103,5 +124,5 @@ fn an_open_transaction_holds_back_the_high_watermark() {
         r.reached.last() == Some(&(0, 0, 10))
     });
     assert_eq!(reading.offsets(0, 0), (0..9).collect::<Vec<_>>());
-    assert_eq!(cluster.watermarks(&topic, 0).unwrap(), Watermarks { low: 0, high: 10 });
+    assert_eq!(cluster.watermarks(&topic, 0).unwrap(), settled(0, 10));
 }

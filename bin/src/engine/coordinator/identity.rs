@@ -146,7 +146,8 @@ mod tests {
 
     fn same(line: &str, value: Option<&str>) -> Option<bool> {
         let value = value.map(|value| value.as_bytes().to_vec());
-        same_record(line.as_bytes(), &Sample { key: None, value })
+        let (key, timestamp) = (None, -1);
+        same_record(line.as_bytes(), &Sample { key, value, timestamp })
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Coordinator {
                 }
             }
             let end = |((topic, partition), marks): (_, Watermarks)| {
-                (TopicPartition { topic, partition }, marks.low..marks.high)
+                (TopicPartition { topic, partition }, marks.low..marks.stable)
             };
             Ok(spans.into_iter().map(end).collect())
         }))

@@ -1,0 +1,440 @@
+//! A range of one partition that is being read, and what the events on its queue mean.
+//!
+//! **A topic that was created again** under its name is another log, and none of its records may be taken for one of
+//! the old log. Two things are watched:
+//!
+//! - Whenever the partition is assigned, at first or again, reading begins at the last record before the position, if
+//!   one is known. It must be the same record as before. Since it comes out of the queue before all others there is no
+//!   moment between the comparison and the reading. A hole in its place, or retention beyond it, proves nothing.
+//! - While it is assigned, librdkafka silently follows a name to a topic with another id. It says so in a debug line
+//!   before it fetches from there (`Context::log`); the line is looked for after records were taken and before they
+//!   are handed over.
+//!
+//! Brokers that know no topic ids, Kafka before 3.1 and those that only speak its protocol, are left with the first.
+
+use super::client::{Context, end_offset};
+use super::error::Remade;
+use super::{Batch, KafkaError, Polled, Range, RecordId};
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a partition must be unknown to be believed gone, and its log too short to be believed another one: a
+/// broker that starts, or that has just become the leader, may not know all at once.
+const GONE_AFTER: Duration = Duration::from_secs(10);
+/// How often a partition that seems gone is asked for.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How long a question to the broker may hold up all partitions.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often an error that librdkafka retries is logged for a partition.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+/// How often a position is tried again that the broker first says it does not hold and then says it holds.
+const MOST_RETRIES: u32 = 3;
+
+/// A range that is being read.
+pub(super) struct Part {
+    pub(super) range: Range,
+    /// Everything below has been handed over.
+    next: i64,
+    /// The last record before `next`, if it is known.
+    last: Option<RecordId>,
+    state: State,
+    /// How often the topic had become another one when the range began.
+    changes: u64,
+    /// Tries without a record between them.
+    retries: u32,
+    warned: Option<Instant>,
+    /// Bytes of the last batch: the next one is probably as large.
+    size: usize,
+}
+
+/// Where the partition stands in librdkafka.
+enum State {
+    /// It is not assigned.
+    Detached,
+    /// It seems not to exist.
+    Missing { since: Instant, asked: Instant },
+    /// It is assigned, with a queue of its own.
+    Attached {
+        queue: PartitionQueue<Context>,
+        check: Option<Check>,
+    },
+}
+
+/// A comparison that has not been made yet: the queue stands at the last record.
+struct Check {
+    last: RecordId,
+    /// Since when the log seems to end at or below that record, and when it was last asked for.
+    short: Option<(Instant, Instant)>,
+}
+
+/// What was taken from a partition's queue.
+pub(super) struct Turn {
+    batch: Batch,
+    stopped: Stopped,
+}
+
+/// Why polling a partition stopped.
+enum Stopped {
+    /// Its queue is empty.
+    Empty,
+    /// The batch is large enough, or the caller too slow.
+    More,
+    /// All records of the range have been seen.
+    Reached,
+    /// librdkafka has something to say.
+    Event(Native),
+    /// The record that was read last is another one now.
+    OtherRecord,
+}
+
+/// What becomes of a range.
+pub(super) enum Fate {
+    /// It goes on.
+    Goes,
+    /// It is at its end.
+    Ends,
+    /// It cannot be read any further.
+    Fails(KafkaError),
+}
+
+impl Turn {
+    /// Whether there was nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.batch.records.is_empty() && matches!(self.stopped, Stopped::Empty)
+    }
+}
+
+impl Part {
+    pub(super) fn new(range: Range, consumer: &BaseConsumer<Context>) -> Part {
+        let next = range.from.max(0);
+        let last = range.after.filter(|last| last.offset < next);
+        debug_assert_eq!(last, range.after, "the record lies before the range");
+        Part {
+            next,
+            last,
+            state: State::Detached,
+            changes: consumer.context().changes(&range.name),
+            retries: 0,
+            warned: None,
+            size: 0,
+            range,
+        }
+    }
+
+    /// Whether there is nothing (more) to read.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.range.until.is_some_and(|until| self.next >= until)
+    }
+
+    /// Hands the partition to librdkafka, from the last record on, which is compared, or from where this range is.
+    pub(super) fn attach(&mut self, consumer: &Arc<BaseConsumer<Context>>) -> Result<(), KafkaError> {
+        let Range { name, partition, .. } = &self.range;
+        debug_assert!(
+            !matches!(self.state, State::Attached { .. }),
+            "{name}/{partition} is attached twice"
+        );
+        let failed = |action| move |source| KafkaError::Client { action, source };
+        let mut queue = consumer.split_partition_queue(name, *partition).ok_or_else(|| {
+            failed("split off a partition's queue")(Native::Subscription(format!("{name}/{partition}")))
+        })?;
+        let thread = std::thread::current();
+        queue.set_nonempty_callback(move || thread.unpark());
+        let from = self.last.map_or(self.next, |last| last.offset);
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition_offset(name, *partition, Offset::Offset(from))
+            .map_err(failed("name a partition"))?;
+        consumer
+            .incremental_assign(&list)
+            .map_err(failed("assign a partition"))?;
+        let check = self.last.map(|last| Check { last, short: None });
+        self.state = State::Attached { queue, check };
+        Ok(())
+    }
+
+    /// Takes the partition back. What librdkafka had fetched of it is dropped, and never comes again.
+    pub(super) fn detach(&mut self, consumer: &BaseConsumer<Context>) {
+        // the old queue first: a later one is the same object in librdkafka, with its own callback
+        if !matches!(
+            std::mem::replace(&mut self.state, State::Detached),
+            State::Attached { .. }
+        ) {
+            return;
+        }
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(&self.range.name, self.range.partition);
+        if let Err(error) = consumer.incremental_unassign(&list) {
+            tracing::warn!(
+                "{}/{} could not be given back: {error}",
+                self.range.name,
+                self.range.partition
+            );
+        }
+    }
+
+    pub(super) fn restart(&mut self, consumer: &Arc<BaseConsumer<Context>>) -> Fate {
+        self.detach(consumer);
+        self.attach(consumer).map_or_else(Fate::Fails, |()| Fate::Goes)
+    }
+
+    pub(super) fn reached(&self) -> Polled {
+        let next = self.range.until.unwrap_or(self.next);
+        Polled::Reached {
+            topic: self.range.topic,
+            partition: self.range.partition,
+            next,
+        }
+    }
+
+    /// Takes what is there, at most one batch. None of it is handed over yet.
+    pub(super) fn poll(&mut self, batch_bytes: usize) -> Turn {
+        let mut batch = Batch::new(self.range.topic, self.range.partition, self.next);
+        let until = self.range.until.unwrap_or(i64::MAX);
+        let State::Attached { queue, check } = &mut self.state else {
+            let stopped = Stopped::Empty;
+            return Turn { batch, stopped };
+        };
+        let stopped = loop {
+            let message = match queue.poll(Duration::ZERO) {
+                None => break Stopped::Empty,
+                Some(Err(event)) => break Stopped::Event(event),
+                Some(Ok(message)) => message,
+            };
+            let offset = message.offset();
+            let timestamp = message.timestamp().to_millis().unwrap_or(-1);
+            if let Some(Check { last, .. }) = check.take_if(|check| check.last.offset <= offset)
+                && last.offset == offset
+                && last != RecordId::new(offset, timestamp, message.key(), message.payload())
+            {
+                break Stopped::OtherRecord;
+            }
+            if offset < batch.next {
+                continue;
+            }
+            if offset >= until {
+                break Stopped::Reached;
+            }
+            if batch.records.is_empty() {
+                batch.bytes.reserve(self.size.min(batch_bytes));
+            }
+            batch.push_at(offset, timestamp, message.key(), message.payload());
+            if batch.next >= until {
+                break Stopped::Reached;
+            }
+            if batch.bytes.len() >= batch_bytes || batch.records.len() * size_of::<super::Span>() >= batch_bytes {
+                break Stopped::More;
+            }
+        };
+        Turn { batch, stopped }
+    }
+
+    /// Hands over what was taken, and says what comes next. The consumer has been served in between.
+    pub(super) fn settle(
+        &mut self,
+        turn: Turn,
+        consumer: &Arc<BaseConsumer<Context>>,
+        hand_over: &mut dyn FnMut(Polled),
+    ) -> Fate {
+        let Turn { batch, stopped } = turn;
+        let changes = consumer.context().changes(&self.range.name);
+        if changes != self.changes {
+            return self.changed(changes, consumer);
+        }
+        self.next = batch.next;
+        if let Some(last) = batch.last_id() {
+            self.last = Some(last);
+            self.retries = 0;
+            self.size = batch.bytes.len() + batch.bytes.len() / 8;
+            hand_over(Polled::Batch(batch));
+        }
+        match stopped {
+            Stopped::Empty | Stopped::More => Fate::Goes,
+            Stopped::Reached => Fate::Ends,
+            Stopped::Event(event) => self.judge(consumer, hand_over, event),
+            Stopped::OtherRecord => self.remade(Remade::OtherRecord),
+        }
+    }
+
+    /// What becomes of the range when its topic has become another one, whatever else there is.
+    pub(super) fn check_topic(&mut self, consumer: &Arc<BaseConsumer<Context>>) -> Fate {
+        let changes = consumer.context().changes(&self.range.name);
+        match changes == self.changes {
+            true => Fate::Goes,
+            false => self.changed(changes, consumer),
+        }
+    }
+
+    fn changed(&mut self, changes: u64, consumer: &Arc<BaseConsumer<Context>>) -> Fate {
+        if self.next > 0 {
+            return self.remade(Remade::OtherId);
+        }
+        // nothing of the old topic has been handed over
+        self.changes = changes;
+        match self.state {
+            State::Attached { .. } => self.restart(consumer),
+            State::Detached | State::Missing { .. } => Fate::Goes,
+        }
+    }
+
+    fn remade(&self, found: Remade) -> Fate {
+        Fate::Fails(KafkaError::TopicRemade {
+            topic: self.range.name.clone(),
+            partition: self.range.partition,
+            offset: self.last.map_or(self.next - 1, |last| last.offset),
+            found,
+        })
+    }
+
+    /// What an event on the partition's queue means for the range.
+    fn judge(
+        &mut self,
+        consumer: &Arc<BaseConsumer<Context>>,
+        hand_over: &mut dyn FnMut(Polled),
+        event: Native,
+    ) -> Fate {
+        let detail = consumer.context().reason();
+        let (topic, partition, offset) = (self.range.name.clone(), self.range.partition, self.next);
+        let code = match event {
+            Native::PartitionEOF(_) => return self.end_of_partition(hand_over, &detail),
+            ref other => other.rdkafka_error_code(),
+        };
+        match code {
+            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => self.out_of_range(consumer, detail),
+            Some(Code::TopicAuthorizationFailed) => Fate::Fails(KafkaError::NotAuthorized { topic }),
+            Some(
+                Code::BadMessage
+                | Code::BadCompression
+                | Code::NotImplemented
+                | Code::InvalidMessage
+                | Code::MessageSizeTooLarge
+                | Code::UnsupportedCompressionType,
+            ) => Fate::Fails(KafkaError::Unreadable {
+                topic,
+                partition,
+                offset,
+                detail,
+            }),
+            Some(
+                Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition | Code::UnknownTopicId,
+            ) => {
+                tracing::warn!("{topic}/{partition} is unknown to Kafka, asking again: {detail}");
+                self.detach(consumer);
+                let now = Instant::now();
+                self.state = State::Missing { since: now, asked: now };
+                Fate::Goes
+            }
+            _ => {
+                if self.warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
+                    self.warned = Some(Instant::now());
+                    tracing::warn!("{topic}/{partition} cannot be read at offset {offset}, trying again: {detail}");
+                }
+                Fate::Goes
+            }
+        }
+    }
+
+    /// The broker has no record at the queue's position or above, up to the offset that it names.
+    fn end_of_partition(&mut self, hand_over: &mut dyn FnMut(Polled), detail: &str) -> Fate {
+        let end = end_offset(detail);
+        debug_assert!(
+            end.is_some(),
+            "librdkafka words the end of a partition differently: {detail}"
+        );
+        let end = end.unwrap_or(self.next);
+        if let State::Attached { check, .. } = &mut self.state
+            && let Some(Check { last, short }) = check
+        {
+            if end <= last.offset {
+                // not believed at once, see `check_end`
+                let now = Instant::now();
+                short.get_or_insert((now, now));
+                return Fate::Goes;
+            }
+            *check = None;
+        }
+        let advanced = end > self.next;
+        self.next = self.next.max(end);
+        if self.is_at_end() {
+            return Fate::Ends;
+        }
+        if self.range.until.is_none() && advanced {
+            hand_over(self.reached());
+        }
+        Fate::Goes
+    }
+
+    /// The broker does not hold the position of the queue.
+    fn out_of_range(&mut self, consumer: &Arc<BaseConsumer<Context>>, detail: String) -> Fate {
+        let (topic, partition) = (self.range.name.clone(), self.range.partition);
+        let held = consumer.fetch_watermarks(&topic, partition, ASK_TIMEOUT).ok();
+        if let (Some((_, end)), Some(last)) = (held, self.last)
+            && end <= last.offset
+        {
+            return self.remade(Remade::Ends(end));
+        }
+        let holds = |offset| held.is_none_or(|(low, end)| (low..=end).contains(&offset));
+        if !holds(self.next) || self.retries >= MOST_RETRIES {
+            return Fate::Fails(KafkaError::OffsetOutOfRange {
+                topic,
+                partition,
+                offset: self.next,
+                held,
+                detail,
+            });
+        }
+        // retention has passed the last record and nothing else, or the answer is out of date already
+        self.last = self.last.filter(|last| holds(last.offset));
+        self.retries += 1;
+        self.restart(consumer)
+    }
+
+    /// Looks after a partition that seems not to exist, or whose log seems too short.
+    pub(super) fn look_after(&mut self, consumer: &Arc<BaseConsumer<Context>>) -> Fate {
+        match &mut self.state {
+            State::Missing { since, asked } if asked.elapsed() >= ASK_EVERY => {
+                let since = *since;
+                *asked = Instant::now();
+                match self.exists(consumer) {
+                    Some(true) => self.attach(consumer).map_or_else(Fate::Fails, |()| Fate::Goes),
+                    Some(false) if since.elapsed() >= GONE_AFTER => Fate::Fails(KafkaError::TopicGone {
+                        topic: self.range.name.clone(),
+                        partition: self.range.partition,
+                    }),
+                    _ => Fate::Goes,
+                }
+            }
+            State::Attached {
+                check:
+                    Some(Check {
+                        last,
+                        short: Some((since, asked)),
+                    }),
+                ..
+            } if since.elapsed() >= GONE_AFTER && asked.elapsed() >= ASK_EVERY => {
+                let last = last.offset;
+                *asked = Instant::now();
+                match consumer.fetch_watermarks(&self.range.name, self.range.partition, ASK_TIMEOUT) {
+                    Ok((_, end)) if end <= last => self.remade(Remade::Ends(end)),
+                    _ => Fate::Goes,
+                }
+            }
+            _ => Fate::Goes,
+        }
+    }
+
+    /// Whether Kafka knows the partition; `None` when it could not be asked.
+    fn exists(&self, consumer: &BaseConsumer<Context>) -> Option<bool> {
+        let metadata = consumer.fetch_metadata(Some(&self.range.name), ASK_TIMEOUT).ok()?;
+        let topic = metadata.topics().iter().find(|topic| topic.name() == self.range.name)?;
+        Some(
+            topic
+                .partitions()
+                .iter()
+                .any(|partition| partition.id() == self.range.partition),
+        )
+    }
+}

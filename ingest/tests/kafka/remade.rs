@@ -1,0 +1,241 @@
+//! Topics that are deleted and created again under their names while, or before, they are read.
+
+use crate::broker::{Broker, shared};
+use crate::log::{PATIENCE, Reading, fill, range, send};
+use ingest::kafka::{KafkaError, Range, RecordId, Remade};
+use rdkafka::producer::Producer;
+use std::time::{Duration, Instant};
+
+impl Broker {
+    /// Deletes a topic, creates it again and fills each partition, as fast as that goes.
+    fn remake(&self, topic: &str, partitions: i32, records: i64) {
+        let producer = self.producer();
+        self.delete_topic(topic);
+        self.create_topic(topic, partitions, &[]);
+        for partition in 0..partitions {
+            for _ in 0..records {
+                send(&producer, topic, partition, Some("new"), Some("new"));
+            }
+        }
+        producer.flush(PATIENCE).unwrap();
+    }
+}
+
+fn remade(failed: &[KafkaError], topic: &str) -> Vec<(i32, i64, Remade)> {
+    let mut seen: Vec<(i32, i64, Remade)> = failed
+        .iter()
+        .map(|error| match error {
+            KafkaError::TopicRemade {
+                topic: name,
+                partition,
+                offset,
+                found,
+            } if name == topic => (*partition, *offset, *found),
+            other => panic!("{other}"),
+        })
+        .collect();
+    seen.sort_by_key(|seen| seen.0);
+    seen
+}
+
+fn after(range: Range, after: RecordId) -> Range {
+    let after = Some(after);
+    Range { after, ..range }
+}
+
+/// librdkafka goes on at the same offset of the new topic, without a word.
+#[test]
+fn a_topic_that_is_created_again_while_it_is_read_ends_its_reader() {
+    let Some((broker, _up)) = shared() else { return };
+    for round in 0..4 {
+        let topic = broker.topic(3, &[]);
+        let producer = broker.producer();
+        for partition in 0..3 {
+            fill(&producer, &topic, partition, 0..100);
+        }
+        drop(producer);
+        let mut reading = Reading::start(&broker.config());
+        reading.assign((0..3).map(|partition| range(0, &topic, partition, 0, None)));
+        reading.until("all records", |r| r.seen.len() == 300);
+        if round == 1 {
+            // not at the moment of a fetch, but in the middle of its wait
+            std::thread::sleep(Duration::from_millis(350));
+        }
+        // beyond, at and below the old end
+        broker.remake(&topic, 3, [5000, 200, 100, 10][round]);
+        reading.until("three failures", |r| r.failed.len() == 3);
+        let seen = remade(&reading.failed, &topic);
+        assert_eq!(
+            seen.iter().map(|seen| (seen.0, seen.1)).collect::<Vec<_>>(),
+            [(0, 99), (1, 99), (2, 99)]
+        );
+        assert_eq!(reading.seen.len(), 300, "no record of the new topic is handed over");
+        assert!(reading.failed[0].to_string().contains("--topics"));
+    }
+}
+
+/// The thread is busy, its caller slow, and the topic is created again in the middle of it all.
+#[test]
+fn no_record_of_a_new_topic_is_handed_over_behind_the_old_ones() {
+    let Some((broker, _up)) = shared() else { return };
+    let topic = broker.topic(1, &[]);
+    let producer = broker.producer();
+    for offset in 0..20_000 {
+        send(&producer, &topic, 0, Some("old"), Some(&offset.to_string()));
+    }
+    fill(&producer, &topic, 0, 0..1);
+    drop(producer);
+    let options = ingest::kafka::ReaderOptions {
+        queue_bytes: 64 << 10,
+        batch_bytes: 16 << 10,
+    };
+    let mut reading = Reading::with(&broker.config(), options);
+    reading.assign([range(0, &topic, 0, 0, None)]);
+    reading.until("some records", |r| !r.seen.is_empty());
+    broker.remake(&topic, 1, 30_000);
+    reading.until("the failure", |r| !r.failed.is_empty());
+    assert_eq!(remade(&reading.failed, &topic).len(), 1);
+    let new = reading
+        .seen
+        .iter()
+        .filter(|seen| seen.3.as_deref() == Some("new"))
+        .count();
+    assert_eq!(new, 0, "of {}", reading.seen.len());
+    // and it is the new topic that is read when that is asked for
+    reading.seen.clear();
+    reading.assign([range(0, &topic, 0, 0, Some(30_000))]);
+    reading.until("the new topic", |r| !r.reached.is_empty());
+    assert_eq!(reading.seen.len(), 30_000);
+    assert_eq!(reading.failed.len(), 1);
+}
+
+/// What was read before a restart is compared before anything is handed over.
+#[test]
+fn a_topic_that_was_created_again_before_it_is_read_is_known_by_its_last_record() {
+    let Some((broker, _up)) = shared() else { return };
+    let topic = broker.topic(4, &[]);
+    let producer = broker.producer();
+    for partition in 0..4 {
+        fill(&producer, &topic, partition, 0..100);
+    }
+    drop(producer);
+    let mut reading = Reading::start(&broker.config());
+    reading.assign((0..4).map(|partition| range(0, &topic, partition, 0, Some(100))));
+    reading.until("all records", |r| r.reached.len() == 4);
+    let last = reading.last.clone();
+    let resumed = |partition, until| after(range(0, &topic, partition, 100, until), last[&(0, partition)]);
+
+    // the same topic: goes on
+    let mut reading = Reading::start(&broker.config());
+    reading.assign([resumed(0, None)]);
+    fill(&broker.producer(), &topic, 0, 100..110);
+    reading.until("what follows", |r| r.seen.len() == 10);
+    assert_eq!(reading.offsets(0, 0), (100..110).collect::<Vec<_>>());
+    drop(reading);
+
+    // partition 0 ends below, 1 at, 2 behind the last record, 3 far behind
+    broker.remake(&topic, 4, 0);
+    let producer = broker.producer();
+    for (partition, records) in [(0, 50), (1, 99), (2, 100), (3, 500)] {
+        fill(&producer, &topic, partition, 1000..1000 + records);
+    }
+    let mut reading = Reading::start(&broker.config());
+    let start = Instant::now();
+    reading.assign([
+        resumed(0, None),
+        resumed(1, None),
+        resumed(2, None),
+        resumed(3, Some(500)),
+    ]);
+    reading.until("three failures", |r| r.failed.len() == 3);
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    reading.until("the last failure", |r| r.failed.len() == 4);
+    assert_eq!(
+        remade(&reading.failed, &topic),
+        [
+            (0, 99, Remade::Ends(50)),
+            (1, 99, Remade::Ends(99)),
+            (2, 99, Remade::OtherRecord),
+            (3, 99, Remade::OtherRecord)
+        ]
+    );
+    assert!(reading.seen.is_empty() && reading.reached.is_empty());
+}
+
+/// The new topic reaches the offset of the last record only while it is waited for.
+#[test]
+fn a_new_topic_that_grows_to_the_last_record_is_known_by_that_one() {
+    let Some((broker, _up)) = shared() else { return };
+    let topic = broker.topic(1, &[]);
+    fill(&broker.producer(), &topic, 0, 0..100);
+    let last = RecordId::new(99, 1, Some(b"not"), Some(b"this"));
+    broker.remake(&topic, 1, 99);
+    let mut reading = Reading::start(&broker.config());
+    reading.assign([after(range(0, &topic, 0, 100, None), last)]);
+    reading.quiet(Duration::from_secs(2));
+    let producer = broker.producer();
+    fill(&producer, &topic, 0, 0..100);
+    reading.until("the failure", |r| r.failed.len() == 1);
+    assert_eq!(remade(&reading.failed, &topic), [(0, 99, Remade::OtherRecord)]);
+    assert!(reading.seen.is_empty() && reading.reached.is_empty());
+}
+
+#[test]
+fn a_last_record_that_kafka_no_longer_holds_proves_nothing() {
+    let Some((broker, _up)) = shared() else { return };
+    let topic = broker.topic(3, &[]);
+    let producer = broker.producer();
+    for partition in 0..3 {
+        fill(&producer, &topic, partition, 0..100);
+    }
+    // an aborted record in the place of one that compaction removed
+    let transactions = broker.transactions(&topic);
+    transactions.begin_transaction().unwrap();
+    fill(&transactions, &topic, 0, 100..101);
+    transactions.abort_transaction(PATIENCE).unwrap();
+    broker.wait_for(&topic, 0, 102);
+    fill(&producer, &topic, 0, 102..105);
+    // retention up to the position, and beyond it
+    broker.delete_below(&topic, 1, 60);
+    broker.delete_below(&topic, 2, 70);
+    let mut reading = Reading::start(&broker.config());
+    let last = |offset| RecordId::new(offset, 5, None, None);
+    reading.assign([
+        after(range(0, &topic, 0, 101, None), last(100)),
+        after(range(0, &topic, 1, 60, Some(100)), last(40)),
+        after(range(0, &topic, 2, 60, Some(100)), last(40)),
+    ]);
+    reading.until("an end, a failure and three records", |r| {
+        r.reached.contains(&(0, 1, 100)) && r.failed.len() == 1 && r.offsets(0, 0).len() == 3
+    });
+    assert_eq!(reading.offsets(0, 0), [102, 103, 104]);
+    assert_eq!(reading.offsets(0, 1), (60..100).collect::<Vec<_>>());
+    assert!(reading.offsets(0, 2).is_empty());
+    assert!(
+        matches!(
+            &reading.failed[0],
+            KafkaError::OffsetOutOfRange {
+                partition: 2,
+                offset: 60,
+                held: Some((70, 100)),
+                ..
+            }
+        ),
+        "{}",
+        reading.failed[0]
+    );
+}
+
+/// Nothing was read of the old topic, so that the new one is as good.
+#[test]
+fn an_empty_topic_that_is_created_again_is_read() {
+    let Some((broker, _up)) = shared() else { return };
+    let topic = broker.topic(1, &[]);
+    let mut reading = Reading::start(&broker.config());
+    reading.assign([range(0, &topic, 0, 0, None)]);
+    reading.quiet(Duration::from_millis(500));
+    broker.remake(&topic, 1, 50);
+    reading.until("the records", |r| r.seen.len() == 50);
+    assert_eq!(reading.offsets(0, 0), (0..50).collect::<Vec<_>>());
+    assert!(reading.failed.is_empty());
+}
