@@ -258,6 +258,7 @@ async fn lead(
         epoch: 0,
         objects: Vec::new(),
         counted: BTreeMap::new(),
+        digests: BTreeMap::new(),
         unreadable: BTreeMap::new(),
         legacy: None,
         frontier: BTreeMap::new(),

@@ -13,6 +13,7 @@
 
 use super::error::ArchiveError;
 use super::examine::{self, Examined};
+use super::line::append_of_other_writer;
 use super::resume::list;
 use super::writer::patiently;
 use crate::coverage::coverage;
@@ -272,7 +273,8 @@ impl Partition<'_> {
         }
     }
 
-    /// The lines of an object, each with its newline; `None` when they are not what its writer recorded.
+    /// The lines of an object as they stand in one of ours, each with its newline; `None` when they are not what its
+    /// writer recorded.
     async fn lines(&self, known: &Known) -> Result<Option<Vec<u8>>, ArchiveError> {
         let object = &known.object;
         let mut bytes = patiently(|| self.lake.read_prefix(&object.key, object.encoding, MOST_BYTES)).await?;
@@ -292,7 +294,14 @@ impl Partition<'_> {
             );
             return Ok(None);
         }
-        Ok(Some(bytes))
+        if known.metadata.is_ours() {
+            return Ok(Some(bytes));
+        }
+        let mut ours = Vec::with_capacity(bytes.len());
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            append_of_other_writer(line.strip_suffix(b"\n").unwrap_or(line), &mut ours);
+        }
+        Ok(Some(ours))
     }
 
     /// Those of the objects whose lines the larger one holds at the same offsets.
@@ -443,6 +452,7 @@ mod tests {
     use super::*;
     use crate::archive::cutter::Piece;
     use crate::archive::layout::{Layout, Partitioner};
+    use crate::archive::line::{Original, original};
     use crate::archive::writer::Writer;
     use crate::lake::LakeOptions;
 
@@ -540,6 +550,33 @@ mod tests {
             .unwrap();
         assert_eq!((metadata.covers, metadata.count), (Some(0..6), Some(4)));
         assert_eq!(compact(&lake, &options(0)).await.unwrap(), Compacted::default());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_another_writer_wrote_means_the_same_when_it_is_merged() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = lake(folder.path(), &[(2, 1, 2..3), (3, 1, 3..4)]).await;
+        // a producer's own record, which looks like one that we have wrapped
+        let theirs = b"{\"__pinflow_raw\":\"{}\"}";
+        for start in [0, 1] {
+            let key = format!("pin/partition=0/pin+0+{start:010}.json");
+            let content = [&theirs[..], b"\n"].concat();
+            lake.put(&key, content, BTreeMap::new()).await.unwrap();
+        }
+        let kept = compact(&lake, &options(3600)).await.unwrap();
+        assert_eq!((kept.written, kept.merged, kept.left), (1, 4, 0));
+        let merged = "pin/partition=0/pin+0+000000000000.json";
+        assert!(lake.look_at(merged).await.unwrap().unwrap().is_ours());
+        let content = std::fs::read(folder.path().join(merged)).unwrap();
+        let lines: Vec<&[u8]> = content.split(|byte| *byte == b'\n').collect();
+        for line in &lines[..2] {
+            assert_eq!(original(line), Some(Original::Value(theirs.to_vec())));
+        }
+        assert_eq!(lines[2..], [&b"2"[..], b"3", b""]);
+        // what is replaced is compared as what it means
+        let done = compact(&lake, &options(0)).await.unwrap();
+        assert_eq!((done.removed, done.left), (4, 0));
+        assert_eq!(names(folder.path()), ["pin+0+000000000000.json"]);
     }
 
     #[tokio::test(flavor = "multi_thread")]

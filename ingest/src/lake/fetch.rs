@@ -76,9 +76,18 @@ impl Default for FetchOptions {
     }
 }
 
-/// What arrives. `id` is the number the object was pushed with. Every object ends with exactly one `Done` or `Failed`.
+/// What arrives. `id` is the number the object was pushed with. Every object ends with exactly one `Done` or `Failed`;
+/// what is handed out of it lies between its one `Opened` and that end.
 #[derive(Debug)]
 pub enum Fetched {
+    /// Comes once for each object, before anything else of it; an object that fails without any content has none.
+    /// Metadata and content belong to the same version of the object.
+    Opened {
+        /// The object.
+        id: u32,
+        /// What its writer recorded about it, when there is something.
+        metadata: Option<Box<ObjectMetadata>>,
+    },
     /// Whole lines, in order; only the object's very last line may lack its `\n`. Give `bytes` back with
     /// [`Fetcher::recycle`].
     Lines {
@@ -98,7 +107,7 @@ pub enum Fetched {
     TooLarge {
         /// The object.
         id: u32,
-        /// The line's beginning (at most 4 KiB).
+        /// The line's beginning; [`crate::archive::kept_of_line`] makes of it what is kept of the value.
         prefix: Vec<u8>,
         /// The line's length without its newline.
         bytes: u64,
@@ -111,8 +120,9 @@ pub enum Fetched {
         lines: u64,
         /// Its content's bytes, after decompression.
         bytes: u64,
-        /// What its writer recorded about it, when there is something.
-        metadata: Option<Box<ObjectMetadata>>,
+        /// The [`checksum`](super::checksum) of its content, after decompression. Always there for objects of older
+        /// layouts; for objects of the log only where their writer recorded a checksum, which was compared with it.
+        digest: Option<u64>,
     },
     /// The object is unreadable. Lines of it may have been handed out before, unless [`FetchOptions::prove_first`] is
     /// set; an object of less than a chunk fails without any.
@@ -324,7 +334,9 @@ impl Shared {
                 limits: self.limits,
                 out: &mut *out,
                 carry: &mut *carry,
-                check: None,
+                metadata: None,
+                digest: None,
+                expected: None,
                 handed_out: false,
                 lines: 0,
                 bytes: 0,
@@ -334,13 +346,12 @@ impl Shared {
                 false => Ok(()),
             };
             let error = match proved.and_then(|()| self.read_once(object, &mut cutter)) {
-                Ok(metadata) => {
-                    let (lines, bytes) = (cutter.lines, cutter.bytes);
+                Ok(()) => {
                     return Fetched::Done {
                         id,
-                        lines,
-                        bytes,
-                        metadata: metadata.map(Box::new),
+                        lines: cutter.lines,
+                        bytes: cutter.bytes,
+                        digest: cutter.digest.map(|digest| digest.digest()),
                     };
                 }
                 Err(error) => error,
@@ -359,20 +370,20 @@ impl Shared {
         }
     }
 
-    fn read_once(&self, object: &Object, cutter: &mut Cutter<'_>) -> Result<Option<ObjectMetadata>, LakeError> {
-        let key = &object.key;
+    fn read_once(&self, object: &Object, cutter: &mut Cutter<'_>) -> Result<(), LakeError> {
         let (mut source, metadata) = open(&self.lake, &self.waiter, object)?;
-        cutter.check = metadata
-            .as_ref()
-            .and_then(|metadata| metadata.checksum)
-            .map(|sum| (Xxh3::new(), sum));
+        cutter.expected = metadata.as_ref().and_then(|metadata| metadata.checksum);
+        cutter.metadata = metadata.map(Box::new);
+        let wanted = cutter.expected.is_some() || matches!(object.place, Place::Legacy);
+        cutter.digest = wanted.then(Xxh3::new);
         let size = self.pool.size_for(object.size);
         let read = match object.place {
             Place::Log { .. } => cutter.lines(&mut source, size),
             Place::Legacy => cutter.whole(&mut source, size),
         };
-        read.map_err(|error| read_error(key, object.encoding, error))?;
-        Ok(metadata)
+        // an object without lines has metadata too
+        let opened = read.and_then(|()| cutter.open());
+        opened.map_err(|error| read_error(&object.key, object.encoding, error))
     }
 
     /// Reads an object to its end without handing anything out, when it may fill more than one chunk.

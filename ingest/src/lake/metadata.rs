@@ -53,6 +53,12 @@ impl ObjectMetadata {
         map
     }
 
+    /// Whether pinflow wrote the object: any item of ours was stored with it. Only lines of such an object may be
+    /// wrapped values ([`crate::archive::original`]); in any other one the same bytes are a producer's own record.
+    pub fn is_ours(&self) -> bool {
+        *self != ObjectMetadata::default()
+    }
+
     /// Reads what was stored with `object`; names that are not ours are passed over.
     pub fn from_map<'a>(
         object: &str,

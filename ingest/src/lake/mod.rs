@@ -23,6 +23,7 @@ mod s3;
 
 pub use error::LakeError;
 pub use fetch::{FetchOptions, Fetched, Fetcher};
+pub(crate) use lines::PREFIX_BYTES;
 pub use listing::{Listing, Object};
 pub use lock::LakeLock;
 pub use metadata::{MetadataMap, ObjectMetadata, checksum};

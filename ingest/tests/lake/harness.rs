@@ -30,7 +30,10 @@ pub struct Read {
     pub chunks: usize,
     pub whole: bool,
     pub too_large: Vec<(Vec<u8>, u64)>,
-    pub done: Option<(u64, u64, Option<ObjectMetadata>)>,
+    /// The metadata that came first.
+    pub opened: Option<Option<ObjectMetadata>>,
+    /// Lines, bytes and digest.
+    pub done: Option<(u64, u64, Option<u64>)>,
     pub failed: Option<LakeError>,
 }
 
@@ -155,8 +158,18 @@ impl World {
 fn take(fetcher: &mut Fetcher, reads: &mut [Read], fetched: Fetched) {
     let ended = |read: &Read| read.done.is_some() || read.failed.is_some();
     match fetched {
+        Fetched::Opened { id, metadata } => {
+            let read = &mut reads[id as usize];
+            assert!(read.opened.is_none() && !ended(read), "{id} is opened twice");
+            read.opened = Some(metadata.map(|metadata| *metadata));
+        }
         Fetched::Lines { id, bytes } | Fetched::Whole { id, bytes } if ended(&reads[id as usize]) => {
             panic!("{} bytes after the end of {id}", bytes.len())
+        }
+        Fetched::Lines { id, .. } | Fetched::Whole { id, .. } | Fetched::TooLarge { id, .. }
+            if reads[id as usize].opened.is_none() =>
+        {
+            panic!("content of {id} before its metadata")
         }
         Fetched::Lines { id, bytes } => {
             let read = &mut reads[id as usize];
@@ -178,11 +191,11 @@ fn take(fetcher: &mut Fetcher, reads: &mut [Read], fetched: Fetched) {
             id,
             lines,
             bytes,
-            metadata,
+            digest,
         } => {
             let read = &mut reads[id as usize];
-            assert!(!ended(read));
-            read.done = Some((lines, bytes, metadata.map(|metadata| *metadata)));
+            assert!(!ended(read) && read.opened.is_some());
+            read.done = Some((lines, bytes, digest));
         }
         Fetched::Failed { id, error } => {
             let read = &mut reads[id as usize];
