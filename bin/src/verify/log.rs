@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use dataflows::Limits;
 use ingest::coverage::{Counted, Coverage, Gap, LegacyObject, RangeSet};
 use ingest::kafka::{Cluster, KafkaConfig, Polled, Reader, ReaderOptions};
-use ingest::lake::{FetchOptions, Fetched, Fetcher, Lake, LakeError, LakeOptions, Object, Place};
+use ingest::lake::{Class, FetchOptions, Fetched, Fetcher, Lake, LakeError, Object, Place};
 use sinks::{Legacy, Reject};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -45,11 +45,7 @@ impl Log {
             None => None,
             Some(lake) => {
                 let url = lake.url.parse().map_err(|error: LakeError| usage(error.to_string()))?;
-                let options = LakeOptions {
-                    s3_endpoint: lake.s3_endpoint.clone(),
-                    ..LakeOptions::default()
-                };
-                Some(runtime.block_on(Lake::open(url, options)).map_err(failed)?)
+                Some(runtime.block_on(Lake::open(url, lake.options())).map_err(failed)?)
             }
         };
         Ok(Log {
@@ -149,6 +145,8 @@ impl Log {
                         shown.count(id, reading, digest);
                     }
                 }
+                // an outage says nothing about the object
+                Fetched::Failed { error, .. } if error.class() != Class::Damaged => return Err(failed(error)),
                 Fetched::Failed { id, error } => {
                     if let Some(mut reading) = reading.remove(&id) {
                         // no error yet: Kafka may have its records, or the gap was accepted

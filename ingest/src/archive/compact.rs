@@ -15,7 +15,6 @@ use super::error::ArchiveError;
 use super::examine::{self, Examined};
 use super::line::append_of_other_writer;
 use super::resume::list;
-use super::writer::patiently;
 use crate::coverage::coverage;
 use crate::failpoint;
 use crate::lake::{CONTROL_FOLDER, Encoding, Lake, Object, ObjectMetadata, Place, checksum};
@@ -84,7 +83,7 @@ pub async fn compact(lake: &Lake, options: &CompactOptions) -> Result<Compacted,
             url: lake.url().to_string(),
         });
     };
-    patiently(|| lake.refuses_overwriting()).await?;
+    lake.refuses_overwriting().await?;
     let mut objects = list(lake, &options.topics).await?.objects;
     objects.retain(|object| !object.deletes && matches!(object.place, Place::Log { .. }) && object.topic.is_some());
     let mut done = Compacted::default();
@@ -146,7 +145,7 @@ impl Partition<'_> {
         }
         // from when on what each replaces may go
         let notes_key = format!("{CONTROL_FOLDER}/compact/{}+{}.json", self.topic, self.partition);
-        let before = patiently(|| self.lake.get_small(&notes_key)).await?;
+        let before = self.lake.get_small(&notes_key).await?;
         let before: BTreeMap<String, u64> = before
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
@@ -189,7 +188,7 @@ impl Partition<'_> {
         }
         notes.retain(|key, _| !ended.contains(key));
         match notes.is_empty() {
-            true => patiently(|| self.lake.delete(&notes_key)).await?,
+            true => self.lake.delete(&notes_key).await?,
             false => self.note(&notes_key, &notes).await?,
         }
         Ok(())
@@ -197,7 +196,7 @@ impl Partition<'_> {
 
     async fn note(&self, key: &str, notes: &BTreeMap<String, u64>) -> Result<(), ArchiveError> {
         let bytes = serde_json::to_vec(notes).expect("names and numbers serialise");
-        patiently(|| self.lake.put(key, bytes.clone(), BTreeMap::new())).await?;
+        self.lake.put(key, bytes.clone(), BTreeMap::new()).await?;
         Ok(())
     }
 
@@ -261,12 +260,14 @@ impl Partition<'_> {
         let key = merged_key(&first.object.key, first.start, self.options.encoding);
         let map = metadata.to_map();
         failpoint::reach(failpoint::COMPACT_BEFORE_PUT);
-        patiently(|| self.lake.put_new(&key, body.clone(), &map, self.options.part_bytes)).await?;
+        self.lake
+            .put_new(&key, body.clone(), &map, self.options.part_bytes)
+            .await?;
         failpoint::reach(failpoint::COMPACT_AFTER_PUT);
         // what stands there now, whoever wrote it
-        let found = patiently(|| self.lake.look_at(&key)).await?;
+        let found = self.lake.look_at(&key).await?;
         let limit = content.len() + 1;
-        let read = patiently(|| self.lake.read_prefix(&key, self.options.encoding, limit)).await?;
+        let read = self.lake.read_prefix(&key, self.options.encoding, limit).await?;
         match found == Some(metadata) && read == content {
             true => Ok(Some((key, records))),
             false => Err(ArchiveError::Unverified { key, covers }),
@@ -277,7 +278,7 @@ impl Partition<'_> {
     /// writer recorded.
     async fn lines(&self, known: &Known) -> Result<Option<Vec<u8>>, ArchiveError> {
         let object = &known.object;
-        let mut bytes = patiently(|| self.lake.read_prefix(&object.key, object.encoding, MOST_BYTES)).await?;
+        let mut bytes = self.lake.read_prefix(&object.key, object.encoding, MOST_BYTES).await?;
         let sum = known.metadata.checksum;
         let altered = sum.is_some_and(|sum| sum != checksum(&bytes));
         if bytes.starts_with(b"\xef\xbb\xbf") {
@@ -336,7 +337,7 @@ impl Partition<'_> {
             let key = known[*index].object.key.clone();
             async move {
                 failpoint::reach(failpoint::COMPACT_DURING_DELETE);
-                patiently(|| self.lake.delete(&key)).await
+                self.lake.delete(&key).await
             }
         };
         let removing = stream::iter(these).map(remove).buffer_unordered(AT_ONCE);

@@ -2,9 +2,8 @@
 //! many lines there are.
 
 use super::error::ArchiveError;
-use super::writer::patiently;
 use crate::coverage::Counted;
-use crate::lake::{FetchOptions, Fetched, Fetcher, Lake, LakeError, Object, ObjectMetadata, Place};
+use crate::lake::{Class, FetchOptions, Fetched, Fetcher, Lake, LakeError, Object, ObjectMetadata, Place};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,7 +53,7 @@ pub(super) async fn recorded(
 ) -> Result<Vec<Examined>, ArchiveError> {
     let ask = |index: usize| async move {
         let object = &objects[index];
-        match patiently(|| lake.metadata(object)).await {
+        match lake.metadata(object).await {
             Ok(metadata) => Ok((index, metadata)),
             // removed by a compaction since the listing
             Err(LakeError::Missing { .. }) => Ok((index, ObjectMetadata::default())),
@@ -136,10 +135,7 @@ pub(super) async fn read(
                 metadata: opened.remove(&id).unwrap_or_default(),
                 error: None,
             }),
-            Some(Fetched::Failed {
-                error: error @ LakeError::Unavailable { .. },
-                ..
-            }) => break Err(error.into()),
+            Some(Fetched::Failed { error, .. }) if error.class() != Class::Damaged => break Err(error.into()),
             Some(Fetched::Failed { id, error }) => done(Examined {
                 index: id as usize,
                 lines: 0,

@@ -7,6 +7,7 @@
 //!
 //! The consumer polls [`Fetcher::try_next`]; after it returned `None`, the next arrival calls `wake` once.
 
+use super::availability::{Asked, Attempts};
 use super::body::{S3Body, Waiter};
 use super::error::{LakeError, from_io};
 use super::lines::{Cutter, Limits};
@@ -284,15 +285,11 @@ impl Shared {
         while self.pop(&mut batch) {
             for (id, object) in batch.drain(..) {
                 let read = AssertUnwindSafe(|| self.read(id, &object, &mut carry, &mut out));
-                let ended = panic::catch_unwind(read).unwrap_or_else(|_| {
-                    let why = "reading it panicked".to_string();
-                    Fetched::Failed {
-                        id,
-                        error: LakeError::Corrupt {
-                            object: object.key.clone(),
-                            why,
-                        },
-                    }
+                let ended = panic::catch_unwind(read).unwrap_or_else(|_| Fetched::Failed {
+                    id,
+                    error: LakeError::Panicked {
+                        object: object.key.clone(),
+                    },
                 });
                 if !out(ended) {
                     return;
@@ -326,6 +323,7 @@ impl Shared {
     /// Reads one object to its end, again from its start if that can help; the message that ends it.
     fn read(&self, id: u32, object: &Object, carry: &mut Vec<u8>, out: &mut dyn FnMut(Fetched) -> bool) -> Fetched {
         let mut reads = 1;
+        let mut attempts = Attempts::new(&self.lake.availability, "read");
         loop {
             let mut cutter = Cutter {
                 id,
@@ -347,6 +345,7 @@ impl Shared {
             };
             let error = match proved.and_then(|()| self.read_once(object, &mut cutter)) {
                 Ok(()) => {
+                    attempts.succeeded();
                     return Fetched::Done {
                         id,
                         lines: cutter.lines,
@@ -356,17 +355,23 @@ impl Shared {
                 }
                 Err(error) => error,
             };
-            // a file's sidecar may have been replaced between the two looks
-            if cutter.handed_out || reads >= READS || !error.is_worth_another_read() {
-                return Fetched::Failed { id, error };
+            let again = !cutter.handed_out && reads < READS && error.is_worth_another_read();
+            let pause = match self.lake.settle(Asked::Object, &object.key, error, &mut attempts) {
+                // a part of it was handed out: it cannot be read again from its start
+                Ok(_) if cutter.handed_out => Err(attempts.given_up(&object.key, "reading it broke off".to_owned())),
+                Ok(pause) => Ok(pause),
+                // the object, or its sidecar, may have been replaced between two looks
+                Err(error) if again => {
+                    tracing::debug!(%error, "reading again");
+                    reads += 1;
+                    Ok(self.lake.availability.retries.pause(reads))
+                }
+                Err(error) => Err(error),
+            };
+            match pause {
+                Ok(pause) => drop(self.waiter.wait(async move { tokio::time::sleep(pause).await })),
+                Err(error) => return Fetched::Failed { id, error },
             }
-            tracing::debug!(%error, "reading again");
-            if let Store::S3(store) = &self.lake.store {
-                let _ = self
-                    .waiter
-                    .wait(async { tokio::time::sleep(store.retries.pause(reads)).await });
-            }
-            reads += 1;
         }
     }
 
@@ -415,10 +420,9 @@ pub(super) fn open(lake: &Lake, waiter: &Waiter, object: &Object) -> Result<Open
     Ok(match &lake.store {
         Store::File(store) => {
             let file = store.open(key)?;
-            let metadata = if object.sidecar {
-                store.metadata(key, SMALL_OBJECT_BYTES)?
-            } else {
-                None
+            let metadata = match object.sidecar {
+                true => store.metadata_of(key, &file, SMALL_OBJECT_BYTES)?,
+                false => None,
             };
             match object.encoding {
                 Encoding::Plain => (Box::new(file), metadata),
@@ -428,7 +432,7 @@ pub(super) fn open(lake: &Lake, waiter: &Waiter, object: &Object) -> Result<Open
         Store::S3(store) => {
             let mut body = S3Body::open(store.clone(), waiter.clone(), key)?;
             let metadata = match body.metadata() {
-                None if object.sidecar => s3_sidecar(lake, waiter, key)?,
+                None if object.sidecar => s3_sidecar(lake, waiter, key, body.length())?,
                 stored => stored,
             };
             match object.encoding {
@@ -440,12 +444,24 @@ pub(super) fn open(lake: &Lake, waiter: &Waiter, object: &Object) -> Result<Open
 }
 
 /// A sidecar beside an object in a bucket: a folder lake that was copied there.
-fn s3_sidecar(lake: &Lake, waiter: &Waiter, key: &str) -> Result<Option<ObjectMetadata>, LakeError> {
+fn s3_sidecar(
+    lake: &Lake,
+    waiter: &Waiter,
+    key: &str,
+    length: Option<u64>,
+) -> Result<Option<ObjectMetadata>, LakeError> {
     let sidecar = sidecar_key(key);
-    match waiter.wait(lake.get_small(&sidecar)) {
-        None => Err(LakeError::Stopped { object: sidecar }),
-        Some(bytes) => bytes?.map(|bytes| file::parse_sidecar(key, &bytes)).transpose(),
+    let bytes = waiter.wait(lake.get_small(&sidecar));
+    let bytes = bytes.ok_or(LakeError::Stopped { object: sidecar })??;
+    // it was listed with a sidecar, so without one it is another version
+    let bytes = bytes.ok_or_else(|| LakeError::Changed {
+        object: key.to_string(),
+    })?;
+    let metadata = file::parse_sidecar(key, &bytes)?;
+    if let Some(length) = length {
+        metadata.check_length(key, length)?;
     }
+    Ok(Some(metadata))
 }
 
 /// Decompresses all members; an object without bytes is an empty object, not a truncated one.

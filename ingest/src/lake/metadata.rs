@@ -59,6 +59,18 @@ impl ObjectMetadata {
         *self != ObjectMetadata::default()
     }
 
+    /// Whether these are the metadata of an object of so many stored bytes. Metadata that stand beside their object, not
+    /// with it, may be of another version of it.
+    pub(crate) fn check_length(&self, object: &str, length: u64) -> Result<(), LakeError> {
+        match self.bytes {
+            Some(bytes) if bytes != length => Err(LakeError::Corrupt {
+                object: object.to_string(),
+                why: format!("it has {length} bytes, its metadata says {bytes}"),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads what was stored with `object`; names that are not ours are passed over.
     pub fn from_map<'a>(
         object: &str,

@@ -281,6 +281,7 @@ fn buffers_in_flight_are_bounded_and_reused() {
         let mut quiet = Instant::now();
         while quiet.elapsed() < Duration::from_millis(300) {
             match fetcher.try_next() {
+                Some(Fetched::Opened { .. }) => {}
                 Some(Fetched::Lines { bytes, .. }) => held.push(bytes),
                 Some(other) => panic!("{other:?}"),
                 None => {
@@ -302,7 +303,7 @@ fn buffers_in_flight_are_bounded_and_reused() {
                     assert!(bytes.capacity() == 64 << 10);
                     fetcher.recycle(bytes);
                 }
-                Some(Fetched::Done { .. }) => {}
+                Some(Fetched::Opened { .. } | Fetched::Done { .. }) => {}
                 Some(other) => panic!("{other:?}"),
                 None => assert!(Instant::now() < deadline, "stuck"),
             }

@@ -4,7 +4,8 @@ use crate::server::Server;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use ingest::lake::{
-    FetchOptions, Fetched, Fetcher, Lake, LakeError, LakeOptions, LakeUrl, Listing, ObjectMetadata, Retries,
+    Encoding, FetchOptions, Fetched, Fetcher, Lake, LakeError, LakeOptions, LakeUrl, Listing, Object, ObjectMetadata,
+    Place, Retries,
 };
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -95,20 +96,34 @@ impl World {
     }
 
     pub fn open(&self, url: &str) -> Lake {
+        self.open_changed(url, |options| options)
+    }
+
+    pub fn open_changed(&self, url: &str, change: impl Fn(LakeOptions) -> LakeOptions) -> Lake {
         let options = LakeOptions {
             s3_endpoint: Some(self.server.endpoint.clone()),
             credentials: Some(Server::credentials()),
             retries: Retries {
-                attempts: 4,
                 first_pause: Duration::from_millis(1),
                 longest_pause: Duration::from_millis(5),
-                silence: Duration::from_millis(500),
+                silence: Duration::from_secs(1),
+                patience: Some(Duration::from_secs(60)),
+                notice: Duration::from_millis(20),
             },
             ..LakeOptions::default()
         };
+        let options = change(options);
         self.runtime
             .block_on(Lake::open(url.parse::<LakeUrl>().unwrap(), options))
             .unwrap()
+    }
+
+    /// The bucket, given up after so long.
+    pub fn s3_for(&self, patience: Duration) -> Lake {
+        self.open_changed("s3://lake", |mut options| {
+            options.retries.patience = Some(patience);
+            options
+        })
     }
 
     pub fn list(&self, lake: &Lake) -> Listing {
@@ -135,11 +150,22 @@ impl World {
         look: &mut dyn FnMut(&Fetched),
     ) -> BTreeMap<String, Read> {
         let objects = self.list(lake).objects;
+        self.fetch_these(lake, &objects, options, look)
+    }
+
+    /// Reads these objects, and shows what arrives.
+    pub fn fetch_these(
+        &self,
+        lake: &Lake,
+        objects: &[Object],
+        options: FetchOptions,
+        look: &mut dyn FnMut(&Fetched),
+    ) -> BTreeMap<String, Read> {
         let (wake, woken) = crossbeam_channel::bounded(1);
         let wake = Arc::new(move || wake.try_send(()).unwrap_or_default());
         let mut fetcher = Fetcher::start(lake.clone(), self.runtime.handle().clone(), options, wake);
         let mut reads: Vec<Read> = objects.iter().map(|_| Read::default()).collect();
-        for (id, object) in (0..).zip(&objects) {
+        for (id, object) in (0..).zip(objects) {
             fetcher.push(id, object.clone());
         }
         while fetcher.open() > 0 {
@@ -151,7 +177,7 @@ impl World {
             take(&mut fetcher, &mut reads, fetched);
         }
         assert!(fetcher.try_next().is_none());
-        objects.into_iter().map(|object| object.key).zip(reads).collect()
+        objects.iter().map(|object| object.key.clone()).zip(reads).collect()
     }
 }
 
@@ -202,6 +228,20 @@ fn take(fetcher: &mut Fetcher, reads: &mut [Read], fetched: Fetched) {
             assert!(!ended(read));
             read.failed = Some(error);
         }
+    }
+}
+
+/// A plain object of the log, as a listing names it.
+pub fn object(key: &str) -> Object {
+    Object {
+        key: key.to_string(),
+        size: 1,
+        etag: None,
+        topic: Some(0),
+        place: Place::Log { partition: 0, start: 0 },
+        encoding: Encoding::Plain,
+        deletes: false,
+        sidecar: false,
     }
 }
 
