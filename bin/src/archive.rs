@@ -2,12 +2,12 @@
 
 use crate::config::{ArchiveSettings, LakeSettings};
 use crate::exit::Failure;
-use crate::metrics::Metrics;
+use crate::metrics::{LakeOutage, Metrics};
 use crate::serve::{Health, Server};
 use dataflows::{Decoder, Kind, Limits, Raw};
 use ingest::archive::{ArchiveOptions, NullValues, Observer, Stored, archive};
 use ingest::coverage::Gap;
-use ingest::lake::{Lake, LakeOptions};
+use ingest::lake::{Lake, LakeObserver, LakeOptions, LakeState};
 use operators::Position;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -25,8 +25,14 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Archives until it is told to stop.
 pub fn run(settings: &ArchiveSettings) -> Result<(), Failure> {
     let runtime = runtime()?;
-    let lake = open(&runtime, &settings.lake)?;
     let shown = Arc::new(Shown::new(settings.ready_lag_records));
+    let observer = Arc::clone(&shown);
+    let lake_options = LakeOptions {
+        observer: Some(LakeObserver::new(move |state| observer.lake(state))),
+        ..settings.lake.options()
+    };
+    let url = settings.lake.url.parse().map_err(failed)?;
+    let lake = runtime.block_on(Lake::open(url, lake_options)).map_err(failed)?;
     let server = match settings.listen {
         Some(listen) => Some(Server::start(listen, shown.metrics(), Arc::clone(&shown.health))?),
         None => None,
@@ -118,12 +124,8 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 
 /// Opens the lake of a command.
 pub(crate) fn open(runtime: &Runtime, settings: &LakeSettings) -> Result<Lake, Failure> {
-    let options = LakeOptions {
-        s3_endpoint: settings.s3_endpoint.clone(),
-        ..LakeOptions::default()
-    };
     let url = settings.url.parse().map_err(failed)?;
-    runtime.block_on(Lake::open(url, options)).map_err(failed)
+    runtime.block_on(Lake::open(url, settings.options())).map_err(failed)
 }
 
 /// An error with its causes as the failure of a command.
@@ -171,6 +173,7 @@ struct Shown {
     gap_offsets: Gauge,
     offset: Family<PartitionLabels, Gauge>,
     lag: Family<PartitionLabels, Gauge>,
+    outage: LakeOutage,
 }
 
 impl Shown {
@@ -210,6 +213,8 @@ impl Shown {
             "Records in Kafka that are not durable in the lake",
             lag.clone(),
         );
+        let outage = LakeOutage::default();
+        registry.register_collector(Box::new(outage.clone()));
         Shown {
             health: Arc::new(Health::new(0, ready_lag_records)),
             metrics: Arc::new(Metrics::of(registry)),
@@ -220,7 +225,17 @@ impl Shown {
             gap_offsets,
             offset,
             lag,
+            outage,
         }
+    }
+
+    fn lake(&self, state: LakeState) {
+        let outage = match state {
+            LakeState::Unavailable { since, error } => Some((since, error)),
+            LakeState::Available => None,
+        };
+        self.outage.set(outage.as_ref().map(|(since, _)| *since));
+        self.health.lake_unavailable(outage);
     }
 
     fn metrics(&self) -> Arc<Metrics> {
@@ -274,6 +289,7 @@ mod tests {
             "pinflow_archive_records_total 2",
             "pinflow_archive_bytes_total 3",
             "pinflow_archive_gap_offsets 0",
+            "pinflow_lake_unavailable_seconds 0.0",
             "pinflow_archive_offset{topic=\"pin\",partition=\"0\"} 5",
             "pinflow_archive_lag_records{topic=\"pin\",partition=\"0\"} 2",
         ] {

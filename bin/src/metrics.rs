@@ -9,7 +9,8 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -39,6 +40,7 @@ pub struct Metrics {
     commit: Histogram,
     dead_letters: Family<ReasonLabels, Counter>,
     gap_offsets: Gauge,
+    lake: LakeOutage,
 }
 
 impl Default for Metrics {
@@ -64,6 +66,7 @@ impl Metrics {
             commit: Histogram::new(commit_buckets),
             dead_letters: Family::default(),
             gap_offsets: Gauge::default(),
+            lake: LakeOutage::default(),
         };
         let registry = &mut metrics.registry;
         registry.register(
@@ -102,6 +105,7 @@ impl Metrics {
             "Offsets inside accepted gaps",
             metrics.gap_offsets.clone(),
         );
+        registry.register_collector(Box::new(metrics.lake.clone()));
         // process metrics have the names that every Prometheus client gives them, without our prefix
         metrics
     }
@@ -165,6 +169,11 @@ impl Metrics {
         self.gap_offsets.set(offsets);
     }
 
+    /// Since when the lake cannot be used; `None` when it can.
+    pub fn lake_unavailable(&self, since: Option<Instant>) {
+        self.lake.set(since);
+    }
+
     /// Everything in the OpenMetrics text format.
     pub fn text(&self) -> String {
         use prometheus_client::encoding::text::{encode_eof, encode_registry};
@@ -174,6 +183,30 @@ impl Metrics {
             .and_then(|()| encode_eof(&mut text))
             .expect("writing to a String");
         text
+    }
+}
+
+/// How long the lake has not been usable, as of the moment that it is asked.
+#[derive(Clone, Debug, Default)]
+pub struct LakeOutage(Arc<Mutex<Option<Instant>>>);
+
+impl LakeOutage {
+    /// Since when the lake cannot be used; `None` when it can.
+    pub fn set(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = since;
+    }
+}
+
+impl Collector for LakeOutage {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let since = *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let gauge = ConstGauge::new(since.map_or(0.0, |since| since.elapsed().as_secs_f64()));
+        gauge.encode(encoder.encode_descriptor(
+            "lake_unavailable_seconds",
+            "How long the lake has not been usable; 0 when it is",
+            None,
+            gauge.metric_type(),
+        )?)
     }
 }
 
@@ -299,6 +332,7 @@ mod tests {
             "pinflow_sink_commit_seconds_bucket{le=\"0.005\"} 1",
             "pinflow_dead_letter_total{reason=\"not_json\"} 3",
             "pinflow_archive_gap_offsets 300",
+            "pinflow_lake_unavailable_seconds 0.0",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
@@ -318,6 +352,21 @@ mod tests {
                 .unwrap_or_else(|| panic!("{name}\n{text}"));
             assert!(value.trim().parse::<f64>().unwrap() > 0.0, "{name}{value}");
         }
+    }
+
+    #[test]
+    fn an_outage_of_the_lake_is_as_long_as_it_lasts() {
+        let metrics = Metrics::new();
+        metrics.lake_unavailable(Some(Instant::now() - Duration::from_secs(90)));
+        let seconds = |text: String| -> f64 {
+            let value = text
+                .lines()
+                .find_map(|line| line.strip_prefix("pinflow_lake_unavailable_seconds "));
+            value.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
+        };
+        assert!((90.0..100.0).contains(&seconds(metrics.text())));
+        metrics.lake_unavailable(None);
+        assert_eq!(seconds(metrics.text()), 0.0);
     }
 
     #[test]

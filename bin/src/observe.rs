@@ -5,6 +5,7 @@ use crate::engine::Observer;
 use crate::metrics::{HydrationEstimate, Metrics};
 use crate::progress::{Manner, Progress};
 use crate::serve::Health;
+use ingest::lake::LakeState;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -92,5 +93,14 @@ impl Observer for Shown {
 
     fn absent(&self, topics: usize) {
         self.health.absent(topics);
+    }
+
+    fn lake(&self, state: &LakeState) {
+        let outage = match state {
+            LakeState::Unavailable { since, error } => Some((*since, error.clone())),
+            LakeState::Available => None,
+        };
+        self.metrics.lake_unavailable(outage.as_ref().map(|(since, _)| *since));
+        self.health.lake_unavailable(outage);
     }
 }

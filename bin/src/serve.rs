@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -37,6 +37,8 @@ pub struct Health {
     hydrated: AtomicBool,
     absent_topics: AtomicUsize,
     lag: Mutex<BTreeMap<(String, i32), i64>>,
+    /// Since when the lake cannot be used, and why.
+    lake: Mutex<Option<(Instant, String)>>,
 }
 
 impl Health {
@@ -59,6 +61,11 @@ impl Health {
         self.absent_topics.store(topics, Ordering::Relaxed);
     }
 
+    /// Since when the lake cannot be used, and why; `None` when it can.
+    pub fn lake_unavailable(&self, outage: Option<(Instant, String)>) {
+        *self.lake.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = outage;
+    }
+
     /// How far a partition is behind.
     pub fn lag(&self, topic: &str, partition: i32, records: i64) {
         let mut lag = self.lag.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -67,6 +74,11 @@ impl Health {
 
     /// Why this process is not ready, or `None` when it is.
     pub fn obstacle(&self) -> Option<String> {
+        let lake = self.lake.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some((since, error)) = &*lake {
+            let seconds = since.elapsed().as_secs();
+            return Some(format!("the lake cannot be used for {seconds} s: {error}"));
+        }
         if self.follows {
             return None;
         }
@@ -234,6 +246,14 @@ mod tests {
         let (status, body) = get(at, "/readyz");
         assert!(status == 503 && body.contains("101 records wait"), "{status} {body}");
         health.lag("pin", 1, 40);
+        assert_eq!(get(at, "/readyz").0, 200);
+        health.lake_unavailable(Some((Instant::now(), "cannot read x: status 503".to_owned())));
+        let (status, body) = get(at, "/readyz");
+        assert!(
+            status == 503 && body.contains("cannot read x: status 503"),
+            "{status} {body}"
+        );
+        health.lake_unavailable(None);
         assert_eq!(get(at, "/readyz").0, 200);
         health.absent(1);
         assert_eq!(get(at, "/readyz").0, 503);

@@ -212,24 +212,37 @@ pub struct LegacyDigest {
     pub objects: u64,
     /// Records in them.
     pub records: u64,
-    /// xxh3 over their names and counts, whatever the order they are given in.
+    /// xxh3 over their names, counts and contents, whatever the order they are given in.
     pub hash: u64,
 }
 
-/// The digest over the objects' (key, records).
-pub fn legacy_digest<'a>(objects: impl IntoIterator<Item = (&'a str, u64)>) -> LegacyDigest {
-    let mut objects: Vec<(&str, u64)> = objects.into_iter().collect();
+/// An object of an older layout, as it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LegacyObject<'a> {
+    /// Its key.
+    pub key: &'a str,
+    /// The records in it.
+    pub records: u64,
+    /// The digest of its content after decompression: what the fetcher says of it
+    /// ([`Fetched::Done`](crate::lake::Fetched::Done)), the same for the same bytes in every store.
+    pub digest: u64,
+}
+
+/// The digest over the objects that were read; those that were skipped are not among them.
+pub fn legacy_digest<'a>(objects: impl IntoIterator<Item = LegacyObject<'a>>) -> LegacyDigest {
+    let mut objects: Vec<LegacyObject<'_>> = objects.into_iter().collect();
     objects.sort_unstable();
     let mut hash = Xxh3::new();
-    for (key, records) in &objects {
+    for object in &objects {
         // Lengths first, so that no two lists feed the same bytes.
-        hash.update(&(key.len() as u64).to_le_bytes());
-        hash.update(key.as_bytes());
-        hash.update(&records.to_le_bytes());
+        hash.update(&(object.key.len() as u64).to_le_bytes());
+        hash.update(object.key.as_bytes());
+        hash.update(&object.records.to_le_bytes());
+        hash.update(&object.digest.to_le_bytes());
     }
     LegacyDigest {
         objects: objects.len() as u64,
-        records: objects.iter().map(|(_, records)| records).sum(),
+        records: objects.iter().map(|object| object.records).sum(),
         hash: if objects.is_empty() { 0 } else { hash.digest() },
     }
 }

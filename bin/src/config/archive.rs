@@ -92,7 +92,11 @@ impl ArchiveSettings {
     /// Checks the settings of `archive`.
     pub fn check(effective: &Effective) -> Result<ArchiveSettings, ConfigError> {
         let mut reader = Reader::new(effective);
-        let lake = needed_lake(&mut reader, "archive");
+        // records wait in Kafka meanwhile
+        let lake = LakeSettings {
+            patience: None,
+            ..needed_lake(&mut reader, "archive")
+        };
         let kafka = reader.kafka();
         if reader.entry("kafka.bootstrap").is_none() {
             reader.missing("`archive` needs --kafka HOST:PORT: where records come from".into());
@@ -189,6 +193,7 @@ fn needed_lake(reader: &mut Reader<'_>, command: &str) -> LakeSettings {
         s3_endpoint: None,
         objects_in_flight: 1,
         buffer_bytes: 1,
+        patience: None,
     })
 }
 

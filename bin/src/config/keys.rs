@@ -141,6 +141,7 @@ const WRITING: Commands = C::BACKFILL.and(C::VERIFY);
 const LOADING: Commands = C::RUN.and(C::BACKFILL);
 const LAKED: Commands = C::ARCHIVE.and(C::AUDIT).and(C::COMPACT);
 const PLACED: Commands = C::ENGINE.and(C::GENERATE).and(LAKED);
+const WAITING: Commands = WRITING.and(C::GENERATE).and(C::AUDIT).and(C::COMPACT);
 const CONSUMING: Commands = C::ENGINE.and(C::ARCHIVE).and(C::AUDIT);
 const TABLED: Commands = C::ENGINE.and(C::AUDIT);
 const SIZED: Commands = C::ENGINE.and(C::LAUNCH);
@@ -158,8 +159,10 @@ pub const KEYS: &[Key] = &[
         "The folder that holds the topic folders: file:///dir or s3://bucket/prefix"),
     key("lake.s3_endpoint", "s3-endpoint", "URL", Text, None, PLACED,
         "An S3 server other than Amazon's, addressed path style"),
+    key("lake.timeout", "lake-timeout", "D", Text, Some("10m"), WAITING,
+        "How long a command that ends by itself waits for a lake that cannot be reached; `run` and `archive` wait without end"),
     key("lake.skip_unreadable", "skip-unreadable", "BOOL", Switch, Some("false"), C::ENGINE,
-        "Record an object that stays unreadable as a gap instead of stopping"),
+        "Record an object that is proved unreadable as a gap instead of stopping; an outage is waited for"),
     key("lake.accept_gap", "accept-gap", "GAP", List, None, LOADING,
         "A hole in the log to go on over: TOPIC/P:FROM..TO, repeatable, or all for those found now"),
     key("lake.objects_in_flight", "", "N", Whole, Some("16"), C::ENGINE,

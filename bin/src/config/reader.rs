@@ -1,8 +1,8 @@
 //! Reads values of the effective configuration, and collects what is wrong with them instead of stopping at the first.
 
 use super::forms::{
-    check_bootstrap, check_gap, check_http_url, check_lake_url, check_level, check_topic, read_hosts, to_path,
-    with_causes,
+    check_bootstrap, check_gap, check_http_url, check_lake_url, check_level, check_topic, parse_duration, read_hosts,
+    to_path, with_causes,
 };
 use super::frontier::Frontier;
 use super::keys;
@@ -151,12 +151,14 @@ impl<'a> Reader<'a> {
         let s3_endpoint = self.optional("lake.s3_endpoint", check_http_url);
         let objects_in_flight = self.whole("lake.objects_in_flight", 1, 1024) as usize;
         let buffer_bytes = self.whole("lake.buffer_bytes", 1 << 20, 1 << 40) as usize;
+        let patience = self.optional("lake.timeout", parse_duration);
         let url = self.optional("lake.url", check_lake_url)?;
         Some(LakeSettings {
             url,
             s3_endpoint,
             objects_in_flight,
             buffer_bytes,
+            patience,
         })
     }
 
@@ -310,7 +312,10 @@ impl<'a> Reader<'a> {
         let listen = self.listen().map(|address| port_of_process(address, &workers));
         RunSettings {
             mode,
-            lake: self.lake(),
+            lake: self.lake().map(|lake| LakeSettings {
+                patience: lake.patience.filter(|_| mode != Mode::Run),
+                ..lake
+            }),
             kafka: self.kafka(),
             postgres: self.postgres(),
             out: self.optional("backfill.out", to_path),

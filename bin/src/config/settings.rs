@@ -10,6 +10,7 @@ use super::layers::Effective;
 use super::problem::ConfigError;
 use super::reader::Reader;
 use super::secret::{Secret, mask_text};
+use ingest::lake::{LakeOptions, Retries};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,6 +40,22 @@ pub struct LakeSettings {
     pub objects_in_flight: usize,
     /// Bytes of objects in memory at most.
     pub buffer_bytes: usize,
+    /// How long a lake that cannot be reached is waited for; `None`: without end.
+    pub patience: Option<Duration>,
+}
+
+impl LakeSettings {
+    /// How the lake is reached.
+    pub fn options(&self) -> LakeOptions {
+        LakeOptions {
+            s3_endpoint: self.s3_endpoint.clone(),
+            retries: Retries {
+                patience: self.patience,
+                ..Retries::default()
+            },
+            ..LakeOptions::default()
+        }
+    }
 }
 
 /// Where Kafka is and how it is read.
@@ -303,6 +320,7 @@ impl GenerateSettings {
                 s3_endpoint: None,
                 objects_in_flight: 1,
                 buffer_bytes: 1,
+                patience: None,
             }),
             topics: reader.topics(),
             posts: posts.unwrap_or(0) as u64,

@@ -68,6 +68,8 @@ pub struct Coordinator {
     pub(super) epoch: u64,
     pub(super) objects: Vec<Object>,
     pub(super) counted: BTreeMap<u32, (u64, Option<Range<i64>>)>,
+    /// The digests of the contents of objects without offsets.
+    pub(super) digests: BTreeMap<u32, u64>,
     pub(super) unreadable: BTreeMap<u32, String>,
     pub(super) legacy: Option<(u64, u64)>,
     pub(super) frontier: BTreeMap<TopicPartition, Reach>,

@@ -32,7 +32,7 @@ pub(crate) use target::{definition, natural_holes};
 use crate::config::{Mode, RunSettings};
 use coordinator::Coordinator;
 use ingest::kafka::{Cluster, KafkaConfig};
-use ingest::lake::{FetchOptions, Lake, LakeOptions};
+use ingest::lake::{FetchOptions, Lake, LakeObserver, LakeOptions};
 use plan::{Planner, Plans};
 use reader::ReaderContext;
 use std::collections::{BTreeMap, BTreeSet};
@@ -154,13 +154,12 @@ fn start(
                 .url
                 .parse()
                 .map_err(|error: ingest::lake::LakeError| EngineError::Usage(error.to_string()))?;
-            let opened = runtime.block_on(Lake::open(
-                url,
-                LakeOptions {
-                    s3_endpoint: lake.s3_endpoint.clone(),
-                    ..LakeOptions::default()
-                },
-            ));
+            let observer = Arc::clone(&process.observer);
+            let options = LakeOptions {
+                observer: Some(LakeObserver::new(move |state| observer.lake(&state))),
+                ..lake.options()
+            };
+            let opened = runtime.block_on(Lake::open(url, options));
             Some(opened.map_err(EngineError::failed)?)
         }
         None => None,
@@ -258,6 +257,7 @@ async fn lead(
         epoch: 0,
         objects: Vec::new(),
         counted: BTreeMap::new(),
+        digests: BTreeMap::new(),
         unreadable: BTreeMap::new(),
         legacy: None,
         frontier: BTreeMap::new(),

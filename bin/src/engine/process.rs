@@ -1,6 +1,7 @@
 //! What the workers, the coordinator and the signal handlers of one process share: how it is asked to stop, how it
 //! ended, and what it shows of itself.
 
+use ingest::lake::LakeState;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub trait Observer: Send + Sync {
     fn dead_letters(&self, _reason: &str, _count: u64) {}
     /// Offsets that are in accepted gaps.
     fn gaps(&self, _offsets: i64) {}
+    /// The lake cannot be used, or can be again.
+    fn lake(&self, _state: &LakeState) {}
     /// Whether a topic is absent from the lake and from Kafka alike.
     fn absent(&self, _topics: usize) {}
 }

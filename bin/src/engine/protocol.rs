@@ -77,7 +77,8 @@ pub enum Command {
 pub enum Note {
     /// The open epoch has received its first record.
     Data,
-    /// An object has been read to its end; `covers` is what its writer says it stands for.
+    /// An object has been read to its end; `covers` is what its writer says it stands for, `digest` is of its content
+    /// where the fetcher computes it.
     Object {
         pass: u32,
         id: u32,
@@ -85,6 +86,7 @@ pub enum Note {
         bytes: u64,
         rejected: u64,
         covers: Option<(i64, i64)>,
+        digest: Option<u64>,
     },
     /// An object could not be read beyond its first `lines` lines.
     Unreadable {

@@ -14,7 +14,7 @@ use super::{ProcessState, Staging};
 use dataflows::{Event, Kind};
 use ingest::coverage::RangeSet;
 use ingest::kafka::{KafkaConfig, Polled, Range, Reader as KafkaReader, ReaderOptions};
-use ingest::lake::{FetchOptions, Fetched, Fetcher, Lake, Object, Place};
+use ingest::lake::{FetchOptions, Fetched, Fetcher, Lake, Object, ObjectMetadata, Place};
 use operators::Position;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -130,6 +130,7 @@ fn advance(events: &mut Capability<u64>, notes: &mut Capability<u64>, epoch: u64
 struct Reading {
     id: u32,
     object: Object,
+    metadata: Option<Box<ObjectMetadata>>,
     lines: u64,
     rejected: u64,
 }
@@ -221,6 +222,7 @@ impl Reader {
                         Reading {
                             id,
                             object,
+                            metadata: None,
                             lines: 0,
                             rejected: 0,
                         },
@@ -438,6 +440,11 @@ impl Reader {
         };
         let pass = self.pass.as_ref().expect("a pass has begun");
         match fetched {
+            Fetched::Opened { id, metadata } => {
+                if let Some(reading) = self.reading.get_mut(&id) {
+                    reading.metadata = metadata;
+                }
+            }
             Fetched::Lines { id, bytes } => {
                 if let Some(reading) = self.reading.get_mut(&id) {
                     let place = Placing::of(reading, pass, &self.generations, &self.context.topics);
@@ -464,17 +471,19 @@ impl Reader {
             }
             Fetched::TooLarge { id, prefix, .. } => {
                 if let Some(reading) = self.reading.get_mut(&id) {
+                    let ours = reading.metadata.as_ref().is_some_and(|metadata| metadata.is_ours());
+                    let prefix = ingest::archive::kept_of_line(&prefix, ours);
                     let place = Placing::of(reading, pass, &self.generations, &self.context.topics);
                     self.decode.too_large(&place, reading.lines, prefix);
                     reading.lines += 1;
                     reading.rejected += 1;
                 }
             }
-            Fetched::Done {
-                id, bytes, metadata, ..
-            } => {
-                if let Some(Reading { lines, rejected, .. }) = self.reading.remove(&id) {
-                    let covers = metadata
+            Fetched::Done { id, bytes, digest, .. } => {
+                if let Some(reading) = self.reading.remove(&id) {
+                    let Reading { lines, rejected, .. } = reading;
+                    let covers = reading
+                        .metadata
                         .and_then(|metadata| metadata.covers)
                         .map(|covers| (covers.start, covers.end));
                     self.notes.push(Note::Object {
@@ -484,6 +493,7 @@ impl Reader {
                         bytes,
                         rejected,
                         covers,
+                        digest,
                     });
                 }
             }

@@ -17,6 +17,7 @@ fn settings(folder: &Path) -> GenerateSettings {
             s3_endpoint: None,
             objects_in_flight: 1,
             buffer_bytes: 1 << 20,
+            patience: None,
         },
         topics: ["a.pin", "a.geo", "a.user"].map(|topic| Some(topic.to_owned())),
         posts: 3000,

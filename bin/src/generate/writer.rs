@@ -11,7 +11,7 @@ use crate::config::settings::KINDS;
 use anyhow::{Context, bail, ensure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use ingest::lake::{Encoding, Lake, LakeOptions, LakeUrl, MetadataMap, connect_key};
+use ingest::lake::{Encoding, Lake, LakeUrl, MetadataMap, connect_key};
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::PathBuf;
@@ -185,11 +185,7 @@ impl Store {
             .worker_threads(2)
             .enable_all()
             .build()?;
-        let options = LakeOptions {
-            s3_endpoint: settings.lake.s3_endpoint.clone(),
-            ..LakeOptions::default()
-        };
-        let lake = runtime.block_on(Lake::open(url, options))?;
+        let lake = runtime.block_on(Lake::open(url, settings.lake.options()))?;
         Ok(Store::S3 { lake, runtime })
     }
 

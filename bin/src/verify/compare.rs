@@ -405,6 +405,7 @@ fn bits(float: Option<f64>) -> [u8; 8] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::records::Reading;
     use super::*;
     use dataflows::Limits;
 
@@ -437,7 +438,7 @@ mod tests {
             deletes: false,
             sidecar: false,
         };
-        replayed.lines(&recorded, &object, 0, lines.as_bytes());
+        replayed.lines(&recorded, &Reading::of(object), lines.as_bytes());
         replayed
     }
 

@@ -1,15 +1,15 @@
 //! Reads the part of the log that the tables answer for: objects of the lake, and from Kafka what the lake lacks.
 
 use super::recorded::{Partition, Recorded};
-use super::records::{Origin, Replayed};
+use super::records::{Origin, Reading, Replayed};
 use super::{failed, usage};
 use crate::config::RunSettings;
 use crate::exit::Failure;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use dataflows::Limits;
-use ingest::coverage::{Counted, Coverage, Gap, RangeSet};
+use ingest::coverage::{Counted, Coverage, Gap, LegacyObject, RangeSet};
 use ingest::kafka::{Cluster, KafkaConfig, Polled, Reader, ReaderOptions};
-use ingest::lake::{FetchOptions, Fetched, Fetcher, Lake, LakeError, LakeOptions, Object, Place};
+use ingest::lake::{Class, FetchOptions, Fetched, Fetcher, Lake, LakeError, Object, Place};
 use sinks::{Legacy, Reject};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -33,7 +33,7 @@ pub struct Log {
 #[derive(Default)]
 struct Shown {
     counted: Vec<Counted>,
-    legacy: Vec<(String, u64)>,
+    legacy: Vec<(String, u64, u64)>,
     /// Objects that could not be read to their end.
     unreadable: Vec<String>,
 }
@@ -45,11 +45,7 @@ impl Log {
             None => None,
             Some(lake) => {
                 let url = lake.url.parse().map_err(|error: LakeError| usage(error.to_string()))?;
-                let options = LakeOptions {
-                    s3_endpoint: lake.s3_endpoint.clone(),
-                    ..LakeOptions::default()
-                };
-                Some(runtime.block_on(Lake::open(url, options)).map_err(failed)?)
+                Some(runtime.block_on(Lake::open(url, lake.options())).map_err(failed)?)
             }
         };
         Ok(Log {
@@ -106,11 +102,11 @@ impl Log {
         let (wake, woken) = bell();
         let mut fetcher = Fetcher::start(lake.clone(), runtime.handle().clone(), self.fetch.clone(), wake);
         // older layouts stand first in a listing: their number is their rank, from 1
-        let mut reading: HashMap<u32, (Object, u64)> = HashMap::new();
+        let mut reading: HashMap<u32, Reading> = HashMap::new();
         for (object, number) in listing.objects.into_iter().zip(1u32..) {
             if is_wanted(&object, recorded) {
                 fetcher.push(number, object.clone());
-                reading.insert(number, (object, 0));
+                reading.insert(number, Reading::of(object));
             }
         }
         tracing::info!(objects = reading.len(), lake = %lake.url(), "reading the lake again");
@@ -121,35 +117,43 @@ impl Log {
                 continue;
             };
             match fetched {
+                Fetched::Opened { id, metadata } => {
+                    if let Some(reading) = reading.get_mut(&id) {
+                        reading.metadata = metadata.map(|metadata| *metadata).unwrap_or_default();
+                    }
+                }
                 Fetched::Lines { id, bytes } => {
-                    if let Some((object, lines)) = reading.get_mut(&id) {
-                        *lines += replayed.lines(recorded, object, *lines, &bytes);
+                    if let Some(reading) = reading.get_mut(&id) {
+                        reading.lines += replayed.lines(recorded, reading, &bytes);
                     }
                     fetcher.recycle(bytes);
                 }
                 Fetched::Whole { id, bytes } => {
-                    if let Some((object, records)) = reading.get_mut(&id) {
-                        *records += replayed.legacy(object, id, &bytes);
+                    if let Some(reading) = reading.get_mut(&id) {
+                        reading.lines += replayed.legacy(&reading.object, id, &bytes);
                     }
                     fetcher.recycle(bytes);
                 }
                 Fetched::TooLarge { id, prefix, .. } => {
-                    if let Some((object, lines)) = reading.get_mut(&id) {
-                        replayed.too_large(recorded, object, *lines, &prefix);
-                        *lines += 1;
+                    if let Some(reading) = reading.get_mut(&id) {
+                        replayed.too_large(recorded, reading, &prefix);
+                        reading.lines += 1;
                     }
                 }
-                Fetched::Done { id, metadata, .. } => {
-                    if let Some((object, lines)) = reading.remove(&id) {
-                        shown.count(id, object, lines, metadata.and_then(|metadata| metadata.covers));
+                Fetched::Done { id, digest, .. } => {
+                    if let Some(reading) = reading.remove(&id) {
+                        shown.count(id, reading, digest);
                     }
                 }
+                // an outage says nothing about the object
+                Fetched::Failed { error, .. } if error.class() != Class::Damaged => return Err(failed(error)),
                 Fetched::Failed { id, error } => {
-                    if let Some((object, lines)) = reading.remove(&id) {
+                    if let Some(mut reading) = reading.remove(&id) {
                         // no error yet: Kafka may have its records, or the gap was accepted
-                        tracing::warn!(object = object.key, %error, "an object cannot be read");
-                        shown.unreadable.push(object.key.clone());
-                        shown.count(id, object, lines, None);
+                        tracing::warn!(object = reading.object.key, %error, "an object cannot be read");
+                        shown.unreadable.push(reading.object.key.clone());
+                        reading.metadata.covers = None;
+                        shown.count(id, reading, None);
                     }
                 }
             }
@@ -163,8 +167,11 @@ impl Log {
         if recorded.legacy.count == 0 {
             return Ok(());
         }
-        let digest =
-            ingest::coverage::legacy_digest(shown.legacy.iter().map(|(key, records)| (key.as_str(), *records)));
+        let digest = ingest::coverage::legacy_digest(shown.legacy.iter().map(|(key, records, digest)| LegacyObject {
+            key,
+            records: *records,
+            digest: *digest,
+        }));
         let found = Legacy {
             count: digest.records,
             hash: digest.hash,
@@ -306,7 +313,12 @@ impl Log {
 }
 
 impl Shown {
-    fn count(&mut self, number: u32, object: Object, lines: u64, covers: Option<Range<i64>>) {
+    fn count(&mut self, number: u32, reading: Reading, digest: Option<u64>) {
+        let Reading {
+            object,
+            metadata,
+            lines,
+        } = reading;
         match (object.topic, object.place) {
             (Some(topic), Place::Log { partition, start }) => {
                 self.counted.push(Counted {
@@ -314,11 +326,12 @@ impl Shown {
                     partition,
                     start,
                     lines,
-                    covers,
+                    covers: metadata.covers,
                     object: number,
                 });
             }
-            _ => self.legacy.push((object.key, lines)),
+            // one that was skipped is no part of the digest, here and in the engine
+            _ => self.legacy.extend(digest.map(|digest| (object.key, lines, digest))),
         }
     }
 }

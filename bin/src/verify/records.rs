@@ -4,7 +4,7 @@ use super::recorded::{Partition, Recorded};
 use dataflows::{Decoder, Kind, Limits, Raw, Reason, naive};
 use ingest::archive::Original;
 use ingest::coverage::RangeSet;
-use ingest::lake::{Object, Place};
+use ingest::lake::{Object, ObjectMetadata, Place};
 use operators::Position;
 use sinks::{Reject, RejectPlace};
 use std::collections::{BTreeMap, HashMap};
@@ -58,6 +58,27 @@ pub enum Origin<'a> {
     },
 }
 
+/// An object that is being read.
+pub struct Reading {
+    /// The object.
+    pub object: Object,
+    /// What its writer recorded.
+    pub metadata: ObjectMetadata,
+    /// The lines, or records of an older layout, read so far.
+    pub lines: u64,
+}
+
+impl Reading {
+    /// Of which nothing has been read yet.
+    pub fn of(object: Object) -> Reading {
+        Reading {
+            object,
+            metadata: ObjectMetadata::default(),
+            lines: 0,
+        }
+    }
+}
+
 impl Replayed {
     /// Nothing read yet; `wide` keeps whole rows, else what results are made of.
     pub fn new(limits: Limits, topics: [Option<String>; 3], wide: bool) -> Replayed {
@@ -102,8 +123,9 @@ impl Replayed {
         objects[..before].last().filter(|object| offset < object.end).cloned()
     }
 
-    /// Reads lines of an object of the log, of which `first` have been read before. Returns their number.
-    pub fn lines(&mut self, recorded: &Recorded, object: &Object, first: u64, chunk: &[u8]) -> u64 {
+    /// Reads further lines of an object of the log. Returns their number.
+    pub fn lines(&mut self, recorded: &Recorded, reading: &Reading, chunk: &[u8]) -> u64 {
+        let object = &reading.object;
         let (Some(topic), Place::Log { partition, start }) = (object.topic, object.place) else {
             return 0;
         };
@@ -111,7 +133,7 @@ impl Replayed {
         let mut lines = 0;
         for line in chunk.split_inclusive(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
-            let offset = start + (first + lines) as i64;
+            let offset = start + (reading.lines + lines) as i64;
             lines += 1;
             if recorded.holds(at, offset) {
                 let (key, value) = if object.deletes {
@@ -124,7 +146,8 @@ impl Replayed {
                     offset,
                     object: Some(&object.key),
                 };
-                match ingest::archive::original(line) {
+                let wrapped = reading.metadata.is_ours().then(|| ingest::archive::original(line));
+                match wrapped.flatten() {
                     Some(Original::Value(value)) => self.record(recorded, origin, None, Some(&value)),
                     Some(Original::Tombstone(key)) => self.record(recorded, origin, key.as_deref(), None),
                     None => self.record(recorded, origin, key, value),
@@ -134,12 +157,13 @@ impl Replayed {
         lines
     }
 
-    /// Counts a line of an object that was too large to be read whole.
-    pub fn too_large(&mut self, recorded: &Recorded, object: &Object, line: u64, prefix: &[u8]) {
+    /// Counts the next line of an object, which was too large to be read whole.
+    pub fn too_large(&mut self, recorded: &Recorded, reading: &Reading, prefix: &[u8]) {
+        let object = &reading.object;
         let (Some(topic), Place::Log { partition, start }) = (object.topic, object.place) else {
             return;
         };
-        let (at, offset) = ((topic, partition), start + line as i64);
+        let (at, offset) = ((topic, partition), start + reading.lines as i64);
         if recorded.holds(at, offset) {
             self.records += 1;
             let origin = Origin::Log {
@@ -147,7 +171,8 @@ impl Replayed {
                 offset,
                 object: Some(&object.key),
             };
-            self.reject(origin, None, Some(prefix), Reason::TooLarge);
+            let kept = ingest::archive::kept_of_line(prefix, reading.metadata.is_ours());
+            self.reject(origin, None, Some(&kept), Reason::TooLarge);
         }
     }
 
@@ -245,6 +270,10 @@ impl Replayed {
             .or_default()
             .entry(index)
             .or_insert(reason.as_str());
+        let value = match reason {
+            Reason::TooLarge => value.map(ingest::archive::kept),
+            _ => value,
+        };
         let (key, value) = (key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec));
         self.fresh.push(Reject {
             topic,
@@ -299,15 +328,15 @@ mod tests {
     #[test]
     fn only_what_the_tables_answer_for_is_read() {
         let mut replayed = replayed();
-        let object = object(
+        let object = Reading::of(object(
             Some(1),
             Place::Log {
                 partition: 0,
                 start: 10,
             },
-        );
+        ));
         let chunk = b"{\"ind\":1}\n{\"ind\":2}\nno\n{\"ind\":2,\"country\":\"A\"}\n{\"ind\":3}\n";
-        let lines = replayed.lines(&recorded(11, 14), &object, 0, chunk);
+        let lines = replayed.lines(&recorded(11, 14), &object, chunk);
         assert_eq!((lines, replayed.records, replayed.rejected), (5, 3, 1));
         let rows: Vec<_> = replayed
             .state
@@ -323,13 +352,13 @@ mod tests {
     #[test]
     fn keys_of_deletes_and_too_large_lines_have_their_offsets() {
         let mut replayed = replayed();
-        let mut object = object(Some(1), Place::Log { partition: 0, start: 0 });
+        let mut reading = Reading::of(object(Some(1), Place::Log { partition: 0, start: 0 }));
         let recorded = recorded(0, 100);
-        replayed.lines(&recorded, &object, 0, b"{\"ind\":7}\n");
-        replayed.too_large(&recorded, &object, 1, b"xxx");
-        object.deletes = true;
-        object.place = Place::Log { partition: 0, start: 2 };
-        replayed.lines(&recorded, &object, 0, b"7\n");
+        reading.lines += replayed.lines(&recorded, &reading, b"{\"ind\":7}\n");
+        replayed.too_large(&recorded, &reading, b"xxx");
+        let mut keys = Reading::of(object(Some(1), Place::Log { partition: 0, start: 2 }));
+        keys.object.deletes = true;
+        replayed.lines(&recorded, &keys, b"7\n");
         assert_eq!(replayed.state.cleaned(Kind::Geo).count(), 0);
         let deleted: Vec<_> = replayed
             .state
@@ -347,8 +376,8 @@ mod tests {
         let records = b"[{\"ind\":1,\"country\":\"A\"},{\"ind\":2,\"country\":\"B\"},{\"what\":1}]";
         assert_eq!(replayed.legacy(&legacy, 2, records), 3);
         assert_eq!(replayed.legacy(&legacy, 1, b"{\"ind\":1,\"country\":\"old\"}"), 1);
-        let log = object(Some(1), Place::Log { partition: 0, start: 0 });
-        replayed.lines(&recorded(0, 1), &log, 0, b"{\"ind\":2,\"country\":\"C\"}");
+        let log = Reading::of(object(Some(1), Place::Log { partition: 0, start: 0 }));
+        replayed.lines(&recorded(0, 1), &log, b"{\"ind\":2,\"country\":\"C\"}");
         let mut rows: Vec<_> = replayed
             .state
             .cleaned(Kind::Geo)

@@ -7,10 +7,12 @@
 
 use super::error::ArchiveError;
 use super::examine::{self, Examined};
+use super::line::{Original, original};
 use super::resume::list;
 use crate::coverage::{Counted, Gap, OrderConflict, RangeSet, coverage};
-use crate::lake::{Lake, Object, Place};
+use crate::lake::{Lake, Object, ObjectMetadata, Place};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -182,7 +184,14 @@ impl Look<'_> {
             false => examine::recorded(self.lake, self.objects, wanted).await?,
             true => {
                 let mut examined = Vec::new();
-                examine::read(self.lake, self.objects, wanted, |_, _| {}, |done| examined.push(done)).await?;
+                examine::read(
+                    self.lake,
+                    self.objects,
+                    wanted,
+                    |_, _, _| {},
+                    |done| examined.push(done),
+                )
+                .await?;
                 examined
             }
         };
@@ -299,12 +308,12 @@ impl Look<'_> {
         let mut lines: HashMap<usize, i64> = HashMap::new();
         let mut seen: HashMap<i64, u64> = HashMap::new();
         let mut differing = RangeSet::default();
-        let compare = |index: usize, chunk: &[u8]| {
+        let compare = |index: usize, metadata: &ObjectMetadata, chunk: &[u8]| {
             let at = lines.entry(index).or_insert_with(|| self.start(index));
             for line in chunk.split_inclusive(|byte| *byte == b'\n') {
                 let offset = std::mem::replace(at, *at + 1);
                 if overlaps.contains(offset) {
-                    let hash = record_hash(line.trim_ascii_end());
+                    let hash = record_hash(line.trim_ascii_end(), metadata.is_ours());
                     if *seen.entry(offset).or_insert(hash) != hash {
                         differing.insert(offset..offset + 1);
                     }
@@ -316,8 +325,14 @@ impl Look<'_> {
     }
 }
 
-/// Of the record, not of the way in which its writer prints JSON.
-fn record_hash(line: &[u8]) -> u64 {
+/// Of the record, not of the way in which its writer prints JSON or wraps what is none.
+fn record_hash(line: &[u8], ours: bool) -> u64 {
+    let value = match ours.then(|| original(line)).flatten() {
+        Some(Original::Value(value)) => Cow::Owned(value),
+        // no other writer has a line for it
+        Some(Original::Tombstone(_)) | None => Cow::Borrowed(line),
+    };
+    let line = value.trim_ascii_end();
     match serde_json::from_slice::<serde_json::Value>(line) {
         Ok(value) => xxhash_rust::xxh3::xxh3_64(value.to_string().as_bytes()),
         Err(_) => xxhash_rust::xxh3::xxh3_64(line),

@@ -13,8 +13,8 @@
 
 use super::error::ArchiveError;
 use super::examine::{self, Examined};
+use super::line::append_of_other_writer;
 use super::resume::list;
-use super::writer::patiently;
 use crate::coverage::coverage;
 use crate::failpoint;
 use crate::lake::{CONTROL_FOLDER, Encoding, Lake, Object, ObjectMetadata, Place, checksum};
@@ -83,7 +83,7 @@ pub async fn compact(lake: &Lake, options: &CompactOptions) -> Result<Compacted,
             url: lake.url().to_string(),
         });
     };
-    patiently(|| lake.refuses_overwriting()).await?;
+    lake.refuses_overwriting().await?;
     let mut objects = list(lake, &options.topics).await?.objects;
     objects.retain(|object| !object.deletes && matches!(object.place, Place::Log { .. }) && object.topic.is_some());
     let mut done = Compacted::default();
@@ -145,7 +145,7 @@ impl Partition<'_> {
         }
         // from when on what each replaces may go
         let notes_key = format!("{CONTROL_FOLDER}/compact/{}+{}.json", self.topic, self.partition);
-        let before = patiently(|| self.lake.get_small(&notes_key)).await?;
+        let before = self.lake.get_small(&notes_key).await?;
         let before: BTreeMap<String, u64> = before
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
@@ -188,7 +188,7 @@ impl Partition<'_> {
         }
         notes.retain(|key, _| !ended.contains(key));
         match notes.is_empty() {
-            true => patiently(|| self.lake.delete(&notes_key)).await?,
+            true => self.lake.delete(&notes_key).await?,
             false => self.note(&notes_key, &notes).await?,
         }
         Ok(())
@@ -196,7 +196,7 @@ impl Partition<'_> {
 
     async fn note(&self, key: &str, notes: &BTreeMap<String, u64>) -> Result<(), ArchiveError> {
         let bytes = serde_json::to_vec(notes).expect("names and numbers serialise");
-        patiently(|| self.lake.put(key, bytes.clone(), BTreeMap::new())).await?;
+        self.lake.put(key, bytes.clone(), BTreeMap::new()).await?;
         Ok(())
     }
 
@@ -260,22 +260,25 @@ impl Partition<'_> {
         let key = merged_key(&first.object.key, first.start, self.options.encoding);
         let map = metadata.to_map();
         failpoint::reach(failpoint::COMPACT_BEFORE_PUT);
-        patiently(|| self.lake.put_new(&key, body.clone(), &map, self.options.part_bytes)).await?;
+        self.lake
+            .put_new(&key, body.clone(), &map, self.options.part_bytes)
+            .await?;
         failpoint::reach(failpoint::COMPACT_AFTER_PUT);
         // what stands there now, whoever wrote it
-        let found = patiently(|| self.lake.look_at(&key)).await?;
+        let found = self.lake.look_at(&key).await?;
         let limit = content.len() + 1;
-        let read = patiently(|| self.lake.read_prefix(&key, self.options.encoding, limit)).await?;
+        let read = self.lake.read_prefix(&key, self.options.encoding, limit).await?;
         match found == Some(metadata) && read == content {
             true => Ok(Some((key, records))),
             false => Err(ArchiveError::Unverified { key, covers }),
         }
     }
 
-    /// The lines of an object, each with its newline; `None` when they are not what its writer recorded.
+    /// The lines of an object as they stand in one of ours, each with its newline; `None` when they are not what its
+    /// writer recorded.
     async fn lines(&self, known: &Known) -> Result<Option<Vec<u8>>, ArchiveError> {
         let object = &known.object;
-        let mut bytes = patiently(|| self.lake.read_prefix(&object.key, object.encoding, MOST_BYTES)).await?;
+        let mut bytes = self.lake.read_prefix(&object.key, object.encoding, MOST_BYTES).await?;
         let sum = known.metadata.checksum;
         let altered = sum.is_some_and(|sum| sum != checksum(&bytes));
         if bytes.starts_with(b"\xef\xbb\xbf") {
@@ -292,7 +295,14 @@ impl Partition<'_> {
             );
             return Ok(None);
         }
-        Ok(Some(bytes))
+        if known.metadata.is_ours() {
+            return Ok(Some(bytes));
+        }
+        let mut ours = Vec::with_capacity(bytes.len());
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            append_of_other_writer(line.strip_suffix(b"\n").unwrap_or(line), &mut ours);
+        }
+        Ok(Some(ours))
     }
 
     /// Those of the objects whose lines the larger one holds at the same offsets.
@@ -327,7 +337,7 @@ impl Partition<'_> {
             let key = known[*index].object.key.clone();
             async move {
                 failpoint::reach(failpoint::COMPACT_DURING_DELETE);
-                patiently(|| self.lake.delete(&key)).await
+                self.lake.delete(&key).await
             }
         };
         let removing = stream::iter(these).map(remove).buffer_unordered(AT_ONCE);
@@ -443,6 +453,7 @@ mod tests {
     use super::*;
     use crate::archive::cutter::Piece;
     use crate::archive::layout::{Layout, Partitioner};
+    use crate::archive::line::{Original, original};
     use crate::archive::writer::Writer;
     use crate::lake::LakeOptions;
 
@@ -540,6 +551,33 @@ mod tests {
             .unwrap();
         assert_eq!((metadata.covers, metadata.count), (Some(0..6), Some(4)));
         assert_eq!(compact(&lake, &options(0)).await.unwrap(), Compacted::default());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_another_writer_wrote_means_the_same_when_it_is_merged() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = lake(folder.path(), &[(2, 1, 2..3), (3, 1, 3..4)]).await;
+        // a producer's own record, which looks like one that we have wrapped
+        let theirs = b"{\"__pinflow_raw\":\"{}\"}";
+        for start in [0, 1] {
+            let key = format!("pin/partition=0/pin+0+{start:010}.json");
+            let content = [&theirs[..], b"\n"].concat();
+            lake.put(&key, content, BTreeMap::new()).await.unwrap();
+        }
+        let kept = compact(&lake, &options(3600)).await.unwrap();
+        assert_eq!((kept.written, kept.merged, kept.left), (1, 4, 0));
+        let merged = "pin/partition=0/pin+0+000000000000.json";
+        assert!(lake.look_at(merged).await.unwrap().unwrap().is_ours());
+        let content = std::fs::read(folder.path().join(merged)).unwrap();
+        let lines: Vec<&[u8]> = content.split(|byte| *byte == b'\n').collect();
+        for line in &lines[..2] {
+            assert_eq!(original(line), Some(Original::Value(theirs.to_vec())));
+        }
+        assert_eq!(lines[2..], [&b"2"[..], b"3", b""]);
+        // what is replaced is compared as what it means
+        let done = compact(&lake, &options(0)).await.unwrap();
+        assert_eq!((done.removed, done.left), (4, 0));
+        assert_eq!(names(folder.path()), ["pin+0+000000000000.json"]);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -2,10 +2,10 @@
 //! many lines there are.
 
 use super::error::ArchiveError;
-use super::writer::patiently;
 use crate::coverage::Counted;
-use crate::lake::{FetchOptions, Fetched, Fetcher, Lake, LakeError, Object, ObjectMetadata, Place};
+use crate::lake::{Class, FetchOptions, Fetched, Fetcher, Lake, LakeError, Object, ObjectMetadata, Place};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -53,7 +53,7 @@ pub(super) async fn recorded(
 ) -> Result<Vec<Examined>, ArchiveError> {
     let ask = |index: usize| async move {
         let object = &objects[index];
-        match patiently(|| lake.metadata(object)).await {
+        match lake.metadata(object).await {
             Ok(metadata) => Ok((index, metadata)),
             // removed by a compaction since the listing
             Err(LakeError::Missing { .. }) => Ok((index, ObjectMetadata::default())),
@@ -76,16 +76,17 @@ pub(super) async fn recorded(
     }
     drop(answers);
     unknown.sort_unstable();
-    read(lake, objects, unknown, |_, _| {}, |found| examined.push(found)).await?;
+    read(lake, objects, unknown, |_, _, _| {}, |found| examined.push(found)).await?;
     Ok(examined)
 }
 
-/// Reads objects; `line_bytes` is shown each chunk of lines, `done` each object at its end.
+/// Reads objects; `lines_of` is shown each chunk of lines with what the object's writer recorded, `done` each object at
+/// its end.
 pub(super) async fn read(
     lake: &Lake,
     objects: &[Object],
     wanted: impl IntoIterator<Item = usize>,
-    mut lines_of: impl FnMut(usize, &[u8]),
+    mut lines_of: impl FnMut(usize, &ObjectMetadata, &[u8]),
     mut done: impl FnMut(Examined),
 ) -> Result<(), ArchiveError> {
     let mut wanted = wanted.into_iter().peekable();
@@ -102,6 +103,8 @@ pub(super) async fn read(
     let lake = lake.clone();
     // starting and dropping it waits for threads
     let mut fetcher = Fetcher::start(lake, Handle::current(), options, Arc::new(move || bell.notify_one()));
+    let mut opened: HashMap<u32, ObjectMetadata> = HashMap::new();
+    let none = ObjectMetadata::default();
     let result = loop {
         while fetcher.open() < AHEAD
             && let Some(index) = wanted.next()
@@ -113,23 +116,26 @@ pub(super) async fn read(
         }
         match fetcher.try_next() {
             None => arrived.notified().await,
+            Some(Fetched::Opened { id, metadata }) => {
+                if let Some(metadata) = metadata {
+                    opened.insert(id, *metadata);
+                }
+            }
             Some(Fetched::Lines { id, bytes } | Fetched::Whole { id, bytes }) => {
-                lines_of(id as usize, &bytes);
+                lines_of(id as usize, opened.get(&id).unwrap_or(&none), &bytes);
                 fetcher.recycle(bytes);
             }
-            Some(Fetched::TooLarge { id, prefix, .. }) => lines_of(id as usize, &[&prefix[..], b"\n"].concat()),
-            Some(Fetched::Done {
-                id, lines, metadata, ..
-            }) => done(Examined {
+            Some(Fetched::TooLarge { id, prefix, .. }) => {
+                let line = [&prefix[..], b"\n"].concat();
+                lines_of(id as usize, opened.get(&id).unwrap_or(&none), &line);
+            }
+            Some(Fetched::Done { id, lines, .. }) => done(Examined {
                 index: id as usize,
                 lines,
-                metadata: metadata.map(|metadata| *metadata).unwrap_or_default(),
+                metadata: opened.remove(&id).unwrap_or_default(),
                 error: None,
             }),
-            Some(Fetched::Failed {
-                error: error @ LakeError::Unavailable { .. },
-                ..
-            }) => break Err(error.into()),
+            Some(Fetched::Failed { error, .. }) if error.class() != Class::Damaged => break Err(error.into()),
             Some(Fetched::Failed { id, error }) => done(Examined {
                 index: id as usize,
                 lines: 0,

@@ -9,7 +9,11 @@
 //! | `{"__pinflow_raw_base64":"…"}` | the same where it is not UTF-8 |
 //! | `{"__pinflow_tombstone":"…"}`, `…_base64`, or null | a null value under a key that no delete line can express |
 //!
-//! A value that looks like one of these is wrapped as well, so [`original`] never mistakes a producer's words for ours.
+//! A value that looks like one of these is wrapped as well, so in an object that pinflow wrote ([`ObjectMetadata::is_ours`])
+//! [`original`] never mistakes a producer's own record for ours. In objects of other writers nothing is wrapped; a
+//! compaction that merges them wraps what looks like it ([`append_of_other_writer`]).
+//!
+//! [`ObjectMetadata::is_ours`]: crate::lake::ObjectMetadata::is_ours
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -24,6 +28,80 @@ const RAW_BASE64: &str = "__pinflow_raw_base64";
 const TOMBSTONE: &str = "__pinflow_tombstone";
 const TOMBSTONE_BASE64: &str = "__pinflow_tombstone_base64";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// How much is kept of a value above the limit, to recognise it by.
+pub const KEPT_BYTES: usize = 4096;
+
+// a control character is escaped with six bytes
+const _: () = assert!(crate::lake::PREFIX_BYTES >= 6 * KEPT_BYTES + 64);
+
+/// What is kept of a value above the limit: its first 4 KiB, the same wherever the record was read.
+pub fn kept(value: &[u8]) -> &[u8] {
+    &value[..value.len().min(KEPT_BYTES)]
+}
+
+/// The same of a line that was too large to be read whole ([`Fetched::TooLarge`](crate::lake::Fetched::TooLarge)), from
+/// the beginning that was handed out: of a wrapped line it is the beginning of the value. `ours` says whether pinflow
+/// wrote the object.
+pub fn kept_of_line(beginning: &[u8], ours: bool) -> Vec<u8> {
+    let after = |field: &str| {
+        let text = beginning.strip_prefix(b"{\"")?.strip_prefix(field.as_bytes())?;
+        text.strip_prefix(b"\":\"")
+    };
+    let value = match ours {
+        false => None,
+        true => after(RAW).map(unescaped).or_else(|| after(RAW_BASE64).map(decoded)),
+    };
+    kept(value.as_deref().unwrap_or(beginning)).to_vec()
+}
+
+/// The text of a JSON string of which only the beginning is there.
+fn unescaped(json: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(KEPT_BYTES);
+    let mut rest = json;
+    while let [byte, tail @ ..] = rest
+        && *byte != b'"'
+        && text.len() < KEPT_BYTES
+    {
+        let (plain, used) = match (byte, tail) {
+            (b'\\', [b'u', hex @ ..]) => {
+                let digits = hex.get(..4).and_then(|digits| std::str::from_utf8(digits).ok());
+                let code = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+                // serde_json escapes control characters alone; what is cut off says nothing
+                match code.and_then(char::from_u32) {
+                    Some(character) => (character, 6),
+                    None => break,
+                }
+            }
+            (b'\\', [escape, ..]) => {
+                let plain = match escape {
+                    b'n' => '\n',
+                    b'r' => '\r',
+                    b't' => '\t',
+                    b'b' => '\u{8}',
+                    b'f' => '\u{c}',
+                    other => char::from(*other),
+                };
+                (plain, 2)
+            }
+            (b'\\', []) => break,
+            _ => {
+                text.push(*byte);
+                rest = tail;
+                continue;
+            }
+        };
+        text.extend_from_slice(plain.encode_utf8(&mut [0; 4]).as_bytes());
+        rest = &rest[used..];
+    }
+    text
+}
+
+/// The bytes of a base64 string of which only the beginning is there.
+fn decoded(json: &[u8]) -> Vec<u8> {
+    let end = memchr::memchr(b'"', json).unwrap_or(json.len() / 4 * 4);
+    BASE64.decode(&json[..end]).unwrap_or_default()
+}
 
 /// The longest line of a value of so many bytes: base64 of it, and the field around.
 pub const fn longest_line(value_bytes: usize) -> usize {
@@ -53,6 +131,17 @@ pub fn append_value(value: &[u8], record_bytes: usize, out: &mut Vec<u8>) {
         out.truncate(begin);
     }
     append_wrapped(RAW, RAW_BASE64, value, out);
+}
+
+/// Appends a line of another writer's object to one of ours, a newline behind it: it means the same there.
+pub(super) fn append_of_other_writer(line: &[u8], out: &mut Vec<u8>) {
+    match line.starts_with(PREFIX) {
+        true => append_wrapped(RAW, RAW_BASE64, line, out),
+        false => {
+            out.extend_from_slice(line);
+            out.push(b'\n');
+        }
+    }
 }
 
 /// Appends the line of a null value whose key no delete line can express.
@@ -224,6 +313,55 @@ mod tests {
                 original(wrapped.trim_end().as_bytes()),
                 Some(Original::Value(value.to_vec()))
             );
+        }
+    }
+
+    #[test]
+    fn a_line_of_another_writer_means_the_same_in_our_object() {
+        for theirs in [
+            &b"{\"__pinflow_raw\":\"x\"}"[..],
+            b"{\"__pinflow_other\":\xff",
+            b"{\"ind\":1}",
+            b"no JSON",
+            b"",
+        ] {
+            let mut out = Vec::new();
+            append_of_other_writer(theirs, &mut out);
+            assert_eq!(out.pop(), Some(b'\n'));
+            match original(&out) {
+                Some(back) => assert_eq!(back, Original::Value(theirs.to_vec())),
+                None => assert_eq!(out, theirs),
+            }
+            assert_eq!(original(&out).is_some(), theirs.starts_with(PREFIX));
+        }
+    }
+
+    #[test]
+    fn the_same_beginning_is_kept_of_a_large_value_however_it_is_stored() {
+        let plain = format!("{{\"title\":\"{}\"}}", "x".repeat(100_000));
+        let pretty = format!("{{\n\t\"ü\\\"\": \"{}\"}}", "\u{1}ü\r\u{8}\u{c}/".repeat(20_000));
+        let text = format!("no JSON {}", "\u{7}ä\"\\".repeat(20_000));
+        let controls = "\u{1}".repeat(100_000);
+        let mut bytes = vec![b'"', 0xff];
+        bytes.extend(std::iter::repeat_n([7u8, 200], 50_000).flatten());
+        let short = b"short \xff".to_vec();
+        for value in [
+            plain.as_bytes(),
+            pretty.as_bytes(),
+            text.as_bytes(),
+            controls.as_bytes(),
+            &bytes,
+            &short,
+        ] {
+            let line = {
+                let mut out = Vec::new();
+                append_value(value, LIMIT, &mut out);
+                out.pop();
+                out
+            };
+            let beginning = &line[..line.len().min(crate::lake::PREFIX_BYTES)];
+            assert_eq!(kept_of_line(beginning, true), kept(value));
+            assert_eq!(kept_of_line(beginning, false), kept(beginning));
         }
     }
 

@@ -8,7 +8,7 @@
 
 use super::error::ArchiveError;
 use super::examine;
-use super::writer::{key_hash, patiently, same_record};
+use super::writer::{key_hash, same_record};
 use crate::coverage::{Gap, RangeSet, coverage};
 use crate::kafka::{Cluster, Watermarks};
 use crate::lake::{CONTROL_FOLDER, Encoding, Lake, LakeError, LakeUrl, Listing, Object, Place};
@@ -63,14 +63,14 @@ pub(super) async fn write_control(
 
 async fn read_control(lake: &Lake, topic: &str, partition: i32) -> Result<Option<Control>, LakeError> {
     let key = control_key(topic, partition);
-    let bytes = patiently(|| lake.get_small(&key)).await?;
+    let bytes = lake.get_small(&key).await?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 /// A listing; a folder that does not exist yet is an empty lake.
 pub(super) async fn list(lake: &Lake, topics: &[String]) -> Result<Listing, LakeError> {
-    match patiently(|| lake.list(topics)).await {
-        Err(LakeError::Missing { .. }) if matches!(lake.url(), LakeUrl::File(_)) => Ok(Listing::default()),
+    match lake.list(topics).await {
+        Err(LakeError::NoLake { .. }) if matches!(lake.url(), LakeUrl::File(_)) => Ok(Listing::default()),
         listing => listing,
     }
 }
@@ -211,7 +211,7 @@ async fn check_sample(
     let Some(value) = sample.and_then(|sample| sample.value) else {
         return Ok(());
     };
-    let bytes = patiently(|| lake.read_prefix(&object.key, object.encoding, SAMPLE_BYTES)).await?;
+    let bytes = lake.read_prefix(&object.key, object.encoding, SAMPLE_BYTES).await?;
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let mut ours = Vec::new();
     super::line::append_value(&value, usize::MAX, &mut ours);

@@ -12,7 +12,7 @@ use super::layout::{Folders, Layout};
 use super::line;
 use super::resume::{self, Control};
 use super::survey::{Marks, Surveyor, survey};
-use super::writer::{Stored, Writer, patiently};
+use super::writer::{Stored, Writer};
 use crate::coverage::Gap;
 use crate::failpoint;
 use crate::kafka::{Batch, Cluster, KafkaConfig, KafkaError, Polled, Range, Reader, ReaderOptions};
@@ -30,6 +30,8 @@ const TICK: Duration = Duration::from_millis(100);
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// How often the next run is left word.
 const CONTROL_EVERY: Duration = Duration::from_secs(10);
+/// How long that may take.
+const CONTROL_WAIT: Duration = Duration::from_secs(5);
 /// How long pieces may take to become durable after a request to stop.
 const GRACE: Duration = Duration::from_secs(20);
 /// How often another archiver's lock is asked for.
@@ -109,7 +111,11 @@ pub async fn archive(
     let Some(_locks) = lock(&lake, &options.topics, &*observer, &mut stop).await? else {
         return Ok(Archived::default());
     };
-    if !patiently(|| lake.refuses_overwriting()).await? {
+    let refuses = tokio::select! {
+        refuses = lake.refuses_overwriting() => refuses?,
+        _ = stop.wait_for(|stop| *stop) => return Ok(Archived::default()),
+    };
+    if !refuses {
         tracing::warn!(
             "{}: the server writes over objects although it is asked not to: see to it that one archiver runs alone",
             lake.url()
@@ -270,7 +276,7 @@ impl Archiver {
     async fn run(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), ArchiveError> {
         let (cluster, topics) = (Arc::clone(&self.cluster), self.options.topics.clone());
         let marks = blocking(move || survey(&cluster, &topics)).await??;
-        self.begin(marks).await?;
+        self.begin_unless_stopped(marks, stop).await?;
         self.observer.ready();
         let (_surveyor, mut surveys) = Surveyor::start(Arc::clone(&self.cluster), self.options.topics.clone());
         let mut tick = tokio::time::interval(TICK);
@@ -286,12 +292,25 @@ impl Archiver {
                 () = self.arrived.notified(), if room => {}
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => self.take(ended)?,
                 _ = tick.tick() => self.look_at_clock().await?,
-                Some(marks) = surveys.recv() => self.begin(marks).await?,
+                Some(marks) = surveys.recv() => self.begin_unless_stopped(marks, stop).await?,
                 _ = stop.changed() => {}
             }
             while let Some(ended) = self.tasks.try_join_next() {
                 self.take(ended)?;
             }
+        }
+    }
+
+    /// Begins with the partitions that are not known yet. A lake that is away is waited for, a request to stop is not
+    /// kept waiting.
+    async fn begin_unless_stopped(
+        &mut self,
+        marks: Marks,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<(), ArchiveError> {
+        tokio::select! {
+            begun = self.begin(marks) => begun,
+            _ = stop.wait_for(|stop| *stop) => Ok(()),
         }
     }
 
@@ -643,13 +662,19 @@ impl Archiver {
                 keys: part.keys,
             };
             let topic = &self.options.topics[usize::from(part.topic)];
-            let lake = &self.writer.lake;
-            if let Err(error) = resume::write_control(lake, topic, part.partition, &control).await {
-                // the next start only takes longer
+            let write = resume::write_control(&self.writer.lake, topic, part.partition, &control);
+            // the next start only takes longer without it
+            let written = tokio::time::timeout(CONTROL_WAIT, write).await;
+            let failed = written.map_or_else(
+                |_| Some("the lake did not answer in time".to_owned()),
+                |written| written.err().map(|error| error.to_string()),
+            );
+            if let Some(error) = failed {
+                let partition = part.partition;
                 tracing::warn!(
                     topic,
-                    partition = part.partition,
-                    "the next start was left no word: {error}"
+                    partition,
+                    "the progress of the archive was not recorded: {error}"
                 );
             }
         }

@@ -14,10 +14,6 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::Write;
-use std::time::Duration;
-
-/// Between two rounds of attempts while the lake cannot be reached.
-const PAUSE: Duration = Duration::from_secs(2);
 
 /// What storing a piece came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,14 +42,14 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Stores a piece of a topic's partition. While the lake cannot be reached it waits.
+    /// Stores a piece of a topic's partition.
     pub async fn store(&self, topic: &str, partition: i32, mut piece: Piece) -> Result<Stored, ArchiveError> {
         for letter in std::mem::take(&mut piece.letters) {
             let offset = letter.offset;
             let key = format!("{CONTROL_FOLDER}/dead-letters/{topic}/{topic}+{partition}+{offset:010}.json");
             let content = Bytes::from(letter.content);
             let metadata = ObjectMetadata::default().to_map();
-            patiently(|| self.lake.put_new(&key, content.clone(), &metadata, usize::MAX)).await?;
+            self.lake.put_new(&key, content.clone(), &metadata, usize::MAX).await?;
         }
         let mut stored = Stored::default();
         let mut rest = Bytes::from(piece.content);
@@ -71,7 +67,7 @@ impl Writer {
             };
             let map = metadata.to_map();
             failpoint::reach(failpoint::ARCHIVE_BEFORE_PUT);
-            if patiently(|| self.lake.put_new(&key, body.clone(), &map, self.part_bytes)).await? {
+            if self.lake.put_new(&key, body.clone(), &map, self.part_bytes).await? {
                 failpoint::reach(failpoint::ARCHIVE_AFTER_PUT);
                 stored.objects += 1;
                 stored.records += count;
@@ -123,7 +119,7 @@ impl Writer {
 
     /// Compares what stands under a key with what was to be written there.
     async fn compare(&self, key: &str, start: i64, count: u64, ours: &[u8]) -> Result<Existing, ArchiveError> {
-        let theirs = patiently(|| self.lake.look_at(key)).await?.unwrap_or_default();
+        let theirs = self.lake.look_at(key).await?.unwrap_or_default();
         let covers_end = |lines: u64| theirs.covers.as_ref().map_or(start + lines as i64, |covers| covers.end);
         // what its writer recorded decides without a byte of it being read, as long as it is not longer than ours
         if let (Some(lines), Some(sum)) = (theirs.count, theirs.checksum)
@@ -137,7 +133,7 @@ impl Writer {
         }
         // other writers may spell a character with up to three times the bytes
         let limit = 4 * ours.len() + (64 << 10);
-        let prefix = patiently(|| self.lake.read_prefix(key, self.layout.encoding, limit)).await?;
+        let prefix = self.lake.read_prefix(key, self.layout.encoding, limit).await?;
         let (mut lines, mut more) = (0, 0);
         let mut mine = ours.split_inclusive(|byte| *byte == b'\n');
         for theirs in prefix.split_inclusive(|byte| *byte == b'\n') {
@@ -191,23 +187,6 @@ pub(super) fn same_record(a: &[u8], b: &[u8]) -> bool {
     let (a, b) = (a.trim_ascii_end(), b.trim_ascii_end());
     let json = |line| serde_json::from_slice::<Value>(line).ok();
     a == b || json(a).is_some_and(|a| json(b) == Some(a))
-}
-
-/// Repeats a request to the lake until it is answered: a server that is away is waited for, since records wait in
-/// Kafka meanwhile.
-pub(super) async fn patiently<O, F>(request: impl Fn() -> F) -> Result<O, LakeError>
-where
-    F: Future<Output = Result<O, LakeError>>,
-{
-    loop {
-        match request().await {
-            Err(error @ LakeError::Unavailable { .. }) => {
-                tracing::warn!("the lake cannot be reached, waiting for it: {error}");
-                tokio::time::sleep(PAUSE).await;
-            }
-            outcome => return outcome,
-        }
-    }
 }
 
 #[cfg(test)]

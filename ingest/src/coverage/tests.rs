@@ -185,20 +185,29 @@ fn texts_that_accept_no_gap_say_why() {
 }
 
 #[test]
-fn the_legacy_digest_sees_names_and_counts_and_no_order() {
-    let base = legacy_digest([("a", 1), ("b", 2)]);
+fn the_legacy_digest_sees_names_counts_and_contents_and_no_order() {
+    fn digest(objects: &[(&str, u64, u64)]) -> LegacyDigest {
+        legacy_digest(objects.iter().map(|(key, records, digest)| LegacyObject {
+            key,
+            records: *records,
+            digest: *digest,
+        }))
+    }
+    let base = digest(&[("a", 1, 7), ("b", 2, 8)]);
     assert_eq!((base.objects, base.records), (2, 3));
-    assert_eq!(legacy_digest([("b", 2), ("a", 1)]), base);
+    assert_eq!(digest(&[("b", 2, 8), ("a", 1, 7)]), base);
     let others = [
-        vec![("a", 2), ("b", 1)],
-        vec![("a", 1), ("c", 2)],
-        vec![("a", 1)],
-        vec![("ab", 1), ("", 2)],
+        vec![("a", 2, 7), ("b", 1, 8)],
+        vec![("a", 1, 7), ("c", 2, 8)],
+        vec![("a", 1, 7)],
+        vec![("ab", 1, 7), ("", 2, 8)],
+        vec![("a", 1, 8), ("b", 2, 7)],
+        vec![("a", 1, 7), ("b", 2, 9)],
     ];
     for other in others {
-        assert_ne!(legacy_digest(other.iter().copied()).hash, base.hash, "{other:?}");
+        assert_ne!(digest(&other).hash, base.hash, "{other:?}");
     }
-    assert_eq!(legacy_digest([]), LegacyDigest::default());
+    assert_eq!(digest(&[]), LegacyDigest::default());
 }
 
 #[test]

@@ -4,9 +4,10 @@
 //! early, resets or falls silent is continued with a `Range` request for the rest, held to the same object by
 //! `If-Match`. A replaced object is an error here, since bytes of the old one have been given away.
 
+use super::availability::Attempts;
 use super::error::LakeError;
 use super::metadata::ObjectMetadata;
-use super::s3::{Failure, S3Store};
+use super::s3::{Failure, S3Store, user_metadata};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
@@ -45,6 +46,8 @@ pub(crate) struct S3Body {
     key: String,
     etag: Option<String>,
     metadata: Option<ObjectMetadata>,
+    /// Which version of the object this is, is known.
+    opened: bool,
     /// The object's length, once known.
     length: Option<u64>,
     /// Bytes received so far.
@@ -53,27 +56,34 @@ pub(crate) struct S3Body {
     /// Received and not yet read.
     frame: Bytes,
     ended: bool,
-    failures: u32,
+    /// Since the last byte that arrived.
+    attempts: Attempts,
 }
 
 impl S3Body {
     /// Opens an object; returns when its head has arrived.
     pub(crate) fn open(store: Arc<S3Store>, waiter: Waiter, key: &str) -> Result<S3Body, LakeError> {
         let mut body = S3Body {
+            attempts: store.attempts("read"),
             store,
             waiter,
             key: key.to_string(),
             etag: None,
             metadata: None,
+            opened: false,
             length: None,
             at: 0,
             body: None,
             frame: Bytes::new(),
             ended: false,
-            failures: 0,
         };
         body.request()?;
         Ok(body)
+    }
+
+    /// The object's stored bytes, when the server has said so.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.length
     }
 
     /// The metadata that came with the object.
@@ -81,14 +91,13 @@ impl S3Body {
         self.metadata.take()
     }
 
-    /// Asks for the object from where we stand, until it answers or counts as unreadable.
+    /// Asks for the object from where we stand, until it answers or is given up.
     fn request(&mut self) -> Result<(), LakeError> {
         while self.body.is_none() {
             let answer = self.wait(self.store.get(&self.key, self.at, self.etag.as_deref()))?;
             match answer {
                 Ok(output) => self.take(output)?,
-                Err(Failure::Lasting(error)) => return Err(error),
-                Err(Failure::Passing(cause)) => self.failed(cause)?,
+                Err(failure) => self.failed(failure)?,
             }
         }
         Ok(())
@@ -96,16 +105,17 @@ impl S3Body {
 
     fn take(&mut self, output: GetObjectOutput) -> Result<(), LakeError> {
         let length = output.content_length().and_then(|length| u64::try_from(length).ok());
-        if self.at == 0 {
+        if !std::mem::replace(&mut self.opened, true) {
             self.etag = output.e_tag().map(str::to_string);
             self.length = length;
-            self.metadata = match output.metadata() {
-                Some(items) if !items.is_empty() => Some(ObjectMetadata::from_map(&self.key, items)?),
-                _ => None,
-            };
+            self.metadata = user_metadata(&self.key, output.metadata())?;
         } else {
-            // Not every server honours If-Match or Range: what continues must be the rest of the same object.
-            let starts = output.content_range().and_then(range_start);
+            // Not every server honours If-Match or Range: what continues must be the rest of the same object, whose
+            // metadata have been given away.
+            let starts = match self.at {
+                0 => Some(0),
+                _ => output.content_range().and_then(range_start),
+            };
             let same = self.etag.as_deref() == output.e_tag();
             let whole = self.length.is_none() || length.is_none() || length.map(|rest| self.at + rest) == self.length;
             if !same || !whole || starts != Some(self.at) {
@@ -119,10 +129,14 @@ impl S3Body {
     }
 
     /// Waits after a failure and drops the connection it happened on, or gives up.
-    fn failed(&mut self, cause: String) -> Result<(), LakeError> {
+    fn failed(&mut self, failure: Failure) -> Result<(), LakeError> {
         self.body = None;
-        self.failures += 1;
-        self.wait(self.store.pause("read", &self.key, self.failures, cause))?
+        let (store, attempts) = (&self.store, &mut self.attempts);
+        let settled = self.waiter.wait(store.settle(&self.key, failure, attempts));
+        let pause = settled.ok_or_else(|| LakeError::Stopped {
+            object: self.key.clone(),
+        })??;
+        self.wait(async move { tokio::time::sleep(pause).await })
     }
 
     fn wait<F: Future>(&self, future: F) -> Result<F::Output, LakeError> {
@@ -145,7 +159,7 @@ impl S3Body {
                 Some(Ok(bytes)) => {
                     self.at += bytes.len() as u64;
                     self.frame = bytes;
-                    self.failures = 0;
+                    self.attempts.succeeded();
                 }
                 // All bytes are here, so what failed is the check at their end.
                 Some(Err(why)) if complete => {
@@ -154,9 +168,12 @@ impl S3Body {
                         why,
                     });
                 }
-                Some(Err(cause)) => self.failed(cause)?,
-                None if complete || self.length.is_none() => self.ended = true,
-                None => self.failed("the body ended early".to_string())?,
+                Some(Err(cause)) => self.failed(Failure::Passing(cause))?,
+                None if complete || self.length.is_none() => {
+                    self.ended = true;
+                    self.attempts.succeeded();
+                }
+                None => self.failed(Failure::Passing("the body ended early".to_string()))?,
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Looks into one object without the fetcher's buffers: whether it can be read to its end, and what its first line is.
 
 use super::Lake;
+use super::availability::Asked;
 use super::body::Waiter;
 use super::error::LakeError;
 use super::fetch::{open, read_error};
@@ -53,11 +54,14 @@ impl Lake {
     /// The first line of an object, without its newline; `None` when it has none, or one longer than `limit`. Reads no
     /// more of the object than that takes.
     pub async fn first_line(&self, object: &Object, limit: usize) -> Result<Option<Vec<u8>>, LakeError> {
-        let (lake, object, handle) = (self.clone(), object.clone(), Handle::current());
-        super::blocking(move || {
+        let (lake, key, object, handle) = (self.clone(), &object.key, object.clone(), Handle::current());
+        self.repeat(Asked::Object, "read", key, move || {
             // nobody stops this: what it waits for has an end of its own
             let (_running, stop) = watch::channel(false);
-            let waiter = Waiter { handle, stop };
+            let waiter = Waiter {
+                handle: handle.clone(),
+                stop,
+            };
             let (source, _) = open(&lake, &waiter, &object)?;
             let mut line = Vec::new();
             BufReader::with_capacity(PIECE, source)

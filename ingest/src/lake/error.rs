@@ -1,6 +1,8 @@
 //! What can go wrong with a lake, each named with the object it concerns.
 
+use super::availability::shown;
 use std::io;
+use std::time::Duration;
 
 /// Why a lake, or one object of it, could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -13,13 +15,39 @@ pub enum LakeError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// The store does not know the folder, bucket or object.
+    /// There is no such folder or bucket.
+    #[error("cannot {action} {object}: it does not exist")]
+    NoLake {
+        /// What was being done.
+        action: &'static str,
+        /// The folder or the bucket.
+        object: String,
+    },
+    /// Nothing of the lake was given out since the start.
+    #[error("cannot use {lake}: {why} ({hint})")]
+    NoAccess {
+        /// The lake's URL.
+        lake: String,
+        /// What the server, or the search for credentials, said.
+        why: String,
+        /// What helps.
+        hint: &'static str,
+    },
+    /// The store does not know the object, and can be asked for others.
     #[error("cannot {action} {object}: it does not exist")]
     Missing {
         /// What was being done.
         action: &'static str,
-        /// The object's key, the folder or the bucket.
+        /// The object's key.
         object: String,
+    },
+    /// The store does not give this object out, although the lake can be listed.
+    #[error("{object} is not given out although the lake can be listed: {why}")]
+    Inaccessible {
+        /// The object's key.
+        object: String,
+        /// What the store said.
+        why: String,
     },
     /// A file could not be read or written.
     #[error("cannot {action} {object}: {source}")]
@@ -46,15 +74,15 @@ pub enum LakeError {
         /// The server's error code and message.
         code: String,
     },
-    /// The S3 server could not be reached or failed, again and again.
-    #[error("cannot {action} {object}: given up after {attempts} attempts, the last one: {cause}")]
+    /// The store could not be reached, or did not let us in, for as long as it was waited for.
+    #[error("cannot {action} {object}: given up after {}, the last attempt: {cause}", shown(*.waited))]
     Unavailable {
         /// What was being done.
         action: &'static str,
-        /// The object's key or the bucket.
+        /// The object's key, the folder or the bucket.
         object: String,
-        /// Attempts without progress.
-        attempts: u32,
+        /// How long it was waited for.
+        waited: Duration,
         /// What the last attempt met.
         cause: String,
     },
@@ -94,6 +122,12 @@ pub enum LakeError {
         /// The key.
         object: String,
     },
+    /// Our own code failed on the object, and has said where.
+    #[error("reading {object} panicked")]
+    Panicked {
+        /// The object's key.
+        object: String,
+    },
     /// The fetcher was dropped while the object was being read.
     #[error("reading {object} was given up because the fetcher stopped")]
     Stopped {
@@ -102,7 +136,42 @@ pub enum LakeError {
     },
 }
 
+/// What an error calls for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// An outage: the store, or the access to it, is away. Waiting helps; it was waited for as long as was allowed. No
+    /// object may be left out because of it.
+    Unavailable,
+    /// This object is proved unreadable while the store answers: its content is damaged or beyond the limits, or it is
+    /// not given out although the lake can be listed. Others can be read.
+    Damaged,
+    /// Neither waiting nor leaving an object out helps: a wrong setting, a refused write, an object that was replaced
+    /// while it was read.
+    Fatal,
+}
+
 impl LakeError {
+    /// What the error calls for.
+    pub fn class(&self) -> Class {
+        match self {
+            LakeError::Unavailable { .. } => Class::Unavailable,
+            LakeError::Missing { .. }
+            | LakeError::Inaccessible { .. }
+            | LakeError::Corrupt { .. }
+            | LakeError::TooLarge { .. }
+            | LakeError::Metadata { .. } => Class::Damaged,
+            LakeError::Url { .. }
+            | LakeError::NoLake { .. }
+            | LakeError::NoAccess { .. }
+            | LakeError::Io { .. }
+            | LakeError::Refused { .. }
+            | LakeError::Changed { .. }
+            | LakeError::Key { .. }
+            | LakeError::Panicked { .. }
+            | LakeError::Stopped { .. } => Class::Fatal,
+        }
+    }
+
     /// Whether reading the object again from its start may end better.
     pub(crate) fn is_worth_another_read(&self) -> bool {
         matches!(self, LakeError::Changed { .. } | LakeError::Corrupt { .. })

@@ -7,6 +7,7 @@
 //!
 //! The consumer polls [`Fetcher::try_next`]; after it returned `None`, the next arrival calls `wake` once.
 
+use super::availability::{Asked, Attempts};
 use super::body::{S3Body, Waiter};
 use super::error::{LakeError, from_io};
 use super::lines::{Cutter, Limits};
@@ -76,9 +77,18 @@ impl Default for FetchOptions {
     }
 }
 
-/// What arrives. `id` is the number the object was pushed with. Every object ends with exactly one `Done` or `Failed`.
+/// What arrives. `id` is the number the object was pushed with. Every object ends with exactly one `Done` or `Failed`;
+/// what is handed out of it lies between its one `Opened` and that end.
 #[derive(Debug)]
 pub enum Fetched {
+    /// Comes once for each object, before anything else of it; an object that fails without any content has none.
+    /// Metadata and content belong to the same version of the object.
+    Opened {
+        /// The object.
+        id: u32,
+        /// What its writer recorded about it, when there is something.
+        metadata: Option<Box<ObjectMetadata>>,
+    },
     /// Whole lines, in order; only the object's very last line may lack its `\n`. Give `bytes` back with
     /// [`Fetcher::recycle`].
     Lines {
@@ -98,7 +108,7 @@ pub enum Fetched {
     TooLarge {
         /// The object.
         id: u32,
-        /// The line's beginning (at most 4 KiB).
+        /// The line's beginning; [`crate::archive::kept_of_line`] makes of it what is kept of the value.
         prefix: Vec<u8>,
         /// The line's length without its newline.
         bytes: u64,
@@ -111,8 +121,9 @@ pub enum Fetched {
         lines: u64,
         /// Its content's bytes, after decompression.
         bytes: u64,
-        /// What its writer recorded about it, when there is something.
-        metadata: Option<Box<ObjectMetadata>>,
+        /// The [`checksum`](super::checksum) of its content, after decompression. Always there for objects of older
+        /// layouts; for objects of the log only where their writer recorded a checksum, which was compared with it.
+        digest: Option<u64>,
     },
     /// The object is unreadable. Lines of it may have been handed out before, unless [`FetchOptions::prove_first`] is
     /// set; an object of less than a chunk fails without any.
@@ -274,15 +285,11 @@ impl Shared {
         while self.pop(&mut batch) {
             for (id, object) in batch.drain(..) {
                 let read = AssertUnwindSafe(|| self.read(id, &object, &mut carry, &mut out));
-                let ended = panic::catch_unwind(read).unwrap_or_else(|_| {
-                    let why = "reading it panicked".to_string();
-                    Fetched::Failed {
-                        id,
-                        error: LakeError::Corrupt {
-                            object: object.key.clone(),
-                            why,
-                        },
-                    }
+                let ended = panic::catch_unwind(read).unwrap_or_else(|_| Fetched::Failed {
+                    id,
+                    error: LakeError::Panicked {
+                        object: object.key.clone(),
+                    },
                 });
                 if !out(ended) {
                     return;
@@ -316,6 +323,7 @@ impl Shared {
     /// Reads one object to its end, again from its start if that can help; the message that ends it.
     fn read(&self, id: u32, object: &Object, carry: &mut Vec<u8>, out: &mut dyn FnMut(Fetched) -> bool) -> Fetched {
         let mut reads = 1;
+        let mut attempts = Attempts::new(&self.lake.availability, "read");
         loop {
             let mut cutter = Cutter {
                 id,
@@ -324,7 +332,9 @@ impl Shared {
                 limits: self.limits,
                 out: &mut *out,
                 carry: &mut *carry,
-                check: None,
+                metadata: None,
+                digest: None,
+                expected: None,
                 handed_out: false,
                 lines: 0,
                 bytes: 0,
@@ -334,45 +344,51 @@ impl Shared {
                 false => Ok(()),
             };
             let error = match proved.and_then(|()| self.read_once(object, &mut cutter)) {
-                Ok(metadata) => {
-                    let (lines, bytes) = (cutter.lines, cutter.bytes);
+                Ok(()) => {
+                    attempts.succeeded();
                     return Fetched::Done {
                         id,
-                        lines,
-                        bytes,
-                        metadata: metadata.map(Box::new),
+                        lines: cutter.lines,
+                        bytes: cutter.bytes,
+                        digest: cutter.digest.map(|digest| digest.digest()),
                     };
                 }
                 Err(error) => error,
             };
-            // a file's sidecar may have been replaced between the two looks
-            if cutter.handed_out || reads >= READS || !error.is_worth_another_read() {
-                return Fetched::Failed { id, error };
+            let again = !cutter.handed_out && reads < READS && error.is_worth_another_read();
+            let pause = match self.lake.settle(Asked::Object, &object.key, error, &mut attempts) {
+                // a part of it was handed out: it cannot be read again from its start
+                Ok(_) if cutter.handed_out => Err(attempts.given_up(&object.key, "reading it broke off".to_owned())),
+                Ok(pause) => Ok(pause),
+                // the object, or its sidecar, may have been replaced between two looks
+                Err(error) if again => {
+                    tracing::debug!(%error, "reading again");
+                    reads += 1;
+                    Ok(self.lake.availability.retries.pause(reads))
+                }
+                Err(error) => Err(error),
+            };
+            match pause {
+                Ok(pause) => drop(self.waiter.wait(async move { tokio::time::sleep(pause).await })),
+                Err(error) => return Fetched::Failed { id, error },
             }
-            tracing::debug!(%error, "reading again");
-            if let Store::S3(store) = &self.lake.store {
-                let _ = self
-                    .waiter
-                    .wait(async { tokio::time::sleep(store.retries.pause(reads)).await });
-            }
-            reads += 1;
         }
     }
 
-    fn read_once(&self, object: &Object, cutter: &mut Cutter<'_>) -> Result<Option<ObjectMetadata>, LakeError> {
-        let key = &object.key;
+    fn read_once(&self, object: &Object, cutter: &mut Cutter<'_>) -> Result<(), LakeError> {
         let (mut source, metadata) = open(&self.lake, &self.waiter, object)?;
-        cutter.check = metadata
-            .as_ref()
-            .and_then(|metadata| metadata.checksum)
-            .map(|sum| (Xxh3::new(), sum));
+        cutter.expected = metadata.as_ref().and_then(|metadata| metadata.checksum);
+        cutter.metadata = metadata.map(Box::new);
+        let wanted = cutter.expected.is_some() || matches!(object.place, Place::Legacy);
+        cutter.digest = wanted.then(Xxh3::new);
         let size = self.pool.size_for(object.size);
         let read = match object.place {
             Place::Log { .. } => cutter.lines(&mut source, size),
             Place::Legacy => cutter.whole(&mut source, size),
         };
-        read.map_err(|error| read_error(key, object.encoding, error))?;
-        Ok(metadata)
+        // an object without lines has metadata too
+        let opened = read.and_then(|()| cutter.open());
+        opened.map_err(|error| read_error(&object.key, object.encoding, error))
     }
 
     /// Reads an object to its end without handing anything out, when it may fill more than one chunk.
@@ -404,10 +420,9 @@ pub(super) fn open(lake: &Lake, waiter: &Waiter, object: &Object) -> Result<Open
     Ok(match &lake.store {
         Store::File(store) => {
             let file = store.open(key)?;
-            let metadata = if object.sidecar {
-                store.metadata(key, SMALL_OBJECT_BYTES)?
-            } else {
-                None
+            let metadata = match object.sidecar {
+                true => store.metadata_of(key, &file, SMALL_OBJECT_BYTES)?,
+                false => None,
             };
             match object.encoding {
                 Encoding::Plain => (Box::new(file), metadata),
@@ -417,7 +432,7 @@ pub(super) fn open(lake: &Lake, waiter: &Waiter, object: &Object) -> Result<Open
         Store::S3(store) => {
             let mut body = S3Body::open(store.clone(), waiter.clone(), key)?;
             let metadata = match body.metadata() {
-                None if object.sidecar => s3_sidecar(lake, waiter, key)?,
+                None if object.sidecar => s3_sidecar(lake, waiter, key, body.length())?,
                 stored => stored,
             };
             match object.encoding {
@@ -429,12 +444,24 @@ pub(super) fn open(lake: &Lake, waiter: &Waiter, object: &Object) -> Result<Open
 }
 
 /// A sidecar beside an object in a bucket: a folder lake that was copied there.
-fn s3_sidecar(lake: &Lake, waiter: &Waiter, key: &str) -> Result<Option<ObjectMetadata>, LakeError> {
+fn s3_sidecar(
+    lake: &Lake,
+    waiter: &Waiter,
+    key: &str,
+    length: Option<u64>,
+) -> Result<Option<ObjectMetadata>, LakeError> {
     let sidecar = sidecar_key(key);
-    match waiter.wait(lake.get_small(&sidecar)) {
-        None => Err(LakeError::Stopped { object: sidecar }),
-        Some(bytes) => bytes?.map(|bytes| file::parse_sidecar(key, &bytes)).transpose(),
+    let bytes = waiter.wait(lake.get_small(&sidecar));
+    let bytes = bytes.ok_or(LakeError::Stopped { object: sidecar })??;
+    // it was listed with a sidecar, so without one it is another version
+    let bytes = bytes.ok_or_else(|| LakeError::Changed {
+        object: key.to_string(),
+    })?;
+    let metadata = file::parse_sidecar(key, &bytes)?;
+    if let Some(length) = length {
+        metadata.check_length(key, length)?;
     }
+    Ok(Some(metadata))
 }
 
 /// Decompresses all members; an object without bytes is an empty object, not a truncated one.

@@ -1,14 +1,39 @@
 //! A lake in a folder of the local file system (`file://`).
 
+use super::availability::{Asked, Availability};
 use super::error::{LakeError, from_io};
 use super::listing::{Builder, Listing};
+use super::lock::LakeLock;
 use super::metadata::{MetadataMap, ObjectMetadata};
 use super::name::sidecar_key;
 use super::retry;
+use super::version::Version;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+/// What the file system says of a single file or folder.
+const OF_OBJECT: [io::ErrorKind; 5] = [
+    io::ErrorKind::InvalidFilename,
+    io::ErrorKind::InvalidInput,
+    io::ErrorKind::IsADirectory,
+    io::ErrorKind::NotADirectory,
+    io::ErrorKind::PermissionDenied,
+];
+/// What it says when its server is away.
+const OF_NETWORK: [io::ErrorKind; 7] = [
+    io::ErrorKind::HostUnreachable,
+    io::ErrorKind::Interrupted,
+    io::ErrorKind::NetworkDown,
+    io::ErrorKind::NotConnected,
+    io::ErrorKind::ResourceBusy,
+    io::ErrorKind::StaleNetworkFileHandle,
+    io::ErrorKind::TimedOut,
+];
+/// The lock of small control objects.
+const CONTROL_LOCK: &str = "control";
 
 /// A lake in a folder. Its calls block: they run on threads that may.
 #[derive(Debug)]
@@ -30,7 +55,10 @@ impl FileStore {
         while let Some((folder, prefix)) = folders.pop() {
             let failed = |source| from_io("list", &folder.display().to_string(), source);
             let entries = match fs::read_dir(&folder) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !prefix.is_empty() => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => match prefix.is_empty() {
+                    true => return Err(self.absent()),
+                    false => continue,
+                },
                 entries => entries.map_err(failed)?,
             };
             for entry in entries {
@@ -99,6 +127,26 @@ impl FileStore {
         }
     }
 
+    /// The sidecar of an object that was opened and was listed with one. A sidecar is written before its object, so of one
+    /// that is being replaced the old content may stand beside the new sidecar: the length tells them apart, and at the
+    /// end of the content the checksum. The other way round the opened file is no longer the one of that name.
+    pub(crate) fn metadata_of(&self, key: &str, file: &File, limit: u64) -> Result<Option<ObjectMetadata>, LakeError> {
+        let failed = |source| from_io("read", key, source);
+        let metadata = self.metadata(key, limit)?;
+        let opened = file.metadata().map_err(failed)?;
+        let named = fs::metadata(self.root.join(key)).map_err(failed)?;
+        // it was listed with a sidecar, so without one it is another version
+        if metadata.is_none() || (opened.dev(), opened.ino()) != (named.dev(), named.ino()) {
+            return Err(LakeError::Changed {
+                object: key.to_string(),
+            });
+        }
+        if let Some(metadata) = &metadata {
+            metadata.check_length(key, opened.len())?;
+        }
+        Ok(metadata)
+    }
+
     /// Writes an object so that a reader sees all of it or none: the sidecar first, so that no object stands without
     /// the metadata it was written with.
     pub(crate) fn put(&self, key: &str, bytes: &[u8], metadata: &MetadataMap) -> Result<(), LakeError> {
@@ -131,6 +179,29 @@ impl FileStore {
         Ok(true)
     }
 
+    /// Writes a small object if what stands there is what was expected; whether it was written. All writers of this
+    /// kind exclude each other.
+    pub(crate) fn put_if(
+        &self,
+        key: &str,
+        bytes: &[u8],
+        expected: Option<&Version>,
+        limit: u64,
+    ) -> Result<bool, LakeError> {
+        let _lock = LakeLock::wait(&self.root, CONTROL_LOCK)?;
+        let found = self.get_small(key, limit)?;
+        let same = match (&found, expected) {
+            (None, None) => true,
+            (Some(found), Some(expected)) => Version::of(found, None).same_content(expected),
+            _ => false,
+        };
+        if !same {
+            return Ok(false);
+        }
+        self.put(key, bytes, &MetadataMap::new())?;
+        Ok(true)
+    }
+
     /// Whether there is such an object.
     pub(crate) fn exists(&self, key: &str) -> Result<bool, LakeError> {
         let failed = |source| from_io("look at", key, source);
@@ -146,6 +217,53 @@ impl FileStore {
             }
         }
         Ok(())
+    }
+
+    /// What may pass of a failure; the error when it will not.
+    ///
+    /// Errors of the disk and of the network below it are waited for. What concerns a single object is only believed
+    /// when the lake's folder is there and holds something: an unmounted folder is empty, and none of its objects lost.
+    pub(crate) fn passing(
+        &self,
+        availability: &Availability,
+        asked: Asked,
+        error: LakeError,
+    ) -> Result<String, LakeError> {
+        match &error {
+            LakeError::NoLake { .. } if availability.has_answered() => return Ok("the folder is gone".to_owned()),
+            LakeError::Missing { .. } if asked == Asked::Object => {}
+            LakeError::Io { source, .. } => {
+                let of_object = OF_OBJECT.contains(&source.kind());
+                let passes = match asked {
+                    Asked::Listing => availability.has_answered() || !of_object,
+                    Asked::Object => !of_object,
+                    Asked::Change => OF_NETWORK.contains(&source.kind()),
+                };
+                match passes {
+                    true => return Ok(source.to_string()),
+                    false if asked == Asked::Object => {}
+                    false => return Err(error),
+                }
+            }
+            _ => return Err(error),
+        }
+        let holds_something = fs::read_dir(&self.root).is_ok_and(|mut entries| entries.next().is_some());
+        match (holds_something, error) {
+            (true, LakeError::Io { source, object, .. }) => Err(LakeError::Inaccessible {
+                object,
+                why: source.to_string(),
+            }),
+            (true, missing) => Err(missing),
+            (false, _) if availability.has_answered() => Ok("the folder is gone, or empty".to_owned()),
+            (false, _) => Err(self.absent()),
+        }
+    }
+
+    fn absent(&self) -> LakeError {
+        LakeError::NoLake {
+            action: "list",
+            object: self.root.display().to_string(),
+        }
     }
 
     fn path(&self, key: &str) -> Result<PathBuf, LakeError> {

@@ -4,18 +4,20 @@
 //! the pool's giant buffer; a line above the limit is never held: its beginning is kept, the rest is counted. The last
 //! chunk is handed out only after the stream has proved whole (gzip's own check, and the writer's checksum when there
 //! is one), and a small buffer that fills is exchanged for a large one first: an object of less than a chunk is handed
-//! out whole and sound or not at all.
+//! out whole and sound or not at all. The object's metadata go before its first content, once.
 
 use super::error::LakeError;
 use super::fetch::Fetched;
+use super::metadata::ObjectMetadata;
 use super::pool::{Pool, Size};
 use std::io::{self, Read};
 use std::ops::{Deref, DerefMut};
 use xxhash_rust::xxh3::Xxh3;
 
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// How much of a line above the limit is kept, to recognise it by.
-pub(crate) const PREFIX_BYTES: usize = 4096;
+/// How much of a line above the limit is handed out: enough to get the first 4 KiB of a value back that is wrapped in
+/// the line (see [`crate::archive::kept_of_line`]).
+pub(crate) const PREFIX_BYTES: usize = 25 << 10;
 
 /// What one object may demand.
 #[derive(Debug, Clone, Copy)]
@@ -36,8 +38,13 @@ pub(crate) struct Cutter<'a> {
     pub(crate) out: &'a mut dyn FnMut(Fetched) -> bool,
     /// Scratch space for what follows a chunk's last newline.
     pub(crate) carry: &'a mut Vec<u8>,
-    /// Checks the content against its writer's checksum.
-    pub(crate) check: Option<(Xxh3, u64)>,
+    /// What the writer recorded about the version that is being read.
+    pub(crate) metadata: Option<Box<ObjectMetadata>>,
+    /// The digest of the content so far, where it is wanted.
+    pub(crate) digest: Option<Xxh3>,
+    /// The digest that the writer recorded.
+    pub(crate) expected: Option<u64>,
+    /// The metadata have been handed out, and content may have been.
     pub(crate) handed_out: bool,
     pub(crate) lines: u64,
     pub(crate) bytes: u64,
@@ -97,7 +104,10 @@ impl<'a> Cutter<'a> {
             }
             if let Some(line) = &mut skipped {
                 let end = memchr::memchr(b'\n', &buffer);
-                line.bytes += end.unwrap_or(buffer.len()) as u64;
+                let more = end.unwrap_or(buffer.len());
+                line.bytes += more as u64;
+                let wanted = PREFIX_BYTES.saturating_sub(line.prefix.len()).min(more);
+                line.prefix.extend_from_slice(&buffer[..wanted]);
                 let rest = end.map_or(buffer.len(), |end| end + 1);
                 buffer.drain(..rest);
                 if (end.is_some() || ended)
@@ -182,8 +192,8 @@ impl<'a> Cutter<'a> {
         if self.bytes > self.limits.decoded_bytes {
             return Err(self.too_large(self.limits.decoded_bytes));
         }
-        if let Some((hasher, _)) = &mut self.check {
-            hasher.update(&buffer[before..]);
+        if let Some(digest) = &mut self.digest {
+            digest.update(&buffer[before..]);
         }
         Ok(read < wanted)
     }
@@ -210,7 +220,7 @@ impl<'a> Cutter<'a> {
     }
 
     fn hand_out(&mut self, fetched: Fetched) -> io::Result<()> {
-        self.handed_out = true;
+        self.open()?;
         if (self.out)(fetched) {
             Ok(())
         } else {
@@ -218,13 +228,26 @@ impl<'a> Cutter<'a> {
         }
     }
 
+    /// Hands out the metadata, unless that has been done.
+    pub(crate) fn open(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.handed_out, true) {
+            return Ok(());
+        }
+        let opened = Fetched::Opened {
+            id: self.id,
+            metadata: self.metadata.take(),
+        };
+        match (self.out)(opened) {
+            true => Ok(()),
+            false => Err(self.stopped()),
+        }
+    }
+
     fn verify(&self) -> io::Result<()> {
-        match &self.check {
-            Some((hasher, expected)) if hasher.digest() != *expected => {
-                let why = format!(
-                    "its checksum is {:016x}, its metadata says {expected:016x}",
-                    hasher.digest()
-                );
+        match (self.expected, &self.digest) {
+            (Some(expected), Some(digest)) if digest.digest() != expected => {
+                let found = digest.digest();
+                let why = format!("its checksum is {found:016x}, its metadata says {expected:016x}");
                 Err(LakeError::Corrupt {
                     object: self.key.to_string(),
                     why,

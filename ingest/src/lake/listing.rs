@@ -3,11 +3,13 @@
 use super::name::{self, Encoding, Meaning, Place};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// How many ignored keys a listing names.
 const IGNORED_EXAMPLES: usize = 5;
+/// How many other topics a listing names.
+const OTHER_TOPICS: usize = 100;
 
 /// One object that holds records. Travels between processes as data.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -43,6 +45,8 @@ pub struct Listing {
     pub ignored_examples: Vec<String>,
     /// Keys that the store listed more than once.
     pub repeated: u64,
+    /// The topics of Connect-named objects that are none of ours, in order; of more than a hundred the first hundred.
+    pub other_topics: Vec<String>,
 }
 
 impl Object {
@@ -66,6 +70,7 @@ pub(crate) struct Builder<'a, T> {
     listing: Listing,
     /// Hashes of the keys that have a sidecar: a million of them cost little, and a wrong guess only a look.
     sidecars: HashSet<u64>,
+    other_topics: BTreeSet<String>,
 }
 
 impl<'a, T: AsRef<str>> Builder<'a, T> {
@@ -74,6 +79,7 @@ impl<'a, T: AsRef<str>> Builder<'a, T> {
             topics,
             listing: Listing::default(),
             sidecars: HashSet::new(),
+            other_topics: BTreeSet::new(),
         }
     }
 
@@ -99,6 +105,16 @@ impl<'a, T: AsRef<str>> Builder<'a, T> {
                 self.sidecars.insert(xxh3_64(of.as_bytes()));
             }
             Meaning::Ours => {}
+            Meaning::OtherTopic(topic) => {
+                if !self.other_topics.contains(topic) {
+                    self.other_topics.insert(topic.to_string());
+                }
+                // the same ones stay in whatever order the keys come
+                if self.other_topics.len() > OTHER_TOPICS {
+                    self.other_topics.pop_last();
+                }
+                self.ignore(key);
+            }
             Meaning::Other => self.ignore(key),
         }
     }
@@ -114,6 +130,7 @@ impl<'a, T: AsRef<str>> Builder<'a, T> {
     /// Orders the objects; of a key listed twice the later entry stays.
     pub(crate) fn finish(self) -> Listing {
         let mut listing = self.listing;
+        listing.other_topics = self.other_topics.into_iter().collect();
         listing.objects.sort_by(Object::order);
         let listed = listing.objects.len();
         listing.objects.dedup_by(|later, kept| {

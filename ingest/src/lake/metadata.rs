@@ -53,6 +53,24 @@ impl ObjectMetadata {
         map
     }
 
+    /// Whether pinflow wrote the object: any item of ours was stored with it. Only lines of such an object may be
+    /// wrapped values ([`crate::archive::original`]); in any other one the same bytes are a producer's own record.
+    pub fn is_ours(&self) -> bool {
+        *self != ObjectMetadata::default()
+    }
+
+    /// Whether these are the metadata of an object of so many stored bytes. Metadata that stand beside their object, not
+    /// with it, may be of another version of it.
+    pub(crate) fn check_length(&self, object: &str, length: u64) -> Result<(), LakeError> {
+        match self.bytes {
+            Some(bytes) if bytes != length => Err(LakeError::Corrupt {
+                object: object.to_string(),
+                why: format!("it has {length} bytes, its metadata says {bytes}"),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads what was stored with `object`; names that are not ours are passed over.
     pub fn from_map<'a>(
         object: &str,

@@ -7,6 +7,7 @@
 //! This module decides neither what is read nor what a hole between objects means (see [`crate::coverage`]), and it
 //! does not look into records.
 
+mod availability;
 mod body;
 mod check;
 mod error;
@@ -20,21 +21,27 @@ mod name;
 mod pool;
 mod retry;
 mod s3;
+mod version;
 
-pub use error::LakeError;
+pub use availability::{LakeObserver, LakeState};
+pub use error::{Class, LakeError};
 pub use fetch::{FetchOptions, Fetched, Fetcher};
+pub(crate) use lines::PREFIX_BYTES;
 pub use listing::{Listing, Object};
 pub use lock::LakeLock;
 pub use metadata::{MetadataMap, ObjectMetadata, checksum};
 pub use name::{CONTROL_FOLDER, Encoding, Place, connect_key, file_name};
 pub use retry::Retries;
+pub use version::Version;
 
+use availability::{Asked, Attempts, Availability};
 use file::FileStore;
 use s3::S3Store;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// No control object or sidecar is larger.
 const SMALL_OBJECT_BYTES: u64 = 16 << 20;
@@ -119,8 +126,10 @@ pub struct LakeOptions {
     pub region: Option<String>,
     /// Fixed keys; default: AWS's credential chain.
     pub credentials: Option<S3Credentials>,
-    /// How failing requests are repeated.
+    /// How failing requests are repeated, and for how long.
     pub retries: Retries,
+    /// Is told when the lake cannot be used, and when it can be again.
+    pub observer: Option<LakeObserver>,
 }
 
 #[derive(Debug, Clone)]
@@ -134,16 +143,25 @@ enum Store {
 pub struct Lake {
     url: LakeUrl,
     store: Store,
+    availability: Arc<Availability>,
 }
 
 impl Lake {
     /// Prepares to read; the first request is made by the first call. Must run on a multi-threaded tokio runtime.
     pub async fn open(url: LakeUrl, options: LakeOptions) -> Result<Lake, LakeError> {
+        let availability = Availability::new(url.to_string(), options.retries, options.observer.clone());
         let store = match &url {
             LakeUrl::File(root) => Store::File(Arc::new(FileStore::new(root.clone()))),
-            LakeUrl::S3 { bucket, prefix } => Store::S3(Arc::new(S3Store::open(bucket, prefix, &options).await)),
+            LakeUrl::S3 { bucket, prefix } => {
+                let availability = Arc::clone(&availability);
+                Store::S3(Arc::new(S3Store::open(bucket, prefix, &options, availability).await))
+            }
         };
-        Ok(Lake { url, store })
+        Ok(Lake {
+            url,
+            store,
+            availability,
+        })
     }
 
     /// Where the lake is.
@@ -152,7 +170,7 @@ impl Lake {
     }
 
     /// Lists the objects of `topics` (the index is the topic's number) and of older layouts. A folder or bucket that
-    /// does not exist is [`LakeError::Missing`].
+    /// does not exist is [`LakeError::NoLake`].
     pub async fn list<T>(&self, topics: &[T]) -> Result<Listing, LakeError>
     where
         T: AsRef<str> + Clone + Send + Sync + 'static,
@@ -161,7 +179,9 @@ impl Lake {
             Store::S3(store) => store.list(topics).await,
             Store::File(store) => {
                 let (store, topics) = (store.clone(), topics.to_vec());
-                blocking(move || store.list(&topics)).await
+                let folder = self.url.to_string();
+                self.repeat(Asked::Listing, "list", &folder, move || store.list(&topics))
+                    .await
             }
         }
     }
@@ -188,8 +208,9 @@ impl Lake {
         match &self.store {
             Store::S3(store) => store.put(key, bytes, &metadata).await,
             Store::File(store) => {
-                let (store, key) = (store.clone(), key.to_string());
-                blocking(move || store.put(&key, &bytes, &metadata)).await
+                let (store, of, bytes) = (store.clone(), key.to_string(), bytes::Bytes::from(bytes));
+                self.repeat(Asked::Change, "write", key, move || store.put(&of, &bytes, &metadata))
+                    .await
             }
         }
     }
@@ -210,8 +231,11 @@ impl Lake {
         match &self.store {
             Store::S3(store) => store.put_new(key, bytes, metadata, part_bytes).await,
             Store::File(store) => {
-                let (store, key, metadata) = (store.clone(), key.to_string(), metadata.clone());
-                blocking(move || store.put_new(&key, &bytes, &metadata)).await
+                let (store, of, metadata) = (store.clone(), key.to_string(), metadata.clone());
+                self.repeat(Asked::Change, "write", key, move || {
+                    store.put_new(&of, &bytes, &metadata)
+                })
+                .await
             }
         }
     }
@@ -220,7 +244,7 @@ impl Lake {
     /// condition, is asked before each write instead, which leaves a moment between question and write.
     pub async fn refuses_overwriting(&self) -> Result<bool, LakeError> {
         match &self.store {
-            Store::S3(store) => store.probe_conditions().await,
+            Store::S3(store) => Ok(store.conditions().await?.absent),
             Store::File(_) => Ok(true),
         }
     }
@@ -230,8 +254,9 @@ impl Lake {
         match &self.store {
             Store::S3(store) => store.delete(key).await,
             Store::File(store) => {
-                let (store, key) = (store.clone(), key.to_string());
-                blocking(move || store.delete(&key)).await
+                let (store, of) = (store.clone(), key.to_string());
+                self.repeat(Asked::Change, "remove", key, move || store.delete(&of))
+                    .await
             }
         }
     }
@@ -240,15 +265,11 @@ impl Lake {
     /// object.
     pub async fn look_at(&self, key: &str) -> Result<Option<ObjectMetadata>, LakeError> {
         match &self.store {
-            Store::S3(store) => match store.metadata(key).await {
-                Ok(metadata) => Ok(Some(metadata.unwrap_or_default())),
-                Err(LakeError::Missing { .. }) => Ok(None),
-                Err(error) => Err(error),
-            },
+            Store::S3(store) => store.look_at(key).await,
             Store::File(store) => {
-                let (store, key) = (store.clone(), key.to_string());
-                blocking(move || match store.exists(&key)? {
-                    true => Ok(Some(store.metadata(&key, SMALL_OBJECT_BYTES)?.unwrap_or_default())),
+                let (store, of) = (store.clone(), key.to_string());
+                self.repeat(Asked::Object, "look at", key, move || match store.exists(&of)? {
+                    true => Ok(Some(store.metadata(&of, SMALL_OBJECT_BYTES)?.unwrap_or_default())),
                     false => Ok(None),
                 })
                 .await
@@ -258,12 +279,20 @@ impl Lake {
 
     /// The first `limit` bytes of an object's content, after decompression; fewer when it is shorter.
     pub async fn read_prefix(&self, key: &str, encoding: Encoding, limit: usize) -> Result<Vec<u8>, LakeError> {
-        let stored: Box<dyn std::io::Read + Send> = match &self.store {
-            Store::S3(store) => Box::new(std::io::Cursor::new(store.get_prefix(key, encoding, limit).await?)),
-            Store::File(store) => Box::new(store.open(key)?),
-        };
-        let key = key.to_string();
-        blocking(move || decoded_prefix(&key, stored, encoding, limit)).await
+        let of = key.to_string();
+        match &self.store {
+            Store::S3(store) => {
+                let stored = store.get_prefix(key, encoding, limit).await?;
+                blocking(move || decoded_prefix(&of, stored.as_slice(), encoding, limit)).await
+            }
+            Store::File(store) => {
+                let store = store.clone();
+                self.repeat(Asked::Object, "read", key, move || {
+                    decoded_prefix(&of, store.open(&of)?, encoding, limit)
+                })
+                .await
+            }
+        }
     }
 
     /// Takes the lock of this name for this process, until the value is dropped; `None` while another process of this
@@ -278,11 +307,58 @@ impl Lake {
     /// The whole of a small object (at most 16 MiB), such as our control objects; `None` when there is none.
     pub async fn get_small(&self, key: &str) -> Result<Option<Vec<u8>>, LakeError> {
         match &self.store {
-            Store::S3(store) => store.get_small(key, SMALL_OBJECT_BYTES).await,
-            Store::File(store) => {
-                let (store, key) = (store.clone(), key.to_string());
-                blocking(move || store.get_small(&key, SMALL_OBJECT_BYTES)).await
+            Store::S3(store) => {
+                let small = store.get_small(key, SMALL_OBJECT_BYTES).await?;
+                Ok(small.map(|small| small.bytes))
             }
+            Store::File(store) => {
+                let (store, of) = (store.clone(), key.to_string());
+                self.repeat(Asked::Object, "read", key, move || {
+                    store.get_small(&of, SMALL_OBJECT_BYTES)
+                })
+                .await
+            }
+        }
+    }
+
+    /// Does blocking work until it succeeds, fails for good, or has failed for too long.
+    async fn repeat<O: Send + 'static>(
+        &self,
+        asked: Asked,
+        action: &'static str,
+        object: &str,
+        work: impl Fn() -> Result<O, LakeError> + Send + Sync + 'static,
+    ) -> Result<O, LakeError> {
+        let mut attempts = Attempts::new(&self.availability, action);
+        let work = Arc::new(work);
+        loop {
+            let work = Arc::clone(&work);
+            match blocking(move || work()).await {
+                Ok(outcome) => {
+                    attempts.succeeded();
+                    return Ok(outcome);
+                }
+                Err(error) => tokio::time::sleep(self.settle(asked, object, error, &mut attempts)?).await,
+            }
+        }
+    }
+
+    /// What follows from a failure: a pause before the next attempt, or the error. The requests of an S3 lake have been
+    /// repeated before.
+    fn settle(
+        &self,
+        asked: Asked,
+        object: &str,
+        error: LakeError,
+        attempts: &mut Attempts,
+    ) -> Result<Duration, LakeError> {
+        let Store::File(store) = &self.store else {
+            return Err(error);
+        };
+        match store.passing(&self.availability, asked, error) {
+            Ok(cause) => attempts.failed(object, cause),
+            Err(error @ (LakeError::Missing { .. } | LakeError::Inaccessible { .. })) => attempts.refused(error),
+            Err(error) => Err(error),
         }
     }
 }
@@ -290,7 +366,7 @@ impl Lake {
 #[expect(clippy::disallowed_methods, reason = "takes no more than the limit")]
 fn decoded_prefix(
     key: &str,
-    stored: Box<dyn std::io::Read + Send>,
+    stored: impl std::io::Read,
     encoding: Encoding,
     limit: usize,
 ) -> Result<Vec<u8>, LakeError> {
@@ -304,7 +380,7 @@ fn decoded_prefix(
     };
     match read {
         Ok(_) => Ok(bytes),
-        Err(source) => Err(error::from_io("read", key, source)),
+        Err(error) => Err(fetch::read_error(key, encoding, error)),
     }
 }
 

@@ -74,7 +74,9 @@ pub(crate) enum Meaning<'a> {
     Sidecar { of: &'a str },
     /// A folder marker or a control object of ours: not counted as ignored.
     Ours,
-    /// Nothing that we read: keys, headers, other topics, other files.
+    /// A Connect object of a topic that is none of ours.
+    OtherTopic(&'a str),
+    /// Nothing that we read: keys, headers, other files.
     Other,
 }
 
@@ -112,7 +114,8 @@ pub(crate) fn meaning<'a, T: AsRef<str>>(key: &'a str, topics: &[T]) -> Meaning<
                 encoding,
                 deletes: in_tombstones,
             },
-            _ => Meaning::Other,
+            Some(_) => Meaning::Other,
+            None => Meaning::OtherTopic(topic),
         };
     }
     if sibling.is_some() || !is_legacy(stem) {

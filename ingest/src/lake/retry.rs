@@ -1,28 +1,32 @@
-//! How often a failing request is tried again, and after what pause.
+//! How a failing request is repeated: for how long, and after what pauses.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// Attempts and pauses: exponential, with full jitter, so that many readers do not come back at the same moment.
+/// Pauses and limits: pauses are exponential, with full jitter, so that many readers do not come back at the same
+/// moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retries {
-    /// Attempts without any progress before an object counts as unreadable.
-    pub attempts: u32,
     /// The longest pause after the first failure; it doubles with each further one.
     pub first_pause: Duration,
     /// What no pause exceeds.
     pub longest_pause: Duration,
     /// How long a request, or a body, may stay silent before it counts as failed.
     pub silence: Duration,
+    /// How long a request may fail before it is given up; `None`: never.
+    pub patience: Option<Duration>,
+    /// How long a request fails before the lake is shown as unavailable.
+    pub notice: Duration,
 }
 
 impl Default for Retries {
     fn default() -> Self {
         Retries {
-            attempts: 10,
             first_pause: Duration::from_millis(100),
             longest_pause: Duration::from_secs(20),
             silence: Duration::from_secs(30),
+            patience: Some(Duration::from_secs(600)),
+            notice: Duration::from_secs(3),
         }
     }
 }

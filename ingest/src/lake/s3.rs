@@ -1,16 +1,22 @@
 //! A lake in an S3 bucket (`s3://`): listing, small objects, and the one request that opens an object for reading.
+//! `write` has the requests that change something, `judge` says what a failed one means.
 //!
 //! The SDK's own retries are off: they do not reach into bodies, so one policy here covers requests and bodies alike
-//! (see [`super::body`] for the latter). Its stalled-stream guard is off too, because a reader that waits for its
+//! (see [`super::body`] for the latter, and [`super::availability`]). Its stalled-stream guard is off too, because a reader that waits for its
 //! consumer is no stall; silence counts only while somebody waits for bytes.
 
+mod judge;
 mod upload;
+mod write;
 
+pub(crate) use judge::Failure;
+
+use super::availability::{Asked, Attempts, Availability};
 use super::error::LakeError;
 use super::listing::{Builder, Listing};
-use super::metadata::{MetadataMap, ObjectMetadata};
-use super::name::{CONTROL_FOLDER, Encoding};
-use super::retry::{self, Retries};
+use super::metadata::ObjectMetadata;
+use super::name::Encoding;
+use super::retry::Retries;
 use super::{LakeOptions, S3Credentials};
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
@@ -20,17 +26,20 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{Credentials, RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_types::byte_stream::error::Error as BodyError;
-use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use judge::judge;
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OnceCell;
+use write::Conditions;
 
 /// A folder that splits into more sub-folders than this is listed as one flat run of keys.
 const MOST_FOLDERS: usize = 64;
@@ -40,6 +49,7 @@ const LISTED_AT_ONCE: usize = 8;
 const LEVELS: usize = 3;
 /// No more of a compressed object is read to compare it with another.
 const MOST_COMPRESSED_BYTES: usize = 256 << 20;
+const SILENT: &str = "no answer in time";
 
 /// A lake in a bucket, under a prefix.
 #[derive(Debug)]
@@ -48,21 +58,24 @@ pub(crate) struct S3Store {
     bucket: String,
     /// Empty, or ends with `/`.
     prefix: String,
-    pub(crate) retries: Retries,
-    /// Whether the server is trusted to refuse a write over an object.
-    conditional: AtomicBool,
+    pub(crate) availability: Arc<Availability>,
+    /// What the server knows, once it was asked.
+    conditions: OnceCell<Conditions>,
 }
 
-/// What one attempt of a request came to, when it failed.
-pub(crate) enum Failure {
-    /// It may go better next time.
-    Passing(String),
-    /// It will not.
-    Lasting(LakeError),
+/// A small object as it was read.
+pub(crate) struct Small {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) etag: Option<String>,
 }
 
 impl S3Store {
-    pub(crate) async fn open(bucket: &str, prefix: &str, options: &LakeOptions) -> S3Store {
+    pub(crate) async fn open(
+        bucket: &str,
+        prefix: &str,
+        options: &LakeOptions,
+        availability: Arc<Availability>,
+    ) -> S3Store {
         let tls = Provider::Rustls(CryptoMode::Ring);
         let http = aws_smithy_http_client::Builder::new().tls_provider(tls).build_https();
         let timeouts = TimeoutConfig::builder()
@@ -104,8 +117,8 @@ impl S3Store {
             client: Client::from_conf(config),
             bucket: bucket.to_string(),
             prefix,
-            retries: options.retries,
-            conditional: AtomicBool::new(true),
+            availability,
+            conditions: OnceCell::new(),
         }
     }
 
@@ -182,7 +195,8 @@ impl S3Store {
             async move {
                 let Some(token) = token else { return Ok(None) };
                 let request = request.set_continuation_token(token);
-                let page = self.retry("list", &self.bucket, || request.clone().send()).await?;
+                let send = || request.clone().send();
+                let page = self.retry(Asked::Listing, "list", &self.bucket, send).await?;
                 let next = page.next_continuation_token().map(|token| Some(token.to_string()));
                 let next = next.filter(|_| page.is_truncated().unwrap_or(false));
                 Ok(Some((page, next)))
@@ -201,33 +215,41 @@ impl S3Store {
         if let Some(etag) = etag {
             request = request.if_match(etag);
         }
-        match tokio::time::timeout(self.retries.silence, request.send()).await {
-            Err(_) => Err(Failure::Passing("no answer in time".to_string())),
-            Ok(answer) => answer.map_err(|error| judge("read", key, error)),
+        match tokio::time::timeout(self.retries().silence, request.send()).await {
+            Err(_) => Err(Failure::Passing(SILENT.to_string())),
+            Ok(answer) => answer.map_err(|error| judge(&self.availability, Asked::Object, "read", key, error)),
         }
     }
 
-    /// A small object's bytes; `None` when there is none.
-    pub(crate) async fn get_small(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, LakeError> {
-        let mut failures = 0;
+    /// A small object; `None` when there is none.
+    pub(crate) async fn get_small(&self, key: &str, limit: u64) -> Result<Option<Small>, LakeError> {
+        let mut attempts = self.attempts("read");
         loop {
-            let cause = match self.get(key, 0, None).await {
-                Err(Failure::Lasting(LakeError::Missing { .. })) => return Ok(None),
-                Err(Failure::Lasting(error)) => return Err(error),
-                Err(Failure::Passing(cause)) => cause,
-                Ok(output) => match self.collect(output.body, limit).await {
-                    Ok(Some(bytes)) => return Ok(Some(bytes)),
-                    Ok(None) => {
-                        return Err(LakeError::TooLarge {
-                            object: key.to_string(),
-                            limit,
-                        });
+            let failure = match self.get(key, 0, None).await {
+                // what is not there needs no proof: nothing is lost when it comes later
+                Err(Failure::Doubtful(LakeError::Missing { .. })) => {
+                    attempts.succeeded();
+                    return Ok(None);
+                }
+                Err(failure) => failure,
+                Ok(output) => {
+                    let etag = output.e_tag().map(str::to_string);
+                    match self.collect(output.body, limit).await {
+                        Ok(Some(bytes)) => {
+                            attempts.succeeded();
+                            return Ok(Some(Small { bytes, etag }));
+                        }
+                        Ok(None) => {
+                            return Err(LakeError::TooLarge {
+                                object: key.to_string(),
+                                limit,
+                            });
+                        }
+                        Err(cause) => Failure::Passing(cause),
                     }
-                    Err(cause) => cause,
-                },
+                }
             };
-            failures += 1;
-            self.pause("read", key, failures, cause).await?;
+            tokio::time::sleep(self.settle(key, failure, &mut attempts).await?).await;
         }
     }
 
@@ -246,141 +268,59 @@ impl S3Store {
 
     /// The next bytes of a body; too long a silence is an error.
     pub(crate) async fn frame(&self, body: &mut ByteStream) -> Option<Result<bytes::Bytes, String>> {
-        let text = |error: BodyError| chain(&error);
-        match tokio::time::timeout(self.retries.silence, body.next()).await {
+        let text = |error: BodyError| judge::root(&error);
+        match tokio::time::timeout(self.retries().silence, body.next()).await {
             Err(_) => Some(Err("the body fell silent".to_string())),
             Ok(frame) => frame.map(|frame| frame.map_err(text)),
         }
     }
 
-    /// An object's user metadata; `None` when it has none.
+    /// A listed object's user metadata; `None` when it has none.
     pub(crate) async fn metadata(&self, key: &str) -> Result<Option<ObjectMetadata>, LakeError> {
-        let request = self.client.head_object().bucket(&self.bucket).key(self.full_key(key));
-        let head = self.retry("look at", key, || request.clone().send()).await?;
-        match head.metadata() {
-            Some(items) if !items.is_empty() => ObjectMetadata::from_map(key, items).map(Some),
-            _ => Ok(None),
-        }
-    }
-
-    /// Writes an object and its metadata in one request.
-    pub(crate) async fn put(&self, key: &str, bytes: Vec<u8>, metadata: &MetadataMap) -> Result<(), LakeError> {
-        let body = bytes::Bytes::from(bytes);
-        let items: HashMap<String, String> = metadata.clone().into_iter().collect();
-        let send = || {
-            let request = self.client.put_object().bucket(&self.bucket).key(self.full_key(key));
-            request
-                .set_metadata(Some(items.clone()))
-                .body(ByteStream::from(body.clone()))
-                .send()
-        };
-        self.retry("write", key, send).await?;
-        Ok(())
-    }
-
-    /// Writes an object unless there is one; whether it was written.
-    pub(crate) async fn put_new(
-        &self,
-        key: &str,
-        bytes: Bytes,
-        metadata: &MetadataMap,
-        part_bytes: usize,
-    ) -> Result<bool, LakeError> {
-        let conditional = self.conditional.load(Ordering::Relaxed);
-        let large = bytes.len() > part_bytes;
-        // what is large is not sent only to be refused, and some servers know the condition for whole objects alone
-        if (large || !conditional) && self.exists(key).await? {
-            return Ok(false);
-        }
-        let condition = conditional.then(|| "*".to_string());
-        let items: HashMap<String, String> = metadata.clone().into_iter().collect();
-        let written = match large {
-            true => self.put_parts(key, bytes, items, part_bytes, condition).await,
-            false => self.put_whole(key, bytes, items, condition).await,
-        };
-        match written {
-            Ok(()) => Ok(true),
-            // the condition failed: there is an object, perhaps of our own request whose answer was lost
-            Err(LakeError::Changed { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn put_whole(
-        &self,
-        key: &str,
-        bytes: Bytes,
-        items: HashMap<String, String>,
-        condition: Option<String>,
-    ) -> Result<(), LakeError> {
-        let send = || {
-            let request = self.client.put_object().bucket(&self.bucket).key(self.full_key(key));
-            request
-                .set_metadata(Some(items.clone()))
-                .set_if_none_match(condition.clone())
-                .body(ByteStream::from(bytes.clone()))
-                .send()
-        };
-        self.retry("write", key, send).await.map(drop)
-    }
-
-    /// Writes a small object twice: a server that knows the condition refuses the second.
-    pub(crate) async fn probe_conditions(&self) -> Result<bool, LakeError> {
-        let key = format!("{CONTROL_FOLDER}/probe-{:016x}", retry::random());
-        let write = || {
-            let request = self.client.put_object().bucket(&self.bucket).key(self.full_key(&key));
-            request
-                .if_none_match("*")
-                .body(ByteStream::from_static(b"probe\n"))
-                .send()
-        };
-        let (mut written, mut failures) = (0, 0);
-        let refused = loop {
-            let cause = match tokio::time::timeout(self.retries.silence, write()).await {
-                Err(_) => "no answer in time".to_string(),
-                // it took the second one as well
-                Ok(Ok(_)) if written == 1 => break false,
-                Ok(Ok(_)) => {
-                    written = 1;
-                    continue;
-                }
-                Ok(Err(error)) => match error.raw_response().map_or(0, |response| response.status().as_u16()) {
-                    // the first may be refused because of itself, when its answer was lost
-                    412 => break true,
-                    // not understood, or not implemented
-                    400 | 501 => break false,
-                    _ => match judge("write", &key, error) {
-                        Failure::Lasting(error) => return Err(error),
-                        Failure::Passing(cause) => cause,
-                    },
-                },
+        let mut attempts = self.attempts("look at");
+        loop {
+            if let Some(head) = self.head(key).await? {
+                return user_metadata(key, head.metadata());
+            }
+            let missing = LakeError::Missing {
+                action: "look at",
+                object: key.to_string(),
             };
-            failures += 1;
-            self.pause("write", &key, failures, cause).await?;
-        };
-        self.delete(&key).await?;
-        self.conditional.store(refused, Ordering::Relaxed);
-        Ok(refused)
-    }
-
-    /// Removes an object.
-    pub(crate) async fn delete(&self, key: &str) -> Result<(), LakeError> {
-        let send = || {
-            let request = self.client.delete_object().bucket(&self.bucket);
-            request.key(self.full_key(key)).send()
-        };
-        match self.retry("remove", key, send).await {
-            Ok(_) | Err(LakeError::Missing { .. }) => Ok(()),
-            Err(error) => Err(error),
+            tokio::time::sleep(self.settle(key, Failure::Doubtful(missing), &mut attempts).await?).await;
         }
     }
 
+    /// The user metadata of the object under this key, if there is one; empty when it has none.
+    pub(crate) async fn look_at(&self, key: &str) -> Result<Option<ObjectMetadata>, LakeError> {
+        match self.head(key).await? {
+            Some(head) => Ok(Some(user_metadata(key, head.metadata())?.unwrap_or_default())),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether there is an object under this key.
     async fn exists(&self, key: &str) -> Result<bool, LakeError> {
+        Ok(self.head(key).await?.is_some())
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<HeadObjectOutput>, LakeError> {
         let request = self.client.head_object().bucket(&self.bucket).key(self.full_key(key));
-        match self.retry("look at", key, || request.clone().send()).await {
-            Ok(_) => Ok(true),
-            Err(LakeError::Missing { .. }) => Ok(false),
-            Err(error) => Err(error),
+        let mut attempts = self.attempts("look at");
+        loop {
+            let send = request.clone().send();
+            let failure = match tokio::time::timeout(self.retries().silence * 2, send).await {
+                Err(_) => Failure::Passing(SILENT.to_string()),
+                Ok(Ok(head)) => {
+                    attempts.succeeded();
+                    return Ok(Some(head));
+                }
+                Ok(Err(error)) => judge(&self.availability, Asked::Object, "look at", key, error),
+            };
+            if let Failure::Doubtful(LakeError::Missing { .. }) = failure {
+                attempts.succeeded();
+                return Ok(None);
+            }
+            tokio::time::sleep(self.settle(key, failure, &mut attempts).await?).await;
         }
     }
 
@@ -391,24 +331,25 @@ impl S3Store {
             Encoding::Plain => limit.max(1),
             Encoding::Gzip => MOST_COMPRESSED_BYTES,
         };
-        let mut failures = 0;
+        let mut attempts = self.attempts("read");
         loop {
-            let cause = match self.get(key, 0, None).await {
-                Err(Failure::Lasting(error)) => return Err(error),
-                Err(Failure::Passing(cause)) => cause,
+            let failure = match self.get(key, 0, None).await {
+                Err(failure) => failure,
                 Ok(mut output) => {
                     let mut bytes = Vec::new();
                     loop {
                         match self.frame(&mut output.body).await {
                             Some(Ok(frame)) if bytes.len() < range => bytes.extend_from_slice(&frame),
-                            Some(Err(cause)) => break cause,
-                            _ => return Ok(bytes),
+                            Some(Err(cause)) => break Failure::Passing(cause),
+                            _ => {
+                                attempts.succeeded();
+                                return Ok(bytes);
+                            }
                         }
                     }
                 }
             };
-            failures += 1;
-            self.pause("read", key, failures, cause).await?;
+            tokio::time::sleep(self.settle(key, failure, &mut attempts).await?).await;
         }
     }
 
@@ -416,110 +357,82 @@ impl S3Store {
         format!("{}{key}", self.prefix)
     }
 
-    /// Sends a request until it succeeds, fails for good, or has used up its attempts.
-    async fn retry<O, E, F>(&self, action: &'static str, object: &str, send: impl Fn() -> F) -> Result<O, LakeError>
+    /// Sends a request until it succeeds, fails for good, or has failed for too long.
+    async fn retry<O, E, F>(
+        &self,
+        asked: Asked,
+        action: &'static str,
+        object: &str,
+        send: impl Fn() -> F,
+    ) -> Result<O, LakeError>
     where
         F: Future<Output = Result<O, SdkError<E>>>,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        let mut failures = 0;
+        let mut attempts = self.attempts(action);
         loop {
-            let cause = match tokio::time::timeout(self.retries.silence * 2, send()).await {
-                Err(_) => "no answer in time".to_string(),
-                Ok(Ok(output)) => return Ok(output),
-                Ok(Err(error)) => match judge(action, object, error) {
-                    Failure::Lasting(error) => return Err(error),
-                    Failure::Passing(cause) => cause,
-                },
+            let attempt = tokio::time::timeout(self.retries().silence * 2, send()).await;
+            let failure = match attempt {
+                Err(_) => Failure::Passing(SILENT.to_string()),
+                Ok(Ok(output)) => {
+                    attempts.succeeded();
+                    return Ok(output);
+                }
+                Ok(Err(error)) => judge(&self.availability, asked, action, object, error),
             };
-            failures += 1;
-            self.pause(action, object, failures, cause).await?;
+            tokio::time::sleep(self.settle(object, failure, &mut attempts).await?).await;
         }
     }
 
-    /// Waits after a failure, or gives up.
-    pub(crate) async fn pause(
+    /// What follows from a failed attempt: a pause before the next one, or the error.
+    pub(crate) async fn settle(
         &self,
-        action: &'static str,
         object: &str,
-        failures: u32,
-        cause: String,
-    ) -> Result<(), LakeError> {
-        if failures >= self.retries.attempts {
-            return Err(LakeError::Unavailable {
-                action,
-                object: object.to_string(),
-                attempts: failures,
-                cause,
-            });
+        failure: Failure,
+        attempts: &mut Attempts,
+    ) -> Result<Duration, LakeError> {
+        match failure {
+            Failure::Passing(cause) => attempts.failed(object, cause),
+            Failure::Lasting(error) => Err(error),
+            Failure::Doubtful(error) => match self.list_one(object).await {
+                Ok(()) => attempts.refused(error),
+                Err(Failure::Passing(cause)) => attempts.failed(object, cause),
+                Err(Failure::Doubtful(error) | Failure::Lasting(error)) => Err(error),
+            },
         }
-        tracing::debug!(object, failures, cause, "trying again to {action}");
-        tokio::time::sleep(self.retries.pause(failures)).await;
-        Ok(())
+    }
+
+    /// Asks for a listing before one object is believed to be refused: where that is refused too the object is as sound
+    /// as all others, which are not given out either.
+    async fn list_one(&self, key: &str) -> Result<(), Failure> {
+        let request = self.client.list_objects_v2().bucket(&self.bucket);
+        let request = request.prefix(self.full_key(key)).max_keys(1).send();
+        match tokio::time::timeout(self.retries().silence, request).await {
+            Err(_) => Err(Failure::Passing(SILENT.to_string())),
+            Ok(Ok(_)) => {
+                self.availability.answered();
+                Ok(())
+            }
+            Ok(Err(refused)) => Err(judge(&self.availability, Asked::Listing, "list", &self.bucket, refused)),
+        }
+    }
+
+    pub(crate) fn attempts(&self, action: &'static str) -> Attempts {
+        Attempts::new(&self.availability, action)
+    }
+
+    pub(crate) fn retries(&self) -> &Retries {
+        &self.availability.retries
     }
 }
 
-/// Whether a failed request is worth another attempt.
-fn judge<E>(action: &'static str, object: &str, error: SdkError<E>) -> Failure
-where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-{
-    let status = error.raw_response().map_or(0, |response| response.status().as_u16());
-    let code = error.code().unwrap_or_default().to_string();
-    let object = object.to_string();
-    match &error {
-        SdkError::ServiceError(_) => {}
-        SdkError::ConstructionFailure(_) => {
-            let code = chain(&error);
-            return Failure::Lasting(LakeError::Refused {
-                action,
-                object,
-                status,
-                code,
-            });
-        }
-        SdkError::DispatchFailure(failure) if failure.is_user() => {
-            let code = chain(&error);
-            return Failure::Lasting(LakeError::Refused {
-                action,
-                object,
-                status,
-                code,
-            });
-        }
-        _ => return Failure::Passing(chain(&error)),
+/// What was stored with an object under names of ours; `None` when nothing was.
+pub(crate) fn user_metadata(
+    key: &str,
+    items: Option<&HashMap<String, String>>,
+) -> Result<Option<ObjectMetadata>, LakeError> {
+    match items {
+        Some(items) if !items.is_empty() => ObjectMetadata::from_map(key, items).map(Some),
+        _ => Ok(None),
     }
-    let passing = [
-        "SlowDown",
-        "RequestTimeout",
-        "InternalError",
-        "ServiceUnavailable",
-        "Throttling",
-        "ExpiredToken",
-        "ConditionalRequestConflict",
-        "OperationAborted",
-    ];
-    match status {
-        429 | 500.. => Failure::Passing(format!("status {status} {code}")),
-        _ if passing.contains(&code.as_str()) => Failure::Passing(format!("status {status} {code}")),
-        404 => Failure::Lasting(LakeError::Missing { action, object }),
-        412 | 416 => Failure::Lasting(LakeError::Changed { object }),
-        _ => {
-            let message = error.message().map(|message| format!("{code} ({message})"));
-            Failure::Lasting(LakeError::Refused {
-                action,
-                object,
-                status,
-                code: message.unwrap_or(code),
-            })
-        }
-    }
-}
-
-/// An error and its sources in one line: the SDK's own text names only the outermost.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let sources = std::iter::successors(Some(error), |error| error.source());
-    let mut texts: Vec<String> = sources.map(ToString::to_string).collect();
-    texts.dedup();
-    texts.join(": ")
 }

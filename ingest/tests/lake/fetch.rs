@@ -133,7 +133,7 @@ fn a_line_above_the_limit_is_passed_over() {
             assert!(
                 read.too_large
                     .iter()
-                    .all(|(prefix, bytes)| prefix == &huge[..4096] && *bytes == 3 << 20)
+                    .all(|(prefix, bytes)| prefix.len() >= 4096 && huge.starts_with(prefix) && *bytes == 3 << 20)
             );
         }
     }
@@ -180,7 +180,8 @@ fn metadata_comes_with_the_object_and_its_checksum_holds() {
         let reads = world.fetch(&lake, FetchOptions::default());
         for key in [pin(0, "json"), pin(300, "json.gz")] {
             assert!(reads[&key].sound() == content);
-            assert_eq!(reads[&key].done.as_ref().unwrap().2.as_ref(), Some(&metadata));
+            assert_eq!(reads[&key].opened, Some(Some(metadata.clone())));
+            assert_eq!(reads[&key].done.as_ref().unwrap().2, Some(checksum(&content)));
         }
         let error = reads[&pin(600, "json")].unread();
         assert!(
@@ -280,6 +281,7 @@ fn buffers_in_flight_are_bounded_and_reused() {
         let mut quiet = Instant::now();
         while quiet.elapsed() < Duration::from_millis(300) {
             match fetcher.try_next() {
+                Some(Fetched::Opened { .. }) => {}
                 Some(Fetched::Lines { bytes, .. }) => held.push(bytes),
                 Some(other) => panic!("{other:?}"),
                 None => {
@@ -301,7 +303,7 @@ fn buffers_in_flight_are_bounded_and_reused() {
                     assert!(bytes.capacity() == 64 << 10);
                     fetcher.recycle(bytes);
                 }
-                Some(Fetched::Done { .. }) => {}
+                Some(Fetched::Opened { .. } | Fetched::Done { .. }) => {}
                 Some(other) => panic!("{other:?}"),
                 None => assert!(Instant::now() < deadline, "stuck"),
             }

@@ -4,7 +4,8 @@ use crate::server::Server;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use ingest::lake::{
-    FetchOptions, Fetched, Fetcher, Lake, LakeError, LakeOptions, LakeUrl, Listing, ObjectMetadata, Retries,
+    Encoding, FetchOptions, Fetched, Fetcher, Lake, LakeError, LakeOptions, LakeUrl, Listing, Object, ObjectMetadata,
+    Place, Retries,
 };
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -30,7 +31,10 @@ pub struct Read {
     pub chunks: usize,
     pub whole: bool,
     pub too_large: Vec<(Vec<u8>, u64)>,
-    pub done: Option<(u64, u64, Option<ObjectMetadata>)>,
+    /// The metadata that came first.
+    pub opened: Option<Option<ObjectMetadata>>,
+    /// Lines, bytes and digest.
+    pub done: Option<(u64, u64, Option<u64>)>,
     pub failed: Option<LakeError>,
 }
 
@@ -92,20 +96,34 @@ impl World {
     }
 
     pub fn open(&self, url: &str) -> Lake {
+        self.open_changed(url, |options| options)
+    }
+
+    pub fn open_changed(&self, url: &str, change: impl Fn(LakeOptions) -> LakeOptions) -> Lake {
         let options = LakeOptions {
             s3_endpoint: Some(self.server.endpoint.clone()),
             credentials: Some(Server::credentials()),
             retries: Retries {
-                attempts: 4,
                 first_pause: Duration::from_millis(1),
                 longest_pause: Duration::from_millis(5),
-                silence: Duration::from_millis(500),
+                silence: Duration::from_secs(1),
+                patience: Some(Duration::from_secs(60)),
+                notice: Duration::from_millis(20),
             },
             ..LakeOptions::default()
         };
+        let options = change(options);
         self.runtime
             .block_on(Lake::open(url.parse::<LakeUrl>().unwrap(), options))
             .unwrap()
+    }
+
+    /// The bucket, given up after so long.
+    pub fn s3_for(&self, patience: Duration) -> Lake {
+        self.open_changed("s3://lake", |mut options| {
+            options.retries.patience = Some(patience);
+            options
+        })
     }
 
     pub fn list(&self, lake: &Lake) -> Listing {
@@ -132,11 +150,22 @@ impl World {
         look: &mut dyn FnMut(&Fetched),
     ) -> BTreeMap<String, Read> {
         let objects = self.list(lake).objects;
+        self.fetch_these(lake, &objects, options, look)
+    }
+
+    /// Reads these objects, and shows what arrives.
+    pub fn fetch_these(
+        &self,
+        lake: &Lake,
+        objects: &[Object],
+        options: FetchOptions,
+        look: &mut dyn FnMut(&Fetched),
+    ) -> BTreeMap<String, Read> {
         let (wake, woken) = crossbeam_channel::bounded(1);
         let wake = Arc::new(move || wake.try_send(()).unwrap_or_default());
         let mut fetcher = Fetcher::start(lake.clone(), self.runtime.handle().clone(), options, wake);
         let mut reads: Vec<Read> = objects.iter().map(|_| Read::default()).collect();
-        for (id, object) in (0..).zip(&objects) {
+        for (id, object) in (0..).zip(objects) {
             fetcher.push(id, object.clone());
         }
         while fetcher.open() > 0 {
@@ -148,15 +177,25 @@ impl World {
             take(&mut fetcher, &mut reads, fetched);
         }
         assert!(fetcher.try_next().is_none());
-        objects.into_iter().map(|object| object.key).zip(reads).collect()
+        objects.iter().map(|object| object.key.clone()).zip(reads).collect()
     }
 }
 
 fn take(fetcher: &mut Fetcher, reads: &mut [Read], fetched: Fetched) {
     let ended = |read: &Read| read.done.is_some() || read.failed.is_some();
     match fetched {
+        Fetched::Opened { id, metadata } => {
+            let read = &mut reads[id as usize];
+            assert!(read.opened.is_none() && !ended(read), "{id} is opened twice");
+            read.opened = Some(metadata.map(|metadata| *metadata));
+        }
         Fetched::Lines { id, bytes } | Fetched::Whole { id, bytes } if ended(&reads[id as usize]) => {
             panic!("{} bytes after the end of {id}", bytes.len())
+        }
+        Fetched::Lines { id, .. } | Fetched::Whole { id, .. } | Fetched::TooLarge { id, .. }
+            if reads[id as usize].opened.is_none() =>
+        {
+            panic!("content of {id} before its metadata")
         }
         Fetched::Lines { id, bytes } => {
             let read = &mut reads[id as usize];
@@ -178,17 +217,31 @@ fn take(fetcher: &mut Fetcher, reads: &mut [Read], fetched: Fetched) {
             id,
             lines,
             bytes,
-            metadata,
+            digest,
         } => {
             let read = &mut reads[id as usize];
-            assert!(!ended(read));
-            read.done = Some((lines, bytes, metadata.map(|metadata| *metadata)));
+            assert!(!ended(read) && read.opened.is_some());
+            read.done = Some((lines, bytes, digest));
         }
         Fetched::Failed { id, error } => {
             let read = &mut reads[id as usize];
             assert!(!ended(read));
             read.failed = Some(error);
         }
+    }
+}
+
+/// A plain object of the log, as a listing names it.
+pub fn object(key: &str) -> Object {
+    Object {
+        key: key.to_string(),
+        size: 1,
+        etag: None,
+        topic: Some(0),
+        place: Place::Log { partition: 0, start: 0 },
+        encoding: Encoding::Plain,
+        deletes: false,
+        sidecar: false,
     }
 }
 

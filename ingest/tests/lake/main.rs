@@ -2,6 +2,8 @@
 
 mod fetch;
 mod harness;
+mod outage;
 mod s3_faults;
 mod server;
 mod store;
+mod versions;

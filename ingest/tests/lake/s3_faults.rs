@@ -4,6 +4,7 @@ use crate::harness::{World, gzip, lines, pin};
 use crate::server::{Fault, Seen};
 use ingest::lake::{FetchOptions, Fetched, LakeError, ObjectMetadata, checksum};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 fn options() -> FetchOptions {
     FetchOptions {
@@ -63,14 +64,14 @@ fn a_server_that_never_answers_is_given_up_by_name() {
             Fault::None
         }
     });
-    for (key, read) in world.fetch(&world.s3(), options()) {
+    for (key, read) in world.fetch(&world.s3_for(Duration::from_millis(200)), options()) {
         let error = read.unread();
         assert!(
-            matches!(error, LakeError::Unavailable { attempts: 4, object, .. } if *object == key),
+            matches!(error, LakeError::Unavailable { object, .. } if *object == key),
             "{error}"
         );
         assert!(error.to_string().contains("SlowDown"), "{error}");
-        assert_eq!(world.server.requests(&key).len(), 4);
+        assert!(world.server.requests(&key).len() > 4);
     }
 }
 
@@ -135,7 +136,7 @@ fn a_refused_object_fails_by_name_and_hinders_no_other() {
     let reads = world.fetch(&world.s3(), options());
     assert!(reads[&pin(0, "json")].sound() == content && reads[&pin(10_000, "json.gz")].sound() == content);
     let refused = reads[&pin(20_000, "json")].unread();
-    assert!(matches!(refused, LakeError::Refused { status: 403, .. }), "{refused}");
+    assert!(matches!(refused, LakeError::Inaccessible { .. }), "{refused}");
     assert!(refused.to_string().contains(&pin(20_000, "json")) && refused.to_string().contains("AccessDenied"));
     let missing = reads[&pin(20_001, "json")].unread();
     assert!(
@@ -143,7 +144,11 @@ fn a_refused_object_fails_by_name_and_hinders_no_other() {
         "{missing}"
     );
     for key in [pin(20_000, "json"), pin(20_001, "json")] {
-        assert_eq!(world.server.requests(&key).len(), 1, "a refusal is final");
+        assert_eq!(
+            world.server.requests(&key).len(),
+            2,
+            "a refusal between two listings is final"
+        );
     }
 }
 

@@ -41,6 +41,8 @@ pub enum Fault {
 pub struct Seen {
     pub request: String,
     pub range: Option<String>,
+    /// Whether a PUT has `If-Match` or `If-None-Match`.
+    pub conditional: bool,
     pub before: usize,
 }
 
@@ -124,12 +126,17 @@ async fn answer(
     let path = request.uri().path().replace("%2B", "+").replace("%3D", "=");
     let line = format!("{} {}", request.method(), path.trim_start_matches('/'));
     let (range, if_match) = (header(header::RANGE), header(header::IF_MATCH));
+    let writes = request.method() == hyper::Method::PUT;
+    let conditional = writes && (if_match.is_some() || header(header::IF_NONE_MATCH).is_some());
+    // s3s-fs looks at it when it writes, and ignores it when it reads
+    let if_match = if_match.filter(|_| !writes);
     let fault = {
         let mut log = state.log.lock().unwrap();
         let before = log.iter().filter(|seen| seen.request == line).count();
         log.push(Seen {
             request: line,
             range,
+            conditional,
             before,
         });
         let hook = state.hook.lock().unwrap().clone();

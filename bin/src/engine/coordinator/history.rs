@@ -9,7 +9,7 @@ use crate::engine::hand_over::{HandOver, Known, Stretch, hand_over};
 use crate::engine::plan::Plan;
 use crate::engine::protocol::{Command, Consume, Note, Pass, TopicPartition};
 use crate::engine::target::History;
-use ingest::coverage::{Accepted, Counted, Coverage, Gap, OrderConflict, RangeSet};
+use ingest::coverage::{Accepted, Counted, Coverage, Gap, LegacyObject, OrderConflict, RangeSet};
 use ingest::lake::{Object, Place};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -55,6 +55,7 @@ impl Coordinator {
             upto: upto.clone(),
         }))));
         self.counted.clear();
+        self.digests.clear();
         self.unreadable.clear();
         self.frontier.clear();
         self.live.clear();
@@ -165,8 +166,12 @@ impl Coordinator {
                     bytes,
                     rejected,
                     covers,
+                    digest,
                 } if pass == self.pass => {
                     waiting.remove(&id);
+                    if let Some(digest) = digest {
+                        self.digests.insert(id, digest);
+                    }
                     self.counted.insert(id, (lines, covers.map(|(from, to)| from..to)));
                     if shown {
                         self.process.observer.object(lines, bytes, rejected);
@@ -208,7 +213,11 @@ impl Coordinator {
                         object: *id,
                     });
                 }
-                _ => legacy.push((object.key.as_str(), *lines)),
+                _ => legacy.extend(self.digests.get(id).map(|digest| LegacyObject {
+                    key: &object.key,
+                    records: *lines,
+                    digest: *digest,
+                })),
             }
         }
         let digest = ingest::coverage::legacy_digest(legacy);

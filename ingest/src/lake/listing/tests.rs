@@ -47,6 +47,29 @@ fn older_layouts_by_name_then_the_log_by_number() {
 }
 
 #[test]
+fn other_topics_are_named_and_bounded() {
+    let listing = list(&[
+        ("topics/pins/partition=0/pins+0+0000000000.json", 1),
+        ("topics/pins/partition=0/pins+0+0000000001.json", 1),
+        ("a.b/a.b+3+7.json.gz", 1),
+        ("pin/pin+0+0.json", 1),
+        ("pin/pin+0+0.keys.json", 1),
+    ]);
+    assert_eq!(listing.other_topics, ["a.b", "pins"]);
+    assert_eq!((listing.objects.len(), listing.ignored), (1, 4));
+
+    let many: Vec<String> = (0..250).map(|n| format!("t{n:03}/t{n:03}+0+0.json")).collect();
+    let mut keys: Vec<(&str, u64)> = many.iter().map(|key| (key.as_str(), 1)).collect();
+    let forward = list(&keys).other_topics;
+    keys.reverse();
+    assert_eq!(list(&keys).other_topics, forward);
+    assert_eq!(
+        (forward.len(), forward[0].as_str(), forward[99].as_str()),
+        (100, "t000", "t099")
+    );
+}
+
+#[test]
 fn a_sidecar_marks_its_object() {
     let listing = list(&[
         ("pin/pin+0+0000000000.json.meta.json", 5),

@@ -63,7 +63,6 @@ fn what_is_not_ours_is_no_record() {
         "pin/partition=0/pin+0+0000000000.keys.json",
         "pin/partition=0/pin+0+0000000000.headers.json.gz",
         "pin/tombstone/pin+0+0000000004.headers.json",
-        "other/partition=0/other+0+0000000000.json",
         "pin/partition=0/pin+0+0000000000.avro",
         "pin/partition=0/pin+0+0000000000.json.123.tmp",
         "pin/partition=0/pin+0+99999999999999999999.json",
@@ -78,6 +77,9 @@ fn what_is_not_ours_is_no_record() {
     ];
     for key in others {
         assert_eq!(meaning(key, &TOPICS), Meaning::Other, "{key}");
+    }
+    for key in ["other/partition=0/other+0+0000000000.json", "flat/other+7+12.json.gz"] {
+        assert_eq!(meaning(key, &TOPICS), Meaning::OtherTopic("other"), "{key}");
     }
     for key in ["pin/", "_pinflow/frontier.json", "_pinflow/pin+0+0000000000.json"] {
         assert_eq!(meaning(key, &TOPICS), Meaning::Ours, "{key}");

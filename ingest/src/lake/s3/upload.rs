@@ -3,7 +3,9 @@
 //! An upload that fails is given up. One whose writer was killed is not: its parts are no object, nobody lists them, and
 //! a rule of the bucket has to remove them.
 
-use super::{S3Store, chain};
+use super::S3Store;
+use super::judge::root;
+use crate::lake::availability::Asked;
 use crate::lake::error::LakeError;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
@@ -15,8 +17,30 @@ use std::collections::HashMap;
 const PARTS_AT_ONCE: usize = 4;
 
 impl S3Store {
-    /// Writes an object in parts of this size.
+    /// Writes an object in parts of this size; an upload that somebody else gives up, such as a rule of the bucket, is
+    /// begun anew.
     pub(super) async fn put_parts(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        items: HashMap<String, String>,
+        part_bytes: usize,
+        condition: Option<String>,
+    ) -> Result<(), LakeError> {
+        let mut attempts = self.attempts("upload");
+        loop {
+            let (bytes, items, condition) = (bytes.clone(), items.clone(), condition.clone());
+            match self.upload(key, bytes, items, part_bytes, condition).await {
+                Err(LakeError::Missing { .. }) => {
+                    let pause = attempts.failed(key, "the upload is no more".to_owned())?;
+                    tokio::time::sleep(pause).await;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn upload(
         &self,
         key: &str,
         bytes: Bytes,
@@ -28,7 +52,7 @@ impl S3Store {
             let request = self.client.create_multipart_upload().bucket(&self.bucket);
             request.key(self.full_key(key)).set_metadata(Some(items.clone())).send()
         };
-        let upload = self.retry("begin an upload of", key, begin).await?;
+        let upload = self.retry(Asked::Change, "begin an upload of", key, begin).await?;
         let upload = upload.upload_id().unwrap_or_default().to_string();
         let ended = self.send_parts(key, &bytes, &upload, part_bytes, condition).await;
         if ended.is_err() {
@@ -36,19 +60,10 @@ impl S3Store {
             let abort = self.client.abort_multipart_upload().bucket(&self.bucket);
             let aborted = abort.key(self.full_key(key)).upload_id(&upload).send().await;
             if let Err(error) = aborted {
-                tracing::debug!(key, "an upload was not given up: {}", chain(&error));
+                tracing::debug!(key, "an upload was not given up: {}", root(&error));
             }
         }
-        match ended {
-            // somebody else gave it up, such as a rule of the bucket: it may be begun anew
-            Err(LakeError::Missing { action, object }) => Err(LakeError::Unavailable {
-                action,
-                object,
-                attempts: 1,
-                cause: "the upload is no more".to_owned(),
-            }),
-            ended => ended,
-        }
+        ended
     }
 
     async fn send_parts(
@@ -71,7 +86,7 @@ impl S3Store {
                     .body(ByteStream::from(part.clone()))
                     .send()
             };
-            let sent = self.retry("write a part of", key, send).await?;
+            let sent = self.retry(Asked::Change, "write a part of", key, send).await?;
             let done = CompletedPart::builder().part_number(number);
             Ok::<_, LakeError>(done.set_e_tag(sent.e_tag().map(str::to_string)).build())
         };
@@ -89,7 +104,7 @@ impl S3Store {
                 .set_if_none_match(condition.clone())
                 .send()
         };
-        match self.retry("complete an upload of", key, complete).await {
+        match self.retry(Asked::Change, "complete an upload of", key, complete).await {
             Ok(_) => Ok(()),
             // the answer to an earlier attempt was lost: the upload is no more because the object is
             Err(LakeError::Missing { .. } | LakeError::Refused { .. }) if self.exists(key).await? => {

@@ -1,0 +1,179 @@
+//! What a failed request to an S3 server means: an outage, one object that is not given out, or a refusal.
+//!
+//! A server that cannot be reached, is overloaded or does not accept the credentials *any more* is waited for: sessions
+//! expire and keys are rotated while a program runs. The same before anything has ever succeeded is a wrong setting, and
+//! said at once. A refusal that concerns a single object is only believed when the lake can still be listed: see
+//! [`S3Store::confirm`](super::S3Store::confirm).
+
+use super::super::availability::{Asked, Availability};
+use super::super::error::LakeError;
+use super::SILENT;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use std::error::Error;
+
+/// Longer texts of others are cut.
+const TEXT_BYTES: usize = 200;
+
+/// Codes of a server that is busy, or of two writers at the same moment.
+const BUSY: [&str; 8] = [
+    "SlowDown",
+    "RequestTimeout",
+    "InternalError",
+    "ServiceUnavailable",
+    "Throttling",
+    "ThrottlingException",
+    "ConditionalRequestConflict",
+    "OperationAborted",
+];
+
+/// Codes that say that the credentials are not accepted, whatever is asked for.
+const NOT_ACCEPTED: [&str; 7] = [
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "InvalidToken",
+    "TokenRefreshRequired",
+    "RequestExpired",
+    CLOCK,
+];
+const CLOCK: &str = "RequestTimeTooSkewed";
+
+const KEYS_HINT: &str =
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile with AWS_PROFILE, or give the machine a role";
+const POLICY_HINT: &str = "the policy must allow s3:ListBucket on the bucket and s3:GetObject on its objects";
+const CLOCK_HINT: &str = "set this machine's clock";
+
+/// What one attempt of a request came to, when it failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It may go better next time.
+    Passing(String),
+    /// The object is not given out; true of this object alone when the lake can be listed.
+    Doubtful(LakeError),
+    /// It will not go better.
+    Lasting(LakeError),
+}
+
+/// Judges a failed attempt.
+pub(crate) fn judge<E>(
+    availability: &Availability,
+    asked: Asked,
+    action: &'static str,
+    object: &str,
+    error: SdkError<E>,
+) -> Failure
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    let status = error.raw_response().map_or(0, |response| response.status().as_u16());
+    let code = error.code().unwrap_or_default().to_string();
+    let object = object.to_string();
+    let refused = |code: String| {
+        Failure::Lasting(LakeError::Refused {
+            action,
+            object: object.clone(),
+            status,
+            code,
+        })
+    };
+    match &error {
+        SdkError::ServiceError(_) => {}
+        SdkError::ConstructionFailure(_) => return refused(root(&error)),
+        SdkError::DispatchFailure(failure) if failure.is_user() => return refused(root(&error)),
+        _ => {
+            return match credentials_error(&error) {
+                Some(CredentialsError::ProviderTimedOut(_)) | None => Failure::Passing(summary(&error)),
+                Some(CredentialsError::CredentialsNotLoaded(_)) => {
+                    no_access(availability, "there are no credentials".to_owned(), KEYS_HINT)
+                }
+                Some(_) => no_access(availability, format!("no credentials: {}", root(&error)), KEYS_HINT),
+            };
+        }
+    }
+    let said = match error.message() {
+        Some(message) if !message.is_empty() => format!("{code} ({})", short(message)),
+        _ => code.clone(),
+    };
+    let answer = format!("the server answered {status} {said}");
+    if NOT_ACCEPTED.contains(&code.as_str()) {
+        let hint = if code == CLOCK { CLOCK_HINT } else { KEYS_HINT };
+        return no_access(availability, answer, hint);
+    }
+    match (status, asked) {
+        (429 | 500.., _) => Failure::Passing(answer),
+        _ if BUSY.contains(&code.as_str()) => Failure::Passing(answer),
+        (404, Asked::Listing) => no_lake(availability, action, object, answer),
+        (404, _) if code == "NoSuchBucket" => no_lake(availability, action, object, answer),
+        (403, Asked::Listing) => no_access(availability, answer, POLICY_HINT),
+        (404, Asked::Object) => Failure::Doubtful(LakeError::Missing { action, object }),
+        (404, Asked::Change) => Failure::Lasting(LakeError::Missing { action, object }),
+        (403, Asked::Object) => Failure::Doubtful(LakeError::Inaccessible { object, why: answer }),
+        // a HEAD is answered without a code: an expired session looks like this
+        (400, Asked::Object) if matches!(code.as_str(), "" | "BadRequest") => Failure::Doubtful(LakeError::Refused {
+            action,
+            object,
+            status,
+            code: said,
+        }),
+        (412 | 416, _) => Failure::Lasting(LakeError::Changed { object }),
+        _ => refused(said),
+    }
+}
+
+/// Nothing of the lake is given out: an outage when something was before.
+fn no_access(availability: &Availability, why: String, hint: &'static str) -> Failure {
+    match availability.has_answered() {
+        true => Failure::Passing(why),
+        false => Failure::Lasting(LakeError::NoAccess {
+            lake: availability.lake().to_owned(),
+            why,
+            hint,
+        }),
+    }
+}
+
+/// The bucket is not there: an outage when it was before.
+fn no_lake(availability: &Availability, action: &'static str, object: String, why: String) -> Failure {
+    match availability.has_answered() {
+        true => Failure::Passing(why),
+        false => Failure::Lasting(LakeError::NoLake { action, object }),
+    }
+}
+
+fn credentials_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CredentialsError> {
+    sources(error).find_map(|error| error.downcast_ref())
+}
+
+/// An attempt without an answer, in one sentence.
+fn summary<E>(error: &SdkError<E>) -> String
+where
+    E: Error + Send + Sync + 'static,
+{
+    match error {
+        SdkError::TimeoutError(_) => SILENT.to_owned(),
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => SILENT.to_owned(),
+        SdkError::DispatchFailure(failure) if failure.is_io() => format!("no connection: {}", root(error)),
+        SdkError::ResponseError(_) => format!("the answer cannot be read: {}", root(error)),
+        _ => root(error),
+    }
+}
+
+/// The innermost cause, which says what happened; those around it name layers of the SDK.
+pub(super) fn root(error: &(dyn Error + 'static)) -> String {
+    let root = sources(error).last().map(ToString::to_string);
+    short(&root.unwrap_or_default())
+}
+
+fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// The first line, and not too much of it.
+fn short(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    match line.char_indices().find(|(at, _)| *at >= TEXT_BYTES) {
+        None => line.to_owned(),
+        Some((at, _)) => format!("{}…", &line[..at]),
+    }
+}
