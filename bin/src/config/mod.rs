@@ -24,8 +24,8 @@ pub use layers::Effective;
 pub use problem::{ConfigError, Origin, Problem};
 pub use secret::Secret;
 pub use settings::{
-    DemoSettings, GenerateSettings, KafkaSettings, LakeSettings, LaunchSettings, LimitSettings, LogSettings, Mode,
-    PostgresSettings, RunSettings, VerifySettings, WorkerSettings,
+    DemoSettings, GenerateSettings, KINDS, KafkaSettings, LakeSettings, LaunchSettings, LimitSettings, LogSettings,
+    Mode, PostgresSettings, RunSettings, VerifySettings, WorkerSettings,
 };
 
 #[cfg(test)]

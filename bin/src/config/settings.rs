@@ -181,6 +181,12 @@ pub struct RunSettings {
     pub out: Option<PathBuf>,
     /// The topic of each kind (0 = pin, 1 = geo, 2 = user); at least one is there.
     pub topics: [Option<String>; 3],
+    /// Which of them were named, and do not merely have their default names.
+    pub topics_named: [bool; 3],
+    /// Topics that were named need not exist.
+    pub allow_missing_topic: bool,
+    /// Tables of other topics are made those of the topics that are named now.
+    pub replace_topics: bool,
     /// Rows kept of each ranked group; 0 = all.
     pub top: usize,
     /// Whether the cleaned tables are kept in Postgres.

@@ -4,38 +4,57 @@
 //! frontier under it → ask Kafka for its ends → replay → hand over → commit epoch 0. After that the loop is closed:
 //! an epoch is closed when the last one is committed and something has arrived, or once a second as the fence's
 //! heartbeat; while a commit is slow, the open epoch grows instead of a queue.
+//!
+//! | part | does |
+//! |---|---|
+//! | [`flow`] | commands to the dataflow, events from it |
+//! | `start` | what happens before the first byte is read |
+//! | `history`, `bounds`, `read`, `prove` | epoch 0 |
+//! | `identity` | compares the log with what is known of it |
+//! | `live`, `growth` | what comes after |
 
 mod bounds;
+mod flow;
+mod growth;
 mod history;
 mod identity;
 mod live;
-mod natural;
+mod prove;
+mod read;
 mod start;
 
-pub(crate) use natural::DETAIL as NATURAL;
+pub use flow::Flow;
 
-use super::collect::{Closed, Event};
-use super::plan::{Plan, Planner};
-use super::protocol::{Generations, Note, TopicPartition};
-use super::target::{Commit, History, Recorded, Target};
-use super::{EngineError, Outcome, ProcessState, Report};
+use super::collect::Closed;
+use super::error::{EngineError, Outcome};
+use super::log::generations::Generations;
+use super::log::growth::Seen;
+use super::log::holes;
+use super::protocol::{Mark, Note, TopicPartition};
+use super::recorded::Recorded;
+use super::target::{Commit, History, State, Target};
+use super::watch::Watch;
+use super::{ProcessState, Report};
 use crate::config::{Mode, RunSettings};
 use ingest::coverage::{AcceptGap, Gap, RangeSet};
-use ingest::kafka::Cluster;
-use ingest::lake::{Lake, Object};
+use ingest::kafka::{Cluster, RecordId};
+use ingest::lake::Lake;
+use read::LakeRead;
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc::UnboundedReceiver;
 
 /// How far one partition's answer reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
     /// The first offset covered.
     pub first: i64,
     /// The next offset wanted: everything below is in the answer, or in a recorded gap.
     pub next: i64,
+    /// The last record below that came from Kafka.
+    pub last: Option<RecordId>,
 }
 
 /// What has been counted since the run began.
@@ -51,87 +70,218 @@ pub struct Totals {
     pub fields: BTreeMap<String, u64>,
 }
 
+/// Where the log comes from.
+pub struct Sources {
+    /// History, if there is a lake.
+    pub lake: Option<Lake>,
+    /// Kafka, if there is one.
+    pub cluster: Option<Arc<Cluster>>,
+}
+
+/// A hole of the log that is part of the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Offsets that nothing holds any more.
+    Offsets {
+        /// The partition.
+        at: TopicPartition,
+        /// The offsets.
+        range: Range<i64>,
+        /// Why.
+        reason: &'static str,
+    },
+    /// An object without offsets that was skipped.
+    Object {
+        /// The topic's number, if it stands in a topic's folder.
+        topic: Option<u8>,
+        /// The object.
+        key: String,
+    },
+}
+
+/// What the answer reaches over.
+#[derive(Default)]
+pub struct Answer {
+    /// Per partition, how far.
+    pub frontier: BTreeMap<TopicPartition, Reach>,
+    /// Records without offsets and the hash of their objects.
+    pub legacy: Option<(u64, u64)>,
+    /// Accepted holes.
+    pub missing: Vec<Missing>,
+    /// Offsets that are proved to hold no record.
+    pub natural: BTreeMap<TopicPartition, RangeSet>,
+    /// What the lake covers, as far as this start has found.
+    pub lake: BTreeMap<TopicPartition, RangeSet>,
+    /// Those that this replay has found empty in Kafka, where the lake has nothing.
+    pub empty: BTreeMap<TopicPartition, RangeSet>,
+    /// The generations of records.
+    pub generations: Generations,
+    /// How many partitions each topic was seen to have.
+    pub counts: BTreeMap<u8, i32>,
+    /// The natural holes as they are written with the frontier.
+    pub details: BTreeMap<TopicPartition, serde_json::Value>,
+}
+
+impl Answer {
+    /// From the next commit on, the holes known by now are written with the frontier.
+    pub(super) fn write_holes(&mut self) {
+        let nothing = RangeSet::default();
+        let detail = |at: &TopicPartition| {
+            let (holes, lake) = (self.natural.get(at), self.lake.get(at));
+            super::recorded::detail(holes.unwrap_or(&nothing), lake.unwrap_or(&nothing))
+        };
+        let partitions = self.natural.keys().chain(self.lake.keys());
+        self.details = partitions.map(|at| (*at, detail(at))).collect();
+    }
+
+    /// Takes in what Kafka gave where the lake has nothing: offsets without a record.
+    pub(super) fn found_empty(&mut self, at: TopicPartition, mark: &Mark) {
+        let nothing = RangeSet::default();
+        let (empty, lake) = (
+            self.empty.entry(at).or_default(),
+            self.lake.get(&at).unwrap_or(&nothing),
+        );
+        let holes = mark.holes.iter().flat_map(|(from, to)| lake.missing(*from..*to));
+        holes.for_each(|hole| empty.insert(hole));
+    }
+
+    /// Takes in how far a partition has been read.
+    pub(super) fn advance(&mut self, at: TopicPartition, mark: &Mark) {
+        let reach = self.frontier.entry(at).or_insert(Reach {
+            first: mark.next,
+            next: mark.next,
+            last: None,
+        });
+        reach.next = reach.next.max(mark.next);
+        reach.last = newer(mark.last, reach.last);
+        if !mark.holes.is_empty() {
+            let natural = self.natural.entry(at).or_default();
+            mark.holes
+                .iter()
+                .for_each(|(from, to)| holes::keep(natural, *from..*to));
+        }
+    }
+}
+
+/// The one with the greater offset.
+fn newer(one: Option<RecordId>, other: Option<RecordId>) -> Option<RecordId> {
+    one.into_iter().chain(other).max_by_key(|id| id.offset)
+}
+
 /// See the module's head.
 pub struct Coordinator {
-    pub(super) settings: Arc<RunSettings>,
-    pub(super) accept_gaps: Vec<AcceptGap>,
-    pub(super) lake: Option<Lake>,
-    pub(super) cluster: Option<Arc<Cluster>>,
-    pub(super) target: Target,
-    pub(super) planner: Planner,
-    pub(super) events: UnboundedReceiver<Event>,
-    pub(super) process: Arc<ProcessState>,
-    pub(super) workers: usize,
-    pub(super) recorded: Recorded,
-    pub(super) fence: Option<i64>,
-    pub(super) pass: u32,
-    pub(super) epoch: u64,
-    pub(super) objects: Vec<Object>,
-    pub(super) counted: BTreeMap<u32, (u64, Option<Range<i64>>)>,
-    /// The digests of the contents of objects without offsets.
-    pub(super) digests: BTreeMap<u32, u64>,
-    pub(super) unreadable: BTreeMap<u32, String>,
-    pub(super) legacy: Option<(u64, u64)>,
-    pub(super) frontier: BTreeMap<TopicPartition, Reach>,
-    pub(super) gaps: Vec<(TopicPartition, Range<i64>, String)>,
-    pub(super) generations: Generations,
-    pub(super) fresh_boundaries: bool,
-    pub(super) live: BTreeSet<TopicPartition>,
-    pub(super) totals: Totals,
-    pub(super) hydrated: Option<Closed>,
-    /// Whether lake and Kafka have been found to be of one log.
-    pub(super) identified: bool,
-    /// Holes of history that Kafka has proved to be natural.
-    pub(super) natural: BTreeMap<TopicPartition, RangeSet>,
-    /// Objects that lack records which Kafka has, with the holes behind them.
-    pub(super) short: BTreeMap<TopicPartition, Vec<Range<i64>>>,
-    /// Natural holes as they are recorded with each partition.
-    pub(super) details: BTreeMap<TopicPartition, serde_json::Value>,
+    settings: Arc<RunSettings>,
+    accept_gaps: Vec<AcceptGap>,
+    sources: Sources,
+    target: Target,
+    flow: Flow,
+    process: Arc<ProcessState>,
+    /// What the tables answered for when the run began.
+    recorded: Recorded,
+    /// What this run has read of the lake.
+    read: LakeRead,
+    /// What the next commit answers for.
+    answer: Answer,
+    /// The partitions that are read without an end.
+    live: BTreeSet<TopicPartition>,
+    /// Topics that have to exist and do not: the run is not ready.
+    demanded: Vec<u8>,
+    /// Names that exist and look like theirs.
+    nearest: Vec<String>,
+    totals: Totals,
 }
 
 impl Coordinator {
-    /// Runs to the end: for a backfill the commit of history, else until stopped or failed.
-    pub async fn run(&mut self) -> Result<Outcome, EngineError> {
+    /// A coordinator that has done nothing yet.
+    pub fn new(
+        settings: Arc<RunSettings>,
+        accept_gaps: Vec<AcceptGap>,
+        sources: Sources,
+        target: Target,
+        flow: Flow,
+        process: Arc<ProcessState>,
+    ) -> Coordinator {
+        Coordinator {
+            settings,
+            accept_gaps,
+            sources,
+            target,
+            flow,
+            process,
+            recorded: Recorded::default(),
+            read: LakeRead::default(),
+            answer: Answer::default(),
+            live: BTreeSet::new(),
+            demanded: Vec::new(),
+            nearest: Vec::new(),
+            totals: Totals::default(),
+        }
+    }
+
+    /// Runs to the end: for a backfill the commit of history, else until stopped or failed. What there is to say then.
+    pub async fn run(mut self) -> Result<Report, EngineError> {
+        let result = self.hydrate_and_follow().await;
+        self.flow.end(&result);
+        self.target.close().await;
+        result.map(|_| self.report())
+    }
+
+    async fn hydrate_and_follow(&mut self) -> Result<Outcome, EngineError> {
         self.list().await?;
         self.claim().await?;
-        let ends = self.ends().await?;
-        self.find_generations(&ends).await?;
-        self.hydrate().await?;
+        let (seen, ends) = self.first_look().await?;
+        self.find_missing_topics(&ends).await?;
+        let watch = self.watch(seen);
+        self.hydrate(ends).await?;
         self.process.observer.hydrated();
         match self.settings.mode {
-            Mode::Run => self.follow().await,
+            Mode::Run => self.follow(watch).await,
             _ => Ok(Outcome::Finished),
         }
     }
 
-    /// What there is to say at the end.
-    pub(super) fn report(&self) -> Report {
+    fn watch(&self, seen: Seen) -> Option<Watch> {
+        let cluster = self
+            .sources
+            .cluster
+            .as_ref()
+            .filter(|_| self.settings.mode == Mode::Run)?;
+        let topics = self.settings.topics.clone();
+        Some(Watch::start(Arc::clone(cluster), topics, seen, live::METADATA))
+    }
+
+    fn report(&self) -> Report {
         let mut report = Report {
             totals: self.totals.clone(),
             ..Report::default()
         };
-        for (at, reach) in &self.frontier {
+        for (at, reach) in &self.answer.frontier {
             let partitions = report.frontier.entry(self.topic_name(at.topic).to_owned()).or_default();
             partitions.insert(at.partition, reach.next);
         }
         report
     }
 
+    /// What comes of a future, unless the process is asked to stop first: for what takes its time before anything is
+    /// committed.
+    async fn unless_stopped<T>(
+        process: &ProcessState,
+        work: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        tokio::select! {
+            done = work => done,
+            () = process.stopped_for(Duration::ZERO) => Err(EngineError::Stopped),
+        }
+    }
+
     /// The name of a topic that records have come from.
-    pub(super) fn topic_name(&self, topic: u8) -> &str {
+    fn topic_name(&self, topic: u8) -> &str {
         super::reader::topic_name(&self.settings.topics, topic)
     }
 
     /// `topic/partition`.
     fn place(&self, at: TopicPartition) -> String {
         format!("{}/{}", self.topic_name(at.topic), at.partition)
-    }
-
-    /// The generation that begins when partitions are added to a topic.
-    fn next_generation(&self, topic: u8) -> u8 {
-        let of_topic = self.generations.iter().filter(|(at, _)| at.topic == topic);
-        let generations = of_topic.flat_map(|(_, starts)| starts.iter().map(|(_, generation)| *generation));
-        generations.max().unwrap_or(1) + 1
     }
 
     fn gap(&self, at: TopicPartition, range: &Range<i64>) -> Gap {
@@ -143,46 +293,11 @@ impl Coordinator {
         }
     }
 
-    // ---- epochs -------------------------------------------------------------------------------------------------
-
-    /// Closes the open epoch and waits for everything it changed; also says whether the next one has a record, and
-    /// whether a stop was asked for.
-    async fn close_live(&mut self) -> Result<(Closed, bool, bool), EngineError> {
-        let epoch = self.epoch;
-        self.epoch += 1;
-        self.planner.send(Plan::Open(self.epoch));
-        let (mut data, mut stop) = (false, false);
-        loop {
-            match self.events.recv().await.ok_or(EngineError::Gone)? {
-                Event::Closed(closed) if closed.epoch == epoch => return Ok((closed, data, stop)),
-                Event::Closed(closed) => {
-                    return Err(EngineError::failed(format!(
-                        "epoch {} closed before {epoch}",
-                        closed.epoch
-                    )));
-                }
-                Event::Note(at, Note::Data) if at == self.epoch => data = true,
-                Event::Note(_, Note::Stop) => stop = true,
-                Event::Note(_, other) => self.unexpected(other)?,
-            }
-        }
-    }
-
-    async fn close(&mut self) -> Result<Closed, EngineError> {
-        let (closed, _, stop) = self.close_live().await?;
-        if stop {
-            // the epoch is closed but not committed: the next start does it again
-            return Err(EngineError::Stopped);
-        }
-        Ok(closed)
-    }
-
     /// Commits an epoch; `history` is given for the one that ends the replay.
     async fn commit(&mut self, closed: &Closed, history: Option<History>) -> Result<(), EngineError> {
-        let results = closed.results.clone();
         let mut commit = Commit {
             epoch: closed.epoch,
-            results,
+            results: closed.results.clone(),
             history,
             ..Commit::default()
         };
@@ -190,14 +305,7 @@ impl Coordinator {
         let mut oldest: Option<i64> = None;
         for note in &closed.notes {
             match note {
-                Note::Mark { at, next } => {
-                    let reach = self.frontier.entry(*at).or_insert(Reach {
-                        first: *next,
-                        next: *next,
-                    });
-                    reach.next = reach.next.max(*next);
-                }
-                Note::Boundary { at, generation, start } => self.add_boundary(*at, *generation, *start),
+                Note::Mark { at, mark } => self.answer.advance(*at, mark),
                 Note::Stamped { oldest: stamp } => oldest = Some(oldest.map_or(*stamp, |oldest| oldest.min(*stamp))),
                 Note::Row(row) => commit.rows.push(row),
                 Note::Rejected(reject) => commit.rejects.push(reject),
@@ -221,77 +329,26 @@ impl Coordinator {
             }
         }
         let began = Instant::now();
-        let stop = Arc::clone(&self.process);
-        let state = super::target::State {
+        let process = Arc::clone(&self.process);
+        let state = State {
             topics: &self.settings.topics,
-            frontier: &self.frontier,
-            gaps: &self.gaps,
-            legacy: self.legacy,
-            generations: &self.generations,
-            details: &self.details,
+            answer: &self.answer,
             totals: &self.totals,
         };
         tokio::select! {
             committed = self.target.commit(commit, &state) => committed?,
-            () = stop.stopped_for(Duration::from_secs(10)) => return Err(EngineError::Stopped),
+            () = process.stopped_for(Duration::from_secs(10)) => return Err(EngineError::Stopped),
         }
         self.process.observer.committed(began.elapsed());
         if let Some(oldest) = oldest.filter(|_| live) {
-            self.process
-                .observer
-                .freshness(age(oldest, jiff::Timestamp::now().as_millisecond()));
+            let now = jiff::Timestamp::now().as_millisecond();
+            self.process.observer.freshness(age(oldest, now));
         }
-        for (at, reach) in &self.frontier {
-            let topic = self.settings.topics[at.topic as usize].as_deref().unwrap_or("unknown");
+        for (at, reach) in &self.answer.frontier {
+            let topic = self.topic_name(at.topic);
             self.process.observer.frontier(topic, at.partition, reach.next);
         }
-        self.write_generations().await;
         Ok(())
-    }
-
-    /// Commits group offsets, which only tools that show lag read.
-    fn advise_kafka(&self) {
-        let Some(cluster) = &self.cluster else { return };
-        let offsets: Vec<(&str, i32, i64)> = self
-            .live
-            .iter()
-            .filter_map(|at| Some((self.topic_name(at.topic), at.partition, self.frontier.get(at)?.next)))
-            .collect();
-        cluster.commit_offsets(offsets);
-    }
-
-    /// Keeps the boundaries of generations beside the objects, for readers that have no tables.
-    async fn write_generations(&mut self) {
-        if !std::mem::take(&mut self.fresh_boundaries) {
-            return;
-        }
-        let Some(lake) = &self.lake else { return };
-        if let Err(error) = super::generations::write(lake, &self.settings.topics, &self.generations).await {
-            tracing::warn!(%error, "the boundaries of generations could not be written to the lake");
-            self.fresh_boundaries = true;
-        }
-    }
-
-    /// The next note of the dataflow while history is replayed.
-    async fn note(&mut self) -> Result<Note, EngineError> {
-        match self.events.recv().await.ok_or(EngineError::Gone)? {
-            Event::Note(_, Note::Stop) => Err(EngineError::Stopped),
-            Event::Note(_, note) => Ok(note),
-            Event::Closed(closed) => Err(EngineError::failed(format!("epoch {} closed too early", closed.epoch))),
-        }
-    }
-
-    /// Notes that may come at any time.
-    fn unexpected(&self, note: Note) -> Result<(), EngineError> {
-        match note {
-            Note::Broken(error) => Err(EngineError::Failed(error)),
-            Note::StagingLost { pass, error } if pass == self.pass => Err(EngineError::Again {
-                full: false,
-                reason: format!("staging was lost: {error}"),
-            }),
-            // reports of an earlier pass, or of a bound that lies behind
-            _ => Ok(()),
-        }
     }
 }
 
@@ -309,5 +366,26 @@ mod tests {
         assert_eq!(age(1_000, 1_250), Duration::from_millis(250));
         assert_eq!(age(1_000, 900), Duration::ZERO);
         assert_eq!(age(i64::MIN, 900), Duration::from_millis(i64::MAX as u64));
+    }
+
+    #[test]
+    fn an_answer_never_moves_back_and_remembers_holes() {
+        let at = TopicPartition { topic: 0, partition: 0 };
+        let id = |offset| RecordId {
+            offset,
+            timestamp: 0,
+            hash: 0,
+        };
+        let mark = |next, last, holes: &[(i64, i64)]| Mark {
+            next,
+            last,
+            holes: holes.to_vec(),
+        };
+        let mut answer = Answer::default();
+        answer.advance(at, &mark(10, Some(id(8)), &[(9, 10)]));
+        answer.advance(at, &mark(7, None, &[]));
+        let reach = answer.frontier[&at];
+        assert_eq!((reach.next, reach.last), (10, Some(id(8))));
+        assert_eq!(answer.natural[&at].to_string(), "9..10");
     }
 }

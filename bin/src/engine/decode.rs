@@ -147,7 +147,11 @@ impl Decode {
             if offset < place.upto {
                 let line = Value::of(line);
                 // what the archiver could not write as JSON is what it was
-                match ingest::archive::original(line.bytes()) {
+                let original = match place.ours {
+                    true => ingest::archive::original(line.bytes()),
+                    false => None,
+                };
+                match original {
                     Some(Original::Value(value)) => self.alone(place, offset, None, Some(&value), emit),
                     Some(Original::Tombstone(key)) => self.alone(place, offset, key.as_deref(), None, emit),
                     None if place.deletes => self.record(&mut block, place, offset, Some(line.bytes()), None, emit),
@@ -162,24 +166,30 @@ impl Decode {
     }
 
     /// Decodes a legacy object: one value, an array of values, or values one after the other. Returns their number.
+    ///
+    /// Records beyond [`LEGACY_BITS`] have no place in the order of the log and are rejected.
     pub fn whole(&mut self, place: &Placing, bytes: &[u8], emit: &mut dyn FnMut(Event)) -> u64 {
-        let mut records = 0u64;
+        let mut index = 0i64;
         let wanted = place.settled == 0;
         let mut block = Block::default();
         for value in dataflows::split_values(bytes) {
-            let position = match i64::try_from(records) {
-                Ok(index) if index < 1 << LEGACY_BITS => Position::new(0, place.start << LEGACY_BITS | index, 0),
-                _ => break,
-            };
-            records += 1;
+            let at = index;
+            index += 1;
             self.records += 1;
-            let Ok(position) = position else { continue };
             let (value, kind) = match value {
                 Ok(value) => (value, place.kind.or_else(|| dataflows::kind_of_fields(value))),
                 Err(reason) => {
-                    self.reject(place, position, None, Some(bytes), reason, wanted);
+                    self.reject(place, at, None, Some(bytes), reason, wanted);
                     continue;
                 }
+            };
+            let position = match at < 1 << LEGACY_BITS {
+                true => Position::new(0, place.start << LEGACY_BITS | at, 0).ok(),
+                false => None,
+            };
+            let Some(position) = position else {
+                self.reject(place, at, None, Some(value), Reason::TooLarge, wanted);
+                continue;
             };
             match kind {
                 Some(kind) => {
@@ -194,11 +204,11 @@ impl Decode {
                         emit,
                     );
                 }
-                None => self.reject(place, position, None, Some(value), Reason::NoKey, wanted),
+                None => self.reject(place, at, None, Some(value), Reason::NoKey, wanted),
             }
         }
         self.decoder.finish(&mut block, emit);
-        records
+        index.unsigned_abs()
     }
 
     /// Counts and keeps a line that was too large to be read whole.
@@ -208,19 +218,8 @@ impl Decode {
             return;
         }
         self.records += 1;
-        match place.position(offset) {
-            Ok(position) => {
-                self.reject(
-                    place,
-                    position,
-                    None,
-                    Some(&prefix),
-                    Reason::TooLarge,
-                    offset >= place.settled,
-                );
-            }
-            Err(error) => tracing::error!(object = place.object, %error, "a record has no place"),
-        }
+        let wanted = offset >= place.settled;
+        self.reject(place, offset, None, Some(&prefix), Reason::TooLarge, wanted);
     }
 
     /// Decodes a batch of Kafka records.
@@ -266,8 +265,9 @@ impl Decode {
         match place.position(offset) {
             Ok(position) => self.decode(block, place, kind, position, key, value, offset >= place.settled, emit),
             Err(error) => {
-                self.rejected += 1;
                 tracing::error!(object = place.object, %error, "a record has no place in the order of the log");
+                let wanted = offset >= place.settled;
+                self.reject(place, offset, key, value.map(Value::bytes), Reason::TooLarge, wanted);
             }
         }
     }
@@ -312,14 +312,19 @@ impl Decode {
             }
         };
         if let Err(reason) = decoded {
-            self.reject(place, position, key, value.map(Value::bytes), reason, wanted);
+            let at = match position.generation() {
+                0 => position.offset() & ((1 << LEGACY_BITS) - 1),
+                _ => position.offset(),
+            };
+            self.reject(place, at, key, value.map(Value::bytes), reason, wanted);
         }
     }
 
+    /// Counts and keeps a dead letter; `at` is its offset, or its number in an object without offsets.
     fn reject(
         &mut self,
         place: &Placing,
-        position: Position,
+        at: i64,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         reason: Reason,
@@ -328,15 +333,19 @@ impl Decode {
         self.rejected += 1;
         *self.reasons.entry(reason.as_str()).or_default() += 1;
         if wanted {
+            let value = match reason {
+                Reason::TooLarge => value.map(ingest::archive::kept),
+                _ => value,
+            };
             let object = place.object.map(str::to_owned);
-            let place_of = match position.generation() {
-                0 => RejectPlace::Object {
+            let place_of = match place.log {
+                false => RejectPlace::Object {
                     object: object.unwrap_or_default(),
-                    index: position.offset() & ((1 << LEGACY_BITS) - 1),
+                    index: at,
                 },
-                _ => RejectPlace::Log {
-                    partition: position.partition(),
-                    offset: position.offset(),
+                true => RejectPlace::Log {
+                    partition: place.at.partition,
+                    offset: at,
                     object,
                 },
             };

@@ -10,92 +10,46 @@
 //! and end when it ends. When one process dies, all end: timely has no recovery, and the tables and the log are the
 //! only state, so a supervisor simply starts them again.
 
+mod boundaries;
 mod collect;
 mod coordinator;
 mod decode;
-mod generations;
-mod hand_over;
+mod error;
+mod log;
 mod plan;
 mod process;
 mod protocol;
 mod reader;
+mod recorded;
 mod staging;
 mod target;
+mod watch;
 
-pub(crate) use coordinator::NATURAL;
 pub use coordinator::Totals;
+pub use error::{EngineError, Outcome, TopicMissing, TopicsChanged, Trouble};
+pub use log::generations::TooManyGenerations;
+pub use log::hand_over::LogShorter;
 pub use process::{Observer, ProcessState};
 pub use protocol::TopicPartition;
+pub(crate) use recorded::natural_holes;
 pub use staging::{Offer, Staging};
-pub(crate) use target::{definition, natural_holes};
+pub(crate) use target::definition;
 
 use crate::config::{Mode, RunSettings};
-use coordinator::Coordinator;
+use coordinator::{Coordinator, Flow, Sources};
 use ingest::kafka::{Cluster, KafkaConfig};
 use ingest::lake::{FetchOptions, Lake, LakeObserver, LakeOptions};
 use plan::{Planner, Plans};
 use reader::ReaderContext;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
-use target::{Recorded, Target};
+use std::time::{Duration, Instant};
+use target::Target;
 use timely::CommunicationConfig;
 use tokio::sync::{mpsc, oneshot};
 
-/// How a run ended well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// History is committed, and that was all.
-    Finished,
-    /// Somebody asked for the end.
-    Stopped,
-}
-
-/// Why a run ended. The exit code is [`EngineError::code`].
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// Anything that a human has to look at.
-    #[error("{0}")]
-    Failed(String),
-    /// Settings that fit each other badly, found only when the servers were asked.
-    #[error("{0}")]
-    Usage(String),
-    /// A newer run holds the tables.
-    #[error("{0}")]
-    Fenced(String),
-    /// Somebody asked for the end while history was replayed.
-    #[error("stopped before history was committed")]
-    Stopped,
-    /// The dataflow is gone.
-    #[error("the dataflow ended by itself")]
-    Gone,
-    /// History has to be replayed once more.
-    #[error("{reason}")]
-    Again {
-        /// Whether cleaned tables have to be reconciled in full then.
-        full: bool,
-        /// Why.
-        reason: String,
-    },
-}
-
-impl EngineError {
-    /// An error with the chain of its causes as text.
-    pub fn failed(error: impl Display) -> EngineError {
-        EngineError::Failed(error.to_string())
-    }
-
-    /// The exit code.
-    pub fn code(&self) -> i32 {
-        match self {
-            EngineError::Stopped => 0,
-            EngineError::Usage(_) => 2,
-            EngineError::Fenced(_) => 3,
-            _ => 1,
-        }
-    }
-}
+/// How long what still waits for an answer may hold up the end of the process.
+const ENDING: Duration = Duration::from_millis(500);
 
 /// What a finished run leaves for its summary.
 #[derive(Clone, Debug, Default)]
@@ -124,13 +78,19 @@ pub fn run(settings: RunSettings, observer: Arc<dyn Observer>) -> (i32, Option<S
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => return (1, Some(format!("cannot start the I/O threads: {error}")), None),
+        Err(source) => {
+            let what = "the I/O threads";
+            return (1, Some(EngineError::Start { what, source }.to_string()), None);
+        }
     };
     let process = Arc::new(ProcessState::new(settings.workers.threads, observer));
     process::install_panic_hook(Arc::clone(&process), settings.workers.addresses.clone());
     runtime.spawn(process::watch_signals(Arc::clone(&process)));
 
-    match start(&settings, &runtime, &process) {
+    let started = start(&settings, &runtime, &process);
+    // a question to a server that does not answer is given up
+    runtime.shutdown_timeout(ENDING);
+    match started {
         Ok(report) => {
             let (code, text) = process.ended().unwrap_or((0, String::new()));
             let report = report.map(|report| Report {
@@ -150,23 +110,20 @@ fn start(
 ) -> Result<Option<Report>, EngineError> {
     let lake = match &settings.lake {
         Some(lake) => {
-            let url = lake
-                .url
-                .parse()
-                .map_err(|error: ingest::lake::LakeError| EngineError::Usage(error.to_string()))?;
+            let url = lake.url.parse().map_err(|source| EngineError::LakeUrl { source })?;
             let observer = Arc::clone(&process.observer);
             let options = LakeOptions {
                 observer: Some(LakeObserver::new(move |state| observer.lake(&state))),
                 ..lake.options()
             };
             let opened = runtime.block_on(Lake::open(url, options));
-            Some(opened.map_err(EngineError::failed)?)
+            Some(opened?)
         }
         None => None,
     };
     let kafka = settings.kafka.as_ref().map(|kafka| kafka.source());
     if let Some(kafka) = &kafka {
-        kafka.check().map_err(|error| EngineError::Usage(error.to_string()))?;
+        kafka.check().map_err(|error| EngineError::KafkaConfig(error.into()))?;
     }
     let staging = settings.postgres.as_ref().map(|postgres| {
         let process = Arc::clone(process);
@@ -210,14 +167,20 @@ fn start(
             collect::collect(changes.inner, notes, dataflows::RESULTS.len(), events);
         });
     })
-    .map_err(|error| EngineError::failed(format!("cannot start the workers: {error}")))?;
+    .map_err(|detail| EngineError::Panicked {
+        what: "the start of the workers",
+        detail,
+    })?;
 
     let report = match leads {
         true => Some(runtime.block_on(lead(settings, lake, kafka, process, planner, events))),
         false => None,
     };
     for result in guards.join() {
-        result.map_err(|error| EngineError::failed(format!("a worker failed: {error}")))?;
+        result.map_err(|detail| EngineError::Panicked {
+            what: "a worker",
+            detail,
+        })?;
     }
     process.finish();
     report.transpose()
@@ -233,92 +196,43 @@ async fn lead(
     events: mpsc::UnboundedReceiver<collect::Event>,
 ) -> Result<Report, EngineError> {
     let planner = planner.await.map_err(|_| EngineError::Gone)?;
-    let prepared = prepare(settings, lake, kafka).await;
-    let (lake, cluster, target, accept_gaps) = match prepared {
-        Ok(prepared) => prepared,
-        Err(error) => {
-            end(&planner, &Err(&error));
-            return Err(error);
+    let flow = Flow::new(planner, events, settings.workers.peers());
+    let prepared = tokio::select! {
+        prepared = prepare(settings, lake, kafka) => prepared,
+        () = process.stopped_for(Duration::ZERO) => Err(EngineError::Stopped),
+    };
+    match prepared {
+        Ok((accept_gaps, sources, target)) => {
+            let (settings, process) = (Arc::clone(settings), Arc::clone(process));
+            let coordinator = Coordinator::new(settings, accept_gaps, sources, target, flow, process);
+            coordinator.run().await
         }
-    };
-    let mut coordinator = Coordinator {
-        settings: Arc::clone(settings),
-        accept_gaps,
-        lake,
-        cluster,
-        target,
-        planner,
-        events,
-        process: Arc::clone(process),
-        workers: settings.workers.peers(),
-        recorded: Recorded::default(),
-        fence: None,
-        pass: 0,
-        epoch: 0,
-        objects: Vec::new(),
-        counted: BTreeMap::new(),
-        digests: BTreeMap::new(),
-        unreadable: BTreeMap::new(),
-        legacy: None,
-        frontier: BTreeMap::new(),
-        gaps: Vec::new(),
-        generations: BTreeMap::new(),
-        fresh_boundaries: false,
-        live: BTreeSet::new(),
-        totals: Totals::default(),
-        hydrated: None,
-        identified: false,
-        natural: BTreeMap::new(),
-        short: BTreeMap::new(),
-        details: BTreeMap::new(),
-    };
-    let result = coordinator.run().await;
-    end(&coordinator.planner, &result.as_ref());
-    coordinator.target.close().await;
-    let report = coordinator.report();
-    result.map(|_| report)
+        Err(error) => {
+            let ended = Err(error);
+            flow.end(&ended);
+            ended.map(|_: Outcome| Report::default())
+        }
+    }
 }
 
-type Prepared = (
-    Option<Lake>,
-    Option<Arc<Cluster>>,
-    Target,
-    Vec<ingest::coverage::AcceptGap>,
-);
+type Prepared = (Vec<ingest::coverage::AcceptGap>, Sources, Target);
 
 async fn prepare(
     settings: &Arc<RunSettings>,
     lake: Option<Lake>,
     kafka: Option<KafkaConfig>,
 ) -> Result<Prepared, EngineError> {
-    let accept_gaps = settings
-        .accept_gaps
-        .iter()
-        .map(|gap| {
-            gap.parse()
-                .map_err(|error: ingest::coverage::AcceptGapError| EngineError::Usage(error.to_string()))
-        })
-        .collect::<Result<_, _>>()?;
+    let accept_gaps = settings.accept_gaps.iter().map(|gap| gap.parse());
+    let accept_gaps = accept_gaps.collect::<Result<_, _>>()?;
     let cluster = match kafka {
         Some(kafka) => {
             let connected = tokio::task::spawn_blocking(move || Cluster::connect(&kafka)).await;
-            Some(Arc::new(
-                connected.map_err(EngineError::failed)?.map_err(EngineError::failed)?,
-            ))
+            Some(Arc::new(connected.map_err(error::panicked("connecting to Kafka"))??))
         }
         None => None,
     };
     let target = Target::open(settings).await?;
-    Ok((lake, cluster, target, accept_gaps))
-}
-
-/// Tells every process how it ended; the dataflow ends when the planner is dropped.
-fn end(planner: &Planner, result: &Result<&Outcome, &EngineError>) {
-    let (code, text) = match result {
-        Ok(_) => (0, String::new()),
-        Err(error) => (error.code(), error.to_string()),
-    };
-    planner.send(plan::Plan::All(protocol::Command::End(code, text)));
+    Ok((accept_gaps, Sources { lake, cluster }, target))
 }
 
 /// How objects of the lake are read.

@@ -4,6 +4,9 @@
 //! ends and opens and closes epochs; its [`Command`]s reach every worker through the dataflow's own exchange, so two
 //! processes never list for themselves and disagree. The answers come back the same way as [`Note`]s.
 
+use super::error::Trouble;
+use super::log::generations::Generations;
+use ingest::kafka::RecordId;
 use ingest::lake::Object;
 use serde::{Deserialize, Serialize};
 use sinks::{CleanedRow, Reject};
@@ -18,11 +21,8 @@ pub struct TopicPartition {
     pub partition: i32,
 }
 
-/// Where each generation of a partition's records begins: `(first offset, generation)`, ascending.
-pub type Generations = BTreeMap<TopicPartition, Vec<(i64, u8)>>;
-
 /// How a pass over history is to be done.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Pass {
     /// Numbers the passes of one run from 1: a report of an earlier pass is ignored.
     pub number: u32,
@@ -40,6 +40,18 @@ pub struct Pass {
     pub upto: Option<BTreeMap<TopicPartition, i64>>,
 }
 
+/// An object to read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Assigned {
+    /// The coordinator's number of the object, from 1; a legacy object's rank.
+    pub id: u32,
+    /// The object.
+    pub object: Object,
+    /// Whether the sink holds all of it already. Of an object whose writer says what it covers each record is judged
+    /// by itself instead.
+    pub settled: bool,
+}
+
 /// A stretch of a Kafka partition to read.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Consume {
@@ -47,12 +59,25 @@ pub struct Consume {
     pub at: TopicPartition,
     /// The first offset wanted.
     pub from: i64,
-    /// Where to stop, or none for ever.
+    /// Where to stop, or none to go on until the run ends.
     pub until: Option<i64>,
     /// The offset whose passing is reported as [`Note::Reached`]: the bound of epoch 0.
     pub bound: i64,
-    /// Records are not taken in, only their offsets are reported, as [`Note::Probed`].
-    pub probe: bool,
+    /// What the records are wanted for.
+    pub purpose: Purpose,
+    /// The last record known before `from`: a topic that was created again has another one there.
+    pub after: Option<RecordId>,
+}
+
+/// What the records of a stretch are wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// They are taken in.
+    Take,
+    /// They are taken in although the lake has them too, and none of them is settled.
+    TakeAgain,
+    /// Only their offsets are reported, as [`Note::Probed`].
+    Probe,
 }
 
 /// From the coordinator to one reader.
@@ -60,14 +85,16 @@ pub struct Consume {
 pub enum Command {
     /// A pass over history begins.
     Begin(Box<Pass>),
-    /// Read these objects, numbered by the coordinator from 1; the number is a legacy object's rank.
-    Read(Vec<(u32, Object)>),
+    /// Read these objects.
+    Read(Vec<Assigned>),
     /// Read this stretch of Kafka.
-    Consume(Vec<Consume>),
+    Consume(Consume),
     /// Make sure that everything offered for staging has reached the staging tables, then report it.
     FlushStaging,
-    /// From here on, records of the topic belong to this generation.
-    Generation(u8, u8),
+    /// Read nothing more from Kafka, and report how far each partition has been read.
+    Hold,
+    /// Go on reading; records not yet read are placed by these generations.
+    Resume(Generations),
     /// The run ends for this reason with this exit code; the dataflow ends by itself right after.
     End(i32, String),
 }
@@ -77,51 +104,33 @@ pub enum Command {
 pub enum Note {
     /// The open epoch has received its first record.
     Data,
-    /// An object has been read to its end; `covers` is what its writer says it stands for, `digest` is of its content
-    /// where the fetcher computes it.
-    Object {
-        pass: u32,
-        id: u32,
-        lines: u64,
-        bytes: u64,
-        rejected: u64,
-        covers: Option<(i64, i64)>,
-        digest: Option<u64>,
-    },
-    /// An object could not be read beyond its first `lines` lines.
-    Unreadable {
+    /// An object has been read to its end.
+    Object { pass: u32, id: u32, read: ObjectRead },
+    /// An object is damaged: it could not be read beyond its first `lines` lines.
+    Damaged {
         pass: u32,
         id: u32,
         lines: u64,
         error: String,
     },
     /// A bounded stretch, or the bound of a live one, has been read: nothing below `next` is missing.
-    Reached {
-        pass: u32,
-        at: TopicPartition,
-        from: i64,
-        next: i64,
-    },
+    Reached { pass: u32, at: TopicPartition, mark: Mark },
     /// A stretch has been probed: ranges of offsets that hold a record.
     Probed {
         pass: u32,
         at: TopicPartition,
         records: Vec<(i64, i64)>,
     },
-    /// Kafka cannot go on with a partition.
-    Broken(String),
+    /// A reader cannot go on.
+    Broken(Trouble),
     /// Everything offered for staging by this worker is in the staging tables: rows per table, rejects last.
     Staged { pass: u32, rows: [u64; 4] },
     /// Staging failed: the pass has to be repeated.
     StagingLost { pass: u32, error: String },
-    /// At the close of the note's epoch, everything below `next` has been read.
-    Mark { at: TopicPartition, next: i64 },
-    /// A generation of a partition begins at this offset.
-    Boundary {
-        at: TopicPartition,
-        generation: u8,
-        start: i64,
-    },
+    /// The reader of a worker holds, having read so far.
+    Held { places: Vec<(TopicPartition, i64)> },
+    /// How far a partition has been read at the close of the note's epoch.
+    Mark { at: TopicPartition, mark: Mark },
     /// A cleaned row or a delete of a live epoch.
     Row(CleanedRow),
     /// A reject of a live epoch.
@@ -139,17 +148,38 @@ pub enum Note {
     Stop,
 }
 
+/// What reading an object to its end has shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectRead {
+    /// Lines, or records of an object without offsets.
+    pub lines: u64,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// Records that were rejected.
+    pub rejected: u64,
+    /// What its writer says it covers.
+    pub covers: Option<(i64, i64)>,
+    /// A hash of its content; always there for an object without offsets.
+    pub digest: Option<u64>,
+}
+
+/// How far a partition has been read from Kafka.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Everything below has been read.
+    pub next: i64,
+    /// The last record read.
+    pub last: Option<RecordId>,
+    /// Ranges of offsets passed since the last mark that hold no record.
+    pub holes: Vec<(i64, i64)>,
+}
+
 impl Note {
     /// Whether the note belongs to its epoch and must wait for the epoch's close.
     pub fn of_epoch(&self) -> bool {
         matches!(
             self,
-            Note::Mark { .. }
-                | Note::Boundary { .. }
-                | Note::Row(_)
-                | Note::Rejected(_)
-                | Note::Counted { .. }
-                | Note::Stamped { .. }
+            Note::Mark { .. } | Note::Row(_) | Note::Rejected(_) | Note::Counted { .. } | Note::Stamped { .. }
         )
     }
 }

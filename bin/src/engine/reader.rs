@@ -8,19 +8,27 @@
 //! never piles up in memory; when staging is slow the reader stops reading. In later epochs they travel with the
 //! epoch to the coordinator, at most [`LIVE_BYTES`] a worker and epoch: beyond that the reader waits for the close.
 
+mod phase;
+mod placing;
+mod stretch;
+
+pub use placing::{Placing, topic_name};
+pub use stretch::{Passed, Stretch};
+
 use super::decode::Decode;
-use super::protocol::{Command, Consume, Generations, Note, Pass, TopicPartition};
+use super::error::Trouble;
+use super::log::generations::Generations;
+use super::protocol::{Command, Consume, Note, ObjectRead, Pass, Purpose, TopicPartition};
 use super::{ProcessState, Staging};
 use dataflows::{Event, Kind};
-use ingest::coverage::RangeSet;
 use ingest::kafka::{KafkaConfig, Polled, Range, Reader as KafkaReader, ReaderOptions};
-use ingest::lake::{FetchOptions, Fetched, Fetcher, Lake, Object, ObjectMetadata, Place};
-use operators::Position;
+use ingest::lake::{Class, FetchOptions, Fetched, Fetcher, Lake};
+use phase::Phase;
+use placing::Reading;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
@@ -33,8 +41,6 @@ use timely::scheduling::Activator;
 const LIVE_BYTES: usize = 32 << 20;
 /// Chunks or batches decoded before other operators get their turn.
 const CHUNKS_A_TURN: usize = 4;
-/// Rows gathered before they are offered for staging.
-const STAGE_ROWS: usize = 2048;
 
 /// What a reader needs to know of its process.
 #[derive(Clone)]
@@ -126,55 +132,35 @@ fn advance(events: &mut Capability<u64>, notes: &mut Capability<u64>, epoch: u64
     notes.downgrade(&epoch);
 }
 
-/// An object that is being read.
-struct Reading {
-    id: u32,
-    object: Object,
-    metadata: Option<Box<ObjectMetadata>>,
-    lines: u64,
-    rejected: u64,
-}
-
-/// A Kafka partition that is being read.
-struct Live {
-    from: i64,
-    next: i64,
-    bound: Option<i64>,
-    /// What the last mark said.
-    marked: i64,
-    /// Marks are written for stretches without an end alone: those up to a hole's end are history.
-    marks: bool,
-    /// Where records are, when only that is wanted.
-    probe: Option<RangeSet>,
-}
-
 struct Reader {
     context: ReaderContext,
     wake: Arc<dyn Fn() + Send + Sync>,
     again: Activator,
     first_of_process: bool,
-    pass: Option<Pass>,
+    phase: Phase,
+    pass: Pass,
     fetcher: Option<Fetcher>,
     kafka: Option<KafkaReader>,
     decode: Decode,
     reading: HashMap<u32, Reading>,
-    live: BTreeMap<TopicPartition, Live>,
+    stretches: BTreeMap<TopicPartition, Stretch>,
     generations: Generations,
-    topic_generation: [u8; 3],
     notes: Vec<Note>,
-    live_bytes: usize,
-    noted_data: bool,
-    /// The least timestamp of the open epoch's records.
-    oldest: Option<i64>,
-    noted_stop: bool,
-    /// Whether rows go to staging: from a pass's beginning to the close of the epoch after its flush.
-    hydrating: bool,
-    flushing: bool,
-    /// Everything has been staged: nothing more is read before the epoch has closed.
-    paused: bool,
-    broken: bool,
+    /// Rows per cleaned table, and rejects, offered for staging in this pass.
     staged: [u64; 4],
-    flushed: Option<std::sync::mpsc::Receiver<Result<(), String>>>,
+    epoch: OpenEpoch,
+    noted_stop: bool,
+}
+
+/// What the open epoch has taken in.
+#[derive(Default)]
+struct OpenEpoch {
+    /// Bytes of its records, while it is a live one.
+    bytes: usize,
+    /// Whether its first record has been reported.
+    noted_data: bool,
+    /// The least timestamp of its records.
+    oldest: Option<i64>,
 }
 
 impl Reader {
@@ -185,29 +171,18 @@ impl Reader {
             wake,
             again,
             first_of_process: first,
-            pass: None,
+            phase: Phase::Idle,
+            pass: Pass::default(),
             fetcher: None,
             kafka: None,
             reading: HashMap::new(),
-            live: BTreeMap::new(),
-            generations: Generations::new(),
-            topic_generation: [1; 3],
+            stretches: BTreeMap::new(),
+            generations: Generations::default(),
             notes: Vec::new(),
-            live_bytes: 0,
-            noted_data: false,
-            oldest: None,
-            noted_stop: false,
-            hydrating: false,
-            flushing: false,
-            paused: false,
-            broken: false,
             staged: [0; 4],
-            flushed: None,
+            epoch: OpenEpoch::default(),
+            noted_stop: false,
         }
-    }
-
-    fn pass_number(&self) -> u32 {
-        self.pass.as_ref().map_or(0, |pass| pass.number)
     }
 
     fn obey(&mut self, command: Command) {
@@ -215,31 +190,29 @@ impl Reader {
             Command::Begin(pass) => self.begin(*pass),
             Command::Read(objects) => {
                 let fetcher = self.fetcher.as_ref().expect("objects are assigned where a lake is");
-                for (id, object) in objects {
-                    fetcher.push(id, object.clone());
-                    self.reading.insert(
-                        id,
-                        Reading {
-                            id,
-                            object,
-                            metadata: None,
-                            lines: 0,
-                            rejected: 0,
-                        },
-                    );
+                for assigned in objects {
+                    fetcher.push(assigned.id, assigned.object.clone());
+                    self.reading.insert(assigned.id, Reading::new(assigned));
                 }
             }
-            Command::Consume(ranges) => ranges.into_iter().for_each(|range| self.consume(range)),
-            Command::FlushStaging => self.flushing = true,
-            Command::Generation(topic, generation) => self.start_generation(topic, generation),
+            Command::Consume(range) => self.consume(&range),
+            Command::FlushStaging => self.begin_flush(),
+            Command::Hold => self.hold(),
+            Command::Resume(generations) => {
+                self.generations = generations;
+                if let Phase::Held = self.phase {
+                    self.phase = Phase::Live;
+                }
+                self.again.activate();
+            }
             Command::End(code, reason) => self.context.process.end(code, reason),
         }
     }
 
     fn begin(&mut self, pass: Pass) {
-        // a repeated pass starts with empty hands: what the last one had in flight is read again
+        // a repeated pass starts with nothing: what the last one had in flight is read again
         self.reading.clear();
-        self.live.clear();
+        self.stretches.clear();
         self.fetcher = self.context.lake.clone().map(|lake| {
             Fetcher::start(
                 lake,
@@ -250,34 +223,18 @@ impl Reader {
         });
         self.kafka = None;
         self.generations = pass.generations.clone();
-        self.topic_generation = [1; 3];
-        for (at, starts) in &self.generations {
-            let newest = starts.iter().map(|(_, generation)| *generation).max().unwrap_or(1);
-            let known = &mut self.topic_generation[at.topic as usize];
-            *known = newest.max(*known);
-        }
         self.decode.begin(pass.cleaned);
         self.staged = [0; 4];
-        (self.hydrating, self.flushing, self.paused, self.broken) = (true, false, false, false);
-        self.flushed = None;
+        self.phase = Phase::Hydrating;
         if let (Some(staging), Some(fence)) = (&self.context.staging, pass.fence) {
             staging.begin(pass.number, fence);
         }
-        self.pass = Some(pass);
+        self.pass = pass;
     }
 
-    fn consume(&mut self, range: Consume) {
-        let newest = self.topic_generation[range.at.topic as usize];
-        if newest > 1 && !self.generations.contains_key(&range.at) {
-            // a partition that was added while we run belongs to the generation that it began
-            self.generations.insert(range.at, vec![(0, newest)]);
-            self.notes.push(Note::Boundary {
-                at: range.at,
-                generation: newest,
-                start: 0,
-            });
-        }
-        let Some(name) = self.context.topics[range.at.topic as usize].clone() else {
+    fn consume(&mut self, range: &Consume) {
+        let at = range.at;
+        let Some(name) = self.context.topics[usize::from(at.topic)].clone() else {
             return;
         };
         let config = self.context.kafka.as_ref().expect("ranges are assigned where Kafka is");
@@ -285,37 +242,34 @@ impl Reader {
             Some(kafka) => kafka,
             kafka @ None => match KafkaReader::start(config, ReaderOptions::default(), Arc::clone(&self.wake)) {
                 Ok(started) => kafka.insert(started),
-                Err(error) => {
-                    self.notes.push(Note::Broken(error.to_string()));
-                    return;
-                }
+                Err(error) => return self.break_off(Trouble::Kafka(error.to_string())),
             },
         };
-        let Consume {
-            at,
-            from,
-            until,
-            bound,
-            probe,
-        } = range;
         kafka.assign(Range {
             topic: at.topic,
             name,
             partition: at.partition,
-            from,
-            until,
-            after: None,
+            from: range.from,
+            until: range.until,
+            after: range.after,
         });
-        let live = Live {
-            from,
-            next: from,
-            bound: Some(bound),
-            marked: -1,
-            marks: until.is_none(),
-            probe: probe.then(RangeSet::default),
-        };
-        self.live.insert(at, live);
-        self.reached(at, from);
+        self.stretches.insert(at, Stretch::new(range));
+        self.report_passed(at);
+    }
+
+    /// Reads no further until the coordinator has settled a boundary.
+    fn hold(&mut self) {
+        if let Phase::Live = self.phase {
+            self.phase = Phase::Held;
+        }
+        let endless = self.stretches.iter().filter(|(_, stretch)| stretch.is_endless());
+        let places = endless.map(|(at, stretch)| (*at, stretch.next())).collect();
+        self.notes.push(Note::Held { places });
+    }
+
+    fn break_off(&mut self, trouble: Trouble) {
+        self.notes.push(Note::Broken(trouble));
+        self.phase = Phase::Broken;
     }
 
     /// One turn of reading; `emit` takes the events of the open epoch.
@@ -324,156 +278,61 @@ impl Reader {
             self.noted_stop = true;
             self.notes.push(Note::Stop);
         }
-        if self.broken || self.paused || self.pass.is_none() {
-            return;
-        }
-        if self.flushed.is_some() {
-            // what were read now would be offered behind the flush, and counted as if it lay before it
-            self.flush();
-            return;
-        }
         for _ in 0..CHUNKS_A_TURN {
-            if !self.stage() {
-                // staging is behind: nothing is read until it has taken what is waiting
-                self.again.activate_after(Duration::from_millis(2));
-                return;
-            }
-            if !self.hydrating && self.live_bytes > LIVE_BYTES {
+            let goes_on = match self.phase {
+                Phase::Idle | Phase::Staged | Phase::Held | Phase::Broken => false,
+                Phase::Flushing(_) => return self.flush(),
+                // while staging is behind nothing is read
+                Phase::Hydrating => self.stage(),
+                Phase::Live => self.epoch.bytes <= LIVE_BYTES,
+            };
+            if !goes_on {
                 return;
             }
             if !self.read_chunk(emit) && !self.read_batch(emit) {
-                self.flush();
                 return;
             }
         }
         self.again.activate();
     }
 
-    /// Offers the rows that are waiting; false while staging cannot take them.
-    fn stage(&mut self) -> bool {
-        if !self.hydrating || self.decode.waiting() < STAGE_ROWS {
-            return true;
-        }
-        self.offer()
-    }
-
-    fn offer(&mut self) -> bool {
-        let Some(pass) = &self.pass else { return true };
-        let Some(staging) = self.context.staging.as_ref().filter(|_| pass.fence.is_some()) else {
-            self.decode.forget_rows();
-            return true;
-        };
-        let rows = self.decode.take_rows();
-        if rows.is_empty() {
-            return true;
-        }
-        let counted = rows.counted();
-        match staging.offer(pass.number, rows) {
-            Ok(()) => {
-                self.staged
-                    .iter_mut()
-                    .zip(counted)
-                    .for_each(|(staged, rows)| *staged += rows);
-                true
-            }
-            Err(super::Offer::Full(rows)) => {
-                self.decode.put_back(rows);
-                false
-            }
-            Err(super::Offer::Lost(error)) => {
-                self.notes.push(Note::StagingLost {
-                    pass: pass.number,
-                    error,
-                });
-                self.broken = true;
-                false
-            }
-        }
-    }
-
-    /// When a flush is asked for: hands over the last rows, then reports when they have arrived.
-    fn flush(&mut self) {
-        if !self.flushing {
-            return;
-        }
-        if self.flushed.is_none() && self.decode.waiting() > 0 && !self.offer() {
-            self.again.activate_after(Duration::from_millis(2));
-            return;
-        }
-        let pass = self.pass_number();
-        let wanted = self.pass.as_ref().is_some_and(|pass| pass.fence.is_some());
-        let Some(staging) = self.context.staging.as_ref().filter(|_| wanted) else {
-            (self.flushing, self.paused) = (false, true);
-            self.notes.push(Note::Staged { pass, rows: [0; 4] });
-            return;
-        };
-        let flushed = self
-            .flushed
-            .get_or_insert_with(|| staging.flush(pass, Arc::clone(&self.wake)));
-        match flushed.try_recv() {
-            Ok(Ok(())) => {
-                (self.flushing, self.flushed, self.paused) = (false, None, true);
-                self.notes.push(Note::Staged {
-                    pass,
-                    rows: self.staged,
-                });
-            }
-            Ok(Err(error)) => {
-                (self.flushing, self.flushed, self.broken) = (false, None, true);
-                self.notes.push(Note::StagingLost { pass, error });
-            }
-            Err(std::sync::mpsc::TryRecvError::Empty) => {}
-            Err(std::sync::mpsc::TryRecvError::Disconnected) => {
-                (self.flushing, self.flushed, self.broken) = (false, None, true);
-                self.notes.push(Note::StagingLost {
-                    pass,
-                    error: "the staging task is gone".to_owned(),
-                });
-            }
-        }
-    }
-
     /// Decodes one chunk of an object; false when none is waiting.
     fn read_chunk(&mut self, emit: &mut dyn FnMut(Event)) -> bool {
-        let Some(fetched) = self.fetcher.as_mut().and_then(|fetcher| fetcher.try_next()) else {
+        let Some(fetcher) = &mut self.fetcher else { return false };
+        let Some(fetched) = fetcher.try_next() else {
             return false;
         };
-        let pass = self.pass.as_ref().expect("a pass has begun");
+        let (pass, topics) = (&self.pass, &self.context.topics);
         match fetched {
             Fetched::Opened { id, metadata } => {
                 if let Some(reading) = self.reading.get_mut(&id) {
-                    reading.metadata = metadata;
+                    reading.opened(metadata.as_deref(), pass);
                 }
             }
             Fetched::Lines { id, bytes } => {
                 if let Some(reading) = self.reading.get_mut(&id) {
-                    let place = Placing::of(reading, pass, &self.generations, &self.context.topics);
                     let before = self.decode.rejected();
-                    reading.lines += self.decode.lines(&place, reading.lines, &bytes, emit);
+                    let place = reading.placing(pass, &self.generations, topics);
+                    let lines = self.decode.lines(&place, reading.lines, &bytes, emit);
+                    reading.lines += lines;
                     reading.rejected += self.decode.rejected() - before;
                 }
-                self.fetcher
-                    .as_mut()
-                    .expect("chunks come from a fetcher")
-                    .recycle(bytes);
+                fetcher.recycle(bytes);
             }
             Fetched::Whole { id, bytes } => {
                 if let Some(reading) = self.reading.get_mut(&id) {
-                    let place = Placing::of(reading, pass, &self.generations, &self.context.topics);
                     let before = self.decode.rejected();
-                    reading.lines += self.decode.whole(&place, &bytes, emit);
+                    let place = reading.placing(pass, &self.generations, topics);
+                    let records = self.decode.whole(&place, &bytes, emit);
+                    reading.lines += records;
                     reading.rejected += self.decode.rejected() - before;
                 }
-                self.fetcher
-                    .as_mut()
-                    .expect("chunks come from a fetcher")
-                    .recycle(bytes);
+                fetcher.recycle(bytes);
             }
             Fetched::TooLarge { id, prefix, .. } => {
                 if let Some(reading) = self.reading.get_mut(&id) {
-                    let ours = reading.metadata.as_ref().is_some_and(|metadata| metadata.is_ours());
-                    let prefix = ingest::archive::kept_of_line(&prefix, ours);
-                    let place = Placing::of(reading, pass, &self.generations, &self.context.topics);
+                    let place = reading.placing(pass, &self.generations, topics);
+                    let prefix = ingest::archive::kept_of_line(&prefix, place.ours);
                     self.decode.too_large(&place, reading.lines, prefix);
                     reading.lines += 1;
                     reading.rejected += 1;
@@ -481,30 +340,31 @@ impl Reader {
             }
             Fetched::Done { id, bytes, digest, .. } => {
                 if let Some(reading) = self.reading.remove(&id) {
-                    let Reading { lines, rejected, .. } = reading;
-                    let covers = reading
-                        .metadata
-                        .and_then(|metadata| metadata.covers)
-                        .map(|covers| (covers.start, covers.end));
+                    let read = ObjectRead {
+                        lines: reading.lines,
+                        bytes,
+                        rejected: reading.rejected,
+                        covers: reading.covers(),
+                        digest,
+                    };
                     self.notes.push(Note::Object {
                         pass: pass.number,
                         id,
-                        lines,
-                        bytes,
-                        rejected,
-                        covers,
-                        digest,
+                        read,
                     });
                 }
             }
             Fetched::Failed { id, error } => {
-                if let Some(Reading { lines, .. }) = self.reading.remove(&id) {
-                    let error = error.to_string();
-                    self.notes.push(Note::Unreadable {
+                if let Some(reading) = self.reading.remove(&id) {
+                    if error.class() != Class::Damaged {
+                        self.break_off(Trouble::Lake(error.to_string()));
+                        return true;
+                    }
+                    self.notes.push(Note::Damaged {
                         pass: pass.number,
                         id,
-                        lines,
-                        error,
+                        lines: reading.lines,
+                        error: error.to_string(),
                     });
                 }
             }
@@ -523,196 +383,100 @@ impl Reader {
                     topic: batch.topic,
                     partition: batch.partition,
                 };
-                if let Some(probe) = self.live.get_mut(&at).and_then(|live| live.probe.as_mut()) {
-                    let records = batch.records.iter().map(|record| record.offset);
-                    records.for_each(|offset| probe.insert(offset..offset + 1));
-                    self.reached(at, batch.next);
-                    return true;
+                if let Some(stretch) = self.stretches.get_mut(&at) {
+                    let purpose = stretch.purpose();
+                    let offsets = batch.records.iter().map(|record| record.offset);
+                    stretch.arrived(offsets, batch.last_id());
+                    if purpose != Purpose::Probe {
+                        self.take_batch(at, purpose, &batch, emit);
+                    }
+                    self.report_passed(at);
                 }
-                if !self.hydrating && !self.noted_data && !batch.records.is_empty() {
-                    self.noted_data = true;
-                    self.notes.push(Note::Data);
-                }
-                if let Some((oldest, _)) = batch.stamps.filter(|_| !self.hydrating) {
-                    self.oldest = Some(self.oldest.map_or(oldest, |known| known.min(oldest)));
-                }
-                let pass = self.pass.as_ref().expect("a pass has begun");
-                // in a live epoch every record is new to the sink
-                let settled = if self.hydrating {
-                    pass.settled.get(&at).copied().unwrap_or(0)
-                } else {
-                    0
-                };
-                let place = Placing {
-                    kind: Kind::from_number(at.topic),
-                    name: topic_name(&self.context.topics, at.topic),
-                    at,
-                    start: 0,
-                    starts: self.generations.get(&at).map_or(&[], |starts| starts.as_slice()),
-                    settled,
-                    upto: i64::MAX,
-                    deletes: false,
-                    object: None,
-                };
-                self.decode.batch(&place, &batch, emit);
-                if !self.hydrating {
-                    self.live_bytes += batch.bytes.len();
-                    self.decode.take_rows().into_notes(&mut self.notes);
-                }
-                self.reached(at, batch.next);
             }
-            Polled::Reached { topic, partition, next } => self.reached(TopicPartition { topic, partition }, next),
-            Polled::Failed(error) => {
-                self.notes.push(Note::Broken(error.to_string()));
+            Polled::Reached { topic, partition, next } => {
+                let at = TopicPartition { topic, partition };
+                if let Some(stretch) = self.stretches.get_mut(&at) {
+                    stretch.pass(next);
+                    self.report_passed(at);
+                }
             }
+            Polled::Failed(error) => self.break_off(Trouble::Kafka(error.to_string())),
         }
         true
     }
 
-    /// Everything of the partition below `next` has been read.
-    fn reached(&mut self, at: TopicPartition, next: i64) {
-        let pass = self.pass_number();
-        let Some(live) = self.live.get_mut(&at) else { return };
-        live.next = live.next.max(next);
-        if live.bound.is_some_and(|bound| live.next >= bound) {
-            live.bound = None;
-            self.notes.push(match live.probe.take() {
-                Some(probe) => Note::Probed {
-                    pass,
-                    at,
-                    records: probe.into(),
-                },
-                None => Note::Reached {
-                    pass,
-                    at,
-                    from: live.from,
-                    next: live.next,
-                },
-            });
-            if !live.marks {
-                self.live.remove(&at);
+    fn take_batch(
+        &mut self,
+        at: TopicPartition,
+        purpose: Purpose,
+        batch: &ingest::kafka::Batch,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        let live = matches!(self.phase, Phase::Live);
+        let settled = match purpose {
+            // in a live epoch every record is new to the sink
+            Purpose::Take if !live => self.pass.settled.get(&at).copied().unwrap_or(0),
+            _ => 0,
+        };
+        let place = Placing {
+            kind: Kind::from_number(at.topic),
+            name: topic_name(&self.context.topics, at.topic),
+            log: true,
+            at,
+            start: 0,
+            starts: self.generations.of(at),
+            settled,
+            upto: i64::MAX,
+            deletes: false,
+            ours: false,
+            object: None,
+        };
+        self.decode.batch(&place, batch, emit);
+        if live {
+            if !self.epoch.noted_data {
+                self.epoch.noted_data = true;
+                self.notes.push(Note::Data);
             }
+            if let Some((oldest, _)) = batch.stamps {
+                self.epoch.oldest = Some(self.epoch.oldest.map_or(oldest, |known| known.min(oldest)));
+            }
+            self.epoch.bytes += batch.bytes.len();
+            self.decode.take_rows().into_notes(&mut self.notes);
         }
     }
 
-    fn start_generation(&mut self, topic: u8, generation: u8) {
-        self.topic_generation[topic as usize] = generation;
-        for (at, live) in self.live.iter().filter(|(at, _)| at.topic == topic) {
-            // the boundary is exactly what this reader has already placed in the older generation
-            let starts = self.generations.entry(*at).or_insert_with(|| vec![(0, 1)]);
-            starts.push((live.next, generation));
-            self.notes.push(Note::Boundary {
-                at: *at,
-                generation,
-                start: live.next,
-            });
+    /// Reports a stretch whose bound has been passed.
+    fn report_passed(&mut self, at: TopicPartition) {
+        let Some(stretch) = self.stretches.get_mut(&at) else {
+            return;
+        };
+        let Some(passed) = stretch.passed() else { return };
+        if !stretch.is_endless() {
+            self.stretches.remove(&at);
         }
+        let pass = self.pass.number;
+        self.notes.push(match passed {
+            Passed::Reached(mark) => Note::Reached { pass, at, mark },
+            Passed::Probed(records) => Note::Probed { pass, at, records },
+        });
     }
 
     /// Closes the open epoch: says how far every partition has come, and what was counted.
     fn close(&mut self) {
-        for (at, live) in self
-            .live
-            .iter_mut()
-            .filter(|(_, live)| live.marks && live.marked != live.next)
-        {
-            live.marked = live.next;
-            self.notes.push(Note::Mark {
-                at: *at,
-                next: live.next,
-            });
+        for (at, stretch) in &mut self.stretches {
+            self.notes
+                .extend(stretch.mark().map(|mark| Note::Mark { at: *at, mark }));
         }
         self.notes.extend(self.decode.take_counts());
-        self.notes
-            .extend(self.oldest.take().map(|oldest| Note::Stamped { oldest }));
-        (self.live_bytes, self.noted_data) = (0, false);
-        if std::mem::take(&mut self.paused) {
-            self.hydrating = false;
+        let epoch = std::mem::take(&mut self.epoch);
+        self.notes.extend(epoch.oldest.map(|oldest| Note::Stamped { oldest }));
+        if let Phase::Staged = self.phase {
+            self.phase = Phase::Live;
         }
         self.again.activate();
     }
 
     fn end(&mut self) {
-        (self.fetcher, self.kafka, self.pass) = (None, None, None);
-    }
-}
-
-/// The name of a topic by its number.
-pub fn topic_name(topics: &[Option<String>; 3], topic: u8) -> &str {
-    topics
-        .get(topic as usize)
-        .and_then(|name| name.as_deref())
-        .unwrap_or("unknown")
-}
-
-/// Where the records of one object or batch belong.
-pub struct Placing<'a> {
-    /// The kind, if the topic tells it.
-    pub kind: Option<Kind>,
-    /// The topic's name, or `unknown`.
-    pub name: &'a str,
-    /// Topic and partition; meaningless for a legacy object.
-    pub at: TopicPartition,
-    /// The first record's offset, or the object's number for a legacy object.
-    pub start: i64,
-    /// `(first offset, generation)` of the partition; empty: all are of generation 1.
-    pub starts: &'a [(i64, u8)],
-    /// Records below this offset are settled in the sink.
-    pub settled: i64,
-    /// Records at or past this offset are not wanted.
-    pub upto: i64,
-    /// Whether each line is a key to delete.
-    pub deletes: bool,
-    /// The object the records come from.
-    pub object: Option<&'a str>,
-}
-
-impl<'a> Placing<'a> {
-    fn of(
-        reading: &'a Reading,
-        pass: &'a Pass,
-        generations: &'a Generations,
-        topics: &'a [Option<String>; 3],
-    ) -> Placing<'a> {
-        let object = &reading.object;
-        let topic = object.topic.unwrap_or(u8::MAX);
-        let (log, partition, start) = match object.place {
-            Place::Log { partition, start } => (true, partition, start),
-            Place::Legacy => (false, 0, i64::from(reading.id)),
-        };
-        let at = TopicPartition { topic, partition };
-        let legacy_settled = if pass.legacy_settled { i64::MAX } else { 0 };
-        Placing {
-            kind: object.topic.and_then(Kind::from_number),
-            name: topic_name(topics, topic),
-            at,
-            start,
-            starts: generations.get(&at).map_or(&[], |starts| starts.as_slice()),
-            settled: if log {
-                pass.settled.get(&at).copied().unwrap_or(0)
-            } else {
-                legacy_settled
-            },
-            upto: match &pass.upto {
-                Some(bounds) if log => bounds.get(&at).copied().unwrap_or(0),
-                _ => i64::MAX,
-            },
-            deletes: object.deletes,
-            object: Some(&object.key),
-        }
-    }
-
-    /// The generation of a record at `offset`.
-    pub fn generation(&self, offset: i64) -> u8 {
-        self.starts
-            .iter()
-            .rev()
-            .find(|(start, _)| *start <= offset)
-            .map_or(1, |(_, generation)| *generation)
-    }
-
-    /// The position of the record at `offset`.
-    pub fn position(&self, offset: i64) -> Result<Position, operators::PositionError> {
-        Position::new(self.generation(offset), offset, self.at.partition)
+        (self.fetcher, self.kafka, self.phase) = (None, None, Phase::Idle);
     }
 }

@@ -1,168 +1,33 @@
 //! Where answers go: PostgreSQL, or one CSV file per result. What the coordinator knows as kinds, positions and
 //! reaches becomes here what the sinks know as tables, rows and progress.
 
-use super::coordinator::{Reach, Totals};
-use super::protocol::{Generations, TopicPartition};
-use super::{EngineError, is_backfill};
-use crate::config::RunSettings;
-use ingest::coverage::RangeSet;
+use super::coordinator::{Answer, Missing, Reach, Totals};
+use super::error::EngineError;
+use super::is_backfill;
+use super::protocol::TopicPartition;
+use super::recorded::{Recorded, topics_changed};
+use crate::config::{KINDS, RunSettings};
 use operators::Row;
-use sinks::{AcceptedGap, Claim, CleanedRow, Generation, Legacy, PartitionProgress, Progress, Reject, SinkError};
-use std::collections::BTreeMap;
+use sinks::{AcceptedGap, Claim, CleanedRow, Generation, LastRecord, Legacy, PartitionProgress, Progress, Reject};
 use std::ops::Range;
 use std::path::PathBuf;
 
-/// What the target answered for at its last commit.
-#[derive(Default)]
-pub struct Recorded {
-    /// Per partition, the offsets covered.
-    pub partitions: BTreeMap<TopicPartition, Reach>,
-    /// Per partition, the offset below which cleaned rows are in the tables; absent where they are not kept.
-    cleaned: BTreeMap<TopicPartition, i64>,
-    /// Accepted gaps.
-    gaps: Vec<(TopicPartition, Range<i64>)>,
-    /// History without offsets.
-    pub legacy: Option<(u64, u64)>,
-    /// Boundaries of generations.
-    pub generations: Generations,
-    /// Holes that Kafka has proved to be natural.
-    pub natural: BTreeMap<TopicPartition, RangeSet>,
-    definitions: Option<u64>,
-}
-
-impl Recorded {
-    fn of(progress: &Progress, topics: &[Option<String>; 3]) -> Recorded {
-        let number = |name: &str| topics.iter().position(|topic| topic.as_deref() == Some(name));
-        let at = |name: &str, partition| {
-            number(name).map(|n| TopicPartition {
-                topic: n as u8,
-                partition,
-            })
-        };
-        let mut recorded = Recorded {
-            definitions: progress.definitions,
-            ..Recorded::default()
-        };
-        if progress.legacy.count > 0 {
-            recorded.legacy = Some((progress.legacy.count, progress.legacy.hash));
-        }
-        for ((topic, partition), known) in &progress.partitions {
-            let Some(at) = at(topic, *partition) else { continue };
-            recorded.partitions.insert(
-                at,
-                Reach {
-                    first: known.first,
-                    next: known.next,
-                },
-            );
-            if let Some(holes) = natural_holes(&known.detail) {
-                recorded.natural.insert(at, holes);
-            }
-            if let Some(next) = known.cleaned_next {
-                recorded.cleaned.insert(at, next);
-            }
-        }
-        for gap in &progress.gaps {
-            let Some(at) = at(&gap.topic, gap.partition) else {
-                continue;
-            };
-            recorded.gaps.push((at, gap.from..gap.to));
-        }
-        for generation in &progress.generations {
-            let Some(at) = at(&generation.topic, generation.partition) else {
-                continue;
-            };
-            recorded
-                .generations
-                .entry(at)
-                .or_default()
-                .push((generation.start, generation.generation));
-        }
-        for starts in recorded.generations.values_mut() {
-            starts.sort_unstable();
-            if starts.first().is_some_and(|(start, _)| *start > 0) {
-                starts.insert(0, (0, 1));
-            }
-        }
-        recorded
-    }
-
-    /// Whether cleaned tables must be compared in full: they have nothing yet, lack what results have, or were made
-    /// by other definitions.
-    pub fn full_reconcile(&self, hash: u64) -> bool {
-        self.definitions.is_none_or(|definitions| definitions != hash)
-            || self
-                .partitions
-                .iter()
-                .any(|(at, reach)| self.cleaned.get(at) != Some(&reach.next))
-    }
-
-    /// Per partition, the offset below which nothing has to be staged.
-    pub fn settled(&self) -> BTreeMap<TopicPartition, i64> {
-        self.cleaned.clone()
-    }
-
-    /// Whether the log covers other offsets below the recorded frontier than it did at the last commit.
-    pub fn coverage_differs(
-        &self,
-        now: &BTreeMap<TopicPartition, Reach>,
-        gaps: &[(TopicPartition, Range<i64>, String)],
-        legacy: Option<(u64, u64)>,
-    ) -> bool {
-        let below = |at: &TopicPartition, range: &Range<i64>| {
-            let next = self.partitions.get(at).map_or(0, |reach| reach.next);
-            (range.start < next).then(|| (*at, range.start, range.end.min(next)))
-        };
-        let mut then: Vec<_> = self.gaps.iter().filter_map(|(at, range)| below(at, range)).collect();
-        let mut today: Vec<_> = gaps.iter().filter_map(|(at, range, _)| below(at, range)).collect();
-        then.sort_unstable();
-        today.sort_unstable();
-        let earlier = |(at, reach): (&TopicPartition, &Reach)| {
-            self.partitions
-                .get(at)
-                .is_some_and(|recorded| reach.first != recorded.first)
-        };
-        then != today || legacy != self.legacy || now.iter().any(earlier)
-    }
-
-    /// Whether a gap lies within one that was accepted before.
-    pub fn accepted(&self, at: TopicPartition, range: &Range<i64>) -> bool {
-        self.gaps
-            .iter()
-            .any(|(place, gap)| *place == at && gap.start <= range.start && range.end <= gap.end)
-    }
-
-    /// A target never moves back.
-    pub fn refuse_to_go_back(
-        &self,
-        now: &BTreeMap<TopicPartition, Reach>,
-        place: impl Fn(TopicPartition) -> String,
-    ) -> Result<(), EngineError> {
-        for (at, recorded) in &self.partitions {
-            let next = now.get(at).map_or(0, |reach| reach.next);
-            if next < recorded.next {
-                return Err(EngineError::failed(format!(
-                    "the tables hold {} up to offset {}, this replay ends at {next}: a target never moves back \
-                     (use another --schema or --out)",
-                    place(*at),
-                    recorded.next,
-                )));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The natural holes in a partition's detail.
-pub(crate) fn natural_holes(detail: &serde_json::Value) -> Option<RangeSet> {
-    detail.get(super::NATURAL)?.as_str()?.parse().ok()
-}
-
 /// What the replay of history has put into staging.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
+pub struct Staged {
+    /// Rows per cleaned table, and rejects last.
+    pub rows: [u64; 4],
+    /// Offsets whose rejects are replaced by the staged ones.
+    pub replaced: Vec<(TopicPartition, Range<i64>)>,
+    /// Offsets that were read from Kafka although the lake has them: its rejects count.
+    pub from_kafka: Vec<(TopicPartition, Range<i64>)>,
+}
+
+/// How history is settled.
+#[derive(Clone, Debug, Default)]
 pub struct History {
-    /// Rows per cleaned table and rejects last; none when nothing was staged.
-    pub staged: Option<[u64; 4]>,
+    /// What was staged, if anything.
+    pub staged: Option<Staged>,
     /// Whether cleaned tables are reconciled in full.
     pub full: bool,
 }
@@ -186,67 +51,73 @@ pub struct Commit<'a> {
 pub struct State<'a> {
     /// Topic names by number.
     pub topics: &'a [Option<String>; 3],
-    /// How far each partition's answer reaches.
-    pub frontier: &'a BTreeMap<TopicPartition, Reach>,
-    /// Accepted gaps with their reasons.
-    pub gaps: &'a [(TopicPartition, Range<i64>, String)],
-    /// History without offsets: records and hash.
-    pub legacy: Option<(u64, u64)>,
-    /// Boundaries of generations.
-    pub generations: &'a Generations,
-    /// What is recorded of a partition beside its frontier.
-    pub details: &'a BTreeMap<TopicPartition, serde_json::Value>,
+    /// What the answer reaches over.
+    pub answer: &'a Answer,
     /// Counts of the run.
     pub totals: &'a Totals,
 }
 
 impl State<'_> {
     fn name(&self, topic: u8) -> String {
-        self.topics
-            .get(topic as usize)
-            .cloned()
-            .flatten()
-            .unwrap_or_else(|| "unknown".to_owned())
+        super::reader::topic_name(self.topics, topic).to_owned()
     }
 
-    fn progress(&self, epoch: u64, cleaned: bool, options: &serde_json::Value, run_id: &str) -> Progress {
+    pub(super) fn progress(&self, epoch: u64, cleaned: bool, options: &serde_json::Value, run_id: &str) -> Progress {
         let partition = |(at, reach): (&TopicPartition, &Reach)| {
             let progress = PartitionProgress {
                 first: reach.first,
                 next: reach.next,
                 cleaned_next: cleaned.then_some(reach.next),
-                detail: self.details.get(at).cloned().unwrap_or_default(),
-                last: None,
+                last: reach.last.map(|last| LastRecord {
+                    offset: last.offset,
+                    timestamp: last.timestamp,
+                    hash: last.hash,
+                }),
+                detail: self.answer.details.get(at).cloned().unwrap_or_default(),
             };
             ((self.name(at.topic), at.partition), progress)
         };
-        let generation = |(at, starts): (&TopicPartition, &Vec<(i64, u8)>)| {
+        let generations = self.answer.generations.iter().flat_map(|(at, starts)| {
             let (topic, partition) = (self.name(at.topic), at.partition);
-            let starts = starts.clone().into_iter();
-            starts.map(move |(start, generation)| Generation {
+            starts.iter().map(move |start| Generation {
                 topic: topic.clone(),
-                generation,
+                generation: start.generation,
                 partition,
-                start,
+                start: start.offset,
             })
+        });
+        let gap = |missing: &Missing| match missing {
+            Missing::Offsets { at, range, reason } => AcceptedGap {
+                topic: self.name(at.topic),
+                partition: at.partition,
+                from: range.start,
+                to: range.end,
+                reason: (*reason).to_owned(),
+                object: None,
+            },
+            Missing::Object { topic, key } => {
+                let topic = topic.map_or_else(|| "unknown".to_owned(), |topic| self.name(topic));
+                AcceptedGap::of_object(&topic, key, "unreadable")
+            }
         };
-        let (count, hash) = self.legacy.unwrap_or_default();
+        let (count, hash) = self.answer.legacy.unwrap_or_default();
+        let legacy = Legacy { count, hash };
+        let kinds = KINDS.into_iter().zip(self.topics);
         Progress {
             epoch,
-            partitions: self.frontier.iter().map(partition).collect(),
-            legacy: Legacy { count, hash },
-            generations: self.generations.iter().flat_map(generation).collect(),
-            gaps: self
-                .gaps
+            partitions: self.answer.frontier.iter().map(partition).collect(),
+            legacy,
+            cleaned_legacy: cleaned.then_some(legacy),
+            generations: generations.collect(),
+            gaps: self.answer.missing.iter().map(gap).collect(),
+            topics: kinds
+                .filter_map(|(kind, topic)| Some((kind.to_owned(), topic.clone()?)))
+                .collect(),
+            partition_counts: self
+                .answer
+                .counts
                 .iter()
-                .map(|(at, range, reason)| AcceptedGap {
-                    topic: self.name(at.topic),
-                    partition: at.partition,
-                    from: range.start,
-                    to: range.end,
-                    reason: reason.clone(),
-                    object: None,
-                })
+                .map(|(topic, count)| (self.name(*topic), *count))
                 .collect(),
             options: options.clone(),
             run_id: run_id.to_owned(),
@@ -286,6 +157,8 @@ pub enum Target {
         options: serde_json::Value,
         /// This run, for people.
         run_id: String,
+        /// Topics of the tables that are left out now.
+        forgotten: Vec<String>,
     },
     /// One CSV file per result.
     Files {
@@ -294,29 +167,13 @@ pub enum Target {
     },
 }
 
-impl From<SinkError> for EngineError {
-    fn from(error: SinkError) -> EngineError {
-        match error {
-            SinkError::Fenced { .. } => EngineError::Fenced(error.to_string()),
-            SinkError::Rehydrate { .. } => EngineError::Again {
-                full: false,
-                reason: error.to_string(),
-            },
-            other => EngineError::Failed(other.to_string()),
-        }
-    }
-}
-
 impl Target {
     /// Connects, and creates or compares the tables.
     pub async fn open(settings: &RunSettings) -> Result<Target, EngineError> {
         if let Some(dir) = &settings.out {
             return Ok(Target::Files { dir: dir.clone() });
         }
-        let postgres = settings
-            .postgres
-            .as_ref()
-            .ok_or_else(|| EngineError::Usage("no sink is given".to_owned()))?;
+        let postgres = settings.postgres.as_ref().ok_or(EngineError::NoSink)?;
         let definition = definition(settings);
         let mut sink = sinks::Sink::connect(postgres.sink()).await?;
         sink.prepare(&definition).await?;
@@ -333,27 +190,38 @@ impl Target {
             definition,
             options,
             run_id,
+            forgotten: Vec::new(),
         })
     }
 
-    /// Takes the fence and reads what the tables answer for.
-    pub async fn claim(&mut self, settings: &RunSettings) -> Result<(Option<i64>, Recorded), EngineError> {
+    /// Takes the fence and reads what the tables answer for. Tables of other topics are refused before it is taken, so
+    /// that a run with a wrong name ends no other.
+    pub async fn claim(&mut self, settings: &RunSettings) -> Result<Recorded, EngineError> {
         let Target::Postgres {
             sink: Some(sink),
+            forgotten,
             run_id,
             ..
         } = self
         else {
-            return Ok((None, Recorded::default()));
+            return Ok(Recorded::default());
         };
+        let check = |progress: &Progress| match topics_changed(progress, &settings.topics) {
+            Some(changed) if !settings.replace_topics => Err(EngineError::Topics(changed)),
+            _ => Ok(()),
+        };
+        check(&sink.read_progress().await?)?;
         let claim = match is_backfill(settings) {
             true => Claim::Backfill {
                 takeover: settings.takeover,
             },
             false => Claim::Run,
         };
-        let fence = sink.take_fence(claim, run_id).await?;
-        Ok((Some(fence), Recorded::of(sink.progress(), &settings.topics)))
+        sink.take_fence(claim, run_id).await?;
+        check(sink.progress())?;
+        let recorded = Recorded::of(sink.progress(), &settings.topics);
+        *forgotten = recorded.forgotten.iter().cloned().collect();
+        Ok(recorded)
     }
 
     /// The hash of the definitions that this run computes.
@@ -369,14 +237,14 @@ impl Target {
         matches!(self, Target::Postgres { definition, .. } if definition.keep_cleaned)
     }
 
-    /// Creates empty staging tables for a pass; false when nothing is staged.
-    pub async fn create_staging(&mut self) -> Result<bool, EngineError> {
+    /// Creates empty staging tables for a pass, and says under which fence; none when nothing is staged.
+    pub async fn create_staging(&mut self) -> Result<Option<i64>, EngineError> {
         let Target::Postgres { sink: Some(sink), .. } = self else {
-            return Ok(false);
+            return Ok(None);
         };
         // a repeated pass begins with empty ones
         sink.create_staging().await?;
-        Ok(true)
+        Ok(sink.fence())
     }
 
     /// Commits one step: all of it or nothing.
@@ -387,10 +255,11 @@ impl Target {
                 definition,
                 options,
                 run_id,
+                forgotten,
             } => {
                 let sink = sink.as_mut().ok_or(EngineError::Gone)?;
                 let progress = state.progress(commit.epoch, definition.keep_cleaned, options, run_id);
-                let step = commit.step(progress, state.topics);
+                let step = commit.step(progress, state, forgotten);
                 let committed = sink.commit(&step).await?;
                 if committed.missing > 0 {
                     tracing::warn!(
@@ -422,24 +291,37 @@ impl Target {
 }
 
 impl Commit<'_> {
-    fn step(self, progress: Progress, topics: &[Option<String>; 3]) -> sinks::Step {
-        let staged = self.history.and_then(|history| Some((history.staged?, history.full)));
-        sinks::Step {
-            epoch: self.epoch,
-            whole: self.history.is_some(),
-            results: self.results,
-            staged: staged.map(|([pin, geo, user, rejects], full)| sinks::StagedHistory {
+    fn step(self, progress: Progress, state: &State<'_>, forgotten: &[String]) -> sinks::Step {
+        let whole = self.history.is_some();
+        let named = |ranges: Vec<(TopicPartition, Range<i64>)>| {
+            let named = |(at, range): (TopicPartition, Range<i64>)| (state.name(at.topic), at.partition, range);
+            ranges.into_iter().map(named).collect()
+        };
+        let staged = |staged: Staged, full| {
+            let [pin, geo, user, rejects] = staged.rows;
+            sinks::StagedHistory {
                 rows: sinks::Staged {
                     cleaned: vec![pin, geo, user],
                     rejects,
                 },
                 full,
-                ..sinks::StagedHistory::default()
-            }),
+                replaced_rejects: named(staged.replaced),
+                from_kafka: named(staged.from_kafka),
+            }
+        };
+        let history = self.history.unwrap_or_default();
+        sinks::Step {
+            epoch: self.epoch,
+            whole,
+            results: self.results,
+            staged: history.staged.map(|rows| staged(rows, history.full)),
             cleaned: self.rows.into_iter().cloned().collect(),
             rejects: self.rejects.into_iter().cloned().collect(),
-            reject_topics: topics.iter().flatten().cloned().collect(),
-            forget_topics: Vec::new(),
+            forget_topics: if whole { forgotten.to_vec() } else { Vec::new() },
+            reject_topics: match whole {
+                true => state.topics.iter().flatten().cloned().collect(),
+                false => Vec::new(),
+            },
             progress,
         }
     }

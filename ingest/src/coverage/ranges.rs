@@ -37,6 +37,13 @@ impl RangeSet {
         self.ranges.iter().map(|(&from, &to)| from..to)
     }
 
+    /// Drops the first ranges until at most `most` are left.
+    pub fn keep_last(&mut self, most: usize) {
+        while self.ranges.len() > most {
+            self.ranges.pop_first();
+        }
+    }
+
     /// Whether there is no offset.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()

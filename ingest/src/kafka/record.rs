@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::Xxh3;
 /// What tells a record from another one at the same offset of a topic that was created again.
 ///
 /// It is stored with frontiers, so that the hash is the same in every version and on every machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct RecordId {
     /// The record's offset in its partition.
     pub offset: i64,

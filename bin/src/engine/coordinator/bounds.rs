@@ -5,12 +5,12 @@
 //! may reach the bound are counted before anything is read.
 
 use super::Coordinator;
-use crate::engine::EngineError;
-use crate::engine::plan::Plan;
-use crate::engine::protocol::{Command, Generations, Pass, TopicPartition};
+use super::flow::Interrupt;
+use super::start::log_place;
+use crate::engine::protocol::{Assigned, Command, Pass, TopicPartition};
 use ingest::coverage::Counted;
-use ingest::lake::{Encoding, Object, Place};
-use std::collections::BTreeMap;
+use ingest::lake::{Encoding, Object};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Deflate makes a byte of at most so many.
 const GZIP_RATIO: u64 = 1032;
@@ -20,28 +20,24 @@ pub(super) type Bounds = BTreeMap<TopicPartition, i64>;
 
 impl Coordinator {
     /// The bounds of the replay; none of them lies inside an inexact object.
-    pub(super) async fn bounds(&mut self) -> Result<Option<Bounds>, EngineError> {
+    pub(super) async fn bounds(&mut self) -> Result<Option<Bounds>, Interrupt> {
         let Some(asked) = self.asked() else { return Ok(None) };
-        let counted = may_reach(&self.objects, &asked);
+        let counted = may_reach(self.read.objects(), &asked);
         if counted.is_empty() {
             return Ok(Some(asked));
         }
-        self.pass += 1;
-        self.planner.send(Plan::All(Command::Begin(Box::new(Pass {
-            number: self.pass,
-            fence: None,
-            cleaned: false,
-            settled: BTreeMap::new(),
+        let number = self.flow.next_pass();
+        self.flow.tell_all(Command::Begin(Box::new(Pass {
+            number,
             legacy_settled: true,
-            generations: Generations::new(),
             // nothing is wanted, so lines are counted and not looked into
             upto: Some(BTreeMap::new()),
-        }))));
-        self.counted.clear();
-        self.read(counted, false).await?;
+            ..Pass::default()
+        })));
+        self.read.begin_pass();
+        self.read_assigned(counted, false).await?;
         let rounded = self.rounded(asked);
-        self.counted.clear();
-        self.unreadable.clear();
+        self.read.begin_pass();
         Ok(Some(rounded))
     }
 
@@ -60,22 +56,21 @@ impl Coordinator {
 
     fn rounded(&self, mut bounds: Bounds) -> Bounds {
         let mut counted = Vec::new();
-        for (id, object) in (1u32..).zip(&self.objects) {
-            let Some((at, start)) = place(object) else { continue };
-            let count = match self.counted.get(&id) {
-                Some((lines, covers)) => (*lines, covers.clone()),
-                // of what lies behind the bound only the beginning matters: it may end the object before it
-                None if bounds.get(&at).is_some_and(|bound| start >= *bound) => (1, None),
-                None => continue,
-            };
-            counted.push(Counted {
-                topic: at.topic,
-                partition: at.partition,
-                start,
-                lines: count.0,
-                covers: count.1,
-                object: id,
-            });
+        counted.extend(self.read.of_log());
+        let known: BTreeSet<u32> = counted.iter().map(|object| object.object).collect();
+        for (id, object) in (1u32..).zip(self.read.objects()) {
+            let Some((at, start)) = log_place(object) else { continue };
+            // of what lies behind the bound only the beginning matters: it may end the object before it
+            if !known.contains(&id) && bounds.get(&at).is_some_and(|bound| start >= *bound) {
+                counted.push(Counted {
+                    topic: at.topic,
+                    partition: at.partition,
+                    start,
+                    lines: 1,
+                    covers: None,
+                    object: id,
+                });
+            }
         }
         let names: Vec<&str> = (0..3).map(|topic| self.topic_name(topic)).collect();
         let coverage = ingest::coverage::coverage(&counted, &names);
@@ -97,24 +92,19 @@ impl Coordinator {
     }
 }
 
-fn place(object: &Object) -> Option<(TopicPartition, i64)> {
-    match (object.topic, object.place) {
-        (Some(topic), Place::Log { partition, start }) => Some((TopicPartition { topic, partition }, start)),
-        _ => None,
-    }
-}
-
 /// The objects that may hold the record at their partition's bound, or may be the last ones before it, by number.
-fn may_reach(objects: &[Object], bounds: &Bounds) -> Vec<(u32, Object)> {
+fn may_reach(objects: &[Object], bounds: &Bounds) -> Vec<Assigned> {
     let mut last = Bounds::new();
-    for (at, start) in objects.iter().filter_map(place) {
+    for (at, start) in objects.iter().filter_map(log_place) {
         if bounds.get(&at).is_some_and(|bound| start < *bound) {
             let last = last.entry(at).or_insert(start);
             *last = start.max(*last);
         }
     }
     let reaches = |object: &Object| {
-        let Some((at, start)) = place(object) else { return false };
+        let Some((at, start)) = log_place(object) else {
+            return false;
+        };
         // a line is a byte at least
         let lines = match object.encoding {
             Encoding::Plain => object.size,
@@ -127,13 +117,18 @@ fn may_reach(objects: &[Object], bounds: &Bounds) -> Vec<(u32, Object)> {
     (1u32..)
         .zip(objects)
         .filter(|(_, object)| reaches(object))
-        .map(|(id, object)| (id, object.clone()))
+        .map(|(id, object)| Assigned {
+            id,
+            object: object.clone(),
+            settled: false,
+        })
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ingest::lake::Place;
 
     fn object(start: i64, size: u64, encoding: Encoding) -> Object {
         Object {
@@ -155,7 +150,7 @@ mod tests {
         let objects = [plain(0), plain(10), plain(40), plain(50), plain(60), plain(100)];
         let counted = |bound| -> Vec<u32> {
             let bounds = [(at, bound)].into();
-            may_reach(&objects, &bounds).into_iter().map(|(id, _)| id).collect()
+            may_reach(&objects, &bounds).into_iter().map(|one| one.id).collect()
         };
         // 10..40 ends at the latest where 40 starts
         assert_eq!(counted(55), [3, 4]);

@@ -2,310 +2,244 @@
 //! staged.
 
 use super::bounds::Bounds;
-use super::{Coordinator, Reach};
+use super::flow::Interrupt;
+use super::prove::Again;
+use super::start::log_place;
+use super::{Coordinator, EngineError, Missing};
 use crate::config::Mode;
-use crate::engine::EngineError;
-use crate::engine::hand_over::{HandOver, Known, Stretch, hand_over};
-use crate::engine::plan::Plan;
-use crate::engine::protocol::{Command, Consume, Note, Pass, TopicPartition};
-use crate::engine::target::History;
-use ingest::coverage::{Accepted, Counted, Coverage, Gap, LegacyObject, OrderConflict, RangeSet};
+use crate::engine::collect::Closed;
+use crate::engine::log::growth::Ends;
+use crate::engine::log::hand_over::{HandOver, Known, Stretch, hand_over};
+use crate::engine::protocol::{Command, Consume, Note, Pass, Purpose, TopicPartition};
+use crate::engine::target::{History, Staged};
+use crate::engine::watch;
+use ingest::coverage::{Accepted, Coverage, Gap, OrderConflict, RangeSet};
 use ingest::lake::{Object, Place};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-/// Objects assigned in one command.
-const OBJECTS_A_COMMAND: usize = 1024;
 /// Passes over history before giving up on a sink that loses what is staged.
 const PASSES: u32 = 5;
 
+/// What a pass has to know.
+struct Round<'a> {
+    /// Where Kafka begins and ends, as it was seen first.
+    ends: Ends,
+    upto: &'a Option<Bounds>,
+    /// Whether cleaned tables are reconciled in full.
+    full: bool,
+    /// What earlier passes have computed: they are committed as one.
+    before: Option<Closed>,
+    /// Whether lake and Kafka have been compared.
+    compared: bool,
+}
+
 impl Coordinator {
-    pub(super) async fn hydrate(&mut self) -> Result<(), EngineError> {
-        let mut full = self.target.keeps_cleaned() && self.recorded.full_reconcile(self.target.definitions());
-        let upto = self.bounds().await?;
+    /// Replays history until it is committed as epoch 0.
+    pub(super) async fn hydrate(&mut self, ends: Ends) -> Result<(), EngineError> {
+        let definitions = self.target.definitions();
+        let full = self.target.keeps_cleaned() && self.recorded.full_reconcile(definitions, &self.answer.generations);
+        let upto = match self.bounds().await {
+            Ok(upto) => upto,
+            Err(Interrupt::Failed(error)) => return Err(error),
+            // nothing is staged while lines are counted
+            Err(Interrupt::Again { .. }) => return Err(EngineError::Gone),
+        };
+        let mut round = Round {
+            ends,
+            upto: &upto,
+            full,
+            before: None,
+            compared: false,
+        };
+        let first = self.flow.pass();
         loop {
-            self.pass += 1;
-            if self.pass > PASSES {
-                return Err(EngineError::failed(
-                    "history was replayed too often without reaching the sink",
-                ));
-            }
-            match self.replay(full, &upto).await {
+            self.flow.next_pass();
+            let reason = match self.replay(&mut round).await {
                 Ok(()) => return Ok(()),
-                Err(EngineError::Again { full: again, reason }) => {
-                    tracing::warn!(reason, "history is replayed again");
-                    full |= again;
+                Err(Interrupt::Failed(error)) => return Err(error),
+                Err(Interrupt::Again { full, reason }) => {
+                    round.full |= full;
+                    reason
                 }
-                Err(error) => return Err(error),
+            };
+            let passes = self.flow.pass() - first;
+            if passes >= PASSES {
+                return Err(EngineError::NeverStaged { passes, reason });
             }
+            tracing::warn!(reason, "history is replayed again");
         }
     }
 
     /// One pass over history, up to the commit of epoch 0.
-    async fn replay(&mut self, full: bool, upto: &Option<Bounds>) -> Result<(), EngineError> {
-        let staging = self.target.create_staging().await?;
-        let settled = if full { BTreeMap::new() } else { self.recorded.settled() };
-        self.planner.send(Plan::All(Command::Begin(Box::new(Pass {
-            number: self.pass,
-            fence: self.fence.filter(|_| staging),
+    async fn replay(&mut self, round: &mut Round<'_>) -> Result<(), Interrupt> {
+        let fence = self.target.create_staging().await?;
+        let settled = match round.full {
+            true => BTreeMap::new(),
+            false => self.recorded.settled(),
+        };
+        self.flow.tell_all(Command::Begin(Box::new(Pass {
+            number: self.flow.pass(),
+            fence,
             cleaned: self.target.keeps_cleaned(),
-            settled,
-            legacy_settled: !full && self.recorded.legacy.is_some(),
-            generations: self.generations.clone(),
-            upto: upto.clone(),
-        }))));
-        self.counted.clear();
-        self.digests.clear();
-        self.unreadable.clear();
-        self.frontier.clear();
+            settled: settled.clone(),
+            legacy_settled: !round.full && self.recorded.legacy.is_some(),
+            generations: self.answer.generations.clone(),
+            upto: round.upto.clone(),
+        })));
+        self.read.begin_pass();
+        self.answer.frontier.clear();
+        self.answer.empty.clear();
         self.live.clear();
-        self.read_objects(0, upto).await?;
-        let plans = self.plan_hand_over(upto).await?;
+        let upto = round.upto.clone();
+        let wanted = move |object: &Object| is_wanted(object, &upto);
+        self.read_objects(0, &settled, wanted.clone()).await?;
+        let mut plans = self.hand_over(round).await?;
+        if plans.values().any(|plan| !plan.gaps.is_empty()) && self.look_again(round, &settled, wanted).await? {
+            plans = self.hand_over(round).await?;
+        }
+        self.accept_gaps(&plans)?;
         self.read_kafka(&plans).await?;
         let staged = self.flush_staging().await?;
-        self.note_gaps(&plans);
-        self.details = self.details();
         for (at, plan) in &plans {
-            let reach = self.frontier.entry(*at).or_insert(Reach {
-                first: plan.first,
-                next: plan.next,
-            });
+            let reach = self.answer.frontier.entry(*at).or_default();
             reach.first = plan.first;
             reach.next = reach.next.max(plan.next);
+            if let Some(recorded) = self.recorded.partitions.get(at) {
+                reach.last = super::newer(reach.last, recorded.last);
+            }
         }
-        if !full && self.recorded.coverage_differs(&self.frontier, &self.gaps, self.legacy) {
-            let reason = "the log covers other offsets than at the last commit".to_owned();
-            return Err(EngineError::Again { full: true, reason });
+        self.answer.missing = self.missing(&plans);
+        self.answer.legacy = self.read.legacy();
+        self.answer.write_holes();
+        self.note_last_records(&round.ends).await?;
+        if !round.full && self.recorded.coverage_differs(&self.answer, &self.read.archived()) {
+            let reason = "the log covers other records than at the last commit".to_owned();
+            return Err(Interrupt::Again { full: true, reason });
         }
         if self.settings.mode == Mode::Backfill {
-            self.recorded.refuse_to_go_back(&self.frontier, |at| self.place(at))?;
+            self.refuse_to_go_back()?;
         }
         // a repeated pass adds nothing to what the first one computed: its epochs are committed as one
-        let mut closed = self.close().await?;
-        if let Some(before) = self.hydrated.take() {
-            closed
-                .results
-                .iter_mut()
-                .zip(before.results)
-                .for_each(|(rows, earlier)| {
-                    rows.extend(earlier);
-                    differential_dataflow::consolidation::consolidate(rows);
-                });
-            closed.notes.splice(0..0, before.notes);
+        let closing = self.flow.close().await?;
+        if closing.stop {
+            // the epoch is closed but not committed: the next start does it again
+            return Err(EngineError::Stopped.into());
         }
-        let history = History {
-            staged: staging.then_some(staged),
-            full,
+        let closed = match round.before.take() {
+            Some(before) => together(before, closing.closed),
+            None => closing.closed,
         };
-        let result = self.commit(&closed, Some(history)).await;
-        if let Err(EngineError::Again { .. }) = result {
-            closed.notes.retain(|note| !matches!(note, Note::Counted { .. }));
-            self.hydrated = Some(closed);
+        let history = History {
+            staged: fence.map(|_| Staged {
+                rows: staged,
+                replaced: self.read.replaced(),
+                from_kafka: again(&plans),
+            }),
+            full: round.full,
+        };
+        let result = self.commit(&closed, Some(history)).await.map_err(Interrupt::from);
+        if let Err(Interrupt::Again { .. }) = result {
+            round.before = Some(Closed {
+                notes: closed
+                    .notes
+                    .into_iter()
+                    .filter(|note| !matches!(note, Note::Counted { .. }))
+                    .collect(),
+                ..closed
+            });
         }
         result
     }
 
-    /// Assigns the objects from number `from` on, and waits until all have been read.
-    async fn read_objects(&mut self, from: usize, upto: &Option<Bounds>) -> Result<(), EngineError> {
-        let wanted = |object: &Object| match (object.topic, &object.place, upto) {
-            (Some(topic), Place::Log { partition, start }, Some(bounds)) => {
-                let at = TopicPartition {
-                    topic,
-                    partition: *partition,
-                };
-                bounds.get(&at).is_some_and(|bound| start < bound)
-            }
-            _ => true,
-        };
-        let objects: Vec<(u32, Object)> = self
-            .objects
-            .iter()
-            .enumerate()
-            .skip(from)
-            .filter(|(_, object)| wanted(object))
-            .map(|(number, object)| (number as u32 + 1, object.clone()))
-            .collect();
-        self.read(objects, true).await
-    }
-
-    /// Assigns objects and waits until all have been read; `shown` says whether that is history's progress.
-    pub(super) async fn read(&mut self, mut objects: Vec<(u32, Object)>, shown: bool) -> Result<(), EngineError> {
-        let mut waiting: BTreeSet<u32> = objects.iter().map(|(id, _)| *id).collect();
-        let bytes: u64 = objects.iter().map(|(_, object)| object.size).sum();
-        if shown {
-            self.process.observer.history(objects.len() as u64, bytes);
-        }
-
-        // the largest first to the least loaded; then each in the order of offsets, so that the three records of
-        // a post are read close to each other
-        objects.sort_by(|(a, one), (b, other)| other.size.cmp(&one.size).then(a.cmp(b)));
-        let mut shares: Vec<(u64, Vec<(u32, Object)>)> = vec![(0, Vec::new()); self.workers];
-        for object in objects {
-            let share = shares
-                .iter_mut()
-                .min_by_key(|(bytes, _)| *bytes)
-                .expect("at least one worker");
-            share.0 += object.1.size.max(1);
-            share.1.push(object);
-        }
-        for (worker, (_, mut share)) in shares.into_iter().enumerate() {
-            share.sort_by_key(|(id, object)| match object.place {
-                Place::Legacy => (-1, 0, *id),
-                Place::Log { partition, start } => (start, partition, *id),
-            });
-            for objects in share.chunks(OBJECTS_A_COMMAND) {
-                self.planner.send(Plan::To(worker, Command::Read(objects.to_vec())));
-            }
-        }
-        while !waiting.is_empty() {
-            match self.note().await? {
-                Note::Object {
-                    pass,
-                    id,
-                    lines,
-                    bytes,
-                    rejected,
-                    covers,
-                    digest,
-                } if pass == self.pass => {
-                    waiting.remove(&id);
-                    if let Some(digest) = digest {
-                        self.digests.insert(id, digest);
-                    }
-                    self.counted.insert(id, (lines, covers.map(|(from, to)| from..to)));
-                    if shown {
-                        self.process.observer.object(lines, bytes, rejected);
-                    }
-                }
-                Note::Unreadable { pass, id, lines, error } if pass == self.pass => {
-                    waiting.remove(&id);
-                    let key = self.objects[id as usize - 1].key.clone();
-                    if !self.settings.skip_unreadable {
-                        return Err(EngineError::failed(format!(
-                            "object {key} cannot be read: {error} (mend it, or go on without it with --skip-unreadable)"
-                        )));
-                    }
-                    tracing::warn!(object = key, error, "skipped an object that cannot be read");
-                    self.counted.insert(id, (lines, None));
-                    self.unreadable.insert(id, error);
-                }
-                other => self.unexpected(other)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// What the objects read so far cover, per partition.
-    fn covered(&mut self) -> BTreeMap<(u8, i32), Coverage> {
-        let mut counted = Vec::new();
-        let mut legacy = Vec::new();
-        for (id, (lines, covers)) in &self.counted {
-            let object = &self.objects[*id as usize - 1];
-            match (object.topic, object.place) {
-                (Some(topic), Place::Log { partition, start }) => {
-                    let (lines, covers) = (*lines, covers.clone());
-                    counted.push(Counted {
-                        topic,
-                        partition,
-                        start,
-                        lines,
-                        covers,
-                        object: *id,
-                    });
-                }
-                _ => legacy.extend(self.digests.get(id).map(|digest| LegacyObject {
-                    key: &object.key,
-                    records: *lines,
-                    digest: *digest,
-                })),
-            }
-        }
-        let digest = ingest::coverage::legacy_digest(legacy);
-        self.legacy = (digest.records > 0).then_some((digest.records, digest.hash));
-        let names: Vec<&str> = (0..3).map(|topic| self.topic_name(topic)).collect();
-        ingest::coverage::coverage(&counted, &names)
-    }
-
-    /// Plans the hand-over of every partition; stops at gaps that nobody has accepted.
-    async fn plan_hand_over(
+    /// A LIST may have missed a new key: looks once more before calling it a gap. Whether anything was read.
+    async fn look_again(
         &mut self,
-        upto: &Option<Bounds>,
-    ) -> Result<BTreeMap<TopicPartition, HandOver>, EngineError> {
-        let plans = self.hand_over(upto).await?;
-        if plans.values().all(|plan| plan.gaps.is_empty()) || self.lake.is_none() {
-            return self.accept_gaps(plans);
+        round: &Round<'_>,
+        settled: &BTreeMap<TopicPartition, i64>,
+        wanted: impl Fn(&Object) -> bool,
+    ) -> Result<bool, Interrupt> {
+        let Some(listing) = self.listing().await? else {
+            return Ok(false);
+        };
+        let before = self.read.objects().len();
+        self.read.add(listing.objects, |at| round.ends.contains_key(&at));
+        let found = self.read.objects().len() > before;
+        if found {
+            self.read_objects(before, settled, wanted).await?;
         }
-        // a LIST may have missed a new key: look once more before calling it a gap
-        let before = self.objects.len();
-        self.list().await?;
-        if self.objects.len() > before {
-            self.read_objects(before, upto).await?;
-        }
-        let plans = self.hand_over(upto).await?;
-        self.accept_gaps(plans)
+        Ok(found)
     }
 
-    async fn hand_over(&mut self, upto: &Option<Bounds>) -> Result<BTreeMap<TopicPartition, HandOver>, EngineError> {
-        let mut history = self.covered();
-        // Kafka is asked again after the replay: retention may have moved on meanwhile
-        let mut ends = self.ends().await?;
-        self.check_identity(&history, &ends).await?;
-        self.prove_holes(&history, &ends, upto).await?;
+    /// Plans the hand-over of every partition.
+    async fn hand_over(&mut self, round: &mut Round<'_>) -> Result<BTreeMap<TopicPartition, HandOver>, Interrupt> {
+        let names: Vec<String> = (0..3).map(|topic| self.topic_name(topic).to_owned()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut history = self.read.coverage(&names);
+        // retention may have moved on during the replay; partitions and ends are those of the first look
+        if let Some(cluster) = &self.sources.cluster {
+            let asked = watch::ends(cluster, &self.settings.topics);
+            let now = Self::unless_stopped(&self.process, asked).await?;
+            for (at, marks) in &mut round.ends {
+                marks.low = now.get(at).map_or(marks.low, |now| now.low.max(marks.low));
+            }
+        }
+        if !std::mem::replace(&mut round.compared, true) {
+            self.check_lake(&history, &round.ends).await?;
+        }
+        let again = self.prove_holes(&history, &round.ends, round.upto).await?;
+        let lake = history.iter().map(|((topic, partition), coverage)| {
+            let (topic, partition) = (*topic, *partition);
+            (TopicPartition { topic, partition }, coverage.ranges.clone())
+        });
+        self.answer.lake = lake.collect();
         let of_lake = history.keys().map(|(topic, partition)| TopicPartition {
             topic: *topic,
             partition: *partition,
         });
-        let mut partitions: BTreeSet<TopicPartition> = of_lake.chain(ends.keys().copied()).collect();
+        let mut partitions: BTreeSet<TopicPartition> = of_lake.chain(round.ends.keys().copied()).collect();
         partitions.extend(self.recorded.partitions.keys());
-        if let Some(bounds) = upto {
+        if let Some(bounds) = round.upto {
             partitions.retain(|at| bounds.contains_key(at));
             partitions.extend(bounds.keys());
         }
-        let absent = |topic: &u8| {
-            self.settings.topics[*topic as usize].is_some() && !partitions.iter().any(|at| at.topic == *topic)
-        };
-        self.process.observer.absent((0..3).filter(absent).count());
         let mut plans = BTreeMap::new();
-        for at in partitions.iter().copied() {
+        for at in partitions {
             let coverage = history.remove(&(at.topic, at.partition)).unwrap_or_default();
-            let natural = self.natural.get(&at).into_iter().flat_map(RangeSet::iter);
-            let covered: RangeSet = coverage.ranges.iter().chain(natural).collect();
-            let unreadable = self.unreadable.keys().map(|id| &self.objects[*id as usize - 1]);
-            let starts = unreadable.filter_map(|object| match object.place {
-                Place::Log { partition, start } if object.topic == Some(at.topic) && partition == at.partition => {
-                    Some(start)
-                }
-                _ => None,
-            });
-            let known = Known {
-                unreadable: starts.min(),
-                covered: covered.iter().collect(),
-                conflicts: coverage
-                    .conflicts
-                    .iter()
-                    .map(|conflict| conflict.from..conflict.to)
-                    .chain(self.short.get(&at).into_iter().flatten().cloned())
-                    .collect(),
-                kafka: ends.remove(&at),
-                recorded: self.recorded.partitions.get(&at).map(|reach| reach.first..reach.next),
-                live: self.settings.mode == Mode::Run,
-                upto: upto.as_ref().and_then(|bounds| bounds.get(&at).copied()),
-            };
+            let known = self.known(at, &coverage, again.get(&at), round);
             let place = self.place(at);
-            let plan = hand_over(&known).map_err(|error| EngineError::failed(format!("{place}: {error}")))?;
+            let plan = hand_over(&known).map_err(|source| EngineError::LogShorter { place, source })?;
             plans.insert(at, plan);
         }
         Ok(plans)
     }
 
+    /// What the hand-over of a partition is planned from.
+    fn known(&self, at: TopicPartition, coverage: &Coverage, again: Option<&Again>, round: &Round<'_>) -> Known {
+        let natural = self.answer.natural.get(&at).into_iter().flat_map(RangeSet::iter);
+        let (doubtful, tail) = again.map_or((&[][..], None), |again| (again.doubtful.as_slice(), again.tail.clone()));
+        let covered = coverage.ranges.iter().chain(natural).chain(tail.clone());
+        let covered: RangeSet = covered.collect();
+        let damaged = self.read.damaged().filter_map(|(_, object)| log_place(object));
+        let damaged = damaged.filter(|(of, _)| *of == at).map(|(_, start)| start);
+        let conflicts = coverage.conflicts.iter().map(|conflict| conflict.from..conflict.to);
+        let recorded = self.recorded.partitions.get(&at).map(|reach| reach.first..reach.next);
+        Known {
+            unreadable: damaged.min(),
+            covered: covered.iter().collect(),
+            conflicts: conflicts.chain(doubtful.iter().cloned()).chain(tail).collect(),
+            kafka: round.ends.get(&at).map(|marks| marks.low..marks.stable.max(marks.low)),
+            recorded: recorded.or_else(|| self.is_added(at).then_some(0..0)),
+            live: self.settings.mode == Mode::Run,
+            upto: round.upto.as_ref().and_then(|bounds| bounds.get(&at).copied()),
+        }
+    }
+
     /// Prints every gap; those that are not accepted stop the run.
-    fn accept_gaps(
-        &mut self,
-        plans: BTreeMap<TopicPartition, HandOver>,
-    ) -> Result<BTreeMap<TopicPartition, HandOver>, EngineError> {
+    fn accept_gaps(&self, plans: &BTreeMap<TopicPartition, HandOver>) -> Result<(), EngineError> {
         let accepted = Accepted::new(&self.accept_gaps, &[]);
         let mut refused = Vec::new();
-        for (at, plan) in &plans {
+        for (at, plan) in plans {
             if let Some(range) = plan.conflicts.first() {
                 let Gap {
                     topic,
@@ -320,10 +254,7 @@ impl Coordinator {
                     to,
                 };
                 eprintln!("{conflict}");
-                return Err(EngineError::failed(format!(
-                    "{conflict}: objects interleave there, and Kafka no longer has their order (merge them into \
-                     objects of consecutive offsets)"
-                )));
+                return Err(EngineError::Order(conflict));
             }
             for range in &plan.gaps {
                 let gap = self.gap(*at, range);
@@ -334,116 +265,157 @@ impl Coordinator {
                 }
             }
         }
-        match refused.first() {
-            None => Ok(plans),
-            Some(first) => Err(EngineError::failed(format!(
-                "{} of the log {} missing, first {first}: neither the lake nor Kafka has it (restore it, or go on \
-                 without it with --accept-gap)",
-                refused.len(),
-                if refused.len() == 1 { "range is" } else { "ranges are" },
-            ))),
+        let count = refused.len();
+        match refused.into_iter().next() {
+            None => Ok(()),
+            Some(first) => Err(EngineError::Gaps { count, first }),
         }
     }
 
-    /// Whether a gap is what an unreadable object was to hold.
+    /// Whether a gap is what a damaged object was to hold.
     fn skipped(&self, at: TopicPartition, range: &Range<i64>) -> bool {
-        self.unreadable.keys().any(|id| {
-            let object = &self.objects[*id as usize - 1];
-            let read = self.counted.get(id).map_or(0, |(lines, _)| *lines as i64);
-            object.topic == Some(at.topic)
-                && matches!(object.place, Place::Log { partition, start }
-                    if partition == at.partition && start + read == range.start)
+        self.read.damaged().any(|(id, object)| {
+            let read = i64::try_from(self.read.lines(id)).unwrap_or(i64::MAX);
+            log_place(object).is_some_and(|(of, start)| of == at && start.saturating_add(read) == range.start)
         })
     }
 
-    fn note_gaps(&mut self, plans: &BTreeMap<TopicPartition, HandOver>) {
-        let mut gaps = Vec::new();
+    /// The accepted holes of the answer.
+    fn missing(&self, plans: &BTreeMap<TopicPartition, HandOver>) -> Vec<Missing> {
+        let mut missing = Vec::new();
+        let mut offsets = 0;
         for (at, plan) in plans {
             for range in &plan.gaps {
-                let reason = if self.skipped(*at, range) {
-                    "unreadable"
-                } else {
-                    "accepted"
-                };
-                gaps.push((*at, range.clone(), reason.to_owned()));
+                offsets += range.end - range.start;
+                missing.push(Missing::Offsets {
+                    at: *at,
+                    range: range.clone(),
+                    reason: match self.skipped(*at, range) {
+                        true => "unreadable",
+                        false => "accepted",
+                    },
+                });
             }
         }
-        self.process
-            .observer
-            .gaps(gaps.iter().map(|(_, range, _)| range.end - range.start).sum());
-        self.gaps = gaps;
+        let objects = self.read.damaged().filter(|(_, object)| log_place(object).is_none());
+        missing.extend(objects.map(|(_, object)| Missing::Object {
+            topic: object.topic,
+            key: object.key.clone(),
+        }));
+        self.process.observer.gaps(offsets);
+        missing
     }
 
-    /// Assigns what the hand-over wants of Kafka, and waits until everything that existed has been read.
-    async fn read_kafka(&mut self, plans: &BTreeMap<TopicPartition, HandOver>) -> Result<(), EngineError> {
-        // a partition is read by one worker and one stretch at a time: holes first, then the live stretch
-        let mut queues: BTreeMap<TopicPartition, std::vec::IntoIter<Stretch>> = plans
-            .iter()
-            .map(|(at, plan)| (*at, plan.stretches.clone().into_iter()))
-            .collect();
-        let mut waiting = BTreeSet::new();
-        let partitions: Vec<TopicPartition> = queues.keys().copied().collect();
-        for at in partitions {
-            if self.consume_next(at, &mut queues) {
-                waiting.insert(at);
-            }
-        }
-        while !waiting.is_empty() {
-            match self.note().await? {
-                Note::Reached { pass, at, next, .. } if pass == self.pass => {
-                    let reach = self.frontier.entry(at).or_insert(Reach { first: next, next });
-                    reach.next = reach.next.max(next);
-                    if !self.consume_next(at, &mut queues) {
-                        waiting.remove(&at);
-                    }
-                }
-                other => self.unexpected(other)?,
+    /// A target never moves back.
+    fn refuse_to_go_back(&self) -> Result<(), EngineError> {
+        for (at, recorded) in &self.recorded.partitions {
+            let offered = self.answer.frontier.get(at).map_or(0, |reach| reach.next);
+            if offered < recorded.next {
+                return Err(EngineError::MovesBack {
+                    place: self.place(*at),
+                    recorded: recorded.next,
+                    offered,
+                });
             }
         }
         Ok(())
     }
 
-    fn consume_next(
-        &mut self,
-        at: TopicPartition,
-        queues: &mut BTreeMap<TopicPartition, std::vec::IntoIter<Stretch>>,
-    ) -> bool {
-        let Some(stretch) = queues.get_mut(&at).and_then(|queue| queue.next()) else {
-            return false;
-        };
+    /// Assigns what the hand-over wants of Kafka, and waits until everything that existed has been read.
+    async fn read_kafka(&mut self, plans: &BTreeMap<TopicPartition, HandOver>) -> Result<(), Interrupt> {
+        // a partition is read by one worker and one stretch at a time: holes first, then the live stretch
+        let mut queues: BTreeMap<TopicPartition, std::vec::IntoIter<Stretch>> = plans
+            .iter()
+            .map(|(at, plan)| (*at, plan.stretches.clone().into_iter()))
+            .collect();
+        let mut waiting = 0;
+        for (at, queue) in &mut queues {
+            waiting += usize::from(self.consume_next(*at, queue));
+        }
+        while waiting > 0 {
+            let Note::Reached { pass, at, mark } = self.flow.note().await? else {
+                continue;
+            };
+            if pass != self.flow.pass() {
+                continue;
+            }
+            self.answer.advance(at, &mark);
+            self.answer.found_empty(at, &mark);
+            if let Some(queue) = queues.get_mut(&at) {
+                waiting -= usize::from(!self.consume_next(at, queue));
+            }
+        }
+        Ok(())
+    }
+
+    fn consume_next(&mut self, at: TopicPartition, queue: &mut std::vec::IntoIter<Stretch>) -> bool {
+        let Some(stretch) = queue.next() else { return false };
+        let mut after = None;
         if stretch.until.is_none() {
             self.live.insert(at);
+            let recorded = self.recorded.partitions.get(&at).and_then(|reach| reach.last);
+            let read = self.answer.frontier.get(&at).and_then(|reach| reach.last);
+            after = super::newer(recorded, read).filter(|last| last.offset < stretch.from);
         }
-        let range = Consume {
+        self.flow.consume(Consume {
             at,
             from: stretch.from,
             until: stretch.until,
             bound: stretch.bound,
-            probe: false,
-        };
-        self.planner
-            .send(Plan::To(self.owner(at), Command::Consume(vec![range])));
+            purpose: match stretch.again {
+                true => Purpose::TakeAgain,
+                false => Purpose::Take,
+            },
+            after,
+        });
         true
     }
 
-    /// The worker that reads a partition.
-    pub(super) fn owner(&self, at: TopicPartition) -> usize {
-        (at.partition as usize * 3 + at.topic as usize) % self.workers
-    }
-
-    async fn flush_staging(&mut self) -> Result<[u64; 4], EngineError> {
-        self.planner.send(Plan::All(Command::FlushStaging));
+    async fn flush_staging(&mut self) -> Result<[u64; 4], Interrupt> {
+        self.flow.tell_all(Command::FlushStaging);
         let mut staged = [0; 4];
-        let mut waiting = self.workers;
+        let mut waiting = self.flow.workers();
         while waiting > 0 {
-            match self.note().await? {
-                Note::Staged { pass, rows } if pass == self.pass => {
+            match self.flow.note().await? {
+                Note::Staged { pass, rows } if pass == self.flow.pass() => {
                     staged.iter_mut().zip(rows).for_each(|(total, rows)| *total += rows);
                     waiting -= 1;
                 }
-                other => self.unexpected(other)?,
+                _ => {}
             }
         }
         Ok(staged)
     }
+}
+
+/// Whether an object may hold something that is wanted.
+fn is_wanted(object: &Object, upto: &Option<Bounds>) -> bool {
+    match (object.topic, object.place, upto) {
+        (Some(topic), Place::Log { partition, start }, Some(bounds)) => {
+            let at = TopicPartition { topic, partition };
+            bounds.get(&at).is_some_and(|bound| start < *bound)
+        }
+        _ => true,
+    }
+}
+
+/// The stretches of Kafka that the lake has, too.
+fn again(plans: &BTreeMap<TopicPartition, HandOver>) -> Vec<(TopicPartition, Range<i64>)> {
+    let of = |(at, plan): (&TopicPartition, &HandOver)| {
+        let again = plan.stretches.iter().filter(|stretch| stretch.again);
+        again
+            .map(|stretch| (*at, stretch.from..stretch.bound))
+            .collect::<Vec<_>>()
+    };
+    plans.iter().flat_map(of).collect()
+}
+
+/// Two closed epochs as one.
+fn together(before: Closed, mut closed: Closed) -> Closed {
+    for (rows, earlier) in closed.results.iter_mut().zip(before.results) {
+        rows.extend(earlier);
+        differential_dataflow::consolidation::consolidate(rows);
+    }
+    closed.notes.splice(0..0, before.notes);
+    closed
 }

@@ -1,22 +1,26 @@
-//! Whether Kafka's topics are those that the lake was archived from.
+//! Whether Kafka's topics are those that the tables and the lake were made of.
 //!
-//! A topic that was deleted and made again under its old name has other records at the same offsets; history and live
-//! log would be joined into an answer that no log has. So a start compares a few records that both hold. What is compared
-//! is the JSON, never its bytes: archivers order keys and escape characters as they like. Only first records of exact
-//! objects are looked at: their offsets are beyond doubt, and nothing else of the object has to be read.
+//! A topic that was deleted and created again under its old name has other records at the same offsets; history and live
+//! log would be joined into an answer that no log has. So the last record of each frontier is looked up in Kafka, at a
+//! start and whenever a topic appears or an end falls; and a start compares a few records that the lake and Kafka both
+//! hold. What is compared with the lake is the JSON, never its bytes: archivers order keys and escape characters as they
+//! like. Only first records of exact objects are looked at: their offsets are beyond doubt, and nothing else of the
+//! object has to be read.
 //!
 //! A topic whose retention leaves no such record is not recognised this way.
 
-use super::Coordinator;
-use crate::engine::EngineError;
+use super::start::log_place;
+use super::{Coordinator, newer};
+use crate::engine::error::{EngineError, panicked};
+use crate::engine::log::growth::Ends;
+use crate::engine::log::identity::{Place, Verdict, judge};
 use crate::engine::protocol::TopicPartition;
+use ingest::archive::Original;
 use ingest::coverage::Coverage;
-use ingest::kafka::Sample;
-use ingest::lake::{Object, Place};
+use ingest::kafka::{KafkaError, Sample, Sampled};
+use ingest::lake::Object;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Records compared in one partition.
@@ -25,38 +29,134 @@ const OF_A_PARTITION: usize = 3;
 const OF_A_TOPIC: usize = 24;
 
 impl Coordinator {
-    /// Stops at a record of the lake that Kafka has otherwise. Done once a run.
-    pub(super) async fn check_identity(
-        &mut self,
-        coverage: &BTreeMap<(u8, i32), Coverage>,
-        ends: &BTreeMap<TopicPartition, Range<i64>>,
+    /// Stops where Kafka does not hold the last record of the recorded frontier at its offset, or ends below it.
+    pub(super) async fn check_recorded(
+        &self,
+        ends: &Ends,
+        which: impl Fn(TopicPartition) -> bool,
     ) -> Result<(), EngineError> {
-        let (Some(lake), Some(cluster)) = (self.lake.clone(), self.cluster.clone()) else {
+        let of_topic = |at: &TopicPartition| which(*at) && ends.keys().any(|end| end.topic == at.topic);
+        let known = self.recorded.partitions.iter().filter(|(at, _)| of_topic(at));
+        let places = known.map(|(at, reach)| {
+            let (next, last) = (reach.next, reach.last);
+            (*at, Place { next, last })
+        });
+        self.check_places(ends, places.collect()).await
+    }
+
+    /// The same of what this run has committed.
+    pub(super) async fn check_answer(
+        &self,
+        ends: &Ends,
+        which: impl Fn(TopicPartition) -> bool,
+    ) -> Result<(), EngineError> {
+        let known = self.answer.frontier.iter().filter(|(at, _)| which(**at));
+        let places = known.map(|(at, reach)| {
+            let (next, last) = (reach.next, reach.last);
+            (*at, Place { next, last })
+        });
+        self.check_places(ends, places.collect()).await
+    }
+
+    async fn check_places(&self, ends: &Ends, places: Vec<(TopicPartition, Place)>) -> Result<(), EngineError> {
+        let lasts = places.iter().filter_map(|(at, place)| Some((*at, place.last?.offset)));
+        let found: BTreeMap<TopicPartition, Sampled> = self.sample(lasts.collect()).await?;
+        for (at, place) in places {
+            let Some(marks) = ends.get(&at) else {
+                if place.next == 0 {
+                    continue;
+                }
+                let why = "the partition does not exist any more".to_owned();
+                return Err(self.remade(at, why));
+            };
+            match judge(place, *marks, found.get(&at)) {
+                Verdict::Same | Verdict::Unproved => {}
+                Verdict::Shorter { end } => {
+                    let next = place.next;
+                    return Err(self.remade(at, format!("it ends at {end}, and was read up to {next}")));
+                }
+                Verdict::OtherRecord { offset } => {
+                    let why = format!("the record at {offset} is not the one that was read");
+                    return Err(self.remade(at, why));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn remade(&self, at: TopicPartition, why: String) -> EngineError {
+        let place = self.place(at);
+        EngineError::TopicRemade { place, why }
+    }
+
+    /// What Kafka holds at one offset of each partition.
+    async fn sample(
+        &self,
+        wanted: Vec<(TopicPartition, i64)>,
+    ) -> Result<BTreeMap<TopicPartition, Sampled>, EngineError> {
+        let (at, sampled) = (wanted.iter().map(|(at, _)| *at), self.samples(&wanted).await?);
+        Ok(at.zip(sampled).collect())
+    }
+
+    /// What Kafka holds at some offsets, in their order.
+    async fn samples(&self, wanted: &[(TopicPartition, i64)]) -> Result<Vec<Sampled>, EngineError> {
+        let Some(cluster) = self.sources.cluster.clone().filter(|_| !wanted.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let name = |(at, offset): &(TopicPartition, i64)| (self.topic_name(at.topic).to_owned(), at.partition, *offset);
+        let named: Vec<(String, i32, i64)> = wanted.iter().map(name).collect();
+        let asked = tokio::task::spawn_blocking(move || cluster.samples(&named));
+        let asked = async {
+            let sampled = asked.await.map_err(panicked("asking Kafka for records"))?;
+            Ok(sampled.map_err(KafkaError::from)?)
+        };
+        Self::unless_stopped(&self.process, asked).await
+    }
+
+    /// Remembers the last record of each partition of which Kafka gave none: the one just below the frontier, where Kafka
+    /// holds it.
+    pub(super) async fn note_last_records(&mut self, ends: &Ends) -> Result<(), EngineError> {
+        let lacking = self.answer.frontier.iter().filter(|(at, reach)| {
+            let before = reach.next - 1;
+            let known = reach.last.is_some_and(|last| last.offset == before);
+            !known
+                && ends
+                    .get(at)
+                    .is_some_and(|marks| marks.low <= before && before < marks.stable)
+        });
+        let lacking: Vec<(TopicPartition, i64)> = lacking.map(|(at, reach)| (*at, reach.next - 1)).collect();
+        for (at, sampled) in self.sample(lacking).await? {
+            if let (Sampled::Record(sample), Some(reach)) = (sampled, self.answer.frontier.get_mut(&at)) {
+                reach.last = newer(reach.last, Some(sample.id(reach.next - 1)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops at a record of the lake that Kafka has otherwise.
+    pub(super) async fn check_lake(
+        &self,
+        coverage: &BTreeMap<(u8, i32), Coverage>,
+        ends: &Ends,
+    ) -> Result<(), EngineError> {
+        let (Some(lake), Some(_)) = (&self.sources.lake, &self.sources.cluster) else {
             return Ok(());
         };
-        if std::mem::replace(&mut self.identified, true) {
-            return Ok(());
-        }
         let began = Instant::now();
+        let chosen = self.choose(coverage, ends);
+        let wanted: Vec<(TopicPartition, i64)> = chosen.iter().map(|(at, offset, _)| (*at, *offset)).collect();
         let mut compared = 0;
-        for (at, offset, object) in self.samples(coverage, ends) {
-            let line = match lake.first_line(&object, self.settings.limits.record_bytes).await {
-                Ok(Some(line)) => line,
-                Ok(None) => continue,
-                Err(error) => return Err(EngineError::failed(error)),
-            };
-            let (cluster, name) = (Arc::clone(&cluster), self.topic_name(at.topic).to_owned());
-            let asked = tokio::task::spawn_blocking(move || cluster.sample(&name, at.partition, offset));
-            let sample = asked.await.map_err(EngineError::failed)?.map_err(EngineError::failed)?;
-            let same = sample.and_then(|sample| same_record(&line, &sample));
+        for ((at, offset, object), sampled) in chosen.into_iter().zip(self.samples(&wanted).await?) {
+            let Sampled::Record(sample) = sampled else { continue };
+            let limit = ingest::archive::longest_line(self.settings.limits.record_bytes);
+            let (metadata, line) = (lake.metadata(&object).await?, lake.first_line(&object, limit).await?);
+            let Some(line) = line else { continue };
+            let same = same_record(&line, metadata.is_ours(), &sample);
             compared += u32::from(same.is_some());
             if same == Some(false) {
-                return Err(EngineError::failed(format!(
-                    "the record {} {offset} in Kafka is not the one in the lake (object {}): the topic was deleted and \
-                     made again under its old name (go on under a new name, with --topics)",
-                    self.place(at),
-                    object.key,
-                )));
+                let key = &object.key;
+                let why = format!("the record at {offset} in Kafka is not the one in the lake (object {key})");
+                return Err(self.remade(at, why));
             }
         }
         if compared > 0 {
@@ -66,26 +166,20 @@ impl Coordinator {
     }
 
     /// The objects whose first records are compared, with their places.
-    fn samples(
-        &self,
-        coverage: &BTreeMap<(u8, i32), Coverage>,
-        ends: &BTreeMap<TopicPartition, Range<i64>>,
-    ) -> Vec<(TopicPartition, i64, Object)> {
+    fn choose(&self, coverage: &BTreeMap<(u8, i32), Coverage>, ends: &Ends) -> Vec<(TopicPartition, i64, Object)> {
         let inexact: BTreeSet<u32> = coverage
             .values()
             .flat_map(|coverage| coverage.inexact.iter().map(|object| object.object))
             .collect();
         let mut candidates: BTreeMap<TopicPartition, BTreeMap<i64, u32>> = BTreeMap::new();
-        for (id, (lines, _)) in &self.counted {
-            let object = &self.objects[*id as usize - 1];
-            let (Some(topic), Place::Log { partition, start }) = (object.topic, object.place) else {
-                continue;
-            };
-            let at = TopicPartition { topic, partition };
-            let held = ends.get(&at).is_some_and(|span| span.contains(&start));
-            let sound = *lines > 0 && !object.deletes && !inexact.contains(id) && !self.unreadable.contains_key(id);
+        for (id, object, read) in self.read.counted() {
+            let Some((at, start)) = log_place(object) else { continue };
+            let held = ends
+                .get(&at)
+                .is_some_and(|marks| (marks.low..marks.stable).contains(&start));
+            let sound = read.lines > 0 && !object.deletes && !inexact.contains(&id) && !self.read.is_damaged(id);
             if held && sound {
-                candidates.entry(at).or_default().insert(start, *id);
+                candidates.entry(at).or_default().insert(start, id);
             }
         }
         let mut samples = Vec::new();
@@ -100,8 +194,7 @@ impl Coordinator {
                 .collect();
             samples.extend(spread(&chosen, OF_A_TOPIC));
         }
-        let with_object =
-            |(at, start, id): (TopicPartition, i64, u32)| (at, start, self.objects[id as usize - 1].clone());
+        let with_object = |(at, start, id): (TopicPartition, i64, u32)| (at, start, self.read.object(id).clone());
         samples.into_iter().map(with_object).collect()
     }
 }
@@ -114,8 +207,16 @@ fn spread<T: Copy>(items: &[T], count: usize) -> Vec<T> {
     (0..count).map(|n| items[n * (items.len() - 1) / (count - 1)]).collect()
 }
 
-/// Whether a line of the lake and a record of Kafka are the same; `None` when that cannot be told.
-fn same_record(line: &[u8], sample: &Sample) -> Option<bool> {
+/// Whether a line of the lake and a record of Kafka are the same; `None` when that cannot be told. In an object of `ours`
+/// a line may be wrapped, and then stands for exactly what was wrapped.
+fn same_record(line: &[u8], ours: bool, sample: &Sample) -> Option<bool> {
+    if let Some(original) = ours.then(|| ingest::archive::original(line)).flatten() {
+        return Some(match (original, &sample.value) {
+            (Original::Value(of_lake), Some(value)) => of_lake == *value,
+            (Original::Tombstone(key), None) => key == sample.key,
+            _ => false,
+        });
+    }
     let of_lake: Value = serde_json::from_slice(line).ok()?;
     match &sample.value {
         // a tombstone has no value that a lake could keep: archivers write a delete in its place
@@ -145,9 +246,29 @@ mod tests {
     use super::*;
 
     fn same(line: &str, value: Option<&str>) -> Option<bool> {
-        let value = value.map(|value| value.as_bytes().to_vec());
-        let (key, timestamp) = (None, -1);
-        same_record(line.as_bytes(), &Sample { key, value, timestamp })
+        same_record(line.as_bytes(), false, &sample(None, value))
+    }
+
+    fn sample(key: Option<&str>, value: Option<&str>) -> Sample {
+        let bytes = |text: Option<&str>| text.map(|text| text.as_bytes().to_vec());
+        Sample {
+            key: bytes(key),
+            value: bytes(value),
+            timestamp: 0,
+        }
+    }
+
+    #[test]
+    fn a_wrapped_line_of_ours_is_compared_as_what_it_stands_for() {
+        let ours = |line: &str, sample: &Sample| same_record(line.as_bytes(), true, sample);
+        let tombstone = r#"{"__pinflow_tombstone":"abc"}"#;
+        assert_eq!(ours(tombstone, &sample(Some("abc"), None)), Some(true));
+        assert_eq!(ours(tombstone, &sample(Some("abd"), None)), Some(false));
+        assert_eq!(ours(tombstone, &sample(Some("abc"), Some("1"))), Some(false));
+        let raw = r#"{"__pinflow_raw":"no JSON"}"#;
+        assert_eq!(ours(raw, &sample(None, Some("no JSON"))), Some(true));
+        // in an object of another writer it is the value itself
+        assert_eq!(same(raw, Some(raw)), Some(true));
     }
 
     #[test]

@@ -1,122 +1,174 @@
 //! The closed loop after history: an epoch closes when the last one is committed and something has arrived.
 
-use super::start::Ends;
-use super::{Coordinator, Reach};
-use crate::engine::collect::Event;
-use crate::engine::plan::Plan;
-use crate::engine::protocol::{Command, Consume, Note, TopicPartition};
-use crate::engine::{EngineError, Outcome};
-use ingest::kafka::KafkaError;
+use super::Coordinator;
+use super::flow::passing;
+use crate::engine::collect::{Closed, Event};
+use crate::engine::error::{EngineError, Outcome};
+use crate::engine::log::growth::Ends;
+use crate::engine::protocol::Note;
+use crate::engine::watch::Watch;
 use std::time::{Duration, Instant};
 
 /// An idle run commits an empty epoch this often: it is the fence's heartbeat.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How often Kafka is asked for new partitions and for its ends, to a heartbeat.
-const METADATA: Duration = Duration::from_secs(5);
+/// How often Kafka's partitions are looked at.
+pub(super) const METADATA: Duration = Duration::from_secs(5);
 /// A live step that takes longer is worth a line for those who look for it.
 const SLOW: Duration = Duration::from_millis(50);
 /// How often the group's offsets are committed to Kafka.
 const ADVICE: Duration = Duration::from_secs(1);
+/// How often holes that were passed are written with the frontier: they make its rows larger.
+const HOLES: Duration = Duration::from_secs(10);
+
+/// How often a topic that has to exist is asked for in the log.
+const COMPLAINT: Duration = Duration::from_secs(60);
+
+/// Something that is due at an interval.
+struct Due {
+    every: Duration,
+    next: Instant,
+}
+
+impl Due {
+    fn every(every: Duration) -> Due {
+        Due {
+            every,
+            next: Instant::now() + every,
+        }
+    }
+
+    /// Whether it is due; then it is due again after the interval.
+    fn take(&mut self) -> bool {
+        let due = Instant::now() >= self.next;
+        if due {
+            self.next = Instant::now() + self.every;
+        }
+        due
+    }
+}
+
+/// Why the open epoch is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Open {
+    /// It is empty, and only the heartbeat closes it.
+    Idle,
+    /// It holds a record.
+    Data,
+    /// It is the last one.
+    Last,
+}
+
+impl Open {
+    fn of(data: bool, stop: bool) -> Open {
+        match (stop, data) {
+            (true, _) => Open::Last,
+            (false, true) => Open::Data,
+            (false, false) => Open::Idle,
+        }
+    }
+}
 
 impl Coordinator {
-    pub(super) async fn follow(&mut self) -> Result<Outcome, EngineError> {
-        let mut heartbeat = Instant::now() + HEARTBEAT;
-        // Kafka is asked beside the loop: its answer may take a while, and commits must not wait for it
-        let (mut look, mut asked) = (Instant::now(), None);
-        let mut advise = Instant::now();
-        // whether the open epoch holds a record
-        let mut data = false;
-        let mut stopping = false;
+    pub(super) async fn follow(&mut self, watch: Option<Watch>) -> Result<Outcome, EngineError> {
+        let mut heartbeat = Due::every(HEARTBEAT);
+        let (mut advice, mut holes) = (Due::every(ADVICE), Due::every(HOLES));
+        let mut complaint = Due::every(COMPLAINT);
+        let mut open = Open::Idle;
         loop {
-            if asked.is_none() && Instant::now() >= look {
-                asked = self.ask_ends();
-                look = Instant::now() + METADATA;
+            if let Some(watch) = &watch {
+                open = self.take_sight(watch, open).await?;
             }
-            if let Some(finished) = asked.take_if(|asked| asked.is_finished()) {
-                self.watch_kafka(finished.await.map_err(EngineError::failed)?);
+            if !self.demanded.is_empty() && complaint.take() {
+                self.complain();
             }
-            if !data && !stopping {
-                tokio::select! {
-                    event = self.events.recv() => match event.ok_or(EngineError::Gone)? {
-                        Event::Note(epoch, Note::Data) if epoch == self.epoch => data = true,
-                        Event::Note(_, Note::Stop) => stopping = true,
-                        Event::Note(_, other) => self.unexpected(other)?,
-                        Event::Closed(closed) => return Err(EngineError::failed(format!(
-                            "epoch {} closed by itself", closed.epoch
-                        ))),
-                    },
-                    () = tokio::time::sleep_until(heartbeat.into()) => {}
-                }
-                if !data && !stopping && Instant::now() < heartbeat {
-                    continue;
-                }
+            if open == Open::Idle {
+                open = self.wait(heartbeat.next).await?;
+            }
+            if open == Open::Idle && !heartbeat.take() {
+                continue;
+            }
+            if holes.take() || open == Open::Last {
+                self.answer.write_holes();
             }
             let began = Instant::now();
-            let (closed, more, stop) = self.close_live().await?;
-            stopping |= stop;
-            let closing = began.elapsed();
-            self.commit(&closed, None).await?;
+            let closing = self.flow.close().await?;
+            let closed = began.elapsed();
+            self.commit(&closing.closed, None).await?;
             if began.elapsed() > SLOW {
-                let committing = began.elapsed() - closing;
-                tracing::debug!(epoch = closed.epoch, ?closing, ?committing, "a slow step");
+                let (epoch, committing) = (closing.closed.epoch, began.elapsed() - closed);
+                tracing::debug!(epoch, closing = ?closed, ?committing, "a slow step");
             }
-            data = more;
-            heartbeat = Instant::now() + HEARTBEAT;
-            if stopping || Instant::now() >= advise {
+            heartbeat = Due::every(HEARTBEAT);
+            if advice.take() || open == Open::Last {
                 self.advise_kafka();
-                advise = Instant::now() + ADVICE;
             }
-            if stopping {
+            if open == Open::Last {
                 return Ok(Outcome::Stopped);
+            }
+            open = Open::of(closing.data, closing.stop);
+        }
+    }
+
+    /// Waits until the open epoch holds a record, or the process is asked to stop, at most until `until`.
+    async fn wait(&mut self, until: Instant) -> Result<Open, EngineError> {
+        let current = self.flow.epoch();
+        loop {
+            let event = tokio::select! {
+                event = self.flow.event() => event?,
+                () = tokio::time::sleep_until(until.into()) => return Ok(Open::Idle),
+            };
+            match event {
+                Event::Note(epoch, Note::Data) if epoch == current => return Ok(Open::Data),
+                Event::Note(_, Note::Stop) => return Ok(Open::Last),
+                Event::Note(_, note) => drop(passing(note)?),
+                Event::Closed(Closed { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
             }
         }
     }
 
-    /// Takes in where Kafka ends: how far behind we are, and new partitions.
-    fn watch_kafka(&mut self, ends: Result<Ends, KafkaError>) {
-        let ends = match ends {
-            Ok(ends) => ends,
-            Err(error) => {
-                tracing::warn!(%error, "Kafka does not answer");
-                return;
-            }
-        };
-        for (at, span) in &ends {
-            let next = self.frontier.get(at).map_or(span.start, |reach| reach.next);
-            let topic = self.topic_name(at.topic).to_owned();
+    /// Takes in what the watch has seen: how far behind we are, new partitions, topics that were created again.
+    async fn take_sight(&mut self, watch: &Watch, mut open: Open) -> Result<Open, EngineError> {
+        let sight = watch.take();
+        if let Some(ends) = &sight.ends {
+            self.show_lag(ends);
+        }
+        if !sight.changes.is_empty() {
+            let ends = sight.ends.unwrap_or_default();
+            let seen = self.take_changes(sight.changes, &ends).await?;
+            open = match open {
+                Open::Last => Open::Last,
+                open if seen == Open::Idle => open,
+                _ => seen,
+            };
+        }
+        Ok(open)
+    }
+
+    /// Says that a topic is still missing.
+    fn complain(&self) {
+        if let Some(complaint) = self.complaint(&self.demanded) {
+            tracing::warn!("not ready: {complaint}");
+        }
+    }
+
+    fn show_lag(&self, ends: &Ends) {
+        for (at, marks) in ends {
+            let next = self.answer.frontier.get(at).map_or(marks.low, |reach| reach.next);
+            let behind = (marks.stable - next).max(0);
             self.process
                 .observer
-                .lag(&topic, at.partition, (span.end - next).max(0));
+                .lag(self.topic_name(at.topic), at.partition, behind);
         }
-        let added: Vec<TopicPartition> = ends.keys().filter(|at| !self.live.contains(at)).copied().collect();
-        for topic in 0..3u8 {
-            let added: Vec<TopicPartition> = added.iter().filter(|at| at.topic == topic).copied().collect();
-            if added.is_empty() {
-                continue;
-            }
-            if self.live.iter().any(|at| at.topic == topic) {
-                let generation = self.next_generation(topic);
-                self.planner.send(Plan::All(Command::Generation(topic, generation)));
-            }
-            for at in added {
-                let low = ends[&at].start;
-                tracing::info!(
-                    topic = self.topic_name(topic),
-                    partition = at.partition,
-                    "found a new partition"
-                );
-                self.live.insert(at);
-                self.frontier.entry(at).or_insert(Reach { first: low, next: low });
-                let range = Consume {
-                    at,
-                    from: low,
-                    until: None,
-                    bound: low,
-                    probe: false,
-                };
-                self.planner
-                    .send(Plan::To(self.owner(at), Command::Consume(vec![range])));
-            }
-        }
+    }
+
+    /// Commits group offsets, which only tools that show lag read.
+    fn advise_kafka(&self) {
+        let Some(cluster) = &self.sources.cluster else { return };
+        let next = |at| Some(self.answer.frontier.get(at)?.next);
+        let offsets = self.live.iter();
+        let offsets: Vec<(&str, i32, i64)> = offsets
+            .filter_map(|at| Some((self.topic_name(at.topic), at.partition, next(at)?)))
+            .collect();
+        cluster.commit_offsets(offsets);
     }
 }

@@ -1,131 +1,226 @@
-//! A start, up to the first byte that is read: list the lake, take the fence, ask Kafka for its ends, find generations.
+//! A start, up to the first byte that is read: list the lake, take the fence, look at Kafka, settle generations.
 
 use super::Coordinator;
-use crate::engine::EngineError;
+use crate::config::Mode;
+use crate::engine::error::{EngineError, TopicMissing, panicked};
+use crate::engine::log::generations::Generations;
+use crate::engine::log::growth::{Change, Ends, Seen};
 use crate::engine::protocol::TopicPartition;
-use ingest::kafka::{KafkaError, Watermarks};
-use ingest::lake::{Object, Place};
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
-use tokio::task::JoinHandle;
+use crate::engine::{boundaries, watch};
+use ingest::lake::{Listing, Object, Place};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-/// What Kafka spans of each partition.
-pub(super) type Ends = BTreeMap<TopicPartition, Range<i64>>;
+/// Names that are shown beside one that does not exist.
+const NEAREST: usize = 3;
 
 impl Coordinator {
+    /// Lists the lake.
     pub(super) async fn list(&mut self) -> Result<(), EngineError> {
-        let Some(lake) = &self.lake else { return Ok(()) };
+        if let Some(listing) = self.listing().await? {
+            self.read.other_topics = listing.other_topics;
+            self.read.begin(listing.objects);
+            tracing::info!(objects = self.read.objects().len(), "listed the lake");
+        }
+        Ok(())
+    }
+
+    pub(super) async fn listing(&self) -> Result<Option<Listing>, EngineError> {
+        let Some(lake) = &self.sources.lake else {
+            return Ok(None);
+        };
         let names: Vec<String> = self
             .settings
             .topics
             .iter()
             .map(|name| name.clone().unwrap_or_default())
             .collect();
-        let listing = lake.list(&names).await.map_err(EngineError::failed)?;
-        let known: BTreeSet<String> = self.objects.iter().map(|object| object.key.clone()).collect();
-        // legacy objects first: their number is their rank, and it shares bits with the records' indexes
-        // a legacy object that a second look finds has no rank among those that were read: the next start takes it in
-        let late = |object: &Object| !known.is_empty() && matches!(object.place, Place::Legacy);
-        let fresh = |object: &Object| !known.contains(&object.key) && !late(object);
-        let mut fresh: Vec<Object> = listing.objects.into_iter().filter(fresh).collect();
-        fresh.sort_by_key(|object| !matches!(object.place, Place::Legacy));
-        self.objects.extend(fresh);
-        tracing::info!(objects = self.objects.len(), "listed the lake");
-        Ok(())
+        let listing = async { Ok(lake.list(&names).await?) };
+        Self::unless_stopped(&self.process, listing).await.map(Some)
     }
 
+    /// Takes the fence, and reads what the tables answer for under it.
     pub(super) async fn claim(&mut self) -> Result<(), EngineError> {
-        let (fence, recorded) = self.target.claim(&self.settings).await?;
-        self.fence = fence;
-        self.recorded = recorded;
-        self.natural = self.recorded.natural.clone();
+        let process = Arc::clone(&self.process);
+        let claimed = self.target.claim(&self.settings);
+        self.recorded = Self::unless_stopped(&process, claimed).await?;
+        self.answer.natural = self.recorded.natural.clone();
         Ok(())
     }
 
-    /// What Kafka spans of each partition of our topics.
-    pub(super) async fn ends(&self) -> Result<Ends, EngineError> {
-        match self.ask_ends() {
-            Some(asked) => asked.await.map_err(EngineError::failed)?.map_err(EngineError::failed),
-            None => Ok(Ends::new()),
-        }
-    }
-
-    /// Asks Kafka for the same on a thread of its own; `None` without Kafka.
-    pub(super) fn ask_ends(&self) -> Option<JoinHandle<Result<Ends, KafkaError>>> {
-        let cluster = self.cluster.clone()?;
-        let topics = self.settings.topics.clone();
-        Some(tokio::task::spawn_blocking(move || {
-            let named = (0..).zip(&topics).filter_map(|(n, name)| Some((n, name.as_deref()?)));
-            let named: Vec<(u8, &str)> = named.collect();
-            let spans = cluster.spans(named.iter().copied())?;
-            for (number, topic) in named {
-                if !spans.keys().any(|(of, _)| *of == number) {
-                    tracing::warn!(topic, "the topic does not exist in Kafka yet");
+    /// Looks at Kafka for the first time. What is found now is what epoch 0 reaches over; what changes after it is
+    /// growth.
+    pub(super) async fn first_look(&mut self) -> Result<(Seen, Ends), EngineError> {
+        let mut seen = Seen::recorded(self.recorded.counts.clone());
+        let mut grown = self.recorded.generations.clone();
+        let mut ends = Ends::new();
+        if let Some(cluster) = self.sources.cluster.clone() {
+            let process = Arc::clone(&self.process);
+            ends = Self::unless_stopped(&process, watch::ends(&cluster, &self.settings.topics)).await?;
+            for change in seen.look(ends.clone()) {
+                match change {
+                    Change::Grown { added, mut boundaries } => {
+                        for (partition, boundary) in &mut boundaries {
+                            let (topic, partition) = (added.topic, *partition);
+                            let reach = self.recorded.partitions.get(&TopicPartition { topic, partition });
+                            *boundary = reach.map_or(*boundary, |reach| reach.next.max(*boundary));
+                        }
+                        self.begin_generation(&mut grown, added, &boundaries)?;
+                    }
+                    Change::Fewer { topic, known, found } => return Err(self.fewer(topic, known, found)),
+                    // every topic appears at the first look
+                    Change::Appeared { .. } | Change::Vanished { .. } | Change::Shorter { .. } => {}
                 }
             }
-            let end = |((topic, partition), marks): (_, Watermarks)| {
-                (TopicPartition { topic, partition }, marks.low..marks.stable)
-            };
-            Ok(spans.into_iter().map(end).collect())
-        }))
+        }
+        self.answer.counts = seen.counts().clone();
+        let process = Arc::clone(&self.process);
+        let lake = self.sources.lake.clone();
+        let settled = async {
+            match lake {
+                Some(lake) => boundaries::settle(&lake, &self.settings.topics, &grown).await,
+                None => Ok(grown),
+            }
+        };
+        self.answer.generations = Self::unless_stopped(&process, settled).await?;
+        self.check_recorded(&ends, |_| true).await?;
+        Ok((seen, ends))
     }
 
-    /// Partitions that were added while nobody watched begin a new generation of their topic.
-    pub(super) async fn find_generations(
-        &mut self,
-        ends: &BTreeMap<TopicPartition, Range<i64>>,
+    /// Adds the generation of a partition that was added, unless it is known.
+    pub(super) fn begin_generation(
+        &self,
+        generations: &mut Generations,
+        added: TopicPartition,
+        boundaries: &std::collections::BTreeMap<i32, i64>,
     ) -> Result<(), EngineError> {
-        if let Some(lake) = &self.lake {
-            let of_lake = crate::engine::generations::read(lake, &self.settings.topics).await;
-            self.generations = of_lake.map_err(EngineError::failed)?;
+        if generations.knows(added) {
+            return Ok(());
         }
-        // the tables know best: what they were made with stands
-        self.generations.extend(self.recorded.generations.clone());
-        for topic in 0..3u8 {
-            let known: BTreeSet<i32> = self
-                .recorded
-                .partitions
-                .keys()
-                .filter(|at| at.topic == topic)
-                .map(|at| at.partition)
-                .collect();
-            let added = ends
-                .keys()
-                .any(|at| at.topic == topic && !known.contains(&at.partition));
-            if known.is_empty() || !added {
-                continue;
-            }
-            let generation = self.next_generation(topic);
-            for (at, span) in ends.iter().filter(|(at, _)| at.topic == topic) {
-                let committed = self.recorded.partitions.get(at).map_or(0, |reach| reach.next);
-                let start = if known.contains(&at.partition) {
-                    span.end.max(committed)
-                } else {
-                    0
-                };
-                self.add_boundary(*at, generation, start);
-            }
-        }
+        let topic = self.topic_name(added.topic);
+        let begun = generations.begin(added, boundaries);
+        let generation = begun.map_err(|source| EngineError::Generations {
+            topic: topic.to_owned(),
+            source,
+        })?;
+        let partition = added.partition;
+        tracing::info!(
+            topic,
+            partition,
+            generation,
+            "a partition was added: a generation begins"
+        );
         Ok(())
     }
 
-    pub(super) fn add_boundary(&mut self, at: TopicPartition, generation: u8, start: i64) {
-        let starts = self.generations.entry(at).or_default();
-        if starts.is_empty() && start > 0 {
-            starts.push((0, 1));
+    pub(super) fn fewer(&self, topic: u8, known: i32, found: i32) -> EngineError {
+        EngineError::TopicRemade {
+            place: self.topic_name(topic).to_owned(),
+            why: format!("it has {found} partitions, and had {known}"),
         }
-        if starts.contains(&(start, generation)) {
-            return;
+    }
+
+    /// Whether a partition has grown since the tables were made: then everything of it is wanted.
+    pub(super) fn is_added(&self, at: TopicPartition) -> bool {
+        let counted = self.recorded.counts.get(&at.topic);
+        counted.is_some_and(|count| at.partition >= *count)
+    }
+
+    /// Topics that do not exist: those that were named stop a backfill, and a run is not ready without them.
+    pub(super) async fn find_missing_topics(&mut self, ends: &Ends) -> Result<(), EngineError> {
+        let missing = self.missing_topics(ends);
+        if !missing.demanded.is_empty() {
+            self.nearest = self.nearest(&missing.demanded).await?;
         }
-        starts.push((start, generation));
-        self.fresh_boundaries = true;
-        let topic = self.topic_name(at.topic).to_owned();
-        tracing::info!(
-            topic,
-            partition = at.partition,
-            generation,
-            start,
-            "a generation begins"
-        );
+        let others = missing.absent.iter().filter(|topic| !missing.demanded.contains(topic));
+        let others: Vec<&str> = others.map(|topic| self.topic_name(*topic)).collect();
+        if !others.is_empty() {
+            tracing::info!(topics = others.join(", "), "topics that do not exist (yet)");
+        }
+        match self.complaint(&missing.demanded) {
+            Some(error) if self.settings.mode == Mode::Backfill => return Err(EngineError::TopicMissing(error)),
+            Some(error) => tracing::warn!("{error}"),
+            None => {}
+        }
+        self.demand(missing.demanded);
+        Ok(())
+    }
+
+    /// The topics that a run waits for.
+    pub(super) fn demand(&mut self, topics: Vec<u8>) {
+        self.process.observer.absent(topics.len());
+        self.demanded = topics;
+    }
+
+    /// What is to be said of topics that have to exist and do not.
+    pub(super) fn complaint(&self, demanded: &[u8]) -> Option<TopicMissing> {
+        (!demanded.is_empty()).then(|| TopicMissing {
+            missing: self.names(demanded),
+            nearest: self.nearest.clone(),
+            places: match (&self.sources.lake, &self.sources.cluster) {
+                (Some(_), Some(_)) => "the lake and Kafka",
+                (Some(_), None) => "the lake",
+                _ => "Kafka",
+            },
+        })
+    }
+
+    fn names(&self, topics: &[u8]) -> Vec<String> {
+        topics.iter().map(|topic| self.topic_name(*topic).to_owned()).collect()
+    }
+
+    pub(super) fn missing_topics(&self, ends: &Ends) -> MissingTopics {
+        let of_lake: BTreeSet<Option<u8>> = self.read.objects().iter().map(|object| object.topic).collect();
+        let is_there = |topic: u8| {
+            let of_kafka = ends.keys().any(|at| at.topic == topic);
+            let known = self.recorded.partitions.keys().chain(self.answer.frontier.keys());
+            of_lake.contains(&Some(topic)) || of_kafka || known.into_iter().any(|at| at.topic == topic)
+        };
+        let given = (0u8..).zip(&self.settings.topics).filter(|(_, name)| name.is_some());
+        let (there, absent): (Vec<u8>, Vec<u8>) = given.map(|(topic, _)| topic).partition(|topic| is_there(*topic));
+        // objects in no topic's folder may hold records of every kind
+        let nothing = there.is_empty() && !of_lake.contains(&None);
+        let has_to_exist = |topic: &u8| nothing || self.settings.topics_named[usize::from(*topic)];
+        let demanded = match self.settings.allow_missing_topic {
+            true => Vec::new(),
+            false => absent.iter().copied().filter(has_to_exist).collect(),
+        };
+        MissingTopics { absent, demanded }
+    }
+
+    /// Existing names that look like the missing ones.
+    async fn nearest(&self, missing: &[u8]) -> Result<Vec<String>, EngineError> {
+        let missing = self.names(missing);
+        let mut exist = self.read.other_topics.clone();
+        if let Some(cluster) = self.sources.cluster.clone() {
+            let asked = tokio::task::spawn_blocking(move || cluster.topics());
+            let asked = async { Ok(asked.await.map_err(panicked("asking Kafka for its topics"))??) };
+            exist.extend(Self::unless_stopped(&self.process, asked).await?);
+        }
+        exist.retain(|name| !self.settings.topics.iter().flatten().any(|topic| topic == name));
+        let distance = |name: &String| {
+            let distances = missing.iter().map(|missing| strsim::osa_distance(missing, name));
+            distances.min().unwrap_or(usize::MAX)
+        };
+        exist.sort_by_cached_key(|name| (distance(name), name.clone()));
+        exist.dedup();
+        exist.truncate(NEAREST);
+        Ok(exist)
+    }
+}
+
+/// Topics that do not exist.
+pub(super) struct MissingTopics {
+    /// All of them.
+    absent: Vec<u8>,
+    /// Those that have to exist: they were named, or nothing else is there.
+    pub demanded: Vec<u8>,
+}
+
+/// The place of an object of the log.
+pub(super) fn log_place(object: &Object) -> Option<(TopicPartition, i64)> {
+    match (object.topic, object.place) {
+        (Some(topic), Place::Log { partition, start }) => Some((TopicPartition { topic, partition }, start)),
+        _ => None,
     }
 }

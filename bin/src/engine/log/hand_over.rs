@@ -1,8 +1,8 @@
 //! The hand-over from history to live, per partition: what Kafka still has to supply, and what is lost.
 //!
-//! History covers ranges of offsets; Kafka spans `low..high`. Holes of history that Kafka spans are read from Kafka
-//! (compaction and transaction markers leave holes that yield nothing, and that is their proof of being natural);
-//! what neither has is a gap. Live reading starts where contiguous history ends.
+//! History covers ranges of offsets, holes that are proved to hold no record included; Kafka spans `low..end`. What
+//! history lacks and Kafka spans is read from Kafka; what neither has is a gap. Live reading starts where contiguous
+//! history ends.
 
 use std::ops::Range;
 
@@ -15,9 +15,10 @@ pub struct Known {
     pub unreadable: Option<i64>,
     /// Where objects of the lake interleave, so that only Kafka knows the order, or lack records that Kafka has.
     pub conflicts: Vec<Range<i64>>,
-    /// What Kafka spans: low watermark and the end under the consumer's isolation level.
+    /// What Kafka spans: the low watermark, and the last stable offset when the run began.
     pub kafka: Option<Range<i64>>,
-    /// First covered offset and frontier of the last committed answer.
+    /// First covered offset and frontier of the last committed answer; `0..0` for a partition that was added since, of
+    /// which everything is wanted.
     pub recorded: Option<Range<i64>>,
     /// Whether to go on reading Kafka for ever.
     pub live: bool,
@@ -34,6 +35,8 @@ pub struct Stretch {
     pub until: Option<i64>,
     /// What must have been read before the first epoch may close.
     pub bound: i64,
+    /// Whether the lake has these offsets too, so that the same records arrive from both.
+    pub again: bool,
 }
 
 /// What the hand-over of one partition comes to.
@@ -101,6 +104,7 @@ pub fn hand_over(known: &Known) -> Result<HandOver, LogShorter> {
                 from: conflict.start,
                 until: Some(conflict.end),
                 bound: conflict.end,
+                again: true,
             }),
             false => plan.conflicts.push(conflict.clone()),
         }
@@ -127,6 +131,7 @@ pub fn hand_over(known: &Known) -> Result<HandOver, LogShorter> {
                 from,
                 until: None,
                 bound,
+                again: false,
             });
             plan.next = bound;
         }
@@ -156,6 +161,7 @@ impl HandOver {
             from: self.next,
             until: Some(until),
             bound: until,
+            again: false,
         });
         self.next = until;
         self.lose(to);
@@ -192,6 +198,7 @@ mod tests {
             from,
             until: None,
             bound,
+            again: false,
         }
     }
 
@@ -200,6 +207,7 @@ mod tests {
             from,
             until: Some(until),
             bound: until,
+            again: false,
         }
     }
 
@@ -250,6 +258,35 @@ mod tests {
         })
         .unwrap();
         assert_eq!((plan.gaps, plan.next), (vec![10..20], 30));
+    }
+
+    #[test]
+    fn of_an_added_partition_everything_is_wanted() {
+        let added = Known {
+            recorded: Some(0..0),
+            ..known(&[], Some(5..140))
+        };
+        let plan = hand_over(&added).unwrap();
+        assert_eq!((plan.first, plan.gaps), (0, vec![0..5]));
+        assert_eq!(plan.stretches, vec![live(5, 140)]);
+    }
+
+    #[test]
+    fn where_objects_interleave_kafka_is_read_again() {
+        let interleaving = Known {
+            conflicts: vec![10..20],
+            ..known(&[0..30], Some(5..40))
+        };
+        let again = Stretch {
+            again: true,
+            ..part(10, 20)
+        };
+        assert_eq!(hand_over(&interleaving).unwrap().stretches, vec![again, live(30, 40)]);
+        let lost = Known {
+            kafka: Some(15..40),
+            ..interleaving
+        };
+        assert_eq!(hand_over(&lost).unwrap().conflicts, vec![10..20]);
     }
 
     #[test]

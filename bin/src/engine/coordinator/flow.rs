@@ -1,0 +1,164 @@
+//! The coordinator's side of the dataflow: commands out, events in.
+
+use crate::engine::collect::{Closed, Event};
+use crate::engine::error::EngineError;
+use crate::engine::plan::{Plan, Planner};
+use crate::engine::protocol::{Command, Consume, Note, TopicPartition};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// Why a replay of history did not come to its end.
+#[derive(Debug)]
+pub enum Interrupt {
+    /// History has to be replayed once more.
+    Again {
+        /// Whether cleaned tables have to be reconciled in full then.
+        full: bool,
+        /// Why.
+        reason: String,
+    },
+    /// The run is over.
+    Failed(EngineError),
+}
+
+impl<E: Into<EngineError>> From<E> for Interrupt {
+    fn from(error: E) -> Interrupt {
+        match error.into() {
+            EngineError::Sink(error @ sinks::SinkError::Rehydrate { .. }) => Interrupt::Again {
+                full: false,
+                reason: error.to_string(),
+            },
+            error => Interrupt::Failed(error),
+        }
+    }
+}
+
+/// See the module's head.
+pub struct Flow {
+    planner: Planner,
+    events: UnboundedReceiver<Event>,
+    workers: usize,
+    pass: u32,
+    epoch: u64,
+}
+
+impl Flow {
+    /// A dataflow of this many workers in which nothing has happened yet.
+    pub fn new(planner: Planner, events: UnboundedReceiver<Event>, workers: usize) -> Flow {
+        Flow {
+            planner,
+            events,
+            workers,
+            pass: 0,
+            epoch: 0,
+        }
+    }
+
+    /// Workers in all processes.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// The number of the pass over history.
+    pub fn pass(&self) -> u32 {
+        self.pass
+    }
+
+    /// The open epoch.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Begins to count another pass; its number.
+    pub fn next_pass(&mut self) -> u32 {
+        self.pass += 1;
+        self.pass
+    }
+
+    /// A command for one worker.
+    pub fn tell(&self, worker: usize, command: Command) {
+        self.planner.send(Plan::To(worker, command));
+    }
+
+    /// A command for every worker.
+    pub fn tell_all(&self, command: Command) {
+        self.planner.send(Plan::All(command));
+    }
+
+    /// Gives a stretch of Kafka to the worker that reads its partition.
+    pub fn consume(&self, range: Consume) {
+        let TopicPartition { topic, partition } = range.at;
+        let owner = (partition as usize * 3 + usize::from(topic)) % self.workers;
+        self.tell(owner, Command::Consume(range));
+    }
+
+    /// The next event.
+    pub async fn event(&mut self) -> Result<Event, EngineError> {
+        self.events.recv().await.ok_or(EngineError::Gone)
+    }
+
+    /// The next note while history is replayed; those that stop the replay are errors.
+    pub async fn note(&mut self) -> Result<Note, Interrupt> {
+        loop {
+            match self.event().await? {
+                Event::Note(_, Note::Stop) => return Err(EngineError::Stopped.into()),
+                Event::Note(_, Note::StagingLost { pass, error }) if pass == self.pass => {
+                    return Err(Interrupt::Again {
+                        full: false,
+                        reason: format!("staging was lost: {error}"),
+                    });
+                }
+                Event::Note(_, note) => match passing(note)? {
+                    Some(note) => return Ok(note),
+                    None => continue,
+                },
+                Event::Closed(Closed { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }.into()),
+            }
+        }
+    }
+
+    /// Closes the open epoch and waits for everything that it changed.
+    pub async fn close(&mut self) -> Result<Closing, EngineError> {
+        let epoch = self.epoch;
+        self.epoch += 1;
+        self.planner.send(Plan::Open(self.epoch));
+        let (mut data, mut stop) = (false, false);
+        loop {
+            match self.event().await? {
+                Event::Closed(closed) if closed.epoch == epoch => return Ok(Closing { closed, data, stop }),
+                Event::Closed(Closed { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
+                Event::Note(at, Note::Data) if at == self.epoch => data = true,
+                Event::Note(_, Note::Stop) => stop = true,
+                Event::Note(_, note) => drop(passing(note)?),
+            }
+        }
+    }
+
+    /// Tells every process how it ended; the dataflow ends when this is dropped.
+    pub fn end(&self, result: &Result<super::Outcome, EngineError>) {
+        let (code, text) = match result {
+            Ok(_) => (0, String::new()),
+            Err(error) => (error.code(), error.to_string()),
+        };
+        self.tell_all(Command::End(code, text));
+    }
+}
+
+/// What the close of an epoch has come to.
+pub struct Closing {
+    /// What it changed.
+    pub closed: Closed,
+    /// Whether the next epoch holds a record already.
+    pub data: bool,
+    /// Whether the process was asked to stop.
+    pub stop: bool,
+}
+
+/// A note that may come at any time, unless it says that a reader cannot go on.
+pub fn passing(note: Note) -> Result<Option<Note>, EngineError> {
+    match note {
+        Note::Broken(trouble) => Err(EngineError::Reader(trouble)),
+        // of an earlier pass
+        Note::StagingLost { .. } => Ok(None),
+        note => Ok(Some(note)),
+    }
+}

@@ -1,0 +1,207 @@
+//! Partitions and topics that came, went or were created again while the run lasts.
+//!
+//! A growth is settled while no reader reads: the readers say how far they have read, the boundary of each older
+//! partition is its high watermark when the growth was found and never less than what was read, the lake takes it or
+//! holds an earlier one, and only then do the readers go on. So no record is placed before its generation is known.
+
+use super::live::Open;
+use super::{Coordinator, Reach};
+use crate::engine::boundaries;
+use crate::engine::collect::{Closed, Event};
+use crate::engine::coordinator::flow::passing;
+use crate::engine::error::EngineError;
+use crate::engine::log::generations::Generations;
+use crate::engine::log::growth::{Change, Ends};
+use crate::engine::protocol::{Command, Consume, Note, Purpose, TopicPartition};
+use crate::engine::watch;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long the readers wait for the lake before they go on, and the growth is tried again.
+const HELD: Duration = Duration::from_secs(5);
+/// Pause before a growth that the lake did not take is tried again.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Looks that have to agree before an end that fell is believed: a broker that starts may not know all at once.
+const LOOKS: u32 = 3;
+
+impl Coordinator {
+    /// Deals with what has changed in Kafka. Says whether the open epoch has received a record meanwhile, and whether
+    /// the process was asked to stop.
+    pub(super) async fn take_changes(&mut self, changes: Vec<Change>, ends: &Ends) -> Result<Open, EngineError> {
+        let mut open = Open::Idle;
+        let mut doubtful = Vec::new();
+        let mut growths = Vec::new();
+        for change in changes {
+            match change {
+                Change::Grown { added, boundaries } => growths.push((added, boundaries)),
+                Change::Appeared { topic } => {
+                    tracing::info!(topic = self.topic_name(topic), "the topic exists");
+                    doubtful.push(topic);
+                    let partitions = ends.keys().filter(|at| at.topic == topic);
+                    let count = partitions.map(|at| at.partition + 1).max().unwrap_or(0);
+                    self.answer.counts.entry(topic).or_insert(count);
+                }
+                Change::Shorter { at } => doubtful.push(at.topic),
+                Change::Vanished { topic } => {
+                    tracing::warn!(topic = self.topic_name(topic), "the topic does not exist any more");
+                }
+                Change::Fewer { topic, known, found } => return Err(self.fewer(topic, known, found)),
+            }
+        }
+        if !doubtful.is_empty() {
+            self.check_doubtful(&doubtful).await?;
+        }
+        if !growths.is_empty() {
+            open = self.settle_growths(&growths).await?;
+        }
+        self.demand(self.missing_topics(ends).demanded);
+        self.follow_new(ends)?;
+        Ok(open)
+    }
+
+    /// Compares what was read with topics that appeared or whose ends fell.
+    async fn check_doubtful(&self, topics: &[u8]) -> Result<(), EngineError> {
+        let Some(cluster) = &self.sources.cluster else {
+            return Ok(());
+        };
+        for look in 1.. {
+            let ends = watch::ends(cluster, &self.settings.topics).await?;
+            // a topic that is away again has nothing to compare with; it appears once more
+            let there = |at: TopicPartition| topics.contains(&at.topic) && ends.keys().any(|end| end.topic == at.topic);
+            match self.check_answer(&ends, there).await {
+                Err(EngineError::TopicRemade { place, why }) if look < LOOKS => {
+                    tracing::warn!(place, why, "the topic may have been created again, looking once more");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                checked => return checked,
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles the boundaries of added partitions: all of them, or the run ends.
+    async fn settle_growths(&mut self, growths: &[(TopicPartition, BTreeMap<i32, i64>)]) -> Result<Open, EngineError> {
+        let mut open = Open::Idle;
+        loop {
+            self.flow.tell_all(Command::Hold);
+            let (places, seen) = self.places().await?;
+            open = if seen == Open::Idle { open } else { seen };
+            let mut grown = self.answer.generations.clone();
+            for (added, highs) in growths {
+                let read = |partition: i32| {
+                    let topic = added.topic;
+                    places.get(&TopicPartition { topic, partition }).copied()
+                };
+                let boundary = |(partition, high): (&i32, &i64)| (*partition, read(*partition).unwrap_or(0).max(*high));
+                self.begin_generation(&mut grown, *added, &highs.iter().map(boundary).collect())?;
+            }
+            let settled = match &self.sources.lake {
+                None => Some(Ok(grown)),
+                Some(lake) => {
+                    let settling = boundaries::settle(lake, &self.settings.topics, &grown);
+                    tokio::time::timeout(HELD, settling).await.ok()
+                }
+            };
+            match settled {
+                Some(Ok(settled)) => {
+                    self.take_generations(settled, &places)?;
+                    for (added, _) in growths {
+                        let count = self.answer.counts.entry(added.topic).or_default();
+                        *count = (added.partition + 1).max(*count);
+                        // everything of it is wanted
+                        self.answer.frontier.entry(*added).or_default();
+                    }
+                    return Ok(open);
+                }
+                Some(Err(error)) => return Err(error),
+                None => tracing::warn!("the lake does not take the boundary of a generation, trying again"),
+            }
+            // what is read meanwhile belongs to the older generation: the next try begins behind it
+            self.flow.tell_all(Command::Resume(self.answer.generations.clone()));
+            if open == Open::Last {
+                return Ok(open);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Where every reader holds.
+    async fn places(&mut self) -> Result<(BTreeMap<TopicPartition, i64>, Open), EngineError> {
+        let mut places = BTreeMap::new();
+        let mut open = Open::Idle;
+        let mut waiting = self.flow.workers();
+        while waiting > 0 {
+            match self.flow.event().await? {
+                Event::Note(_, Note::Held { places: of_worker }) => {
+                    places.extend(of_worker);
+                    waiting -= 1;
+                }
+                Event::Note(epoch, Note::Data) if epoch == self.flow.epoch() => open = Open::Data,
+                Event::Note(_, Note::Stop) => open = Open::Last,
+                Event::Note(_, note) => drop(passing(note)?),
+                Event::Closed(Closed { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
+            }
+        }
+        Ok((places, open))
+    }
+
+    /// Places what is read from now on by these generations, unless they concern what was read already.
+    fn take_generations(
+        &mut self,
+        settled: Generations,
+        places: &BTreeMap<TopicPartition, i64>,
+    ) -> Result<(), EngineError> {
+        for (at, next) in places {
+            if settled.differs_below(&self.answer.generations, *at, *next) {
+                let place = self.place(*at);
+                return Err(EngineError::BoundaryPassed { place });
+            }
+        }
+        self.answer.generations = settled.clone();
+        self.flow.tell_all(Command::Resume(settled));
+        Ok(())
+    }
+
+    /// Reads the partitions that are new, from where the answer reaches.
+    fn follow_new(&mut self, ends: &Ends) -> Result<(), EngineError> {
+        for (at, marks) in ends {
+            // one that was added after the changes that were taken in waits for its generation
+            let settled = self
+                .answer
+                .counts
+                .get(&at.topic)
+                .is_none_or(|count| at.partition < *count);
+            if self.live.contains(at) || !settled {
+                continue;
+            }
+            let reach = self.answer.frontier.get(at).copied();
+            let from = reach.map_or(marks.low, |reach| reach.next);
+            if from < marks.low {
+                let (count, first) = (1, self.gap(*at, &(from..marks.low)));
+                eprintln!("{first}");
+                return Err(EngineError::Gaps { count, first });
+            }
+            tracing::info!(
+                topic = self.topic_name(at.topic),
+                partition = at.partition,
+                "found a new partition"
+            );
+            let first = from;
+            self.live.insert(*at);
+            self.answer.frontier.entry(*at).or_insert(Reach {
+                first,
+                next: from,
+                last: None,
+            });
+            self.flow.consume(Consume {
+                at: *at,
+                from,
+                until: None,
+                bound: from,
+                purpose: Purpose::Take,
+                after: reach.and_then(|reach| reach.last),
+            });
+        }
+        Ok(())
+    }
+}

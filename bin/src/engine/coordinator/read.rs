@@ -1,0 +1,331 @@
+//! What is read of the lake: its objects, which of them are settled, and what reading them has shown.
+
+use super::flow::Interrupt;
+use super::start::log_place;
+use super::{Coordinator, EngineError};
+use crate::engine::log::settled::Starts;
+use crate::engine::protocol::{Assigned, Command, Note, ObjectRead, TopicPartition};
+use crate::engine::recorded::Archived;
+use ingest::coverage::{Counted, Coverage, LegacyObject};
+use ingest::lake::{Object, Place};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+/// Objects assigned in one command.
+const OBJECTS_A_COMMAND: usize = 1024;
+
+/// See the module's head.
+#[derive(Default)]
+pub struct LakeRead {
+    /// All objects, older layouts first: an object's number is its place here, from 1.
+    objects: Vec<Object>,
+    /// Names of topics in the lake that are not ours.
+    pub other_topics: Vec<String>,
+    /// What reading an object to its end has shown, by number.
+    counted: BTreeMap<u32, ObjectRead>,
+    /// Objects that are damaged, by number, with what was wrong.
+    damaged: BTreeMap<u32, String>,
+    /// Objects of which everything was staged although the sink may hold some of it.
+    restaged: BTreeSet<u32>,
+}
+
+impl LakeRead {
+    /// All objects.
+    pub fn objects(&self) -> &[Object] {
+        &self.objects
+    }
+
+    /// The object of this number.
+    pub fn object(&self, id: u32) -> &Object {
+        &self.objects[id as usize - 1]
+    }
+
+    /// Takes in the first listing.
+    pub fn begin(&mut self, mut listed: Vec<Object>) {
+        // older layouts first: their number is their rank, and it shares bits with the records' indexes
+        listed.sort_by_key(|object| !matches!(object.place, Place::Legacy));
+        self.objects = listed;
+    }
+
+    /// Adds what a second listing shows and the first one did not. Older layouts are left out, since what was read has
+    /// taken their numbers; the next start takes them in. So are partitions that are not `known`: those are growth.
+    pub fn add(&mut self, listed: Vec<Object>, known: impl Fn(TopicPartition) -> bool) {
+        let keys: BTreeSet<&str> = self.objects.iter().map(|object| object.key.as_str()).collect();
+        let partitions: BTreeSet<TopicPartition> =
+            self.objects.iter().filter_map(log_place).map(|(at, _)| at).collect();
+        let fresh = |object: &Object| {
+            let of_known = log_place(object).is_some_and(|(at, _)| partitions.contains(&at) || known(at));
+            of_known && !keys.contains(object.key.as_str())
+        };
+        let fresh: Vec<Object> = listed.into_iter().filter(|object| fresh(object)).collect();
+        self.objects.extend(fresh);
+    }
+
+    /// Forgets what an earlier pass has shown.
+    pub fn begin_pass(&mut self) {
+        (self.counted, self.damaged, self.restaged) = Default::default();
+    }
+
+    /// What reading has shown, by number.
+    pub fn counted(&self) -> impl Iterator<Item = (u32, &Object, &ObjectRead)> {
+        self.counted.iter().map(|(id, read)| (*id, self.object(*id), read))
+    }
+
+    /// Lines of the object of this number.
+    pub fn lines(&self, id: u32) -> u64 {
+        self.counted.get(&id).map_or(0, |read| read.lines)
+    }
+
+    /// Whether the object of this number is damaged.
+    pub fn is_damaged(&self, id: u32) -> bool {
+        self.damaged.contains_key(&id)
+    }
+
+    /// The damaged objects.
+    pub fn damaged(&self) -> impl Iterator<Item = (u32, &Object)> {
+        self.damaged.keys().map(|id| (*id, self.object(*id)))
+    }
+
+    /// The objects of the log as coverage is computed from them.
+    pub fn of_log(&self) -> impl Iterator<Item = Counted> {
+        self.counted().filter_map(|(id, object, read)| {
+            let (at, start) = log_place(object)?;
+            Some(Counted {
+                topic: at.topic,
+                partition: at.partition,
+                start,
+                lines: read.lines,
+                covers: read.covers.map(|(from, to)| from..to),
+                object: id,
+            })
+        })
+    }
+
+    /// What the objects read so far cover, per partition.
+    pub fn coverage(&self, names: &[&str]) -> BTreeMap<(u8, i32), Coverage> {
+        let counted: Vec<Counted> = self.of_log().collect();
+        ingest::coverage::coverage(&counted, names)
+    }
+
+    /// The history without offsets: its records, and a hash of its objects.
+    pub fn legacy(&self) -> Option<(u64, u64)> {
+        let legacy = self.counted().filter(|(_, object, _)| log_place(object).is_none());
+        let legacy = legacy.map(|(_, object, read)| LegacyObject {
+            key: object.key.as_str(),
+            records: read.lines,
+            digest: read.digest.unwrap_or_default(),
+        });
+        let digest = ingest::coverage::legacy_digest(legacy);
+        (digest.objects > 0).then_some((digest.records, digest.hash))
+    }
+
+    /// The starts of all objects of the log.
+    pub fn starts(&self) -> Starts {
+        self.objects.iter().filter_map(log_place).collect()
+    }
+
+    /// The objects of the log with the offsets that their records may have.
+    pub fn archived(&self) -> Vec<Archived> {
+        let starts = self.starts();
+        let archived = self.of_log().map(|object| Archived {
+            at: TopicPartition {
+                topic: object.topic,
+                partition: object.partition,
+            },
+            reach: object.covers.clone().unwrap_or_else(|| starts.reach(&object)),
+            assigned: object.start..object.start.saturating_add_unsigned(object.lines),
+            exact: object.covers.is_some(),
+            follower: starts.follower(&object),
+        });
+        archived.collect()
+    }
+
+    /// Offsets whose rejects the staged ones replace: those of objects that were staged again as a whole.
+    pub fn replaced(&self) -> Vec<(TopicPartition, Range<i64>)> {
+        let starts = self.starts();
+        let restaged = self.of_log().filter(|object| self.restaged.contains(&object.object));
+        let with_reach = |object: Counted| {
+            let at = TopicPartition {
+                topic: object.topic,
+                partition: object.partition,
+            };
+            (at, starts.reach(&object))
+        };
+        restaged
+            .filter(|object| object.covers.is_none())
+            .map(with_reach)
+            .collect()
+    }
+}
+
+impl Coordinator {
+    /// Reads the objects from number `from` on, as far as `wanted`; of those that names alone took for settled and that
+    /// are not, everything is staged afterwards.
+    pub(super) async fn read_objects(
+        &mut self,
+        from: usize,
+        settled: &BTreeMap<TopicPartition, i64>,
+        wanted: impl Fn(&Object) -> bool,
+    ) -> Result<(), Interrupt> {
+        let starts = self.read.starts();
+        let of = |at: &TopicPartition| settled.get(at).copied().unwrap_or(0);
+        let assign = |(object, id): (&Object, u32)| Assigned {
+            id,
+            object: object.clone(),
+            settled: log_place(object).is_some_and(|(at, start)| starts.is_settled(at, start, of(&at))),
+        };
+        let objects = self.read.objects.iter().zip(1u32..).skip(from);
+        let assigned: Vec<Assigned> = objects.filter(|(object, _)| wanted(object)).map(assign).collect();
+        let by_names: BTreeSet<u32> = assigned.iter().filter(|one| one.settled).map(|one| one.id).collect();
+        let partly = assigned.iter().filter(|one| {
+            let below = log_place(&one.object).is_some_and(|(at, start)| start < of(&at));
+            !one.settled && below
+        });
+        let partly: Vec<u32> = partly.map(|one| one.id).collect();
+        self.read.restaged.extend(partly);
+        self.read_assigned(assigned, true).await?;
+
+        let misjudged = |object: &Counted| {
+            let at = TopicPartition {
+                topic: object.topic,
+                partition: object.partition,
+            };
+            by_names.contains(&object.object) && starts.was_misjudged(object, of(&at))
+        };
+        let again: Vec<Assigned> = self
+            .read
+            .of_log()
+            .filter(misjudged)
+            .map(|object| Assigned {
+                id: object.object,
+                object: self.read.object(object.object).clone(),
+                settled: false,
+            })
+            .collect();
+        if again.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(objects = again.len(), "objects overlap: they are read again as a whole");
+        self.read.restaged.extend(again.iter().map(|one| one.id));
+        self.read_assigned(again, false).await
+    }
+
+    /// Assigns objects and waits until all have been read; `shown` says whether that is history's progress.
+    pub(super) async fn read_assigned(&mut self, mut objects: Vec<Assigned>, shown: bool) -> Result<(), Interrupt> {
+        let mut waiting: BTreeSet<u32> = objects.iter().map(|one| one.id).collect();
+        let bytes: u64 = objects.iter().map(|one| one.object.size).sum();
+        if shown {
+            self.process.observer.history(objects.len() as u64, bytes);
+        }
+        // the largest first to the least loaded; then each in the order of offsets, so that the three records of
+        // a post are read close to each other
+        objects.sort_by(|one, other| other.object.size.cmp(&one.object.size).then(one.id.cmp(&other.id)));
+        let mut shares: Vec<(u64, Vec<Assigned>)> = vec![(0, Vec::new()); self.flow.workers()];
+        for one in objects {
+            let share = shares
+                .iter_mut()
+                .min_by_key(|(bytes, _)| *bytes)
+                .expect("at least one worker");
+            share.0 += one.object.size.max(1);
+            share.1.push(one);
+        }
+        for (worker, (_, mut share)) in shares.into_iter().enumerate() {
+            share.sort_by_key(|one| match one.object.place {
+                Place::Legacy => (-1, 0, one.id),
+                Place::Log { partition, start } => (start, partition, one.id),
+            });
+            for objects in share.chunks(OBJECTS_A_COMMAND) {
+                self.flow.tell(worker, Command::Read(objects.to_vec()));
+            }
+        }
+        while !waiting.is_empty() {
+            match self.flow.note().await? {
+                Note::Object { pass, id, read } if pass == self.flow.pass() => {
+                    waiting.remove(&id);
+                    if shown {
+                        self.process.observer.object(read.lines, read.bytes, read.rejected);
+                    }
+                    self.read.counted.insert(id, read);
+                }
+                Note::Damaged { pass, id, lines, error } if pass == self.flow.pass() => {
+                    waiting.remove(&id);
+                    self.skip_damaged(id, lines, error)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn skip_damaged(&mut self, id: u32, lines: u64, error: String) -> Result<(), EngineError> {
+        let object = self.read.object(id);
+        let key = object.key.clone();
+        if !self.settings.skip_unreadable {
+            return Err(EngineError::Damaged { key, error });
+        }
+        tracing::warn!(object = key, error, "skipped a damaged object");
+        // of an object without offsets nothing is kept, of one of the log what lies before the damage
+        if log_place(object).is_some() {
+            let read = ObjectRead {
+                lines,
+                ..ObjectRead::default()
+            };
+            self.read.counted.insert(id, read);
+        }
+        self.read.damaged.insert(id, error);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ingest::lake::Encoding;
+
+    fn object(key: &str, partition: Option<i32>, start: i64) -> Object {
+        Object {
+            key: key.into(),
+            size: 1,
+            etag: None,
+            topic: partition.map(|_| 0),
+            place: partition.map_or(Place::Legacy, |partition| Place::Log { partition, start }),
+            encoding: Encoding::Plain,
+            deletes: false,
+            sidecar: false,
+        }
+    }
+
+    #[test]
+    fn a_second_listing_adds_objects_of_known_partitions_alone() {
+        let mut read = LakeRead::default();
+        read.begin(vec![object("p0", Some(0), 0), object("old", None, 0)]);
+        assert_eq!(read.object(1).key, "old");
+        let listed = vec![
+            object("p0", Some(0), 0),
+            object("late", Some(0), 5),
+            object("seen in Kafka", Some(1), 0),
+            object("grown", Some(2), 0),
+            object("older", None, 0),
+        ];
+        read.add(listed, |at| at.partition == 1);
+        let keys: Vec<&str> = read.objects().iter().map(|object| object.key.as_str()).collect();
+        assert_eq!(keys, ["old", "p0", "late", "seen in Kafka"]);
+    }
+
+    #[test]
+    fn rejects_of_objects_that_are_staged_again_are_replaced() {
+        let mut read = LakeRead::default();
+        read.begin(vec![object("a", Some(0), 0), object("b", Some(0), 10)]);
+        let lines = |lines, covers| ObjectRead {
+            lines,
+            covers,
+            ..ObjectRead::default()
+        };
+        read.counted.insert(1, lines(5, None));
+        read.counted.insert(2, lines(3, Some((10, 13))));
+        read.restaged.extend([1, 2]);
+        let at = TopicPartition { topic: 0, partition: 0 };
+        // five lines with offsets below 10; the other one has each record at its offset
+        assert_eq!(read.replaced(), [(at, 0..10)]);
+    }
+}

@@ -1,0 +1,257 @@
+//! Holes of history: offsets where the log has no record, or none that the object before them lacks.
+//!
+//! Compaction, transaction markers and aborted records use up offsets. The lake does not show where: an object says
+//! where it starts and how many records it has, so a marker in its middle looks like a hole at its end. Kafka can tell,
+//! while it spans the hole: either there is no record in it, or Kafka holds exactly as many records from the object's
+//! first offset to the hole's end as the object has lines.
+//!
+//! The last object of a partition has no hole behind it that could show. When Kafka has fewer records than lines in the
+//! offsets that its lines would take, holes lie inside it ([`Tail`]), and its records reach at most to where Kafka has
+//! given as many records as it has lines. They are then read from Kafka again: the count alone would take a newer record
+//! for one that compaction has removed.
+//!
+//! A hole that a reader has passed without a record is proved as well. What is proved is kept with the frontier, because
+//! retention passes the hole one day, and nothing can be proved then.
+
+use ingest::coverage::{Counted, Coverage, RangeSet};
+use std::ops::Range;
+
+/// Holes that are kept of a partition: they are written with its frontier.
+pub const MOST: usize = 4096;
+/// Suspects that lie closer together than this are counted in one stretch.
+const NEAR: i64 = 4096;
+/// The longest stretch: the places of its records are held in memory.
+const LONGEST: i64 = 1 << 20;
+
+/// A hole that may be natural.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspect {
+    /// The missing offsets.
+    pub hole: Range<i64>,
+    /// The first offset and the lines of the object before it, when Kafka spans all of that object.
+    object: Option<(i64, u64)>,
+}
+
+impl Suspect {
+    /// The offsets in which Kafka's records have to be counted.
+    pub fn stretch(&self) -> Range<i64> {
+        self.object.map_or(self.hole.start, |(start, _)| start)..self.hole.end
+    }
+
+    /// Whether no record is missing, judging by the offsets that hold one in Kafka.
+    pub fn is_natural(&self, arrived: &RangeSet) -> bool {
+        let same = |(_, lines)| records(arrived, self.stretch()) == lines;
+        records(arrived, self.hole.clone()) == 0 || self.object.is_some_and(same)
+    }
+
+    /// Whether the object has to be read from Kafka again with the hole behind it: it lacks a record that Kafka has,
+    /// perhaps not at its end, or Kafka has compacted it since, and nothing tells which of its records stand in the hole.
+    pub fn is_doubtful(&self, arrived: &RangeSet) -> bool {
+        self.object.is_some() && !self.is_natural(arrived)
+    }
+}
+
+fn records(arrived: &RangeSet, range: Range<i64>) -> u64 {
+    let parts = arrived.within(range).into_iter();
+    parts.map(|part| part.end.abs_diff(part.start)).sum()
+}
+
+/// The last object of a partition, whose end nothing in the lake shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tail {
+    /// Its first offset.
+    pub start: i64,
+    /// Its lines.
+    pub lines: u64,
+}
+
+impl Tail {
+    /// The last object of a partition, when its lines are what history's end is known from.
+    pub fn of(last: &Counted, coverage: &Coverage) -> Option<Tail> {
+        let end = last.start.checked_add_unsigned(last.lines)?;
+        let open = last.covers.is_none() && last.lines > 0 && coverage.end() == Some(end);
+        open.then_some(Tail {
+            start: last.start,
+            lines: last.lines,
+        })
+    }
+
+    /// What to count in Kafka next, when everything up to `seen` has been counted: nothing when its end is known or lies
+    /// beyond `end`.
+    pub fn next_stretch(&self, arrived: &RangeSet, seen: i64, end: i64) -> Option<Range<i64>> {
+        let missing = self.lines.checked_sub(records(arrived, self.start..seen))?;
+        let until = match missing {
+            0 => return None,
+            // the first look takes the object for exact; later ones look for markers and the like
+            _ if seen == self.start => seen.saturating_add_unsigned(missing),
+            _ => seen.saturating_add_unsigned(missing.max(NEAR as u64)),
+        };
+        let stretch = seen..until.min(end).min(seen.saturating_add(LONGEST));
+        (!stretch.is_empty()).then_some(stretch)
+    }
+
+    /// The offsets that the object's records may have, when holes lie inside: nothing for an exact object. `seen` is how
+    /// far Kafka was counted.
+    pub fn reach(&self, arrived: &RangeSet, seen: i64) -> Option<Range<i64>> {
+        let mut left = i64::try_from(self.lines).ok()?;
+        let assigned_end = self.start.checked_add(left)?;
+        let mut end = seen;
+        for range in arrived.within(self.start..seen) {
+            let here = range.end - range.start;
+            if left <= here {
+                end = range.start + left;
+                break;
+            }
+            left -= here;
+        }
+        (assigned_end < end).then_some(self.start..end)
+    }
+}
+
+/// Adds a hole; beyond [`MOST`] the oldest go, which the lake covers first.
+pub fn keep(holes: &mut RangeSet, hole: Range<i64>) {
+    holes.insert(hole);
+    holes.keep_last(MOST);
+}
+
+/// The holes of a partition's history that Kafka spans and nobody has judged yet, in order.
+pub fn suspects(
+    coverage: &Coverage,
+    known: &RangeSet,
+    span: &Range<i64>,
+    bound: i64,
+    lines: impl Fn(u32) -> u64,
+) -> Vec<Suspect> {
+    let conflicts: RangeSet = coverage
+        .conflicts
+        .iter()
+        .map(|conflict| conflict.from..conflict.to)
+        .collect();
+    let open = |hole: &Range<i64>| {
+        let spanned = span.start <= hole.start && hole.end <= span.end;
+        // where objects interleave Kafka is read in any case
+        spanned && hole.start < bound && !known.covers(hole.clone()) && conflicts.within(hole.clone()).is_empty()
+    };
+    let suspect = |hole: Range<i64>| {
+        // they stand in the order of their beginnings
+        let before = coverage.inexact.partition_point(|object| object.from < hole.start);
+        let before = coverage.inexact[..before].last().filter(|object| {
+            let end = object.from.saturating_add_unsigned(lines(object.object));
+            end == hole.start && object.to == hole.end && object.from >= span.start
+        });
+        Suspect {
+            object: before.map(|object| (object.from, lines(object.object))),
+            hole,
+        }
+    };
+    coverage.ranges.holes().filter(open).map(suspect).collect()
+}
+
+/// The stretches to count for some suspects: near ones together, so that a partition is not begun again for each.
+pub fn stretches(suspects: &[Suspect]) -> Vec<Range<i64>> {
+    let mut stretches: Vec<Range<i64>> = Vec::new();
+    for suspect in suspects {
+        let stretch = suspect.stretch();
+        match stretches.last_mut() {
+            Some(last) if stretch.start - last.end < NEAR && stretch.end - last.start <= LONGEST => {
+                last.end = stretch.end
+            }
+            _ => stretches.push(stretch),
+        }
+    }
+    stretches
+}
+
+#[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // a list of one range is meant
+mod tests {
+    use super::*;
+
+    fn coverage(objects: &[(i64, u64)]) -> Coverage {
+        let counted: Vec<Counted> = (1..)
+            .zip(objects)
+            .map(|(object, (start, lines))| Counted {
+                topic: 0,
+                partition: 0,
+                start: *start,
+                lines: *lines,
+                covers: None,
+                object,
+            })
+            .collect();
+        let mut coverage = ingest::coverage::coverage(&counted, &["pin"]);
+        coverage.remove(&(0, 0)).unwrap_or_default()
+    }
+
+    fn suspects(objects: &[(i64, u64)], known: &[Range<i64>], span: Range<i64>) -> Vec<Suspect> {
+        let known = known.iter().cloned().collect();
+        let lines = |id: u32| objects[id as usize - 1].1;
+        super::suspects(&coverage(objects), &known, &span, i64::MAX, lines)
+    }
+
+    #[test]
+    fn holes_that_kafka_spans_are_suspects_with_the_object_before_them() {
+        let objects = [(0, 9), (10, 18), (30, 10), (40, 5)];
+        let found = suspects(&objects, &[], 0..100);
+        let holes: Vec<_> = found.iter().map(|suspect| suspect.hole.clone()).collect();
+        assert_eq!(holes, [9..10, 28..30]);
+        assert_eq!((found[0].object, found[1].object), (Some((0, 9)), Some((10, 18))));
+        // of an object that retention has reached only the hole is counted
+        assert_eq!(suspects(&objects, &[], 15..100)[0].object, None);
+        assert!(suspects(&objects, &[9..10], 0..29).is_empty());
+    }
+
+    #[test]
+    fn a_hole_is_natural_when_it_is_empty_or_the_object_has_everything() {
+        let suspect = Suspect {
+            hole: 28..30,
+            object: Some((10, 18)),
+        };
+        let arrived = |ranges: &[Range<i64>]| ranges.iter().cloned().collect::<RangeSet>();
+        assert!(suspect.is_natural(&arrived(&[10..28])));
+        // two markers inside the object
+        assert!(suspect.is_natural(&arrived(&[10..15, 16..20, 21..30])));
+        // one marker only: the lake lacks a record
+        let more = arrived(&[10..15, 16..30]);
+        assert!(!suspect.is_natural(&more) && suspect.is_doubtful(&more));
+        // compacted since: the record at 28 may be one of the object's, or one that it lacks
+        let fewer = arrived(&[10..15, 28..30]);
+        assert!(!suspect.is_natural(&fewer) && suspect.is_doubtful(&fewer));
+        let alone = Suspect {
+            object: None,
+            ..suspect
+        };
+        assert!(!alone.is_natural(&arrived(&[28..29])));
+        assert!(alone.is_natural(&arrived(&[])));
+    }
+
+    #[test]
+    fn the_last_object_reaches_to_where_kafka_has_as_many_records() {
+        let tail = Tail { start: 10, lines: 3 };
+        let arrived = |offsets: &[i64]| offsets.iter().map(|offset| *offset..offset + 1).collect::<RangeSet>();
+        assert_eq!(tail.next_stretch(&RangeSet::default(), 10, 50), Some(10..13));
+        // exact
+        assert_eq!(tail.next_stretch(&arrived(&[10, 11, 12]), 13, 50), None);
+        assert_eq!(tail.reach(&arrived(&[10, 11, 12]), 13), None);
+        // markers inside
+        let found = arrived(&[10, 12]);
+        assert_eq!(tail.next_stretch(&found, 13, 50), Some(13..50));
+        assert_eq!(tail.reach(&arrived(&[10, 12, 14, 16]), 50), Some(10..15));
+        // compaction has removed two of its records, and nothing newer has come
+        assert_eq!(tail.reach(&arrived(&[12]), 20), Some(10..20));
+        assert_eq!(tail.next_stretch(&RangeSet::default(), 10, 10), None);
+    }
+
+    #[test]
+    fn near_stretches_are_counted_together() {
+        let suspect = |hole: Range<i64>| Suspect { hole, object: None };
+        let near = [suspect(10..12), suspect(100..101), suspect(9_000..9_001)];
+        assert_eq!(stretches(&near), [10..101, 9_000..9_001]);
+        let long: Vec<Suspect> = (0..1_000).map(|n| suspect(n * 4_000..n * 4_000 + 1)).collect();
+        assert!(
+            stretches(&long)
+                .iter()
+                .all(|stretch| stretch.end - stretch.start <= LONGEST)
+        );
+    }
+}

@@ -1,0 +1,123 @@
+//! Which records of the lake the tables hold already, so that a start need not write them again.
+//!
+//! The tables hold what lies below an offset of each partition: a true offset. In an object of another writer
+//! `start + line` may be smaller than a record's offset, because markers and compacted records leave no line. Inside
+//! such an object nothing is settled unless all of it is, and all of it is when the object that follows starts at or
+//! below the settled offset. What is written again changes nothing.
+//!
+//! An object whose writer says what it covers has every record at its offset; there each record is judged by itself.
+
+use super::super::protocol::TopicPartition;
+use ingest::coverage::Counted;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+/// The starts of a lake's objects.
+#[derive(Clone, Debug, Default)]
+pub struct Starts(BTreeMap<TopicPartition, BTreeSet<i64>>);
+
+impl FromIterator<(TopicPartition, i64)> for Starts {
+    fn from_iter<I: IntoIterator<Item = (TopicPartition, i64)>>(objects: I) -> Starts {
+        let mut starts = Starts::default();
+        for (at, start) in objects {
+            starts.0.entry(at).or_default().insert(start);
+        }
+        starts
+    }
+}
+
+impl Starts {
+    fn at_or_after(&self, at: TopicPartition, offset: i64) -> Option<i64> {
+        self.0.get(&at)?.range(offset..).next().copied()
+    }
+
+    /// Whether all of the object that starts here is settled, judging by names alone: true unless objects overlap.
+    pub fn is_settled(&self, at: TopicPartition, start: i64, settled: i64) -> bool {
+        let follower = self.at_or_after(at, start.saturating_add(1));
+        follower.is_some_and(|follower| follower <= settled)
+    }
+
+    /// Where the next object starts.
+    pub fn follower(&self, object: &Counted) -> Option<i64> {
+        let at = TopicPartition {
+            topic: object.topic,
+            partition: object.partition,
+        };
+        self.at_or_after(at, object.start.saturating_add(1))
+    }
+
+    /// The offsets that the records of a counted object may have: to the start of the object that follows.
+    pub fn reach(&self, object: &Counted) -> Range<i64> {
+        let at = TopicPartition {
+            topic: object.topic,
+            partition: object.partition,
+        };
+        let end = object
+            .start
+            .saturating_add(i64::try_from(object.lines).unwrap_or(i64::MAX));
+        object.start..self.at_or_after(at, end).unwrap_or(end)
+    }
+
+    /// Whether an object that [`Starts::is_settled`] took for settled is not, now that its lines are counted: it
+    /// overlaps with others and reaches beyond the settled offset.
+    pub fn was_misjudged(&self, object: &Counted, settled: i64) -> bool {
+        let at = TopicPartition {
+            topic: object.topic,
+            partition: object.partition,
+        };
+        let end = object
+            .start
+            .saturating_add(i64::try_from(object.lines).unwrap_or(i64::MAX));
+        let follower = self.at_or_after(at, end);
+        object.covers.is_none() && follower.is_none_or(|follower| follower > settled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: TopicPartition = TopicPartition { topic: 0, partition: 0 };
+
+    fn starts(of: &[i64]) -> Starts {
+        of.iter().map(|start| (AT, *start)).collect()
+    }
+
+    fn counted(start: i64, lines: u64) -> Counted {
+        Counted {
+            topic: 0,
+            partition: 0,
+            start,
+            lines,
+            covers: None,
+            object: 1,
+        }
+    }
+
+    #[test]
+    fn an_object_is_settled_when_the_next_one_starts_below_the_settled_offset() {
+        let starts = starts(&[0, 10, 20]);
+        assert!(starts.is_settled(AT, 0, 10));
+        // five lines, of which the last has the offset 9
+        assert!(!starts.is_settled(AT, 0, 9));
+        assert!(
+            !starts.is_settled(AT, 20, 1_000),
+            "nothing shows where the last one ends"
+        );
+    }
+
+    #[test]
+    fn of_overlapping_objects_the_longer_one_is_not_settled() {
+        // 0, 2, 4 and 1, 3, 5 in folders of their own
+        let starts = starts(&[0, 1, 6]);
+        assert!(starts.is_settled(AT, 0, 3));
+        assert!(starts.was_misjudged(&counted(0, 3), 3));
+        assert!(!starts.was_misjudged(&counted(0, 3), 6));
+        assert_eq!(starts.reach(&counted(0, 3)), 0..6);
+        let exact = Counted {
+            covers: Some(0..3),
+            ..counted(0, 3)
+        };
+        assert!(!starts.was_misjudged(&exact, 3));
+    }
+}

@@ -1,0 +1,79 @@
+//! Looks at Kafka's partitions at an interval, on a task of its own: a commit that blocks does not keep it from seeing
+//! two growths of a topic as two.
+
+use super::log::growth::{Change, Ends, Seen};
+use super::protocol::TopicPartition;
+use ingest::kafka::{Cluster, KafkaError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// The names of our topics, by number.
+pub type Topics = [Option<String>; 3];
+
+/// What Kafka holds of each partition of our topics now.
+pub async fn ends(cluster: &Arc<Cluster>, topics: &Topics) -> Result<Ends, super::EngineError> {
+    let (cluster, topics) = (Arc::clone(cluster), topics.clone());
+    let asked = tokio::task::spawn_blocking(move || look(&cluster, &topics)).await;
+    Ok(asked.map_err(super::error::panicked("asking Kafka"))??)
+}
+
+fn look(cluster: &Cluster, topics: &Topics) -> Result<Ends, KafkaError> {
+    let named = (0u8..).zip(topics).filter_map(|(n, name)| Some((n, name.as_deref()?)));
+    let spans = cluster.spans(named)?;
+    let at = |((topic, partition), marks)| (TopicPartition { topic, partition }, marks);
+    Ok(spans.into_iter().map(at).collect())
+}
+
+/// What has been seen since it was last taken.
+#[derive(Default)]
+pub struct Sight {
+    /// The newest ends; none when there was no look since.
+    pub ends: Option<Ends>,
+    /// All changes, in their order.
+    pub changes: Vec<Change>,
+}
+
+/// The task. Dropping it ends it.
+pub struct Watch {
+    sight: Arc<Mutex<Sight>>,
+    task: JoinHandle<()>,
+}
+
+impl Watch {
+    /// Goes on from what has been `seen`.
+    pub fn start(cluster: Arc<Cluster>, topics: Topics, mut seen: Seen, interval: Duration) -> Watch {
+        let sight = Arc::<Mutex<Sight>>::default();
+        let shown = Arc::clone(&sight);
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(interval).await;
+                match ends(&cluster, &topics).await {
+                    Ok(ends) => {
+                        let changes = seen.look(ends.clone());
+                        let mut sight = lock(&shown);
+                        sight.ends = Some(ends);
+                        sight.changes.extend(changes);
+                    }
+                    Err(error) => tracing::warn!(%error, "Kafka's partitions cannot be looked at, trying again"),
+                }
+            }
+        });
+        Watch { sight, task }
+    }
+
+    /// Takes what has been seen.
+    pub fn take(&self) -> Sight {
+        std::mem::take(&mut *lock(&self.sight))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lock(sight: &Mutex<Sight>) -> MutexGuard<'_, Sight> {
+    sight.lock().unwrap_or_else(PoisonError::into_inner)
+}
