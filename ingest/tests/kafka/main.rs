@@ -3,5 +3,7 @@
 mod broker;
 mod faults;
 mod log;
+#[path = "../../../tests/src/need.rs"]
+mod need;
 mod ranges;
 mod transactions;
