@@ -287,3 +287,15 @@ impl Thread {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flush_that_is_dropped_is_answered() {
+        let (sender, answer) = std::sync::mpsc::channel();
+        drop(Flush(Some(Box::new(move |staged| drop(sender.send(staged))))));
+        assert!(matches!(answer.recv(), Ok(Err(SinkError::Rehydrate { .. }))));
+    }
+}
