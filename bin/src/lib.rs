@@ -21,6 +21,7 @@ pub mod launch;
 pub mod logging;
 pub mod metrics;
 pub mod observe;
+pub mod panics;
 pub mod progress;
 pub mod serve;
 pub mod summary;
@@ -46,6 +47,7 @@ pub fn main() -> ExitCode {
         Err(CliError::Clap(error)) => error.exit(),
         Err(CliError::Values(error)) => return report(error.into()),
     };
+    panics::install();
     match std::panic::catch_unwind(|| execute(invocation)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(failure)) => report(failure),

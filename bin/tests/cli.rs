@@ -25,6 +25,27 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
+/// Without a server: what a person meets first.
+#[test]
+fn a_closed_port_is_named_with_its_host_and_database() {
+    let lake = tempfile::tempdir().unwrap();
+    let (lake, url) = (
+        format!("file://{}", lake.path().display()),
+        "postgres://postgres:secret@127.0.0.1:1/pins",
+    );
+    for command in [&["verify"][..], &["backfill"]] {
+        let output = pinflow(&[command, &["--lake", &lake, "--postgres", url]].concat());
+        assert_eq!(code(&output), 1, "{}", stderr(&output));
+        assert_eq!(
+            stderr(&output).lines().last(),
+            Some("error: cannot connect to postgres at 127.0.0.1:1, database pins: connection refused"),
+            "{}",
+            stderr(&output)
+        );
+        assert!(!stderr(&output).contains("secret"), "{}", stderr(&output));
+    }
+}
+
 #[test]
 fn help_and_version_end_well_and_bad_usage_ends_with_2() {
     for arguments in [

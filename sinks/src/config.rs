@@ -6,8 +6,10 @@
 
 use crate::error::SinkError;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio_postgres::config::Host;
 
 /// How much of the server's certificate is checked. The names and meanings are libpq's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +108,38 @@ pub(crate) struct Target {
     pub(crate) pg: tokio_postgres::Config,
     pub(crate) mode: SslMode,
     pub(crate) root: Option<PathBuf>,
+}
+
+impl Target {
+    /// The database; it is called like the user when the URL names none.
+    pub(crate) fn database(&self) -> &str {
+        self.pg.get_dbname().or(self.pg.get_user()).unwrap_or_default()
+    }
+
+    /// What was tried when a connection fails: every host with its port, and the database.
+    pub(crate) fn cannot_connect(&self) -> String {
+        let ports = self.pg.get_ports();
+        let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+        let place = |(index, host): (usize, &Host)| match host {
+            Host::Tcp(host) if host.contains(':') => format!("[{host}]:{}", port(index)),
+            Host::Tcp(host) => format!("{host}:{}", port(index)),
+            Host::Unix(folder) => format!("{}/.s.PGSQL.{}", folder.display(), port(index)),
+        };
+        let mut places: Vec<String> = self.pg.get_hosts().iter().enumerate().map(place).collect();
+        if places.is_empty() {
+            let address = |(index, address)| format!("{}", SocketAddr::new(address, port(index)));
+            places = self
+                .pg
+                .get_hostaddrs()
+                .iter()
+                .copied()
+                .enumerate()
+                .map(address)
+                .collect();
+        }
+        let (places, database) = (places.join(" or "), self.database());
+        format!("cannot connect to postgres at {places}, database {database}")
+    }
 }
 
 /// A schema's name also becomes part of a channel name and of error texts, so it is kept plain.
@@ -208,6 +242,27 @@ mod tests {
         assert_eq!(config.target().unwrap().mode, SslMode::Require);
         config.ssl_root_cert = Some("/etc/ca.pem".into());
         assert_eq!(config.target().unwrap().mode, SslMode::VerifyCa);
+    }
+
+    #[test]
+    fn a_connection_is_named_by_its_hosts_and_database_without_the_password() {
+        for (url, expected) in [
+            ("postgres://u:secret@h/d", "h:5432, database d"),
+            ("postgres://u:secret@127.0.0.1:1", "127.0.0.1:1, database u"),
+            ("postgres://u@a:1,b:2/d", "a:1 or b:2, database d"),
+            (
+                "host=/run/pg port=7 user=u password=secret",
+                "/run/pg/.s.PGSQL.7, database u",
+            ),
+            ("hostaddr=::1 user=u dbname=d", "[::1]:5432, database d"),
+        ] {
+            let target = PostgresConfig::new(url, "pinflow").target().unwrap();
+            assert_eq!(
+                target.cannot_connect(),
+                format!("cannot connect to postgres at {expected}"),
+                "{url}"
+            );
+        }
     }
 
     #[test]

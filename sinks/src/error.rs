@@ -30,6 +30,17 @@ pub enum SinkError {
         /// The name given.
         schema: String,
     },
+    /// The database cannot hold every text.
+    #[error(
+        "database {database} is encoded in {encoding}, wanted UTF8; use another one: \
+         CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+    )]
+    Encoding {
+        /// The database.
+        database: String,
+        /// Its encoding, as Postgres calls it.
+        encoding: String,
+    },
     /// Postgres answered with an error, or the connection broke.
     #[error("{context}: {}", describe(.source))]
     Postgres {
@@ -165,6 +176,12 @@ pub enum SinkError {
         /// Rows the workers sent.
         expected: u64,
     },
+    /// A thread of ours panicked: a defect, whose message went to the panic hook.
+    #[error("thread {thread} panicked")]
+    Panicked {
+        /// Its name.
+        thread: &'static str,
+    },
     /// A call that the order prepare, take the fence, commit does not allow.
     #[error("{0}")]
     Order(&'static str),
@@ -256,9 +273,23 @@ fn describe(error: &tokio_postgres::Error) -> String {
             text
         }
         None => match std::error::Error::source(error) {
-            Some(source) => format!("{error}: {source}"),
+            Some(source) => match source.downcast_ref::<std::io::Error>() {
+                Some(wire) => describe_io(wire),
+                None => format!("{error}: {source}"),
+            },
             None => error.to_string(),
         },
+    }
+}
+
+/// The cause alone: `connection refused`. What was being done is said before it.
+fn describe_io(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut characters = text.chars();
+    match characters.next() {
+        Some(first) => first.to_lowercase().chain(characters).collect(),
+        None => error.kind().to_string(),
     }
 }
 

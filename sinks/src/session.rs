@@ -1,6 +1,6 @@
 //! One connection to Postgres: its settings, its prepared statements, and how statements are sent together.
 
-use crate::config::PostgresConfig;
+use crate::config::{PostgresConfig, Target};
 use crate::error::SinkError;
 use crate::schema::quoted;
 use crate::tls;
@@ -40,8 +40,9 @@ impl Session {
     pub(crate) async fn open(config: &PostgresConfig, purpose: Purpose) -> Result<Session, SinkError> {
         let target = config.target()?;
         let connector = tls::connector(&target)?;
-        let failed = |source| SinkError::postgres("connecting to postgres", source);
+        let failed = |source| SinkError::postgres(target.cannot_connect(), source);
         let (client, connection) = target.pg.connect(connector).await.map_err(failed)?;
+        check_encoding(connection.parameter("server_encoding"), &target)?;
         let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection to postgres ended");
@@ -68,7 +69,7 @@ impl Session {
 pub async fn connect(config: &PostgresConfig) -> Result<Client, SinkError> {
     let target = config.target()?;
     let connector = tls::connector(&target)?;
-    let failed = |source| SinkError::postgres("connecting to postgres", source);
+    let failed = |source| SinkError::postgres(target.cannot_connect(), source);
     let (client, connection) = target.pg.connect(connector).await.map_err(failed)?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
@@ -78,6 +79,18 @@ pub async fn connect(config: &PostgresConfig) -> Result<Client, SinkError> {
     let settings = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET extra_float_digits = 1";
     client.batch_execute(settings).await.map_err(failed)?;
     Ok(client)
+}
+
+/// Text of records is UTF-8, whatever the characters: other encodings have no place for most of them, and none at all
+/// makes functions of text count bytes.
+fn check_encoding(encoding: Option<&str>, target: &Target) -> Result<(), SinkError> {
+    match encoding {
+        Some(encoding) if encoding != "UTF8" => Err(SinkError::Encoding {
+            database: target.database().to_owned(),
+            encoding: encoding.to_owned(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn settings(config: &PostgresConfig, purpose: Purpose) -> String {

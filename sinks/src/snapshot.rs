@@ -43,6 +43,8 @@ pub struct FoundTombstone {
 /// A dead letter as it was found, without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundReject {
+    /// The topic; [`crate::UNKNOWN_TOPIC`] for an object in no topic's folder.
+    pub topic: String,
     /// `topic/partition`, or the object's name.
     pub source: String,
     /// The offset, or the record's number in its object.
@@ -143,12 +145,13 @@ impl Snapshot {
     /// Every dead letter, in no order.
     pub async fn rejects(&self, mut each: impl FnMut(FoundReject)) -> Result<(), SinkError> {
         let query = format!(
-            "SELECT source, position, reason FROM {}",
+            "SELECT source, position, reason, topic FROM {}",
             qualified(&self.reader.schema, "rejects")
         );
         let each = |row: &tokio_postgres::Row| {
             let (source, position, reason) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
             each(FoundReject {
+                topic: row.try_get(3)?,
                 source,
                 position,
                 reason,

@@ -4,25 +4,22 @@
 //! in flight are bounded; when room returns, or something ends, the stager calls `wake`. A thread of its own turns rows
 //! into the binary `COPY` form and sends them over a connection of its own.
 //!
+//! A panic of the thread is a failure like others: every flush is answered, and nothing more is taken.
+//!
 //! A lost connection is final ([`SinkError::Rehydrate`]): whether its last `COPY` arrived is unknown, and the counts
 //! would no longer say what the first commit needs to know.
 
+mod copy;
+
 use crate::config::PostgresConfig;
-use crate::encode::{self, put_bool, put_bytes, put_i16, put_i32, put_i64, put_optional_bytes};
-use crate::error::{Backoff, Class, SinkError};
-use crate::failpoint;
-use crate::history::staging_name;
+use crate::error::SinkError;
 use crate::schema::Definition;
 use crate::session::{Purpose, Session};
-use crate::sql::{self, REJECT_COLUMNS, STAGED, qualified};
 use crate::step::{CleanedRow, Reject, Staged, check_cleaned};
-use crate::whole::COPY_CHUNK;
-use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::SinkExt;
-use operators::Table;
+use copy::Buffer;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Rows for the staging tables.
@@ -62,15 +59,43 @@ impl Default for StagerOptions {
 /// What to do with the counts once everything offered so far is in Postgres.
 type Flushed = Box<dyn FnOnce(Result<Staged, SinkError>) + Send>;
 
+/// Answers a flush once, also when the thread unwinds.
+struct Flush(Option<Flushed>);
+
+impl Flush {
+    fn answer(mut self, result: Result<Staged, SinkError>) {
+        if let Some(done) = self.0.take() {
+            done(result);
+        }
+    }
+}
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            done(Err(ended()));
+        }
+    }
+}
+
 enum Message {
     Batch(StageBatch, usize),
-    Flush(Flushed),
+    Flush(Flush),
 }
+
+/// The name of the stager's thread.
+pub const THREAD: &str = "pinflow-stager";
 
 struct Shared {
     in_flight: AtomicUsize,
     /// Why the thread has ended, until somebody takes it.
     failure: Mutex<Option<SinkError>>,
+}
+
+impl Shared {
+    fn take_failure(&self) -> Option<SinkError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// The handle of a process's stager; clones share it. The thread ends when the last clone is dropped.
@@ -110,7 +135,7 @@ impl Stager {
             queue,
         };
         let failed = |source| SinkError::File {
-            path: "thread pinflow-stager".into(),
+            path: format!("thread {THREAD}"),
             source,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -118,7 +143,7 @@ impl Stager {
             .build()
             .map_err(failed)?;
         let spawned = std::thread::Builder::new()
-            .name("pinflow-stager".into())
+            .name(THREAD.into())
             .spawn(move || thread.run(&runtime));
         spawned.map_err(failed)?;
         Ok(Stager {
@@ -153,18 +178,17 @@ impl Stager {
     /// Once everything offered so far is in Postgres, calls `done` on the stager's thread with the number of rows
     /// staged since the start.
     pub fn flush(&self, done: impl FnOnce(Result<Staged, SinkError>) + Send + 'static) {
-        if let Err(mpsc::error::SendError(Message::Flush(done))) = self.messages.send(Message::Flush(Box::new(done))) {
-            done(Err(self.take_failure().unwrap_or_else(ended)));
+        let flush = Message::Flush(Flush(Some(Box::new(done))));
+        if let Err(mpsc::error::SendError(Message::Flush(flush))) = self.messages.send(flush) {
+            flush.answer(Err(self.take_failure().unwrap_or_else(ended)));
         }
     }
 
-    /// Why the stager gives every batch back; once.
+    /// Why the stager gives every batch back: the cause to whoever asks first, later only that it has ended; `None`
+    /// while it works.
     pub fn take_failure(&self) -> Option<SinkError> {
-        self.shared
-            .failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        let closed = self.messages.is_closed();
+        self.shared.take_failure().or_else(|| closed.then(ended))
     }
 }
 
@@ -186,31 +210,18 @@ struct Thread {
     queue: mpsc::UnboundedReceiver<Message>,
 }
 
-/// Encoded rows of one staging table, on their way into one `COPY`.
-struct Buffer {
-    statement: String,
-    table: String,
-    bytes: BytesMut,
-    rows: u64,
-    staged: u64,
-}
-
 impl Thread {
     fn run(mut self, runtime: &tokio::runtime::Runtime) {
-        if let Err(error) = runtime.block_on(self.stage()) {
+        let stage = AssertUnwindSafe(|| runtime.block_on(self.stage()));
+        let staged = panic::catch_unwind(stage).unwrap_or(Err(SinkError::Panicked { thread: THREAD }));
+        if let Err(error) = staged {
             tracing::error!(%error, "staging history failed");
             *self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             // what waits in the queue is answered and dropped
             self.queue.close();
             while let Ok(message) = self.queue.try_recv() {
-                if let Message::Flush(done) = message {
-                    let failure = self
-                        .shared
-                        .failure
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .take();
-                    done(Err(failure.unwrap_or_else(ended)));
+                if let Message::Flush(flush) = message {
+                    flush.answer(Err(self.shared.take_failure().unwrap_or_else(ended)));
                 }
             }
             (self.wake)();
@@ -219,7 +230,7 @@ impl Thread {
 
     async fn stage(&mut self) -> Result<(), SinkError> {
         let session = Session::open(&self.config, Purpose::Stage).await?;
-        let mut buffers = self.buffers();
+        let mut buffers = copy::buffers(&self.config.schema, self.fence, &self.definition);
         while let Some(message) = self.queue.recv().await {
             match message {
                 Message::Batch(batch, bytes) => {
@@ -236,7 +247,7 @@ impl Thread {
                         (self.wake)();
                     }
                 }
-                Message::Flush(done) => {
+                Message::Flush(flush) => {
                     let mut result = Ok(());
                     for buffer in buffers.iter_mut().filter(|buffer| buffer.rows > 0) {
                         result = buffer.copy(&session).await;
@@ -245,9 +256,9 @@ impl Thread {
                         }
                     }
                     match result {
-                        Ok(()) => done(Ok(staged(&buffers))),
+                        Ok(()) => flush.answer(Ok(copy::staged(&buffers))),
                         Err(error) => {
-                            done(Err(error));
+                            flush.answer(Err(error));
                             return Err(ended());
                         }
                     }
@@ -256,33 +267,6 @@ impl Thread {
             }
         }
         Ok(())
-    }
-
-    /// One buffer per cleaned table, and the last for the rejects.
-    fn buffers(&self) -> Vec<Buffer> {
-        let buffer = |table: &str, columns: String| {
-            let staging = qualified(&self.config.schema, &staging_name(self.fence, table));
-            let statement = format!("COPY {staging} ({columns}) FROM STDIN (FORMAT binary)");
-            Buffer {
-                statement,
-                table: table.into(),
-                bytes: BytesMut::new(),
-                rows: 0,
-                staged: 0,
-            }
-        };
-        let cleaned = |table: &Table| {
-            buffer(
-                table.name,
-                sql::list("", sql::names(table).chain(STAGED.iter().map(|column| column.0))),
-            )
-        };
-        let mut buffers: Vec<Buffer> = self.definition.cleaned.iter().map(cleaned).collect();
-        buffers.push(buffer(
-            "rejects",
-            sql::list("", REJECT_COLUMNS.iter().map(|column| column.0)),
-        ));
-        buffers
     }
 
     fn encode(&self, batch: &StageBatch, buffers: &mut [Buffer]) -> Result<(), SinkError> {
@@ -304,94 +288,14 @@ impl Thread {
     }
 }
 
-fn staged(buffers: &[Buffer]) -> Staged {
-    let (rejects, cleaned) = buffers.split_last().expect("the buffer of rejects");
-    Staged {
-        cleaned: cleaned.iter().map(|buffer| buffer.staged).collect(),
-        rejects: rejects.staged,
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Buffer {
-    fn begin_row(&mut self, fields: usize) {
-        if self.rows == 0 {
-            encode::put_copy_header(&mut self.bytes);
-        }
-        self.rows += 1;
-        self.bytes.put_i16(fields as i16);
-    }
-
-    fn put_cleaned(&mut self, table: &Table, cleaned: &CleanedRow) {
-        self.begin_row(table.columns.len() + STAGED.len());
-        let out = &mut self.bytes;
-        for (index, column) in table.columns.iter().enumerate() {
-            encode::put_cleaned(out, cleaned, index, column.ty);
-        }
-        put_i16(out, cleaned.position.generation().into());
-        put_i32(out, cleaned.position.partition());
-        put_i64(out, cleaned.position.offset());
-        put_bool(out, cleaned.row.is_none());
-    }
-
-    fn put_reject(&mut self, reject: &Reject) {
-        self.begin_row(REJECT_COLUMNS.len());
-        let (source, position) = reject.source();
-        let out = &mut self.bytes;
-        put_bytes(out, source.as_bytes());
-        put_i64(out, position);
-        put_bytes(out, reject.topic.as_bytes());
-        match reject.partition() {
-            Some(partition) => put_i32(out, partition),
-            None => out.put_i32(-1),
-        }
-        match reject.offset() {
-            Some(offset) => put_i64(out, offset),
-            None => out.put_i32(-1),
-        }
-        put_optional_bytes(out, reject.object().map(str::as_bytes));
-        put_bytes(out, reject.reason.as_bytes());
-        put_optional_bytes(out, reject.key.as_deref());
-        put_optional_bytes(out, reject.value.as_deref());
-    }
-
-    /// Copies what is buffered. A `COPY` that the server refuses for a passing reason left nothing and is sent again.
-    async fn copy(&mut self, session: &Session) -> Result<(), SinkError> {
-        encode::put_copy_trailer(&mut self.bytes);
-        let bytes = self.bytes.split().freeze();
-        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
-        loop {
-            let error = match self.copy_once(session, bytes.clone()).await {
-                Ok(rows) if rows == self.rows => break,
-                Ok(rows) => return Err(self.lost(format!("{rows} of the last COPY"))),
-                Err(source) => SinkError::postgres(format!("staging {}", self.table), source),
-            };
-            match error.class() {
-                Class::Retry => tracing::warn!(%error, "staging failed, trying again"),
-                Class::Reconnect => return Err(self.lost(format!("the connection lost ({error}), unknown"))),
-                Class::Stop => return Err(error),
-            }
-            backoff.wait().await;
-        }
-        self.staged += self.rows;
-        self.rows = 0;
-        failpoint::reach(failpoint::DURING_STAGING);
-        Ok(())
-    }
-
-    fn lost(&self, found: String) -> SinkError {
-        SinkError::Rehydrate {
-            table: self.table.clone(),
-            found,
-            expected: self.staged + self.rows,
-        }
-    }
-
-    async fn copy_once(&self, session: &Session, mut bytes: Bytes) -> Result<u64, tokio_postgres::Error> {
-        let copy = session.client.copy_in::<_, Bytes>(&self.statement).await?;
-        let mut copy = std::pin::pin!(copy);
-        while !bytes.is_empty() {
-            copy.send(bytes.split_to(bytes.len().min(COPY_CHUNK))).await?;
-        }
-        copy.finish().await
+    #[test]
+    fn a_flush_that_is_dropped_is_answered() {
+        let (sender, answer) = std::sync::mpsc::channel();
+        drop(Flush(Some(Box::new(move |staged| drop(sender.send(staged))))));
+        assert!(matches!(answer.recv(), Ok(Err(SinkError::Rehydrate { .. }))));
     }
 }

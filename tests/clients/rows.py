@@ -6,10 +6,12 @@ With the real data beside the project, real rows; else rows of the same shape.
 import datetime
 import gzip
 import json
+import os
 import pathlib
 import random
 
-REAL = pathlib.Path(__file__).resolve().parents[3] / "shared/data/seed100_first2525.jsonl.gz"
+BESIDE = pathlib.Path(__file__).resolve().parents[3] / "shared/data"
+REAL = pathlib.Path(os.environ.get("PINFLOW_TEST_DATA", BESIDE)) / "seed100_first2525.jsonl.gz"
 
 
 def _time(text):

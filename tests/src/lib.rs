@@ -14,12 +14,16 @@ pub mod kafka;
 pub mod lake;
 pub mod log;
 pub mod mariadb;
+pub mod need;
 pub mod produce;
 pub mod program;
 pub mod receiver;
 pub mod scene;
 pub mod sql;
 pub mod tables;
+
+#[cfg(test)]
+mod tests;
 
 pub use audit::{Audit, Auditor};
 pub use flow::{Flow, prove};
@@ -65,16 +69,6 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
-}
-
-/// A file of the real data beside the checkout, or `None` with a word on standard error when there is none.
-pub fn real_data(name: &str) -> Option<PathBuf> {
-    let path = root().join("../shared/data").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: {} is absent", path.display());
-    None
 }
 
 /// A cluster whose default collation orders as people do (ICU `en-US`), so that a query that forgets

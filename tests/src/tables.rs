@@ -1,7 +1,7 @@
 //! The users' three tables, from the real data beside the checkout: complete places and users, and the published part
 //! of the posts. The other posts have their real index and category, and a title that says that they are made up.
 
-use crate::real_data;
+use crate::need;
 use anyhow::{Context, Result};
 use flate2::read::MultiGzDecoder;
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ pub fn unpacked(path: &Path) -> Result<String> {
 
 /// The stream that was recorded with the seed 100; `None` where the real data is absent.
 pub fn recorded() -> Result<Option<Vec<Round>>> {
-    let Some(path) = real_data("seed100_first2525.jsonl.gz") else {
+    let Some(path) = need::data("seed100_first2525.jsonl.gz") else {
         return Ok(None);
     };
     let mut rounds = Vec::new();
@@ -82,7 +82,7 @@ impl Tables {
             "geolocation_data.csv.gz",
             "user_data.csv.gz",
         ];
-        let Some(files) = files.iter().map(|name| real_data(name)).collect::<Option<Vec<_>>>() else {
+        let Some(files) = files.iter().map(|name| need::data(name)).collect::<Option<Vec<_>>>() else {
             return Ok(None);
         };
         let ranges: Value = serde_json::from_str(&std::fs::read_to_string(&files[1])?)?;

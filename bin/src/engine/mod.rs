@@ -74,6 +74,7 @@ pub fn run(settings: RunSettings, observer: Arc<dyn Observer>) -> (i32, Option<S
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .thread_name(crate::panics::IO_THREADS)
         .enable_all()
         .build()
     {

@@ -144,7 +144,8 @@ static HOOKED: OnceLock<()> = OnceLock::new();
 
 /// Ends the whole process when any thread of the dataflow panics: timely leaves the other workers hanging.
 ///
-/// A panic of a communication thread means that a peer is gone; the message names it.
+/// A panic of a communication thread means that a peer is gone; the message names it. Other threads are left to the hook
+/// of [`crate::panics`].
 pub fn install_panic_hook(process: Arc<ProcessState>, addresses: Vec<String>) {
     HOOKED.get_or_init(|| {
         let default = std::panic::take_hook();

@@ -7,7 +7,7 @@ use super::SHOWN;
 use super::records::{Rejects, Replayed};
 use dataflows::{CLEANED, Kind, Options, RESULTS};
 use operators::{Position, Row, Table, Value};
-use sinks::{SinkError, Snapshot, TableCheck};
+use sinks::{SinkError, Snapshot, TableCheck, UNKNOWN_TOPIC};
 use std::collections::{BTreeMap, HashMap};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -43,14 +43,19 @@ pub struct Differing {
 }
 
 impl Held {
-    /// Reads all tables of a snapshot.
-    pub async fn read(snapshot: &Snapshot, kept: bool) -> Result<Held, SinkError> {
+    /// Reads all tables of a snapshot. Rejects of topics that are not `named` are left out: they stay when a topic is
+    /// replaced, and no log that is read here says anything about them.
+    pub async fn read(snapshot: &Snapshot, kept: bool, named: &[Option<String>; 3]) -> Result<Held, SinkError> {
         let mut results = Vec::new();
         for result in RESULTS {
             results.push(snapshot.table(&result.table).await?);
         }
         let mut rejects: HashMap<String, BTreeMap<i64, String>> = HashMap::new();
+        let is_named = |topic: &str| topic == UNKNOWN_TOPIC || named.iter().flatten().any(|name| name == topic);
         let each = |found: sinks::FoundReject| {
+            if !is_named(&found.topic) {
+                return;
+            }
             rejects
                 .entry(found.source)
                 .or_default()

@@ -176,7 +176,7 @@ impl Verify<'_> {
     ) -> Result<Proof, Failure> {
         let held = self
             .runtime
-            .block_on(Held::read(&snapshot, recorded.kept))
+            .block_on(Held::read(&snapshot, recorded.kept, &self.settings.engine.topics))
             .map_err(of_sink)?;
         let progress = snapshot.progress().clone();
         drop(snapshot);

@@ -2,11 +2,13 @@
 
 #![allow(dead_code)]
 
+#[path = "../../../tests/src/need.rs"]
+mod need;
+
 use dataflows::{Event, Options, RESULTS, build};
 use operators::{Position, Row};
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// The tables of all results, in the order of `RESULTS`, each sorted.
@@ -88,16 +90,10 @@ pub fn number(name: &str) -> usize {
     RESULTS.iter().position(|result| result.table.name == name).unwrap()
 }
 
-/// A file of real data, unpacked; `None`, with a message, when it is absent.
+/// A file of real data, unpacked; `None` where it is missing.
 #[expect(clippy::disallowed_methods, reason = "the tests' own files, of known size")]
 pub fn data(name: &str) -> Option<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../shared/data")
-        .join(name);
-    let Ok(bytes) = std::fs::read(&path) else {
-        println!("skipped: no {}", path.display());
-        return None;
-    };
+    let bytes = std::fs::read(need::data(name)?).unwrap();
     let mut text = String::new();
     if name.ends_with(".gz") {
         flate2::read::MultiGzDecoder::new(&bytes[..])

@@ -3,6 +3,8 @@
 mod broker;
 mod faults;
 mod log;
+#[path = "../../../tests/src/need.rs"]
+mod need;
 mod ranges;
 mod remade;
 mod samples;

@@ -1,5 +1,6 @@
 //! A private PostgreSQL on 127.0.0.1: shared by the tests that run at the same time, stopped with the last of them.
 
+use crate::need;
 use sinks::PostgresConfig;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -22,7 +23,7 @@ pub struct Cluster {
     server: Mutex<Option<Child>>,
 }
 
-/// The shared cluster, or nothing (and a word about it) where there is no PostgreSQL.
+/// The shared cluster, or nothing where there is no PostgreSQL.
 pub fn shared() -> Option<Arc<Cluster>> {
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(cluster) = shared.upgrade() {
@@ -36,11 +37,7 @@ pub fn shared() -> Option<Arc<Cluster>> {
 /// A cluster for one test alone.
 pub fn own() -> Option<Cluster> {
     let Some(binaries) = binaries() else {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "CI is set and there is no PostgreSQL: install postgresql"
-        );
-        println!("skipped: no initdb and postgres on PATH or in /usr/lib/postgresql");
+        need::skip("there is no initdb and postgres on PATH or in /usr/lib/postgresql: install postgresql");
         return None;
     };
     Some(Cluster::start(binaries))

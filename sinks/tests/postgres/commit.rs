@@ -419,3 +419,61 @@ fn listeners_hear_of_changes_with_the_commit() {
         assert_eq!(crate::tables::results(&config).await.len(), RESULTS.len());
     });
 }
+
+/// A control row that grows too large for its page's spare room would make every commit write an index, too.
+#[test]
+fn control_rows_are_updated_in_place() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let config = cluster.config(&schema());
+        let mut sink = open(&config).await;
+        let mut all = progress(1);
+        all.topics = [("pin".into(), "pin".into())].into();
+        all.partition_counts = [("pin".into(), 64)].into();
+        let of_pin = all.partitions[&("pin".to_owned(), 0)].clone();
+        let detail = serde_json::json!({"natural": "17..18,1000..1003,100000..100007"});
+        let partition = PartitionProgress { detail, ..of_pin };
+        all.partitions = (0..64)
+            .map(|number| (("pin".to_owned(), number), partition.clone()))
+            .collect();
+        for epoch in 0..200 {
+            for partition in all.partitions.values_mut() {
+                (partition.next, partition.cleaned_next) = (epoch, Some(epoch));
+                partition.last = Some(sinks::LastRecord {
+                    offset: epoch,
+                    timestamp: epoch,
+                    hash: epoch as u64,
+                });
+            }
+            let step = Step {
+                epoch: epoch as u64,
+                whole: epoch == 0,
+                results: if epoch == 0 {
+                    vec![vec![]; RESULTS.len()]
+                } else {
+                    vec![]
+                },
+                progress: all.clone(),
+                ..Step::default()
+            };
+            sink.commit(&step).await.unwrap();
+        }
+        // its session reports what it has counted when it ends
+        sink.close().await;
+        let client = cluster.client().await;
+        let counted = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE schemaname = $1 AND relname = $2";
+        for (table, updates) in [("progress", 200), ("frontier", 64 * 199)] {
+            let mut seen = (0, 0);
+            for _ in 0..200 {
+                let row = client.query_one(counted, &[&config.schema, &table]).await.unwrap();
+                seen = (row.get::<_, i64>(0), row.get::<_, i64>(1));
+                if seen.0 >= updates {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+            println!("{table}: {seen:?}");
+            assert!(seen.0 >= updates && seen.1 * 10 >= seen.0 * 9, "{table}: {seen:?}");
+        }
+    });
+}

@@ -392,3 +392,40 @@ fn without_cleaned_tables_they_are_emptied_once() {
         assert!(registers(&config, &client, &OTHERS).await.is_empty());
     });
 }
+
+#[test]
+fn a_stager_that_panics_answers_every_flush_and_takes_nothing_more() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let config = cluster.config(&schema());
+        let mut sink = open(&config).await;
+        sink.create_staging().await.unwrap();
+        let limited = StagerOptions {
+            bytes_in_flight: 1,
+            bytes_per_copy: 1 << 20,
+        };
+        // its thread calls this after each batch that filled the queue
+        let wake = Arc::new(|| panic!("wake"));
+        let fence = sink.fence().unwrap();
+        let stager = Stager::start(config.clone(), Arc::new(definition()), fence, limited, wake).unwrap();
+        let batch = |offset| StageBatch {
+            cleaned: vec![thing(offset)],
+            rejects: vec![],
+        };
+        stager.offer(batch(1)).unwrap();
+        // asked for before or after the panic
+        for _ in 0..2 {
+            let (send, staged) = tokio::sync::oneshot::channel();
+            stager.flush(move |staged| drop(send.send(staged)));
+            let answer = tokio::time::timeout(Duration::from_secs(20), staged)
+                .await
+                .expect("an answer");
+            assert!(answer.unwrap().is_err());
+        }
+        // several workers share it: each of them hears of the failure
+        for offset in 2..5 {
+            assert!(stager.offer(batch(offset)).is_err());
+            assert!(stager.take_failure().is_some());
+        }
+    });
+}

@@ -95,6 +95,28 @@ fn other_shapes_are_named() {
 }
 
 #[test]
+fn a_database_that_cannot_hold_every_text_is_refused_at_the_start() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let client = cluster.client().await;
+        for (encoding, name) in [("LATIN1", "of_latin1"), ("SQL_ASCII", "of_bytes")] {
+            let create = format!("CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0");
+            client.batch_execute(&create).await.unwrap();
+            let mut config = cluster.config(&schema());
+            config.url = config.url.replace("/postgres?", &format!("/{name}?"));
+            for error in [
+                Sink::connect(config.clone()).await.map(drop).unwrap_err(),
+                sinks::Reader::connect(&config).await.map(drop).unwrap_err(),
+            ] {
+                let text = error.to_string();
+                let expected = format!("database {name} is encoded in {encoding}, wanted UTF8");
+                assert!(text.contains(&expected) && text.contains("CREATE DATABASE"), "{text}");
+            }
+        }
+    });
+}
+
+#[test]
 fn a_definition_must_make_sense() {
     let Some(cluster) = shared() else { return };
     run(async {

@@ -32,11 +32,7 @@ fn certificates(directory: &Path) -> bool {
 fn the_words_of_sslmode_mean_what_libpq_means() {
     let files = tempfile::tempdir().unwrap();
     if !certificates(files.path()) {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "CI is set and openssl does not make certificates"
-        );
-        println!("skipped: openssl does not make certificates");
+        crate::need::skip("openssl does not make certificates");
         return;
     }
     let Some(cluster) = own() else { return };

@@ -5,7 +5,7 @@ use crate::http::{Connection, JSON};
 use crate::limits::{REQUESTS, gateway};
 use crate::{Gateway, SOON};
 use anyhow::{Context, Result, ensure};
-use pinflow_tests::eventually;
+use pinflow_tests::{eventually, need};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -24,10 +24,8 @@ const STREAM: &str = "POST /v3/clusters/c/topics/lim.geo/records HTTP/1.1\r\nhos
 fn enough_files() -> Result<bool> {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.maximum.is_some_and(|maximum| maximum < FILES) {
-        eprintln!(
-            "skipped: a process may open {:?} files, the test needs {FILES}",
-            limit.maximum
-        );
+        let maximum = limit.maximum.unwrap_or_default();
+        need::skip(&format!("a process may open {maximum} files, the test needs {FILES}"));
         return Ok(false);
     }
     if limit.current.is_some_and(|current| current < FILES) {

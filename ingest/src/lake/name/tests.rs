@@ -1,10 +1,12 @@
+#[path = "../../../../tests/src/need.rs"]
+mod need;
+
 use super::*;
 use flate2::read::MultiGzDecoder;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 
 const TOPICS: [&str; 3] = ["pin", "0a3db223d459.geo", "a+b.c+1"];
 
@@ -141,11 +143,10 @@ proptest! {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a file of our own")]
 fn real_names_have_places() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/s3_listing.jsonl.gz");
-    let Ok(file) = File::open(&path) else {
-        println!("skipped: {} is absent", path.display());
+    let Some(path) = need::data("s3_listing.jsonl.gz") else {
         return;
     };
+    let file = File::open(path).unwrap();
     let mut objects = 0;
     let mut folders = 0;
     let mut places: BTreeMap<(String, i32), u64> = BTreeMap::new();

@@ -1,0 +1,37 @@
+//! What a test needs of the machine it runs on: the real data, servers, limits. Where it is missing the test is skipped
+//! and counted in the last line of `make test`; under CI it fails.
+//!
+//! The tests of other crates include this file by its path, so it needs the standard library alone.
+
+#![allow(dead_code, reason = "each of the programs that include it uses a part")]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Whether tests run for a verdict, where nothing may be skipped.
+fn is_ci(value: Option<&str>) -> bool {
+    !matches!(value, None | Some("" | "0" | "false"))
+}
+
+/// Says that the calling test is skipped, and why; it returns then. Panics under CI.
+pub fn skip(missing: &str) {
+    assert!(!is_ci(std::env::var("CI").ok().as_deref()), "CI is set, and {missing}");
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("main");
+    // not by a macro: of tests that pass, what those print is not shown
+    let _ = writeln!(std::io::stderr(), "skipped test {test}: {missing}");
+}
+
+/// A file of the real data: in the folder that `PINFLOW_TEST_DATA` names, or in `shared/data` beside the checkout.
+pub fn data(name: &str) -> Option<PathBuf> {
+    let folder = match std::env::var_os("PINFLOW_TEST_DATA") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
+    };
+    let path = folder.join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    skip(&format!("{} is missing (or set PINFLOW_TEST_DATA)", path.display()));
+    None
+}
