@@ -51,13 +51,8 @@ impl Broker {
     pub fn topic(&self, partitions: i32, settings: &[(&str, &str)]) -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("topic.{}-{partitions}", NUMBER.fetch_add(1, Relaxed));
-        self.create_topic(&name, partitions, settings);
-        name
-    }
-
-    pub fn create_topic(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
         self.admin(async |admin, options| {
-            let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+            let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
             for (key, value) in settings {
                 topic = topic.set(key, value);
             }
@@ -67,6 +62,18 @@ impl Broker {
                 .unwrap()
                 .remove(0)
                 .unwrap();
+        });
+        name
+    }
+
+    /// Deletes a topic and creates it again, with as little time between as one client needs.
+    pub fn recreate_topic(&self, name: &str, partitions: i32) {
+        self.admin(async |admin, options| {
+            let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+            let deleted = admin.delete_topics(&[name], &options).await;
+            let created = admin.create_topics([&topic], &options).await;
+            deleted.unwrap().remove(0).unwrap();
+            created.unwrap().remove(0).unwrap();
         });
     }
 
@@ -203,8 +210,17 @@ impl Reading {
 
     /// The caller waits to be woken, and half a second at most, so that a lost wake-up is slow but not fatal.
     pub fn with(config: &KafkaConfig, options: ReaderOptions) -> Reading {
+        Reading::held(config, options, || ())
+    }
+
+    /// The same with something that the reader's thread does, too, whenever it wakes the caller.
+    pub fn held(config: &KafkaConfig, options: ReaderOptions, hold: impl Fn() + Send + Sync + 'static) -> Reading {
         let thread = std::thread::current();
-        let reader = Reader::start(config, options, Arc::new(move || thread.unpark())).unwrap();
+        let wake = move || {
+            thread.unpark();
+            hold();
+        };
+        let reader = Reader::start(config, options, Arc::new(wake)).unwrap();
         Reading {
             reader,
             seen: Vec::new(),
