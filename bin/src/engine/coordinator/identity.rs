@@ -17,7 +17,7 @@ use crate::engine::log::identity::{Place, Verdict, judge};
 use crate::engine::protocol::TopicPartition;
 use ingest::archive::Original;
 use ingest::coverage::Coverage;
-use ingest::kafka::{KafkaError, Sample, Sampled};
+use ingest::kafka::{Sample, Sampled};
 use ingest::lake::Object;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,10 +106,7 @@ impl Coordinator {
         let name = |(at, offset): &(TopicPartition, i64)| (self.topic_name(at.topic).to_owned(), at.partition, *offset);
         let named: Vec<(String, i32, i64)> = wanted.iter().map(name).collect();
         let asked = tokio::task::spawn_blocking(move || cluster.samples(&named));
-        let asked = async {
-            let sampled = asked.await.map_err(panicked("asking Kafka for records"))?;
-            Ok(sampled.map_err(KafkaError::from)?)
-        };
+        let asked = async { Ok(asked.await.map_err(panicked("asking Kafka for records"))??) };
         Self::unless_stopped(&self.process, asked).await
     }
 
