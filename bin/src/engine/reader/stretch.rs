@@ -15,6 +15,9 @@ pub struct Stretch {
     bound: Option<i64>,
     /// Whether it goes on after its bound; then each epoch's close says how far it has come.
     endless: bool,
+    /// Whether the consumer is done with it. Only then is a stretch with an end passed: what it says of its end would
+    /// else be taken for word of the next stretch.
+    over: bool,
     last: Option<RecordId>,
     /// Passed since the last mark, without a record.
     holes: RangeSet,
@@ -41,6 +44,7 @@ impl Stretch {
             next: consume.from,
             bound: Some(consume.bound),
             endless: consume.until.is_none(),
+            over: false,
             last: None,
             holes: RangeSet::default(),
             records: RangeSet::default(),
@@ -66,7 +70,7 @@ impl Stretch {
     /// Takes in where the records of a batch stand: `offsets` ascending, `last` the last of them.
     pub fn arrived(&mut self, offsets: impl Iterator<Item = i64>, last: Option<RecordId>) {
         for offset in offsets {
-            self.pass(offset);
+            self.skip(offset);
             if self.purpose == Purpose::Probe {
                 self.records.insert(offset..offset + 1);
             }
@@ -75,8 +79,13 @@ impl Stretch {
         self.last = last.or(self.last);
     }
 
-    /// Takes in that there is no further record below `next`.
+    /// Takes in the consumer's word that there is no further record below `next`.
     pub fn pass(&mut self, next: i64) {
+        self.skip(next);
+        self.over |= self.bound.is_some_and(|bound| next >= bound);
+    }
+
+    fn skip(&mut self, next: i64) {
         if self.next < next {
             holes::keep(&mut self.holes, self.next..next);
             self.next = next;
@@ -85,7 +94,8 @@ impl Stretch {
 
     /// What there is to say when the bound has been passed; once.
     pub fn passed(&mut self) -> Option<Passed> {
-        self.bound.take_if(|bound| self.next >= *bound)?;
+        let passed = self.over || self.endless;
+        self.bound.take_if(|bound| passed && self.next >= *bound)?;
         Some(match self.purpose {
             Purpose::Probe => Passed::Probed(std::mem::take(&mut self.records).into()),
             Purpose::Take | Purpose::TakeAgain => Passed::Reached(self.take_mark()),
@@ -153,6 +163,8 @@ mod tests {
     fn a_probe_says_where_records_are() {
         let mut probe = stretch(5, Some(9), 9, Purpose::Probe);
         probe.arrived([5, 6, 8].into_iter(), id(8));
+        assert_eq!(probe.passed(), None, "the consumer has not ended it");
+        probe.pass(9);
         assert_eq!(probe.passed(), Some(Passed::Probed(vec![(5, 7), (8, 9)])));
         assert_eq!(probe.mark(), None);
     }
