@@ -108,13 +108,8 @@ pub(crate) fn lock_key(schema: &str, purpose: &str) -> i64 {
 /// Raises the number and takes the lock, as the run called `run_id`.
 pub(crate) async fn take(session: &Session, schema: &str, claim: Claim, run_id: &str) -> Result<Fence, SinkError> {
     if !claim.takes_over() && !try_lock(session, schema).await? {
-        let holder = holder(session, schema)
-            .await?
-            .map_or("another session".into(), |holder| holder.text);
-        return Err(SinkError::Held {
-            schema: schema.into(),
-            holder,
-        });
+        let holder = holder(session, schema).await?;
+        return Err(held(schema, holder));
     }
     let fence = Fence {
         number: raise(session, schema, claim, run_id).await?,
@@ -146,11 +141,7 @@ pub(crate) async fn lock_as(session: &Session, schema: &str, fence: &Fence) -> R
         }
         let holder = holder(session, schema).await?;
         if started.elapsed() > PATIENCE {
-            let holder = holder.map_or("another session".into(), |holder| holder.text);
-            return Err(SinkError::Held {
-                schema: schema.into(),
-                holder,
-            });
+            return Err(held(schema, holder));
         }
         if let Some(holder) = holder {
             tracing::warn!(holder = %holder.text, fence = fence.number, "ending the session that holds the schema");
@@ -205,6 +196,35 @@ async fn raise(session: &Session, schema: &str, claim: Claim, run_id: &str) -> R
             Err(source) => return Err(failed(schema, source)),
         }
     }
+}
+
+fn held(schema: &str, holder: Option<Holder>) -> SinkError {
+    SinkError::Held {
+        schema: schema.into(),
+        holder: holder.map_or("another session".into(), |holder| holder.text),
+    }
+}
+
+/// Whether another session works in the schema.
+pub(crate) async fn is_held(session: &Session, schema: &str) -> Result<bool, SinkError> {
+    Ok(holder(session, schema).await?.is_some())
+}
+
+/// Refuses a claim that does not take over while another session works in the schema.
+pub(crate) async fn refuse_while_held(session: &Session, schema: &str, claim: Claim) -> Result<(), SinkError> {
+    match holder(session, schema).await? {
+        Some(holder) if !claim.takes_over() => Err(held(schema, Some(holder))),
+        _ => Ok(()),
+    }
+}
+
+/// Ends the session that works in the schema, if there is one.
+pub(crate) async fn end_holder(session: &Session, schema: &str) -> Result<(), SinkError> {
+    if let Some(holder) = holder(session, schema).await? {
+        tracing::warn!(holder = %holder.text, "ending the session that keeps the tables locked");
+        holder.end(session).await;
+    }
+    Ok(())
 }
 
 async fn try_lock(session: &Session, schema: &str) -> Result<bool, SinkError> {

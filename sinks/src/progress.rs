@@ -13,6 +13,7 @@ pub(crate) use write::{Moves, Statements};
 
 use crate::error::SinkError;
 use crate::schema::Definition;
+use crate::step::Step;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -187,6 +188,48 @@ impl Progress {
         self.partitions
             .values_mut()
             .for_each(|partition| partition.cleaned_next = None);
+    }
+
+    /// What is recorded once `step`, which records `new`, is committed.
+    pub(crate) fn follow(&mut self, step: &Step, new: &Progress, definition: &Definition, fence: i64) {
+        self.partitions
+            .retain(|(topic, _), _| !step.forget_topics.contains(topic));
+        if step.whole && !definition.keep_cleaned {
+            self.forget_cleaned();
+        }
+        for (key, partition) in &new.partitions {
+            match self.partitions.get_mut(key) {
+                Some(old) => old.clone_from(partition),
+                None => {
+                    self.partitions.insert(key.clone(), partition.clone());
+                }
+            }
+        }
+        for generation in &new.generations {
+            if !self.generations.contains(generation) {
+                self.generations.push(generation.clone());
+            }
+        }
+        if step.whole {
+            self.gaps.retain(|gap| !new.fills(gap));
+        }
+        for gap in &new.gaps {
+            if !self.gaps.contains(gap) {
+                self.gaps.push(gap.clone());
+            }
+        }
+        self.gaps.sort();
+        self.commits += 1;
+        self.epoch = step.epoch;
+        self.definitions = Some(definition.hash);
+        self.legacy = new.legacy;
+        self.cleaned_legacy = new.cleaned_legacy;
+        self.topics.clone_from(&new.topics);
+        self.partition_counts = self.counts_with(new);
+        self.options.clone_from(&new.options);
+        self.run_id.clone_from(&new.run_id);
+        self.counters.clone_from(&new.counters);
+        self.fence = fence;
     }
 
     /// The counts after a step that records `new`.

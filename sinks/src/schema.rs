@@ -14,7 +14,7 @@
 //! C library. There is no DDL after the start, apart from temporary tables of the first commit.
 //!
 //! A start adds missing columns with `ALTER TABLE … ADD COLUMN`, which only the owner of a table may do. Until then the
-//! read side reads them as null.
+//! read side reads them as null. While another session holds the schema that waits until the fence is taken.
 //!
 //! A role that only reads needs:
 //!
@@ -26,12 +26,13 @@
 use crate::control;
 use crate::encode::type_name;
 use crate::error::{Backoff, Class, SinkError};
+use crate::fence;
+use crate::session::Session;
 use crate::shape;
 use operators::{ColumnType, Table};
 use std::fmt::Write;
 use std::time::Duration;
 use tokio::time::Instant;
-use tokio_postgres::Client;
 
 /// Everything of ours that Postgres shall hold.
 #[derive(Clone, Debug)]
@@ -217,24 +218,46 @@ pub(crate) fn all_tables(definition: &Definition) -> Vec<TableSpec> {
 /// How long another session may keep a table locked that has to be altered.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// When missing columns are added to tables of an earlier version.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Upgrade {
+    /// Not while another session holds the schema: a run of the earlier version may go on there, and would not start
+    /// again with the columns of this one.
+    UnlessHeld,
+    /// In any case: the fence is about to be taken. A session that holds the schema and is in the way is ended.
+    Now,
+}
+
 /// Creates what is absent, compares what is there and adds columns of this version, in one transaction that excludes
-/// other preparers.
-pub(crate) async fn prepare(client: &Client, schema: &str, definition: &Definition) -> Result<(), SinkError> {
+/// other preparers. False when columns are still missing.
+pub(crate) async fn prepare(
+    session: &Session,
+    schema: &str,
+    definition: &Definition,
+    upgrade: Upgrade,
+) -> Result<bool, SinkError> {
     check_definition(definition)?;
     let started = Instant::now();
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     loop {
-        let Err(error) = prepare_in_transaction(client, schema, definition).await else {
-            return Ok(());
+        let error = match prepare_in_transaction(session, schema, definition, upgrade).await {
+            Ok(complete) => return Ok(complete),
+            Err(error) => error,
         };
-        let _ = client.batch_execute("ROLLBACK").await;
-        if error.class() != Class::Retry {
-            return Err(error);
-        }
-        if started.elapsed() > PATIENCE {
-            return Err(shape::locked(client, schema).await.unwrap_or(error));
+        let _ = session.client.batch_execute("ROLLBACK").await;
+        let (locked, late) = (shape::is_locked(&error), started.elapsed() > PATIENCE);
+        if error.class() != Class::Retry || late {
+            let named = if locked {
+                shape::locked(&session.client, schema).await
+            } else {
+                None
+            };
+            return Err(named.unwrap_or(error));
         }
         tracing::warn!(%error, "preparing the tables failed, trying again");
+        if locked && upgrade == Upgrade::Now {
+            fence::end_holder(session, schema).await?;
+        }
         backoff.wait().await;
     }
 }
@@ -271,10 +294,16 @@ fn check_definition(definition: &Definition) -> Result<(), SinkError> {
     Ok(())
 }
 
-async fn prepare_in_transaction(client: &Client, schema: &str, definition: &Definition) -> Result<(), SinkError> {
+async fn prepare_in_transaction(
+    session: &Session,
+    schema: &str,
+    definition: &Definition,
+    upgrade: Upgrade,
+) -> Result<bool, SinkError> {
+    let client = &session.client;
     let failed = |source| SinkError::postgres(format!("preparing schema {schema}"), source);
     client.batch_execute("BEGIN").await.map_err(failed)?;
-    let key = crate::fence::lock_key(schema, "prepare");
+    let key = fence::lock_key(schema, "prepare");
     client
         .execute("SELECT pg_advisory_xact_lock($1)", &[&key])
         .await
@@ -301,13 +330,17 @@ async fn prepare_in_transaction(client: &Client, schema: &str, definition: &Defi
             }
         }
     }
-    // last, so that the locks are held for as short as can be
-    shape::add_columns(client, schema, &missing).await?;
     let sql = format!(
         "INSERT INTO {}.progress (id, fence, commits, epoch, definitions, legacy_count, legacy_hash, options, run_id, \
          counters) VALUES (1, 0, 0, 0, '', 0, '', '{{}}', '', '{{}}') ON CONFLICT DO NOTHING",
         quoted(schema)
     );
     client.batch_execute(&sql).await.map_err(failed)?;
-    client.batch_execute("COMMIT").await.map_err(failed)
+    let complete = missing.is_empty() || upgrade == Upgrade::Now || !fence::is_held(session, schema).await?;
+    if complete {
+        // last, so that the locks are held for as short as can be
+        shape::add_columns(client, schema, &missing).await?;
+    }
+    client.batch_execute("COMMIT").await.map_err(failed)?;
+    Ok(complete)
 }

@@ -135,6 +135,15 @@ pub(crate) async fn compare(
     Ok(Missing::of(schema, spec, found))
 }
 
+/// How the context of an error begins when columns are added.
+const ADDING: &str = "adding columns to ";
+
+/// Whether columns could not be added because another session keeps the table locked.
+pub(crate) fn is_locked(error: &SinkError) -> bool {
+    matches!(error, SinkError::Postgres { context, source }
+        if context.starts_with(ADDING) && source.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
+}
+
 /// Adds missing columns, within the caller's transaction.
 pub(crate) async fn add_columns(client: &Client, schema: &str, missing: &[Missing]) -> Result<(), SinkError> {
     if missing.is_empty() {
@@ -150,7 +159,7 @@ pub(crate) async fn add_columns(client: &Client, schema: &str, missing: &[Missin
             Err(source) if source.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
                 return Err(may_not_alter(client, schema, missing, &source).await);
             }
-            Err(source) => return Err(failed(format!("adding columns to {table}"))(source)),
+            Err(source) => return Err(failed(format!("{ADDING}{table}"))(source)),
         }
     }
     Ok(())

@@ -14,7 +14,7 @@ use crate::error::{Backoff, Class, SinkError};
 use crate::fence::{self, Claim, Fence};
 use crate::history;
 use crate::progress::{self, Progress};
-use crate::schema::{self, Definition};
+use crate::schema::{self, Definition, Upgrade};
 use crate::session::{Purpose, Session};
 use crate::step::{Committed, Step};
 use std::sync::Arc;
@@ -38,6 +38,8 @@ pub enum SinkState {
 pub struct Sink {
     config: PostgresConfig,
     definition: Option<Arc<Definition>>,
+    /// Whether no table lacks a column of this version.
+    complete: bool,
     session: Option<Session>,
     statements: Option<Statements>,
     fence: Option<Arc<Fence>>,
@@ -54,6 +56,7 @@ impl Sink {
         Ok(Sink {
             config,
             definition: None,
+            complete: false,
             session: Some(session),
             statements: None,
             fence: None,
@@ -63,11 +66,13 @@ impl Sink {
         })
     }
 
-    /// Creates schema, tables and comments where they are absent and compares them where they are not.
+    /// Creates schema, tables and comments where they are absent and compares them where they are not. Columns that an
+    /// earlier version's control tables lack are added; by [`Sink::take_fence`] when another session holds the schema.
     pub async fn prepare(&mut self, definition: &Definition) -> Result<(), SinkError> {
         let session = self.session()?;
-        schema::prepare(&session.client, &self.config.schema, definition).await?;
+        let complete = schema::prepare(session, &self.config.schema, definition, Upgrade::UnlessHeld).await?;
         self.definition = Some(Arc::new(definition.clone()));
+        self.complete = complete;
         Ok(())
     }
 
@@ -81,6 +86,10 @@ impl Sink {
         };
         let session = self.session()?;
         let schema = self.config.schema.as_str();
+        if !self.complete {
+            fence::refuse_while_held(session, schema, claim).await?;
+            schema::prepare(session, schema, &definition, Upgrade::Now).await?;
+        }
         let fence = fence::take(session, schema, claim, run_id).await?;
         let number = fence.number;
         history::drop_up_to(&session.client, schema, number).await?;
@@ -251,7 +260,7 @@ impl Sink {
                             }
                         }
                     };
-                    self.remember(step, &progress, &definition);
+                    self.known.follow(step, &progress, &definition, fence.number);
                     if step.staged.is_some() {
                         self.drop_staging().await;
                     }
@@ -375,50 +384,6 @@ impl Sink {
                 Err(error) => self.recover(error, &mut backoff).await?,
             }
         }
-    }
-
-    /// What the tables answer for now.
-    fn remember(&mut self, step: &Step, new: &Progress, definition: &Definition) {
-        let known = &mut self.known;
-        known
-            .partitions
-            .retain(|(topic, _), _| !step.forget_topics.contains(topic));
-        if step.whole && !definition.keep_cleaned {
-            known.forget_cleaned();
-        }
-        for (key, partition) in &new.partitions {
-            match known.partitions.get_mut(key) {
-                Some(old) => old.clone_from(partition),
-                None => {
-                    known.partitions.insert(key.clone(), partition.clone());
-                }
-            }
-        }
-        for generation in &new.generations {
-            if !known.generations.contains(generation) {
-                known.generations.push(generation.clone());
-            }
-        }
-        if step.whole {
-            known.gaps.retain(|gap| !new.fills(gap));
-        }
-        for gap in &new.gaps {
-            if !known.gaps.contains(gap) {
-                known.gaps.push(gap.clone());
-            }
-        }
-        known.gaps.sort();
-        known.commits += 1;
-        known.epoch = step.epoch;
-        known.definitions = Some(definition.hash);
-        known.legacy = new.legacy;
-        known.cleaned_legacy = new.cleaned_legacy;
-        known.topics.clone_from(&new.topics);
-        known.partition_counts = known.counts_with(new);
-        known.options.clone_from(&new.options);
-        known.run_id.clone_from(&new.run_id);
-        known.counters.clone_from(&new.counters);
-        known.fence = self.fence.as_ref().map_or(0, |fence| fence.number);
     }
 
     /// Drops the staging tables: history that is settled, or will not be. What cannot be dropped now is dropped by the

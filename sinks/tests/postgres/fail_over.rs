@@ -23,15 +23,14 @@ impl Replica {
         Replica { client, schema }
     }
 
-    /// It is the primary now.
-    async fn promote(&self) {
+    /// It is the primary now: what puts the rows back.
+    fn promotion(&self) -> String {
         let schema = &self.schema;
-        let restore = format!(
-            "BEGIN; DELETE FROM {schema}.progress; DELETE FROM {schema}.frontier; \
+        format!(
+            "DELETE FROM {schema}.progress; DELETE FROM {schema}.frontier; \
              INSERT INTO {schema}.progress TABLE {schema}.progress_of_replica; \
-             INSERT INTO {schema}.frontier TABLE {schema}.frontier_of_replica; COMMIT"
-        );
-        self.client.batch_execute(&restore).await.unwrap();
+             INSERT INTO {schema}.frontier TABLE {schema}.frontier_of_replica"
+        )
     }
 }
 
@@ -68,7 +67,7 @@ fn a_lost_fence_is_no_newer_run() {
         let replica = Replica::of(&cluster, &config).await;
         let mut sink = open(&config).await;
         sink.commit(&step(1, &mut model)).await.unwrap();
-        replica.promote().await;
+        replica.client.batch_execute(&replica.promotion()).await.unwrap();
         lost(
             &config,
             &mut sink,
@@ -133,13 +132,15 @@ fn lost_commits_are_found_before_the_next_one() {
         sink.commit(&step(3, &mut model)).await.unwrap();
         // a commit that waits for the progress row and whose caller does not
         let row = format!("SELECT 1 FROM {}.progress FOR UPDATE", config.schema);
+        let promotion = replica.promotion();
         let blocker = replica.client.transaction().await.unwrap();
         blocker.query_one(&row, &[]).await.unwrap();
         let dropped = step(4, &mut model.clone());
         let wait = Duration::from_millis(200);
         assert!(tokio::time::timeout(wait, sink.commit(&dropped)).await.is_err());
-        blocker.rollback().await.unwrap();
-        replica.promote().await;
+        // what is left of it gets the row when nothing waits for it any more
+        blocker.batch_execute(&promotion).await.unwrap();
+        blocker.commit().await.unwrap();
         let what = "its tables are at commit 2, this run had committed 4";
         lost(&config, &mut sink, &dropped, what).await;
         lost(&config, &mut sink, &step(4, &mut model.clone()), what).await;

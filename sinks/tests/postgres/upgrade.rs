@@ -253,3 +253,65 @@ fn an_upgrade_waits_for_whoever_reads_the_tables() {
         open(&config).await.heartbeat(6).await.unwrap();
     });
 }
+
+#[test]
+fn a_schema_that_another_run_holds_is_altered_by_whoever_takes_it_over() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let (config, client) = earlier(&cluster).await;
+        // a run of the earlier version, as far as a later one can tell: it holds the lock, and columns are missing
+        let mut running = open(&config).await;
+        let older = format!("ALTER TABLE {}.gaps DROP COLUMN object", config.schema);
+        client.batch_execute(&older).await.unwrap();
+        let has_it = async || {
+            let columns = columns(&client, &config.schema).await;
+            columns.iter().any(|column| column.starts_with("gaps.object "))
+        };
+        let mut backfill = Sink::connect(config.clone()).await.unwrap();
+        backfill.prepare(&definition()).await.unwrap();
+        let refused = backfill
+            .take_fence(Claim::Backfill { takeover: false }, "backfill")
+            .await;
+        assert!(matches!(refused, Err(SinkError::Held { .. })), "{refused:?}");
+        assert!(!has_it().await);
+        running.heartbeat(6).await.unwrap();
+        backfill
+            .take_fence(Claim::Backfill { takeover: true }, "backfill")
+            .await
+            .unwrap();
+        assert!(has_it().await);
+        backfill.heartbeat(7).await.unwrap();
+        assert!(running.heartbeat(8).await.unwrap_err().is_fenced());
+    });
+}
+
+#[test]
+fn a_run_that_was_stopped_in_a_commit_does_not_keep_the_tables_from_its_successor() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let (config, mut client) = earlier(&cluster).await;
+        let mut stopped = open(&config).await;
+        let older = format!("ALTER TABLE {}.progress DROP COLUMN topics", config.schema);
+        client.batch_execute(&older).await.unwrap();
+        // it sits on the progress row for as long as somebody else has locked a row that it deletes
+        let blocker = client.transaction().await.unwrap();
+        let lock = format!("SELECT * FROM {}.names FOR UPDATE", config.schema);
+        blocker.execute(&lock, &[]).await.unwrap();
+        let step = Step {
+            epoch: 6,
+            results: vec![vec![], vec![(vec![Value::Int(2020), "a".into()], -1)]],
+            progress: stopped.progress().clone(),
+            ..Step::default()
+        };
+        let zombie = tokio::spawn(async move { stopped.commit(&step).await });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let mut new = tokio::time::timeout(Duration::from_secs(20), open(&config))
+            .await
+            .expect("the fence in time");
+        blocker.rollback().await.unwrap();
+        // fenced, or stumbling over the column that is missing here and was not where it came from
+        zombie.await.unwrap().unwrap_err();
+        new.heartbeat(7).await.unwrap();
+        assert_eq!(new.read_progress().await.unwrap().commits, 3);
+    });
+}
