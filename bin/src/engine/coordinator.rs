@@ -30,7 +30,7 @@ use super::error::{EngineError, Outcome};
 use super::log::generations::Generations;
 use super::log::growth::Seen;
 use super::log::holes;
-use super::protocol::{Mark, Note, TopicPartition};
+use super::protocol::{LinesHash, Mark, Note, TopicPartition};
 use super::recorded::Recorded;
 use super::target::{Commit, History, State, Target};
 use super::watch::Watch;
@@ -112,6 +112,8 @@ pub struct Answer {
     pub natural: BTreeMap<TopicPartition, RangeSet>,
     /// What the lake covers, as far as this start has found.
     pub lake: BTreeMap<TopicPartition, RangeSet>,
+    /// Per partition, hashes of the lake's lines; empty for a replay that ends at a bound.
+    pub hashes: BTreeMap<TopicPartition, LinesHash>,
     /// Those that this replay has found empty in Kafka, where the lake has nothing.
     pub empty: BTreeMap<TopicPartition, RangeSet>,
     /// The generations of records.
@@ -128,7 +130,8 @@ impl Answer {
         let nothing = RangeSet::default();
         let detail = |at: &TopicPartition| {
             let (holes, lake) = (self.natural.get(at), self.lake.get(at));
-            super::recorded::detail(holes.unwrap_or(&nothing), lake.unwrap_or(&nothing))
+            let hash = self.hashes.get(at).map(|hash| hash.all);
+            super::recorded::detail(holes.unwrap_or(&nothing), lake.unwrap_or(&nothing), hash)
         };
         let partitions = self.natural.keys().chain(self.lake.keys());
         self.details = partitions.map(|at| (*at, detail(at))).collect();

@@ -1,6 +1,6 @@
 //! From bytes with a place in the log to events, cleaned rows and rejects: the loop around the decoder.
 
-use super::protocol::Note;
+use super::protocol::{LinesHash, Note};
 use super::reader::Placing;
 use dataflows::{Block, Chunk, Decoder, Event, Kind, Limits, Marked, Marks, Raw, Reason, Unreadable};
 use ingest::archive::Original;
@@ -78,6 +78,7 @@ pub struct Decode {
     marks: Marks,
     cleaned: bool,
     rows: Rows,
+    hash: LinesHash,
     records: u64,
     rejected: u64,
     reported_rejected: u64,
@@ -92,6 +93,7 @@ impl Decode {
             marks: Marks::default(),
             cleaned: false,
             rows: Rows::default(),
+            hash: LinesHash::default(),
             records: 0,
             rejected: 0,
             reported_rejected: 0,
@@ -146,6 +148,7 @@ impl Decode {
         for line in Chunk::new(chunk, &mut marks).lines() {
             if offset < place.upto {
                 let line = Value::of(line);
+                self.hash.add(offset, line.bytes(), offset < place.hashed);
                 // what the archiver could not write as JSON is what it was
                 let original = match place.ours {
                     true => ingest::archive::original(line.bytes()),
@@ -163,6 +166,11 @@ impl Decode {
         self.decoder.finish(&mut block, emit);
         self.marks = marks;
         (offset - start) as u64
+    }
+
+    /// Hashes of the lines decoded since the last call.
+    pub fn take_hash(&mut self) -> LinesHash {
+        std::mem::take(&mut self.hash)
     }
 
     /// Decodes a legacy object: one value, an array of values, or values one after the other. Returns their number.
@@ -218,6 +226,7 @@ impl Decode {
             return;
         }
         self.records += 1;
+        self.hash.add(offset, &prefix, offset < place.hashed);
         let wanted = offset >= place.settled;
         self.reject(place, offset, None, Some(&prefix), Reason::TooLarge, wanted);
     }

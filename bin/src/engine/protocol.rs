@@ -34,6 +34,8 @@ pub struct Pass {
     pub settled: BTreeMap<TopicPartition, i64>,
     /// Whether records without an offset are settled already.
     pub legacy_settled: bool,
+    /// Per partition, the offset up to which the content of the lake was hashed at the last start.
+    pub hashed: BTreeMap<TopicPartition, i64>,
     /// The generations known at the start.
     pub generations: Generations,
     /// Read no record at or past these offsets; with a bound set, partitions that it does not name are not read.
@@ -161,6 +163,35 @@ pub struct ObjectRead {
     pub covers: Option<(i64, i64)>,
     /// A hash of its content; always there for an object without offsets.
     pub digest: Option<u64>,
+    /// Hashes of the lines of an object of the log, added up.
+    pub lines_hash: LinesHash,
+}
+
+/// Hashes of lines with their offsets, added up: the same however the lines are cut into objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinesHash {
+    /// Of the lines that were hashed at the last start.
+    pub known: u64,
+    /// Of all lines.
+    pub all: u64,
+}
+
+impl LinesHash {
+    /// Adds a line; `known` says whether it was hashed at the last start.
+    pub fn add(&mut self, offset: i64, line: &[u8], known: bool) {
+        let hash = xxhash_rust::xxh3::xxh3_64_with_seed(line, offset as u64);
+        self.all = self.all.wrapping_add(hash);
+        if known {
+            self.known = self.known.wrapping_add(hash);
+        }
+    }
+}
+
+impl std::ops::AddAssign for LinesHash {
+    fn add_assign(&mut self, other: LinesHash) {
+        self.known = self.known.wrapping_add(other.known);
+        self.all = self.all.wrapping_add(other.all);
+    }
 }
 
 /// How far a partition has been read from Kafka.

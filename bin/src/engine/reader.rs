@@ -315,6 +315,7 @@ impl Reader {
                     let place = reading.placing(pass, &self.generations, topics);
                     let lines = self.decode.lines(&place, reading.lines, &bytes, emit);
                     reading.lines += lines;
+                    reading.lines_hash += self.decode.take_hash();
                     reading.rejected += self.decode.rejected() - before;
                 }
                 fetcher.recycle(bytes);
@@ -335,6 +336,7 @@ impl Reader {
                     let prefix = ingest::archive::kept_of_line(&prefix, place.ours);
                     self.decode.too_large(&place, reading.lines, prefix);
                     reading.lines += 1;
+                    reading.lines_hash += self.decode.take_hash();
                     reading.rejected += 1;
                 }
             }
@@ -346,6 +348,7 @@ impl Reader {
                         rejected: reading.rejected,
                         covers: reading.covers(),
                         digest,
+                        lines_hash: reading.lines_hash,
                     };
                     self.notes.push(Note::Object {
                         pass: pass.number,
@@ -427,6 +430,7 @@ impl Reader {
             starts: self.generations.of(at),
             settled,
             upto: i64::MAX,
+            hashed: 0,
             deletes: false,
             ours: false,
             object: None,

@@ -4,7 +4,7 @@ use super::coordinator::{Answer, Missing, Reach};
 use super::error::TopicsChanged;
 use super::log::generations::{Generations, Start};
 use super::log::holes;
-use super::protocol::TopicPartition;
+use super::protocol::{LinesHash, TopicPartition};
 use crate::config::KINDS;
 use ingest::coverage::RangeSet;
 use ingest::kafka::RecordId;
@@ -16,15 +16,18 @@ use std::ops::Range;
 const NATURAL: &str = "natural";
 /// The key under which stands what the lake covered at the last start.
 const LAKE: &str = "lake";
+/// The key under which stands a hash of the lake's lines.
+const HASH: &str = "lake_hash";
 
 /// The natural holes in a partition's detail.
 pub(crate) fn natural_holes(detail: &serde_json::Value) -> Option<RangeSet> {
     detail.get(NATURAL)?.as_str()?.parse().ok()
 }
 
-/// A partition's detail: its natural holes, and what the lake covers.
-pub(super) fn detail(holes: &RangeSet, lake: &RangeSet) -> serde_json::Value {
-    serde_json::json!({ NATURAL: holes.to_string(), LAKE: lake.to_string() })
+/// A partition's detail: its natural holes, what the lake covers, and a hash of the lake's lines.
+pub(super) fn detail(holes: &RangeSet, lake: &RangeSet, hash: Option<u64>) -> serde_json::Value {
+    let hash = hash.map(|hash| format!("{hash:016x}"));
+    serde_json::json!({ NATURAL: holes.to_string(), LAKE: lake.to_string(), HASH: hash })
 }
 
 /// An object of the lake, as a start has found it.
@@ -63,6 +66,8 @@ pub struct Recorded {
     pub natural: BTreeMap<TopicPartition, RangeSet>,
     /// What the lake covered.
     lake: BTreeMap<TopicPartition, RangeSet>,
+    /// A hash of the lines there.
+    lake_hash: BTreeMap<TopicPartition, u64>,
     /// Topics that are left out now: what the tables hold of them goes.
     pub forgotten: BTreeSet<String>,
     definitions: Option<u64>,
@@ -134,6 +139,10 @@ impl Recorded {
             }
             let lake = known.detail.get(LAKE).and_then(|lake| lake.as_str()?.parse().ok());
             recorded.lake.insert(at, lake.unwrap_or_default());
+            let hash = known.detail.get(HASH).and_then(|hash| hash.as_str());
+            if let Some(hash) = hash.and_then(|hash| u64::from_str_radix(hash, 16).ok()) {
+                recorded.lake_hash.insert(at, hash);
+            }
             if let Some(next) = known.cleaned_next {
                 recorded.cleaned.insert(at, next);
             }
@@ -178,6 +187,12 @@ impl Recorded {
         self.cleaned.clone()
     }
 
+    /// Per partition, the offset up to which the lake's lines are hashed.
+    pub fn hashed(&self) -> BTreeMap<TopicPartition, i64> {
+        let end = |at: &TopicPartition| Some((*at, self.lake.get(at)?.iter().next_back()?.end));
+        self.lake_hash.keys().filter_map(end).collect()
+    }
+
     /// Whether the log covers other records below the recorded frontier than it did at the last commit.
     pub fn coverage_differs(&self, now: &Answer, archived: &[Archived]) -> bool {
         let next = |at: &TopicPartition| self.partitions.get(at).map_or(0, |reach| reach.next);
@@ -197,11 +212,16 @@ impl Recorded {
             let recorded = self.partitions.get(at);
             recorded.is_some_and(|recorded| reach.first != recorded.first)
         };
+        // objects of the log are not to be rewritten, but someone may have to remove a person's data from them
+        let rewritten = |(at, hash): (&TopicPartition, &LinesHash)| {
+            self.lake_hash.get(at).is_some_and(|known| *known != hash.known)
+        };
         let vanished = |(at, empty): (&TopicPartition, &RangeSet)| self.has_vanished(*at, empty);
         then != today
             || now.legacy != self.legacy
             || now.frontier.iter().any(begins_elsewhere)
             || now.empty.iter().any(vanished)
+            || now.hashes.iter().any(rewritten)
             || archived
                 .iter()
                 .any(|object| self.is_mixed(object, now) || self.is_other(object))
@@ -334,7 +354,7 @@ mod tests {
                 PartitionProgress {
                     next: 10,
                     cleaned_next: Some(10),
-                    detail: detail(&[3..4].into_iter().collect(), &RangeSet::default()),
+                    detail: detail(&[3..4].into_iter().collect(), &RangeSet::default(), None),
                     ..PartitionProgress::default()
                 },
             )]
@@ -372,6 +392,33 @@ mod tests {
             archived(4..15, 4..14, false),
             "the record at 9 may seem newer than one after it"
         );
+    }
+
+    #[test]
+    fn an_object_of_the_log_that_was_rewritten_makes_another_answer() {
+        let lake: RangeSet = [0..8].into_iter().collect();
+        let partition = PartitionProgress {
+            next: 10,
+            detail: detail(&RangeSet::default(), &lake, Some(5)),
+            ..PartitionProgress::default()
+        };
+        let progress = Progress {
+            partitions: [(("a.pin".to_owned(), 0), partition)].into(),
+            legacy: Legacy::default(),
+            cleaned_legacy: None,
+            ..progress()
+        };
+        let recorded = Recorded::of(&progress, &topics(["a.pin", "a.geo", ""]));
+        let at = TopicPartition { topic: 0, partition: 0 };
+        assert_eq!(recorded.hashed(), [(at, 8)].into());
+        let differs = |known| {
+            let answer = Answer {
+                hashes: [(at, LinesHash { known, all: 77 })].into(),
+                ..Answer::default()
+            };
+            recorded.coverage_differs(&answer, &[])
+        };
+        assert!(!differs(5) && differs(6));
     }
 
     #[test]

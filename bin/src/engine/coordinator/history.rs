@@ -84,6 +84,7 @@ impl Coordinator {
             cleaned: self.target.keeps_cleaned(),
             settled: settled.clone(),
             legacy_settled: !round.full && self.recorded.legacy.is_some(),
+            hashed: self.recorded.hashed(),
             generations: self.answer.generations.clone(),
             upto: round.upto.clone(),
         })));
@@ -111,6 +112,10 @@ impl Coordinator {
         }
         self.answer.missing = self.missing(&plans);
         self.answer.legacy = self.read.legacy();
+        self.answer.hashes = match round.upto {
+            Some(_) => BTreeMap::new(),
+            None => self.read.hashes(),
+        };
         self.answer.write_holes();
         self.note_last_records(&round.ends).await?;
         if !round.full && self.recorded.coverage_differs(&self.answer, &self.read.archived()) {

@@ -4,7 +4,7 @@ use super::flow::Interrupt;
 use super::start::log_place;
 use super::{Coordinator, EngineError};
 use crate::engine::log::settled::Starts;
-use crate::engine::protocol::{Assigned, Command, Note, ObjectRead, TopicPartition};
+use crate::engine::protocol::{Assigned, Command, LinesHash, Note, ObjectRead, TopicPartition};
 use crate::engine::recorded::Archived;
 use ingest::coverage::{Counted, Coverage, LegacyObject};
 use ingest::lake::{Object, Place};
@@ -122,6 +122,28 @@ impl LakeRead {
     /// The starts of all objects of the log.
     pub fn starts(&self) -> Starts {
         self.objects.iter().filter_map(log_place).collect()
+    }
+
+    /// Per partition, hashes of the lines of its objects, added up. An object that lies within another one is left out:
+    /// it may have been merged into it.
+    pub fn hashes(&self) -> BTreeMap<TopicPartition, LinesHash> {
+        let mut objects: Vec<Counted> = self.of_log().collect();
+        objects.sort_by_key(|object| (object.topic, object.partition, object.start, u64::MAX - object.lines));
+        let mut hashes: BTreeMap<TopicPartition, (LinesHash, i64)> = BTreeMap::new();
+        for object in objects {
+            let (topic, partition) = (object.topic, object.partition);
+            let at = TopicPartition { topic, partition };
+            let (hash, end) = hashes.entry(at).or_insert((LinesHash::default(), i64::MIN));
+            let own_end = object.start.saturating_add_unsigned(object.lines);
+            if own_end > *end {
+                *end = own_end;
+                *hash += self
+                    .counted
+                    .get(&object.object)
+                    .map_or_else(LinesHash::default, |read| read.lines_hash);
+            }
+        }
+        hashes.into_iter().map(|(at, (hash, _))| (at, hash)).collect()
     }
 
     /// The objects of the log with the offsets that their records may have.
@@ -310,6 +332,42 @@ mod tests {
         read.add(listed, |at| at.partition == 1);
         let keys: Vec<&str> = read.objects().iter().map(|object| object.key.as_str()).collect();
         assert_eq!(keys, ["old", "p0", "late", "seen in Kafka"]);
+    }
+
+    #[test]
+    fn lines_are_hashed_the_same_however_they_are_cut() {
+        let hash = |offsets: std::ops::Range<i64>| {
+            let mut hash = LinesHash::default();
+            offsets.for_each(|offset| hash.add(offset, b"line", offset < 3));
+            hash
+        };
+        let read = |objects: &[(i64, i64)]| {
+            let mut read = LakeRead::default();
+            read.begin(objects.iter().map(|(from, _)| object("o", Some(0), *from)).collect());
+            for (id, (from, to)) in (1..).zip(objects) {
+                let lines_hash = hash(*from..*to);
+                let lines = from.abs_diff(*to);
+                read.counted.insert(
+                    id,
+                    ObjectRead {
+                        lines,
+                        lines_hash,
+                        ..ObjectRead::default()
+                    },
+                );
+            }
+            read.hashes()[&TopicPartition { topic: 0, partition: 0 }]
+        };
+        let whole = read(&[(0, 6)]);
+        assert_eq!(whole, hash(0..6));
+        assert_eq!(read(&[(0, 2), (2, 6)]), whole);
+        assert_eq!(
+            read(&[(0, 6), (0, 2), (2, 6)]),
+            whole,
+            "merged, and the parts are still there"
+        );
+        assert_ne!(read(&[(0, 5)]).all, whole.all);
+        assert_eq!(read(&[(0, 5)]).known, whole.known);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Where the records of one object or batch belong in the order of the log, and which of them are wanted.
 
 use super::super::log::generations::{Generations, Start, generation_at};
-use super::super::protocol::{Assigned, Pass, TopicPartition};
+use super::super::protocol::{Assigned, LinesHash, Pass, TopicPartition};
 use dataflows::Kind;
 use ingest::lake::{ObjectMetadata, Place};
 use operators::Position;
@@ -32,6 +32,8 @@ pub struct Placing<'a> {
     pub settled: i64,
     /// Records at or past this offset are not wanted.
     pub upto: i64,
+    /// Lines below this offset were hashed at the last start.
+    pub hashed: i64,
     /// Whether each line is a key to delete.
     pub deletes: bool,
     /// Whether pinflow wrote the object, so that a wrapped line stands for another value.
@@ -50,6 +52,8 @@ pub struct Reading {
     pub lines: u64,
     /// Those that were rejected.
     pub rejected: u64,
+    /// Hashes of the lines.
+    pub lines_hash: LinesHash,
 }
 
 impl Reading {
@@ -62,6 +66,7 @@ impl Reading {
             covers: None,
             lines: 0,
             rejected: 0,
+            lines_hash: LinesHash::default(),
         }
     }
 
@@ -115,6 +120,7 @@ impl Reading {
                 Some(bounds) if log => bounds.get(&at).copied().unwrap_or(0),
                 _ => i64::MAX,
             },
+            hashed: pass.hashed.get(&at).copied().unwrap_or(0),
             deletes: object.deletes,
             ours: self.ours,
             object: Some(&object.key),
