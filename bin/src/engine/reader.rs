@@ -14,7 +14,7 @@ use super::{ProcessState, Staging};
 use dataflows::{Event, Kind};
 use ingest::coverage::RangeSet;
 use ingest::kafka::{KafkaConfig, Polled, Range, Reader as KafkaReader, ReaderOptions};
-use ingest::lake::{FetchOptions, Fetched, Fetcher, Lake, Object, ObjectMetadata, Place};
+use ingest::lake::{Class, FetchOptions, Fetched, Fetcher, Lake, Object, ObjectMetadata, Place};
 use operators::Position;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -495,6 +495,10 @@ impl Reader {
                         digest,
                     });
                 }
+            }
+            // an outage says nothing about the object: it must not be skipped
+            Fetched::Failed { error, .. } if error.class() != Class::Damaged => {
+                self.notes.push(Note::Broken(error.to_string()));
             }
             Fetched::Failed { id, error } => {
                 if let Some(Reading { lines, .. }) = self.reading.remove(&id) {

@@ -41,7 +41,7 @@ impl Coordinator {
         let mut compared = 0;
         for (at, offset, object) in self.samples(coverage, ends) {
             let line = match lake.first_line(&object, self.settings.limits.record_bytes).await {
-                Ok(Some(line)) => line,
+                Ok(Some((line, _))) => line,
                 Ok(None) => continue,
                 Err(error) => return Err(EngineError::failed(error)),
             };
