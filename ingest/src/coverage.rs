@@ -9,6 +9,13 @@
 //! the end of its partition's history. Any other object is *inexact*: records are missing inside it or after it
 //! (compaction, markers, a shortened or lost object), so no frontier may lie inside it. Order inside it still holds.
 //!
+//! **Unproved.** Of the exact objects some are taken for it on trust: the last one of a partition, because nothing comes
+//! after it that its end could meet, and one that only meets objects of our own archiver, which goes on wherever history
+//! seems to end. If records are missing inside such an object, its end is too low and its later lines stand for other
+//! offsets than `start + line`. [`Coverage::unproved`] names them; whoever builds more than an order on their offsets
+//! (what is settled, what covers what) treats them as inexact. An object of one line is always proved: its offset is
+//! its name.
+//!
 //! **Conflict.** Inexact objects whose assigned ranges overlap interleave: another writer's time partitions, or values
 //! and tombstones in folders of their own. Their order cannot be known from the lake. Where exact objects hold the same
 //! offsets nothing is at stake, because their copies have the true positions.
@@ -67,6 +74,8 @@ pub struct Coverage {
     pub holes: Vec<Gap>,
     /// Inexact objects by (from, object).
     pub inexact: Vec<Inexact>,
+    /// Objects that are taken for exact although nothing proves it, by (from, object); none of them is in `inexact`.
+    pub unproved: Vec<Inexact>,
     /// Where inexact objects interleave, in order.
     pub conflicts: Vec<OrderConflict>,
     /// Offsets that more than one object holds. Harmless, for the audit.
@@ -117,14 +126,25 @@ fn cover_partition(topic: &str, partition: i32, objects: &[&Counted]) -> Coverag
     }
     let end = coverage.end();
     let starts: HashSet<i64> = objects.iter().map(|object| object.assigned().start).collect();
+    // an object of another writer begins with a record that it was given after those before it
+    let of_others = objects.iter().filter(|object| object.covers.is_none());
+    let of_others: HashSet<i64> = of_others.map(|object| object.start).collect();
     let mut inexact = Vec::new();
     for object in objects {
         let assigned = object.assigned();
         let meets = starts.contains(&assigned.end) || Some(assigned.end) == end;
-        match object.covers.is_some() || meets || assigned.is_empty() {
-            true => exact.insert(assigned),
-            false => inexact.push((object.object, assigned)),
+        if !(object.covers.is_some() || meets || assigned.is_empty()) {
+            inexact.push((object.object, assigned));
+            continue;
         }
+        if object.covers.is_none() && object.lines > 1 && !of_others.contains(&assigned.end) {
+            coverage.unproved.push(Inexact {
+                object: object.object,
+                from: assigned.start,
+                to: assigned.end,
+            });
+        }
+        exact.insert(assigned);
     }
     let edge = |offset: i64| {
         let next = objects.partition_point(|object| object.start < offset);

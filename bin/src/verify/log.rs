@@ -73,7 +73,9 @@ impl Log {
         let names: Vec<String> = (0..3).map(|topic| self.name(topic)).collect();
         let coverage = ingest::coverage::coverage(&shown.counted, &names);
         for (at, coverage) in &coverage {
-            let inexact = coverage.inexact.iter().map(|object| object.from..object.to).collect();
+            let objects = coverage.inexact.iter().chain(&coverage.unproved);
+            let mut inexact: Vec<Range<i64>> = objects.map(|object| object.from..object.to).collect();
+            inexact.sort_by_key(|object| (object.start, object.end));
             replayed.inexact.insert(*at, inexact);
         }
         let wanted = wanted(recorded, &coverage);

@@ -7,9 +7,14 @@
 //! next one: an object within a larger one is compared with it line by line before it goes.
 //!
 //! A reader that has listed the lake wants to find what it has listed: replaced objects stay for a while (`keep`) and
-//! go with a later run. `_pinflow/compact/{topic}+{partition}.json` says from when on.
+//! go with a later run. `_pinflow/compact/{topic}+{partition}.json` says since when they have been replaced, by a clock
+//! that the wall clock of this machine does not move (`Lake::now`): a jump of it deletes nothing early.
 //!
-//! Only exact objects are merged: where lines may be missing, start and line would no longer give the offset.
+//! Only objects that are proved to be exact are merged: where lines may be missing, start and line would no longer give
+//! the offset. What goes is judged by its lines alone: while the parts of a merged object are being removed those that are
+//! left have lost the neighbours that proved them exact.
+
+mod plan;
 
 use super::error::ArchiveError;
 use super::examine::{self, Examined};
@@ -22,15 +27,13 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use std::collections::BTreeMap;
+use plan::{Known, Notes, State, merged_key, noted_since, replaced, runs};
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
-use std::ops::Range;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Objects read, or removed, at the same time.
 const AT_ONCE: usize = 32;
-/// Digits of an offset in the name of a merged object: the sink's have ten.
-const DIGITS: usize = 12;
 /// No object with more bytes, once decompressed, is held in memory.
 const MOST_BYTES: usize = 1 << 30;
 
@@ -62,18 +65,8 @@ pub struct Compacted {
     pub removed: u64,
     /// Replaced objects that stay for now.
     pub waiting: u64,
-    /// Objects left as they are because they are not exact, or not what their writer recorded.
+    /// Objects left as they are because they are not proved to be exact, or not what their writer recorded.
     pub left: u64,
-}
-
-/// An object of one partition, with what is known of it.
-struct Known {
-    object: Object,
-    start: i64,
-    lines: u64,
-    covers: Range<i64>,
-    metadata: ObjectMetadata,
-    exact: bool,
 }
 
 /// Merges small objects of all topics.
@@ -120,12 +113,15 @@ impl Partition<'_> {
     async fn compact(&self, objects: &[Object], done: &mut Compacted) -> Result<(), ArchiveError> {
         let known = self.know(objects).await?;
         let mut replaced = replaced(&known);
-        done.left += known.iter().filter(|known| !known.exact).count() as u64;
-        let gone: std::collections::HashSet<usize> = replaced.values().flatten().copied().collect();
+        let gone: HashSet<usize> = replaced.values().flatten().copied().collect();
+        let left = |index: &usize| known[*index].state != State::Exact && !gone.contains(index);
+        done.left += (0..known.len()).filter(left).count() as u64;
         let small: Vec<usize> = (0..known.len())
             .filter(|index| {
                 let known = &known[*index];
-                known.exact && !gone.contains(index) && known.object.size < self.options.target_bytes / 2
+                known.state == State::Exact
+                    && !gone.contains(index)
+                    && known.object.size < self.options.target_bytes / 2
             })
             .collect();
         let mut fresh = Vec::new();
@@ -143,28 +139,22 @@ impl Partition<'_> {
         if replaced.is_empty() && fresh.is_empty() {
             return Ok(());
         }
-        // from when on what each replaces may go
-        let notes_key = format!("{CONTROL_FOLDER}/compact/{}+{}.json", self.topic, self.partition);
-        let before = self.lake.get_small(&notes_key).await?;
-        let before: BTreeMap<String, u64> = before
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default();
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
-        let later = now + self.options.keep.as_secs();
-        let mut notes = BTreeMap::new();
         let keys = replaced.keys().map(|index| known[*index].object.key.clone());
-        for key in keys.chain(fresh.iter().map(|(key, _)| key.clone())) {
-            let due = before.get(&key).map_or(later, |due| (*due).min(later));
-            notes.insert(key, due);
-        }
-        if notes.values().any(|due| *due > now) && notes != before {
-            self.note(&notes_key, &notes).await?;
-        }
+        let keys: Vec<String> = keys.chain(fresh.iter().map(|(key, _)| key.clone())).collect();
+        let notes_key = format!("{CONTROL_FOLDER}/compact/{}+{}.json", self.topic, self.partition);
+        let noted = self.lake.get_small(&notes_key).await?;
+        // what is not readable is no note, and the time begins anew
+        let mut written: Option<Notes> = noted.map(|bytes| serde_json::from_slice(&bytes).unwrap_or_default());
+        let (mut notes, due) = match self.options.keep.is_zero() {
+            true => (Notes::new(), keys.into_iter().collect()),
+            false => {
+                let now = self.lake.now().await?;
+                noted_since(&keys, written.clone().unwrap_or_default(), &now, self.options.keep)
+            }
+        };
+        self.note(&notes_key, &notes, &mut written).await?;
         failpoint::reach(failpoint::COMPACT_BEFORE_DELETE);
-        let is_due = |key: &str| notes.get(key).is_some_and(|due| *due <= now);
+        let is_due = |key: &str| due.contains(key);
         replaced.retain(|by, these| {
             let due = is_due(&known[*by].object.key);
             done.waiting += if due { 0 } else { these.len() as u64 };
@@ -187,16 +177,23 @@ impl Partition<'_> {
             }
         }
         notes.retain(|key, _| !ended.contains(key));
-        match notes.is_empty() {
-            true => self.lake.delete(&notes_key).await?,
-            false => self.note(&notes_key, &notes).await?,
-        }
-        Ok(())
+        self.note(&notes_key, &notes, &mut written).await
     }
 
-    async fn note(&self, key: &str, notes: &BTreeMap<String, u64>) -> Result<(), ArchiveError> {
-        let bytes = serde_json::to_vec(notes).expect("names and numbers serialise");
-        self.lake.put(key, bytes.clone(), BTreeMap::new()).await?;
+    /// Leaves these notes in the place of those that stand there.
+    async fn note(&self, key: &str, notes: &Notes, written: &mut Option<Notes>) -> Result<(), ArchiveError> {
+        let wanted = (!notes.is_empty()).then(|| notes.clone());
+        if *written == wanted {
+            return Ok(());
+        }
+        match &wanted {
+            None => self.lake.delete(key).await?,
+            Some(notes) => {
+                let bytes = serde_json::to_vec(notes).expect("names and moments serialise");
+                self.lake.put(key, bytes, BTreeMap::new()).await?;
+            }
+        }
+        *written = wanted;
         Ok(())
     }
 
@@ -207,10 +204,10 @@ impl Partition<'_> {
             .iter()
             .filter_map(|examined| examined.counted(&objects[examined.index]))
             .collect();
-        let inexact: std::collections::HashSet<u32> = coverage(&counted, &self.options.topics)
+        let doubtful: HashSet<u32> = coverage(&counted, &self.options.topics)
             .into_values()
-            .flat_map(|coverage| coverage.inexact)
-            .map(|inexact| inexact.object)
+            .flat_map(|coverage| coverage.inexact.into_iter().chain(coverage.unproved))
+            .map(|object| object.object)
             .collect();
         let known = |examined: Examined| {
             let object = objects[examined.index].clone();
@@ -220,7 +217,13 @@ impl Partition<'_> {
             let lines = examined.lines;
             let covers = examined.metadata.covers.clone().unwrap_or(start..start + lines as i64);
             Some(Known {
-                exact: examined.error.is_none() && !inexact.contains(&(examined.index as u32)),
+                state: match examined.error {
+                    Some(_) => State::Unreadable,
+                    // its offset is its name
+                    None if lines == 1 => State::Exact,
+                    None if doubtful.contains(&(examined.index as u32)) => State::Doubtful,
+                    None => State::Exact,
+                },
                 object,
                 start,
                 lines,
@@ -361,237 +364,5 @@ async fn pack(content: Bytes, encoding: Encoding) -> Result<Bytes, ArchiveError>
     packed.map(Bytes::from).map_err(|_| ArchiveError::Panicked)
 }
 
-/// The objects that lie within a larger exact one which says what it covers, by that one.
-fn replaced(known: &[Known]) -> BTreeMap<usize, Vec<usize>> {
-    let mut replaced: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    // in order of starts, so the object that reaches furthest so far is the one that may hold the next
-    let mut furthest: Option<usize> = None;
-    let mut order: Vec<usize> = (0..known.len()).filter(|index| known[*index].exact).collect();
-    order.sort_by_key(|index| {
-        let known = &known[*index];
-        (
-            known.covers.start.min(known.start),
-            std::cmp::Reverse(known.covers.end),
-            known.start,
-        )
-    });
-    for index in order {
-        let this = &known[index];
-        let holder = furthest.filter(|by| {
-            let by = &known[*by];
-            let lines = by.start..by.start + by.lines as i64;
-            let own = this.start..this.start + this.lines as i64;
-            by.metadata.checksum.is_some()
-                && by.lines > this.lines
-                && by.covers.start <= this.covers.start
-                && this.covers.end <= by.covers.end
-                && (own.is_empty() || (lines.start <= own.start && own.end <= lines.end))
-        });
-        match holder {
-            Some(by) => replaced.entry(by).or_default().push(index),
-            None if furthest.is_none_or(|by| known[by].covers.end < this.covers.end) => furthest = Some(index),
-            None => {}
-        }
-    }
-    replaced
-}
-
-/// Stretches of `small` (in order of starts) whose lines follow each other without a hole, each about the target's
-/// size; a stretch of one is none.
-fn runs<'a>(known: &[Known], small: &'a [usize], target_bytes: u64) -> Vec<&'a [usize]> {
-    let mut runs = Vec::new();
-    let mut begin = 0;
-    let mut bytes = 0;
-    for (at, index) in small.iter().enumerate() {
-        let this = &known[*index];
-        let follows = at > begin && {
-            let before = &known[small[at - 1]];
-            let end = before.start + before.lines as i64;
-            let consecutive = end == this.start && before.covers.end == this.covers.start && this.lines > 0;
-            // a hole at the end may be covered by what lies before it
-            let trailing = this.lines == 0 && before.covers.end == this.covers.start;
-            let folder = |known: &'_ Known| known.object.key.rsplit_once('/').map(|(folder, _)| folder.to_owned());
-            before.lines > 0
-                && (consecutive || trailing)
-                && folder(before) == folder(this)
-                && bytes + this.object.size <= target_bytes
-        };
-        if !follows {
-            if at - begin > 1 {
-                runs.push(&small[begin..at]);
-            }
-            (begin, bytes) = (at, 0);
-        }
-        bytes += this.object.size;
-    }
-    if small.len() - begin > 1 {
-        runs.push(&small[begin..]);
-    }
-    runs
-}
-
-/// A name that stands for the same start and is not taken by the object that begins there.
-fn merged_key(first: &str, start: i64, encoding: Encoding) -> String {
-    let stem = first.strip_suffix(".gz").unwrap_or(first);
-    let stem = stem.strip_suffix(".json").unwrap_or(stem);
-    let (before, digits) = stem.rsplit_once('+').unwrap_or((stem, ""));
-    let width = if digits.len() < DIGITS {
-        DIGITS
-    } else {
-        digits.len() + 1
-    };
-    let suffix = if encoding == Encoding::Gzip {
-        ".json.gz"
-    } else {
-        ".json"
-    };
-    format!("{before}+{start:0width$}{suffix}")
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::archive::cutter::Piece;
-    use crate::archive::layout::{Layout, Partitioner};
-    use crate::archive::line::{Original, original};
-    use crate::archive::writer::Writer;
-    use crate::lake::LakeOptions;
-
-    #[test]
-    fn merged_names_stand_for_the_same_start() {
-        let key = merged_key("t/pin/partition=0/pin+0+0000000007.json.gz", 7, Encoding::Plain);
-        assert_eq!(key, "t/pin/partition=0/pin+0+000000000007.json");
-        let again = merged_key(&key, 7, Encoding::Gzip);
-        assert_eq!(again, "t/pin/partition=0/pin+0+0000000000007.json.gz");
-    }
-
-    async fn lake(root: &std::path::Path, pieces: &[(i64, u64, Range<i64>)]) -> Lake {
-        let url = format!("file://{}", root.display()).parse().unwrap();
-        let lake = Lake::open(url, LakeOptions::default()).await.unwrap();
-        let writer = Writer {
-            lake: lake.clone(),
-            layout: Layout {
-                topics_dir: String::new(),
-                partitioner: Partitioner::Default,
-                encoding: Encoding::Plain,
-            },
-            part_bytes: 1 << 20,
-        };
-        for (start, count, covers) in pieces {
-            let lines = (*start..*start + *count as i64).flat_map(|offset| format!("{offset}\n").into_bytes());
-            let piece = Piece {
-                folder: "partition=0".into(),
-                start: *start,
-                count: *count,
-                covers: covers.clone(),
-                content: lines.collect(),
-                letters: Vec::new(),
-            };
-            writer.store("pin", 0, piece).await.unwrap();
-        }
-        lake
-    }
-
-    fn options(keep: u64) -> CompactOptions {
-        CompactOptions {
-            topics: vec!["pin".into()],
-            target_bytes: 1 << 20,
-            encoding: Encoding::Plain,
-            part_bytes: 1 << 20,
-            keep: Duration::from_secs(keep),
-        }
-    }
-
-    fn names(root: &std::path::Path) -> Vec<String> {
-        let names = std::fs::read_dir(root.join("pin/partition=0")).unwrap();
-        let mut names: Vec<String> = names
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.retain(|name| !name.ends_with(".meta.json"));
-        names.sort();
-        names
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn runs_end_at_holes_and_what_is_replaced_goes_when_it_is_due() {
-        let folder = tempfile::tempdir().unwrap();
-        let pieces = [
-            (0, 1, 0..1),
-            (1, 2, 1..3),
-            (3, 1, 3..6),
-            (6, 1, 6..7),
-            (7, 1, 7..8),
-            (9, 0, 9..10),
-        ];
-        let lake = lake(folder.path(), &pieces).await;
-        let kept = compact(&lake, &options(3600)).await.unwrap();
-        assert_eq!(
-            (kept.written, kept.merged, kept.records, kept.removed, kept.waiting),
-            (2, 5, 6, 0, 5)
-        );
-        assert_eq!(names(folder.path()).len(), 8);
-        let again = compact(&lake, &options(3600)).await.unwrap();
-        assert_eq!((again.written, again.removed, again.waiting), (0, 0, 5));
-        let done = compact(&lake, &options(0)).await.unwrap();
-        assert_eq!((done.written, done.removed, done.waiting), (0, 5, 0));
-        assert_eq!(
-            names(folder.path()),
-            [
-                "pin+0+000000000000.json",
-                "pin+0+000000000006.json",
-                "pin+0+0000000009.json"
-            ]
-        );
-        let merged = std::fs::read_to_string(folder.path().join("pin/partition=0/pin+0+000000000000.json")).unwrap();
-        assert_eq!(merged, "0\n1\n2\n3\n");
-        let metadata = lake
-            .look_at("pin/partition=0/pin+0+000000000000.json")
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!((metadata.covers, metadata.count), (Some(0..6), Some(4)));
-        assert_eq!(compact(&lake, &options(0)).await.unwrap(), Compacted::default());
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn what_another_writer_wrote_means_the_same_when_it_is_merged() {
-        let folder = tempfile::tempdir().unwrap();
-        let lake = lake(folder.path(), &[(2, 1, 2..3), (3, 1, 3..4)]).await;
-        // a producer's own record, which looks like one that we have wrapped
-        let theirs = b"{\"__pinflow_raw\":\"{}\"}";
-        for start in [0, 1] {
-            let key = format!("pin/partition=0/pin+0+{start:010}.json");
-            let content = [&theirs[..], b"\n"].concat();
-            lake.put(&key, content, BTreeMap::new()).await.unwrap();
-        }
-        let kept = compact(&lake, &options(3600)).await.unwrap();
-        assert_eq!((kept.written, kept.merged, kept.left), (1, 4, 0));
-        let merged = "pin/partition=0/pin+0+000000000000.json";
-        assert!(lake.look_at(merged).await.unwrap().unwrap().is_ours());
-        let content = std::fs::read(folder.path().join(merged)).unwrap();
-        let lines: Vec<&[u8]> = content.split(|byte| *byte == b'\n').collect();
-        for line in &lines[..2] {
-            assert_eq!(original(line), Some(Original::Value(theirs.to_vec())));
-        }
-        assert_eq!(lines[2..], [&b"2"[..], b"3", b""]);
-        // what is replaced is compared as what it means
-        let done = compact(&lake, &options(0)).await.unwrap();
-        assert_eq!((done.removed, done.left), (4, 0));
-        assert_eq!(names(folder.path()), ["pin+0+000000000000.json"]);
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn what_differs_from_the_larger_object_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let lake = lake(folder.path(), &[(0, 1, 0..1), (1, 1, 1..2)]).await;
-        compact(&lake, &options(3600)).await.unwrap();
-        let key = "pin/partition=0/pin+0+0000000001.json";
-        lake.put(key, b"other\n".to_vec(), BTreeMap::new()).await.unwrap();
-        let done = compact(&lake, &options(0)).await.unwrap();
-        assert_eq!((done.removed, done.left), (1, 1));
-        assert_eq!(
-            names(folder.path()),
-            ["pin+0+000000000000.json", "pin+0+0000000001.json"]
-        );
-    }
-}
+mod tests;

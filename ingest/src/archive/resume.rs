@@ -8,6 +8,7 @@
 
 use super::error::ArchiveError;
 use super::examine;
+use super::line::{append_value, original};
 use super::writer::{key_hash, same_record};
 use crate::coverage::{Gap, RangeSet, coverage};
 use crate::kafka::{Cluster, Watermarks};
@@ -212,12 +213,14 @@ async fn check_sample(
         return Ok(());
     };
     let bytes = lake.read_prefix(&object.key, object.encoding, SAMPLE_BYTES).await?;
+    let wrapped = lake.metadata(object).await?.is_ours();
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let mut ours = Vec::new();
-    super::line::append_value(&value, usize::MAX, &mut ours);
+    append_value(&value, usize::MAX, &mut ours);
+    let whole = object.encoding == Encoding::Gzip || line.len() < SAMPLE_BYTES;
     // other writers keep what is no JSON in ways of their own
-    let comparable = object.encoding == Encoding::Gzip || line.len() < SAMPLE_BYTES;
-    match !comparable || same_record(line, &ours) || super::line::original(&ours).is_some() {
+    let comparable = original(&ours).is_none() || wrapped && original(line).is_some();
+    match !whole || !comparable || same_record(line, wrapped, &ours) {
         true => Ok(()),
         false => Err(ArchiveError::OtherRecords {
             key: object.key.clone(),

@@ -8,6 +8,7 @@
 use super::cutter::Piece;
 use super::error::ArchiveError;
 use super::layout::Layout;
+use super::line::{Original, original};
 use crate::failpoint;
 use crate::lake::{CONTROL_FOLDER, Encoding, Lake, LakeError, ObjectMetadata, checksum};
 use bytes::Bytes;
@@ -136,10 +137,11 @@ impl Writer {
         let prefix = self.lake.read_prefix(key, self.layout.encoding, limit).await?;
         let (mut lines, mut more) = (0, 0);
         let mut mine = ours.split_inclusive(|byte| *byte == b'\n');
-        for theirs in prefix.split_inclusive(|byte| *byte == b'\n') {
+        let ours = theirs.is_ours();
+        for line in prefix.split_inclusive(|byte| *byte == b'\n') {
             match mine.next() {
                 None => more += 1,
-                Some(mine) if same_record(theirs, mine) => lines += 1,
+                Some(mine) if same_record(line, ours, mine) => lines += 1,
                 Some(_) => return Err(other_records(key, start + lines as i64)),
             }
         }
@@ -181,12 +183,20 @@ fn end_of_line(content: &[u8], lines: u64) -> usize {
     newline.map_or(content.len(), |newline| newline + 1)
 }
 
-/// Whether two lines hold the same record: the same bytes, or the same JSON as another writer prints it.
-pub(super) fn same_record(a: &[u8], b: &[u8]) -> bool {
-    use serde_json::Value;
-    let (a, b) = (a.trim_ascii_end(), b.trim_ascii_end());
-    let json = |line| serde_json::from_slice::<Value>(line).ok();
-    a == b || json(a).is_some_and(|a| json(b) == Some(a))
+/// Whether a line of an object holds the same record as one of ours: the same bytes, or the same JSON as another writer
+/// prints it. `wrapped` says whether pinflow wrote the object.
+pub(super) fn same_record(theirs: &[u8], wrapped: bool, mine: &[u8]) -> bool {
+    let json = |value: &[u8]| serde_json::from_slice::<serde_json::Value>(value).ok();
+    let record = |line: &[u8], wrapped: bool| {
+        let original = wrapped.then(|| original(line)).flatten();
+        original.unwrap_or_else(|| Original::Value(line.trim_ascii_end().to_vec()))
+    };
+    match (record(theirs, wrapped), record(mine, true)) {
+        (Original::Value(a), Original::Value(b)) => {
+            a.trim_ascii_end() == b.trim_ascii_end() || json(&a).is_some_and(|a| json(&b) == Some(a))
+        }
+        (a, b) => a == b,
+    }
 }
 
 #[cfg(test)]
@@ -260,5 +270,20 @@ mod tests {
             .unwrap();
         assert_eq!((stored.objects, stored.found), (1, 1));
         assert_eq!(content(folder.path(), 4), "4\n");
+    }
+
+    #[test]
+    fn records_are_compared_as_what_they_are() {
+        let theirs = b"{\"__pinflow_raw\": \"x\"}\n";
+        let mut mine = Vec::new();
+        super::super::line::append_value(b"{\"__pinflow_raw\":\"x\"}", 100, &mut mine);
+        assert!(original(&mine).is_some());
+        // another writer's line is the record itself, the same bytes in an object of ours are not
+        assert!(same_record(theirs, false, &mine));
+        assert!(!same_record(theirs, true, &mine));
+        assert!(same_record(&mine, true, &mine));
+        let mut tombstone = Vec::new();
+        super::super::line::append_tombstone(Some(b"x"), &mut tombstone);
+        assert!(same_record(&tombstone, true, &tombstone) && !same_record(&tombstone, true, &mine));
     }
 }

@@ -73,6 +73,27 @@ fn a_writer_that_says_what_it_covers_is_believed() {
 }
 
 #[test]
+fn what_nothing_proves_is_exact_on_trust() {
+    let unproved = |objects: &[Counted]| -> Vec<(u32, i64, i64)> {
+        let of = |object: &Inexact| (object.object, object.from, object.to);
+        one(objects).unproved.iter().map(of).collect()
+    };
+    let ours = |object, range: std::ops::Range<i64>| Counted {
+        covers: Some(range.clone()),
+        ..counted(object, range.start, (range.end - range.start) as u64)
+    };
+    // the last object of a partition
+    assert_eq!(unproved(&[counted(0, 0, 10), counted(1, 10, 5)]), [(1, 10, 15)]);
+    assert_eq!(unproved(&[counted(0, 0, 10), ours(1, 10..15)]), [(0, 0, 10)]);
+    // our own says what it covers, and of one line the offset is the name
+    assert!(unproved(&[counted(0, 0, 10), counted(1, 10, 1)]).is_empty());
+    assert!(unproved(&[ours(0, 0..10)]).is_empty());
+    // an inexact object is no trusted one
+    let coverage = one(&[counted(0, 0, 10), counted(1, 12, 1)]);
+    assert_eq!((coverage.inexact.len(), coverage.unproved.len()), (1, 0));
+}
+
+#[test]
 fn recut_files_overlap_without_harm() {
     // 100..200 was written, then again in two parts under another folder.
     let coverage = cover(&[(0, 100), (100, 100), (100, 50), (150, 50), (200, 1)]);

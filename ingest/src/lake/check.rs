@@ -7,6 +7,7 @@ use super::error::LakeError;
 use super::fetch::{open, read_error};
 use super::lines::BYTE_ORDER_MARK;
 use super::listing::Object;
+use super::metadata::ObjectMetadata;
 use std::io::{self, BufRead, BufReader, Read};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -51,18 +52,22 @@ pub(super) fn prove(lake: &Lake, waiter: &Waiter, object: &Object, limit: u64) -
 }
 
 impl Lake {
-    /// The first line of an object, without its newline; `None` when it has none, or one longer than `limit`. Reads no
-    /// more of the object than that takes.
-    pub async fn first_line(&self, object: &Object, limit: usize) -> Result<Option<Vec<u8>>, LakeError> {
+    /// The first line of an object, without its newline, and what its writer recorded, both of the same version; `None`
+    /// when it has none, or one longer than `limit`. Reads no more of the object than that takes.
+    pub async fn first_line(
+        &self,
+        object: &Object,
+        limit: usize,
+    ) -> Result<Option<(Vec<u8>, ObjectMetadata)>, LakeError> {
+        // who is no longer waited for stops
+        let (_waited_for, stop) = watch::channel(false);
         let (lake, key, object, handle) = (self.clone(), &object.key, object.clone(), Handle::current());
-        self.repeat(Asked::Object, "read", key, move || {
-            // nobody stops this: what it waits for has an end of its own
-            let (_running, stop) = watch::channel(false);
+        let read = move || {
             let waiter = Waiter {
                 handle: handle.clone(),
-                stop,
+                stop: stop.clone(),
             };
-            let (source, _) = open(&lake, &waiter, &object)?;
+            let (source, metadata) = open(&lake, &waiter, &object)?;
             let mut line = Vec::new();
             BufReader::with_capacity(PIECE, source)
                 .take(limit as u64 + 1)
@@ -73,8 +78,8 @@ impl Lake {
             }
             let ended = line.pop_if(|byte| *byte == b'\n').is_some();
             let whole = !line.is_empty() && (ended || line.len() <= limit);
-            Ok(whole.then_some(line))
-        })
-        .await
+            Ok(whole.then(|| (line, metadata.unwrap_or_default())))
+        };
+        self.repeat(Asked::Object, "read", key, read).await
     }
 }

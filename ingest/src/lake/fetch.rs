@@ -368,9 +368,14 @@ impl Shared {
                 }
                 Err(error) => Err(error),
             };
-            match pause {
-                Ok(pause) => drop(self.waiter.wait(async move { tokio::time::sleep(pause).await })),
-                Err(error) => return Fetched::Failed { id, error },
+            let paused = pause.and_then(|pause| {
+                let paused = self.waiter.wait(async move { tokio::time::sleep(pause).await });
+                paused.ok_or_else(|| LakeError::Stopped {
+                    object: object.key.clone(),
+                })
+            });
+            if let Err(error) = paused {
+                return Fetched::Failed { id, error };
             }
         }
     }

@@ -188,7 +188,14 @@ impl FileStore {
         expected: Option<&Version>,
         limit: u64,
     ) -> Result<bool, LakeError> {
-        let _lock = LakeLock::wait(&self.root, CONTROL_LOCK)?;
+        let Some(_lock) = LakeLock::take(&self.root, CONTROL_LOCK)? else {
+            // another writer has it for a moment: asked for again, as what passes
+            return Err(LakeError::Io {
+                action: "lock",
+                object: key.to_string(),
+                source: io::ErrorKind::ResourceBusy.into(),
+            });
+        };
         let found = self.get_small(key, limit)?;
         let same = match (&found, expected) {
             (None, None) => true,

@@ -10,6 +10,7 @@
 mod availability;
 mod body;
 mod check;
+mod clock;
 mod error;
 mod fetch;
 mod file;
@@ -24,6 +25,7 @@ mod s3;
 mod version;
 
 pub use availability::{LakeObserver, LakeState};
+pub(crate) use clock::Moment;
 pub use error::{Class, LakeError};
 pub use fetch::{FetchOptions, Fetched, Fetcher};
 pub(crate) use lines::PREFIX_BYTES;

@@ -1,4 +1,4 @@
-//! Forgets a request's `If-None-Match` where a fault says so.
+//! Forgets the `If-None-Match` and `If-Match` of a write where a fault says so.
 //!
 //! The header is signed, so it cannot be taken away before the signature is checked: s3s asks for access after that,
 //! and shows the request as it was understood.
@@ -28,6 +28,7 @@ impl S3Access for Conditions {
     {
         if request.extensions.get::<Unconditional>().is_some() {
             request.input.if_none_match = None;
+            request.input.if_match = None;
         }
         Box::pin(std::future::ready(Ok(())))
     }
@@ -43,6 +44,7 @@ impl S3Access for Conditions {
     {
         if request.extensions.get::<Unconditional>().is_some() {
             request.input.if_none_match = None;
+            request.input.if_match = None;
         }
         Box::pin(std::future::ready(Ok(())))
     }

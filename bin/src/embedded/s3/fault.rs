@@ -90,7 +90,8 @@ pub enum Fault {
     Repeat,
     /// The wait, then the other fault.
     After(Duration, Box<Fault>),
-    /// `If-None-Match` is not looked at, as by a server that does not know it; then the other fault.
+    /// The conditions of a write, `If-None-Match` and `If-Match`, are not looked at, as by a server that does not know
+    /// them; then the other fault.
     Unconditional(Box<Fault>),
 }
 
@@ -105,7 +106,7 @@ impl Fault {
         Fault::After(time, Box::new(Fault::None))
     }
 
-    /// This fault, on a server that does not know `If-None-Match`.
+    /// This fault, on a server that does not know the conditions of a write.
     pub fn unconditional(self) -> Fault {
         Fault::Unconditional(Box::new(self))
     }

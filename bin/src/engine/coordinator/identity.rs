@@ -146,9 +146,10 @@ impl Coordinator {
         for ((at, offset, object), sampled) in chosen.into_iter().zip(self.samples(&wanted).await?) {
             let Sampled::Record(sample) = sampled else { continue };
             let limit = ingest::archive::longest_line(self.settings.limits.record_bytes);
-            let (metadata, line) = (lake.metadata(&object).await?, lake.first_line(&object, limit).await?);
-            let Some(line) = line else { continue };
-            let same = same_record(&line, metadata.is_ours(), &sample);
+            let Some((line, metadata)) = lake.first_line(&object, limit).await? else {
+                continue;
+            };
+            let same = same_record(&line, metadata.is_some_and(|metadata| metadata.is_ours()), &sample);
             compared += u32::from(same.is_some());
             if same == Some(false) {
                 let key = &object.key;

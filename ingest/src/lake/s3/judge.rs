@@ -28,7 +28,8 @@ const BUSY: [&str; 8] = [
 ];
 
 /// Codes that say that the credentials are not accepted, whatever is asked for.
-const NOT_ACCEPTED: [&str; 7] = [
+const NOT_ACCEPTED: [&str; 8] = [
+    "NotSignedUp",
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
     "ExpiredToken",

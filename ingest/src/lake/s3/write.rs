@@ -177,6 +177,17 @@ impl S3Store {
         }
     }
 
+    /// The server's time in seconds, as it notes it at a write.
+    pub(crate) async fn time(&self, key: &str) -> Result<u64, LakeError> {
+        self.put(key, Vec::new(), &MetadataMap::new()).await?;
+        let written = self.head(key).await?.and_then(|head| head.last_modified().copied());
+        let seconds = written.and_then(|written| u64::try_from(written.secs()).ok());
+        seconds.ok_or_else(|| LakeError::Metadata {
+            object: key.to_string(),
+            why: "the server does not say when it was written".to_string(),
+        })
+    }
+
     /// Removes an object.
     pub(crate) async fn delete(&self, key: &str) -> Result<(), LakeError> {
         let send = || {
