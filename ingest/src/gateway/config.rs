@@ -1,6 +1,6 @@
 //! What a gateway is told: where it listens and produces, which streams it serves, and its bounds.
 
-use super::AccessLog;
+use super::access_log::AccessLog;
 use crate::kafka::KafkaConfig;
 use prometheus_client::registry::Registry;
 use std::net::SocketAddr;

@@ -33,7 +33,7 @@ pub(super) struct Entry {
     idle_since: AtomicU64,
     body: Wait,
     reader: Wait,
-    /// Told when the connection has to make room.
+    /// RequestLog when the connection has to make room.
     pub(super) close: Notify,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Place {
 }
 
 /// A request is under way while this lives.
-pub(super) struct Busy(Arc<Entry>);
+pub(super) struct RequestGuard(Arc<Entry>);
 
 impl Connections {
     pub(super) fn new(limit: usize) -> Arc<Connections> {
@@ -76,7 +76,7 @@ impl Connections {
             if let Some(place) = self.try_place() {
                 return place;
             }
-            if let Some(entry) = self.spare() {
+            if let Some(entry) = self.eviction_candidate() {
                 entry.close.notify_one();
             }
             // somebody may have left in between
@@ -107,8 +107,8 @@ impl Connections {
         })
     }
 
-    /// The connection that is missed least.
-    fn spare(&self) -> Option<Arc<Entry>> {
+    /// The connection that can best be closed.
+    fn eviction_candidate(&self) -> Option<Arc<Entry>> {
         let late = elapsed(self.began).checked_sub(SLOW.as_millis() as u64);
         let rank = |entry: &Entry| match entry.busy.load(Ordering::Relaxed) {
             0 => Some((false, entry.idle_since.load(Ordering::Relaxed), entry.number)),
@@ -127,9 +127,9 @@ impl Connections {
 
 impl Entry {
     /// A request begins.
-    pub(super) fn begin(self: &Arc<Self>) -> Busy {
+    pub(super) fn begin(self: &Arc<Self>) -> RequestGuard {
         self.busy.fetch_add(1, Ordering::Relaxed);
-        Busy(Arc::clone(self))
+        RequestGuard(Arc::clone(self))
     }
 
     /// The rest of a body, or of a stream's next record, is waited for; counts from the first call on.
@@ -160,7 +160,7 @@ impl Entry {
     }
 }
 
-impl Drop for Busy {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.0.idle_since.store(elapsed(self.0.began), Ordering::Relaxed);
         self.0.busy.fetch_sub(1, Ordering::Relaxed);
@@ -217,22 +217,22 @@ mod tests {
         for _ in 0..3 {
             places.push(connections.place().await);
         }
-        let spare = || connections.spare().map(|entry| entry.number);
+        let candidate = || connections.eviction_candidate().map(|entry| entry.number);
         let _first = places[0].entry.begin();
         let _second = places[1].entry.begin();
         places[1].entry.waits_for_body();
         tokio::time::sleep(SLOW + Duration::from_millis(50)).await;
-        assert_eq!(spare(), Some(places[2].entry.number));
+        assert_eq!(candidate(), Some(places[2].entry.number));
         let _third = places[2].entry.begin();
         places[2].entry.waits_for_reader();
         // a later byte does not make it younger, the end of the body does
         places[1].entry.waits_for_body();
-        assert_eq!(spare(), Some(places[1].entry.number));
+        assert_eq!(candidate(), Some(places[1].entry.number));
         places[1].entry.has_body();
-        assert_eq!(spare(), None);
+        assert_eq!(candidate(), None);
         tokio::time::sleep(SLOW + Duration::from_millis(50)).await;
-        assert_eq!(spare(), Some(places[2].entry.number));
+        assert_eq!(candidate(), Some(places[2].entry.number));
         places[2].entry.is_read();
-        assert_eq!(spare(), None);
+        assert_eq!(candidate(), None);
     }
 }

@@ -11,27 +11,30 @@
 //! It keeps no state of its own: sequence numbers are Kafka's offsets, and a restart loses only what was never
 //! acknowledged. It does not read records, does not deduplicate retries, and does not transform.
 
-mod access;
+mod access_log;
 mod admin;
+mod api_error;
 mod auth;
 mod body;
+mod budget;
 mod config;
 mod connections;
 mod error;
 mod fastapi;
 mod files;
 mod kinesis;
-mod limits;
 mod metrics;
 mod openapi;
 mod operations;
 mod partition;
-mod produce;
+mod producer;
 mod properties;
+mod readiness;
 mod record;
-mod refusal;
-mod reluctant;
 mod reply;
+mod request_id;
+mod request_log;
+mod rest;
 mod rest_v2;
 mod rest_v3;
 mod rest_v3_item;
@@ -41,13 +44,15 @@ mod server;
 mod service;
 mod shape;
 mod split;
+mod state;
 mod tls;
 mod topics;
 mod watch;
+mod write_timeout;
 
-pub use access::AccessLog;
+pub use access_log::AccessLog;
+pub use budget::RECORD_OVERHEAD;
 pub use config::{Field, FieldType, GatewayConfig, Limits, Stream, TlsFiles};
 pub use error::GatewayError;
-pub use limits::RECORD_OVERHEAD;
 pub use properties::check as check_properties;
 pub use server::Gateway;

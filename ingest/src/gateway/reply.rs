@@ -1,9 +1,9 @@
-//! Answers, whole or streamed.
+//! Answers, whole or streamed, and the media types of both directions.
 
-use super::connections::Busy;
+use super::connections::RequestGuard;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -12,6 +12,17 @@ use tokio::sync::mpsc;
 
 /// JSON without anything special.
 pub(super) const JSON: &str = "application/json";
+/// What version 2 of the REST proxy answers with.
+pub(super) const V2_JSON: &str = "application/vnd.kafka.v2+json";
+/// Text for people and probes.
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+
+/// The media type of a request's body, in lower case and without parameters, if the request names one.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(CONTENT_TYPE)?.as_bytes();
+    let text = String::from_utf8_lossy(value);
+    Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
 
 /// An answer.
 pub(super) struct Reply {
@@ -80,10 +91,10 @@ impl Reply {
 /// The body of an answer.
 pub(super) enum ReplyBody {
     Whole(Option<Bytes>),
-    /// Pieces as they come; the connection is busy until the last.
+    /// Pieces as they come; the request is under way until the last.
     Pieces {
         pieces: mpsc::Receiver<Bytes>,
-        _busy: Busy,
+        _guard: RequestGuard,
     },
 }
 

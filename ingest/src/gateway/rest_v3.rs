@@ -2,20 +2,22 @@
 //!
 //! Records are taken as they come, and each is reported as soon as Kafka has acknowledged it and all before it; the
 //! end of the request is not waited for. The status of the answer is that of the first record, so that a client that
-//! sends one record and looks only at the status knows its fate. A body that comes faster than Kafka takes it is read
+//! sends one record and looks only at the status knows what became of it. A body that comes faster than Kafka takes it is read
 //! more slowly.
 
-use super::body::Body;
-use super::connections::Busy;
-use super::limits::RECORD_OVERHEAD;
-use super::produce::{Failure, Fate};
+use super::api_error::ApiError;
+use super::body::{Body, BodyError};
+use super::budget::RECORD_OVERHEAD;
+use super::connections::RequestGuard;
+use super::producer::DeliveryError;
 use super::record;
-use super::refusal::{Refusal, error_body};
-use super::reply::{JSON, Reply, ReplyBody};
+use super::reply::{JSON, Reply, ReplyBody, media_type};
+use super::request_log::RequestLog;
+use super::rest::{NO_TOPIC_PARTITION, RestError, error_json};
 use super::rest_v3_item::{Item, content};
 use super::send::{Record, Sent};
-use super::service::{Shared, Told, media_type};
 use super::split::{SplitError, Splitter};
+use super::state::State;
 use super::topics::Topic;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -28,7 +30,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Records that wait for their fate, in one stream.
+/// Records that wait to be delivered, in one stream.
 const WAITING: usize = 4096;
 /// Pieces of an answer that wait to be written.
 const PIECES: usize = 16;
@@ -39,7 +41,7 @@ const AHEAD: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 /// What stands after each report.
 const END: &str = "\r\n";
 
-/// What the writer is told about a record.
+/// What became of a record when it was read.
 enum Step {
     /// It is on its way.
     Sent {
@@ -59,55 +61,51 @@ struct Size {
 
 /// Everything that the tasks of a stream share.
 struct Stream {
-    shared: Arc<Shared>,
+    state: Arc<State>,
     topic: Arc<Topic>,
     cluster: String,
     name: String,
 }
 
-/// `POST /v3/clusters/{cluster}/topics/{topic}/records`. On a refusal the request's body and teller come back.
+/// `POST /v3/clusters/{cluster}/topics/{topic}/records`. With an error the request's body and log come back.
 pub(super) async fn stream(
-    shared: &Arc<Shared>,
-    told: Told,
+    state: &Arc<State>,
+    log: RequestLog,
     cluster: &str,
     name: &str,
     headers: &HeaderMap,
     mut incoming: Body,
-    busy: Busy,
-) -> Result<Reply, (Body, Told, Refusal)> {
+    guard: RequestGuard,
+) -> Result<Reply, (Body, RequestLog, RestError)> {
     if media_type(headers).is_some_and(|media| media != JSON) {
-        return Err((incoming, told, Refusal::Media));
+        return Err((incoming, log, ApiError::Media.into()));
     }
-    let topic = match shared.topics.named(name) {
-        None => Err(Refusal::NoTopic(name.to_owned())),
-        Some(kafka_name) => shared
+    let topic = match state.topics.named(name) {
+        None => Err(ApiError::NoTopic(name.to_owned())),
+        Some(kafka_name) => state
             .topics
             .get(kafka_name)
             .await
-            .map_err(|error| Refusal::topic(error, name)),
+            .map_err(|error| ApiError::topic(error, name)),
     };
     let topic = match topic {
         Ok(topic) => topic,
-        Err(refusal) => return Err((incoming, told, refusal)),
+        Err(error) => return Err((incoming, log, error.into())),
     };
     let mut source = Source {
-        splitter: Splitter::new(shared.limits.body_bytes),
+        splitter: Splitter::new(state.limits.body_bytes),
         ended: false,
         bytes: 0,
     };
     // the first record decides about the status
-    let first = match source.next(shared, &mut incoming).await {
+    let first = match source.next(state, &mut incoming).await {
         Ok(Some(object)) => object,
-        Ok(None) => {
-            let text = "Null input provided. Data is required.";
-            let reply = error_body(StatusCode::BAD_REQUEST, JSON, 400, text);
-            return Err((incoming, told, reply.into()));
-        }
-        Err(refusal) => return Err((incoming, told, refusal)),
+        Ok(None) => return Err((incoming, log, RestError::NoInput)),
+        Err(error) => return Err((incoming, log, error.into())),
     };
     let (cluster, name) = (cluster.to_owned(), name.to_owned());
     let stream = Arc::new(Stream {
-        shared: Arc::clone(shared),
+        state: Arc::clone(state),
         topic,
         cluster,
         name,
@@ -126,12 +124,12 @@ pub(super) async fn stream(
         } else {
             stop(reading).await
         };
-        told.done(status.as_u16(), records, bytes);
+        log.done(status.as_u16(), records, bytes);
     });
     let mut reply = Reply::new(status, JSON, Bytes::new());
     reply.body = ReplyBody::Pieces {
         pieces: body,
-        _busy: busy,
+        _guard: guard,
     };
     Ok(reply)
 }
@@ -150,11 +148,24 @@ struct Source {
     bytes: u64,
 }
 
+/// Why there is no next record.
+enum SourceError {
+    Body(BodyError),
+    Split(SplitError),
+}
+
+impl From<SourceError> for RestError {
+    fn from(error: SourceError) -> RestError {
+        match error {
+            SourceError::Body(error) => error.into(),
+            SourceError::Split(error) => RestError::BadRequest(error.to_string()),
+        }
+    }
+}
+
 impl Source {
     /// The next record; `None` at the end.
-    async fn next(&mut self, shared: &Shared, incoming: &mut Body) -> Result<Option<Bytes>, Refusal> {
-        let wrong = |text: &str| Refusal::from(error_body(StatusCode::BAD_REQUEST, JSON, 400, text));
-        let limit = shared.limits.body_bytes;
+    async fn next(&mut self, state: &State, incoming: &mut Body) -> Result<Option<Bytes>, SourceError> {
         loop {
             match self.splitter.next() {
                 Ok(Some(object)) => {
@@ -162,23 +173,22 @@ impl Source {
                     return Ok(Some(object));
                 }
                 Ok(None) => {}
-                Err(SplitError::TooLarge) => return Err(Refusal::TooLarge(limit)),
-                Err(_) => return Err(wrong("Bad Request: a record is a JSON object")),
+                Err(SplitError::TooLarge) => {
+                    return Err(SourceError::Body(BodyError::TooLarge(state.limits.body_bytes)));
+                }
+                Err(error) => return Err(SourceError::Split(error)),
             }
             if self.ended {
-                self.splitter
-                    .finish()
-                    .map_err(|_| wrong("Bad Request: the last record breaks off"))?;
-                return Ok(None);
+                return self.splitter.finish().map(|()| None).map_err(SourceError::Split);
             }
-            match tokio::time::timeout(shared.limits.body_timeout, incoming.piece()).await {
+            match tokio::time::timeout(state.limits.body_timeout, incoming.piece()).await {
                 Ok(Some(Ok(bytes))) => {
                     self.bytes += bytes.len() as u64;
                     self.splitter.feed(&bytes);
                 }
-                Ok(Some(Err(refusal))) => return Err(refusal),
+                Ok(Some(Err(error))) => return Err(SourceError::Body(error)),
                 Ok(None) => self.ended = true,
-                Err(_) => return Err(Refusal::Slow),
+                Err(_) => return Err(SourceError::Body(BodyError::Slow)),
             }
         }
     }
@@ -188,18 +198,18 @@ impl Stream {
     /// Takes the records of the request until it ends, or the writer has gone.
     async fn read(&self, mut incoming: Body, mut source: Source, steps: mpsc::Sender<Step>) -> u64 {
         loop {
-            let step = match source.next(&self.shared, &mut incoming).await {
+            let step = match source.next(&self.state, &mut incoming).await {
                 Ok(Some(object)) => self.step(&object).await,
-                Ok(None) => return source.bytes,
-                Err(refusal) => {
-                    let last = match refusal {
-                        Refusal::TooLarge(limit) => (413, format!("A record has more than {limit} bytes")),
-                        Refusal::Slow => (408, "The next record did not come in time".to_owned()),
-                        Refusal::Broken => return source.bytes,
-                        _ => (400, "Bad Request: a record is a JSON object".to_owned()),
+                Ok(None) | Err(SourceError::Body(BodyError::Broken)) => return source.bytes,
+                Err(error) => {
+                    let (code, text) = match error {
+                        SourceError::Body(BodyError::TooLarge(limit)) => {
+                            (413, format!("A record has more than {limit} bytes"))
+                        }
+                        SourceError::Body(_) => (408, "The next record did not come in time".to_owned()),
+                        SourceError::Split(_) => (400, format!("Bad Request: {}", SplitError::NoObject)),
                     };
-                    let (code, text) = last;
-                    // nobody may be left to tell
+                    // the writer may have gone
                     let _ = steps.send(Step::Wrong { code, text }).await;
                     return source.bytes;
                 }
@@ -225,7 +235,9 @@ impl Stream {
                 }
             };
             let Some(step) = step else { break };
-            if !self.is_met(&step) && !piece.is_empty() && pieces.send(std::mem::take(&mut piece).into()).await.is_err()
+            if !self.is_known(&step)
+                && !piece.is_empty()
+                && pieces.send(std::mem::take(&mut piece).into()).await.is_err()
             {
                 return written;
             }
@@ -245,13 +257,13 @@ impl Stream {
         written
     }
 
-    /// Whether the fate of a record is known without waiting.
-    fn is_met(&self, step: &Step) -> bool {
+    /// Whether the result of a record is known without waiting.
+    fn is_known(&self, step: &Step) -> bool {
         match step {
             Step::Sent {
-                sent: Sent::Waiting(fate),
+                sent: Sent::Waiting(result),
                 ..
-            } => !fate.is_empty() || fate.is_terminated(),
+            } => !result.is_empty() || result.is_terminated(),
             _ => true,
         }
     }
@@ -306,15 +318,15 @@ impl Stream {
             headers = headers.map(|headers| headers.insert(Header { key: name, value }));
         }
         if let Some(partition) = item.partition_id {
-            match self.shared.topics.has_partition(&self.topic, partition).await {
+            match self.state.topics.has_partition(&self.topic, partition).await {
                 Ok(true) => {}
                 Ok(false) => return wrong(40402, "Partition not found."),
                 Err(_) => return wrong(50003, "Kafka does not answer"),
             }
         }
-        let patience = self.shared.limits.body_timeout;
-        let Some(permit) = self.shared.budget.wait(object.len() + RECORD_OVERHEAD, patience).await else {
-            self.shared.metrics.shed();
+        let timeout = self.state.limits.body_timeout;
+        let Ok(permit) = self.state.budget.wait(object.len() + RECORD_OVERHEAD, timeout).await else {
+            self.state.metrics.shed();
             return wrong(42901, "Too much is on its way to Kafka, try again");
         };
         let text = value
@@ -322,7 +334,7 @@ impl Stream {
             .filter(|_| key.is_none())
             .map(|(_, bytes)| std::str::from_utf8(bytes));
         let ind = text.and_then(Result::ok);
-        let ind = ind.and_then(|text| record::key_of(text, &self.shared.key_fields).ok().flatten());
+        let ind = ind.and_then(|text| record::key_of(text, &self.state.key_fields).ok().flatten());
         let record = Record {
             key: key.as_ref().map(|(_, bytes)| &**bytes),
             ind,
@@ -331,7 +343,7 @@ impl Stream {
             headers,
             timestamp,
         };
-        let sent = self.shared.send(&self.topic, record, &Arc::new(permit));
+        let sent = self.state.send(&self.topic, record, &Arc::new(permit));
         let size = |content: Option<(&'static str, Cow<'_, [u8]>)>| {
             content.map(|(kind, bytes)| Size {
                 kind,
@@ -345,7 +357,7 @@ impl Stream {
         }
     }
 
-    /// A record's report, once its fate is known; the status that fits, and whether Kafka has it.
+    /// A record's report, once its result is known; the status that fits, and whether Kafka has it.
     async fn report(&self, step: Step) -> (StatusCode, String, bool) {
         let (sent, key, value) = match step {
             Step::Wrong { code, text } => {
@@ -361,21 +373,16 @@ impl Stream {
             }
             Step::Sent { sent, key, value } => (sent, key, value),
         };
-        let fate: Fate = self.shared.fate(&self.topic, sent).await;
-        let at = match fate {
+        let at = match self.state.delivered(&self.topic, sent).await {
             Ok(at) => at,
-            Err(failure) => {
-                let (status, code, text) = match failure {
-                    Failure::Retry(text) => (StatusCode::SERVICE_UNAVAILABLE, 50003, text),
-                    Failure::TooLarge(text) => (StatusCode::PAYLOAD_TOO_LARGE, 413, text),
-                    Failure::NoTopic => (
-                        StatusCode::NOT_FOUND,
-                        40403,
-                        "This server does not host this topic-partition.".to_owned(),
-                    ),
-                    Failure::NoPartition(_) => (StatusCode::NOT_FOUND, 40402, "Partition not found.".to_owned()),
-                    Failure::Wrong(text) => (StatusCode::BAD_REQUEST, 400, text),
-                    Failure::Refused(text) => (StatusCode::INTERNAL_SERVER_ERROR, 50002, text),
+            Err(error) => {
+                let (status, code, text) = match error {
+                    DeliveryError::Retry(text) => (StatusCode::SERVICE_UNAVAILABLE, 50003, text),
+                    DeliveryError::TooLarge(text) => (StatusCode::PAYLOAD_TOO_LARGE, 413, text),
+                    DeliveryError::NoTopic => (StatusCode::NOT_FOUND, 40403, NO_TOPIC_PARTITION.to_owned()),
+                    DeliveryError::NoPartition(_) => (StatusCode::NOT_FOUND, 40402, "Partition not found.".to_owned()),
+                    DeliveryError::Invalid(text) => (StatusCode::BAD_REQUEST, 400, text),
+                    DeliveryError::Refused(text) => (StatusCode::INTERNAL_SERVER_ERROR, 50002, text),
                 };
                 return (status, error_report(code, &text), false);
             }
@@ -400,6 +407,5 @@ impl Stream {
 }
 
 fn error_report(code: u32, text: &str) -> String {
-    let text = serde_json::to_string(text).unwrap_or_default();
-    format!("{{\"error_code\":{code},\"message\":{text}}}{END}")
+    error_json(code, text) + END
 }

@@ -1,6 +1,7 @@
 //! Which interface a path belongs to. Paths are read from their end: whatever a stage or a proxy puts in front does
 //! not matter.
 
+use super::config::Stream;
 use hyper::Method;
 use std::borrow::Cow;
 
@@ -61,8 +62,15 @@ pub(super) enum Target<'p> {
     Nowhere,
 }
 
-/// Reads a path; `streams` are the names of the streams.
-pub(super) fn route<'p>(method: &Method, path: &'p str, streams: &[&str]) -> (Interface, Target<'p>) {
+impl Target<'_> {
+    /// Whether it is served without a token.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Target::Health | Target::Ready | Target::Version | Target::OpenApi)
+    }
+}
+
+/// Reads a path.
+pub(super) fn route<'p>(method: &Method, path: &'p str, streams: &[Stream]) -> (Interface, Target<'p>) {
     use Interface::{FastApi, Kinesis, Operations, RestV2, RestV3};
     let get = method == Method::GET || method == Method::HEAD;
     let post = method == Method::POST;
@@ -117,7 +125,7 @@ pub(super) fn route<'p>(method: &Method, path: &'p str, streams: &[&str]) -> (In
         },
         ["topics", ..] => (RestV2, pick(get, Target::ListTopics, "GET, HEAD")),
         ["streams", ..] => (Kinesis, pick(get, Target::ListStreams, "GET, HEAD")),
-        [name, ..] => match streams.iter().position(|stream| *stream == name) {
+        [name, ..] => match streams.iter().position(|stream| stream.name == name) {
             Some(index) => (FastApi, pick(post, Target::Item(index), "POST")),
             None => (FastApi, Target::Nowhere),
         },
@@ -150,8 +158,13 @@ fn decode(segment: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    fn at<'p>(method: Method, path: &'p str) -> Target<'p> {
-        route(&method, path, &["pin", "geo", "user"]).1
+    fn at(method: Method, path: &str) -> Target<'_> {
+        let stream = |name: &str| Stream {
+            name: name.to_owned(),
+            topic: None,
+            fields: Vec::new(),
+        };
+        route(&method, path, &["pin", "geo", "user"].map(stream)).1
     }
 
     #[test]

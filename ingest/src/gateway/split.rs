@@ -17,13 +17,16 @@ pub(super) struct Splitter {
 }
 
 /// Why a stream cannot be cut.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SplitError {
     /// Something other than an object stands where one should begin.
+    #[error("a record is a JSON object")]
     NoObject,
     /// An object has more bytes than the limit.
+    #[error("a record has too many bytes")]
     TooLarge,
     /// The stream ended inside an object.
+    #[error("the last record breaks off")]
     Unfinished,
 }
 
