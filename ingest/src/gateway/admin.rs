@@ -1,23 +1,27 @@
-//! Making and deleting topics, where that is allowed.
+//! Creating and deleting topics, where that is allowed.
 
-use super::produce::Producer;
+use super::producer::Producer;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What came of it.
-#[derive(Debug, PartialEq, Eq)]
+/// Why a topic is not created or deleted.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum AdminError {
     /// The topic is there already.
+    #[error("it exists already")]
     Exists,
     /// There is no such topic.
+    #[error("it does not exist")]
     Unknown,
     /// Kafka does not answer, or not yet.
+    #[error("Kafka does not answer: {0}")]
     Unreachable(String),
     /// Kafka says no.
+    #[error("{0}")]
     Refused(String),
 }
 
@@ -25,25 +29,25 @@ pub(super) enum AdminError {
 pub(super) async fn create(producer: &Producer, name: &str, partitions: Option<i32>) -> Result<(), AdminError> {
     let topic = NewTopic::new(name, partitions.unwrap_or(-1), TopicReplication::Fixed(-1));
     let results = client(producer)?.create_topics([&topic], &options()).await;
-    first(results.map_err(|error| sort(&error))?)
+    first(results.map_err(|error| classify(&error))?)
 }
 
 /// Deletes a topic with its records.
 pub(super) async fn delete(producer: &Producer, name: &str) -> Result<(), AdminError> {
     let results = client(producer)?.delete_topics(&[name], &options()).await;
-    first(results.map_err(|error| sort(&error))?)
+    first(results.map_err(|error| classify(&error))?)
 }
 
 fn client(producer: &Producer) -> Result<AdminClient<DefaultClientContext>, AdminError> {
     let refused = || AdminError::Refused("topics cannot be made or deleted over AWS_MSK_IAM".to_owned());
     let config = producer.config().ok_or_else(refused)?;
-    config.create().map_err(|error| sort(&error))
+    config.create().map_err(|error| classify(&error))
 }
 
 fn options() -> AdminOptions {
     AdminOptions::new()
-        .request_timeout(Some(PATIENCE))
-        .operation_timeout(Some(PATIENCE))
+        .request_timeout(Some(TIMEOUT))
+        .operation_timeout(Some(TIMEOUT))
 }
 
 fn first(results: Vec<Result<String, (String, Code)>>) -> Result<(), AdminError> {
@@ -53,7 +57,7 @@ fn first(results: Vec<Result<String, (String, Code)>>) -> Result<(), AdminError>
     }
 }
 
-fn sort(error: &Native) -> AdminError {
+fn classify(error: &Native) -> AdminError {
     error
         .rdkafka_error_code()
         .map_or_else(|| AdminError::Refused(error.to_string()), of_code)

@@ -4,7 +4,8 @@
 //! Tokens are kept and compared as SHA-256 digests, all of them, in constant time: how long a comparison takes says
 //! neither how much of a token was right nor which one it was.
 
-use super::{GatewayError, files};
+use super::error::GatewayError;
+use super::files;
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;

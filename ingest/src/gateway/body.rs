@@ -1,18 +1,51 @@
 //! Reading a request's body: bounded in size and time, its bytes taken from the budget as they come.
 
+use super::budget::{Budget, OverBudget, Permit};
 use super::connections::Entry;
-use super::limits::{Budget, Permit};
-use super::refusal::Refusal;
+use super::held::Held;
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as _, Incoming};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What is read of a body that was refused, so that a client that writes first and reads then hears why.
+/// What is read of a body that was refused, so that a client that writes first and reads then sees the answer.
 const DRAINED: usize = 16 << 20;
 /// And how long.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// Why a body could not be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BodyError {
+    /// It has more bytes than these.
+    #[error("The body has more than {0} bytes")]
+    TooLarge(usize),
+    /// It did not come in time.
+    #[error("The body did not come in time")]
+    Slow,
+    /// It broke off.
+    #[error("The body broke off")]
+    Broken,
+}
+
+/// Why the whole of a body could not be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReadError {
+    Body(BodyError),
+    Budget(OverBudget),
+}
+
+impl From<BodyError> for ReadError {
+    fn from(error: BodyError) -> ReadError {
+        ReadError::Body(error)
+    }
+}
+
+impl From<OverBudget> for ReadError {
+    fn from(error: OverBudget) -> ReadError {
+        ReadError::Budget(error)
+    }
+}
 
 /// A body and the bytes of the budget that it holds.
 pub(super) struct Taken {
@@ -31,13 +64,18 @@ impl Body {
         Body { incoming, entry }
     }
 
+    /// Its connection.
+    pub(super) fn entry(&self) -> &Arc<Entry> {
+        &self.entry
+    }
+
     /// Whether nothing more comes.
     pub(super) fn is_at_end(&self) -> bool {
         self.incoming.is_end_stream()
     }
 
     /// The next piece; `None` at the end.
-    pub(super) async fn piece(&mut self) -> Option<Result<Bytes, Refusal>> {
+    pub(super) async fn piece(&mut self) -> Option<Result<Bytes, BodyError>> {
         loop {
             let polled = std::future::poll_fn(|context| {
                 let polled = Pin::new(&mut self.incoming).poll_frame(context);
@@ -52,7 +90,7 @@ impl Body {
                     Ok(bytes) => return Some(Ok(bytes)),
                     Err(_) => continue,
                 },
-                Some(Err(_)) => return Some(Err(Refusal::Broken)),
+                Some(Err(_)) => return Some(Err(BodyError::Broken)),
                 None => {
                     self.has_arrived();
                     return None;
@@ -74,21 +112,26 @@ impl Drop for Body {
 }
 
 /// The whole body.
-pub(super) async fn read(body: &mut Body, limit: usize, patience: Duration, budget: &Budget) -> Result<Taken, Refusal> {
+pub(super) async fn read(
+    body: &mut Body,
+    limit: usize,
+    timeout: Duration,
+    budget: &Budget,
+) -> Result<Taken, ReadError> {
     let announced = usize::try_from(body.incoming.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limit {
-        return Err(Refusal::TooLarge(limit));
+        return Err(BodyError::TooLarge(limit).into());
     }
     // what is announced is not taken yet: a client that announces much and sends nothing holds nothing
     if !budget.has(announced) {
-        return Err(Refusal::Busy);
+        return Err(OverBudget::Now.into());
     }
-    let whole = tokio::time::timeout(patience, gather(body, limit, budget)).await;
-    whole.unwrap_or(Err(Refusal::Slow))
+    let whole = tokio::time::timeout(timeout, gather(body, limit, budget)).await;
+    whole.unwrap_or(Err(BodyError::Slow.into()))
 }
 
-async fn gather(body: &mut Body, limit: usize, budget: &Budget) -> Result<Taken, Refusal> {
-    let mut permit = budget.take(0).ok_or(Refusal::Busy)?;
+async fn gather(body: &mut Body, limit: usize, budget: &Budget) -> Result<Taken, ReadError> {
+    let mut held = Held::none(budget, &body.entry);
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     let mut length = 0;
@@ -96,9 +139,9 @@ async fn gather(body: &mut Body, limit: usize, budget: &Budget) -> Result<Taken,
         let bytes = bytes?;
         length += bytes.len();
         if length > limit {
-            return Err(Refusal::TooLarge(limit));
+            return Err(BodyError::TooLarge(limit).into());
         }
-        permit.add(budget.take(bytes.len()).ok_or(Refusal::Busy)?);
+        held.take(budget, bytes.len())?;
         // a small body comes in one piece, which need not be copied
         match first {
             None => first = Some(bytes),
@@ -115,6 +158,7 @@ async fn gather(body: &mut Body, limit: usize, budget: &Budget) -> Result<Taken,
     } else {
         rest.freeze()
     };
+    let permit = held.hand_over_all();
     Ok(Taken { bytes, permit })
 }
 

@@ -3,69 +3,107 @@
 //! Fields are checked by pydantic's lax rules (`"7"` and `7.0` are whole numbers). Unknown fields are accepted and not
 //! echoed. Kafka gets the body as it was sent, unknown fields included.
 
-use super::body::{self, Body};
+use super::api_error::ApiError;
+use super::body::{self, Body, ReadError};
 use super::config::{Field, FieldType};
+use super::media_type::MediaType;
+use super::quote::{self, QUOTED};
 use super::record;
-use super::refusal::Refusal;
 use super::reply::{JSON, Reply};
 use super::send::Record;
-use super::service::{Shared, media_type};
+use super::state::State;
 use hyper::StatusCode;
-use hyper::header::HeaderMap;
 use serde::de::{Deserializer as _, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 
-/// A wrong body is repeated in the answer up to this size.
-const REPEATED: usize = 16 << 10;
+/// Why a request is not served, in FastAPI's words.
+pub(super) enum FastApiError {
+    Api(ApiError),
+    /// What is wrong with the body: the entries of `detail`, in JSON.
+    Invalid(Vec<String>),
+}
+
+impl From<ApiError> for FastApiError {
+    fn from(error: ApiError) -> FastApiError {
+        FastApiError::Api(error)
+    }
+}
+
+impl From<ReadError> for FastApiError {
+    fn from(error: ReadError) -> FastApiError {
+        FastApiError::Api(error.into())
+    }
+}
+
+impl FastApiError {
+    pub(super) fn reply(&self) -> Reply {
+        match self {
+            FastApiError::Api(error) => {
+                let body = format!("{{\"detail\":{}}}", quote::json(&error.to_string()));
+                error.with_headers(Reply::new(error.status(), JSON, body))
+            }
+            FastApiError::Invalid(problems) => {
+                let detail = problems.join(",");
+                let body = format!("{{\"detail\":[{detail}]}}");
+                Reply::new(StatusCode::UNPROCESSABLE_ENTITY, JSON, body)
+            }
+        }
+    }
+}
 
 /// A record of the stream with this index.
 pub(super) async fn item(
-    shared: &Arc<Shared>,
+    state: &Arc<State>,
     index: usize,
-    headers: &HeaderMap,
+    media: MediaType,
     incoming: &mut Body,
-) -> Result<Reply, Refusal> {
-    let stream = &shared.streams[index];
-    let limits = &shared.limits;
-    let taken = body::read(incoming, limits.body_bytes, limits.body_timeout, &shared.budget).await?;
-    let text = std::str::from_utf8(&taken.bytes).map_err(|error| broken(error.valid_up_to(), "Invalid UTF-8"))?;
-    let echo = check(text, &stream.fields, is_json(headers)).map_err(Refusal::from)?;
+) -> Result<Reply, FastApiError> {
+    let stream = &state.streams[index];
+    let limits = &state.limits;
+    let taken = body::read(incoming, limits.body_bytes, limits.body_timeout, &state.budget).await?;
+    let text = std::str::from_utf8(&taken.bytes);
+    let text = text.map_err(|error| invalid_json(error.valid_up_to(), "Invalid UTF-8"))?;
+    let echo = check(text, &stream.fields, is_json(media))?;
     let value = record::one_line(text);
-    let ind = record::key_of(&value, &shared.key_fields).ok().flatten();
-    let missing = || Refusal::NoTopic(stream.name.clone());
-    let topic = shared.topics.get(stream.topic.as_deref().ok_or_else(missing)?).await;
-    let topic = topic.map_err(|error| Refusal::topic(error, &stream.name))?;
-    let bytes = Arc::new(taken.permit);
+    let ind = record::key_of(&value, &state.key_fields).ok().flatten();
+    let missing = || ApiError::NoTopic(stream.name.clone());
+    let topic = state.topics.get(stream.topic.as_deref().ok_or_else(missing)?).await;
+    let topic = topic.map_err(|error| ApiError::topic(error, &stream.name))?;
     let record = Record {
         ind,
         value: Some(value.as_bytes()),
         ..Record::default()
     };
-    let sent = shared.send(&topic, record, &bytes);
-    let fate = shared.fate(&topic, sent).await;
-    fate.map_err(|failure| Refusal::record(failure, &stream.name))?;
-    Ok(Reply::json(echo).counted(1, text.len()))
+    let sent = state.send(&topic, record, &Arc::new(taken.permit));
+    let length = text.len();
+    // Kafka's client has a copy
+    drop(value);
+    drop(taken.bytes);
+    let delivered = state.delivered(&topic, sent).await;
+    delivered.map_err(|error| ApiError::delivery(error, &stream.name))?;
+    Ok(Reply::json(echo).counted(1, length))
 }
 
 /// Whether FastAPI would parse the body: without a type it does.
-fn is_json(headers: &HeaderMap) -> bool {
-    media_type(headers).is_none_or(|media| {
-        media.is_empty()
-            || media == "application/json"
-            || (media.starts_with("application/") && media.ends_with("+json"))
-    })
+fn is_json(media: MediaType) -> bool {
+    media != MediaType::Other
 }
 
 /// The echo of an item, or the answer that says what is wrong.
-fn check(text: &str, fields: &[Field], json: bool) -> Result<String, Reply> {
+fn check(text: &str, fields: &[Field], json: bool) -> Result<String, FastApiError> {
     if text.is_empty() {
-        return Err(wrong(&[problem("missing", &["body"], "Field required", "null")]));
+        return Err(invalid(problem("missing", &["body"], "Field required", "null")));
     }
     let no_object = |input: &str| {
         let message = "Input should be a valid dictionary or object to extract fields from";
-        wrong(&[problem("model_attributes_type", &["body"], message, repeated(input))])
+        invalid(problem(
+            "model_attributes_type",
+            &["body"],
+            message,
+            Repeats::new().take(input),
+        ))
     };
     if !json {
         return Err(no_object(&quoted(text)));
@@ -81,20 +119,23 @@ fn check(text: &str, fields: &[Field], json: bool) -> Result<String, Reply> {
         Err(error) => return Err(decode_error(text, &error)),
     };
     let (mut echo, mut problems) = (String::with_capacity(text.len() + 2), Vec::new());
+    let mut repeats = Repeats::new();
     for (field, value) in fields.iter().zip(values) {
         let path = ["body", &field.name];
         match value.map(RawValue::get) {
-            None if field.required => problems.push(problem("missing", &path, "Field required", repeated(text.trim()))),
+            None if field.required => {
+                problems.push(problem("missing", &path, "Field required", repeats.take(text.trim())))
+            }
             None => {}
             Some("null") if !field.required => append(&mut echo, &field.name, "null"),
             Some(raw) => match convert(raw, field.ty) {
                 Ok(value) => append(&mut echo, &field.name, &value),
-                Err((kind, message)) => problems.push(problem(kind, &path, message, repeated(raw))),
+                Err((kind, message)) => problems.push(problem(kind, &path, message, repeats.take(raw))),
             },
         }
     }
     if !problems.is_empty() {
-        return Err(wrong(&problems));
+        return Err(FastApiError::Invalid(problems));
     }
     echo.push_str(if echo.is_empty() { "{}" } else { "}" });
     Ok(echo)
@@ -164,9 +205,23 @@ fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
 }
 
-/// The input as an error repeats it.
-fn repeated(input: &str) -> &str {
-    if input.len() <= REPEATED { input } else { "null" }
+/// What errors repeat of the input: all of an answer together no more than [`QUOTED`] bytes, `null` for the rest.
+struct Repeats(usize);
+
+impl Repeats {
+    fn new() -> Repeats {
+        Repeats(QUOTED)
+    }
+
+    fn take<'t>(&mut self, input: &'t str) -> &'t str {
+        match self.0.checked_sub(input.len()) {
+            Some(left) => {
+                self.0 = left;
+                input
+            }
+            None => "null",
+        }
+    }
 }
 
 /// One entry of `detail`; `input` is JSON.
@@ -176,33 +231,21 @@ fn problem(kind: &str, path: &[&str], message: &str, input: &str) -> String {
     format!("{{\"type\":\"{kind}\",\"loc\":[{path}],\"msg\":{message},\"input\":{input}}}")
 }
 
-fn wrong(problems: &[String]) -> Reply {
-    let detail = problems.join(",");
-    Reply::new(
-        StatusCode::UNPROCESSABLE_ENTITY,
-        JSON,
-        format!("{{\"detail\":[{detail}]}}"),
-    )
+fn invalid(problem: String) -> FastApiError {
+    FastApiError::Invalid(vec![problem])
 }
 
-fn broken(position: usize, words: &str) -> Refusal {
-    decode_problem(position, words).into()
-}
-
-fn decode_problem(position: usize, words: &str) -> Reply {
-    let mut text = String::new();
-    write!(
-        text,
+/// A body that is no JSON; the position counts characters.
+fn invalid_json(position: usize, words: &str) -> FastApiError {
+    invalid(format!(
         "{{\"type\":\"json_invalid\",\"loc\":[\"body\",{position}],\"msg\":\"JSON decode error\",\"input\":{{}},\
          \"ctx\":{{\"error\":{}}}}}",
         quoted(words)
-    )
-    .expect("writing to a String");
-    wrong(&[text])
+    ))
 }
 
 /// What Python's decoder says where ours stopped.
-fn decode_error(text: &str, error: &serde_json::Error) -> Reply {
+fn decode_error(text: &str, error: &serde_json::Error) -> FastApiError {
     let before: usize = text
         .split_inclusive('\n')
         .take(error.line().saturating_sub(1))
@@ -235,7 +278,7 @@ fn decode_error(text: &str, error: &serde_json::Error) -> Reply {
     } else {
         "Expecting value"
     };
-    decode_problem(text[..offset].chars().count(), words)
+    invalid_json(text[..offset].chars().count(), words)
 }
 
 /// The values of the declared fields; `None` for what is no object.
@@ -295,12 +338,9 @@ mod tests {
     }
 
     fn said(text: &str) -> String {
-        match check(text, &fields(), true) {
+        match check(text, &fields(), true).map_err(|error| error.reply().body) {
             Ok(echo) => echo,
-            Err(Reply {
-                body: ReplyBody::Whole(Some(body)),
-                ..
-            }) => String::from_utf8(body.to_vec()).unwrap(),
+            Err(ReplyBody::Whole(Some(body))) => String::from_utf8(body.to_vec()).unwrap(),
             Err(_) => panic!("{text}"),
         }
     }
@@ -343,6 +383,22 @@ mod tests {
         }
         assert!(said("[1]").contains("model_attributes_type"));
         assert!(said("").contains(r#"{"type":"missing","loc":["body"],"msg":"Field required","input":null}"#));
+    }
+
+    #[test]
+    fn all_errors_together_repeat_no_more_than_a_kibibyte() {
+        let body = format!(r#"{{"category":{{"x":"{}"}}}}"#, "x".repeat(600));
+        let said = said(&body);
+        // the second and third would pass the limit
+        assert!(said.len() < 1_300, "{}", said.len());
+        assert_eq!(
+            (
+                said.matches("xxxxx").count() > 0,
+                said.matches(r#""input":null"#).count()
+            ),
+            (true, 1),
+            "{said}"
+        );
     }
 
     /// Positions and words are Python's own for these texts.

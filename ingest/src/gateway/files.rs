@@ -1,6 +1,6 @@
 //! Small files that are read again while the program runs: tokens, certificates, keys.
 
-use super::GatewayError;
+use super::error::GatewayError;
 use std::io::Read;
 use std::path::Path;
 

@@ -5,15 +5,17 @@
 //! is, and `records` the content of the text `data`, as the mapping templates that people use do.
 
 use super::admin::AdminError;
-use super::body::{self, Body, Taken};
+use super::api_error::ApiError;
+use super::body::{self, Body, BodyError, ReadError, Taken};
+use super::budget::{OverBudget, Permit};
 use super::partition;
-use super::produce::{Delivered, Failure};
+use super::producer::{Delivered, DeliveryError};
+use super::quote;
 use super::record;
-use super::refusal::{Refusal, kinesis_error};
-use super::reply::Reply;
+use super::reply::{JSON, Reply};
 use super::send::{Record, Sent};
-use super::service::Shared;
 use super::shape::{List, Object};
+use super::state::State;
 use super::topics::Topic;
 use hyper::StatusCode;
 use serde::Deserialize;
@@ -30,6 +32,82 @@ const KEY_CHARS: usize = 256;
 /// Shards of a stream when nobody says.
 const SHARDS: i32 = 5;
 const MOST_SHARDS: i32 = 10_000;
+
+/// Why a request is not served, in Kinesis's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum KinesisError {
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error("{0}")]
+    Serialization(String),
+    #[error("{0}")]
+    Validation(String),
+    #[error("{0}")]
+    InvalidArgument(String),
+    #[error("{0}")]
+    AccessDenied(String),
+    #[error("Stream {0} already exists.")]
+    InUse(String),
+}
+
+impl From<ReadError> for KinesisError {
+    fn from(error: ReadError) -> KinesisError {
+        ApiError::from(error).into()
+    }
+}
+
+impl From<OverBudget> for KinesisError {
+    fn from(error: OverBudget) -> KinesisError {
+        ApiError::from(error).into()
+    }
+}
+
+impl KinesisError {
+    /// `{"__type":"…","message":"…"}`.
+    pub(super) fn reply(&self) -> Reply {
+        let (status, kind) = match self {
+            KinesisError::Api(error) => return error.with_headers(api(error)),
+            KinesisError::Serialization(_) => (StatusCode::BAD_REQUEST, "SerializationException"),
+            KinesisError::Validation(_) => (StatusCode::BAD_REQUEST, "ValidationException"),
+            KinesisError::InvalidArgument(_) => (StatusCode::BAD_REQUEST, "InvalidArgumentException"),
+            KinesisError::InUse(_) => (StatusCode::BAD_REQUEST, "ResourceInUseException"),
+            KinesisError::AccessDenied(_) => (StatusCode::FORBIDDEN, "AccessDeniedException"),
+        };
+        error_reply(status, kind, &self.to_string())
+    }
+}
+
+fn api(error: &ApiError) -> Reply {
+    let status = error.status();
+    let (status, kind) = match error {
+        ApiError::NotFound | ApiError::Method(_) => (status, "UnknownOperationException"),
+        ApiError::Unauthenticated => (status, "MissingAuthenticationTokenException"),
+        ApiError::Budget(OverBudget::Now) => (StatusCode::TOO_MANY_REQUESTS, "ProvisionedThroughputExceededException"),
+        ApiError::Body(BodyError::TooLarge(_)) | ApiError::Budget(_) | ApiError::RecordTooLarge => {
+            (status, "RequestEntityTooLargeException")
+        }
+        ApiError::Body(BodyError::Slow) => (status, "RequestTimeoutException"),
+        ApiError::Body(BodyError::Broken) => (status, "SerializationException"),
+        ApiError::InvalidRecord(_) => (status, "InvalidArgumentException"),
+        ApiError::Media => (status, "UnsupportedMediaTypeException"),
+        ApiError::NoTopic(name) => {
+            return error_reply(
+                status,
+                "ResourceNotFoundException",
+                &format!("Stream {name} not found."),
+            );
+        }
+        ApiError::NoPartition => (status, "ResourceNotFoundException"),
+        ApiError::Unavailable(_) => (status, "ServiceUnavailableException"),
+        ApiError::Refused(_) => (status, "InternalFailure"),
+    };
+    error_reply(status, kind, &error.to_string())
+}
+
+fn error_reply(status: StatusCode, kind: &str, text: &str) -> Reply {
+    let text = quote::json(text);
+    Reply::new(status, JSON, format!("{{\"__type\":\"{kind}\",\"message\":{text}}}"))
+}
 
 #[derive(Deserialize)]
 struct One<'a> {
@@ -52,21 +130,25 @@ struct Checked<'a> {
 }
 
 /// `PUT /streams/{stream}/record`.
-pub(super) async fn put_record(shared: &Arc<Shared>, stream: &str, incoming: &mut Body) -> Result<Reply, Refusal> {
-    let taken = take(shared, incoming).await?;
+pub(super) async fn put_record(state: &Arc<State>, stream: &str, incoming: &mut Body) -> Result<Reply, KinesisError> {
+    let taken = take(state, incoming).await?;
     let one: One<'_> = parse(&taken.bytes)?;
     let checked = check(&one, false)?;
-    let topic = topic(shared, stream, Some(&checked.key)).await?;
+    let topic = topic(state, stream, Some(&checked.key)).await?;
     let bytes = Arc::new(taken.permit);
-    let sent = send(shared, &topic, &checked, &bytes);
-    let fate = shared.fate(&topic, sent).await;
-    let at = fate.map_err(|failure| Refusal::record(failure, stream))?;
-    Ok(Reply::json(format!("{{{}}}", place(&at))).counted(1, taken.bytes.len()))
+    let sent = send(state, &topic, &checked, &bytes);
+    let length = taken.bytes.len();
+    // Kafka's client has a copy
+    drop((checked, one, bytes));
+    drop(taken.bytes);
+    let delivered = state.delivered(&topic, sent).await;
+    let at = delivered.map_err(|error| ApiError::delivery(error, stream))?;
+    Ok(Reply::json(format!("{{{}}}", place(&at))).counted(1, length))
 }
 
 /// `PUT /streams/{stream}/records`.
-pub(super) async fn put_records(shared: &Arc<Shared>, stream: &str, incoming: &mut Body) -> Result<Reply, Refusal> {
-    let mut taken = take(shared, incoming).await?;
+pub(super) async fn put_records(state: &Arc<State>, stream: &str, incoming: &mut Body) -> Result<Reply, KinesisError> {
+    let mut taken = take(state, incoming).await?;
     let many: Many<'_> = parse(&taken.bytes)?;
     let entries = many.records.map_or_else(Vec::new, |List(entries)| entries);
     if entries.is_empty() || entries.len() > RECORDS {
@@ -79,7 +161,7 @@ pub(super) async fn put_records(shared: &Arc<Shared>, stream: &str, incoming: &m
             "1 validation error detected: Value at 'records' failed to satisfy constraint: \
              Member must have length {bound}"
         );
-        return Err(invalid(&text).into());
+        return Err(KinesisError::Validation(text));
     }
     let mut checked = Vec::with_capacity(entries.len());
     for entry in &entries {
@@ -87,46 +169,50 @@ pub(super) async fn put_records(shared: &Arc<Shared>, stream: &str, incoming: &m
     }
     let total: usize = checked.iter().map(|record| record.key.len() + record.data.len()).sum();
     if total > REQUEST_BYTES {
-        let text = "Records size exceeds 5 MB limit";
-        return Err(kinesis_error(StatusCode::BAD_REQUEST, "InvalidArgumentException", text).into());
+        let text = "Records size exceeds 5 MB limit".to_owned();
+        return Err(KinesisError::InvalidArgument(text));
     }
-    shared.budget.take_records(&mut taken.permit, entries.len())?;
+    state.budget.take_records(&mut taken.permit, entries.len())?;
     let bytes = Arc::new(taken.permit);
     // each record may belong to another topic; none is sent before all have one
     let mut topics = Vec::with_capacity(checked.len());
     for record in &checked {
-        topics.push(topic(shared, stream, Some(&record.key)).await?);
+        topics.push(topic(state, stream, Some(&record.key)).await?);
     }
     let sent: Vec<Sent> = checked
         .iter()
         .zip(&topics)
-        .map(|(record, topic)| send(shared, topic, record, &bytes))
+        .map(|(record, topic)| send(state, topic, record, &bytes))
         .collect();
+    let length = taken.bytes.len();
+    // Kafka's client has a copy
+    drop((checked, entries, bytes));
+    drop(taken.bytes);
     let (mut failed, mut body) = (0u64, String::with_capacity(sent.len() * 128));
     let count = sent.len() as u64;
     for (sent, topic) in sent.into_iter().zip(&topics) {
         let comma = if body.is_empty() { "" } else { "," };
-        match shared.fate(topic, sent).await {
+        match state.delivered(topic, sent).await {
             Ok(at) => write!(body, "{comma}{{{}}}", place(&at)),
-            Err(failure) => {
+            Err(error) => {
                 failed += 1;
-                let code = match failure {
-                    Failure::Retry(_) => "ServiceUnavailable",
+                let code = match error {
+                    DeliveryError::Retry(_) => "ServiceUnavailable",
                     _ => "InternalFailure",
                 };
-                let text = serde_json::to_string(&failure.to_string()).unwrap_or_default();
+                let text = quote::json(&error.to_string());
                 write!(body, "{comma}{{\"ErrorCode\":\"{code}\",\"ErrorMessage\":{text}}}")
             }
         }
         .expect("writing to a String");
     }
     let body = format!("{{\"FailedRecordCount\":{failed},\"Records\":[{body}]}}");
-    Ok(Reply::json(body).counted(count - failed, taken.bytes.len()))
+    Ok(Reply::json(body).counted(count - failed, length))
 }
 
 /// `GET /streams`.
-pub(super) async fn list(shared: &Arc<Shared>) -> Result<Reply, Refusal> {
-    let names = shared.topics.list().await.map_err(|error| Refusal::topic(error, ""))?;
+pub(super) async fn list(state: &Arc<State>) -> Result<Reply, KinesisError> {
+    let names = state.topics.list().await.map_err(|error| ApiError::topic(error, ""))?;
     let names = serde_json::to_string(&names).unwrap_or_default();
     Ok(Reply::json(format!(
         "{{\"HasMoreStreams\":false,\"StreamNames\":{names}}}"
@@ -134,8 +220,8 @@ pub(super) async fn list(shared: &Arc<Shared>) -> Result<Reply, Refusal> {
 }
 
 /// `GET /streams/{stream}`.
-pub(super) async fn describe(shared: &Arc<Shared>, stream: &str) -> Result<Reply, Refusal> {
-    let topic = topic(shared, stream, None).await?;
+pub(super) async fn describe(state: &Arc<State>, stream: &str) -> Result<Reply, KinesisError> {
+    let topic = topic(state, stream, None).await?;
     let name = serde_json::to_string(stream).unwrap_or_default();
     let count = u128::from(topic.pinned.unsigned_abs().max(1));
     // 2^128 × shard / count, rounded up: the first hash that falls into the shard
@@ -173,86 +259,87 @@ pub(super) async fn describe(shared: &Arc<Shared>, stream: &str) -> Result<Reply
 }
 
 /// `POST /streams/{stream}`.
-pub(super) async fn create(shared: &Arc<Shared>, stream: &str, incoming: &mut Body) -> Result<Reply, Refusal> {
+pub(super) async fn create(state: &Arc<State>, stream: &str, incoming: &mut Body) -> Result<Reply, KinesisError> {
     #[derive(Deserialize)]
     struct Shards {
         #[serde(rename = "ShardCount")]
         count: Option<i64>,
     }
-    let taken = take(shared, incoming).await?;
+    let taken = take(state, incoming).await?;
     let count = match taken.bytes.iter().all(u8::is_ascii_whitespace) {
         true => None,
         false => parse::<Shards>(&taken.bytes)?.count,
     };
     let count = match count.map_or(Ok(SHARDS), i32::try_from) {
         Ok(count @ 1..=MOST_SHARDS) => count,
-        _ => return Err(invalid("ShardCount is a number from 1 to 10000").into()),
-    };
-    let Some(name) = shared.topics.of_stream(stream, None) else {
-        let text = "The name of a stream ends in the kind of its records, as streaming-USER-pin";
-        return Err(kinesis_error(StatusCode::BAD_REQUEST, "InvalidArgumentException", text).into());
-    };
-    if !shared.create_topics {
-        return Err(denied("streams are made by the operator, or with --create-topics").into());
-    }
-    match shared.topics.make(name, Some(count)).await {
-        Ok(()) => Ok(Reply::json("{}")),
-        Err(AdminError::Exists) => {
-            let text = format!("Stream {stream} already exists.");
-            Err(kinesis_error(StatusCode::BAD_REQUEST, "ResourceInUseException", &text).into())
+        _ => {
+            let text = "ShardCount is a number from 1 to 10000".to_owned();
+            return Err(KinesisError::Validation(text));
         }
-        Err(error) => Err(Refusal::admin(error, stream)),
+    };
+    let Some(name) = state.topics.of_stream(stream, None) else {
+        let text = "The name of a stream ends in the kind of its records, as streaming-USER-pin".to_owned();
+        return Err(KinesisError::InvalidArgument(text));
+    };
+    if !state.create_topics {
+        let text = "streams are made by the operator, or with --create-topics".to_owned();
+        return Err(KinesisError::AccessDenied(text));
+    }
+    match state.topics.make(name, Some(count)).await {
+        Ok(()) => Ok(Reply::json("{}")),
+        Err(AdminError::Exists) => Err(KinesisError::InUse(stream.to_owned())),
+        Err(error) => Err(ApiError::admin(error, stream).into()),
     }
 }
 
 /// `DELETE /streams/{stream}`.
-pub(super) async fn delete(shared: &Arc<Shared>, stream: &str) -> Result<Reply, Refusal> {
-    let name = shared
+pub(super) async fn delete(state: &Arc<State>, stream: &str) -> Result<Reply, KinesisError> {
+    let name = state
         .topics
         .of_stream(stream, None)
-        .ok_or_else(|| Refusal::NoTopic(stream.to_owned()))?;
-    if !shared.delete_topics {
-        return Err(denied("streams are deleted by the operator, or with --delete-topics").into());
+        .ok_or_else(|| ApiError::NoTopic(stream.to_owned()))?;
+    if !state.delete_topics {
+        let text = "streams are deleted by the operator, or with --delete-topics".to_owned();
+        return Err(KinesisError::AccessDenied(text));
     }
-    shared
+    state
         .topics
         .delete(name)
         .await
-        .map_err(|error| Refusal::admin(error, stream))?;
+        .map_err(|error| ApiError::admin(error, stream))?;
     Ok(Reply::json("{}"))
 }
 
-async fn take(shared: &Shared, incoming: &mut Body) -> Result<Taken, Refusal> {
-    let limits = &shared.limits;
-    body::read(incoming, limits.body_bytes, limits.body_timeout, &shared.budget).await
+async fn take(state: &State, incoming: &mut Body) -> Result<Taken, ReadError> {
+    let limits = &state.limits;
+    body::read(incoming, limits.body_bytes, limits.body_timeout, &state.budget).await
 }
 
-async fn topic(shared: &Arc<Shared>, stream: &str, key: Option<&str>) -> Result<Arc<Topic>, Refusal> {
-    let name = shared
+async fn topic(state: &Arc<State>, stream: &str, key: Option<&str>) -> Result<Arc<Topic>, ApiError> {
+    let name = state
         .topics
         .of_stream(stream, key)
-        .ok_or_else(|| Refusal::NoTopic(stream.to_owned()))?;
-    shared
+        .ok_or_else(|| ApiError::NoTopic(stream.to_owned()))?;
+    state
         .topics
         .get(name)
         .await
-        .map_err(|error| Refusal::topic(error, stream))
+        .map_err(|error| ApiError::topic(error, stream))
 }
 
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
-    let unreadable = |text: &str| kinesis_error(StatusCode::BAD_REQUEST, "SerializationException", text);
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, KinesisError> {
+    let unreadable = |text: &str| KinesisError::Serialization(text.to_owned());
     let text = std::str::from_utf8(body).map_err(|_| unreadable("the body is not UTF-8"))?;
     let parsed = serde_json::from_str(text).map(|Object(content)| content);
-    parsed.map_err(|error| unreadable(&error.to_string()).into())
+    parsed.map_err(|error| unreadable(&error.to_string()))
 }
 
 /// What Kinesis demands of a record; `content`: a text stands for its content, not for a JSON text.
-fn check<'a>(one: &One<'a>, content: bool) -> Result<Checked<'a>, Refusal> {
+fn check<'a>(one: &One<'a>, content: bool) -> Result<Checked<'a>, KinesisError> {
     let missing = |name: &str| {
-        let text = format!(
+        KinesisError::Validation(format!(
             "1 validation error detected: Value null at '{name}' failed to satisfy constraint: Member must not be null"
-        );
-        Refusal::from(invalid(&text))
+        ))
     };
     let data = one.data.map(RawValue::get).ok_or_else(|| missing("data"))?;
     let key = one
@@ -265,7 +352,7 @@ fn check<'a>(one: &One<'a>, content: bool) -> Result<Checked<'a>, Refusal> {
     if key.is_empty() || key.chars().count() > KEY_CHARS {
         let text = "1 validation error detected: Value at 'partitionKey' failed to satisfy constraint: \
                     Member must have length between 1 and 256";
-        return Err(invalid(text).into());
+        return Err(KinesisError::Validation(text.to_owned()));
     }
     let text = (content && data.starts_with('"'))
         .then(|| serde_json::from_str::<String>(data).ok())
@@ -277,16 +364,16 @@ fn check<'a>(one: &One<'a>, content: bool) -> Result<Checked<'a>, Refusal> {
     if key.len() + data.len() > RECORD_BYTES {
         let text = "1 validation error detected: Value at 'data' failed to satisfy constraint: \
                     Member must have length less than or equal to 1048576";
-        return Err(invalid(text).into());
+        return Err(KinesisError::Validation(text.to_owned()));
     }
     Ok(Checked { key, data })
 }
 
-fn send(shared: &Shared, topic: &Topic, checked: &Checked<'_>, bytes: &Arc<super::limits::Permit>) -> Sent {
-    let ind = record::key_of(&checked.data, &shared.key_fields).ok().flatten();
+fn send(state: &State, topic: &Topic, checked: &Checked<'_>, bytes: &Arc<Permit>) -> Sent {
+    let ind = record::key_of(&checked.data, &state.key_fields).ok().flatten();
     let partition = Some(partition::of_partition_key(&checked.key, topic.pinned));
     let value = Some(checked.data.as_bytes());
-    shared.send(
+    state.send(
         topic,
         Record {
             ind,
@@ -310,14 +397,6 @@ fn shard_id(partition: i32) -> String {
 /// 56 digits, as Kinesis's own numbers have: a prefix, the shard, the offset.
 fn sequence_number(partition: i32, offset: i64) -> String {
     format!("496{partition:010}{offset:043}")
-}
-
-fn invalid(text: &str) -> Reply {
-    kinesis_error(StatusCode::BAD_REQUEST, "ValidationException", text)
-}
-
-fn denied(text: &str) -> Reply {
-    kinesis_error(StatusCode::FORBIDDEN, "AccessDeniedException", text)
 }
 
 #[cfg(test)]

@@ -1,13 +1,11 @@
 //! What the gateway says of itself: `/healthz`, `/readyz`, `/metrics`, `/version`.
 
+use super::api_error::ApiError;
 use super::metrics::CONTENT_TYPE;
-use super::reply::Reply;
-use super::service::Shared;
+use super::quote::shortened;
+use super::reply::{Reply, TEXT};
+use super::state::State;
 use hyper::StatusCode;
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
-
-const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The process lives.
 pub(super) fn health() -> Reply {
@@ -15,26 +13,30 @@ pub(super) fn health() -> Reply {
 }
 
 /// Kafka can be reached, and the gateway is not ending.
-pub(super) fn ready(shared: &Shared) -> Reply {
-    let obstacle = match shared.ending.load(Ordering::Relaxed) {
-        true => Some("the gateway is ending".to_owned()),
-        false => shared.obstacle.read().unwrap_or_else(PoisonError::into_inner).clone(),
-    };
-    match obstacle {
+pub(super) fn ready(state: &State) -> Reply {
+    match state.readiness.unready_reason() {
         None => Reply::new(StatusCode::OK, TEXT, "ready\n"),
         Some(text) => Reply::new(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {text}\n")),
     }
 }
 
-pub(super) fn metrics(shared: &Shared) -> Reply {
-    let process = (shared.process_metrics)();
-    let in_flight = shared.budget.in_flight();
-    let text = shared
-        .metrics
-        .text(&process, in_flight, shared.connections.count(), shared.access.dropped());
+pub(super) fn metrics(state: &State) -> Reply {
+    let process = (state.process_metrics)();
+    let (in_flight, connections) = (state.budget.in_flight(), state.connections.count());
+    let dropped = state.access_log.dropped();
+    let text = state.metrics.text(&process, in_flight, connections, dropped);
     Reply::new(StatusCode::OK, CONTENT_TYPE, text)
 }
 
-pub(super) fn version(shared: &Shared) -> Reply {
-    Reply::json(serde_json::json!({ "name": "pinflow", "version": shared.version }).to_string())
+pub(super) fn version(state: &State) -> Reply {
+    Reply::json(serde_json::json!({ "name": "pinflow", "version": state.version }).to_string())
+}
+
+/// An error in plain text.
+pub(super) fn error(error: &ApiError) -> Reply {
+    error.with_headers(Reply::new(
+        error.status(),
+        TEXT,
+        format!("{}\n", shortened(&error.to_string())),
+    ))
 }

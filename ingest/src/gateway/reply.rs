@@ -1,6 +1,8 @@
 //! Answers, whole or streamed.
 
-use super::connections::Busy;
+use super::connections::RequestGuard;
+use super::held::Held;
+use super::request_id::REQUEST_ID;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -12,6 +14,10 @@ use tokio::sync::mpsc;
 
 /// JSON without anything special.
 pub(super) const JSON: &str = "application/json";
+/// What version 2 of the REST proxy answers with.
+pub(super) const V2_JSON: &str = "application/vnd.kafka.v2+json";
+/// Text for people and probes.
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 
 /// An answer.
 pub(super) struct Reply {
@@ -55,12 +61,12 @@ impl Reply {
         self
     }
 
-    pub(super) fn response(self, id: &HeaderValue) -> Response<ReplyBody> {
+    pub(super) fn response(self, id: HeaderValue) -> Response<ReplyBody> {
         let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
-        headers.insert("x-request-id", id.clone());
+        headers.insert(REQUEST_ID, id);
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(u16::from(seconds)));
         }
@@ -80,11 +86,17 @@ impl Reply {
 /// The body of an answer.
 pub(super) enum ReplyBody {
     Whole(Option<Bytes>),
-    /// Pieces as they come; the connection is busy until the last.
+    /// Pieces as they come; the request is under way until the last.
     Pieces {
-        pieces: mpsc::Receiver<Bytes>,
-        _busy: Busy,
+        pieces: mpsc::Receiver<Piece>,
+        _guard: RequestGuard,
     },
+}
+
+/// A piece of an answer, and what its records take of the budget until it is written.
+pub(super) struct Piece {
+    pub(super) bytes: Bytes,
+    pub(super) _held: Vec<Held>,
 }
 
 impl Body for ReplyBody {
@@ -96,7 +108,7 @@ impl Body for ReplyBody {
             ReplyBody::Whole(body) => Poll::Ready(body.take().map(|bytes| Ok(Frame::data(bytes)))),
             ReplyBody::Pieces { pieces, .. } => pieces
                 .poll_recv(context)
-                .map(|piece| piece.map(|bytes| Ok(Frame::data(bytes)))),
+                .map(|piece| piece.map(|piece| Ok(Frame::data(piece.bytes)))),
         }
     }
 

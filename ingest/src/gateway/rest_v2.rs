@@ -1,29 +1,28 @@
 //! Confluent's REST proxy, version 2: `POST /topics/{topic}`, JSON and base64, and the questions for topics.
 //!
-//! A request is answered when all of its records have met their fate; a record that was not taken says so in its
+//! A request is answered when all of its records are delivered or have failed; a record that was not taken says so in its
 //! slot, in the order of the request, and the others are taken all the same.
 
+use super::api_error::ApiError;
 use super::body::{self, Body};
-use super::produce::{Failure, Fate};
+use super::media_type::MediaType;
+use super::producer::{DeliveryError, DeliveryResult};
+use super::quote;
 use super::record;
-use super::refusal::{Refusal, error_body};
-use super::reply::Reply;
+use super::reply::{Reply, V2_JSON};
+use super::rest::RestError;
 use super::send::{Record, Sent};
-use super::service::{Shared, media_type};
 use super::shape::{List, Object};
+use super::state::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
-use hyper::header::HeaderMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
-
-/// The type of every answer.
-pub(super) const V2_JSON: &str = "application/vnd.kafka.v2+json";
 
 /// Records of a request; more is more than the proxy's own clients send.
 pub(super) const RECORDS: usize = 50_000;
@@ -63,38 +62,38 @@ struct Entry<'a> {
 
 /// `POST /topics/{topic}` and `POST /topics/{topic}/partitions/{partition}`.
 pub(super) async fn produce(
-    shared: &Arc<Shared>,
+    state: &Arc<State>,
     name: &str,
     partition: Option<&str>,
-    headers: &HeaderMap,
+    media: MediaType,
     incoming: &mut Body,
-) -> Result<Reply, Refusal> {
-    let format = match media_type(headers).as_deref() {
-        Some("application/vnd.kafka.json.v2+json") => Format::Json,
-        Some("application/vnd.kafka.binary.v2+json") => Format::Base64,
-        _ => return Err(Refusal::Media),
+) -> Result<Reply, RestError> {
+    let format = match media {
+        MediaType::KafkaJson => Format::Json,
+        MediaType::KafkaBinary => Format::Base64,
+        _ => return Err(ApiError::Media.into()),
     };
-    let limits = &shared.limits;
-    let mut taken = body::read(incoming, limits.body_bytes, limits.body_timeout, &shared.budget).await?;
+    let limits = &state.limits;
+    let mut taken = body::read(incoming, limits.body_bytes, limits.body_timeout, &state.budget).await?;
     let entries = parse(&taken.bytes)?;
-    shared.budget.take_records(&mut taken.permit, entries.len())?;
-    let kafka_name = shared
+    state.budget.take_records(&mut taken.permit, entries.len())?;
+    let kafka_name = state
         .topics
         .named(name)
-        .ok_or_else(|| Refusal::NoTopic(name.to_owned()))?;
-    let topic = shared
+        .ok_or_else(|| ApiError::NoTopic(name.to_owned()))?;
+    let topic = state
         .topics
         .get(kafka_name)
         .await
-        .map_err(|error| Refusal::topic(error, name))?;
+        .map_err(|error| ApiError::topic(error, name))?;
     let forced = match partition.map(|text| text.parse::<i32>()) {
         None => None,
-        Some(Ok(partition)) => match shared.topics.has_partition(&topic, partition).await {
+        Some(Ok(partition)) => match state.topics.has_partition(&topic, partition).await {
             Ok(true) => Some(partition),
-            Ok(false) => return Err(Refusal::NoPartition),
-            Err(error) => return Err(Refusal::topic(error, name)),
+            Ok(false) => return Err(ApiError::NoPartition.into()),
+            Err(error) => return Err(ApiError::topic(error, name).into()),
         },
-        Some(Err(_)) => return Err(Refusal::NoPartition),
+        Some(Err(_)) => return Err(ApiError::NoPartition.into()),
     };
     let bytes = Arc::new(taken.permit);
     let mut sent = Vec::with_capacity(entries.len());
@@ -102,7 +101,7 @@ pub(super) async fn produce(
         let (key, value) = match (content(entry.key, format), content(entry.value, format)) {
             (Ok(key), Ok(value)) => (key, value),
             (Err(text), _) | (_, Err(text)) => {
-                sent.push(Sent::Failed(Failure::Refused(text)));
+                sent.push(Sent::Failed(DeliveryError::Refused(text)));
                 continue;
             }
         };
@@ -110,11 +109,11 @@ pub(super) async fn produce(
             (Some(partition), _) => Some(partition),
             (None, None) => None,
             (None, Some(wanted)) => match i32::try_from(wanted) {
-                Ok(partition) if shared.topics.has_partition(&topic, partition).await.unwrap_or(false) => {
+                Ok(partition) if state.topics.has_partition(&topic, partition).await.unwrap_or(false) => {
                     Some(partition)
                 }
                 other => {
-                    sent.push(Sent::Failed(Failure::NoPartition(other.unwrap_or(-1))));
+                    sent.push(Sent::Failed(DeliveryError::NoPartition(other.unwrap_or(-1))));
                     continue;
                 }
             },
@@ -122,7 +121,7 @@ pub(super) async fn produce(
         let text = value.as_deref().filter(|_| key.is_none()).map(std::str::from_utf8);
         let ind = text
             .and_then(Result::ok)
-            .and_then(|text| record::key_of(text, &shared.key_fields).ok().flatten());
+            .and_then(|text| record::key_of(text, &state.key_fields).ok().flatten());
         let record = Record {
             key: key.as_deref(),
             ind,
@@ -130,38 +129,42 @@ pub(super) async fn produce(
             partition,
             ..Record::default()
         };
-        sent.push(shared.send(&topic, record, &bytes));
+        sent.push(state.send(&topic, record, &bytes));
     }
+    let length = taken.bytes.len();
+    // Kafka's client has a copy
+    drop((entries, bytes));
+    drop(taken.bytes);
     let mut body = String::with_capacity(64 + sent.len() * 64);
     body.push_str("{\"offsets\":[");
     let mut written = 0;
     for (index, sent) in sent.into_iter().enumerate() {
-        let fate = shared.fate(&topic, sent).await;
-        written += u64::from(fate.is_ok());
-        slot(&mut body, index, &fate);
+        let delivered = state.delivered(&topic, sent).await;
+        written += u64::from(delivered.is_ok());
+        slot(&mut body, index, &delivered);
     }
     body.push_str("],\"key_schema_id\":null,\"value_schema_id\":null}");
-    Ok(Reply::new(StatusCode::OK, V2_JSON, body).counted(written, taken.bytes.len()))
+    Ok(Reply::new(StatusCode::OK, V2_JSON, body).counted(written, length))
 }
 
 /// `GET /topics`.
-pub(super) async fn list(shared: &Arc<Shared>) -> Result<Reply, Refusal> {
-    let names = shared.topics.list().await.map_err(|error| Refusal::topic(error, ""))?;
+pub(super) async fn list(state: &Arc<State>) -> Result<Reply, RestError> {
+    let names = state.topics.list().await.map_err(|error| ApiError::topic(error, ""))?;
     let body = serde_json::to_string(&names).unwrap_or_default();
     Ok(Reply::new(StatusCode::OK, V2_JSON, body))
 }
 
 /// `GET /topics/{topic}`.
-pub(super) async fn describe(shared: &Arc<Shared>, name: &str) -> Result<Reply, Refusal> {
-    let kafka_name = shared
+pub(super) async fn describe(state: &Arc<State>, name: &str) -> Result<Reply, RestError> {
+    let kafka_name = state
         .topics
         .named(name)
-        .ok_or_else(|| Refusal::NoTopic(name.to_owned()))?;
-    let placed = shared
+        .ok_or_else(|| ApiError::NoTopic(name.to_owned()))?;
+    let placed = state
         .topics
         .describe(kafka_name)
         .await
-        .map_err(|error| Refusal::topic(error, name))?;
+        .map_err(|error| ApiError::topic(error, name))?;
     let name = serde_json::to_string(name).unwrap_or_default();
     let mut body = format!("{{\"name\":{name},\"configs\":{{}},\"partitions\":[");
     for (index, placed) in placed.iter().enumerate() {
@@ -190,9 +193,9 @@ pub(super) async fn describe(shared: &Arc<Shared>, name: &str) -> Result<Reply, 
 const WRITING: &str = "writing to a String";
 
 /// One element of `offsets`.
-fn slot(body: &mut String, index: usize, fate: &Fate) {
+fn slot(body: &mut String, index: usize, delivered: &DeliveryResult) {
     let comma = if index > 0 { "," } else { "" };
-    match fate {
+    match delivered {
         Ok(at) => {
             let (partition, offset) = (at.partition, at.offset);
             write!(
@@ -200,13 +203,13 @@ fn slot(body: &mut String, index: usize, fate: &Fate) {
                 "{comma}{{\"partition\":{partition},\"offset\":{offset},\"error_code\":null,\"error\":null}}"
             )
         }
-        Err(failure) => {
-            let code = if matches!(failure, Failure::Retry(_)) {
+        Err(error) => {
+            let code = if matches!(error, DeliveryError::Retry(_)) {
                 50003
             } else {
                 50002
             };
-            let text = serde_json::to_string(&failure.to_string()).unwrap_or_default();
+            let text = quote::json(&error.to_string());
             write!(
                 body,
                 "{comma}{{\"partition\":null,\"offset\":null,\"error_code\":{code},\"error\":{text}}}"
@@ -236,26 +239,26 @@ fn content(raw: Option<&RawValue>, format: Format) -> Result<Option<Cow<'_, [u8]
     }
 }
 
-fn parse(body: &[u8]) -> Result<Vec<Entry<'_>>, Refusal> {
-    let unreadable = |text: &str| error_body(StatusCode::BAD_REQUEST, V2_JSON, 400, &format!("Bad Request: {text}"));
+fn parse(body: &[u8]) -> Result<Vec<Entry<'_>>, RestError> {
+    let unreadable = |text: &str| RestError::BadRequest(text.to_owned());
     let text = std::str::from_utf8(body).map_err(|_| unreadable("the body is not UTF-8"))?;
-    let unprocessable = |text: &str| error_body(StatusCode::UNPROCESSABLE_ENTITY, V2_JSON, 422, text);
     let Object(request): Object<Request<'_>> = serde_json::from_str(text).map_err(|error| {
         let said = error.to_string();
         match said
             .strip_prefix("unknown field `")
             .and_then(|rest| rest.split_once("`, expected"))
         {
-            Some((field, _)) => unprocessable(&format!("Unrecognized field: {field}")),
+            Some((field, _)) => RestError::Unprocessable(format!("Unrecognized field: {field}")),
             None => unreadable(&said),
         }
     })?;
     match request.records {
         Some(List(entries)) if entries.len() > RECORDS => {
-            Err(unprocessable(&format!("a request has at most {RECORDS} records")).into())
+            let text = format!("a request has at most {RECORDS} records");
+            Err(RestError::Unprocessable(text))
         }
         Some(List(entries)) if !entries.is_empty() => Ok(entries),
-        _ => Err(unprocessable("records must not be empty").into()),
+        _ => Err(RestError::Unprocessable("records must not be empty".to_owned())),
     }
 }
 
@@ -265,15 +268,13 @@ mod tests {
     use super::*;
 
     fn said(body: &str) -> String {
-        match parse(body.as_bytes()) {
-            Ok(entries) => format!("{} records", entries.len()),
-            Err(Refusal::Own(reply)) => match reply.body {
-                ReplyBody::Whole(Some(body)) => {
-                    format!("{} {}", reply.status.as_u16(), String::from_utf8_lossy(&body))
-                }
-                _ => String::new(),
-            },
-            Err(_) => "another refusal".to_owned(),
+        let error = match parse(body.as_bytes()) {
+            Ok(entries) => return format!("{} records", entries.len()),
+            Err(error) => error.reply(V2_JSON),
+        };
+        match error.body {
+            ReplyBody::Whole(Some(body)) => format!("{} {}", error.status.as_u16(), String::from_utf8_lossy(&body)),
+            _ => String::new(),
         }
     }
 

@@ -1,10 +1,10 @@
-//! What the dialects share on the way to Kafka: a record's key, its partition, and the wait for its fate.
+//! What the dialects share on the way to Kafka: a record's key, its partition, and the wait for its delivery.
 
-use super::limits::Permit;
+use super::budget::Permit;
 use super::partition;
-use super::produce::{Failure, Fate, Outgoing};
+use super::producer::{DeliveryError, DeliveryResult, Outgoing};
 use super::record;
-use super::service::Shared;
+use super::state::State;
 use super::topics::Topic;
 use rdkafka::message::OwnedHeaders;
 use std::sync::Arc;
@@ -25,13 +25,13 @@ pub(super) struct Record<'a> {
     pub(super) timestamp: Option<i64>,
 }
 
-/// A record's fate, now or later.
+/// A record that was handed to Kafka's client, or was refused at once.
 pub(super) enum Sent {
-    Failed(Failure),
-    Waiting(oneshot::Receiver<Fate>),
+    Failed(DeliveryError),
+    Waiting(oneshot::Receiver<DeliveryResult>),
 }
 
-impl Shared {
+impl State {
     /// Hands a record to Kafka's client.
     pub(super) fn send(&self, topic: &Topic, record: Record<'_>, bytes: &Arc<Permit>) -> Sent {
         let found = record.ind.filter(|_| record.key.is_none()).map(|ind| ind.to_string());
@@ -47,24 +47,24 @@ impl Shared {
         };
         match self.topics.producer.send(&outgoing, bytes) {
             Ok(receiver) => Sent::Waiting(receiver),
-            Err(failure) => Sent::Failed(failure),
+            Err(error) => Sent::Failed(error),
         }
     }
 
-    /// Waits for a record's fate.
-    pub(super) async fn fate(&self, topic: &Topic, sent: Sent) -> Fate {
-        let fate = match sent {
+    /// Waits for the result of a delivery.
+    pub(super) async fn delivered(&self, topic: &Topic, sent: Sent) -> DeliveryResult {
+        let result = match sent {
             Sent::Failed(failure) => Err(failure),
             Sent::Waiting(receiver) => receiver
                 .await
-                .unwrap_or_else(|_| Err(Failure::Retry("the gateway is ending".to_owned()))),
+                .unwrap_or_else(|_| Err(DeliveryError::Retry("the gateway is ending".to_owned()))),
         };
-        if let Err(failure) = &fate {
-            self.metrics.failed(failure.reason());
-            if *failure == Failure::NoTopic {
+        if let Err(error) = &result {
+            self.metrics.failed(error.reason());
+            if *error == DeliveryError::NoTopic {
                 self.topics.forget(&topic.name);
             }
         }
-        fate
+        result
     }
 }

@@ -1,49 +1,63 @@
 //! The life of the server: accept, serve, make room, and end in order.
 //!
 //! At the end no connection is accepted any more, requests under way are answered, and what they produced is waited
-//! for; whoever is not done in time is cut off unanswered, which acknowledges nothing.
+//! for; who is not done in time is cut off unanswered, which acknowledges nothing.
 
-use super::access::Access;
+use super::access_log::AccessLogWriter;
 use super::auth::Tokens;
+use super::budget::Budget;
+use super::client::{Client, HEAD, NoRequest};
 use super::config::GatewayConfig;
-use super::connections::{Connections, Place};
+use super::connections::{Connections, Entry, Place};
 use super::error::GatewayError;
-use super::limits::Budget;
+use super::held::Held;
 use super::metrics::Metrics;
 use super::openapi;
-use super::produce::Producer;
-use super::reluctant::Reluctant;
-use super::service::{Ids, Shared, answer};
+use super::producer::Producer;
+use super::readiness::Readiness;
+use super::request_id::RequestIds;
+use super::route::Router;
+use super::service::answer;
+use super::state::State;
 use super::tls::Certificate;
 use super::topics::Topics;
 use super::watch::Watch;
+use super::write_timeout::WriteTimeout;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4096;
-/// Bytes of a request's head, and of what is read ahead.
-const BUFFER: usize = 64 << 10;
+/// Headers of a request.
 const HEADERS: usize = 100;
+/// A connection without a request for so long gives its buffers back.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// A gateway that listens.
 pub struct Gateway {
-    shared: Arc<Shared>,
+    state: Arc<State>,
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
-    drain: Duration,
-    header: Duration,
     _watch: Watch,
+}
+
+/// What every connection knows of the end.
+#[derive(Clone)]
+struct Ending {
+    /// True from the moment at which no further request is taken.
+    announced: watch::Receiver<bool>,
+    /// Dropped when the connection has ended, so that its receiver sees the last one go.
+    _alive: mpsc::Sender<()>,
 }
 
 impl Gateway {
@@ -59,35 +73,34 @@ impl Gateway {
             address: config.listen,
             source,
         })?;
-        let address = listener.local_addr().map_err(refused("tell the address"))?;
-        let shared = Arc::new(Shared {
+        let address = listener.local_addr().map_err(refused("name the bound address"))?;
+        let access_log = AccessLogWriter::start(config.access_log).map_err(refused("start a thread"))?;
+        let router = Router::new(&config.streams, config.prefixes.as_deref())?;
+        let state = Arc::new(State {
+            router,
             openapi: openapi::describe(&config),
             topics: Arc::new(Topics::new(&config, producer)),
-            access: Access::start(config.access_log).map_err(refused("start a thread"))?,
+            access_log,
             budget: Budget::new(limits.in_flight_bytes),
             connections: Connections::new(limits.connections),
             metrics: Metrics::new(),
-            obstacle: RwLock::new(Some("Kafka was not asked yet".to_owned())),
-            ending: AtomicBool::new(false),
+            readiness: Readiness::new(),
             streams: config.streams,
             key_fields: config.key_fields,
             create_topics: config.create_topics,
             delete_topics: config.delete_topics,
             version: config.version,
             process_metrics: config.process_metrics,
-            ids: Ids::new(),
+            ids: RequestIds::new(),
             tokens,
             limits,
         });
-        let watch = Watch::start(Arc::clone(&shared), certificate).map_err(refused("start a thread"))?;
-        let (drain, header) = (shared.limits.drain_timeout, shared.limits.header_timeout);
+        let watch = Watch::start(Arc::clone(&state), certificate).map_err(refused("start a thread"))?;
         Ok(Gateway {
-            shared,
+            state,
             listener,
             address,
             tls,
-            drain,
-            header,
             _watch: watch,
         })
     }
@@ -99,39 +112,35 @@ impl Gateway {
 
     /// Serves until `stop`, then ends in order.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let (ending, told) = watch::channel(false);
+        let (announce, announced) = watch::channel(false);
+        let (alive, mut all_ended) = mpsc::channel(1);
+        let ending = Ending {
+            announced,
+            _alive: alive,
+        };
         tokio::select! {
-            () = self.accept(told) => {}
+            () = self.accept(&ending) => {}
             () = stop => {}
         }
-        self.shared.ending.store(true, Ordering::Relaxed);
-        let Gateway {
-            shared,
-            listener,
-            drain,
-            ..
-        } = self;
+        drop(ending);
+        let Gateway { state, listener, .. } = self;
+        state.readiness.end();
         // from here on connections are refused
         drop(listener);
-        // a connection that is gone has no receiver
-        let _ = ending.send(true);
-        let all = async {
-            while shared.connections.count() > 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        if tokio::time::timeout(drain, all).await.is_err() {
-            let left = shared.connections.count();
-            tracing::warn!("{left} connections were not done within {drain:?} and are cut off");
+        // without connections there is no receiver
+        let _ = announce.send(true);
+        let timeout = state.limits.drain_timeout;
+        if tokio::time::timeout(timeout, all_ended.recv()).await.is_err() {
+            let left = state.connections.count();
+            tracing::warn!("{left} connections were not done within {timeout:?} and are cut off");
         }
-        let flushed = Arc::clone(&shared);
-        let flush = tokio::task::spawn_blocking(move || flushed.topics.producer.flush(drain));
+        let flush = tokio::task::spawn_blocking(move || state.topics.producer.flush(timeout));
         if flush.await.is_err() {
             tracing::error!("the last flush panicked");
         }
     }
 
-    async fn accept(&self, ending: watch::Receiver<bool>) {
+    async fn accept(&self, ending: &Ending) {
         loop {
             let (stream, peer) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
@@ -142,10 +151,9 @@ impl Gateway {
                     continue;
                 }
             };
-            let place = self.shared.connections.place().await;
-            let (shared, tls) = (Arc::clone(&self.shared), self.tls.clone());
-            let (ending, header) = (ending.clone(), self.header);
-            tokio::spawn(connection(shared, stream, peer, tls, place, ending, header));
+            let place = self.state.connections.place().await;
+            let (state, tls) = (Arc::clone(&self.state), self.tls.clone());
+            tokio::spawn(connection(state, stream, peer, tls, place, ending.clone()));
         }
     }
 }
@@ -161,27 +169,26 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 async fn connection(
-    shared: Arc<Shared>,
+    state: Arc<State>,
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<TlsAcceptor>,
     place: Place,
-    ending: watch::Receiver<bool>,
-    header: Duration,
+    ending: Ending,
 ) {
     // it only costs latency when it fails
     let _ = stream.set_nodelay(true);
     match tls {
         // boxed, a plain connection does not take the room of an encrypted one
-        None => Box::pin(drive(shared, stream, peer, place, ending, header)).await,
+        None => Box::pin(drive(state, stream, peer, place, ending)).await,
         Some(acceptor) => {
-            let handshake = tokio::time::timeout(header, acceptor.accept(stream));
+            let handshake = tokio::time::timeout(state.limits.header_timeout, acceptor.accept(stream));
             let shaken = tokio::select! {
                 shaken = handshake => shaken,
                 () = place.entry.close.notified() => return,
             };
             match shaken {
-                Ok(Ok(stream)) => Box::pin(drive(shared, stream, peer, place, ending, header)).await,
+                Ok(Ok(stream)) => Box::pin(drive(state, stream, peer, place, ending)).await,
                 Ok(Err(error)) => tracing::debug!("{peer}: no TLS connection: {error}"),
                 Err(_) => tracing::debug!("{peer}: no TLS connection in time"),
             }
@@ -191,44 +198,87 @@ async fn connection(
 
 /// Serves a connection until it ends, has to make room, or the gateway ends.
 async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
-    shared: Arc<Shared>,
+    state: Arc<State>,
     stream: S,
     peer: SocketAddr,
     place: Place,
-    mut ending: watch::Receiver<bool>,
-    header: Duration,
+    mut ending: Ending,
 ) {
-    let entry = Arc::clone(&place.entry);
-    let stream = Reluctant::new(stream, Arc::clone(&entry), shared.limits.body_timeout);
+    let mut ahead = Vec::new();
+    let mut stream = stream;
+    loop {
+        let mut client = Client::new(stream, ahead);
+        let mut held = Held::none(&state.budget, &place.entry);
+        let arrived = tokio::select! {
+            arrived = tokio::time::timeout(state.limits.header_timeout, client.head(&state, &mut held)) => arrived,
+            () = place.entry.close.notified() => return,
+            _ = ending.announced.wait_for(|ending| *ending) => return,
+        };
+        match arrived {
+            Ok(Ok(())) => {}
+            // clients may go away at any time
+            Ok(Err(NoRequest::Closed | NoRequest::Io(_))) => return,
+            Ok(Err(error)) => return tracing::debug!("{peer}: {error}"),
+            Err(_) => return tracing::trace!("{peer}: no request in time"),
+        }
+        drop(held);
+        // boxed, a connection without a request does not take the room of one that has
+        match Box::pin(serve(&state, client, peer, &place.entry, &mut ending)).await {
+            Some(idle) => (stream, ahead) = idle,
+            None => return,
+        }
+    }
+}
+
+/// Serves requests until the connection ends, or has been idle for a while: then it comes back, with what was read
+/// ahead.
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    state: &Arc<State>,
+    client: Client<S>,
+    peer: SocketAddr,
+    entry: &Arc<Entry>,
+    ending: &mut Ending,
+) -> Option<(S, Vec<u8>)> {
+    let stream = WriteTimeout::new(client, Arc::clone(entry), state.limits.body_timeout);
+    let (shared, own) = (Arc::clone(state), Arc::clone(entry));
     let service = service_fn(move |request| {
-        let (shared, entry) = (Arc::clone(&shared), Arc::clone(&entry));
+        let (state, entry) = (Arc::clone(&shared), Arc::clone(&own));
         // hyper keeps room for an answer in every connection: most are idle, and an answer in the making is large
-        Box::pin(async move { Ok::<_, Infallible>(answer(shared, entry, peer.ip(), request).await) })
+        Box::pin(async move { Ok::<_, Infallible>(answer(state, entry, peer.ip(), request).await) })
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(header)
-        .max_buf_size(BUFFER)
+        .header_read_timeout(state.limits.header_timeout)
+        .max_buf_size(HEAD)
         .max_headers(HEADERS)
         // a client may close its half when it has sent its request
         .half_close(true);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let mut told = false;
+    let mut connection = builder.serve_connection(TokioIo::new(stream), service);
+    let mut announced = false;
+    let mut look = std::pin::pin!(tokio::time::sleep(IDLE));
     loop {
         tokio::select! {
-            ended = connection.as_mut() => {
-                // a client that goes away is its own business
+            ended = &mut connection => {
                 if let Err(error) = ended {
                     tracing::trace!("{peer}: {error}");
                 }
-                return;
+                return None;
             }
-            () = place.entry.close.notified() => return,
-            _ = ending.wait_for(|ending| *ending), if !told => {
-                told = true;
-                connection.as_mut().graceful_shutdown();
+            () = entry.close.notified() => return None,
+            _ = ending.announced.wait_for(|ending| *ending), if !announced => {
+                announced = true;
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+            }
+            () = look.as_mut() => {
+                let left = IDLE.saturating_sub(entry.idle_for());
+                if left.is_zero() && !announced {
+                    let parts = connection.into_parts();
+                    let (stream, mut ahead) = parts.io.into_inner().into_inner().into_parts();
+                    ahead.splice(0..0, parts.read_buf);
+                    return Some((stream, ahead));
+                }
+                look.as_mut().reset(Instant::now() + left.max(IDLE / 10));
             }
         }
     }

@@ -1,221 +1,188 @@
-//! A request's way: who asks, what for, may it, and the answer; what is said about it afterwards.
+//! A request's way: who asks, what for, may it, and the answer.
 
-use super::access::{Access, Line};
-use super::auth::Tokens;
-use super::body::Body;
-use super::config::{Limits, Stream};
-use super::connections::{Connections, Entry};
-use super::limits::Budget;
-use super::metrics::Metrics;
-use super::refusal::Refusal;
-use super::reply::{Reply, ReplyBody};
-use super::route::{Interface, Target, route};
-use super::topics::Topics;
-use super::{body, fastapi, kinesis, operations, rest_v2, rest_v3};
+use super::api_error::ApiError;
+use super::body::{self, Body};
+use super::connections::Entry;
+use super::fastapi::{self, FastApiError};
+use super::kinesis::{self, KinesisError};
+use super::media_type::MediaType;
+use super::operations;
+use super::reply::{JSON, Reply, ReplyBody, V2_JSON};
+use super::request_log::RequestLog;
+use super::rest::RestError;
+use super::route::{Interface, Target};
+use super::state::State;
+use super::{rest_v2, rest_v3};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
-use hyper::{Method, Request, Response};
-use prometheus_client::registry::Registry;
+use hyper::header::{CONTENT_ENCODING, HeaderMap};
+use hyper::{Request, Response};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Instant;
 
-/// What all requests share.
-pub(super) struct Shared {
-    pub(super) streams: Vec<Stream>,
-    pub(super) key_fields: Vec<String>,
-    pub(super) limits: Limits,
-    pub(super) topics: Arc<Topics>,
-    pub(super) tokens: Tokens,
-    pub(super) budget: Budget,
-    pub(super) metrics: Metrics,
-    pub(super) access: Access,
-    pub(super) connections: Arc<Connections>,
-    /// Why Kafka cannot be reached, or `None`.
-    pub(super) obstacle: RwLock<Option<String>>,
-    /// Whether the gateway is ending.
-    pub(super) ending: AtomicBool,
-    pub(super) create_topics: bool,
-    pub(super) delete_topics: bool,
-    pub(super) version: &'static str,
-    pub(super) process_metrics: fn() -> Registry,
-    pub(super) openapi: String,
-    pub(super) ids: Ids,
+/// Why a request is not served, by the interface that says so.
+enum Refused {
+    FastApi(FastApiError),
+    V2(RestError),
+    V3(RestError),
+    Kinesis(KinesisError),
+    Operations(ApiError),
 }
 
-/// Makes ids of requests that differ between gateways and restarts.
-pub(super) struct Ids {
-    prefix: u64,
-    next: AtomicU64,
-}
-
-impl Ids {
-    pub(super) fn new() -> Ids {
-        use std::hash::{BuildHasher, Hasher};
-        // the standard library's hashers are seeded by the system's randomness
-        let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
-        hasher.write_u32(std::process::id());
-        Ids {
-            prefix: hasher.finish(),
-            next: AtomicU64::new(0),
+impl Refused {
+    fn new(interface: Interface, error: ApiError) -> Refused {
+        match interface {
+            Interface::FastApi => Refused::FastApi(error.into()),
+            Interface::RestV2 => Refused::V2(error.into()),
+            Interface::RestV3 => Refused::V3(error.into()),
+            Interface::Kinesis => Refused::Kinesis(error.into()),
+            Interface::Operations => Refused::Operations(error),
         }
     }
 
-    fn next(&self) -> String {
-        format!("{:016x}-{:x}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed))
+    /// The error, where it is one that all interfaces know.
+    fn api(&self) -> Option<&ApiError> {
+        match self {
+            Refused::FastApi(FastApiError::Api(error))
+            | Refused::V2(RestError::Api(error))
+            | Refused::V3(RestError::Api(error))
+            | Refused::Kinesis(KinesisError::Api(error))
+            | Refused::Operations(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    fn reply(self) -> Reply {
+        match self {
+            Refused::FastApi(error) => error.reply(),
+            Refused::V2(error) => error.reply(V2_JSON),
+            Refused::V3(error) => error.reply(JSON),
+            Refused::Kinesis(error) => error.reply(),
+            Refused::Operations(error) => operations::error(&error),
+        }
     }
 }
 
-/// A request as the log tells it.
-pub(super) struct Told {
-    pub(super) shared: Arc<Shared>,
-    interface: Interface,
-    began: Instant,
-    peer: IpAddr,
-    id: HeaderValue,
-    method: Method,
-    path: String,
-}
-
-impl Told {
-    /// The answer is complete.
-    pub(super) fn done(&self, status: u16, records: u64, bytes: u64) {
-        let took = self.began.elapsed();
-        let interface = self.interface.name();
-        self.shared.metrics.answered(interface, status, records, took);
-        self.shared.access.line(&Line {
-            id: self.id.to_str().unwrap_or_default(),
-            peer: self.peer,
-            method: self.method.as_str(),
-            path: &self.path,
-            interface,
-            status,
-            records,
-            bytes,
-            took,
-        });
-    }
-}
+/// Bytes of a path: no longer one has an interface.
+const PATH: usize = 2 << 10;
 
 /// Answers a request.
 pub(super) async fn answer(
-    shared: Arc<Shared>,
+    state: Arc<State>,
     entry: Arc<Entry>,
     peer: IpAddr,
     request: Request<Incoming>,
 ) -> Response<ReplyBody> {
-    let busy = entry.begin();
+    let guard = entry.begin();
     let (head, incoming) = request.into_parts();
-    let mut incoming = Body::new(incoming, entry);
-    let id = request_id(&head.headers, &shared.ids);
-    let names: Vec<&str> = shared.streams.iter().map(|stream| stream.name.as_str()).collect();
-    let (interface, target) = route(&head.method, head.uri.path(), &names);
-    let told = Told {
-        shared: Arc::clone(&shared),
+    let mut body = Body::new(incoming, entry);
+    let id = state.ids.of(&head.headers);
+    let given = head.uri.path();
+    let path: Arc<str> = Arc::from(&given[..given.len().min(PATH + 1)]);
+    let (interface, target) = match path.len() > PATH {
+        true => (Interface::FastApi, Target::Nowhere),
+        false => state.router.route(&head.method, &path),
+    };
+    let log = RequestLog {
+        state: Arc::clone(&state),
         interface,
         began: Instant::now(),
         peer,
         id: id.clone(),
         method: head.method.clone(),
-        path: head.uri.path().to_owned(),
+        path: Arc::clone(&path),
     };
-    let open = matches!(
-        target,
-        Target::Health | Target::Ready | Target::Version | Target::OpenApi
-    );
-    let result = if !open && !shared.tokens.admit(&head.headers) {
-        Err(Refusal::Unauthorized)
-    } else if encoded(&head.headers) {
-        Err(Refusal::Media)
-    } else if let Target::Stream { cluster, topic } = target {
-        return match rest_v3::stream(&shared, told, &cluster, &topic, &head.headers, incoming, busy).await {
-            Ok(reply) => reply.response(&id),
-            Err((mut incoming, told, refusal)) => {
-                let reply = refuse(&shared, interface, refusal, &mut incoming).await;
-                told.done(reply.status.as_u16(), reply.records, reply.bytes);
-                reply.response(&id)
+    let media = MediaType::of(&head.headers);
+    let admitted = admit(&state, &target, &head.headers);
+    // the head keeps the buffer that it was read into, and the request may take long
+    drop(head);
+    let result = match admitted {
+        Err(error) => Err(Refused::new(interface, error)),
+        Ok(()) => match target {
+            Target::Stream { cluster, topic } => {
+                return match rest_v3::stream(&state, log, &cluster, &topic, media, body, guard).await {
+                    Ok(reply) => reply.response(id),
+                    Err((mut body, log, error)) => {
+                        let reply = refuse(&state, Refused::V3(error), &mut body).await;
+                        log.done(reply.status.as_u16(), reply.records, reply.bytes);
+                        reply.response(id)
+                    }
+                };
             }
-        };
-    } else {
-        dispatch(&shared, target, &head.headers, &mut incoming).await
+            target => dispatch(&state, interface, target, media, &mut body).await,
+        },
     };
     let reply = match result {
         Ok(reply) => reply,
-        Err(refusal) => refuse(&shared, interface, refusal, &mut incoming).await,
+        Err(refused) => refuse(&state, refused, &mut body).await,
     };
-    told.done(reply.status.as_u16(), reply.records, reply.bytes);
-    drop(busy);
-    reply.response(&id)
+    log.done(reply.status.as_u16(), reply.records, reply.bytes);
+    drop(guard);
+    reply.response(id)
+}
+
+/// Whether the request may be looked at further.
+fn admit(state: &State, target: &Target<'_>, headers: &HeaderMap) -> Result<(), ApiError> {
+    if !target.is_open() && !state.tokens.admit(headers) {
+        return Err(ApiError::Unauthenticated);
+    }
+    if is_compressed(headers) {
+        return Err(ApiError::Media);
+    }
+    Ok(())
 }
 
 async fn dispatch(
-    shared: &Arc<Shared>,
+    state: &Arc<State>,
+    interface: Interface,
     target: Target<'_>,
-    headers: &HeaderMap,
+    media: MediaType,
     body: &mut Body,
-) -> Result<Reply, Refusal> {
+) -> Result<Reply, Refused> {
+    use Refused::{FastApi, Kinesis, V2};
     match target {
-        Target::Item(index) => fastapi::item(shared, index, headers, body).await,
-        Target::ListTopics => rest_v2::list(shared).await,
-        Target::DescribeTopic(topic) => rest_v2::describe(shared, &topic).await,
-        Target::Produce(topic) => rest_v2::produce(shared, &topic, None, headers, body).await,
+        Target::Item(index) => fastapi::item(state, index, media, body).await.map_err(FastApi),
+        Target::ListTopics => rest_v2::list(state).await.map_err(V2),
+        Target::DescribeTopic(topic) => rest_v2::describe(state, &topic).await.map_err(V2),
+        Target::Produce(topic) => rest_v2::produce(state, &topic, None, media, body).await.map_err(V2),
         Target::ProduceToPartition(topic, partition) => {
-            rest_v2::produce(shared, &topic, Some(&partition), headers, body).await
+            let produced = rest_v2::produce(state, &topic, Some(&partition), media, body).await;
+            produced.map_err(V2)
         }
-        Target::PutRecord(stream) => kinesis::put_record(shared, &stream, body).await,
-        Target::PutRecords(stream) => kinesis::put_records(shared, &stream, body).await,
-        Target::ListStreams => kinesis::list(shared).await,
-        Target::DescribeStream(stream) => kinesis::describe(shared, &stream).await,
-        Target::CreateStream(stream) => kinesis::create(shared, &stream, body).await,
-        Target::DeleteStream(stream) => kinesis::delete(shared, &stream).await,
+        Target::PutRecord(stream) => kinesis::put_record(state, &stream, body).await.map_err(Kinesis),
+        Target::PutRecords(stream) => kinesis::put_records(state, &stream, body).await.map_err(Kinesis),
+        Target::ListStreams => kinesis::list(state).await.map_err(Kinesis),
+        Target::DescribeStream(stream) => kinesis::describe(state, &stream).await.map_err(Kinesis),
+        Target::CreateStream(stream) => kinesis::create(state, &stream, body).await.map_err(Kinesis),
+        Target::DeleteStream(stream) => kinesis::delete(state, &stream).await.map_err(Kinesis),
         Target::Health => Ok(operations::health()),
-        Target::Ready => Ok(operations::ready(shared)),
-        Target::Metrics => Ok(operations::metrics(shared)),
-        Target::Version => Ok(operations::version(shared)),
-        Target::OpenApi => Ok(Reply::json(shared.openapi.clone())),
-        Target::WrongMethod(methods) => Err(Refusal::Method(methods)),
-        Target::Stream { .. } | Target::Nowhere => Err(Refusal::Nowhere),
+        Target::Ready => Ok(operations::ready(state)),
+        Target::Metrics => Ok(operations::metrics(state)),
+        Target::Version => Ok(operations::version(state)),
+        Target::OpenApi => Ok(Reply::json(state.openapi.clone())),
+        Target::WrongMethod(methods) => Err(Refused::new(interface, ApiError::Method(methods))),
+        Target::Stream { .. } | Target::Nowhere => Err(Refused::new(interface, ApiError::NotFound)),
     }
 }
 
-/// The answer of a refusal, after the rest of the body was read, so that a client that writes first hears it.
-async fn refuse(shared: &Shared, interface: Interface, refusal: Refusal, incoming: &mut Body) -> Reply {
-    if matches!(refusal, Refusal::Busy) {
-        shared.metrics.shed();
+/// The answer of a refusal, after the rest of the body was read, so that a client that writes first sees it.
+async fn refuse(state: &State, refused: Refused, body: &mut Body) -> Reply {
+    let error = refused.api();
+    if error.is_some_and(ApiError::is_over_budget) {
+        state.metrics.shed();
+        state.make_room();
     }
-    let hopeless = matches!(refusal, Refusal::Slow | Refusal::Broken);
-    let mut reply = refusal.reply(interface);
-    if hopeless || (!incoming.is_at_end() && !body::drain(incoming).await) {
+    let ends_reading = error.is_some_and(ApiError::ends_reading);
+    let mut reply = refused.reply();
+    if ends_reading || (!body.is_at_end() && !body::drain(body).await) {
         reply.close = true;
     }
     reply
 }
 
-/// The client's own id when it is a sensible one, else a new one.
-fn request_id(headers: &HeaderMap, ids: &Ids) -> HeaderValue {
-    let sensible = |value: &&HeaderValue| {
-        let bytes = value.as_bytes();
-        (1..=128).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
-    };
-    let own = || HeaderValue::try_from(ids.next()).unwrap_or_else(|_| HeaderValue::from_static("-"));
-    headers
-        .get("x-request-id")
-        .filter(sensible)
-        .cloned()
-        .unwrap_or_else(own)
-}
-
 /// Whether the body is compressed, which none of the old servers took.
-fn encoded(headers: &HeaderMap) -> bool {
+fn is_compressed(headers: &HeaderMap) -> bool {
     headers
         .get(CONTENT_ENCODING)
         .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
-}
-
-/// The media type of a content type, without parameters, and whether one is there.
-pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(hyper::header::CONTENT_TYPE)?.as_bytes();
-    let text = String::from_utf8_lossy(value);
-    Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }

@@ -1,9 +1,12 @@
 //! Cuts concatenated JSON objects apart as their bytes arrive.
 //!
 //! Only braces and strings are followed; whether a piece is JSON is its reader's question. Memory is bounded by the
-//! size of one object.
+//! size of one object, and between two objects there is none.
 
 use bytes::{Buf, Bytes, BytesMut};
+
+/// What is left behind a longer object is copied, so that a few bytes do not keep its memory.
+const LONG: usize = 16 << 10;
 
 /// Cuts a stream of bytes into top-level objects.
 pub(super) struct Splitter {
@@ -17,13 +20,16 @@ pub(super) struct Splitter {
 }
 
 /// Why a stream cannot be cut.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SplitError {
     /// Something other than an object stands where one should begin.
+    #[error("a record is a JSON object")]
     NoObject,
     /// An object has more bytes than the limit.
+    #[error("a record has too many bytes")]
     TooLarge,
     /// The stream ended inside an object.
+    #[error("the last record breaks off")]
     Unfinished,
 }
 
@@ -42,6 +48,11 @@ impl Splitter {
     /// Adds bytes.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.held.extend_from_slice(bytes);
+    }
+
+    /// Bytes that wait for the rest of their object, or to be cut.
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
     }
 
     /// The next whole object, or `None` until more bytes come.
@@ -73,6 +84,9 @@ impl Splitter {
             if self.depth == 0 {
                 let object = self.held.split_to(self.seen).freeze();
                 self.seen = 0;
+                if self.held.is_empty() || object.len() > LONG {
+                    self.held = BytesMut::from(&self.held[..]);
+                }
                 return Ok(Some(object));
             }
         }
@@ -112,6 +126,18 @@ mod tests {
             let objects = split(text, step).unwrap();
             assert_eq!(objects, ["{\"a\":\"}{\\\"\"}", "{\"b\":[{},{}]}", "{}"], "{step}");
         }
+    }
+
+    #[test]
+    fn a_long_object_leaves_no_memory_behind() {
+        let mut splitter = Splitter::new(1 << 20);
+        splitter.feed(format!("{{\"a\":\"{}\"}}{{\"b", "x".repeat(900_000)).as_bytes());
+        let object = splitter.next().unwrap().unwrap();
+        assert_eq!((object.len(), splitter.held()), (900_008, 3));
+        assert!(splitter.held.capacity() < 100, "{}", splitter.held.capacity());
+        splitter.feed(b"\":1}");
+        assert_eq!(splitter.next().unwrap().as_deref(), Some(&b"{\"b\":1}"[..]));
+        assert_eq!(splitter.held.capacity(), 0);
     }
 
     #[test]

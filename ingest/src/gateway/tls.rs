@@ -2,7 +2,9 @@
 //!
 //! Connections that are open keep the certificate they were opened with. HTTP/1.1 alone is offered.
 
-use super::{GatewayError, TlsFiles, files};
+use super::config::TlsFiles;
+use super::error::GatewayError;
+use super::files;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::server::{ClientHello, ResolvesServerCert};

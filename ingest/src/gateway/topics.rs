@@ -6,7 +6,7 @@
 
 use super::admin::{self, AdminError};
 use super::config::{GatewayConfig, Stream};
-use super::produce::Producer;
+use super::producer::Producer;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// How long a question for a topic may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the answer that there is no such topic is believed.
 const ABSENT: Duration = Duration::from_millis(500);
 /// Names remembered as absent, or topics made on the way.
@@ -32,13 +32,16 @@ pub(super) struct Topic {
 }
 
 /// Why there is no topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TopicError {
     /// There is none of this name.
+    #[error("it does not exist")]
     Unknown,
     /// Kafka does not answer.
+    #[error("Kafka does not answer: {0}")]
     Unreachable(String),
     /// It cannot be used as configured, or at all.
+    #[error("{0}")]
     Refused(String),
 }
 
@@ -162,7 +165,7 @@ impl Topics {
     /// The partitions of a topic as Kafka has them now.
     pub(super) async fn describe(self: &Arc<Self>, name: &str) -> Result<Vec<Placed>, TopicError> {
         let (topics, name) = (Arc::clone(self), name.to_owned());
-        let asked = tokio::task::spawn_blocking(move || topics.ask(&name, PATIENCE)).await;
+        let asked = tokio::task::spawn_blocking(move || topics.ask(&name, TIMEOUT)).await;
         asked.unwrap_or_else(|_| Err(TopicError::Unreachable("the question was given up".into())))
     }
 
@@ -170,7 +173,7 @@ impl Topics {
     pub(super) async fn list(self: &Arc<Self>) -> Result<Vec<String>, TopicError> {
         let topics = Arc::clone(self);
         let asked = tokio::task::spawn_blocking(move || {
-            let metadata = topics.producer.ask(|client| client.fetch_metadata(None, PATIENCE));
+            let metadata = topics.producer.ask(|client| client.fetch_metadata(None, TIMEOUT));
             let metadata = metadata.map_err(|error| TopicError::Unreachable(error.to_string()))?;
             let names = metadata.topics().iter().map(|topic| topic.name());
             let mut names: Vec<String> = names.filter(|name| topics.served(name)).map(str::to_owned).collect();
@@ -209,9 +212,9 @@ impl Topics {
     }
 
     /// Asks Kafka for a topic, blocking.
-    pub(super) fn ask(&self, name: &str, patience: Duration) -> Result<Vec<Placed>, TopicError> {
+    pub(super) fn ask(&self, name: &str, timeout: Duration) -> Result<Vec<Placed>, TopicError> {
         let unreachable = |text: String| TopicError::Unreachable(text);
-        let metadata = self.producer.ask(|client| client.fetch_metadata(Some(name), patience));
+        let metadata = self.producer.ask(|client| client.fetch_metadata(Some(name), timeout));
         let metadata = metadata.map_err(|error| unreachable(error.to_string()))?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
             return Err(TopicError::Unknown);
@@ -256,7 +259,7 @@ impl Topics {
 
     /// A topic that was made is known to every broker a moment later.
     async fn appear(self: &Arc<Self>, name: &str) -> Result<Vec<Placed>, TopicError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             match self.describe(name).await {
                 Err(TopicError::Unknown) if Instant::now() < deadline => {

@@ -1,93 +1,70 @@
 //! What is looked at all the time: whether Kafka answers, and whether files have changed.
 
-use super::service::Shared;
+use super::state::State;
 use super::tls::Certificate;
 use super::topics::TopicError;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
 const PAUSE: Duration = Duration::from_millis(500);
 /// Kafka answers within this time, or counts as out of reach.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The thread that looks; it ends when dropped.
+/// The thread that looks. It ends when this is dropped, and is not waited for: it may be asking Kafka, and holds
+/// nothing that has to be given back.
 pub(super) struct Watch {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _alive: SyncSender<()>,
 }
 
 impl Watch {
-    pub(super) fn start(shared: Arc<Shared>, certificate: Option<Arc<Certificate>>) -> std::io::Result<Watch> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, runtime) = (Arc::clone(&stop), Handle::current());
+    pub(super) fn start(state: Arc<State>, certificate: Option<Arc<Certificate>>) -> std::io::Result<Watch> {
+        let (alive, ended) = sync_channel(0);
+        let runtime = Handle::current();
         let watch = move || {
-            let mut greeted = false;
-            while !stopped.load(Ordering::Relaxed) {
-                let obstacle = obstacle(&shared);
-                if obstacle.is_none() && !greeted {
-                    greeted = true;
-                    runtime.block_on(greet(&shared));
+            let mut prepared = false;
+            loop {
+                let unreachable = unreachable(&state);
+                if unreachable.is_none() && !prepared {
+                    prepared = true;
+                    runtime.block_on(prepare(&state));
                 }
-                say(&shared, obstacle);
-                shared.tokens.refresh();
+                state.readiness.set_kafka(unreachable);
+                state.tokens.refresh();
                 if let Some(certificate) = &certificate {
                     certificate.refresh();
                 }
-                std::thread::park_timeout(PAUSE);
+                if ended.recv_timeout(PAUSE) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
             }
         };
-        let thread = std::thread::Builder::new().name("gateway:watch".into()).spawn(watch)?;
-        Ok(Watch {
-            stop,
-            thread: Some(thread),
-        })
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            // it may be waiting for Kafka, and holds nothing that has to be given back
-            drop(thread);
-        }
+        std::thread::Builder::new().name("gateway:watch".into()).spawn(watch)?;
+        Ok(Watch { _alive: alive })
     }
 }
 
 /// Why Kafka cannot be reached.
-fn obstacle(shared: &Shared) -> Option<String> {
-    let mut topics = shared.streams.iter().filter_map(|stream| stream.topic.as_deref());
+fn unreachable(state: &State) -> Option<String> {
+    let mut topics = state.streams.iter().filter_map(|stream| stream.topic.as_deref());
     let topic = topics.next().unwrap_or("pinflow");
-    match shared.topics.ask(topic, PATIENCE) {
+    match state.topics.ask(topic, TIMEOUT) {
         Err(TopicError::Unreachable(text)) => Some(format!("Kafka does not answer: {text}")),
         // whatever it says, it answers
         _ => None,
     }
 }
 
-fn say(shared: &Shared, obstacle: Option<String>) {
-    let mut current = shared.obstacle.write().unwrap_or_else(PoisonError::into_inner);
-    match (&*current, &obstacle) {
-        (None, Some(text)) => tracing::warn!("{text}"),
-        (Some(_), None) => tracing::info!("Kafka answers"),
-        _ => {}
-    }
-    *current = obstacle;
-}
-
-/// Reads, once, over how many partitions each topic's keys are spread, and makes what is missing if it may.
-async fn greet(shared: &Shared) {
-    for topic in shared.streams.iter().filter_map(|stream| stream.topic.as_deref()) {
-        match shared.topics.get(topic).await {
+/// Reads, once, over how many partitions each topic's keys are spread, and creates what is missing if it may.
+async fn prepare(state: &State) {
+    for topic in state.streams.iter().filter_map(|stream| stream.topic.as_deref()) {
+        match state.topics.get(topic).await {
             Ok(_) => {}
             Err(TopicError::Unknown) => {
                 tracing::warn!("there is no topic {topic} yet: --create-topics would make it");
             }
-            Err(error) => tracing::warn!("topic {topic}: {error:?}"),
+            Err(error) => tracing::warn!("topic {topic}: {error}"),
         }
     }
 }

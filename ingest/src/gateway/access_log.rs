@@ -1,7 +1,7 @@
 //! The access log: one JSON object a request.
 //!
 //! Requests append to a buffer, and a thread writes it out a few times a second, so that a reader that does not read
-//! holds up nobody. What does not fit meanwhile is counted and left out.
+//! delays no request. What does not fit meanwhile is counted and left out.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -26,7 +26,7 @@ pub enum AccessLog {
     Stderr,
 }
 
-/// What is said about a request.
+/// What a line says about a request.
 pub(super) struct Line<'a> {
     pub(super) id: &'a str,
     pub(super) peer: std::net::IpAddr,
@@ -46,13 +46,13 @@ struct Shared {
 }
 
 /// A running access log; everything is written out when it is dropped.
-pub(super) struct Access {
+pub(super) struct AccessLogWriter {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Access {
-    pub(super) fn start(to: AccessLog) -> std::io::Result<Access> {
+impl AccessLogWriter {
+    pub(super) fn start(to: AccessLog) -> std::io::Result<AccessLogWriter> {
         let shared = Arc::new(Shared {
             lines: Mutex::default(),
             dropped: AtomicU64::new(0),
@@ -66,10 +66,10 @@ impl Access {
                 Some(thread.spawn(move || write_out(&writer, to))?)
             }
         };
-        Ok(Access { shared, thread })
+        Ok(AccessLogWriter { shared, thread })
     }
 
-    /// Says a line.
+    /// Adds a line.
     pub(super) fn line(&self, line: &Line<'_>) {
         if self.thread.is_none() {
             return;
@@ -88,7 +88,7 @@ impl Access {
     }
 }
 
-impl Drop for Access {
+impl Drop for AccessLogWriter {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
@@ -130,7 +130,7 @@ fn write_out(shared: &Shared, to: AccessLog) {
             &mut shared.lines.lock().unwrap_or_else(PoisonError::into_inner),
         );
         if !ready.is_empty() {
-            // nobody reads any more: nothing to be done about it here
+            // the reader has gone, and there is nothing else to write to
             let _ = match to {
                 AccessLog::Stderr => std::io::stderr().write_all(ready.as_bytes()),
                 _ => std::io::stdout()

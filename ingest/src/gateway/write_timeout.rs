@@ -12,26 +12,31 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// A stream to a client that may be reluctant to read.
-pub(super) struct Reluctant<S> {
+/// A stream to a client that may stop reading.
+pub(super) struct WriteTimeout<S> {
     stream: S,
     entry: Arc<Entry>,
-    patience: Duration,
+    timeout: Duration,
     /// Runs while nothing moves.
     end: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Reluctant<S> {
-    pub(super) fn new(stream: S, entry: Arc<Entry>, patience: Duration) -> Reluctant<S> {
-        Reluctant {
+impl<S> WriteTimeout<S> {
+    pub(super) fn new(stream: S, entry: Arc<Entry>, timeout: Duration) -> WriteTimeout<S> {
+        WriteTimeout {
             stream,
             entry,
-            patience,
+            timeout,
             end: None,
         }
     }
 
-    fn judge<T>(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// The stream itself.
+    pub(super) fn into_inner(self) -> S {
+        self.stream
+    }
+
+    fn watch<T>(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             if self.end.take().is_some() {
                 self.entry.is_read();
@@ -39,14 +44,14 @@ impl<S> Reluctant<S> {
             return polled;
         }
         self.entry.waits_for_reader();
-        let patience = self.patience;
-        let end = self.end.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        let timeout = self.timeout;
+        let end = self.end.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         ready!(end.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Reluctant<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -56,10 +61,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Reluctant<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Reluctant<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.judge(context, polled)
+        self.watch(context, polled)
     }
 
     fn poll_write_vectored(
@@ -68,7 +73,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Reluctant<S> {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
-        self.judge(context, polled)
+        self.watch(context, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -77,11 +82,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Reluctant<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(context);
-        self.judge(context, polled)
+        self.watch(context, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.judge(context, polled)
+        self.watch(context, polled)
     }
 }

@@ -1,16 +1,16 @@
-//! The producer: idempotent, acknowledged by all replicas in sync, every record's fate reported.
+//! The producer: idempotent, acknowledged by all replicas in sync, the result of every delivery reported.
 //!
 //! librdkafka gathers records and retries by itself until the time for a record is over. Nothing is answered before
 //! its report; a report that fails says whether the same record may be sent again.
 
-use super::limits::Permit;
+use super::budget::Permit;
 use super::properties;
 use crate::kafka::{KafkaConfig, KafkaError, Tokens, log_line};
 use rdkafka::ClientContext;
 use rdkafka::client::{Client, OAuthToken};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
-use rdkafka::message::{DeliveryResult, Message, OwnedHeaders};
+use rdkafka::message::{DeliveryResult as NativeResult, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -26,49 +26,43 @@ pub(super) struct Delivered {
 }
 
 /// Why a record was not taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum DeliveryError {
     /// The same record may be taken later; it may even have been taken now.
+    #[error("{0}")]
     Retry(String),
     /// The broker takes no record of this size.
+    #[error("{0}")]
     TooLarge(String),
     /// There is no such topic (any more).
+    #[error("Topic not found.")]
     NoTopic,
     /// The topic has no such partition.
+    #[error("Partition {0} not found.")]
     NoPartition(i32),
     /// The record itself is wrong: its timestamp, or its form.
-    Wrong(String),
+    #[error("{0}")]
+    Invalid(String),
     /// It will not be taken later either.
+    #[error("{0}")]
     Refused(String),
 }
 
-impl Failure {
-    /// A word for metrics.
+impl DeliveryError {
+    /// Its label in metrics.
     pub(super) fn reason(&self) -> &'static str {
         match self {
-            Failure::Retry(_) => "unavailable",
-            Failure::TooLarge(_) => "too_large",
-            Failure::NoTopic => "no_topic",
-            Failure::NoPartition(_) => "no_partition",
-            Failure::Wrong(_) => "wrong",
-            Failure::Refused(_) => "refused",
+            DeliveryError::Retry(_) => "unavailable",
+            DeliveryError::TooLarge(_) => "too_large",
+            DeliveryError::NoTopic => "no_topic",
+            DeliveryError::NoPartition(_) => "no_partition",
+            DeliveryError::Invalid(_) => "wrong",
+            DeliveryError::Refused(_) => "refused",
         }
     }
 }
 
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Failure::Retry(text) | Failure::TooLarge(text) | Failure::Wrong(text) | Failure::Refused(text) => {
-                f.write_str(text)
-            }
-            Failure::NoTopic => f.write_str("Topic not found."),
-            Failure::NoPartition(partition) => write!(f, "Partition {partition} not found."),
-        }
-    }
-}
-
-pub(super) type Fate = Result<Delivered, Failure>;
+pub(super) type DeliveryResult = Result<Delivered, DeliveryError>;
 
 /// A record on its way.
 pub(super) struct Outgoing<'a> {
@@ -81,9 +75,9 @@ pub(super) struct Outgoing<'a> {
     pub(super) timestamp: Option<i64>,
 }
 
-/// Who waits for a record's fate, and the bytes it holds until then, also when its client has gone away.
+/// Where the result of a delivery goes, and the bytes that the record holds until then, also when its client has gone.
 pub(super) struct Pending {
-    fate: oneshot::Sender<Fate>,
+    result: oneshot::Sender<DeliveryResult>,
     _bytes: Arc<Permit>,
 }
 
@@ -109,8 +103,8 @@ impl ClientContext for Context {
 impl ProducerContext for Context {
     type DeliveryOpaque = Box<Pending>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
-        let fate = match result {
+    fn delivery(&self, result: &NativeResult<'_>, pending: Box<Pending>) {
+        let delivered = match result {
             Ok(message) => Ok(Delivered {
                 partition: message.partition(),
                 offset: message.offset(),
@@ -118,18 +112,18 @@ impl ProducerContext for Context {
             }),
             Err((error, message)) => Err(classify(error, message.partition())),
         };
-        // a client that has gone away does not hear of it
-        let _ = pending.fate.send(fate);
+        // a client that has gone has no receiver
+        let _ = pending.result.send(delivered);
     }
 }
 
-type Native_ = ThreadedProducer<Context>;
+type NativeProducer = ThreadedProducer<Context>;
 
 /// The producer of a gateway.
 pub(super) struct Producer {
     config: ClientConfig,
     tokens: Tokens,
-    current: RwLock<Arc<Native_>>,
+    current: RwLock<Arc<NativeProducer>>,
 }
 
 impl Producer {
@@ -151,7 +145,7 @@ impl Producer {
         (!self.tokens.are_made()).then_some(&self.config)
     }
 
-    fn current(&self) -> Arc<Native_> {
+    fn current(&self) -> Arc<NativeProducer> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -160,11 +154,15 @@ impl Producer {
         question(self.current().client())
     }
 
-    /// Hands a record over; its fate comes later.
-    pub(super) fn send(&self, record: &Outgoing<'_>, bytes: &Arc<Permit>) -> Result<oneshot::Receiver<Fate>, Failure> {
-        let (fate, receiver) = oneshot::channel();
+    /// Hands a record over; the result comes later.
+    pub(super) fn send(
+        &self,
+        record: &Outgoing<'_>,
+        bytes: &Arc<Permit>,
+    ) -> Result<oneshot::Receiver<DeliveryResult>, DeliveryError> {
+        let (result, receiver) = oneshot::channel();
         let pending = Box::new(Pending {
-            fate,
+            result,
             _bytes: Arc::clone(bytes),
         });
         let mut message = BaseRecord::<[u8], [u8], Box<Pending>>::with_opaque_to(record.topic, pending);
@@ -178,14 +176,14 @@ impl Producer {
             Ok(()) => Ok(receiver),
             Err((Native::MessageProduction(Code::Fatal), _)) => {
                 self.replace(&producer);
-                Err(Failure::Retry("the producer had to begin anew".to_owned()))
+                Err(DeliveryError::Retry("the producer had to begin anew".to_owned()))
             }
             Err((error, _)) => Err(classify(&error, record.partition.unwrap_or(-1))),
         }
     }
 
     /// A producer that lost its sequence for good is replaced; what it held is reported as failed.
-    fn replace(&self, failed: &Arc<Native_>) {
+    fn replace(&self, failed: &Arc<NativeProducer>) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         if !Arc::ptr_eq(&current, failed) {
             return;
@@ -202,15 +200,15 @@ impl Producer {
         }
     }
 
-    /// Waits until every record has met its fate.
-    pub(super) fn flush(&self, patience: Duration) {
-        if let Err(error) = self.current().flush(patience) {
+    /// Waits until every record is delivered or has failed.
+    pub(super) fn flush(&self, timeout: Duration) {
+        if let Err(error) = self.current().flush(timeout) {
             tracing::warn!("records were still on their way to Kafka: {error}");
         }
     }
 }
 
-fn create(config: &ClientConfig, tokens: &Tokens) -> Result<Native_, KafkaError> {
+fn create(config: &ClientConfig, tokens: &Tokens) -> Result<NativeProducer, KafkaError> {
     let failed = |source| KafkaError::Client {
         action: "create a producer",
         source,
@@ -218,17 +216,17 @@ fn create(config: &ClientConfig, tokens: &Tokens) -> Result<Native_, KafkaError>
     config.create_with_context(Context(tokens.clone())).map_err(failed)
 }
 
-fn classify(error: &Native, partition: i32) -> Failure {
+fn classify(error: &Native, partition: i32) -> DeliveryError {
     let text = || {
         error
             .rdkafka_error_code()
             .map_or_else(|| error.to_string(), |code| code.to_string())
     };
     match error.rdkafka_error_code() {
-        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => Failure::TooLarge(text()),
-        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => Failure::NoTopic,
-        Some(Code::UnknownPartition) => Failure::NoPartition(partition),
-        Some(Code::InvalidMessage | Code::InvalidRecord | Code::InvalidTimestamp) => Failure::Wrong(text()),
+        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => DeliveryError::TooLarge(text()),
+        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => DeliveryError::NoTopic,
+        Some(Code::UnknownPartition) => DeliveryError::NoPartition(partition),
+        Some(Code::InvalidMessage | Code::InvalidRecord | Code::InvalidTimestamp) => DeliveryError::Invalid(text()),
         Some(
             Code::InvalidTopic
             | Code::PolicyViolation
@@ -236,7 +234,7 @@ fn classify(error: &Native, partition: i32) -> Failure {
             | Code::ClusterAuthorizationFailed
             | Code::InvalidArgument
             | Code::UnsupportedForMessageFormat,
-        ) => Failure::Refused(text()),
-        _ => Failure::Retry(text()),
+        ) => DeliveryError::Refused(text()),
+        _ => DeliveryError::Retry(text()),
     }
 }
