@@ -149,7 +149,7 @@ impl Coordinator {
             let Some((line, metadata)) = lake.first_line(&object, limit).await? else {
                 continue;
             };
-            let same = same_record(&line, metadata.is_some_and(|metadata| metadata.is_ours()), &sample);
+            let same = same_record(&line, metadata.is_ours(), &sample);
             compared += u32::from(same.is_some());
             if same == Some(false) {
                 let key = &object.key;
