@@ -3,7 +3,9 @@
 mod broker;
 mod faults;
 mod log;
+mod model;
 mod ranges;
+mod refusals;
 mod remade;
 mod samples;
 mod transactions;
