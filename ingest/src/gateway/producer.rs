@@ -209,9 +209,9 @@ impl Producer {
 }
 
 fn create(config: &ClientConfig, tokens: &Tokens) -> Result<NativeProducer, KafkaError> {
-    let failed = |source| KafkaError::Client {
+    let failed = |cause| KafkaError::Client {
         action: "create a producer",
-        source,
+        cause,
     };
     config.create_with_context(Context(tokens.clone())).map_err(failed)
 }

@@ -79,12 +79,12 @@ impl Asker {
         loop {
             self.check()?;
             let left = self.patience.saturating_sub(start.elapsed());
-            let source = match ask(TRY.min(left).max(Duration::from_millis(1))) {
+            let cause = match ask(TRY.min(left).max(Duration::from_millis(1))) {
                 Ok(answer) => {
                     context.authenticated();
                     return Ok(answer);
                 }
-                Err(source) => source,
+                Err(cause) => cause,
             };
             if let Some(detail) = context.authentication_failure() {
                 return Err(KafkaError::Authentication {
@@ -92,10 +92,10 @@ impl Asker {
                     detail,
                 });
             }
-            if !passes(&source) {
+            if !passes(&cause) {
                 return Err(KafkaError::Refused {
                     question: question.to_owned(),
-                    source,
+                    cause,
                 });
             }
             if start.elapsed() + PAUSE >= self.patience {

@@ -1,6 +1,7 @@
 //! The librdkafka client under [`super::Cluster`] and [`super::Reader`]: its log lines become ours, and its errors
 //! are sorted into those that pass and those that do not.
 
+use super::sentence::sentence;
 use super::throttle::THROTTLE;
 use super::{KafkaConfig, KafkaError, Tokens};
 use rdkafka::TopicPartitionList;
@@ -40,9 +41,9 @@ struct TopicId {
 
 #[derive(Default)]
 struct Said {
-    /// The words of the error event that is being served.
+    /// The text of the error event that is being served.
     reason: String,
-    /// The last words of trouble with a connection.
+    /// The last trouble with a connection, in one sentence.
     trouble: String,
     authentication: Authentication,
 }
@@ -149,6 +150,10 @@ impl ClientContext for Context {
     /// queue, so that who serves that queue between taking a record and handing it over knows of it in time.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.served.fetch_add(1, Relaxed);
+        // a connection that the broker closes is no error event
+        if facility == "FAIL" {
+            self.said().trouble = sentence(message);
+        }
         if let Some((topic, ids)) = changed_id(message) {
             self.identify(topic, ids);
         }
@@ -169,11 +174,12 @@ impl ClientContext for Context {
         said.reason = reason.to_owned();
         match error.rdkafka_error_code() {
             Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism) => {
-                said.authentication.failed(Instant::now(), reason);
-                said.trouble = reason.to_owned();
+                let sentence = sentence(reason);
+                said.authentication.failed(Instant::now(), &sentence);
+                said.trouble = sentence;
             }
             Some(Code::BrokerTransportFailure | Code::Resolve | Code::SSL | Code::OperationTimedOut) => {
-                said.trouble = reason.to_owned();
+                said.trouble = sentence(reason);
             }
             _ => {}
         }
@@ -182,11 +188,12 @@ impl ClientContext for Context {
 
 /// A line of librdkafka's log becomes one of ours.
 pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
-    let debug = matches!(level, RDKafkaLogLevel::Debug);
-    let message = match THROTTLE.pass(message) {
-        Some(message) => message,
-        None if debug => message.to_owned(),
-        None => return,
+    if let RDKafkaLogLevel::Debug = level {
+        tracing::debug!(target: "librdkafka", facility, "{message}");
+        return;
+    }
+    let Some(message) = THROTTLE.pass(&sentence(message)) else {
+        return;
     };
     // what librdkafka calls an error is mostly a connection that it makes anew by itself
     match level {
@@ -196,10 +203,9 @@ pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
         RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
             tracing::warn!(target: "librdkafka", facility, "{message}")
         }
-        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
             tracing::info!(target: "librdkafka", facility, "{message}")
         }
-        RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
     }
 }
 
@@ -248,12 +254,10 @@ pub(super) fn consumer(config: &KafkaConfig, reads: Reads) -> Result<BaseConsume
         debug: config.properties.iter().any(|(name, _)| name == "debug"),
         ..Context::default()
     };
-    client
-        .create_with_context(context)
-        .map_err(|source| KafkaError::Client {
-            action: "create a consumer",
-            source,
-        })
+    client.create_with_context(context).map_err(|cause| KafkaError::Client {
+        action: "create a consumer",
+        cause,
+    })
 }
 
 /// Serves everything that waits on the consumer's own queue: log lines, connection errors, results of commits.
@@ -266,7 +270,7 @@ pub(super) fn serve(consumer: &BaseConsumer<Context>) -> Option<BorrowedMessage<
         let before = context.served.load(Relaxed);
         match consumer.poll(Duration::ZERO) {
             Some(Ok(message)) => return Some(message),
-            Some(Err(error)) => log_general(&error, &context.reason()),
+            Some(Err(error)) => log_general(&error, context),
             // a log line or a commit's result was served, or the queue is empty
             None if context.served.load(Relaxed) == before => return None,
             None => {}
@@ -283,9 +287,11 @@ pub(super) fn warn_of_commit(error: &Native) {
 }
 
 /// Errors that concern no partition. librdkafka has logged what it knows about a connection already.
-fn log_general(error: &Native, reason: &str) {
+fn log_general(error: &Native, context: &Context) {
+    let reason = sentence(&context.reason());
     let said = match error.rdkafka_error_code() {
-        Some(Code::AllBrokersDown) => format!("all Kafka brokers are down, waiting for one: {reason}"),
+        // librdkafka's text is the number of brokers
+        Some(Code::AllBrokersDown) => format!("no Kafka broker answers, waiting: {}", context.trouble()),
         Some(Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut) => {
             tracing::debug!("{reason}");
             return;

@@ -3,6 +3,7 @@
 //! A broker that is away is not here: librdkafka finds it again by itself, and the log says so.
 
 use super::KafkaConfigError;
+use super::sentence::{CLOSED, sentence};
 use std::any::Any;
 use std::time::Duration;
 
@@ -13,16 +14,18 @@ pub enum KafkaError {
     #[error(transparent)]
     Config(#[from] KafkaConfigError),
     /// librdkafka refused to make a client, or to do what its own documentation promises.
-    #[error("librdkafka failed to {action}")]
+    #[error("librdkafka failed to {action}: {}", sentence(&.cause.to_string()))]
     Client {
         /// What was asked of it.
         action: &'static str,
-        /// Its answer.
-        #[source]
-        source: rdkafka::error::KafkaError,
+        /// Its answer; part of the text, so that it is no source.
+        cause: rdkafka::error::KafkaError,
     },
     /// No broker answered in time.
-    #[error("no answer from Kafka at {bootstrap} within {waited:?} to the question for {question}{}", because(.detail))]
+    #[error(
+        "no answer from Kafka at {bootstrap} within {waited:?} to the question for {question}{}",
+        because(.bootstrap, .detail)
+    )]
     Unreachable {
         /// The brokers that were asked.
         bootstrap: String,
@@ -30,15 +33,15 @@ pub enum KafkaError {
         waited: Duration,
         /// What was asked.
         question: String,
-        /// The last thing that librdkafka said, if anything.
+        /// The last trouble with a connection, if any.
         detail: String,
     },
     /// Kafka does not accept who we are.
-    #[error("Kafka at {bootstrap} refuses to authenticate us: {detail} (check sasl.* and security.protocol)")]
+    #[error("Kafka at {bootstrap} refuses to authenticate us{} (check sasl.* and security.protocol)", because(.bootstrap, .detail))]
     Authentication {
         /// The brokers that were asked.
         bootstrap: String,
-        /// librdkafka's own words.
+        /// The broker's reason.
         detail: String,
     },
     /// Kafka knows us, but does not let us read the topic.
@@ -108,13 +111,12 @@ pub enum KafkaError {
         message: String,
     },
     /// The broker answered a question with an error.
-    #[error("Kafka answered the question for {question} with an error")]
+    #[error("Kafka answered the question for {question} with an error: {}", sentence(&.cause.to_string()))]
     Refused {
         /// What was asked.
         question: String,
-        /// The answer.
-        #[source]
-        source: rdkafka::error::KafkaError,
+        /// The answer; part of the text, so that it is no source.
+        cause: rdkafka::error::KafkaError,
     },
 }
 
@@ -139,11 +141,14 @@ impl KafkaError {
     }
 }
 
-fn because(detail: &str) -> String {
-    if detail.is_empty() {
-        String::new()
-    } else {
-        format!(": {detail}")
+/// The cause, without the broker's address where that is the only one, and a hint.
+fn because(bootstrap: &str, detail: &str) -> String {
+    let named = detail.strip_prefix(bootstrap).and_then(|rest| rest.strip_prefix(": "));
+    let detail = named.unwrap_or(detail);
+    match detail {
+        "" => String::new(),
+        CLOSED => format!(": {CLOSED} (check security.protocol)"),
+        detail => format!(": {detail}"),
     }
 }
 

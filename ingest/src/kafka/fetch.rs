@@ -94,11 +94,9 @@ impl Fetch {
             }
             if let Some((code, detail)) = consumer.client().fatal_error() {
                 tracing::error!("librdkafka cannot go on: {detail}");
-                let source = Native::MessageConsumptionFatal(code);
-                self.output.push(Polled::Failed(KafkaError::Client {
-                    action: "go on",
-                    source,
-                }));
+                let cause = Native::MessageConsumptionFatal(code);
+                self.output
+                    .push(Polled::Failed(KafkaError::Client { action: "go on", cause }));
                 break;
             }
             self.look_after_all(&consumer);

@@ -32,6 +32,7 @@ mod reader;
 mod record;
 mod retention;
 mod sample;
+mod sentence;
 mod throttle;
 mod watermarks;
 

@@ -14,6 +14,7 @@
 
 use super::client::{Context, end_offset};
 use super::error::Remade;
+use super::sentence::sentence;
 use super::{Batch, KafkaError, Polled, Range, RecordId};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -138,7 +139,7 @@ impl Part {
             !matches!(self.state, State::Attached { .. }),
             "{name}/{partition} is attached twice"
         );
-        let failed = |action| move |source| KafkaError::Client { action, source };
+        let failed = |action| move |cause| KafkaError::Client { action, cause };
         let mut queue = consumer.split_partition_queue(name, *partition).ok_or_else(|| {
             failed("split off a partition's queue")(Native::Subscription(format!("{name}/{partition}")))
         })?;
@@ -296,12 +297,13 @@ impl Part {
         hand_over: &mut dyn FnMut(Polled),
         event: Native,
     ) -> Fate {
-        let detail = consumer.context().reason();
-        let (topic, partition, offset) = (self.range.name.clone(), self.range.partition, self.next);
+        let reason = consumer.context().reason();
         let code = match event {
-            Native::PartitionEOF(_) => return self.end_of_partition(hand_over, &detail),
+            Native::PartitionEOF(_) => return self.end_of_partition(hand_over, &reason),
             ref other => other.rdkafka_error_code(),
         };
+        let detail = sentence(&reason);
+        let (topic, partition, offset) = (self.range.name.clone(), self.range.partition, self.next);
         match code {
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => self.out_of_range(consumer, detail),
             Some(Code::TopicAuthorizationFailed) => Fate::Fails(KafkaError::NotAuthorized { topic }),
@@ -338,11 +340,11 @@ impl Part {
     }
 
     /// The broker has no record at the queue's position or above, up to the offset that it names.
-    fn end_of_partition(&mut self, hand_over: &mut dyn FnMut(Polled), detail: &str) -> Fate {
-        let end = end_offset(detail);
+    fn end_of_partition(&mut self, hand_over: &mut dyn FnMut(Polled), reason: &str) -> Fate {
+        let end = end_offset(reason);
         debug_assert!(
             end.is_some(),
-            "librdkafka words the end of a partition differently: {detail}"
+            "librdkafka words the end of a partition differently: {reason}"
         );
         let end = end.unwrap_or(self.next);
         if let State::Attached { check, .. } = &mut self.state

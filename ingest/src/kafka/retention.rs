@@ -22,9 +22,9 @@ pub async fn retention(config: &KafkaConfig, topics: &[String]) -> Result<BTreeM
         );
         return Ok(BTreeMap::new());
     }
-    let failed = |source| KafkaError::Client {
+    let failed = |cause| KafkaError::Client {
         action: "ask for the settings of topics",
-        source,
+        cause,
     };
     let admin: AdminClient<DefaultClientContext> = client.create().map_err(failed)?;
     let named: Vec<ResourceSpecifier<'_>> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();

@@ -5,7 +5,9 @@ use ingest::kafka::{Cluster, KafkaConfig, KafkaError, Polled, Range, Reader, Rea
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,7 +33,10 @@ impl Broker {
 
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.bootstrap);
+        config
+            .set("bootstrap.servers", &self.bootstrap)
+            // partitions that are added are known soon
+            .set("topic.metadata.refresh.interval.ms", "300");
         config
     }
 
@@ -62,11 +67,26 @@ impl Broker {
                 .unwrap()
                 .remove(0)
                 .unwrap();
+            // the answer comes from the controller: the broker creates files first
+            let start = Instant::now();
+            loop {
+                let metadata = admin.inner().fetch_metadata(Some(&name), PATIENCE).unwrap();
+                let topic = metadata.topics().first();
+                let leads = |partition: &rdkafka::metadata::MetadataPartition| partition.leader() >= 0;
+                if topic.is_some_and(|topic| {
+                    topic.partitions().len() == partitions as usize && topic.partitions().iter().all(leads)
+                }) {
+                    break;
+                }
+                assert!(start.elapsed() < PATIENCE, "{name} is not there");
+                std::thread::sleep(Duration::from_millis(20));
+            }
         });
         name
     }
 
-    /// Deletes a topic and creates it again, with as little time between as one client needs.
+    /// Deletes a topic with records in each partition and creates it again, with as little time between as one client
+    /// needs. Returns when the broker holds the new one: what is written before goes to the old one.
     pub fn recreate_topic(&self, name: &str, partitions: i32) {
         self.admin(async |admin, options| {
             let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
@@ -75,6 +95,13 @@ impl Broker {
             deleted.unwrap().remove(0).unwrap();
             created.unwrap().remove(0).unwrap();
         });
+        let (ends, start) = (self.uncommitted(), Instant::now());
+        for partition in 0..partitions {
+            while ends.fetch_watermarks(name, partition, PATIENCE) != Ok((0, 0)) {
+                assert!(start.elapsed() < PATIENCE, "{name}/{partition} is not empty");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
     }
 
     pub fn grow(&self, topic: &str, partitions: usize) {
@@ -140,25 +167,25 @@ impl Broker {
 
     /// The end of a partition for a reader that does not care for transactions.
     pub fn uncommitted_end(&self, topic: &str, partition: i32) -> i64 {
-        use rdkafka::consumer::{BaseConsumer, Consumer};
-        let consumer: BaseConsumer = self
-            .client()
-            .set("isolation.level", "read_uncommitted")
-            .create()
-            .unwrap();
-        consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap().1
+        let ends = self.uncommitted();
+        ends.fetch_watermarks(topic, partition, PATIENCE).unwrap().1
+    }
+
+    fn uncommitted(&self) -> BaseConsumer {
+        let mut config = self.client();
+        config.set("isolation.level", "read_uncommitted").create().unwrap()
     }
 }
 
-/// Writes a record, waiting while the producer's queue is full.
+/// Writes a record, waiting while the producer's queue is full, or the partition so new that it does not know it.
 pub fn send(producer: &Sender, topic: &str, partition: i32, key: Option<&str>, value: Option<&str>) {
     let mut record = BaseRecord::<str, str>::to(topic).partition(partition);
     record.key = key;
     record.payload = value;
     while let Err((error, back)) = producer.send(record) {
-        assert_eq!(
-            error.rdkafka_error_code(),
-            Some(rdkafka::types::RDKafkaErrorCode::QueueFull),
+        let passes = [RDKafkaErrorCode::QueueFull, RDKafkaErrorCode::UnknownPartition];
+        assert!(
+            error.rdkafka_error_code().is_some_and(|code| passes.contains(&code)),
             "{error}"
         );
         std::thread::sleep(Duration::from_millis(5));

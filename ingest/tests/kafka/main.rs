@@ -3,9 +3,11 @@
 mod broker;
 mod faults;
 mod log;
+mod model;
 #[path = "../../../tests/src/need.rs"]
 mod need;
 mod ranges;
+mod refusals;
 mod remade;
 mod samples;
 mod transactions;
