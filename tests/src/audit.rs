@@ -2,8 +2,11 @@
 //!
 //! A hundred milliseconds after the last look it opens a `REPEATABLE READ` transaction, so it sees the state of one
 //! commit, and demands that every result table equals its SQL over the cleaned tables of the same snapshot (I3) and
-//! that no partition's frontier moved back (I2). A lost connection is no finding: Postgres may be down on purpose.
+//! that no partition's frontier moved back (I2). Of some snapshots it keeps what they answer for and a digest of every
+//! table, so that [`Auditor::finish_with`] can compare them with the log itself (I1). A lost connection is no finding:
+//! Postgres may be down on purpose.
 
+use crate::sample::{Records, Sample, Samples};
 use crate::sql::Database;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
@@ -18,6 +21,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub struct Audit {
     schema: String,
+    top: usize,
     checks: Vec<Check>,
 }
 
@@ -54,6 +58,7 @@ impl Audit {
         });
         Audit {
             schema: schema.into(),
+            top,
             checks: checks.collect(),
         }
     }
@@ -62,17 +67,31 @@ impl Audit {
     pub fn frontier_only(schema: &str) -> Audit {
         Audit {
             schema: schema.into(),
+            top: 0,
             checks: Vec::new(),
         }
     }
 
     /// One look in one snapshot. `None` before the schema's tables exist.
     pub fn look(&self, database: &Database) -> Result<Option<Look>> {
+        self.look_and(database, |_| Ok(()))
+    }
+
+    /// The same, with something else to do in the snapshot, at the frontier that was seen.
+    fn look_and(
+        &self,
+        database: &Database,
+        also: impl FnOnce(&BTreeMap<(String, i32), i64>) -> Result<()>,
+    ) -> Result<Option<Look>> {
         let schema = format!("\"{}\"", self.schema.replace('"', "\"\""));
         database.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
         let look = self.look_inside(database, &schema);
+        let done = match &look {
+            Ok(Some(look)) => also(&look.frontier),
+            _ => Ok(()),
+        };
         database.run("ROLLBACK")?;
-        look
+        done.and(look)
     }
 
     fn look_inside(&self, database: &Database, schema: &str) -> Result<Option<Look>> {
@@ -130,7 +149,8 @@ impl Audit {
 pub struct Auditor {
     stop: Arc<AtomicBool>,
     looks: Arc<AtomicU64>,
-    thread: Option<JoinHandle<Result<()>>>,
+    top: usize,
+    thread: Option<JoinHandle<Result<Samples>>>,
 }
 
 impl Auditor {
@@ -138,12 +158,13 @@ impl Auditor {
     pub fn start(url: &str, audit: Audit) -> Result<Auditor> {
         let stop = Arc::new(AtomicBool::new(false));
         let looks = Arc::new(AtomicU64::new(0));
-        let (url, stopped, counter) = (url.to_owned(), stop.clone(), looks.clone());
+        let (url, stopped, counter, top) = (url.to_owned(), stop.clone(), looks.clone(), audit.top);
         let watch = move || watch(&url, &audit, &stopped, &counter);
         let thread = std::thread::Builder::new().name("auditor".into()).spawn(watch)?;
         Ok(Auditor {
             stop,
             looks,
+            top,
             thread: Some(thread),
         })
     }
@@ -154,14 +175,31 @@ impl Auditor {
     }
 
     /// Stops, and fails with the first finding, or when there were fewer than `at_least` looks to find anything in.
-    pub fn finish(mut self, at_least: u64) -> Result<u64> {
+    pub fn finish(self, at_least: u64) -> Result<u64> {
+        self.end(at_least).map(|(looks, _)| looks)
+    }
+
+    /// The same, and demands of the snapshots that were sampled that they are the answer for exactly the offsets recorded
+    /// in them; fails, too, when fewer than `samples` were.
+    pub fn finish_with(self, at_least: u64, samples: usize, records: &impl Records) -> Result<u64> {
+        let top = self.top;
+        let (looks, sampled) = self.end(at_least)?;
+        let compared = sampled.demand(records, top)?;
+        ensure!(
+            compared >= samples,
+            "the auditor compared {compared} snapshots with the log, not {samples}"
+        );
+        eprintln!("{compared} of {looks} snapshots are the answer for their offsets");
+        Ok(looks)
+    }
+
+    fn end(mut self, at_least: u64) -> Result<(u64, Samples)> {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.join().map_err(|_| anyhow::anyhow!("the auditor panicked"))??;
-        }
+        let thread = self.thread.take().context("an auditor ends once")?;
+        let samples = thread.join().map_err(|_| anyhow::anyhow!("the auditor panicked"))??;
         let looks = self.looks();
         ensure!(looks >= at_least, "the auditor looked {looks} times, not {at_least}");
-        Ok(looks)
+        Ok((looks, samples))
     }
 }
 
@@ -174,14 +212,22 @@ impl Drop for Auditor {
     }
 }
 
-fn watch(url: &str, audit: &Audit, stop: &AtomicBool, looks: &AtomicU64) -> Result<()> {
+fn watch(url: &str, audit: &Audit, stop: &AtomicBool, looks: &AtomicU64) -> Result<Samples> {
+    let mut samples = Samples::default();
     let mut session: Option<Database> = None;
     let mut last: BTreeMap<(String, i32), i64> = BTreeMap::new();
     while !stop.load(Ordering::Relaxed) {
         if session.is_none() {
             session = Database::connect(url).ok();
         }
-        let look = session.as_ref().map(|database| audit.look(database));
+        let look = session.as_ref().map(|database| {
+            audit.look_and(database, |frontier| {
+                match *frontier != last && !audit.checks.is_empty() {
+                    true => samples.offer(|| Sample::read(database, frontier)),
+                    false => Ok(()),
+                }
+            })
+        });
         match look {
             Some(Ok(Some(look))) => {
                 looks.fetch_add(1, Ordering::Relaxed);
@@ -206,7 +252,7 @@ fn watch(url: &str, audit: &Audit, stop: &AtomicBool, looks: &AtomicU64) -> Resu
         }
         std::thread::sleep(PAUSE);
     }
-    Ok(())
+    Ok(samples)
 }
 
 /// Whether an error says that the session or the server ended: no answer from the server, or an SQLSTATE of class 08

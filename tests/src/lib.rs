@@ -18,6 +18,7 @@ pub mod need;
 pub mod produce;
 pub mod program;
 pub mod receiver;
+pub mod sample;
 pub mod scene;
 pub mod sql;
 pub mod tables;

@@ -51,6 +51,6 @@ fn an_overlapping_history_and_a_live_log_make_one_answer() -> Result<()> {
     demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
     run.terminate()?;
     run.expect(0, SOON)?;
-    auditor.finish(5)?;
+    auditor.finish_with(5, 3, &feed)?;
     Ok(())
 }

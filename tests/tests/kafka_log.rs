@@ -299,7 +299,7 @@ fn a_hole_in_the_lake_is_read_from_kafka() -> Result<()> {
     demand_answer(&feed, &url, "pinflow", 10, SOON).with_context(|| run.tail())?;
     stop(run)?;
     prove(Some(&lake), &kafka, &postgres)?;
-    auditor.finish(5)?;
+    auditor.finish_with(5, 2, &feed)?;
     Ok(())
 }
 

@@ -63,7 +63,7 @@ fn a_zombie_commits_nothing() -> Result<()> {
     new.terminate()?;
     new.expect(0, SOON)?;
     prove(None, &kafka, &postgres)?;
-    auditor.finish(10)?;
+    auditor.finish_with(10, 3, &feed)?;
     Ok(())
 }
 
