@@ -50,7 +50,7 @@ fn odd_objects_are_whole_lines() {
             for (start, (extension, stored, content, count)) in (0..).zip(&cases) {
                 let read = &reads[&pin(start, extension)];
                 assert!(read.sound() == *content, "case {start} of {}", lake.url());
-                let (lines, bytes, _) = read.done.clone().unwrap();
+                let (lines, bytes, _) = read.done.unwrap();
                 let stored = if *extension == "json" {
                     stored.len()
                 } else {
