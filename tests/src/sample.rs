@@ -3,8 +3,8 @@
 //! A [`Sample`] holds what one snapshot says it answers for (frontier, accepted gaps, generations) and, of every table,
 //! the number of rows and a hash that does not depend on their order: a few hundred bytes, whatever the tables hold.
 //! [`Samples`] keeps a bounded number of them, spread evenly over a run however long it takes (reservoir sampling).
-//! [`demand`] recomputes each of them afterwards from the log by the plain evaluator, which shares nothing with the
-//! engine but the decoder.
+//! [`Samples::demand`] recomputes each of them afterwards from the log by the plain evaluator, which shares nothing with
+//! the engine but the decoder.
 
 use crate::Database;
 use crate::log::Log;
