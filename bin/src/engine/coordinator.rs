@@ -33,7 +33,7 @@ use super::log::holes;
 use super::protocol::{LinesHash, Mark, Note, TopicPartition};
 use super::recorded::Recorded;
 use super::target::{Commit, History, State, Target};
-use super::watch::Watch;
+use super::watch::{self, Watch};
 use super::{ProcessState, Report};
 use crate::config::{Mode, RunSettings};
 use ingest::coverage::{AcceptGap, Gap, RangeSet};
@@ -235,7 +235,7 @@ impl Coordinator {
         let (seen, ends) = self.first_look().await?;
         self.find_missing_topics(&ends).await?;
         let watch = self.watch(seen);
-        self.hydrate(ends).await?;
+        self.hydrate(ends, watch.as_ref()).await?;
         self.process.observer.hydrated();
         match self.settings.mode {
             Mode::Run => self.follow(watch).await,
@@ -297,7 +297,13 @@ impl Coordinator {
     }
 
     /// Commits an epoch; `history` is given for the one that ends the replay.
-    async fn commit(&mut self, closed: &Closed, history: Option<History>) -> Result<(), EngineError> {
+    /// The readers go on meanwhile, until `watch` sees that a topic has grown.
+    async fn commit(
+        &mut self,
+        closed: &Closed,
+        history: Option<History>,
+        watch: Option<&Watch>,
+    ) -> Result<(), EngineError> {
         let mut commit = Commit {
             epoch: closed.epoch,
             results: closed.results.clone(),
@@ -338,9 +344,20 @@ impl Coordinator {
             answer: &self.answer,
             totals: &self.totals,
         };
-        tokio::select! {
-            committed = self.target.commit(commit, &state) => committed?,
-            () = process.stopped_for(Duration::from_secs(10)) => return Err(EngineError::Stopped),
+        {
+            let mut committed = std::pin::pin!(self.target.commit(commit, &state));
+            let mut stopped = std::pin::pin!(process.stopped_for(Duration::from_secs(10)));
+            let mut holding = false;
+            loop {
+                tokio::select! {
+                    committed = &mut committed => break committed?,
+                    () = &mut stopped => return Err(EngineError::Stopped),
+                    () = watch::growth(watch), if !holding => {
+                        self.flow.hold();
+                        holding = true;
+                    }
+                }
+            }
         }
         self.process.observer.committed(began.elapsed());
         if let Some(oldest) = oldest.filter(|_| live) {

@@ -257,9 +257,9 @@ impl Reader {
         self.report_passed(at);
     }
 
-    /// Reads no further until the coordinator has settled a boundary.
+    /// Reads no further until the coordinator has settled a boundary. A replay goes on to its end.
     fn hold(&mut self) {
-        if let Phase::Live = self.phase {
+        if let Phase::Staged | Phase::Live = self.phase {
             self.phase = Phase::Held;
         }
         let endless = self.stretches.iter().filter(|(_, stretch)| stretch.is_endless());

@@ -6,6 +6,7 @@ use super::protocol::TopicPartition;
 use ingest::kafka::{Cluster, KafkaError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// The names of our topics, by number.
@@ -37,6 +38,7 @@ pub struct Sight {
 /// The task. Dropping it ends it.
 pub struct Watch {
     sight: Arc<Mutex<Sight>>,
+    changed: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -45,6 +47,8 @@ impl Watch {
     pub fn start(cluster: Arc<Cluster>, topics: Topics, mut seen: Seen, interval: Duration) -> Watch {
         let sight = Arc::<Mutex<Sight>>::default();
         let shown = Arc::clone(&sight);
+        let changed = Arc::<Notify>::default();
+        let change = Arc::clone(&changed);
         let task = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(interval).await;
@@ -54,17 +58,46 @@ impl Watch {
                         let mut sight = lock(&shown);
                         sight.ends = Some(ends);
                         sight.changes.extend(changes);
+                        change.notify_waiters();
                     }
                     Err(error) => tracing::warn!(%error, "Kafka's partitions cannot be looked at, trying again"),
                 }
             }
         });
-        Watch { sight, task }
+        Watch { sight, changed, task }
+    }
+
+    /// Waits until a growth has been seen that is not taken.
+    pub async fn growth(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.has_growth() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Whether a growth has been seen that is not taken.
+    pub fn has_growth(&self) -> bool {
+        let sight = lock(&self.sight);
+        sight
+            .changes
+            .iter()
+            .any(|change| matches!(change, Change::Grown { .. }))
     }
 
     /// Takes what has been seen.
     pub fn take(&self) -> Sight {
         std::mem::take(&mut *lock(&self.sight))
+    }
+}
+
+/// Waits until a growth has been seen; never returns where nothing watches.
+pub async fn growth(watch: Option<&Watch>) {
+    match watch {
+        Some(watch) => watch.growth().await,
+        None => std::future::pending().await,
     }
 }
 

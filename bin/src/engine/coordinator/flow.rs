@@ -4,6 +4,7 @@ use crate::engine::collect::{Closed, Event};
 use crate::engine::error::EngineError;
 use crate::engine::plan::{Plan, Planner};
 use crate::engine::protocol::{Command, Consume, Note, TopicPartition};
+use std::collections::BTreeMap;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Why a replay of history did not come to its end.
@@ -39,6 +40,9 @@ pub struct Flow {
     workers: usize,
     pass: u32,
     epoch: u64,
+    /// Where the readers hold; `unheld` of them have not said so yet.
+    places: BTreeMap<TopicPartition, i64>,
+    unheld: usize,
 }
 
 impl Flow {
@@ -50,6 +54,8 @@ impl Flow {
             workers,
             pass: 0,
             epoch: 0,
+            places: BTreeMap::new(),
+            unheld: 0,
         }
     }
 
@@ -93,7 +99,23 @@ impl Flow {
 
     /// The next event.
     pub async fn event(&mut self) -> Result<Event, EngineError> {
-        self.events.recv().await.ok_or(EngineError::Gone)
+        let event = self.events.recv().await.ok_or(EngineError::Gone)?;
+        if let Event::Note(_, Note::Held { places }) = &event {
+            self.places.extend(places.iter().copied());
+            self.unheld -= 1;
+        }
+        Ok(event)
+    }
+
+    /// Lets no reader read on from Kafka. One that holds already says so once more.
+    pub fn hold(&mut self) {
+        self.tell_all(Command::Hold);
+        self.unheld += self.workers;
+    }
+
+    /// Where every reader holds, once all of them do.
+    pub fn held(&self) -> Option<&BTreeMap<TopicPartition, i64>> {
+        (self.unheld == 0).then_some(&self.places)
     }
 
     /// The next note while history is replayed; those that stop the replay are errors.
@@ -101,6 +123,7 @@ impl Flow {
         loop {
             match self.event().await? {
                 Event::Note(_, Note::Stop) => return Err(EngineError::Stopped.into()),
+                Event::Note(_, Note::Held { .. }) => {}
                 Event::Note(_, Note::StagingLost { pass, error }) if pass == self.pass => {
                     return Err(Interrupt::Again {
                         full: false,

@@ -1,6 +1,7 @@
 //! Partitions and topics that came, went or were created again while the run lasts.
 //!
-//! A growth is settled while no reader reads: the readers say how far they have read, the boundary of each older
+//! A growth is settled while no reader reads. The readers hold as soon as it is seen, also while a commit blocks: what
+//! they read before it is settled would belong to the older generation. The readers say how far they have read, the boundary of each older
 //! partition is its high watermark when the growth was found and never less than what was read, the lake takes it or
 //! holds an earlier one, and only then do the readers go on. So no record is placed before its generation is known.
 
@@ -83,7 +84,7 @@ impl Coordinator {
     async fn settle_growths(&mut self, growths: &[(TopicPartition, BTreeMap<i32, i64>)]) -> Result<Open, EngineError> {
         let mut open = Open::Idle;
         loop {
-            self.flow.tell_all(Command::Hold);
+            self.flow.hold();
             let (places, seen) = self.places().await?;
             open = if seen == Open::Idle { open } else { seen };
             let mut grown = self.answer.generations.clone();
@@ -127,22 +128,18 @@ impl Coordinator {
 
     /// Where every reader holds.
     async fn places(&mut self) -> Result<(BTreeMap<TopicPartition, i64>, Open), EngineError> {
-        let mut places = BTreeMap::new();
         let mut open = Open::Idle;
-        let mut waiting = self.flow.workers();
-        while waiting > 0 {
+        loop {
+            if let Some(places) = self.flow.held() {
+                return Ok((places.clone(), open));
+            }
             match self.flow.event().await? {
-                Event::Note(_, Note::Held { places: of_worker }) => {
-                    places.extend(of_worker);
-                    waiting -= 1;
-                }
                 Event::Note(epoch, Note::Data) if epoch == self.flow.epoch() => open = Open::Data,
                 Event::Note(_, Note::Stop) => open = Open::Last,
                 Event::Note(_, note) => drop(passing(note)?),
                 Event::Closed(Closed { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
             }
         }
-        Ok((places, open))
     }
 
     /// Places what is read from now on by these generations, unless they concern what was read already.

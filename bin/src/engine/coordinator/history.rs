@@ -12,7 +12,7 @@ use crate::engine::log::growth::Ends;
 use crate::engine::log::hand_over::{HandOver, Known, Stretch, hand_over};
 use crate::engine::protocol::{Command, Consume, Note, Pass, Purpose, TopicPartition};
 use crate::engine::target::{History, Staged};
-use crate::engine::watch;
+use crate::engine::watch::{self, Watch};
 use ingest::coverage::{Accepted, Coverage, Gap, OrderConflict, RangeSet};
 use ingest::lake::{Object, Place};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +25,8 @@ const PASSES: u32 = 5;
 struct Round<'a> {
     /// Where Kafka begins and ends, as it was seen first.
     ends: Ends,
+    /// Sees what changes in Kafka meanwhile.
+    watch: Option<&'a Watch>,
     upto: &'a Option<Bounds>,
     /// Whether cleaned tables are reconciled in full.
     full: bool,
@@ -36,7 +38,7 @@ struct Round<'a> {
 
 impl Coordinator {
     /// Replays history until it is committed as epoch 0.
-    pub(super) async fn hydrate(&mut self, ends: Ends) -> Result<(), EngineError> {
+    pub(super) async fn hydrate(&mut self, ends: Ends, watch: Option<&Watch>) -> Result<(), EngineError> {
         let definitions = self.target.definitions();
         let full = self.target.keeps_cleaned() && self.recorded.full_reconcile(definitions, &self.answer.generations);
         let upto = match self.bounds().await {
@@ -47,6 +49,7 @@ impl Coordinator {
         };
         let mut round = Round {
             ends,
+            watch,
             upto: &upto,
             full,
             before: None,
@@ -126,6 +129,9 @@ impl Coordinator {
             self.refuse_to_go_back()?;
         }
         // a repeated pass adds nothing to what the first one computed: its epochs are committed as one
+        if round.watch.is_some_and(Watch::has_growth) {
+            self.flow.hold();
+        }
         let closing = self.flow.close().await?;
         if closing.stop {
             // the epoch is closed but not committed: the next start does it again
@@ -143,7 +149,10 @@ impl Coordinator {
             }),
             full: round.full,
         };
-        let result = self.commit(&closed, Some(history)).await.map_err(Interrupt::from);
+        let result = self
+            .commit(&closed, Some(history), round.watch)
+            .await
+            .map_err(Interrupt::from);
         if let Err(Interrupt::Again { .. }) = result {
             round.before = Some(Closed {
                 notes: closed

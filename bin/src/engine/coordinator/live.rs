@@ -6,7 +6,7 @@ use crate::engine::collect::{Closed, Event};
 use crate::engine::error::{EngineError, Outcome};
 use crate::engine::log::growth::Ends;
 use crate::engine::protocol::Note;
-use crate::engine::watch::Watch;
+use crate::engine::watch::{self, Watch};
 use std::time::{Duration, Instant};
 
 /// An idle run commits an empty epoch this often: it is the fence's heartbeat.
@@ -82,7 +82,7 @@ impl Coordinator {
                 self.complain();
             }
             if open == Open::Idle {
-                open = self.wait(heartbeat.next).await?;
+                open = self.wait(heartbeat.next, watch.as_ref()).await?;
             }
             if open == Open::Idle && !heartbeat.take() {
                 continue;
@@ -93,7 +93,7 @@ impl Coordinator {
             let began = Instant::now();
             let closing = self.flow.close().await?;
             let closed = began.elapsed();
-            self.commit(&closing.closed, None).await?;
+            self.commit(&closing.closed, None, watch.as_ref()).await?;
             if began.elapsed() > SLOW {
                 let (epoch, committing) = (closing.closed.epoch, began.elapsed() - closed);
                 tracing::debug!(epoch, closing = ?closed, ?committing, "a slow step");
@@ -109,13 +109,15 @@ impl Coordinator {
         }
     }
 
-    /// Waits until the open epoch holds a record, or the process is asked to stop, at most until `until`.
-    async fn wait(&mut self, until: Instant) -> Result<Open, EngineError> {
+    /// Waits until the open epoch holds a record, a topic has grown or the process is asked to stop, at most until
+    /// `until`.
+    async fn wait(&mut self, until: Instant, watch: Option<&Watch>) -> Result<Open, EngineError> {
         let current = self.flow.epoch();
         loop {
             let event = tokio::select! {
                 event = self.flow.event() => event?,
                 () = tokio::time::sleep_until(until.into()) => return Ok(Open::Idle),
+                () = watch::growth(watch) => return Ok(Open::Idle),
             };
             match event {
                 Event::Note(epoch, Note::Data) if epoch == current => return Ok(Open::Data),
