@@ -77,7 +77,7 @@ pub struct GatewayConfig {
     pub kafka: KafkaConfig,
     /// The kinds of records, each with its topic.
     pub streams: Vec<Stream>,
-    /// The names of the field that makes a record's key.
+    /// The names of the field that makes a record's key, four at most.
     pub key_fields: Vec<String>,
     /// The paths that may stand in front of an interface's own; `None`: any single segment that is no name of ours.
     pub prefixes: Option<Vec<String>>,
@@ -85,7 +85,9 @@ pub struct GatewayConfig {
     pub aliases: Vec<(String, String)>,
     /// The number of partitions over which a topic's keys are spread, where it is not what Kafka says at the start.
     pub pins: Vec<(String, i32)>,
-    /// Whether missing topics are made.
+    /// Whether only the topics of the streams, and those of aliases, are served.
+    pub strict_topics: bool,
+    /// Whether missing topics are created.
     pub create_topics: bool,
     /// Whether a client may delete topics.
     pub delete_topics: bool,
