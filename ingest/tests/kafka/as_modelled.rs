@@ -1,12 +1,9 @@
 //! The model of Kafka in memory against Kafka: the same schedule gives the same offsets, watermarks and records.
 
-#[path = "../model/mod.rs"]
-mod model;
-
 use crate::broker::shared;
 use crate::log::{PATIENCE, Reading, Sender, range, send};
+use crate::model::{Kafka, Random, Rates, Step};
 use ingest::kafka::Watermarks;
-use model::{Kafka, Random, Rates, Step};
 use rdkafka::producer::Producer;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -4,6 +4,7 @@ mod as_modelled;
 mod broker;
 mod faults;
 mod log;
+mod model;
 #[path = "../../../tests/src/need.rs"]
 mod need;
 mod ranges;
