@@ -27,7 +27,7 @@ mod reader;
 mod retention;
 mod throttle;
 
-pub(crate) use client::log_line;
+pub(crate) use client::{Authentication, log_line};
 pub(crate) use config::log_level;
 
 pub use batch::{Batch, Polled, Span};
