@@ -60,10 +60,8 @@ pub fn config(settings: GatewaySettings) -> GatewayConfig {
         key_fields: vec!["ind".to_owned(), "index".to_owned()],
         listen: settings.listen,
         kafka: settings.kafka.source(),
-        prefixes: settings.prefixes,
         aliases: settings.aliases,
         pins: settings.pins,
-        strict_topics: settings.strict_topics,
         create_topics: settings.create_topics,
         delete_topics: settings.delete_topics,
         new_partitions: settings.new_partitions,
@@ -79,10 +77,6 @@ pub fn config(settings: GatewaySettings) -> GatewayConfig {
 /// Serves until SIGTERM or Ctrl-C, and then finishes what it took; a second signal ends it at once.
 pub fn run(settings: GatewaySettings) -> anyhow::Result<()> {
     raise_open_files();
-    // a crowd of connections is many small buffers: spread over huge pages they take twice their size
-    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        tracing::debug!(%error, "huge pages stay on");
-    }
     let secure = settings.tls.is_some();
     let config = config(settings);
     let runtime = tokio::runtime::Builder::new_multi_thread()

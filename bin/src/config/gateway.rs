@@ -4,8 +4,8 @@ use super::forms::{check_topic, parse_duration, to_path};
 use super::layers::Effective;
 use super::problem::ConfigError;
 use super::reader::Reader;
-use super::settings::{KINDS, KafkaSettings};
-use ingest::gateway::{AccessLog, Limits, RECORD_OVERHEAD, TlsFiles, check_prefix};
+use super::settings::KafkaSettings;
+use ingest::gateway::{AccessLog, Limits, RECORD_OVERHEAD, TlsFiles};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -18,15 +18,11 @@ pub struct GatewaySettings {
     pub kafka: KafkaSettings,
     /// The topic of each kind (0 = pin, 1 = geo, 2 = user).
     pub topics: [Option<String>; 3],
-    /// The paths that may stand in front of an interface's own; `None`: any single segment that is no name of it.
-    pub prefixes: Option<Vec<String>>,
     /// Other names of topics and streams, with the topic that is meant.
     pub aliases: Vec<(String, String)>,
     /// The number of partitions over which a topic's keys are spread.
     pub pins: Vec<(String, i32)>,
-    /// Whether only configured topics and aliases are served.
-    pub strict_topics: bool,
-    /// Whether missing topics are created.
+    /// Whether missing topics are made.
     pub create_topics: bool,
     /// Whether clients may delete topics.
     pub delete_topics: bool,
@@ -92,12 +88,10 @@ impl GatewaySettings {
             produce_timeout: duration(&mut reader, "gateway.produce_timeout"),
             drain_timeout: duration(&mut reader, "gateway.drain_timeout"),
         };
-        // a record of a stream holds it twice: until it is acknowledged, and until that is reported
-        let overhead = 2 * RECORD_OVERHEAD;
-        if limits.body_bytes + overhead > limits.in_flight_bytes {
+        if limits.body_bytes + RECORD_OVERHEAD > limits.in_flight_bytes {
             reader.missing(format!(
-                "gateway.body_bytes and {overhead} for the record are more than gateway.in_flight_bytes: such a body \
-                 would never be taken"
+                "gateway.body_bytes and {RECORD_OVERHEAD} for the record are more than gateway.in_flight_bytes: such a \
+                 body would never be taken"
             ));
         }
         for (path, time) in [
@@ -119,13 +113,9 @@ impl GatewaySettings {
             Ok(count @ 1..=100_000) => Ok(count),
             _ => Err(format!("`{text}` is no number of partitions")),
         };
-        let prefix = |text: &str| check_prefix(text, &KINDS).map_err(|error| error.to_string());
-        let prefixes = reader.entry("gateway.prefixes").is_some();
         let settings = GatewaySettings {
-            prefixes: prefixes.then(|| reader.list("gateway.prefixes", prefix)),
             aliases: reader.map("gateway.aliases", check_topic),
             pins: reader.map("gateway.pin_partitions", partitions),
-            strict_topics: reader.switch("gateway.strict_topics"),
             create_topics: reader.switch("gateway.create_topics"),
             delete_topics: reader.switch("gateway.delete_topics"),
             new_partitions: reader

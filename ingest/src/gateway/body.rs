@@ -2,7 +2,6 @@
 
 use super::budget::{Budget, OverBudget, Permit};
 use super::connections::Entry;
-use super::held::Held;
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as _, Incoming};
 use std::pin::Pin;
@@ -57,22 +56,11 @@ pub(super) struct Taken {
 pub(super) struct Body {
     incoming: Incoming,
     entry: Arc<Entry>,
-    /// The client waits for `100 Continue`, which the server sends when the body is asked for.
-    awaits_continue: bool,
 }
 
 impl Body {
-    pub(super) fn new(incoming: Incoming, entry: Arc<Entry>, awaits_continue: bool) -> Body {
-        Body {
-            incoming,
-            entry,
-            awaits_continue,
-        }
-    }
-
-    /// Its connection.
-    pub(super) fn entry(&self) -> &Arc<Entry> {
-        &self.entry
+    pub(super) fn new(incoming: Incoming, entry: Arc<Entry>) -> Body {
+        Body { incoming, entry }
     }
 
     /// Whether nothing more comes.
@@ -82,7 +70,6 @@ impl Body {
 
     /// The next piece; `None` at the end.
     pub(super) async fn piece(&mut self) -> Option<Result<Bytes, BodyError>> {
-        self.awaits_continue = false;
         loop {
             let polled = std::future::poll_fn(|context| {
                 let polled = Pin::new(&mut self.incoming).poll_frame(context);
@@ -138,7 +125,7 @@ pub(super) async fn read(
 }
 
 async fn gather(body: &mut Body, limit: usize, budget: &Budget) -> Result<Taken, ReadError> {
-    let mut held = Held::none(budget, &body.entry);
+    let mut permit = budget.take(0)?;
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     let mut length = 0;
@@ -148,7 +135,7 @@ async fn gather(body: &mut Body, limit: usize, budget: &Budget) -> Result<Taken,
         if length > limit {
             return Err(BodyError::TooLarge(limit).into());
         }
-        held.take(budget, bytes.len())?;
+        permit.add(budget.take(bytes.len())?);
         // a small body comes in one piece, which need not be copied
         match first {
             None => first = Some(bytes),
@@ -165,16 +152,11 @@ async fn gather(body: &mut Body, limit: usize, budget: &Budget) -> Result<Taken,
     } else {
         rest.freeze()
     };
-    let permit = held.hand_over_all();
     Ok(Taken { bytes, permit })
 }
 
-/// Reads on after a refusal, within bounds; whether the end was reached. A client that waits for leave to send its body
-/// is not asked for it.
+/// Reads on after a refusal, within bounds; whether the end was reached.
 pub(super) async fn drain(body: &mut Body) -> bool {
-    if body.awaits_continue {
-        return false;
-    }
     let all = async {
         let mut left = DRAINED;
         while let Some(bytes) = body.piece().await {

@@ -77,17 +77,13 @@ pub struct GatewayConfig {
     pub kafka: KafkaConfig,
     /// The kinds of records, each with its topic.
     pub streams: Vec<Stream>,
-    /// The names of the field that makes a record's key, four at most.
+    /// The names of the field that makes a record's key.
     pub key_fields: Vec<String>,
-    /// The paths that may stand in front of an interface's own; `None`: any single segment that is no name of ours.
-    pub prefixes: Option<Vec<String>>,
     /// Other names of topics: what a client says, and the topic that is meant.
     pub aliases: Vec<(String, String)>,
     /// The number of partitions over which a topic's keys are spread, where it is not what Kafka says at the start.
     pub pins: Vec<(String, i32)>,
-    /// Whether only the topics of the streams, and those of aliases, are served.
-    pub strict_topics: bool,
-    /// Whether missing topics are created.
+    /// Whether missing topics are made.
     pub create_topics: bool,
     /// Whether a client may delete topics.
     pub delete_topics: bool,

@@ -22,7 +22,7 @@ pub(super) fn describe(config: &GatewayConfig) -> String {
         "info": {
             "title": "pinflow gateway",
             "version": config.version,
-            "description": "Four producer interfaces in front of Kafka. A stage or another prefix of one segment may stand before the paths of the interfaces.",
+            "description": "Four producer interfaces in front of Kafka. Any path prefix may stand before the paths of the first three groups.",
         },
         "paths": paths,
         "components": { "securitySchemes": {
@@ -98,11 +98,7 @@ fn rest_v2(topic: &str) -> Vec<(&'static str, Value)> {
         ("400", "no JSON"),
         ("404", "40401 no such topic, 40402 no such partition"),
         ("415", "another content type"),
-        ("403", "40301 Kafka does not let the gateway write to the topic"),
-        (
-            "422",
-            "no records, an unknown field, a negative partition, or no base64",
-        ),
+        ("422", "no records, or an unknown field"),
     ]);
     let produce =
         json!({ "tags": ["REST v2"], "summary": "Produce records", "requestBody": request, "responses": answers });
@@ -264,10 +260,7 @@ fn parameter(name: &str, example: &str) -> Value {
 /// Responses by status, and those that every path may give.
 fn responses(statuses: &[(&str, &str)]) -> Value {
     let common = [
-        (
-            "401",
-            "no valid token; 40101: Kafka does not accept the credentials of the gateway",
-        ),
+        ("401", "no valid token"),
         ("408", "the body did not come in time"),
         ("413", "the body is too large"),
     ];

@@ -1,7 +1,6 @@
 //! What is said about a request when its answer is complete: metrics and a line of the access log.
 
 use super::access_log::Line;
-use super::quote::shortened;
 use super::route::Interface;
 use super::state::State;
 use hyper::Method;
@@ -18,7 +17,7 @@ pub(super) struct RequestLog {
     pub(super) peer: IpAddr,
     pub(super) id: HeaderValue,
     pub(super) method: Method,
-    pub(super) path: Arc<str>,
+    pub(super) path: String,
 }
 
 impl RequestLog {
@@ -31,7 +30,7 @@ impl RequestLog {
             id: self.id.to_str().unwrap_or_default(),
             peer: self.peer,
             method: self.method.as_str(),
-            path: shortened(&self.path),
+            path: &self.path,
             interface,
             status,
             records,

@@ -1,14 +1,11 @@
 //! A record of a v3 stream, as JSON: key, value, headers, each with its type.
 
-use super::encoding;
 use super::record;
-use super::shape::List;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-
-/// Headers of a record.
-pub(super) const HEADERS: usize = 1000;
 
 #[derive(Deserialize)]
 pub(super) struct Item<'a> {
@@ -17,7 +14,7 @@ pub(super) struct Item<'a> {
     #[serde(borrow, default)]
     pub(super) value: Option<Data<'a>>,
     #[serde(borrow, default)]
-    pub(super) headers: Option<List<NamedValue<'a>, HEADERS>>,
+    pub(super) headers: Option<Vec<NamedValue<'a>>>,
     #[serde(default)]
     pub(super) partition_id: Option<i32>,
     #[serde(borrow, default)]
@@ -60,7 +57,8 @@ pub(super) fn content<'a>(data: Option<Data<'a>>) -> Result<Option<(&'static str
         ))),
         (Some("STRING"), Some(raw)) => Ok(Some(("STRING", Cow::Owned(text(raw, "STRING")?.into_bytes())))),
         (Some("BINARY"), Some(raw)) => {
-            let bytes = encoding::base64(&text(raw, "BINARY")?).ok_or("data of type BINARY is base64")?;
+            let bytes = STANDARD.decode(text(raw, "BINARY")?);
+            let bytes = bytes.map_err(|error| format!("data of type BINARY is base64: {error}"))?;
             Ok(Some(("BINARY", Cow::Owned(bytes))))
         }
         (Some(other), _) => Err(format!("type {other} is not served: JSON, BINARY and STRING are")),

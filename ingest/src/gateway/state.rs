@@ -8,15 +8,12 @@ use super::connections::Connections;
 use super::metrics::Metrics;
 use super::readiness::Readiness;
 use super::request_id::RequestIds;
-use super::route::Router;
-use super::sequence::Moments;
 use super::topics::Topics;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 
 /// What all requests share.
 pub(super) struct State {
-    pub(super) router: Router,
     pub(super) streams: Vec<Stream>,
     pub(super) key_fields: Vec<String>,
     pub(super) limits: Limits,
@@ -33,15 +30,4 @@ pub(super) struct State {
     pub(super) process_metrics: fn() -> Registry,
     pub(super) openapi: String,
     pub(super) ids: RequestIds,
-    pub(super) moments: Moments,
-}
-
-/// So much of the budget, as a divisor, is taken back from slow clients when none is free.
-const ROOM: usize = 8;
-
-impl State {
-    /// The budget is exhausted: connections of slow clients that hold some of it are closed.
-    pub(super) fn make_room(&self) {
-        self.connections.close_slow_holders(self.budget.total() / ROOM);
-    }
 }

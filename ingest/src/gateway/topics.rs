@@ -1,14 +1,12 @@
 //! Names of topics and streams, and what is known about the topics behind them.
 //!
 //! A client reaches the topics of the streams, names that end in `.STREAM`, and configured aliases; all others do
-//! not exist for it, so that no request writes where nobody looks. A stream of Kinesis is also found by the end of its
-//! name, which is good enough for a record and not for a change: what is created or deleted is named exactly. Strict
-//! names leave configured topics and aliases alone. The number of partitions over which keys are
+//! not exist for it, so that no request writes where nobody looks. The number of partitions over which keys are
 //! spread is read when a topic is first seen and then stays: see [`super::partition`].
 
 use super::admin::{self, AdminError};
 use super::config::{GatewayConfig, Stream};
-use super::producer::{AskError, Producer};
+use super::producer::Producer;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -42,24 +40,9 @@ pub(super) enum TopicError {
     /// Kafka does not answer.
     #[error("Kafka does not answer: {0}")]
     Unreachable(String),
-    /// Kafka does not let the gateway see it.
-    #[error("the gateway is not authorized to access it: grant it DESCRIBE and WRITE")]
-    Denied,
-    /// Kafka does not accept the gateway's credentials.
-    #[error("Kafka does not accept the credentials of the gateway: check sasl.* and security.protocol")]
-    Unauthenticated,
     /// It cannot be used as configured, or at all.
     #[error("{0}")]
     Refused(String),
-}
-
-impl From<AskError> for TopicError {
-    fn from(error: AskError) -> TopicError {
-        match error {
-            AskError::Unreachable(text) => TopicError::Unreachable(text),
-            AskError::Unauthenticated => TopicError::Unauthenticated,
-        }
-    }
 }
 
 /// A partition as Kafka describes it.
@@ -77,7 +60,6 @@ pub(super) struct Topics {
     streams: Vec<Stream>,
     aliases: HashMap<String, String>,
     pins: HashMap<String, i32>,
-    strict: bool,
     create: bool,
     new_partitions: Option<i32>,
     known: RwLock<HashMap<String, Arc<Topic>>>,
@@ -93,7 +75,6 @@ impl Topics {
             streams: config.streams.clone(),
             aliases: config.aliases.iter().cloned().collect(),
             pins: config.pins.iter().cloned().collect(),
-            strict: config.strict_topics,
             create: config.create_topics,
             new_partitions: config.new_partitions,
             known: RwLock::default(),
@@ -102,27 +83,24 @@ impl Topics {
         }
     }
 
-    /// The topic that is configured under this very name, or under this alias.
-    pub(super) fn exact<'a>(&'a self, name: &str) -> Option<&'a str> {
-        let mut own = self.streams.iter().filter_map(|stream| stream.topic.as_deref());
-        let alias = self.aliases.get(name).map(String::as_str);
-        alias.or_else(|| own.find(|topic| *topic == name))
-    }
-
     /// The topic that a client means, if it may mean one by this name.
     pub(super) fn named<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        if let Some(topic) = self.aliases.get(name) {
+            return Some(topic);
+        }
+        let own = self.streams.iter().any(|stream| stream.topic.as_deref() == Some(name));
         let suffixed = || self.streams.iter().any(|stream| has_suffix(name, &stream.name, &['.']));
-        self.exact(name)
-            .or_else(|| (!self.strict && suffixed() && is_topic_name(name)).then_some(name))
+        (own || (suffixed() && is_topic_name(name))).then_some(name)
     }
 
     /// The topic that a Kinesis stream means: by its name, or by the name of its kind, or by a partition key's.
     pub(super) fn of_stream<'a>(&'a self, stream: &str, partition_key: Option<&str>) -> Option<&'a str> {
-        if let Some(topic) = self.exact(stream) {
+        if let Some(topic) = self.aliases.get(stream) {
             return Some(topic);
         }
-        if self.strict || !is_topic_name(stream) {
-            return None;
+        let mut topics = self.streams.iter().filter_map(|found| found.topic.as_deref());
+        if let Some(topic) = topics.find(|topic| *topic == stream) {
+            return Some(topic);
         }
         let kind = [Some(stream), partition_key].into_iter().flatten().find_map(|text| {
             let kind = |stream: &&Stream| text == stream.name || has_suffix(text, &stream.name, &['-', '.', '_']);
@@ -149,7 +127,6 @@ impl Topics {
                 Ok(()) | Err(AdminError::Exists) => found = self.appear(name).await,
                 Err(AdminError::Unreachable(text)) => return Err(TopicError::Unreachable(text)),
                 Err(AdminError::Unknown) => {}
-                Err(AdminError::Denied) => return Err(TopicError::Denied),
                 Err(AdminError::Refused(text)) => return Err(TopicError::Refused(text)),
             }
         }
@@ -196,7 +173,8 @@ impl Topics {
     pub(super) async fn list(self: &Arc<Self>) -> Result<Vec<String>, TopicError> {
         let topics = Arc::clone(self);
         let asked = tokio::task::spawn_blocking(move || {
-            let metadata = topics.producer.ask(|client| client.fetch_metadata(None, TIMEOUT))?;
+            let metadata = topics.producer.ask(|client| client.fetch_metadata(None, TIMEOUT));
+            let metadata = metadata.map_err(|error| TopicError::Unreachable(error.to_string()))?;
             let names = metadata.topics().iter().map(|topic| topic.name());
             let mut names: Vec<String> = names.filter(|name| topics.served(name)).map(str::to_owned).collect();
             names.sort_unstable();
@@ -236,7 +214,8 @@ impl Topics {
     /// Asks Kafka for a topic, blocking.
     pub(super) fn ask(&self, name: &str, timeout: Duration) -> Result<Vec<Placed>, TopicError> {
         let unreachable = |text: String| TopicError::Unreachable(text);
-        let metadata = self.producer.ask(|client| client.fetch_metadata(Some(name), timeout))?;
+        let metadata = self.producer.ask(|client| client.fetch_metadata(Some(name), timeout));
+        let metadata = metadata.map_err(|error| unreachable(error.to_string()))?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
             return Err(TopicError::Unknown);
         };
@@ -245,7 +224,7 @@ impl Topics {
                 return Err(TopicError::Unknown);
             }
             Some(Code::InvalidTopic) => return Err(TopicError::Unknown),
-            Some(Code::TopicAuthorizationFailed) => return Err(TopicError::Denied),
+            Some(code @ Code::TopicAuthorizationFailed) => return Err(TopicError::Refused(code.to_string())),
             Some(code) if topic.partitions().is_empty() => return Err(unreachable(code.to_string())),
             _ => {}
         }

@@ -50,7 +50,7 @@ struct Said {
 
 /// Whether authentication fails for good.
 #[derive(Default)]
-pub(crate) struct Authentication {
+struct Authentication {
     worked: bool,
     /// The first and the last failure of an unbroken row.
     failing: Option<(Instant, Instant)>,
@@ -58,14 +58,7 @@ pub(crate) struct Authentication {
 }
 
 impl Authentication {
-    /// A broker has answered something that only the authenticated get.
-    pub(crate) fn worked(&mut self) {
-        self.worked = true;
-        self.failing = None;
-    }
-
-    /// A broker has refused to authenticate us, in these words.
-    pub(crate) fn failed(&mut self, now: Instant, detail: &str) {
+    fn failed(&mut self, now: Instant, detail: &str) {
         self.detail = detail.to_owned();
         self.failing = match self.failing {
             Some((first, last)) if now - last < AUTHENTICATION_PATIENCE => Some((first, now)),
@@ -73,8 +66,7 @@ impl Authentication {
         };
     }
 
-    /// Whether this will not pass by itself.
-    pub(crate) fn is_final(&self) -> bool {
+    fn is_final(&self) -> bool {
         self.failing
             .is_some_and(|(first, last)| !self.worked || last - first >= AUTHENTICATION_PATIENCE)
     }
@@ -97,7 +89,9 @@ impl Context {
 
     /// A broker has answered something that only the authenticated get.
     pub(super) fn authenticated(&self) {
-        self.said().authentication.worked();
+        let mut said = self.said();
+        said.authentication.worked = true;
+        said.authentication.failing = None;
     }
 
     /// How often the topic of this name was found to be another one than before: deleted and created again. Counts what
