@@ -92,6 +92,7 @@ impl Context {
         let mut said = self.said();
         said.authentication.worked = true;
         said.authentication.failing = None;
+        said.trouble.clear();
     }
 
     /// How often the topic of this name was found to be another one than before: deleted and created again. Counts what
@@ -291,7 +292,10 @@ fn log_general(error: &Native, context: &Context) {
     let reason = sentence(&context.reason());
     let said = match error.rdkafka_error_code() {
         // librdkafka's text is the number of brokers
-        Some(Code::AllBrokersDown) => format!("no Kafka broker answers, waiting: {}", context.trouble()),
+        Some(Code::AllBrokersDown) => match context.trouble().as_str() {
+            "" => "no Kafka broker answers, waiting for one".to_owned(),
+            trouble => format!("no Kafka broker answers, waiting for one: {trouble}"),
+        },
         Some(Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut) => {
             tracing::debug!("{reason}");
             return;

@@ -46,7 +46,7 @@ pub(super) struct Part {
     state: State,
     /// How often the topic had become another one when the range began.
     changes: u64,
-    /// Tries without a record between them.
+    /// Tries since the broker last held the position.
     retries: u32,
     warned: Option<Instant>,
     /// Bytes of the last batch: the next one is probably as large.
@@ -358,6 +358,7 @@ impl Part {
             }
             *check = None;
         }
+        self.retries = 0;
         let advanced = end > self.next;
         self.next = self.next.max(end);
         if self.is_at_end() {

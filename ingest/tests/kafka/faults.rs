@@ -89,6 +89,20 @@ fn topics_that_never_were_and_topics_that_are_no_more() {
     assert_eq!(cluster.partitions("never.was").unwrap(), None);
     let topics = [broker.topic(1, &[]), broker.topic(1, &[])];
     assert_eq!(cluster.partitions(&topics[0]).unwrap(), Some(vec![0]));
+    let names = cluster.topics().unwrap();
+    assert!(topics.iter().all(|topic| names.contains(topic)), "{names:?}");
+    assert!(
+        names.is_sorted() && !names.iter().any(|name| name.starts_with("__")),
+        "{names:?}"
+    );
+    let start = Instant::now();
+    assert!(!cluster.confirmed_absent(&topics[0]).unwrap());
+    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(cluster.confirmed_absent("never.was").unwrap());
+    assert!(
+        start.elapsed() > Duration::from_secs(10),
+        "absence is not believed at once"
+    );
     let producer = broker.producer();
     fill(&producer, &topics[0], 0, 0..10);
     let mut reading = Reading::start(&broker.config());

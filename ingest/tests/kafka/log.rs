@@ -56,8 +56,13 @@ impl Broker {
     pub fn topic(&self, partitions: i32, settings: &[(&str, &str)]) -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("topic.{}-{partitions}", NUMBER.fetch_add(1, Relaxed));
+        self.create_topic(&name, partitions, settings);
+        name
+    }
+
+    pub fn create_topic(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
         self.admin(async |admin, options| {
-            let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+            let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
             for (key, value) in settings {
                 topic = topic.set(key, value);
             }
@@ -70,7 +75,7 @@ impl Broker {
             // the answer comes from the controller: the broker creates files first
             let start = Instant::now();
             loop {
-                let metadata = admin.inner().fetch_metadata(Some(&name), PATIENCE).unwrap();
+                let metadata = admin.inner().fetch_metadata(Some(name), PATIENCE).unwrap();
                 let topic = metadata.topics().first();
                 let leads = |partition: &rdkafka::metadata::MetadataPartition| partition.leader() >= 0;
                 if topic.is_some_and(|topic| {
@@ -82,7 +87,6 @@ impl Broker {
                 std::thread::sleep(Duration::from_millis(20));
             }
         });
-        name
     }
 
     /// Deletes a topic with records in each partition and creates it again, with as little time between as one client

@@ -2,7 +2,7 @@
 //! thousands of schedules a second.
 //!
 //! It depends on nothing but `std`, so that any crate's tests may include it by its path. The same seed gives the same
-//! schedule on every machine. `tests/kafka/model.rs` plays such schedules on Apache Kafka and compares.
+//! schedule on every machine. `tests/kafka/modelled.rs` plays such schedules on Apache Kafka and compares.
 //!
 //! Modelled: records and tombstones, transactions that commit, abort or stay open (the last stable offset stays below
 //! the high watermark), markers, compaction (random holes, markers among them), retention up to the end, partitions that

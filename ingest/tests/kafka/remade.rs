@@ -86,6 +86,25 @@ fn a_topic_that_is_created_again_while_it_is_read_ends_its_reader() {
     }
 }
 
+/// The reader waits for it to come back, and looks at what comes back.
+#[test]
+fn a_topic_that_is_away_for_a_while_comes_back_as_another() {
+    let Some((broker, _up)) = shared() else { return };
+    let topic = broker.topic(1, &[]);
+    fill(&broker.producer(), &topic, 0, 0..100);
+    let mut reading = Reading::start(&broker.config());
+    reading.assign([range(0, &topic, 0, 0, None)]);
+    reading.until("all records", |r| r.seen.len() == 100);
+    broker.delete_topic(&topic);
+    // longer than it takes librdkafka to believe it
+    reading.quiet(Duration::from_secs(5));
+    broker.create_topic(&topic, 1, &[]);
+    fill(&broker.producer(), &topic, 0, 0..300);
+    reading.until("the failure", |r| r.failed.len() == 1);
+    assert_eq!(remade(&reading.failed, &topic).len(), 1);
+    assert_eq!(reading.seen.len(), 100);
+}
+
 /// The reader's thread is held between two partitions, while librdkafka comes to know the new topic and fetches from it.
 #[test]
 fn no_record_of_a_new_topic_is_handed_over_behind_the_old_ones() {

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-
 const V2_JSON: &str = "application/vnd.kafka.v2+json";
 
 /// Status, type and body; and no header but those that every answer has, and `more`.
