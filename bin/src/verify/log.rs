@@ -73,8 +73,10 @@ impl Log {
         let names: Vec<String> = (0..3).map(|topic| self.name(topic)).collect();
         let coverage = ingest::coverage::coverage(&shown.counted, &names);
         for (at, coverage) in &coverage {
-            let inexact = coverage.inexact.iter().map(|object| object.from..object.to).collect();
-            replayed.inexact.insert(*at, inexact);
+            let inexact = coverage.inexact.iter().map(|object| object.from..object.to);
+            let natural = recorded.natural.get(at);
+            let last = natural.and_then(|natural| last_with_holes(&shown.counted, *at, coverage, natural));
+            replayed.inexact.insert(*at, inexact.chain(last).collect());
         }
         let wanted = wanted(recorded, &coverage);
         if !wanted.is_empty() {
@@ -367,6 +369,28 @@ fn wanted(recorded: &Recorded, coverage: &BTreeMap<Partition, Coverage>) -> BTre
         }
     }
     wanted
+}
+
+/// Where the records of a partition's last object stand, when holes that Kafka has proved lie inside it: nothing in the
+/// lake shows that its lines have other offsets.
+fn last_with_holes(counted: &[Counted], at: Partition, coverage: &Coverage, natural: &RangeSet) -> Option<Range<i64>> {
+    let of_partition = counted.iter().filter(|object| (object.topic, object.partition) == at);
+    let last = of_partition.max_by_key(|object| object.start)?;
+    let lines = i64::try_from(last.lines).ok()?;
+    let assigned = last.start..last.start.checked_add(lines)?;
+    if last.covers.is_some() || coverage.end() != Some(assigned.end) {
+        return None;
+    }
+    let mut left = lines;
+    let furthest = assigned.end.saturating_add_unsigned(natural.count());
+    for range in natural.missing(assigned.start..furthest) {
+        let end = range.end.min(range.start + left);
+        left -= end - range.start;
+        if left == 0 {
+            return (end > assigned.end).then_some(assigned.start..end);
+        }
+    }
+    None
 }
 
 /// Adds the objects before the holes in `ranges`, where Kafka holds all of them: what an object with a loss lacks may be
