@@ -261,6 +261,7 @@ impl Recorded {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // a list of one range is meant
 mod tests {
     use super::*;
     use sinks::PartitionProgress;
