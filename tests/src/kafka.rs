@@ -318,6 +318,11 @@ log.segment.delete.delay.ms=1000
             .len())
     }
 
+    /// How many partitions a topic has; none for an unknown topic.
+    pub fn partitions(&self, name: &str) -> Result<i32> {
+        Ok(i32::try_from(self.leaders(name)?.len())?)
+    }
+
     /// The leader of each partition of a topic; none for an unknown topic.
     fn leaders(&self, name: &str) -> Result<Vec<i32>> {
         let consumer = self.consumer("read_committed")?;

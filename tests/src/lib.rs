@@ -8,6 +8,7 @@
 
 pub mod archived;
 pub mod audit;
+pub mod case;
 pub mod clients;
 pub mod flow;
 pub mod kafka;

@@ -290,6 +290,12 @@ impl Target {
     }
 }
 
+/// The topics that are left out. One that is named for another kind now keeps its frontier: its offsets are the same.
+fn gone(forgotten: &[String], progress: &Progress) -> Vec<String> {
+    let named = |topic: &String| progress.partitions.keys().any(|(of, _)| of == topic);
+    forgotten.iter().filter(|topic| !named(topic)).cloned().collect()
+}
+
 impl Commit<'_> {
     fn step(self, progress: Progress, state: &State<'_>, forgotten: &[String]) -> sinks::Step {
         let whole = self.history.is_some();
@@ -317,7 +323,7 @@ impl Commit<'_> {
             staged: history.staged.map(|rows| staged(rows, history.full)),
             cleaned: self.rows.into_iter().cloned().collect(),
             rejects: self.rejects.into_iter().cloned().collect(),
-            forget_topics: if whole { forgotten.to_vec() } else { Vec::new() },
+            forget_topics: if whole { gone(forgotten, &progress) } else { Vec::new() },
             reject_topics: match whole {
                 true => state.topics.iter().flatten().cloned().collect(),
                 false => Vec::new(),

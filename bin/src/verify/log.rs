@@ -74,7 +74,9 @@ impl Log {
         let coverage = ingest::coverage::coverage(&shown.counted, &names);
         for (at, coverage) in &coverage {
             let objects = coverage.inexact.iter().chain(&coverage.unproved);
-            let mut inexact: Vec<Range<i64>> = objects.map(|object| object.from..object.to).collect();
+            let natural = recorded.natural.get(at);
+            let last = natural.and_then(|natural| last_with_holes(&shown.counted, *at, coverage, natural));
+            let mut inexact: Vec<Range<i64>> = objects.map(|object| object.from..object.to).chain(last).collect();
             inexact.sort_by_key(|object| (object.start, object.end));
             replayed.inexact.insert(*at, inexact);
         }
@@ -369,6 +371,28 @@ fn wanted(recorded: &Recorded, coverage: &BTreeMap<Partition, Coverage>) -> BTre
         }
     }
     wanted
+}
+
+/// Where the records of a partition's last object stand, when holes that Kafka has proved lie inside it: nothing in the
+/// lake shows that its lines have other offsets.
+fn last_with_holes(counted: &[Counted], at: Partition, coverage: &Coverage, natural: &RangeSet) -> Option<Range<i64>> {
+    let of_partition = counted.iter().filter(|object| (object.topic, object.partition) == at);
+    let last = of_partition.max_by_key(|object| object.start)?;
+    let lines = i64::try_from(last.lines).ok()?;
+    let assigned = last.start..last.start.checked_add(lines)?;
+    if last.covers.is_some() || coverage.end() != Some(assigned.end) {
+        return None;
+    }
+    let mut left = lines;
+    let furthest = assigned.end.saturating_add_unsigned(natural.count());
+    for range in natural.missing(assigned.start..furthest) {
+        let end = range.end.min(range.start + left);
+        left -= end - range.start;
+        if left == 0 {
+            return (end > assigned.end).then_some(assigned.start..end);
+        }
+    }
+    None
 }
 
 /// Adds the objects before the holes in `ranges`, where Kafka holds all of them: what an object with a loss lacks may be

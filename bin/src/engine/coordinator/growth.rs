@@ -18,8 +18,8 @@ use crate::engine::watch;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long the readers wait for the lake before they go on, and the growth is tried again.
-const HELD: Duration = Duration::from_secs(5);
+/// How long one try to settle a boundary in the lake may take.
+const TRY: Duration = Duration::from_secs(5);
 /// Pause before a growth that the lake did not take is tried again.
 const PAUSE: Duration = Duration::from_secs(2);
 /// Looks that have to agree before an end that fell is believed: a broker that starts may not know all at once.
@@ -100,7 +100,7 @@ impl Coordinator {
                 None => Some(Ok(grown)),
                 Some(lake) => {
                     let settling = boundaries::settle(lake, &self.settings.topics, &grown);
-                    tokio::time::timeout(HELD, settling).await.ok()
+                    tokio::time::timeout(TRY, settling).await.ok()
                 }
             };
             match settled {
@@ -115,10 +115,11 @@ impl Coordinator {
                     return Ok(open);
                 }
                 Some(Err(error)) => return Err(error),
-                None => tracing::warn!("the lake does not take the boundary of a generation, trying again"),
+                None => tracing::warn!(
+                    "the lake does not take the boundary of a generation: nothing is read until it does, trying again"
+                ),
             }
-            // what is read meanwhile belongs to the older generation: the next try begins behind it
-            self.flow.tell_all(Command::Resume(self.answer.generations.clone()));
+            // the readers hold on: what they read before the boundary is settled would be of the older generation
             if open == Open::Last {
                 return Ok(open);
             }

@@ -137,6 +137,7 @@ impl Coordinator {
             // the epoch is closed but not committed: the next start does it again
             return Err(EngineError::Stopped.into());
         }
+        self.go_live(&plans);
         let closed = match round.before.take() {
             Some(before) => together(before, closing.closed),
             None => closing.closed,
@@ -362,11 +363,12 @@ impl Coordinator {
         Ok(())
     }
 
+    /// Assigns the next stretch of a partition, at most up to its bound: what lies behind it is of a later epoch, in
+    /// which a generation may have begun.
     fn consume_next(&mut self, at: TopicPartition, queue: &mut std::vec::IntoIter<Stretch>) -> bool {
         let Some(stretch) = queue.next() else { return false };
         let mut after = None;
         if stretch.until.is_none() {
-            self.live.insert(at);
             let recorded = self.recorded.partitions.get(&at).and_then(|reach| reach.last);
             let read = self.answer.frontier.get(&at).and_then(|reach| reach.last);
             after = super::newer(recorded, read).filter(|last| last.offset < stretch.from);
@@ -374,7 +376,7 @@ impl Coordinator {
         self.flow.consume(Consume {
             at,
             from: stretch.from,
-            until: stretch.until,
+            until: Some(stretch.bound),
             bound: stretch.bound,
             purpose: match stretch.again {
                 true => Purpose::TakeAgain,
@@ -383,6 +385,23 @@ impl Coordinator {
             after,
         });
         true
+    }
+
+    /// Reads the partitions on from where epoch 0 has ended.
+    fn go_live(&mut self, plans: &BTreeMap<TopicPartition, HandOver>) {
+        let endless = |plan: &HandOver| plan.stretches.iter().any(|stretch| stretch.until.is_none());
+        for at in plans.iter().filter(|(_, plan)| endless(plan)).map(|(at, _)| *at) {
+            let reach = self.answer.frontier.get(&at).copied().unwrap_or_default();
+            self.live.insert(at);
+            self.flow.consume(Consume {
+                at,
+                from: reach.next,
+                until: None,
+                bound: reach.next,
+                purpose: Purpose::Take,
+                after: reach.last,
+            });
+        }
     }
 
     async fn flush_staging(&mut self) -> Result<[u64; 4], Interrupt> {
