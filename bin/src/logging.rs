@@ -5,9 +5,14 @@ use crate::progress::BesideBar;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
+/// What the libraries say by themselves before they return the same as an error, with pages of their internals: our own
+/// line says it in one sentence. A level that names the target brings them back.
+const QUIET: &str = "aws_config=error";
+
 /// Starts logging; the second call in a process changes nothing.
 pub fn start(settings: &LogSettings) {
-    let filter = EnvFilter::try_new(&settings.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let level = EnvFilter::try_new(&settings.level).map_or("info", |_| &settings.level);
+    let filter = EnvFilter::new(format!("{QUIET},{level}"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(BesideBar::default);

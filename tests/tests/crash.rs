@@ -85,7 +85,7 @@ fn the_engine_is_killed_while_records_flow() -> Result<()> {
     demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
     stop(run)?;
     prove(Some(&lake), &kafka, &postgres)?;
-    auditor.finish_with(20, 10, &feed)?;
+    auditor.finish_with(20, 4, &feed)?;
     Ok(())
 }
 
@@ -191,7 +191,7 @@ fn postgres_is_killed_while_records_flow_and_the_engine_goes_on() -> Result<()> 
     ensure!(run.is_running()?, "the run ended: {}", run.tail());
     stop(run)?;
     prove(Some(&lake), &kafka, &postgres)?;
-    auditor.finish_with(20, 10, &feed)?;
+    auditor.finish_with(20, 4, &feed)?;
     Ok(())
 }
 
@@ -227,7 +227,7 @@ fn kafka_is_killed_while_records_flow_and_the_engine_goes_on() -> Result<()> {
     ensure!(run.is_running()?, "the run ended: {}", run.tail());
     stop(run)?;
     prove(Some(&lake), &kafka, &postgres)?;
-    auditor.finish_with(20, 10, &feed)?;
+    auditor.finish_with(20, 4, &feed)?;
     Ok(())
 }
 

@@ -222,7 +222,7 @@ fn soak(seed: u64, length: Duration) -> Result<()> {
         .with_context(|| system.engine.as_ref().map(Program::tail).unwrap_or_default())?;
     stop(system.engine()?)?;
     prove(Some(&system.lake), &system.kafka, &system.postgres)?;
-    let looks = auditor.finish_with(length.as_secs(), 20, &feed)?;
+    let looks = auditor.finish_with(length.as_secs(), 10, &feed)?;
     eprintln!("{inflicted} faults, {produced} records while they happened, {looks} looks at the tables");
     ensure!(inflicted >= length.as_secs() / 15, "only {inflicted} faults");
     Ok(())

@@ -199,15 +199,26 @@ impl Replayed {
     pub fn legacy(&mut self, object: &Object, number: u32, bytes: &[u8]) -> u64 {
         let of_topic = object.topic.and_then(Kind::from_number);
         let mut records = 0;
-        for (value, index) in dataflows::split_values(bytes).zip(0..1 << RECORD_BITS) {
+        for (value, index) in dataflows::split_values(bytes).zip(0..) {
             records += 1;
             self.records += 1;
             let origin = Origin::Legacy { object, index };
-            let Ok(position) = Position::new(0, i64::from(number) << RECORD_BITS | index, 0) else {
-                continue;
+            // what lies beyond the limit has no place in the order of the log
+            let position = match index < 1 << RECORD_BITS {
+                true => Position::new(0, i64::from(number) << RECORD_BITS | index, 0).ok(),
+                false => None,
             };
-            match value.map(|value| (value, of_topic.or_else(|| dataflows::kind_of_fields(value)))) {
-                Ok((value, Some(kind))) => {
+            let value = match value {
+                Ok(value) => value,
+                Err(reason) => {
+                    self.reject(origin, None, Some(bytes), reason);
+                    continue;
+                }
+            };
+            match (position, of_topic.or_else(|| dataflows::kind_of_fields(value))) {
+                (None, _) => self.reject(origin, None, Some(value), Reason::TooLarge),
+                (Some(_), None) => self.reject(origin, None, Some(value), Reason::NoKey),
+                (Some(position), Some(kind)) => {
                     self.apply(
                         origin,
                         Raw {
@@ -218,8 +229,6 @@ impl Replayed {
                         },
                     );
                 }
-                Ok((value, None)) => self.reject(origin, None, Some(value), Reason::NoKey),
-                Err(reason) => self.reject(origin, None, Some(bytes), reason),
             }
         }
         records
