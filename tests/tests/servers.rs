@@ -452,7 +452,10 @@ fn the_auditor_finds_what_is_wrong() -> Result<()> {
     ensure!(audit.look(&database)?.is_none(), "there is nothing to look at yet");
     database.run(
         "CREATE SCHEMA audited; SET search_path TO audited;
-         CREATE TABLE frontier (topic text, partition integer, next_offset bigint);
+         CREATE TABLE frontier (topic text, partition integer, next_offset bigint, cleaned_next_offset bigint);
+         CREATE TABLE progress (legacy_count bigint);
+         CREATE TABLE gaps (topic text, partition integer, from_offset bigint, to_offset bigint);
+         CREATE TABLE generations (topic text, partition integer, start_offset bigint, generation smallint);
          CREATE TABLE pin_table (ind bigint, follower_count bigint, poster_name text, category text);
          CREATE TABLE geo_table (ind bigint, country text, \"timestamp\" timestamp);
          CREATE TABLE user_table (ind bigint, user_name text, age integer, date_joined timestamp);

@@ -1,9 +1,10 @@
 //! Partitions and topics that came, went or were created again while the run lasts.
 //!
 //! A growth is settled while no reader reads. The readers hold as soon as it is seen, also while a commit blocks: what
-//! they read before it is settled would belong to the older generation. The readers say how far they have read, the boundary of each older
-//! partition is its high watermark when the growth was found and never less than what was read, the lake takes it or
-//! holds an earlier one, and only then do the readers go on. So no record is placed before its generation is known.
+//! they read before it is settled would belong to the older generation. They say how far they have read, the boundary
+//! of each older partition is its high watermark when the growth was found and never less than what was read, the lake
+//! takes it or holds an earlier one, and only then do the readers go on. So no record is placed before its generation
+//! is known.
 
 use super::live::Open;
 use super::{Coordinator, Reach};
