@@ -6,7 +6,7 @@
 /// The name of the engine's I/O threads.
 pub const IO_THREADS: &str = "pinflow:io";
 
-/// Whether a command would wait for ever for a thread of this name.
+/// Whether a command would wait without end for a thread of this name.
 fn awaited(thread: &str) -> bool {
     thread.starts_with("kafka-") || thread == sinks::stager::THREAD || thread == IO_THREADS
 }

@@ -83,6 +83,21 @@ pub fn postgres() -> Result<Postgres> {
     Postgres::start(options).context("starting PostgreSQL")
 }
 
+/// The whole answer to a GET of our own program, whose answers are small.
+#[expect(clippy::disallowed_methods, reason = "our own small answers")]
+pub fn get(address: &str, path: &str) -> Result<String> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
 /// Calls `check` until it is true, at most for `limit`.
 pub fn eventually(what: &str, limit: Duration, mut check: impl FnMut() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + limit;

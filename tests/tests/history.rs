@@ -2,10 +2,10 @@
 //! Kafka's topic is the one that was archived.
 
 use anyhow::{Context, Result, ensure};
+use pinflow_tests::get;
 use pinflow_tests::log::{Log, demand, ends, send};
 use pinflow_tests::scene::{Feed, Frontier, TOPICS, demand_answer, tables, texts};
 use pinflow_tests::{Database, Kafka, LakeFolder, Message, Pinflow, Producer, Program, eventually, prove};
-use std::io::{Read, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -255,20 +255,6 @@ fn holes_that_kafka_proved_natural_stay_so_when_retention_passes() -> Result<()>
     prove(Some(&lake), &kafka, &postgres)?;
     ensure!(holes()?.len() == 6, "natural holes were forgotten: {:?}", holes()?);
     Ok(())
-}
-
-/// The whole answer to a GET.
-#[expect(clippy::disallowed_methods, reason = "our own small answers")]
-fn get(address: &str, path: &str) -> Result<String> {
-    let mut stream = std::net::TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(SOON))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }
 
 /// The value of a metric without labels.

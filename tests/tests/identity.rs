@@ -3,8 +3,8 @@
 
 use anyhow::{Context, Result, ensure};
 use pinflow_tests::case::{Case, History, SOON, each, geo, geos, pin, pins, stop, user};
+use pinflow_tests::get;
 use pinflow_tests::{Program, eventually};
-use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -416,20 +416,6 @@ fn a_named_topic_that_does_not_exist_fails_a_backfill() -> Result<()> {
     case.offline("backfill").args(["--allow-missing-topic"]).succeed(SOON)?;
     case.update("nearest", &["--allow-missing-topic"])?;
     case.demand_country(7, "Albania")
-}
-
-/// The answer to a GET.
-#[expect(clippy::disallowed_methods, reason = "our own small answers")]
-fn get(address: &str, path: &str) -> Result<String> {
-    let mut stream = std::net::TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(SOON))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }
 
 fn is_ready(address: &str) -> bool {

@@ -1,28 +1,14 @@
 //! A lake that is away: what is waited for, for how long, and that it costs no row; and what is said at once.
 
 use anyhow::{Context, Result, ensure};
+use pinflow_tests::get;
 use pinflow_tests::scene::{Feed, TOPICS, demand_answer};
 use pinflow_tests::{Database, Fault, Kafka, LakeFolder, Pinflow, Producer, S3Server, eventually};
-use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(60);
-
-/// The whole answer to a GET; our own answers are small.
-#[expect(clippy::disallowed_methods, reason = "our own small answers")]
-fn get(address: &str, path: &str) -> Result<String> {
-    let mut stream = std::net::TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(SOON))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
-}
 
 fn lines_with<'a>(text: &'a str, part: &str) -> Vec<&'a str> {
     text.lines().filter(|line| line.contains(part)).collect()

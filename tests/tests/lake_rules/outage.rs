@@ -2,11 +2,10 @@
 
 use crate::{PINS, SOON, agrees, demand_rows, pin, rows};
 use anyhow::{Context, Result, ensure};
+use pinflow_tests::get;
 use pinflow_tests::lake::gzip;
 use pinflow_tests::scene::{Feed, demand_answer};
 use pinflow_tests::{Broker, Fault, LakeFolder, Pinflow, Postgres, Producer, S3Server, Seen, eventually};
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -49,19 +48,6 @@ impl Bucket {
             }
         });
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a short answer of our own program")]
-fn get(address: &str, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(SOON))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }
 
 /// Whatever the server fails with, as long as it lets nobody list the lake either: with `--skip-unreadable` nothing is

@@ -114,7 +114,7 @@ pub fn keep(holes: &mut RangeSet, hole: Range<i64>) {
     holes.keep_last(MOST);
 }
 
-/// The holes of a partition's history that Kafka spans and nobody has judged yet, in order.
+/// The holes of a partition's history that Kafka spans and that are not known to be natural, in order.
 pub fn suspects(
     coverage: &Coverage,
     known: &RangeSet,

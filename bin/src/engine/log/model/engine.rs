@@ -198,7 +198,7 @@ impl Engine {
         identify(world, &ends, known.iter())?;
         let mut full = engine.recorded.full_reconcile(DEFINITIONS, &engine.answer.generations);
         for pass in 0.. {
-            assert!(pass < 3, "history is replayed for ever");
+            assert!(pass < 3, "history is replayed without end");
             let (plans, replaced) = engine.replay(world, &ends, kafka, full)?;
             if !full && engine.recorded.coverage_differs(&engine.answer, &archived(world)) {
                 full = true;
