@@ -208,7 +208,9 @@ impl Attempts {
         }
         let pause = retries.pause(self.failures);
         let left = retries.patience.map_or(pause, |patience| patience - waited);
-        Ok(pause.min(left))
+        // no pause may sleep through the moment at which the outage is to be shown
+        let unseen = retries.notice.checked_sub(waited).filter(|left| !left.is_zero());
+        Ok(pause.min(left).min(unseen.unwrap_or(pause)))
     }
 
     /// An attempt was refused for the object's own sake, and the lake can be listed: `error` when that is so for the
