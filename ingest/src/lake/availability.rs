@@ -103,11 +103,16 @@ impl Availability {
         &self.lake
     }
 
-    /// A request has succeeded.
+    /// A request has succeeded that does so only when the lake is there and lets us in.
     pub(crate) fn answered(&self) {
         if !self.has_answered() {
             self.answered.store(true, Ordering::Relaxed);
         }
+        self.recovered();
+    }
+
+    /// A request has succeeded.
+    fn recovered(&self) {
         if self.is_out.load(Ordering::Relaxed) {
             self.end_outage(&mut self.lock());
         }
@@ -235,9 +240,16 @@ impl Attempts {
 
     /// The attempt has succeeded, or the body has gone on.
     pub(crate) fn succeeded(&mut self) {
-        (self.failures, self.began) = (0, None);
-        self.leave();
+        self.passed();
         self.availability.answered();
+    }
+
+    /// The same for a request that succeeds where there is no lake as well: in a folder that does not exist, nothing is
+    /// found.
+    pub(crate) fn passed(&mut self) {
+        (self.failures, self.began, self.doubted) = (0, None, false);
+        self.leave();
+        self.availability.recovered();
     }
 
     fn leave(&mut self) {

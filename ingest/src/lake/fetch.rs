@@ -8,18 +8,17 @@
 //! The consumer polls [`Fetcher::try_next`]; after it returned `None`, the next arrival calls `wake` once.
 
 use super::availability::{Asked, Attempts};
-use super::body::{S3Body, Waiter};
-use super::error::{LakeError, from_io};
+use super::body::Waiter;
+use super::error::LakeError;
 use super::lines::{Cutter, Limits};
 use super::listing::Object;
 use super::metadata::ObjectMetadata;
-use super::name::{Encoding, Place, sidecar_key};
+use super::name::{Encoding, Place};
+use super::open::{open, read_error};
 use super::pool::{Pool, SMALL_BYTES};
-use super::{Lake, SMALL_OBJECT_BYTES, Store, check, file};
+use super::{Lake, Store, check};
 use crossbeam_channel::{Receiver, Sender};
-use flate2::bufread::MultiGzDecoder;
 use std::collections::VecDeque;
-use std::io::{self, BufRead, BufReader, Read};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -413,90 +412,5 @@ impl Shared {
     /// Nothing that holds the lock can panic half-way, so a poisoned lock is as good as any.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// An object's content and metadata.
-pub(super) type Opened = (Box<dyn Read>, Option<ObjectMetadata>);
-
-/// Opens an object: its content's bytes, decompressed, and what its writer recorded about it.
-pub(super) fn open(lake: &Lake, waiter: &Waiter, object: &Object) -> Result<Opened, LakeError> {
-    let key = &object.key;
-    Ok(match &lake.store {
-        Store::File(store) => {
-            let file = store.open(key)?;
-            let metadata = match object.sidecar {
-                true => store.metadata_of(key, &file, SMALL_OBJECT_BYTES)?,
-                false => None,
-            };
-            match object.encoding {
-                Encoding::Plain => (Box::new(file), metadata),
-                Encoding::Gzip => (decoder(key, BufReader::with_capacity(64 << 10, file))?, metadata),
-            }
-        }
-        Store::S3(store) => {
-            let mut body = S3Body::open(store.clone(), waiter.clone(), key)?;
-            let metadata = match body.metadata() {
-                None if object.sidecar => s3_sidecar(lake, waiter, key, body.length())?,
-                stored => stored,
-            };
-            match object.encoding {
-                Encoding::Plain => (Box::new(body), metadata),
-                Encoding::Gzip => (decoder(key, body)?, metadata),
-            }
-        }
-    })
-}
-
-/// A sidecar beside an object in a bucket: a folder lake that was copied there.
-fn s3_sidecar(
-    lake: &Lake,
-    waiter: &Waiter,
-    key: &str,
-    length: Option<u64>,
-) -> Result<Option<ObjectMetadata>, LakeError> {
-    let sidecar = sidecar_key(key);
-    let bytes = waiter.wait(lake.get_small(&sidecar));
-    let bytes = bytes.ok_or(LakeError::Stopped { object: sidecar })??;
-    // it was listed with a sidecar, so without one it is another version
-    let bytes = bytes.ok_or_else(|| LakeError::Changed {
-        object: key.to_string(),
-    })?;
-    let metadata = file::parse_sidecar(key, &bytes)?;
-    if let Some(length) = length {
-        metadata.check_length(key, length)?;
-    }
-    Ok(Some(metadata))
-}
-
-/// Decompresses all members; an object without bytes is an empty object, not a truncated one.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the cutter counts what comes out and stops at the limit"
-)]
-fn decoder<'a>(key: &str, mut source: impl BufRead + 'a) -> Result<Box<dyn Read + 'a>, LakeError> {
-    match source
-        .fill_buf()
-        .map_err(|error| from_io("read", key, error))?
-        .is_empty()
-    {
-        true => Ok(Box::new(io::empty())),
-        false => Ok(Box::new(MultiGzDecoder::new(source))),
-    }
-}
-
-/// Tells damage from failure.
-pub(super) fn read_error(key: &str, encoding: Encoding, error: io::Error) -> LakeError {
-    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-    match (encoding, error.kind()) {
-        (Encoding::Gzip, UnexpectedEof) => LakeError::Corrupt {
-            object: key.to_string(),
-            why: "the gzip stream is cut short".to_string(),
-        },
-        (Encoding::Gzip, InvalidData | InvalidInput) => LakeError::Corrupt {
-            object: key.to_string(),
-            why: error.to_string(),
-        },
-        _ => from_io("read", key, error),
     }
 }

@@ -19,6 +19,7 @@ mod listing;
 mod lock;
 mod metadata;
 mod name;
+mod open;
 mod pool;
 mod retry;
 mod s3;
@@ -337,7 +338,10 @@ impl Lake {
             let work = Arc::clone(&work);
             match blocking(move || work()).await {
                 Ok(outcome) => {
-                    attempts.succeeded();
+                    match asked {
+                        Asked::Listing => attempts.succeeded(),
+                        Asked::Object | Asked::Change => attempts.passed(),
+                    }
                     return Ok(outcome);
                 }
                 Err(error) => tokio::time::sleep(self.settle(asked, object, error, &mut attempts)?).await,
@@ -382,7 +386,7 @@ fn decoded_prefix(
     };
     match read {
         Ok(_) => Ok(bytes),
-        Err(error) => Err(fetch::read_error(key, encoding, error)),
+        Err(error) => Err(open::read_error(key, encoding, error)),
     }
 }
 
