@@ -242,3 +242,37 @@ fn an_object_that_was_archived_after_compaction_agrees_with_the_tables() -> Resu
     }
     case.demand_as_new()
 }
+
+#[test]
+fn a_bound_within_the_last_object_is_kept_only_where_kafka_proves_its_offsets() -> Result<()> {
+    let case = Case::new("bounded", 1, History::Folder)?;
+    let topic = case.topic("geo");
+    let writer = Producer::transactional(&case.kafka.bootstrap(), "bounded")?;
+    case.send("geo", 0, &geos(0..3, "Albania"))?;
+    case.archive("geo", 0, &geos(0..3, "Albania"))?;
+    // a marker follows each of these: they have the offsets 3, 5 and 7, which the object does not show
+    transactions(&writer, &topic, &geos(3..6, "Brazil"))?;
+    case.archive("geo", 3, &geos(3..6, "Brazil"))?;
+    // inside its lines, behind them, and behind its last record
+    for (bound, edge, posts) in [(2, 2, 2), (5, 3, 3), (7, 3, 3), (8, 8, 6)] {
+        let schema = format!("bounded_{bound}");
+        let file = case.folder().join(format!("{schema}.json"));
+        let frontier = serde_json::json!({ "frontier": { &topic: { "0": bound } } });
+        std::fs::write(&file, frontier.to_string())?;
+        let mut backfill = case
+            .command_in(&schema, "backfill")
+            .args(["--upto"])
+            .args([&file])
+            .start()?;
+        backfill.expect(0, SOON)?;
+        let said = backfill.stderr();
+        let rounded = said.contains(&format!("frontier {topic}/0 {bound} is rounded to {edge}"));
+        ensure!(rounded == (bound != edge), "{bound}: {said}");
+        let found = case
+            .database()?
+            .number(&format!("SELECT count(*) FROM {schema}.geo_table"))?;
+        ensure!(found == posts, "{bound}: {found} posts of {posts}");
+        case.prove_in(&schema)?;
+    }
+    Ok(())
+}

@@ -96,7 +96,7 @@ impl State<'_> {
                 object: None,
             },
             Missing::Object { topic, key } => {
-                let topic = topic.map_or_else(|| "unknown".to_owned(), |topic| self.name(topic));
+                let topic = topic.map_or_else(|| sinks::UNKNOWN_TOPIC.to_owned(), |topic| self.name(topic));
                 AcceptedGap::of_object(&topic, key, "unreadable")
             }
         };

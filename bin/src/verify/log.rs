@@ -59,7 +59,7 @@ impl Log {
 
     fn name(&self, topic: u8) -> String {
         let name = self.topics.get(usize::from(topic)).cloned().flatten();
-        name.unwrap_or_else(|| "unknown".to_owned())
+        name.unwrap_or_else(|| sinks::UNKNOWN_TOPIC.to_owned())
     }
 
     /// Reads everything that the tables answer for, each record once or, where objects overlap, several times.

@@ -245,7 +245,7 @@ impl Replayed {
         self.rejected += 1;
         let name = |topic: Option<u8>| {
             let name = topic.and_then(|topic| self.topics.get(topic as usize)?.clone());
-            name.unwrap_or_else(|| "unknown".to_owned())
+            name.unwrap_or_else(|| sinks::UNKNOWN_TOPIC.to_owned())
         };
         let (topic, source, index, place) = match origin {
             Origin::Log { at, offset, object } => {

@@ -2,13 +2,16 @@
 //!
 //! Inside an inexact object nobody knows which record has which offset, so no frontier may lie there. Which objects are
 //! inexact shows only when their lines are counted, and what has been read cannot be taken back; so the few objects that
-//! may reach the bound are counted before anything is read.
+//! may reach the bound are counted before anything is read. An object that only looks exact, because nothing comes after
+//! it, is compared with Kafka where Kafka still spans it; without Kafka its lines are taken for consecutive offsets.
 
 use super::Coordinator;
 use super::flow::Interrupt;
 use super::start::log_place;
+use crate::engine::log::growth::Ends;
+use crate::engine::log::holes;
 use crate::engine::protocol::{Assigned, Command, Pass, TopicPartition};
-use ingest::coverage::Counted;
+use ingest::coverage::{Counted, Coverage};
 use ingest::lake::{Encoding, Object};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +23,7 @@ pub(super) type Bounds = BTreeMap<TopicPartition, i64>;
 
 impl Coordinator {
     /// The bounds of the replay; none of them lies inside an inexact object.
-    pub(super) async fn bounds(&mut self) -> Result<Option<Bounds>, Interrupt> {
+    pub(super) async fn bounds(&mut self, ends: &Ends) -> Result<Option<Bounds>, Interrupt> {
         let Some(asked) = self.asked() else { return Ok(None) };
         let counted = may_reach(self.read.objects(), &asked);
         if counted.is_empty() {
@@ -36,9 +39,10 @@ impl Coordinator {
         })));
         self.read.begin_pass();
         self.read_assigned(counted, false).await?;
-        let rounded = self.rounded(asked);
+        let coverage = self.coverage_at(&asked);
+        let refuted = self.refuted(&coverage, &asked, ends).await?;
         self.read.begin_pass();
-        Ok(Some(rounded))
+        Ok(Some(self.rounded(asked, &coverage, &refuted)))
     }
 
     fn asked(&self) -> Option<Bounds> {
@@ -54,7 +58,8 @@ impl Coordinator {
         Some(bounds)
     }
 
-    fn rounded(&self, mut bounds: Bounds) -> Bounds {
+    /// What the counted objects cover, with the beginnings of those behind the bounds.
+    fn coverage_at(&self, bounds: &Bounds) -> BTreeMap<(u8, i32), Coverage> {
         let mut counted = Vec::new();
         counted.extend(self.read.of_log());
         let known: BTreeSet<u32> = counted.iter().map(|object| object.object).collect();
@@ -73,16 +78,53 @@ impl Coordinator {
             }
         }
         let names: Vec<&str> = (0..3).map(|topic| self.topic_name(topic)).collect();
-        let coverage = ingest::coverage::coverage(&counted, &names);
+        ingest::coverage::coverage(&counted, &names)
+    }
+
+    /// Objects that only look exact: in Kafka, fewer of their records lie below the bound than their lines say. Where
+    /// each begins.
+    async fn refuted(
+        &mut self,
+        coverage: &BTreeMap<(u8, i32), Coverage>,
+        bounds: &Bounds,
+        ends: &Ends,
+    ) -> Result<Bounds, Interrupt> {
+        let mut doubted = BTreeMap::new();
+        for (at, bound) in bounds {
+            let (Some(coverage), Some(marks)) = (coverage.get(&(at.topic, at.partition)), ends.get(at)) else {
+                continue;
+            };
+            let below = coverage.unproved.iter().map(|object| object.from..object.to);
+            let last = below
+                .filter(|taken| taken.start < *bound)
+                .max_by_key(|taken| taken.start);
+            if let Some(taken) = last.filter(|taken| marks.low <= taken.start && taken.start < marks.stable) {
+                doubted.insert(*at, taken.start..taken.end.min(*bound));
+            }
+        }
+        let within = |at: &TopicPartition, from| holes::in_parts(from..bounds[at].min(ends[at].stable));
+        let stretches = doubted.iter().map(|(at, taken)| (*at, within(at, taken.start)));
+        let found = self.probe(stretches.collect()).await?;
+        doubted.retain(|at, taken| {
+            let records = found
+                .get(at)
+                .map_or(0, |found| holes::records(found, taken.start..bounds[at]));
+            records < taken.start.abs_diff(taken.end)
+        });
+        Ok(doubted.into_iter().map(|(at, taken)| (at, taken.start)).collect())
+    }
+
+    fn rounded(&self, mut bounds: Bounds, coverage: &BTreeMap<(u8, i32), Coverage>, refuted: &Bounds) -> Bounds {
         for (at, bound) in &mut bounds {
             let Some(coverage) = coverage.get(&(at.topic, at.partition)) else {
                 continue;
             };
-            let edge = coverage.frontier_at_or_below(*bound);
+            let sound = refuted.get(at).copied().unwrap_or(*bound);
+            let edge = coverage.frontier_at_or_below(sound);
             if edge < *bound {
                 eprintln!(
-                    "frontier {} {bound} is rounded to {edge}: it lies inside an object that lacks records, so that \
-                     nobody knows their offsets",
+                    "frontier {} {bound} is rounded to {edge}: the object there lacks records, so that nobody knows \
+                     the offsets of the others",
                     self.place(*at)
                 );
                 *bound = edge;

@@ -41,7 +41,7 @@ impl Coordinator {
     pub(super) async fn hydrate(&mut self, ends: Ends, watch: Option<&Watch>) -> Result<(), EngineError> {
         let definitions = self.target.definitions();
         let full = self.target.keeps_cleaned() && self.recorded.full_reconcile(definitions, &self.answer.generations);
-        let upto = match self.bounds().await {
+        let upto = match self.bounds(&ends).await {
             Ok(upto) => upto,
             Err(Interrupt::Failed(error)) => return Err(error),
             // nothing is staged while lines are counted

@@ -23,7 +23,7 @@ pub(super) struct Again {
 }
 
 /// Where Kafka holds records, by partition.
-type Arrived = BTreeMap<TopicPartition, RangeSet>;
+pub(super) type Arrived = BTreeMap<TopicPartition, RangeSet>;
 
 impl Coordinator {
     /// Proves what can be proved of the holes of `coverage`. Returns what has to be read from Kafka again.
@@ -127,7 +127,10 @@ impl Coordinator {
     }
 
     /// Counts where Kafka holds records, one stretch of a partition after the other.
-    async fn probe(&mut self, stretches: BTreeMap<TopicPartition, Vec<Range<i64>>>) -> Result<Arrived, Interrupt> {
+    pub(super) async fn probe(
+        &mut self,
+        stretches: BTreeMap<TopicPartition, Vec<Range<i64>>>,
+    ) -> Result<Arrived, Interrupt> {
         let mut queues: BTreeMap<TopicPartition, std::vec::IntoIter<Range<i64>>> = stretches
             .into_iter()
             .map(|(at, stretches)| (at, stretches.into_iter()))

@@ -51,7 +51,16 @@ impl Suspect {
     }
 }
 
-fn records(arrived: &RangeSet, range: Range<i64>) -> u64 {
+/// Cuts a range into parts that can be counted.
+pub fn in_parts(range: Range<i64>) -> Vec<Range<i64>> {
+    let starts = (range.start..range.end).step_by(LONGEST as usize);
+    starts
+        .map(|start| start..range.end.min(start.saturating_add(LONGEST)))
+        .collect()
+}
+
+/// How many of these offsets hold a record in Kafka.
+pub fn records(arrived: &RangeSet, range: Range<i64>) -> u64 {
     let parts = arrived.within(range).into_iter();
     parts.map(|part| part.end.abs_diff(part.start)).sum()
 }

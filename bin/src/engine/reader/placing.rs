@@ -11,7 +11,7 @@ pub fn topic_name(topics: &[Option<String>; 3], topic: u8) -> &str {
     topics
         .get(topic as usize)
         .and_then(|name| name.as_deref())
-        .unwrap_or("unknown")
+        .unwrap_or(sinks::UNKNOWN_TOPIC)
 }
 
 /// See the module's head.
