@@ -24,6 +24,7 @@ pub mod observe;
 pub mod panics;
 pub mod progress;
 pub mod serve;
+pub mod stages;
 pub mod summary;
 pub mod verify;
 

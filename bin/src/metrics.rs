@@ -33,11 +33,13 @@ struct ReasonLabels {
 pub struct Metrics {
     registry: Registry,
     freshness: Gauge<f64, AtomicU64>,
+    pace: Gauge<f64, AtomicU64>,
     frontier: Family<PartitionLabels, Gauge>,
     lag: Family<PartitionLabels, Gauge>,
     hydration_records: Counter,
     hydration_expected: Gauge,
     commit: Histogram,
+    live_records: Counter,
     dead_letters: Family<ReasonLabels, Counter>,
     gap_offsets: Gauge,
     lake: LakeOutage,
@@ -59,11 +61,13 @@ impl Metrics {
         let mut metrics = Metrics {
             registry: Registry::with_prefix("pinflow"),
             freshness: Gauge::default(),
+            pace: Gauge::default(),
             frontier: Family::default(),
             lag: Family::default(),
             hydration_records: Counter::default(),
             hydration_expected: Gauge::default(),
             commit: Histogram::new(commit_buckets),
+            live_records: Counter::default(),
             dead_letters: Family::default(),
             gap_offsets: Gauge::default(),
             lake: LakeOutage::default(),
@@ -73,6 +77,11 @@ impl Metrics {
             "freshness_seconds",
             "From the Kafka timestamp of the oldest record of the last commit to that commit's acknowledgement",
             metrics.freshness.clone(),
+        );
+        registry.register(
+            "pace_seconds",
+            "How far apart live commits are at least: engine.pace, or more while commits are slow",
+            metrics.pace.clone(),
         );
         registry.register(
             "frontier_offset",
@@ -94,6 +103,12 @@ impl Metrics {
             "Records of history in all, estimated from the bytes read so far",
             metrics.hydration_expected.clone(),
         );
+        registry.register(
+            "live_records",
+            "Records that live commits took in: over pinflow_sink_commit_seconds_count, records a commit",
+            metrics.live_records.clone(),
+        );
+        registry.register_collector(Box::new(crate::stages::StageTimes::default()));
         registry.register("sink_commit_seconds", "How long a commit took", metrics.commit.clone());
         registry.register(
             "dead_letter",
@@ -122,6 +137,11 @@ impl Metrics {
     /// How long the oldest record of a commit took from Kafka into the tables.
     pub fn freshness(&self, age: Duration) {
         self.freshness.set(age.as_secs_f64());
+    }
+
+    /// How far apart live commits are at least.
+    pub fn pace(&self, pace: Duration) {
+        self.pace.set(pace.as_secs_f64());
     }
 
     /// The committed frontier of a partition.
@@ -153,6 +173,11 @@ impl Metrics {
     /// A commit took this long.
     pub fn committed(&self, took: Duration) {
         self.commit.observe(took.as_secs_f64());
+    }
+
+    /// A live commit took in so many records.
+    pub fn live_records(&self, records: u64) {
+        self.live_records.inc_by(records);
     }
 
     /// Records were rejected.
@@ -315,20 +340,24 @@ mod tests {
     fn names_and_labels_are_pinned() {
         let metrics = Metrics::new();
         metrics.freshness(Duration::from_millis(1500));
+        metrics.pace(Duration::from_millis(5));
         metrics.frontier("pin", 0, 42);
         metrics.lag("pin", 0, 7);
         metrics.hydration(10, 20);
         metrics.committed(Duration::from_millis(4));
+        metrics.live_records(12);
         metrics.dead_letters("not_json", 3);
         metrics.gaps(300);
         let text = metrics.text();
         for line in [
             "pinflow_freshness_seconds 1.5",
+            "pinflow_pace_seconds 0.005",
             "pinflow_frontier_offset{topic=\"pin\",partition=\"0\"} 42",
             "pinflow_kafka_lag_records{topic=\"pin\",partition=\"0\"} 7",
             "pinflow_hydration_records_total 10",
             "pinflow_hydration_records_expected 20",
             "pinflow_sink_commit_seconds_count 1",
+            "pinflow_live_records_total 12",
             "pinflow_sink_commit_seconds_bucket{le=\"0.005\"} 1",
             "pinflow_dead_letter_total{reason=\"not_json\"} 3",
             "pinflow_archive_gap_offsets 300",

@@ -70,6 +70,14 @@ impl Observer for Shown {
         self.metrics.committed(took);
     }
 
+    fn live_records(&self, records: u64) {
+        self.metrics.live_records(records);
+    }
+
+    fn pace(&self, pace: Duration) {
+        self.metrics.pace(pace);
+    }
+
     fn freshness(&self, age: Duration) {
         self.metrics.freshness(age);
     }

@@ -2,13 +2,14 @@
 //! and a sink that is slower than the log. What is there is in the answer; what is not is said.
 
 use anyhow::{Context, Result, bail, ensure};
+use pinflow_tests::case::{Case, History, geo, send_through};
 use pinflow_tests::log::{Log, demand, ends, send};
 use pinflow_tests::scene::{Entry, Feed, TOPICS, demand_answer, tables, wait_for_frontier};
 use pinflow_tests::{
     Audit, Auditor, Database, Flow, Kafka, LakeFolder, Message, Pinflow, Producer, Program, eventually, prove,
 };
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -508,4 +509,38 @@ fn a_sleeping_postgres_is_waited_for() -> Result<()> {
     ensure!(run.is_running()?, "the run ended: {}", run.tail());
     stop(run)?;
     prove(None, &kafka, &postgres)
+}
+
+#[test]
+fn live_commits_begin_a_pace_apart_and_hold_everything_that_came_meanwhile() -> Result<()> {
+    const PACE: Duration = Duration::from_millis(400);
+    let case = Case::new("paced", 3, History::Nowhere)?;
+    let topic = case.topic("geo");
+    let mut run = case.command("run").args(["--pace", "400ms"]).start()?;
+    case.send("geo", 0, &[geo(0, "Albania")])?;
+    case.reaches(&mut run, "geo", 0, 1)?;
+    let database = case.database()?;
+    let commits = || database.number("SELECT commits FROM paced.progress");
+    let (began, before) = (Instant::now(), commits()?);
+    let writer = Producer::new(&case.kafka.bootstrap())?;
+    let mut sent = [1, 0, 0];
+    for ind in 1.. {
+        let partition = ind as usize % 3;
+        send_through(&writer, &topic, partition as i32, &[geo(ind, "Albania")])?;
+        sent[partition] += 1;
+        if began.elapsed() > 8 * PACE {
+            break;
+        }
+    }
+    for (partition, next) in (0..).zip(sent) {
+        case.reaches(&mut run, "geo", partition, next)?;
+    }
+    // one may have been under way when the first was counted
+    let (made, most) = (commits()? - before, began.elapsed().div_duration_f64(PACE) as i64 + 2);
+    ensure!(
+        (2..=most).contains(&made),
+        "{made} commits for {sent:?} records, {most} at most"
+    );
+    stop(run)?;
+    case.prove()
 }

@@ -4,28 +4,30 @@ use super::secret::mask_text;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// `30s`, `5m`, `1h30m`, or seconds.
+/// `30s`, `5m`, `1h30m`, `5ms`, or seconds.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no duration: write 30s, 5m or 1h30m");
+    let wrong = || format!("`{text}` is no duration: write 5ms, 30s, 5m or 1h30m");
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }
     let (mut total, mut digits) = (0u64, String::new());
-    for c in text.chars() {
-        let unit = match c {
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let milliseconds = match c {
             '0'..='9' => {
                 digits.push(c);
                 continue;
             }
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 86_400,
+            'm' if chars.next_if_eq(&'s').is_some() => 1,
+            's' => 1_000,
+            'm' => 60_000,
+            'h' => 3_600_000,
+            'd' => 86_400_000,
             _ => return Err(wrong()),
         };
         let number: u64 = digits.parse().map_err(|_| wrong())?;
         total = number
-            .checked_mul(unit)
+            .checked_mul(milliseconds)
             .and_then(|part| total.checked_add(part))
             .ok_or_else(wrong)?;
         digits.clear();
@@ -33,7 +35,16 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     if text.is_empty() || !digits.is_empty() {
         Err(wrong())
     } else {
-        Ok(Duration::from_secs(total))
+        Ok(Duration::from_millis(total))
+    }
+}
+
+/// A pace is a part of what readers of the tables wait, so hours of it are a mistake.
+pub(super) fn check_pace(text: &str) -> Result<Duration, String> {
+    let pace = parse_duration(text)?;
+    match pace <= Duration::from_secs(10) {
+        true => Ok(pace),
+        false => Err(format!("`{text}` is more than 10s")),
     }
 }
 

@@ -196,6 +196,9 @@ pub const KEYS: &[Key] = &[
     key("postgres.takeover", "takeover", "BOOL", Switch, Some("false"), WRITING,
         "Take the schema from a live run, which then stops with exit code 3"),
 
+    key("engine.pace", "pace", "D", Text, Some("5ms"), C::RUN,
+        "How long live records are gathered for one commit; longer by itself while commits are slow, 0 commits as fast as Postgres answers"),
+
     key("results.top", "top", "N", Whole, Some("10"), C::ENGINE,
         "Rows kept of each ranked group, all leaders besides; 0 keeps every row"),
 
@@ -410,6 +413,7 @@ mod tests {
             ("schema", "postgres.schema"),
             ("cleaned", "postgres.cleaned"),
             ("takeover", "postgres.takeover"),
+            ("pace", "engine.pace"),
             ("top", "results.top"),
             ("threads", "workers.threads"),
             ("processes", "workers.processes"),

@@ -1,8 +1,8 @@
 //! Reads values of the effective configuration, and collects what is wrong with them instead of stopping at the first.
 
 use super::forms::{
-    check_bootstrap, check_gap, check_http_url, check_lake_url, check_level, check_topic, parse_duration, read_hosts,
-    to_path, with_causes,
+    check_bootstrap, check_gap, check_http_url, check_lake_url, check_level, check_pace, check_topic, parse_duration,
+    read_hosts, to_path, with_causes,
 };
 use super::frontier::Frontier;
 use super::keys;
@@ -337,6 +337,7 @@ impl<'a> Reader<'a> {
             summary: self.optional("backfill.summary", to_path),
             listen,
             ready_lag_records: self.whole("serve.ready_lag_records", 0, i64::MAX) as u64,
+            pace: self.optional("engine.pace", check_pace).unwrap_or_default(),
         }
     }
 

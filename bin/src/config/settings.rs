@@ -209,6 +209,8 @@ pub struct RunSettings {
     pub listen: Option<SocketAddr>,
     /// `/readyz` says no above this many waiting records.
     pub ready_lag_records: u64,
+    /// The least time between two live commits (`run`).
+    pub pace: Duration,
 }
 
 /// What `verify` needs.

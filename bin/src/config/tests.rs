@@ -540,7 +540,17 @@ fn durations_are_read() {
     assert_eq!(demo("90").unwrap(), Duration::from_secs(90));
     assert_eq!(demo("1h30m").unwrap(), Duration::from_secs(5400));
     assert_eq!(demo("20s").unwrap(), Duration::from_secs(20));
-    for wrong in ["", "s", "5x", "1m5", "99999999999999999999s", "9999999999999999d"] {
+    assert_eq!(demo("1m5ms").unwrap(), Duration::from_millis(60_005));
+    for wrong in [
+        "",
+        "s",
+        "ms",
+        "5x",
+        "5sm",
+        "1m5",
+        "99999999999999999999s",
+        "9999999999999999d",
+    ] {
         assert!(demo(wrong).is_err(), "{wrong}");
     }
 }

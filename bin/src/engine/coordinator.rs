@@ -11,7 +11,7 @@
 //! | `start` | what happens before the first byte is read |
 //! | `history`, `bounds`, `read`, `prove` | epoch 0 |
 //! | `identity` | compares the log with what is known of it |
-//! | `live`, `growth` | what comes after |
+//! | `live`, `pace`, `growth` | what comes after |
 
 mod bounds;
 mod flow;
@@ -19,6 +19,7 @@ mod growth;
 mod history;
 mod identity;
 mod live;
+mod pace;
 mod prove;
 mod read;
 mod start;
@@ -312,6 +313,7 @@ impl Coordinator {
         };
         let live = commit.history.is_none();
         let mut oldest: Option<i64> = None;
+        let before = self.totals.records;
         for note in &closed.notes {
             match note {
                 Note::Mark { at, mark } => self.answer.advance(*at, mark),
@@ -360,6 +362,9 @@ impl Coordinator {
             }
         }
         self.process.observer.committed(began.elapsed());
+        if live {
+            self.process.observer.live_records(self.totals.records - before);
+        }
         if let Some(oldest) = oldest.filter(|_| live) {
             let now = jiff::Timestamp::now().as_millisecond();
             self.process.observer.freshness(age(oldest, now));

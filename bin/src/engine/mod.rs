@@ -134,7 +134,10 @@ fn start(
     let context = ReaderContext {
         lake: lake.clone(),
         fetch: fetch_options(settings),
-        kafka: kafka.clone(),
+        kafka: kafka.clone().map(|kafka| KafkaConfig {
+            pace: settings.pace,
+            ..kafka
+        }),
         topics: settings.topics.clone(),
         limits: settings.limits.of_records(),
         runtime: runtime.handle().clone(),

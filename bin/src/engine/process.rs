@@ -18,6 +18,10 @@ pub trait Observer: Send + Sync {
     fn hydrated(&self) {}
     /// A commit took this long.
     fn committed(&self, _took: Duration) {}
+    /// A live commit took in so many records.
+    fn live_records(&self, _records: u64) {}
+    /// How far apart live commits are at least, as things are.
+    fn pace(&self, _pace: Duration) {}
     /// How long ago the oldest record of a commit was written to Kafka when the commit was acknowledged.
     fn freshness(&self, _age: Duration) {}
     /// The committed frontier of a partition.

@@ -41,6 +41,10 @@ use timely::scheduling::Activator;
 const LIVE_BYTES: usize = 32 << 20;
 /// Chunks or batches decoded before other operators get their turn.
 const CHUNKS_A_TURN: usize = 4;
+/// The same in a live epoch, where batches are small and one answer of Kafka should not be spread over two epochs.
+const BATCHES_A_TURN: usize = 64;
+/// Bytes of them, after which the others get their turn in any case.
+const BYTES_A_TURN: usize = 1 << 20;
 
 /// What a reader needs to know of its process.
 #[derive(Clone)]
@@ -278,12 +282,17 @@ impl Reader {
             self.noted_stop = true;
             self.notes.push(Note::Stop);
         }
-        for _ in 0..CHUNKS_A_TURN {
+        let (most, bytes) = match self.phase {
+            Phase::Live => (BATCHES_A_TURN, self.epoch.bytes),
+            _ => (CHUNKS_A_TURN, 0),
+        };
+        for _ in 0..most {
             let goes_on = match self.phase {
                 Phase::Idle | Phase::Staged | Phase::Held | Phase::Broken => false,
                 Phase::Flushing(_) => return self.flush(),
                 // while staging is behind nothing is read
                 Phase::Hydrating => self.stage(),
+                Phase::Live if self.epoch.bytes - bytes > BYTES_A_TURN => break,
                 Phase::Live => self.epoch.bytes <= LIVE_BYTES,
             };
             if !goes_on {

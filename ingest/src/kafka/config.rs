@@ -7,6 +7,7 @@
 use super::iam::{self, Tokens};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use std::fmt;
+use std::time::Duration;
 
 /// Where Kafka is and how to talk to it.
 #[derive(Clone)]
@@ -17,6 +18,9 @@ pub struct KafkaConfig {
     pub properties: Vec<(String, String)>,
     /// The group under which offsets are committed for lag tools; nothing is ever read from it.
     pub group_id: String,
+    /// For how long a broker may gather records for one answer to a reader: more records an answer, fewer answers. Zero
+    /// asks for every record at once. Properties of the user take precedence.
+    pub pace: Duration,
 }
 
 /// Why a Kafka configuration cannot be used.
@@ -119,6 +123,11 @@ const DEFAULTS: [(&str, &str); 11] = [
     ("topic.metadata.propagation.max.ms", "2000"),
 ];
 
+/// A broker that has so many bytes for a reader answers without gathering more.
+const GATHERED_BYTES: &str = "100000";
+/// The longest that a broker gathers: the end of a partition is seen no earlier.
+const MOST_WAIT: Duration = Duration::from_millis(100);
+
 impl KafkaConfig {
     /// The group id if none is configured.
     pub const DEFAULT_GROUP: &'static str = "pinflow";
@@ -129,6 +138,7 @@ impl KafkaConfig {
             bootstrap: bootstrap.into(),
             properties: Vec::new(),
             group_id: Self::DEFAULT_GROUP.into(),
+            pace: Duration::ZERO,
         }
     }
 
@@ -157,6 +167,12 @@ impl KafkaConfig {
         let mut config = ClientConfig::new();
         for (name, value) in DEFAULTS {
             config.set(name, value);
+        }
+        if !self.pace.is_zero() {
+            let wait = self.pace.as_millis().clamp(1, MOST_WAIT.as_millis());
+            config
+                .set("fetch.wait.max.ms", wait.to_string())
+                .set("fetch.min.bytes", GATHERED_BYTES);
         }
         config.extend(self.properties.iter().cloned());
         config

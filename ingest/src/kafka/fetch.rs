@@ -7,7 +7,8 @@
 //! The thread parks when all queues are empty. librdkafka calls back when a queue ceases to be empty, the callback
 //! unparks, and an unpark that comes before the park is kept: since every queue was polled until it was empty, none
 //! can fill without a wake-up. (rust-rdkafka's `StreamConsumer` with split queues lost some, its issue 840.)
-//! Parking ends after a tenth of a second all the same.
+//! Parking ends after a tenth of a second all the same. Woken, the thread lets the rest of a broker's answer arrive
+//! before it polls, so that it and its caller are woken once an answer and not once a partition.
 
 use super::client::{Context, serve};
 use super::output::Output;
@@ -19,7 +20,7 @@ use rdkafka::message::Message;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The longest sleep.
 const NAP: Duration = Duration::from_millis(100);
@@ -60,10 +61,18 @@ pub(super) struct Fetch {
     strays: Vec<(String, i32)>,
     /// How often topics had become others when the ranges were last looked at.
     changes: u64,
+    /// How long the rest of an answer takes to arrive.
+    gather: Duration,
 }
 
 impl Fetch {
-    pub(super) fn new(output: Output, inbox: Arc<Inbox>, bootstrap: String, batch_bytes: usize) -> Fetch {
+    pub(super) fn new(
+        output: Output,
+        inbox: Arc<Inbox>,
+        bootstrap: String,
+        batch_bytes: usize,
+        gather: Duration,
+    ) -> Fetch {
         Fetch {
             output,
             inbox,
@@ -74,6 +83,7 @@ impl Fetch {
             freed: false,
             strays: Vec::new(),
             changes: 0,
+            gather,
         }
     }
 
@@ -100,12 +110,26 @@ impl Fetch {
                 break;
             }
             self.look_after_all(&consumer);
-            if !self.drain_all(&consumer) {
-                std::thread::park_timeout(NAP);
+            let worked = self.drain_all(&consumer);
+            self.output.announce();
+            if !worked {
+                self.sleep();
             }
         }
+        self.output.announce();
         // the queues before their consumer
         self.parts.clear();
+    }
+
+    /// Sleeps until there is something to do.
+    fn sleep(&self) {
+        let asleep = Instant::now();
+        std::thread::park_timeout(NAP);
+        let slept = asleep.elapsed();
+        // a wake-up that came while the queues were polled is no sign of a new answer
+        if self.gather < slept && slept < NAP {
+            std::thread::sleep(self.gather);
+        }
     }
 
     fn begin_ranges(&mut self, consumer: &Arc<BaseConsumer<Context>>) {

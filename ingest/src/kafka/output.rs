@@ -2,11 +2,12 @@
 //!
 //! The thread may push whenever the queue is below its limit, so it overshoots by one batch at most. When it is not,
 //! the thread parks, and the pop that brings the queue below the limit unparks it. A pop cannot slip in between the
-//! check and the parking, because an unpark that comes first makes the next park return at once.
+//! check and the parking, because an unpark that comes first makes the next park return at once. The caller is woken
+//! once for what was pushed since it was woken last.
 
 use super::Polled;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 
@@ -28,6 +29,8 @@ impl Queue {
 pub(super) struct Output {
     queue: Arc<Queue>,
     wake: Arc<dyn Fn() + Send + Sync>,
+    /// Whether something was pushed of which the caller does not know.
+    unannounced: Arc<AtomicBool>,
 }
 
 /// The caller's end.
@@ -35,7 +38,7 @@ pub(super) struct Input {
     queue: Arc<Queue>,
 }
 
-/// A queue of at most `limit` bytes, and one batch more; `wake` is called after each push.
+/// A queue of at most `limit` bytes, and one batch more; `wake` is called by [`Output::announce`].
 pub(super) fn queue(limit: usize, wake: Arc<dyn Fn() + Send + Sync>) -> (Output, Input) {
     let queue = Arc::new(Queue {
         items: Mutex::default(),
@@ -46,6 +49,7 @@ pub(super) fn queue(limit: usize, wake: Arc<dyn Fn() + Send + Sync>) -> (Output,
         Output {
             queue: queue.clone(),
             wake,
+            unannounced: Arc::default(),
         },
         Input { queue },
     )
@@ -69,7 +73,14 @@ impl Output {
         // counted first, so that the count never falls below zero
         self.queue.bytes.fetch_add(cost(&polled), SeqCst);
         self.queue.items().push_back(polled);
-        (self.wake)();
+        self.unannounced.store(true, SeqCst);
+    }
+
+    /// Wakes the caller when something was handed over since the last call.
+    pub(super) fn announce(&self) {
+        if self.unannounced.swap(false, SeqCst) {
+            (self.wake)();
+        }
     }
 }
 
@@ -115,6 +126,7 @@ mod tests {
                 let mut batch = Batch::new(0, 0, offset);
                 batch.push(offset, None, Some(&[7; 100]));
                 output.push(Polled::Batch(batch));
+                output.announce();
             }
         });
         let (mut next, mut most) = (0, 0);

@@ -12,6 +12,9 @@ use std::thread::JoinHandle;
 /// The thread's name.
 const THREAD: &str = "kafka-reader";
 
+/// The partitions of one answer of a broker arrive one after the other, within less than this part of the pace.
+const GATHERED: u32 = 16;
+
 /// Offsets of one partition to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Range {
@@ -73,8 +76,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Starts the thread, without waiting for a broker. `wake` is called, from that thread, after each thing that
-    /// [`Reader::try_next`] will return.
+    /// Starts the thread, without waiting for a broker. `wake` is called, from that thread, when there is something new
+    /// for [`Reader::try_next`]: once for all that arrived together.
     pub fn start(
         config: &KafkaConfig,
         options: ReaderOptions,
@@ -89,6 +92,7 @@ impl Reader {
             inbox.clone(),
             config.bootstrap.clone(),
             options.batch_bytes.max(1),
+            config.pace / GATHERED,
         );
         let thread = std::thread::Builder::new()
             .name(THREAD.into())
@@ -98,7 +102,10 @@ impl Reader {
                     let thread = THREAD;
                     let failed = Polled::Failed(KafkaError::Panicked { thread, message });
                     // the caller's own `wake` may be what panics
-                    let _ = catch_unwind(AssertUnwindSafe(|| last_words.push(failed)));
+                    let _ = catch_unwind(AssertUnwindSafe(|| {
+                        last_words.push(failed);
+                        last_words.announce();
+                    }));
                 }
             })
             .expect("the system starts a thread");

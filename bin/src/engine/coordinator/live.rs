@@ -2,6 +2,7 @@
 
 use super::Coordinator;
 use super::flow::passing;
+use super::pace::Pace;
 use crate::engine::collect::{Closed, Event};
 use crate::engine::error::{EngineError, Outcome};
 use crate::engine::log::growth::Ends;
@@ -74,6 +75,7 @@ impl Coordinator {
         let (mut advice, mut holes) = (Due::every(ADVICE), Due::every(HOLES));
         let mut complaint = Due::every(COMPLAINT);
         let mut open = Open::Idle;
+        let mut pace = Pace::new(self.settings.pace);
         loop {
             if let Some(watch) = &watch {
                 open = self.take_sight(watch, open).await?;
@@ -87,6 +89,11 @@ impl Coordinator {
             if open == Open::Idle && !heartbeat.take() {
                 continue;
             }
+            if open == Open::Data
+                && let Some(due) = pace.due()
+            {
+                open = self.fill(due).await?;
+            }
             if holes.take() || open == Open::Last {
                 self.answer.write_holes();
             }
@@ -94,6 +101,8 @@ impl Coordinator {
             let closing = self.flow.close().await?;
             let closed = began.elapsed();
             self.commit(&closing.closed, None, watch.as_ref()).await?;
+            pace.committed(began, Instant::now());
+            self.process.observer.pace(pace.current());
             if began.elapsed() > SLOW {
                 let (epoch, committing) = (closing.closed.epoch, began.elapsed() - closed);
                 tracing::debug!(epoch, closing = ?closed, ?committing, "a slow step");
@@ -121,6 +130,22 @@ impl Coordinator {
             };
             match event {
                 Event::Note(epoch, Note::Data) if epoch == current => return Ok(Open::Data),
+                Event::Note(_, Note::Stop) => return Ok(Open::Last),
+                Event::Note(_, note) => drop(passing(note)?),
+                Event::Closed(Closed { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
+            }
+        }
+    }
+
+    /// Lets the open epoch, which holds a record, take in more until then; a stop ends that.
+    async fn fill(&mut self, until: Instant) -> Result<Open, EngineError> {
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(until.into()) => return Ok(Open::Data),
+                event = self.flow.event() => event?,
+            };
+            match event {
                 Event::Note(_, Note::Stop) => return Ok(Open::Last),
                 Event::Note(_, note) => drop(passing(note)?),
                 Event::Closed(Closed { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
