@@ -77,6 +77,10 @@ pub fn config(settings: GatewaySettings) -> GatewayConfig {
 /// Serves until SIGTERM or Ctrl-C, and then finishes what it took; a second signal ends it at once.
 pub fn run(settings: GatewaySettings) -> anyhow::Result<()> {
     raise_open_files();
+    // a crowd of connections is many small buffers: spread over huge pages they take twice their size
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay on");
+    }
     let secure = settings.tls.is_some();
     let config = config(settings);
     let runtime = tokio::runtime::Builder::new_multi_thread()

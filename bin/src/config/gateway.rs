@@ -88,10 +88,12 @@ impl GatewaySettings {
             produce_timeout: duration(&mut reader, "gateway.produce_timeout"),
             drain_timeout: duration(&mut reader, "gateway.drain_timeout"),
         };
-        if limits.body_bytes + RECORD_OVERHEAD > limits.in_flight_bytes {
+        // a record of a stream holds it twice: until it is acknowledged, and until that is reported
+        let overhead = 2 * RECORD_OVERHEAD;
+        if limits.body_bytes + overhead > limits.in_flight_bytes {
             reader.missing(format!(
-                "gateway.body_bytes and {RECORD_OVERHEAD} for the record are more than gateway.in_flight_bytes: such a \
-                 body would never be taken"
+                "gateway.body_bytes and {overhead} for the record are more than gateway.in_flight_bytes: such a body \
+                 would never be taken"
             ));
         }
         for (path, time) in [

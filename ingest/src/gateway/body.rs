@@ -2,6 +2,7 @@
 
 use super::budget::{Budget, OverBudget, Permit};
 use super::connections::Entry;
+use super::held::Held;
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as _, Incoming};
 use std::pin::Pin;
@@ -61,6 +62,11 @@ pub(super) struct Body {
 impl Body {
     pub(super) fn new(incoming: Incoming, entry: Arc<Entry>) -> Body {
         Body { incoming, entry }
+    }
+
+    /// Its connection.
+    pub(super) fn entry(&self) -> &Arc<Entry> {
+        &self.entry
     }
 
     /// Whether nothing more comes.
@@ -125,7 +131,7 @@ pub(super) async fn read(
 }
 
 async fn gather(body: &mut Body, limit: usize, budget: &Budget) -> Result<Taken, ReadError> {
-    let mut permit = budget.take(0)?;
+    let mut held = Held::none(budget, &body.entry);
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     let mut length = 0;
@@ -135,7 +141,7 @@ async fn gather(body: &mut Body, limit: usize, budget: &Budget) -> Result<Taken,
         if length > limit {
             return Err(BodyError::TooLarge(limit).into());
         }
-        permit.add(budget.take(bytes.len())?);
+        held.take(budget, bytes.len())?;
         // a small body comes in one piece, which need not be copied
         match first {
             None => first = Some(bytes),
@@ -152,6 +158,7 @@ async fn gather(body: &mut Body, limit: usize, budget: &Budget) -> Result<Taken,
     } else {
         rest.freeze()
     };
+    let permit = held.hand_over_all();
     Ok(Taken { bytes, permit })
 }
 

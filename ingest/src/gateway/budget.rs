@@ -1,4 +1,4 @@
-//! The bytes in flight: taken from clients, not yet acknowledged by Kafka.
+//! The bytes in flight: taken from clients, not yet acknowledged by Kafka, or not yet reported in a streamed answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +55,12 @@ impl Budget {
         permit.ok().and_then(Result::ok).map(Permit).ok_or(OverBudget::Now)
     }
 
+    /// No bytes yet.
+    pub(super) fn none(&self) -> Permit {
+        let none = Arc::clone(&self.free).try_acquire_many_owned(0);
+        Permit(none.expect("the semaphore is never closed, and none is always free"))
+    }
+
     /// What so many records of a body cost beside it, added to the body's bytes.
     pub(super) fn take_records(&self, body: &mut Permit, records: usize) -> Result<(), OverBudget> {
         let overhead = records.saturating_mul(RECORD_OVERHEAD);
@@ -66,6 +72,11 @@ impl Budget {
         }
         body.add(self.take(overhead)?);
         Ok(())
+    }
+
+    /// All bytes, free or not.
+    pub(super) fn total(&self) -> usize {
+        self.total
     }
 
     /// Whether so many bytes are free now.
@@ -83,6 +94,22 @@ impl Permit {
     /// Adds another's bytes to this one's.
     pub(super) fn add(&mut self, other: Permit) {
         self.0.merge(other.0);
+    }
+
+    /// How many they are.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.num_permits()
+    }
+
+    /// Takes so many of them out; all when there are fewer.
+    pub(super) fn split(&mut self, bytes: usize) -> Permit {
+        let bytes = bytes.min(self.bytes());
+        Permit(self.0.split(bytes).expect("no more than there are"))
+    }
+
+    /// Gives back all but so many.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        drop(self.split(self.bytes().saturating_sub(bytes)));
     }
 }
 
@@ -105,6 +132,23 @@ mod tests {
             "it would never be free"
         );
         assert!(budget.wait(100, Duration::ZERO).await.is_ok());
+    }
+
+    #[test]
+    fn a_permit_is_split_and_shrunk_and_loses_nothing() {
+        let budget = Budget::new(100);
+        let mut all = budget.none();
+        all.add(budget.take(70).unwrap());
+        let part = all.split(20);
+        assert_eq!((part.bytes(), all.bytes(), budget.in_flight()), (20, 50, 70));
+        all.shrink(60);
+        assert_eq!(all.bytes(), 50);
+        all.shrink(10);
+        assert_eq!(budget.in_flight(), 30);
+        assert_eq!(all.split(usize::MAX).bytes(), 10);
+        assert_eq!((all.bytes(), budget.in_flight()), (0, 20));
+        drop(part);
+        assert_eq!(budget.in_flight(), 0);
     }
 
     #[test]

@@ -4,9 +4,12 @@
 //! connections and sends nothing, or a request's head byte by byte, keeps nobody out. When every connection has a
 //! request, the one whose client has left its body unfinished, or its answer unread, for the longest goes, so that
 //! bodies sent byte by byte keep nobody out either. Connections that wait for us are never closed for this.
+//!
+//! Bytes of the budget are given back in the same way: when none are free, those go that hold some and whose clients
+//! are waited for, the largest first.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -15,6 +18,8 @@ use tokio::sync::Notify;
 const SLOW: Duration = Duration::from_millis(500);
 /// Nothing is waited for.
 const NEVER: u64 = u64::MAX;
+/// Holders of the budget are looked for at most this often, in milliseconds: it takes a look at every connection.
+const SEARCH_PAUSE: u64 = 50;
 
 /// The open connections.
 pub(super) struct Connections {
@@ -22,6 +27,8 @@ pub(super) struct Connections {
     began: Instant,
     open: Mutex<(u64, HashMap<u64, Arc<Entry>>)>,
     closed: Notify,
+    /// Milliseconds after `began` at which holders of the budget were looked for.
+    searched: AtomicU64,
 }
 
 /// One of them.
@@ -31,6 +38,8 @@ pub(super) struct Entry {
     busy: AtomicU32,
     /// Milliseconds after `began` since which no request is under way.
     idle_since: AtomicU64,
+    /// Bytes of the budget that go back when the connection is closed.
+    held: AtomicUsize,
     body: Wait,
     reader: Wait,
     /// RequestLog when the connection has to make room.
@@ -62,6 +71,7 @@ impl Connections {
             began: Instant::now(),
             open: Mutex::default(),
             closed: Notify::new(),
+            searched: AtomicU64::new(0),
         })
     }
 
@@ -79,7 +89,7 @@ impl Connections {
             if let Some(entry) = self.eviction_candidate() {
                 entry.close.notify_one();
             }
-            // somebody may have left in between
+            // one may have been closed in between
             let _ = tokio::time::timeout(Duration::from_millis(20), self.closed.notified()).await;
         }
     }
@@ -96,6 +106,7 @@ impl Connections {
             began: self.began,
             busy: AtomicU32::new(0),
             idle_since: AtomicU64::new(elapsed(self.began)),
+            held: AtomicUsize::new(0),
             body: Wait::default(),
             reader: Wait::default(),
             close: Notify::new(),
@@ -109,12 +120,11 @@ impl Connections {
 
     /// The connection that can best be closed.
     fn eviction_candidate(&self) -> Option<Arc<Entry>> {
-        let late = elapsed(self.began).checked_sub(SLOW.as_millis() as u64);
-        let rank = |entry: &Entry| match entry.busy.load(Ordering::Relaxed) {
-            0 => Some((false, entry.idle_since.load(Ordering::Relaxed), entry.number)),
-            _ => {
-                let waits = [&entry.body, &entry.reader].map(|wait| wait.0.load(Ordering::Relaxed));
-                let since = waits[0].min(waits[1]);
+        let late = self.late();
+        let rank = |entry: &Entry| match entry.is_busy() {
+            false => Some((false, entry.idle_since.load(Ordering::Relaxed), entry.number)),
+            true => {
+                let since = entry.waited_for_since();
                 late.is_some_and(|late| since <= late)
                     .then_some((true, since, entry.number))
             }
@@ -123,6 +133,40 @@ impl Connections {
         let ranked = open.1.values().filter_map(|entry| Some((rank(entry)?, entry)));
         ranked.min_by_key(|(rank, _)| *rank).map(|(_, entry)| Arc::clone(entry))
     }
+
+    /// Closes connections of slow clients that hold bytes of the budget, the largest first, until so many come back.
+    pub(super) fn close_slow_holders(&self, bytes: usize) {
+        let (now, last) = (elapsed(self.began), self.searched.load(Ordering::Relaxed));
+        let due = now >= last.saturating_add(SEARCH_PAUSE);
+        let (Some(late), true) = (self.late(), due) else { return };
+        let mine = self
+            .searched
+            .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed);
+        if mine.is_err() {
+            return;
+        }
+        let held = |entry: &Arc<Entry>| {
+            let held = entry.held.load(Ordering::Relaxed);
+            (held > 0 && entry.waited_for_since() <= late).then(|| (held, Arc::clone(entry)))
+        };
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut holders: Vec<_> = open.1.values().filter_map(held).collect();
+        drop(open);
+        holders.sort_unstable_by_key(|(held, entry)| (std::cmp::Reverse(*held), entry.number));
+        let mut freed = 0;
+        for (held, entry) in holders {
+            if freed >= bytes {
+                return;
+            }
+            freed += held;
+            entry.close.notify_one();
+        }
+    }
+
+    /// The moment before which a client that is waited for is slow, if there was one.
+    fn late(&self) -> Option<u64> {
+        elapsed(self.began).checked_sub(SLOW.as_millis() as u64)
+    }
 }
 
 impl Entry {
@@ -130,6 +174,41 @@ impl Entry {
     pub(super) fn begin(self: &Arc<Self>) -> RequestGuard {
         self.busy.fetch_add(1, Ordering::Relaxed);
         RequestGuard(Arc::clone(self))
+    }
+
+    /// Whether a request is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) > 0
+    }
+
+    /// How long there has been no request; nothing while one is under way, or its answer not written.
+    pub(super) fn idle_for(&self) -> Duration {
+        if self.is_busy() || self.reader.0.load(Ordering::Relaxed) != NEVER {
+            return Duration::ZERO;
+        }
+        let since = self.idle_since.load(Ordering::Relaxed);
+        Duration::from_millis(elapsed(self.began).saturating_sub(since))
+    }
+
+    /// Milliseconds since which the client is waited for, [`NEVER`] when it is not.
+    fn waited_for_since(&self) -> u64 {
+        match self.is_busy() {
+            false => self.idle_since.load(Ordering::Relaxed),
+            true => {
+                let [body, reader] = [&self.body, &self.reader].map(|wait| wait.0.load(Ordering::Relaxed));
+                body.min(reader)
+            }
+        }
+    }
+
+    /// So many bytes more of the budget go back when the connection is closed.
+    pub(super) fn hold(&self, bytes: usize) {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many bytes less.
+    pub(super) fn release(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// The rest of a body, or of a stream's next record, is waited for; counts from the first call on.
@@ -234,5 +313,38 @@ mod tests {
         assert_eq!(candidate(), Some(places[2].entry.number));
         places[2].entry.is_read();
         assert_eq!(candidate(), None);
+    }
+
+    #[tokio::test]
+    async fn bytes_are_taken_back_from_slow_clients_alone_the_largest_first() {
+        let connections = Connections::new(10);
+        let mut places = Vec::new();
+        for held in [10, 50, 30, 70, 0] {
+            let place = connections.place().await;
+            place.entry.hold(held);
+            places.push(place);
+        }
+        let guards: Vec<RequestGuard> = places[..4].iter().map(|place| place.entry.begin()).collect();
+        for place in &places[..3] {
+            place.entry.waits_for_body();
+        }
+        let closed = |place: &Place| {
+            let notified = std::pin::pin!(place.entry.close.notified());
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            notified.poll(&mut context).is_ready()
+        };
+        connections.close_slow_holders(60);
+        assert!(!places.iter().any(closed), "nobody is slow yet");
+        tokio::time::sleep(SLOW + Duration::from_millis(50)).await;
+        connections.close_slow_holders(60);
+        let found: Vec<bool> = places.iter().map(closed).collect();
+        assert_eq!(
+            found,
+            [false, true, true, false, false],
+            "70 bytes wait for us, 10 are not needed"
+        );
+        connections.close_slow_holders(60);
+        assert!(!places.iter().any(closed), "it was just done");
+        drop(guards);
     }
 }

@@ -6,20 +6,17 @@
 use super::api_error::ApiError;
 use super::body::{self, Body, ReadError};
 use super::config::{Field, FieldType};
+use super::media_type::MediaType;
+use super::quote::{self, QUOTED};
 use super::record;
-use super::reply::{JSON, Reply, media_type};
+use super::reply::{JSON, Reply};
 use super::send::Record;
 use super::state::State;
 use hyper::StatusCode;
-use hyper::header::HeaderMap;
 use serde::de::{Deserializer as _, Error, IgnoredAny, MapAccess, Visitor};
-use serde_json::json;
 use serde_json::value::RawValue;
 use std::fmt;
 use std::sync::Arc;
-
-/// A wrong body is repeated in the answer up to this size.
-const REPEATED: usize = 16 << 10;
 
 /// Why a request is not served, in FastAPI's words.
 pub(super) enum FastApiError {
@@ -44,7 +41,7 @@ impl FastApiError {
     pub(super) fn reply(&self) -> Reply {
         match self {
             FastApiError::Api(error) => {
-                let body = json!({ "detail": error.to_string() }).to_string();
+                let body = format!("{{\"detail\":{}}}", quote::json(&error.to_string()));
                 error.with_headers(Reply::new(error.status(), JSON, body))
             }
             FastApiError::Invalid(problems) => {
@@ -60,7 +57,7 @@ impl FastApiError {
 pub(super) async fn item(
     state: &Arc<State>,
     index: usize,
-    headers: &HeaderMap,
+    media: MediaType,
     incoming: &mut Body,
 ) -> Result<Reply, FastApiError> {
     let stream = &state.streams[index];
@@ -68,31 +65,30 @@ pub(super) async fn item(
     let taken = body::read(incoming, limits.body_bytes, limits.body_timeout, &state.budget).await?;
     let text = std::str::from_utf8(&taken.bytes);
     let text = text.map_err(|error| invalid_json(error.valid_up_to(), "Invalid UTF-8"))?;
-    let echo = check(text, &stream.fields, is_json(headers))?;
+    let echo = check(text, &stream.fields, is_json(media))?;
     let value = record::one_line(text);
     let ind = record::key_of(&value, &state.key_fields).ok().flatten();
     let missing = || ApiError::NoTopic(stream.name.clone());
     let topic = state.topics.get(stream.topic.as_deref().ok_or_else(missing)?).await;
     let topic = topic.map_err(|error| ApiError::topic(error, &stream.name))?;
-    let bytes = Arc::new(taken.permit);
     let record = Record {
         ind,
         value: Some(value.as_bytes()),
         ..Record::default()
     };
-    let sent = state.send(&topic, record, &bytes);
+    let sent = state.send(&topic, record, &Arc::new(taken.permit));
+    let length = text.len();
+    // Kafka's client has a copy
+    drop(value);
+    drop(taken.bytes);
     let delivered = state.delivered(&topic, sent).await;
     delivered.map_err(|error| ApiError::delivery(error, &stream.name))?;
-    Ok(Reply::json(echo).counted(1, text.len()))
+    Ok(Reply::json(echo).counted(1, length))
 }
 
 /// Whether FastAPI would parse the body: without a type it does.
-fn is_json(headers: &HeaderMap) -> bool {
-    media_type(headers).is_none_or(|media| {
-        media.is_empty()
-            || media == "application/json"
-            || (media.starts_with("application/") && media.ends_with("+json"))
-    })
+fn is_json(media: MediaType) -> bool {
+    media != MediaType::Other
 }
 
 /// The echo of an item, or the answer that says what is wrong.
@@ -102,7 +98,12 @@ fn check(text: &str, fields: &[Field], json: bool) -> Result<String, FastApiErro
     }
     let no_object = |input: &str| {
         let message = "Input should be a valid dictionary or object to extract fields from";
-        invalid(problem("model_attributes_type", &["body"], message, repeated(input)))
+        invalid(problem(
+            "model_attributes_type",
+            &["body"],
+            message,
+            Repeats::new().take(input),
+        ))
     };
     if !json {
         return Err(no_object(&quoted(text)));
@@ -118,15 +119,18 @@ fn check(text: &str, fields: &[Field], json: bool) -> Result<String, FastApiErro
         Err(error) => return Err(decode_error(text, &error)),
     };
     let (mut echo, mut problems) = (String::with_capacity(text.len() + 2), Vec::new());
+    let mut repeats = Repeats::new();
     for (field, value) in fields.iter().zip(values) {
         let path = ["body", &field.name];
         match value.map(RawValue::get) {
-            None if field.required => problems.push(problem("missing", &path, "Field required", repeated(text.trim()))),
+            None if field.required => {
+                problems.push(problem("missing", &path, "Field required", repeats.take(text.trim())))
+            }
             None => {}
             Some("null") if !field.required => append(&mut echo, &field.name, "null"),
             Some(raw) => match convert(raw, field.ty) {
                 Ok(value) => append(&mut echo, &field.name, &value),
-                Err((kind, message)) => problems.push(problem(kind, &path, message, repeated(raw))),
+                Err((kind, message)) => problems.push(problem(kind, &path, message, repeats.take(raw))),
             },
         }
     }
@@ -201,9 +205,23 @@ fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
 }
 
-/// The input as an error repeats it.
-fn repeated(input: &str) -> &str {
-    if input.len() <= REPEATED { input } else { "null" }
+/// What errors repeat of the input: all of an answer together no more than [`QUOTED`] bytes, `null` for the rest.
+struct Repeats(usize);
+
+impl Repeats {
+    fn new() -> Repeats {
+        Repeats(QUOTED)
+    }
+
+    fn take<'t>(&mut self, input: &'t str) -> &'t str {
+        match self.0.checked_sub(input.len()) {
+            Some(left) => {
+                self.0 = left;
+                input
+            }
+            None => "null",
+        }
+    }
 }
 
 /// One entry of `detail`; `input` is JSON.
@@ -365,6 +383,22 @@ mod tests {
         }
         assert!(said("[1]").contains("model_attributes_type"));
         assert!(said("").contains(r#"{"type":"missing","loc":["body"],"msg":"Field required","input":null}"#));
+    }
+
+    #[test]
+    fn all_errors_together_repeat_no_more_than_a_kibibyte() {
+        let body = format!(r#"{{"category":{{"x":"{}"}}}}"#, "x".repeat(600));
+        let said = said(&body);
+        // the second and third would pass the limit
+        assert!(said.len() < 1_300, "{}", said.len());
+        assert_eq!(
+            (
+                said.matches("xxxxx").count() > 0,
+                said.matches(r#""input":null"#).count()
+            ),
+            (true, 1),
+            "{said}"
+        );
     }
 
     /// Positions and words are Python's own for these texts.

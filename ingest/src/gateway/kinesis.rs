@@ -10,6 +10,7 @@ use super::body::{self, Body, BodyError, ReadError, Taken};
 use super::budget::{OverBudget, Permit};
 use super::partition;
 use super::producer::{Delivered, DeliveryError};
+use super::quote;
 use super::record;
 use super::reply::{JSON, Reply};
 use super::send::{Record, Sent};
@@ -104,7 +105,7 @@ fn api(error: &ApiError) -> Reply {
 }
 
 fn error_reply(status: StatusCode, kind: &str, text: &str) -> Reply {
-    let text = serde_json::to_string(text).unwrap_or_default();
+    let text = quote::json(text);
     Reply::new(status, JSON, format!("{{\"__type\":\"{kind}\",\"message\":{text}}}"))
 }
 
@@ -136,9 +137,13 @@ pub(super) async fn put_record(state: &Arc<State>, stream: &str, incoming: &mut 
     let topic = topic(state, stream, Some(&checked.key)).await?;
     let bytes = Arc::new(taken.permit);
     let sent = send(state, &topic, &checked, &bytes);
+    let length = taken.bytes.len();
+    // Kafka's client has a copy
+    drop((checked, one, bytes));
+    drop(taken.bytes);
     let delivered = state.delivered(&topic, sent).await;
     let at = delivered.map_err(|error| ApiError::delivery(error, stream))?;
-    Ok(Reply::json(format!("{{{}}}", place(&at))).counted(1, taken.bytes.len()))
+    Ok(Reply::json(format!("{{{}}}", place(&at))).counted(1, length))
 }
 
 /// `PUT /streams/{stream}/records`.
@@ -179,6 +184,10 @@ pub(super) async fn put_records(state: &Arc<State>, stream: &str, incoming: &mut
         .zip(&topics)
         .map(|(record, topic)| send(state, topic, record, &bytes))
         .collect();
+    let length = taken.bytes.len();
+    // Kafka's client has a copy
+    drop((checked, entries, bytes));
+    drop(taken.bytes);
     let (mut failed, mut body) = (0u64, String::with_capacity(sent.len() * 128));
     let count = sent.len() as u64;
     for (sent, topic) in sent.into_iter().zip(&topics) {
@@ -191,14 +200,14 @@ pub(super) async fn put_records(state: &Arc<State>, stream: &str, incoming: &mut
                     DeliveryError::Retry(_) => "ServiceUnavailable",
                     _ => "InternalFailure",
                 };
-                let text = serde_json::to_string(&error.to_string()).unwrap_or_default();
+                let text = quote::json(&error.to_string());
                 write!(body, "{comma}{{\"ErrorCode\":\"{code}\",\"ErrorMessage\":{text}}}")
             }
         }
         .expect("writing to a String");
     }
     let body = format!("{{\"FailedRecordCount\":{failed},\"Records\":[{body}]}}");
-    Ok(Reply::json(body).counted(count - failed, taken.bytes.len()))
+    Ok(Reply::json(body).counted(count - failed, length))
 }
 
 /// `GET /streams`.

@@ -2,6 +2,7 @@
 
 use super::api_error::ApiError;
 use super::metrics::CONTENT_TYPE;
+use super::quote::shortened;
 use super::reply::{Reply, TEXT};
 use super::state::State;
 use hyper::StatusCode;
@@ -33,5 +34,9 @@ pub(super) fn version(state: &State) -> Reply {
 
 /// An error in plain text.
 pub(super) fn error(error: &ApiError) -> Reply {
-    error.with_headers(Reply::new(error.status(), TEXT, format!("{error}\n")))
+    error.with_headers(Reply::new(
+        error.status(),
+        TEXT,
+        format!("{}\n", shortened(&error.to_string())),
+    ))
 }

@@ -1,9 +1,11 @@
-//! Answers, whole or streamed, and the media types of both directions.
+//! Answers, whole or streamed.
 
 use super::connections::RequestGuard;
+use super::held::Held;
+use super::request_id::REQUEST_ID;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -16,13 +18,6 @@ pub(super) const JSON: &str = "application/json";
 pub(super) const V2_JSON: &str = "application/vnd.kafka.v2+json";
 /// Text for people and probes.
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
-
-/// The media type of a request's body, in lower case and without parameters, if the request names one.
-pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(CONTENT_TYPE)?.as_bytes();
-    let text = String::from_utf8_lossy(value);
-    Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
-}
 
 /// An answer.
 pub(super) struct Reply {
@@ -66,12 +61,12 @@ impl Reply {
         self
     }
 
-    pub(super) fn response(self, id: &HeaderValue) -> Response<ReplyBody> {
+    pub(super) fn response(self, id: HeaderValue) -> Response<ReplyBody> {
         let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
-        headers.insert("x-request-id", id.clone());
+        headers.insert(REQUEST_ID, id);
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(u16::from(seconds)));
         }
@@ -93,9 +88,15 @@ pub(super) enum ReplyBody {
     Whole(Option<Bytes>),
     /// Pieces as they come; the request is under way until the last.
     Pieces {
-        pieces: mpsc::Receiver<Bytes>,
+        pieces: mpsc::Receiver<Piece>,
         _guard: RequestGuard,
     },
+}
+
+/// A piece of an answer, and what its records take of the budget until it is written.
+pub(super) struct Piece {
+    pub(super) bytes: Bytes,
+    pub(super) _held: Vec<Held>,
 }
 
 impl Body for ReplyBody {
@@ -107,7 +108,7 @@ impl Body for ReplyBody {
             ReplyBody::Whole(body) => Poll::Ready(body.take().map(|bytes| Ok(Frame::data(bytes)))),
             ReplyBody::Pieces { pieces, .. } => pieces
                 .poll_recv(context)
-                .map(|piece| piece.map(|bytes| Ok(Frame::data(bytes)))),
+                .map(|piece| piece.map(|piece| Ok(Frame::data(piece.bytes)))),
         }
     }
 

@@ -1,11 +1,11 @@
 //! Ids of requests: the client's own, or one that differs between gateways and restarts.
 
-use hyper::header::{HeaderMap, HeaderValue};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The header that carries it, both ways.
-pub(super) const REQUEST_ID: &str = "x-request-id";
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Makes ids.
 pub(super) struct RequestIds {
@@ -26,12 +26,11 @@ impl RequestIds {
 
     /// The client's own id when it is a sensible one, else a new one.
     pub(super) fn of(&self, headers: &HeaderMap) -> HeaderValue {
-        let sensible = |value: &&HeaderValue| {
-            let bytes = value.as_bytes();
-            (1..=128).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
-        };
-        let given = headers.get(REQUEST_ID).filter(sensible);
-        given.cloned().unwrap_or_else(|| self.next())
+        let sensible = |bytes: &&[u8]| (1..=128).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
+        let given = headers.get(REQUEST_ID).map(HeaderValue::as_bytes).filter(sensible);
+        // a copy: the header itself would keep all of the request's head
+        let given = given.and_then(|bytes| HeaderValue::from_bytes(bytes).ok());
+        given.unwrap_or_else(|| self.next())
     }
 
     fn next(&self) -> HeaderValue {

@@ -1,6 +1,7 @@
 //! What is said about a request when its answer is complete: metrics and a line of the access log.
 
 use super::access_log::Line;
+use super::quote::shortened;
 use super::route::Interface;
 use super::state::State;
 use hyper::Method;
@@ -17,7 +18,7 @@ pub(super) struct RequestLog {
     pub(super) peer: IpAddr,
     pub(super) id: HeaderValue,
     pub(super) method: Method,
-    pub(super) path: String,
+    pub(super) path: Arc<str>,
 }
 
 impl RequestLog {
@@ -30,7 +31,7 @@ impl RequestLog {
             id: self.id.to_str().unwrap_or_default(),
             peer: self.peer,
             method: self.method.as_str(),
-            path: &self.path,
+            path: shortened(&self.path),
             interface,
             status,
             records,

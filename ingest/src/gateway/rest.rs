@@ -3,6 +3,7 @@
 use super::api_error::ApiError;
 use super::body::{BodyError, ReadError};
 use super::budget::OverBudget;
+use super::quote;
 use super::reply::{JSON, Reply};
 use hyper::StatusCode;
 
@@ -81,8 +82,7 @@ pub(super) const NO_TOPIC_PARTITION: &str = "This server does not host this topi
 
 /// `{"error_code":N,"message":"…"}`.
 pub(super) fn error_json(code: u32, text: &str) -> String {
-    let text = serde_json::to_string(text).unwrap_or_default();
-    format!("{{\"error_code\":{code},\"message\":{text}}}")
+    format!("{{\"error_code\":{code},\"message\":{}}}", quote::json(text))
 }
 
 fn body(status: StatusCode, content_type: &'static str, code: u32, text: &str) -> Reply {

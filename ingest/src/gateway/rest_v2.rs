@@ -5,9 +5,11 @@
 
 use super::api_error::ApiError;
 use super::body::{self, Body};
+use super::media_type::MediaType;
 use super::producer::{DeliveryError, DeliveryResult};
+use super::quote;
 use super::record;
-use super::reply::{Reply, V2_JSON, media_type};
+use super::reply::{Reply, V2_JSON};
 use super::rest::RestError;
 use super::send::{Record, Sent};
 use super::shape::{List, Object};
@@ -15,7 +17,6 @@ use super::state::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
-use hyper::header::HeaderMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -64,12 +65,12 @@ pub(super) async fn produce(
     state: &Arc<State>,
     name: &str,
     partition: Option<&str>,
-    headers: &HeaderMap,
+    media: MediaType,
     incoming: &mut Body,
 ) -> Result<Reply, RestError> {
-    let format = match media_type(headers).as_deref() {
-        Some("application/vnd.kafka.json.v2+json") => Format::Json,
-        Some("application/vnd.kafka.binary.v2+json") => Format::Base64,
+    let format = match media {
+        MediaType::KafkaJson => Format::Json,
+        MediaType::KafkaBinary => Format::Base64,
         _ => return Err(ApiError::Media.into()),
     };
     let limits = &state.limits;
@@ -130,6 +131,10 @@ pub(super) async fn produce(
         };
         sent.push(state.send(&topic, record, &bytes));
     }
+    let length = taken.bytes.len();
+    // Kafka's client has a copy
+    drop((entries, bytes));
+    drop(taken.bytes);
     let mut body = String::with_capacity(64 + sent.len() * 64);
     body.push_str("{\"offsets\":[");
     let mut written = 0;
@@ -139,7 +144,7 @@ pub(super) async fn produce(
         slot(&mut body, index, &delivered);
     }
     body.push_str("],\"key_schema_id\":null,\"value_schema_id\":null}");
-    Ok(Reply::new(StatusCode::OK, V2_JSON, body).counted(written, taken.bytes.len()))
+    Ok(Reply::new(StatusCode::OK, V2_JSON, body).counted(written, length))
 }
 
 /// `GET /topics`.
@@ -204,7 +209,7 @@ fn slot(body: &mut String, index: usize, delivered: &DeliveryResult) {
             } else {
                 50002
             };
-            let text = serde_json::to_string(&error.to_string()).unwrap_or_default();
+            let text = quote::json(&error.to_string());
             write!(
                 body,
                 "{comma}{{\"partition\":null,\"offset\":null,\"error_code\":{code},\"error\":{text}}}"

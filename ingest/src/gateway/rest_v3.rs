@@ -9,21 +9,25 @@ use super::api_error::ApiError;
 use super::body::{Body, BodyError};
 use super::budget::RECORD_OVERHEAD;
 use super::connections::RequestGuard;
+use super::held::Held;
+use super::media_type::MediaType;
 use super::producer::DeliveryError;
+use super::quote;
 use super::record;
-use super::reply::{JSON, Reply, ReplyBody, media_type};
+use super::reply::{JSON, Piece, Reply, ReplyBody};
 use super::request_log::RequestLog;
 use super::rest::{NO_TOPIC_PARTITION, RestError, error_json};
-use super::rest_v3_item::{Item, content};
+use super::rest_v3_item::{HEADERS, Item, NamedValue, content};
+use super::rest_v3_source::{RawRecord, Source, SourceError};
 use super::send::{Record, Sent};
-use super::split::{SplitError, Splitter};
+use super::shape::List;
+use super::split::SplitError;
 use super::state::State;
 use super::topics::Topic;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::HeaderMap;
 use rdkafka::message::{Header, OwnedHeaders};
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -33,24 +37,42 @@ use tokio::sync::mpsc;
 /// Records that wait to be delivered, in one stream.
 const WAITING: usize = 4096;
 /// Pieces of an answer that wait to be written.
-const PIECES: usize = 16;
+const PIECES: usize = 2;
 /// Bytes of a piece.
 const PIECE: usize = 16 << 10;
+/// A cluster's id is repeated in every report.
+const CLUSTER: usize = 255;
+/// What a header of a record costs beside its bytes, here and in librdkafka.
+const HEADER_OVERHEAD: usize = 96;
 /// A timestamp may be ahead of the clock by what brokers allow (`message.timestamp.after.max.ms`).
 const AHEAD: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 /// What stands after each report.
 const END: &str = "\r\n";
 
-/// What became of a record when it was read.
-enum Step {
+/// What became of a record when it was read, and what it takes of the budget until that is reported.
+struct Step {
+    outcome: Outcome,
+    held: Held,
+}
+
+enum Outcome {
     /// It is on its way.
     Sent {
         sent: Sent,
         key: Option<Size>,
         value: Option<Size>,
     },
-    /// It is not sent, and says why.
+    /// It is not sent, and this is why.
     Wrong { code: u32, text: String },
+}
+
+impl Outcome {
+    fn wrong(code: u32, text: impl Into<String>) -> Outcome {
+        Outcome::Wrong {
+            code,
+            text: text.into(),
+        }
+    }
 }
 
 /// Type and size of a key or a value.
@@ -73,33 +95,18 @@ pub(super) async fn stream(
     log: RequestLog,
     cluster: &str,
     name: &str,
-    headers: &HeaderMap,
+    media: MediaType,
     mut incoming: Body,
     guard: RequestGuard,
 ) -> Result<Reply, (Body, RequestLog, RestError)> {
-    if media_type(headers).is_some_and(|media| media != JSON) {
-        return Err((incoming, log, ApiError::Media.into()));
-    }
-    let topic = match state.topics.named(name) {
-        None => Err(ApiError::NoTopic(name.to_owned())),
-        Some(kafka_name) => state
-            .topics
-            .get(kafka_name)
-            .await
-            .map_err(|error| ApiError::topic(error, name)),
-    };
-    let topic = match topic {
+    let topic = match topic(state, cluster, name, media).await {
         Ok(topic) => topic,
         Err(error) => return Err((incoming, log, error.into())),
     };
-    let mut source = Source {
-        splitter: Splitter::new(state.limits.body_bytes),
-        ended: false,
-        bytes: 0,
-    };
+    let mut source = Source::new(state, &incoming);
     // the first record decides about the status
     let first = match source.next(state, &mut incoming).await {
-        Ok(Some(object)) => object,
+        Ok(Some(record)) => record,
         Ok(None) => return Err((incoming, log, RestError::NoInput)),
         Err(error) => return Err((incoming, log, error.into())),
     };
@@ -110,8 +117,9 @@ pub(super) async fn stream(
         cluster,
         name,
     });
-    let step = stream.step(&first).await;
-    let (status, report, written) = stream.report(step).await;
+    let Step { outcome, held } = stream.step(first).await;
+    let (status, text, written) = stream.report(outcome).await;
+    let report = Reports { text, held: vec![held] };
     let (steps, waiting) = mpsc::channel(WAITING);
     let (pieces, body) = mpsc::channel(PIECES);
     let reader = Arc::clone(&stream);
@@ -134,6 +142,20 @@ pub(super) async fn stream(
     Ok(reply)
 }
 
+/// The topic of a request, as far as its head tells.
+async fn topic(state: &Arc<State>, cluster: &str, name: &str, media: MediaType) -> Result<Arc<Topic>, ApiError> {
+    if !matches!(media, MediaType::Absent | MediaType::Json) {
+        return Err(ApiError::Media);
+    }
+    if cluster.len() > CLUSTER {
+        return Err(ApiError::NotFound);
+    }
+    let kafka_name = state.topics.named(name);
+    let kafka_name = kafka_name.ok_or_else(|| ApiError::NoTopic(name.to_owned()))?;
+    let topic = state.topics.get(kafka_name).await;
+    topic.map_err(|error| ApiError::topic(error, name))
+}
+
 async fn stop(reading: tokio::task::JoinHandle<u64>) -> u64 {
     let abort = reading.abort_handle();
     let read = tokio::time::timeout(std::time::Duration::from_millis(100), reading).await;
@@ -141,56 +163,22 @@ async fn stop(reading: tokio::task::JoinHandle<u64>) -> u64 {
     read.ok().and_then(Result::ok).unwrap_or(0)
 }
 
-/// A request's body, cut into records.
-struct Source {
-    splitter: Splitter,
-    ended: bool,
-    bytes: u64,
+/// Reports that are not written yet.
+#[derive(Default)]
+struct Reports {
+    text: String,
+    held: Vec<Held>,
 }
 
-/// Why there is no next record.
-enum SourceError {
-    Body(BodyError),
-    Split(SplitError),
-}
-
-impl From<SourceError> for RestError {
-    fn from(error: SourceError) -> RestError {
-        match error {
-            SourceError::Body(error) => error.into(),
-            SourceError::Split(error) => RestError::BadRequest(error.to_string()),
+impl Reports {
+    /// Hands them over to be written; false when the client has gone.
+    async fn send(&mut self, pieces: &mpsc::Sender<Piece>) -> bool {
+        if self.text.is_empty() {
+            return true;
         }
-    }
-}
-
-impl Source {
-    /// The next record; `None` at the end.
-    async fn next(&mut self, state: &State, incoming: &mut Body) -> Result<Option<Bytes>, SourceError> {
-        loop {
-            match self.splitter.next() {
-                Ok(Some(object)) => {
-                    incoming.has_arrived();
-                    return Ok(Some(object));
-                }
-                Ok(None) => {}
-                Err(SplitError::TooLarge) => {
-                    return Err(SourceError::Body(BodyError::TooLarge(state.limits.body_bytes)));
-                }
-                Err(error) => return Err(SourceError::Split(error)),
-            }
-            if self.ended {
-                return self.splitter.finish().map(|()| None).map_err(SourceError::Split);
-            }
-            match tokio::time::timeout(state.limits.body_timeout, incoming.piece()).await {
-                Ok(Some(Ok(bytes))) => {
-                    self.bytes += bytes.len() as u64;
-                    self.splitter.feed(&bytes);
-                }
-                Ok(Some(Err(error))) => return Err(SourceError::Body(error)),
-                Ok(None) => self.ended = true,
-                Err(_) => return Err(SourceError::Body(BodyError::Slow)),
-            }
-        }
+        let Reports { text, held } = std::mem::take(self);
+        let bytes = text.into();
+        pieces.send(Piece { bytes, _held: held }).await.is_ok()
     }
 }
 
@@ -199,135 +187,102 @@ impl Stream {
     async fn read(&self, mut incoming: Body, mut source: Source, steps: mpsc::Sender<Step>) -> u64 {
         loop {
             let step = match source.next(&self.state, &mut incoming).await {
-                Ok(Some(object)) => self.step(&object).await,
-                Ok(None) | Err(SourceError::Body(BodyError::Broken)) => return source.bytes,
+                Ok(Some(record)) => self.step(record).await,
+                Ok(None) | Err(SourceError::Body(BodyError::Broken)) => return source.bytes(),
                 Err(error) => {
-                    let (code, text) = match error {
+                    let outcome = match error {
                         SourceError::Body(BodyError::TooLarge(limit)) => {
-                            (413, format!("A record has more than {limit} bytes"))
+                            Outcome::wrong(413, format!("A record has more than {limit} bytes"))
                         }
-                        SourceError::Body(_) => (408, "The next record did not come in time".to_owned()),
-                        SourceError::Split(_) => (400, format!("Bad Request: {}", SplitError::NoObject)),
+                        SourceError::Body(_) => Outcome::wrong(408, "The next record did not come in time"),
+                        SourceError::Split(_) => Outcome::wrong(400, format!("Bad Request: {}", SplitError::NoObject)),
+                        SourceError::Budget(error) => {
+                            self.state.metrics.shed();
+                            Outcome::wrong(42901, error.to_string())
+                        }
                     };
+                    let held = Held::none(&self.state.budget, incoming.entry());
                     // the writer may have gone
-                    let _ = steps.send(Step::Wrong { code, text }).await;
-                    return source.bytes;
+                    let _ = steps.send(Step { outcome, held }).await;
+                    return source.bytes();
                 }
             };
             if steps.send(step).await.is_err() {
-                return source.bytes;
+                return source.bytes();
             }
         }
     }
 
     /// Writes reports until there are no more records; returns how many were taken by Kafka.
-    async fn write(&self, mut waiting: mpsc::Receiver<Step>, pieces: mpsc::Sender<Bytes>, first: String) -> u64 {
-        let (mut piece, mut written) = (first, 0);
+    async fn write(&self, mut waiting: mpsc::Receiver<Step>, pieces: mpsc::Sender<Piece>, first: Reports) -> u64 {
+        let (mut reports, mut written) = (first, 0);
         loop {
             let step = match waiting.try_recv() {
                 Ok(step) => Some(step),
                 Err(_) => {
                     // nothing to add: what is there goes out
-                    if !piece.is_empty() && pieces.send(std::mem::take(&mut piece).into()).await.is_err() {
+                    if !reports.send(&pieces).await {
                         return written;
                     }
                     waiting.recv().await
                 }
             };
-            let Some(step) = step else { break };
-            if !self.is_known(&step)
-                && !piece.is_empty()
-                && pieces.send(std::mem::take(&mut piece).into()).await.is_err()
-            {
+            let Some(Step { outcome, held }) = step else { break };
+            if !is_known(&outcome) && !reports.send(&pieces).await {
                 return written;
             }
-            let (_, report, taken) = self.report(step).await;
+            let (_, report, taken) = self.report(outcome).await;
             written += u64::from(taken);
-            piece.push_str(&report);
-            if piece.len() >= PIECE && pieces.send(std::mem::take(&mut piece).into()).await.is_err() {
+            reports.text.push_str(&report);
+            reports.held.push(held);
+            if reports.text.len() >= PIECE && !reports.send(&pieces).await {
                 return written;
             }
         }
         // the client may have gone; its records are in Kafka all the same
-        let _ = if piece.is_empty() {
-            Ok(())
-        } else {
-            pieces.send(piece.into()).await
-        };
+        reports.send(&pieces).await;
         written
     }
 
-    /// Whether the result of a record is known without waiting.
-    fn is_known(&self, step: &Step) -> bool {
-        match step {
-            Step::Sent {
-                sent: Sent::Waiting(result),
-                ..
-            } => !result.is_empty() || result.is_terminated(),
-            _ => true,
-        }
+    /// Reads a record and sends it.
+    async fn step(&self, record: RawRecord) -> Step {
+        let RawRecord { object, mut held } = record;
+        let outcome = self.outcome(&object, &mut held).await;
+        Step { outcome, held }
     }
 
-    /// Reads a record and sends it.
-    async fn step(&self, object: &[u8]) -> Step {
-        let wrong = |code, text: &str| Step::Wrong {
-            code,
-            text: text.to_owned(),
-        };
+    async fn outcome(&self, object: &Bytes, held: &mut Held) -> Outcome {
         let Ok(text) = std::str::from_utf8(object) else {
-            return wrong(400, "Bad Request: not UTF-8");
+            return Outcome::wrong(400, "Bad Request: not UTF-8");
         };
         let item: Item<'_> = match serde_json::from_str(text) {
             Ok(item) => item,
-            Err(error) => return wrong(400, &format!("Bad Request: {error}")),
+            Err(error) => return Outcome::wrong(400, format!("Bad Request: {error}")),
         };
-        let (key, value) = match (content(item.key), content(item.value)) {
-            (Ok(key), Ok(value)) => (key, value),
-            (Err(text), _) | (_, Err(text)) => return wrong(422, &text),
-        };
-        let timestamp = match item.timestamp.map(|text| text.parse::<jiff::Timestamp>()) {
-            None => None,
-            // one that the broker refuses would fail everything that stands in a batch with it
-            Some(Ok(time)) if time.as_millisecond() < 0 || time > jiff::Timestamp::now() + AHEAD => {
-                return wrong(
-                    400,
-                    "Bad Request: the timestamp is before 1970 or more than an hour ahead",
-                );
-            }
-            Some(Ok(time)) => Some(time.as_millisecond()),
-            Some(Err(_)) => {
-                return wrong(
-                    400,
-                    "Bad Request: the timestamp is not of the form 2026-01-02T03:04:05Z",
-                );
-            }
-        };
-        let mut headers = item
-            .headers
-            .as_ref()
-            .map(|headers| OwnedHeaders::new_with_capacity(headers.len()));
-        for header in item.headers.into_iter().flatten() {
-            let value = header.value.map(|value| STANDARD.decode(&*value)).transpose();
-            let Ok(value) = value else {
-                return wrong(422, "a header's value is base64");
-            };
-            let (name, value) = (&*header.name, value.as_deref());
-            if name.contains('\0') {
-                return wrong(422, "a header's name holds no NUL");
-            }
-            headers = headers.map(|headers| headers.insert(Header { key: name, value }));
-        }
         if let Some(partition) = item.partition_id {
             match self.state.topics.has_partition(&self.topic, partition).await {
                 Ok(true) => {}
-                Ok(false) => return wrong(40402, "Partition not found."),
-                Err(_) => return wrong(50003, "Kafka does not answer"),
+                Ok(false) => return Outcome::wrong(40402, "Partition not found."),
+                Err(_) => return Outcome::wrong(50003, "Kafka does not answer"),
             }
         }
-        let timeout = self.state.limits.body_timeout;
-        let Ok(permit) = self.state.budget.wait(object.len() + RECORD_OVERHEAD, timeout).await else {
+        let (key, value) = match (content(item.key), content(item.value)) {
+            (Ok(key), Ok(value)) => (key, value),
+            (Err(text), _) | (_, Err(text)) => return Outcome::wrong(422, text),
+        };
+        let timestamp = match timestamp(item.timestamp.as_deref()) {
+            Ok(timestamp) => timestamp,
+            Err(text) => return Outcome::wrong(400, format!("Bad Request: {text}")),
+        };
+        let count = item.headers.as_ref().map_or(0, |List(headers)| headers.len());
+        if let Err(error) = held.take(&self.state.budget, count * HEADER_OVERHEAD) {
             self.state.metrics.shed();
-            return wrong(42901, "Too much is on its way to Kafka, try again");
+            self.state.make_room();
+            return Outcome::wrong(42901, error.to_string());
+        }
+        let headers = match record_headers(item.headers.as_ref()) {
+            Ok(headers) => headers,
+            Err(text) => return Outcome::wrong(422, text),
         };
         let text = value
             .as_ref()
@@ -343,14 +298,15 @@ impl Stream {
             headers,
             timestamp,
         };
-        let sent = self.state.send(&self.topic, record, &Arc::new(permit));
+        let bytes = held.hand_over(held.bytes().saturating_sub(RECORD_OVERHEAD));
+        let sent = self.state.send(&self.topic, record, &Arc::new(bytes));
         let size = |content: Option<(&'static str, Cow<'_, [u8]>)>| {
             content.map(|(kind, bytes)| Size {
                 kind,
                 size: bytes.len(),
             })
         };
-        Step::Sent {
+        Outcome::Sent {
             sent,
             key: size(key),
             value: size(value),
@@ -358,9 +314,9 @@ impl Stream {
     }
 
     /// A record's report, once its result is known; the status that fits, and whether Kafka has it.
-    async fn report(&self, step: Step) -> (StatusCode, String, bool) {
-        let (sent, key, value) = match step {
-            Step::Wrong { code, text } => {
+    async fn report(&self, outcome: Outcome) -> (StatusCode, String, bool) {
+        let (sent, key, value) = match outcome {
+            Outcome::Wrong { code, text } => {
                 let number = if code > 999 { code / 100 } else { code };
                 let status = u16::try_from(number)
                     .ok()
@@ -371,7 +327,7 @@ impl Stream {
                     false,
                 );
             }
-            Step::Sent { sent, key, value } => (sent, key, value),
+            Outcome::Sent { sent, key, value } => (sent, key, value),
         };
         let at = match self.state.delivered(&self.topic, sent).await {
             Ok(at) => at,
@@ -387,7 +343,7 @@ impl Stream {
                 return (status, error_report(code, &text), false);
             }
         };
-        let quote = |text: &str| serde_json::to_string(text).unwrap_or_default();
+        let quote = quote::json;
         let (cluster, topic) = (quote(&self.cluster), quote(&self.name));
         let time = jiff::Timestamp::from_millisecond(at.timestamp).unwrap_or_default();
         let (partition, offset) = (at.partition, at.offset);
@@ -404,6 +360,47 @@ impl Stream {
         report.push_str(END);
         (StatusCode::OK, report, true)
     }
+}
+
+/// Whether the result of a record is known without waiting.
+fn is_known(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Sent {
+            sent: Sent::Waiting(result),
+            ..
+        } => !result.is_empty() || result.is_terminated(),
+        _ => true,
+    }
+}
+
+/// Milliseconds since 1970. One that the broker refuses would fail everything that stands in a batch with it.
+fn timestamp(text: Option<&str>) -> Result<Option<i64>, &'static str> {
+    match text.map(str::parse::<jiff::Timestamp>) {
+        None => Ok(None),
+        Some(Ok(time)) if time.as_millisecond() < 0 || time > jiff::Timestamp::now() + AHEAD => {
+            Err("the timestamp is before 1970 or more than an hour ahead")
+        }
+        Some(Ok(time)) => Ok(Some(time.as_millisecond())),
+        Some(Err(_)) => Err("the timestamp is not of the form 2026-01-02T03:04:05Z"),
+    }
+}
+
+fn record_headers(headers: Option<&List<NamedValue<'_>, HEADERS>>) -> Result<Option<OwnedHeaders>, String> {
+    let Some(List(headers)) = headers else { return Ok(None) };
+    if headers.len() > HEADERS {
+        return Err(format!("a record has at most {HEADERS} headers"));
+    }
+    let mut owned = OwnedHeaders::new_with_capacity(headers.len());
+    for NamedValue { name, value } in headers {
+        if name.contains('\0') {
+            return Err("a header's name holds no NUL".to_owned());
+        }
+        let value = value.as_ref().map(|value| STANDARD.decode(&**value)).transpose();
+        let value = value.map_err(|_| "a header's value is base64".to_owned())?;
+        let (key, value) = (&**name, value.as_deref());
+        owned = owned.insert(Header { key, value });
+    }
+    Ok(Some(owned))
 }
 
 fn error_report(code: u32, text: &str) -> String {

@@ -1,11 +1,15 @@
 //! A record of a v3 stream, as JSON: key, value, headers, each with its type.
 
 use super::record;
+use super::shape::List;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+
+/// Headers of a record.
+pub(super) const HEADERS: usize = 1000;
 
 #[derive(Deserialize)]
 pub(super) struct Item<'a> {
@@ -14,7 +18,7 @@ pub(super) struct Item<'a> {
     #[serde(borrow, default)]
     pub(super) value: Option<Data<'a>>,
     #[serde(borrow, default)]
-    pub(super) headers: Option<Vec<NamedValue<'a>>>,
+    pub(super) headers: Option<List<NamedValue<'a>, HEADERS>>,
     #[serde(default)]
     pub(super) partition_id: Option<i32>,
     #[serde(borrow, default)]

@@ -6,9 +6,11 @@
 use super::access_log::AccessLogWriter;
 use super::auth::Tokens;
 use super::budget::Budget;
+use super::client::{Client, HEAD, NoRequest};
 use super::config::GatewayConfig;
-use super::connections::{Connections, Place};
+use super::connections::{Connections, Entry, Place};
 use super::error::GatewayError;
+use super::held::Held;
 use super::metrics::Metrics;
 use super::openapi;
 use super::producer::Producer;
@@ -29,13 +31,15 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4096;
-/// Bytes of a request's head, and of what is read ahead.
-const BUFFER: usize = 64 << 10;
+/// Headers of a request.
 const HEADERS: usize = 100;
+/// A connection without a request for so long gives its buffers back.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// A gateway that listens.
 pub struct Gateway {
@@ -197,38 +201,81 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     place: Place,
     mut ending: Ending,
 ) {
-    let entry = Arc::clone(&place.entry);
-    let header_timeout = state.limits.header_timeout;
-    let stream = WriteTimeout::new(stream, Arc::clone(&entry), state.limits.body_timeout);
+    let mut ahead = Vec::new();
+    let mut stream = stream;
+    loop {
+        let mut client = Client::new(stream, ahead);
+        let mut held = Held::none(&state.budget, &place.entry);
+        let arrived = tokio::select! {
+            arrived = tokio::time::timeout(state.limits.header_timeout, client.head(&state, &mut held)) => arrived,
+            () = place.entry.close.notified() => return,
+            _ = ending.announced.wait_for(|ending| *ending) => return,
+        };
+        match arrived {
+            Ok(Ok(())) => {}
+            // clients may go away at any time
+            Ok(Err(NoRequest::Closed | NoRequest::Io(_))) => return,
+            Ok(Err(error)) => return tracing::debug!("{peer}: {error}"),
+            Err(_) => return tracing::trace!("{peer}: no request in time"),
+        }
+        drop(held);
+        // boxed, a connection without a request does not take the room of one that has
+        match Box::pin(serve(&state, client, peer, &place.entry, &mut ending)).await {
+            Some(idle) => (stream, ahead) = idle,
+            None => return,
+        }
+    }
+}
+
+/// Serves requests until the connection ends, or has been idle for a while: then it comes back, with what was read
+/// ahead.
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    state: &Arc<State>,
+    client: Client<S>,
+    peer: SocketAddr,
+    entry: &Arc<Entry>,
+    ending: &mut Ending,
+) -> Option<(S, Vec<u8>)> {
+    let stream = WriteTimeout::new(client, Arc::clone(entry), state.limits.body_timeout);
+    let (shared, own) = (Arc::clone(state), Arc::clone(entry));
     let service = service_fn(move |request| {
-        let (state, entry) = (Arc::clone(&state), Arc::clone(&entry));
+        let (state, entry) = (Arc::clone(&shared), Arc::clone(&own));
         // hyper keeps room for an answer in every connection: most are idle, and an answer in the making is large
         Box::pin(async move { Ok::<_, Infallible>(answer(state, entry, peer.ip(), request).await) })
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .max_buf_size(BUFFER)
+        .header_read_timeout(state.limits.header_timeout)
+        .max_buf_size(HEAD)
         .max_headers(HEADERS)
         // a client may close its half when it has sent its request
         .half_close(true);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
+    let mut connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut announced = false;
+    let mut look = std::pin::pin!(tokio::time::sleep(IDLE));
     loop {
         tokio::select! {
-            ended = connection.as_mut() => {
-                // clients may go away at any time
+            ended = &mut connection => {
                 if let Err(error) = ended {
                     tracing::trace!("{peer}: {error}");
                 }
-                return;
+                return None;
             }
-            () = place.entry.close.notified() => return,
+            () = entry.close.notified() => return None,
             _ = ending.announced.wait_for(|ending| *ending), if !announced => {
                 announced = true;
-                connection.as_mut().graceful_shutdown();
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+            }
+            () = look.as_mut() => {
+                let left = IDLE.saturating_sub(entry.idle_for());
+                if left.is_zero() && !announced {
+                    let parts = connection.into_parts();
+                    let (stream, mut ahead) = parts.io.into_inner().into_inner().into_parts();
+                    ahead.splice(0..0, parts.read_buf);
+                    return Some((stream, ahead));
+                }
+                look.as_mut().reset(Instant::now() + left.max(IDLE / 10));
             }
         }
     }

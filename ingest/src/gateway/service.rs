@@ -5,6 +5,7 @@ use super::body::{self, Body};
 use super::connections::Entry;
 use super::fastapi::{self, FastApiError};
 use super::kinesis::{self, KinesisError};
+use super::media_type::MediaType;
 use super::operations;
 use super::reply::{JSON, Reply, ReplyBody, V2_JSON};
 use super::request_log::RequestLog;
@@ -62,6 +63,9 @@ impl Refused {
     }
 }
 
+/// Bytes of a path: no longer one has an interface.
+const PATH: usize = 2 << 10;
+
 /// Answers a request.
 pub(super) async fn answer(
     state: Arc<State>,
@@ -73,7 +77,12 @@ pub(super) async fn answer(
     let (head, incoming) = request.into_parts();
     let mut body = Body::new(incoming, entry);
     let id = state.ids.of(&head.headers);
-    let (interface, target) = route(&head.method, head.uri.path(), &state.streams);
+    let given = head.uri.path();
+    let path: Arc<str> = Arc::from(&given[..given.len().min(PATH + 1)]);
+    let (interface, target) = match path.len() > PATH {
+        true => (Interface::FastApi, Target::Nowhere),
+        false => route(&head.method, &path, &state.streams),
+    };
     let log = RequestLog {
         state: Arc::clone(&state),
         interface,
@@ -81,22 +90,26 @@ pub(super) async fn answer(
         peer,
         id: id.clone(),
         method: head.method.clone(),
-        path: head.uri.path().to_owned(),
+        path: Arc::clone(&path),
     };
-    let result = match admit(&state, &target, &head.headers) {
+    let media = MediaType::of(&head.headers);
+    let admitted = admit(&state, &target, &head.headers);
+    // the head keeps the buffer that it was read into, and the request may take long
+    drop(head);
+    let result = match admitted {
         Err(error) => Err(Refused::new(interface, error)),
         Ok(()) => match target {
             Target::Stream { cluster, topic } => {
-                return match rest_v3::stream(&state, log, &cluster, &topic, &head.headers, body, guard).await {
-                    Ok(reply) => reply.response(&id),
+                return match rest_v3::stream(&state, log, &cluster, &topic, media, body, guard).await {
+                    Ok(reply) => reply.response(id),
                     Err((mut body, log, error)) => {
                         let reply = refuse(&state, Refused::V3(error), &mut body).await;
                         log.done(reply.status.as_u16(), reply.records, reply.bytes);
-                        reply.response(&id)
+                        reply.response(id)
                     }
                 };
             }
-            target => dispatch(&state, interface, target, &head.headers, &mut body).await,
+            target => dispatch(&state, interface, target, media, &mut body).await,
         },
     };
     let reply = match result {
@@ -105,7 +118,7 @@ pub(super) async fn answer(
     };
     log.done(reply.status.as_u16(), reply.records, reply.bytes);
     drop(guard);
-    reply.response(&id)
+    reply.response(id)
 }
 
 /// Whether the request may be looked at further.
@@ -123,17 +136,17 @@ async fn dispatch(
     state: &Arc<State>,
     interface: Interface,
     target: Target<'_>,
-    headers: &HeaderMap,
+    media: MediaType,
     body: &mut Body,
 ) -> Result<Reply, Refused> {
     use Refused::{FastApi, Kinesis, V2};
     match target {
-        Target::Item(index) => fastapi::item(state, index, headers, body).await.map_err(FastApi),
+        Target::Item(index) => fastapi::item(state, index, media, body).await.map_err(FastApi),
         Target::ListTopics => rest_v2::list(state).await.map_err(V2),
         Target::DescribeTopic(topic) => rest_v2::describe(state, &topic).await.map_err(V2),
-        Target::Produce(topic) => rest_v2::produce(state, &topic, None, headers, body).await.map_err(V2),
+        Target::Produce(topic) => rest_v2::produce(state, &topic, None, media, body).await.map_err(V2),
         Target::ProduceToPartition(topic, partition) => {
-            let produced = rest_v2::produce(state, &topic, Some(&partition), headers, body).await;
+            let produced = rest_v2::produce(state, &topic, Some(&partition), media, body).await;
             produced.map_err(V2)
         }
         Target::PutRecord(stream) => kinesis::put_record(state, &stream, body).await.map_err(Kinesis),
@@ -157,6 +170,7 @@ async fn refuse(state: &State, refused: Refused, body: &mut Body) -> Reply {
     let error = refused.api();
     if error.is_some_and(ApiError::is_over_budget) {
         state.metrics.shed();
+        state.make_room();
     }
     let ends_reading = error.is_some_and(ApiError::ends_reading);
     let mut reply = refused.reply();

@@ -1,9 +1,12 @@
 //! Cuts concatenated JSON objects apart as their bytes arrive.
 //!
 //! Only braces and strings are followed; whether a piece is JSON is its reader's question. Memory is bounded by the
-//! size of one object.
+//! size of one object, and between two objects there is none.
 
 use bytes::{Buf, Bytes, BytesMut};
+
+/// What is left behind a longer object is copied, so that a few bytes do not keep its memory.
+const LONG: usize = 16 << 10;
 
 /// Cuts a stream of bytes into top-level objects.
 pub(super) struct Splitter {
@@ -47,6 +50,11 @@ impl Splitter {
         self.held.extend_from_slice(bytes);
     }
 
+    /// Bytes that wait for the rest of their object, or to be cut.
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
+    }
+
     /// The next whole object, or `None` until more bytes come.
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, SplitError> {
         if self.depth == 0 {
@@ -76,6 +84,9 @@ impl Splitter {
             if self.depth == 0 {
                 let object = self.held.split_to(self.seen).freeze();
                 self.seen = 0;
+                if self.held.is_empty() || object.len() > LONG {
+                    self.held = BytesMut::from(&self.held[..]);
+                }
                 return Ok(Some(object));
             }
         }
@@ -115,6 +126,18 @@ mod tests {
             let objects = split(text, step).unwrap();
             assert_eq!(objects, ["{\"a\":\"}{\\\"\"}", "{\"b\":[{},{}]}", "{}"], "{step}");
         }
+    }
+
+    #[test]
+    fn a_long_object_leaves_no_memory_behind() {
+        let mut splitter = Splitter::new(1 << 20);
+        splitter.feed(format!("{{\"a\":\"{}\"}}{{\"b", "x".repeat(900_000)).as_bytes());
+        let object = splitter.next().unwrap().unwrap();
+        assert_eq!((object.len(), splitter.held()), (900_008, 3));
+        assert!(splitter.held.capacity() < 100, "{}", splitter.held.capacity());
+        splitter.feed(b"\":1}");
+        assert_eq!(splitter.next().unwrap().as_deref(), Some(&b"{\"b\":1}"[..]));
+        assert_eq!(splitter.held.capacity(), 0);
     }
 
     #[test]

@@ -31,3 +31,13 @@ pub(super) struct State {
     pub(super) openapi: String,
     pub(super) ids: RequestIds,
 }
+
+/// So much of the budget, as a divisor, is taken back from slow clients when none is free.
+const ROOM: usize = 8;
+
+impl State {
+    /// The budget is exhausted: connections of slow clients that hold some of it are closed.
+    pub(super) fn make_room(&self) {
+        self.connections.close_slow_holders(self.budget.total() / ROOM);
+    }
+}

@@ -31,6 +31,11 @@ impl<S> WriteTimeout<S> {
         }
     }
 
+    /// The stream itself.
+    pub(super) fn into_inner(self) -> S {
+        self.stream
+    }
+
     fn watch<T>(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             if self.end.take().is_some() {

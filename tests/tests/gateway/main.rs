@@ -1,6 +1,7 @@
 //! The gateway as its clients see it, before a real Kafka: every interface to the byte, users' own scripts, its
 //! bounds, and what stays true when something breaks.
 
+mod budget;
 mod clients;
 mod crowd;
 mod faults;

@@ -1,0 +1,37 @@
+//! What an error repeats of what a client sent: never more than a little, so that no answer and no log line grows
+//! with a request.
+
+/// Bytes of a client's own text in an error, or in a line of the access log.
+pub(super) const QUOTED: usize = 1 << 10;
+
+/// The beginning of a text.
+pub(super) fn shortened(text: &str) -> &str {
+    let end = text.len().min(QUOTED);
+    let end = (0..=end).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
+}
+
+/// A text, or its beginning, as a JSON string.
+pub(super) fn json(text: &str) -> String {
+    let short = shortened(text);
+    let quoted = match short.len() == text.len() {
+        true => serde_json::to_string(short),
+        false => serde_json::to_string(&format!("{short}…")),
+    };
+    quoted.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!(json("a\"b"), r#""a\"b""#);
+        let long = format!("x{}", "é".repeat(QUOTED));
+        assert_eq!(shortened(&long).len(), QUOTED - 1);
+        let quoted: String = serde_json::from_str(&json(&long)).unwrap();
+        assert!(quoted.ends_with("é…") && quoted.len() < QUOTED + 8, "{}", quoted.len());
+        assert_eq!(shortened(""), "");
+    }
+}
