@@ -60,6 +60,7 @@ pub fn config(settings: GatewaySettings) -> GatewayConfig {
         key_fields: vec!["ind".to_owned(), "index".to_owned()],
         listen: settings.listen,
         kafka: settings.kafka.source(),
+        prefixes: settings.prefixes,
         aliases: settings.aliases,
         pins: settings.pins,
         create_topics: settings.create_topics,

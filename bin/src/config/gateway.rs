@@ -4,8 +4,8 @@ use super::forms::{check_topic, parse_duration, to_path};
 use super::layers::Effective;
 use super::problem::ConfigError;
 use super::reader::Reader;
-use super::settings::KafkaSettings;
-use ingest::gateway::{AccessLog, Limits, RECORD_OVERHEAD, TlsFiles};
+use super::settings::{KINDS, KafkaSettings};
+use ingest::gateway::{AccessLog, Limits, RECORD_OVERHEAD, TlsFiles, check_prefix};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -18,6 +18,8 @@ pub struct GatewaySettings {
     pub kafka: KafkaSettings,
     /// The topic of each kind (0 = pin, 1 = geo, 2 = user).
     pub topics: [Option<String>; 3],
+    /// The paths that may stand in front of an interface's own; `None`: any single segment that is no name of it.
+    pub prefixes: Option<Vec<String>>,
     /// Other names of topics and streams, with the topic that is meant.
     pub aliases: Vec<(String, String)>,
     /// The number of partitions over which a topic's keys are spread.
@@ -115,7 +117,10 @@ impl GatewaySettings {
             Ok(count @ 1..=100_000) => Ok(count),
             _ => Err(format!("`{text}` is no number of partitions")),
         };
+        let prefix = |text: &str| check_prefix(text, &KINDS).map_err(|error| error.to_string());
+        let prefixes = reader.entry("gateway.prefixes").is_some();
         let settings = GatewaySettings {
+            prefixes: prefixes.then(|| reader.list("gateway.prefixes", prefix)),
             aliases: reader.map("gateway.aliases", check_topic),
             pins: reader.map("gateway.pin_partitions", partitions),
             create_topics: reader.switch("gateway.create_topics"),

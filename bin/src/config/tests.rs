@@ -596,6 +596,11 @@ fn a_gateway_is_told_everything_by_flags_and_refuses_what_cannot_be() {
         owned.contains("--kafka-property: Kafka property enable.idempotence cannot be set"),
         "{owned}"
     );
+    assert_eq!(check(&[]).unwrap().prefixes, None);
+    let told = check(&["--prefix", "/prod/", "--prefix", "api/kafka"]).unwrap();
+    assert_eq!(told.prefixes, Some(vec!["/prod".to_owned(), "/api/kafka".to_owned()]));
+    let own = message(check(&["--prefix", "/healthz"]).unwrap_err());
+    assert!(own.contains("--prefix") && own.contains("`healthz` is a name"), "{own}");
     let missing = message(GatewaySettings::check(&of_flags(&["gateway"])).unwrap_err());
     assert!(missing.contains("--listen") && missing.contains("--kafka"), "{missing}");
     let open = GatewaySettings::check(&of_flags(&["gateway", "--kafka", "k:1", "--listen", ":80"])).unwrap_err();

@@ -1,5 +1,6 @@
 //! Why a gateway does not start.
 
+use super::route::PrefixError;
 use crate::kafka::{KafkaConfigError, KafkaError};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,6 +37,9 @@ pub enum GatewayError {
     /// A Kafka property is refused.
     #[error(transparent)]
     Property(#[from] KafkaConfigError),
+    /// A prefix of paths is refused.
+    #[error(transparent)]
+    Prefix(#[from] PrefixError),
     /// The Kafka client cannot be made.
     #[error(transparent)]
     Kafka(#[from] KafkaError),

@@ -60,4 +60,5 @@ pub use budget::RECORD_OVERHEAD;
 pub use config::{Field, FieldType, GatewayConfig, Limits, Stream, TlsFiles};
 pub use error::GatewayError;
 pub use properties::check as check_properties;
+pub use route::{PrefixError, check_prefix};
 pub use server::Gateway;

@@ -22,7 +22,7 @@ pub(super) fn describe(config: &GatewayConfig) -> String {
         "info": {
             "title": "pinflow gateway",
             "version": config.version,
-            "description": "Four producer interfaces in front of Kafka. Any path prefix may stand before the paths of the first three groups.",
+            "description": "Four producer interfaces in front of Kafka. A stage or another prefix of one segment may stand before the paths of the interfaces.",
         },
         "paths": paths,
         "components": { "securitySchemes": {

@@ -1,5 +1,9 @@
-//! Which interface a path belongs to. Paths are read from their end: whatever a stage or a proxy puts in front does
-//! not matter.
+//! Which interface a path belongs to.
+//!
+//! A stage of API Gateway or a proxy may put a prefix in front of an interface's own path: one of a configured list,
+//! else any single segment that is no name of ours. So no path of one interface is a prefix of another's, and what a
+//! proxy in front decides by the beginning of a path holds here too. Names of paths are compared as they are written:
+//! an escaped or differently cased one is another name.
 
 use super::config::Stream;
 use hyper::Method;
@@ -69,67 +73,177 @@ impl Target<'_> {
     }
 }
 
-/// Reads a path.
-pub(super) fn route<'p>(method: &Method, path: &'p str, streams: &[Stream]) -> (Interface, Target<'p>) {
-    use Interface::{FastApi, Kinesis, Operations, RestV2, RestV3};
-    let get = method == Method::GET || method == Method::HEAD;
-    let post = method == Method::POST;
-    let put = method == Method::PUT;
-    let pick = |right: bool, target: Target<'p>, allowed: &'static str| match right {
-        true => target,
-        false => Target::WrongMethod(allowed),
-    };
-    let own = match path {
-        "/healthz" => Some(Target::Health),
-        "/readyz" => Some(Target::Ready),
-        "/metrics" => Some(Target::Metrics),
-        "/version" => Some(Target::Version),
-        "/openapi.json" => Some(Target::OpenApi),
-        _ => None,
-    };
-    if let Some(target) = own {
-        return (Operations, pick(get, target, "GET, HEAD"));
-    }
-    // the longest path has six segments; what stands before them is nobody's business
-    let mut segments = [""; 6];
-    let trimmed = path.strip_suffix('/').unwrap_or(path);
-    for (slot, segment) in segments.iter_mut().zip(trimmed.rsplit('/')) {
-        *slot = segment;
-    }
-    match segments {
-        _ if trimmed.is_empty() => (FastApi, Target::Nowhere),
-        ["records", topic, "topics", cluster, "clusters", "v3"] => {
-            let (cluster, topic) = (decode(cluster), decode(topic));
-            (RestV3, pick(post, Target::Stream { cluster, topic }, "POST"))
+/// Names that stand in the interfaces' own paths, beside the streams': none of them is a prefix.
+const NAMES: [&str; 14] = [
+    "healthz",
+    "readyz",
+    "metrics",
+    "version",
+    "openapi.json",
+    "topics",
+    "partitions",
+    "v3",
+    "clusters",
+    "streams",
+    "record",
+    "records",
+    // the REST proxy has these, we do not
+    "brokers",
+    "consumers",
+];
+/// Segments of the longest path behind its prefix.
+const LONGEST: usize = 6;
+/// Bytes of a prefix of one segment.
+const SEGMENT: usize = 128;
+
+/// Why a prefix cannot be configured.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PrefixError {
+    /// It holds something that no prefix holds.
+    #[error("invalid prefix `{0}`: segments of letters, digits, `.`, `_`, `-`, `~` and `$`, as /prod or /api/kafka")]
+    Form(String),
+    /// A segment is a name of the gateway's own.
+    #[error("invalid prefix `{prefix}`: `{name}` is a name of the gateway's own paths")]
+    OwnName {
+        /// The prefix.
+        prefix: String,
+        /// The segment.
+        name: String,
+    },
+}
+
+/// A configured prefix as `/a/b`, if it may be one beside streams of these names.
+pub fn check_prefix(prefix: &str, streams: &[&str]) -> Result<String, PrefixError> {
+    let trimmed = prefix.trim_matches('/');
+    for segment in trimmed.split('/') {
+        if !is_plain(segment) {
+            return Err(PrefixError::Form(prefix.to_owned()));
         }
-        [partition, "partitions", topic, "topics", ..] => {
-            let target = Target::ProduceToPartition(decode(topic), decode(partition));
-            (RestV2, pick(post, target, "POST"))
+        if is_own_name(segment, streams.iter().copied()) {
+            let (prefix, name) = (prefix.to_owned(), segment.to_owned());
+            return Err(PrefixError::OwnName { prefix, name });
         }
-        ["record", stream, "streams", ..] => (Kinesis, pick(put, Target::PutRecord(decode(stream)), "PUT")),
-        ["records", stream, "streams", ..] => (Kinesis, pick(put, Target::PutRecords(decode(stream)), "PUT")),
-        [topic, "topics", ..] => match () {
-            () if post => (RestV2, Target::Produce(decode(topic))),
-            () => (
-                RestV2,
-                pick(get, Target::DescribeTopic(decode(topic)), "GET, HEAD, POST"),
-            ),
-        },
-        [stream, "streams", ..] => match () {
-            () if post => (Kinesis, Target::CreateStream(decode(stream))),
-            () if method == Method::DELETE => (Kinesis, Target::DeleteStream(decode(stream))),
-            () => (
-                Kinesis,
-                pick(get, Target::DescribeStream(decode(stream)), "GET, HEAD, POST, DELETE"),
-            ),
-        },
-        ["topics", ..] => (RestV2, pick(get, Target::ListTopics, "GET, HEAD")),
-        ["streams", ..] => (Kinesis, pick(get, Target::ListStreams, "GET, HEAD")),
-        [name, ..] => match streams.iter().position(|stream| stream.name == name) {
-            Some(index) => (FastApi, pick(post, Target::Item(index), "POST")),
-            None => (FastApi, Target::Nowhere),
-        },
     }
+    Ok(format!("/{trimmed}"))
+}
+
+fn is_own_name<'n>(segment: &str, streams: impl Iterator<Item = &'n str>) -> bool {
+    NAMES
+        .into_iter()
+        .chain(streams)
+        .any(|name| name.eq_ignore_ascii_case(segment))
+}
+
+/// Finds the interface of a path.
+#[derive(Debug)]
+pub(super) struct Router {
+    streams: Vec<String>,
+    /// `None`: any single segment.
+    prefixes: Option<Vec<String>>,
+}
+
+impl Router {
+    pub(super) fn new(streams: &[Stream], prefixes: Option<&[String]>) -> Result<Router, PrefixError> {
+        let names: Vec<&str> = streams.iter().map(|stream| stream.name.as_str()).collect();
+        let check = |prefixes: &[String]| prefixes.iter().map(|prefix| check_prefix(prefix, &names)).collect();
+        Ok(Router {
+            prefixes: prefixes.map(check).transpose()?,
+            streams: names.into_iter().map(str::to_owned).collect(),
+        })
+    }
+
+    /// Whether a segment is a name of ours, however it is cased.
+    fn is_own_name(&self, segment: &str) -> bool {
+        is_own_name(segment, self.streams.iter().map(String::as_str))
+    }
+
+    /// What follows a prefix, beginning with a slash.
+    fn without_prefix<'p>(&self, path: &'p str) -> &'p str {
+        let Some(prefixes) = &self.prefixes else {
+            let Some((first, rest)) = path.get(1..).and_then(|path| path.split_once('/')) else {
+                return path;
+            };
+            let is_prefix = !rest.is_empty() && is_plain(first) && !self.is_own_name(first);
+            return if is_prefix { &path[1 + first.len()..] } else { path };
+        };
+        let stripped = prefixes.iter().filter_map(|prefix| path.strip_prefix(prefix.as_str()));
+        let stripped = stripped.filter(|rest| rest.starts_with('/'));
+        stripped.min_by_key(|rest| rest.len()).unwrap_or(path)
+    }
+
+    /// Reads a path.
+    pub(super) fn route<'p>(&self, method: &Method, path: &'p str) -> (Interface, Target<'p>) {
+        use Interface::{FastApi, Kinesis, Operations, RestV2, RestV3};
+        let get = method == Method::GET || method == Method::HEAD;
+        let post = method == Method::POST;
+        let put = method == Method::PUT;
+        let pick = |right: bool, target: Target<'p>, allowed: &'static str| match right {
+            true => target,
+            false => Target::WrongMethod(allowed),
+        };
+        let own = match path {
+            "/healthz" => Some(Target::Health),
+            "/readyz" => Some(Target::Ready),
+            "/metrics" => Some(Target::Metrics),
+            "/version" => Some(Target::Version),
+            "/openapi.json" => Some(Target::OpenApi),
+            _ => None,
+        };
+        if let Some(target) = own {
+            return (Operations, pick(get, target, "GET, HEAD"));
+        }
+        let rest = self.without_prefix(path);
+        let Some(rest) = rest.strip_prefix('/') else {
+            return (FastApi, Target::Nowhere);
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let mut all = [""; LONGEST + 1];
+        let mut count = 0;
+        for (slot, segment) in all.iter_mut().zip(rest.split('/')) {
+            *slot = segment;
+            count += 1;
+        }
+        match all[..count] {
+            ["topics", topic] if post => (RestV2, Target::Produce(decode(topic))),
+            ["topics", topic] => {
+                let target = Target::DescribeTopic(decode(topic));
+                (RestV2, pick(get, target, "GET, HEAD, POST"))
+            }
+            ["topics"] => (RestV2, pick(get, Target::ListTopics, "GET, HEAD")),
+            ["topics", topic, "partitions", partition] => {
+                let target = Target::ProduceToPartition(decode(topic), decode(partition));
+                (RestV2, pick(post, target, "POST"))
+            }
+            ["v3", "clusters", cluster, "topics", topic, "records"] => {
+                let (cluster, topic) = (decode(cluster), decode(topic));
+                (RestV3, pick(post, Target::Stream { cluster, topic }, "POST"))
+            }
+            ["streams"] => (Kinesis, pick(get, Target::ListStreams, "GET, HEAD")),
+            ["streams", stream] if post => (Kinesis, Target::CreateStream(decode(stream))),
+            ["streams", stream] if method == Method::DELETE => (Kinesis, Target::DeleteStream(decode(stream))),
+            ["streams", stream] => {
+                let target = Target::DescribeStream(decode(stream));
+                (Kinesis, pick(get, target, "GET, HEAD, POST, DELETE"))
+            }
+            ["streams", stream, "record"] => (Kinesis, pick(put, Target::PutRecord(decode(stream)), "PUT")),
+            ["streams", stream, "records"] => (Kinesis, pick(put, Target::PutRecords(decode(stream)), "PUT")),
+            // what is not there says so in the words of those who would have it
+            ["topics" | "brokers" | "consumers", ..] => (RestV2, Target::Nowhere),
+            ["v3", ..] => (RestV3, Target::Nowhere),
+            ["streams", ..] => (Kinesis, Target::Nowhere),
+            [name] => match self.streams.iter().position(|stream| stream == name) {
+                Some(index) => (FastApi, pick(post, Target::Item(index), "POST")),
+                None => (FastApi, Target::Nowhere),
+            },
+            _ => (FastApi, Target::Nowhere),
+        }
+    }
+}
+
+/// Whether a segment may be a prefix, or a part of one.
+fn is_plain(segment: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'~' | b'$');
+    (1..=SEGMENT).contains(&segment.len()) && segment.bytes().all(plain) && segment != "." && segment != ".."
 }
 
 /// `%2E` → `.`; what is not an escape, or not UTF-8, stays as it is.
@@ -158,49 +272,177 @@ fn decode(segment: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    fn at(method: Method, path: &str) -> Target<'_> {
+    fn router(prefixes: Option<&[&str]>) -> Result<Router, PrefixError> {
         let stream = |name: &str| Stream {
             name: name.to_owned(),
             topic: None,
             fields: Vec::new(),
         };
-        route(&method, path, &["pin", "geo", "user"].map(stream)).1
+        let prefixes = prefixes.map(|all| all.iter().map(|prefix| (*prefix).to_owned()).collect::<Vec<_>>());
+        Router::new(&["pin", "geo", "user"].map(stream), prefixes.as_deref())
+    }
+
+    fn at(method: Method, path: &str) -> (Interface, Target<'_>) {
+        router(None).unwrap().route(&method, path)
+    }
+
+    fn target(method: Method, path: &str) -> Target<'_> {
+        at(method, path).1
     }
 
     #[test]
-    fn any_prefix_is_ignored() {
-        for prefix in ["", "/test", "/dev/kafka", "/streams/x", "/topics"] {
+    fn a_single_segment_may_stand_in_front() {
+        for prefix in ["", "/test", "/prod-1", "/$default", "/pins"] {
             let path = format!("{prefix}/topics/u.pin");
-            assert_eq!(at(Method::POST, &path), Target::Produce("u.pin".into()), "{path}");
+            assert_eq!(target(Method::POST, &path), Target::Produce("u.pin".into()), "{path}");
             let path = format!("{prefix}/pin/");
-            if prefix.is_empty() || prefix == "/test" {
-                assert_eq!(at(Method::POST, &path), Target::Item(0), "{path}");
-            }
+            assert_eq!(target(Method::POST, &path), Target::Item(0), "{path}");
             let path = format!("{prefix}/streams/s/record");
-            assert_eq!(at(Method::PUT, &path), Target::PutRecord("s".into()), "{path}");
+            assert_eq!(target(Method::PUT, &path), Target::PutRecord("s".into()), "{path}");
         }
         let v3 = Target::Stream {
             cluster: "c".into(),
             topic: "t".into(),
         };
-        assert_eq!(at(Method::POST, "/kafka/v3/clusters/c/topics/t/records"), v3);
+        assert_eq!(target(Method::POST, "/kafka/v3/clusters/c/topics/t/records"), v3);
         let partition = Target::ProduceToPartition("t".into(), "3".into());
-        assert_eq!(at(Method::POST, "/prod/topics/t/partitions/3"), partition);
-        assert_eq!(at(Method::GET, "/prod/topics"), Target::ListTopics);
-        assert_eq!(at(Method::GET, "/streams"), Target::ListStreams);
-        assert_eq!(at(Method::DELETE, "/streams/a%2Db"), Target::DeleteStream("a-b".into()));
-        assert_eq!(at(Method::POST, "/user"), Target::Item(2));
+        assert_eq!(target(Method::POST, "/prod/topics/t/partitions/3"), partition);
+        assert_eq!(target(Method::GET, "/prod/topics"), Target::ListTopics);
+        assert_eq!(target(Method::GET, "/streams/"), Target::ListStreams);
+        assert_eq!(
+            target(Method::DELETE, "/streams/a%2Db"),
+            Target::DeleteStream("a-b".into())
+        );
+        assert_eq!(target(Method::POST, "/user"), Target::Item(2));
+    }
+
+    #[test]
+    fn no_name_of_ours_is_a_prefix_nor_two_segments_nor_an_escaped_one() {
+        for prefix in [
+            "/healthz",
+            "/HealthZ",
+            "/readyz",
+            "/metrics",
+            "/version",
+            "/openapi.json",
+            "/topics",
+            "/streams",
+            "/v3",
+            "/pin",
+            "/GEO",
+            "/record",
+            "/a/b",
+            "/",
+            "//",
+            "/%68ealthz",
+            "/a%2Fb",
+            "/.",
+            "/..",
+            "/%2e%2e",
+            "/a;b",
+            "/healthz/",
+            "/healthz//x",
+            "/x//",
+        ] {
+            for (method, path) in [
+                (Method::POST, "/topics/u.pin"),
+                (Method::POST, "/pin/"),
+                (Method::PUT, "/streams/s/record"),
+                (Method::DELETE, "/streams/s"),
+                (Method::POST, "/v3/clusters/c/topics/u.pin/records"),
+            ] {
+                // a topic or a stream may have any name
+                if matches!((prefix, path), ("/topics" | "/streams", "/pin/")) {
+                    continue;
+                }
+                let path = format!("{prefix}{path}");
+                let found = target(method, &path);
+                assert!(
+                    matches!(found, Target::Nowhere | Target::WrongMethod(_)),
+                    "{path}: {found:?}"
+                );
+            }
+        }
+        for path in [
+            "/healthz/",
+            "/healthz/x",
+            "/x/healthz",
+            "//healthz",
+            "/Healthz",
+            "/%68ealthz",
+            "/metrics/",
+        ] {
+            assert_eq!(target(Method::GET, path), Target::Nowhere, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_configured_list_is_all_there_is() {
+        let router = router(Some(&["/prod/", "api/kafka", "/api"])).unwrap();
+        let served = |path: &str| matches!(router.route(&Method::POST, path).1, Target::Item(1));
+        for path in ["/geo", "/prod/geo/", "/api/kafka/geo", "/api/geo"] {
+            assert!(served(path), "{path}");
+        }
+        for path in [
+            "/test/geo",
+            "/prod/prod/geo",
+            "/prodx/geo",
+            "/kafka/geo",
+            "/apigeo",
+            "/api/kafka",
+        ] {
+            assert!(!served(path), "{path}");
+        }
+        let none = self::router(Some(&[])).unwrap();
+        assert_eq!(none.route(&Method::POST, "/test/geo").1, Target::Nowhere);
+        assert_eq!(none.route(&Method::POST, "/geo").1, Target::Item(1));
+        for wrong in ["/healthz", "a/Topics", "pin", "", "/", "a//b", "a b", "..", "%41"] {
+            assert!(self::router(Some(&[wrong])).is_err(), "{wrong}");
+        }
     }
 
     #[test]
     fn other_methods_and_paths_are_told_apart() {
-        assert_eq!(at(Method::GET, "/pin/"), Target::WrongMethod("POST"));
-        assert_eq!(at(Method::POST, "/streams/s/record"), Target::WrongMethod("PUT"));
-        assert_eq!(at(Method::PUT, "/healthz"), Target::WrongMethod("GET, HEAD"));
-        for nowhere in ["/", "", "//", "/pins", "/pin/x", "/prefix/healthz"] {
-            assert_eq!(at(Method::POST, nowhere), Target::Nowhere, "{nowhere}");
+        assert_eq!(target(Method::GET, "/pin/"), Target::WrongMethod("POST"));
+        assert_eq!(target(Method::POST, "/streams/s/record"), Target::WrongMethod("PUT"));
+        assert_eq!(target(Method::PUT, "/healthz"), Target::WrongMethod("GET, HEAD"));
+        for nowhere in [
+            "/",
+            "",
+            "*",
+            "//",
+            "/pins",
+            "/pin/x",
+            "/prefix/healthz",
+            "/a/b/c/d/e/f/g/h/i",
+        ] {
+            assert_eq!(target(Method::POST, nowhere), Target::Nowhere, "{nowhere}");
         }
-        assert_eq!(at(Method::POST, "/topics/%zz"), Target::Produce("%zz".into()));
-        assert_eq!(at(Method::POST, "/topics/%ff"), Target::Produce("%ff".into()));
+        assert_eq!(target(Method::POST, "/topics/%zz"), Target::Produce("%zz".into()));
+        assert_eq!(target(Method::POST, "/topics/%ff"), Target::Produce("%ff".into()));
+    }
+
+    #[test]
+    fn what_is_not_there_is_missed_in_the_words_of_its_interface() {
+        for (path, interface) in [
+            ("/topics/t/partitions/0/x", Interface::RestV2),
+            ("/topics/t/partitions", Interface::RestV2),
+            ("/test/brokers", Interface::RestV2),
+            ("/consumers/g/instances/i", Interface::RestV2),
+            ("/v3/clusters", Interface::RestV3),
+            ("/v3", Interface::RestV3),
+            ("/kafka/v3/clusters/c/topics", Interface::RestV3),
+            ("/v3/clusters/c/topics/t", Interface::RestV3),
+            ("/v3/clusters/c/topics/t/records/x/y/z", Interface::RestV3),
+            ("/streams/s/x", Interface::Kinesis),
+            ("/nothing", Interface::FastApi),
+        ] {
+            assert_eq!(at(Method::GET, path), (interface, Target::Nowhere), "{path}");
+        }
+        let records = "/v3/clusters/c/topics/t/records";
+        assert_eq!(
+            at(Method::GET, records),
+            (Interface::RestV3, Target::WrongMethod("POST"))
+        );
     }
 }

@@ -16,6 +16,7 @@ use super::openapi;
 use super::producer::Producer;
 use super::readiness::Readiness;
 use super::request_id::RequestIds;
+use super::route::Router;
 use super::service::answer;
 use super::state::State;
 use super::tls::Certificate;
@@ -74,7 +75,9 @@ impl Gateway {
         })?;
         let address = listener.local_addr().map_err(refused("name the bound address"))?;
         let access_log = AccessLogWriter::start(config.access_log).map_err(refused("start a thread"))?;
+        let router = Router::new(&config.streams, config.prefixes.as_deref())?;
         let state = Arc::new(State {
+            router,
             openapi: openapi::describe(&config),
             topics: Arc::new(Topics::new(&config, producer)),
             access_log,

@@ -10,7 +10,7 @@ use super::operations;
 use super::reply::{JSON, Reply, ReplyBody, V2_JSON};
 use super::request_log::RequestLog;
 use super::rest::RestError;
-use super::route::{Interface, Target, route};
+use super::route::{Interface, Target};
 use super::state::State;
 use super::{rest_v2, rest_v3};
 use hyper::body::Incoming;
@@ -81,7 +81,7 @@ pub(super) async fn answer(
     let path: Arc<str> = Arc::from(&given[..given.len().min(PATH + 1)]);
     let (interface, target) = match path.len() > PATH {
         true => (Interface::FastApi, Target::Nowhere),
-        false => route(&head.method, &path, &state.streams),
+        false => state.router.route(&head.method, &path),
     };
     let log = RequestLog {
         state: Arc::clone(&state),

@@ -8,12 +8,14 @@ use super::connections::Connections;
 use super::metrics::Metrics;
 use super::readiness::Readiness;
 use super::request_id::RequestIds;
+use super::route::Router;
 use super::topics::Topics;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 
 /// What all requests share.
 pub(super) struct State {
+    pub(super) router: Router,
     pub(super) streams: Vec<Stream>,
     pub(super) key_fields: Vec<String>,
     pub(super) limits: Limits,
