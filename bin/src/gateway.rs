@@ -63,6 +63,7 @@ pub fn config(settings: GatewaySettings) -> GatewayConfig {
         prefixes: settings.prefixes,
         aliases: settings.aliases,
         pins: settings.pins,
+        strict_topics: settings.strict_topics,
         create_topics: settings.create_topics,
         delete_topics: settings.delete_topics,
         new_partitions: settings.new_partitions,

@@ -166,6 +166,12 @@ impl Kafka {
         self.wait_for_partitions(name, partitions)
     }
 
+    /// The names of all topics.
+    pub fn topics(&self) -> Result<Vec<String>> {
+        let metadata = self.consumer("read_committed")?.fetch_metadata(None, REQUEST)?;
+        Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
+    }
+
     /// Deletes a topic and waits until it is gone.
     pub fn delete_topic(&self, name: &str) -> Result<()> {
         let admin = self.admin()?;

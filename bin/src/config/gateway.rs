@@ -24,7 +24,9 @@ pub struct GatewaySettings {
     pub aliases: Vec<(String, String)>,
     /// The number of partitions over which a topic's keys are spread.
     pub pins: Vec<(String, i32)>,
-    /// Whether missing topics are made.
+    /// Whether only configured topics and aliases are served.
+    pub strict_topics: bool,
+    /// Whether missing topics are created.
     pub create_topics: bool,
     /// Whether clients may delete topics.
     pub delete_topics: bool,
@@ -123,6 +125,7 @@ impl GatewaySettings {
             prefixes: prefixes.then(|| reader.list("gateway.prefixes", prefix)),
             aliases: reader.map("gateway.aliases", check_topic),
             pins: reader.map("gateway.pin_partitions", partitions),
+            strict_topics: reader.switch("gateway.strict_topics"),
             create_topics: reader.switch("gateway.create_topics"),
             delete_topics: reader.switch("gateway.delete_topics"),
             new_partitions: reader

@@ -85,7 +85,9 @@ pub struct GatewayConfig {
     pub aliases: Vec<(String, String)>,
     /// The number of partitions over which a topic's keys are spread, where it is not what Kafka says at the start.
     pub pins: Vec<(String, i32)>,
-    /// Whether missing topics are made.
+    /// Whether only the topics of the streams, and those of aliases, are served.
+    pub strict_topics: bool,
+    /// Whether missing topics are created.
     pub create_topics: bool,
     /// Whether a client may delete topics.
     pub delete_topics: bool,

@@ -277,14 +277,14 @@ pub(super) async fn create(state: &Arc<State>, stream: &str, incoming: &mut Body
             return Err(KinesisError::Validation(text));
         }
     };
-    let Some(name) = state.topics.of_stream(stream, None) else {
-        let text = "The name of a stream ends in the kind of its records, as streaming-USER-pin".to_owned();
-        return Err(KinesisError::InvalidArgument(text));
-    };
     if !state.create_topics {
-        let text = "streams are made by the operator, or with --create-topics".to_owned();
+        let text = "streams are created by the operator, or with --create-topics".to_owned();
         return Err(KinesisError::AccessDenied(text));
     }
+    let Some(name) = state.topics.exact(stream) else {
+        let text = "A stream is created under the name of a configured topic, or under an alias".to_owned();
+        return Err(KinesisError::InvalidArgument(text));
+    };
     match state.topics.make(name, Some(count)).await {
         Ok(()) => Ok(Reply::json("{}")),
         Err(AdminError::Exists) => Err(KinesisError::InUse(stream.to_owned())),
@@ -294,14 +294,12 @@ pub(super) async fn create(state: &Arc<State>, stream: &str, incoming: &mut Body
 
 /// `DELETE /streams/{stream}`.
 pub(super) async fn delete(state: &Arc<State>, stream: &str) -> Result<Reply, KinesisError> {
-    let name = state
-        .topics
-        .of_stream(stream, None)
-        .ok_or_else(|| ApiError::NoTopic(stream.to_owned()))?;
     if !state.delete_topics {
         let text = "streams are deleted by the operator, or with --delete-topics".to_owned();
         return Err(KinesisError::AccessDenied(text));
     }
+    let name = state.topics.exact(stream);
+    let name = name.ok_or_else(|| ApiError::NoTopic(stream.to_owned()))?;
     state
         .topics
         .delete(name)

@@ -1,7 +1,9 @@
 //! Names of topics and streams, and what is known about the topics behind them.
 //!
 //! A client reaches the topics of the streams, names that end in `.STREAM`, and configured aliases; all others do
-//! not exist for it, so that no request writes where nobody looks. The number of partitions over which keys are
+//! not exist for it, so that no request writes where nobody looks. A stream of Kinesis is also found by the end of its
+//! name, which is good enough for a record and not for a change: what is created or deleted is named exactly. Strict
+//! names leave configured topics and aliases alone. The number of partitions over which keys are
 //! spread is read when a topic is first seen and then stays: see [`super::partition`].
 
 use super::admin::{self, AdminError};
@@ -60,6 +62,7 @@ pub(super) struct Topics {
     streams: Vec<Stream>,
     aliases: HashMap<String, String>,
     pins: HashMap<String, i32>,
+    strict: bool,
     create: bool,
     new_partitions: Option<i32>,
     known: RwLock<HashMap<String, Arc<Topic>>>,
@@ -75,6 +78,7 @@ impl Topics {
             streams: config.streams.clone(),
             aliases: config.aliases.iter().cloned().collect(),
             pins: config.pins.iter().cloned().collect(),
+            strict: config.strict_topics,
             create: config.create_topics,
             new_partitions: config.new_partitions,
             known: RwLock::default(),
@@ -83,24 +87,27 @@ impl Topics {
         }
     }
 
+    /// The topic that is configured under this very name, or under this alias.
+    pub(super) fn exact<'a>(&'a self, name: &str) -> Option<&'a str> {
+        let mut own = self.streams.iter().filter_map(|stream| stream.topic.as_deref());
+        let alias = self.aliases.get(name).map(String::as_str);
+        alias.or_else(|| own.find(|topic| *topic == name))
+    }
+
     /// The topic that a client means, if it may mean one by this name.
     pub(super) fn named<'a>(&'a self, name: &'a str) -> Option<&'a str> {
-        if let Some(topic) = self.aliases.get(name) {
-            return Some(topic);
-        }
-        let own = self.streams.iter().any(|stream| stream.topic.as_deref() == Some(name));
         let suffixed = || self.streams.iter().any(|stream| has_suffix(name, &stream.name, &['.']));
-        (own || (suffixed() && is_topic_name(name))).then_some(name)
+        self.exact(name)
+            .or_else(|| (!self.strict && suffixed() && is_topic_name(name)).then_some(name))
     }
 
     /// The topic that a Kinesis stream means: by its name, or by the name of its kind, or by a partition key's.
     pub(super) fn of_stream<'a>(&'a self, stream: &str, partition_key: Option<&str>) -> Option<&'a str> {
-        if let Some(topic) = self.aliases.get(stream) {
+        if let Some(topic) = self.exact(stream) {
             return Some(topic);
         }
-        let mut topics = self.streams.iter().filter_map(|found| found.topic.as_deref());
-        if let Some(topic) = topics.find(|topic| *topic == stream) {
-            return Some(topic);
+        if self.strict || !is_topic_name(stream) {
+            return None;
         }
         let kind = [Some(stream), partition_key].into_iter().flatten().find_map(|text| {
             let kind = |stream: &&Stream| text == stream.name || has_suffix(text, &stream.name, &['-', '.', '_']);

@@ -7,6 +7,7 @@ mod crowd;
 mod faults;
 mod http;
 mod limits;
+mod names;
 mod paths;
 mod pressure;
 mod wire;

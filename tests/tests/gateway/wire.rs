@@ -524,7 +524,8 @@ fn kinesis_places_numbers_and_refuses_as_kinesis() -> Result<()> {
     gateway.end()?;
 
     // numbers go on after a restart; streams are made and deleted where that is allowed
-    let gateway = Gateway::start(kafka, &[&topics[..], &["--create-topics", "--delete-topics"]].concat())?;
+    let changes = ["--create-topics", "--delete-topics", "--alias", "s-user=kin.user"];
+    let gateway = Gateway::start(kafka, &[&topics[..], &changes].concat())?;
     let post = |body: &str| gateway.ask("POST /streams/s-user", &[JSON], body);
     let in_use = error("ResourceInUseException", "Stream s-user already exists.");
     demand(&post("")?, 400, "application/json", &in_use, &[]);
