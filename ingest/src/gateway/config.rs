@@ -77,7 +77,7 @@ pub struct GatewayConfig {
     pub kafka: KafkaConfig,
     /// The kinds of records, each with its topic.
     pub streams: Vec<Stream>,
-    /// The names of the field that makes a record's key.
+    /// The names of the field that makes a record's key, four at most.
     pub key_fields: Vec<String>,
     /// The paths that may stand in front of an interface's own; `None`: any single segment that is no name of ours.
     pub prefixes: Option<Vec<String>>,

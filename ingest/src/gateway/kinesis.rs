@@ -1,7 +1,7 @@
 //! Kinesis behind API Gateway: `PUT …/streams/{stream}/record(s)` and the questions for streams.
 //!
-//! A stream is a topic and a shard a partition, chosen by MD5 of the partition key as Kinesis does. A sequence number
-//! is made of shard and offset, so it grows in each shard, over restarts too. `record` stores `Data` as the JSON it
+//! A stream is a topic, with as many shards as that has partitions. A record's partition is that of its key, as in
+//! every dialect; what the answer calls its shard is chosen by MD5 of the partition key, as Kinesis does. `record` stores `Data` as the JSON it
 //! is, and `records` the content of the text `data`, as the mapping templates that people use do.
 
 use super::admin::AdminError;
@@ -14,6 +14,7 @@ use super::quote;
 use super::record;
 use super::reply::{JSON, Reply};
 use super::send::{Record, Sent};
+use super::sequence;
 use super::shape::{List, Object};
 use super::state::State;
 use super::topics::Topic;
@@ -137,13 +138,15 @@ pub(super) async fn put_record(state: &Arc<State>, stream: &str, incoming: &mut 
     let topic = topic(state, stream, Some(&checked.key)).await?;
     let bytes = Arc::new(taken.permit);
     let sent = send(state, &topic, &checked, &bytes);
+    let shard = partition::of_partition_key(&checked.key, topic.pinned);
     let length = taken.bytes.len();
     // Kafka's client has a copy
     drop((checked, one, bytes));
     drop(taken.bytes);
     let delivered = state.delivered(&topic, sent).await;
     let at = delivered.map_err(|error| ApiError::delivery(error, stream))?;
-    Ok(Reply::json(format!("{{{}}}", place(&at))).counted(1, length))
+    let place = place(state, shard, &at);
+    Ok(Reply::json(format!("{{{place}}}")).counted(1, length))
 }
 
 /// `PUT /streams/{stream}/records`.
@@ -184,16 +187,20 @@ pub(super) async fn put_records(state: &Arc<State>, stream: &str, incoming: &mut
         .zip(&topics)
         .map(|(record, topic)| send(state, topic, record, &bytes))
         .collect();
+    let shards = checked.iter().zip(&topics);
+    let shards: Vec<i32> = shards
+        .map(|(record, topic)| partition::of_partition_key(&record.key, topic.pinned))
+        .collect();
     let length = taken.bytes.len();
     // Kafka's client has a copy
     drop((checked, entries, bytes));
     drop(taken.bytes);
     let (mut failed, mut body) = (0u64, String::with_capacity(sent.len() * 128));
     let count = sent.len() as u64;
-    for (sent, topic) in sent.into_iter().zip(&topics) {
+    for ((sent, topic), shard) in sent.into_iter().zip(&topics).zip(shards) {
         let comma = if body.is_empty() { "" } else { "," };
         match state.delivered(topic, sent).await {
-            Ok(at) => write!(body, "{comma}{{{}}}", place(&at)),
+            Ok(at) => write!(body, "{comma}{{{}}}", place(state, shard, &at)),
             Err(error) => {
                 failed += 1;
                 let code = match error {
@@ -248,7 +255,7 @@ pub(super) async fn describe(state: &Arc<State>, stream: &str) -> Result<Reply, 
              \"SequenceNumberRange\":{{\"StartingSequenceNumber\":\"{}\"}}}}",
             shard_id(partition),
             start(shard),
-            sequence_number(partition, 0),
+            sequence::number(0, partition, 0),
         )
         .expect("writing to a String");
     }
@@ -369,53 +376,32 @@ fn check<'a>(one: &One<'a>, content: bool) -> Result<Checked<'a>, KinesisError> 
 
 fn send(state: &State, topic: &Topic, checked: &Checked<'_>, bytes: &Arc<Permit>) -> Sent {
     let ind = record::key_of(&checked.data, &state.key_fields).ok().flatten();
-    let partition = Some(partition::of_partition_key(&checked.key, topic.pinned));
+    let placed_by = Some(checked.key.as_bytes());
     let value = Some(checked.data.as_bytes());
     state.send(
         topic,
         Record {
+            placed_by,
             ind,
             value,
-            partition,
             ..Record::default()
         },
         bytes,
     )
 }
 
-fn place(at: &Delivered) -> String {
-    let (number, shard) = (sequence_number(at.partition, at.offset), shard_id(at.partition));
-    format!("\"SequenceNumber\":\"{number}\",\"ShardId\":\"{shard}\"")
+fn place(state: &State, shard: i32, at: &Delivered) -> String {
+    let number = sequence::number(state.moments.next(), at.partition, at.offset);
+    format!("\"SequenceNumber\":\"{number}\",\"ShardId\":\"{}\"", shard_id(shard))
 }
 
 fn shard_id(partition: i32) -> String {
     format!("shardId-{partition:012}")
 }
 
-/// 56 digits, as Kinesis's own numbers have: a prefix, the shard, the offset.
-fn sequence_number(partition: i32, offset: i64) -> String {
-    format!("496{partition:010}{offset:043}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sequence_numbers_grow_as_numbers_and_as_texts() {
-        let numbers: Vec<String> = [0, 9, 10, i64::from(u32::MAX), i64::MAX]
-            .map(|at| sequence_number(3, at))
-            .into();
-        assert!(numbers.is_sorted());
-        for number in &numbers {
-            assert_eq!(number.len(), 56);
-            assert!(
-                !number.starts_with('0') && number.bytes().all(|byte| byte.is_ascii_digit()),
-                "{number}"
-            );
-        }
-        assert_eq!(shard_id(12), "shardId-000000000012");
-    }
 
     #[test]
     fn data_is_the_json_it_is_and_in_records_the_content_of_a_text() {

@@ -45,6 +45,7 @@ mod rest_v3_item;
 mod rest_v3_source;
 mod route;
 mod send;
+mod sequence;
 mod server;
 mod service;
 mod shape;

@@ -1,8 +1,9 @@
 //! Which partition a record goes to.
 //!
-//! Keys are placed as Java's producer and librdkafka's `murmur2` do, over a number of partitions that the caller
-//! pins: partitions that are added later would move keys, and a key's newer record could get a smaller offset than
-//! its older one. Kinesis places a partition key by MD5 over the shards.
+//! Keys are placed as Java's producer and librdkafka's `murmur2` do, whatever the dialect, over a number of partitions
+//! that the caller pins: partitions that are added later would move keys, and a key's newer record could get a smaller
+//! offset than its older one. Kinesis assigns a partition key to a shard by its MD5: that is what its answers say, and
+//! no record is placed by it.
 
 use md5::{Digest, Md5};
 

@@ -9,6 +9,8 @@ use std::fmt;
 
 /// Wrappers around a record that are looked through.
 const WRAPPERS: u8 = 3;
+/// Names of the field that makes the key.
+const NAMES: usize = 4;
 
 /// The key inside a JSON text, if it holds one; an error when the text is not JSON.
 pub(super) fn key_of(json: &str, names: &[String]) -> Result<Option<i64>, serde_json::Error> {
@@ -19,23 +21,24 @@ pub(super) fn key_of(json: &str, names: &[String]) -> Result<Option<i64>, serde_
     Ok(key)
 }
 
-/// The bytes that decide about a key's partition: a number is the same number however it is written, so that a
-/// tombstone follows the records that it deletes.
-pub(super) fn canonical<'k>(key: &'k [u8], names: &[String]) -> Cow<'k, [u8]> {
-    let text = match key {
-        [b'"', inner @ .., b'"'] => inner,
-        [b'{', ..] => {
-            let found = std::str::from_utf8(key)
-                .ok()
-                .and_then(|text| key_of(text, names).ok().flatten());
-            return found.map_or(Cow::Borrowed(key), |number| Cow::Owned(number.to_string().into_bytes()));
-        }
-        plain => plain,
-    };
-    match std::str::from_utf8(text).ok().and_then(digits) {
-        Some(number) => Cow::Owned(number.to_string().into_bytes()),
-        None => Cow::Borrowed(key),
+/// The number that a key names, as the engine reads the key of a tombstone: digits, a JSON integer, a JSON string of
+/// digits, or an object with the field. However it is written, it is the same number, so that a tombstone follows the
+/// records that it deletes.
+pub(super) fn number_of(key: &[u8], names: &[String]) -> Option<i64> {
+    let text = std::str::from_utf8(key).ok()?;
+    if let Some(number) = digits(text) {
+        return Some(number);
     }
+    let first = text
+        .bytes()
+        .find(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))?;
+    if !matches!(first, b'{' | b'"' | b'-' | b'0'..=b'9') {
+        return None;
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let number = Number { names }.deserialize(&mut deserializer).ok()?;
+    deserializer.end().ok()?;
+    number
 }
 
 /// The value as it is stored: as sent, without white space around it, and on one line, since a line is a record in
@@ -119,24 +122,34 @@ impl<'de> Visitor<'de> for Find<'_> {
         Ok(first.filter(|_| alone && self.depth > 0))
     }
 
+    /// As the engine decides: of a field that occurs twice the last counts, two fields that differ are no key, and an
+    /// object with nothing but `value` is a wrapper.
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<i64>, A::Error> {
-        let (mut key, mut wrapped, mut fields) = (None, None, 0usize);
+        let mut keys = [None; NAMES];
+        let (mut wrapped, mut wraps) = (None, true);
         while let Some(word) = map.next_key_seed(Name(self.names))? {
-            fields += 1;
             match word {
-                Word::Key => key = map.next_value_seed(Number)?,
+                Word::Key(index) => keys[index] = map.next_value_seed(Number { names: &[] })?,
                 Word::Value => wrapped = map.next_value_seed(self.inner())?,
                 Word::Other => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
+            wraps &= matches!(word, Word::Value);
         }
-        Ok(key.or(wrapped.filter(|_| fields == 1 && self.depth > 0)))
+        if wraps {
+            return Ok(wrapped.filter(|_| self.depth > 0));
+        }
+        let mut found = keys.into_iter().flatten();
+        let first = found.next();
+        Ok(first.filter(|first| found.all(|other| other == *first)))
     }
 }
 
+#[derive(Clone, Copy)]
 enum Word {
-    Key,
+    /// The field of this index.
+    Key(usize),
     Value,
     Other,
 }
@@ -160,18 +173,21 @@ impl Visitor<'_> for Name<'_> {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Word, E> {
-        Ok(match name {
-            name if self.0.iter().any(|known| known == name) => Word::Key,
-            "value" => Word::Value,
+        let index = self.0.iter().take(NAMES).position(|known| known == name);
+        Ok(match (index, name) {
+            (Some(index), _) => Word::Key(index),
+            (None, "value") => Word::Value,
             _ => Word::Other,
         })
     }
 }
 
-/// A whole number, or a text of digits; anything else is no key.
-struct Number;
+/// A whole number, or a text of digits, or an object with a field of these names; anything else is no key.
+struct Number<'n> {
+    names: &'n [String],
+}
 
-impl<'de> DeserializeSeed<'de> for Number {
+impl<'de> DeserializeSeed<'de> for Number<'_> {
     type Value = Option<i64>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<i64>, D::Error> {
@@ -179,7 +195,7 @@ impl<'de> DeserializeSeed<'de> for Number {
     }
 }
 
-impl<'de> Visitor<'de> for Number {
+impl<'de> Visitor<'de> for Number<'_> {
     type Value = Option<i64>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -215,9 +231,9 @@ impl<'de> Visitor<'de> for Number {
         Ok(None)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<i64>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(None)
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<i64>, A::Error> {
+        let Number { names } = self;
+        Find { names, depth: 0 }.visit_map(map)
     }
 }
 
@@ -261,12 +277,52 @@ mod tests {
     }
 
     #[test]
-    fn a_tombstone_goes_where_its_record_went() {
-        for key in ["42", "\"42\"", "0042", r#"{"ind": 42}"#, r#"{"index":"42"}"#] {
-            assert_eq!(&*canonical(key.as_bytes(), &names()), b"42", "{key}");
+    fn two_fields_are_one_key_where_they_agree() {
+        for (json, expected) in [
+            (r#"{"ind": 7, "index": null}"#, Some(7)),
+            (r#"{"index": null, "ind": 7}"#, Some(7)),
+            (r#"{"ind": "x", "index": "7"}"#, Some(7)),
+            (r#"{"ind": 7, "index": "07"}"#, Some(7)),
+            (r#"{"ind": 7, "index": 8}"#, None),
+            (r#"{"ind": 7, "ind": 8}"#, Some(8)),
+            (r#"{"ind": 7, "ind": null}"#, None),
+            (r#"{"value": {"ind": 7}, "value": {"ind": 8}}"#, Some(8)),
+            (r#"{"value": {"ind": 7}, "ind": 8}"#, Some(8)),
+            (r#"[[[[{"ind": 7}]]]]"#, None),
+            (r#"[{"value": [{"ind": 7}]}]"#, Some(7)),
+            ("{}", None),
+        ] {
+            assert_eq!(key(json), expected, "{json}");
         }
-        for key in ["abc", "\"abc\"", "{}", "", "\""] {
-            assert_eq!(&*canonical(key.as_bytes(), &names()), key.as_bytes(), "{key}");
+    }
+
+    #[test]
+    fn a_tombstone_names_the_number_of_its_record() {
+        for key in [
+            "42",
+            "\"42\"",
+            "0042",
+            r#"{"ind": 42}"#,
+            r#"{"index":"42"}"#,
+            " 42\n",
+            r#""\u0034\u0032""#,
+        ] {
+            assert_eq!(number_of(key.as_bytes(), &names()), Some(42), "{key}");
+        }
+        assert_eq!(number_of(b"-5", &names()), Some(-5));
+        for key in [
+            "abc",
+            "\"abc\"",
+            "{}",
+            "",
+            "\"",
+            "12ab",
+            "4.2",
+            "[42]",
+            "true",
+            r#"{"value":{"ind":42}}"#,
+        ] {
+            assert_eq!(number_of(key.as_bytes(), &names()), None, "{key}");
         }
     }
 

@@ -118,10 +118,8 @@ pub(super) async fn produce(
                 }
             },
         };
-        let text = value.as_deref().filter(|_| key.is_none()).map(std::str::from_utf8);
-        let ind = text
-            .and_then(Result::ok)
-            .and_then(|text| record::key_of(text, &state.key_fields).ok().flatten());
+        let text = value.as_deref().map(std::str::from_utf8).and_then(Result::ok);
+        let ind = text.and_then(|text| record::key_of(text, &state.key_fields).ok().flatten());
         let record = Record {
             key: key.as_deref(),
             ind,

@@ -284,10 +284,7 @@ impl Stream {
             Ok(headers) => headers,
             Err(text) => return Outcome::wrong(422, text),
         };
-        let text = value
-            .as_ref()
-            .filter(|_| key.is_none())
-            .map(|(_, bytes)| std::str::from_utf8(bytes));
+        let text = value.as_ref().map(|(_, bytes)| std::str::from_utf8(bytes));
         let ind = text.and_then(Result::ok);
         let ind = ind.and_then(|text| record::key_of(text, &self.state.key_fields).ok().flatten());
         let record = Record {
@@ -297,6 +294,7 @@ impl Stream {
             partition: item.partition_id,
             headers,
             timestamp,
+            ..Record::default()
         };
         let bytes = held.hand_over(held.bytes().saturating_sub(RECORD_OVERHEAD));
         let sent = self.state.send(&self.topic, record, &Arc::new(bytes));

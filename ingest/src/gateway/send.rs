@@ -13,9 +13,11 @@ use tokio::sync::oneshot;
 /// A record as a dialect has read it.
 #[derive(Default)]
 pub(super) struct Record<'a> {
-    /// The key that the client gave.
+    /// The key that the client gave, stored with the record.
     pub(super) key: Option<&'a [u8]>,
-    /// The key found in the value, for a record without one.
+    /// The key that the client gave to place the record, and that is not stored.
+    pub(super) placed_by: Option<&'a [u8]>,
+    /// The key found in the value.
     pub(super) ind: Option<i64>,
     /// The value; `None` is a tombstone.
     pub(super) value: Option<&'a [u8]>,
@@ -34,13 +36,21 @@ pub(super) enum Sent {
 impl State {
     /// Hands a record to Kafka's client.
     pub(super) fn send(&self, topic: &Topic, record: Record<'_>, bytes: &Arc<Permit>) -> Sent {
-        let found = record.ind.filter(|_| record.key.is_none()).map(|ind| ind.to_string());
-        let key = record.key.or(found.as_deref().map(str::as_bytes));
-        let by_key = || key.map(|key| partition::of_key(&record::canonical(key, &self.key_fields), topic.pinned));
+        let ind = record.ind.map(|ind| ind.to_string());
+        let ind = ind.as_deref().map(str::as_bytes);
+        // one key, one partition: what a record is about decides, before what its sender calls it
+        let placed = || match (ind, record.key.or(record.placed_by)) {
+            (Some(ind), _) => Some(partition::of_key(ind, topic.pinned)),
+            (None, Some(key)) => Some(match record::number_of(key, &self.key_fields) {
+                Some(number) => partition::of_key(number.to_string().as_bytes(), topic.pinned),
+                None => partition::of_key(key, topic.pinned),
+            }),
+            (None, None) => None,
+        };
         let outgoing = Outgoing {
             topic: &topic.name,
-            partition: record.partition.or_else(by_key),
-            key,
+            partition: record.partition.or_else(placed),
+            key: record.key.or(ind),
             value: record.value,
             headers: record.headers,
             timestamp: record.timestamp,

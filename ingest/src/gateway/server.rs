@@ -17,6 +17,7 @@ use super::producer::Producer;
 use super::readiness::Readiness;
 use super::request_id::RequestIds;
 use super::route::Router;
+use super::sequence::Moments;
 use super::service::answer;
 use super::state::State;
 use super::tls::Certificate;
@@ -92,6 +93,7 @@ impl Gateway {
             version: config.version,
             process_metrics: config.process_metrics,
             ids: RequestIds::new(),
+            moments: Moments::new(),
             tokens,
             limits,
         });

@@ -9,6 +9,7 @@ use super::metrics::Metrics;
 use super::readiness::Readiness;
 use super::request_id::RequestIds;
 use super::route::Router;
+use super::sequence::Moments;
 use super::topics::Topics;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(super) struct State {
     pub(super) process_metrics: fn() -> Registry,
     pub(super) openapi: String,
     pub(super) ids: RequestIds,
+    pub(super) moments: Moments,
 }
 
 /// So much of the budget, as a divisor, is taken back from slow clients when none is free.

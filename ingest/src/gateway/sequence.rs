@@ -1,0 +1,62 @@
+//! Sequence numbers as Kinesis gives them: decimal, of 56 digits, growing in each shard.
+//!
+//! A shard's records may lie in several partitions of the topic, whose offsets know nothing of each other, so numbers
+//! grow with the time at which a record was acknowledged. Partition and offset follow and make them unique, also among
+//! gateways whose clocks agree.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The moments of sequence numbers: microseconds since 1970, each later than the one before, whatever the clock does.
+pub(super) struct Moments(AtomicU64);
+
+impl Moments {
+    pub(super) fn new() -> Moments {
+        Moments(AtomicU64::new(0))
+    }
+
+    pub(super) fn next(&self) -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        let later = |last: u64| now.max(last.saturating_add(1));
+        let last = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(later(last)));
+        later(last.unwrap_or_default())
+    }
+}
+
+/// The number of a record that was acknowledged at this moment.
+pub(super) fn number(moment: u64, partition: i32, offset: i64) -> String {
+    format!("496{moment:018}{partition:010}{offset:025}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_never_stand_still() {
+        let moments = Moments::new();
+        let all: Vec<u64> = (0..10_000).map(|_| moments.next()).collect();
+        assert!(all.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(all[0] > 1_700_000_000_000_000);
+        let ahead = Moments(AtomicU64::new(u64::from(u32::MAX) << 32));
+        assert!(ahead.next() < ahead.next(), "the clock was set back");
+    }
+
+    #[test]
+    fn numbers_grow_as_numbers_and_as_texts() {
+        let numbers: Vec<String> = [0, 9, 10, 1_700_000_000_000_000, 999_999_999_999_999_999]
+            .map(|moment| number(moment, 3, i64::MAX))
+            .into();
+        assert!(numbers.is_sorted());
+        for number in &numbers {
+            assert_eq!(number.len(), 56);
+            assert!(
+                !number.starts_with('0') && number.bytes().all(|byte| byte.is_ascii_digit()),
+                "{number}"
+            );
+        }
+    }
+}
