@@ -52,6 +52,20 @@ pub fn read_topics(kafka: &Kafka, topics: &[&str]) -> Result<BTreeMap<(String, i
     Ok(read.into_iter().flat_map(flat).collect())
 }
 
+/// Lets a user of Kafka do these things with a topic.
+pub fn allow(kafka: &Kafka, principal: &str, topic: &str, operations: &[&str]) -> Result<()> {
+    let mut command = Command::new(python()?);
+    command
+        .arg(root().join("tests/clients/allow.py"))
+        .args([&kafka.bootstrap(), principal, topic])
+        .args(operations)
+        .env_remove("PYTHONPATH");
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "allow.py: {said}");
+    Ok(())
+}
+
 impl PythonClient {
     /// Starts a script that reads this database and sends to this URL; what it prints goes into `folder`.
     pub fn start(script: &str, url: &str, mariadb: &MariaDb, folder: &Path) -> Result<PythonClient> {

@@ -20,6 +20,9 @@ pub(super) enum AdminError {
     /// Kafka does not answer, or not yet.
     #[error("Kafka does not answer: {0}")]
     Unreachable(String),
+    /// Kafka does not let the gateway do it.
+    #[error("the gateway is not authorized to do it")]
+    Denied,
     /// Kafka says no.
     #[error("{0}")]
     Refused(String),
@@ -72,6 +75,7 @@ fn of_code(code: Code) -> AdminError {
         | Code::BrokerTransportFailure
         | Code::AllBrokersDown
         | Code::NotController => AdminError::Unreachable(code.to_string()),
+        Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => AdminError::Denied,
         code => AdminError::Refused(code.to_string()),
     }
 }

@@ -44,6 +44,12 @@ pub(super) enum ApiError {
     /// Kafka does not answer.
     #[error("Kafka does not answer: {0}")]
     Unavailable(String),
+    /// Kafka does not let the gateway use the topic.
+    #[error("Not authorized to access topics: [{0}]")]
+    Denied(String),
+    /// Kafka does not accept the gateway's credentials.
+    #[error("Kafka does not accept the credentials of the gateway")]
+    KafkaAuthentication,
     /// Kafka, or the configuration, says no.
     #[error("Kafka refuses: {0}")]
     Refused(String),
@@ -64,6 +70,8 @@ impl ApiError {
         match error {
             TopicError::Unknown => ApiError::NoTopic(name.to_owned()),
             TopicError::Unreachable(text) => ApiError::Unavailable(text),
+            TopicError::Denied => ApiError::Denied(name.to_owned()),
+            TopicError::Unauthenticated => ApiError::KafkaAuthentication,
             TopicError::Refused(text) => ApiError::Refused(text),
         }
     }
@@ -73,6 +81,8 @@ impl ApiError {
         match error {
             DeliveryError::NoTopic => ApiError::NoTopic(name.to_owned()),
             DeliveryError::NoPartition(_) => ApiError::NoPartition,
+            DeliveryError::Denied => ApiError::Denied(name.to_owned()),
+            DeliveryError::Unauthenticated => ApiError::KafkaAuthentication,
             DeliveryError::Retry(text) => ApiError::Unavailable(text),
             DeliveryError::TooLarge(_) => ApiError::RecordTooLarge,
             DeliveryError::Invalid(text) => ApiError::InvalidRecord(text),
@@ -86,6 +96,7 @@ impl ApiError {
             AdminError::Unknown => ApiError::NoTopic(name.to_owned()),
             AdminError::Unreachable(text) => ApiError::Unavailable(text),
             AdminError::Exists => ApiError::Refused("Topic exists.".to_owned()),
+            AdminError::Denied => ApiError::Denied(name.to_owned()),
             AdminError::Refused(text) => ApiError::Refused(text),
         }
     }
@@ -95,7 +106,8 @@ impl ApiError {
         match self {
             ApiError::NotFound | ApiError::NoTopic(_) | ApiError::NoPartition => StatusCode::NOT_FOUND,
             ApiError::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            ApiError::Unauthenticated => StatusCode::UNAUTHORIZED,
+            ApiError::Unauthenticated | ApiError::KafkaAuthentication => StatusCode::UNAUTHORIZED,
+            ApiError::Denied(_) => StatusCode::FORBIDDEN,
             ApiError::Media => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::Body(BodyError::Slow) => StatusCode::REQUEST_TIMEOUT,
             ApiError::Body(BodyError::Broken) | ApiError::InvalidRecord(_) => StatusCode::BAD_REQUEST,
@@ -123,6 +135,7 @@ impl ApiError {
             ApiError::Body(_) | ApiError::RecordTooLarge => reply.close = true,
             ApiError::Budget(OverBudget::Now) | ApiError::Unavailable(_) => reply.retry_after = Some(1),
             ApiError::Method(methods) => reply.allow = Some(methods),
+            ApiError::Unauthenticated => reply.challenge = true,
             _ => {}
         }
         reply

@@ -57,11 +57,17 @@ pub(super) struct Taken {
 pub(super) struct Body {
     incoming: Incoming,
     entry: Arc<Entry>,
+    /// The client waits for `100 Continue`, which the server sends when the body is asked for.
+    awaits_continue: bool,
 }
 
 impl Body {
-    pub(super) fn new(incoming: Incoming, entry: Arc<Entry>) -> Body {
-        Body { incoming, entry }
+    pub(super) fn new(incoming: Incoming, entry: Arc<Entry>, awaits_continue: bool) -> Body {
+        Body {
+            incoming,
+            entry,
+            awaits_continue,
+        }
     }
 
     /// Its connection.
@@ -76,6 +82,7 @@ impl Body {
 
     /// The next piece; `None` at the end.
     pub(super) async fn piece(&mut self) -> Option<Result<Bytes, BodyError>> {
+        self.awaits_continue = false;
         loop {
             let polled = std::future::poll_fn(|context| {
                 let polled = Pin::new(&mut self.incoming).poll_frame(context);
@@ -162,8 +169,12 @@ async fn gather(body: &mut Body, limit: usize, budget: &Budget) -> Result<Taken,
     Ok(Taken { bytes, permit })
 }
 
-/// Reads on after a refusal, within bounds; whether the end was reached.
+/// Reads on after a refusal, within bounds; whether the end was reached. A client that waits for leave to send its body
+/// is not asked for it.
 pub(super) async fn drain(body: &mut Body) -> bool {
+    if body.awaits_continue {
+        return false;
+    }
     let all = async {
         let mut left = DRAINED;
         while let Some(bytes) = body.piece().await {

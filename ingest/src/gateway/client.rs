@@ -47,10 +47,10 @@ impl<S: AsyncRead + Unpin> Client<S> {
         (self.stream, self.ahead)
     }
 
-    /// Waits until a request's head is there, or too much for one.
+    /// Waits until a request's head is there, or something that cannot be one.
     pub(super) async fn head(&mut self, state: &State, held: &mut Held) -> Result<(), NoRequest> {
         let mut seen = 0;
-        while !head_ends(&self.ahead, seen) && self.ahead.len() < HEAD {
+        while !head_ends(&self.ahead, seen) && self.ahead.len() < HEAD && may_begin(&self.ahead) {
             // what did not make a head has to wait, and counts
             let bytes = self.ahead.len() - held.bytes();
             if held.take(&state.budget, bytes).is_err() {
@@ -76,6 +76,12 @@ impl<S: AsyncRead + Unpin> Client<S> {
         self.ahead.extend_from_slice(read);
         Poll::Ready(Ok(read.len()))
     }
+}
+
+/// Whether a method may begin so: who speaks TLS, or something else, need not be waited for.
+fn may_begin(bytes: &[u8]) -> bool {
+    let first = bytes.first().copied().unwrap_or(b'G');
+    first.is_ascii_alphabetic() || matches!(first, b'\r' | b'\n')
 }
 
 /// Whether an empty line ends the head; the first `seen` bytes are known not to hold a whole one.

@@ -38,6 +38,8 @@ pub(super) struct Entry {
     busy: AtomicU32,
     /// Milliseconds after `began` since which no request is under way.
     idle_since: AtomicU64,
+    /// Requests that were answered.
+    answers: AtomicU64,
     /// Bytes of the budget that go back when the connection is closed.
     held: AtomicUsize,
     body: Wait,
@@ -106,6 +108,7 @@ impl Connections {
             began: self.began,
             busy: AtomicU32::new(0),
             idle_since: AtomicU64::new(elapsed(self.began)),
+            answers: AtomicU64::new(0),
             held: AtomicUsize::new(0),
             body: Wait::default(),
             reader: Wait::default(),
@@ -181,6 +184,11 @@ impl Entry {
         self.busy.load(Ordering::Relaxed) > 0
     }
 
+    /// Requests that were answered; the answers may not be written yet.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+
     /// How long there has been no request; nothing while one is under way, or its answer not written.
     pub(super) fn idle_for(&self) -> Duration {
         if self.is_busy() || self.reader.0.load(Ordering::Relaxed) != NEVER {
@@ -241,6 +249,7 @@ impl Entry {
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
+        self.0.answers.fetch_add(1, Ordering::Relaxed);
         self.0.idle_since.store(elapsed(self.0.began), Ordering::Relaxed);
         self.0.busy.fetch_sub(1, Ordering::Relaxed);
     }

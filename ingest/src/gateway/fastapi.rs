@@ -61,6 +61,8 @@ pub(super) async fn item(
     incoming: &mut Body,
 ) -> Result<Reply, FastApiError> {
     let stream = &state.streams[index];
+    let missing = || ApiError::NoTopic(stream.name.clone());
+    let name = stream.topic.as_deref().ok_or_else(missing)?;
     let limits = &state.limits;
     let taken = body::read(incoming, limits.body_bytes, limits.body_timeout, &state.budget).await?;
     let text = std::str::from_utf8(&taken.bytes);
@@ -68,8 +70,7 @@ pub(super) async fn item(
     let echo = check(text, &stream.fields, is_json(media))?;
     let value = record::one_line(text);
     let ind = record::key_of(&value, &state.key_fields).ok().flatten();
-    let missing = || ApiError::NoTopic(stream.name.clone());
-    let topic = state.topics.get(stream.topic.as_deref().ok_or_else(missing)?).await;
+    let topic = state.topics.get(name).await;
     let topic = topic.map_err(|error| ApiError::topic(error, &stream.name))?;
     let record = Record {
         ind,

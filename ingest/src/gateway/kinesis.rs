@@ -99,6 +99,8 @@ fn api(error: &ApiError) -> Reply {
             );
         }
         ApiError::NoPartition => (status, "ResourceNotFoundException"),
+        ApiError::Denied(_) => (status, "AccessDeniedException"),
+        ApiError::KafkaAuthentication => (status, "UnrecognizedClientException"),
         ApiError::Unavailable(_) => (status, "ServiceUnavailableException"),
         ApiError::Refused(_) => (status, "InternalFailure"),
     };
@@ -201,6 +203,10 @@ pub(super) async fn put_records(state: &Arc<State>, stream: &str, incoming: &mut
         let comma = if body.is_empty() { "" } else { "," };
         match state.delivered(topic, sent).await {
             Ok(at) => write!(body, "{comma}{{{}}}", place(state, shard, &at)),
+            // Kafka lets the gateway write none of them
+            Err(error @ (DeliveryError::Denied | DeliveryError::Unauthenticated)) if count == 1 => {
+                return Err(ApiError::delivery(error, stream).into());
+            }
             Err(error) => {
                 failed += 1;
                 let code = match error {

@@ -98,7 +98,11 @@ fn rest_v2(topic: &str) -> Vec<(&'static str, Value)> {
         ("400", "no JSON"),
         ("404", "40401 no such topic, 40402 no such partition"),
         ("415", "another content type"),
-        ("422", "no records, or an unknown field"),
+        ("403", "40301 Kafka does not let the gateway write to the topic"),
+        (
+            "422",
+            "no records, an unknown field, a negative partition, or no base64",
+        ),
     ]);
     let produce =
         json!({ "tags": ["REST v2"], "summary": "Produce records", "requestBody": request, "responses": answers });
@@ -260,7 +264,10 @@ fn parameter(name: &str, example: &str) -> Value {
 /// Responses by status, and those that every path may give.
 fn responses(statuses: &[(&str, &str)]) -> Value {
     let common = [
-        ("401", "no valid token"),
+        (
+            "401",
+            "no valid token; 40101: Kafka does not accept the credentials of the gateway",
+        ),
         ("408", "the body did not come in time"),
         ("413", "the body is too large"),
     ];

@@ -5,6 +5,7 @@
 
 use super::budget::Permit;
 use super::properties;
+use super::trouble::{Cause, Trouble};
 use crate::kafka::{KafkaConfig, KafkaError, Tokens, log_line};
 use rdkafka::ClientContext;
 use rdkafka::client::{Client, OAuthToken};
@@ -13,7 +14,7 @@ use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult as NativeResult, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Where a record stands now.
@@ -40,6 +41,12 @@ pub(super) enum DeliveryError {
     /// The topic has no such partition.
     #[error("Partition {0} not found.")]
     NoPartition(i32),
+    /// Kafka does not let the gateway write to the topic.
+    #[error("Not authorized to access topics.")]
+    Denied,
+    /// Kafka does not accept the gateway's credentials.
+    #[error("Kafka does not accept the credentials of the gateway")]
+    Unauthenticated,
     /// The record itself is wrong: its timestamp, or its form.
     #[error("{0}")]
     Invalid(String),
@@ -56,11 +63,23 @@ impl DeliveryError {
             DeliveryError::TooLarge(_) => "too_large",
             DeliveryError::NoTopic => "no_topic",
             DeliveryError::NoPartition(_) => "no_partition",
+            DeliveryError::Denied => "denied",
+            DeliveryError::Unauthenticated => "unauthenticated",
             DeliveryError::Invalid(_) => "wrong",
             DeliveryError::Refused(_) => "refused",
         }
     }
 }
+
+/// Why a question to Kafka has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum AskError {
+    Unreachable(String),
+    Unauthenticated,
+}
+
+/// A producer that has just been made is not replaced.
+const REPLACED: Duration = Duration::from_secs(1);
 
 pub(super) type DeliveryResult = Result<Delivered, DeliveryError>;
 
@@ -82,13 +101,16 @@ pub(super) struct Pending {
 }
 
 /// What librdkafka tells us.
-pub(super) struct Context(Tokens);
+pub(super) struct Context {
+    tokens: Tokens,
+    trouble: Arc<Trouble>,
+}
 
 impl ClientContext for Context {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        self.0.make()
+        self.tokens.make()
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -96,6 +118,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: Native, reason: &str) {
+        self.trouble.error(error.rdkafka_error_code(), reason);
         tracing::debug!(target: "librdkafka", "{error}: {reason}");
     }
 }
@@ -105,12 +128,15 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &NativeResult<'_>, pending: Box<Pending>) {
         let delivered = match result {
-            Ok(message) => Ok(Delivered {
-                partition: message.partition(),
-                offset: message.offset(),
-                timestamp: message.timestamp().to_millis().unwrap_or(0),
-            }),
-            Err((error, message)) => Err(classify(error, message.partition())),
+            Ok(message) => {
+                self.trouble.is_over();
+                Ok(Delivered {
+                    partition: message.partition(),
+                    offset: message.offset(),
+                    timestamp: message.timestamp().to_millis().unwrap_or(0),
+                })
+            }
+            Err((error, message)) => Err(classify(error, message.partition(), &self.trouble)),
         };
         // a client that has gone has no receiver
         let _ = pending.result.send(delivered);
@@ -123,7 +149,14 @@ type NativeProducer = ThreadedProducer<Context>;
 pub(super) struct Producer {
     config: ClientConfig,
     tokens: Tokens,
-    current: RwLock<Arc<NativeProducer>>,
+    trouble: Arc<Trouble>,
+    current: RwLock<Current>,
+}
+
+/// The producer in use.
+struct Current {
+    producer: Arc<NativeProducer>,
+    since: Instant,
 }
 
 impl Producer {
@@ -132,10 +165,15 @@ impl Producer {
         properties::check(kafka)?;
         let mut config = properties::producer(kafka, timeout, message_bytes);
         let tokens = Tokens::of(&mut config)?;
-        let current = RwLock::new(Arc::new(create(&config, &tokens)?));
+        let trouble = Arc::new(Trouble::default());
+        let current = RwLock::new(Current {
+            producer: Arc::new(create(&config, &tokens, &trouble)?),
+            since: Instant::now(),
+        });
         Ok(Producer {
             config,
             tokens,
+            trouble,
             current,
         })
     }
@@ -146,12 +184,20 @@ impl Producer {
     }
 
     fn current(&self) -> Arc<NativeProducer> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).producer)
     }
 
     /// Asks the client something.
-    pub(super) fn ask<T>(&self, question: impl FnOnce(&Client<Context>) -> T) -> T {
-        question(self.current().client())
+    pub(super) fn ask<T>(&self, question: impl FnOnce(&Client<Context>) -> Result<T, Native>) -> Result<T, AskError> {
+        let answer = question(self.current().client());
+        match (answer, self.trouble.cause()) {
+            (Ok(answer), _) => {
+                self.trouble.is_over();
+                Ok(answer)
+            }
+            (Err(_), Some(Cause::Unauthenticated)) => Err(AskError::Unauthenticated),
+            (Err(error), _) => Err(AskError::Unreachable(error.to_string())),
+        }
     }
 
     /// Hands a record over; the result comes later.
@@ -176,23 +222,27 @@ impl Producer {
             Ok(()) => Ok(receiver),
             Err((Native::MessageProduction(Code::Fatal), _)) => {
                 self.replace(&producer);
-                Err(DeliveryError::Retry("the producer had to begin anew".to_owned()))
+                Err(classify(&Native::MessageProduction(Code::Fatal), -1, &self.trouble))
             }
-            Err((error, _)) => Err(classify(&error, record.partition.unwrap_or(-1))),
+            Err((error, _)) => Err(classify(&error, record.partition.unwrap_or(-1), &self.trouble)),
         }
     }
 
-    /// A producer that lost its sequence for good is replaced; what it held is reported as failed.
+    /// A producer that lost its sequence for good is replaced; what it held is reported as failed. Where the cause stays,
+    /// so does the failure: a new one is not made with every record.
     fn replace(&self, failed: &Arc<NativeProducer>) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&current, failed) {
+        if !Arc::ptr_eq(&current.producer, failed) || current.since.elapsed() < REPLACED {
             return;
         }
-        let reason = failed.client().fatal_error().map_or_else(String::new, |(_, text)| text);
-        match create(&self.config, &self.tokens) {
+        let (code, reason) = failed.client().fatal_error().unzip();
+        let reason = reason.unwrap_or_default();
+        self.trouble.error(code, &reason);
+        match create(&self.config, &self.tokens, &self.trouble) {
             Ok(fresh) => {
                 tracing::error!("Kafka's producer ended for good and begins anew: {reason}");
-                let old = std::mem::replace(&mut *current, Arc::new(fresh));
+                current.since = Instant::now();
+                let old = std::mem::replace(&mut current.producer, Arc::new(fresh));
                 // its end waits for its threads
                 std::thread::spawn(move || drop(old));
             }
@@ -208,15 +258,19 @@ impl Producer {
     }
 }
 
-fn create(config: &ClientConfig, tokens: &Tokens) -> Result<NativeProducer, KafkaError> {
+fn create(config: &ClientConfig, tokens: &Tokens, trouble: &Arc<Trouble>) -> Result<NativeProducer, KafkaError> {
     let failed = |cause| KafkaError::Client {
         action: "create a producer",
         cause,
     };
-    config.create_with_context(Context(tokens.clone())).map_err(failed)
+    let context = Context {
+        tokens: tokens.clone(),
+        trouble: Arc::clone(trouble),
+    };
+    config.create_with_context(context).map_err(failed)
 }
 
-fn classify(error: &Native, partition: i32) -> DeliveryError {
+fn classify(error: &Native, partition: i32, trouble: &Trouble) -> DeliveryError {
     let text = || {
         error
             .rdkafka_error_code()
@@ -227,14 +281,14 @@ fn classify(error: &Native, partition: i32) -> DeliveryError {
         Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => DeliveryError::NoTopic,
         Some(Code::UnknownPartition) => DeliveryError::NoPartition(partition),
         Some(Code::InvalidMessage | Code::InvalidRecord | Code::InvalidTimestamp) => DeliveryError::Invalid(text()),
+        Some(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed) => DeliveryError::Denied,
         Some(
-            Code::InvalidTopic
-            | Code::PolicyViolation
-            | Code::TopicAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::InvalidArgument
-            | Code::UnsupportedForMessageFormat,
+            Code::InvalidTopic | Code::PolicyViolation | Code::InvalidArgument | Code::UnsupportedForMessageFormat,
         ) => DeliveryError::Refused(text()),
-        _ => DeliveryError::Retry(text()),
+        _ => match trouble.cause() {
+            Some(Cause::Unauthenticated) => DeliveryError::Unauthenticated,
+            Some(Cause::Denied) => DeliveryError::Denied,
+            None => DeliveryError::Retry(text()),
+        },
     }
 }

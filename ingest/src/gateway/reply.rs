@@ -28,6 +28,8 @@ pub(super) struct Reply {
     pub(super) retry_after: Option<u8>,
     /// The methods that would have been right.
     pub(super) allow: Option<&'static str>,
+    /// Whether the client has to bring a token.
+    pub(super) challenge: bool,
     /// Whether the connection ends with this answer.
     pub(super) close: bool,
     /// Records that Kafka has acknowledged.
@@ -44,6 +46,7 @@ impl Reply {
             body: ReplyBody::Whole(Some(body.into())),
             retry_after: None,
             allow: None,
+            challenge: false,
             close: false,
             records: 0,
             bytes: 0,
@@ -73,7 +76,7 @@ impl Reply {
         if let Some(methods) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
         }
-        if self.status == StatusCode::UNAUTHORIZED {
+        if self.challenge {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if self.close {

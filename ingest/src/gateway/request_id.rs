@@ -33,7 +33,8 @@ impl RequestIds {
         given.unwrap_or_else(|| self.next())
     }
 
-    fn next(&self) -> HeaderValue {
+    /// A new one.
+    pub(super) fn next(&self) -> HeaderValue {
         let id = format!("{:016x}-{:x}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed));
         HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("-"))
     }

@@ -65,6 +65,8 @@ fn api(error: &ApiError, content_type: &'static str) -> Reply {
         ApiError::NoTopic(_) if is_v3 => (status, 40403, NO_TOPIC_PARTITION.to_owned()),
         ApiError::NoTopic(_) => (status, 40401, "Topic not found.".to_owned()),
         ApiError::NoPartition => (status, 40402, error.to_string()),
+        ApiError::Denied(_) => (status, DENIED, error.to_string()),
+        ApiError::KafkaAuthentication => (status, UNAUTHENTICATED, error.to_string()),
         ApiError::Unavailable(_) => (status, 50003, error.to_string()),
         ApiError::Refused(_) => (status, 50002, error.to_string()),
         ApiError::NotFound | ApiError::Method(_) | ApiError::Unauthenticated | ApiError::Media => {
@@ -76,6 +78,11 @@ fn api(error: &ApiError, content_type: &'static str) -> Reply {
     };
     body(status, content_type, code, &text)
 }
+
+/// The code of what Kafka does not let the gateway do.
+pub(super) const DENIED: u32 = 40301;
+/// The code of credentials that Kafka does not accept.
+pub(super) const UNAUTHENTICATED: u32 = 40101;
 
 /// What version 3 says of a topic that is not there.
 pub(super) const NO_TOPIC_PARTITION: &str = "This server does not host this topic-partition.";

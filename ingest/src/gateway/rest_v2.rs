@@ -5,17 +5,16 @@
 
 use super::api_error::ApiError;
 use super::body::{self, Body};
+use super::encoding;
 use super::media_type::MediaType;
 use super::producer::{DeliveryError, DeliveryResult};
 use super::quote;
 use super::record;
 use super::reply::{Reply, V2_JSON};
-use super::rest::RestError;
+use super::rest::{DENIED, RestError, UNAUTHENTICATED};
 use super::send::{Record, Sent};
 use super::shape::{List, Object};
 use super::state::State;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -73,38 +72,32 @@ pub(super) async fn produce(
         MediaType::KafkaBinary => Format::Base64,
         _ => return Err(ApiError::Media.into()),
     };
+    let kafka_name = state.topics.named(name);
+    let kafka_name = kafka_name.ok_or_else(|| ApiError::NoTopic(name.to_owned()))?;
+    let forced = partition.map(number).transpose()?;
     let limits = &state.limits;
     let mut taken = body::read(incoming, limits.body_bytes, limits.body_timeout, &state.budget).await?;
-    let entries = parse(&taken.bytes)?;
+    let entries = parse(&taken.bytes, format)?;
     state.budget.take_records(&mut taken.permit, entries.len())?;
-    let kafka_name = state
-        .topics
-        .named(name)
-        .ok_or_else(|| ApiError::NoTopic(name.to_owned()))?;
     let topic = state
         .topics
         .get(kafka_name)
         .await
         .map_err(|error| ApiError::topic(error, name))?;
-    let forced = match partition.map(|text| text.parse::<i32>()) {
-        None => None,
-        Some(Ok(partition)) => match state.topics.has_partition(&topic, partition).await {
-            Ok(true) => Some(partition),
+    if let Some(partition) = forced {
+        match state.topics.has_partition(&topic, partition).await {
+            Ok(true) => {}
             Ok(false) => return Err(ApiError::NoPartition.into()),
             Err(error) => return Err(ApiError::topic(error, name).into()),
-        },
-        Some(Err(_)) => return Err(ApiError::NoPartition.into()),
-    };
+        }
+    }
     let bytes = Arc::new(taken.permit);
     let mut sent = Vec::with_capacity(entries.len());
     for entry in &entries {
-        let (key, value) = match (content(entry.key, format), content(entry.value, format)) {
-            (Ok(key), Ok(value)) => (key, value),
-            (Err(text), _) | (_, Err(text)) => {
-                sent.push(Sent::Failed(DeliveryError::Refused(text)));
-                continue;
-            }
-        };
+        let (key, value) = (
+            content(entry.key, format, "key")?,
+            content(entry.value, format, "value")?,
+        );
         let partition = match (forced, entry.partition) {
             (Some(partition), _) => Some(partition),
             (None, None) => None,
@@ -113,7 +106,7 @@ pub(super) async fn produce(
                     Some(partition)
                 }
                 other => {
-                    sent.push(Sent::Failed(DeliveryError::NoPartition(other.unwrap_or(-1))));
+                    sent.push(Sent::Failed(DeliveryError::NoPartition(other.unwrap_or(i32::MAX))));
                     continue;
                 }
             },
@@ -135,14 +128,19 @@ pub(super) async fn produce(
     drop(taken.bytes);
     let mut body = String::with_capacity(64 + sent.len() * 64);
     body.push_str("{\"offsets\":[");
-    let mut written = 0;
+    let (mut written, mut status) = (0, StatusCode::OK);
     for (index, sent) in sent.into_iter().enumerate() {
         let delivered = state.delivered(&topic, sent).await;
         written += u64::from(delivered.is_ok());
+        status = match (&delivered, status) {
+            (Err(DeliveryError::Unauthenticated), StatusCode::OK) => StatusCode::UNAUTHORIZED,
+            (Err(DeliveryError::Denied), StatusCode::OK) => StatusCode::FORBIDDEN,
+            (_, status) => status,
+        };
         slot(&mut body, index, &delivered);
     }
     body.push_str("],\"key_schema_id\":null,\"value_schema_id\":null}");
-    Ok(Reply::new(StatusCode::OK, V2_JSON, body).counted(written, length))
+    Ok(Reply::new(status, V2_JSON, body).counted(written, length))
 }
 
 /// `GET /topics`.
@@ -202,10 +200,11 @@ fn slot(body: &mut String, index: usize, delivered: &DeliveryResult) {
             )
         }
         Err(error) => {
-            let code = if matches!(error, DeliveryError::Retry(_)) {
-                50003
-            } else {
-                50002
+            let code = match error {
+                DeliveryError::Retry(_) => 50003,
+                DeliveryError::Denied => DENIED,
+                DeliveryError::Unauthenticated => UNAUTHENTICATED,
+                _ => 50002,
             };
             let text = quote::json(&error.to_string());
             write!(
@@ -217,8 +216,21 @@ fn slot(body: &mut String, index: usize, delivered: &DeliveryResult) {
     .expect(WRITING);
 }
 
+/// The partition of a path.
+fn number(text: &str) -> Result<i32, RestError> {
+    match text.parse::<i64>() {
+        Ok(..0) => Err(negative()),
+        Ok(number) => Ok(i32::try_from(number).unwrap_or(i32::MAX)),
+        Err(_) => Err(ApiError::NotFound.into()),
+    }
+}
+
+fn negative() -> RestError {
+    RestError::Unprocessable("partition must be greater than or equal to 0".to_owned())
+}
+
 /// The bytes of a key or a value; `None` for null.
-fn content(raw: Option<&RawValue>, format: Format) -> Result<Option<Cow<'_, [u8]>>, String> {
+fn content<'a>(raw: Option<&'a RawValue>, format: Format, what: &str) -> Result<Option<Cow<'a, [u8]>>, RestError> {
     let Some(raw) = raw.map(RawValue::get).filter(|raw| *raw != "null") else {
         return Ok(None);
     };
@@ -228,16 +240,16 @@ fn content(raw: Option<&RawValue>, format: Format) -> Result<Option<Cow<'_, [u8]
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),
         })),
         Format::Base64 => {
-            let text: String = serde_json::from_str(raw).map_err(|_| "not a base64 string".to_owned())?;
-            let bytes = STANDARD
-                .decode(text)
-                .map_err(|error| format!("not a base64 string: {error}"))?;
-            Ok(Some(Cow::Owned(bytes)))
+            let text: Option<String> = serde_json::from_str(raw).ok();
+            let bytes = text.and_then(|text| encoding::base64(&text));
+            let wrong = || RestError::Unprocessable(format!("Record {what} contains invalid base64 encoding"));
+            bytes.map(|bytes| Some(Cow::Owned(bytes))).ok_or_else(wrong)
         }
     }
 }
 
-fn parse(body: &[u8]) -> Result<Vec<Entry<'_>>, RestError> {
+/// The records of a body; none of them is sent unless all can be.
+fn parse(body: &[u8], format: Format) -> Result<Vec<Entry<'_>>, RestError> {
     let unreadable = |text: &str| RestError::BadRequest(text.to_owned());
     let text = std::str::from_utf8(body).map_err(|_| unreadable("the body is not UTF-8"))?;
     let Object(request): Object<Request<'_>> = serde_json::from_str(text).map_err(|error| {
@@ -255,7 +267,21 @@ fn parse(body: &[u8]) -> Result<Vec<Entry<'_>>, RestError> {
             let text = format!("a request has at most {RECORDS} records");
             Err(RestError::Unprocessable(text))
         }
-        Some(List(entries)) if !entries.is_empty() => Ok(entries),
+        Some(List(entries)) if !entries.is_empty() => {
+            if entries
+                .iter()
+                .any(|entry| entry.partition.is_some_and(|partition| partition < 0))
+            {
+                return Err(negative());
+            }
+            if format == Format::Base64 {
+                for entry in &entries {
+                    content(entry.key, format, "key")?;
+                    content(entry.value, format, "value")?;
+                }
+            }
+            Ok(entries)
+        }
         _ => Err(RestError::Unprocessable("records must not be empty".to_owned())),
     }
 }
@@ -266,7 +292,7 @@ mod tests {
     use super::*;
 
     fn said(body: &str) -> String {
-        let error = match parse(body.as_bytes()) {
+        let error = match parse(body.as_bytes(), Format::Json) {
             Ok(entries) => return format!("{} records", entries.len()),
             Err(error) => error.reply(V2_JSON),
         };

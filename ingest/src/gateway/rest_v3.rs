@@ -9,6 +9,7 @@ use super::api_error::ApiError;
 use super::body::{Body, BodyError};
 use super::budget::RECORD_OVERHEAD;
 use super::connections::RequestGuard;
+use super::encoding;
 use super::held::Held;
 use super::media_type::MediaType;
 use super::producer::DeliveryError;
@@ -16,7 +17,7 @@ use super::quote;
 use super::record;
 use super::reply::{JSON, Piece, Reply, ReplyBody};
 use super::request_log::RequestLog;
-use super::rest::{NO_TOPIC_PARTITION, RestError, error_json};
+use super::rest::{DENIED, NO_TOPIC_PARTITION, RestError, UNAUTHENTICATED, error_json};
 use super::rest_v3_item::{HEADERS, Item, NamedValue, content};
 use super::rest_v3_source::{RawRecord, Source, SourceError};
 use super::send::{Record, Sent};
@@ -24,8 +25,6 @@ use super::shape::List;
 use super::split::SplitError;
 use super::state::State;
 use super::topics::Topic;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::StatusCode;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -135,6 +134,9 @@ pub(super) async fn stream(
         log.done(status.as_u16(), records, bytes);
     });
     let mut reply = Reply::new(status, JSON, Bytes::new());
+    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        reply.retry_after = Some(1);
+    }
     reply.body = ReplyBody::Pieces {
         pieces: body,
         _guard: guard,
@@ -335,6 +337,8 @@ impl Stream {
                     DeliveryError::TooLarge(text) => (StatusCode::PAYLOAD_TOO_LARGE, 413, text),
                     DeliveryError::NoTopic => (StatusCode::NOT_FOUND, 40403, NO_TOPIC_PARTITION.to_owned()),
                     DeliveryError::NoPartition(_) => (StatusCode::NOT_FOUND, 40402, "Partition not found.".to_owned()),
+                    DeliveryError::Denied => (StatusCode::FORBIDDEN, DENIED, error.to_string()),
+                    DeliveryError::Unauthenticated => (StatusCode::UNAUTHORIZED, UNAUTHENTICATED, error.to_string()),
                     DeliveryError::Invalid(text) => (StatusCode::BAD_REQUEST, 400, text),
                     DeliveryError::Refused(text) => (StatusCode::INTERNAL_SERVER_ERROR, 50002, text),
                 };
@@ -393,8 +397,10 @@ fn record_headers(headers: Option<&List<NamedValue<'_>, HEADERS>>) -> Result<Opt
         if name.contains('\0') {
             return Err("a header's name holds no NUL".to_owned());
         }
-        let value = value.as_ref().map(|value| STANDARD.decode(&**value)).transpose();
-        let value = value.map_err(|_| "a header's value is base64".to_owned())?;
+        let value = match value {
+            Some(value) => Some(encoding::base64(value).ok_or("a header's value is base64")?),
+            None => None,
+        };
         let (key, value) = (&**name, value.as_deref());
         owned = owned.insert(Header { key, value });
     }

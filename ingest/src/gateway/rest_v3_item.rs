@@ -1,9 +1,8 @@
 //! A record of a v3 stream, as JSON: key, value, headers, each with its type.
 
+use super::encoding;
 use super::record;
 use super::shape::List;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -61,8 +60,7 @@ pub(super) fn content<'a>(data: Option<Data<'a>>) -> Result<Option<(&'static str
         ))),
         (Some("STRING"), Some(raw)) => Ok(Some(("STRING", Cow::Owned(text(raw, "STRING")?.into_bytes())))),
         (Some("BINARY"), Some(raw)) => {
-            let bytes = STANDARD.decode(text(raw, "BINARY")?);
-            let bytes = bytes.map_err(|error| format!("data of type BINARY is base64: {error}"))?;
+            let bytes = encoding::base64(&text(raw, "BINARY")?).ok_or("data of type BINARY is base64")?;
             Ok(Some(("BINARY", Cow::Owned(bytes))))
         }
         (Some(other), _) => Err(format!("type {other} is not served: JSON, BINARY and STRING are")),

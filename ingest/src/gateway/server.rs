@@ -11,6 +11,7 @@ use super::config::GatewayConfig;
 use super::connections::{Connections, Entry, Place};
 use super::error::GatewayError;
 use super::held::Held;
+use super::http_errors::HttpErrors;
 use super::metrics::Metrics;
 use super::openapi;
 use super::producer::Producer;
@@ -242,6 +243,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     ending: &mut Ending,
 ) -> Option<(S, Vec<u8>)> {
     let stream = WriteTimeout::new(client, Arc::clone(entry), state.limits.body_timeout);
+    let stream = HttpErrors::new(stream, Arc::clone(state), Arc::clone(entry), peer.ip());
     let (shared, own) = (Arc::clone(state), Arc::clone(entry));
     let service = service_fn(move |request| {
         let (state, entry) = (Arc::clone(&shared), Arc::clone(&own));
@@ -276,7 +278,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 let left = IDLE.saturating_sub(entry.idle_for());
                 if left.is_zero() && !announced {
                     let parts = connection.into_parts();
-                    let (stream, mut ahead) = parts.io.into_inner().into_inner().into_parts();
+                    let (stream, mut ahead) = parts.io.into_inner().into_inner().into_inner().into_parts();
                     ahead.splice(0..0, parts.read_buf);
                     return Some((stream, ahead));
                 }

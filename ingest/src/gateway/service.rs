@@ -14,7 +14,7 @@ use super::route::{Interface, Target};
 use super::state::State;
 use super::{rest_v2, rest_v3};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, HeaderMap};
+use hyper::header::{CONTENT_ENCODING, EXPECT, HeaderMap};
 use hyper::{Request, Response};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ pub(super) async fn answer(
 ) -> Response<ReplyBody> {
     let guard = entry.begin();
     let (head, incoming) = request.into_parts();
-    let mut body = Body::new(incoming, entry);
+    let mut body = Body::new(incoming, entry, head.headers.contains_key(EXPECT));
     let id = state.ids.of(&head.headers);
     let given = head.uri.path();
     let path: Arc<str> = Arc::from(&given[..given.len().min(PATH + 1)]);

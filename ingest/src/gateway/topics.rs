@@ -8,7 +8,7 @@
 
 use super::admin::{self, AdminError};
 use super::config::{GatewayConfig, Stream};
-use super::producer::Producer;
+use super::producer::{AskError, Producer};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -42,9 +42,24 @@ pub(super) enum TopicError {
     /// Kafka does not answer.
     #[error("Kafka does not answer: {0}")]
     Unreachable(String),
+    /// Kafka does not let the gateway see it.
+    #[error("the gateway is not authorized to access it: grant it DESCRIBE and WRITE")]
+    Denied,
+    /// Kafka does not accept the gateway's credentials.
+    #[error("Kafka does not accept the credentials of the gateway: check sasl.* and security.protocol")]
+    Unauthenticated,
     /// It cannot be used as configured, or at all.
     #[error("{0}")]
     Refused(String),
+}
+
+impl From<AskError> for TopicError {
+    fn from(error: AskError) -> TopicError {
+        match error {
+            AskError::Unreachable(text) => TopicError::Unreachable(text),
+            AskError::Unauthenticated => TopicError::Unauthenticated,
+        }
+    }
 }
 
 /// A partition as Kafka describes it.
@@ -134,6 +149,7 @@ impl Topics {
                 Ok(()) | Err(AdminError::Exists) => found = self.appear(name).await,
                 Err(AdminError::Unreachable(text)) => return Err(TopicError::Unreachable(text)),
                 Err(AdminError::Unknown) => {}
+                Err(AdminError::Denied) => return Err(TopicError::Denied),
                 Err(AdminError::Refused(text)) => return Err(TopicError::Refused(text)),
             }
         }
@@ -180,8 +196,7 @@ impl Topics {
     pub(super) async fn list(self: &Arc<Self>) -> Result<Vec<String>, TopicError> {
         let topics = Arc::clone(self);
         let asked = tokio::task::spawn_blocking(move || {
-            let metadata = topics.producer.ask(|client| client.fetch_metadata(None, TIMEOUT));
-            let metadata = metadata.map_err(|error| TopicError::Unreachable(error.to_string()))?;
+            let metadata = topics.producer.ask(|client| client.fetch_metadata(None, TIMEOUT))?;
             let names = metadata.topics().iter().map(|topic| topic.name());
             let mut names: Vec<String> = names.filter(|name| topics.served(name)).map(str::to_owned).collect();
             names.sort_unstable();
@@ -221,8 +236,7 @@ impl Topics {
     /// Asks Kafka for a topic, blocking.
     pub(super) fn ask(&self, name: &str, timeout: Duration) -> Result<Vec<Placed>, TopicError> {
         let unreachable = |text: String| TopicError::Unreachable(text);
-        let metadata = self.producer.ask(|client| client.fetch_metadata(Some(name), timeout));
-        let metadata = metadata.map_err(|error| unreachable(error.to_string()))?;
+        let metadata = self.producer.ask(|client| client.fetch_metadata(Some(name), timeout))?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
             return Err(TopicError::Unknown);
         };
@@ -231,7 +245,7 @@ impl Topics {
                 return Err(TopicError::Unknown);
             }
             Some(Code::InvalidTopic) => return Err(TopicError::Unknown),
-            Some(code @ Code::TopicAuthorizationFailed) => return Err(TopicError::Refused(code.to_string())),
+            Some(Code::TopicAuthorizationFailed) => return Err(TopicError::Denied),
             Some(code) if topic.partitions().is_empty() => return Err(unreachable(code.to_string())),
             _ => {}
         }

@@ -50,7 +50,7 @@ struct Said {
 
 /// Whether authentication fails for good.
 #[derive(Default)]
-struct Authentication {
+pub(crate) struct Authentication {
     worked: bool,
     /// The first and the last failure of an unbroken row.
     failing: Option<(Instant, Instant)>,
@@ -58,7 +58,14 @@ struct Authentication {
 }
 
 impl Authentication {
-    fn failed(&mut self, now: Instant, detail: &str) {
+    /// A broker has answered something that only the authenticated get.
+    pub(crate) fn worked(&mut self) {
+        self.worked = true;
+        self.failing = None;
+    }
+
+    /// A broker has refused to authenticate us, in these words.
+    pub(crate) fn failed(&mut self, now: Instant, detail: &str) {
         self.detail = detail.to_owned();
         self.failing = match self.failing {
             Some((first, last)) if now - last < AUTHENTICATION_PATIENCE => Some((first, now)),
@@ -66,7 +73,8 @@ impl Authentication {
         };
     }
 
-    fn is_final(&self) -> bool {
+    /// Whether this will not pass by itself.
+    pub(crate) fn is_final(&self) -> bool {
         self.failing
             .is_some_and(|(first, last)| !self.worked || last - first >= AUTHENTICATION_PATIENCE)
     }
@@ -90,8 +98,7 @@ impl Context {
     /// A broker has answered something that only the authenticated get.
     pub(super) fn authenticated(&self) {
         let mut said = self.said();
-        said.authentication.worked = true;
-        said.authentication.failing = None;
+        said.authentication.worked();
         said.trouble.clear();
     }
 

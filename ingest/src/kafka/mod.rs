@@ -36,7 +36,7 @@ mod sentence;
 mod throttle;
 mod watermarks;
 
-pub(crate) use client::log_line;
+pub(crate) use client::{Authentication, log_line};
 pub(crate) use config::log_level;
 
 pub use batch::{Batch, Polled, Span};

@@ -10,6 +10,7 @@ mod limits;
 mod names;
 mod paths;
 mod pressure;
+mod refusals;
 mod wire;
 
 use anyhow::{Context, Result};
