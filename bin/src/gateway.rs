@@ -61,6 +61,7 @@ pub fn config(settings: GatewaySettings) -> GatewayConfig {
         listen: settings.listen,
         kafka: settings.kafka.source(),
         prefixes: settings.prefixes,
+        hosts: settings.hosts,
         aliases: settings.aliases,
         pins: settings.pins,
         strict_topics: settings.strict_topics,

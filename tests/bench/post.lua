@@ -8,7 +8,7 @@ local pin = '"unique_id": "fbe53c66-3442-4773-b19e-d3ec6f54dddf", "title": "Isla
 local index = math.random(0, 1000000)
 local path = rest and "/topics/pin" or "/pin/"
 local kind = rest and "application/vnd.kafka.json.v2+json" or "application/json"
-local head = "POST " .. path .. " HTTP/1.1\r\nHost: gateway\r\nContent-Type: " .. kind .. "\r\nContent-Length: "
+local head = "POST " .. path .. " HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: " .. kind .. "\r\nContent-Length: "
 
 request = function()
   index = index + 1

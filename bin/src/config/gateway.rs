@@ -5,7 +5,7 @@ use super::layers::Effective;
 use super::problem::ConfigError;
 use super::reader::Reader;
 use super::settings::{KINDS, KafkaSettings};
-use ingest::gateway::{AccessLog, Limits, RECORD_OVERHEAD, TlsFiles, check_prefix};
+use ingest::gateway::{AccessLog, Limits, RECORD_OVERHEAD, TlsFiles, check_host, check_prefix};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -20,6 +20,8 @@ pub struct GatewaySettings {
     pub topics: [Option<String>; 3],
     /// The paths that may stand in front of an interface's own; `None`: any single segment that is no name of it.
     pub prefixes: Option<Vec<String>>,
+    /// Names under which it is reached, and whose pages may send requests to it.
+    pub hosts: Vec<String>,
     /// Other names of topics and streams, with the topic that is meant.
     pub aliases: Vec<(String, String)>,
     /// The number of partitions over which a topic's keys are spread.
@@ -71,7 +73,7 @@ impl GatewaySettings {
                 None
             }
         };
-        let open = listen.is_some_and(|listen| !listen.ip().is_loopback());
+        let open = listen.is_some_and(|listen| !listen.ip().to_canonical().is_loopback());
         if open && (token_files.is_empty() || tls.is_none()) && !reader.switch("gateway.insecure") {
             let lacks = match (token_files.is_empty(), tls.is_none()) {
                 (true, true) => "tokens (--token-file) and TLS (--tls-cert, --tls-key)",
@@ -123,6 +125,9 @@ impl GatewaySettings {
         let prefixes = reader.entry("gateway.prefixes").is_some();
         let settings = GatewaySettings {
             prefixes: prefixes.then(|| reader.list("gateway.prefixes", prefix)),
+            hosts: reader.list("gateway.hosts", |text| {
+                check_host(text).map_err(|error| error.to_string())
+            }),
             aliases: reader.map("gateway.aliases", check_topic),
             pins: reader.map("gateway.pin_partitions", partitions),
             strict_topics: reader.switch("gateway.strict_topics"),

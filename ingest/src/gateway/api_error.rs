@@ -5,6 +5,7 @@ use super::body::{BodyError, ReadError};
 use super::budget::OverBudget;
 use super::producer::DeliveryError;
 use super::reply::Reply;
+use super::sites::SiteError;
 use super::topics::TopicError;
 use hyper::StatusCode;
 
@@ -20,6 +21,9 @@ pub(super) enum ApiError {
     /// There is no valid token.
     #[error("Not authenticated")]
     Unauthenticated,
+    /// It comes from a page of another site, or was meant for another server.
+    #[error(transparent)]
+    Site(#[from] SiteError),
     /// Type or encoding of the body.
     #[error("Unsupported Media Type")]
     Media,
@@ -107,7 +111,8 @@ impl ApiError {
             ApiError::NotFound | ApiError::NoTopic(_) | ApiError::NoPartition => StatusCode::NOT_FOUND,
             ApiError::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::Unauthenticated | ApiError::KafkaAuthentication => StatusCode::UNAUTHORIZED,
-            ApiError::Denied(_) => StatusCode::FORBIDDEN,
+            ApiError::Site(error) if error.is_malformed() => StatusCode::BAD_REQUEST,
+            ApiError::Denied(_) | ApiError::Site(_) => StatusCode::FORBIDDEN,
             ApiError::Media => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::Body(BodyError::Slow) => StatusCode::REQUEST_TIMEOUT,
             ApiError::Body(BodyError::Broken) | ApiError::InvalidRecord(_) => StatusCode::BAD_REQUEST,
@@ -122,6 +127,16 @@ impl ApiError {
     /// Whether the request came while too much was in flight.
     pub(super) fn is_over_budget(&self) -> bool {
         matches!(self, ApiError::Budget(OverBudget::Now))
+    }
+
+    /// The word for a request that was refused by its head alone.
+    pub(super) fn refusal(&self) -> Option<&'static str> {
+        match self {
+            ApiError::Unauthenticated => Some("token"),
+            ApiError::Site(SiteError::Origin(_)) => Some("origin"),
+            ApiError::Site(_) => Some("host"),
+            _ => None,
+        }
     }
 
     /// Whether nothing more can be read from the connection.

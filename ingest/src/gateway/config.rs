@@ -81,6 +81,8 @@ pub struct GatewayConfig {
     pub key_fields: Vec<String>,
     /// The paths that may stand in front of an interface's own; `None`: any single segment that is no name of ours.
     pub prefixes: Option<Vec<String>>,
+    /// Names under which the gateway is reached, and whose pages may send requests to it.
+    pub hosts: Vec<String>,
     /// Other names of topics: what a client says, and the topic that is meant.
     pub aliases: Vec<(String, String)>,
     /// The number of partitions over which a topic's keys are spread, where it is not what Kafka says at the start.

@@ -1,6 +1,7 @@
 //! Why a gateway does not start.
 
 use super::route::PrefixError;
+use super::sites::HostError;
 use crate::kafka::{KafkaConfigError, KafkaError};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -40,6 +41,9 @@ pub enum GatewayError {
     /// A prefix of paths is refused.
     #[error(transparent)]
     Prefix(#[from] PrefixError),
+    /// A name of the gateway is refused.
+    #[error(transparent)]
+    Host(#[from] HostError),
     /// The Kafka client cannot be made.
     #[error(transparent)]
     Kafka(#[from] KafkaError),

@@ -87,6 +87,8 @@ fn api(error: &ApiError) -> Reply {
         ApiError::Body(BodyError::TooLarge(_)) | ApiError::Budget(_) | ApiError::RecordTooLarge => {
             (status, "RequestEntityTooLargeException")
         }
+        ApiError::Site(error) if error.is_malformed() => (status, "ValidationException"),
+        ApiError::Site(_) => (status, "AccessDeniedException"),
         ApiError::Body(BodyError::Slow) => (status, "RequestTimeoutException"),
         ApiError::Body(BodyError::Broken) => (status, "SerializationException"),
         ApiError::InvalidRecord(_) => (status, "InvalidArgumentException"),

@@ -35,6 +35,7 @@ pub(super) struct Metrics {
     seconds: Family<InterfaceLabels, Histogram, fn() -> Histogram>,
     records: Family<InterfaceLabels, Counter>,
     produce_errors: Family<ReasonLabels, Counter>,
+    refused: Family<ReasonLabels, Counter>,
     shed: Counter,
     in_flight: Gauge,
     connections: Gauge,
@@ -55,6 +56,7 @@ impl Metrics {
             seconds: Family::new_with_constructor(histogram as fn() -> Histogram),
             records: Family::default(),
             produce_errors: Family::default(),
+            refused: Family::default(),
             shed: Counter::default(),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
@@ -80,6 +82,11 @@ impl Metrics {
             "produce_errors",
             "Records that Kafka has not taken, by reason",
             metrics.produce_errors.clone(),
+        );
+        registry.register(
+            "refused",
+            "Requests refused by their head, by reason",
+            metrics.refused.clone(),
         );
         registry.register(
             "shed",
@@ -115,6 +122,11 @@ impl Metrics {
         self.produce_errors.get_or_create(&ReasonLabels { reason }).inc();
     }
 
+    /// A request was refused by its head.
+    pub(super) fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
     /// A request was refused since too much is in flight.
     pub(super) fn shed(&self) {
         self.shed.inc();
@@ -144,6 +156,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.answered("rest_v2", 200, 3, Duration::from_millis(4));
         metrics.failed("timed_out");
+        metrics.refused("origin");
         metrics.shed();
         let text = metrics.text(&Registry::default(), 70, 2, 0);
         for line in [
@@ -151,6 +164,7 @@ mod tests {
             "pinflow_gateway_request_seconds_bucket{le=\"0.005\",interface=\"rest_v2\"} 1",
             "pinflow_gateway_records_total{interface=\"rest_v2\"} 3",
             "pinflow_gateway_produce_errors_total{reason=\"timed_out\"} 1",
+            "pinflow_gateway_refused_total{reason=\"origin\"} 1",
             "pinflow_gateway_shed_total 1",
             "pinflow_gateway_in_flight_bytes 70",
             "pinflow_gateway_connections 2",

@@ -72,9 +72,11 @@ fn api(error: &ApiError, content_type: &'static str) -> Reply {
         ApiError::NotFound | ApiError::Method(_) | ApiError::Unauthenticated | ApiError::Media => {
             (status, plain, http())
         }
-        ApiError::Body(_) | ApiError::Budget(_) | ApiError::RecordTooLarge | ApiError::InvalidRecord(_) => {
-            (status, plain, error.to_string())
-        }
+        ApiError::Site(_)
+        | ApiError::Body(_)
+        | ApiError::Budget(_)
+        | ApiError::RecordTooLarge
+        | ApiError::InvalidRecord(_) => (status, plain, error.to_string()),
     };
     body(status, content_type, code, &text)
 }

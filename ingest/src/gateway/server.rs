@@ -20,6 +20,7 @@ use super::request_id::RequestIds;
 use super::route::Router;
 use super::sequence::Moments;
 use super::service::answer;
+use super::sites::Sites;
 use super::state::State;
 use super::tls::Certificate;
 use super::topics::Topics;
@@ -68,6 +69,7 @@ impl Gateway {
         let refused = |action| move |source| GatewayError::System { action, source };
         let limits = config.limits.clone();
         let tokens = Tokens::read(&config.token_files)?;
+        let sites = Sites::new(config.listen, !config.token_files.is_empty(), &config.hosts)?;
         let certificate = config.tls.as_ref().map(Certificate::read).transpose()?;
         let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
         let producer = Producer::new(&config.kafka, limits.produce_timeout, limits.body_bytes)?;
@@ -96,6 +98,7 @@ impl Gateway {
             ids: RequestIds::new(),
             moments: Moments::new(),
             tokens,
+            sites,
             limits,
         });
         let watch = Watch::start(Arc::clone(&state), certificate).map_err(refused("start a thread"))?;

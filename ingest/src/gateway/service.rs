@@ -15,6 +15,7 @@ use super::state::State;
 use super::{rest_v2, rest_v3};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, EXPECT, HeaderMap};
+use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -93,7 +94,7 @@ pub(super) async fn answer(
         path: Arc::clone(&path),
     };
     let media = MediaType::of(&head.headers);
-    let admitted = admit(&state, &target, &head.headers);
+    let admitted = admit(&state, &target, &head);
     // the head keeps the buffer that it was read into, and the request may take long
     drop(head);
     let result = match admitted {
@@ -122,7 +123,9 @@ pub(super) async fn answer(
 }
 
 /// Whether the request may be looked at further.
-fn admit(state: &State, target: &Target<'_>, headers: &HeaderMap) -> Result<(), ApiError> {
+fn admit(state: &State, target: &Target<'_>, head: &Parts) -> Result<(), ApiError> {
+    let headers = &head.headers;
+    state.sites.check(&head.uri, head.version, headers)?;
     if !target.is_open() && !state.tokens.admit(headers) {
         return Err(ApiError::Unauthenticated);
     }
@@ -171,6 +174,9 @@ async fn refuse(state: &State, refused: Refused, body: &mut Body) -> Reply {
     if error.is_some_and(ApiError::is_over_budget) {
         state.metrics.shed();
         state.make_room();
+    }
+    if let Some(reason) = error.and_then(ApiError::refusal) {
+        state.metrics.refused(reason);
     }
     let ends_reading = error.is_some_and(ApiError::ends_reading);
     let mut reply = refused.reply();

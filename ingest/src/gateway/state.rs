@@ -10,6 +10,7 @@ use super::readiness::Readiness;
 use super::request_id::RequestIds;
 use super::route::Router;
 use super::sequence::Moments;
+use super::sites::Sites;
 use super::topics::Topics;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub(super) struct State {
     pub(super) limits: Limits,
     pub(super) topics: Arc<Topics>,
     pub(super) tokens: Tokens,
+    pub(super) sites: Sites,
     pub(super) budget: Budget,
     pub(super) metrics: Metrics,
     pub(super) access_log: AccessLogWriter,

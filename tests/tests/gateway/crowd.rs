@@ -17,7 +17,7 @@ const BEYOND: usize = 500;
 /// What each of two processes needs, with what other tests of this one hold.
 const FILES: u64 = 12_000;
 const MOST_MEMORY: u64 = 400 << 20;
-const STREAM: &str = "POST /v3/clusters/c/topics/lim.geo/records HTTP/1.1\r\nhost: g\r\n\
+const STREAM: &str = "POST /v3/clusters/c/topics/lim.geo/records HTTP/1.1\r\nhost: localhost\r\n\
                       content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
 
 /// Raises the number of files that this process may open; false where the system does not let it.
@@ -57,7 +57,7 @@ impl Member {
         let mut connection = Connection::open(gateway.at).with_context(|| format!("connection {index}"))?;
         match kind {
             Kind::Silent => {}
-            Kind::Head => connection.write(b"POST /geo/ HTTP/1.1\r\nhost: g\r\nx-slow: ")?,
+            Kind::Head => connection.write(b"POST /geo/ HTTP/1.1\r\nhost: localhost\r\nx-slow: ")?,
             Kind::Answered => {
                 connection.send("GET /healthz", &[], b"")?;
                 let answer = connection.answer();
@@ -71,7 +71,7 @@ impl Member {
     /// Goes on with a request that will not end: a byte of a body, or half of a stream's first record.
     fn begin_request(&mut self) {
         let request = match self.kind {
-            Kind::Silent => "POST /geo/ HTTP/1.1\r\nhost: g\r\ncontent-length: 50\r\n\r\n{".to_owned(),
+            Kind::Silent => "POST /geo/ HTTP/1.1\r\nhost: localhost\r\ncontent-length: 50\r\n\r\n{".to_owned(),
             Kind::Head => "x\r\ncontent-length: 50\r\n\r\n{".to_owned(),
             Kind::Answered => format!("{STREAM}6\r\n{{\"valu\r\n"),
         };
@@ -142,7 +142,7 @@ fn ten_thousand_connections_keep_nobody_out() -> Result<()> {
     )?;
     // the oldest of all, but with a request under way
     let mut slow = Connection::open(gateway.at)?;
-    slow.write(b"POST /geo/ HTTP/1.1\r\nhost: g\r\ncontent-length: 9\r\n\r\n{\"ind\"")?;
+    slow.write(b"POST /geo/ HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{\"ind\"")?;
     let mut stream = Connection::open(gateway.at)?;
     let record = format!("{:x}\r\n{}\r\n", REQUESTS[2].2.len(), REQUESTS[2].2);
     stream.write(format!("{STREAM}{record}").as_bytes())?;

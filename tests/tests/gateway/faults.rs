@@ -167,7 +167,7 @@ fn an_ending_gateway_finishes_what_it_took() -> Result<()> {
     }
     // one is in the middle of its body
     let mut slow = Connection::open(gateway.at)?;
-    slow.write(b"POST /geo/ HTTP/1.1\r\nhost: g\r\ncontent-length: 11\r\n\r\n{\"ind\"")?;
+    slow.write(b"POST /geo/ HTTP/1.1\r\nhost: localhost\r\ncontent-length: 11\r\n\r\n{\"ind\"")?;
     std::thread::sleep(Duration::from_millis(300));
     gateway.program.terminate()?;
     gateway.program.wait_for("ending", SOON)?;

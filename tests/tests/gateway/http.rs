@@ -43,7 +43,10 @@ impl Connection {
 
     /// A whole request on this connection, which stays open.
     pub fn send(&mut self, line: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<()> {
-        let mut head = format!("{line} HTTP/1.1\r\nhost: gateway\r\n");
+        let mut head = format!("{line} HTTP/1.1\r\n");
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            head += "host: localhost\r\n";
+        }
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
@@ -136,3 +139,19 @@ pub fn ask(at: SocketAddr, line: &str, headers: &[(&str, &str)], body: &str) -> 
 pub const JSON: (&str, &str) = ("content-type", "application/json");
 pub const V2: (&str, &str) = ("content-type", "application/vnd.kafka.json.v2+json");
 pub const V2_BINARY: (&str, &str) = ("content-type", "application/vnd.kafka.binary.v2+json");
+
+/// A text in base64, as RFC 4648 writes it.
+pub fn base64(text: &str) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut encoded = String::new();
+    for group in text.as_bytes().chunks(3) {
+        let bits = (0..3).fold(0, |bits, at| {
+            bits << 8 | usize::from(group.get(at).copied().unwrap_or(0))
+        });
+        for at in 0..4 {
+            let digit = ALPHABET[bits >> (18 - 6 * at) & 63];
+            encoded.push(if at <= group.len() { char::from(digit) } else { '=' });
+        }
+    }
+    encoded
+}

@@ -62,7 +62,7 @@ fn a_body_that_is_too_large_or_too_slow_is_refused() -> Result<()> {
         assert_eq!((answer.status, answer.body.as_str()), (413, body), "{line}");
         let mut connection = Connection::open(gateway.at)?;
         let head = format!(
-            "{line} HTTP/1.1\r\nhost: g\r\n{}: {}\r\ntransfer-encoding: chunked\r\n\r\n",
+            "{line} HTTP/1.1\r\nhost: localhost\r\n{}: {}\r\ntransfer-encoding: chunked\r\n\r\n",
             kind.0, kind.1
         );
         connection.write(format!("{head}{:x}\r\n{large}\r\n0\r\n\r\n", large.len()).as_bytes())?;
@@ -77,7 +77,7 @@ fn a_body_that_is_too_large_or_too_slow_is_refused() -> Result<()> {
     ]) {
         let mut connection = Connection::open(gateway.at)?;
         let head = format!(
-            "{line} HTTP/1.1\r\nhost: g\r\n{}: {}\r\ncontent-length: 50\r\n\r\n{{",
+            "{line} HTTP/1.1\r\nhost: localhost\r\n{}: {}\r\ncontent-length: 50\r\n\r\n{{",
             kind.0, kind.1
         );
         let began = Instant::now();
@@ -93,7 +93,7 @@ fn a_body_that_is_too_large_or_too_slow_is_refused() -> Result<()> {
     }
     // a head that never ends
     let mut slow = Connection::open(gateway.at)?;
-    slow.write(b"POST /pin/ HTTP/1.1\r\nhost: g\r\nx-a: ")?;
+    slow.write(b"POST /pin/ HTTP/1.1\r\nhost: localhost\r\nx-a: ")?;
     let began = Instant::now();
     let mut said = Vec::new();
     slow.0.get_mut().read_to_end(&mut said)?;
@@ -110,7 +110,7 @@ fn a_body_that_is_too_large_or_too_slow_is_refused() -> Result<()> {
     assert_eq!(half.answer()?.status, 200);
     // and one that goes away in the middle of a body leaves nothing behind
     let mut gone = Connection::open(gateway.at)?;
-    gone.write(b"POST /topics/lim.geo HTTP/1.1\r\nhost: g\r\ncontent-length: 50\r\n\r\n{\"records\"")?;
+    gone.write(b"POST /topics/lim.geo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 50\r\n\r\n{\"records\"")?;
     drop(gone);
     eventually("the end of all bytes in flight", SOON, || {
         Ok(gateway.metric("pinflow_gateway_in_flight_bytes")? == 0.0)
@@ -127,7 +127,7 @@ fn slow_clients_keep_nobody_out() -> Result<()> {
     for index in 0..200 {
         let mut stream = TcpStream::connect(gateway.at)?;
         if index % 2 == 0 {
-            stream.write_all(b"POST /geo/ HTTP/1.1\r\nhost: g\r\n")?;
+            stream.write_all(b"POST /geo/ HTTP/1.1\r\nhost: localhost\r\n")?;
         }
         slow.push(stream);
         if index % 20 == 0 {

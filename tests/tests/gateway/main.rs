@@ -11,6 +11,7 @@ mod names;
 mod paths;
 mod pressure;
 mod refusals;
+mod sites;
 mod wire;
 
 use anyhow::{Context, Result};

@@ -38,7 +38,7 @@ impl Client {
     fn start(at: SocketAddr, stream: usize) -> Result<Client> {
         let mut connection = Connection::open(at)?;
         connection.write(
-            b"POST /v3/clusters/c/topics/press.geo/records HTTP/1.1\r\nhost: g\r\ncontent-type: application/json\r\n\
+            b"POST /v3/clusters/c/topics/press.geo/records HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
               transfer-encoding: chunked\r\n\r\n",
         )?;
         let mut writer = connection.0.get_ref().try_clone()?;
@@ -182,7 +182,7 @@ fn a_client_that_reads_nothing_holds_nothing() -> Result<()> {
     let write = move |at: SocketAddr| -> Result<Connection> {
         let mut deaf = Connection::open(at)?;
         deaf.write(
-            b"POST /v3/clusters/c/topics/lim.geo/records HTTP/1.1\r\nhost: g\r\ntransfer-encoding: chunked\r\n\r\n",
+            b"POST /v3/clusters/c/topics/lim.geo/records HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n",
         )?;
         deaf.0.get_ref().set_write_timeout(Some(Duration::from_secs(1)))?;
         // as long as somebody takes it

@@ -1,6 +1,6 @@
 //! Every interface to the byte: status, headers, body, and what stands in Kafka afterwards.
 
-use crate::http::{Answer, Connection, JSON, V2, V2_BINARY, ask};
+use crate::http::{Answer, Connection, JSON, V2, V2_BINARY, ask, base64};
 use crate::{Gateway, kafka};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -300,7 +300,7 @@ fn rest_v3_streams_both_ways() -> Result<()> {
     const PATH: &str = "/kafka/v3/clusters/lkc-1/topics/v3.pin/records";
     let mut connection = Connection::open(gateway.at)?;
     let head = format!(
-        "POST {PATH} HTTP/1.1\r\nhost: g\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+        "POST {PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
     );
     connection.write(head.as_bytes())?;
     let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len()).into_bytes();
