@@ -4,7 +4,8 @@ use crate::config::GatewaySettings;
 use crate::config::settings::KINDS;
 use crate::metrics;
 use anyhow::Context;
-use ingest::gateway::{Field, FieldType, Gateway, GatewayConfig, Stream};
+use ingest::gateway::{Ended, Field, FieldType, Gateway, GatewayConfig, Stop, Stream};
+use tokio::sync::mpsc;
 
 use FieldType::{Number, Text, Whole};
 
@@ -77,9 +78,18 @@ pub fn config(settings: GatewaySettings) -> GatewayConfig {
     }
 }
 
-/// Serves until SIGTERM or Ctrl-C, and then finishes what it took; a second signal ends it at once.
-pub fn run(settings: GatewaySettings) -> anyhow::Result<()> {
-    raise_open_files();
+/// Serves until SIGTERM, which first takes it off its load balancers, or Ctrl-C, and then finishes what it took; one more
+/// signal meanwhile ends it at once.
+pub fn run(mut settings: GatewaySettings) -> anyhow::Result<()> {
+    let files = raise_open_files();
+    let wanted = settings.limits.connections;
+    settings.limits.connections = wanted.min(connections_within(files));
+    let most = settings.limits.connections;
+    if most < wanted {
+        tracing::warn!("at most {most} connections, not {wanted}: the process may open {files} files (ulimit -Hn)");
+    } else {
+        tracing::info!("at most {most} connections: the process may open {files} files");
+    }
     // a crowd of connections is many small buffers: spread over huge pages they take twice their size
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         tracing::debug!(%error, "huge pages stay on");
@@ -98,21 +108,21 @@ pub fn run(settings: GatewaySettings) -> anyhow::Result<()> {
         let gateway = Gateway::start(config).await?;
         let scheme = if secure { "https" } else { "http" };
         tracing::info!("listening on {scheme}://{}", gateway.address());
-        let stop = async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+        let (told, stops) = mpsc::channel(4);
+        tokio::spawn(async move {
+            loop {
+                let stop = tokio::select! {
+                    _ = terminate.recv() => Stop::AfterDelay,
+                    // whoever sits at the terminal is no load balancer
+                    _ = interrupt.recv() => Stop::Now,
+                };
+                // more signals than are waited for say nothing new
+                let _ = told.try_send(stop);
             }
-            tracing::info!("ending: requests under way are answered");
-            tokio::spawn(async move {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-                std::process::exit(i32::from(crate::exit::FAILED));
-            });
-        };
-        gateway.serve(stop).await;
+        });
+        if gateway.serve(stops).await == Ended::CutOff {
+            std::process::exit(i32::from(crate::exit::FAILED));
+        }
         anyhow::Ok(())
     })?;
     // a question to Kafka that is under way is not waited for
@@ -120,12 +130,40 @@ pub fn run(settings: GatewaySettings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Each connection takes a file descriptor, and many systems begin with few.
-fn raise_open_files() {
+/// Each connection takes a file descriptor, and many systems begin with few. Returns how many there may be.
+fn raise_open_files() -> u64 {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!("the number of open files stays as it is: {error}");
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// The connections that so many open files allow, beside those to Kafka, files of tokens and certificates, and the one
+/// that waits for room.
+fn connections_within(files: u64) -> usize {
+    let kept = (files / 8).clamp(64, 1024).min(files / 2);
+    usize::try_from(files - kept).unwrap_or(usize::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_the_rest() {
+        for (files, connections) in [
+            (0, 1),
+            (2, 1),
+            (64, 32),
+            (256, 192),
+            (1024, 896),
+            (65_536, 64_512),
+            (u64::MAX, usize::MAX - 1024),
+        ] {
+            assert_eq!(connections_within(files), connections, "{files}");
+        }
     }
 }

@@ -20,16 +20,25 @@ pub struct Pinflow {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     dir: Option<PathBuf>,
+    open_files: Option<(u32, u32)>,
 }
 
 impl Pinflow {
-    /// `pinflow COMMAND`, as `run` or `backfill`.
+    /// `pinflow COMMAND`, as `run` or `backfill`. A gateway that is told to end waits for no load balancer, unless
+    /// `--drain-delay` says so.
     pub fn new(command: &str) -> Pinflow {
         Pinflow {
             args: vec![command.into()],
-            env: Vec::new(),
+            env: vec![("PINFLOW__GATEWAY__DRAIN_DELAY".into(), "0s".into())],
             dir: None,
+            open_files: None,
         }
+    }
+
+    /// The files that it may open: as it starts, and at most.
+    pub fn open_files(mut self, soft: u32, hard: u32) -> Pinflow {
+        self.open_files = Some((soft, hard));
+        self
     }
 
     /// Adds arguments.
@@ -81,7 +90,15 @@ impl Pinflow {
     /// Starts it.
     pub fn start(&self) -> Result<Program> {
         let binary = binary()?;
-        let mut command = Command::new(&binary);
+        let mut command = match self.open_files {
+            None => Command::new(&binary),
+            Some((soft, hard)) => {
+                let mut shell = Command::new("sh");
+                let limits = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
+                shell.args(["-c", &limits]).arg(&binary);
+                shell
+            }
+        };
         command
             .args(&self.args)
             .stdin(Stdio::null())

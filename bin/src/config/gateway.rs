@@ -92,6 +92,7 @@ impl GatewaySettings {
             header_timeout: duration(&mut reader, "gateway.header_timeout"),
             body_timeout: duration(&mut reader, "gateway.body_timeout"),
             produce_timeout: duration(&mut reader, "gateway.produce_timeout"),
+            drain_delay: duration(&mut reader, "gateway.drain_delay"),
             drain_timeout: duration(&mut reader, "gateway.drain_timeout"),
         };
         // a record of a stream holds it twice: until it is acknowledged, and until that is reported

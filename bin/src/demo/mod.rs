@@ -261,6 +261,7 @@ impl Chain {
             servers.kafka(),
             ("--listen", listen.clone()),
             ("--access-log", "off".into()),
+            ("--drain-delay", "0s".into()),
         ]);
         let mut gateway = Part::start("gateway", &gateway, &[], dir)?;
         let deadline = Instant::now() + PATIENCE;

@@ -12,6 +12,8 @@ use std::time::{Duration, SystemTime};
 
 /// Bytes of lines that wait to be written.
 const HELD: usize = 4 << 20;
+/// How long the end waits for the last lines to be read.
+const LAST: Duration = Duration::from_secs(1);
 /// How often lines are written.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -45,10 +47,11 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// A running access log; everything is written out when it is dropped.
+/// A running access log.
 pub(super) struct AccessLogWriter {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    is_on: bool,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl AccessLogWriter {
@@ -66,12 +69,16 @@ impl AccessLogWriter {
                 Some(thread.spawn(move || write_out(&writer, to))?)
             }
         };
-        Ok(AccessLogWriter { shared, thread })
+        Ok(AccessLogWriter {
+            shared,
+            is_on: thread.is_some(),
+            thread: Mutex::new(thread),
+        })
     }
 
     /// Adds a line.
     pub(super) fn line(&self, line: &Line<'_>) {
-        if self.thread.is_none() {
+        if !self.is_on {
             return;
         }
         let mut lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,6 +87,18 @@ impl AccessLogWriter {
             return;
         }
         append(&mut lines, line);
+    }
+
+    /// Writes out what there is, and ends; a reader that does not read is not waited for.
+    pub(super) async fn finish(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            thread.thread().unpark();
+            // a panic of that thread has been reported by the panic hook
+            let joined = tokio::task::spawn_blocking(move || thread.join());
+            let _ = tokio::time::timeout(LAST, joined).await;
+        }
     }
 
     /// Lines left out so far.
@@ -91,11 +110,6 @@ impl AccessLogWriter {
 impl Drop for AccessLogWriter {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            // a panic of that thread has been reported by the panic hook
-            let _ = thread.join();
-        }
     }
 }
 

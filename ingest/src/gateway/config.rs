@@ -64,6 +64,9 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// For Kafka's acknowledgement.
     pub produce_timeout: Duration,
+    /// Between the moment at which the gateway is told to stop and is not ready any more, and that at which it takes no
+    /// further connection: for load balancers to notice.
+    pub drain_delay: Duration,
     /// For requests under way when the gateway is told to stop.
     pub drain_timeout: Duration,
 }

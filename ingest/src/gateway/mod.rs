@@ -66,5 +66,5 @@ pub use config::{Field, FieldType, GatewayConfig, Limits, Stream, TlsFiles};
 pub use error::GatewayError;
 pub use properties::check as check_properties;
 pub use route::{PrefixError, check_prefix};
-pub use server::Gateway;
+pub use server::{Ended, Gateway, Stop};
 pub use sites::{HostError, SiteError, Sites, check_host};

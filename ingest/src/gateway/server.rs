@@ -1,6 +1,7 @@
 //! The life of the server: accept, serve, make room, and end in order.
 //!
-//! At the end no connection is accepted any more, requests under way are answered, and what they produced is waited
+//! At the end the gateway first says that it is not ready, and serves on while balancers notice. Then no connection is
+//! accepted any more, requests under way are answered, and what they produced is waited
 //! for; who is not done in time is cut off unanswered, which acknowledges nothing.
 
 use super::access_log::AccessLogWriter;
@@ -52,6 +53,24 @@ pub struct Gateway {
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
     _watch: Watch,
+}
+
+/// How a gateway is told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// It serves on for [`Limits::drain_delay`](super::Limits::drain_delay), not ready any more.
+    AfterDelay,
+    /// No further connection is taken.
+    Now,
+}
+
+/// How a gateway has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Requests under way were answered, or had their time.
+    InOrder,
+    /// It was told to end once more while they were.
+    CutOff,
 }
 
 /// What every connection knows of the end.
@@ -116,37 +135,60 @@ impl Gateway {
         self.address
     }
 
-    /// Serves until `stop`, then ends in order.
-    pub async fn serve(self, stop: impl Future<Output = ()>) {
+    /// Serves until the first of `stops`, then ends in order. A second one ends the delay before the end, one after that
+    /// the wait for requests under way.
+    pub async fn serve(self, mut stops: mpsc::Receiver<Stop>) -> Ended {
         let (announce, announced) = watch::channel(false);
         let (alive, mut all_ended) = mpsc::channel(1);
         let ending = Ending {
             announced,
             _alive: alive,
         };
-        tokio::select! {
-            () = self.accept(&ending) => {}
-            () = stop => {}
+        {
+            let mut accept = std::pin::pin!(self.accept(&ending));
+            let stop = tokio::select! {
+                never = &mut accept => match never {},
+                stop = next(&mut stops) => stop,
+            };
+            self.state.readiness.end();
+            let delay = self.state.limits.drain_delay;
+            if stop == Stop::AfterDelay && !delay.is_zero() {
+                tracing::info!("ending: not ready any more, requests are served for another {delay:?}");
+                tokio::select! {
+                    never = accept => match never {},
+                    () = tokio::time::sleep(delay) => {}
+                    _ = next(&mut stops) => {}
+                }
+            }
         }
+        tracing::info!("ending: requests under way are answered");
         drop(ending);
         let Gateway { state, listener, .. } = self;
-        state.readiness.end();
         // from here on connections are refused
         drop(listener);
         // without connections there is no receiver
         let _ = announce.send(true);
         let timeout = state.limits.drain_timeout;
-        if tokio::time::timeout(timeout, all_ended.recv()).await.is_err() {
-            let left = state.connections.count();
-            tracing::warn!("{left} connections were not done within {timeout:?} and are cut off");
-        }
-        let flush = tokio::task::spawn_blocking(move || state.topics.producer.flush(timeout));
-        if flush.await.is_err() {
-            tracing::error!("the last flush panicked");
-        }
+        let done = async {
+            if tokio::time::timeout(timeout, all_ended.recv()).await.is_err() {
+                let left = state.connections.count();
+                tracing::warn!("{left} connections were not done within {timeout:?} and are cut off");
+            }
+            let topics = Arc::clone(&state.topics);
+            let flush = tokio::task::spawn_blocking(move || topics.producer.flush(timeout));
+            if flush.await.is_err() {
+                tracing::error!("the last flush panicked");
+            }
+        };
+        let ended = tokio::select! {
+            () = done => Ended::InOrder,
+            _ = next(&mut stops) => Ended::CutOff,
+        };
+        state.access_log.finish().await;
+        ended
     }
 
-    async fn accept(&self, ending: &Ending) {
+    async fn accept(&self, ending: &Ending) -> Infallible {
         loop {
             let (stream, peer) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
@@ -161,6 +203,14 @@ impl Gateway {
             let (state, tls) = (Arc::clone(&self.state), self.tls.clone());
             tokio::spawn(connection(state, stream, peer, tls, place, ending.clone()));
         }
+    }
+}
+
+/// The next stop; none comes when nobody is left who could say so.
+async fn next(stops: &mut mpsc::Receiver<Stop>) -> Stop {
+    match stops.recv().await {
+        Some(stop) => stop,
+        None => std::future::pending().await,
     }
 }
 

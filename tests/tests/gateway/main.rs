@@ -4,6 +4,7 @@
 mod budget;
 mod clients;
 mod crowd;
+mod drain;
 mod faults;
 mod http;
 mod limits;

@@ -1,0 +1,118 @@
+//! The end of a gateway behind a load balancer, and connections beyond what the system gives.
+
+use crate::http::{Connection, JSON, ask};
+use crate::limits::gateway;
+use crate::{Gateway, SOON, kafka};
+use anyhow::{Result, ensure};
+use pinflow_tests::Pinflow;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+const ITEM: &str = r#"{"ind":1}"#;
+
+fn post(at: SocketAddr) -> Result<u16> {
+    Ok(ask(at, "POST /geo/", &[JSON], ITEM)?.status)
+}
+
+/// SIGTERM: not ready, and served all the same; then closed, and what is under way is finished.
+#[test]
+fn a_gateway_that_ends_says_so_before_it_takes_no_more() -> Result<()> {
+    let (mut gateway, _folder) = gateway("drain_timeout = \"20s\"\n", &["--drain-delay", "3s"])?;
+    let mut stream = Connection::open(gateway.at)?;
+    stream.write(
+        b"POST /v3/clusters/c/topics/lim.geo/records HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n",
+    )?;
+    let record = b"1f\r\n{\"value\":{\"data\":{\"ind\":1000}}}\r\n";
+    stream.write(record)?;
+    ensure!(stream.head()?.0 == 200 && stream.chunk()?.contains("\"error_code\":200"));
+    let mut kept = Connection::open(gateway.at)?;
+    kept.send("GET /readyz", &[], b"")?;
+    ensure!(kept.answer()?.status == 200);
+
+    let began = Instant::now();
+    gateway.program.terminate()?;
+    gateway.program.wait_for("ending: not ready any more", SOON)?;
+    while began.elapsed() < Duration::from_secs(2) {
+        let ready = ask(gateway.at, "GET /readyz", &[], "")?;
+        assert_eq!(
+            (ready.status, ready.body.as_str()),
+            (503, "not ready: the gateway is ending\n")
+        );
+        assert_eq!(ask(gateway.at, "GET /healthz", &[], "")?.status, 200);
+        assert_eq!(post(gateway.at)?, 200);
+        kept.send("GET /readyz", &[], b"")?;
+        assert_eq!(kept.answer()?.status, 503, "on a connection of before");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    gateway.program.wait_for("ending: requests under way", SOON)?;
+    ensure!(began.elapsed() >= Duration::from_millis(2_900), "{:?}", began.elapsed());
+    std::thread::sleep(Duration::from_millis(200));
+    ensure!(TcpStream::connect(gateway.at).is_err(), "the listener is open");
+    ensure!(gateway.program.is_running()?, "the stream was cut off");
+    stream.write(record)?;
+    ensure!(stream.chunk()?.contains("\"error_code\":200"));
+    stream.write(b"0\r\n\r\n")?;
+    ensure!(stream.chunk()?.is_empty());
+    gateway.program.expect(0, SOON)
+}
+
+#[test]
+fn a_second_signal_ends_the_delay_and_a_third_the_rest() -> Result<()> {
+    let began = Instant::now();
+    let delayed = || gateway("", &["--drain-delay", "10m"]);
+    let (mut twice, _folder) = delayed()?;
+    twice.program.terminate()?;
+    twice.program.wait_for("ending: not ready any more", SOON)?;
+    assert_eq!(post(twice.at)?, 200);
+    twice.program.terminate()?;
+    twice.program.expect(0, SOON)?;
+
+    // Ctrl-C has no delay
+    let (mut interrupted, _folder) = delayed()?;
+    interrupted.program.interrupt()?;
+    interrupted.program.expect(0, SOON)?;
+    ensure!(!interrupted.program.stderr().contains("not ready any more"));
+
+    let (mut thrice, _folder) = delayed()?;
+    let mut unfinished = Connection::open(thrice.at)?;
+    unfinished.write(b"POST /geo/ HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{")?;
+    std::thread::sleep(Duration::from_millis(300));
+    thrice.program.terminate()?;
+    thrice.program.wait_for("ending: not ready any more", SOON)?;
+    thrice.program.terminate()?;
+    thrice.program.wait_for("ending: requests under way", SOON)?;
+    std::thread::sleep(Duration::from_millis(300));
+    ensure!(thrice.program.is_running()?);
+    thrice.program.terminate()?;
+    thrice.program.expect(1, SOON)?;
+    ensure!(began.elapsed() < Duration::from_secs(300), "{:?}", began.elapsed());
+    Ok(())
+}
+
+/// More clients than file descriptors: those without a request make room, and none waits for a descriptor.
+#[test]
+fn connections_stay_within_the_files_that_may_be_opened() -> Result<()> {
+    let command = Pinflow::new("gateway")
+        .kafka(kafka()?)
+        .args(["--listen", "127.0.0.1:0", "--access-log", "off"])
+        .open_files(100, 200);
+    let mut gateway = Gateway::launch(&command)?;
+    let said = gateway.program.wait_for("at most 136 connections, not 10000", SOON)?;
+    ensure!(said.contains("may open 200 files"), "{said}");
+    let mut idle = Vec::new();
+    for index in 0..400 {
+        idle.push(TcpStream::connect(gateway.at)?);
+        if index % 50 == 0 {
+            assert_eq!(ask(gateway.at, "GET /readyz", &[], "")?.status, 200, "after {index}");
+        }
+    }
+    ensure!(gateway.metric("pinflow_gateway_connections")? <= 136.0);
+    ensure!(
+        !gateway.program.stderr().contains("cannot accept"),
+        "{}",
+        gateway.program.stderr()
+    );
+    drop(idle);
+    gateway.end()?;
+    Ok(())
+}
