@@ -2,8 +2,9 @@
 
 use crate::config::{ArchiveSettings, LakeSettings};
 use crate::exit::Failure;
+use crate::health::Health;
 use crate::metrics::{LakeOutage, Metrics};
-use crate::serve::{Health, Server};
+use crate::serve::Server;
 use dataflows::{Decoder, Kind, Limits, Raw};
 use ingest::archive::{ArchiveOptions, NullValues, Observer, Stored, archive};
 use ingest::coverage::Gap;
@@ -33,8 +34,8 @@ pub fn run(settings: &ArchiveSettings) -> Result<(), Failure> {
     };
     let url = settings.lake.url.parse().map_err(failed)?;
     let lake = runtime.block_on(Lake::open(url, lake_options)).map_err(failed)?;
-    let server = match settings.listen {
-        Some(listen) => Some(Server::start(listen, shown.metrics(), Arc::clone(&shown.health))?),
+    let server = match &settings.serve {
+        Some(serve) => Some(Server::start(serve, shown.metrics(), Arc::clone(&shown.health))?),
         None => None,
     };
     let stop = {

@@ -17,6 +17,7 @@ pub mod engine;
 pub mod exit;
 pub mod gateway;
 pub mod generate;
+pub mod health;
 pub mod launch;
 pub mod logging;
 pub mod metrics;
@@ -150,9 +151,9 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
 /// `run` and `backfill`: the engine with everything that shows what it does.
 fn run(settings: RunSettings) -> Result<(), Failure> {
     let shown = Arc::new(Shown::new(&settings));
-    let server = match settings.listen {
-        Some(listen) => Some(Server::start(
-            listen,
+    let server = match &settings.serve {
+        Some(serve) => Some(Server::start(
+            serve,
             Arc::clone(&shown.metrics),
             Arc::clone(&shown.health),
         )?),

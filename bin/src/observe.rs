@@ -2,9 +2,9 @@
 
 use crate::config::{Mode, RunSettings};
 use crate::engine::Observer;
+use crate::health::Health;
 use crate::metrics::{HydrationEstimate, Metrics};
 use crate::progress::{Manner, Progress};
-use crate::serve::Health;
 use ingest::lake::LakeState;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,105 +1,44 @@
 //! The small HTTP side of a process: `/metrics`, `/healthz`, `/readyz`, `/version`.
 //!
 //! It has a thread and a runtime of its own, so that it answers while the engine is busy. Connections are bounded in
-//! number and time; requests have no bodies worth reading.
+//! number and time: when all are taken, the one without a request for the longest makes room, so that nobody keeps a
+//! probe out. Requests have no bodies worth reading. Who may ask is decided as at the gateway: by the same tokens, which
+//! `/metrics` alone asks for, and by the names and sites that a request may be sent to and from.
 
+use crate::config::ServeSettings;
+use crate::health::Health;
 use crate::metrics::{CONTENT_TYPE, Metrics};
 use anyhow::Context;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use std::collections::BTreeMap;
+use ingest::gateway::{Connections, Place, Sites, Tokens};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, oneshot};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
-/// Connections at the same time; a further one waits to be accepted.
+/// Connections at the same time.
 const CONNECTIONS: usize = 64;
 /// A connection that sends no complete request head for so long is closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection is closed after so long, whatever it does.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
-
-/// Whether this process is ready: what `/readyz` says.
-#[derive(Debug, Default)]
-pub struct Health {
-    /// More waiting records than this: not ready.
-    lag_threshold: u64,
-    /// Only process 0 knows about hydration and lag; the others are ready when they run.
-    follows: bool,
-    hydrated: AtomicBool,
-    absent_topics: AtomicUsize,
-    lag: Mutex<BTreeMap<(String, i32), i64>>,
-    /// Since when the lake cannot be used, and why.
-    lake: Mutex<Option<(Instant, String)>>,
-}
-
-impl Health {
-    /// Not ready yet; `process` is the index of this process.
-    pub fn new(process: usize, lag_threshold: u64) -> Health {
-        Health {
-            lag_threshold,
-            follows: process > 0,
-            ..Health::default()
-        }
-    }
-
-    /// History is committed.
-    pub fn hydrated(&self) {
-        self.hydrated.store(true, Ordering::Relaxed);
-    }
-
-    /// So many topics are neither in the lake nor in Kafka.
-    pub fn absent(&self, topics: usize) {
-        self.absent_topics.store(topics, Ordering::Relaxed);
-    }
-
-    /// Since when the lake cannot be used, and why; `None` when it can.
-    pub fn lake_unavailable(&self, outage: Option<(Instant, String)>) {
-        *self.lake.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = outage;
-    }
-
-    /// How far a partition is behind.
-    pub fn lag(&self, topic: &str, partition: i32, records: i64) {
-        let mut lag = self.lag.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        lag.insert((topic.to_owned(), partition), records);
-    }
-
-    /// Why this process is not ready, or `None` when it is.
-    pub fn obstacle(&self) -> Option<String> {
-        let lake = self.lake.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some((since, error)) = &*lake {
-            let seconds = since.elapsed().as_secs();
-            return Some(format!("the lake cannot be used for {seconds} s: {error}"));
-        }
-        if self.follows {
-            return None;
-        }
-        if !self.hydrated.load(Ordering::Relaxed) {
-            return Some("history is not committed yet".to_owned());
-        }
-        let absent = self.absent_topics.load(Ordering::Relaxed);
-        if absent > 0 {
-            return Some(format!("{absent} topics are neither in the lake nor in Kafka"));
-        }
-        let lag = self.lag.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let waiting: u64 = lag.values().map(|records| u64::try_from(*records).unwrap_or(0)).sum();
-        let threshold = self.lag_threshold;
-        (waiting > threshold).then(|| format!("{waiting} records wait in Kafka, more than {threshold}"))
-    }
-}
+/// How often the files of tokens are read again.
+const REFRESH: Duration = Duration::from_millis(500);
 
 #[derive(Clone)]
 struct Shared {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
+    tokens: Arc<Tokens>,
 }
 
 /// A running server; it ends when it is dropped.
@@ -111,8 +50,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the address and starts to answer.
-    pub fn start(listen: SocketAddr, metrics: Arc<Metrics>, health: Arc<Health>) -> anyhow::Result<Server> {
+    /// Reads the tokens, binds the address and starts to answer.
+    pub fn start(settings: &ServeSettings, metrics: Arc<Metrics>, health: Arc<Health>) -> anyhow::Result<Server> {
+        let listen = settings.listen;
+        let tokens = Arc::new(Tokens::read(&settings.token_files)?);
+        let sites = Arc::new(Sites::new(listen, !settings.token_files.is_empty(), &settings.hosts)?);
         let listener = std::net::TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -121,16 +63,23 @@ impl Server {
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(ready))
             .route("/version", get(version))
-            .with_state(Shared { metrics, health });
+            .layer(middleware::from_fn_with_state(sites, from_our_sites))
+            .with_state(Shared {
+                metrics,
+                health,
+                tokens: Arc::clone(&tokens),
+            });
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("pinflow:http".into()).spawn(move || {
             runtime.block_on(async {
                 match TcpListener::from_std(listener) {
-                    Ok(listener) => serve(listener, router, stopped).await,
+                    Ok(listener) => serve(listener, router, tokens, stopped).await,
                     Err(error) => tracing::error!("the HTTP side does not start: {error}"),
                 }
             });
+            // a file of tokens that cannot be read in time is not waited for
+            runtime.shutdown_timeout(Duration::from_millis(100));
         })?;
         tracing::info!("serving /metrics, /healthz, /readyz and /version on http://{address}");
         Ok(Server {
@@ -156,46 +105,85 @@ impl Drop for Server {
     }
 }
 
-async fn serve(listener: TcpListener, router: Router, mut stopped: oneshot::Receiver<()>) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+async fn serve(listener: TcpListener, router: Router, tokens: Arc<Tokens>, stopped: oneshot::Receiver<()>) {
+    tokio::select! {
+        () = accept(listener, router) => {}
+        () = refresh(tokens) => {}
+        _ = stopped => {}
+    }
+}
+
+/// Reads the files of tokens again and again; a file system that hangs holds up no answer.
+async fn refresh(tokens: Arc<Tokens>) {
     loop {
-        let accepted = async {
-            let permit = Arc::clone(&permits)
-                .acquire_owned()
-                .await
-                .expect("the semaphore is never closed");
-            (permit, listener.accept().await)
-        };
-        let (permit, accepted) = tokio::select! {
-            accepted = accepted => accepted,
-            _ = &mut stopped => return,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        tokio::time::sleep(REFRESH).await;
+        let tokens = Arc::clone(&tokens);
+        if tokio::task::spawn_blocking(move || tokens.refresh()).await.is_err() {
+            tracing::error!("reading the tokens again panicked");
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, router: Router) {
+    let connections = Connections::new(CONNECTIONS);
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let place = connections.place().await;
+                tokio::spawn(connection(stream, place, router.clone()));
+            }
             Err(error) => {
                 // out of file descriptors, most likely: wait for connections to end
                 tracing::warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
             }
-        };
-        let service = TowerToHyperService::new(router.clone());
-        tokio::spawn(async move {
-            let mut builder = hyper::server::conn::http1::Builder::new();
-            builder
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .max_buf_size(16 << 10);
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
-            // a client that goes away is its own business
-            let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
-            drop(permit);
-        });
+        }
     }
 }
 
-async fn metrics_text(State(shared): State<Shared>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], shared.metrics.text())
+/// Serves a connection until it ends, its time is over, or another needs its place.
+async fn connection(stream: TcpStream, place: Place, router: Router) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|request| {
+        let under_way = place.request();
+        let answer = router.call(request);
+        async move {
+            let answer = answer.await;
+            drop(under_way);
+            answer
+        }
+    });
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(16 << 10);
+    let served = tokio::time::timeout(
+        CONNECTION_TIMEOUT,
+        builder.serve_connection(TokioIo::new(stream), service),
+    );
+    tokio::select! {
+        // a client that goes away is its own business
+        _ = served => {}
+        () = place.reclaimed() => {}
+    }
+}
+
+/// Refuses what a browser sends for a page of another site, whatever it asks for.
+async fn from_our_sites(State(sites): State<Arc<Sites>>, request: Request, next: Next) -> Response {
+    match sites.check(request.uri(), request.version(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(error) if error.is_malformed() => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+        Err(error) => (StatusCode::FORBIDDEN, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn metrics_text(State(shared): State<Shared>, request: Request) -> Response {
+    if !shared.tokens.admit(request.headers()) {
+        let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+        return (StatusCode::UNAUTHORIZED, challenge, "Not authenticated\n").into_response();
+    }
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], shared.metrics.text()).into_response()
 }
 
 async fn ready(State(shared): State<Shared>) -> (StatusCode, String) {
@@ -214,12 +202,27 @@ mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::net::TcpStream;
+    use std::path::Path;
+    use std::time::Instant;
+
+    fn start(health: Health, token_files: &[&Path]) -> anyhow::Result<Server> {
+        let settings = ServeSettings {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            token_files: token_files.iter().map(|path| path.to_path_buf()).collect(),
+            hosts: vec!["metrics.example.com".to_owned()],
+        };
+        Server::start(&settings, Arc::new(Metrics::new()), Arc::new(health))
+    }
+
+    fn get(address: SocketAddr, path: &str) -> (u16, String) {
+        ask(address, path, "host: localhost\r\n")
+    }
 
     // our own answers are small
     #[allow(clippy::disallowed_methods)]
-    fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    fn ask(address: SocketAddr, path: &str, headers: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\n{headers}connection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let status = answer.split_whitespace().nth(1).unwrap().parse().unwrap();
@@ -231,7 +234,12 @@ mod tests {
         let health = Arc::new(Health::new(0, 100));
         let metrics = Arc::new(Metrics::new());
         metrics.gaps(300);
-        let server = Server::start("127.0.0.1:0".parse().unwrap(), metrics, Arc::clone(&health)).unwrap();
+        let settings = ServeSettings {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            token_files: Vec::new(),
+            hosts: Vec::new(),
+        };
+        let server = Server::start(&settings, metrics, Arc::clone(&health)).unwrap();
         let at = server.address();
         assert_eq!(get(at, "/healthz").0, 200);
         let (status, body) = get(at, "/readyz");
@@ -269,25 +277,79 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_connection_does_not_keep_others_out_and_the_server_ends() {
-        let server = Server::start(
-            "127.0.0.1:0".parse().unwrap(),
-            Arc::new(Metrics::new()),
-            Arc::new(Health::new(1, 0)),
-        )
-        .unwrap();
+    fn idle_connections_keep_nobody_out_and_the_server_ends() {
+        let server = start(Health::new(1, 0), &[]).unwrap();
         let at = server.address();
-        let _idle = TcpStream::connect(at).unwrap();
+        let mut idle = Vec::new();
+        for index in 0..3 * CONNECTIONS {
+            let mut stream = TcpStream::connect(at).unwrap();
+            match index % 3 {
+                0 => stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: loc").unwrap(),
+                1 => stream
+                    .write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n")
+                    .unwrap(),
+                _ => {}
+            }
+            idle.push(stream);
+        }
+        let began = Instant::now();
+        for _ in 0..CONNECTIONS {
+            assert_eq!(get(at, "/healthz").0, 200);
+        }
+        assert!(began.elapsed() < HEAD_TIMEOUT / 2, "{:?}", began.elapsed());
         assert_eq!(get(at, "/readyz").0, 200, "a follower is ready when it runs");
         drop(server);
         assert!(TcpStream::connect(at).is_err());
     }
 
     #[test]
+    fn pages_of_other_sites_and_other_names_are_refused() {
+        let server = start(Health::new(1, 0), &[]).unwrap();
+        for path in ["/metrics", "/healthz", "/readyz", "/version", "/nothing"] {
+            for headers in ["host: evil.example\r\n", "host: localhost\r\norigin: null\r\n"] {
+                assert_eq!(ask(server.address(), path, headers).0, 403, "{path} {headers}");
+            }
+            assert_eq!(ask(server.address(), path, "").0, 400, "{path}");
+        }
+        assert_eq!(
+            ask(server.address(), "/metrics", "host: metrics.example.com:80\r\n").0,
+            200
+        );
+    }
+
+    #[test]
+    fn metrics_ask_for_a_token_where_there_are_tokens_and_probes_do_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tokens");
+        assert!(start(Health::new(1, 0), &[&file]).is_err(), "there is no such file");
+        std::fs::write(&file, "first-token-0001\n").unwrap();
+        let server = start(Health::new(1, 0), &[&file]).unwrap();
+        let at = server.address();
+        let metrics = |token: &str| ask(at, "/metrics", &format!("host: localhost\r\nx-api-key: {token}\r\n")).0;
+        assert_eq!((get(at, "/metrics").0, metrics("wrong-token-0001")), (401, 401));
+        assert_eq!(metrics("first-token-0001"), 200);
+        for path in ["/healthz", "/readyz", "/version"] {
+            assert_eq!(get(at, path).0, 200, "{path}");
+        }
+        std::fs::write(&file, "second-token-002\n").unwrap();
+        let began = Instant::now();
+        while metrics("second-token-002") != 200 {
+            assert!(began.elapsed() < Duration::from_secs(20), "the new token does not open");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(metrics("first-token-0001"), 401);
+    }
+
+    #[test]
     fn an_address_in_use_is_named() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let at = taken.local_addr().unwrap();
-        let error = Server::start(at, Arc::new(Metrics::new()), Arc::new(Health::new(0, 0))).unwrap_err();
-        assert!(format!("{error:#}").contains(&at.to_string()), "{error:#}");
+        let listen = taken.local_addr().unwrap();
+        let settings = ServeSettings {
+            listen,
+            token_files: Vec::new(),
+            hosts: Vec::new(),
+        };
+        let error = Server::start(&settings, Arc::new(Metrics::new()), Arc::new(Health::new(0, 0))).unwrap_err();
+        assert!(format!("{error:#}").contains(&listen.to_string()), "{error:#}");
     }
 }

@@ -98,6 +98,15 @@ pub fn get(address: &str, path: &str) -> Result<String> {
     Ok(answer)
 }
 
+/// Writes a file that nobody else may read, as one of tokens has to be.
+pub fn write_private(path: &Path, text: &str) -> Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    Ok(file.write_all(text.as_bytes())?)
+}
+
 /// Calls `check` until it is true, at most for `limit`.
 pub fn eventually(what: &str, limit: Duration, mut check: impl FnMut() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + limit;

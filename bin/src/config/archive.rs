@@ -4,10 +4,10 @@ use super::forms::parse_duration;
 use super::layers::Effective;
 use super::problem::{ConfigError, did_you_mean, nearest};
 use super::reader::Reader;
+use super::serve::ServeSettings;
 use super::settings::{KafkaSettings, LakeSettings, PostgresSettings};
 use ingest::archive::{CutOptions, Layout, Partitioner, PathFormat};
 use ingest::lake::Encoding;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Objects end at this size at the latest, so that few open ones fill the memory.
@@ -47,7 +47,7 @@ pub struct ArchiveSettings {
     /// Bytes of records in memory at most.
     pub buffer_bytes: usize,
     /// Serve metrics and health here.
-    pub listen: Option<SocketAddr>,
+    pub serve: Option<ServeSettings>,
     /// `/readyz` says no above this many waiting records.
     pub ready_lag_records: u64,
 }
@@ -138,7 +138,7 @@ impl ArchiveSettings {
             group_id: text(&mut reader, "archive.group_id"),
             objects_in_flight: reader.whole("archive.objects_in_flight", 1, 4096) as usize,
             buffer_bytes,
-            listen: reader.listen(),
+            serve: reader.serve(),
             ready_lag_records: reader.whole("serve.ready_lag_records", 0, i64::MAX) as u64,
         };
         if settings.group_id.trim().is_empty()

@@ -5,7 +5,7 @@ use super::layers::Effective;
 use super::problem::ConfigError;
 use super::reader::Reader;
 use super::settings::{KINDS, KafkaSettings};
-use ingest::gateway::{AccessLog, Limits, RECORD_OVERHEAD, TlsFiles, check_host, check_prefix};
+use ingest::gateway::{AccessLog, Limits, RECORD_OVERHEAD, TlsFiles, check_prefix};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -126,9 +126,7 @@ impl GatewaySettings {
         let prefixes = reader.entry("gateway.prefixes").is_some();
         let settings = GatewaySettings {
             prefixes: prefixes.then(|| reader.list("gateway.prefixes", prefix)),
-            hosts: reader.list("gateway.hosts", |text| {
-                check_host(text).map_err(|error| error.to_string())
-            }),
+            hosts: reader.hosts(),
             aliases: reader.map("gateway.aliases", check_topic),
             pins: reader.map("gateway.pin_partitions", partitions),
             strict_topics: reader.switch("gateway.strict_topics"),

@@ -149,6 +149,7 @@ const FILLING: Commands = C::GENERATE.and(C::DEMO).and(C::EMULATE);
 const SOILING: Commands = C::GENERATE.and(C::EMULATE);
 const STREAMING: Commands = C::DEMO.and(C::EMULATE);
 const SERVING: Commands = C::RUN.and(C::DEMO).and(C::GATEWAY).and(C::ARCHIVE);
+const GUARDED: Commands = C::RUN.and(C::GATEWAY).and(C::ARCHIVE);
 const TALKING: Commands = CONSUMING.and(C::GATEWAY);
 const WRITING_LAKE: Commands = C::ARCHIVE.and(C::COMPACT);
 
@@ -222,20 +223,20 @@ pub const KEYS: &[Key] = &[
         "error, warn, info, debug or trace; also per module: info,ingest=debug"),
 
     key("serve.listen", "listen", "ADDR:PORT", Text, None, SERVING,
-        "Serve /metrics, /healthz, /readyz and /version here; of `gateway`: everything"),
+        "Serve /metrics, /healthz, /readyz and /version here; of `gateway`: everything; a port alone is 127.0.0.1's"),
     key("serve.ready_lag_records", "", "N", Whole, Some("100000"), C::RUN,
         "/readyz says no while more records than this wait in Kafka"),
 
-    key("gateway.token_files", "token-file", "FILE", List, None, C::GATEWAY.and(C::EMULATE),
-        "A file of tokens, one a line, that open the gateway; read again when it changes, repeatable; `emulate` sends the first"),
+    key("gateway.token_files", "token-file", "FILE", List, None, GUARDED.and(C::EMULATE),
+        "A file of tokens, one a line, that open the gateway, or /metrics of `run` and `archive`; read again when it changes, repeatable; `emulate` sends the first"),
     key("gateway.tls_cert", "tls-cert", "FILE", Text, None, C::GATEWAY,
         "The certificate chain (PEM) for TLS; read again when it changes"),
     key("gateway.tls_key", "tls-key", "FILE", Text, None, C::GATEWAY,
         "The certificate's key (PEM)"),
     key("gateway.prefixes", "prefix", "PATH", List, None, C::GATEWAY,
         "A path that may stand in front of an interface's own, as /prod, repeatable [default: any single segment that is no name of the gateway's own]"),
-    key("gateway.hosts", "hosts", "HOST", List, None, C::GATEWAY,
-        "A name under which the gateway is reached, and whose pages may send requests to it; any port, repeatable"),
+    key("gateway.hosts", "hosts", "HOST", List, None, GUARDED,
+        "A name under which the process is reached, and whose pages may send requests to it; any port, repeatable"),
     key("gateway.insecure", "insecure", "BOOL", Switch, Some("false"), C::GATEWAY,
         "Serve other machines without tokens or without TLS"),
     key("gateway.strict_topics", "strict-topics", "BOOL", Switch, Some("false"), C::GATEWAY,

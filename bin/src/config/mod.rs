@@ -14,6 +14,7 @@ pub mod layers;
 pub mod problem;
 mod reader;
 pub mod secret;
+mod serve;
 pub mod settings;
 
 pub use archive::{ArchiveSettings, AuditSettings, CompactSettings};
@@ -23,6 +24,7 @@ pub use gateway::GatewaySettings;
 pub use layers::Effective;
 pub use problem::{ConfigError, Origin, Problem};
 pub use secret::Secret;
+pub use serve::ServeSettings;
 pub use settings::{
     DemoSettings, GenerateSettings, KINDS, KafkaSettings, LakeSettings, LaunchSettings, LimitSettings, LogSettings,
     Mode, PostgresSettings, RunSettings, VerifySettings, WorkerSettings,

@@ -9,6 +9,7 @@ use super::keys;
 use super::layers::{Effective, Entry};
 use super::problem::{ConfigError, Problem, did_you_mean, nearest};
 use super::secret::{Secret, with_password};
+use super::serve::ServeSettings;
 use super::settings::{
     KINDS, KafkaSettings, LakeSettings, LimitSettings, LogSettings, Mode, PostgresSettings, RunSettings, WorkerSettings,
 };
@@ -253,21 +254,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn listen(&mut self) -> Option<SocketAddr> {
-        self.optional("serve.listen", |text| {
-            // `:9000` and `9000` are what people write
-            let address = if text.starts_with(':') {
-                format!("0.0.0.0{text}")
-            } else {
-                text.to_owned()
-            };
-            let address = address.replace("localhost:", "127.0.0.1:");
-            address
-                .parse()
-                .map_err(|_| format!("`{text}` is no ADDR:PORT, such as 127.0.0.1:9464"))
-        })
-    }
-
     fn workers(&mut self) -> WorkerSettings {
         let threads = self.whole("workers.threads", 1, 1024) as usize;
         let process = self.whole("workers.process", 0, 4095) as usize;
@@ -309,7 +295,10 @@ impl<'a> Reader<'a> {
     pub(super) fn engine(&mut self, mode: Mode) -> RunSettings {
         let accept_gaps = self.accept_gaps();
         let workers = self.workers();
-        let listen = self.listen().map(|address| port_of_process(address, &workers));
+        let serve = self.serve().map(|serve| ServeSettings {
+            listen: port_of_process(serve.listen, &workers),
+            ..serve
+        });
         RunSettings {
             mode,
             lake: self.lake().map(|lake| LakeSettings {
@@ -335,7 +324,7 @@ impl<'a> Reader<'a> {
             upto: self.optional("backfill.upto", |text| Frontier::read(text.as_ref())),
             takeover: self.switch("postgres.takeover"),
             summary: self.optional("backfill.summary", to_path),
-            listen,
+            serve,
             ready_lag_records: self.whole("serve.ready_lag_records", 0, i64::MAX) as u64,
             pace: self.optional("engine.pace", check_pace).unwrap_or_default(),
         }
@@ -369,7 +358,7 @@ impl<'a> Reader<'a> {
             (settings.out, settings.upto, settings.summary) = (None, None, None);
         }
         if mode != Mode::Run {
-            settings.listen = None;
+            settings.serve = None;
         }
         settings
     }

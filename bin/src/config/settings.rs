@@ -10,6 +10,7 @@ use super::layers::Effective;
 use super::problem::ConfigError;
 use super::reader::Reader;
 use super::secret::{Secret, mask_text};
+use super::serve::ServeSettings;
 use ingest::lake::{LakeOptions, Retries};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -205,8 +206,8 @@ pub struct RunSettings {
     pub takeover: bool,
     /// Write the figures of the run here (`backfill`).
     pub summary: Option<PathBuf>,
-    /// Serve metrics and health here (`run`).
-    pub listen: Option<SocketAddr>,
+    /// Serve metrics and health so (`run`).
+    pub serve: Option<ServeSettings>,
     /// `/readyz` says no above this many waiting records.
     pub ready_lag_records: u64,
     /// The least time between two live commits (`run`).

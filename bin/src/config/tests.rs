@@ -407,26 +407,34 @@ fn workers_are_timelys() {
 fn processes_of_one_host_listen_on_ports_of_their_own() {
     let hosts = file("hosts", "a:1\nb:1\na:2\n");
     let hosts = hosts.path.to_str().unwrap();
-    let port = |process: &str| {
-        run_with(&["--listen", "127.0.0.1:9000", "-h", hosts, "-p", process])
-            .unwrap()
-            .listen
-            .unwrap()
-            .port()
-    };
+    let listen = |flags: &[&str]| run_with(flags).unwrap().serve.unwrap().listen;
+    let port = |process: &str| listen(&["--listen", "127.0.0.1:9000", "-h", hosts, "-p", process]).port();
     assert_eq!([port("0"), port("1"), port("2")], [9000, 9000, 9001]);
-    assert_eq!(
-        run_with(&["--listen", ":9000"]).unwrap().listen,
-        Some("0.0.0.0:9000".parse().unwrap())
-    );
-    assert_eq!(
-        run_with(&["--listen", "localhost:0", "-n", "2", "-p", "1"])
-            .unwrap()
-            .listen
-            .unwrap()
-            .port(),
-        0
-    );
+    assert_eq!(listen(&["--listen", "localhost:0", "-n", "2", "-p", "1"]).port(), 0);
+}
+
+/// Other machines are served where an address says so, and nowhere else.
+#[test]
+fn a_port_alone_is_this_machines() {
+    let listen = |text: &str| run_with(&["--listen", text]).unwrap().serve.unwrap().listen.to_string();
+    assert_eq!(listen(":9464"), "127.0.0.1:9464");
+    assert_eq!(listen("0.0.0.0:9464"), "0.0.0.0:9464");
+    assert_eq!(listen("[::]:9464"), "[::]:9464");
+    let archive = of_flags(&[
+        "archive",
+        "--kafka",
+        "k:1",
+        "--lake",
+        "file:///lake",
+        "--listen",
+        ":9464",
+    ]);
+    let archive = ArchiveSettings::check(&archive).unwrap().serve.unwrap();
+    assert_eq!(archive.listen.to_string(), "127.0.0.1:9464");
+    let gateway = GatewaySettings::check(&of_flags(&["gateway", "--kafka", "k:1", "--listen", ":8080"])).unwrap();
+    assert_eq!(gateway.listen.to_string(), "127.0.0.1:8080");
+    let demo = DemoSettings::check(&of_flags(&["demo", "--listen", ":9464"])).unwrap();
+    assert_eq!(demo.listen.unwrap().to_string(), "127.0.0.1:9464");
 }
 
 #[test]
@@ -603,6 +611,6 @@ fn a_gateway_is_told_everything_by_flags_and_refuses_what_cannot_be() {
     assert!(own.contains("--prefix") && own.contains("`healthz` is a name"), "{own}");
     let missing = message(GatewaySettings::check(&of_flags(&["gateway"])).unwrap_err());
     assert!(missing.contains("--listen") && missing.contains("--kafka"), "{missing}");
-    let open = GatewaySettings::check(&of_flags(&["gateway", "--kafka", "k:1", "--listen", ":80"])).unwrap_err();
+    let open = GatewaySettings::check(&of_flags(&["gateway", "--kafka", "k:1", "--listen", "0.0.0.0:80"])).unwrap_err();
     assert!(message(open).contains("--insecure"));
 }

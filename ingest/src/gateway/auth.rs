@@ -16,14 +16,14 @@ use subtle::{Choice, ConstantTimeEq};
 const SHORTEST: usize = 16;
 
 /// The tokens; without files everybody may come in.
-pub(super) struct Tokens {
+pub struct Tokens {
     files: Vec<PathBuf>,
     digests: RwLock<Vec<[u8; 32]>>,
 }
 
 impl Tokens {
     /// Reads the files; at the start each must hold a token.
-    pub(super) fn read(files: &[PathBuf]) -> Result<Tokens, GatewayError> {
+    pub fn read(files: &[PathBuf]) -> Result<Tokens, GatewayError> {
         let digests = load(files)?;
         if digests.is_empty() && !files.is_empty() {
             let reason = "it holds no token: write one a line".to_owned();
@@ -39,7 +39,7 @@ impl Tokens {
     }
 
     /// Reads the files again; what cannot be read leaves the tokens as they were.
-    pub(super) fn refresh(&self) {
+    pub fn refresh(&self) {
         if self.files.is_empty() {
             return;
         }
@@ -56,7 +56,7 @@ impl Tokens {
     }
 
     /// Whether a request with these headers may come in.
-    pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
+    pub fn admit(&self, headers: &HeaderMap) -> bool {
         if self.files.is_empty() {
             return true;
         }

@@ -21,8 +21,8 @@ const NEVER: u64 = u64::MAX;
 /// Holders of the budget are looked for at most this often, in milliseconds: it takes a look at every connection.
 const SEARCH_PAUSE: u64 = 50;
 
-/// The open connections.
-pub(super) struct Connections {
+/// The open connections of a server.
+pub struct Connections {
     limit: usize,
     began: Instant,
     open: Mutex<(u64, HashMap<u64, Arc<Entry>>)>,
@@ -58,16 +58,17 @@ impl Default for Wait {
 }
 
 /// A place among the open connections, given back when dropped.
-pub(super) struct Place {
+pub struct Place {
     connections: Arc<Connections>,
     pub(super) entry: Arc<Entry>,
 }
 
 /// A request is under way while this lives.
-pub(super) struct RequestGuard(Arc<Entry>);
+pub struct RequestGuard(Arc<Entry>);
 
 impl Connections {
-    pub(super) fn new(limit: usize) -> Arc<Connections> {
+    /// At most so many, and one at least.
+    pub fn new(limit: usize) -> Arc<Connections> {
         Arc::new(Connections {
             limit: limit.max(1),
             began: Instant::now(),
@@ -82,8 +83,8 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).1.len()
     }
 
-    /// A place, as soon as there is one.
-    pub(super) async fn place(self: &Arc<Self>) -> Place {
+    /// A place, as soon as there is one; when all are taken, one is asked for.
+    pub async fn place(self: &Arc<Self>) -> Place {
         loop {
             if let Some(place) = self.try_place() {
                 return place;
@@ -169,6 +170,18 @@ impl Connections {
     /// The moment before which a client that is waited for is slow, if there was one.
     fn late(&self) -> Option<u64> {
         elapsed(self.began).checked_sub(SLOW.as_millis() as u64)
+    }
+}
+
+impl Place {
+    /// A request begins on this connection.
+    pub fn request(&self) -> RequestGuard {
+        self.entry.begin()
+    }
+
+    /// Resolves when the connection has to make room, and is to be closed.
+    pub async fn reclaimed(&self) {
+        self.entry.close.notified().await;
     }
 }
 

@@ -61,8 +61,10 @@ mod watch;
 mod write_timeout;
 
 pub use access_log::AccessLog;
+pub use auth::Tokens;
 pub use budget::RECORD_OVERHEAD;
 pub use config::{Field, FieldType, GatewayConfig, Limits, Stream, TlsFiles};
+pub use connections::{Connections, Place, RequestGuard};
 pub use error::GatewayError;
 pub use properties::check as check_properties;
 pub use route::{PrefixError, check_prefix};

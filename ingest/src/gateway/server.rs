@@ -241,7 +241,7 @@ async fn connection(
             let handshake = tokio::time::timeout(state.limits.header_timeout, acceptor.accept(stream));
             let shaken = tokio::select! {
                 shaken = handshake => shaken,
-                () = place.entry.close.notified() => return,
+                () = place.reclaimed() => return,
             };
             match shaken {
                 Ok(Ok(stream)) => Box::pin(drive(state, stream, peer, place, ending)).await,
@@ -267,7 +267,7 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         let mut held = Held::none(&state.budget, &place.entry);
         let arrived = tokio::select! {
             arrived = tokio::time::timeout(state.limits.header_timeout, client.head(&state, &mut held)) => arrived,
-            () = place.entry.close.notified() => return,
+            () = place.reclaimed() => return,
             _ = ending.announced.wait_for(|ending| *ending) => return,
         };
         match arrived {

@@ -1,0 +1,51 @@
+//! Checked settings of the HTTP side of a process: where it listens, and who may ask.
+
+use super::forms::to_path;
+use super::reader::Reader;
+use ingest::gateway::check_host;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Where and for whom `/metrics` and its siblings are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServeSettings {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Files of tokens; none of them: nobody is asked for one.
+    pub token_files: Vec<PathBuf>,
+    /// Names under which it is reached, and whose pages may send requests to it.
+    pub hosts: Vec<String>,
+}
+
+impl Reader<'_> {
+    /// Where a process listens: this machine alone, unless an address is given.
+    pub(super) fn listen(&mut self) -> Option<SocketAddr> {
+        self.optional("serve.listen", |text| {
+            // `:9000` is what people write, and nobody writes it to serve other machines
+            let address = match text.strip_prefix(':') {
+                Some(port) => format!("127.0.0.1:{port}"),
+                None => text.replace("localhost:", "127.0.0.1:"),
+            };
+            let wrong = || format!("`{text}` is no ADDR:PORT, such as 127.0.0.1:9464");
+            address.parse().map_err(|_| wrong())
+        })
+    }
+
+    /// Names of the server, and of the sites whose pages may send requests to it.
+    pub(super) fn hosts(&mut self) -> Vec<String> {
+        self.list("gateway.hosts", |text| {
+            check_host(text).map_err(|error| error.to_string())
+        })
+    }
+
+    /// The HTTP side of a process, if it has one.
+    pub(super) fn serve(&mut self) -> Option<ServeSettings> {
+        let (token_files, hosts) = (self.list("gateway.token_files", to_path), self.hosts());
+        let listen = self.listen()?;
+        Some(ServeSettings {
+            listen,
+            token_files,
+            hosts,
+        })
+    }
+}
