@@ -70,7 +70,7 @@ pub fn config(settings: GatewaySettings) -> GatewayConfig {
         delete_topics: settings.delete_topics,
         new_partitions: settings.new_partitions,
         limits: settings.limits,
-        token_files: settings.token_files,
+        tokens: settings.tokens,
         tls: settings.tls,
         access_log: settings.access_log,
         version: env!("CARGO_PKG_VERSION"),

@@ -18,7 +18,7 @@ use axum::routing::get;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use ingest::gateway::{Connections, Place, Sites, Tokens};
+use ingest::gateway::{Connections, Need, Place, Sites, Tokens};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,8 +53,8 @@ impl Server {
     /// Reads the tokens, binds the address and starts to answer.
     pub fn start(settings: &ServeSettings, metrics: Arc<Metrics>, health: Arc<Health>) -> anyhow::Result<Server> {
         let listen = settings.listen;
-        let tokens = Arc::new(Tokens::read(&settings.token_files)?);
-        let sites = Arc::new(Sites::new(listen, !settings.token_files.is_empty(), &settings.hosts)?);
+        let tokens = Arc::new(Tokens::read(&settings.tokens)?);
+        let sites = Arc::new(Sites::new(listen, tokens.are_asked_for(), &settings.hosts)?);
         let listener = std::net::TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -179,9 +179,16 @@ async fn from_our_sites(State(sites): State<Arc<Sites>>, request: Request, next:
 }
 
 async fn metrics_text(State(shared): State<Shared>, request: Request) -> Response {
-    if !shared.tokens.admit(request.headers()) {
+    let Some(caller) = shared.tokens.caller(request.headers()) else {
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
         return (StatusCode::UNAUTHORIZED, challenge, "Not authenticated\n").into_response();
+    };
+    if let Err(error) = caller.take() {
+        let later = [(header::RETRY_AFTER, error.0.to_string())];
+        return (StatusCode::TOO_MANY_REQUESTS, later, format!("{error}\n")).into_response();
+    }
+    if !caller.may(Need::Metrics) {
+        return (StatusCode::FORBIDDEN, "The scopes of the token lack metrics\n").into_response();
     }
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], shared.metrics.text()).into_response()
 }
@@ -200,6 +207,7 @@ async fn version() -> axum::Json<serde_json::Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ingest::gateway::TokenSettings;
     use std::io::{Read, Write};
     use std::net::TcpStream;
     use std::path::Path;
@@ -208,7 +216,10 @@ mod tests {
     fn start(health: Health, token_files: &[&Path]) -> anyhow::Result<Server> {
         let settings = ServeSettings {
             listen: "127.0.0.1:0".parse().unwrap(),
-            token_files: token_files.iter().map(|path| path.to_path_buf()).collect(),
+            tokens: TokenSettings {
+                files: token_files.iter().map(|path| path.to_path_buf()).collect(),
+                ..TokenSettings::default()
+            },
             hosts: vec!["metrics.example.com".to_owned()],
         };
         Server::start(&settings, Arc::new(Metrics::new()), Arc::new(health))
@@ -236,7 +247,7 @@ mod tests {
         metrics.gaps(300);
         let settings = ServeSettings {
             listen: "127.0.0.1:0".parse().unwrap(),
-            token_files: Vec::new(),
+            tokens: TokenSettings::default(),
             hosts: Vec::new(),
         };
         let server = Server::start(&settings, metrics, Arc::clone(&health)).unwrap();
@@ -322,22 +333,40 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tokens");
         assert!(start(Health::new(1, 0), &[&file]).is_err(), "there is no such file");
-        std::fs::write(&file, "first-token-0001\n").unwrap();
+        write(
+            &file,
+            "first-token-0001\nreading-token-01 scopes=read\nslow-token-00001 rate=1\n",
+        );
         let server = start(Health::new(1, 0), &[&file]).unwrap();
         let at = server.address();
         let metrics = |token: &str| ask(at, "/metrics", &format!("host: localhost\r\nx-api-key: {token}\r\n")).0;
         assert_eq!((get(at, "/metrics").0, metrics("wrong-token-0001")), (401, 401));
-        assert_eq!(metrics("first-token-0001"), 200);
+        assert_eq!((metrics("first-token-0001"), metrics("reading-token-01")), (200, 403));
+        assert_eq!((metrics("slow-token-00001"), metrics("slow-token-00001")), (200, 429));
         for path in ["/healthz", "/readyz", "/version"] {
             assert_eq!(get(at, path).0, 200, "{path}");
         }
-        std::fs::write(&file, "second-token-002\n").unwrap();
+        write(&file, "second-token-002\n");
         let began = Instant::now();
         while metrics("second-token-002") != 200 {
             assert!(began.elapsed() < Duration::from_secs(20), "the new token does not open");
             std::thread::sleep(Duration::from_millis(50));
         }
         assert_eq!(metrics("first-token-0001"), 401);
+        std::fs::remove_file(&file).unwrap();
+        while metrics("second-token-002") != 401 {
+            assert!(
+                began.elapsed() < Duration::from_secs(40),
+                "the file is gone, and its token opens"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn write(path: &Path, text: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::write(path, text).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     #[test]
@@ -346,7 +375,7 @@ mod tests {
         let listen = taken.local_addr().unwrap();
         let settings = ServeSettings {
             listen,
-            token_files: Vec::new(),
+            tokens: TokenSettings::default(),
             hosts: Vec::new(),
         };
         let error = Server::start(&settings, Arc::new(Metrics::new()), Arc::new(Health::new(0, 0))).unwrap_err();

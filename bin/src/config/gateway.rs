@@ -5,9 +5,8 @@ use super::layers::Effective;
 use super::problem::ConfigError;
 use super::reader::Reader;
 use super::settings::{KINDS, KafkaSettings};
-use ingest::gateway::{AccessLog, Limits, RECORD_OVERHEAD, TlsFiles, check_prefix};
+use ingest::gateway::{AccessLog, Limits, RECORD_OVERHEAD, TlsFiles, TokenSettings, check_prefix};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 /// What `gateway` needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +33,8 @@ pub struct GatewaySettings {
     pub delete_topics: bool,
     /// Partitions of a new topic; `None`: the broker's default.
     pub new_partitions: Option<i32>,
-    /// Files of tokens.
-    pub token_files: Vec<PathBuf>,
+    /// Where tokens come from.
+    pub tokens: TokenSettings,
     /// Certificate and key.
     pub tls: Option<TlsFiles>,
     /// Where the access log goes.
@@ -61,7 +60,7 @@ impl GatewaySettings {
         {
             reader.wrong_property(&error);
         }
-        let token_files = reader.list("gateway.token_files", to_path);
+        let tokens = reader.tokens();
         let tls = match (
             reader.optional("gateway.tls_cert", to_path),
             reader.optional("gateway.tls_key", to_path),
@@ -74,8 +73,8 @@ impl GatewaySettings {
             }
         };
         let open = listen.is_some_and(|listen| !listen.ip().to_canonical().is_loopback());
-        if open && (token_files.is_empty() || tls.is_none()) && !reader.switch("gateway.insecure") {
-            let lacks = match (token_files.is_empty(), tls.is_none()) {
+        if open && (tokens.files.is_empty() || tls.is_none()) && !reader.switch("gateway.insecure") {
+            let lacks = match (tokens.files.is_empty(), tls.is_none()) {
                 (true, true) => "tokens (--token-file) and TLS (--tls-cert, --tls-key)",
                 (true, false) => "tokens (--token-file)",
                 _ => "TLS (--tls-cert, --tls-key)",
@@ -142,7 +141,7 @@ impl GatewaySettings {
                 properties: Vec::new(),
                 buffer_bytes: 0,
             }),
-            token_files,
+            tokens,
             tls,
             access_log: access_log.unwrap_or(AccessLog::Stdout),
             limits,

@@ -2,17 +2,16 @@
 
 use super::forms::to_path;
 use super::reader::Reader;
-use ingest::gateway::check_host;
+use ingest::gateway::{Rate, TokenSettings, check_host};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 /// Where and for whom `/metrics` and its siblings are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServeSettings {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// Files of tokens; none of them: nobody is asked for one.
-    pub token_files: Vec<PathBuf>,
+    /// Where tokens come from; nowhere: nobody is asked for one.
+    pub tokens: TokenSettings,
     /// Names under which it is reached, and whose pages may send requests to it.
     pub hosts: Vec<String>,
 }
@@ -38,14 +37,24 @@ impl Reader<'_> {
         })
     }
 
+    /// Where tokens come from, and what they may send.
+    pub(super) fn tokens(&mut self) -> TokenSettings {
+        let rate = self.optional_whole("gateway.token_rate", 1, i64::from(u32::MAX));
+        let settings = TokenSettings {
+            files: self.list("gateway.token_files", to_path),
+            exposed: self.switch("gateway.insecure"),
+            rate: rate.and_then(|rate| Rate::new(u32::try_from(rate).unwrap_or(u32::MAX))),
+        };
+        if settings.rate.is_some() && settings.files.is_empty() {
+            self.missing("--token-rate limits tokens, and there are none: give --token-file".into());
+        }
+        settings
+    }
+
     /// The HTTP side of a process, if it has one.
     pub(super) fn serve(&mut self) -> Option<ServeSettings> {
-        let (token_files, hosts) = (self.list("gateway.token_files", to_path), self.hosts());
+        let (tokens, hosts) = (self.tokens(), self.hosts());
         let listen = self.listen()?;
-        Some(ServeSettings {
-            listen,
-            token_files,
-            hosts,
-        })
+        Some(ServeSettings { listen, tokens, hosts })
     }
 }

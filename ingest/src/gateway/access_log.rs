@@ -34,6 +34,8 @@ pub(super) struct Line<'a> {
     pub(super) peer: std::net::IpAddr,
     pub(super) method: &'a str,
     pub(super) path: &'a str,
+    /// What the token of the request is called.
+    pub(super) token: Option<&'a str>,
     pub(super) interface: &'static str,
     pub(super) status: u16,
     pub(super) records: u64,
@@ -125,10 +127,11 @@ fn append(lines: &mut String, line: &Line<'_>) {
         ..
     } = line;
     let (id, method, path) = (text(line.id), text(line.method), text(line.path));
+    let token = line.token.map_or_else(|| "null".to_owned(), text);
     let milliseconds = line.took.as_secs_f64() * 1e3;
     writeln!(
         lines,
-        "{{\"time\":\"{now:.3}\",\"id\":{id},\"peer\":\"{peer}\",\"method\":{method},\"path\":{path},\
+        "{{\"time\":\"{now:.3}\",\"id\":{id},\"peer\":\"{peer}\",\"token\":{token},\"method\":{method},\"path\":{path},\
          \"interface\":\"{interface}\",\"status\":{status},\"records\":{records},\"bytes\":{bytes},\"ms\":{milliseconds:.3}}}"
     )
     .expect("writing to a String");
@@ -175,6 +178,7 @@ mod tests {
                 peer: [127, 0, 0, 1].into(),
                 method: "POST",
                 path,
+                token: Some("mo\"bile"),
                 interface: "rest_v2",
                 status: 200,
                 records: 3,
@@ -184,7 +188,7 @@ mod tests {
         );
         assert_eq!(lines.matches('\n').count(), 1);
         let line: serde_json::Value = serde_json::from_str(&lines).unwrap();
-        assert_eq!(line["path"], path);
+        assert_eq!((&line["path"], &line["token"]), (&path.into(), &"mo\"bile".into()));
         assert_eq!(
             (&line["status"], &line["ms"]),
             (&serde_json::json!(200), &serde_json::json!(1.5))

@@ -1,10 +1,13 @@
 //! Why a request is not served, as far as all dialects agree; each dialect puts it into its own form.
 
 use super::admin::AdminError;
+use super::auth::Caller;
 use super::body::{BodyError, ReadError};
 use super::budget::OverBudget;
 use super::producer::DeliveryError;
+use super::rate::Exhausted;
 use super::reply::Reply;
+use super::scope::Need;
 use super::sites::SiteError;
 use super::topics::TopicError;
 use hyper::StatusCode;
@@ -21,6 +24,12 @@ pub(super) enum ApiError {
     /// There is no valid token.
     #[error("Not authenticated")]
     Unauthenticated,
+    /// The token does not open this.
+    #[error("The scopes of the token lack {0}")]
+    Scope(String),
+    /// The token has sent too much.
+    #[error(transparent)]
+    Rate(#[from] Exhausted),
     /// It comes from a page of another site, or was meant for another server.
     #[error(transparent)]
     Site(#[from] SiteError),
@@ -112,7 +121,8 @@ impl ApiError {
             ApiError::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::Unauthenticated | ApiError::KafkaAuthentication => StatusCode::UNAUTHORIZED,
             ApiError::Site(error) if error.is_malformed() => StatusCode::BAD_REQUEST,
-            ApiError::Denied(_) | ApiError::Site(_) => StatusCode::FORBIDDEN,
+            ApiError::Denied(_) | ApiError::Site(_) | ApiError::Scope(_) => StatusCode::FORBIDDEN,
+            ApiError::Rate(_) => StatusCode::TOO_MANY_REQUESTS,
             ApiError::Media => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::Body(BodyError::Slow) => StatusCode::REQUEST_TIMEOUT,
             ApiError::Body(BodyError::Broken) | ApiError::InvalidRecord(_) => StatusCode::BAD_REQUEST,
@@ -129,10 +139,12 @@ impl ApiError {
         matches!(self, ApiError::Budget(OverBudget::Now))
     }
 
-    /// The word for a request that was refused by its head alone.
+    /// The word for a request that was refused for what sends it, or where it was sent to.
     pub(super) fn refusal(&self) -> Option<&'static str> {
         match self {
             ApiError::Unauthenticated => Some("token"),
+            ApiError::Scope(_) => Some("scope"),
+            ApiError::Rate(_) => Some("rate"),
             ApiError::Site(SiteError::Origin(_)) => Some("origin"),
             ApiError::Site(_) => Some("host"),
             _ => None,
@@ -149,10 +161,19 @@ impl ApiError {
         match self {
             ApiError::Body(_) | ApiError::RecordTooLarge => reply.close = true,
             ApiError::Budget(OverBudget::Now) | ApiError::Unavailable(_) => reply.retry_after = Some(1),
+            ApiError::Rate(Exhausted(seconds)) => reply.retry_after = Some(*seconds),
             ApiError::Method(methods) => reply.allow = Some(methods),
             ApiError::Unauthenticated => reply.challenge = true,
             _ => {}
         }
         reply
+    }
+}
+
+/// Whether the caller may do this.
+pub(super) fn permit(caller: &Caller, need: Need<'_>) -> Result<(), ApiError> {
+    match caller.may(need) {
+        true => Ok(()),
+        false => Err(ApiError::Scope(need.to_string())),
     }
 }

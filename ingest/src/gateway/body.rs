@@ -1,5 +1,6 @@
 //! Reading a request's body: bounded in size and time, its bytes taken from the budget as they come.
 
+use super::auth::Caller;
 use super::budget::{Budget, OverBudget, Permit};
 use super::connections::Entry;
 use super::held::Held;
@@ -57,15 +58,17 @@ pub(super) struct Taken {
 pub(super) struct Body {
     incoming: Incoming,
     entry: Arc<Entry>,
+    caller: Caller,
     /// The client waits for `100 Continue`, which the server sends when the body is asked for.
     awaits_continue: bool,
 }
 
 impl Body {
-    pub(super) fn new(incoming: Incoming, entry: Arc<Entry>, awaits_continue: bool) -> Body {
+    pub(super) fn new(incoming: Incoming, entry: Arc<Entry>, caller: Caller, awaits_continue: bool) -> Body {
         Body {
             incoming,
             entry,
+            caller,
             awaits_continue,
         }
     }
@@ -73,6 +76,11 @@ impl Body {
     /// Its connection.
     pub(super) fn entry(&self) -> &Arc<Entry> {
         &self.entry
+    }
+
+    /// Who sends it.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// Whether nothing more comes.

@@ -1,6 +1,7 @@
 //! What a gateway is told: where it listens and produces, which streams it serves, and its bounds.
 
 use super::access_log::AccessLog;
+use super::auth::TokenSettings;
 use crate::kafka::KafkaConfig;
 use prometheus_client::registry::Registry;
 use std::net::SocketAddr;
@@ -100,8 +101,8 @@ pub struct GatewayConfig {
     pub new_partitions: Option<i32>,
     /// The bounds.
     pub limits: Limits,
-    /// Files of tokens, one a line; none of them: nobody is asked.
-    pub token_files: Vec<PathBuf>,
+    /// Where tokens come from; nowhere: nobody is asked.
+    pub tokens: TokenSettings,
     /// TLS, when wanted.
     pub tls: Option<TlsFiles>,
     /// Where the access log goes.

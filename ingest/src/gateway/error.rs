@@ -27,6 +27,14 @@ pub enum GatewayError {
         #[source]
         source: std::io::Error,
     },
+    /// Others may read or change a file of tokens.
+    #[error("others may read or change {} (mode {mode:04o}): give it mode 0640 or less, or say --insecure", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// A file of tokens, certificates or keys does not hold what it should.
     #[error("{}: {reason}", path.display())]
     Content {

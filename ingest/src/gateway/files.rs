@@ -1,22 +1,45 @@
 //! Small files that are read again while the program runs: tokens, certificates, keys.
 
 use super::error::GatewayError;
+use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// More than any chain of certificates or list of tokens needs.
 const LIMIT: u64 = 1 << 20;
 
+/// What nobody may do with a secret but its owner, and its group to read it.
+const EXPOSED: u32 = 0o027;
+
 /// The whole of a small file.
-#[expect(clippy::disallowed_methods, reason = "the file is read up to a limit")]
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, GatewayError> {
-    let failed = |source| GatewayError::File {
+    content(path, File::open(path).map_err(failed(path))?)
+}
+
+/// The same of a file that others may neither read nor change.
+pub(super) fn read_secret(path: &Path) -> Result<Vec<u8>, GatewayError> {
+    let file = File::open(path).map_err(failed(path))?;
+    // of the file that is read, whatever links lead to it
+    let mode = file.metadata().map_err(failed(path))?.permissions().mode() & 0o7777;
+    if mode & EXPOSED != 0 {
+        let path = path.to_owned();
+        return Err(GatewayError::Exposed { path, mode });
+    }
+    content(path, file)
+}
+
+fn failed(path: &Path) -> impl Fn(std::io::Error) -> GatewayError {
+    move |source| GatewayError::File {
         path: path.to_owned(),
         source,
-    };
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the file is read up to a limit")]
+fn content(path: &Path, file: File) -> Result<Vec<u8>, GatewayError> {
     let mut content = Vec::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(LIMIT + 1).read_to_end(&mut content).map_err(failed)?;
+    file.take(LIMIT + 1).read_to_end(&mut content).map_err(failed(path))?;
     if content.len() as u64 > LIMIT {
         let reason = format!("it has more than {LIMIT} bytes");
         return Err(GatewayError::Content {

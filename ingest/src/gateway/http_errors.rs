@@ -78,6 +78,7 @@ impl<S> HttpErrors<S> {
             peer: self.peer,
             method: "-",
             path: "-",
+            token: None,
             interface: INTERFACE,
             status,
             records: 0,

@@ -5,7 +5,8 @@
 //! is, and `records` the content of the text `data`, as the mapping templates that people use do.
 
 use super::admin::AdminError;
-use super::api_error::ApiError;
+use super::api_error::{ApiError, permit};
+use super::auth::Caller;
 use super::body::{self, Body, BodyError, ReadError, Taken};
 use super::budget::{OverBudget, Permit};
 use super::partition;
@@ -13,6 +14,7 @@ use super::producer::{Delivered, DeliveryError};
 use super::quote;
 use super::record;
 use super::reply::{JSON, Reply};
+use super::scope::Need;
 use super::send::{Record, Sent};
 use super::sequence;
 use super::shape::{List, Object};
@@ -83,6 +85,7 @@ fn api(error: &ApiError) -> Reply {
     let (status, kind) = match error {
         ApiError::NotFound | ApiError::Method(_) => (status, "UnknownOperationException"),
         ApiError::Unauthenticated => (status, "MissingAuthenticationTokenException"),
+        ApiError::Rate(_) => (status, "ProvisionedThroughputExceededException"),
         ApiError::Budget(OverBudget::Now) => (StatusCode::TOO_MANY_REQUESTS, "ProvisionedThroughputExceededException"),
         ApiError::Body(BodyError::TooLarge(_)) | ApiError::Budget(_) | ApiError::RecordTooLarge => {
             (status, "RequestEntityTooLargeException")
@@ -101,7 +104,7 @@ fn api(error: &ApiError) -> Reply {
             );
         }
         ApiError::NoPartition => (status, "ResourceNotFoundException"),
-        ApiError::Denied(_) => (status, "AccessDeniedException"),
+        ApiError::Denied(_) | ApiError::Scope(_) => (status, "AccessDeniedException"),
         ApiError::KafkaAuthentication => (status, "UnrecognizedClientException"),
         ApiError::Unavailable(_) => (status, "ServiceUnavailableException"),
         ApiError::Refused(_) => (status, "InternalFailure"),
@@ -139,7 +142,7 @@ pub(super) async fn put_record(state: &Arc<State>, stream: &str, incoming: &mut 
     let taken = take(state, incoming).await?;
     let one: One<'_> = parse(&taken.bytes)?;
     let checked = check(&one, false)?;
-    let topic = topic(state, stream, Some(&checked.key)).await?;
+    let topic = topic(state, stream, Some((checked.key.as_str(), incoming.caller()))).await?;
     let bytes = Arc::new(taken.permit);
     let sent = send(state, &topic, &checked, &bytes);
     let shard = partition::of_partition_key(&checked.key, topic.pinned);
@@ -184,7 +187,7 @@ pub(super) async fn put_records(state: &Arc<State>, stream: &str, incoming: &mut
     // each record may belong to another topic; none is sent before all have one
     let mut topics = Vec::with_capacity(checked.len());
     for record in &checked {
-        topics.push(topic(state, stream, Some(&record.key)).await?);
+        topics.push(topic(state, stream, Some((record.key.as_str(), incoming.caller()))).await?);
     }
     let sent: Vec<Sent> = checked
         .iter()
@@ -328,11 +331,15 @@ async fn take(state: &State, incoming: &mut Body) -> Result<Taken, ReadError> {
     body::read(incoming, limits.body_bytes, limits.body_timeout, &state.budget).await
 }
 
-async fn topic(state: &Arc<State>, stream: &str, key: Option<&str>) -> Result<Arc<Topic>, ApiError> {
+/// The topic of a stream, or of a record with this partition key of a caller who may write to it.
+async fn topic(state: &Arc<State>, stream: &str, record: Option<(&str, &Caller)>) -> Result<Arc<Topic>, ApiError> {
     let name = state
         .topics
-        .of_stream(stream, key)
+        .of_stream(stream, record.map(|(key, _)| key))
         .ok_or_else(|| ApiError::NoTopic(stream.to_owned()))?;
+    if let Some((_, caller)) = record {
+        permit(caller, Need::Produce(name))?;
+    }
     state
         .topics
         .get(name)

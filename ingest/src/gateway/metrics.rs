@@ -85,7 +85,7 @@ impl Metrics {
         );
         registry.register(
             "refused",
-            "Requests refused by their head, by reason",
+            "Requests refused for who sends them or where they are sent to, by reason",
             metrics.refused.clone(),
         );
         registry.register(
@@ -122,7 +122,7 @@ impl Metrics {
         self.produce_errors.get_or_create(&ReasonLabels { reason }).inc();
     }
 
-    /// A request was refused by its head.
+    /// A request was refused for who sends it, or where it was sent to.
     pub(super) fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&ReasonLabels { reason }).inc();
     }

@@ -30,7 +30,7 @@ pub(super) fn describe(config: &GatewayConfig) -> String {
             "key": { "type": "apiKey", "in": "header", "name": "x-api-key" },
         } },
     });
-    if !config.token_files.is_empty() {
+    if !config.tokens.files.is_empty() {
         document["security"] = json!([{ "bearer": [] }, { "key": [] }]);
     }
     document.to_string()
@@ -268,11 +268,18 @@ fn responses(statuses: &[(&str, &str)]) -> Value {
             "401",
             "no valid token; 40101: Kafka does not accept the credentials of the gateway",
         ),
+        (
+            "403",
+            "the scopes of the token, or Kafka, do not allow it, or a page of another site asks",
+        ),
         ("408", "the body did not come in time"),
         ("413", "the body is too large"),
     ];
     let common = common.into_iter().chain([
-        ("429", "too much in flight: Retry-After"),
+        (
+            "429",
+            "too much in flight, or too many records with this token: Retry-After",
+        ),
         ("503", "Kafka does not answer: Retry-After"),
     ]);
     let mut all = Map::new();

@@ -25,7 +25,7 @@ pub(super) struct Reply {
     pub(super) content_type: &'static str,
     pub(super) body: ReplyBody,
     /// Seconds after which another try makes sense.
-    pub(super) retry_after: Option<u8>,
+    pub(super) retry_after: Option<u32>,
     /// The methods that would have been right.
     pub(super) allow: Option<&'static str>,
     /// Whether the client has to bring a token.
@@ -71,7 +71,7 @@ impl Reply {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(REQUEST_ID, id);
         if let Some(seconds) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(u16::from(seconds)));
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(methods) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));

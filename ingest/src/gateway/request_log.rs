@@ -1,6 +1,7 @@
 //! What is said about a request when its answer is complete: metrics and a line of the access log.
 
 use super::access_log::Line;
+use super::auth::Caller;
 use super::quote::shortened;
 use super::route::Interface;
 use super::state::State;
@@ -13,6 +14,8 @@ use std::time::Instant;
 /// A request as the log describes it.
 pub(super) struct RequestLog {
     pub(super) state: Arc<State>,
+    /// `None`: nobody knows who it is.
+    pub(super) caller: Option<Caller>,
     pub(super) interface: Interface,
     pub(super) began: Instant,
     pub(super) peer: IpAddr,
@@ -32,6 +35,7 @@ impl RequestLog {
             peer: self.peer,
             method: self.method.as_str(),
             path: shortened(&self.path),
+            token: self.caller.as_ref().and_then(Caller::name),
             interface,
             status,
             records,

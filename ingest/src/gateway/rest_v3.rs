@@ -189,7 +189,23 @@ impl Stream {
     async fn read(&self, mut incoming: Body, mut source: Source, steps: mpsc::Sender<Step>) -> u64 {
         loop {
             let step = match source.next(&self.state, &mut incoming).await {
-                Ok(Some(record)) => self.step(record).await,
+                Ok(Some(record)) if !incoming.caller().is_valid() => {
+                    self.state.metrics.refused("token");
+                    let outcome = Outcome::wrong(401, ApiError::Unauthenticated.to_string());
+                    let held = record.held;
+                    // the writer may have gone
+                    let _ = steps.send(Step { outcome, held }).await;
+                    return source.bytes();
+                }
+                Ok(Some(record)) => match incoming.caller().take() {
+                    Ok(()) => self.step(record).await,
+                    Err(error) => {
+                        self.state.metrics.refused("rate");
+                        let outcome = Outcome::wrong(42901, error.to_string());
+                        let held = record.held;
+                        Step { outcome, held }
+                    }
+                },
                 Ok(None) | Err(SourceError::Body(BodyError::Broken)) => return source.bytes(),
                 Err(error) => {
                     let outcome = match error {

@@ -87,8 +87,8 @@ impl Gateway {
     pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
         let refused = |action| move |source| GatewayError::System { action, source };
         let limits = config.limits.clone();
-        let tokens = Tokens::read(&config.token_files)?;
-        let sites = Sites::new(config.listen, !config.token_files.is_empty(), &config.hosts)?;
+        let tokens = Tokens::read(&config.tokens)?;
+        let sites = Sites::new(config.listen, tokens.are_asked_for(), &config.hosts)?;
         let certificate = config.tls.as_ref().map(Certificate::read).transpose()?;
         let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
         let producer = Producer::new(&config.kafka, limits.produce_timeout, limits.body_bytes)?;

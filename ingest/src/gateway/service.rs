@@ -1,6 +1,7 @@
 //! A request's way: who asks, what for, may it, and the answer.
 
-use super::api_error::ApiError;
+use super::api_error::{ApiError, permit};
+use super::auth::Caller;
 use super::body::{self, Body};
 use super::connections::Entry;
 use super::fastapi::{self, FastApiError};
@@ -11,6 +12,7 @@ use super::reply::{JSON, Reply, ReplyBody, V2_JSON};
 use super::request_log::RequestLog;
 use super::rest::RestError;
 use super::route::{Interface, Target};
+use super::scope::Need;
 use super::state::State;
 use super::{rest_v2, rest_v3};
 use hyper::body::Incoming;
@@ -76,7 +78,6 @@ pub(super) async fn answer(
 ) -> Response<ReplyBody> {
     let guard = entry.begin();
     let (head, incoming) = request.into_parts();
-    let mut body = Body::new(incoming, entry, head.headers.contains_key(EXPECT));
     let id = state.ids.of(&head.headers);
     let given = head.uri.path();
     let path: Arc<str> = Arc::from(&given[..given.len().min(PATH + 1)]);
@@ -84,8 +85,10 @@ pub(super) async fn answer(
         true => (Interface::FastApi, Target::Nowhere),
         false => state.router.route(&head.method, &path),
     };
+    let caller = state.tokens.caller(&head.headers);
     let log = RequestLog {
         state: Arc::clone(&state),
+        caller: caller.clone(),
         interface,
         began: Instant::now(),
         peer,
@@ -94,12 +97,14 @@ pub(super) async fn answer(
         path: Arc::clone(&path),
     };
     let media = MediaType::of(&head.headers);
-    let admitted = admit(&state, &target, &head);
+    let admitted = admit(&state, &target, &head, caller);
+    let caller = admitted.as_ref().map_or(Caller::Anyone, Caller::clone);
+    let mut body = Body::new(incoming, entry, caller, head.headers.contains_key(EXPECT));
     // the head keeps the buffer that it was read into, and the request may take long
     drop(head);
     let result = match admitted {
         Err(error) => Err(Refused::new(interface, error)),
-        Ok(()) => match target {
+        Ok(_) => match target {
             Target::Stream { cluster, topic } => {
                 return match rest_v3::stream(&state, log, &cluster, &topic, media, body, guard).await {
                     Ok(reply) => reply.response(id),
@@ -110,7 +115,13 @@ pub(super) async fn answer(
                     }
                 };
             }
-            target => dispatch(&state, interface, target, media, &mut body).await,
+            target => {
+                let result = dispatch(&state, interface, target, media, &mut body).await;
+                if let Ok(reply) = &result {
+                    body.caller().charge(reply.records.saturating_sub(1));
+                }
+                result
+            }
         },
     };
     let reply = match result {
@@ -122,17 +133,42 @@ pub(super) async fn answer(
     reply.response(id)
 }
 
-/// Whether the request may be looked at further.
-fn admit(state: &State, target: &Target<'_>, head: &Parts) -> Result<(), ApiError> {
-    let headers = &head.headers;
-    state.sites.check(&head.uri, head.version, headers)?;
-    if !target.is_open() && !state.tokens.admit(headers) {
-        return Err(ApiError::Unauthenticated);
+/// Who sends the request, if it may be looked at further.
+fn admit(state: &State, target: &Target<'_>, head: &Parts, caller: Option<Caller>) -> Result<Caller, ApiError> {
+    state.sites.check(&head.uri, head.version, &head.headers)?;
+    let caller = match caller {
+        // who may come in without a token has nothing to lose by a wrong one
+        _ if target.is_open() => Caller::Anyone,
+        Some(caller) => caller,
+        None => return Err(ApiError::Unauthenticated),
+    };
+    caller.take()?;
+    if let Some(need) = need(state, target) {
+        permit(&caller, need)?;
     }
-    if is_compressed(headers) {
+    if is_compressed(&head.headers) {
         return Err(ApiError::Media);
     }
-    Ok(())
+    Ok(caller)
+}
+
+/// What a target needs of a token, as far as it is known before the body is.
+fn need<'a>(state: &'a State, target: &'a Target<'_>) -> Option<Need<'a>> {
+    match target {
+        Target::Item(index) => state.streams[*index].topic.as_deref().map(Need::Produce),
+        Target::Produce(name) | Target::ProduceToPartition(name, _) | Target::Stream { topic: name, .. } => {
+            state.topics.named(name).map(Need::Produce)
+        }
+        Target::ListTopics | Target::DescribeTopic(_) | Target::ListStreams | Target::DescribeStream(_) => {
+            Some(Need::Read)
+        }
+        Target::CreateStream(_) | Target::DeleteStream(_) => Some(Need::Admin),
+        Target::Metrics => Some(Need::Metrics),
+        // the topic of a record of Kinesis may be told by its partition key
+        Target::PutRecord(_) | Target::PutRecords(_) => None,
+        Target::Health | Target::Ready | Target::Version | Target::OpenApi => None,
+        Target::WrongMethod(_) | Target::Nowhere => None,
+    }
 }
 
 async fn dispatch(

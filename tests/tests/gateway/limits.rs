@@ -4,7 +4,7 @@
 use crate::http::{Connection, JSON, PATIENCE, V2, ask};
 use crate::{Gateway, SOON, kafka};
 use anyhow::{Context, Result, ensure};
-use pinflow_tests::{Kafka, Pinflow, eventually, root};
+use pinflow_tests::{Kafka, Pinflow, eventually, root, write_private};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -210,7 +210,7 @@ fn more_than_the_budget_is_refused_with_retry_after() -> Result<()> {
 fn tokens_open_the_gateway_and_change_without_a_restart() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let tokens = folder.path().join("tokens");
-    std::fs::write(&tokens, "first-token-0001\n")?;
+    write_private(&tokens, "first-token-0001\n")?;
     let (gateway, _folder) = gateway("", &["--token-file", tokens.to_str().context("a path")?])?;
     let bearer = |token: &str| format!("Bearer {token}");
     let with = |headers: &[(&str, &str)]| ask(gateway.at, "POST /topics/lim.geo", &[&[V2], headers].concat(), ONE);
@@ -236,12 +236,12 @@ fn tokens_open_the_gateway_and_change_without_a_restart() -> Result<()> {
     }
     assert_eq!(gateway.ask("GET /metrics", &[], "")?.status, 401);
     assert_eq!(gateway.ask("GET /healthz", &[], "")?.status, 200);
-    std::fs::write(&tokens, "first-token-0001\nsecond-token-002\n")?;
+    write_private(&tokens, "first-token-0001\nsecond-token-002\n")?;
     eventually("the second token", SOON, || {
         Ok(with(&[("x-api-key", "second-token-002")])?.status == 200)
     })?;
     assert_eq!(with(&[("x-api-key", "first-token-0001")])?.status, 200);
-    std::fs::write(&tokens, "second-token-002\n")?;
+    write_private(&tokens, "second-token-002\n")?;
     eventually("the end of the first", SOON, || {
         Ok(with(&[("x-api-key", "first-token-0001")])?.status == 401)
     })?;

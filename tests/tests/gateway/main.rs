@@ -13,6 +13,7 @@ mod paths;
 mod pressure;
 mod refusals;
 mod sites;
+mod tokens;
 mod wire;
 
 use anyhow::{Context, Result};
@@ -89,7 +90,16 @@ impl Gateway {
     }
 
     fn metric(&self, name: &str) -> Result<f64> {
-        let text = self.ask("GET /metrics", &[], "")?.body;
+        self.metric_with(&[], name)
+    }
+
+    /// The same where a token is needed.
+    fn metric_as(&self, token: &str, name: &str) -> Result<f64> {
+        self.metric_with(&[("x-api-key", token)], name)
+    }
+
+    fn metric_with(&self, headers: &[(&str, &str)], name: &str) -> Result<f64> {
+        let text = self.ask("GET /metrics", headers, "")?.body;
         let line = text
             .lines()
             .find_map(|line| line.strip_prefix(name))

@@ -3,13 +3,14 @@
 use crate::http::{JSON, V2};
 use crate::limits::{REQUESTS, gateway};
 use anyhow::{Result, ensure};
+use pinflow_tests::write_private;
 
 /// The interfaces' writing paths behind something that is no prefix: nothing is written, whoever asks.
 #[test]
 fn an_open_path_is_no_prefix_of_a_writing_one() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let tokens = folder.path().join("tokens");
-    std::fs::write(&tokens, "first-token-0001\n")?;
+    write_private(&tokens, "first-token-0001\n")?;
     let file = tokens.to_string_lossy().into_owned();
     let (gateway, _folder) = gateway("", &["--token-file", &file])?;
     let token = ("x-api-key", "first-token-0001");

@@ -6,7 +6,7 @@ use crate::{Gateway, SOON, kafka};
 use anyhow::{Result, ensure};
 use pinflow::embedded::free_port;
 use pinflow_tests::clients::allow;
-use pinflow_tests::{Kafka, eventually};
+use pinflow_tests::{Kafka, eventually, write_private};
 use serde_json::json;
 
 /// None of the records of a request is written when one of them cannot be.
@@ -261,7 +261,7 @@ fn pin() -> String {
 fn a_refused_expectation_gets_no_100() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let tokens = folder.path().join("tokens");
-    std::fs::write(&tokens, "first-token-0001\n")?;
+    write_private(&tokens, "first-token-0001\n")?;
     let file = tokens.to_string_lossy().into_owned();
     let (gateway, _folder) = gateway("body_bytes = 10000\n", &["--token-file", &file])?;
     let token = "x-api-key: first-token-0001\r\n";

@@ -4,7 +4,7 @@ use crate::http::{Answer, Connection, JSON, ask};
 use crate::limits::{REQUESTS, gateway};
 use crate::{Gateway, SOON};
 use anyhow::{Context, Result, ensure};
-use pinflow_tests::Pinflow;
+use pinflow_tests::{Pinflow, write_private};
 use std::net::SocketAddr;
 
 /// The refusals of the dialects, around a text.
@@ -190,7 +190,7 @@ fn a_gateway_that_others_reach_answers_to_its_own_names_and_to_no_page() -> Resu
 fn with_tokens_a_page_of_another_site_is_refused_all_the_same() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let tokens = folder.path().join("tokens");
-    std::fs::write(&tokens, "first-token-0001\n")?;
+    write_private(&tokens, "first-token-0001\n")?;
     let (gateway, _folder) = gateway("", &["--token-file", tokens.to_str().context("a path")?])?;
     let token = ("x-api-key", "first-token-0001");
     let answer = |headers: &[(&str, &str)]| ask(gateway.at, "POST /geo/", &[&[JSON], headers].concat(), r#"{"ind":1}"#);

@@ -141,7 +141,9 @@ fn bearer(file: &Path) -> Result<HeaderValue> {
     let token = token
         .lines()
         .map(str::trim)
-        .find(|line| !line.is_empty() && !line.starts_with('#'));
+        .find(|line| !line.is_empty() && !line.starts_with('#'))
+        // name, scopes and rate stand behind it
+        .and_then(|line| line.split_ascii_whitespace().next());
     let token = token.with_context(|| format!("{} holds no token", file.display()))?;
     let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
         .with_context(|| format!("the token in {} is no text for a header", file.display()))?;

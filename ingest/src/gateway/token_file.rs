@@ -1,0 +1,154 @@
+//! Files of tokens: a token a line, and behind it what it is called and what it opens.
+//!
+//! ```text
+//! # whoever has a bare token may do everything
+//! 4f1c9a7e52d84b06
+//! b7d03e915c6a4f28  name=mobile      scopes=produce:*.pin,produce:*.geo  rate=200
+//! e18a6c04d95b7f32  name=prometheus  scopes=metrics
+//! ```
+
+use super::error::GatewayError;
+use super::files;
+use super::rate::Rate;
+use super::scope::Scope;
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+/// A token shorter than this is a mistake.
+const SHORTEST: usize = 16;
+/// A name that is longer is none.
+const LONGEST_NAME: usize = 64;
+
+/// What a line says about a token; the token itself is kept as its SHA-256 digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) digest: [u8; 32],
+    /// What the access log calls it: its name, else file and line.
+    pub(super) name: String,
+    /// `None`: everything.
+    pub(super) scopes: Option<Vec<Scope>>,
+    pub(super) rate: Option<Rate>,
+}
+
+/// A line of a file that says nothing, and why; never what stands in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct WrongLine {
+    pub(super) line: usize,
+    pub(super) reason: String,
+}
+
+/// The tokens of a file, and the lines that are wrong; `readable`: others may read it, too.
+pub(super) fn read(path: &Path, readable: bool) -> Result<(Vec<Entry>, Vec<WrongLine>), GatewayError> {
+    let content = match readable {
+        true => files::read(path)?,
+        false => files::read_secret(path)?,
+    };
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    let (mut entries, mut wrong): (Vec<Entry>, Vec<WrongLine>) = (Vec::new(), Vec::new());
+    for (index, line) in content.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).enumerate() {
+        if line.is_empty() || line.starts_with(b"#") {
+            continue;
+        }
+        let line_number = index + 1;
+        match parse(line, || format!("{file}:{line_number}")) {
+            Ok(entry) => entries.push(entry),
+            Err(reason) => wrong.push(WrongLine {
+                line: line_number,
+                reason,
+            }),
+        }
+    }
+    Ok((entries, wrong))
+}
+
+fn parse(line: &[u8], default_name: impl Fn() -> String) -> Result<Entry, String> {
+    let wrong_token = || format!("a token has at least {SHORTEST} visible ASCII characters and no spaces");
+    let text = std::str::from_utf8(line).map_err(|_| wrong_token())?;
+    let mut words = text.split_ascii_whitespace();
+    let token = words.next().unwrap_or_default();
+    if token.len() < SHORTEST || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(wrong_token());
+    }
+    let (mut name, mut scopes, mut rate) = (None, None, None);
+    for word in words {
+        let twice = match word.split_once('=') {
+            Some(("name", text)) => name.replace(check_name(text)?).is_some(),
+            Some(("scopes", text)) => scopes.replace(parse_scopes(text)?).is_some(),
+            Some(("rate", text)) => rate.replace(parse_rate(text)?).is_some(),
+            // the word may be a part of a token that holds a space
+            _ => return Err("behind a token stand name=, scopes= and rate= alone".to_owned()),
+        };
+        if twice {
+            return Err("name=, scopes= and rate= stand once each".to_owned());
+        }
+    }
+    Ok(Entry {
+        digest: Sha256::digest(token).into(),
+        name: name.unwrap_or_else(default_name),
+        scopes,
+        rate,
+    })
+}
+
+fn check_name(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    match (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(plain) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "a name is 1 to {LONGEST_NAME} letters, digits, `.`, `_` and `-`"
+        )),
+    }
+}
+
+fn parse_scopes(text: &str) -> Result<Vec<Scope>, String> {
+    let scopes = text.split(',').map(|scope| scope.parse::<Scope>());
+    scopes.collect::<Result<_, _>>().map_err(|error| error.to_string())
+}
+
+fn parse_rate(text: &str) -> Result<Rate, String> {
+    let rate = text.parse().ok().and_then(Rate::new);
+    rate.ok_or_else(|| "a rate is a whole number of requests and records a second, from 1".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(line: &str) -> Result<Entry, String> {
+        parse(line.as_bytes(), || "tokens:7".to_owned())
+    }
+
+    #[test]
+    fn a_line_is_a_token_and_what_it_may() {
+        let bare = of("0123456789abcdef").unwrap();
+        assert_eq!((bare.name.as_str(), &bare.scopes, bare.rate), ("tokens:7", &None, None));
+        let full = of("0123456789abcdef\tname=a.B-1_  rate=20 scopes=produce:*.pin,read").unwrap();
+        assert_eq!((full.name.as_str(), full.rate), ("a.B-1_", Rate::new(20)));
+        assert_eq!(full.scopes, Some(vec![Scope::Produce("*.pin".to_owned()), Scope::Read]));
+        assert_eq!(full.digest, bare.digest);
+        // of a token itself any visible character may be a part
+        assert!(of("name=0123456789abcdef,#").is_ok());
+    }
+
+    #[test]
+    fn a_wrong_line_says_why_and_not_what_stands_in_it() {
+        for (line, said) in [
+            ("secret-secret", "at least 16"),
+            ("secret-secret-s\u{e9}cret", "visible ASCII"),
+            ("secret-secret-secret secret", "name=, scopes= and rate= alone"),
+            ("secret-secret-secret scope=secret", "alone"),
+            ("secret-secret-secret name=", "a name is"),
+            ("secret-secret-secret name=secret/", "a name is"),
+            ("secret-secret-secret scopes=", "unknown scope"),
+            ("secret-secret-secret scopes=read,", "unknown scope"),
+            ("secret-secret-secret scopes=secret", "unknown scope"),
+            ("secret-secret-secret rate=0", "a rate is"),
+            ("secret-secret-secret rate=-1", "a rate is"),
+            ("secret-secret-secret rate=1 rate=2", "once each"),
+            ("secret-secret-secret scopes=read scopes=raw", "once each"),
+        ] {
+            let error = of(line).unwrap_err();
+            assert!(error.contains(said) && !error.contains("secret"), "{line}: {error}");
+        }
+    }
+}
