@@ -12,37 +12,53 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Kafka answers within this time, or counts as out of reach.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The thread that looks. It ends when this is dropped, and is not waited for: it may be asking Kafka, and holds
-/// nothing that has to be given back.
+/// The threads that look, one at Kafka and one at files, so that a token is revoked in time also when Kafka does not
+/// answer. They end when this is dropped, and are not waited for: one may be asking Kafka, and they hold nothing that has
+/// to be given back.
 pub(super) struct Watch {
-    _alive: SyncSender<()>,
+    _kafka: SyncSender<()>,
+    _files: SyncSender<()>,
 }
 
 impl Watch {
     pub(super) fn start(state: Arc<State>, certificate: Option<Arc<Certificate>>) -> std::io::Result<Watch> {
-        let (alive, ended) = sync_channel(0);
         let runtime = Handle::current();
-        let watch = move || {
-            let mut prepared = false;
-            loop {
-                let unreachable = unreachable(&state);
-                if unreachable.is_none() && !prepared {
-                    prepared = true;
-                    runtime.block_on(prepare(&state));
-                }
-                state.readiness.set_kafka(unreachable);
-                state.tokens.refresh();
-                if let Some(certificate) = &certificate {
-                    certificate.refresh();
-                }
-                if ended.recv_timeout(PAUSE) != Err(RecvTimeoutError::Timeout) {
-                    return;
-                }
+        let shared = Arc::clone(&state);
+        let mut prepared = false;
+        let kafka = move || {
+            let unreachable = unreachable(&shared);
+            if unreachable.is_none() && !prepared {
+                prepared = true;
+                runtime.block_on(prepare(&shared));
+            }
+            shared.readiness.set_kafka(unreachable);
+        };
+        let files = move || {
+            state.tokens.refresh();
+            if let Some(certificate) = &certificate {
+                certificate.refresh();
             }
         };
-        std::thread::Builder::new().name("gateway:watch".into()).spawn(watch)?;
-        Ok(Watch { _alive: alive })
+        Ok(Watch {
+            _kafka: repeat("gateway:watch", kafka)?,
+            _files: repeat("gateway:files", files)?,
+        })
     }
+}
+
+/// Does something again and again, with a pause, until the sender is dropped.
+fn repeat(name: &str, mut act: impl FnMut() + Send + 'static) -> std::io::Result<SyncSender<()>> {
+    let (alive, ended) = sync_channel(0);
+    let looking = move || {
+        loop {
+            act();
+            if ended.recv_timeout(PAUSE) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name(name.into()).spawn(looking)?;
+    Ok(alive)
 }
 
 /// Why Kafka cannot be reached.
