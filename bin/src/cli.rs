@@ -4,9 +4,12 @@
 use crate::config::keys::{Commands, KEYS, Key, Shape};
 use crate::config::layers::{Entries, Entry, from_text, pairs};
 use crate::config::problem::{ConfigError, Origin, Problem, did_you_mean, nearest};
+use crate::config::secret::{mask_text, mask_value};
+use crate::exit;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use toml::Value;
 
@@ -169,6 +172,22 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
     Ok(Invocation { verb, config, flags })
 }
 
+/// Prints what clap has to say, help or a refusal, and returns its exit code. A refusal repeats arguments, in which
+/// secrets are masked.
+pub fn print(error: &clap::Error) -> u8 {
+    if error.use_stderr() {
+        let text = match std::io::stderr().is_terminal() {
+            true => error.render().ansi().to_string(),
+            false => error.render().to_string(),
+        };
+        // whoever reads our output may be gone
+        let _ = std::io::stderr().write_all(mask_text(&text).as_bytes());
+    } else {
+        let _ = error.print();
+    }
+    u8::try_from(error.exit_code()).unwrap_or(exit::USAGE)
+}
+
 /// `-h` is the host file, as in timely, so help is `--help` alone.
 fn base(command: Command) -> Command {
     let help = Arg::new("help").long("help").action(ArgAction::Help).help("Print help");
@@ -260,6 +279,11 @@ fn entries(matches: &ArgMatches) -> Result<Entries, ConfigError> {
                         Some((name, value)) if !name.is_empty() => {
                             insert(format!("{}.{}", key.path, name.trim()), Value::String(value.to_owned()));
                         }
+                        // what was meant for a secret is not repeated
+                        _ if key.path == "kafka.properties" => problems.push(Problem {
+                            at: flag.clone(),
+                            message: "a property is not of the form NAME=VALUE".into(),
+                        }),
                         _ => problems.push(Problem {
                             at: flag.clone(),
                             message: format!("`{text}` is not of the form K=V"),
@@ -273,7 +297,7 @@ fn entries(matches: &ArgMatches) -> Result<Entries, ConfigError> {
                     Some(value) => insert(key.path.to_owned(), value),
                     None => problems.push(Problem {
                         at: flag.clone(),
-                        message: format!("expected {}, found `{text}`", shape.expected()),
+                        message: format!("expected {}, found `{}`", shape.expected(), mask_value(text)),
                     }),
                 }
             }

@@ -7,6 +7,7 @@
 //! never started again.
 
 use crate::cli::{self, CliError, Verb};
+use crate::command_line::{Again, warn_of_secrets};
 use crate::config::{ConfigError, Mode, RunSettings};
 use crate::exit::{self, Failure};
 use anyhow::Context;
@@ -44,14 +45,14 @@ pub fn run(command: &[OsString], processes: usize, threads: usize) -> Result<(),
         .tempdir()
         .context("cannot make a temporary folder")?;
     let hostfile = folder.path().join("hosts");
+    write_hosts(&hostfile, processes)?;
+    let (mode, again) = check(command, &own_flags(processes, threads, 0, &hostfile))?;
     let plan = Plan {
-        command,
+        command: again,
         processes,
         threads,
         hostfile: &hostfile,
     };
-    write_hosts(&hostfile, processes)?;
-    let mode = check(&plan)?;
     let signals = watch_signals()?;
     let mut pause = PAUSES.0;
     loop {
@@ -92,41 +93,51 @@ pub fn follow_supervisor() {
 
 /// What is started.
 struct Plan<'a> {
-    command: &'a [OsString],
+    command: Again,
     processes: usize,
     threads: usize,
     hostfile: &'a Path,
 }
 
-impl Plan<'_> {
-    /// The arguments of one process.
-    fn arguments(&self, process: usize) -> Vec<OsString> {
-        let mut arguments = self.command.to_vec();
-        for (flag, value) in [("-n", self.processes), ("-w", self.threads), ("-p", process)] {
-            arguments.extend([OsString::from(flag), value.to_string().into()]);
-        }
-        arguments.extend([OsString::from("-h"), self.hostfile.into()]);
-        arguments
-    }
+/// The flags of one process that are not its user's to give.
+fn own_flags(processes: usize, threads: usize, process: usize, hostfile: &Path) -> Vec<OsString> {
+    let numbers = [("-n", processes), ("-w", threads), ("-p", process)];
+    let mut flags: Vec<OsString> = numbers
+        .into_iter()
+        .flat_map(|(flag, value)| [OsString::from(flag), value.to_string().into()])
+        .collect();
+    flags.extend([OsString::from("-h"), hostfile.into()]);
+    flags
 }
 
+/// The keys of these flags.
+const OWN_KEYS: [&str; 4] = [
+    "workers.processes",
+    "workers.threads",
+    "workers.process",
+    "workers.hostfile",
+];
+
 /// Checks the command once, before N processes find the same mistake.
-fn check(plan: &Plan<'_>) -> Result<Mode, Failure> {
-    let mut arguments = vec![OsString::from("pinflow")];
-    arguments.extend(plan.arguments(0));
-    let invocation = match cli::parse(arguments) {
+fn check(command: &[OsString], own: &[OsString]) -> Result<(Mode, Again), Failure> {
+    let program = [OsString::from("pinflow")];
+    let invocation = match cli::parse(program.iter().chain(command).chain(own)) {
         Ok(invocation) => invocation,
         Err(CliError::Values(error)) => return Err(error.into()),
-        Err(CliError::Clap(error)) => error.exit(),
+        Err(CliError::Clap(error)) => std::process::exit(cli::print(&error).into()),
     };
     let mode = match invocation.verb {
-        Verb::Run => Mode::Run,
-        Verb::Backfill => Mode::Backfill,
-        _ => return Err(ConfigError::one("`launch` starts `run` or `backfill`, no other command").into()),
+        Verb::Run => Some(Mode::Run),
+        Verb::Backfill => Some(Mode::Backfill),
+        _ => None,
+    };
+    let (Some(mode), Some(again)) = (mode, Again::of(&invocation, &OWN_KEYS)) else {
+        return Err(ConfigError::one("`launch` starts `run` or `backfill`, no other command").into());
     };
     let effective = crate::configuration(&invocation)?;
     RunSettings::check(&effective, mode)?;
-    Ok(mode)
+    warn_of_secrets(&invocation.flags);
+    Ok((mode, again))
 }
 
 /// One free port of this machine for each process. They are freed again before the processes bind them: when
@@ -154,8 +165,11 @@ fn start(plan: &Plan<'_>) -> anyhow::Result<Vec<Running>> {
     let program = std::env::current_exe().context("cannot find the program of this process")?;
     let mut running: Vec<Running> = Vec::with_capacity(plan.processes);
     for process in 0..plan.processes {
-        let child = Command::new(&program)
-            .args(plan.arguments(process))
+        let mut command = Command::new(&program);
+        plan.command.give_environment(&mut command);
+        let child = command
+            .args(plan.command.arguments())
+            .args(own_flags(plan.processes, plan.threads, process, plan.hostfile))
             .env(SUPERVISOR, std::process::id().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -8,6 +8,7 @@
 pub mod archive;
 pub mod audit;
 pub mod cli;
+pub mod command_line;
 pub mod compact;
 pub mod config;
 pub mod demo;
@@ -46,7 +47,7 @@ use summary::Summary;
 pub fn main() -> ExitCode {
     let invocation = match cli::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
-        Err(CliError::Clap(error)) => error.exit(),
+        Err(CliError::Clap(error)) => return ExitCode::from(cli::print(&error)),
         Err(CliError::Values(error)) => return report(error.into()),
     };
     panics::install();
@@ -78,6 +79,10 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
     launch::follow_supervisor();
     let effective = configuration(&invocation)?;
     let log = LogSettings::check(&effective)?;
+    let start_logging = || {
+        logging::start(&log);
+        command_line::warn_of_secrets(&invocation.flags);
+    };
     // settings are checked before logging starts, and logging starts before any work does
     match invocation.verb {
         Verb::ConfigCheck => {
@@ -87,22 +92,22 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
         Verb::ConfigPrint => print!("{}", effective.print()),
         Verb::Run => {
             let settings = RunSettings::check(&effective, Mode::Run)?;
-            logging::start(&log);
+            start_logging();
             run(settings)?;
         }
         Verb::Backfill => {
             let settings = RunSettings::check(&effective, Mode::Backfill)?;
-            logging::start(&log);
+            start_logging();
             run(settings)?;
         }
         Verb::Verify => {
             let settings = VerifySettings::check(&effective)?;
-            logging::start(&log);
+            start_logging();
             verify::run(&settings)?;
         }
         Verb::Generate => {
             let settings = GenerateSettings::check(&effective)?;
-            logging::start(&log);
+            start_logging();
             let began = Instant::now();
             let written = generate::write(&settings)?;
             let (records, objects, bytes) = (written.records, written.objects, written.bytes);
@@ -111,37 +116,37 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
         }
         Verb::Demo => {
             let settings = DemoSettings::check(&effective)?;
-            logging::start(&log);
+            start_logging();
             demo::run(&settings)?;
         }
         Verb::Emulate => {
             let settings = EmulateSettings::check(&effective)?;
-            logging::start(&log);
+            start_logging();
             emulate::run(&settings)?;
         }
         Verb::Gateway => {
             let settings = GatewaySettings::check(&effective)?;
-            logging::start(&log);
+            start_logging();
             gateway::run(settings)?;
         }
         Verb::Archive => {
             let settings = ArchiveSettings::check(&effective)?;
-            logging::start(&log);
+            start_logging();
             archive::run(&settings)?;
         }
         Verb::Compact => {
             let settings = CompactSettings::check(&effective)?;
-            logging::start(&log);
+            start_logging();
             compact::run(&settings)?;
         }
         Verb::Audit => {
             let settings = AuditSettings::check(&effective)?;
-            logging::start(&log);
+            start_logging();
             audit::run(&settings)?;
         }
         Verb::Launch { command } => {
             let settings = LaunchSettings::check(&effective)?;
-            logging::start(&log);
+            start_logging();
             launch::run(&command, settings.processes, settings.threads)?;
         }
     }

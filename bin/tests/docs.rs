@@ -23,9 +23,11 @@ fn every_key_is_documented() {
         "# Configuration\n\n\
          Every setting has a key in the file (`--config FILE`, TOML), most have a flag, and each has an environment\n\
          variable: `lake.url` is `url` in `[lake]`, `--lake`, and `PINFLOW__LAKE__URL`. A variable that ends in `_FILE`\n\
-         names a file that holds the value, as `PINFLOW__POSTGRES__PASSWORD_FILE`. A flag overrides a variable, a variable\n\
-         the file, the file the default. Unknown keys and wrong values end the program with exit code 2, naming key and\n\
-         line. `pinflow config check` checks, `pinflow config print` shows what is in force, secrets masked.\n\n\
+         names a file that holds the value, as `PINFLOW__POSTGRES__PASSWORD_FILE`; in the file `{ file = PATH }` does the\n\
+         same for passwords, connection strings and properties of Kafka ([secrets](security.md#secrets)). A flag\n\
+         overrides a variable, a variable the file, the file the default. Unknown keys and wrong values end the program\n\
+         with exit code 2, naming key and line. `pinflow config check` checks, `pinflow config print` shows what is in\n\
+         force, secrets masked.\n\n\
          Results are announced by `NOTIFY` on the channel `SCHEMA_commits` with\n\
          `{\"commit\":…,\"epoch\":…,\"tables\":[…]}`, in the transaction that changed them.\n\n\
          | key | flag | default | meaning |\n|---|---|---|---|\n",

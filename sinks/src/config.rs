@@ -1,30 +1,17 @@
 //! Where Postgres is and how to talk to it: a checked configuration.
 //!
-//! The URL is libpq's (`postgres://user:password@host:port/database?sslmode=…` or `key=value` words). Two of libpq's
-//! words are not known to tokio-postgres and are taken out here: `sslmode=verify-ca|verify-full` and `sslrootcert`.
-//! Nothing is read from the environment or from `~/.pgpass`: secrets are the caller's business.
+//! The URL is libpq's (`postgres://user:password@host:port/database?sslmode=…` or `key=value` words). What libpq says
+//! about TLS is not known to tokio-postgres and is taken out here: `sslmode`, `sslrootcert`, `sslcert` and `sslkey`.
+//! Nothing is read from the environment, from `~/.pgpass` or from `~/.postgresql`: secrets are the caller's business.
 
+use crate::conninfo::Conninfo;
 use crate::error::SinkError;
+use crate::target::{ClientFiles, Root, SslMode, Target};
+use crate::tls;
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio_postgres::config::Host;
-
-/// How much of the server's certificate is checked. The names and meanings are libpq's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SslMode {
-    /// Never TLS.
-    Disable,
-    /// TLS when the server offers it, unchecked (the default).
-    Prefer,
-    /// TLS or nothing; unchecked, unless a root certificate is given: then as [`SslMode::VerifyCa`].
-    Require,
-    /// TLS with a certificate that a known authority signed, whatever its name.
-    VerifyCa,
-    /// TLS with a certificate that a known authority signed for this host.
-    VerifyFull,
-}
 
 /// What the caller knows about the target, not yet checked.
 #[derive(Clone)]
@@ -33,8 +20,17 @@ pub struct PostgresConfig {
     pub url: String,
     /// The schema that holds every table of ours; created when absent.
     pub schema: String,
-    /// PEM file of the authorities to trust for `sslmode=verify-…` (and `require`), instead of the system's.
+    /// What is checked of the server's certificate; wins over `sslmode` in the URL. When neither is given:
+    /// [`SslMode::VerifyFull`] with a root certificate, else [`SslMode::Prefer`].
+    pub ssl_mode: Option<SslMode>,
+    /// PEM file of the authorities to trust instead of the system's, or `system` for these; wins over `sslrootcert` in
+    /// the URL.
     pub ssl_root_cert: Option<PathBuf>,
+    /// PEM file of the certificate that we show to the server, with those that lead to its authority; wins over
+    /// `sslcert` in the URL.
+    pub ssl_cert: Option<PathBuf>,
+    /// PEM file of its key, not encrypted; wins over `sslkey` in the URL.
+    pub ssl_key: Option<PathBuf>,
     /// What a live statement may take before the server cancels it and the commit is tried again; zero: no limit.
     pub statement_timeout: Duration,
     /// How `pg_stat_activity` calls our connections.
@@ -47,25 +43,48 @@ impl PostgresConfig {
         PostgresConfig {
             url: url.into(),
             schema: schema.into(),
+            ssl_mode: None,
             ssl_root_cert: None,
+            ssl_cert: None,
+            ssl_key: None,
             statement_timeout: Duration::from_secs(300),
             application_name: "pinflow".into(),
         }
     }
 
-    /// Checks everything that can be checked without a server.
+    /// Checks everything that can be checked without a server; certificates and keys are read.
     pub fn check(&self) -> Result<(), SinkError> {
-        self.target().map(|_| ())
+        tls::connector(&self.target()?).map(drop)
     }
 
     pub(crate) fn target(&self) -> Result<Target, SinkError> {
         check_schema(&self.schema)?;
-        let (url, mode, root) = split_tls_words(&self.url)?;
-        let mut pg: tokio_postgres::Config = url.parse().map_err(|source| SinkError::Url { source })?;
-        let root = self.ssl_root_cert.clone().or(root);
-        let mode = match mode {
-            SslMode::Require if root.is_some() => SslMode::VerifyCa,
-            mode => mode,
+        let conninfo = Conninfo::parse(&self.url).map_err(|source| SinkError::Url { source })?;
+        let url = conninfo.without(&TLS_SETTINGS);
+        let mut pg: tokio_postgres::Config = url.parse().map_err(|source| SinkError::UrlValue { source })?;
+        let file = |given: &Option<PathBuf>, name: &str| {
+            let in_url = conninfo.get(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+            given.clone().or(in_url)
+        };
+        let root = file(&self.ssl_root_cert, "sslrootcert").map(Root::of);
+        let client = match (file(&self.ssl_cert, "sslcert"), file(&self.ssl_key, "sslkey")) {
+            (Some(certificate), Some(key)) => Some(ClientFiles { certificate, key }),
+            (None, None) => None,
+            _ => return Err(SinkError::HalfACertificate),
+        };
+        let in_url = conninfo.get("sslmode").map(str::parse::<SslMode>).transpose()?;
+        let mode = match (self.ssl_mode.or(in_url), &root) {
+            (None, None) => SslMode::Prefer,
+            (None, Some(_)) => SslMode::VerifyFull,
+            (Some(mode), Some(Root::System)) if mode != SslMode::VerifyFull => return Err(SinkError::SystemRoot),
+            (Some(SslMode::Require), Some(_)) => SslMode::VerifyCa,
+            (Some(mode), _) => mode,
+        };
+        // as in libpq: there is no TLS over a socket of this machine
+        let local = |host: &Host| matches!(host, Host::Unix(_));
+        let mode = match !pg.get_hosts().is_empty() && pg.get_hosts().iter().all(local) {
+            true => SslMode::Disable,
+            false => mode,
         };
         pg.ssl_mode(match mode {
             SslMode::Disable => tokio_postgres::config::SslMode::Disable,
@@ -86,7 +105,7 @@ impl PostgresConfig {
         if pg.get_tcp_user_timeout().is_none() {
             pg.tcp_user_timeout(Duration::from_secs(30));
         }
-        Ok(Target { pg, mode, root })
+        Ok(Target { pg, mode, root, client })
     }
 }
 
@@ -95,52 +114,18 @@ impl fmt::Debug for PostgresConfig {
         f.debug_struct("PostgresConfig")
             .field("url", &"(hidden)")
             .field("schema", &self.schema)
+            .field("ssl_mode", &self.ssl_mode)
             .field("ssl_root_cert", &self.ssl_root_cert)
+            .field("ssl_cert", &self.ssl_cert)
+            .field("ssl_key", &self.ssl_key)
             .field("statement_timeout", &self.statement_timeout)
             .field("application_name", &self.application_name)
             .finish()
     }
 }
 
-/// A checked target.
-#[derive(Clone)]
-pub(crate) struct Target {
-    pub(crate) pg: tokio_postgres::Config,
-    pub(crate) mode: SslMode,
-    pub(crate) root: Option<PathBuf>,
-}
-
-impl Target {
-    /// The database; it is called like the user when the URL names none.
-    pub(crate) fn database(&self) -> &str {
-        self.pg.get_dbname().or(self.pg.get_user()).unwrap_or_default()
-    }
-
-    /// What was tried when a connection fails: every host with its port, and the database.
-    pub(crate) fn cannot_connect(&self) -> String {
-        let ports = self.pg.get_ports();
-        let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
-        let place = |(index, host): (usize, &Host)| match host {
-            Host::Tcp(host) if host.contains(':') => format!("[{host}]:{}", port(index)),
-            Host::Tcp(host) => format!("{host}:{}", port(index)),
-            Host::Unix(folder) => format!("{}/.s.PGSQL.{}", folder.display(), port(index)),
-        };
-        let mut places: Vec<String> = self.pg.get_hosts().iter().enumerate().map(place).collect();
-        if places.is_empty() {
-            let address = |(index, address)| format!("{}", SocketAddr::new(address, port(index)));
-            places = self
-                .pg
-                .get_hostaddrs()
-                .iter()
-                .copied()
-                .enumerate()
-                .map(address)
-                .collect();
-        }
-        let (places, database) = (places.join(" or "), self.database());
-        format!("cannot connect to postgres at {places}, database {database}")
-    }
-}
+/// What is taken out of a connection string before tokio-postgres reads it.
+const TLS_SETTINGS: [&str; 4] = ["sslmode", "sslrootcert", "sslcert", "sslkey"];
 
 /// A schema's name also becomes part of a channel name and of error texts, so it is kept plain.
 fn check_schema(schema: &str) -> Result<(), SinkError> {
@@ -157,91 +142,90 @@ fn check_schema(schema: &str) -> Result<(), SinkError> {
     Ok(())
 }
 
-/// Takes `sslmode` and `sslrootcert` out of a URL or of `key=value` words.
-fn split_tls_words(url: &str) -> Result<(String, SslMode, Option<PathBuf>), SinkError> {
-    let is_url = url.starts_with("postgres://") || url.starts_with("postgresql://");
-    let (head, words, separator) = match (is_url, url.split_once('?')) {
-        (true, Some((head, query))) => (head, query, '&'),
-        (true, None) => (url, "", '&'),
-        (false, _) => ("", url, ' '),
-    };
-    let (mut mode, mut root, mut rest) = (SslMode::Prefer, None, Vec::new());
-    for word in words.split(separator).filter(|word| !word.is_empty()) {
-        match word.split_once('=') {
-            Some(("sslmode", value)) => mode = parse_mode(value)?,
-            Some(("sslrootcert", value)) => root = Some(PathBuf::from(percent_decoded(value, is_url))),
-            _ => rest.push(word),
-        }
-    }
-    let rest = rest.join(if is_url { "&" } else { " " });
-    let url = match (is_url, rest.is_empty()) {
-        (true, false) => format!("{head}?{rest}"),
-        (true, true) => head.to_string(),
-        (false, _) => rest,
-    };
-    Ok((url, mode, root))
-}
-
-fn parse_mode(value: &str) -> Result<SslMode, SinkError> {
-    Ok(match value {
-        "disable" => SslMode::Disable,
-        "prefer" | "allow" => SslMode::Prefer,
-        "require" => SslMode::Require,
-        "verify-ca" => SslMode::VerifyCa,
-        "verify-full" => SslMode::VerifyFull,
-        _ => return Err(SinkError::SslMode { mode: value.into() }),
-    })
-}
-
-fn percent_decoded(text: &str, encoded: bool) -> String {
-    if !encoded {
-        return text.into();
-    }
-    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
-    while let Some((&byte, tail)) = rest.split_first() {
-        let hex = (byte == b'%').then(|| tail.get(..2)).flatten();
-        match hex
-            .and_then(|hex| std::str::from_utf8(hex).ok())
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok())
-        {
-            Some(decoded) => {
-                bytes.push(decoded);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(byte);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn tls_words_leave_the_url() {
-        let (url, mode, root) =
-            split_tls_words("postgres://u:p@h/d?sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem&connect_timeout=3")
-                .unwrap();
-        assert_eq!(url, "postgres://u:p@h/d?connect_timeout=3");
-        assert_eq!((mode, root), (SslMode::VerifyFull, Some("/etc/ca.pem".into())));
-        let (url, mode, _) = split_tls_words("host=/run/pg user=x sslmode=disable").unwrap();
-        assert_eq!((url.as_str(), mode), ("host=/run/pg user=x", SslMode::Disable));
+    fn a_root_certificate_alone_makes_everything_verified() {
+        for (url, given, mode) in [
+            ("postgres://h/d", None, SslMode::Prefer),
+            ("postgres://h/d", Some("/ca.pem"), SslMode::VerifyFull),
+            ("postgres://h/d?sslrootcert=%2Fca.pem", None, SslMode::VerifyFull),
+            ("host=h sslrootcert=/ca.pem", None, SslMode::VerifyFull),
+            ("host=h sslrootcert=system", None, SslMode::VerifyFull),
+            ("host=h sslrootcert=''", None, SslMode::Prefer),
+            ("postgres://h/d?sslmode=require", None, SslMode::Require),
+            ("postgres://h/d?sslmode=require", Some("/ca.pem"), SslMode::VerifyCa),
+            ("postgres://h/d?sslmode=allow", Some("/ca.pem"), SslMode::Prefer),
+            ("host=h sslmode = 'verify-ca'", Some("/ca.pem"), SslMode::VerifyCa),
+            ("host=h sslmode=disable", Some("/ca.pem"), SslMode::Disable),
+            ("host=/run/pg", Some("/ca.pem"), SslMode::Disable),
+            ("host=/run/pg,h", Some("/ca.pem"), SslMode::VerifyFull),
+        ] {
+            let mut config = PostgresConfig::new(url, "pinflow");
+            config.ssl_root_cert = given.map(PathBuf::from);
+            assert_eq!(config.target().unwrap().mode, mode, "{url} and {given:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_given_beside_the_url_wins() {
+        let url = "postgres://h/d?sslmode=disable&sslrootcert=a&sslcert=b&sslkey=c";
+        let mut config = PostgresConfig::new(url, "pinflow");
+        let target = config.target().unwrap();
+        let files = |certificate: &str, key: &str| ClientFiles {
+            certificate: certificate.into(),
+            key: key.into(),
+        };
+        assert_eq!(target.root, Some(Root::File("a".into())));
+        assert_eq!((target.mode, target.client), (SslMode::Disable, Some(files("b", "c"))));
+        config.ssl_mode = Some(SslMode::VerifyCa);
+        config.ssl_root_cert = Some("x".into());
+        config.ssl_cert = Some("y".into());
+        config.ssl_key = Some("z".into());
+        let target = config.target().unwrap();
+        assert_eq!(target.root, Some(Root::File("x".into())));
+        assert_eq!((target.mode, target.client), (SslMode::VerifyCa, Some(files("y", "z"))));
+    }
+
+    #[test]
+    fn settings_of_tls_that_do_not_go_together_are_refused() {
+        let error = |url: &str| PostgresConfig::new(url, "pinflow").check().unwrap_err();
+        assert!(matches!(error("host=x sslmode=maybe"), SinkError::SslMode));
+        assert!(matches!(error("host=x sslcert=a"), SinkError::HalfACertificate));
+        assert!(matches!(error("host=x sslkey=a"), SinkError::HalfACertificate));
         assert!(matches!(
-            split_tls_words("host=x sslmode=maybe"),
-            Err(SinkError::SslMode { .. })
+            error("host=x sslrootcert=system sslmode=require"),
+            SinkError::SystemRoot
         ));
     }
 
     #[test]
-    fn a_root_certificate_makes_require_verify() {
-        let mut config = PostgresConfig::new("postgres://h/d?sslmode=require", "pinflow");
-        assert_eq!(config.target().unwrap().mode, SslMode::Require);
-        config.ssl_root_cert = Some("/etc/ca.pem".into());
-        assert_eq!(config.target().unwrap().mode, SslMode::VerifyCa);
+    fn files_that_cannot_be_used_are_named_before_any_server_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = folder.path().join("no.pem");
+        std::fs::write(&text, "hello").unwrap();
+        let text = text.display();
+        // whatever sslmode makes of it
+        for mode in ["disable", "prefer", "require", "verify-ca", "verify-full"] {
+            for (settings, expected) in [
+                ("sslrootcert=/nonexistent".to_owned(), "/nonexistent".to_owned()),
+                (format!("sslrootcert={text}"), format!("{text}: no certificate in it")),
+                (
+                    "sslcert=/nonexistent sslkey=/absent".to_owned(),
+                    "/nonexistent".to_owned(),
+                ),
+                (
+                    format!("sslcert={text} sslkey=/absent"),
+                    format!("{text}: no certificate in it"),
+                ),
+            ] {
+                let url = format!("host=127.0.0.1 port=1 sslmode={mode} {settings}");
+                let error = PostgresConfig::new(&url, "pinflow").check().unwrap_err().to_string();
+                assert!(error.contains(&expected), "{url}: {error}");
+            }
+        }
     }
 
     #[test]

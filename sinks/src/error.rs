@@ -1,24 +1,36 @@
 //! What can go wrong, classed once: connect again, try again, or stop.
 
+use crate::conninfo::ConninfoError;
 use std::time::Duration;
 
 /// Everything the sinks can fail with. [`SinkError::class`] says what to do about it; the sink itself has already
 /// dealt with the first two classes, so an error that reaches a caller means: stop.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
-    /// The connection URL cannot be read.
+    /// The connection string cannot be read.
     #[error("postgres url: {source}; expected postgres://user@host:port/database")]
     Url {
-        /// What tokio-postgres says; it does not repeat the URL.
+        /// Which rule is broken; nothing of the string is repeated.
+        #[source]
+        source: ConninfoError,
+    },
+    /// A setting of the connection string has a value that it cannot have.
+    #[error("postgres url: {}", describe(.source))]
+    UrlValue {
+        /// What tokio-postgres says: it names the setting and does not repeat the value.
+        #[source]
         source: tokio_postgres::Error,
     },
     /// An `sslmode` that libpq does not have either.
-    #[error("postgres url: unknown sslmode {mode:?}; one of disable, prefer, require, verify-ca, verify-full")]
-    SslMode {
-        /// The word given.
-        mode: String,
-    },
-    /// A root certificate, or the system's store of them, cannot be used.
+    #[error("unknown sslmode; one of disable, allow, prefer, require, verify-ca, verify-full")]
+    SslMode,
+    /// A client certificate without its key, or a key without its certificate.
+    #[error("sslcert and sslkey belong together: give both files, or none")]
+    HalfACertificate,
+    /// The system's authorities sign for anybody, so that the name has to be checked.
+    #[error("sslrootcert=system goes with sslmode=verify-full alone")]
+    SystemRoot,
+    /// A certificate, a key, or the system's store of certificates cannot be used.
     #[error("tls to postgres: {what}")]
     Tls {
         /// Which file and why.

@@ -18,6 +18,7 @@
 
 pub mod commit;
 pub mod config;
+pub mod conninfo;
 mod control;
 pub mod csv;
 mod encode;
@@ -36,12 +37,14 @@ pub mod snapshot;
 mod sql;
 pub mod stager;
 pub mod step;
+mod target;
 pub mod text;
 mod tls;
 mod whole;
 
 pub use commit::channel;
-pub use config::{PostgresConfig, SslMode};
+pub use config::PostgresConfig;
+pub use conninfo::{Conninfo, ConninfoError};
 pub use error::{Class, SinkError};
 pub use fence::Claim;
 pub use progress::{AcceptedGap, Generation, LastRecord, Legacy, PartitionProgress, Progress, UNKNOWN_TOPIC};
@@ -52,3 +55,4 @@ pub use sink::{Sink, SinkState};
 pub use snapshot::{FoundReject, FoundRow, FoundTombstone, Snapshot};
 pub use stager::{StageBatch, Stager, StagerOptions};
 pub use step::{CleanedRow, Committed, Reject, RejectPlace, Staged, StagedHistory, Step};
+pub use target::SslMode;

@@ -1,8 +1,9 @@
 //! One connection to Postgres: its settings, its prepared statements, and how statements are sent together.
 
-use crate::config::{PostgresConfig, Target};
+use crate::config::PostgresConfig;
 use crate::error::SinkError;
 use crate::schema::quoted;
+use crate::target::Target;
 use crate::tls;
 use std::future::Future;
 use std::pin::Pin;

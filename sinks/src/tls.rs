@@ -1,26 +1,36 @@
 //! TLS to Postgres with libpq's meanings: `require` encrypts, `verify-ca` checks who signed, `verify-full` the name too.
 
-use crate::config::{SslMode, Target};
 use crate::error::SinkError;
+use crate::target::{Root, SslMode, Target};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// The connector for a target; its mode decides what is checked.
+/// The connector for a target; its mode decides what is checked. Files that are named are read in every mode, so that
+/// one that cannot be is found out at the start.
 pub(crate) fn connector(target: &Target) -> Result<MakeRustlsConnect, SinkError> {
     let provider = Arc::new(ring::default_provider());
+    let failed = |error: rustls::Error| SinkError::Tls {
+        what: error.to_string(),
+    };
+    let named = match &target.root {
+        Some(Root::File(file)) => Some(roots_of(file)?),
+        Some(Root::System) | None => None,
+    };
+    let roots = || named.clone().map_or_else(system_roots, Ok);
     let check = match target.mode {
         SslMode::Disable | SslMode::Prefer | SslMode::Require => Check::Nothing,
-        SslMode::VerifyCa => Check::Signer(roots(target.root.as_deref())?),
+        SslMode::VerifyCa => Check::Signer(roots()?),
         SslMode::VerifyFull => {
-            let roots = Arc::new(roots(target.root.as_deref())?);
-            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots()?), provider.clone())
                 .build()
                 .map_err(|error| SinkError::Tls {
                     what: error.to_string(),
@@ -28,43 +38,92 @@ pub(crate) fn connector(target: &Target) -> Result<MakeRustlsConnect, SinkError>
             Check::All(verifier)
         }
     };
-    let config = ClientConfig::builder_with_provider(provider.clone())
+    let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|error| SinkError::Tls {
-            what: error.to_string(),
-        })?
+        .map_err(failed)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Verifier { check, provider }))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(Verifier { check, provider }));
+    let config = match &target.client {
+        None => builder.with_no_client_auth(),
+        Some(files) => {
+            let (chain, key) = (chain_of(&files.certificate)?, key_of(&files.key)?);
+            let unfit = |error: rustls::Error| {
+                unusable(
+                    &files.certificate,
+                    format!("{error}; its key is {}", files.key.display()),
+                )
+            };
+            builder.with_client_auth_cert(chain, key).map_err(unfit)?
+        }
+    };
     Ok(MakeRustlsConnect::new(config))
 }
 
-fn roots(file: Option<&Path>) -> Result<RootCertStore, SinkError> {
+fn unusable(file: &Path, what: String) -> SinkError {
+    SinkError::Tls {
+        what: format!("{}: {what}", file.display()),
+    }
+}
+
+/// The longest file of certificates that is read: the system's own have about 250 KB.
+const LONGEST_FILE: u64 = 16 << 20;
+
+fn read(file: &Path) -> Result<Vec<u8>, SinkError> {
+    let failed = |error: std::io::Error| unusable(file, error.to_string());
+    let mut pem = Vec::new();
+    #[expect(clippy::disallowed_methods, reason = "what is read is limited by `take`")]
+    let length = File::open(file)
+        .and_then(|opened| opened.take(LONGEST_FILE + 1).read_to_end(&mut pem))
+        .map_err(failed)?;
+    match length as u64 > LONGEST_FILE {
+        true => Err(unusable(file, format!("longer than {LONGEST_FILE} bytes"))),
+        false => Ok(pem),
+    }
+}
+
+fn chain_of(file: &Path) -> Result<Vec<CertificateDer<'static>>, SinkError> {
+    let pem = read(file)?;
+    let chain: Result<Vec<_>, _> = rustls_pemfile::certs(&mut pem.as_slice()).collect();
+    match chain {
+        Ok(chain) if chain.is_empty() => Err(unusable(file, "no certificate in it".into())),
+        Ok(chain) => Ok(chain),
+        Err(error) => Err(unusable(file, error.to_string())),
+    }
+}
+
+fn key_of(file: &Path) -> Result<PrivateKeyDer<'static>, SinkError> {
+    let pem = read(file)?;
+    match rustls_pemfile::private_key(&mut pem.as_slice()) {
+        Ok(Some(key)) => Ok(key),
+        Ok(None) if pem.windows(9).any(|window| window == b"ENCRYPTED") => {
+            let hint = "the key is encrypted, which is not supported; openssl pkey writes it without a passphrase";
+            Err(unusable(file, hint.into()))
+        }
+        Ok(None) => Err(unusable(file, "no private key in it".into())),
+        Err(error) => Err(unusable(file, error.to_string())),
+    }
+}
+
+fn roots_of(file: &Path) -> Result<RootCertStore, SinkError> {
     let mut store = RootCertStore::empty();
-    match file {
-        Some(file) => {
-            let failed = |what: String| SinkError::Tls {
-                what: format!("root certificate {}: {what}", file.display()),
-            };
-            let pem = std::fs::read(file).map_err(|error| failed(error.to_string()))?;
-            for certificate in rustls_pemfile::certs(&mut pem.as_slice()) {
-                let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-                store.add(certificate).map_err(|error| failed(error.to_string()))?;
-            }
-            if store.is_empty() {
-                return Err(failed("no certificate in it".into()));
-            }
-        }
-        None => {
-            let found = rustls_native_certs::load_native_certs();
-            store.add_parsable_certificates(found.certs);
-            if store.is_empty() {
-                let what = "the system has no root certificates; name them with sslrootcert".into();
-                return Err(SinkError::Tls { what });
-            }
-        }
+    for certificate in chain_of(file)? {
+        store
+            .add(certificate)
+            .map_err(|error| unusable(file, error.to_string()))?;
     }
     Ok(store)
+}
+
+fn system_roots() -> Result<RootCertStore, SinkError> {
+    let mut store = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    store.add_parsable_certificates(found.certs);
+    match store.is_empty() {
+        true => Err(SinkError::Tls {
+            what: "the system has no root certificates; name them with sslrootcert".into(),
+        }),
+        false => Ok(store),
+    }
 }
 
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use super::forms::{check_bootstrap, check_http_url, parse_duration, to_path};
 use super::layers::Effective;
 use super::problem::{ConfigError, Origin, did_you_mean, nearest};
 use super::reader::Reader;
-use super::secret::{Secret, mask_text, with_password};
+use super::secret::{Secret, mask_value, with_password};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -190,20 +190,20 @@ impl EmulateSettings {
 
 /// The URL in front of an interface's own path: no query, and no slash at its end.
 fn check_base_url(text: &str) -> Result<String, String> {
-    let url = check_http_url(text)?;
-    if url.contains(['?', '#']) {
-        return Err(format!(
-            "`{}` has a query: give the part before the interface's own path, as https://host/prod",
-            mask_text(text)
-        ));
-    }
-    let authority = url.split("://").nth(1).unwrap_or_default();
+    let authority = text.split("://").nth(1).unwrap_or_default();
     if authority.split('/').next().unwrap_or_default().contains('@') {
         return Err(format!(
             "`{}` has a user: a token goes into --token-file",
-            mask_text(text)
+            mask_value(text)
         ));
     }
+    if text.contains(['?', '#']) {
+        return Err(format!(
+            "`{}` has a query: give the part before the interface's own path, as https://host/prod",
+            mask_value(text)
+        ));
+    }
+    let url = check_http_url(text)?;
     Ok(url.trim_end_matches('/').to_owned())
 }
 
@@ -271,7 +271,11 @@ fn properties(reader: &mut Reader<'_>, effective: &Effective, apis: &[Api]) -> V
             let message = format!("`{name}` is not to be set: records are acknowledged by all replicas, in order");
             reader.wrong(&format!("kafka.properties.{name}"), entry, message);
         }
-        properties.push((name.to_owned(), entry.value.as_str().unwrap_or_default().to_owned()));
+        let value = entry.value.as_str().unwrap_or_default();
+        if let Err(error) = ingest::kafka::check_file(name, value) {
+            reader.wrong(&format!("kafka.properties.{name}"), entry, error.to_string());
+        }
+        properties.push((name.to_owned(), value.to_owned()));
     }
     properties
 }

@@ -1,6 +1,6 @@
 //! The forms of single values: durations, addresses, names, host files. Each check returns the value or a message.
 
-use super::secret::mask_text;
+use super::secret::mask_value;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,7 +56,9 @@ pub(super) fn to_path(text: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// Keys of S3 do not stand in its URL: it is logged.
 pub(super) fn check_lake_url(url: &str) -> Result<String, String> {
+    without_secret(url)?;
     url.parse::<ingest::lake::LakeUrl>()
         .map(|_| url.to_owned())
         .map_err(|error| error.to_string())
@@ -65,15 +67,29 @@ pub(super) fn check_lake_url(url: &str) -> Result<String, String> {
 pub(super) fn check_http_url(url: &str) -> Result<String, String> {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     match rest {
-        Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(url.to_owned()),
+        Some(host) if !host.is_empty() && !host.starts_with('/') => without_secret(url).map(|()| url.to_owned()),
         _ => Err(format!(
             "`{}` is no URL of a server: write http://host:port or https://host",
-            mask_text(url)
+            mask_value(url)
+        )),
+    }
+}
+
+/// Refuses a URL that is logged and holds a secret.
+fn without_secret(url: &str) -> Result<(), String> {
+    match mask_value(url) {
+        masked if masked == url => Ok(()),
+        masked => Err(format!(
+            "`{masked}` holds a secret, which does not belong into this URL: of S3, keys come from AWS's environment and files"
         )),
     }
 }
 
 pub(super) fn check_bootstrap(servers: &str) -> Result<String, String> {
+    // of an address with a user nothing is repeated
+    if servers.contains('@') {
+        return Err("a broker is HOST:PORT: a user and a password are sasl.username and sasl.password".into());
+    }
     let wrong = |server: &str| Err(format!("`{server}` is no HOST:PORT"));
     for server in servers.split(',') {
         // librdkafka also takes a protocol before the host

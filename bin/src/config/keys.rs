@@ -79,6 +79,17 @@ impl Shape {
     }
 }
 
+/// What of a value may be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrecy {
+    /// All that does not look like a secret.
+    Open,
+    /// A connection string without its passwords.
+    Connection,
+    /// Nothing.
+    Hidden,
+}
+
 /// One configuration key.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -94,8 +105,8 @@ pub struct Key {
     pub shape: Shape,
     /// The value when no source gives one.
     pub default: Option<&'static str>,
-    /// Whether the value is never shown.
-    pub secret: bool,
+    /// What of the value is shown.
+    pub secrecy: Secrecy,
     /// The commands that take the flag.
     pub commands: Commands,
     /// One sentence: help text and documentation.
@@ -118,7 +129,7 @@ const fn key(
         value,
         shape,
         default,
-        secret: false,
+        secrecy: Secrecy::Open,
         commands,
         help,
     }
@@ -130,7 +141,12 @@ const fn short(mut key: Key, short: char) -> Key {
 }
 
 const fn secret(mut key: Key) -> Key {
-    key.secret = true;
+    key.secrecy = Secrecy::Hidden;
+    key
+}
+
+const fn connection(mut key: Key) -> Key {
+    key.secrecy = Secrecy::Connection;
     key
 }
 
@@ -182,18 +198,24 @@ pub const KEYS: &[Key] = &[
     key("kafka.topics", "topics", "pin=NAME,geo=NAME,user=NAME", Map, None, PLACED.and(C::GATEWAY).and(C::EMULATE),
         "The topic of each kind, in Kafka and in the lake alike; kinds left out are not read [default: pin,geo,user]"),
     key("kafka.properties", "kafka-property", "K=V", Map, None, TALKING.and(C::EMULATE),
-        "A librdkafka property under its own dotted name, repeatable"),
+        "A librdkafka property under its own dotted name, repeatable; a secret is { file = PATH } in the file"),
 
-    key("postgres.url", "postgres", "URL", Text, None, TABLED,
-        "The database that holds the tables: postgres://user@host:port/database"),
-    secret(key("postgres.password", "", "PASSWORD", Text, None, C::ENGINE,
-        "The password when the URL has none; give it as PINFLOW__POSTGRES__PASSWORD_FILE")),
+    connection(key("postgres.url", "postgres", "URL", Text, None, TABLED,
+        "The database that holds the tables: postgres://user@host:port/database")),
+    secret(key("postgres.password", "", "PASSWORD", Text, None, TABLED,
+        "The password when the URL has none; give it as PINFLOW__POSTGRES__PASSWORD_FILE, or as { file = PATH }")),
     key("postgres.schema", "schema", "NAME", Text, Some("pinflow"), TABLED,
         "The schema of the tables, ours alone"),
     key("postgres.cleaned", "cleaned", "postgres|off", Text, Some("postgres"), C::ENGINE,
         "Whether the cleaned records are kept as tables beside the results"),
-    key("postgres.sslrootcert", "", "FILE", Text, None, C::ENGINE,
-        "Certificates (PEM) to trust for the database, instead of the system's"),
+    key("postgres.sslmode", "", "MODE", Text, None, TABLED,
+        "What is checked of the database's certificate, as sslmode of the URL: disable, prefer, require, verify-ca or verify-full [default: prefer, or verify-full with a root certificate]"),
+    key("postgres.sslrootcert", "", "FILE", Text, None, TABLED,
+        "Certificates (PEM) to trust for the database, or system; without sslmode the certificate and its name are checked"),
+    key("postgres.sslcert", "", "FILE", Text, None, TABLED,
+        "The certificate (PEM) that is shown to the database"),
+    key("postgres.sslkey", "", "FILE", Text, None, TABLED,
+        "Its key (PEM), not encrypted"),
     key("postgres.takeover", "takeover", "BOOL", Switch, Some("false"), WRITING,
         "Take the schema from a live run, which then stops with exit code 3"),
 
@@ -356,7 +378,7 @@ pub const KEYS: &[Key] = &[
     key("emulate.source", "source", "SOURCE", Text, Some("synthetic"), C::EMULATE,
         "Where they come from: synthetic, mysql://…, postgres://…, or a folder of CSV and JSONL files"),
     secret(key("emulate.source_password", "", "PASSWORD", Text, None, C::EMULATE,
-        "The source's password when its URL has none; give it as PINFLOW__EMULATE__SOURCE_PASSWORD_FILE")),
+        "The source's password when its URL has none; give it as PINFLOW__EMULATE__SOURCE_PASSWORD_FILE, or as { file = PATH }")),
     key("emulate.first_post", "first-post", "N", Whole, Some("0"), C::EMULATE,
         "The synthetic stream begins with this post, as if the earlier ones had been sent"),
     key("emulate.classic", "classic", "BOOL", Switch, Some("false"), C::EMULATE,

@@ -3,7 +3,7 @@
 //! Every source becomes a map from key path to a value and its origin. The result, [`Effective`], is what
 //! `config print` shows and what `settings.rs` checks. Nothing is interpreted here beyond the shape of a value.
 
-use super::keys::{self, KEYS, Key, Shape};
+use super::keys::{self, KEYS, Key, Secrecy, Shape};
 use super::problem::{ConfigError, Origin, Problem, did_you_mean, nearest};
 use super::secret;
 use std::collections::BTreeMap;
@@ -44,12 +44,39 @@ pub fn key_of(path: &str) -> Option<(&'static Key, Option<&str>)> {
     })
 }
 
-/// Whether a value is never shown.
-pub fn is_secret(path: &str) -> bool {
+/// What of a value may be shown.
+fn secrecy(path: &str) -> Secrecy {
     match key_of(path) {
-        Some((_, Some(name))) => secret::is_secret_property(name),
-        Some((key, None)) => key.secret,
-        None => false,
+        Some((_, Some(name))) if secret::is_secret_name(name) => Secrecy::Hidden,
+        Some((key, _)) => key.secrecy,
+        None => Secrecy::Hidden,
+    }
+}
+
+/// A value as it may be shown.
+pub fn shown(path: &str, value: &Value) -> Value {
+    let text = |text: &str| match secrecy(path) {
+        Secrecy::Open => secret::mask_value(text),
+        Secrecy::Connection => secret::mask_connection(text),
+        Secrecy::Hidden => secret::MASK.to_owned(),
+    };
+    match value {
+        Value::String(value) => Value::String(text(value)),
+        Value::Array(items) => Value::Array(items.iter().map(|item| shown(path, item)).collect()),
+        other => other.clone(),
+    }
+}
+
+/// A message about a value, in which the value stands only as it may be shown.
+pub fn without_secrets(message: String, path: &str, value: &Value) -> String {
+    match (value, shown(path, value)) {
+        (Value::Array(items), _) => items
+            .iter()
+            .fold(message, |message, item| without_secrets(message, path, item)),
+        (Value::String(secret), Value::String(shown)) if !secret.is_empty() && *secret != shown => {
+            message.replace(secret, &shown)
+        }
+        _ => message,
     }
 }
 
@@ -226,6 +253,23 @@ fn read_table(
             });
             continue;
         };
+        if let Some(file) = content
+            .get_ref()
+            .as_table()
+            .and_then(|table| file_of(key, name_in_map, table))
+        {
+            match secret::read_file(Path::new(file)) {
+                Ok(secret) => {
+                    let value = Value::String(secret);
+                    entries.insert(path, Entry { value, origin: at });
+                }
+                Err(message) => problems.push(Problem {
+                    at: at.to_string(),
+                    message: format!("{path}: {message}"),
+                }),
+            }
+            continue;
+        }
         // the tables of `sasl.mechanism = "PLAIN"` without quotes are the dots of the property's name
         if let (Shape::Map, Some(inner)) = (key.shape, content.get_ref().as_table()) {
             read_table(&path, inner, origin, entries, problems);
@@ -242,17 +286,38 @@ fn read_table(
             None => problems.push(Problem {
                 at: at.to_string(),
                 message: format!(
-                    "{path}: expected {}, found {}",
+                    "{path}: expected {}{}, found {}",
                     if name_in_map.is_some() {
                         Shape::Text.expected()
                     } else {
                         key.shape.expected()
+                    },
+                    match key.secrecy {
+                        Secrecy::Open => "",
+                        Secrecy::Connection | Secrecy::Hidden => " or { file = PATH }",
                     },
                     found(content.get_ref())
                 ),
             }),
         }
     }
+}
+
+/// Properties of librdkafka that end in `.file`: without quotes they look like the file of a shorter name.
+const FILE_PROPERTIES: [&str; 3] = [
+    "sasl.oauthbearer.assertion.file",
+    "sasl.oauthbearer.assertion.private.key.file",
+    "sasl.oauthbearer.assertion.jwt.template.file",
+];
+
+/// The path of `{ file = PATH }` in the place of a secret or of a Kafka property, which then stands in that file.
+fn file_of<'a>(key: &Key, name_in_map: Option<&str>, table: &'a DeTable<'_>) -> Option<&'a str> {
+    let may_be_one = match name_in_map {
+        Some(name) => key.path == "kafka.properties" && !FILE_PROPERTIES.contains(&format!("{name}.file").as_str()),
+        None => key.secrecy != Secrecy::Open,
+    };
+    let file = table.get("file").filter(|_| may_be_one && table.len() == 1)?;
+    file.get_ref().as_str()
 }
 
 /// The value when it has the key's shape.
@@ -338,10 +403,10 @@ fn read_environment(variables: impl IntoIterator<Item = (String, String)>, probl
         };
         let (path, content) = match environment_path(&variable) {
             (Some(path), false) => (path, content),
-            (Some(path), true) => match std::fs::read_to_string(&content) {
-                Ok(secret) => (path, secret.trim_end_matches(['\n', '\r']).to_owned()),
-                Err(error) => {
-                    problem(format!("cannot read {content}: {error}"));
+            (Some(path), true) => match secret::read_file(Path::new(&content)) {
+                Ok(secret) => (path, secret),
+                Err(message) => {
+                    problem(message);
                     continue;
                 }
             },
@@ -367,7 +432,7 @@ fn read_environment(variables: impl IntoIterator<Item = (String, String)>, probl
             None => problem(format!(
                 "{path}: expected {}, found `{}`",
                 shape.expected(),
-                secret::mask_text(&content)
+                secret::mask_value(&content)
             )),
         }
     }
@@ -383,6 +448,11 @@ fn plain_path(variable: &str) -> String {
     variable[ENVIRONMENT_PREFIX.len()..]
         .replace("__", ".")
         .to_ascii_lowercase()
+}
+
+/// Whether an environment variable sets this path, itself or by a file.
+pub fn is_set_by(path: &str, variable: &str) -> bool {
+    variable.starts_with(ENVIRONMENT_PREFIX) && environment_path(variable).0.as_deref() == Some(path)
 }
 
 /// The path a variable sets, and whether its value names a file that holds the value.
@@ -440,23 +510,11 @@ impl Effective {
                     writeln!(text, "{gap}[{header}]").expect("writing to a String");
                     section = header;
                 }
-                let shown = if is_secret(path) {
-                    Value::String(secret::MASK.to_owned())
-                } else {
-                    masked(&entry.value)
-                };
+                let shown = shown(path, &entry.value);
                 writeln!(text, "{name} = {shown} # {}", entry.origin).expect("writing to a String");
             }
         }
         text
-    }
-}
-
-fn masked(value: &Value) -> Value {
-    match value {
-        Value::String(text) => Value::String(secret::mask_text(text)),
-        Value::Array(items) => Value::Array(items.iter().map(masked).collect()),
-        other => other.clone(),
     }
 }
 

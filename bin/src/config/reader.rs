@@ -6,7 +6,7 @@ use super::forms::{
 };
 use super::frontier::Frontier;
 use super::keys;
-use super::layers::{Effective, Entry};
+use super::layers::{Effective, Entry, without_secrets};
 use super::problem::{ConfigError, Problem, did_you_mean, nearest};
 use super::secret::{Secret, with_password};
 use super::serve::ServeSettings;
@@ -16,6 +16,9 @@ use super::settings::{
 use ingest::kafka::KafkaConfigError;
 use std::net::SocketAddr;
 use toml::Value;
+
+/// The files of a connection to Postgres.
+const TLS_FILES: [&str; 3] = ["postgres.sslrootcert", "postgres.sslcert", "postgres.sslkey"];
 
 /// Reads values of the effective configuration and collects what is wrong with them.
 pub(super) struct Reader<'a> {
@@ -46,6 +49,7 @@ impl<'a> Reader<'a> {
         } else {
             format!("{}: {path}", entry.origin)
         };
+        let message = without_secrets(message, path, &entry.value);
         self.problems.push(Problem { at, message });
     }
 
@@ -201,26 +205,48 @@ impl<'a> Reader<'a> {
         let schema = self
             .optional("postgres.schema", |text| Ok(text.to_owned()))
             .unwrap_or_default();
-        let sslrootcert = self.optional("postgres.sslrootcert", to_path);
+        let sslmode = self.optional("postgres.sslmode", |text| {
+            text.parse().map_err(|error: sinks::SinkError| error.to_string())
+        });
+        let files = TLS_FILES.map(|path| self.optional(path, to_path));
         let password = self.optional("postgres.password", |text| Ok(text.to_owned()));
-        let url = self.optional("postgres.url", |text| Ok(text.to_owned()))?;
+        let url = self.optional("postgres.url", |text| Ok(text.to_owned()));
+        let given = url.is_some();
+        // files that are named are read, also where no database is
+        let url = url.unwrap_or_else(|| "host=localhost".into());
         let url = password.map_or(url.clone(), |password| with_password(&url, &password));
+        let [sslrootcert, sslcert, sslkey] = files;
         let settings = PostgresSettings {
             url: Secret::new(url),
             schema,
+            sslmode,
             sslrootcert,
+            sslcert,
+            sslkey,
         };
         if let Err(error) = settings.sink().check() {
-            let about_schema = matches!(error, sinks::SinkError::SchemaName { .. });
-            let path = if about_schema {
-                "postgres.schema"
-            } else {
-                "postgres.url"
+            let message = with_causes(&error);
+            let file = self.tls_file_in(&message);
+            let path = match error {
+                sinks::SinkError::SchemaName { .. } => "postgres.schema",
+                _ => file.unwrap_or("postgres.url"),
             };
-            let entry = self.entry(path)?;
-            self.wrong(path, entry, with_causes(&error));
+            match self.entry(path).filter(|_| given || file.is_some()) {
+                Some(entry) => self.wrong(path, entry, message),
+                None if given => self.missing(message),
+                None => {}
+            }
         }
-        Some(settings)
+        given.then_some(settings)
+    }
+
+    /// The key of the file that a message is about.
+    fn tls_file_in(&self, message: &str) -> Option<&'static str> {
+        let names = |path: &&str| {
+            let file = self.entry(path).and_then(|entry| entry.value.as_str());
+            file.is_some_and(|file| !file.is_empty() && message.contains(file))
+        };
+        TLS_FILES.into_iter().find(names)
     }
 
     /// The default names when nobody names any; else the named kinds alone.

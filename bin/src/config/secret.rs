@@ -1,11 +1,18 @@
 //! Values that must not be shown, and texts that contain such values.
+//!
+//! A value that is a connection string is taken apart and shown without its passwords; one that cannot be is not shown
+//! at all. In other texts what looks like a secret is masked, rather too much than too little.
 
+use sinks::Conninfo;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 
 /// What stands where a secret was.
 pub const MASK: &str = "***";
 
-/// A text that debug output and logs do not show.
+/// A connection string that debug output and logs show without its passwords.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -23,7 +30,7 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&mask_text(&self.0))
+        f.write_str(&mask_connection(&self.0))
     }
 }
 
@@ -33,121 +40,167 @@ impl fmt::Display for Secret {
     }
 }
 
-/// Whether a librdkafka property of this name holds a secret.
-pub fn is_secret_property(name: &str) -> bool {
+/// A longer file holds no secret.
+const LONGEST_SECRET: u64 = 1 << 20;
+
+/// Reads a secret from its file: what stands in it, without the line's end.
+pub fn read_file(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let failed = |error: std::io::Error| format!("cannot read {shown}: {error}");
+    let mut text = String::new();
+    #[expect(clippy::disallowed_methods, reason = "what is read is limited by `take`")]
+    let length = File::open(path)
+        .and_then(|file| file.take(LONGEST_SECRET + 1).read_to_string(&mut text))
+        .map_err(failed)?;
+    let secret = text.trim_end_matches(['\n', '\r']);
+    match (secret.is_empty(), length as u64 > LONGEST_SECRET) {
+        (true, _) => Err(format!("{shown} is empty")),
+        (_, true) => Err(format!("{shown} is longer than {LONGEST_SECRET} bytes")),
+        _ => Ok(secret.to_owned()),
+    }
+}
+
+/// Whether a setting of this name holds a secret: librdkafka's properties, Java's, AWS's, and parameters of URLs. What
+/// only names a file or an address is none.
+pub fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    [
+    let is_place = ["file", "files", "location", "url"]
+        .iter()
+        .any(|end| name.ends_with(end));
+    let words = [
         "password",
+        "passwd",
+        "passphrase",
         "secret",
         "token",
-        ".pem",
-        "ssl_key",
-        "oauthbearer.config",
         "credential",
         "jaas",
-    ]
-    .iter()
-    .any(|word| name.contains(word))
+        "signature",
+        "private",
+        "access_key",
+        "access-key",
+        "access.key",
+        "accesskey",
+        "api_key",
+        "api-key",
+        "api.key",
+        "apikey",
+        "ssl_key",
+        ".pem",
+        "oauthbearer.config",
+    ];
+    !is_place && words.iter().any(|word| name.contains(word))
 }
 
-/// The text with the passwords inside it masked: in the user part of URLs, in their parameters, and in
-/// `password=…` settings of a connection string.
-pub fn mask_text(text: &str) -> String {
-    mask_parameters(&mask_user_parts(text))
-}
-
-/// `scheme://user:password@host` → `scheme://user:***@host`, for every URL in the text.
-fn mask_user_parts(text: &str) -> String {
-    let mut masked = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(found) = rest.find("://") {
-        let (head, tail) = rest.split_at(found + 3);
-        masked.push_str(head);
-        let authority = tail.find(['/', '?', '#', ' ']).map_or(tail, |end| &tail[..end]);
-        rest = match authority.rfind('@') {
-            Some(at) => {
-                let user = &authority[..at];
-                match user.split_once(':') {
-                    Some((name, _)) => masked.extend([name, ":", MASK]),
-                    None => masked.push_str(user),
-                }
-                &tail[at..]
-            }
-            None => tail,
-        };
+/// A connection string without its passwords; [`MASK`] for a text that cannot be taken apart.
+pub fn mask_connection(text: &str) -> String {
+    match (Conninfo::parse(text), text.split_once("://")) {
+        (Ok(conninfo), _) => conninfo.masked(),
+        // MySQL's
+        (Err(_), Some(("mysql" | "mariadb", _))) => mask_value(text),
+        (Err(_), Some((scheme @ ("postgres" | "postgresql"), _))) => format!("{scheme}://{MASK}"),
+        (Err(_), _) => MASK.to_owned(),
     }
-    masked.push_str(rest);
-    masked
 }
 
-/// `password=value` → `password=***`, quoted values included.
-fn mask_parameters(text: &str) -> String {
+/// A value without the secrets in it, whatever it may be: a connection string, another URL, `name=value`.
+pub fn mask_value(text: &str) -> String {
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        return mask_connection(text);
+    }
+    let start = text.find("://").map_or(0, |found| found + 3);
+    mask_settings(&mask_user_part(text, start))
+}
+
+/// A text without the secrets in the URLs and settings that occur in it. A URL ends at a blank.
+pub fn mask_text(text: &str) -> String {
+    let words = text
+        .split_inclusive(char::is_whitespace)
+        .map(|word| match word.find("://") {
+            Some(found) => mask_user_part(word, found + 3),
+            None => word.to_owned(),
+        });
+    mask_settings(&words.collect::<String>())
+}
+
+/// `scheme://user:password@host` → `scheme://user:***@host`. The password may hold anything: it is what stands between
+/// the first colon and the last `@`. `start` is where the user begins.
+fn mask_user_part(url: &str, start: usize) -> String {
+    let (Some(colon), Some(at)) = (url[start..].find(':'), url[start..].rfind('@')) else {
+        return url.to_owned();
+    };
+    let before_path = !url[start..].starts_with('/');
+    // `user@host:port` has no password
+    let in_user = url[start..].find('@').is_some_and(|first| colon < first);
+    match before_path && in_user {
+        true => format!("{}:{MASK}{}", &url[..start + colon], &url[start + at..]),
+        false => url.to_owned(),
+    }
+}
+
+/// `password=value` → `password=***` for every name of a secret, quoted values included. An unquoted value ends at a
+/// blank or at `&`.
+fn mask_settings(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(found) = rest.to_ascii_lowercase().find("password") {
-        let after_word = &rest[found + "password".len()..];
-        let after_name = after_word.trim_start();
-        let Some(value) = after_name.strip_prefix('=').map(str::trim_start) else {
-            let (head, tail) = rest.split_at(found + "password".len());
-            masked.push_str(head);
-            rest = tail;
-            continue;
-        };
-        masked.push_str(&rest[..found + "password".len()]);
-        masked.push('=');
-        masked.push_str(MASK);
-        rest = match value.strip_prefix('\'') {
-            Some(quoted) => after_quote(quoted),
-            None => &value[value.find([' ', '&', '#', '\t', '\n']).unwrap_or(value.len())..],
-        };
+    while let Some(equals) = rest.find('=') {
+        let (head, tail) = rest.split_at(equals + 1);
+        masked.push_str(head);
+        let name = head[..equals].trim_end();
+        let in_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '%');
+        let name = &name[name.trim_end_matches(in_name).len()..];
+        rest = tail;
+        if is_secret_name(name) {
+            masked.push_str(MASK);
+            let value = tail.trim_start();
+            rest = match value.chars().next() {
+                Some(quote @ ('\'' | '"')) => after_quote(&value[1..], quote),
+                _ => {
+                    &value[value
+                        .find(|c: char| c == '&' || c.is_whitespace())
+                        .unwrap_or(value.len())..]
+                }
+            };
+        }
     }
     masked.push_str(rest);
     masked
 }
 
 /// What follows a quoted value in which a backslash escapes the next character.
-fn after_quote(quoted: &str) -> &str {
+fn after_quote(quoted: &str, quote: char) -> &str {
     let mut escaped = false;
     for (index, c) in quoted.char_indices() {
         match c {
             _ if escaped => escaped = false,
             '\\' => escaped = true,
-            '\'' => return &quoted[index + 1..],
+            c if c == quote => return &quoted[index + 1..],
             _ => {}
         }
     }
     ""
 }
 
-/// A connection string with the password put in; one that is there already stays.
+/// A connection string with the password put in; one that is there already stays, and so does a text that cannot be
+/// taken apart.
 pub fn with_password(url: &str, password: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        let quoted = password.replace('\\', "\\\\").replace('\'', "\\'");
-        return format!("{url} password='{quoted}'");
+    if let Ok(conninfo) = Conninfo::parse(url) {
+        return conninfo.with_password(password);
+    }
+    let Some((scheme @ ("mysql" | "mariadb"), rest)) = url.split_once("://") else {
+        return url.to_owned();
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
     match authority.rsplit_once('@') {
-        Some((user, _)) if user.contains(':') => url.to_owned(),
-        Some((user, host)) => format!("{scheme}://{user}:{}@{host}{tail}", percent(password)),
-        None => {
-            let joint = if tail.contains('?') { '&' } else { '?' };
-            format!("{scheme}://{authority}{tail}{joint}password={}", percent(password))
+        Some((user, host)) if !user.contains(':') => {
+            format!(
+                "{scheme}://{user}:{}@{host}{tail}",
+                sinks::conninfo::percent_encoded(password)
+            )
         }
+        _ => url.to_owned(),
     }
-}
-
-/// Percent-encodes everything but letters and digits, so that no character can end the password.
-fn percent(text: &str) -> String {
-    use std::fmt::Write;
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() {
-            encoded.push(byte as char);
-        } else {
-            write!(encoded, "%{byte:02X}").expect("writing to a String");
-        }
-        encoded
-    })
 }
 
 #[cfg(test)]
@@ -155,47 +208,90 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_are_masked_wherever_they_stand() {
-        let cases = [
+    fn connection_strings_are_shown_without_their_passwords() {
+        for (text, expected) in [
             ("postgres://me:s3cr3t@db:5432/x", "postgres://me:***@db:5432/x"),
+            ("postgres://u:ab/cd@db/x", "postgres://u:***@db/x"),
+            ("postgres://u:ab?cd#e@db/x", "postgres://u:***@db/x"),
             (
-                "postgres://me:s3:c@r3t@db/x?sslmode=require",
-                "postgres://me:***@db/x?sslmode=require",
+                "postgres://u:p@a:1,b:2/x?password=q&port=1",
+                "postgres://u:***@a:1,b:2/x?password=***&port=1",
             ),
+            ("postgres://u@db/x?p%61ssword=q", "postgres://u@db/x?p%61ssword=***"),
             (
-                "postgres://me@db/x?password=s3cr3t&a=b",
-                "postgres://me@db/x?password=***&a=b",
-            ),
-            ("host=db password=s3cr3t user=me", "host=db password=*** user=me"),
-            (
-                "host=db password = 'two \\' words' user=me",
+                "host=db password='two \\' words' user=me",
                 "host=db password=*** user=me",
             ),
-            ("https://a:b@c https://d:e@f", "https://a:***@c https://d:***@f"),
-            ("postgres://db/password", "postgres://db/password"),
+            ("mysql://u:ab/cd@db/x", "mysql://u:***@db/x"),
+            // what cannot be taken apart
+            ("postgres://me:s3:c@r3t@db/x", "postgres://***"),
+            ("postgres://me:s3cr3t/x", "postgres://***"),
+            ("postgresql://me@db/x?password=s3&cr3t", "postgresql://***"),
+            ("host=db password=s3 cr3t", "***"),
+            ("jdbc:postgresql://db/x?user=me&password=s3cr3t", "***"),
+            ("POSTGRES://me:s3cr3t@db/x", "***"),
+            ("s3cr3t", "***"),
+            ("", "***"),
+        ] {
+            assert_eq!(mask_connection(text), expected);
+            assert_eq!(
+                format!("{0:?} {0}", Secret::new(text)),
+                format!("{expected} {expected}")
+            );
+        }
+    }
+
+    #[test]
+    fn other_values_lose_what_looks_like_a_secret() {
+        for (text, expected) in [
+            ("https://a:b/c d@e:1/f", "https://a:***@e:1/f"),
+            ("s3://AKIA:ab/cd@bucket/x", "s3://AKIA:***@bucket/x"),
+            (
+                "https://host/x?X-Amz-Security-Token=ab%2F&a=b",
+                "https://host/x?X-Amz-Security-Token=***&a=b",
+            ),
+            (
+                "org.x.PlainLoginModule required username=\"me\" password=\"a \\\" b\";",
+                "org.x.PlainLoginModule required username=\"me\" password=***;",
+            ),
+            ("aws_secret_access_key = ab/cd", "aws_secret_access_key =***"),
+            ("me:s3/cr3t@broker:9092", "me:***@broker:9092"),
+            ("aws_access_key_id=ab", "aws_access_key_id=***"),
+            // and what does not stays as it is
+            ("https://host:80/x", "https://host:80/x"),
+            ("mysql://me@host:3306/x", "mysql://me@host:3306/x"),
+            ("file:///a:b@c", "file:///a:b@c"),
             ("s3://bucket/prefix", "s3://bucket/prefix"),
-        ];
-        for (text, expected) in cases {
+            ("a:9092,b:9092", "a:9092,b:9092"),
+            ("/data/a:b@c", "/data/a:b@c"),
+            ("ssl.ca.location=/ca.pem", "ssl.ca.location=/ca.pem"),
+            ("--token-file=/run/token", "--token-file=/run/token"),
+            ("the password", "the password"),
+        ] {
+            assert_eq!(mask_value(text), expected);
+        }
+    }
+
+    #[test]
+    fn every_secret_in_a_text_is_masked() {
+        for (text, expected) in [
+            ("https://a:b@c https://d:e/f@g", "https://a:***@c https://d:***@g"),
+            (
+                "unexpected argument 'postgres://u:a/b@c/d' found",
+                "unexpected argument 'postgres://u:***@c/d' found",
+            ),
+            (
+                "'--kafka-property=sasl.password=ab' found",
+                "'--kafka-property=sasl.password=*** found",
+            ),
+            ("password = 'a b' and token=c", "password =*** and token=***"),
+        ] {
             assert_eq!(mask_text(text), expected);
-            assert_eq!(format!("{:?}", Secret::new(text)), expected);
         }
     }
 
     #[test]
     fn a_password_is_put_into_every_form_of_connection_string() {
-        assert_eq!(
-            with_password("postgres://me@db:1/x", "a/b'@"),
-            "postgres://me:a%2Fb%27%40@db:1/x"
-        );
-        assert_eq!(with_password("postgres://me:old@db/x", "new"), "postgres://me:old@db/x");
-        assert_eq!(
-            with_password("postgres://db/x?a=b", "p"),
-            "postgres://db/x?a=b&password=p"
-        );
-        assert_eq!(
-            with_password("host=db user=me", "a'b"),
-            "host=db user=me password='a\\'b'"
-        );
         for form in [
             "postgres://me@db:1/x",
             "postgres://db/x?connect_timeout=3",
@@ -204,20 +300,69 @@ mod tests {
             let config: tokio_postgres::Config = with_password(form, "a/b'\\@ ü").parse().unwrap();
             assert_eq!(config.get_password(), Some("a/b'\\@ ü".as_bytes()), "{form}");
         }
+        assert_eq!(with_password("postgres://me:a/b@db/x", "new"), "postgres://me:a/b@db/x");
+        assert_eq!(with_password("mysql://me@db:1/x", "a/b"), "mysql://me:a%2Fb@db:1/x");
+        assert_eq!(with_password("mysql://me:old@db/x", "new"), "mysql://me:old@db/x");
+        assert_eq!(with_password("nonsense", "new"), "nonsense");
     }
 
     #[test]
-    fn secret_properties_are_known_by_name() {
+    fn secrets_are_known_by_name() {
         for name in [
             "sasl.password",
             "ssl.key.password",
+            "ssl.keystore.password",
             "ssl.key.pem",
+            "sasl.jaas.config",
+            "sasl.oauthbearer.config",
             "sasl.oauthbearer.client.secret",
+            "sasl.oauthbearer.assertion.private.key.passphrase",
+            "AWS_SECRET_ACCESS_KEY",
+            "aws.session.token",
         ] {
-            assert!(is_secret_property(name), "{name}");
+            assert!(is_secret_name(name), "{name}");
         }
-        for name in ["security.protocol", "sasl.username", "ssl.ca.location", "client.id"] {
-            assert!(!is_secret_property(name), "{name}");
+        for name in [
+            "security.protocol",
+            "sasl.username",
+            "ssl.ca.location",
+            "ssl.key.location",
+            "sasl.oauthbearer.token.endpoint.url",
+            "client.id",
+        ] {
+            assert!(!is_secret_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_what_stands_in_its_file_without_the_end_of_the_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        for (content, expected) in [
+            ("a b", Ok("a b")),
+            (" a \r\n\n", Ok(" a ")),
+            ("", Err("is empty")),
+            ("\n", Err("is empty")),
+        ] {
+            std::fs::write(&file, content).unwrap();
+            let read = read_file(&file);
+            match expected {
+                Ok(secret) => assert_eq!(read.as_deref(), Ok(secret)),
+                Err(what) => assert_eq!(read, Err(format!("{} {what}", file.display()))),
+            }
+        }
+        assert!(
+            read_file(Path::new("/dev/zero"))
+                .unwrap_err()
+                .contains("/dev/zero is longer")
+        );
+        std::fs::write(&file, b"\xff").unwrap();
+        for unreadable in [file.as_path(), folder.path(), Path::new("/nonexistent")] {
+            let error = read_file(unreadable).unwrap_err();
+            assert!(
+                error.starts_with(&format!("cannot read {}: ", unreadable.display())),
+                "{error}"
+            );
         }
     }
 }

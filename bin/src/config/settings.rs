@@ -9,7 +9,7 @@ use super::frontier::Frontier;
 use super::layers::Effective;
 use super::problem::ConfigError;
 use super::reader::Reader;
-use super::secret::{Secret, mask_text};
+use super::secret::{Secret, mask_value};
 use super::serve::ServeSettings;
 use ingest::lake::{LakeOptions, Retries};
 use std::net::SocketAddr;
@@ -73,9 +73,9 @@ pub struct KafkaSettings {
 /// Shows the properties with their secrets masked.
 impl std::fmt::Debug for KafkaSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let shown = |name: &str, value: &str| match super::secret::is_secret_property(name) {
+        let shown = |name: &str, value: &str| match super::secret::is_secret_name(name) {
             true => super::secret::MASK.to_owned(),
-            false => mask_text(value),
+            false => mask_value(value),
         };
         let properties: Vec<_> = self
             .properties
@@ -106,15 +106,24 @@ pub struct PostgresSettings {
     pub url: Secret,
     /// The schema of the tables.
     pub schema: String,
+    /// What is checked of the server's certificate; `None`: what the URL says, or the default.
+    pub sslmode: Option<sinks::SslMode>,
     /// Certificates to trust instead of the system's.
     pub sslrootcert: Option<PathBuf>,
+    /// Our certificate.
+    pub sslcert: Option<PathBuf>,
+    /// Its key.
+    pub sslkey: Option<PathBuf>,
 }
 
 impl PostgresSettings {
     /// The sink's own form of these settings.
     pub fn sink(&self) -> sinks::PostgresConfig {
         let mut config = sinks::PostgresConfig::new(self.url.expose(), &self.schema);
+        config.ssl_mode = self.sslmode;
         config.ssl_root_cert = self.sslrootcert.clone();
+        config.ssl_cert = self.sslcert.clone();
+        config.ssl_key = self.sslkey.clone();
         config
     }
 }

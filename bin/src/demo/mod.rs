@@ -68,6 +68,8 @@ pub fn run(settings: &DemoSettings) -> Result<()> {
     let written = history::write(settings.posts, settings.seed, &runtime, &servers.broker, &servers.s3)?;
 
     let mut chain = Chain::start(settings, &servers, &dir)?;
+    let password = servers.postgres.password_file();
+    say(&format!("the database's password stands in {}", password.display()));
     for part in chain.parts() {
         say(&format!("running: {}", part.shown()));
     }
@@ -250,11 +252,11 @@ impl Chain {
         if let Some(listen) = settings.listen {
             engine.extend(["--listen".to_owned(), listen.to_string()]);
         }
-        let engine = Part::start("run", &engine, &servers.s3.environment(), dir)?;
+        let engine = Part::start("run", &engine, &servers.environment(), dir)?;
         let [lake, endpoint] = servers.lake();
         let rotate = ("--rotate-schedule-interval-ms", ROTATE.as_millis().to_string());
         let archiver = flags([servers.kafka(), lake, endpoint, rotate]);
-        let archiver = Part::start("archive", &archiver, &servers.s3.environment(), dir)?;
+        let archiver = Part::start("archive", &archiver, &servers.keys(), dir)?;
         // somebody may take the port before the gateway does: then it says so and ends
         let listen = format!("127.0.0.1:{}", free_port()?);
         let gateway = flags([

@@ -3,6 +3,7 @@
 use crate::embedded::process::Server;
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,7 +23,7 @@ impl Part {
     pub(super) fn start(
         name: &str,
         arguments: &[String],
-        environment: &[(&'static str, &'static str)],
+        environment: &[(&'static str, OsString)],
         logs: &Path,
     ) -> Result<Part> {
         let (log, out) = (logs.join(format!("{name}.log")), logs.join(format!("{name}.out")));
@@ -30,7 +31,7 @@ impl Part {
         command
             .arg(name)
             .args(arguments)
-            .envs(environment.iter().copied())
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(File::create(&out).context("making a file for the output")?)
             .stderr(File::create(&log).context("making a file for the log")?);

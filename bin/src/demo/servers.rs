@@ -6,6 +6,7 @@ use crate::embedded::{Broker, Postgres, PostgresOptions, S3Server};
 use anyhow::{Context, Result, ensure};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -48,10 +49,24 @@ impl Servers {
         ]
     }
 
-    /// The flags for everything.
+    /// The flags for everything. The database's password is not among them: it comes by the environment.
     pub(super) fn all(&self) -> Vec<String> {
         let [lake, endpoint] = self.lake();
-        flags([lake, endpoint, self.kafka(), ("--postgres", self.postgres.url())])
+        let postgres = ("--postgres", self.postgres.url_without_password());
+        flags([lake, endpoint, self.kafka(), postgres])
+    }
+
+    /// The variables for the lake.
+    pub(super) fn keys(&self) -> Vec<(&'static str, OsString)> {
+        let keys = self.s3.environment().into_iter();
+        keys.map(|(name, value)| (name, OsString::from(value))).collect()
+    }
+
+    /// The variables for everything: the lake's keys, and where the database's password stands.
+    pub(super) fn environment(&self) -> Vec<(&'static str, OsString)> {
+        let mut variables = self.keys();
+        variables.push(("PINFLOW__POSTGRES__PASSWORD_FILE", self.postgres.password_file().into()));
+        variables
     }
 
     /// Where the three topics end.
@@ -89,7 +104,7 @@ impl Servers {
             let status = Command::new(std::env::current_exe()?)
                 .args(command)
                 .args(self.all())
-                .envs(self.s3.environment())
+                .envs(self.environment())
                 .status()
                 .with_context(|| format!("starting `pinflow {}`", command[0]))?;
             ensure!(status.success(), "`pinflow {}` ended with {status}", command.join(" "));

@@ -110,6 +110,16 @@ impl Postgres {
         format!("postgres://{USER}:{}@127.0.0.1:{}/{DATABASE}", self.password, self.port)
     }
 
+    /// The URL of the database without the password.
+    pub fn url_without_password(&self) -> String {
+        format!("postgres://{USER}@127.0.0.1:{}/{DATABASE}", self.port)
+    }
+
+    /// The file that holds the password; its owner alone can read it.
+    pub fn password_file(&self) -> PathBuf {
+        self.dir.join("password")
+    }
+
     /// The port on 127.0.0.1; it stays the same over [`Postgres::kill`] and [`Postgres::restart`].
     pub fn port(&self) -> u16 {
         self.port
@@ -175,7 +185,7 @@ impl Postgres {
     }
 
     fn make_cluster(&mut self, icu_locale: Option<&str>) -> Result<(), EmbeddedError> {
-        let password_file = self.dir.join("password");
+        let password_file = self.password_file();
         if self.dir.join("data/PG_VERSION").exists() {
             let read = fs::read_to_string(&password_file);
             self.password = read.map_err(EmbeddedError::io(format!("reading {}", password_file.display())))?;

@@ -7,6 +7,7 @@
 use super::iam::{self, Tokens};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use std::fmt;
+use std::fs::File;
 use std::time::Duration;
 
 /// Where Kafka is and how to talk to it.
@@ -158,6 +159,7 @@ impl KafkaConfig {
                 });
             }
             check_property(name, iam::known_to_librdkafka(name, value))?;
+            check_file(name, value)?;
         }
         Tokens::of(&mut self.client_config()).map(drop)
     }
@@ -221,6 +223,31 @@ fn check_property(name: &str, value: &str) -> Result<(), KafkaConfigError> {
     }
 }
 
+/// The properties that name a file or a folder of certificates or keys.
+const FILES: [&str; 5] = [
+    "ssl.ca.location",
+    "ssl.certificate.location",
+    "ssl.crl.location",
+    "ssl.key.location",
+    "ssl.keystore.location",
+];
+
+/// Whether the file that a property names can be opened: librdkafka reads it when a client is made, and a client of
+/// another protocol would not miss it. Properties of other names are nobody's files.
+///
+/// # Errors
+/// [`KafkaConfigError::Value`], which names the file.
+pub fn check_file(name: &str, value: &str) -> Result<(), KafkaConfigError> {
+    // of ssl.ca.location, the word that lets OpenSSL look for the system's certificates
+    if !FILES.contains(&name) || value.is_empty() || value == "probe" {
+        return Ok(());
+    }
+    File::open(value).map(drop).map_err(|error| KafkaConfigError::Value {
+        name: name.to_owned(),
+        reason: format!("cannot read {value}: {error}"),
+    })
+}
+
 /// Debug lines cost librdkafka's threads time, so they are asked for only when somebody listens.
 pub(crate) fn log_level() -> RDKafkaLogLevel {
     if tracing::enabled!(target: "librdkafka", tracing::Level::DEBUG) {
@@ -274,7 +301,9 @@ mod tests {
         let good = [
             ("security.protocol", "SASL_SSL"),
             ("sasl.mechanism", "PLAIN"),
-            ("ssl.ca.location", "/ca.pem"),
+            ("ssl.ca.location", "probe"),
+            ("ssl.certificate.location", ""),
+            ("ssl.keystore.location", "/dev/null"),
         ];
         assert_eq!(with(&good).check(), Ok(()));
         assert_eq!(
@@ -293,6 +322,15 @@ mod tests {
             matches!(&error, KafkaConfigError::Value { name, .. } if name == "client.id"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        for name in FILES {
+            let error = with(&[(name, "/nonexistent/x.pem")]).check().unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("/nonexistent/x.pem"), "{error}");
+        }
+        assert_eq!(with(&[("client.id", "/nonexistent/x.pem")]).check(), Ok(()));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(crate) use config::log_level;
 
 pub use batch::{Batch, Polled, Span};
 pub use cluster::Cluster;
-pub use config::{KafkaConfig, KafkaConfigError};
+pub use config::{KafkaConfig, KafkaConfigError, check_file};
 pub use error::{KafkaError, Remade};
 pub use iam::Tokens;
 pub use reader::{Range, Reader, ReaderOptions};

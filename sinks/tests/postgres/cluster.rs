@@ -221,12 +221,7 @@ impl Cluster {
     /// Gives the server a certificate.
     pub async fn enable_tls(&self, certificate: &Path, key: &Path) {
         for (from, to) in [(certificate, "server.crt"), (key, "server.key")] {
-            let to = self.data().join(to);
-            std::fs::copy(from, &to).expect("copy");
-            std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600)).expect("chmod");
-            if let Some((uid, gid)) = self.user {
-                std::os::unix::fs::chown(&to, Some(uid), Some(gid)).expect("chown");
-            }
+            self.take(from, to);
         }
         let client = self.client().await;
         client
@@ -246,6 +241,46 @@ impl Cluster {
             != "on"
         {
             assert!(started.elapsed() < Duration::from_secs(30), "no TLS: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Copies a file into the server's own folder.
+    fn take(&self, from: &Path, to: &str) {
+        let to = self.data().join(to);
+        std::fs::copy(from, &to).expect("copy");
+        std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600)).expect("chmod");
+        if let Some((uid, gid)) = self.user {
+            std::os::unix::fs::chown(&to, Some(uid), Some(gid)).expect("chown");
+        }
+    }
+
+    /// Lets a role in with a certificate of this authority alone, which bears the role's name.
+    pub async fn demand_certificates(&self, authority: &Path, role: &str) {
+        self.take(authority, "authority.crt");
+        let rules = self.data().join("pg_hba.conf");
+        let before = std::fs::read_to_string(&rules).expect("pg_hba.conf");
+        let first = format!("hostssl all {role} all cert\nhost all {role} all reject\n");
+        std::fs::write(&rules, first + &before).expect("pg_hba.conf");
+        let client = self.client().await;
+        for sql in [
+            "ALTER SYSTEM SET ssl_ca_file = 'authority.crt'",
+            "SELECT pg_reload_conf()",
+        ] {
+            client.batch_execute(sql).await.expect(sql);
+        }
+        let started = Instant::now();
+        let seen = "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method = 'cert'";
+        let name = "SELECT current_setting('ssl_ca_file')";
+        // the file is what a session would read now; the setting is what the postmaster has taken
+        loop {
+            let client = self.client().await;
+            let rules: i64 = client.query_one(seen, &[]).await.expect(seen).get(0);
+            let file: String = client.query_one(name, &[]).await.expect(name).get(0);
+            if rules > 0 && file == "authority.crt" {
+                return;
+            }
+            assert!(started.elapsed() < Duration::from_secs(30), "no rule: {}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -1,0 +1,475 @@
+//! libpq's connection strings taken apart: a URL, or `key=value` words.
+//!
+//! A string is read as tokio-postgres reads it, so that what is masked is what is a password there: in a URL the
+//! credentials end at the first `@`, whatever they hold. What could be a password that was not encoded (a second `@`,
+//! a setting of an unknown name) is refused, and no error repeats a part of the string.
+
+use std::ops::Range;
+
+/// What stands where a password was.
+const MASK: &str = "***";
+
+/// The settings that tokio-postgres knows, and those that [`crate::PostgresConfig`] takes out before.
+const KNOWN: [&str; 22] = [
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "dbname",
+    "host",
+    "hostaddr",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "load_balance_hosts",
+    "options",
+    "password",
+    "port",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslnegotiation",
+    "sslrootcert",
+    "target_session_attrs",
+    "tcp_user_timeout",
+    "user",
+];
+
+/// Why a connection string cannot be read. Settings are numbered from 1, because their names may be pieces of a
+/// password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConninfoError {
+    /// A `@` in the hosts or in the name of the database.
+    #[error("there is a second `@`; in a user, a password or a name it is written %40")]
+    SecondAt,
+    /// What stands before the first `@` looks like settings.
+    #[error("there is a `?` and a `=` before the first `@`; in a password they are written %3F and %3D, and `@` %40")]
+    LateAt,
+    /// A host with brackets, or a port, that is none.
+    #[error("host {0} is not of the form HOST or HOST:PORT; `/` and `?` in a password are written %2F and %3F")]
+    Host(usize),
+    /// A setting without `=` or without a value.
+    #[error(
+        "setting {0} is not of the form name=value; values with spaces stand in single quotes, in a URL `&` is %26"
+    )]
+    Setting(usize),
+    /// A quoted value without its end.
+    #[error("the quoted value of setting {0} does not end")]
+    Quote(usize),
+    /// A name that is not among libpq's settings.
+    #[error(
+        "setting {0} has a name that is not known; the names are those of libpq, as host, port, user, dbname, sslmode"
+    )]
+    Unknown(usize),
+    /// A port that is no number.
+    #[error("a port is not a number")]
+    Port,
+    /// Percent-encoded bytes that are no UTF-8.
+    #[error("percent-encoded text is not UTF-8")]
+    Encoding,
+    /// A connection string in the place of a database's name.
+    #[error("dbname is a name, not a connection string")]
+    Nested,
+}
+
+/// A connection string, taken apart.
+#[derive(Clone, Debug)]
+pub struct Conninfo<'a> {
+    text: &'a str,
+    /// Of a URL: what stands before its settings, without the `?`.
+    head: Option<&'a str>,
+    /// Of a URL: where the user before the hosts ends.
+    user_end: Option<usize>,
+    /// Of a URL: the password before the hosts.
+    password: Option<Range<usize>>,
+    settings: Vec<Setting>,
+}
+
+/// One `name=value`.
+#[derive(Clone, Debug)]
+struct Setting {
+    name: String,
+    value: String,
+    /// All of it in the text.
+    whole: Range<usize>,
+    /// The value as it is written, quotes included.
+    written: Range<usize>,
+}
+
+impl<'a> Conninfo<'a> {
+    /// Takes a connection string apart.
+    pub fn parse(text: &'a str) -> Result<Conninfo<'a>, ConninfoError> {
+        let conninfo = match scheme_of(text) {
+            Some(start) => url(text, start)?,
+            None => Conninfo {
+                text,
+                head: None,
+                user_end: None,
+                password: None,
+                settings: words(text)?,
+            },
+        };
+        for (index, setting) in conninfo.settings.iter().enumerate() {
+            if !KNOWN.contains(&setting.name.as_str()) {
+                return Err(ConninfoError::Unknown(index + 1));
+            }
+            let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
+            if setting.name == "port" && !setting.value.split(',').all(is_port) {
+                return Err(ConninfoError::Port);
+            }
+            if setting.name == "dbname" && (setting.value.contains("://") || setting.value.contains('=')) {
+                return Err(ConninfoError::Nested);
+            }
+        }
+        Ok(conninfo)
+    }
+
+    /// The string with its passwords masked.
+    pub fn masked(&self) -> String {
+        let passwords = self.settings.iter().filter(|setting| setting.name == "password");
+        let in_settings = passwords.map(|setting| &setting.written);
+        let (mut masked, mut end) = (String::with_capacity(self.text.len()), 0);
+        for hidden in self.password.iter().chain(in_settings) {
+            masked.push_str(&self.text[end..hidden.start]);
+            masked.push_str(MASK);
+            end = hidden.end;
+        }
+        masked.push_str(&self.text[end..]);
+        masked
+    }
+
+    /// Whether there is a password in it.
+    pub fn has_password(&self) -> bool {
+        self.password.is_some() || self.get("password").is_some()
+    }
+
+    /// The string with this password; one that is there already stays.
+    pub fn with_password(&self, password: &str) -> String {
+        if self.has_password() {
+            return self.text.to_owned();
+        }
+        match (self.head, self.user_end) {
+            (Some(_), Some(end)) => {
+                let (before, after) = self.text.split_at(end);
+                format!("{before}:{}{after}", percent_encoded(password))
+            }
+            (Some(_), None) => {
+                let joint = if self.text.contains('?') { '&' } else { '?' };
+                format!("{}{joint}password={}", self.text, percent_encoded(password))
+            }
+            (None, _) => {
+                let quoted = password.replace('\\', "\\\\").replace('\'', "\\'");
+                format!("{} password='{quoted}'", self.text)
+            }
+        }
+    }
+
+    /// The value of a setting; the last of a name counts.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let found = self.settings.iter().rev().find(|setting| setting.name == name);
+        found.map(|setting| setting.value.as_str())
+    }
+
+    /// The string without these settings.
+    pub(crate) fn without(&self, names: &[&str]) -> String {
+        let kept = self
+            .settings
+            .iter()
+            .filter(|setting| !names.contains(&setting.name.as_str()));
+        let kept: Vec<&str> = kept.map(|setting| &self.text[setting.whole.clone()]).collect();
+        match self.head {
+            Some(head) if kept.is_empty() => head.to_owned(),
+            Some(head) => format!("{head}?{}", kept.join("&")),
+            None => kept.join(" "),
+        }
+    }
+}
+
+/// Where the rest of a URL begins; `None`: the text is none.
+fn scheme_of(text: &str) -> Option<usize> {
+    let schemes = ["postgres://", "postgresql://"];
+    let scheme = schemes.iter().find(|scheme| text.starts_with(**scheme))?;
+    Some(scheme.len())
+}
+
+fn url(text: &str, start: usize) -> Result<Conninfo<'_>, ConninfoError> {
+    let credentials = text[start..].find('@').map(|at| start..start + at);
+    let hosts_at = credentials.as_ref().map_or(start, |credentials| credentials.end + 1);
+    // `host/x?password=a@b` has its first `@` in a setting
+    let is_setting = |text: &str| text.split_once('?').is_some_and(|(_, rest)| rest.contains('='));
+    if credentials
+        .clone()
+        .is_some_and(|credentials| is_setting(&text[credentials]))
+    {
+        return Err(ConninfoError::LateAt);
+    }
+    let user_end = credentials.as_ref().map(|credentials| credentials.end);
+    let password = credentials.and_then(|credentials| {
+        let colon = text[credentials.clone()].find(':')?;
+        Some(credentials.start + colon + 1..credentials.end)
+    });
+    let query = text[hosts_at..].find('?').map(|at| hosts_at + at);
+    let head = &text[..query.unwrap_or(text.len())];
+    let place = &head[hosts_at..];
+    if place.contains('@') {
+        return Err(ConninfoError::SecondAt);
+    }
+    let (hosts, database) = place.split_once('/').unwrap_or((place, ""));
+    for (index, host) in hosts.split(',').enumerate().filter(|_| !hosts.is_empty()) {
+        if !is_host(host) {
+            return Err(ConninfoError::Host(index + 1));
+        }
+    }
+    if percent_decoded(database)?.contains("://") {
+        return Err(ConninfoError::Nested);
+    }
+    let mut settings = Vec::new();
+    let mut at = query.map_or(text.len(), |query| query + 1);
+    while at < text.len() {
+        let end = text[at..].find('&').map_or(text.len(), |length| at + length);
+        let wrong = ConninfoError::Setting(settings.len() + 1);
+        let equals = at + text[at..end].find('=').ok_or(wrong)?;
+        settings.push(Setting {
+            name: percent_decoded(&text[at..equals])?,
+            value: percent_decoded(&text[equals + 1..end])?,
+            whole: at..end,
+            written: equals + 1..end,
+        });
+        at = end + 1;
+    }
+    Ok(Conninfo {
+        text,
+        head: Some(head),
+        user_end,
+        password,
+        settings,
+    })
+}
+
+/// `HOST`, `HOST:PORT`, `[ADDRESS]:PORT`, or a percent-encoded folder.
+fn is_host(host: &str) -> bool {
+    let port = match host.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((_, "")) => None,
+            Some((_, rest)) => rest.strip_prefix(':').or(Some("none")),
+            None => return false,
+        },
+        None => host.split_once(':').map(|(_, port)| port),
+    };
+    port.is_none_or(|port| port.is_empty() || port.parse::<u16>().is_ok())
+}
+
+fn words(text: &str) -> Result<Vec<Setting>, ConninfoError> {
+    let mut settings = Vec::new();
+    let blank_from = |at: usize| at + text[at..].len() - text[at..].trim_start().len();
+    let mut at = blank_from(0);
+    while at < text.len() {
+        let number = settings.len() + 1;
+        let start = at;
+        let ends_name = |c: char| c == '=' || c.is_whitespace();
+        let name_end = at + text[at..].find(ends_name).ok_or(ConninfoError::Setting(number))?;
+        let equals = blank_from(name_end);
+        if name_end == start || !text[equals..].starts_with('=') {
+            return Err(ConninfoError::Setting(number));
+        }
+        let value_at = blank_from(equals + 1);
+        let (value, end) = word_value(text, value_at, number)?;
+        settings.push(Setting {
+            name: text[start..name_end].to_owned(),
+            value,
+            whole: start..end,
+            written: value_at..end,
+        });
+        at = blank_from(end);
+    }
+    match settings.is_empty() {
+        true => Err(ConninfoError::Setting(1)),
+        false => Ok(settings),
+    }
+}
+
+/// A value, plain or in single quotes, in which a backslash escapes the next character; and where it ends.
+fn word_value(text: &str, at: usize, number: usize) -> Result<(String, usize), ConninfoError> {
+    let quoted = text[at..].starts_with('\'');
+    let (mut value, mut escaped) = (String::new(), false);
+    for (index, c) in text[at..].char_indices().skip(usize::from(quoted)) {
+        match c {
+            _ if escaped => {
+                value.push(c);
+                escaped = false;
+            }
+            '\\' => escaped = true,
+            // the next word needs no blank before it in tokio-postgres, and none here
+            '\'' if quoted => return Ok((value, at + index + 1)),
+            c if c.is_whitespace() && !quoted => return Ok((value, at + index)),
+            c => value.push(c),
+        }
+    }
+    match (quoted, value.is_empty()) {
+        (true, _) => Err(ConninfoError::Quote(number)),
+        (false, true) => Err(ConninfoError::Setting(number)),
+        (false, false) => Ok((value, text.len())),
+    }
+}
+
+fn percent_decoded(text: &str) -> Result<String, ConninfoError> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let Some((&byte, tail)) = rest.split_first() {
+        let hex = (byte == b'%').then(|| tail.get(..2)).flatten();
+        let decoded = hex
+            .filter(|hex| hex.iter().all(u8::is_ascii_hexdigit))
+            .and_then(|hex| std::str::from_utf8(hex).ok())
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        bytes.push(decoded.unwrap_or(byte));
+        rest = if decoded.is_some() { &tail[2..] } else { tail };
+    }
+    String::from_utf8(bytes).map_err(|_| ConninfoError::Encoding)
+}
+
+/// Encodes everything but letters and digits, so that no character can end the value.
+pub fn percent_encoded(text: &str) -> String {
+    use std::fmt::Write;
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() {
+            encoded.push(byte as char);
+        } else {
+            write!(encoded, "%{byte:02X}").expect("writing to a String");
+        }
+        encoded
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn passwords_are_masked_in_every_form() {
+        for (text, masked) in [
+            ("postgres://u:ab/cd@db/x", "postgres://u:***@db/x"),
+            ("postgres://u:a?b&d@db/x", "postgres://u:***@db/x"),
+            ("postgresql://u:a:b@db", "postgresql://u:***@db"),
+            (
+                "postgres://u:a b#c@h1:1,h2:2,[::1]:3/x?connect_timeout=3",
+                "postgres://u:***@h1:1,h2:2,[::1]:3/x?connect_timeout=3",
+            ),
+            (
+                "postgres://u@db/x?a%70plication_name=p&p%61ssword=a%26b",
+                "postgres://u@db/x?a%70plication_name=p&p%61ssword=***",
+            ),
+            (
+                "postgres://u:a@db/x?password=b&password=c#d",
+                "postgres://u:***@db/x?password=***&password=***",
+            ),
+            (
+                "postgres:///x?host=/run/pg&password=a/b",
+                "postgres:///x?host=/run/pg&password=***",
+            ),
+            ("postgres://%2Frun%2Fpg/x", "postgres://%2Frun%2Fpg/x"),
+            ("host=db password=a/b user=me", "host=db password=*** user=me"),
+            (
+                "host=db password = 'two \\' words' user=me",
+                "host=db password = *** user=me",
+            ),
+            ("password='a password=b'host=db", "password=***host=db"),
+            ("password=a\\ b\thost=db", "password=***\thost=db"),
+            ("user='password=x' host=db", "user='password=x' host=db"),
+        ] {
+            assert_eq!(Conninfo::parse(text).unwrap().masked(), masked);
+        }
+    }
+
+    #[test]
+    fn what_could_be_a_part_of_a_password_is_refused_and_not_repeated() {
+        use ConninfoError::*;
+        for (text, error) in [
+            ("postgres://u:s3@cret@db/x", SecondAt),
+            ("postgres://u:s@3/cret@db/x", SecondAt),
+            ("postgres://u:a?b=s3cret@db/x", LateAt),
+            ("postgres://db/x?password=s3@cret", LateAt),
+            ("postgres://db:5432/x?sslmode=require&password=s3@cret", LateAt),
+            ("postgres://u:s3/cret", Host(1)),
+            ("postgres://a,u:s3cret", Host(2)),
+            ("postgres://[::1/x", Host(1)),
+            ("postgres://[::1]s3cret/x", Host(1)),
+            ("postgres://db/x?password=s3&cret", Setting(2)),
+            ("postgres://u:s3@db/x?cret=1", Unknown(1)),
+            ("postgres://db/x?user=%FF", Encoding),
+            ("postgres://db/postgres://u:s3cret", Nested),
+            ("jdbc:postgresql://db/x?user=u&password=s3cret", Unknown(1)),
+            ("host=db password=s3 cret", Setting(3)),
+            ("host=db password=s3 cret=x", Unknown(3)),
+            ("host=db password='s3 cret", Quote(2)),
+            ("host=db password=", Setting(2)),
+            ("host=db port=s3cret", Port),
+            ("postgres://db/x?port=1,s3cret", Port),
+            ("dbname=postgres://u:s3cret", Nested),
+            ("s3cret", Setting(1)),
+            ("=s3cret", Setting(1)),
+            ("", Setting(1)),
+        ] {
+            let found = Conninfo::parse(text).unwrap_err();
+            assert_eq!(found, error, "{text}");
+            assert!(!found.to_string().contains("cret"), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_put_into_every_form() {
+        for (text, with) in [
+            ("postgres://me@db:1/x", "postgres://me:a%2Fb@db:1/x"),
+            (
+                "postgres://db/x?connect_timeout=3",
+                "postgres://db/x?connect_timeout=3&password=a%2Fb",
+            ),
+            ("postgres://me:a/b@db/x", "postgres://me:a/b@db/x"),
+            ("postgres://db/x?password=old", "postgres://db/x?password=old"),
+            ("host=db user=me", "host=db user=me password='a/b'"),
+            ("host=db password=old", "host=db password=old"),
+        ] {
+            assert_eq!(Conninfo::parse(text).unwrap().with_password("a/b"), with);
+        }
+    }
+
+    #[test]
+    fn settings_leave_the_string() {
+        let without = |text: &str| Conninfo::parse(text).unwrap().without(&["sslmode", "sslrootcert"]);
+        let url = "postgres://u:p@h/d?sslmode=verify-full&sslrootcert=%2Fca.pem";
+        assert_eq!(without(url), "postgres://u:p@h/d");
+        assert_eq!(
+            without(&format!("{url}&connect_timeout=3")),
+            "postgres://u:p@h/d?connect_timeout=3"
+        );
+        assert_eq!(Conninfo::parse(url).unwrap().get("sslrootcert"), Some("/ca.pem"));
+        assert_eq!(
+            without("host=x password='a sslmode=b' sslmode = require user=y"),
+            "host=x password='a sslmode=b' user=y"
+        );
+    }
+
+    proptest! {
+        /// What this file takes for the password is what tokio-postgres sends as it.
+        #[test]
+        fn tokio_postgres_finds_the_same_password(password in "[ -~]{1,12}", form in 0..4) {
+            let quoted = password.replace('\\', "\\\\").replace('\'', "\\'");
+            let text = match form {
+                0 => format!("postgres://me:{}@db/x", password.replace(['%', '@', '='], "_")),
+                1 => format!("postgres://db/x?password={}", password.replace(['%', '&', '@'], "_")),
+                2 => format!("host=db password='{quoted}' user=me"),
+                _ => Conninfo::parse("postgres://me@db/x").unwrap().with_password(&password),
+            };
+            let found: tokio_postgres::Config = text.parse().unwrap();
+            let sent = String::from_utf8(found.get_password().unwrap().to_vec()).unwrap();
+            let masked = Conninfo::parse(&text).unwrap().masked();
+            let expected = match form {
+                0 => "postgres://me:***@db/x",
+                1 => "postgres://db/x?password=***",
+                2 => "host=db password=*** user=me",
+                _ => "postgres://me:***@db/x",
+            };
+            prop_assert_eq!(masked, expected);
+            prop_assert!(form < 2 || sent == password);
+        }
+    }
+}
