@@ -41,6 +41,7 @@ pub struct Metrics {
     commit: Histogram,
     live_records: Counter,
     dead_letters: Family<ReasonLabels, Counter>,
+    dead_letters_dropped: Counter,
     gap_offsets: Gauge,
     lake: LakeOutage,
 }
@@ -69,6 +70,7 @@ impl Metrics {
             commit: Histogram::new(commit_buckets),
             live_records: Counter::default(),
             dead_letters: Family::default(),
+            dead_letters_dropped: Counter::default(),
             gap_offsets: Gauge::default(),
             lake: LakeOutage::default(),
         };
@@ -114,6 +116,11 @@ impl Metrics {
             "dead_letter",
             "Records that no rule accepts, by reason",
             metrics.dead_letters.clone(),
+        );
+        registry.register(
+            "dead_letter_dropped",
+            "Dead letters that went because their table is limited",
+            metrics.dead_letters_dropped.clone(),
         );
         registry.register(
             "archive_gap_offsets",
@@ -187,6 +194,11 @@ impl Metrics {
                 reason: reason.to_owned(),
             })
             .inc_by(count);
+    }
+
+    /// Dead letters went because their table is limited.
+    pub fn dead_letters_dropped(&self, count: u64) {
+        self.dead_letters_dropped.inc_by(count);
     }
 
     /// Offsets inside accepted gaps.
@@ -347,6 +359,7 @@ mod tests {
         metrics.committed(Duration::from_millis(4));
         metrics.live_records(12);
         metrics.dead_letters("not_json", 3);
+        metrics.dead_letters_dropped(2);
         metrics.gaps(300);
         let text = metrics.text();
         for line in [
@@ -360,6 +373,7 @@ mod tests {
             "pinflow_live_records_total 12",
             "pinflow_sink_commit_seconds_bucket{le=\"0.005\"} 1",
             "pinflow_dead_letter_total{reason=\"not_json\"} 3",
+            "pinflow_dead_letter_dropped_total 2",
             "pinflow_archive_gap_offsets 300",
             "pinflow_lake_unavailable_seconds 0.0",
             "# EOF",

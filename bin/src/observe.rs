@@ -95,6 +95,10 @@ impl Observer for Shown {
         self.metrics.dead_letters(reason, count);
     }
 
+    fn dead_letters_dropped(&self, count: u64) {
+        self.metrics.dead_letters_dropped(count);
+    }
+
     fn gaps(&self, offsets: i64) {
         self.metrics.gaps(offsets);
     }

@@ -15,6 +15,8 @@ use crate::error::SinkError;
 use crate::failpoint;
 use crate::fence::{Claimed, Fence};
 use crate::progress::{self, Moves, Progress};
+use crate::reject_cap::{self, Trimmed};
+use crate::reject_limits::{Held, RejectLimits};
 use crate::schema::Definition;
 use crate::session::{IN_BULK, Pending, Session, pipeline};
 use crate::step::{Committed, Net, Newest, Step, newest_by_table};
@@ -35,6 +37,10 @@ pub(crate) struct Context<'a> {
     pub(crate) known: &'a Progress,
     /// Whether this step may have been committed already by an earlier try.
     pub(crate) again: bool,
+    /// How much of dead letters is kept.
+    pub(crate) limits: &'a RejectLimits,
+    /// How many there are; `None`: not known.
+    pub(crate) held: Option<Held>,
 }
 
 /// A step, checked and sorted out by table.
@@ -169,6 +175,8 @@ impl<'a> Context<'a> {
                 self.judge(answer, *expect, plan, &mut tally).await?;
             }
         }
+        let trimmed = self.limit_rejects(plan.step).await?;
+        tally.other += trimmed.map_or(0, |trimmed| trimmed.dropped);
         failpoint::reach(failpoint::BEFORE_COMMIT);
         let notified = self.close(plan.step, &tally).await?;
         failpoint::reach(failpoint::AFTER_COMMIT);
@@ -177,8 +185,26 @@ impl<'a> Context<'a> {
             changed: tally.changed,
             missing: tally.missing,
             notified,
+            dropped_rejects: trimmed.map_or(0, |trimmed| trimmed.dropped),
+            held_rejects: trimmed.map_or_else(
+                || {
+                    self.held
+                        .map(|held| reject_cap::held_with(held, &plan.step.rejects, self.limits))
+                },
+                |trimmed| Some(trimmed.held),
+            ),
             ..Committed::default()
         }))
+    }
+
+    /// Drops the oldest dead letters when this step may bring too many; a whole step always looks.
+    async fn limit_rejects(&self, step: &Step) -> Result<Option<Trimmed>, SinkError> {
+        let may_be_over = |held: Held| reject_cap::held_with(held, &step.rejects, self.limits).is_over(self.limits);
+        let is_due = step.whole || !step.rejects.is_empty() && self.held.is_none_or(may_be_over);
+        match is_due {
+            true => reject_cap::trim(self.session, self.schema, self.limits).await.map(Some),
+            false => Ok(None),
+        }
     }
 
     pub(crate) fn failed(&self, what: &str, source: tokio_postgres::Error) -> SinkError {

@@ -6,6 +6,7 @@
 
 use crate::conninfo::Conninfo;
 use crate::error::SinkError;
+use crate::reject_limits::RejectLimits;
 use crate::target::{ClientFiles, Root, SslMode, Target};
 use crate::tls;
 use std::fmt;
@@ -33,6 +34,8 @@ pub struct PostgresConfig {
     pub ssl_key: Option<PathBuf>,
     /// What a live statement may take before the server cancels it and the commit is tried again; zero: no limit.
     pub statement_timeout: Duration,
+    /// How much of dead letters is kept.
+    pub rejects: RejectLimits,
     /// How `pg_stat_activity` calls our connections.
     pub application_name: String,
 }
@@ -48,6 +51,7 @@ impl PostgresConfig {
             ssl_cert: None,
             ssl_key: None,
             statement_timeout: Duration::from_secs(300),
+            rejects: RejectLimits::default(),
             application_name: "pinflow".into(),
         }
     }
@@ -119,6 +123,7 @@ impl fmt::Debug for PostgresConfig {
             .field("ssl_cert", &self.ssl_cert)
             .field("ssl_key", &self.ssl_key)
             .field("statement_timeout", &self.statement_timeout)
+            .field("rejects", &self.rejects)
             .field("application_name", &self.application_name)
             .finish()
     }

@@ -213,6 +213,43 @@ pub(crate) fn tables() -> Vec<TableSpec> {
             ],
         ),
         TableSpec::control(
+            "rejects_dropped",
+            "Dead letters that the limits of the table rejects left no room for: of each partition those below \
+             to_position.",
+            2,
+            "",
+            &[
+                ("topic", "text", "", "topic name; empty for records without an offset"),
+                (
+                    "partition",
+                    "integer",
+                    "",
+                    "partition; -1 for records without an offset",
+                ),
+                ("from_position", "bigint", "", "the first offset that was dropped"),
+                (
+                    "to_position",
+                    "bigint",
+                    "",
+                    "one past the last offset, or past the record's number in its object",
+                ),
+                (
+                    "object",
+                    "text?",
+                    "",
+                    "of records without an offset: the last object, in the order of the names' bytes",
+                ),
+                ("rows", "bigint", "", "how many there were"),
+                ("bytes", "bigint", "", "bytes of their keys and values"),
+                (
+                    "dropped_at",
+                    "timestamp with time zone",
+                    "now()",
+                    "when the last one was dropped",
+                ),
+            ],
+        ),
+        TableSpec::control(
             "tombstones",
             "Positions of deletes: an older record that arrives again does not bring its row back.",
             2,

@@ -5,6 +5,7 @@
 //! commit picks the winners there and writes what differs. An unlogged table is empty after a crash of the server:
 //! the rows are counted before they are used.
 
+use crate::access;
 use crate::error::SinkError;
 use crate::rejects;
 use crate::schema::{Definition, quoted};
@@ -79,6 +80,7 @@ pub(crate) async fn create(
         "CREATE UNLOGGED TABLE {name} ({}) {options};",
         columns.join(", ")
     ));
+    sql.push_str(&access::hide(schema, &staging_name(fence, "rejects"), &[]));
     let failed = |source| SinkError::postgres(format!("creating staging tables in schema {schema}"), source);
     client.batch_execute(&sql).await.map_err(failed)
 }

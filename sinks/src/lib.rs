@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 pub mod commit;
 pub mod config;
 pub mod conninfo;
@@ -28,6 +29,8 @@ pub mod fence;
 pub mod history;
 pub mod progress;
 pub mod read;
+mod reject_cap;
+mod reject_limits;
 mod rejects;
 pub mod schema;
 mod session;
@@ -49,6 +52,8 @@ pub use error::{Class, SinkError};
 pub use fence::Claim;
 pub use progress::{AcceptedGap, Generation, LastRecord, Legacy, PartitionProgress, Progress, UNKNOWN_TOPIC};
 pub use read::{Difference, Reader, Side, TableCheck, Verification};
+pub use reject_cap::DroppedRejects;
+pub use reject_limits::RejectLimits;
 pub use schema::Definition;
 pub use session::connect;
 pub use sink::{Sink, SinkState};

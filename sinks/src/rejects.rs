@@ -32,6 +32,9 @@ pub(crate) async fn settle(
         );
         ranges.execute(client, &sql).await.map_err(failed)?;
     }
+    // those that were dropped before are not there to be compared with
+    let sql = format!("DELETE FROM {staging} s WHERE {}", sql::was_dropped(schema, "s"));
+    client.execute(&sql, &[]).await.map_err(failed)?;
     // of two at one place the one from Kafka counts: its offset is the record's own
     let make = format!(
         "CREATE TEMP TABLE winners_rejects ON COMMIT DROP AS SELECT DISTINCT ON (s.source, s.position) s.source, \

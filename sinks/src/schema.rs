@@ -8,6 +8,8 @@
 //! | `frontier` | per partition the recorded log offsets that every other table answers for |
 //! | `generations`, `gaps` | when partitions were added; accepted holes of the log |
 //! | `rejects` | dead letters with provenance and raw bytes |
+//! | `rejects_dropped` | which dead letters the limits left no room for |
+//! | `dead_letters` | a view: how many there are by reason, without their bytes |
 //! | `tombstones` | positions of deletes, so that a replayed older row stays dead |
 //!
 //! Key columns of type `text` are `COLLATE "C"`: byte order, the same on every machine and after every upgrade of the
@@ -16,13 +18,9 @@
 //! A start adds missing columns with `ALTER TABLE … ADD COLUMN`, which only the owner of a table may do. Until then the
 //! read side reads them as null. While another session holds the schema that waits until the fence is taken.
 //!
-//! A role that only reads needs:
-//!
-//! ```sql
-//! GRANT USAGE ON SCHEMA pinflow TO reader;
-//! GRANT SELECT ON ALL TABLES IN SCHEMA pinflow TO reader;
-//! ```
+//! The rights that a role needs which only reads are in docs/security.md.
 
+use crate::access;
 use crate::control;
 use crate::encode::type_name;
 use crate::error::{Backoff, Class, SinkError};
@@ -325,10 +323,22 @@ async fn prepare_in_transaction(
         match shape::found_columns(client, schema, &spec.name).await.map_err(failed)? {
             Some(found) => missing.extend(shape::compare(client, schema, &spec, &found).await?),
             None => {
-                let sql = spec.create(schema) + &spec.comments(schema);
+                let mut sql = spec.create(schema) + &spec.comments(schema);
+                if spec.name == "rejects" {
+                    sql.push_str(&access::hide(schema, &spec.name, &access::REJECT_COLUMNS_WITHOUT_BYTES));
+                }
                 client.batch_execute(&sql).await.map_err(failed)?;
             }
         }
+    }
+    let view = shape::found_columns(client, schema, access::DEAD_LETTERS)
+        .await
+        .map_err(failed)?;
+    if view.is_none() {
+        client
+            .batch_execute(&access::dead_letters(schema))
+            .await
+            .map_err(failed)?;
     }
     let sql = format!(
         "INSERT INTO {}.progress (id, fence, commits, epoch, definitions, legacy_count, legacy_hash, options, run_id, \

@@ -14,6 +14,7 @@ use crate::error::{Backoff, Class, SinkError};
 use crate::fence::{self, Claim, Fence};
 use crate::history;
 use crate::progress::{self, Progress};
+use crate::reject_limits::Held;
 use crate::schema::{self, Definition, Upgrade};
 use crate::session::{Purpose, Session};
 use crate::step::{Committed, Step};
@@ -44,6 +45,8 @@ pub struct Sink {
     statements: Option<Statements>,
     fence: Option<Arc<Fence>>,
     known: Progress,
+    /// How many dead letters there are; `None`: not known.
+    held: Option<Held>,
     /// A transaction may be open on the connection, or a commit unresolved: a commit's future was dropped.
     unfinished: bool,
     state: watch::Sender<SinkState>,
@@ -61,6 +64,7 @@ impl Sink {
             statements: None,
             fence: None,
             known: Progress::default(),
+            held: None,
             unfinished: false,
             state: watch::Sender::new(SinkState::Ready),
         })
@@ -195,6 +199,8 @@ impl Sink {
             fence: &fence,
             known: &self.known,
             again: false,
+            limits: &self.config.rejects,
+            held: None,
         };
         let repaired = context.repair().await;
         match repaired {
@@ -260,6 +266,7 @@ impl Sink {
                             }
                         }
                     };
+                    self.held = committed.held_rejects;
                     self.known.follow(step, &progress, &definition, fence.number);
                     if step.staged.is_some() {
                         self.drop_staging().await;
@@ -294,6 +301,8 @@ impl Sink {
             fence,
             known,
             again,
+            limits: &self.config.rejects,
+            held: self.held,
         };
         // from here a dropped future may leave a transaction behind
         self.unfinished = true;

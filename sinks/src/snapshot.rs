@@ -6,6 +6,7 @@
 use crate::error::SinkError;
 use crate::progress::{self, Progress};
 use crate::read::{Reader, TableCheck, read_value};
+use crate::reject_cap::DroppedRejects;
 use crate::schema::Definition;
 use crate::sql::{self, names_with_position, qualified};
 use futures_util::TryStreamExt;
@@ -174,6 +175,26 @@ impl Snapshot {
         };
         self.stream("rejects", &query, &[], each).await?;
         Ok(counts)
+    }
+
+    /// Which dead letters were dropped; none in tables of an earlier version.
+    pub async fn dropped_rejects(&self) -> Result<Vec<DroppedRejects>, SinkError> {
+        let schema = &self.reader.schema;
+        let failed = |source| SinkError::postgres(format!("reading {schema}.rejects_dropped"), source);
+        let client = &self.reader.session.client;
+        let table = "SELECT to_regclass($1)::text";
+        let found = client.query_one(table, &[&qualified(schema, "rejects_dropped")]).await;
+        if found.map_err(failed)?.get::<_, Option<String>>(0).is_none() {
+            return Ok(Vec::new());
+        }
+        let mut dropped = Vec::new();
+        let each = |row: &tokio_postgres::Row| {
+            dropped.push(DroppedRejects::of(row)?);
+            Ok(())
+        };
+        self.stream("rejects_dropped", &DroppedRejects::query(schema), &[], each)
+            .await?;
+        Ok(dropped)
     }
 
     async fn stream(

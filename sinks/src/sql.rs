@@ -214,13 +214,37 @@ pub(crate) const REJECT_COLUMNS: [(&str, &str); 9] = [
     ("value", "bytea"),
 ];
 
-/// Keeps dead letters; one that is there already stays as it is. Parameters: [`REJECT_COLUMNS`].
+/// Keeps dead letters; one that is there already stays as it is, and one that was dropped before stays away.
+/// Parameters: [`REJECT_COLUMNS`].
 pub(crate) fn rejects(schema: &str) -> String {
     let columns = list("", REJECT_COLUMNS.iter().map(|column| column.0));
     format!(
-        "INSERT INTO {} ({columns}) SELECT {columns} FROM {} ON CONFLICT DO NOTHING",
+        "INSERT INTO {} ({columns}) SELECT {columns} FROM {} WHERE NOT {} ON CONFLICT DO NOTHING",
         qualified(schema, "rejects"),
-        unnest(&[], &REJECT_COLUMNS)
+        unnest(&[], &REJECT_COLUMNS),
+        was_dropped(schema, "u")
+    )
+}
+
+/// Whether the dead letter `of` lies below a mark, whose columns are topic, partition, object and one past the position.
+pub(crate) fn is_below(of: &str, mark: &str) -> String {
+    let columns: Vec<&str> = mark.split(", ").collect();
+    let [topic, partition, object, past] = columns.as_slice() else {
+        unreachable!("a mark has four columns");
+    };
+    format!(
+        "(({of}.partition = {partition} AND {of}.topic COLLATE \"C\" = {topic} COLLATE \"C\" \
+         AND {of}.position < {past}) OR ({of}.partition IS NULL AND {partition} = -1 \
+         AND ({of}.source COLLATE \"C\", {of}.position) < ({object} COLLATE \"C\", {past})))"
+    )
+}
+
+/// Whether the dead letter `of` was dropped before, as a condition.
+pub(crate) fn was_dropped(schema: &str, of: &str) -> String {
+    format!(
+        "EXISTS (SELECT 1 FROM {} d WHERE {})",
+        qualified(schema, "rejects_dropped"),
+        is_below(of, "d.topic, d.partition, d.object, d.to_position")
     )
 }
 

@@ -282,7 +282,11 @@ impl Thread {
             }
         }
         if let Some(buffer) = buffers.last_mut() {
-            batch.rejects.iter().for_each(|reject| buffer.put_reject(reject));
+            let limits = &self.config.rejects;
+            batch
+                .rejects
+                .iter()
+                .for_each(|reject| buffer.put_reject(reject, limits));
         }
         Ok(())
     }

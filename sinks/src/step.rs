@@ -3,6 +3,7 @@
 use crate::encode::check_row;
 use crate::error::SinkError;
 use crate::progress::Progress;
+use crate::reject_limits::Held;
 use crate::schema::Definition;
 use operators::{Position, Row, Table, Value};
 use serde::{Deserialize, Serialize};
@@ -132,6 +133,10 @@ pub struct Committed {
     pub changed: Vec<u64>,
     /// Rows that should have been deleted and were not there: somebody edited a table.
     pub missing: u64,
+    /// Dead letters that were dropped to keep their table within its limits.
+    pub dropped_rejects: u64,
+    /// How many there are now, if that is known.
+    pub(crate) held_rejects: Option<Held>,
     /// Whether listeners were told.
     pub notified: bool,
     /// Whether the answer to COMMIT was lost and read from the progress row instead; then `changed` is empty.

@@ -41,6 +41,8 @@ test | bench)
     need java default-jre-headless
     need mvn maven
     need openssl openssl
+    # judges the units in docs/systemd
+    need systemd-analyze systemd
     ;;
 esac
 case "$purpose" in

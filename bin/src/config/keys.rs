@@ -216,6 +216,12 @@ pub const KEYS: &[Key] = &[
         "The certificate (PEM) that is shown to the database"),
     key("postgres.sslkey", "", "FILE", Text, None, TABLED,
         "Its key (PEM), not encrypted"),
+    key("postgres.reject_bytes", "", "BYTES", Whole, Some("4096"), C::ENGINE,
+        "Bytes kept of a dead letter's key and of its value"),
+    key("postgres.reject_rows", "", "N", Whole, Some("100000"), C::ENGINE,
+        "Dead letters kept at most; the oldest go first"),
+    key("postgres.reject_table_bytes", "", "BYTES", Whole, Some("268435456"), C::ENGINE,
+        "Bytes of all dead letters' keys and values at most; the oldest go first"),
     key("postgres.takeover", "takeover", "BOOL", Switch, Some("false"), WRITING,
         "Take the schema from a live run, which then stops with exit code 3"),
 

@@ -209,6 +209,11 @@ impl<'a> Reader<'a> {
             text.parse().map_err(|error: sinks::SinkError| error.to_string())
         });
         let files = TLS_FILES.map(|path| self.optional(path, to_path));
+        let rejects = sinks::RejectLimits {
+            record_bytes: self.whole("postgres.reject_bytes", 0, 8 << 20) as usize,
+            rows: self.whole("postgres.reject_rows", 0, 1 << 40) as u64,
+            bytes: self.whole("postgres.reject_table_bytes", 0, 1 << 50) as u64,
+        };
         let password = self.optional("postgres.password", |text| Ok(text.to_owned()));
         let url = self.optional("postgres.url", |text| Ok(text.to_owned()));
         let given = url.is_some();
@@ -223,6 +228,7 @@ impl<'a> Reader<'a> {
             sslrootcert,
             sslcert,
             sslkey,
+            rejects,
         };
         if let Err(error) = settings.sink().check() {
             let message = with_causes(&error);

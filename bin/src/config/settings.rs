@@ -114,6 +114,8 @@ pub struct PostgresSettings {
     pub sslcert: Option<PathBuf>,
     /// Its key.
     pub sslkey: Option<PathBuf>,
+    /// How much of dead letters is kept.
+    pub rejects: sinks::RejectLimits,
 }
 
 impl PostgresSettings {
@@ -124,6 +126,7 @@ impl PostgresSettings {
         config.ssl_root_cert = self.sslrootcert.clone();
         config.ssl_cert = self.sslcert.clone();
         config.ssl_key = self.sslkey.clone();
+        config.rejects = self.rejects;
         config
     }
 }

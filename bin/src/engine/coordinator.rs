@@ -346,7 +346,7 @@ impl Coordinator {
             answer: &self.answer,
             totals: &self.totals,
         };
-        {
+        let dropped = {
             let mut committed = std::pin::pin!(self.target.commit(commit, &state));
             let mut stopped = std::pin::pin!(process.stopped_for(Duration::from_secs(10)));
             let mut holding = false;
@@ -360,7 +360,8 @@ impl Coordinator {
                     }
                 }
             }
-        }
+        };
+        self.process.observer.dead_letters_dropped(dropped);
         self.process.observer.committed(began.elapsed());
         if live {
             self.process.observer.live_records(self.totals.records - before);

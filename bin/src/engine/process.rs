@@ -30,6 +30,8 @@ pub trait Observer: Send + Sync {
     fn lag(&self, _topic: &str, _partition: i32, _records: i64) {}
     /// Records were rejected.
     fn dead_letters(&self, _reason: &str, _count: u64) {}
+    /// Dead letters were dropped, since their table has limits.
+    fn dead_letters_dropped(&self, _count: u64) {}
     /// Offsets that are in accepted gaps.
     fn gaps(&self, _offsets: i64) {}
     /// The lake cannot be used, or can be again.

@@ -247,8 +247,8 @@ impl Target {
         Ok(sink.fence())
     }
 
-    /// Commits one step: all of it or nothing.
-    pub async fn commit(&mut self, commit: Commit<'_>, state: &State<'_>) -> Result<(), EngineError> {
+    /// Commits one step: all of it or nothing. Returns how many dead letters there was no room for.
+    pub async fn commit(&mut self, commit: Commit<'_>, state: &State<'_>) -> Result<u64, EngineError> {
         match self {
             Target::Postgres {
                 sink,
@@ -267,7 +267,7 @@ impl Target {
                         "rows to delete were not there: somebody edited a table"
                     );
                 }
-                Ok(())
+                Ok(committed.dropped_rejects)
             }
             Target::Files { dir } => {
                 let tables: Vec<_> = dataflows::RESULTS
@@ -275,7 +275,8 @@ impl Target {
                     .zip(commit.results)
                     .map(|(result, rows)| (result.table, rows.into_iter().map(|(row, _)| row).collect()))
                     .collect();
-                Ok(sinks::csv::write_tables(dir, &tables)?)
+                sinks::csv::write_tables(dir, &tables)?;
+                Ok(0)
             }
         }
     }

@@ -21,6 +21,7 @@ pub struct Held {
     cleaned: Option<[HashMap<i64, Found>; 3]>,
     tombstones: HashMap<(String, i64), Option<Position>>,
     rejects: HashMap<String, BTreeMap<i64, String>>,
+    dropped: Vec<sinks::DroppedRejects>,
 }
 
 /// A table that is not what it should be.
@@ -67,6 +68,7 @@ impl Held {
             cleaned: None,
             tombstones: HashMap::new(),
             rejects,
+            dropped: snapshot.dropped_rejects().await?,
         };
         if kept {
             let mut cleaned: [HashMap<i64, Found>; 3] = Default::default();
@@ -99,7 +101,7 @@ pub fn differing(held: Held, replayed: &Replayed, options: &Options) -> Vec<Diff
         }
         differing.extend(of_tombstones(held.tombstones, replayed));
     }
-    differing.extend(of_rejects(&held.rejects, replayed));
+    differing.extend(of_rejects(&held.rejects, &held.dropped, replayed));
     let wanted = replayed.state.results(options);
     for ((result, held), wanted) in RESULTS.iter().zip(held.results).zip(wanted) {
         differing.extend(of_result(&result.table, held, wanted));
@@ -250,7 +252,11 @@ fn of_tombstones(held: HashMap<(String, i64), Option<Position>>, replayed: &Repl
     )
 }
 
-fn of_rejects(held: &HashMap<String, BTreeMap<i64, String>>, replayed: &Replayed) -> Option<Differing> {
+fn of_rejects(
+    held: &HashMap<String, BTreeMap<i64, String>>,
+    dropped: &[sinks::DroppedRejects],
+    replayed: &Replayed,
+) -> Option<Differing> {
     let wanted: &Rejects = &replayed.rejects;
     // most sources agree, and those are not listed
     let same = |source: &String| match (held.get(source), wanted.get(source)) {
@@ -274,6 +280,7 @@ fn of_rejects(held: &HashMap<String, BTreeMap<i64, String>>, replayed: &Replayed
             letters
                 .iter()
                 .filter(|(at, reason)| !has_near(replayed, source, **at, reason, held.get(source)))
+                .filter(|(at, _)| !was_dropped(replayed, source, **at, dropped))
                 .map(|(at, reason)| (source.clone(), *at, (*reason).to_owned())),
         );
     }
@@ -284,6 +291,17 @@ fn of_rejects(held: &HashMap<String, BTreeMap<i64, String>>, replayed: &Replayed
         want,
         |(source, at, reason)| vec![Some(source), Some(at.to_string()), Some(reason)],
     )
+}
+
+/// Whether the limits of the table left no room for a dead letter, at its place or at another one in the inexact object
+/// around it.
+fn was_dropped(replayed: &Replayed, source: &str, at: i64, dropped: &[sinks::DroppedRejects]) -> bool {
+    let log = replayed.source(source);
+    let first = log.and_then(|place| replayed.inexact_around(place, at));
+    let first = first.map_or(at, |object| object.start.min(at));
+    dropped
+        .iter()
+        .any(|dropped| dropped.covers(source, first, log.is_some()))
 }
 
 /// Whether `letters` has one for this reason in the inexact object around `at`: a dead letter may stand at its place in
@@ -463,6 +481,7 @@ mod tests {
             cleaned: Some(cleaned),
             tombstones: [(("geo_table".to_owned(), 3), Some(at(4)))].into(),
             rejects: [("geo/0".to_owned(), [(2, "not_json".to_owned())].into())].into(),
+            dropped: Vec::new(),
         }
     }
 
@@ -520,6 +539,21 @@ mod tests {
         let mut reason = held(&replayed);
         *reason.rejects.get_mut("geo/0").unwrap().get_mut(&2).unwrap() = "empty".to_owned();
         assert_eq!(summary(reason, &replayed), [("rejects", 1, 1)]);
+        // one that there was no room for is not missed, those behind it are
+        let mut limited = held(&replayed);
+        limited.rejects.clear();
+        let dropped = |past| sinks::DroppedRejects {
+            source: Some("geo/0".into()),
+            past,
+            object: None,
+            rows: 1,
+        };
+        limited.dropped = vec![dropped(2)];
+        assert_eq!(summary(limited, &replayed), [("rejects", 1, 0)]);
+        let mut limited = held(&replayed);
+        limited.rejects.clear();
+        limited.dropped = vec![dropped(3)];
+        assert_eq!(summary(limited, &replayed), [("", 0, 0); 0]);
     }
 
     #[test]

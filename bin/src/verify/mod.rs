@@ -110,7 +110,9 @@ impl Verify<'_> {
 
     fn print_head(&self, snapshot: &Snapshot) -> Result<(), Failure> {
         let rejects = self.runtime.block_on(snapshot.reject_counts()).map_err(of_sink)?;
-        print!("{}", report::head(snapshot.progress(), &rejects));
+        let dropped = self.runtime.block_on(snapshot.dropped_rejects()).map_err(of_sink)?;
+        let dropped = dropped.iter().map(|dropped| dropped.rows).sum();
+        print!("{}", report::head(snapshot.progress(), &rejects, dropped));
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::fmt::Write;
 const WIDTH: usize = 60;
 
 /// Frontier, accepted gaps and dead letters.
-pub fn head(progress: &Progress, rejects: &[(String, u64)]) -> String {
+pub fn head(progress: &Progress, rejects: &[(String, u64)], dropped: u64) -> String {
     let mut text = format!("commit {} at frontier {}\n", progress.commits, frontier(progress));
     if progress.legacy.count > 0 {
         let _ = writeln!(text, "history without offsets: {} records", progress.legacy.count);
@@ -35,6 +35,9 @@ pub fn head(progress: &Progress, rejects: &[(String, u64)]) -> String {
         .collect();
     if !reasons.is_empty() {
         let _ = write!(text, " ({})", reasons.join(", "));
+    }
+    if dropped > 0 {
+        let _ = write!(text, ", {dropped} dropped");
     }
     text.push('\n');
     text
@@ -127,9 +130,9 @@ mod tests {
         };
         let rejects = [("empty".to_owned(), 2), ("no_key".to_owned(), 1)];
         assert_eq!(
-            head(&progress, &rejects),
+            head(&progress, &rejects, 7),
             "commit 7 at frontier geo/0 3, pin/1 5\nhistory without offsets: 9 records\ngap pin/1 2..4 (accepted)\n\
-             rejects: 3 (empty 2, no_key 1)\n"
+             rejects: 3 (empty 2, no_key 1), 7 dropped\n"
         );
         assert_eq!(
             head(
@@ -137,7 +140,8 @@ mod tests {
                     commits: 1,
                     ..Progress::default()
                 },
-                &[]
+                &[],
+                0
             ),
             "commit 1 at frontier of no partition\nrejects: 0\n"
         );

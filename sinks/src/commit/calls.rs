@@ -4,6 +4,7 @@ use super::{Context, Plan};
 use crate::encode::Param;
 use crate::error::SinkError;
 use crate::progress;
+use crate::reject_limits::RejectLimits;
 use crate::schema::{Definition, quoted};
 use crate::sql;
 use crate::step::{CleanedRow, Reject};
@@ -179,7 +180,7 @@ impl Context<'_> {
             calls.push(Call {
                 context,
                 statement,
-                params: rejected(rejects),
+                params: rejected(rejects, self.limits),
                 expect: Expect::Other,
             });
         }
@@ -208,7 +209,7 @@ fn positions<'a>(rows: &[&CleanedRow]) -> impl Iterator<Item = Param<'a>> + use<
     .into_iter()
 }
 
-fn rejected(rejects: &[Reject]) -> Vec<Param<'_>> {
+fn rejected<'a>(rejects: &'a [Reject], limits: &RejectLimits) -> Vec<Param<'a>> {
     let (sources, positions): (Vec<String>, Vec<i64>) = rejects.iter().map(Reject::source).unzip();
     vec![
         Param::one(sources),
@@ -218,8 +219,8 @@ fn rejected(rejects: &[Reject]) -> Vec<Param<'_>> {
         Param::Int8s(rejects.iter().map(Reject::offset).collect()),
         Param::Texts(rejects.iter().map(Reject::object).collect()),
         Param::Texts(rejects.iter().map(|reject| Some(reject.reason.as_str())).collect()),
-        Param::Byteas(rejects.iter().map(|reject| reject.key.as_deref()).collect()),
-        Param::Byteas(rejects.iter().map(|reject| reject.value.as_deref()).collect()),
+        Param::Byteas(rejects.iter().map(|reject| limits.cut(&reject.key)).collect()),
+        Param::Byteas(rejects.iter().map(|reject| limits.cut(&reject.value)).collect()),
     ]
 }
 

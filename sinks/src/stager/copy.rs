@@ -4,6 +4,7 @@ use crate::encode::{self, put_bool, put_bytes, put_i16, put_i32, put_i64, put_op
 use crate::error::{Backoff, Class, SinkError};
 use crate::failpoint;
 use crate::history::staging_name;
+use crate::reject_limits::RejectLimits;
 use crate::schema::Definition;
 use crate::session::Session;
 use crate::sql::{self, REJECT_COLUMNS, STAGED, qualified};
@@ -80,7 +81,7 @@ impl Buffer {
         put_bool(out, cleaned.row.is_none());
     }
 
-    pub(super) fn put_reject(&mut self, reject: &Reject) {
+    pub(super) fn put_reject(&mut self, reject: &Reject, limits: &RejectLimits) {
         self.begin_row(REJECT_COLUMNS.len());
         let (source, position) = reject.source();
         let out = &mut self.bytes;
@@ -97,8 +98,8 @@ impl Buffer {
         }
         put_optional_bytes(out, reject.object().map(str::as_bytes));
         put_bytes(out, reject.reason.as_bytes());
-        put_optional_bytes(out, reject.key.as_deref());
-        put_optional_bytes(out, reject.value.as_deref());
+        put_optional_bytes(out, limits.cut(&reject.key));
+        put_optional_bytes(out, limits.cut(&reject.value));
     }
 
     /// Copies what is buffered. A `COPY` that the server refuses for a passing reason left nothing and is sent again.

@@ -3,7 +3,7 @@
 use crate::cluster::{Cluster, run, schema, shared};
 use crate::history::stage;
 use crate::tables::{empty_whole, open, progress, settling};
-use sinks::{PostgresConfig, Reject, RejectPlace, Sink, StageBatch, StagedHistory, Step, UNKNOWN_TOPIC};
+use sinks::{PostgresConfig, Reject, RejectLimits, RejectPlace, Sink, StageBatch, StagedHistory, Step, UNKNOWN_TOPIC};
 use std::ops::Range;
 
 fn reject(offset: i64, object: Option<&str>) -> Reject {
@@ -269,5 +269,90 @@ fn what_was_read_from_kafka_is_not_rejected_as_an_object_has_it() {
             settle(&cluster, &config, staged("kk", "ll"), from_kafka(true)).await,
             expected("kk", "ll")
         );
+    });
+}
+
+/// `from..to` and rows of what was dropped, by partition.
+async fn dropped(client: &tokio_postgres::Client, schema: &str) -> Vec<(i32, i64, i64, i64, i64)> {
+    let columns = "partition, from_position, to_position, rows, bytes";
+    let sql = format!("SELECT {columns} FROM {schema}.rejects_dropped ORDER BY 1");
+    let rows = client.query(&sql, &[]).await.unwrap();
+    rows.iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4)))
+        .collect()
+}
+
+#[test]
+fn the_limits_hold_after_every_commit_and_what_was_dropped_stays_away() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let mut config = cluster.config(&schema());
+        config.rejects = RejectLimits {
+            record_bytes: 2,
+            rows: 5,
+            bytes: 1 << 20,
+        };
+        let client = cluster.client().await;
+        let mut sink = open(&config).await;
+        sink.commit(&empty_whole(1)).await.unwrap();
+        let offsets = async |client: &tokio_postgres::Client| -> Vec<i64> {
+            let found = all(client, &config.schema).await;
+            assert!(found.iter().all(|row| row.4.as_deref() == Some(&[0, 255])), "{found:?}");
+            found.into_iter().map(|row| row.1).collect()
+        };
+        let mut next = 1;
+        let mut commit = async |sink: &mut Sink, offsets: Range<i64>| {
+            next += 1;
+            let step = Step {
+                epoch: next as u64,
+                rejects: offsets.map(|offset| reject(offset, None)).collect(),
+                progress: progress(next),
+                ..Step::default()
+            };
+            sink.commit(&step).await.unwrap().dropped_rejects
+        };
+        assert_eq!(commit(&mut sink, 10..13).await, 0);
+        assert_eq!(commit(&mut sink, 13..15).await, 0);
+        assert_eq!(offsets(&client).await, [10, 11, 12, 13, 14]);
+        // sent again they are no more than they were
+        assert_eq!(commit(&mut sink, 10..15).await, 0);
+        assert_eq!(offsets(&client).await, [10, 11, 12, 13, 14]);
+        assert_eq!(commit(&mut sink, 15..18).await, 3);
+        assert_eq!(offsets(&client).await, [13, 14, 15, 16, 17]);
+        assert_eq!(dropped(&client, &config.schema).await, [(2, 10, 13, 3, 6)]);
+        // neither these nor older ones come back
+        assert_eq!(commit(&mut sink, 8..14).await, 0);
+        assert_eq!(offsets(&client).await, [13, 14, 15, 16, 17]);
+        // more than there is room for, in one commit
+        assert_eq!(commit(&mut sink, 18..40).await, 22);
+        assert_eq!(offsets(&client).await, [35, 36, 37, 38, 39]);
+        assert_eq!(dropped(&client, &config.schema).await, [(2, 10, 35, 25, 50)]);
+        drop(sink);
+
+        // bytes count too, and a whole commit without dead letters looks
+        config.rejects.bytes = 7;
+        let mut sink = open(&config).await;
+        let whole = sink.commit(&empty_whole(next + 1)).await.unwrap();
+        assert_eq!(whole.dropped_rejects, 2);
+        assert_eq!(all(&client, &config.schema).await.len(), 3);
+        assert_eq!(dropped(&client, &config.schema).await, [(2, 10, 37, 27, 54)]);
+        // staged again, the dropped ones are left out, and the rest is as it was
+        drop(sink);
+        let mut sink = open(&config).await;
+        sink.create_staging().await.unwrap();
+        let batch = StageBatch {
+            cleaned: vec![],
+            rejects: (10..40).map(|offset| reject(offset, Some("o"))).collect(),
+        };
+        let rows = stage(&config, sink.fence().unwrap(), vec![batch]).await.unwrap();
+        let settled = Step {
+            staged: Some(settling(rows, true)),
+            reject_topics: vec!["pin".into()],
+            ..empty_whole(next + 2)
+        };
+        assert_eq!(sink.commit(&settled).await.unwrap().dropped_rejects, 0);
+        let kept = all(&client, &config.schema).await;
+        assert_eq!(kept.iter().map(|row| row.1).collect::<Vec<_>>(), [37, 38, 39]);
+        assert_eq!(dropped(&client, &config.schema).await, [(2, 10, 37, 27, 54)]);
     });
 }

@@ -1,7 +1,11 @@
-//! What docs/security.md promises, on real servers: certificates that servers demand, and secrets that nobody sees.
+//! What docs/security.md promises, on real servers: certificates that servers demand, secrets that nobody sees, roles
+//! that suffice, and services without privileges.
 
 mod certificates;
+mod dead_letters;
 mod demo;
+mod roles;
+mod units;
 
 use std::time::Duration;
 

@@ -1,0 +1,171 @@
+//! How much of dead letters is kept: bytes of a record, and rows and bytes of the table.
+//!
+//! Where the table is over its limits the oldest dead letters go, within the transaction that wrote the new ones:
+//! records without offsets first, by object and number, then by the time of their commit. What goes of a partition is
+//! everything below an offset, which `rejects_dropped` remembers: dead letters below it do not come back when the log
+//! is read again, and `verify` does not ask for them. Neither results nor cleaned tables know of any of this.
+
+use crate::error::SinkError;
+use crate::reject_limits::{Held, RejectLimits};
+use crate::session::Session;
+use crate::sql::{is_below, qualified};
+use crate::step::Reject;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+/// What was dropped, and what the table holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trimmed {
+    pub(crate) dropped: u64,
+    pub(crate) held: Held,
+}
+
+/// How much there is with these too, at most.
+pub(crate) fn held_with(held: Held, rejects: &[Reject], limits: &RejectLimits) -> Held {
+    let size_of = |reject: &Reject| {
+        let parts = [&reject.key, &reject.value].into_iter();
+        parts
+            .filter_map(|bytes| limits.cut(bytes))
+            .map(|bytes| bytes.len() as u64)
+            .sum::<u64>()
+    };
+    Held {
+        rows: held.rows + rejects.len() as u64,
+        bytes: held.bytes + rejects.iter().map(size_of).sum::<u64>(),
+    }
+}
+
+/// Drops the oldest dead letters within the caller's transaction when there are too many. A hundredth more than has to
+/// go goes, so that the next ones find room: every look reads the table.
+pub(crate) async fn trim(session: &Session, schema: &str, limits: &RejectLimits) -> Result<Trimmed, SinkError> {
+    let failed = |source| SinkError::postgres(format!("limiting {schema}.rejects"), source);
+    let client = &session.client;
+    // the table is read as a whole, which is what live statements are kept from
+    let plans = "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on";
+    client.batch_execute(plans).await.map_err(failed)?;
+    let low = |limit: u64| limit - limit / 100;
+    let numbers = [limits.rows, low(limits.rows), limits.bytes, low(limits.bytes)];
+    let numbers = numbers.map(|number| i64::try_from(number).unwrap_or(i64::MAX));
+    let params: Vec<&(dyn ToSql + Sync)> = numbers.iter().map(|number| number as &(dyn ToSql + Sync)).collect();
+    let row = client.query_one(&trim_sql(schema), &params).await.map_err(failed)?;
+    let number = |index: usize| row.get::<_, i64>(index) as u64;
+    Ok(Trimmed {
+        dropped: number(2),
+        held: Held {
+            rows: number(0).saturating_sub(number(2)),
+            bytes: number(1).saturating_sub(number(3)),
+        },
+    })
+}
+
+/// Parameters: rows at most and rows to keep, bytes at most and bytes to keep. Answers rows and bytes found, and rows
+/// and bytes dropped.
+fn trim_sql(schema: &str) -> String {
+    let size = "(coalesce(octet_length(r.key), 0) + coalesce(octet_length(r.value), 0))::bigint";
+    // One that was found late, in a partition that went on meanwhile, is as old as those behind it: what goes of a
+    // partition is then always its beginning.
+    let since = "min(r.rejected_at) OVER (PARTITION BY r.source ORDER BY r.position \
+                 ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)";
+    // the first is the newest
+    let order = "ORDER BY (a.partition IS NULL), CASE WHEN a.partition IS NOT NULL THEN a.since END DESC, \
+                 CASE WHEN a.partition IS NOT NULL THEN a.position END DESC, a.source DESC, a.position DESC \
+                 ROWS UNBOUNDED PRECEDING";
+    format!(
+        "WITH aged AS (SELECT r.topic, r.partition, r.source, r.position, {size} AS bytes, {since} AS since \
+         FROM {rejects} r), \
+         sized AS MATERIALIZED (SELECT a.topic, a.partition, a.source, a.position, a.bytes, \
+         row_number() OVER newest AS nth, (sum(a.bytes) OVER newest)::bigint AS running FROM aged a \
+         WINDOW newest AS ({order})), \
+         found AS (SELECT count(*) AS rows, coalesce(max(running), 0) AS bytes FROM sized), \
+         victims AS MATERIALIZED (SELECT s.* FROM sized s, found f \
+         WHERE (f.rows > $1 OR f.bytes > $3) AND (s.nth > $2 OR s.running > $4)), \
+         marks AS MATERIALIZED (SELECT topic, partition, NULL::text AS object, max(position) + 1 AS past \
+         FROM victims WHERE partition IS NOT NULL GROUP BY topic, partition \
+         UNION ALL (SELECT '', -1, source, position + 1 FROM victims WHERE partition IS NULL \
+         ORDER BY source DESC, position DESC LIMIT 1)), \
+         gone AS (DELETE FROM {rejects} r USING marks m WHERE {below} \
+         RETURNING m.topic, m.partition, r.position, {size} AS bytes), \
+         counted AS (SELECT topic, partition, min(position) AS first, count(*) AS rows, sum(bytes)::bigint AS bytes \
+         FROM gone GROUP BY topic, partition), \
+         noted AS (INSERT INTO {dropped} AS d (topic, partition, from_position, to_position, object, rows, bytes) \
+         SELECT m.topic, m.partition, c.first, m.past, m.object, c.rows, c.bytes \
+         FROM marks m JOIN counted c USING (topic, partition) ON CONFLICT (topic, partition) DO UPDATE \
+         SET from_position = least(d.from_position, excluded.from_position), to_position = excluded.to_position, \
+         object = excluded.object, rows = d.rows + excluded.rows, bytes = d.bytes + excluded.bytes, \
+         dropped_at = excluded.dropped_at) \
+         SELECT f.rows, f.bytes::bigint, coalesce((SELECT sum(rows) FROM counted), 0)::bigint, \
+         coalesce((SELECT sum(bytes) FROM counted), 0)::bigint FROM found f",
+        rejects = qualified(schema, "rejects"),
+        dropped = qualified(schema, "rejects_dropped"),
+        below = is_below("r", "m.topic, m.partition, m.object, m.past"),
+    )
+}
+
+/// Dead letters that were dropped: those of a partition below an offset, or of objects without offsets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DroppedRejects {
+    /// `topic/partition`; `None`: of objects without offsets.
+    pub source: Option<String>,
+    /// One past the last position that was dropped, in `object` if there is one.
+    pub past: i64,
+    /// Of objects without offsets: the last one, by the order of its name's bytes.
+    pub object: Option<String>,
+    /// How many there were.
+    pub rows: u64,
+}
+
+impl DroppedRejects {
+    /// The query for all of them.
+    pub(crate) fn query(schema: &str) -> String {
+        format!(
+            "SELECT topic, partition, to_position, object, rows FROM {} ORDER BY topic COLLATE \"C\", partition",
+            qualified(schema, "rejects_dropped")
+        )
+    }
+
+    pub(crate) fn of(row: &Row) -> Result<DroppedRejects, tokio_postgres::Error> {
+        let (topic, partition): (String, i32) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(DroppedRejects {
+            source: (partition >= 0).then(|| format!("{topic}/{partition}")),
+            past: row.try_get(2)?,
+            object: row.try_get(3)?,
+            rows: row.try_get::<_, i64>(4)? as u64,
+        })
+    }
+
+    /// Whether a dead letter at this place was among them; `is_log` says that its source is a partition.
+    pub fn covers(&self, source: &str, position: i64, is_log: bool) -> bool {
+        match (&self.source, &self.object) {
+            (Some(of), _) => is_log && of == source && position < self.past,
+            (None, Some(object)) => !is_log && (source.as_bytes(), position) < (object.as_bytes(), self.past),
+            (None, None) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_dropped_is_told_by_its_place() {
+        let of_log = DroppedRejects {
+            source: Some("pin/0".into()),
+            past: 7,
+            object: None,
+            rows: 1,
+        };
+        assert!(of_log.covers("pin/0", 6, true) && !of_log.covers("pin/0", 7, true));
+        assert!(!of_log.covers("pin/1", 6, true) && !of_log.covers("pin/0", 6, false));
+        let of_objects = DroppedRejects {
+            source: None,
+            past: 3,
+            object: Some("b".into()),
+            rows: 1,
+        };
+        assert!(of_objects.covers("a", 9, false) && of_objects.covers("b", 2, false));
+        assert!(
+            !of_objects.covers("b", 3, false) && !of_objects.covers("c", 0, false) && !of_objects.covers("a", 0, true)
+        );
+    }
+}
