@@ -1,15 +1,25 @@
-//! Creating and deleting topics, where that is allowed.
+//! Creating and deleting topics, where that is allowed. Everything here blocks.
+//!
+//! All changes share one client, which comes into being with the first and is closed a while later: nobody reads what
+//! librdkafka has to say about an admin client, and that would grow as long as the client lives.
 
 use super::producer::Producer;
+use super::trouble::{Cause, Trouble};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 
+/// How long a change may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client lives.
+const LIFETIME: Duration = Duration::from_secs(60);
 
 /// Why a topic is not created or deleted.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum AdminError {
     /// The topic is there already.
     #[error("it exists already")]
@@ -17,65 +27,115 @@ pub(super) enum AdminError {
     /// There is no such topic.
     #[error("it does not exist")]
     Unknown,
+    /// Too many changes and questions wait already.
+    #[error("too many calls to Kafka are waiting")]
+    Busy,
     /// Kafka does not answer, or not yet.
     #[error("Kafka does not answer: {0}")]
     Unreachable(String),
     /// Kafka does not let the gateway do it.
     #[error("the gateway is not authorized to do it")]
     Denied,
+    /// Kafka does not accept the gateway's credentials.
+    #[error("Kafka does not accept the credentials of the gateway")]
+    Unauthenticated,
     /// Kafka says no.
     #[error("{0}")]
     Refused(String),
 }
 
-/// Makes a topic; without a number of partitions the broker's own default counts, and always its replication.
-pub(super) async fn create(producer: &Producer, name: &str, partitions: Option<i32>) -> Result<(), AdminError> {
-    let topic = NewTopic::new(name, partitions.unwrap_or(-1), TopicReplication::Fixed(-1));
-    let results = client(producer)?.create_topics([&topic], &options()).await;
-    first(results.map_err(|error| classify(&error))?)
+type NativeAdmin = AdminClient<DefaultClientContext>;
+
+/// Changes of topics.
+pub(super) struct Admin {
+    /// `None` where an admin client could not authenticate.
+    config: Option<ClientConfig>,
+    /// What the producer knows about Kafka: an admin client does not say it.
+    trouble: Arc<Trouble>,
+    current: Mutex<Option<(Arc<NativeAdmin>, Instant)>>,
 }
 
-/// Deletes a topic with its records.
-pub(super) async fn delete(producer: &Producer, name: &str) -> Result<(), AdminError> {
-    let results = client(producer)?.delete_topics(&[name], &options()).await;
-    first(results.map_err(|error| classify(&error))?)
-}
+impl Admin {
+    pub(super) fn new(producer: &Producer) -> Admin {
+        Admin {
+            config: producer.config().cloned(),
+            trouble: producer.trouble(),
+            current: Mutex::default(),
+        }
+    }
 
-fn client(producer: &Producer) -> Result<AdminClient<DefaultClientContext>, AdminError> {
-    let refused = || AdminError::Refused("topics cannot be made or deleted over AWS_MSK_IAM".to_owned());
-    let config = producer.config().ok_or_else(refused)?;
-    config.create().map_err(|error| classify(&error))
+    /// Creates a topic; without a number of partitions the broker's own default counts, and always its replication.
+    pub(super) fn create(&self, name: &str, partitions: Option<i32>) -> Result<(), AdminError> {
+        let topic = NewTopic::new(name, partitions.unwrap_or(-1), TopicReplication::Fixed(-1));
+        let client = self.client()?;
+        let results = Handle::current().block_on(client.create_topics([&topic], &options()));
+        self.first(results)
+    }
+
+    /// Deletes a topic with its records.
+    pub(super) fn delete(&self, name: &str) -> Result<(), AdminError> {
+        let client = self.client()?;
+        let results = Handle::current().block_on(client.delete_topics(&[name], &options()));
+        self.first(results)
+    }
+
+    /// Closes the client when it has lived long enough; a change that is under way is finished.
+    pub(super) fn expire(&self) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = current.take_if(|(_, since)| since.elapsed() >= LIFETIME);
+        drop(current);
+        // its end waits for its threads
+        drop(old);
+    }
+
+    fn client(&self) -> Result<Arc<NativeAdmin>, AdminError> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((client, _)) = &*current {
+            return Ok(Arc::clone(client));
+        }
+        let refused = || AdminError::Refused("topics cannot be created or deleted over AWS_MSK_IAM".to_owned());
+        let config = self.config.as_ref().ok_or_else(refused)?;
+        let client: NativeAdmin = config.create().map_err(|error| self.classify(&error))?;
+        let client = Arc::new(client);
+        *current = Some((Arc::clone(&client), Instant::now()));
+        Ok(client)
+    }
+
+    fn first(&self, results: Result<Vec<Result<String, (String, Code)>>, Native>) -> Result<(), AdminError> {
+        let results = results.map_err(|error| self.classify(&error))?;
+        match results.into_iter().next() {
+            Some(Err((_, code))) => Err(self.of_code(code)),
+            _ => Ok(()),
+        }
+    }
+
+    fn classify(&self, error: &Native) -> AdminError {
+        match error.rdkafka_error_code() {
+            Some(code) => self.of_code(code),
+            None => AdminError::Refused(error.to_string()),
+        }
+    }
+
+    fn of_code(&self, code: Code) -> AdminError {
+        match code {
+            Code::TopicAlreadyExists => AdminError::Exists,
+            Code::UnknownTopic | Code::UnknownTopicOrPartition => AdminError::Unknown,
+            Code::OperationTimedOut
+            | Code::RequestTimedOut
+            | Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::NotController => match self.trouble.cause() {
+                Some(Cause::Unauthenticated) => AdminError::Unauthenticated,
+                _ => AdminError::Unreachable(code.to_string()),
+            },
+            Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => AdminError::Denied,
+            code => AdminError::Refused(code.to_string()),
+        }
+    }
 }
 
 fn options() -> AdminOptions {
     AdminOptions::new()
         .request_timeout(Some(TIMEOUT))
         .operation_timeout(Some(TIMEOUT))
-}
-
-fn first(results: Vec<Result<String, (String, Code)>>) -> Result<(), AdminError> {
-    match results.into_iter().next() {
-        Some(Err((_, code))) => Err(of_code(code)),
-        _ => Ok(()),
-    }
-}
-
-fn classify(error: &Native) -> AdminError {
-    error
-        .rdkafka_error_code()
-        .map_or_else(|| AdminError::Refused(error.to_string()), of_code)
-}
-
-fn of_code(code: Code) -> AdminError {
-    match code {
-        Code::TopicAlreadyExists => AdminError::Exists,
-        Code::UnknownTopic | Code::UnknownTopicOrPartition => AdminError::Unknown,
-        Code::OperationTimedOut
-        | Code::RequestTimedOut
-        | Code::BrokerTransportFailure
-        | Code::AllBrokersDown
-        | Code::NotController => AdminError::Unreachable(code.to_string()),
-        Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => AdminError::Denied,
-        code => AdminError::Refused(code.to_string()),
-    }
 }

@@ -4,12 +4,12 @@ use super::admin::AdminError;
 use super::auth::Caller;
 use super::body::{BodyError, ReadError};
 use super::budget::OverBudget;
+use super::metadata::TopicError;
 use super::producer::DeliveryError;
 use super::rate::Exhausted;
 use super::reply::Reply;
 use super::scope::Need;
 use super::sites::SiteError;
-use super::topics::TopicError;
 use hyper::StatusCode;
 
 /// Why a request is not served. Its text is what a server without a dialect would say.
@@ -54,6 +54,9 @@ pub(super) enum ApiError {
     /// Kafka takes no such record.
     #[error("Kafka takes no such record: {0}")]
     InvalidRecord(String),
+    /// Too many questions and changes wait for Kafka.
+    #[error("Too many calls wait for Kafka, try again")]
+    Busy,
     /// Kafka does not answer.
     #[error("Kafka does not answer: {0}")]
     Unavailable(String),
@@ -82,6 +85,7 @@ impl ApiError {
     pub(super) fn topic(error: TopicError, name: &str) -> ApiError {
         match error {
             TopicError::Unknown => ApiError::NoTopic(name.to_owned()),
+            TopicError::Busy => ApiError::Busy,
             TopicError::Unreachable(text) => ApiError::Unavailable(text),
             TopicError::Denied => ApiError::Denied(name.to_owned()),
             TopicError::Unauthenticated => ApiError::KafkaAuthentication,
@@ -107,6 +111,8 @@ impl ApiError {
     pub(super) fn admin(error: AdminError, name: &str) -> ApiError {
         match error {
             AdminError::Unknown => ApiError::NoTopic(name.to_owned()),
+            AdminError::Busy => ApiError::Busy,
+            AdminError::Unauthenticated => ApiError::KafkaAuthentication,
             AdminError::Unreachable(text) => ApiError::Unavailable(text),
             AdminError::Exists => ApiError::Refused("Topic exists.".to_owned()),
             AdminError::Denied => ApiError::Denied(name.to_owned()),
@@ -129,7 +135,9 @@ impl ApiError {
             ApiError::Body(BodyError::TooLarge(_))
             | ApiError::Budget(OverBudget::Always { .. })
             | ApiError::RecordTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            ApiError::Budget(OverBudget::Now) | ApiError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::Budget(OverBudget::Now) | ApiError::Busy | ApiError::Unavailable(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             ApiError::Refused(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -160,7 +168,9 @@ impl ApiError {
     pub(super) fn with_headers(&self, mut reply: Reply) -> Reply {
         match self {
             ApiError::Body(_) | ApiError::RecordTooLarge => reply.close = true,
-            ApiError::Budget(OverBudget::Now) | ApiError::Unavailable(_) => reply.retry_after = Some(1),
+            ApiError::Budget(OverBudget::Now) | ApiError::Busy | ApiError::Unavailable(_) => {
+                reply.retry_after = Some(1);
+            }
             ApiError::Rate(Exhausted(seconds)) => reply.retry_after = Some(*seconds),
             ApiError::Method(methods) => reply.allow = Some(methods),
             ApiError::Unauthenticated => reply.challenge = true,

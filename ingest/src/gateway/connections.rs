@@ -44,7 +44,7 @@ pub(super) struct Entry {
     held: AtomicUsize,
     body: Wait,
     reader: Wait,
-    /// RequestLog when the connection has to make room.
+    /// Notified when the connection has to make room.
     pub(super) close: Notify,
 }
 

@@ -114,6 +114,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for HttpErrors<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for HttpErrors<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        // in their order
+        ready!(self.poll_own(context))?;
         if self.is_the_servers(bytes) {
             self.take(bytes);
             return Poll::Ready(Ok(bytes.len()));
@@ -126,6 +128,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HttpErrors<S> {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_own(context))?;
         if let Some(first) = pieces.first().filter(|first| self.is_the_servers(first)) {
             self.take(first);
             return Poll::Ready(Ok(first.len()));

@@ -1,14 +1,15 @@
 //! Kinesis behind API Gateway: `PUT …/streams/{stream}/record(s)` and the questions for streams.
 //!
 //! A stream is a topic, with as many shards as that has partitions. A record's partition is that of its key, as in
-//! every dialect; what the answer calls its shard is chosen by MD5 of the partition key, as Kinesis does. `record` stores `Data` as the JSON it
-//! is, and `records` the content of the text `data`, as the mapping templates that people use do.
+//! every dialect; what the answer calls its shard is chosen by MD5 of the partition key, as Kinesis does. What a record
+//! looks like says [`super::kinesis_record`].
 
 use super::admin::AdminError;
 use super::api_error::{ApiError, permit};
 use super::auth::Caller;
 use super::body::{self, Body, BodyError, ReadError, Taken};
 use super::budget::{OverBudget, Permit};
+use super::kinesis_record::{Checked, Many, One, Protocol, RECORDS, WrongRecord};
 use super::partition;
 use super::producer::{Delivered, DeliveryError};
 use super::quote;
@@ -17,24 +18,22 @@ use super::reply::{JSON, Reply};
 use super::scope::Need;
 use super::send::{Record, Sent};
 use super::sequence;
-use super::shape::{List, Object};
+use super::shape::Object;
 use super::state::State;
 use super::topics::Topic;
 use hyper::StatusCode;
 use serde::Deserialize;
-use serde_json::value::RawValue;
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// Kinesis's own limits.
-const RECORDS: usize = 500;
-const RECORD_BYTES: usize = 1 << 20;
+/// Kinesis's own limit.
 const REQUEST_BYTES: usize = 5 << 20;
-const KEY_CHARS: usize = 256;
 /// Shards of a stream when nobody says.
 const SHARDS: i32 = 5;
 const MOST_SHARDS: i32 = 10_000;
+
+/// What Kinesis calls it when a record may be taken later.
+const THROUGHPUT: &str = "ProvisionedThroughputExceededException";
 
 /// Why a request is not served, in Kinesis's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +50,9 @@ pub(super) enum KinesisError {
     AccessDenied(String),
     #[error("Stream {0} already exists.")]
     InUse(String),
+    /// A record is not taken while this holds.
+    #[error("{0}")]
+    Throughput(ApiError),
 }
 
 impl From<ReadError> for KinesisError {
@@ -65,11 +67,24 @@ impl From<OverBudget> for KinesisError {
     }
 }
 
+impl From<WrongRecord> for KinesisError {
+    fn from(error: WrongRecord) -> KinesisError {
+        match error {
+            WrongRecord::Validation(text) => KinesisError::Validation(text),
+            WrongRecord::NoBase64 => KinesisError::Serialization(error.to_string()),
+        }
+    }
+}
+
 impl KinesisError {
     /// `{"__type":"…","message":"…"}`.
     pub(super) fn reply(&self) -> Reply {
         let (status, kind) = match self {
             KinesisError::Api(error) => return error.with_headers(api(error)),
+            KinesisError::Throughput(error) => {
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                return error.with_headers(error_reply(status, THROUGHPUT, &error.to_string()));
+            }
             KinesisError::Serialization(_) => (StatusCode::BAD_REQUEST, "SerializationException"),
             KinesisError::Validation(_) => (StatusCode::BAD_REQUEST, "ValidationException"),
             KinesisError::InvalidArgument(_) => (StatusCode::BAD_REQUEST, "InvalidArgumentException"),
@@ -85,8 +100,9 @@ fn api(error: &ApiError) -> Reply {
     let (status, kind) = match error {
         ApiError::NotFound | ApiError::Method(_) => (status, "UnknownOperationException"),
         ApiError::Unauthenticated => (status, "MissingAuthenticationTokenException"),
-        ApiError::Rate(_) => (status, "ProvisionedThroughputExceededException"),
-        ApiError::Budget(OverBudget::Now) => (StatusCode::TOO_MANY_REQUESTS, "ProvisionedThroughputExceededException"),
+        ApiError::Rate(_) => (status, THROUGHPUT),
+        ApiError::Budget(OverBudget::Now) => (StatusCode::TOO_MANY_REQUESTS, THROUGHPUT),
+        ApiError::Busy => (StatusCode::TOO_MANY_REQUESTS, "LimitExceededException"),
         ApiError::Body(BodyError::TooLarge(_)) | ApiError::Budget(_) | ApiError::RecordTooLarge => {
             (status, "RequestEntityTooLargeException")
         }
@@ -117,32 +133,18 @@ fn error_reply(status: StatusCode, kind: &str, text: &str) -> Reply {
     Reply::new(status, JSON, format!("{{\"__type\":\"{kind}\",\"message\":{text}}}"))
 }
 
-#[derive(Deserialize)]
-struct One<'a> {
-    #[serde(borrow, default, rename = "Data", alias = "data")]
-    data: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "PartitionKey", alias = "partition-key")]
-    key: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Many<'a> {
-    #[serde(borrow, default, alias = "Records")]
-    records: Option<List<One<'a>, RECORDS>>,
-}
-
-/// A record that may be sent.
-struct Checked<'a> {
-    key: String,
-    data: Cow<'a, str>,
-}
-
 /// `PUT /streams/{stream}/record`.
-pub(super) async fn put_record(state: &Arc<State>, stream: &str, incoming: &mut Body) -> Result<Reply, KinesisError> {
+pub(super) async fn put_record(
+    state: &Arc<State>,
+    stream: &str,
+    protocol: Protocol,
+    incoming: &mut Body,
+) -> Result<Reply, KinesisError> {
     let taken = take(state, incoming).await?;
     let one: One<'_> = parse(&taken.bytes)?;
-    let checked = check(&one, false)?;
-    let topic = topic(state, stream, Some((checked.key.as_str(), incoming.caller()))).await?;
+    let checked = one.check(protocol)?;
+    let topic = topic(state, stream, Some((checked.key.as_str(), incoming.caller())));
+    let topic = topic.await.map_err(of_record)?;
     let bytes = Arc::new(taken.permit);
     let sent = send(state, &topic, &checked, &bytes);
     let shard = partition::of_partition_key(&checked.key, topic.pinned);
@@ -157,12 +159,17 @@ pub(super) async fn put_record(state: &Arc<State>, stream: &str, incoming: &mut 
 }
 
 /// `PUT /streams/{stream}/records`.
-pub(super) async fn put_records(state: &Arc<State>, stream: &str, incoming: &mut Body) -> Result<Reply, KinesisError> {
+pub(super) async fn put_records(
+    state: &Arc<State>,
+    stream: &str,
+    protocol: Protocol,
+    incoming: &mut Body,
+) -> Result<Reply, KinesisError> {
     let mut taken = take(state, incoming).await?;
     let many: Many<'_> = parse(&taken.bytes)?;
-    let entries = many.records.map_or_else(Vec::new, |List(entries)| entries);
-    if entries.is_empty() || entries.len() > RECORDS {
-        let bound = if entries.is_empty() {
+    let count = many.count();
+    if count == 0 || count > RECORDS {
+        let bound = if count == 0 {
             "greater than or equal to 1"
         } else {
             "less than or equal to 500"
@@ -173,21 +180,19 @@ pub(super) async fn put_records(state: &Arc<State>, stream: &str, incoming: &mut
         );
         return Err(KinesisError::Validation(text));
     }
-    let mut checked = Vec::with_capacity(entries.len());
-    for entry in &entries {
-        checked.push(check(entry, true)?);
-    }
+    let checked = many.check(protocol)?;
     let total: usize = checked.iter().map(|record| record.key.len() + record.data.len()).sum();
     if total > REQUEST_BYTES {
         let text = "Records size exceeds 5 MB limit".to_owned();
         return Err(KinesisError::InvalidArgument(text));
     }
-    state.budget.take_records(&mut taken.permit, entries.len())?;
+    state.budget.take_records(&mut taken.permit, count)?;
     let bytes = Arc::new(taken.permit);
     // each record may belong to another topic; none is sent before all have one
     let mut topics = Vec::with_capacity(checked.len());
     for record in &checked {
-        topics.push(topic(state, stream, Some((record.key.as_str(), incoming.caller()))).await?);
+        let topic = topic(state, stream, Some((record.key.as_str(), incoming.caller())));
+        topics.push(topic.await.map_err(of_record)?);
     }
     let sent: Vec<Sent> = checked
         .iter()
@@ -200,7 +205,7 @@ pub(super) async fn put_records(state: &Arc<State>, stream: &str, incoming: &mut
         .collect();
     let length = taken.bytes.len();
     // Kafka's client has a copy
-    drop((checked, entries, bytes));
+    drop((checked, many, bytes));
     drop(taken.bytes);
     let (mut failed, mut body) = (0u64, String::with_capacity(sent.len() * 128));
     let count = sent.len() as u64;
@@ -214,8 +219,9 @@ pub(super) async fn put_records(state: &Arc<State>, stream: &str, incoming: &mut
             }
             Err(error) => {
                 failed += 1;
+                // Kinesis has these two
                 let code = match error {
-                    DeliveryError::Retry(_) => "ServiceUnavailable",
+                    DeliveryError::Retry(_) => THROUGHPUT,
                     _ => "InternalFailure",
                 };
                 let text = quote::json(&error.to_string());
@@ -266,7 +272,7 @@ pub(super) async fn describe(state: &Arc<State>, stream: &str) -> Result<Reply, 
              \"SequenceNumberRange\":{{\"StartingSequenceNumber\":\"{}\"}}}}",
             shard_id(partition),
             start(shard),
-            sequence::number(0, partition, 0),
+            sequence::number(0, partition, Some(0)),
         )
         .expect("writing to a String");
     }
@@ -347,6 +353,14 @@ async fn topic(state: &Arc<State>, stream: &str, record: Option<(&str, &Caller)>
         .map_err(|error| ApiError::topic(error, stream))
 }
 
+/// A record that waits for what is known about its topic is throttled as one that waits for Kafka.
+fn of_record(error: ApiError) -> KinesisError {
+    match error {
+        ApiError::Busy => KinesisError::Throughput(error),
+        error => error.into(),
+    }
+}
+
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, KinesisError> {
     let unreadable = |text: &str| KinesisError::Serialization(text.to_owned());
     let text = std::str::from_utf8(body).map_err(|_| unreadable("the body is not UTF-8"))?;
@@ -354,45 +368,11 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, KinesisError> {
     parsed.map_err(|error| unreadable(&error.to_string()))
 }
 
-/// What Kinesis demands of a record; `content`: a text stands for its content, not for a JSON text.
-fn check<'a>(one: &One<'a>, content: bool) -> Result<Checked<'a>, KinesisError> {
-    let missing = |name: &str| {
-        KinesisError::Validation(format!(
-            "1 validation error detected: Value null at '{name}' failed to satisfy constraint: Member must not be null"
-        ))
-    };
-    let data = one.data.map(RawValue::get).ok_or_else(|| missing("data"))?;
-    let key = one
-        .key
-        .map(RawValue::get)
-        .filter(|raw| *raw != "null")
-        .ok_or_else(|| missing("partitionKey"))?;
-    // a number is a partition key too: templates put it between quotes
-    let key = serde_json::from_str::<String>(key).unwrap_or_else(|_| key.to_owned());
-    if key.is_empty() || key.chars().count() > KEY_CHARS {
-        let text = "1 validation error detected: Value at 'partitionKey' failed to satisfy constraint: \
-                    Member must have length between 1 and 256";
-        return Err(KinesisError::Validation(text.to_owned()));
-    }
-    let text = (content && data.starts_with('"'))
-        .then(|| serde_json::from_str::<String>(data).ok())
-        .flatten();
-    let data = match text {
-        Some(text) => Cow::Owned(text),
-        None => record::one_line(data),
-    };
-    if key.len() + data.len() > RECORD_BYTES {
-        let text = "1 validation error detected: Value at 'data' failed to satisfy constraint: \
-                    Member must have length less than or equal to 1048576";
-        return Err(KinesisError::Validation(text.to_owned()));
-    }
-    Ok(Checked { key, data })
-}
-
 fn send(state: &State, topic: &Topic, checked: &Checked<'_>, bytes: &Arc<Permit>) -> Sent {
-    let ind = record::key_of(&checked.data, &state.key_fields).ok().flatten();
+    let text = std::str::from_utf8(&checked.data).ok();
+    let ind = text.and_then(|text| record::key_of(text, &state.key_fields).ok().flatten());
     let placed_by = Some(checked.key.as_bytes());
-    let value = Some(checked.data.as_bytes());
+    let value = Some(&*checked.data);
     state.send(
         topic,
         Record {
@@ -412,31 +392,4 @@ fn place(state: &State, shard: i32, at: &Delivered) -> String {
 
 fn shard_id(partition: i32) -> String {
     format!("shardId-{partition:012}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn data_is_the_json_it_is_and_in_records_the_content_of_a_text() {
-        let of = |body: &str, content| {
-            let one: One<'_> = serde_json::from_str(body).unwrap();
-            check(&one, content)
-                .map(|checked| (checked.key.clone(), checked.data.into_owned()))
-                .ok()
-        };
-        let text = r#"{"StreamName":"s","Data":"{\"ind\":1}","PartitionKey":"pin"}"#;
-        assert_eq!(of(text, false), Some(("pin".into(), r#""{\"ind\":1}""#.into())));
-        assert_eq!(of(text, true), Some(("pin".into(), r#"{"ind":1}"#.into())));
-        let wrapped = r#"{"Data":{"value":{"ind":1}},"PartitionKey":7}"#;
-        assert_eq!(of(wrapped, false), Some(("7".into(), r#"{"value":{"ind":1}}"#.into())));
-        assert_eq!(
-            of(r#"{"Data":"","PartitionKey":"k"}"#, false),
-            Some(("k".into(), "\"\"".into()))
-        );
-        assert_eq!(of(r#"{"Data":1}"#, false), None);
-        assert_eq!(of(r#"{"PartitionKey":"k"}"#, false), None);
-        assert_eq!(of(r#"{"Data":1,"PartitionKey":""}"#, false), None);
-    }
 }

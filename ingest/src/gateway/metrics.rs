@@ -90,7 +90,7 @@ impl Metrics {
         );
         registry.register(
             "shed",
-            "Requests refused because too much was in flight",
+            "Requests refused because too much was in flight or waited for Kafka",
             metrics.shed.clone(),
         );
         registry.register(
@@ -127,7 +127,7 @@ impl Metrics {
         self.refused.get_or_create(&ReasonLabels { reason }).inc();
     }
 
-    /// A request was refused since too much is in flight.
+    /// A request was refused since too much is in flight, or waits for Kafka.
     pub(super) fn shed(&self) {
         self.shed.inc();
     }

@@ -21,9 +21,11 @@ use tokio::sync::oneshot;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Delivered {
     pub(super) partition: i32,
-    pub(super) offset: i64,
+    /// `None`: Kafka has the record and does not say where any more. A batch whose first acknowledgement was lost, and
+    /// that it no longer remembers, is a duplicate to it.
+    pub(super) offset: Option<i64>,
     /// Milliseconds since 1970, the broker's or the producer's.
-    pub(super) timestamp: i64,
+    pub(super) timestamp: Option<i64>,
 }
 
 /// Why a record was not taken.
@@ -132,8 +134,8 @@ impl ProducerContext for Context {
                 self.trouble.is_over();
                 Ok(Delivered {
                     partition: message.partition(),
-                    offset: message.offset(),
-                    timestamp: message.timestamp().to_millis().unwrap_or(0),
+                    offset: Some(message.offset()).filter(|offset| *offset >= 0),
+                    timestamp: message.timestamp().to_millis().filter(|time| *time >= 0),
                 })
             }
             Err((error, message)) => Err(classify(error, message.partition(), &self.trouble)),
@@ -181,6 +183,11 @@ impl Producer {
     /// librdkafka's configuration, for clients of other kinds; none where they could not authenticate.
     pub(super) fn config(&self) -> Option<&ClientConfig> {
         (!self.tokens.are_made()).then_some(&self.config)
+    }
+
+    /// What is known about why nothing succeeds.
+    pub(super) fn trouble(&self) -> Arc<Trouble> {
+        Arc::clone(&self.trouble)
     }
 
     fn current(&self) -> Arc<NativeProducer> {

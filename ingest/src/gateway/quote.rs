@@ -1,5 +1,7 @@
-//! What an error repeats of what a client sent: never more than a little, so that no answer and no log line grows
-//! with a request.
+//! Parts of an answer in JSON. What it repeats of what a client sent is never more than a little, so that no answer and
+//! no log line grows with a request.
+
+use std::fmt;
 
 /// Bytes of a client's own text in an error, or in a line of the access log.
 pub(super) const QUOTED: usize = 1 << 10;
@@ -19,6 +21,18 @@ pub(super) fn json(text: &str) -> String {
         false => serde_json::to_string(&format!("{short}…")),
     };
     quoted.unwrap_or_default()
+}
+
+/// A number, or `null` where there is none.
+pub(super) struct JsonNumber(pub(super) Option<i64>);
+
+impl fmt::Display for JsonNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(number) => number.fmt(f),
+            None => f.write_str("null"),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -61,7 +61,9 @@ fn api(error: &ApiError, content_type: &'static str) -> Reply {
     let plain = u32::from(status.as_u16());
     let http = || format!("HTTP {plain} {}", status.canonical_reason().unwrap_or_default());
     let (status, code, text) = match error {
-        ApiError::Budget(OverBudget::Now) => (StatusCode::TOO_MANY_REQUESTS, 42901, error.to_string()),
+        ApiError::Budget(OverBudget::Now) | ApiError::Busy => {
+            (StatusCode::TOO_MANY_REQUESTS, TOO_MANY, error.to_string())
+        }
         ApiError::NoTopic(_) if is_v3 => (status, 40403, NO_TOPIC_PARTITION.to_owned()),
         ApiError::NoTopic(_) => (status, 40401, "Topic not found.".to_owned()),
         ApiError::NoPartition => (status, 40402, error.to_string()),
@@ -82,6 +84,8 @@ fn api(error: &ApiError, content_type: &'static str) -> Reply {
     body(status, content_type, code, &text)
 }
 
+/// The code of what may be tried again when less is under way.
+pub(super) const TOO_MANY: u32 = 42901;
 /// The code of what Kafka does not let the gateway do.
 pub(super) const DENIED: u32 = 40301;
 /// The code of credentials that Kafka does not accept.

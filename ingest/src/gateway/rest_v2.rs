@@ -8,7 +8,7 @@ use super::body::{self, Body};
 use super::encoding;
 use super::media_type::MediaType;
 use super::producer::{DeliveryError, DeliveryResult};
-use super::quote;
+use super::quote::{self, JsonNumber};
 use super::record;
 use super::reply::{Reply, V2_JSON};
 use super::rest::{DENIED, RestError, UNAUTHENTICATED};
@@ -84,12 +84,17 @@ pub(super) async fn produce(
         .get(kafka_name)
         .await
         .map_err(|error| ApiError::topic(error, name))?;
-    if let Some(partition) = forced {
-        match state.topics.has_partition(&topic, partition).await {
-            Ok(true) => {}
-            Ok(false) => return Err(ApiError::NoPartition.into()),
-            Err(error) => return Err(ApiError::topic(error, name).into()),
+    // none is sent before all their partitions are known
+    let named = entries.iter().filter_map(|entry| entry.partition).map(clamped);
+    let held = match forced.or_else(|| named.max()) {
+        None => i32::MAX,
+        Some(last) => {
+            let held = state.topics.partitions(&topic, last).await;
+            held.map_err(|error| ApiError::topic(error, name))?
         }
+    };
+    if forced.is_some_and(|partition| partition >= held) {
+        return Err(ApiError::NoPartition.into());
     }
     let bytes = Arc::new(taken.permit);
     let mut sent = Vec::with_capacity(entries.len());
@@ -98,19 +103,11 @@ pub(super) async fn produce(
             content(entry.key, format, "key")?,
             content(entry.value, format, "value")?,
         );
-        let partition = match (forced, entry.partition) {
-            (Some(partition), _) => Some(partition),
-            (None, None) => None,
-            (None, Some(wanted)) => match i32::try_from(wanted) {
-                Ok(partition) if state.topics.has_partition(&topic, partition).await.unwrap_or(false) => {
-                    Some(partition)
-                }
-                other => {
-                    sent.push(Sent::Failed(DeliveryError::NoPartition(other.unwrap_or(i32::MAX))));
-                    continue;
-                }
-            },
-        };
+        let partition = forced.or(entry.partition.map(clamped));
+        if let Some(absent) = partition.filter(|partition| *partition >= held) {
+            sent.push(Sent::Failed(DeliveryError::NoPartition(absent)));
+            continue;
+        }
         let text = value.as_deref().map(std::str::from_utf8).and_then(Result::ok);
         let ind = text.and_then(|text| record::key_of(text, &state.key_fields).ok().flatten());
         let record = Record {
@@ -193,7 +190,7 @@ fn slot(body: &mut String, index: usize, delivered: &DeliveryResult) {
     let comma = if index > 0 { "," } else { "" };
     match delivered {
         Ok(at) => {
-            let (partition, offset) = (at.partition, at.offset);
+            let (partition, offset) = (at.partition, JsonNumber(at.offset));
             write!(
                 body,
                 "{comma}{{\"partition\":{partition},\"offset\":{offset},\"error_code\":null,\"error\":null}}"
@@ -220,9 +217,14 @@ fn slot(body: &mut String, index: usize, delivered: &DeliveryResult) {
 fn number(text: &str) -> Result<i32, RestError> {
     match text.parse::<i64>() {
         Ok(..0) => Err(negative()),
-        Ok(number) => Ok(i32::try_from(number).unwrap_or(i32::MAX)),
+        Ok(number) => Ok(clamped(number)),
         Err(_) => Err(ApiError::NotFound.into()),
     }
+}
+
+/// A partition of a record: those beyond Kafka's numbers are all the same.
+fn clamped(partition: i64) -> i32 {
+    i32::try_from(partition).unwrap_or(i32::MAX)
 }
 
 fn negative() -> RestError {

@@ -12,14 +12,15 @@ use super::connections::RequestGuard;
 use super::encoding;
 use super::held::Held;
 use super::media_type::MediaType;
+use super::metadata::TopicError;
 use super::producer::DeliveryError;
-use super::quote;
+use super::quote::{self, JsonNumber};
 use super::record;
 use super::reply::{JSON, Piece, Reply, ReplyBody};
 use super::request_log::RequestLog;
-use super::rest::{DENIED, NO_TOPIC_PARTITION, RestError, UNAUTHENTICATED, error_json};
-use super::rest_v3_item::{HEADERS, Item, NamedValue, content};
-use super::rest_v3_source::{RawRecord, Source, SourceError};
+use super::rest::{DENIED, NO_TOPIC_PARTITION, RestError, TOO_MANY, UNAUTHENTICATED, error_json};
+use super::rest_v3_item::{HEADERS, Headers, Item, NamedValue, content};
+use super::rest_v3_source::{RawRecord, Source, SourceError, take};
 use super::send::{Record, Sent};
 use super::shape::List;
 use super::split::SplitError;
@@ -88,27 +89,34 @@ struct Stream {
     name: String,
 }
 
-/// `POST /v3/clusters/{cluster}/topics/{topic}/records`. With an error the request's body and log come back.
+/// A request of which nothing is served yet.
+pub(super) struct Request {
+    pub(super) incoming: Body,
+    pub(super) log: RequestLog,
+    pub(super) guard: RequestGuard,
+}
+
+/// `POST /v3/clusters/{cluster}/topics/{topic}/records`. With an error the request comes back.
 pub(super) async fn stream(
     state: &Arc<State>,
-    log: RequestLog,
     cluster: &str,
     name: &str,
     media: MediaType,
-    mut incoming: Body,
-    guard: RequestGuard,
-) -> Result<Reply, (Body, RequestLog, RestError)> {
+    request: Request,
+) -> Result<Reply, (Request, RestError)> {
     let topic = match topic(state, cluster, name, media).await {
         Ok(topic) => topic,
-        Err(error) => return Err((incoming, log, error.into())),
+        Err(error) => return Err((request, error.into())),
     };
-    let mut source = Source::new(state, &incoming);
+    let mut request = request;
+    let mut source = Source::new(state, &request.incoming);
     // the first record decides about the status
-    let first = match source.next(state, &mut incoming).await {
+    let first = match source.next(state, &mut request.incoming).await {
         Ok(Some(record)) => record,
-        Ok(None) => return Err((incoming, log, RestError::NoInput)),
-        Err(error) => return Err((incoming, log, error.into())),
+        Ok(None) => return Err((request, RestError::NoInput)),
+        Err(error) => return Err((request, error.into())),
     };
+    let Request { incoming, log, guard } = request;
     let (cluster, name) = (cluster.to_owned(), name.to_owned());
     let stream = Arc::new(Stream {
         state: Arc::clone(state),
@@ -216,7 +224,7 @@ impl Stream {
                         SourceError::Split(_) => Outcome::wrong(400, format!("Bad Request: {}", SplitError::NoObject)),
                         SourceError::Budget(error) => {
                             self.state.metrics.shed();
-                            Outcome::wrong(42901, error.to_string())
+                            Outcome::wrong(TOO_MANY, error.to_string())
                         }
                     };
                     let held = Held::none(&self.state.budget, incoming.entry());
@@ -278,10 +286,17 @@ impl Stream {
             Err(error) => return Outcome::wrong(400, format!("Bad Request: {error}")),
         };
         if let Some(partition) = item.partition_id {
-            match self.state.topics.has_partition(&self.topic, partition).await {
-                Ok(true) => {}
-                Ok(false) => return Outcome::wrong(40402, "Partition not found."),
-                Err(_) => return Outcome::wrong(50003, "Kafka does not answer"),
+            match self.state.topics.partitions(&self.topic, partition).await {
+                Ok(held) if (0..held).contains(&partition) => {}
+                Ok(_) => return Outcome::wrong(40402, "Partition not found."),
+                Err(TopicError::Busy) => {
+                    self.state.metrics.shed();
+                    return Outcome::wrong(TOO_MANY, ApiError::Busy.to_string());
+                }
+                Err(TopicError::Unknown) => return Outcome::wrong(40403, NO_TOPIC_PARTITION),
+                Err(error @ TopicError::Denied) => return Outcome::wrong(DENIED, error.to_string()),
+                Err(error @ TopicError::Unauthenticated) => return Outcome::wrong(UNAUTHENTICATED, error.to_string()),
+                Err(error) => return Outcome::wrong(50003, error.to_string()),
             }
         }
         let (key, value) = match (content(item.key), content(item.value)) {
@@ -292,11 +307,8 @@ impl Stream {
             Ok(timestamp) => timestamp,
             Err(text) => return Outcome::wrong(400, format!("Bad Request: {text}")),
         };
-        let count = item.headers.as_ref().map_or(0, |List(headers)| headers.len());
-        if let Err(error) = held.take(&self.state.budget, count * HEADER_OVERHEAD) {
-            self.state.metrics.shed();
-            self.state.make_room();
-            return Outcome::wrong(42901, error.to_string());
+        if let Err(wrong) = self.take_headers(item.headers.as_ref(), held).await {
+            return wrong;
         }
         let headers = match record_headers(item.headers.as_ref()) {
             Ok(headers) => headers,
@@ -327,6 +339,23 @@ impl Stream {
             key: size(key),
             value: size(value),
         }
+    }
+
+    /// Takes what headers cost beside their bytes from the budget.
+    async fn take_headers(&self, headers: Option<&Headers<'_>>, held: &mut Held) -> Result<(), Outcome> {
+        let count = headers.map_or(0, |List(headers)| headers.len());
+        if count > HEADERS {
+            return Err(Outcome::wrong(422, format!("a record has at most {HEADERS} headers")));
+        }
+        let bytes = count * HEADER_OVERHEAD;
+        if held.bytes() + bytes > self.state.budget.total() {
+            let text = "The record has more headers than gateway.in_flight_bytes has room for";
+            return Err(Outcome::wrong(413, text));
+        }
+        take(&self.state, held, bytes).await.map_err(|error| {
+            self.state.metrics.shed();
+            Outcome::wrong(TOO_MANY, error.to_string())
+        })
     }
 
     /// A record's report, once its result is known; the status that fits, and whether Kafka has it.
@@ -363,12 +392,15 @@ impl Stream {
         };
         let quote = quote::json;
         let (cluster, topic) = (quote(&self.cluster), quote(&self.name));
-        let time = jiff::Timestamp::from_millisecond(at.timestamp).unwrap_or_default();
-        let (partition, offset) = (at.partition, at.offset);
+        let (partition, offset) = (at.partition, JsonNumber(at.offset));
         let mut report = format!(
             "{{\"error_code\":200,\"cluster_id\":{cluster},\"topic_name\":{topic},\"partition_id\":{partition},\
-             \"offset\":{offset},\"timestamp\":\"{time:.3}\""
+             \"offset\":{offset}"
         );
+        let time = at.timestamp.map(jiff::Timestamp::from_millisecond);
+        if let Some(Ok(time)) = time {
+            write!(report, ",\"timestamp\":\"{time:.3}\"").expect("writing to a String");
+        }
         for (name, size) in [("key", key), ("value", value)] {
             if let Some(Size { kind, size }) = size {
                 write!(report, ",\"{name}\":{{\"type\":\"{kind}\",\"size\":{size}}}").expect("writing to a String");
@@ -403,11 +435,8 @@ fn timestamp(text: Option<&str>) -> Result<Option<i64>, &'static str> {
     }
 }
 
-fn record_headers(headers: Option<&List<NamedValue<'_>, HEADERS>>) -> Result<Option<OwnedHeaders>, String> {
+fn record_headers(headers: Option<&Headers<'_>>) -> Result<Option<OwnedHeaders>, String> {
     let Some(List(headers)) = headers else { return Ok(None) };
-    if headers.len() > HEADERS {
-        return Err(format!("a record has at most {HEADERS} headers"));
-    }
     let mut owned = OwnedHeaders::new_with_capacity(headers.len());
     for NamedValue { name, value } in headers {
         if name.contains('\0') {

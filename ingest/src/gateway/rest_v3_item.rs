@@ -10,6 +10,8 @@ use std::borrow::Cow;
 /// Headers of a record.
 pub(super) const HEADERS: usize = 1000;
 
+pub(super) type Headers<'a> = List<NamedValue<'a>, HEADERS>;
+
 #[derive(Deserialize)]
 pub(super) struct Item<'a> {
     #[serde(borrow, default)]
@@ -17,7 +19,7 @@ pub(super) struct Item<'a> {
     #[serde(borrow, default)]
     pub(super) value: Option<Data<'a>>,
     #[serde(borrow, default)]
-    pub(super) headers: Option<List<NamedValue<'a>, HEADERS>>,
+    pub(super) headers: Option<Headers<'a>>,
     #[serde(default)]
     pub(super) partition_id: Option<i32>,
     #[serde(borrow, default)]

@@ -73,7 +73,8 @@ impl Source {
                     incoming.has_arrived();
                     let mut held = self.held.split(object.len());
                     self.held.shrink(self.splitter.held());
-                    take(state, &mut held, 2 * RECORD_OVERHEAD).await?;
+                    let overhead = take(state, &mut held, 2 * RECORD_OVERHEAD).await;
+                    overhead.map_err(SourceError::Budget)?;
                     return Ok(Some(RawRecord { object, held }));
                 }
                 // white space is gone
@@ -91,7 +92,8 @@ impl Source {
                 Ok(Some(Ok(bytes))) => {
                     self.bytes += bytes.len() as u64;
                     let began = Instant::now();
-                    take(state, &mut self.held, bytes.len()).await?;
+                    let taken = take(state, &mut self.held, bytes.len()).await;
+                    taken.map_err(SourceError::Budget)?;
                     // the client is not to blame for what it waited for us
                     deadline = Some(until + began.elapsed());
                     self.splitter.feed(&bytes);
@@ -105,11 +107,11 @@ impl Source {
 }
 
 /// So many bytes of the budget, as soon as they are free.
-async fn take(state: &State, held: &mut Held, bytes: usize) -> Result<(), SourceError> {
+pub(super) async fn take(state: &State, held: &mut Held, bytes: usize) -> Result<(), OverBudget> {
     if held.take(&state.budget, bytes).is_ok() {
         return Ok(());
     }
     state.make_room();
-    let permit = state.budget.wait(bytes, state.limits.body_timeout).await;
-    permit.map(|permit| held.add(permit)).map_err(SourceError::Budget)
+    held.add(state.budget.wait(bytes, state.limits.body_timeout).await?);
+    Ok(())
 }

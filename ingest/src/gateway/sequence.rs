@@ -26,9 +26,15 @@ impl Moments {
     }
 }
 
-/// The number of a record that was acknowledged at this moment.
-pub(super) fn number(moment: u64, partition: i32, offset: i64) -> String {
-    format!("496{moment:018}{partition:010}{offset:025}")
+/// No offset has so many digits.
+const UNKNOWN: &str = "9999999999999999999999999";
+
+/// The number of a record that was acknowledged at this moment, where its offset may be unknown.
+pub(super) fn number(moment: u64, partition: i32, offset: Option<i64>) -> String {
+    match offset {
+        Some(offset) => format!("496{moment:018}{partition:010}{offset:025}"),
+        None => format!("496{moment:018}{partition:010}{UNKNOWN}"),
+    }
 }
 
 #[cfg(test)]
@@ -48,10 +54,12 @@ mod tests {
     #[test]
     fn numbers_grow_as_numbers_and_as_texts() {
         let numbers: Vec<String> = [0, 9, 10, 1_700_000_000_000_000, 999_999_999_999_999_999]
-            .map(|moment| number(moment, 3, i64::MAX))
+            .map(|moment| number(moment, 3, Some(i64::MAX)))
             .into();
         assert!(numbers.is_sorted());
-        for number in &numbers {
+        let unknown = number(7, 3, None);
+        assert!(number(7, 3, Some(i64::MAX)) < unknown && unknown < number(8, 0, Some(0)));
+        for number in numbers.iter().chain([&unknown]) {
             assert_eq!(number.len(), 56);
             assert!(
                 !number.starts_with('0') && number.bytes().all(|byte| byte.is_ascii_digit()),

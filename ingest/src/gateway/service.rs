@@ -6,6 +6,7 @@ use super::body::{self, Body};
 use super::connections::Entry;
 use super::fastapi::{self, FastApiError};
 use super::kinesis::{self, KinesisError};
+use super::kinesis_record::Protocol;
 use super::media_type::MediaType;
 use super::operations;
 use super::reply::{JSON, Reply, ReplyBody, V2_JSON};
@@ -49,7 +50,7 @@ impl Refused {
             Refused::FastApi(FastApiError::Api(error))
             | Refused::V2(RestError::Api(error))
             | Refused::V3(RestError::Api(error))
-            | Refused::Kinesis(KinesisError::Api(error))
+            | Refused::Kinesis(KinesisError::Api(error) | KinesisError::Throughput(error))
             | Refused::Operations(error) => Some(error),
             _ => None,
         }
@@ -96,7 +97,7 @@ pub(super) async fn answer(
         method: head.method.clone(),
         path: Arc::clone(&path),
     };
-    let media = MediaType::of(&head.headers);
+    let (media, protocol) = (MediaType::of(&head.headers), Protocol::of(&head.headers));
     let admitted = admit(&state, &target, &head, caller);
     let caller = admitted.as_ref().map_or(Caller::Anyone, Caller::clone);
     let mut body = Body::new(incoming, entry, caller, head.headers.contains_key(EXPECT));
@@ -106,17 +107,24 @@ pub(super) async fn answer(
         Err(error) => Err(Refused::new(interface, error)),
         Ok(_) => match target {
             Target::Stream { cluster, topic } => {
-                return match rest_v3::stream(&state, log, &cluster, &topic, media, body, guard).await {
+                let request = rest_v3::Request {
+                    incoming: body,
+                    log,
+                    guard,
+                };
+                return match rest_v3::stream(&state, &cluster, &topic, media, request).await {
                     Ok(reply) => reply.response(id),
-                    Err((mut body, log, error)) => {
-                        let reply = refuse(&state, Refused::V3(error), &mut body).await;
-                        log.done(reply.status.as_u16(), reply.records, reply.bytes);
+                    Err((mut request, error)) => {
+                        let reply = refuse(&state, Refused::V3(error), &mut request.incoming).await;
+                        request.log.done(reply.status.as_u16(), reply.records, reply.bytes);
+                        // until here a request is under way
+                        drop(request);
                         reply.response(id)
                     }
                 };
             }
             target => {
-                let result = dispatch(&state, interface, target, media, &mut body).await;
+                let result = dispatch(&state, interface, target, (media, protocol), &mut body).await;
                 if let Ok(reply) = &result {
                     body.caller().charge(reply.records.saturating_sub(1));
                 }
@@ -175,7 +183,7 @@ async fn dispatch(
     state: &Arc<State>,
     interface: Interface,
     target: Target<'_>,
-    media: MediaType,
+    (media, protocol): (MediaType, Protocol),
     body: &mut Body,
 ) -> Result<Reply, Refused> {
     use Refused::{FastApi, Kinesis, V2};
@@ -188,8 +196,13 @@ async fn dispatch(
             let produced = rest_v2::produce(state, &topic, Some(&partition), media, body).await;
             produced.map_err(V2)
         }
-        Target::PutRecord(stream) => kinesis::put_record(state, &stream, body).await.map_err(Kinesis),
-        Target::PutRecords(stream) => kinesis::put_records(state, &stream, body).await.map_err(Kinesis),
+        Target::PutRecord(stream) => kinesis::put_record(state, &stream, protocol, body)
+            .await
+            .map_err(Kinesis),
+        Target::PutRecords(stream) => {
+            let put = kinesis::put_records(state, &stream, protocol, body).await;
+            put.map_err(Kinesis)
+        }
         Target::ListStreams => kinesis::list(state).await.map_err(Kinesis),
         Target::DescribeStream(stream) => kinesis::describe(state, &stream).await.map_err(Kinesis),
         Target::CreateStream(stream) => kinesis::create(state, &stream, body).await.map_err(Kinesis),
@@ -213,6 +226,9 @@ async fn refuse(state: &State, refused: Refused, body: &mut Body) -> Reply {
     }
     if let Some(reason) = error.and_then(ApiError::refusal) {
         state.metrics.refused(reason);
+    }
+    if error == Some(&ApiError::Busy) {
+        state.metrics.shed();
     }
     let ends_reading = error.is_some_and(ApiError::ends_reading);
     let mut reply = refused.reply();

@@ -6,21 +6,21 @@
 //! names leave configured topics and aliases alone. The number of partitions over which keys are
 //! spread is read when a topic is first seen and then stays: see [`super::partition`].
 
-use super::admin::{self, AdminError};
+use super::admin::{Admin, AdminError};
+use super::calls::{Calls, Shared};
 use super::config::{GatewayConfig, Stream};
-use super::producer::{AskError, Producer};
-use rdkafka::error::RDKafkaErrorCode as Code;
+use super::metadata::{self, Placed, TopicError};
+use super::producer::Producer;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
 
 /// How long a question for a topic may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the answer that there is no such topic is believed.
 const ABSENT: Duration = Duration::from_millis(500);
-/// Names remembered as absent, or topics made on the way.
+/// Names remembered as absent, or topics created on the way.
 const REMEMBERED: usize = 10_000;
 
 /// A topic that exists.
@@ -33,47 +33,10 @@ pub(super) struct Topic {
     held: AtomicI32,
 }
 
-/// Why there is no topic.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum TopicError {
-    /// There is none of this name.
-    #[error("it does not exist")]
-    Unknown,
-    /// Kafka does not answer.
-    #[error("Kafka does not answer: {0}")]
-    Unreachable(String),
-    /// Kafka does not let the gateway see it.
-    #[error("the gateway is not authorized to access it: grant it DESCRIBE and WRITE")]
-    Denied,
-    /// Kafka does not accept the gateway's credentials.
-    #[error("Kafka does not accept the credentials of the gateway: check sasl.* and security.protocol")]
-    Unauthenticated,
-    /// It cannot be used as configured, or at all.
-    #[error("{0}")]
-    Refused(String),
-}
-
-impl From<AskError> for TopicError {
-    fn from(error: AskError) -> TopicError {
-        match error {
-            AskError::Unreachable(text) => TopicError::Unreachable(text),
-            AskError::Unauthenticated => TopicError::Unauthenticated,
-        }
-    }
-}
-
-/// A partition as Kafka describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Placed {
-    pub(super) partition: i32,
-    pub(super) leader: i32,
-    /// Broker, and whether it is in sync.
-    pub(super) replicas: Vec<(i32, bool)>,
-}
-
 /// All topics that the gateway serves.
 pub(super) struct Topics {
     pub(super) producer: Producer,
+    pub(super) admin: Admin,
     streams: Vec<Stream>,
     aliases: HashMap<String, String>,
     pins: HashMap<String, i32>,
@@ -82,13 +45,16 @@ pub(super) struct Topics {
     new_partitions: Option<i32>,
     known: RwLock<HashMap<String, Arc<Topic>>>,
     absent: Mutex<HashMap<String, Instant>>,
-    /// Questions at the same time; they block a thread each.
-    asking: Semaphore,
+    calls: Calls,
+    wanted: Shared<Result<Arc<Topic>, TopicError>>,
+    described: Shared<Result<Vec<Placed>, TopicError>>,
+    listed: Shared<Result<Vec<String>, TopicError>>,
 }
 
 impl Topics {
     pub(super) fn new(config: &GatewayConfig, producer: Producer) -> Topics {
         Topics {
+            admin: Admin::new(&producer),
             producer,
             streams: config.streams.clone(),
             aliases: config.aliases.iter().cloned().collect(),
@@ -98,7 +64,10 @@ impl Topics {
             new_partitions: config.new_partitions,
             known: RwLock::default(),
             absent: Mutex::default(),
-            asking: Semaphore::new(4),
+            calls: Calls::new(),
+            wanted: Shared::new(),
+            described: Shared::new(),
+            listed: Shared::new(),
         }
     }
 
@@ -131,25 +100,108 @@ impl Topics {
         kind.topic.as_deref()
     }
 
-    /// A topic by Kafka's name for it; made when that is allowed.
+    /// A topic by Kafka's name for it; created when that is allowed.
     pub(super) async fn get(self: &Arc<Self>, name: &str) -> Result<Arc<Topic>, TopicError> {
-        if let Some(topic) = self.cached(name) {
-            return Ok(topic);
-        }
-        let _permit = self.asking.acquire().await;
         if let Some(topic) = self.cached(name) {
             return Ok(topic);
         }
         if self.is_absent(name) {
             return Err(TopicError::Unknown);
         }
-        let mut found = self.describe(name).await;
+        let find = || async {
+            let (topics, name) = (Arc::clone(self), name.to_owned());
+            let found = self.calls.run(move || topics.find(&name)).await;
+            found.unwrap_or(Err(TopicError::Busy))
+        };
+        self.wanted.ask(name, find).await
+    }
+
+    /// How many partitions the topic has; Kafka is asked where this one is not among those known.
+    pub(super) async fn partitions(self: &Arc<Self>, topic: &Topic, wanted: i32) -> Result<i32, TopicError> {
+        let held = topic.held.load(Ordering::Relaxed);
+        let question = format!("{}/{wanted}", topic.name);
+        if wanted < held || self.is_absent(&question) {
+            return Ok(held);
+        }
+        let held = i32::try_from(self.describe(&topic.name).await?.len()).unwrap_or(i32::MAX);
+        topic.held.store(held, Ordering::Relaxed);
+        if wanted >= held {
+            self.remember_absent(&question);
+        }
+        Ok(held)
+    }
+
+    /// The partitions of a topic as Kafka has them now.
+    pub(super) async fn describe(self: &Arc<Self>, name: &str) -> Result<Vec<Placed>, TopicError> {
+        let describe = || async {
+            let (topics, name) = (Arc::clone(self), name.to_owned());
+            let described = self.calls.run(move || topics.ask(&name, TIMEOUT)).await;
+            described.unwrap_or(Err(TopicError::Busy))
+        };
+        self.described.ask(name, describe).await
+    }
+
+    /// The names of the topics that exist and that a client may name, in order.
+    pub(super) async fn list(self: &Arc<Self>) -> Result<Vec<String>, TopicError> {
+        let list = || async {
+            let topics = Arc::clone(self);
+            let listed = self.calls.run(move || {
+                let mut names = metadata::names(&topics.producer, TIMEOUT)?;
+                names.retain(|name| topics.served(name));
+                names.sort_unstable();
+                Ok(names)
+            });
+            listed.await.unwrap_or(Err(TopicError::Busy))
+        };
+        self.listed.ask("", list).await
+    }
+
+    /// Creates a topic, whether missing ones are created by themselves or not.
+    pub(super) async fn make(self: &Arc<Self>, name: &str, partitions: Option<i32>) -> Result<(), AdminError> {
+        let (topics, name) = (Arc::clone(self), name.to_owned());
+        let made = self.calls.run(move || topics.create(&name, partitions)).await;
+        made.unwrap_or(Err(AdminError::Busy))
+    }
+
+    /// Deletes a topic.
+    pub(super) async fn delete(self: &Arc<Self>, name: &str) -> Result<(), AdminError> {
+        let (topics, name) = (Arc::clone(self), name.to_owned());
+        let deleted = self.calls.run(move || {
+            let deleted = topics.admin.delete(&name);
+            if deleted.is_ok() {
+                tracing::warn!("topic {name} was deleted by a client");
+                topics.forget(&name);
+            }
+            deleted
+        });
+        deleted.await.unwrap_or(Err(AdminError::Busy))
+    }
+
+    /// The topic is not what it was: the next request asks again.
+    pub(super) fn forget(&self, name: &str) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Asks Kafka for a topic, blocking.
+    pub(super) fn ask(&self, name: &str, timeout: Duration) -> Result<Vec<Placed>, TopicError> {
+        metadata::partitions(&self.producer, name, timeout)
+    }
+
+    /// Looks a topic up, and creates it where that is allowed; blocking.
+    fn find(&self, name: &str) -> Result<Arc<Topic>, TopicError> {
+        // it may have been found while this call waited
+        if let Some(topic) = self.cached(name) {
+            return Ok(topic);
+        }
+        let mut found = self.ask(name, TIMEOUT);
         if self.create && found == Err(TopicError::Unknown) {
-            match self.make(name, None).await {
-                Ok(()) | Err(AdminError::Exists) => found = self.appear(name).await,
-                Err(AdminError::Unreachable(text)) => return Err(TopicError::Unreachable(text)),
+            match self.create(name, None) {
+                Ok(()) | Err(AdminError::Exists) => found = self.appear(name),
                 Err(AdminError::Unknown) => {}
+                Err(AdminError::Busy) => return Err(TopicError::Busy),
+                Err(AdminError::Unreachable(text)) => return Err(TopicError::Unreachable(text)),
                 Err(AdminError::Denied) => return Err(TopicError::Denied),
+                Err(AdminError::Unauthenticated) => return Err(TopicError::Unauthenticated),
                 Err(AdminError::Refused(text)) => return Err(TopicError::Refused(text)),
             }
         }
@@ -164,106 +216,27 @@ impl Topics {
         }
     }
 
-    /// Whether the topic has this partition; asks Kafka when it is beyond those known.
-    pub(super) async fn has_partition(self: &Arc<Self>, topic: &Topic, partition: i32) -> Result<bool, TopicError> {
-        if partition < 0 {
-            return Ok(false);
-        }
-        if partition < topic.held.load(Ordering::Relaxed) {
-            return Ok(true);
-        }
-        let question = format!("{}/{partition}", topic.name);
-        let _permit = self.asking.acquire().await;
-        if self.is_absent(&question) {
-            return Ok(false);
-        }
-        let held = i32::try_from(self.describe(&topic.name).await?.len()).unwrap_or(i32::MAX);
-        topic.held.store(held, Ordering::Relaxed);
-        if partition >= held {
-            self.remember_absent(&question);
-        }
-        Ok(partition < held)
-    }
-
-    /// The partitions of a topic as Kafka has them now.
-    pub(super) async fn describe(self: &Arc<Self>, name: &str) -> Result<Vec<Placed>, TopicError> {
-        let (topics, name) = (Arc::clone(self), name.to_owned());
-        let asked = tokio::task::spawn_blocking(move || topics.ask(&name, TIMEOUT)).await;
-        asked.unwrap_or_else(|_| Err(TopicError::Unreachable("the question was given up".into())))
-    }
-
-    /// The names of the topics that exist and that a client may name, in order.
-    pub(super) async fn list(self: &Arc<Self>) -> Result<Vec<String>, TopicError> {
-        let topics = Arc::clone(self);
-        let asked = tokio::task::spawn_blocking(move || {
-            let metadata = topics.producer.ask(|client| client.fetch_metadata(None, TIMEOUT))?;
-            let names = metadata.topics().iter().map(|topic| topic.name());
-            let mut names: Vec<String> = names.filter(|name| topics.served(name)).map(str::to_owned).collect();
-            names.sort_unstable();
-            Ok(names)
-        });
-        asked
-            .await
-            .unwrap_or_else(|_| Err(TopicError::Unreachable("the question was given up".into())))
-    }
-
-    /// Makes a topic, whether missing ones are made by themselves or not.
-    pub(super) async fn make(&self, name: &str, partitions: Option<i32>) -> Result<(), AdminError> {
+    fn create(&self, name: &str, partitions: Option<i32>) -> Result<(), AdminError> {
         let partitions = self.pins.get(name).copied().or(partitions).or(self.new_partitions);
-        let made = admin::create(&self.producer, name, partitions).await;
-        if made.is_ok() {
-            tracing::info!("topic {name} was made");
+        let created = self.admin.create(name, partitions);
+        if created.is_ok() {
+            tracing::info!("topic {name} was created");
             self.absent.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         }
-        made
+        created
     }
 
-    /// Deletes a topic.
-    pub(super) async fn delete(&self, name: &str) -> Result<(), AdminError> {
-        let deleted = admin::delete(&self.producer, name).await;
-        if deleted.is_ok() {
-            tracing::warn!("topic {name} was deleted by a client");
-            self.forget(name);
-        }
-        deleted
-    }
-
-    /// The topic is not what it was: the next request asks again.
-    pub(super) fn forget(&self, name: &str) {
-        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(name);
-    }
-
-    /// Asks Kafka for a topic, blocking.
-    pub(super) fn ask(&self, name: &str, timeout: Duration) -> Result<Vec<Placed>, TopicError> {
-        let unreachable = |text: String| TopicError::Unreachable(text);
-        let metadata = self.producer.ask(|client| client.fetch_metadata(Some(name), timeout))?;
-        let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
-            return Err(TopicError::Unknown);
-        };
-        match topic.error().map(Code::from) {
-            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownTopicId) => {
-                return Err(TopicError::Unknown);
+    /// A topic that was created is known to every broker a moment later.
+    fn appear(&self, name: &str) -> Result<Vec<Placed>, TopicError> {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            match self.ask(name, TIMEOUT) {
+                Err(TopicError::Unknown) if Instant::now() < deadline => {}
+                Ok(placed) if placed.iter().any(|placed| placed.leader < 0) && Instant::now() < deadline => {}
+                found => return found,
             }
-            Some(Code::InvalidTopic) => return Err(TopicError::Unknown),
-            Some(Code::TopicAuthorizationFailed) => return Err(TopicError::Denied),
-            Some(code) if topic.partitions().is_empty() => return Err(unreachable(code.to_string())),
-            _ => {}
+            std::thread::sleep(Duration::from_millis(50));
         }
-        let mut placed: Vec<Placed> = topic
-            .partitions()
-            .iter()
-            .map(|partition| Placed {
-                partition: partition.id(),
-                leader: partition.leader(),
-                replicas: partition
-                    .replicas()
-                    .iter()
-                    .map(|id| (*id, partition.isr().contains(id)))
-                    .collect(),
-            })
-            .collect();
-        placed.sort_unstable_by_key(|placed| placed.partition);
-        Ok(placed)
     }
 
     fn served(&self, name: &str) -> bool {
@@ -276,22 +249,6 @@ impl Topics {
             .unwrap_or_else(PoisonError::into_inner)
             .get(name)
             .cloned()
-    }
-
-    /// A topic that was made is known to every broker a moment later.
-    async fn appear(self: &Arc<Self>, name: &str) -> Result<Vec<Placed>, TopicError> {
-        let deadline = Instant::now() + TIMEOUT;
-        loop {
-            match self.describe(name).await {
-                Err(TopicError::Unknown) if Instant::now() < deadline => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-                Ok(placed) if placed.iter().any(|placed| placed.leader < 0) && Instant::now() < deadline => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-                found => return found,
-            }
-        }
     }
 
     fn remember(&self, name: &str, held: usize) -> Result<Arc<Topic>, TopicError> {

@@ -1,8 +1,9 @@
 //! What is looked at all the time: whether Kafka answers, and whether files have changed.
 
+use super::metadata::TopicError;
 use super::state::State;
 use super::tls::Certificate;
-use super::topics::TopicError;
+
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -32,6 +33,7 @@ impl Watch {
                 runtime.block_on(prepare(&shared));
             }
             shared.readiness.set_kafka(unreachable);
+            shared.topics.admin.expire();
         };
         let files = move || {
             state.tokens.refresh();

@@ -1,7 +1,9 @@
 //! The gateway as its clients see it, before a real Kafka: every interface to the byte, users' own scripts, its
 //! bounds, and what stays true when something breaks.
 
+mod aws;
 mod budget;
+mod calls;
 mod clients;
 mod crowd;
 mod drain;

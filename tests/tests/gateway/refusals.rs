@@ -134,7 +134,7 @@ fn kafkas_acls_are_403_and_its_authentication_401() -> Result<()> {
             .args(["--kafka-property", "sasl.mechanism=PLAIN"])
             .args(["--kafka-property", &format!("sasl.username={user}")])
             .env("PINFLOW__KAFKA__PROPERTIES__SASL_PASSWORD", password)
-            .env("PINFLOW__GATEWAY__PRODUCE_TIMEOUT", "4s");
+            .env("PINFLOW__GATEWAY__PRODUCE_TIMEOUT", "10s");
         Gateway::launch_unready(&command)
     };
     let requests = |kind: &str| {
