@@ -91,7 +91,8 @@ impl AccessLogWriter {
         append(&mut lines, line);
     }
 
-    /// Writes out what there is, and ends; a reader that does not read is not waited for.
+    /// Writes out what there is, and ends, since not everything that holds the log ends before the process does; a reader
+    /// that does not read is not waited for.
     pub(super) async fn finish(&self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -14,6 +14,8 @@ use std::time::Duration;
 const DRAINED: usize = 16 << 20;
 /// And how long.
 const DRAIN: Duration = Duration::from_secs(2);
+/// The beginning of a body that is not longer is copied while the rest is waited for.
+const COPIED: usize = 4 << 10;
 
 /// Why a body could not be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +85,11 @@ impl Body {
         &self.caller
     }
 
+    /// What is left of a time for what is waited for now.
+    pub(super) fn time_left(&self, timeout: Duration) -> Duration {
+        timeout.saturating_sub(self.entry.body_waited())
+    }
+
     /// Whether nothing more comes.
     pub(super) fn is_at_end(&self) -> bool {
         self.incoming.is_end_stream()
@@ -141,7 +148,7 @@ pub(super) async fn read(
     if !budget.has(announced) {
         return Err(OverBudget::Now.into());
     }
-    let whole = tokio::time::timeout(timeout, gather(body, limit, budget)).await;
+    let whole = tokio::time::timeout(body.time_left(timeout), gather(body, limit, budget)).await;
     whole.unwrap_or(Err(BodyError::Slow.into()))
 }
 
@@ -159,7 +166,9 @@ async fn gather(body: &mut Body, limit: usize, budget: &Budget) -> Result<Taken,
         held.take(budget, bytes.len())?;
         // a small body comes in one piece, which need not be copied
         match first {
-            None => first = Some(bytes),
+            None if body.is_at_end() || bytes.len() > COPIED => first = Some(bytes),
+            // it is a part of the server's buffer, which is larger
+            None => first = Some(Bytes::copy_from_slice(&bytes)),
             Some(ref first) => {
                 if rest.is_empty() {
                     rest.extend_from_slice(first);

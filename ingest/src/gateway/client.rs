@@ -1,18 +1,22 @@
-//! A client's connection before a request's head is complete, and between two requests.
+//! A client's connection before a request is complete, and between two requests.
 //!
-//! Most connections of a crowd say nothing, or begin a head and do not end it. They cost what they have sent, which
-//! counts against the budget; the HTTP server and its buffers come into being when a head is complete.
+//! Most connections of a crowd say nothing, or begin a request and do not end it. They cost what they have sent, which
+//! counts against the budget; the HTTP server and its buffers come into being when there is something to serve.
 
+use super::arrival::{Arrival, Awaited};
 use super::budget::OverBudget;
+use super::connections::Entry;
 use super::held::Held;
 use super::state::State;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, timeout_at};
 
-/// Bytes of a request's head at most, and of what is read ahead.
+/// Bytes of a request's head at most, and of the server's buffers.
 pub(super) const HEAD: usize = 16 << 10;
 /// Bytes of one read.
 const READ: usize = 8 << 10;
@@ -29,6 +33,9 @@ pub(super) enum NoRequest {
     /// The client has closed its side.
     #[error("the connection was closed")]
     Closed,
+    /// No head came in time.
+    #[error("no request came in time")]
+    Slow,
     /// A head has begun, and nothing of the budget was free for the rest.
     #[error(transparent)]
     Budget(#[from] OverBudget),
@@ -47,23 +54,53 @@ impl<S: AsyncRead + Unpin> Client<S> {
         (self.stream, self.ahead)
     }
 
-    /// Waits until a request's head is there, or something that cannot be one.
-    pub(super) async fn head(&mut self, state: &State, held: &mut Held) -> Result<(), NoRequest> {
-        let mut seen = 0;
-        while !head_ends(&self.ahead, seen) && self.ahead.len() < HEAD && may_begin(&self.ahead) {
-            // what did not make a head has to wait, and counts
+    /// Waits until a request is there as far as it can be awaited here, or something that cannot be one. From its head
+    /// on it is under way, and what its client takes for the body counts where the rest of that is read.
+    pub(super) async fn request(
+        &mut self,
+        state: &State,
+        held: &mut Held,
+        entry: &Arc<Entry>,
+    ) -> Result<(), NoRequest> {
+        let mut arrival = Arrival::new();
+        let mut until = Instant::now() + state.limits.header_timeout;
+        let mut under_way = None;
+        loop {
+            match arrival.look(&self.ahead) {
+                Awaited::Head if self.ahead.len() >= HEAD || !may_begin(&self.ahead) => return Ok(()),
+                Awaited::Head => {}
+                Awaited::Body => {
+                    if under_way.is_none() {
+                        under_way = Some(entry.begin());
+                        until = Instant::now() + state.limits.body_timeout;
+                    }
+                    entry.waits_for_body();
+                }
+                Awaited::Nothing => {
+                    entry.has_body();
+                    return Ok(());
+                }
+                Awaited::Server => return Ok(()),
+            }
+            // what has to wait counts
             let bytes = self.ahead.len() - held.bytes();
             if held.take(&state.budget, bytes).is_err() {
+                if under_way.is_some() {
+                    // it is refused in its own words
+                    return Ok(());
+                }
                 state.make_room();
                 held.add(state.budget.wait(bytes, state.limits.header_timeout).await?);
             }
-            seen = self.ahead.len();
-            let read = std::future::poll_fn(|context| self.poll_ahead(context)).await?;
-            if read == 0 {
-                return Err(NoRequest::Closed);
+            let read = timeout_at(until, std::future::poll_fn(|context| self.poll_ahead(context))).await;
+            match read.map_or(Ok(None), |read| read.map(Some))? {
+                Some(1..) => {}
+                Some(_) => return Err(NoRequest::Closed),
+                // the server says so
+                None if under_way.is_some() => return Ok(()),
+                None => return Err(NoRequest::Slow),
             }
         }
-        Ok(())
     }
 
     fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -82,12 +119,6 @@ impl<S: AsyncRead + Unpin> Client<S> {
 fn may_begin(bytes: &[u8]) -> bool {
     let first = bytes.first().copied().unwrap_or(b'G');
     first.is_ascii_alphabetic() || matches!(first, b'\r' | b'\n')
-}
-
-/// Whether an empty line ends the head; the first `seen` bytes are known not to hold a whole one.
-fn head_ends(bytes: &[u8], seen: usize) -> bool {
-    let new = &bytes[seen.saturating_sub(2)..];
-    memchr::memchr_iter(b'\n', new).any(|at| matches!(new[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..]))
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Client<S> {
@@ -139,26 +170,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Client<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_head_ends_with_an_empty_line_wherever_it_was_cut() {
-        for head in [
-            "GET / HTTP/1.1\r\nhost: g\r\n\r\n",
-            "GET / HTTP/1.1\nhost: g\n\n",
-            "a\r\n\n",
-            "a\n\r\n",
-        ] {
-            for seen in 0..head.len() {
-                assert!(!head_ends(&head.as_bytes()[..seen], 0), "{head:?} {seen}");
-                assert!(head_ends(head.as_bytes(), seen), "{head:?} {seen}");
-            }
-            let with_body = format!("{head}{{}}");
-            assert!(head_ends(with_body.as_bytes(), 0));
-        }
-        for open in ["", "\r", "\n", "a\r\n\r", "a\r\r", "a\nb\n"] {
-            assert!(!head_ends(open.as_bytes(), 0), "{open:?}");
-        }
-    }
 
     #[tokio::test]
     async fn what_was_read_ahead_comes_first() {

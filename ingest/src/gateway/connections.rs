@@ -9,7 +9,7 @@
 //! are waited for, the largest first.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -18,6 +18,9 @@ use tokio::sync::Notify;
 const SLOW: Duration = Duration::from_millis(500);
 /// Nothing is waited for.
 const NEVER: u64 = u64::MAX;
+/// The HTTP server, whose buffers are large, runs for so many slow clients at most: those with a long body, an open
+/// stream, or an answer that they do not take.
+const SERVED: usize = 1_024;
 /// Holders of the budget are looked for at most this often, in milliseconds: it takes a look at every connection.
 const SEARCH_PAUSE: u64 = 50;
 
@@ -27,8 +30,12 @@ pub struct Connections {
     began: Instant,
     open: Mutex<(u64, HashMap<u64, Arc<Entry>>)>,
     closed: Notify,
+    /// Connections for which the HTTP server runs.
+    served: AtomicUsize,
     /// Milliseconds after `began` at which holders of the budget were looked for.
     searched: AtomicU64,
+    /// The same for connections for which the HTTP server runs.
+    searched_served: AtomicU64,
 }
 
 /// One of them.
@@ -44,6 +51,8 @@ pub(super) struct Entry {
     held: AtomicUsize,
     body: Wait,
     reader: Wait,
+    /// Whether the HTTP server runs for it.
+    served: AtomicBool,
     /// Notified when the connection has to make room.
     pub(super) close: Notify,
 }
@@ -63,6 +72,9 @@ pub struct Place {
     pub(super) entry: Arc<Entry>,
 }
 
+/// The HTTP server runs for a connection while this lives.
+pub(super) struct Served<'p>(&'p Place);
+
 /// A request is under way while this lives.
 pub struct RequestGuard(Arc<Entry>);
 
@@ -74,7 +86,9 @@ impl Connections {
             began: Instant::now(),
             open: Mutex::default(),
             closed: Notify::new(),
+            served: AtomicUsize::new(0),
             searched: AtomicU64::new(0),
+            searched_served: AtomicU64::new(0),
         })
     }
 
@@ -113,6 +127,7 @@ impl Connections {
             held: AtomicUsize::new(0),
             body: Wait::default(),
             reader: Wait::default(),
+            served: AtomicBool::new(false),
             close: Notify::new(),
         });
         open.1.insert(number, Arc::clone(&entry));
@@ -140,15 +155,9 @@ impl Connections {
 
     /// Closes connections of slow clients that hold bytes of the budget, the largest first, until so many come back.
     pub(super) fn close_slow_holders(&self, bytes: usize) {
-        let (now, last) = (elapsed(self.began), self.searched.load(Ordering::Relaxed));
-        let due = now >= last.saturating_add(SEARCH_PAUSE);
-        let (Some(late), true) = (self.late(), due) else { return };
-        let mine = self
-            .searched
-            .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed);
-        if mine.is_err() {
+        let Some(late) = self.search(&self.searched) else {
             return;
-        }
+        };
         let held = |entry: &Arc<Entry>| {
             let held = entry.held.load(Ordering::Relaxed);
             (held > 0 && entry.waited_for_since() <= late).then(|| (held, Arc::clone(entry)))
@@ -167,6 +176,40 @@ impl Connections {
         }
     }
 
+    /// Closes connections of slow clients for which the HTTP server runs, where these are more than [`SERVED`]: those
+    /// that have been waited for the longest.
+    pub(super) fn close_slow_served(&self) {
+        if self.served.load(Ordering::Relaxed) <= SERVED {
+            return;
+        }
+        let Some(late) = self.search(&self.searched_served) else {
+            return;
+        };
+        let slow = |entry: &Arc<Entry>| {
+            let since = entry.waited_for_since();
+            // one without a request gives the buffers back by itself
+            let is_slow = entry.served.load(Ordering::Relaxed) && entry.is_busy() && since <= late;
+            is_slow.then(|| (since, Arc::clone(entry)))
+        };
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found: Vec<_> = open.1.values().filter_map(slow).collect();
+        drop(open);
+        found.sort_unstable_by_key(|(since, entry)| (*since, entry.number));
+        let excess = found.len().saturating_sub(SERVED);
+        for (_, entry) in found.into_iter().take(excess) {
+            entry.close.notify_one();
+        }
+    }
+
+    /// The moment before which a client that is waited for is slow; `None` where there is none, or where it was just
+    /// searched for slow ones.
+    fn search(&self, searched: &AtomicU64) -> Option<u64> {
+        let (now, last) = (elapsed(self.began), searched.load(Ordering::Relaxed));
+        let late = self.late().filter(|_| now >= last.saturating_add(SEARCH_PAUSE))?;
+        let mine = searched.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed);
+        mine.ok().map(|_| late)
+    }
+
     /// The moment before which a client that is waited for is slow, if there was one.
     fn late(&self) -> Option<u64> {
         elapsed(self.began).checked_sub(SLOW.as_millis() as u64)
@@ -182,6 +225,21 @@ impl Place {
     /// Resolves when the connection has to make room, and is to be closed.
     pub async fn reclaimed(&self) {
         self.entry.close.notified().await;
+    }
+
+    /// The HTTP server begins to run for this connection.
+    pub(super) fn serve(&self) -> Served<'_> {
+        self.entry.served.store(true, Ordering::Relaxed);
+        self.connections.served.fetch_add(1, Ordering::Relaxed);
+        self.connections.close_slow_served();
+        Served(self)
+    }
+}
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        self.0.entry.served.store(false, Ordering::Relaxed);
+        self.0.connections.served.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -219,6 +277,14 @@ impl Entry {
                 let [body, reader] = [&self.body, &self.reader].map(|wait| wait.0.load(Ordering::Relaxed));
                 body.min(reader)
             }
+        }
+    }
+
+    /// How long its body has been waited for.
+    pub(super) fn body_waited(&self) -> Duration {
+        match self.body.0.load(Ordering::Relaxed) {
+            NEVER => Duration::ZERO,
+            since => Duration::from_millis(elapsed(self.began).saturating_sub(since)),
         }
     }
 

@@ -14,6 +14,7 @@
 mod access_log;
 mod admin;
 mod api_error;
+mod arrival;
 mod auth;
 mod body;
 mod budget;

@@ -199,7 +199,7 @@ impl Producer {
         let answer = question(self.current().client());
         match (answer, self.trouble.cause()) {
             (Ok(answer), _) => {
-                self.trouble.is_over();
+                self.trouble.is_known();
                 Ok(answer)
             }
             (Err(_), Some(Cause::Unauthenticated)) => Err(AskError::Unauthenticated),

@@ -1,14 +1,16 @@
 //! Answers, whole or streamed.
 
-use super::connections::RequestGuard;
+use super::connections::{Entry, RequestGuard};
 use super::held::Held;
 use super::request_id::REQUEST_ID;
+use super::state::State;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
@@ -18,6 +20,9 @@ pub(super) const JSON: &str = "application/json";
 pub(super) const V2_JSON: &str = "application/vnd.kafka.v2+json";
 /// Text for people and probes.
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+
+/// An answer that is not longer does not count: the system has room for it.
+const UNCOUNTED: usize = 4 << 10;
 
 /// An answer.
 pub(super) struct Reply {
@@ -64,6 +69,23 @@ impl Reply {
         self
     }
 
+    /// Counts a long answer until its client has taken it. One that finds no room in time ends its connection.
+    pub(super) async fn count(&mut self, state: &State, entry: &Arc<Entry>) {
+        let ReplyBody::Whole(Some(bytes)) = &mut self.body else {
+            return;
+        };
+        if bytes.len() <= UNCOUNTED {
+            return;
+        }
+        let mut held = Held::none(&state.budget, entry);
+        self.close |= state.take(&mut held, bytes.len()).await.is_err();
+        let bytes_held = Counted {
+            bytes: std::mem::take(bytes),
+            _held: held,
+        };
+        *bytes = Bytes::from_owner(bytes_held);
+    }
+
     pub(super) fn response(self, id: HeaderValue) -> Response<ReplyBody> {
         let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
@@ -83,6 +105,18 @@ impl Reply {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+}
+
+/// Bytes of an answer, and what they take of the budget until they are written.
+struct Counted {
+    bytes: Bytes,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

@@ -20,7 +20,7 @@ use super::reply::{JSON, Piece, Reply, ReplyBody};
 use super::request_log::RequestLog;
 use super::rest::{DENIED, NO_TOPIC_PARTITION, RestError, TOO_MANY, UNAUTHENTICATED, error_json};
 use super::rest_v3_item::{HEADERS, Headers, Item, NamedValue, content};
-use super::rest_v3_source::{RawRecord, Source, SourceError, take};
+use super::rest_v3_source::{RawRecord, Source, SourceError};
 use super::send::{Record, Sent};
 use super::shape::List;
 use super::split::SplitError;
@@ -352,7 +352,7 @@ impl Stream {
             let text = "The record has more headers than gateway.in_flight_bytes has room for";
             return Err(Outcome::wrong(413, text));
         }
-        take(&self.state, held, bytes).await.map_err(|error| {
+        self.state.take(held, bytes).await.map_err(|error| {
             self.state.metrics.shed();
             Outcome::wrong(TOO_MANY, error.to_string())
         })

@@ -73,7 +73,7 @@ impl Source {
                     incoming.has_arrived();
                     let mut held = self.held.split(object.len());
                     self.held.shrink(self.splitter.held());
-                    let overhead = take(state, &mut held, 2 * RECORD_OVERHEAD).await;
+                    let overhead = state.take(&mut held, 2 * RECORD_OVERHEAD).await;
                     overhead.map_err(SourceError::Budget)?;
                     return Ok(Some(RawRecord { object, held }));
                 }
@@ -87,12 +87,13 @@ impl Source {
             if self.ended {
                 return self.splitter.finish().map(|()| None).map_err(SourceError::Split);
             }
-            let until = *deadline.get_or_insert_with(|| Instant::now() + state.limits.body_timeout);
+            let left = || incoming.time_left(state.limits.body_timeout);
+            let until = *deadline.get_or_insert_with(|| Instant::now() + left());
             match timeout_at(until, incoming.piece()).await {
                 Ok(Some(Ok(bytes))) => {
                     self.bytes += bytes.len() as u64;
                     let began = Instant::now();
-                    let taken = take(state, &mut self.held, bytes.len()).await;
+                    let taken = state.take(&mut self.held, bytes.len()).await;
                     taken.map_err(SourceError::Budget)?;
                     // the client is not to blame for what it waited for us
                     deadline = Some(until + began.elapsed());
@@ -104,14 +105,4 @@ impl Source {
             }
         }
     }
-}
-
-/// So many bytes of the budget, as soon as they are free.
-pub(super) async fn take(state: &State, held: &mut Held, bytes: usize) -> Result<(), OverBudget> {
-    if held.take(&state.budget, bytes).is_ok() {
-        return Ok(());
-    }
-    state.make_room();
-    held.add(state.budget.wait(bytes, state.limits.body_timeout).await?);
-    Ok(())
 }

@@ -101,7 +101,7 @@ impl Gateway {
         let router = Router::new(&config.streams, config.prefixes.as_deref())?;
         let state = Arc::new(State {
             router,
-            openapi: openapi::describe(&config),
+            openapi: openapi::describe(&config).into(),
             topics: Arc::new(Topics::new(&config, producer)),
             access_log,
             budget: Budget::new(limits.in_flight_bytes),
@@ -265,19 +265,29 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     loop {
         let mut client = Client::new(stream, ahead);
         let mut held = Held::none(&state.budget, &place.entry);
-        let arrived = tokio::select! {
-            arrived = tokio::time::timeout(state.limits.header_timeout, client.head(&state, &mut held)) => arrived,
-            () = place.reclaimed() => return,
-            _ = ending.announced.wait_for(|ending| *ending) => return,
+        let arrived = {
+            let mut request = std::pin::pin!(client.request(&state, &mut held, &place.entry));
+            let mut announced = false;
+            loop {
+                tokio::select! {
+                    arrived = &mut request => break arrived,
+                    () = place.reclaimed() => return,
+                    _ = ending.announced.wait_for(|ending| *ending), if !announced => announced = true,
+                }
+                // a request under way is finished
+                if !place.entry.is_busy() {
+                    return;
+                }
+            }
         };
         match arrived {
-            Ok(Ok(())) => {}
+            Ok(()) => {}
             // clients may go away at any time
-            Ok(Err(NoRequest::Closed | NoRequest::Io(_))) => return,
-            Ok(Err(error)) => return tracing::debug!("{peer}: {error}"),
-            Err(_) => return tracing::trace!("{peer}: no request in time"),
+            Err(NoRequest::Closed | NoRequest::Io(_)) => return,
+            Err(error) => return tracing::debug!("{peer}: {error}"),
         }
         drop(held);
+        let _served = place.serve();
         // boxed, a connection without a request does not take the room of one that has
         match Box::pin(serve(&state, client, peer, &place.entry, &mut ending)).await {
             Some(idle) => (stream, ahead) = idle,
@@ -316,6 +326,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let mut look = std::pin::pin!(tokio::time::sleep(IDLE));
     loop {
         tokio::select! {
+            // a request that has arrived is read before the end is announced to the server, which would drop it
+            biased;
             ended = &mut connection => {
                 if let Err(error) = ended {
                     tracing::trace!("{peer}: {error}");

@@ -132,10 +132,14 @@ pub(super) async fn answer(
             }
         },
     };
-    let reply = match result {
+    let mut reply = match result {
         Ok(reply) => reply,
         Err(refused) => refuse(&state, refused, &mut body).await,
     };
+    // probes and metrics are answered whatever is in flight
+    if interface != Interface::Operations {
+        reply.count(&state, body.entry()).await;
+    }
     log.done(reply.status.as_u16(), reply.records, reply.bytes);
     drop(guard);
     reply.response(id)

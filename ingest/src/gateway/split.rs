@@ -13,10 +13,35 @@ pub(super) struct Splitter {
     held: BytesMut,
     /// How far `held` was looked at.
     seen: usize,
+    nesting: Nesting,
+    limit: usize,
+}
+
+/// How deep in a JSON text a byte stands.
+#[derive(Default)]
+pub(super) struct Nesting {
     depth: usize,
     inside: bool,
     escaped: bool,
-    limit: usize,
+}
+
+impl Nesting {
+    /// Goes on to the next byte.
+    pub(super) fn take(&mut self, byte: u8) {
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' if self.inside => self.escaped = true,
+            b'"' => self.inside = !self.inside,
+            b'{' | b'[' if !self.inside => self.depth += 1,
+            b'}' | b']' if !self.inside => self.depth = self.depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+
+    /// Whether no object or array is open.
+    pub(super) fn is_outside(&self) -> bool {
+        self.depth == 0
+    }
 }
 
 /// Why a stream cannot be cut.
@@ -38,9 +63,7 @@ impl Splitter {
         Splitter {
             held: BytesMut::new(),
             seen: 0,
-            depth: 0,
-            inside: false,
-            escaped: false,
+            nesting: Nesting::default(),
             limit,
         }
     }
@@ -57,7 +80,7 @@ impl Splitter {
 
     /// The next whole object, or `None` until more bytes come.
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, SplitError> {
-        if self.depth == 0 {
+        if self.nesting.is_outside() {
             let start = self.held.iter().position(|byte| !byte.is_ascii_whitespace());
             let start = start.unwrap_or(self.held.len());
             self.held.advance(start);
@@ -70,18 +93,11 @@ impl Splitter {
         }
         while let Some(byte) = self.held.get(self.seen) {
             self.seen += 1;
-            match byte {
-                _ if self.escaped => self.escaped = false,
-                b'\\' if self.inside => self.escaped = true,
-                b'"' => self.inside = !self.inside,
-                b'{' | b'[' if !self.inside => self.depth += 1,
-                b'}' | b']' if !self.inside => self.depth = self.depth.saturating_sub(1),
-                _ => {}
-            }
+            self.nesting.take(*byte);
             if self.seen > self.limit {
                 return Err(SplitError::TooLarge);
             }
-            if self.depth == 0 {
+            if self.nesting.is_outside() {
                 let object = self.held.split_to(self.seen).freeze();
                 self.seen = 0;
                 if self.held.is_empty() || object.len() > LONG {

@@ -44,7 +44,16 @@ impl Trouble {
         self.any.store(true, Ordering::Relaxed);
     }
 
-    /// Something has succeeded.
+    /// Kafka has answered a question: it knows who we are, and may refuse records all the same.
+    pub(super) fn is_known(&self) {
+        if self.any.load(Ordering::Relaxed) {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.authentication.worked();
+            self.any.store(known.denied, Ordering::Relaxed);
+        }
+    }
+
+    /// A record was taken.
     pub(super) fn is_over(&self) {
         if self.any.load(Ordering::Relaxed) {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,6 +90,8 @@ mod tests {
         assert_eq!(trouble.cause(), Some(Cause::Denied));
         trouble.error(Some(Code::Authentication), "who are you");
         assert_eq!(trouble.cause(), Some(Cause::Unauthenticated));
+        trouble.is_known();
+        assert_eq!(trouble.cause(), Some(Cause::Denied), "a question is no record");
         trouble.is_over();
         assert_eq!(trouble.cause(), None);
         // it has worked, so that a broker that restarts may not know its users yet

@@ -36,6 +36,7 @@ impl Watch {
             shared.topics.admin.expire();
         };
         let files = move || {
+            state.connections.close_slow_served();
             state.tokens.refresh();
             if let Some(certificate) = &certificate {
                 certificate.refresh();
@@ -69,6 +70,7 @@ fn unreachable(state: &State) -> Option<String> {
     let topic = topics.next().unwrap_or("pinflow");
     match state.topics.ask(topic, TIMEOUT) {
         Err(TopicError::Unreachable(text)) => Some(format!("Kafka does not answer: {text}")),
+        Err(error @ TopicError::Unauthenticated) => Some(error.to_string()),
         // whatever it says, it answers
         _ => None,
     }

@@ -247,3 +247,58 @@ fn an_error_repeats_no_more_than_a_kibibyte() -> Result<()> {
     ensure!(longest < 1_400, "a line of the access log has {longest} bytes");
     Ok(())
 }
+
+/// Clients that send whole requests and do not read their long answers: what is not taken counts, and makes room.
+#[test]
+fn an_answer_counts_until_it_is_taken() -> Result<()> {
+    use std::io::Write;
+    const BUDGET: usize = 32 << 20;
+    let settings = format!("in_flight_bytes = {BUDGET}\nbody_bytes = {}\n", 8 << 20);
+    let (gateway, _folder) = gateway(&settings, &["--access-log", "off"])?;
+    ensure!(gateway.ask("POST /geo/", &[JSON], r#"{"ind":1}"#)?.status == 200);
+    let (before, _) = gateway.program.memory()?;
+    // each record has a slot that says that there is no such partition
+    let body = format!(
+        "{{\"records\":[{}]}}",
+        vec![r#"{"value":1,"partition":99}"#; 20_000].join(",")
+    );
+    let head = format!(
+        "POST /topics/lim.geo HTTP/1.1\r\nhost: localhost\r\n{}: {}\r\ncontent-length: {}\r\n\r\n",
+        V2.0,
+        V2.1,
+        body.len()
+    );
+    let request = [head.as_bytes(), body.as_bytes()].concat();
+    let (mut open, mut most) = (Vec::new(), 0);
+    for _ in 0..40 {
+        let mut connection = Connection::open(gateway.at)?;
+        let stream = connection.0.get_mut();
+        stream.set_write_timeout(Some(Duration::from_millis(200)))?;
+        // the first answers find room in the system's buffers
+        for _ in 0..6 {
+            if stream.write_all(&request).is_err() {
+                break;
+            }
+        }
+        open.push(connection);
+        most = most.max(in_flight(&gateway)?);
+        let (now, _) = gateway.program.memory()?;
+        ensure!(
+            now < before + BUDGET as u64 + (64 << 20),
+            "{} clients that do not read take {} MB",
+            open.len(),
+            (now - before) >> 20
+        );
+    }
+    ensure!(most <= BUDGET, "{most} bytes in flight");
+    std::thread::sleep(Duration::from_secs(1));
+    let unread = in_flight(&gateway)?;
+    ensure!(unread > 1 << 20, "{unread} bytes of unread answers count");
+    eventually("service beside unread answers", Duration::from_secs(20), || {
+        Ok(gateway.ask("POST /geo/", &[JSON], r#"{"ind":1}"#)?.status == 200)
+    })?;
+    drop(open);
+    eventually("the end of all bytes in flight", SOON, || Ok(in_flight(&gateway)? == 0))?;
+    gateway.end()?;
+    Ok(())
+}

@@ -1,7 +1,7 @@
 //! Ten thousand connections that ask nothing, or never end what they ask: who has a request is served at once, and the
 //! crowd costs little memory.
 
-use crate::http::{Connection, JSON};
+use crate::http::{Connection, JSON, V2, V2_BINARY};
 use crate::limits::{REQUESTS, gateway};
 use crate::{Gateway, SOON};
 use anyhow::{Context, Result, ensure};
@@ -9,6 +9,7 @@ use pinflow_tests::{eventually, need};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// As many as the gateway takes unless it is told otherwise.
@@ -16,9 +17,14 @@ const CAP: usize = 10_000;
 const BEYOND: usize = 500;
 /// What each of two processes needs, with what other tests of this one hold.
 const FILES: u64 = 12_000;
-const MOST_MEMORY: u64 = 400 << 20;
+/// The budget of bytes in flight unless it is told otherwise, and what a crowd may cost beside it, more than a gateway
+/// takes that has nothing to do.
+const MOST_MEMORY: u64 = (64 << 20) + (64 << 20);
 const STREAM: &str = "POST /v3/clusters/c/topics/lim.geo/records HTTP/1.1\r\nhost: localhost\r\n\
                       content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+
+/// Two crowds at once would be more files than this process may open.
+static ONE_CROWD: Mutex<()> = Mutex::new(());
 
 /// Raises the number of files that this process may open; false where the system does not let it.
 fn enough_files() -> Result<bool> {
@@ -124,9 +130,14 @@ fn demand_service(
     Ok(())
 }
 
-fn demand_memory(gateway: &Gateway) -> Result<()> {
+fn demand_memory(gateway: &Gateway, idle: u64) -> Result<()> {
     let (_, peak) = gateway.program.memory()?;
-    ensure!(peak < MOST_MEMORY, "the gateway takes {} MB", peak >> 20);
+    let more = peak.saturating_sub(idle);
+    ensure!(
+        more < MOST_MEMORY,
+        "the gateway takes {} MB more than before",
+        more >> 20
+    );
     Ok(())
 }
 
@@ -135,11 +146,13 @@ fn ten_thousand_connections_keep_nobody_out() -> Result<()> {
     if !enough_files()? {
         return Ok(());
     }
+    let _alone = ONE_CROWD.lock().unwrap_or_else(PoisonError::into_inner);
     // nobody goes by the clock while this runs
     let (gateway, _folder) = gateway(
         "header_timeout = \"300s\"\nbody_timeout = \"300s\"\ndrain_timeout = \"5s\"\n",
         &["--access-log", "off"],
     )?;
+    let (idle, _) = gateway.program.memory()?;
     // the oldest of all, but with a request under way
     let mut slow = Connection::open(gateway.at)?;
     slow.write(b"POST /geo/ HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{\"ind\"")?;
@@ -178,7 +191,7 @@ fn ten_thousand_connections_keep_nobody_out() -> Result<()> {
         "a stream under way was closed"
     );
     drop((slow, stream));
-    demand_memory(&gateway)?;
+    demand_memory(&gateway, idle)?;
 
     // now everybody has a request, and nobody ends it
     let busy = |gateway: &Gateway, index: usize| -> Result<Member> {
@@ -196,10 +209,90 @@ fn ten_thousand_connections_keep_nobody_out() -> Result<()> {
     ensure!(open_connections(&gateway)? == CAP, "the crowd has gone");
     demand_service(&gateway, &mut crowd, busy)?;
     ensure!(open_connections(&gateway)? == CAP, "the crowd has gone");
-    demand_memory(&gateway)?;
+    demand_memory(&gateway, idle)?;
     drop(crowd);
     eventually("the end of the crowd", SOON, || Ok(open_connections(&gateway)? <= 1))?;
     ensure!(gateway.ask("POST /geo/", &[JSON], r#"{"ind":1}"#)?.status == 200);
     gateway.end()?;
+    Ok(())
+}
+
+/// Half of a request of each interface, of this size.
+fn half(kind: usize, size: usize) -> String {
+    let post = |line: &str, media: &str, begin: &str| {
+        let padding = "x".repeat(size);
+        format!(
+            "{line} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {media}\r\ncontent-length: 90000\r\n\r\n{begin}{padding}"
+        )
+    };
+    match kind {
+        0 => format!("POST /geo/ HTTP/1.1\r\nhost: localhost\r\nx-slow: {}", "x".repeat(size)),
+        1 => post(REQUESTS[0].0, JSON.1, "{\"country\":\""),
+        2 => post(REQUESTS[1].0, V2.1, "{\"records\":[{\"value\":\""),
+        3 => post(REQUESTS[1].0, V2_BINARY.1, "{\"records\":[{\"value\":\""),
+        4 => post(REQUESTS[2].0, JSON.1, "{\"value\":{\"data\":\""),
+        5 => post(REQUESTS[3].0, JSON.1, "{\"PartitionKey\":\"k\",\"Data\":\""),
+        6 => post("PUT /streams/x-geo/records", JSON.1, "{\"records\":[{\"data\":\""),
+        7 => {
+            let record = format!("{{\"value\":{{\"data\":\"{}", "x".repeat(size));
+            format!("{STREAM}{:x}\r\n{record}\r\n", record.len())
+        }
+        // a stream that goes on
+        8 => format!("{STREAM}{:x}\r\n{}\r\n1\r\n{{\r\n", REQUESTS[2].2.len(), REQUESTS[2].2),
+        // one that waits for leave
+        9 => format!(
+            "{} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {}\r\nexpect: 100-continue\r\ncontent-length: 90000\r\n\r\n",
+            REQUESTS[1].0, V2.1
+        ),
+        // the second of two requests
+        _ => format!(
+            "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n{}",
+            post(REQUESTS[0].0, JSON.1, "{")
+        ),
+    }
+}
+
+/// Every kind of half a request, first a byte of each and then as many as the budget takes: memory stays within the
+/// budget and 64 MiB, and others are served.
+#[test]
+fn ten_thousand_halves_of_requests_cost_their_bytes_and_little_more() -> Result<()> {
+    if !enough_files()? {
+        return Ok(());
+    }
+    let _alone = ONE_CROWD.lock().unwrap_or_else(PoisonError::into_inner);
+    for size in [1, 6_000] {
+        let (gateway, _folder) = gateway(
+            "header_timeout = \"300s\"\nbody_timeout = \"300s\"\ndrain_timeout = \"5s\"\n",
+            &["--access-log", "off"],
+        )?;
+        let (idle, _) = gateway.program.memory()?;
+        let mut crowd = Vec::with_capacity(CAP);
+        for index in 0..CAP {
+            let mut connection = Connection::open(gateway.at).with_context(|| format!("connection {index}"))?;
+            // it may be the one that makes room
+            let _ = connection.write(half(index % 11, size).as_bytes());
+            crowd.push(connection.0.into_inner());
+        }
+        std::thread::sleep(Duration::from_secs(2));
+        let open = open_connections(&gateway)?;
+        ensure!(open > CAP / 2, "{open} of them are open");
+        let (now, peak) = gateway.program.memory()?;
+        eprintln!(
+            "{CAP} halves of {size} bytes: {open} open, {} MB, {} MB now, {} MB at most",
+            idle >> 20,
+            now >> 20,
+            peak >> 20
+        );
+        demand_memory(&gateway, idle)?;
+        for (line, kind, body) in REQUESTS {
+            eventually(line, Duration::from_secs(10), || {
+                Ok(gateway.ask(line, &[kind], body)?.status == 200)
+            })?;
+        }
+        demand_memory(&gateway, idle)?;
+        drop(crowd);
+        eventually("the end of the crowd", SOON, || Ok(open_connections(&gateway)? <= 1))?;
+        gateway.end()?;
+    }
     Ok(())
 }
