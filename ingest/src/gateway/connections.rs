@@ -20,7 +20,9 @@ const SLOW: Duration = Duration::from_millis(500);
 const NEVER: u64 = u64::MAX;
 /// The HTTP server, whose buffers are large, runs for so many slow clients at most: those with a long body, an open
 /// stream, or an answer that they do not take.
-const SERVED: usize = 1_024;
+const SERVED: usize = 768;
+/// Where they are more, one that is waited for so long makes room: until then each takes the buffers.
+const SERVED_SLOW: Duration = Duration::from_millis(200);
 /// Holders of the budget are looked for at most this often, in milliseconds: it takes a look at every connection.
 const SEARCH_PAUSE: u64 = 50;
 
@@ -139,7 +141,7 @@ impl Connections {
 
     /// The connection that can best be closed.
     fn eviction_candidate(&self) -> Option<Arc<Entry>> {
-        let late = self.late();
+        let late = self.before(SLOW);
         let rank = |entry: &Entry| match entry.is_busy() {
             false => Some((false, entry.idle_since.load(Ordering::Relaxed), entry.number)),
             true => {
@@ -155,7 +157,7 @@ impl Connections {
 
     /// Closes connections of slow clients that hold bytes of the budget, the largest first, until so many come back.
     pub(super) fn close_slow_holders(&self, bytes: usize) {
-        let Some(late) = self.search(&self.searched) else {
+        let Some(late) = self.search(&self.searched, SLOW) else {
             return;
         };
         let held = |entry: &Arc<Entry>| {
@@ -182,7 +184,7 @@ impl Connections {
         if self.served.load(Ordering::Relaxed) <= SERVED {
             return;
         }
-        let Some(late) = self.search(&self.searched_served) else {
+        let Some(late) = self.search(&self.searched_served, SERVED_SLOW) else {
             return;
         };
         let slow = |entry: &Arc<Entry>| {
@@ -203,16 +205,16 @@ impl Connections {
 
     /// The moment before which a client that is waited for is slow; `None` where there is none, or where it was just
     /// searched for slow ones.
-    fn search(&self, searched: &AtomicU64) -> Option<u64> {
+    fn search(&self, searched: &AtomicU64, slow: Duration) -> Option<u64> {
         let (now, last) = (elapsed(self.began), searched.load(Ordering::Relaxed));
-        let late = self.late().filter(|_| now >= last.saturating_add(SEARCH_PAUSE))?;
+        let late = self.before(slow).filter(|_| now >= last.saturating_add(SEARCH_PAUSE))?;
         let mine = searched.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed);
         mine.ok().map(|_| late)
     }
 
-    /// The moment before which a client that is waited for is slow, if there was one.
-    fn late(&self) -> Option<u64> {
-        elapsed(self.began).checked_sub(SLOW.as_millis() as u64)
+    /// The moment that is so long ago, if there was one.
+    fn before(&self, slow: Duration) -> Option<u64> {
+        elapsed(self.began).checked_sub(slow.as_millis() as u64)
     }
 }
 
