@@ -8,7 +8,8 @@ pub const IO_THREADS: &str = "pinflow:io";
 
 /// Whether a command would wait without end for a thread of this name.
 fn awaited(thread: &str) -> bool {
-    thread.starts_with("kafka-") || thread == sinks::stager::THREAD || thread == IO_THREADS
+    let of_gateway = ["gateway:watch", "gateway:files"].contains(&thread);
+    of_gateway || thread.starts_with("kafka-") || thread == sinks::stager::THREAD || thread == IO_THREADS
 }
 
 /// Installs the hook: after the usual message such a thread ends the process with exit code 1.

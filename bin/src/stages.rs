@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 const STAGES: [(&str, &[&str]); 3] = [
     ("fetch", &["rdk:", "kafka-", "lake-"]),
     ("dataflow", &["timely:"]),
-    ("commit", &["pinflow:", "pinflow-stager"]),
+    ("commit", &["pinflow:io", "pinflow-stager"]),
 ];
 
 /// Threads of no stage.

@@ -387,7 +387,7 @@ impl Sink {
                     if progress.commits != self.known.commits + 1 {
                         fence.check_commits(&self.config.schema, progress.commits, self.known.commits)?;
                     }
-                    (self.known, self.unfinished) = (progress, false);
+                    (self.known, self.held, self.unfinished) = (progress, None, false);
                     return Ok(());
                 }
                 Err(error) => self.recover(error, &mut backoff).await?,

@@ -130,9 +130,8 @@ fn mask_user_part(url: &str, start: usize) -> String {
         return url.to_owned();
     };
     let before_path = !url[start..].starts_with('/');
-    // `user@host:port` has no password
-    let in_user = url[start..].find('@').is_some_and(|first| colon < first);
-    match before_path && in_user {
+    // `user@host:port` has no password; the user may hold an `@`, as Azure's do
+    match before_path && colon < at {
         true => format!("{}:{MASK}{}", &url[..start + colon], &url[start + at..]),
         false => url.to_owned(),
     }

@@ -6,8 +6,9 @@
 //!
 //! A file that is gone, or that others may read, opens nothing any more: what is not known to be valid is not.
 
+use super::config::TokenSettings;
 use super::error::GatewayError;
-use super::rate::{Allowance, Exhausted, Rate};
+use super::rate::{Allowance, Exhausted};
 use super::scope::Need;
 use super::token_file::{self, Entry};
 use hyper::header::{AUTHORIZATION, HeaderMap};
@@ -18,17 +19,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use subtle::ConstantTimeEq;
-
-/// Where tokens come from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TokenSettings {
-    /// The files; none: everybody may do everything.
-    pub files: Vec<PathBuf>,
-    /// Whether files are taken that others may read or change.
-    pub exposed: bool,
-    /// What each token may send whose line does not say it.
-    pub rate: Option<Rate>,
-}
 
 /// A valid token.
 #[derive(Debug)]
@@ -194,17 +184,17 @@ impl Tokens {
     /// Makes these the valid tokens; one that stays as it was keeps what is left of its rate.
     fn set(&self, sources: &[Source]) {
         let (entries, twice) = join(sources);
-        if let Some(name) = twice {
-            tracing::debug!("{name} stands in two lines with other scopes or another rate: it opens nothing");
-        }
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let token = |entry: &&Entry| {
-            let known = current.iter().find(|token| token.entry == **entry);
+            let known = current.iter().find(|token| token.entry.is_same(entry));
             known.map_or_else(|| Arc::new(self.token((*entry).clone())), Arc::clone)
         };
         let fresh: Vec<Arc<Token>> = entries.iter().map(token).collect();
         let same = fresh.len() == current.len() && fresh.iter().zip(&*current).all(|(a, b)| Arc::ptr_eq(a, b));
         if !same {
+            if let Some(name) = twice {
+                tracing::warn!("{name} stands in two lines with other scopes or another rate: it opens nothing");
+            }
             let gone = |token: &&Arc<Token>| !fresh.iter().any(|other| Arc::ptr_eq(other, token));
             for token in current.iter().filter(gone) {
                 token.revoked.store(true, Ordering::Relaxed);
@@ -284,6 +274,7 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rate::Rate;
     use super::*;
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;

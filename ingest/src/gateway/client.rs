@@ -20,6 +20,8 @@ use tokio::time::{Instant, timeout_at};
 pub(super) const HEAD: usize = 16 << 10;
 /// Bytes of one read.
 const READ: usize = 8 << 10;
+/// Bytes by which the room for what was read ahead grows.
+const STEP: usize = 256;
 
 /// A connection, with the bytes that were read ahead of the server.
 pub(super) struct Client<S> {
@@ -109,7 +111,10 @@ impl<S: AsyncRead + Unpin> Client<S> {
         let mut buffer = ReadBuf::uninit(&mut space);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
         let read = buffer.filled();
-        self.ahead.reserve_exact(read.len());
+        if self.ahead.capacity() - self.ahead.len() < read.len() {
+            // most bodies stay small, and one that comes byte by byte is not moved for each
+            self.ahead.reserve_exact(read.len().next_multiple_of(STEP));
+        }
         self.ahead.extend_from_slice(read);
         Poll::Ready(Ok(read.len()))
     }

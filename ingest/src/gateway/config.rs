@@ -1,12 +1,23 @@
 //! What a gateway is told: where it listens and produces, which streams it serves, and its bounds.
 
 use super::access_log::AccessLog;
-use super::auth::TokenSettings;
+use super::rate::Rate;
 use crate::kafka::KafkaConfig;
 use prometheus_client::registry::Registry;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Where tokens come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenSettings {
+    /// The files; none: everybody may do everything.
+    pub files: Vec<PathBuf>,
+    /// Whether files are taken that others may read or change.
+    pub exposed: bool,
+    /// What each token may send whose line does not say it.
+    pub rate: Option<Rate>,
+}
 
 /// A kind of record that has a topic: what `POST /NAME/` accepts and where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -47,7 +47,7 @@ pub(super) struct Entry {
     busy: AtomicU32,
     /// Milliseconds after `began` since which no request is under way.
     idle_since: AtomicU64,
-    /// Requests that were answered.
+    /// Requests that ended, here or in the server.
     answers: AtomicU64,
     /// Bytes of the budget that go back when the connection is closed.
     held: AtomicUsize,
@@ -55,6 +55,8 @@ pub(super) struct Entry {
     reader: Wait,
     /// Whether the HTTP server runs for it.
     served: AtomicBool,
+    /// Whether its last request was refused before it was read.
+    refused: AtomicBool,
     /// Notified when the connection has to make room.
     pub(super) close: Notify,
 }
@@ -130,6 +132,7 @@ impl Connections {
             body: Wait::default(),
             reader: Wait::default(),
             served: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
             close: Notify::new(),
         });
         open.1.insert(number, Arc::clone(&entry));
@@ -191,14 +194,16 @@ impl Connections {
             let since = entry.waited_for_since();
             // one without a request gives the buffers back by itself
             let is_slow = entry.served.load(Ordering::Relaxed) && entry.is_busy() && since <= late;
-            is_slow.then(|| (since, Arc::clone(entry)))
+            // who may not come in keeps nobody out who may
+            let admitted = !entry.refused.load(Ordering::Relaxed);
+            is_slow.then(|| (admitted, since, Arc::clone(entry)))
         };
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found: Vec<_> = open.1.values().filter_map(slow).collect();
         drop(open);
-        found.sort_unstable_by_key(|(since, entry)| (*since, entry.number));
+        found.sort_unstable_by_key(|(admitted, since, entry)| (*admitted, *since, entry.number));
         let excess = found.len().saturating_sub(SERVED);
-        for (_, entry) in found.into_iter().take(excess) {
+        for (.., entry) in found.into_iter().take(excess) {
             entry.close.notify_one();
         }
     }
@@ -246,8 +251,19 @@ impl Drop for Served<'_> {
 }
 
 impl Entry {
+    /// The request that is under way is refused, and its rest is read for good manners alone.
+    pub(super) fn is_refused(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a client is waited for, and not we.
+    pub(super) fn is_waited_for(&self) -> bool {
+        !self.is_busy() || self.waited_for_since() != NEVER
+    }
+
     /// A request begins.
     pub(super) fn begin(self: &Arc<Self>) -> RequestGuard {
+        self.refused.store(false, Ordering::Relaxed);
         self.busy.fetch_add(1, Ordering::Relaxed);
         RequestGuard(Arc::clone(self))
     }

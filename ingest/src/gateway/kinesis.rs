@@ -180,6 +180,7 @@ pub(super) async fn put_records(
         );
         return Err(KinesisError::Validation(text));
     }
+    incoming.caller().charge(count.saturating_sub(1) as u64);
     let checked = many.check(protocol)?;
     let total: usize = checked.iter().map(|record| record.key.len() + record.data.len()).sum();
     if total > REQUEST_BYTES {
@@ -346,11 +347,11 @@ async fn topic(state: &Arc<State>, stream: &str, record: Option<(&str, &Caller)>
     if let Some((_, caller)) = record {
         permit(caller, Need::Produce(name))?;
     }
-    state
-        .topics
-        .get(name)
-        .await
-        .map_err(|error| ApiError::topic(error, stream))
+    let found = match record {
+        Some(_) => state.topics.get(name).await,
+        None => state.topics.existing(name).await,
+    };
+    found.map_err(|error| ApiError::topic(error, stream))
 }
 
 /// A record that waits for what is known about its topic is throttled as one that waits for Kafka.

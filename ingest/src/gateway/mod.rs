@@ -68,9 +68,9 @@ mod watch;
 mod write_timeout;
 
 pub use access_log::AccessLog;
-pub use auth::{Caller, Token, TokenSettings, Tokens};
+pub use auth::{Caller, Token, Tokens};
 pub use budget::RECORD_OVERHEAD;
-pub use config::{Field, FieldType, GatewayConfig, Limits, Stream, TlsFiles};
+pub use config::{Field, FieldType, GatewayConfig, Limits, Stream, TlsFiles, TokenSettings};
 pub use connections::{Connections, Place, RequestGuard};
 pub use error::GatewayError;
 pub use properties::check as check_properties;

@@ -33,7 +33,7 @@ impl RequestLog {
         self.state.access_log.line(&Line {
             id: self.id.to_str().unwrap_or_default(),
             peer: self.peer,
-            method: self.method.as_str(),
+            method: shortened(self.method.as_str()),
             path: shortened(&self.path),
             token: self.caller.as_ref().and_then(Caller::name),
             interface,

@@ -78,6 +78,7 @@ pub(super) async fn produce(
     let limits = &state.limits;
     let mut taken = body::read(incoming, limits.body_bytes, limits.body_timeout, &state.budget).await?;
     let entries = parse(&taken.bytes, format)?;
+    incoming.caller().charge(entries.len().saturating_sub(1) as u64);
     state.budget.take_records(&mut taken.permit, entries.len())?;
     let topic = state
         .topics

@@ -334,7 +334,10 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 }
                 return None;
             }
-            () = entry.close.notified() => return None,
+            // it was meant for what the connection did a moment ago; who needs the room asks again
+            () = entry.close.notified() => if entry.is_waited_for() {
+                return None;
+            },
             _ = ending.announced.wait_for(|ending| *ending), if !announced => {
                 announced = true;
                 std::pin::Pin::new(&mut connection).graceful_shutdown();

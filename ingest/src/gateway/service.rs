@@ -81,8 +81,8 @@ pub(super) async fn answer(
     let (head, incoming) = request.into_parts();
     let id = state.ids.of(&head.headers);
     let given = head.uri.path();
-    let path: Arc<str> = Arc::from(&given[..given.len().min(PATH + 1)]);
-    let (interface, target) = match path.len() > PATH {
+    let path: Arc<str> = Arc::from(&given[..given.floor_char_boundary(PATH)]);
+    let (interface, target) = match path.len() < given.len() {
         true => (Interface::FastApi, Target::Nowhere),
         false => state.router.route(&head.method, &path),
     };
@@ -100,6 +100,9 @@ pub(super) async fn answer(
     let (media, protocol) = (MediaType::of(&head.headers), Protocol::of(&head.headers));
     let admitted = admit(&state, &target, &head, caller);
     let caller = admitted.as_ref().map_or(Caller::Anyone, Caller::clone);
+    if admitted.is_err() {
+        entry.is_refused();
+    }
     let mut body = Body::new(incoming, entry, caller, head.headers.contains_key(EXPECT));
     // the head keeps the buffer that it was read into, and the request may take long
     drop(head);
@@ -123,13 +126,7 @@ pub(super) async fn answer(
                     }
                 };
             }
-            target => {
-                let result = dispatch(&state, interface, target, (media, protocol), &mut body).await;
-                if let Ok(reply) = &result {
-                    body.caller().charge(reply.records.saturating_sub(1));
-                }
-                result
-            }
+            target => dispatch(&state, interface, target, (media, protocol), &mut body).await,
         },
     };
     let mut reply = match result {

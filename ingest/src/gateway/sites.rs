@@ -7,6 +7,7 @@
 //! Nobody can make an address, or a name without a dot, resolve to something else, so that these are accepted where
 //! others than this machine are served at all; every other name has to be configured.
 
+use super::quote::shortened;
 use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 use hyper::{Uri, Version};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -163,7 +164,7 @@ impl Sites {
                 let host = host.map(text);
                 for named in host.as_deref().into_iter().chain(target) {
                     if !self.is_ours(named) {
-                        return Err(SiteError::Host(named.to_owned()));
+                        return Err(SiteError::Host(shortened(named).to_owned()));
                     }
                 }
             }
@@ -171,7 +172,7 @@ impl Sites {
         for origin in headers.get_all(ORIGIN) {
             let origin = text(origin);
             if !self.may_send(&origin) {
-                return Err(SiteError::Origin(origin));
+                return Err(SiteError::Origin(shortened(&origin).to_owned()));
             }
         }
         Ok(())

@@ -25,9 +25,19 @@ pub(super) struct Entry {
     pub(super) digest: [u8; 32],
     /// What the access log calls it: its name, else file and line.
     pub(super) name: String,
+    /// Whether that is a name of its own.
+    pub(super) named: bool,
     /// `None`: everything.
     pub(super) scopes: Option<Vec<Scope>>,
     pub(super) rate: Option<Rate>,
+}
+
+impl Entry {
+    /// Whether both say the same of the same token; the line on which one without a name stands may change.
+    pub(super) fn is_same(&self, other: &Entry) -> bool {
+        let said = |entry: &Entry| (entry.digest, entry.named, entry.rate);
+        said(self) == said(other) && self.scopes == other.scopes && (!self.named || self.name == other.name)
+    }
 }
 
 /// A line of a file that says nothing, and why; never what stands in it.
@@ -84,6 +94,7 @@ fn parse(line: &[u8], default_name: impl Fn() -> String) -> Result<Entry, String
     }
     Ok(Entry {
         digest: Sha256::digest(token).into(),
+        named: name.is_some(),
         name: name.unwrap_or_else(default_name),
         scopes,
         rate,

@@ -116,6 +116,15 @@ impl Topics {
         self.wanted.ask(name, find).await
     }
 
+    /// The same for a topic that exists: none is created for a question.
+    pub(super) async fn existing(self: &Arc<Self>, name: &str) -> Result<Arc<Topic>, TopicError> {
+        if let Some(topic) = self.cached(name) {
+            return Ok(topic);
+        }
+        self.describe(name).await?;
+        self.get(name).await
+    }
+
     /// How many partitions the topic has; Kafka is asked where this one is not among those known.
     pub(super) async fn partitions(self: &Arc<Self>, topic: &Topic, wanted: i32) -> Result<i32, TopicError> {
         let held = topic.held.load(Ordering::Relaxed);

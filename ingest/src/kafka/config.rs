@@ -20,7 +20,7 @@ pub struct KafkaConfig {
     /// The group under which offsets are committed for lag tools; nothing is ever read from it.
     pub group_id: String,
     /// For how long a broker may gather records for one answer to a reader: more records an answer, fewer answers. Zero
-    /// asks for every record at once. Properties of the user take precedence.
+    /// asks for every record at once. So does a `fetch.wait.max.ms` of the user's, with a `fetch.min.bytes` of theirs.
     pub pace: Duration,
 }
 
@@ -170,7 +170,9 @@ impl KafkaConfig {
         for (name, value) in DEFAULTS {
             config.set(name, value);
         }
-        if !self.pace.is_zero() {
+        // who waits longer on purpose wants to wait for nothing that is there
+        let chosen = self.properties.iter().any(|(name, _)| name == "fetch.wait.max.ms");
+        if !self.pace.is_zero() && !chosen {
             let wait = self.pace.as_millis().clamp(1, MOST_WAIT.as_millis());
             config
                 .set("fetch.wait.max.ms", wait.to_string())

@@ -39,13 +39,20 @@ fn refusals_name_broker_cause_and_hint_in_one_sentence() {
     assert_eq!(
         refusal(
             closed,
-            &[("security.protocol", "SSL"), ("ssl.ca.location", "/no/such.pem")]
+            &[("security.protocol", "SSL"), ("ssl.ca.location", "/etc/passwd")]
         )
         .split(": ")
         .take(3)
         .collect::<Vec<_>>()
         .join(": "),
         "librdkafka failed to create a consumer: Client creation error: ssl.ca.location failed"
+    );
+    assert_eq!(
+        refusal(
+            closed,
+            &[("security.protocol", "SSL"), ("ssl.ca.location", "/no/such.pem")]
+        ),
+        "Kafka property ssl.ca.location: cannot read /no/such.pem: No such file or directory (os error 2)"
     );
 
     let Some((broker, _up)) = shared() else { return };

@@ -34,7 +34,11 @@ impl Statements {
             "UPDATE {s}.progress SET topics = $1, partition_counts = $2, cleaned_legacy_count = $3, \
              cleaned_legacy_hash = $4 WHERE id = 1"
         );
-        let forget = format!("DELETE FROM {s}.frontier WHERE topic = ANY($1::text[])");
+        // a topic of this name that is named again may be another one
+        let forget = format!(
+            "WITH marks AS (DELETE FROM {s}.rejects_dropped WHERE topic = ANY($1::text[])) \
+             DELETE FROM {s}.frontier WHERE topic = ANY($1::text[])"
+        );
         // exactly where the last commit left it: anything else is not what this step's changes are changes of
         let advance = format!(
             "UPDATE {s}.frontier f SET next_offset = k.next, cleaned_next_offset = k.cleaned, \

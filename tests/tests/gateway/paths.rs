@@ -126,3 +126,28 @@ fn unknown_paths_are_missed_in_their_interfaces_words() -> Result<()> {
     gateway.end()?;
     Ok(())
 }
+
+#[test]
+fn a_path_that_is_too_long_is_missed_wherever_it_is_cut() -> Result<()> {
+    let (gateway, _folder) = gateway("", &[])?;
+    for long in [2047, 2048, 2049] {
+        let answer = gateway.ask(&format!("GET /{}\u{e9}x", "a".repeat(long - 1)), &[], "")?;
+        ensure!(answer.status == 404, "{long}: {answer:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_question_creates_no_topic() -> Result<()> {
+    let (gateway, _folder) = gateway("", &["--create-topics", "--alias", "asked=asked.geo"])?;
+    for question in [
+        "GET /streams/asked",
+        "GET /topics/asked",
+        "GET /v3/clusters/c/topics/asked",
+    ] {
+        let answer = gateway.ask(question, &[], "")?;
+        ensure!((400..=404).contains(&answer.status), "{question}: {answer:?}");
+    }
+    ensure!(!crate::kafka()?.topics()?.iter().any(|name| name == "asked.geo"));
+    Ok(())
+}

@@ -14,6 +14,7 @@ use crate::engine::protocol::{Assigned, Command, Pass, TopicPartition};
 use ingest::coverage::{Counted, Coverage};
 use ingest::lake::{Encoding, Object};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// Deflate makes a byte of at most so many.
 const GZIP_RATIO: u64 = 1032;
@@ -90,15 +91,26 @@ impl Coordinator {
         ends: &Ends,
     ) -> Result<Bounds, Interrupt> {
         let mut doubted = BTreeMap::new();
+        let mut last = Bounds::new();
+        for object in self.read.of_log() {
+            let at = TopicPartition {
+                topic: object.topic,
+                partition: object.partition,
+            };
+            if bounds.get(&at).is_some_and(|bound| object.start < *bound) {
+                let last = last.entry(at).or_insert(object.start);
+                *last = object.start.max(*last);
+            }
+        }
         for (at, bound) in bounds {
             let (Some(coverage), Some(marks)) = (coverage.get(&(at.topic, at.partition)), ends.get(at)) else {
                 continue;
             };
-            let below = coverage.unproved.iter().map(|object| object.from..object.to);
-            let last = below
-                .filter(|taken| taken.start < *bound)
-                .max_by_key(|taken| taken.start);
-            if let Some(taken) = last.filter(|taken| marks.low <= taken.start && taken.start < marks.stable) {
+            // records of the last object below the bound may lie beyond it, unless Kafka ends there
+            let taken = coverage.unproved.iter().map(|object| object.from..object.to);
+            let taken = taken.filter(|taken| last.get(at) == Some(&taken.start) && *bound < marks.high);
+            let spanned = |taken: &Range<i64>| marks.low <= taken.start && taken.start < marks.stable;
+            if let Some(taken) = taken.max_by_key(|taken| taken.end).filter(spanned) {
                 doubted.insert(*at, taken.start..taken.end.min(*bound));
             }
         }

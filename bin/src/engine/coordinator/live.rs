@@ -1,4 +1,5 @@
-//! The closed loop after history: an epoch closes when the last one is committed and something has arrived.
+//! The closed loop after history: an epoch closes when the last one is committed, something has arrived, and the pace
+//! is over.
 
 use super::Coordinator;
 use super::flow::passing;
@@ -92,7 +93,7 @@ impl Coordinator {
             if open == Open::Data
                 && let Some(due) = pace.due()
             {
-                open = self.fill(due).await?;
+                open = self.fill(due, watch.as_ref()).await?;
             }
             if holes.take() || open == Open::Last {
                 self.answer.write_holes();
@@ -137,12 +138,14 @@ impl Coordinator {
         }
     }
 
-    /// Lets the open epoch, which holds a record, take in more until then; a stop ends that.
-    async fn fill(&mut self, until: Instant) -> Result<Open, EngineError> {
+    /// Lets the open epoch, which holds a record, take in more until then; growth and a stop end that.
+    async fn fill(&mut self, until: Instant, watch: Option<&Watch>) -> Result<Open, EngineError> {
         loop {
             let event = tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(until.into()) => return Ok(Open::Data),
+                // the commit that follows lets no reader read on
+                () = watch::growth(watch) => return Ok(Open::Data),
                 event = self.flow.event() => event?,
             };
             match event {

@@ -3,12 +3,12 @@
 //! Every commit has a cost of its own in four programs: the broker's answer, the engine's step, the transaction, the
 //! reader that it wakes. Closed as fast as Postgres answers, epochs hold a handful of records each, and that cost takes
 //! the processor from the broker whose acknowledgements everybody waits for. So an epoch stays open for the pace, and
-//! where commits are slow for longer: no more than half of the time is spent committing.
+//! where commits are slow for longer: after a step nothing is committed for as long as a step takes, up to [`MOST`].
 
 use std::time::{Duration, Instant};
 
-/// The longest that slow commits make the pace.
-const MOST: Duration = Duration::from_millis(200);
+/// The longest pause that slow commits make.
+const MOST: Duration = Duration::from_millis(100);
 /// One over the weight of the last commit in the average.
 const WEIGHT: u32 = 8;
 
@@ -19,8 +19,8 @@ pub(super) struct Pace {
     least: Duration,
     /// What a step takes from close to commit, averaged.
     step: Duration,
-    /// When the last epoch began to close.
-    closed: Option<Instant>,
+    /// When the last epoch began to close, and when it was committed.
+    last: Option<(Instant, Instant)>,
 }
 
 impl Pace {
@@ -28,7 +28,7 @@ impl Pace {
         Pace {
             least,
             step: Duration::ZERO,
-            closed: None,
+            last: None,
         }
     }
 
@@ -36,18 +36,24 @@ impl Pace {
     pub(super) fn current(&self) -> Duration {
         match self.least.is_zero() {
             true => Duration::ZERO,
-            false => (self.step * 2).min(MOST).max(self.least),
+            false => self.least.max(self.step + self.pause()),
         }
+    }
+
+    /// How long the others get the processor after a step.
+    fn pause(&self) -> Duration {
+        self.step.min(MOST)
     }
 
     /// When the next epoch may close; nothing for at once.
     pub(super) fn due(&self) -> Option<Instant> {
-        Some(self.closed? + self.current())
+        let (closed, committed) = self.last.filter(|_| !self.least.is_zero())?;
+        Some((closed + self.least).max(committed + self.pause()))
     }
 
     /// An epoch began to close then, and has been committed now.
     pub(super) fn committed(&mut self, began: Instant, now: Instant) {
-        self.closed = Some(began);
+        self.last = Some((began, now));
         let step = now - began;
         self.step = match self.step.is_zero() {
             true => step,
@@ -76,25 +82,28 @@ mod tests {
         assert_eq!(paced(5 * MS, []).due(), None);
         let pace = paced(5 * MS, [2 * MS; 50]);
         assert_eq!(pace.current(), 5 * MS);
-        assert_eq!(pace.due(), pace.closed.map(|closed| closed + 5 * MS));
+        assert_eq!(pace.due(), pace.last.map(|(closed, _)| closed + 5 * MS));
     }
 
     #[test]
-    fn slow_commits_take_half_of_the_time_at_most_and_are_forgotten() {
+    fn slow_commits_are_followed_by_a_pause_and_are_forgotten() {
         let slow = paced(5 * MS, [20 * MS; 50]);
         assert_eq!(slow.current(), 40 * MS);
-        assert_eq!(paced(5 * MS, [3 * Duration::from_secs(1); 5]).current(), MOST);
+        assert_eq!(slow.due(), slow.last.map(|(_, committed)| committed + 20 * MS));
+        let stalled = paced(5 * MS, [3_000 * MS; 5]);
+        assert_eq!(stalled.due(), stalled.last.map(|(_, committed)| committed + MOST));
         let again = paced(
             5 * MS,
             std::iter::repeat_n(20 * MS, 50).chain(std::iter::repeat_n(2 * MS, 50)),
         );
         assert_eq!(again.current(), 5 * MS);
         // a pace beyond the longest is the user's
-        assert_eq!(paced(2 * MOST, [20 * MS; 50]).current(), 2 * MOST);
+        assert_eq!(paced(200 * MS, [20 * MS; 50]).current(), 200 * MS);
     }
 
     #[test]
     fn without_a_pace_nothing_is_waited_for() {
-        assert_eq!(paced(Duration::ZERO, [20 * MS; 50]).current(), Duration::ZERO);
+        let unpaced = paced(Duration::ZERO, [20 * MS; 50]);
+        assert_eq!((unpaced.current(), unpaced.due()), (Duration::ZERO, None));
     }
 }
