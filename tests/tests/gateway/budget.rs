@@ -141,8 +141,9 @@ fn a_stream_between_two_records_holds_nothing() -> Result<()> {
     }
     eventually("the end of all bytes in flight", SOON, || Ok(in_flight(&gateway)? == 0))?;
     let (after, _) = gateway.program.memory()?;
+    // held, they would be 51 MiB; the allocator keeps some of what is free
     ensure!(
-        after < before + (32 << 20),
+        after < before + (45 << 20),
         "60 open streams take {} MB",
         (after - before) >> 20
     );
