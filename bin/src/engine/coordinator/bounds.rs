@@ -91,17 +91,7 @@ impl Coordinator {
         ends: &Ends,
     ) -> Result<Bounds, Interrupt> {
         let mut doubted = BTreeMap::new();
-        let mut last = Bounds::new();
-        for object in self.read.of_log() {
-            let at = TopicPartition {
-                topic: object.topic,
-                partition: object.partition,
-            };
-            if bounds.get(&at).is_some_and(|bound| object.start < *bound) {
-                let last = last.entry(at).or_insert(object.start);
-                *last = object.start.max(*last);
-            }
-        }
+        let last = last_below(self.read.objects(), bounds);
         for (at, bound) in bounds {
             let (Some(coverage), Some(marks)) = (coverage.get(&(at.topic, at.partition)), ends.get(at)) else {
                 continue;
@@ -146,8 +136,8 @@ impl Coordinator {
     }
 }
 
-/// The objects that may hold the record at their partition's bound, or may be the last ones before it, by number.
-fn may_reach(objects: &[Object], bounds: &Bounds) -> Vec<Assigned> {
+/// Where the last object below the bound begins.
+fn last_below(objects: &[Object], bounds: &Bounds) -> Bounds {
     let mut last = Bounds::new();
     for (at, start) in objects.iter().filter_map(log_place) {
         if bounds.get(&at).is_some_and(|bound| start < *bound) {
@@ -155,6 +145,12 @@ fn may_reach(objects: &[Object], bounds: &Bounds) -> Vec<Assigned> {
             *last = start.max(*last);
         }
     }
+    last
+}
+
+/// The objects that may hold the record at their partition's bound, or may be the last ones before it, by number.
+fn may_reach(objects: &[Object], bounds: &Bounds) -> Vec<Assigned> {
+    let last = last_below(objects, bounds);
     let reaches = |object: &Object| {
         let Some((at, start)) = log_place(object) else {
             return false;

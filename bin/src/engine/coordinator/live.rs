@@ -85,7 +85,7 @@ impl Coordinator {
                 self.complain();
             }
             if open == Open::Idle {
-                open = self.wait(heartbeat.next, watch.as_ref()).await?;
+                open = self.wait(open, heartbeat.next, watch.as_ref()).await?;
             }
             if open == Open::Idle && !heartbeat.take() {
                 continue;
@@ -93,7 +93,7 @@ impl Coordinator {
             if open == Open::Data
                 && let Some(due) = pace.due()
             {
-                open = self.fill(due, watch.as_ref()).await?;
+                open = self.wait(open, due, watch.as_ref()).await?;
             }
             if holes.take() || open == Open::Last {
                 self.answer.write_holes();
@@ -119,36 +119,18 @@ impl Coordinator {
         }
     }
 
-    /// Waits until the open epoch holds a record, a topic has grown or the process is asked to stop, at most until
-    /// `until`.
-    async fn wait(&mut self, until: Instant, watch: Option<&Watch>) -> Result<Open, EngineError> {
+    /// Waits until then, while the open epoch takes in records. What it is afterwards: its first record ends the wait for
+    /// one, a stop and growth end any.
+    async fn wait(&mut self, open: Open, until: Instant, watch: Option<&Watch>) -> Result<Open, EngineError> {
         let current = self.flow.epoch();
         loop {
             let event = tokio::select! {
                 event = self.flow.event() => event?,
-                () = tokio::time::sleep_until(until.into()) => return Ok(Open::Idle),
-                () = watch::growth(watch) => return Ok(Open::Idle),
+                () = tokio::time::sleep_until(until.into()) => return Ok(open),
+                () = watch::growth(watch) => return Ok(open),
             };
             match event {
-                Event::Note(epoch, Note::Data) if epoch == current => return Ok(Open::Data),
-                Event::Note(_, Note::Stop) => return Ok(Open::Last),
-                Event::Note(_, note) => drop(passing(note)?),
-                Event::Closed(Closed { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
-            }
-        }
-    }
-
-    /// Lets the open epoch, which holds a record, take in more until then; growth and a stop end that.
-    async fn fill(&mut self, until: Instant, watch: Option<&Watch>) -> Result<Open, EngineError> {
-        loop {
-            let event = tokio::select! {
-                biased;
-                () = tokio::time::sleep_until(until.into()) => return Ok(Open::Data),
-                // the commit that follows lets no reader read on
-                () = watch::growth(watch) => return Ok(Open::Data),
-                event = self.flow.event() => event?,
-            };
-            match event {
+                Event::Note(epoch, Note::Data) if epoch == current && open == Open::Idle => return Ok(Open::Data),
                 Event::Note(_, Note::Stop) => return Ok(Open::Last),
                 Event::Note(_, note) => drop(passing(note)?),
                 Event::Closed(Closed { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
