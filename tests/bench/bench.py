@@ -1,6 +1,6 @@
 """`make bench`: pinflow beside DuckDB on a lake of a million posts, by CPU time, and pinflow on live Kafka.
 
-Prints tables and writes them between the markers of docs/performance.md. The lake is made once, in .cache/bench.
+Prints tables and writes them between the markers of docs/performance.md, and draws docs/live.svg. The lake is made once, in .cache/bench.
 `bench.py replay` and `bench.py live` make one of them.
 """
 
@@ -20,6 +20,7 @@ PINFLOW = os.environ.get("PINFLOW_BINARY", str(ROOT / "target/release/pinflow"))
 CACHE = ROOT / ".cache/bench"
 POSTS = int(os.environ.get("BENCH_POSTS", "1000000"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
+LIVE_ROUNDS = int(os.environ.get("BENCH_LIVE_ROUNDS", "3"))
 LIVE = os.environ.get("LIVE_BINARY", str(ROOT / "target/release/live"))
 
 
@@ -93,31 +94,102 @@ def replay():
 
 
 def live():
-    runs = []
-    for cleaned in ("off", "postgres"):
-        command = [LIVE, "--posts", str(POSTS), "--cleaned", cleaned]
+    """Each scenario so many times, in turn; of every figure the median."""
+    runs = {}
+    for _ in range(LIVE_ROUNDS):
+        command = [LIVE, "--posts", str(POSTS)]
         run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, "PINFLOW_BINARY": PINFLOW})
-        runs.append(json.loads(run.stdout))
-    head = "| | " + " | ".join(f"`--cleaned {run['cleaned']}`" for run in runs) + " |"
-    row = lambda name, show: f"| {name} | " + " | ".join(show(run) for run in runs) + " |"
-    page.write("bench:live", [
-        head,
-        "|---" * (len(runs) + 1) + "|",
-        row(f"backlog of {runs[0]['backlog_records']:,} records, records/s", lambda run: f"{run['drain_records_per_second']:,.0f}"),
-        row("the same, records a CPU second", lambda run: f"{run['backlog_records'] / run['drain_cpu_seconds']:,.0f}"),
-        row("resident after it, MiB", lambda run: f"{run['resident_bytes'] / 2**20:.0f}"),
-        row(f"produce → visible at {runs[0]['rate']:,.0f} records/s, p50 / p99 / max, ms",
-            lambda run: " / ".join(f"{run['fresh_ms'][p]:.1f}" for p in ("p50", "p99", "max"))),
-        row("the broker's own acknowledgement, p50 / p99 / max, ms",
-            lambda run: " / ".join(f"{run['ack_ms'][p]:.1f}" for p in ("p50", "p99", "max"))),
-        row("commits a second", lambda run: f"{run['commits_seen_per_second']:.0f}"),
-        row("CPU of the engine, share of one processor", lambda run: f"{run['live_cpu_seconds'] / run['live_seconds']:.2f}"),
+        for line in run.stdout.splitlines():
+            scenario = json.loads(line)
+            runs.setdefault(scenario["scenario"], []).append(scenario)
+    one = runs["quiet"][0]
+
+    def median(name, *path):
+        def of(run):
+            for step in path:
+                run = run and run.get(step)
+            return run
+
+        values = [of(run) for run in runs[name]]
+        return None if None in values else statistics.median(values)
+
+    def three(name, what):
+        values = [median(name, what, p) for p in ("p50", "p95", "p99")]
+        return "" if None in values else " / ".join(f"{value:.1f}" for value in values)
+
+    titles = {
+        "quiet": "quiet, 10,000 records/s",
+        "busy": "busy, 10,000 records/s",
+        "busy-notify": "the same, the reader waits for `NOTIFY`",
+        "busy-3000": "busy, 3,000 records/s",
+        "busy-3000-cleaned": "the same with `--cleaned postgres`",
+        "busy-consumer": "busy, a plain librdkafka consumer instead",
+        "busy-nobody": "busy, nobody consumes",
+        "idle": "nothing arrives",
+    }
+    lines = [
+        "| | visible p50 / p95 / p99, ms | broker's ack p50 / p95 / p99, ms | cores: engine | PostgreSQL | Kafka | commits/s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, title in titles.items():
+        cores = [f"{median(name, 'cores', of):.3f}" for of in ("consumer", "postgres", "kafka")]
+        lines.append(
+            f"| {title} | {three(name, 'visible_ms')} | {three(name, 'ack_ms')} | "
+            + " | ".join(cores) + f" | {median(name, 'commits_per_second'):.0f} |"
+        )
+    lines += [
         "",
-        f"{POSTS:,} posts loaded, all ten results in each transaction; Apache Kafka, PostgreSQL, the producer and the "
-        f"reader share the {os.cpu_count()} processors with the engine. {runs[0]['live_seconds']} s at that rate, of which "
-        f"the first {runs[0]['warm_up_seconds']} are not counted"
-        + ("; the kernel's autogroups are off." if runs[0]["autogroups_off"] else "."),
-    ])
+        "![Latency by share of the records](live.svg)",
+        "",
+        "| | `--cleaned off` | `--cleaned postgres` |",
+        "|---|---|---|",
+    ]
+    backlog = ("quiet", "busy-3000-cleaned")
+    for title, path, show in (
+        ("backlog, records", "backlog_records", "{:,.0f}"),
+        ("records/s", "drain_records_per_second", "{:,.0f}"),
+        ("records a CPU second", "drain_records_per_cpu_second", "{:,.0f}"),
+        ("resident after it, bytes", "resident_bytes", "{:,.0f}"),
+    ):
+        lines.append(f"| {title} | " + " | ".join(show.format(median(name, path)) for name in backlog) + " |")
+    lines += [
+        "",
+        f"Medians of {LIVE_ROUNDS} runs. {POSTS:,} posts loaded; {one['seconds']} s at that rate after {one['warm_up_seconds']} that "
+        f"are not counted; {os.cpu_count()} processors, {platform.machine()}"
+        + ("; the kernel's autogroups are off." if one["autogroups_off"] else "."),
+    ]
+    page.write("bench:live", lines)
+    draw(runs, titles)
+
+
+def draw(runs, titles):
+    """The curves of the runs in the middle, by p99, on the scale of nines."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "pinflow", "font.family": "sans-serif"})
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 4.5))
+    for name, what, style in (
+        ("quiet", "visible_ms", "-"), ("busy", "visible_ms", "-"), ("busy-3000", "visible_ms", "-"),
+        ("busy", "ack_ms", ":"), ("busy-consumer", "ack_ms", ":"), ("busy-nobody", "ack_ms", ":"),
+    ):
+        ordered = sorted(runs[name], key=lambda run: run[what]["p99"])
+        curve = ordered[len(ordered) // 2][what]["curve"]
+        label = titles[name] + (": visible" if what == "visible_ms" else ": broker's ack")
+        axes.plot([1 / (1 - share) for share, _ in curve], [value for _, value in curve], style, label=label)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    shares = {1: "0", 2: "50 %", 10: "90 %", 100: "99 %", 1000: "99.9 %"}
+    axes.set_xticks(list(shares), list(shares.values()))
+    axes.minorticks_off()
+    axes.set_xlabel("share of the records")
+    axes.set_ylabel("milliseconds since the record was sent")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.tight_layout()
+    figure.savefig(page.PAGE.with_name("live.svg"), metadata={"Date": None})
 
 
 def main():
