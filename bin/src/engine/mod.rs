@@ -176,10 +176,13 @@ fn start(
         detail,
     })?;
 
-    let report = match leads {
-        true => Some(runtime.block_on(lead(settings, lake, kafka, process, planner, events))),
-        false => None,
-    };
+    let report = leads.then(|| {
+        // as a task it shares a thread with its connection to Postgres: an answer that arrives there needs no other
+        // thread to be woken before the next statement is sent
+        let leading = lead(Arc::clone(settings), lake, kafka, Arc::clone(process), planner, events);
+        let led = runtime.block_on(runtime.spawn(leading));
+        led.map_err(error::panicked("the coordinator")).flatten()
+    });
     for result in guards.join() {
         result.map_err(|detail| EngineError::Panicked {
             what: "a worker",
@@ -192,22 +195,21 @@ fn start(
 
 /// The coordinator's life on process 0.
 async fn lead(
-    settings: &Arc<RunSettings>,
+    settings: Arc<RunSettings>,
     lake: Option<Lake>,
     kafka: Option<KafkaConfig>,
-    process: &Arc<ProcessState>,
+    process: Arc<ProcessState>,
     planner: oneshot::Receiver<Planner>,
     events: mpsc::UnboundedReceiver<collect::Event>,
 ) -> Result<Report, EngineError> {
     let planner = planner.await.map_err(|_| EngineError::Gone)?;
     let flow = Flow::new(planner, events, settings.workers.peers());
     let prepared = tokio::select! {
-        prepared = prepare(settings, lake, kafka) => prepared,
+        prepared = prepare(&settings, lake, kafka) => prepared,
         () = process.stopped_for(Duration::ZERO) => Err(EngineError::Stopped),
     };
     match prepared {
         Ok((accept_gaps, sources, target)) => {
-            let (settings, process) = (Arc::clone(settings), Arc::clone(process));
             let coordinator = Coordinator::new(settings, accept_gaps, sources, target, flow, process);
             coordinator.run().await
         }
