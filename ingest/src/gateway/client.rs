@@ -2,10 +2,13 @@
 //!
 //! Most connections of a crowd say nothing, or begin a request and do not end it. They cost what they have sent, which
 //! counts against the budget; the HTTP server and its buffers come into being when there is something to serve.
+//!
+//! Whether a client may send anything is known only when its head is looked at, in the server. What waits here has a
+//! part of the budget, so that clients without a token leave the rest to those who have one.
 
 use super::arrival::{Arrival, Awaited};
-use super::budget::OverBudget;
-use super::connections::Entry;
+use super::budget::{OverBudget, Permit};
+use super::entry::Entry;
 use super::held::Held;
 use super::state::State;
 use std::io;
@@ -13,6 +16,7 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
@@ -27,6 +31,39 @@ const STEP: usize = 256;
 pub(super) struct Client<S> {
     stream: S,
     ahead: Vec<u8>,
+}
+
+/// What a request takes of the budget while it waits here.
+pub(super) struct Ahead {
+    held: Held,
+    /// The same bytes of what all that wait here may take together.
+    share: Permit,
+}
+
+impl Ahead {
+    /// Nothing yet.
+    pub(super) fn none(state: &State, entry: &Arc<Entry>) -> Ahead {
+        Ahead {
+            held: Held::none(&state.budget, entry),
+            share: state.unknown.none(),
+        }
+    }
+
+    /// Takes so many bytes more, if they are free.
+    fn take(&mut self, state: &State, bytes: usize) -> Result<(), OverBudget> {
+        let share = state.unknown.take(bytes)?;
+        self.held.take(&state.budget, bytes)?;
+        self.share.add(share);
+        Ok(())
+    }
+
+    /// The same as soon as they are free.
+    async fn wait(&mut self, state: &State, bytes: usize, timeout: Duration) -> Result<(), OverBudget> {
+        let share = state.room(&state.unknown, &self.held, bytes, timeout).await?;
+        state.take_within(&mut self.held, bytes, timeout).await?;
+        self.share.add(share);
+        Ok(())
+    }
 }
 
 /// Why no request came.
@@ -61,7 +98,7 @@ impl<S: AsyncRead + Unpin> Client<S> {
     pub(super) async fn request(
         &mut self,
         state: &State,
-        held: &mut Held,
+        taken: &mut Ahead,
         entry: &Arc<Entry>,
     ) -> Result<(), NoRequest> {
         let mut arrival = Arrival::new();
@@ -76,7 +113,7 @@ impl<S: AsyncRead + Unpin> Client<S> {
                         under_way = Some(entry.begin());
                         until = Instant::now() + state.limits.body_timeout;
                     }
-                    entry.waits_for_body();
+                    entry.waits_for_body(0);
                 }
                 Awaited::Nothing => {
                     entry.has_body();
@@ -85,14 +122,16 @@ impl<S: AsyncRead + Unpin> Client<S> {
                 Awaited::Server => return Ok(()),
             }
             // what has to wait counts
-            let bytes = self.ahead.len() - held.bytes();
-            if held.take(&state.budget, bytes).is_err() {
+            let bytes = self.ahead.len() - taken.held.bytes();
+            if taken.take(state, bytes).is_err() {
                 if under_way.is_some() {
-                    // it is refused in its own words
+                    // it is read there, or refused in its own words
                     return Ok(());
                 }
-                state.make_room();
-                held.add(state.budget.wait(bytes, state.limits.header_timeout).await?);
+                let began = Instant::now();
+                taken.wait(state, bytes, state.limits.header_timeout).await?;
+                // the client is not to blame for what it waited for us
+                until += began.elapsed();
             }
             let read = timeout_at(until, std::future::poll_fn(|context| self.poll_ahead(context))).await;
             match read.map_or(Ok(None), |read| read.map(Some))? {

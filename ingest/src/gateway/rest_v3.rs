@@ -8,8 +8,8 @@
 use super::api_error::ApiError;
 use super::body::{Body, BodyError};
 use super::budget::RECORD_OVERHEAD;
-use super::connections::RequestGuard;
 use super::encoding;
+use super::entry::RequestGuard;
 use super::held::Held;
 use super::media_type::MediaType;
 use super::metadata::TopicError;
@@ -26,6 +26,7 @@ use super::shape::List;
 use super::split::SplitError;
 use super::state::State;
 use super::topics::Topic;
+use super::unreported::Reporting;
 use bytes::Bytes;
 use hyper::StatusCode;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -52,7 +53,7 @@ const END: &str = "\r\n";
 /// What became of a record when it was read, and what it takes of the budget until that is reported.
 struct Step {
     outcome: Outcome,
-    held: Held,
+    reporting: Reporting,
 }
 
 enum Outcome {
@@ -124,9 +125,10 @@ pub(super) async fn stream(
         cluster,
         name,
     });
-    let Step { outcome, held } = stream.step(first).await;
+    let Step { outcome, reporting } = stream.step(first).await;
     let (status, text, written) = stream.report(outcome).await;
-    let report = Reports { text, held: vec![held] };
+    let reported = vec![reporting];
+    let report = Reports { text, reported };
     let (steps, waiting) = mpsc::channel(WAITING);
     let (pieces, body) = mpsc::channel(PIECES);
     let reader = Arc::clone(&stream);
@@ -177,7 +179,7 @@ async fn stop(reading: tokio::task::JoinHandle<u64>) -> u64 {
 #[derive(Default)]
 struct Reports {
     text: String,
-    held: Vec<Held>,
+    reported: Vec<Reporting>,
 }
 
 impl Reports {
@@ -186,9 +188,12 @@ impl Reports {
         if self.text.is_empty() {
             return true;
         }
-        let Reports { text, held } = std::mem::take(self);
-        let bytes = text.into();
-        pieces.send(Piece { bytes, _held: held }).await.is_ok()
+        let Reports { text, reported } = std::mem::take(self);
+        let piece = Piece {
+            bytes: text.into(),
+            _reported: reported,
+        };
+        pieces.send(piece).await.is_ok()
     }
 }
 
@@ -200,9 +205,9 @@ impl Stream {
                 Ok(Some(record)) if !incoming.caller().is_valid() => {
                     self.state.metrics.refused("token");
                     let outcome = Outcome::wrong(401, ApiError::Unauthenticated.to_string());
-                    let held = record.held;
+                    let reporting = record.reporting;
                     // the writer may have gone
-                    let _ = steps.send(Step { outcome, held }).await;
+                    let _ = steps.send(Step { outcome, reporting }).await;
                     return source.bytes();
                 }
                 Ok(Some(record)) => match incoming.caller().take() {
@@ -210,8 +215,8 @@ impl Stream {
                     Err(error) => {
                         self.state.metrics.refused("rate");
                         let outcome = Outcome::wrong(42901, error.to_string());
-                        let held = record.held;
-                        Step { outcome, held }
+                        let reporting = record.reporting;
+                        Step { outcome, reporting }
                     }
                 },
                 Ok(None) | Err(SourceError::Body(BodyError::Broken)) => return source.bytes(),
@@ -227,9 +232,9 @@ impl Stream {
                             Outcome::wrong(TOO_MANY, error.to_string())
                         }
                     };
-                    let held = Held::none(&self.state.budget, incoming.entry());
+                    let reporting = source.end(&self.state, &incoming);
                     // the writer may have gone
-                    let _ = steps.send(Step { outcome, held }).await;
+                    let _ = steps.send(Step { outcome, reporting }).await;
                     return source.bytes();
                 }
             };
@@ -253,14 +258,14 @@ impl Stream {
                     waiting.recv().await
                 }
             };
-            let Some(Step { outcome, held }) = step else { break };
+            let Some(Step { outcome, reporting }) = step else { break };
             if !is_known(&outcome) && !reports.send(&pieces).await {
                 return written;
             }
             let (_, report, taken) = self.report(outcome).await;
             written += u64::from(taken);
             reports.text.push_str(&report);
-            reports.held.push(held);
+            reports.reported.push(reporting);
             if reports.text.len() >= PIECE && !reports.send(&pieces).await {
                 return written;
             }
@@ -272,9 +277,9 @@ impl Stream {
 
     /// Reads a record and sends it.
     async fn step(&self, record: RawRecord) -> Step {
-        let RawRecord { object, mut held } = record;
-        let outcome = self.outcome(&object, &mut held).await;
-        Step { outcome, held }
+        let RawRecord { object, mut reporting } = record;
+        let outcome = self.outcome(&object, &mut reporting.held).await;
+        Step { outcome, reporting }
     }
 
     async fn outcome(&self, object: &Bytes, held: &mut Held) -> Outcome {

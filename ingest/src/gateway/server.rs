@@ -7,11 +7,11 @@
 use super::access_log::AccessLogWriter;
 use super::auth::Tokens;
 use super::budget::Budget;
-use super::client::{Client, HEAD, NoRequest};
+use super::client::{Ahead, Client, HEAD, NoRequest};
 use super::config::GatewayConfig;
-use super::connections::{Connections, Entry, Place};
+use super::connections::{Connections, Place};
+use super::entry::Entry;
 use super::error::GatewayError;
-use super::held::Held;
 use super::http_errors::HttpErrors;
 use super::metrics::Metrics;
 use super::openapi;
@@ -22,7 +22,7 @@ use super::route::Router;
 use super::sequence::Moments;
 use super::service::answer;
 use super::sites::Sites;
-use super::state::State;
+use super::state::{State, UNKNOWN};
 use super::tls::Certificate;
 use super::topics::Topics;
 use super::watch::Watch;
@@ -126,6 +126,7 @@ impl Gateway {
             listener,
             address,
             tls,
+            unknown: Budget::new(limits.in_flight_bytes / UNKNOWN),
             _watch: watch,
         })
     }
@@ -264,7 +265,7 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     let mut stream = stream;
     loop {
         let mut client = Client::new(stream, ahead);
-        let mut held = Held::none(&state.budget, &place.entry);
+        let mut taken = Ahead::none(&state, &place.entry);
         let arrived = {
             let mut request = std::pin::pin!(client.request(&state, &mut held, &place.entry));
             let mut announced = false;
@@ -286,7 +287,7 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
             Err(NoRequest::Closed | NoRequest::Io(_)) => return,
             Err(error) => return tracing::debug!("{peer}: {error}"),
         }
-        drop(held);
+        drop(taken);
         let _served = place.serve();
         // boxed, a connection without a request does not take the room of one that has
         match Box::pin(serve(&state, client, peer, &place.entry, &mut ending)).await {
@@ -335,7 +336,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 return None;
             }
             // it was meant for what the connection did a moment ago; who needs the room asks again
-            () = entry.close.notified() => if entry.is_waited_for() {
+            () = entry.closed() => if entry.is_waited_for() {
                 return None;
             },
             _ = ending.announced.wait_for(|ending| *ending), if !announced => {
