@@ -1,8 +1,8 @@
 //! The life of the server: accept, serve, make room, and end in order.
 //!
 //! At the end the gateway first says that it is not ready, and serves on while balancers notice. Then no connection is
-//! accepted any more, requests under way are answered, and what they produced is waited
-//! for; who is not done in time is cut off unanswered, which acknowledges nothing.
+//! accepted any more, and requests under way are answered; who is not done in time is cut off unanswered, which
+//! acknowledges nothing. What they produced is waited for last, as long as Kafka may take for a record.
 
 use super::access_log::AccessLogWriter;
 use super::auth::Tokens;
@@ -45,6 +45,8 @@ const BACKLOG: u32 = 4096;
 const HEADERS: usize = 100;
 /// A connection without a request for so long gives its buffers back.
 const IDLE: Duration = Duration::from_secs(1);
+/// For the tasks of connections that are closed at the end to be gone.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// A gateway that listens.
 pub struct Gateway {
@@ -73,13 +75,30 @@ pub enum Ended {
     CutOff,
 }
 
+/// How far the server's life has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Serving,
+    /// No further request is taken.
+    Ending,
+    /// Connections are closed as they are.
+    Over,
+}
+
 /// What every connection knows of the end.
 #[derive(Clone)]
 struct Ending {
-    /// True from the moment at which no further request is taken.
-    announced: watch::Receiver<bool>,
+    phase: watch::Receiver<Phase>,
     /// Dropped when the connection has ended, so that its receiver sees the last one go.
     _alive: mpsc::Sender<()>,
+}
+
+impl Ending {
+    /// Resolves when this phase has come.
+    async fn reached(&mut self, phase: Phase) {
+        // a server that was given up is over
+        let _ = self.phase.wait_for(|now| *now >= phase).await;
+    }
 }
 
 impl Gateway {
@@ -107,6 +126,7 @@ impl Gateway {
             budget: Budget::new(limits.in_flight_bytes),
             connections: Connections::new(limits.connections),
             metrics: Metrics::new(),
+            unknown: Budget::new(limits.in_flight_bytes / UNKNOWN),
             readiness: Readiness::new(),
             streams: config.streams,
             key_fields: config.key_fields,
@@ -126,7 +146,6 @@ impl Gateway {
             listener,
             address,
             tls,
-            unknown: Budget::new(limits.in_flight_bytes / UNKNOWN),
             _watch: watch,
         })
     }
@@ -139,12 +158,9 @@ impl Gateway {
     /// Serves until the first of `stops`, then ends in order. A second one ends the delay before the end, one after that
     /// the wait for requests under way.
     pub async fn serve(self, mut stops: mpsc::Receiver<Stop>) -> Ended {
-        let (announce, announced) = watch::channel(false);
+        let (announce, phase) = watch::channel(Phase::Serving);
         let (alive, mut all_ended) = mpsc::channel(1);
-        let ending = Ending {
-            announced,
-            _alive: alive,
-        };
+        let ending = Ending { phase, _alive: alive };
         {
             let mut accept = std::pin::pin!(self.accept(&ending));
             let stop = tokio::select! {
@@ -168,7 +184,7 @@ impl Gateway {
         // from here on connections are refused
         drop(listener);
         // without connections there is no receiver
-        let _ = announce.send(true);
+        let _ = announce.send(Phase::Ending);
         let timeout = state.limits.drain_timeout;
         let done = async {
             if tokio::time::timeout(timeout, all_ended.recv()).await.is_err() {
@@ -176,7 +192,11 @@ impl Gateway {
                 tracing::warn!("{left} connections were not done within {timeout:?} and are cut off");
             }
             let topics = Arc::clone(&state.topics);
+                let _ = announce.send(Phase::Over);
+                let _ = tokio::time::timeout(CLOSING, all_ended.recv()).await;
             let flush = tokio::task::spawn_blocking(move || topics.producer.flush(timeout));
+            // no record is under way for longer
+            let timeout = state.limits.produce_timeout;
             if flush.await.is_err() {
                 tracing::error!("the last flush panicked");
             }
@@ -202,7 +222,13 @@ impl Gateway {
             };
             let place = self.state.connections.place().await;
             let (state, tls) = (Arc::clone(&self.state), self.tls.clone());
-            tokio::spawn(connection(state, stream, peer, tls, place, ending.clone()));
+            let (ending, mut end) = (ending.clone(), ending.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = connection(state, stream, peer, tls, place, ending) => {}
+                    () = end.reached(Phase::Over) => {}
+                }
+            });
         }
     }
 }
@@ -231,7 +257,7 @@ async fn connection(
     peer: SocketAddr,
     tls: Option<TlsAcceptor>,
     place: Place,
-    ending: Ending,
+    mut ending: Ending,
 ) {
     // it only costs latency when it fails
     let _ = stream.set_nodelay(true);
@@ -245,6 +271,8 @@ async fn connection(
                 () = place.reclaimed() => return,
             };
             match shaken {
+                // there is no request yet
+                () = ending.reached(Phase::Ending) => return,
                 Ok(Ok(stream)) => Box::pin(drive(state, stream, peer, place, ending)).await,
                 Ok(Err(error)) => tracing::debug!("{peer}: no TLS connection: {error}"),
                 Err(_) => tracing::debug!("{peer}: no TLS connection in time"),
@@ -267,13 +295,13 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         let mut client = Client::new(stream, ahead);
         let mut taken = Ahead::none(&state, &place.entry);
         let arrived = {
-            let mut request = std::pin::pin!(client.request(&state, &mut held, &place.entry));
+            let mut request = std::pin::pin!(client.request(&state, &mut taken, &place.entry));
             let mut announced = false;
             loop {
                 tokio::select! {
                     arrived = &mut request => break arrived,
                     () = place.reclaimed() => return,
-                    _ = ending.announced.wait_for(|ending| *ending), if !announced => announced = true,
+                    () = ending.reached(Phase::Ending), if !announced => announced = true,
                 }
                 // a request under way is finished
                 if !place.entry.is_busy() {
@@ -339,7 +367,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             () = entry.closed() => if entry.is_waited_for() {
                 return None;
             },
-            _ = ending.announced.wait_for(|ending| *ending), if !announced => {
+            () = ending.reached(Phase::Ending), if !announced => {
                 announced = true;
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
             }
