@@ -89,7 +89,7 @@ impl ApiError {
             TopicError::Unreachable(text) => ApiError::Unavailable(text),
             TopicError::Denied => ApiError::Denied(name.to_owned()),
             TopicError::Unauthenticated => ApiError::KafkaAuthentication,
-            TopicError::Refused(text) => ApiError::Refused(text),
+            TopicError::Refused(text) => ApiError::Refused(format!("topic {name}: {text}")),
         }
     }
 

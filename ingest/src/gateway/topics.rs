@@ -264,8 +264,9 @@ impl Topics {
         let held = i32::try_from(held).unwrap_or(i32::MAX);
         let pinned = self.pins.get(name).copied().unwrap_or(held);
         if pinned > held {
-            let text = format!("keys of {name} are pinned to {pinned} partitions, and Kafka has {held}");
-            tracing::error!("{text}");
+            // the client may know the topic by another name
+            let text = format!("its keys are pinned to {pinned} partitions, and it has {held}");
+            tracing::error!("topic {name}: {text}");
             return Err(TopicError::Refused(text));
         }
         tracing::info!("topic {name} has {held} partitions, its keys are spread over {pinned}");
