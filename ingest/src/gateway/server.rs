@@ -108,7 +108,9 @@ impl Gateway {
         let limits = config.limits.clone();
         let tokens = Tokens::read(&config.tokens)?;
         let sites = Sites::new(config.listen, tokens.are_asked_for(), &config.hosts)?;
-        let certificate = config.tls.as_ref().map(Certificate::read).transpose()?;
+        let certificate = config.tls.as_ref();
+        let certificate = certificate.map(|tls| Certificate::read(tls, config.tokens.exposed));
+        let certificate = certificate.transpose()?;
         let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
         let producer = Producer::new(&config.kafka, limits.produce_timeout, limits.body_bytes)?;
         let listener = listen(config.listen).map_err(|source| GatewayError::Listen {
@@ -124,9 +126,9 @@ impl Gateway {
             topics: Arc::new(Topics::new(&config, producer)),
             access_log,
             budget: Budget::new(limits.in_flight_bytes),
+            unknown: Budget::new(limits.in_flight_bytes / UNKNOWN),
             connections: Connections::new(limits.connections),
             metrics: Metrics::new(),
-            unknown: Budget::new(limits.in_flight_bytes / UNKNOWN),
             readiness: Readiness::new(),
             streams: config.streams,
             key_fields: config.key_fields,
@@ -190,13 +192,13 @@ impl Gateway {
             if tokio::time::timeout(timeout, all_ended.recv()).await.is_err() {
                 let left = state.connections.count();
                 tracing::warn!("{left} connections were not done within {timeout:?} and are cut off");
-            }
-            let topics = Arc::clone(&state.topics);
                 let _ = announce.send(Phase::Over);
                 let _ = tokio::time::timeout(CLOSING, all_ended.recv()).await;
-            let flush = tokio::task::spawn_blocking(move || topics.producer.flush(timeout));
+            }
             // no record is under way for longer
             let timeout = state.limits.produce_timeout;
+            let topics = Arc::clone(&state.topics);
+            let flush = tokio::task::spawn_blocking(move || topics.producer.flush(timeout));
             if flush.await.is_err() {
                 tracing::error!("the last flush panicked");
             }
@@ -269,10 +271,10 @@ async fn connection(
             let shaken = tokio::select! {
                 shaken = handshake => shaken,
                 () = place.reclaimed() => return,
-            };
-            match shaken {
                 // there is no request yet
                 () = ending.reached(Phase::Ending) => return,
+            };
+            match shaken {
                 Ok(Ok(stream)) => Box::pin(drive(state, stream, peer, place, ending)).await,
                 Ok(Err(error)) => tracing::debug!("{peer}: no TLS connection: {error}"),
                 Err(_) => tracing::debug!("{peer}: no TLS connection in time"),
