@@ -169,7 +169,7 @@ impl Topics {
     pub(super) async fn make(self: &Arc<Self>, name: &str, partitions: Option<i32>) -> Result<(), AdminError> {
         let (topics, name) = (Arc::clone(self), name.to_owned());
         let made = self.calls.run(move || topics.create(&name, partitions)).await;
-        made.unwrap_or(Err(AdminError::Busy))
+        made.unwrap_or(Err(TopicError::Busy.into()))
     }
 
     /// Deletes a topic.
@@ -183,7 +183,7 @@ impl Topics {
             }
             deleted
         });
-        deleted.await.unwrap_or(Err(AdminError::Busy))
+        deleted.await.unwrap_or(Err(TopicError::Busy.into()))
     }
 
     /// The topic is not what it was: the next request asks again.
@@ -206,12 +206,7 @@ impl Topics {
         if self.create && found == Err(TopicError::Unknown) {
             match self.create(name, None) {
                 Ok(()) | Err(AdminError::Exists) => found = self.appear(name),
-                Err(AdminError::Unknown) => {}
-                Err(AdminError::Busy) => return Err(TopicError::Busy),
-                Err(AdminError::Unreachable(text)) => return Err(TopicError::Unreachable(text)),
-                Err(AdminError::Denied) => return Err(TopicError::Denied),
-                Err(AdminError::Unauthenticated) => return Err(TopicError::Unauthenticated),
-                Err(AdminError::Refused(text)) => return Err(TopicError::Refused(text)),
+                Err(AdminError::Topic(error)) => found = Err(error),
             }
         }
         match found {
