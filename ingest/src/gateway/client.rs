@@ -3,14 +3,15 @@
 //! Most connections of a crowd say nothing, or begin a request and do not end it. They cost what they have sent, which
 //! counts against the budget; the HTTP server and its buffers come into being when there is something to serve.
 //!
-//! Whether a client may send anything is known only when its head is looked at, in the server. What waits here has a
-//! part of the budget, so that clients without a token leave the rest to those who have one.
+//! Where tokens are asked for, what waits here before its token is known, or without one, has a part of the budget: it
+//! leaves the rest to those who have a token.
 
 use super::arrival::{Arrival, Awaited};
 use super::budget::{OverBudget, Permit};
 use super::entry::Entry;
 use super::held::Held;
 use super::state::State;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -22,6 +23,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// Bytes of a request's head at most, and of the server's buffers.
 pub(super) const HEAD: usize = 16 << 10;
+/// Headers of a request.
+pub(super) const HEADERS: usize = 100;
 /// Bytes of one read.
 const READ: usize = 8 << 10;
 /// Bytes by which the room for what was read ahead grows.
@@ -36,8 +39,9 @@ pub(super) struct Client<S> {
 /// What a request takes of the budget while it waits here.
 pub(super) struct Ahead {
     held: Held,
-    /// The same bytes of what all that wait here may take together.
-    share: Permit,
+    /// The same bytes of what all clients without a known token may take together; `None`: its token is known, or none
+    /// is asked for.
+    share: Option<Permit>,
 }
 
 impl Ahead {
@@ -45,23 +49,36 @@ impl Ahead {
     pub(super) fn none(state: &State, entry: &Arc<Entry>) -> Ahead {
         Ahead {
             held: Held::none(&state.budget, entry),
-            share: state.unknown.none(),
+            share: state.tokens.are_asked_for().then(|| state.unknown.none()),
+        }
+    }
+
+    /// Its head is there: who has a token takes of the budget what there is.
+    fn look(&mut self, state: &State, request: &[u8]) {
+        if self.share.is_some() && state.tokens.caller(&credentials(request)).is_some() {
+            self.share = None;
         }
     }
 
     /// Takes so many bytes more, if they are free.
     fn take(&mut self, state: &State, bytes: usize) -> Result<(), OverBudget> {
-        let share = state.unknown.take(bytes)?;
+        let Some(share) = &mut self.share else {
+            return self.held.take(&state.budget, bytes);
+        };
+        let permit = state.unknown.take(bytes)?;
         self.held.take(&state.budget, bytes)?;
-        self.share.add(share);
+        share.add(permit);
         Ok(())
     }
 
     /// The same as soon as they are free.
     async fn wait(&mut self, state: &State, bytes: usize, timeout: Duration) -> Result<(), OverBudget> {
-        let share = state.room(&state.unknown, &self.held, bytes, timeout).await?;
+        let Some(share) = &mut self.share else {
+            return state.take_within(&mut self.held, bytes, timeout).await;
+        };
+        let permit = state.room(&state.unknown, &self.held, bytes, timeout).await?;
         state.take_within(&mut self.held, bytes, timeout).await?;
-        self.share.add(share);
+        share.add(permit);
         Ok(())
     }
 }
@@ -111,6 +128,7 @@ impl<S: AsyncRead + Unpin> Client<S> {
                 Awaited::Body => {
                     if under_way.is_none() {
                         under_way = Some(entry.begin());
+                        taken.look(state, &self.ahead);
                         until = Instant::now() + state.limits.body_timeout;
                     }
                     entry.waits_for_body(0);
@@ -157,6 +175,18 @@ impl<S: AsyncRead + Unpin> Client<S> {
         self.ahead.extend_from_slice(read);
         Poll::Ready(Ok(read.len()))
     }
+}
+
+/// The headers of a request's head that say who sends it; the server judges them again.
+fn credentials(request: &[u8]) -> HeaderMap {
+    let lines = request.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let fields = lines.skip(1).take_while(|line| !line.is_empty()).filter_map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
+        Some((name, value))
+    });
+    fields.take(HEADERS).collect()
 }
 
 /// Whether a method may begin so: who speaks TLS, or something else, need not be waited for.
@@ -214,6 +244,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Client<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_head_tells_who_sends_it_and_its_body_does_not() {
+        for (head, found) in [
+            ("POST / HTTP/1.1\r\nX-Api-Key:  a b \r\n\r\nx-api-key: c", Some("a b")),
+            ("POST / HTTP/1.1\nhost: g\nx-api-key:a\nx-api-key: b\n\n", Some("a")),
+            ("x-api-key: a\r\nhost: g\r\n\r\n", None),
+            ("POST / HTTP/1.1\r\nhost: g\r\n\r\nx-api-key: a\r\n", None),
+            ("POST / HTTP/1.1\r\nx-api-key\r\n: b\r\nx api-key: a\r\n\r\n", None),
+        ] {
+            let headers = credentials(head.as_bytes());
+            assert_eq!(
+                headers.get("x-api-key").map(|value| value.as_bytes()),
+                found.map(str::as_bytes),
+                "{head}"
+            );
+        }
+    }
 
     #[tokio::test]
     async fn what_was_read_ahead_comes_first() {

@@ -7,7 +7,7 @@
 use super::access_log::AccessLogWriter;
 use super::auth::Tokens;
 use super::budget::Budget;
-use super::client::{Ahead, Client, HEAD, NoRequest};
+use super::client::{Ahead, Client, HEAD, HEADERS, NoRequest};
 use super::config::GatewayConfig;
 use super::connections::{Connections, Place};
 use super::entry::Entry;
@@ -41,8 +41,6 @@ use tokio_rustls::TlsAcceptor;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4096;
-/// Headers of a request.
-const HEADERS: usize = 100;
 /// A connection without a request for so long gives its buffers back.
 const IDLE: Duration = Duration::from_secs(1);
 /// For the tasks of connections that are closed at the end to be gone.
