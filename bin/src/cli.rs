@@ -4,7 +4,7 @@
 use crate::config::keys::{Commands, KEYS, Key, Shape};
 use crate::config::layers::{Entries, Entry, from_text, pairs};
 use crate::config::problem::{ConfigError, Origin, Problem, did_you_mean, nearest};
-use crate::config::secret::{mask_text, mask_value};
+use crate::config::secret::{mask_repeated, mask_value};
 use crate::exit;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -180,8 +180,9 @@ pub fn print(error: &clap::Error) -> u8 {
             true => error.render().ansi().to_string(),
             false => error.render().to_string(),
         };
+        let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
         // whoever reads our output may be gone
-        let _ = std::io::stderr().write_all(mask_text(&text).as_bytes());
+        let _ = std::io::stderr().write_all(mask_repeated(&text, arguments).as_bytes());
     } else {
         let _ = error.print();
     }

@@ -1,6 +1,7 @@
 //! How a command ends: the exit codes that scripts and supervisors rely on.
 
 use crate::config::ConfigError;
+use ingest::gateway::GatewayError;
 use std::process::ExitCode;
 
 /// Done.
@@ -17,7 +18,7 @@ pub const FENCED: u8 = 3;
 pub enum Failure {
     /// Something failed; the text names it.
     #[error("{0:#}")]
-    Failed(#[from] anyhow::Error),
+    Failed(#[source] anyhow::Error),
     /// Bad usage or configuration.
     #[error("{0}")]
     Usage(#[from] ConfigError),
@@ -27,6 +28,16 @@ pub enum Failure {
     /// This exit code; whoever knows why has said so: a process that `launch` started.
     #[error("ended with exit code {0}")]
     Silent(u8),
+}
+
+impl From<anyhow::Error> for Failure {
+    /// A file of secrets that others may read is a fault of the configuration: a restart does not help.
+    fn from(error: anyhow::Error) -> Failure {
+        match error.downcast_ref() {
+            Some(GatewayError::Exposed { .. }) => ConfigError::one(format!("{error:#}")).into(),
+            _ => Failure::Failed(error),
+        }
+    }
 }
 
 impl Failure {

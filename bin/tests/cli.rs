@@ -1,17 +1,12 @@
 //! The built program from outside: exit codes, where messages go, and what a supervisor does.
 
+mod program;
+
+use program::pinflow;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
-
-fn pinflow(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pinflow"))
-        .args(arguments)
-        .env_clear()
-        .output()
-        .unwrap()
-}
 
 fn code(output: &Output) -> i32 {
     output.status.code().unwrap()

@@ -1,17 +1,12 @@
 //! What the program shows of secrets: on its outputs, and in the lists of processes.
 
+mod program;
+
+use program::pinflow;
 use std::io::Read;
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
-
-fn pinflow(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pinflow"))
-        .args(arguments)
-        .env_clear()
-        .output()
-        .unwrap()
-}
 
 fn said(output: &Output) -> String {
     [&output.stdout, &output.stderr]
@@ -26,6 +21,19 @@ fn refused_arguments_are_repeated_without_their_secrets() {
         &["run", "--unknown=postgres://u:ab/cr3t@db/x"],
         &["postgres://u:ab/cr3t@db/x"],
         &["run", "sasl.password=cr3t"],
+        &["run", "postgres://u:s3 cr3t@host/db"],
+        &["run", "postgres://u:s3\tx cr3t"],
+        &["run", "postgres://u:a'b \" cr3t@host/db"],
+        &["run", "postgres://u:s3\ncr3t@host/db"],
+        &["run", "postgres://u:a cr3t@h/x postgres://v:b cr3t@i/y"],
+        &["run", "--unknown=mysql://u:s3 cr3t@host/db"],
+        &["run", "--cleaned=postgres://u:s3 cr3t@host/db"],
+        &["run", "host=db password=s3 cr3t user=me"],
+        &["run", "host=db password='s3 cr3t' user=me"],
+        &["run", "sasl.jaas.config=x s3 cr3t;"],
+        &["run", "--topics", "pin=password=s3 cr3t"],
+        &["emulate", "--source", "mysql://u:s3 cr3t"],
+        &["launch", "-n", "2", "--", "run", "postgres://u:s3 cr3t@db/x"],
         &["config", "print", "--cleaned", "off", "host=db password=cr3t"],
         &["launch", "-n", "2", "--", "run", "postgres://u:ab/cr3t@db/x"],
         &["config", "print", "--postgres", "postgres://u:ab/cr3t@db/x"],

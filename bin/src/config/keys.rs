@@ -268,7 +268,7 @@ pub const KEYS: &[Key] = &[
     key("gateway.token_rate", "token-rate", "N", Whole, None, GUARDED,
         "Requests and records a second that each token may send, unless its line says rate= [default: as many as are taken]"),
     key("gateway.insecure", "insecure", "BOOL", Switch, Some("false"), GUARDED,
-        "Serve other machines without tokens or without TLS, and take token files that others may read or change"),
+        "Serve other machines without tokens or without TLS, and take token files and a TLS key that others may read or change"),
     key("gateway.strict_topics", "strict-topics", "BOOL", Switch, Some("false"), C::GATEWAY,
         "Serve the configured topics and aliases alone, not every name that ends in a kind's"),
     key("gateway.create_topics", "create-topics", "BOOL", Switch, Some("false"), C::GATEWAY,

@@ -109,37 +109,83 @@ pub fn mask_value(text: &str) -> String {
         return mask_connection(text);
     }
     let start = text.find("://").map_or(0, |found| found + 3);
-    mask_settings(&mask_user_part(text, start))
+    let is_url = start > 0;
+    let without_user = match is_url {
+        true => mask_without_host(&mask_user_part(text, start), start),
+        false => mask_user_part(text, start),
+    };
+    // a password may hold blanks, and nothing says where it ends
+    mask_settings(&without_user, |c| is_url && c == '&')
+}
+
+/// A text that repeats arguments, without the secrets in these, and in the URLs and settings that occur in it otherwise.
+/// Where an argument ends is known, whatever blanks and quotes stand in it.
+pub fn mask_repeated(text: &str, arguments: impl IntoIterator<Item = String>) -> String {
+    // a value may be repeated without its flag
+    let with_values = arguments.into_iter().flat_map(|argument| {
+        let value = argument.split_once('=').map(|(_, value)| value.to_owned());
+        [Some(argument), value]
+    });
+    let mut hidden: Vec<(String, String)> = with_values
+        .flatten()
+        .map(|shown| (mask_value(&shown), shown))
+        .filter(|(masked, shown)| masked != shown)
+        .collect();
+    // a longer one may hold a shorter one
+    hidden.sort_by_key(|(_, shown)| std::cmp::Reverse(shown.len()));
+    let masked = hidden
+        .iter()
+        .fold(text.to_owned(), |text, (masked, shown)| text.replace(shown, masked));
+    mask_text(&masked)
 }
 
 /// A text without the secrets in the URLs and settings that occur in it. A URL ends at a blank.
-pub fn mask_text(text: &str) -> String {
+fn mask_text(text: &str) -> String {
     let words = text
         .split_inclusive(char::is_whitespace)
         .map(|word| match word.find("://") {
             Some(found) => mask_user_part(word, found + 3),
             None => word.to_owned(),
         });
-    mask_settings(&words.collect::<String>())
+    mask_settings(&words.collect::<String>(), |c| c == '&' || c.is_whitespace())
 }
 
 /// `scheme://user:password@host` → `scheme://user:***@host`. The password may hold anything: it is what stands between
 /// the first colon and the last `@`. `start` is where the user begins.
 fn mask_user_part(url: &str, start: usize) -> String {
-    let (Some(colon), Some(at)) = (url[start..].find(':'), url[start..].rfind('@')) else {
+    let rest = &url[start..];
+    let Some(colon) = rest.find(':').filter(|_| !rest.starts_with('/')) else {
         return url.to_owned();
     };
-    let before_path = !url[start..].starts_with('/');
-    // `user@host:port` has no password; the user may hold an `@`, as Azure's do
-    match before_path && colon < at {
-        true => format!("{}:{MASK}{}", &url[..start + colon], &url[start + at..]),
-        false => url.to_owned(),
+    let before = &url[..start + colon];
+    match rest.rfind('@') {
+        // `user@host:port` has no password; the user may hold an `@`, as Azure's do
+        Some(at) if at < colon => url.to_owned(),
+        Some(at) => format!("{before}:{MASK}{}", &rest[at..]),
+        None => url.to_owned(),
     }
 }
 
-/// `password=value` → `password=***` for every name of a secret, quoted values included. An unquoted value ends at a
-/// blank or at `&`.
-fn mask_settings(text: &str) -> String {
+/// `scheme://user:password`, whose host is missing, → `scheme://user:***`.
+fn mask_without_host(url: &str, start: usize) -> String {
+    let rest = &url[start..];
+    match rest.find(':') {
+        Some(colon) if !rest.contains('@') && !is_place(rest, colon) => format!("{}:{MASK}", &url[..start + colon]),
+        _ => url.to_owned(),
+    }
+}
+
+/// Whether what stands around the first colon of a URL without a user is a host and a port, or a path.
+fn is_place(rest: &str, colon: usize) -> bool {
+    let after = &rest[colon + 1..];
+    let port = &after[..after.find(['/', '?', '#', ',']).unwrap_or(after.len())];
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
+    is_port || rest.starts_with('[') || rest[..colon].contains(['/', '?', '#'])
+}
+
+/// `password=value` → `password=***` for every name of a secret, quoted values included. An unquoted value ends before a
+/// character that `ends` it.
+fn mask_settings(text: &str, ends: impl Fn(char) -> bool) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(equals) = rest.find('=') {
@@ -154,11 +200,7 @@ fn mask_settings(text: &str) -> String {
             let value = tail.trim_start();
             rest = match value.chars().next() {
                 Some(quote @ ('\'' | '"')) => after_quote(&value[1..], quote),
-                _ => {
-                    &value[value
-                        .find(|c: char| c == '&' || c.is_whitespace())
-                        .unwrap_or(value.len())..]
-                }
+                _ => &value[value.find(&ends).unwrap_or(value.len())..],
             };
         }
     }
@@ -191,14 +233,16 @@ pub fn with_password(url: &str, password: &str) -> String {
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
-    match authority.rsplit_once('@') {
-        Some((user, host)) if !user.contains(':') => {
-            format!(
-                "{scheme}://{user}:{}@{host}{tail}",
-                sinks::conninfo::percent_encoded(password)
-            )
+    let Some((user, host)) = authority.rsplit_once('@') else {
+        return url.to_owned();
+    };
+    // an empty one is none
+    match user.strip_suffix(':').unwrap_or(user) {
+        user if user.contains(':') || password.is_empty() => url.to_owned(),
+        user => {
+            let password = sinks::conninfo::percent_encoded(password);
+            format!("{scheme}://{user}:{password}@{host}{tail}")
         }
-        _ => url.to_owned(),
     }
 }
 
@@ -256,7 +300,16 @@ mod tests {
             ("aws_secret_access_key = ab/cd", "aws_secret_access_key =***"),
             ("me:s3/cr3t@broker:9092", "me:***@broker:9092"),
             ("aws_access_key_id=ab", "aws_access_key_id=***"),
+            ("password=s3 cr3t user=x", "password=***"),
+            ("password=s3&cr3t", "password=***"),
+            ("https://host/x?token=s3 cr3t&a=b", "https://host/x?token=***&a=b"),
+            ("postgresql+psycopg://u:s3 cr3t", "postgresql+psycopg://u:***"),
+            ("mysql://u:s3\tcr3t@h/x y", "mysql://u:***@h/x y"),
+            ("http://u:s3/cr3t", "http://u:***"),
             // and what does not stays as it is
+            ("s3://bucket/a:b", "s3://bucket/a:b"),
+            ("http://[::1]:80/x", "http://[::1]:80/x"),
+            ("http://a:1,b:2", "http://a:1,b:2"),
             ("https://host:80/x", "https://host:80/x"),
             ("mysql://me@host:3306/x", "mysql://me@host:3306/x"),
             ("file:///a:b@c", "file:///a:b@c"),
@@ -302,6 +355,8 @@ mod tests {
         assert_eq!(with_password("postgres://me:a/b@db/x", "new"), "postgres://me:a/b@db/x");
         assert_eq!(with_password("mysql://me@db:1/x", "a/b"), "mysql://me:a%2Fb@db:1/x");
         assert_eq!(with_password("mysql://me:old@db/x", "new"), "mysql://me:old@db/x");
+        assert_eq!(with_password("mysql://me:@db/x", "new"), "mysql://me:new@db/x");
+        assert_eq!(with_password("mysql://me@db/x", ""), "mysql://me@db/x");
         assert_eq!(with_password("nonsense", "new"), "nonsense");
     }
 

@@ -31,6 +31,7 @@ pub use log::generations::TooManyGenerations;
 pub use log::hand_over::LogShorter;
 pub use process::{Observer, ProcessState};
 pub use protocol::TopicPartition;
+pub(crate) use reader::topic_name;
 pub(crate) use recorded::natural_holes;
 pub use staging::{Offer, Staging};
 pub(crate) use target::definition;

@@ -4,6 +4,7 @@ use super::recorded::{Partition, Recorded};
 use super::records::{Origin, Reading, Replayed};
 use super::{failed, usage};
 use crate::config::RunSettings;
+use crate::engine::topic_name;
 use crate::exit::Failure;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use dataflows::Limits;
@@ -58,8 +59,7 @@ impl Log {
     }
 
     fn name(&self, topic: u8) -> String {
-        let name = self.topics.get(usize::from(topic)).cloned().flatten();
-        name.unwrap_or_else(|| sinks::UNKNOWN_TOPIC.to_owned())
+        topic_name(&self.topics, topic).to_owned()
     }
 
     /// Reads everything that the tables answer for, each record once or, where objects overlap, several times.

@@ -1,6 +1,7 @@
 //! Records into the plain evaluator: decoded by the engine's decoder, placed and counted here on their own.
 
 use super::recorded::{Partition, Recorded};
+use crate::engine::topic_name;
 use dataflows::{Decoder, Kind, Limits, Raw, Reason, naive};
 use ingest::archive::Original;
 use ingest::coverage::RangeSet;
@@ -244,8 +245,8 @@ impl Replayed {
     fn reject(&mut self, origin: Origin<'_>, key: Option<&[u8]>, value: Option<&[u8]>, reason: Reason) {
         self.rejected += 1;
         let name = |topic: Option<u8>| {
-            let name = topic.and_then(|topic| self.topics.get(topic as usize)?.clone());
-            name.unwrap_or_else(|| sinks::UNKNOWN_TOPIC.to_owned())
+            let name = topic.map(|topic| topic_name(&self.topics, topic));
+            name.unwrap_or(sinks::UNKNOWN_TOPIC).to_owned()
         };
         let (topic, source, index, place) = match origin {
             Origin::Log { at, offset, object } => {

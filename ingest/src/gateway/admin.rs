@@ -3,6 +3,7 @@
 //! All changes share one client, which comes into being with the first and is closed a while later: nobody reads what
 //! librdkafka has to say about an admin client, and that would grow as long as the client lives.
 
+use super::metadata::TopicError;
 use super::producer::Producer;
 use super::trouble::{Cause, Trouble};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -24,24 +25,9 @@ pub(super) enum AdminError {
     /// The topic is there already.
     #[error("it exists already")]
     Exists,
-    /// There is no such topic.
-    #[error("it does not exist")]
-    Unknown,
-    /// Too many changes and questions wait already.
-    #[error("too many calls to Kafka are waiting")]
-    Busy,
-    /// Kafka does not answer, or not yet.
-    #[error("Kafka does not answer: {0}")]
-    Unreachable(String),
-    /// Kafka does not let the gateway do it.
-    #[error("the gateway is not authorized to do it")]
-    Denied,
-    /// Kafka does not accept the gateway's credentials.
-    #[error("Kafka does not accept the credentials of the gateway")]
-    Unauthenticated,
-    /// Kafka says no.
-    #[error("{0}")]
-    Refused(String),
+    /// There is no such topic, or Kafka cannot be asked to change it.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
 }
 
 type NativeAdmin = AdminClient<DefaultClientContext>;
@@ -93,7 +79,7 @@ impl Admin {
         if let Some((client, _)) = &*current {
             return Ok(Arc::clone(client));
         }
-        let refused = || AdminError::Refused("topics cannot be created or deleted over AWS_MSK_IAM".to_owned());
+        let refused = || TopicError::Refused("topics cannot be created or deleted over AWS_MSK_IAM".to_owned());
         let config = self.config.as_ref().ok_or_else(refused)?;
         let client: NativeAdmin = config.create().map_err(|error| self.classify(&error))?;
         let client = Arc::new(client);
@@ -112,25 +98,26 @@ impl Admin {
     fn classify(&self, error: &Native) -> AdminError {
         match error.rdkafka_error_code() {
             Some(code) => self.of_code(code),
-            None => AdminError::Refused(error.to_string()),
+            None => TopicError::Refused(error.to_string()).into(),
         }
     }
 
     fn of_code(&self, code: Code) -> AdminError {
-        match code {
-            Code::TopicAlreadyExists => AdminError::Exists,
-            Code::UnknownTopic | Code::UnknownTopicOrPartition => AdminError::Unknown,
+        let error = match code {
+            Code::TopicAlreadyExists => return AdminError::Exists,
+            Code::UnknownTopic | Code::UnknownTopicOrPartition => TopicError::Unknown,
             Code::OperationTimedOut
             | Code::RequestTimedOut
             | Code::BrokerTransportFailure
             | Code::AllBrokersDown
             | Code::NotController => match self.trouble.cause() {
-                Some(Cause::Unauthenticated) => AdminError::Unauthenticated,
-                _ => AdminError::Unreachable(code.to_string()),
+                Some(Cause::Unauthenticated) => TopicError::Unauthenticated,
+                _ => TopicError::Unreachable(code.to_string()),
             },
-            Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => AdminError::Denied,
-            code => AdminError::Refused(code.to_string()),
-        }
+            Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => TopicError::Denied,
+            code => TopicError::Refused(code.to_string()),
+        };
+        error.into()
     }
 }
 

@@ -89,7 +89,7 @@ impl ApiError {
             TopicError::Unreachable(text) => ApiError::Unavailable(text),
             TopicError::Denied => ApiError::Denied(name.to_owned()),
             TopicError::Unauthenticated => ApiError::KafkaAuthentication,
-            TopicError::Refused(text) => ApiError::Refused(text),
+            TopicError::Refused(text) => ApiError::Refused(format!("topic {name}: {text}")),
         }
     }
 
@@ -110,13 +110,8 @@ impl ApiError {
     /// A topic that could not be created or deleted.
     pub(super) fn admin(error: AdminError, name: &str) -> ApiError {
         match error {
-            AdminError::Unknown => ApiError::NoTopic(name.to_owned()),
-            AdminError::Busy => ApiError::Busy,
-            AdminError::Unauthenticated => ApiError::KafkaAuthentication,
-            AdminError::Unreachable(text) => ApiError::Unavailable(text),
             AdminError::Exists => ApiError::Refused("Topic exists.".to_owned()),
-            AdminError::Denied => ApiError::Denied(name.to_owned()),
-            AdminError::Refused(text) => ApiError::Refused(text),
+            AdminError::Topic(error) => ApiError::topic(error, name),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::auth::Caller;
 use super::budget::{Budget, OverBudget, Permit};
-use super::connections::Entry;
+use super::entry::Entry;
 use super::held::Held;
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as _, Incoming};
@@ -60,6 +60,8 @@ pub(super) struct Taken {
 pub(super) struct Body {
     incoming: Incoming,
     entry: Arc<Entry>,
+    /// Milliseconds for which what is waited for was waited for already.
+    waited: u64,
     caller: Caller,
     /// The client waits for `100 Continue`, which the server sends when the body is asked for.
     awaits_continue: bool,
@@ -69,6 +71,8 @@ impl Body {
     pub(super) fn new(incoming: Incoming, entry: Arc<Entry>, caller: Caller, awaits_continue: bool) -> Body {
         Body {
             incoming,
+            // who asks for what came so far is waited for no longer
+            waited: entry.has_body(),
             entry,
             caller,
             awaits_continue,
@@ -87,7 +91,7 @@ impl Body {
 
     /// What is left of a time for what is waited for now.
     pub(super) fn time_left(&self, timeout: Duration) -> Duration {
-        timeout.saturating_sub(self.entry.body_waited())
+        timeout.saturating_sub(Duration::from_millis(self.waited))
     }
 
     /// Whether nothing more comes.
@@ -95,18 +99,31 @@ impl Body {
         self.incoming.is_end_stream()
     }
 
-    /// The next piece; `None` at the end.
+    /// The next piece; `None` at the end. Its client is waited for until it comes, and not for what is done with it.
     pub(super) async fn piece(&mut self) -> Option<Result<Bytes, BodyError>> {
+        self.next(true).await
+    }
+
+    /// The same from a client that waits for us before it sends more.
+    pub(super) async fn answered_piece(&mut self) -> Option<Result<Bytes, BodyError>> {
+        self.next(false).await
+    }
+
+    async fn next(&mut self, is_waited_for: bool) -> Option<Result<Bytes, BodyError>> {
         self.awaits_continue = false;
         loop {
             let polled = std::future::poll_fn(|context| {
                 let polled = Pin::new(&mut self.incoming).poll_frame(context);
-                if polled.is_pending() {
-                    self.entry.waits_for_body();
+                if polled.is_pending() && is_waited_for {
+                    self.entry.waits_for_body(self.waited);
                 }
                 polled
             });
-            match polled.await {
+            let polled = polled.await;
+            if is_waited_for {
+                self.pause();
+            }
+            match polled {
                 // trailers say nothing here
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(bytes) => return Some(Ok(bytes)),
@@ -122,8 +139,15 @@ impl Body {
     }
 
     /// As much as was wanted is there: the next wait is a new one.
-    pub(super) fn has_arrived(&self) {
+    pub(super) fn has_arrived(&mut self) {
         self.entry.has_body();
+        self.waited = 0;
+    }
+
+    /// The wait goes on with the next piece.
+    fn pause(&mut self) {
+        // where it did not begin, that was at once
+        self.waited = self.entry.has_body().max(self.waited);
     }
 }
 

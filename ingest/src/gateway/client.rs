@@ -2,22 +2,29 @@
 //!
 //! Most connections of a crowd say nothing, or begin a request and do not end it. They cost what they have sent, which
 //! counts against the budget; the HTTP server and its buffers come into being when there is something to serve.
+//!
+//! Where tokens are asked for, what waits here before its token is known, or without one, has a part of the budget: it
+//! leaves the rest to those who have a token.
 
 use super::arrival::{Arrival, Awaited};
-use super::budget::OverBudget;
-use super::connections::Entry;
+use super::budget::{OverBudget, Permit};
+use super::entry::Entry;
 use super::held::Held;
 use super::state::State;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
 /// Bytes of a request's head at most, and of the server's buffers.
 pub(super) const HEAD: usize = 16 << 10;
+/// Headers of a request.
+pub(super) const HEADERS: usize = 100;
 /// Bytes of one read.
 const READ: usize = 8 << 10;
 /// Bytes by which the room for what was read ahead grows.
@@ -27,6 +34,53 @@ const STEP: usize = 256;
 pub(super) struct Client<S> {
     stream: S,
     ahead: Vec<u8>,
+}
+
+/// What a request takes of the budget while it waits here.
+pub(super) struct Ahead {
+    held: Held,
+    /// The same bytes of what all clients without a known token may take together; `None`: its token is known, or none
+    /// is asked for.
+    share: Option<Permit>,
+}
+
+impl Ahead {
+    /// Nothing yet.
+    pub(super) fn none(state: &State, entry: &Arc<Entry>) -> Ahead {
+        Ahead {
+            held: Held::none(&state.budget, entry),
+            share: state.tokens.are_asked_for().then(|| state.unknown.none()),
+        }
+    }
+
+    /// Its head is there: who has a token takes of the budget what there is.
+    fn look(&mut self, state: &State, request: &[u8]) {
+        if self.share.is_some() && state.tokens.caller(&credentials(request)).is_some() {
+            self.share = None;
+        }
+    }
+
+    /// Takes so many bytes more, if they are free.
+    fn take(&mut self, state: &State, bytes: usize) -> Result<(), OverBudget> {
+        let Some(share) = &mut self.share else {
+            return self.held.take(&state.budget, bytes);
+        };
+        let permit = state.unknown.take(bytes)?;
+        self.held.take(&state.budget, bytes)?;
+        share.add(permit);
+        Ok(())
+    }
+
+    /// The same as soon as they are free.
+    async fn wait(&mut self, state: &State, bytes: usize, timeout: Duration) -> Result<(), OverBudget> {
+        let Some(share) = &mut self.share else {
+            return state.take_within(&mut self.held, bytes, timeout).await;
+        };
+        let permit = state.room(&state.unknown, &self.held, bytes, timeout).await?;
+        state.take_within(&mut self.held, bytes, timeout).await?;
+        share.add(permit);
+        Ok(())
+    }
 }
 
 /// Why no request came.
@@ -61,7 +115,7 @@ impl<S: AsyncRead + Unpin> Client<S> {
     pub(super) async fn request(
         &mut self,
         state: &State,
-        held: &mut Held,
+        taken: &mut Ahead,
         entry: &Arc<Entry>,
     ) -> Result<(), NoRequest> {
         let mut arrival = Arrival::new();
@@ -74,9 +128,10 @@ impl<S: AsyncRead + Unpin> Client<S> {
                 Awaited::Body => {
                     if under_way.is_none() {
                         under_way = Some(entry.begin());
+                        taken.look(state, &self.ahead);
                         until = Instant::now() + state.limits.body_timeout;
                     }
-                    entry.waits_for_body();
+                    entry.waits_for_body(0);
                 }
                 Awaited::Nothing => {
                     entry.has_body();
@@ -85,14 +140,16 @@ impl<S: AsyncRead + Unpin> Client<S> {
                 Awaited::Server => return Ok(()),
             }
             // what has to wait counts
-            let bytes = self.ahead.len() - held.bytes();
-            if held.take(&state.budget, bytes).is_err() {
+            let bytes = self.ahead.len() - taken.held.bytes();
+            if taken.take(state, bytes).is_err() {
                 if under_way.is_some() {
-                    // it is refused in its own words
+                    // it is read there, or refused in its own words
                     return Ok(());
                 }
-                state.make_room();
-                held.add(state.budget.wait(bytes, state.limits.header_timeout).await?);
+                let began = Instant::now();
+                taken.wait(state, bytes, state.limits.header_timeout).await?;
+                // the client is not to blame for what it waited for us
+                until += began.elapsed();
             }
             let read = timeout_at(until, std::future::poll_fn(|context| self.poll_ahead(context))).await;
             match read.map_or(Ok(None), |read| read.map(Some))? {
@@ -118,6 +175,18 @@ impl<S: AsyncRead + Unpin> Client<S> {
         self.ahead.extend_from_slice(read);
         Poll::Ready(Ok(read.len()))
     }
+}
+
+/// The headers of a request's head that say who sends it; the server judges them again.
+fn credentials(request: &[u8]) -> HeaderMap {
+    let lines = request.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let fields = lines.skip(1).take_while(|line| !line.is_empty()).filter_map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
+        Some((name, value))
+    });
+    fields.take(HEADERS).collect()
 }
 
 /// Whether a method may begin so: who speaks TLS, or something else, need not be waited for.
@@ -175,6 +244,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Client<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_head_tells_who_sends_it_and_its_body_does_not() {
+        for (head, found) in [
+            ("POST / HTTP/1.1\r\nX-Api-Key:  a b \r\n\r\nx-api-key: c", Some("a b")),
+            ("POST / HTTP/1.1\nhost: g\nx-api-key:a\nx-api-key: b\n\n", Some("a")),
+            ("x-api-key: a\r\nhost: g\r\n\r\n", None),
+            ("POST / HTTP/1.1\r\nhost: g\r\n\r\nx-api-key: a\r\n", None),
+            ("POST / HTTP/1.1\r\nx-api-key\r\n: b\r\nx api-key: a\r\n\r\n", None),
+        ] {
+            let headers = credentials(head.as_bytes());
+            assert_eq!(
+                headers.get("x-api-key").map(|value| value.as_bytes()),
+                found.map(str::as_bytes),
+                "{head}"
+            );
+        }
+    }
 
     #[tokio::test]
     async fn what_was_read_ahead_comes_first() {

@@ -13,7 +13,7 @@ use std::time::Duration;
 pub struct TokenSettings {
     /// The files; none: everybody may do everything.
     pub files: Vec<PathBuf>,
-    /// Whether files are taken that others may read or change.
+    /// Whether files of tokens, and a TLS key, are taken that others may read or change.
     pub exposed: bool,
     /// What each token may send whose line does not say it.
     pub rate: Option<Rate>,

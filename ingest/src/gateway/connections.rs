@@ -6,18 +6,18 @@
 //! bodies sent byte by byte keep nobody out either. Connections that wait for us are never closed for this.
 //!
 //! Bytes of the budget are given back in the same way: when none are free, those go that hold some and whose clients
-//! are waited for, the largest first.
+//! are waited for, the largest first. Where most of the budget is held by requests that themselves wait for more of it,
+//! none of them could go on: the largest are refused.
 
+use super::entry::{Entry, RequestGuard, elapsed};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// A client that is waited for less long is at work.
-const SLOW: Duration = Duration::from_millis(500);
-/// Nothing is waited for.
-const NEVER: u64 = u64::MAX;
+pub(super) const SLOW: Duration = Duration::from_millis(500);
 /// The HTTP server, whose buffers are large, runs for so many slow clients at most: those with a long body, an open
 /// stream, or an answer that they do not take.
 const SERVED: usize = 768;
@@ -40,36 +40,6 @@ pub struct Connections {
     searched_served: AtomicU64,
 }
 
-/// One of them.
-pub(super) struct Entry {
-    number: u64,
-    began: Instant,
-    busy: AtomicU32,
-    /// Milliseconds after `began` since which no request is under way.
-    idle_since: AtomicU64,
-    /// Requests that ended, here or in the server.
-    answers: AtomicU64,
-    /// Bytes of the budget that go back when the connection is closed.
-    held: AtomicUsize,
-    body: Wait,
-    reader: Wait,
-    /// Whether the HTTP server runs for it.
-    served: AtomicBool,
-    /// Whether its last request was refused before it was read.
-    refused: AtomicBool,
-    /// Notified when the connection has to make room.
-    pub(super) close: Notify,
-}
-
-/// Milliseconds after the server's beginning since which a client is waited for.
-struct Wait(AtomicU64);
-
-impl Default for Wait {
-    fn default() -> Wait {
-        Wait(AtomicU64::new(NEVER))
-    }
-}
-
 /// A place among the open connections, given back when dropped.
 pub struct Place {
     connections: Arc<Connections>,
@@ -78,9 +48,6 @@ pub struct Place {
 
 /// The HTTP server runs for a connection while this lives.
 pub(super) struct Served<'p>(&'p Place);
-
-/// A request is under way while this lives.
-pub struct RequestGuard(Arc<Entry>);
 
 impl Connections {
     /// At most so many, and one at least.
@@ -108,7 +75,7 @@ impl Connections {
                 return place;
             }
             if let Some(entry) = self.eviction_candidate() {
-                entry.close.notify_one();
+                entry.close();
             }
             // one may have been closed in between
             let _ = tokio::time::timeout(Duration::from_millis(20), self.closed.notified()).await;
@@ -122,19 +89,7 @@ impl Connections {
         }
         open.0 += 1;
         let number = open.0;
-        let entry = Arc::new(Entry {
-            number,
-            began: self.began,
-            busy: AtomicU32::new(0),
-            idle_since: AtomicU64::new(elapsed(self.began)),
-            answers: AtomicU64::new(0),
-            held: AtomicUsize::new(0),
-            body: Wait::default(),
-            reader: Wait::default(),
-            served: AtomicBool::new(false),
-            refused: AtomicBool::new(false),
-            close: Notify::new(),
-        });
+        let entry = Arc::new(Entry::new(number, self.began));
         open.1.insert(number, Arc::clone(&entry));
         Some(Place {
             connections: Arc::clone(self),
@@ -146,7 +101,7 @@ impl Connections {
     fn eviction_candidate(&self) -> Option<Arc<Entry>> {
         let late = self.before(SLOW);
         let rank = |entry: &Entry| match entry.is_busy() {
-            false => Some((false, entry.idle_since.load(Ordering::Relaxed), entry.number)),
+            false => Some((false, entry.idle_since(), entry.number)),
             true => {
                 let since = entry.waited_for_since();
                 late.is_some_and(|late| since <= late)
@@ -158,26 +113,31 @@ impl Connections {
         ranked.min_by_key(|(rank, _)| *rank).map(|(_, entry)| Arc::clone(entry))
     }
 
-    /// Closes connections of slow clients that hold bytes of the budget, the largest first, until so many come back.
-    pub(super) fn close_slow_holders(&self, bytes: usize) {
+    /// Makes so many bytes of the budget free, as far as slow clients hold some: their connections are closed, the
+    /// largest first. Where most of the budget is held by requests that wait for more of it, which no acknowledgement
+    /// of Kafka's ends, the largest of these are refused instead.
+    pub(super) fn make_room(&self, bytes: usize, total: usize) {
         let Some(late) = self.search(&self.searched, SLOW) else {
             return;
         };
-        let held = |entry: &Arc<Entry>| {
-            let held = entry.held.load(Ordering::Relaxed);
-            (held > 0 && entry.waited_for_since() <= late).then(|| (held, Arc::clone(entry)))
-        };
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut holders: Vec<_> = open.1.values().filter_map(held).collect();
+        let entries: Vec<_> = open.1.values().map(Arc::clone).collect();
         drop(open);
-        holders.sort_unstable_by_key(|(held, entry)| (std::cmp::Reverse(*held), entry.number));
-        let mut freed = 0;
-        for (held, entry) in holders {
-            if freed >= bytes {
-                return;
+        let slow = |entry: &&Arc<Entry>| entry.waited_for_since() <= late;
+        let slow = entries.iter().filter(slow).map(|entry| (entry.held(), entry));
+        let freed = largest_first(slow.collect(), bytes, Entry::close);
+        if freed > 0 {
+            return;
+        }
+        // heads have half of the budget alone
+        for (is_busy, most) in [(true, total / 2), (false, total / 4)] {
+            let stuck = entries.iter().filter(|entry| entry.is_busy() == is_busy);
+            // the bytes that they hold, not those that they want
+            let stuck: Vec<_> = stuck.filter_map(|entry| Some((entry.stuck()?, entry))).collect();
+            if stuck.iter().map(|((held, _), _)| held).sum::<usize>() > most {
+                let late = |((held, since), entry)| (since <= late).then_some((held, entry));
+                largest_first(stuck.into_iter().filter_map(late).collect(), bytes, Entry::give_up);
             }
-            freed += held;
-            entry.close.notify_one();
         }
     }
 
@@ -193,9 +153,9 @@ impl Connections {
         let slow = |entry: &Arc<Entry>| {
             let since = entry.waited_for_since();
             // one without a request gives the buffers back by itself
-            let is_slow = entry.served.load(Ordering::Relaxed) && entry.is_busy() && since <= late;
+            let is_slow = entry.is_served() && entry.is_busy() && since <= late;
             // who may not come in keeps nobody out who may
-            let admitted = !entry.refused.load(Ordering::Relaxed);
+            let admitted = !entry.was_refused();
             is_slow.then(|| (admitted, since, Arc::clone(entry)))
         };
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -204,7 +164,7 @@ impl Connections {
         found.sort_unstable_by_key(|(admitted, since, entry)| (*admitted, *since, entry.number));
         let excess = found.len().saturating_sub(SERVED);
         for (.., entry) in found.into_iter().take(excess) {
-            entry.close.notify_one();
+            entry.close();
         }
     }
 
@@ -231,12 +191,12 @@ impl Place {
 
     /// Resolves when the connection has to make room, and is to be closed.
     pub async fn reclaimed(&self) {
-        self.entry.close.notified().await;
+        self.entry.closed().await;
     }
 
     /// The HTTP server begins to run for this connection.
     pub(super) fn serve(&self) -> Served<'_> {
-        self.entry.served.store(true, Ordering::Relaxed);
+        self.entry.set_served(true);
         self.connections.served.fetch_add(1, Ordering::Relaxed);
         self.connections.close_slow_served();
         Served(self)
@@ -245,110 +205,8 @@ impl Place {
 
 impl Drop for Served<'_> {
     fn drop(&mut self) {
-        self.0.entry.served.store(false, Ordering::Relaxed);
+        self.0.entry.set_served(false);
         self.0.connections.served.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Entry {
-    /// The request that is under way is refused, and its rest is read for good manners alone.
-    pub(super) fn is_refused(&self) {
-        self.refused.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether a client is waited for, and not we.
-    pub(super) fn is_waited_for(&self) -> bool {
-        !self.is_busy() || self.waited_for_since() != NEVER
-    }
-
-    /// A request begins.
-    pub(super) fn begin(self: &Arc<Self>) -> RequestGuard {
-        self.refused.store(false, Ordering::Relaxed);
-        self.busy.fetch_add(1, Ordering::Relaxed);
-        RequestGuard(Arc::clone(self))
-    }
-
-    /// Whether a request is under way.
-    pub(super) fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Relaxed) > 0
-    }
-
-    /// Requests that were answered; the answers may not be written yet.
-    pub(super) fn answers(&self) -> u64 {
-        self.answers.load(Ordering::Relaxed)
-    }
-
-    /// How long there has been no request; nothing while one is under way, or its answer not written.
-    pub(super) fn idle_for(&self) -> Duration {
-        if self.is_busy() || self.reader.0.load(Ordering::Relaxed) != NEVER {
-            return Duration::ZERO;
-        }
-        let since = self.idle_since.load(Ordering::Relaxed);
-        Duration::from_millis(elapsed(self.began).saturating_sub(since))
-    }
-
-    /// Milliseconds since which the client is waited for, [`NEVER`] when it is not.
-    fn waited_for_since(&self) -> u64 {
-        match self.is_busy() {
-            false => self.idle_since.load(Ordering::Relaxed),
-            true => {
-                let [body, reader] = [&self.body, &self.reader].map(|wait| wait.0.load(Ordering::Relaxed));
-                body.min(reader)
-            }
-        }
-    }
-
-    /// How long its body has been waited for.
-    pub(super) fn body_waited(&self) -> Duration {
-        match self.body.0.load(Ordering::Relaxed) {
-            NEVER => Duration::ZERO,
-            since => Duration::from_millis(elapsed(self.began).saturating_sub(since)),
-        }
-    }
-
-    /// So many bytes more of the budget go back when the connection is closed.
-    pub(super) fn hold(&self, bytes: usize) {
-        self.held.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// So many bytes less.
-    pub(super) fn release(&self, bytes: usize) {
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// The rest of a body, or of a stream's next record, is waited for; counts from the first call on.
-    pub(super) fn waits_for_body(&self) {
-        self.waits(&self.body);
-    }
-
-    /// What was waited for is there.
-    pub(super) fn has_body(&self) {
-        self.body.0.store(NEVER, Ordering::Relaxed);
-    }
-
-    /// The client does not take its answer; counts from the first call on.
-    pub(super) fn waits_for_reader(&self) {
-        self.waits(&self.reader);
-    }
-
-    /// The client has taken something of its answer.
-    pub(super) fn is_read(&self) {
-        self.reader.0.store(NEVER, Ordering::Relaxed);
-    }
-
-    fn waits(&self, wait: &Wait) {
-        let now = elapsed(self.began);
-        let _ = wait
-            .0
-            .compare_exchange(NEVER, now, Ordering::Relaxed, Ordering::Relaxed);
-    }
-}
-
-impl Drop for RequestGuard {
-    fn drop(&mut self) {
-        self.0.answers.fetch_add(1, Ordering::Relaxed);
-        self.0.idle_since.store(elapsed(self.0.began), Ordering::Relaxed);
-        self.0.busy.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -361,8 +219,19 @@ impl Drop for Place {
     }
 }
 
-fn elapsed(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+/// Applies `free` to holders of bytes, the largest first, until so many are freed; returns how many.
+fn largest_first(mut holders: Vec<(usize, &Arc<Entry>)>, bytes: usize, free: impl Fn(&Entry)) -> usize {
+    holders.retain(|(held, _)| *held > 0);
+    holders.sort_unstable_by_key(|(held, entry)| (std::cmp::Reverse(*held), entry.number));
+    let mut freed = 0;
+    for (held, entry) in holders {
+        if freed >= bytes {
+            break;
+        }
+        freed += held;
+        free(entry);
+    }
+    freed
 }
 
 #[cfg(test)]
@@ -379,7 +248,7 @@ mod tests {
             let asking = Arc::clone(&connections);
             tokio::spawn(async move { asking.place().await })
         };
-        second.entry.close.notified().await;
+        second.entry.closed().await;
         drop(second);
         let third = third.await.unwrap();
         assert_eq!(connections.count(), 2);
@@ -389,7 +258,7 @@ mod tests {
             let asking = Arc::clone(&connections);
             tokio::spawn(async move { asking.place().await })
         };
-        first.entry.close.notified().await;
+        first.entry.closed().await;
         assert!(!fourth.is_finished());
         drop(first);
         fourth.await.unwrap();
@@ -405,13 +274,13 @@ mod tests {
         let candidate = || connections.eviction_candidate().map(|entry| entry.number);
         let _first = places[0].entry.begin();
         let _second = places[1].entry.begin();
-        places[1].entry.waits_for_body();
+        places[1].entry.waits_for_body(0);
         tokio::time::sleep(SLOW + Duration::from_millis(50)).await;
         assert_eq!(candidate(), Some(places[2].entry.number));
         let _third = places[2].entry.begin();
         places[2].entry.waits_for_reader();
         // a later byte does not make it younger, the end of the body does
-        places[1].entry.waits_for_body();
+        places[1].entry.waits_for_body(0);
         assert_eq!(candidate(), Some(places[1].entry.number));
         places[1].entry.has_body();
         assert_eq!(candidate(), None);
@@ -432,24 +301,24 @@ mod tests {
         }
         let guards: Vec<RequestGuard> = places[..4].iter().map(|place| place.entry.begin()).collect();
         for place in &places[..3] {
-            place.entry.waits_for_body();
+            place.entry.waits_for_body(0);
         }
         let closed = |place: &Place| {
-            let notified = std::pin::pin!(place.entry.close.notified());
+            let notified = std::pin::pin!(place.entry.closed());
             let mut context = std::task::Context::from_waker(std::task::Waker::noop());
             notified.poll(&mut context).is_ready()
         };
-        connections.close_slow_holders(60);
+        connections.make_room(60, 1000);
         assert!(!places.iter().any(closed), "nobody is slow yet");
         tokio::time::sleep(SLOW + Duration::from_millis(50)).await;
-        connections.close_slow_holders(60);
+        connections.make_room(60, 1000);
         let found: Vec<bool> = places.iter().map(closed).collect();
         assert_eq!(
             found,
             [false, true, true, false, false],
             "70 bytes wait for us, 10 are not needed"
         );
-        connections.close_slow_holders(60);
+        connections.make_room(60, 1000);
         assert!(!places.iter().any(closed), "it was just done");
         drop(guards);
     }

@@ -27,7 +27,7 @@ pub enum GatewayError {
         #[source]
         source: std::io::Error,
     },
-    /// Others may read or change a file of tokens.
+    /// Others may read or change a file of tokens, or a key.
     #[error("others may read or change {} (mode {mode:04o}): give it mode 0640 or less, or say --insecure", path.display())]
     Exposed {
         /// The file.

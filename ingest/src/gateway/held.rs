@@ -1,7 +1,7 @@
 //! Bytes of the budget that a connection holds while its client is waited for.
 
 use super::budget::{Budget, OverBudget, Permit};
-use super::connections::Entry;
+use super::entry::Entry;
 use std::sync::Arc;
 
 /// Bytes that come back when the connection is closed; its entry knows how many.
@@ -29,6 +29,11 @@ impl Held {
     pub(super) fn add(&mut self, permit: Permit) {
         self.entry.hold(permit.bytes());
         self.permit.add(permit);
+    }
+
+    /// The connection that holds them.
+    pub(super) fn entry(&self) -> &Arc<Entry> {
+        &self.entry
     }
 
     /// How many they are.

@@ -4,7 +4,7 @@
 //! under way and every answer of ours is written. They get a request id, a line of the access log, and are counted.
 
 use super::access_log::Line;
-use super::connections::Entry;
+use super::entry::Entry;
 use super::request_id::REQUEST_ID;
 use super::state::State;
 use std::io;

@@ -1,4 +1,5 @@
-//! The description of all interfaces, in OpenAPI 3.1: `/openapi.json`. It follows the configured streams and limits.
+//! The description of all interfaces, in OpenAPI 3.1: `/openapi.json`. It follows the configured streams, and names no
+//! topic of Kafka's: who asks for it needs no token.
 
 use super::config::{Field, FieldType, GatewayConfig};
 use serde_json::{Map, Value, json};
@@ -9,9 +10,13 @@ pub(super) fn describe(config: &GatewayConfig) -> String {
     for stream in config.streams.iter().filter(|stream| stream.topic.is_some()) {
         paths.insert(format!("/{}/", stream.name), item(&stream.name, &stream.fields));
     }
-    let mut topics = config.streams.iter().filter_map(|stream| stream.topic.as_deref());
-    let first = topics.next().unwrap_or("pin");
-    for (path, described) in [rest_v2(first), rest_v3(first), kinesis(first), operations()]
+    let mut streams = config.streams.iter().filter(|stream| stream.topic.is_some());
+    let stream = streams.next().map_or("pin", |stream| stream.name.as_str());
+    // clients may use these whatever the topics are called; strict names know the topics' own
+    let alias = config.aliases.first().map(|(alias, _)| alias.as_str());
+    let topic = alias.map_or_else(|| format!("example.{stream}"), str::to_owned);
+    let stream = alias.unwrap_or(stream);
+    for (path, described) in [rest_v2(&topic), rest_v3(&topic), kinesis(stream), operations()]
         .into_iter()
         .flatten()
     {
@@ -22,7 +27,7 @@ pub(super) fn describe(config: &GatewayConfig) -> String {
         "info": {
             "title": "pinflow gateway",
             "version": config.version,
-            "description": "Four producer interfaces in front of Kafka. A stage or another prefix of one segment may stand before the paths of the interfaces.",
+            "description": format!("Four producer interfaces in front of Kafka. {}", prefixes(config)),
         },
         "paths": paths,
         "components": { "securitySchemes": {
@@ -34,6 +39,15 @@ pub(super) fn describe(config: &GatewayConfig) -> String {
         document["security"] = json!([{ "bearer": [] }, { "key": [] }]);
     }
     document.to_string()
+}
+
+/// What may stand before the paths.
+fn prefixes(config: &GatewayConfig) -> &'static str {
+    match config.prefixes.as_deref() {
+        None => "A stage or another prefix of one segment may stand before the paths of the interfaces.",
+        Some([]) => "Nothing may stand before the paths of the interfaces.",
+        Some(_) => "One of the configured prefixes may stand before the paths of the interfaces.",
+    }
 }
 
 fn item(name: &str, fields: &[Field]) -> Value {
@@ -246,14 +260,23 @@ fn kinesis(topic: &str) -> Vec<(&'static str, Value)> {
 
 fn operations() -> Vec<(&'static str, Value)> {
     let get = |summary: &str, statuses: &[(&str, &str)]| json!({ "get": { "tags": ["operations"], "summary": summary, "responses": responses(statuses) } });
+    // no token is asked for
+    let open = |summary: &str, statuses: &[(&str, &str)]| {
+        let mut described = get(summary, statuses);
+        described["get"]["security"] = json!([]);
+        if let Some(responses) = described["get"]["responses"].as_object_mut() {
+            responses.remove("401");
+        }
+        described
+    };
     vec![
-        ("/healthz", get("The process lives", &[("200", "ok")])),
+        ("/healthz", open("The process lives", &[("200", "ok")])),
         (
             "/readyz",
-            get("Kafka can be reached", &[("200", "ready"), ("503", "why not")]),
+            open("Kafka can be reached", &[("200", "ready"), ("503", "why not")]),
         ),
         ("/metrics", get("OpenMetrics", &[("200", "the metrics")])),
-        ("/version", get("Name and version", &[("200", "both")])),
+        ("/version", open("Name and version", &[("200", "both")])),
     ]
 }
 

@@ -1,9 +1,10 @@
 //! Answers, whole or streamed.
 
-use super::connections::{Entry, RequestGuard};
+use super::entry::{Entry, RequestGuard};
 use super::held::Held;
 use super::request_id::REQUEST_ID;
 use super::state::State;
+use super::unreported::Reporting;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -133,7 +134,7 @@ pub(super) enum ReplyBody {
 /// A piece of an answer, and what its records take of the budget until it is written.
 pub(super) struct Piece {
     pub(super) bytes: Bytes,
-    pub(super) _held: Vec<Held>,
+    pub(super) _reported: Vec<Reporting>,
 }
 
 impl Body for ReplyBody {

@@ -54,13 +54,17 @@ impl RestError {
     }
 }
 
-/// Status, code and words of an error that all interfaces know.
 fn api(error: &ApiError, content_type: &'static str) -> Reply {
-    let is_v3 = content_type == JSON;
+    let (status, code, text) = described(error, content_type == JSON);
+    body(status, content_type, code, &text)
+}
+
+/// Status, code and words of an error that all interfaces know.
+pub(super) fn described(error: &ApiError, is_v3: bool) -> (StatusCode, u32, String) {
     let status = error.status();
     let plain = u32::from(status.as_u16());
     let http = || format!("HTTP {plain} {}", status.canonical_reason().unwrap_or_default());
-    let (status, code, text) = match error {
+    match error {
         ApiError::Budget(OverBudget::Now) | ApiError::Busy => {
             (StatusCode::TOO_MANY_REQUESTS, TOO_MANY, error.to_string())
         }
@@ -80,12 +84,11 @@ fn api(error: &ApiError, content_type: &'static str) -> Reply {
         | ApiError::Budget(_)
         | ApiError::RecordTooLarge
         | ApiError::InvalidRecord(_) => (status, plain, error.to_string()),
-    };
-    body(status, content_type, code, &text)
+    }
 }
 
 /// The code of what may be tried again when less is under way.
-pub(super) const TOO_MANY: u32 = 42901;
+const TOO_MANY: u32 = 42901;
 /// The code of what Kafka does not let the gateway do.
 pub(super) const DENIED: u32 = 40301;
 /// The code of credentials that Kafka does not accept.

@@ -8,8 +8,8 @@
 use super::api_error::ApiError;
 use super::body::{Body, BodyError};
 use super::budget::RECORD_OVERHEAD;
-use super::connections::RequestGuard;
 use super::encoding;
+use super::entry::RequestGuard;
 use super::held::Held;
 use super::media_type::MediaType;
 use super::metadata::TopicError;
@@ -18,7 +18,7 @@ use super::quote::{self, JsonNumber};
 use super::record;
 use super::reply::{JSON, Piece, Reply, ReplyBody};
 use super::request_log::RequestLog;
-use super::rest::{DENIED, NO_TOPIC_PARTITION, RestError, TOO_MANY, UNAUTHENTICATED, error_json};
+use super::rest::{self, DENIED, NO_TOPIC_PARTITION, RestError, UNAUTHENTICATED, error_json};
 use super::rest_v3_item::{HEADERS, Headers, Item, NamedValue, content};
 use super::rest_v3_source::{RawRecord, Source, SourceError};
 use super::send::{Record, Sent};
@@ -26,6 +26,7 @@ use super::shape::List;
 use super::split::SplitError;
 use super::state::State;
 use super::topics::Topic;
+use super::unreported::Reporting;
 use bytes::Bytes;
 use hyper::StatusCode;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -52,7 +53,7 @@ const END: &str = "\r\n";
 /// What became of a record when it was read, and what it takes of the budget until that is reported.
 struct Step {
     outcome: Outcome,
-    held: Held,
+    reporting: Reporting,
 }
 
 enum Outcome {
@@ -63,15 +64,27 @@ enum Outcome {
         value: Option<Size>,
     },
     /// It is not sent, and this is why.
-    Wrong { code: u32, text: String },
+    Wrong {
+        status: StatusCode,
+        code: u32,
+        text: String,
+    },
 }
 
 impl Outcome {
-    fn wrong(code: u32, text: impl Into<String>) -> Outcome {
+    /// The code is the status.
+    fn wrong(status: StatusCode, text: impl Into<String>) -> Outcome {
         Outcome::Wrong {
-            code,
+            status,
+            code: status.as_u16().into(),
             text: text.into(),
         }
+    }
+
+    /// As a request is refused for the same reason.
+    fn refused(error: &ApiError) -> Outcome {
+        let (status, code, text) = rest::described(error, true);
+        Outcome::Wrong { status, code, text }
     }
 }
 
@@ -124,9 +137,10 @@ pub(super) async fn stream(
         cluster,
         name,
     });
-    let Step { outcome, held } = stream.step(first).await;
+    let Step { outcome, reporting } = stream.step(first).await;
     let (status, text, written) = stream.report(outcome).await;
-    let report = Reports { text, held: vec![held] };
+    let reported = vec![reporting];
+    let report = Reports { text, reported };
     let (steps, waiting) = mpsc::channel(WAITING);
     let (pieces, body) = mpsc::channel(PIECES);
     let reader = Arc::clone(&stream);
@@ -177,7 +191,7 @@ async fn stop(reading: tokio::task::JoinHandle<u64>) -> u64 {
 #[derive(Default)]
 struct Reports {
     text: String,
-    held: Vec<Held>,
+    reported: Vec<Reporting>,
 }
 
 impl Reports {
@@ -186,9 +200,12 @@ impl Reports {
         if self.text.is_empty() {
             return true;
         }
-        let Reports { text, held } = std::mem::take(self);
-        let bytes = text.into();
-        pieces.send(Piece { bytes, _held: held }).await.is_ok()
+        let Reports { text, reported } = std::mem::take(self);
+        let piece = Piece {
+            bytes: text.into(),
+            _reported: reported,
+        };
+        pieces.send(piece).await.is_ok()
     }
 }
 
@@ -199,37 +216,43 @@ impl Stream {
             let step = match source.next(&self.state, &mut incoming).await {
                 Ok(Some(record)) if !incoming.caller().is_valid() => {
                     self.state.metrics.refused("token");
-                    let outcome = Outcome::wrong(401, ApiError::Unauthenticated.to_string());
-                    let held = record.held;
+                    let outcome = Outcome::wrong(StatusCode::UNAUTHORIZED, ApiError::Unauthenticated.to_string());
+                    let reporting = record.reporting;
                     // the writer may have gone
-                    let _ = steps.send(Step { outcome, held }).await;
+                    let _ = steps.send(Step { outcome, reporting }).await;
                     return source.bytes();
                 }
                 Ok(Some(record)) => match incoming.caller().take() {
                     Ok(()) => self.step(record).await,
                     Err(error) => {
                         self.state.metrics.refused("rate");
-                        let outcome = Outcome::wrong(42901, error.to_string());
-                        let held = record.held;
-                        Step { outcome, held }
+                        let outcome = Outcome::refused(&error.into());
+                        let reporting = record.reporting;
+                        Step { outcome, reporting }
                     }
                 },
                 Ok(None) | Err(SourceError::Body(BodyError::Broken)) => return source.bytes(),
                 Err(error) => {
                     let outcome = match error {
-                        SourceError::Body(BodyError::TooLarge(limit)) => {
-                            Outcome::wrong(413, format!("A record has more than {limit} bytes"))
+                        SourceError::Body(BodyError::TooLarge(limit)) => Outcome::wrong(
+                            StatusCode::PAYLOAD_TOO_LARGE,
+                            format!("A record has more than {limit} bytes"),
+                        ),
+                        SourceError::Body(_) => {
+                            Outcome::wrong(StatusCode::REQUEST_TIMEOUT, "The next record did not come in time")
                         }
-                        SourceError::Body(_) => Outcome::wrong(408, "The next record did not come in time"),
-                        SourceError::Split(_) => Outcome::wrong(400, format!("Bad Request: {}", SplitError::NoObject)),
+                        SourceError::Split(_) => Outcome::wrong(
+                            StatusCode::BAD_REQUEST,
+                            format!("Bad Request: {}", SplitError::NoObject),
+                        ),
                         SourceError::Budget(error) => {
                             self.state.metrics.shed();
-                            Outcome::wrong(TOO_MANY, error.to_string())
+                            Outcome::refused(&error.into())
                         }
                     };
-                    let held = Held::none(&self.state.budget, incoming.entry());
+                    let reporting = source.end(&self.state, &incoming);
                     // the writer may have gone
-                    let _ = steps.send(Step { outcome, held }).await;
+                    let _ = steps.send(Step { outcome, reporting }).await;
                     return source.bytes();
                 }
             };
@@ -253,14 +276,14 @@ impl Stream {
                     waiting.recv().await
                 }
             };
-            let Some(Step { outcome, held }) = step else { break };
+            let Some(Step { outcome, reporting }) = step else { break };
             if !is_known(&outcome) && !reports.send(&pieces).await {
                 return written;
             }
             let (_, report, taken) = self.report(outcome).await;
             written += u64::from(taken);
             reports.text.push_str(&report);
-            reports.held.push(held);
+            reports.reported.push(reporting);
             if reports.text.len() >= PIECE && !reports.send(&pieces).await {
                 return written;
             }
@@ -272,47 +295,45 @@ impl Stream {
 
     /// Reads a record and sends it.
     async fn step(&self, record: RawRecord) -> Step {
-        let RawRecord { object, mut held } = record;
-        let outcome = self.outcome(&object, &mut held).await;
-        Step { outcome, held }
+        let RawRecord { object, mut reporting } = record;
+        let outcome = self.outcome(&object, &mut reporting.held).await;
+        Step { outcome, reporting }
     }
 
     async fn outcome(&self, object: &Bytes, held: &mut Held) -> Outcome {
         let Ok(text) = std::str::from_utf8(object) else {
-            return Outcome::wrong(400, "Bad Request: not UTF-8");
+            return Outcome::wrong(StatusCode::BAD_REQUEST, "Bad Request: not UTF-8");
         };
         let item: Item<'_> = match serde_json::from_str(text) {
             Ok(item) => item,
-            Err(error) => return Outcome::wrong(400, format!("Bad Request: {error}")),
+            Err(error) => return Outcome::wrong(StatusCode::BAD_REQUEST, format!("Bad Request: {error}")),
         };
         if let Some(partition) = item.partition_id {
             match self.state.topics.partitions(&self.topic, partition).await {
                 Ok(held) if (0..held).contains(&partition) => {}
-                Ok(_) => return Outcome::wrong(40402, "Partition not found."),
-                Err(TopicError::Busy) => {
-                    self.state.metrics.shed();
-                    return Outcome::wrong(TOO_MANY, ApiError::Busy.to_string());
+                Ok(_) => return Outcome::refused(&ApiError::NoPartition),
+                Err(error) => {
+                    if error == TopicError::Busy {
+                        self.state.metrics.shed();
+                    }
+                    return Outcome::refused(&ApiError::topic(error, &self.name));
                 }
-                Err(TopicError::Unknown) => return Outcome::wrong(40403, NO_TOPIC_PARTITION),
-                Err(error @ TopicError::Denied) => return Outcome::wrong(DENIED, error.to_string()),
-                Err(error @ TopicError::Unauthenticated) => return Outcome::wrong(UNAUTHENTICATED, error.to_string()),
-                Err(error) => return Outcome::wrong(50003, error.to_string()),
             }
         }
         let (key, value) = match (content(item.key), content(item.value)) {
             (Ok(key), Ok(value)) => (key, value),
-            (Err(text), _) | (_, Err(text)) => return Outcome::wrong(422, text),
+            (Err(text), _) | (_, Err(text)) => return Outcome::wrong(StatusCode::UNPROCESSABLE_ENTITY, text),
         };
         let timestamp = match timestamp(item.timestamp.as_deref()) {
             Ok(timestamp) => timestamp,
-            Err(text) => return Outcome::wrong(400, format!("Bad Request: {text}")),
+            Err(text) => return Outcome::wrong(StatusCode::BAD_REQUEST, format!("Bad Request: {text}")),
         };
         if let Err(wrong) = self.take_headers(item.headers.as_ref(), held).await {
             return wrong;
         }
         let headers = match record_headers(item.headers.as_ref()) {
             Ok(headers) => headers,
-            Err(text) => return Outcome::wrong(422, text),
+            Err(text) => return Outcome::wrong(StatusCode::UNPROCESSABLE_ENTITY, text),
         };
         let text = value.as_ref().map(|(_, bytes)| std::str::from_utf8(bytes));
         let ind = text.and_then(Result::ok);
@@ -345,33 +366,26 @@ impl Stream {
     async fn take_headers(&self, headers: Option<&Headers<'_>>, held: &mut Held) -> Result<(), Outcome> {
         let count = headers.map_or(0, |List(headers)| headers.len());
         if count > HEADERS {
-            return Err(Outcome::wrong(422, format!("a record has at most {HEADERS} headers")));
+            return Err(Outcome::wrong(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                format!("a record has at most {HEADERS} headers"),
+            ));
         }
         let bytes = count * HEADER_OVERHEAD;
         if held.bytes() + bytes > self.state.budget.total() {
             let text = "The record has more headers than gateway.in_flight_bytes has room for";
-            return Err(Outcome::wrong(413, text));
+            return Err(Outcome::wrong(StatusCode::PAYLOAD_TOO_LARGE, text));
         }
         self.state.take(held, bytes).await.map_err(|error| {
             self.state.metrics.shed();
-            Outcome::wrong(TOO_MANY, error.to_string())
+            Outcome::refused(&error.into())
         })
     }
 
     /// A record's report, once its result is known; the status that fits, and whether Kafka has it.
     async fn report(&self, outcome: Outcome) -> (StatusCode, String, bool) {
         let (sent, key, value) = match outcome {
-            Outcome::Wrong { code, text } => {
-                let number = if code > 999 { code / 100 } else { code };
-                let status = u16::try_from(number)
-                    .ok()
-                    .and_then(|number| StatusCode::from_u16(number).ok());
-                return (
-                    status.unwrap_or(StatusCode::BAD_REQUEST),
-                    error_report(code, &text),
-                    false,
-                );
-            }
+            Outcome::Wrong { status, code, text } => return (status, error_report(code, &text), false),
             Outcome::Sent { sent, key, value } => (sent, key, value),
         };
         let at = match self.state.delivered(&self.topic, sent).await {

@@ -9,14 +9,16 @@ use super::held::Held;
 use super::rest::RestError;
 use super::split::{SplitError, Splitter};
 use super::state::State;
+use super::unreported::{Reporting, Unreported};
 use bytes::Bytes;
-use tokio::time::{Instant, timeout_at};
+use std::sync::Arc;
 
 /// A request's body, cut into records.
 pub(super) struct Source {
     splitter: Splitter,
     /// The bytes in the splitter.
     held: Held,
+    unreported: Arc<Unreported>,
     ended: bool,
     bytes: u64,
 }
@@ -25,7 +27,7 @@ pub(super) struct Source {
 /// [`RECORD_OVERHEAD`] until it is reported.
 pub(super) struct RawRecord {
     pub(super) object: Bytes,
-    pub(super) held: Held,
+    pub(super) reporting: Reporting,
 }
 
 /// Why there is no next record.
@@ -54,6 +56,7 @@ impl Source {
         Source {
             splitter: Splitter::new(state.limits.body_bytes),
             held: Held::none(&state.budget, incoming.entry()),
+            unreported: Arc::default(),
             ended: false,
             bytes: 0,
         }
@@ -64,9 +67,13 @@ impl Source {
         self.bytes
     }
 
+    /// What ends a stream is reported as a record is.
+    pub(super) fn end(&self, state: &State, incoming: &Body) -> Reporting {
+        self.unreported.add(Held::none(&state.budget, incoming.entry()))
+    }
+
     /// The next record; `None` at the end.
     pub(super) async fn next(&mut self, state: &State, incoming: &mut Body) -> Result<Option<RawRecord>, SourceError> {
-        let mut deadline = None;
         loop {
             match self.splitter.next() {
                 Ok(Some(object)) => {
@@ -75,7 +82,8 @@ impl Source {
                     self.held.shrink(self.splitter.held());
                     let overhead = state.take(&mut held, 2 * RECORD_OVERHEAD).await;
                     overhead.map_err(SourceError::Budget)?;
-                    return Ok(Some(RawRecord { object, held }));
+                    let reporting = self.unreported.add(held);
+                    return Ok(Some(RawRecord { object, reporting }));
                 }
                 // white space is gone
                 Ok(None) => self.held.shrink(self.splitter.held()),
@@ -87,22 +95,31 @@ impl Source {
             if self.ended {
                 return self.splitter.finish().map(|()| None).map_err(SourceError::Split);
             }
-            let left = || incoming.time_left(state.limits.body_timeout);
-            let until = *deadline.get_or_insert_with(|| Instant::now() + left());
-            match timeout_at(until, incoming.piece()).await {
-                Ok(Some(Ok(bytes))) => {
+            match self.piece(state, incoming).await {
+                Some(Ok(bytes)) => {
                     self.bytes += bytes.len() as u64;
-                    let began = Instant::now();
                     let taken = state.take(&mut self.held, bytes.len()).await;
                     taken.map_err(SourceError::Budget)?;
-                    // the client is not to blame for what it waited for us
-                    deadline = Some(until + began.elapsed());
                     self.splitter.feed(&bytes);
                 }
-                Ok(Some(Err(error))) => return Err(SourceError::Body(error)),
-                Ok(None) => self.ended = true,
-                Err(_) => return Err(SourceError::Body(BodyError::Slow)),
+                Some(Err(error)) => return Err(SourceError::Body(error)),
+                None => self.ended = true,
             }
         }
+    }
+
+    /// The next piece of the body. A client that has begun a record is waited for; between two records it may wait for
+    /// what becomes of the first.
+    async fn piece(&self, state: &State, incoming: &mut Body) -> Option<Result<Bytes, BodyError>> {
+        if self.splitter.held() == 0 {
+            tokio::select! {
+                biased;
+                piece = incoming.answered_piece() => return piece,
+                () = self.unreported.none() => {}
+            }
+        }
+        let left = incoming.time_left(state.limits.body_timeout);
+        let piece = tokio::time::timeout(left, incoming.piece()).await;
+        piece.unwrap_or(Some(Err(BodyError::Slow)))
     }
 }

@@ -1,17 +1,17 @@
 //! The life of the server: accept, serve, make room, and end in order.
 //!
 //! At the end the gateway first says that it is not ready, and serves on while balancers notice. Then no connection is
-//! accepted any more, requests under way are answered, and what they produced is waited
-//! for; who is not done in time is cut off unanswered, which acknowledges nothing.
+//! accepted any more, and requests under way are answered; who is not done in time is cut off unanswered, which
+//! acknowledges nothing. What they produced is waited for last, as long as Kafka may take for a record.
 
 use super::access_log::AccessLogWriter;
 use super::auth::Tokens;
 use super::budget::Budget;
-use super::client::{Client, HEAD, NoRequest};
+use super::client::{Ahead, Client, HEAD, HEADERS, NoRequest};
 use super::config::GatewayConfig;
-use super::connections::{Connections, Entry, Place};
+use super::connections::{Connections, Place};
+use super::entry::Entry;
 use super::error::GatewayError;
-use super::held::Held;
 use super::http_errors::HttpErrors;
 use super::metrics::Metrics;
 use super::openapi;
@@ -22,7 +22,7 @@ use super::route::Router;
 use super::sequence::Moments;
 use super::service::answer;
 use super::sites::Sites;
-use super::state::State;
+use super::state::{State, UNKNOWN};
 use super::tls::Certificate;
 use super::topics::Topics;
 use super::watch::Watch;
@@ -41,10 +41,10 @@ use tokio_rustls::TlsAcceptor;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4096;
-/// Headers of a request.
-const HEADERS: usize = 100;
 /// A connection without a request for so long gives its buffers back.
 const IDLE: Duration = Duration::from_secs(1);
+/// For the tasks of connections that are closed at the end to be gone.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// A gateway that listens.
 pub struct Gateway {
@@ -73,13 +73,30 @@ pub enum Ended {
     CutOff,
 }
 
+/// How far the server's life has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Serving,
+    /// No further request is taken.
+    Ending,
+    /// Connections are closed as they are.
+    Over,
+}
+
 /// What every connection knows of the end.
 #[derive(Clone)]
 struct Ending {
-    /// True from the moment at which no further request is taken.
-    announced: watch::Receiver<bool>,
+    phase: watch::Receiver<Phase>,
     /// Dropped when the connection has ended, so that its receiver sees the last one go.
     _alive: mpsc::Sender<()>,
+}
+
+impl Ending {
+    /// Resolves when this phase has come.
+    async fn reached(&mut self, phase: Phase) {
+        // a server that was given up is over
+        let _ = self.phase.wait_for(|now| *now >= phase).await;
+    }
 }
 
 impl Gateway {
@@ -89,7 +106,9 @@ impl Gateway {
         let limits = config.limits.clone();
         let tokens = Tokens::read(&config.tokens)?;
         let sites = Sites::new(config.listen, tokens.are_asked_for(), &config.hosts)?;
-        let certificate = config.tls.as_ref().map(Certificate::read).transpose()?;
+        let certificate = config.tls.as_ref();
+        let certificate = certificate.map(|tls| Certificate::read(tls, config.tokens.exposed));
+        let certificate = certificate.transpose()?;
         let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
         let producer = Producer::new(&config.kafka, limits.produce_timeout, limits.body_bytes)?;
         let listener = listen(config.listen).map_err(|source| GatewayError::Listen {
@@ -105,6 +124,7 @@ impl Gateway {
             topics: Arc::new(Topics::new(&config, producer)),
             access_log,
             budget: Budget::new(limits.in_flight_bytes),
+            unknown: Budget::new(limits.in_flight_bytes / UNKNOWN),
             connections: Connections::new(limits.connections),
             metrics: Metrics::new(),
             readiness: Readiness::new(),
@@ -138,12 +158,9 @@ impl Gateway {
     /// Serves until the first of `stops`, then ends in order. A second one ends the delay before the end, one after that
     /// the wait for requests under way.
     pub async fn serve(self, mut stops: mpsc::Receiver<Stop>) -> Ended {
-        let (announce, announced) = watch::channel(false);
+        let (announce, phase) = watch::channel(Phase::Serving);
         let (alive, mut all_ended) = mpsc::channel(1);
-        let ending = Ending {
-            announced,
-            _alive: alive,
-        };
+        let ending = Ending { phase, _alive: alive };
         {
             let mut accept = std::pin::pin!(self.accept(&ending));
             let stop = tokio::select! {
@@ -167,13 +184,17 @@ impl Gateway {
         // from here on connections are refused
         drop(listener);
         // without connections there is no receiver
-        let _ = announce.send(true);
+        let _ = announce.send(Phase::Ending);
         let timeout = state.limits.drain_timeout;
         let done = async {
             if tokio::time::timeout(timeout, all_ended.recv()).await.is_err() {
                 let left = state.connections.count();
                 tracing::warn!("{left} connections were not done within {timeout:?} and are cut off");
+                let _ = announce.send(Phase::Over);
+                let _ = tokio::time::timeout(CLOSING, all_ended.recv()).await;
             }
+            // no record is under way for longer
+            let timeout = state.limits.produce_timeout;
             let topics = Arc::clone(&state.topics);
             let flush = tokio::task::spawn_blocking(move || topics.producer.flush(timeout));
             if flush.await.is_err() {
@@ -201,7 +222,13 @@ impl Gateway {
             };
             let place = self.state.connections.place().await;
             let (state, tls) = (Arc::clone(&self.state), self.tls.clone());
-            tokio::spawn(connection(state, stream, peer, tls, place, ending.clone()));
+            let (ending, mut end) = (ending.clone(), ending.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = connection(state, stream, peer, tls, place, ending) => {}
+                    () = end.reached(Phase::Over) => {}
+                }
+            });
         }
     }
 }
@@ -230,7 +257,7 @@ async fn connection(
     peer: SocketAddr,
     tls: Option<TlsAcceptor>,
     place: Place,
-    ending: Ending,
+    mut ending: Ending,
 ) {
     // it only costs latency when it fails
     let _ = stream.set_nodelay(true);
@@ -242,6 +269,8 @@ async fn connection(
             let shaken = tokio::select! {
                 shaken = handshake => shaken,
                 () = place.reclaimed() => return,
+                // there is no request yet
+                () = ending.reached(Phase::Ending) => return,
             };
             match shaken {
                 Ok(Ok(stream)) => Box::pin(drive(state, stream, peer, place, ending)).await,
@@ -264,15 +293,15 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     let mut stream = stream;
     loop {
         let mut client = Client::new(stream, ahead);
-        let mut held = Held::none(&state.budget, &place.entry);
+        let mut taken = Ahead::none(&state, &place.entry);
         let arrived = {
-            let mut request = std::pin::pin!(client.request(&state, &mut held, &place.entry));
+            let mut request = std::pin::pin!(client.request(&state, &mut taken, &place.entry));
             let mut announced = false;
             loop {
                 tokio::select! {
                     arrived = &mut request => break arrived,
                     () = place.reclaimed() => return,
-                    _ = ending.announced.wait_for(|ending| *ending), if !announced => announced = true,
+                    () = ending.reached(Phase::Ending), if !announced => announced = true,
                 }
                 // a request under way is finished
                 if !place.entry.is_busy() {
@@ -286,7 +315,7 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
             Err(NoRequest::Closed | NoRequest::Io(_)) => return,
             Err(error) => return tracing::debug!("{peer}: {error}"),
         }
-        drop(held);
+        drop(taken);
         let _served = place.serve();
         // boxed, a connection without a request does not take the room of one that has
         match Box::pin(serve(&state, client, peer, &place.entry, &mut ending)).await {
@@ -335,10 +364,10 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 return None;
             }
             // it was meant for what the connection did a moment ago; who needs the room asks again
-            () = entry.close.notified() => if entry.is_waited_for() {
+            () = entry.closed() => if entry.is_waited_for() {
                 return None;
             },
-            _ = ending.announced.wait_for(|ending| *ending), if !announced => {
+            () = ending.reached(Phase::Ending), if !announced => {
                 announced = true;
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
             }

@@ -3,7 +3,7 @@
 use super::api_error::{ApiError, permit};
 use super::auth::Caller;
 use super::body::{self, Body};
-use super::connections::Entry;
+use super::entry::Entry;
 use super::fastapi::{self, FastApiError};
 use super::kinesis::{self, KinesisError};
 use super::kinesis_record::Protocol;

@@ -2,9 +2,9 @@
 
 use super::access_log::AccessLogWriter;
 use super::auth::Tokens;
-use super::budget::{Budget, OverBudget};
+use super::budget::{Budget, OverBudget, Permit};
 use super::config::{Limits, Stream};
-use super::connections::Connections;
+use super::connections::{Connections, SLOW};
 use super::held::Held;
 use super::metrics::Metrics;
 use super::readiness::Readiness;
@@ -16,6 +16,7 @@ use super::topics::Topics;
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What all requests share.
 pub(super) struct State {
@@ -27,6 +28,8 @@ pub(super) struct State {
     pub(super) tokens: Tokens,
     pub(super) sites: Sites,
     pub(super) budget: Budget,
+    /// What the budget has for requests before it is known who sends them, all together.
+    pub(super) unknown: Budget,
     pub(super) metrics: Metrics,
     pub(super) access_log: AccessLogWriter,
     pub(super) connections: Arc<Connections>,
@@ -42,20 +45,52 @@ pub(super) struct State {
 
 /// So much of the budget, as a divisor, is taken back from slow clients when none is free.
 const ROOM: usize = 8;
+/// So much of the budget, as a divisor, is for requests before it is known who sends them.
+pub(super) const UNKNOWN: usize = 2;
 
 impl State {
     /// The budget is exhausted: connections of slow clients that hold some of it are closed.
     pub(super) fn make_room(&self) {
-        self.connections.close_slow_holders(self.budget.total() / ROOM);
+        let total = self.budget.total();
+        self.connections.make_room(total / ROOM, total);
     }
 
     /// So many bytes of the budget, as soon as they are free, for a connection that holds these already.
     pub(super) async fn take(&self, held: &mut Held, bytes: usize) -> Result<(), OverBudget> {
+        self.take_within(held, bytes, self.limits.body_timeout).await
+    }
+
+    /// The same with a time of its own.
+    pub(super) async fn take_within(&self, held: &mut Held, bytes: usize, timeout: Duration) -> Result<(), OverBudget> {
         if held.take(&self.budget, bytes).is_ok() {
             return Ok(());
         }
-        self.make_room();
-        held.add(self.budget.wait(bytes, self.limits.body_timeout).await?);
+        held.add(self.room(&self.budget, held, bytes, timeout).await?);
         Ok(())
+    }
+
+    /// So many bytes, as soon as they are free, for what holds these already. Slow clients make room meanwhile.
+    pub(super) async fn room(
+        &self,
+        budget: &Budget,
+        held: &Held,
+        bytes: usize,
+        timeout: Duration,
+    ) -> Result<Permit, OverBudget> {
+        if let Ok(permit) = budget.take(bytes) {
+            return Ok(permit);
+        }
+        let entry = Arc::clone(held.entry());
+        let _waits = entry.waits_for_room(held.bytes());
+        self.make_room();
+        let mut room = std::pin::pin!(budget.wait(bytes, timeout));
+        loop {
+            tokio::select! {
+                permit = &mut room => return permit,
+                () = entry.given_up() => return Err(OverBudget::Now),
+                // who was at work a moment ago may be slow by now
+                () = tokio::time::sleep(SLOW) => self.make_room(),
+            }
+        }
     }
 }

@@ -17,22 +17,25 @@ use tokio_rustls::TlsAcceptor;
 #[derive(Debug)]
 pub(super) struct Certificate {
     files: TlsFiles,
+    /// Whether a key is taken that others may read or change.
+    exposed: bool,
     current: RwLock<(Vec<u8>, Arc<CertifiedKey>)>,
 }
 
 impl Certificate {
-    /// Reads the files; they must belong together.
-    pub(super) fn read(tls: &TlsFiles) -> Result<Arc<Certificate>, GatewayError> {
-        let current = RwLock::new(load(tls)?);
+    /// Reads the files; they must belong together. A key that others may read or change is taken where `exposed` says so.
+    pub(super) fn read(tls: &TlsFiles, exposed: bool) -> Result<Arc<Certificate>, GatewayError> {
+        let current = RwLock::new(load(tls, exposed)?);
         Ok(Arc::new(Certificate {
             files: tls.clone(),
+            exposed,
             current,
         }))
     }
 
     /// Reads the files again; what cannot be used leaves the certificate as it was.
     pub(super) fn refresh(&self) {
-        match load(&self.files) {
+        match load(&self.files, self.exposed) {
             Ok(fresh) => {
                 let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
                 if current.0 != fresh.0 {
@@ -65,9 +68,9 @@ impl ResolvesServerCert for Certificate {
 }
 
 /// The bytes of both files and what they hold.
-fn load(tls: &TlsFiles) -> Result<(Vec<u8>, Arc<CertifiedKey>), GatewayError> {
+fn load(tls: &TlsFiles, exposed: bool) -> Result<(Vec<u8>, Arc<CertifiedKey>), GatewayError> {
     let mut bytes = files::read(&tls.certificates)?;
-    let key_bytes = files::read(&tls.key)?;
+    let key_bytes = files::read_secret(&tls.key, exposed)?;
     let chain: Result<Vec<_>, _> = rustls_pemfile::certs(&mut bytes.as_slice()).collect();
     let chain = chain.map_err(|error| content(&tls.certificates, &error))?;
     if chain.is_empty() {

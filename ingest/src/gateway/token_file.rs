@@ -47,12 +47,9 @@ pub(super) struct WrongLine {
     pub(super) reason: String,
 }
 
-/// The tokens of a file, and the lines that are wrong; `readable`: others may read it, too.
-pub(super) fn read(path: &Path, readable: bool) -> Result<(Vec<Entry>, Vec<WrongLine>), GatewayError> {
-    let content = match readable {
-        true => files::read(path)?,
-        false => files::read_secret(path)?,
-    };
+/// The tokens of a file, which others may read where it may be `exposed`, and the lines that are wrong.
+pub(super) fn read(path: &Path, exposed: bool) -> Result<(Vec<Entry>, Vec<WrongLine>), GatewayError> {
+    let content = files::read_secret(path, exposed)?;
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     let (mut entries, mut wrong): (Vec<Entry>, Vec<WrongLine>) = (Vec::new(), Vec::new());
     for (index, line) in content.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).enumerate() {

@@ -169,7 +169,7 @@ impl Topics {
     pub(super) async fn make(self: &Arc<Self>, name: &str, partitions: Option<i32>) -> Result<(), AdminError> {
         let (topics, name) = (Arc::clone(self), name.to_owned());
         let made = self.calls.run(move || topics.create(&name, partitions)).await;
-        made.unwrap_or(Err(AdminError::Busy))
+        made.unwrap_or(Err(TopicError::Busy.into()))
     }
 
     /// Deletes a topic.
@@ -183,7 +183,7 @@ impl Topics {
             }
             deleted
         });
-        deleted.await.unwrap_or(Err(AdminError::Busy))
+        deleted.await.unwrap_or(Err(TopicError::Busy.into()))
     }
 
     /// The topic is not what it was: the next request asks again.
@@ -206,12 +206,7 @@ impl Topics {
         if self.create && found == Err(TopicError::Unknown) {
             match self.create(name, None) {
                 Ok(()) | Err(AdminError::Exists) => found = self.appear(name),
-                Err(AdminError::Unknown) => {}
-                Err(AdminError::Busy) => return Err(TopicError::Busy),
-                Err(AdminError::Unreachable(text)) => return Err(TopicError::Unreachable(text)),
-                Err(AdminError::Denied) => return Err(TopicError::Denied),
-                Err(AdminError::Unauthenticated) => return Err(TopicError::Unauthenticated),
-                Err(AdminError::Refused(text)) => return Err(TopicError::Refused(text)),
+                Err(AdminError::Topic(error)) => found = Err(error),
             }
         }
         match found {
@@ -264,8 +259,9 @@ impl Topics {
         let held = i32::try_from(held).unwrap_or(i32::MAX);
         let pinned = self.pins.get(name).copied().unwrap_or(held);
         if pinned > held {
-            let text = format!("keys of {name} are pinned to {pinned} partitions, and Kafka has {held}");
-            tracing::error!("{text}");
+            // the client may know the topic by another name
+            let text = format!("its keys are pinned to {pinned} partitions, and it has {held}");
+            tracing::error!("topic {name}: {text}");
             return Err(TopicError::Refused(text));
         }
         tracing::info!("topic {name} has {held} partitions, its keys are spread over {pinned}");

@@ -3,7 +3,7 @@
 //! What is written waits in the system's buffers until the client reads; once these are full, nothing moves. Such a
 //! connection may make room for others at once, and ends when not a byte has moved for a time.
 
-use super::connections::Entry;
+use super::entry::Entry;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;

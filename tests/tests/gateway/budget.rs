@@ -4,8 +4,8 @@
 use crate::http::{Connection, JSON, V2};
 use crate::limits::{REQUESTS, gateway};
 use crate::{Gateway, SOON};
-use anyhow::{Result, ensure};
-use pinflow_tests::eventually;
+use anyhow::{Context, Result, ensure};
+use pinflow_tests::{eventually, write_private};
 use std::time::{Duration, Instant};
 
 const STREAM: &str = "POST /v3/clusters/c/topics/lim.geo/records HTTP/1.1\r\nhost: 127.0.0.1\r\n\
@@ -246,6 +246,45 @@ fn an_error_repeats_no_more_than_a_kibibyte() -> Result<()> {
     let log = gateway.end()?;
     let longest = log.lines().map(str::len).max().unwrap_or(0);
     ensure!(longest < 1_400, "a line of the access log has {longest} bytes");
+    Ok(())
+}
+
+/// Clients whose token nobody has seen yet hold half of the budget at most: who has a token is served at once.
+#[test]
+fn clients_without_a_token_leave_room_for_those_who_have_one() -> Result<()> {
+    const TOKEN: (&str, &str) = ("x-api-key", "a-valid-token-01");
+    let folder = tempfile::tempdir()?;
+    let tokens = folder.path().join("tokens");
+    write_private(&tokens, TOKEN.1)?;
+    let settings = format!("in_flight_bytes = {BUDGET}\nbody_bytes = 500000\n");
+    let tokens = ["--token-file", tokens.to_str().context("a path")?];
+    let (gateway, _folder) = gateway(&settings, &[&["--access-log", "off"], &tokens[..]].concat())?;
+    let in_flight = || Ok::<_, anyhow::Error>(gateway.metric_as(TOKEN.1, "pinflow_gateway_in_flight_bytes")? as usize);
+    let large = format!("{{\"records\":[{{\"value\":\"{}\"}}]}}", "x".repeat(400_000));
+    let body = format!(
+        "POST /topics/lim.geo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 400000\r\n\r\n{}",
+        "x".repeat(60_000)
+    );
+    let head = format!(
+        "POST /topics/lim.geo HTTP/1.1\r\nhost: localhost\r\nx-a: {}",
+        "x".repeat(15_000)
+    );
+    for half in [body, head] {
+        let mut open = Vec::new();
+        for _ in 0..BUDGET / 15_000 {
+            open.push(send(&gateway, half.as_bytes())?);
+        }
+        let bytes = in_flight()?;
+        ensure!(
+            (BUDGET / 4..=BUDGET / 2).contains(&bytes),
+            "{bytes} bytes are in flight"
+        );
+        let answer = gateway.ask("POST /topics/lim.geo", &[V2, TOKEN], &large)?;
+        ensure!(answer.status == 200, "{answer:?}");
+        drop(open);
+        eventually("the end of all bytes in flight", SOON, || Ok(in_flight()? == 0))?;
+    }
+    gateway.end()?;
     Ok(())
 }
 

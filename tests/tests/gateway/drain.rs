@@ -1,10 +1,10 @@
 //! The end of a gateway behind a load balancer, and connections beyond what the system gives.
 
 use crate::http::{Connection, JSON, ask};
-use crate::limits::gateway;
+use crate::limits::{certificate, gateway};
 use crate::{Gateway, SOON, kafka};
-use anyhow::{Result, ensure};
-use pinflow_tests::Pinflow;
+use anyhow::{Context, Result, ensure};
+use pinflow_tests::{Kafka, Pinflow};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -86,6 +86,78 @@ fn a_second_signal_ends_the_delay_and_a_third_the_rest() -> Result<()> {
     thrice.program.terminate()?;
     thrice.program.expect(1, SOON)?;
     ensure!(began.elapsed() < Duration::from_secs(300), "{:?}", began.elapsed());
+    Ok(())
+}
+
+/// A client that has begun a TLS handshake, or not even that, has no request that would be waited for.
+#[test]
+fn a_handshake_does_not_delay_the_end() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    certificate(folder.path(), "one")?;
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let command = Pinflow::new("gateway").kafka(kafka()?).args([
+        "--listen",
+        "127.0.0.1:0",
+        "--drain-delay",
+        "0s",
+        "--tls-cert",
+        cert.to_str().context("a path")?,
+        "--tls-key",
+        key.to_str().context("a path")?,
+    ]);
+    let mut gateway = Gateway::launch_unready(&command)?;
+    let mut silent = Connection::open(gateway.at)?;
+    let mut begun = Connection::open(gateway.at)?;
+    // the type and version of a first message, whose length is to come
+    begun.write(&[0x16, 3, 1])?;
+    std::thread::sleep(Duration::from_millis(500));
+    let began = Instant::now();
+    gateway.program.terminate()?;
+    gateway.program.expect(0, SOON)?;
+    ensure!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    ensure!(silent.is_closed()? && begun.is_closed()?);
+    Ok(())
+}
+
+/// After `drain_timeout` every connection is closed, then records on their way have `produce_timeout`: the end has a
+/// bound, whatever clients and Kafka do.
+#[test]
+fn the_end_has_a_bound() -> Result<()> {
+    let mut kafka = Kafka::start()?;
+    kafka.create_topic("lim.geo", 1, &[])?;
+    let settings = "drain_delay = \"0s\"\ndrain_timeout = \"2s\"\nproduce_timeout = \"10s\"\n";
+    let (mut gateway, _folder) = Gateway::configured(&kafka, "lim.geo", settings, &[])?;
+    ensure!(post(gateway.at)? == 200);
+    let mut half = Connection::open(gateway.at)?;
+    half.write(b"POST /geo/ HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{")?;
+    let mut stream = Connection::open(gateway.at)?;
+    stream.write(
+        b"POST /v3/clusters/c/topics/lim.geo/records HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n",
+    )?;
+    let record = b"1f\r\n{\"value\":{\"data\":{\"ind\":1000}}}\r\n";
+    stream.write(record)?;
+    ensure!(stream.head()?.0 == 200 && stream.chunk()?.contains("\"error_code\":200"));
+    kafka.freeze()?;
+    stream.write(record)?;
+    let mut whole = Connection::open(gateway.at)?;
+    whole.send("POST /geo/", &[JSON], ITEM.as_bytes())?;
+    std::thread::sleep(Duration::from_millis(500));
+    let began = Instant::now();
+    gateway.program.terminate()?;
+    for connection in [&mut half, &mut stream, &mut whole] {
+        ensure!(connection.is_closed()?);
+    }
+    let closed = began.elapsed();
+    ensure!(
+        (2_000..3_500).contains(&closed.as_millis()) && gateway.program.is_running()?,
+        "closed after {closed:?}"
+    );
+    gateway.program.expect(0, SOON)?;
+    ensure!(
+        began.elapsed() < Duration::from_secs(2 + 10 + 3),
+        "{:?}",
+        began.elapsed()
+    );
     Ok(())
 }
 

@@ -133,6 +133,7 @@ fn kafka_goes_and_comes() -> Result<()> {
         "{answer:?}"
     );
     ensure!(gateway.metric("pinflow_gateway_produce_errors_total{reason=\"unavailable\"}")? > 0.0);
+    questions_are_unavailable(&gateway)?;
     kafka.start_again()?;
     eventually("readiness", SOON, || {
         Ok(gateway.ask("GET /readyz", &[], "")?.status == 200)
@@ -149,6 +150,48 @@ fn kafka_goes_and_comes() -> Result<()> {
         "lost: {:?}",
         acknowledged.difference(&found).collect::<Vec<_>>()
     );
+    Ok(())
+}
+
+/// What Kafka has to be asked for first: a partition or a topic that was not seen yet, and every list.
+fn questions_are_unavailable(gateway: &Gateway) -> Result<()> {
+    let v3 = |topic: &str| format!("POST /v3/clusters/c/topics/{topic}/records");
+    let elsewhere = r#"{"partition_id":99,"value":{"data":{"ind":-4}}}"#;
+    let v2 = r#"{"records":[{"value":{"ind":-5},"partition":99}]}"#;
+    let kinesis = "ServiceUnavailableException";
+    let questions = [
+        (v3("geo"), JSON, elsewhere, "\"error_code\":50003"),
+        (v3("new.geo"), JSON, elsewhere, "\"error_code\":50003"),
+        ("POST /topics/geo".to_owned(), V2, v2, "\"error_code\":50003"),
+        (
+            "POST /topics/geo/partitions/99".to_owned(),
+            V2,
+            v2,
+            "\"error_code\":50003",
+        ),
+        ("POST /topics/new.geo".to_owned(), V2, v2, "\"error_code\":50003"),
+        ("GET /topics".to_owned(), V2, "", "\"error_code\":50003"),
+        ("GET /topics/geo".to_owned(), V2, "", "\"error_code\":50003"),
+        ("GET /streams".to_owned(), JSON, "", kinesis),
+    ];
+    // as many as are asked at once
+    for some in questions.chunks(4) {
+        let ask = |(line, kind, body, said): &(String, (&str, &str), &str, &str)| {
+            let answer = gateway.ask(line, &[*kind], body)?;
+            let (status, retry_after) = (answer.status, answer.header("retry-after"));
+            ensure!(
+                status == 503 && retry_after == "1" && answer.body.contains(said),
+                "{line}: {answer:?}"
+            );
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = some.iter().map(|one| scope.spawn(move || ask(one))).collect();
+            asked
+                .into_iter()
+                .try_for_each(|one| one.join().map_err(|_| anyhow!("a client panicked"))?)
+        })?;
+    }
     Ok(())
 }
 

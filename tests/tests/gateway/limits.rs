@@ -251,7 +251,8 @@ fn tokens_open_the_gateway_and_change_without_a_restart() -> Result<()> {
     Ok(())
 }
 
-fn certificate(folder: &Path, name: &str) -> Result<()> {
+/// A key and a certificate of its own in `key.pem` and `cert.pem`.
+pub fn certificate(folder: &Path, name: &str) -> Result<()> {
     let made = Command::new("openssl")
         .args(
             "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -keyout key.part -out cert.part"

@@ -16,6 +16,7 @@ mod pressure;
 mod refusals;
 mod sites;
 mod tokens;
+mod waiting;
 mod wire;
 
 use anyhow::{Context, Result};

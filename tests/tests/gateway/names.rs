@@ -1,8 +1,10 @@
 //! Names: what is written to may be found by the end of a name, what is created or deleted is named exactly.
 
 use crate::http::{JSON, V2};
+use crate::limits::{REQUESTS, gateway};
 use crate::{Gateway, kafka};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use pinflow_tests::write_private;
 
 const TOPICS: [&str; 2] = ["--topics", "pin=names.pin,geo=names.geo"];
 
@@ -136,5 +138,66 @@ fn strict_topics_admits_configured_topics_alone() -> Result<()> {
         );
         gateway.end()?;
     }
+    Ok(())
+}
+
+/// The description needs no token, so it names no topic; it follows prefixes, and says what is open.
+#[test]
+fn the_description_follows_the_configuration() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let tokens = folder.path().join("tokens");
+    write_private(&tokens, "a-valid-token-01")?;
+    let tokens = ["--token-file", tokens.to_str().context("a path")?];
+    for (prefixes, said) in [
+        ("", "another prefix of one segment may stand"),
+        ("prefixes = []\n", "Nothing may stand"),
+        ("prefixes = [\"/prod\"]\n", "One of the configured prefixes may stand"),
+    ] {
+        let (gateway, _folder) = gateway(prefixes, &[&["--alias", "old=lim.geo"], &tokens[..]].concat())?;
+        let answer = gateway.ask("GET /openapi.json", &[], "")?;
+        ensure!(!answer.body.contains("lim.geo"), "{}", answer.body);
+        let described = answer.json()?;
+        let text = described["info"]["description"].as_str().context("a text")?;
+        ensure!(text.contains(said), "{text}");
+        let topic = &described["paths"]["/topics/{topic}"];
+        assert_eq!(topic["parameters"][0]["example"], "old");
+        ensure!(described["security"][0]["bearer"].is_array(), "{described}");
+        for (path, is_open) in [
+            ("/healthz", true),
+            ("/readyz", true),
+            ("/version", true),
+            ("/metrics", false),
+        ] {
+            let get = &described["paths"][path]["get"];
+            let no_security = get["security"].as_array().is_some_and(Vec::is_empty);
+            let status = gateway.ask(&format!("GET {path}"), &[], "")?.status;
+            ensure!(
+                no_security == is_open && (status != 401) == is_open,
+                "{path} {status} {get}"
+            );
+            ensure!(get["responses"]["401"].is_object() != is_open, "{path} {get}");
+        }
+        gateway.end()?;
+    }
+    Ok(())
+}
+
+/// An error names a topic as its client does.
+#[test]
+fn an_error_names_a_topic_as_the_client_does() -> Result<()> {
+    let (gateway, _folder) = gateway("", &["--alias", "old=lim.geo", "--pin-partitions", "lim.geo=9"])?;
+    for (line, kind, body) in REQUESTS {
+        let line = line.replace("lim.geo", "old").replace("x-geo", "old");
+        let answer = gateway.ask(&line, &[kind], body)?;
+        ensure!(
+            answer.status == 500
+                && answer
+                    .body
+                    .contains("its keys are pinned to 9 partitions, and it has 1"),
+            "{line}: {answer:?}"
+        );
+        ensure!(!answer.body.contains("lim.geo"), "{line}: {answer:?}");
+    }
+    gateway.end()?;
     Ok(())
 }

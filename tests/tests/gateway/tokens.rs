@@ -1,7 +1,7 @@
 //! What a token opens, how much it may send, and files that are no secret, or gone.
 
 use crate::http::{Answer, Connection, JSON, V2, ask};
-use crate::limits::{REQUESTS, gateway};
+use crate::limits::{REQUESTS, certificate, gateway};
 use crate::{Gateway, SOON};
 use anyhow::{Context, Result, ensure};
 use pinflow_tests::{Pinflow, eventually, write_private};
@@ -228,7 +228,7 @@ fn a_file_of_tokens_that_others_can_read_is_refused() -> Result<()> {
     for mode in [0o644, 0o602, 0o660] {
         set_mode(&file, mode)?;
         let mut refused = start(&[])?;
-        refused.expect(1, SOON)?;
+        refused.expect(2, SOON)?;
         let said = refused.stderr();
         ensure!(
             said.contains("others may read or change") && said.contains("--insecure"),
@@ -244,10 +244,56 @@ fn a_file_of_tokens_that_others_can_read_is_refused() -> Result<()> {
         taken.terminate()?;
         taken.expect(0, SOON)?;
     }
+    // the engine's listener reads the same files
+    set_mode(&file, 0o644)?;
+    let mut engine = Pinflow::new("run")
+        .args(["--kafka", "127.0.0.1:1", "--postgres", "postgres://u@127.0.0.1:1/x"])
+        .args(["--listen", "127.0.0.1:0", "--token-file", &link.to_string_lossy()])
+        .start()?;
+    engine.expect(2, SOON)?;
     write_private(&file, &format!("{ANY} scopes=everything\n"))?;
     set_mode(&file, 0o600)?;
     let mut wrong = start(&[])?;
     wrong.expect(1, SOON)?;
     ensure!(wrong.stderr().contains("line 1: unknown scope") && !wrong.stderr().contains(ANY));
+    Ok(())
+}
+
+/// A TLS key is held to the mode of a file of tokens; its group may read it, as Debian's `ssl-cert` does.
+#[test]
+fn a_tls_key_that_others_can_read_is_refused() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    certificate(folder.path(), "one")?;
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let start = |more: &[&str]| {
+        let command = Pinflow::new("gateway").args(["--kafka", "127.0.0.1:1", "--listen", "127.0.0.1:0"]);
+        let command = command.args([
+            "--tls-cert",
+            &cert.to_string_lossy(),
+            "--tls-key",
+            &key.to_string_lossy(),
+        ]);
+        command.args(more).start()
+    };
+    for mode in [0o644, 0o604, 0o602, 0o660] {
+        set_mode(&key, mode)?;
+        let mut refused = start(&[])?;
+        refused.expect(2, SOON)?;
+        let said = refused.stderr();
+        let name = key.to_string_lossy();
+        ensure!(
+            said.contains("others may read or change") && said.contains(&*name) && said.contains("0640"),
+            "{said}"
+        );
+    }
+    for (mode, flags) in [(0o640, &[][..]), (0o400, &[]), (0o644, &["--insecure"])] {
+        set_mode(&key, mode)?;
+        let mut taken = start(flags)?;
+        taken
+            .wait_for("listening on https://", SOON)
+            .with_context(|| format!("{mode:o}"))?;
+        taken.terminate()?;
+        taken.expect(0, SOON)?;
+    }
     Ok(())
 }

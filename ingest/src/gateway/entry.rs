@@ -1,0 +1,252 @@
+//! One open connection: whether a request is under way, what of the budget it holds, and who waits for whom.
+//!
+//! A client is waited for only while we wait for its bytes, or for it to take ours: not while it waits for Kafka, or
+//! for room in the budget.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// Nothing is waited for.
+const NEVER: u64 = u64::MAX;
+
+/// An open connection.
+pub(super) struct Entry {
+    pub(super) number: u64,
+    began: Instant,
+    busy: AtomicU32,
+    /// Milliseconds after `began` since which no request is under way.
+    idle_since: AtomicU64,
+    /// Requests that ended, here or in the server.
+    answers: AtomicU64,
+    /// Bytes of the budget that go back when the connection is closed.
+    held: AtomicUsize,
+    /// The client has to send more of a body.
+    body: Wait,
+    /// The client has to read more of its answer.
+    reader: Wait,
+    /// The client has to wait for room in the budget.
+    room: Wait,
+    /// Bytes of the budget that what waits for room holds.
+    stuck: AtomicUsize,
+    /// Whether the HTTP server runs for it.
+    served: AtomicBool,
+    /// Whether its last request was refused before it was read.
+    refused: AtomicBool,
+    /// Notified when the connection has to make room.
+    close: Notify,
+    /// Notified when what waits for room in the budget is not to wait any longer.
+    give_up: Notify,
+}
+
+/// Milliseconds after the server's beginning since which something is waited for.
+struct Wait(AtomicU64);
+
+impl Default for Wait {
+    fn default() -> Wait {
+        Wait(AtomicU64::new(NEVER))
+    }
+}
+
+impl Wait {
+    fn since(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Begins at this moment, unless it has begun.
+    fn begin(&self, at: u64) {
+        let _ = self.0.compare_exchange(NEVER, at, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Ends; how long it was until now, in milliseconds.
+    fn end(&self, now: u64) -> u64 {
+        match self.0.swap(NEVER, Ordering::Relaxed) {
+            NEVER => 0,
+            since => now.saturating_sub(since),
+        }
+    }
+}
+
+/// A request is under way while this lives.
+pub struct RequestGuard(Arc<Entry>);
+
+/// The client waits for room in the budget while this lives.
+pub(super) struct RoomGuard(Arc<Entry>);
+
+impl Entry {
+    /// A connection of a server that began at this moment.
+    pub(super) fn new(number: u64, began: Instant) -> Entry {
+        Entry {
+            number,
+            began,
+            busy: AtomicU32::new(0),
+            idle_since: AtomicU64::new(elapsed(began)),
+            answers: AtomicU64::new(0),
+            held: AtomicUsize::new(0),
+            body: Wait::default(),
+            reader: Wait::default(),
+            room: Wait::default(),
+            stuck: AtomicUsize::new(0),
+            served: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
+            close: Notify::new(),
+            give_up: Notify::new(),
+        }
+    }
+
+    /// Asks for the end of the connection.
+    pub(super) fn close(&self) {
+        self.close.notify_one();
+    }
+
+    /// Resolves when the connection has to make room, and is to be closed.
+    pub(super) async fn closed(&self) {
+        self.close.notified().await;
+    }
+
+    /// Asks what waits for room in the budget to wait no longer.
+    pub(super) fn give_up(&self) {
+        // what does not wait any more has what it wanted
+        self.give_up.notify_waiters();
+    }
+
+    /// Resolves when room in the budget is not to be waited for any longer.
+    pub(super) async fn given_up(&self) {
+        self.give_up.notified().await;
+    }
+
+    /// Whether the HTTP server runs for it.
+    pub(super) fn is_served(&self) -> bool {
+        self.served.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_served(&self, served: bool) {
+        self.served.store(served, Ordering::Relaxed);
+    }
+
+    /// The request that is under way is refused, and its rest is read for good manners alone.
+    pub(super) fn is_refused(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the request that is under way was refused before it was read.
+    pub(super) fn was_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Whether a client is waited for, and not we.
+    pub(super) fn is_waited_for(&self) -> bool {
+        !self.is_busy() || self.waited_for_since() != NEVER
+    }
+
+    /// A request begins.
+    pub(super) fn begin(self: &Arc<Self>) -> RequestGuard {
+        self.refused.store(false, Ordering::Relaxed);
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        RequestGuard(Arc::clone(self))
+    }
+
+    /// Whether a request is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) > 0
+    }
+
+    /// Requests that were answered; the answers may not be written yet.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// Milliseconds after the server's beginning since which there is no request.
+    pub(super) fn idle_since(&self) -> u64 {
+        self.idle_since.load(Ordering::Relaxed)
+    }
+
+    /// How long there has been no request; nothing while one is under way, or its answer not written.
+    pub(super) fn idle_for(&self) -> Duration {
+        if self.is_busy() || self.reader.since() != NEVER {
+            return Duration::ZERO;
+        }
+        Duration::from_millis(elapsed(self.began).saturating_sub(self.idle_since()))
+    }
+
+    /// Milliseconds after the server's beginning since which the client is waited for, the largest number when it is
+    /// not.
+    pub(super) fn waited_for_since(&self) -> u64 {
+        match self.is_busy() {
+            _ if self.room.since() != NEVER => NEVER,
+            false => self.idle_since(),
+            true => self.body.since().min(self.reader.since()),
+        }
+    }
+
+    /// So many bytes more of the budget go back when the connection is closed.
+    pub(super) fn hold(&self, bytes: usize) {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many bytes less.
+    pub(super) fn release(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of the budget that go back when the connection is closed.
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// What holds so many bytes of the budget waits for more.
+    pub(super) fn waits_for_room(self: &Arc<Self>, held: usize) -> RoomGuard {
+        self.stuck.store(held, Ordering::Relaxed);
+        self.room.begin(elapsed(self.began));
+        RoomGuard(Arc::clone(self))
+    }
+
+    /// How many bytes of the budget are held by what waits for more, and since when.
+    pub(super) fn stuck(&self) -> Option<(usize, u64)> {
+        let since = self.room.since();
+        (since != NEVER).then(|| (self.stuck.load(Ordering::Relaxed), since))
+    }
+
+    /// The rest of a body, or of a stream's next record, is waited for, and so many milliseconds were waited before;
+    /// counts from the first call on.
+    pub(super) fn waits_for_body(&self, before: u64) {
+        self.body.begin(elapsed(self.began).saturating_sub(before));
+    }
+
+    /// Nothing is waited for now; for how many milliseconds it was.
+    pub(super) fn has_body(&self) -> u64 {
+        self.body.end(elapsed(self.began))
+    }
+
+    /// The client does not take its answer; counts from the first call on.
+    pub(super) fn waits_for_reader(&self) {
+        self.reader.begin(elapsed(self.began));
+    }
+
+    /// The client has taken something of its answer.
+    pub(super) fn is_read(&self) {
+        self.reader.end(0);
+    }
+}
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        self.0.answers.fetch_add(1, Ordering::Relaxed);
+        self.0.idle_since.store(elapsed(self.0.began), Ordering::Relaxed);
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for RoomGuard {
+    fn drop(&mut self) {
+        let waited = self.0.room.end(elapsed(self.0.began));
+        // a client whose head had to wait was not idle meanwhile
+        self.0.idle_since.fetch_add(waited, Ordering::Relaxed);
+    }
+}
+
+/// Milliseconds since a moment.
+pub(super) fn elapsed(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
