@@ -258,7 +258,7 @@ fn entries(matches: &ArgMatches) -> Result<Entries, ConfigError> {
                 for (kind, topic) in texts.iter().flat_map(|text| pairs(text)) {
                     if !["pin", "geo", "user"].contains(&kind) {
                         let hint = did_you_mean(nearest(kind, ["pin", "geo", "user"]));
-                        let message = format!("`{kind}` is no kind of record (pin, geo, user){hint}");
+                        let message = format!("unknown kind of record `{kind}`: expected pin, geo or user{hint}");
                         problems.push(Problem {
                             at: flag.clone(),
                             message,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An object is about to be written.
 pub(crate) const ARCHIVE_BEFORE_PUT: &str = "archive_before_put";
-/// An object is durable, nobody knows yet.
+/// An object is durable and not recorded yet.
 pub(crate) const ARCHIVE_AFTER_PUT: &str = "archive_after_put";
 /// Objects are durable, the group's offsets are not committed.
 pub(crate) const ARCHIVE_BEFORE_COMMIT: &str = "archive_before_commit";

@@ -138,28 +138,43 @@ impl<'a> Conninfo<'a> {
         masked
     }
 
-    /// Whether there is a password in it.
+    /// Whether there is a password in it. An empty one is none, as libpq has it.
     pub fn has_password(&self) -> bool {
-        self.password.is_some() || self.get("password").is_some()
+        match (self.get("password"), &self.password) {
+            // a setting wins over what stands before the hosts
+            (Some(password), _) => !password.is_empty(),
+            (None, Some(written)) => !written.is_empty(),
+            (None, None) => false,
+        }
     }
 
     /// The string with this password; one that is there already stays.
     pub fn with_password(&self, password: &str) -> String {
-        if self.has_password() {
+        if password.is_empty() || self.has_password() {
             return self.text.to_owned();
         }
-        match (self.head, self.user_end) {
-            (Some(_), Some(end)) => {
-                let (before, after) = self.text.split_at(end);
+        // an empty one would win over what is put in; what stands before the settings keeps its place
+        let text = match self.get("password") {
+            Some(_) => self.without(&["password"]),
+            None => self.text.to_owned(),
+        };
+        match (self.head, self.user_end, &self.password) {
+            (Some(_), _, Some(written)) => {
+                let (before, after) = (&text[..written.start], &text[written.end..]);
+                format!("{before}{}{after}", percent_encoded(password))
+            }
+            (Some(_), Some(end), None) => {
+                let (before, after) = text.split_at(end);
                 format!("{before}:{}{after}", percent_encoded(password))
             }
-            (Some(_), None) => {
-                let joint = if self.text.contains('?') { '&' } else { '?' };
-                format!("{}{joint}password={}", self.text, percent_encoded(password))
+            (Some(_), None, None) => {
+                let joint = if text.contains('?') { '&' } else { '?' };
+                format!("{text}{joint}password={}", percent_encoded(password))
             }
-            (None, _) => {
+            (None, ..) => {
                 let quoted = password.replace('\\', "\\\\").replace('\'', "\\'");
-                format!("{} password='{quoted}'", self.text)
+                let joint = if text.is_empty() { "" } else { " " };
+                format!("{text}{joint}password='{quoted}'")
             }
         }
     }
@@ -427,8 +442,27 @@ mod tests {
             ("postgres://db/x?password=old", "postgres://db/x?password=old"),
             ("host=db user=me", "host=db user=me password='a/b'"),
             ("host=db password=old", "host=db password=old"),
+            // an empty one is none
+            ("postgres://me:@db/x", "postgres://me:a%2Fb@db/x"),
+            ("postgres://me@db/x?password=", "postgres://me:a%2Fb@db/x"),
+            (
+                "postgres://me:@db/x?password=&user=u",
+                "postgres://me:a%2Fb@db/x?user=u",
+            ),
+            ("postgres://me:old@db/x?password=", "postgres://me:a%2Fb@db/x"),
+            ("postgres://db/x?password=", "postgres://db/x?password=a%2Fb"),
+            ("postgres://me:@db/x?password=old", "postgres://me:@db/x?password=old"),
+            ("host=db password='' user=me", "host=db user=me password='a/b'"),
+            ("password=''", "password='a/b'"),
         ] {
-            assert_eq!(Conninfo::parse(text).unwrap().with_password("a/b"), with);
+            let conninfo = Conninfo::parse(text).unwrap();
+            let found = conninfo.with_password("a/b");
+            assert_eq!(found, with, "{text}");
+            assert_eq!(conninfo.with_password(""), text, "an empty password is none");
+            assert_eq!(conninfo.has_password(), found == text, "{text}");
+            let config: tokio_postgres::Config = found.parse().unwrap();
+            let password = config.get_password();
+            assert!(password == Some(b"a/b") || password == Some(b"old"), "{text}");
         }
     }
 

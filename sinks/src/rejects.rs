@@ -32,14 +32,14 @@ pub(crate) async fn settle(
         );
         ranges.execute(client, &sql).await.map_err(failed)?;
     }
-    // those that were dropped before are not there to be compared with
-    let sql = format!("DELETE FROM {staging} s WHERE {}", sql::was_dropped(schema, "s"));
-    client.execute(&sql, &[]).await.map_err(failed)?;
-    // of two at one place the one from Kafka counts: its offset is the record's own
+    let has_dropped = begin_count(client, schema, staging).await.map_err(failed)?;
+    // Those that were dropped before are not there to be compared with. Of two at one place the one from Kafka counts:
+    // its offset is the record's own.
     let make = format!(
         "CREATE TEMP TABLE winners_rejects ON COMMIT DROP AS SELECT DISTINCT ON (s.source, s.position) s.source, \
-         s.position, s.ctid AS place FROM {staging} s ORDER BY s.source, s.position, s.object NULLS FIRST; \
-         ANALYZE {WINNERS}"
+         s.position, s.ctid AS place FROM {staging} s WHERE NOT {} \
+         ORDER BY s.source, s.position, s.object NULLS FIRST; ANALYZE {WINNERS}",
+        sql::was_dropped(schema, "s")
     );
     client.batch_execute(&make).await.map_err(failed)?;
     let mut changed = 0;
@@ -75,7 +75,68 @@ pub(crate) async fn settle(
         sql::list("", names()),
         sql::list("s.", names()),
     );
-    Ok(changed + client.execute(&sql, &[]).await.map_err(failed)?)
+    changed += client.execute(&sql, &[]).await.map_err(failed)?;
+    if has_dropped {
+        count_moved(client, schema, staging).await.map_err(failed)?;
+    }
+    Ok(changed)
+}
+
+/// What the table holds before it is settled, of partitions of which dead letters were dropped.
+const BEFORE: &str = "pg_temp.before_rejects";
+
+/// What a dead letter holds, of those that have an offset; the place is not a part of it.
+fn content(of: &str) -> String {
+    format!("md5(ROW({of}.reason, {of}.key, {of}.value)::text)")
+}
+
+/// Notes what the table holds, where dead letters that stand below a mark are staged; whether there are such.
+async fn begin_count(client: &Client, schema: &str, staging: &str) -> Result<bool, tokio_postgres::Error> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM {staging} s WHERE s.partition IS NOT NULL AND {})",
+        sql::was_dropped(schema, "s")
+    );
+    if !client.query_one(&sql, &[]).await?.get::<_, bool>(0) {
+        return Ok(false);
+    }
+    let sql = format!(
+        "CREATE TEMP TABLE before_rejects ON COMMIT DROP AS SELECT r.source, {} AS content, count(*) AS rows \
+         FROM {} r WHERE r.partition IS NOT NULL AND EXISTS (SELECT 1 FROM {} d \
+         WHERE d.topic = r.topic AND d.partition = r.partition) GROUP BY 1, 2; ANALYZE {BEFORE}",
+        content("r"),
+        qualified(schema, "rejects"),
+        qualified(schema, "rejects_dropped"),
+    );
+    client.batch_execute(&sql).await?;
+    Ok(true)
+}
+
+/// Counts dead letters that the table held and that are staged below a mark now: those of an object that was read again
+/// under other offsets. They are dropped like their neighbours, and were not counted with them.
+async fn count_moved(client: &Client, schema: &str, staging: &str) -> Result<u64, tokio_postgres::Error> {
+    let size = "(coalesce(octet_length(s.key), 0) + coalesce(octet_length(s.value), 0))::bigint";
+    let sql = format!(
+        "WITH now AS (SELECT r.source, {content_now} AS content, count(*) AS rows FROM {rejects} r \
+         WHERE r.source IN (SELECT source FROM {BEFORE}) GROUP BY 1, 2), \
+         gone AS MATERIALIZED (SELECT b.source, b.content, b.rows - coalesce(n.rows, 0) AS rows FROM {BEFORE} b \
+         LEFT JOIN now n USING (source, content) WHERE b.rows > coalesce(n.rows, 0)), \
+         below AS (SELECT s.source, s.topic, s.partition, {content_staged} AS content, \
+         count(DISTINCT s.position) AS rows, min(s.position) AS first, max({size}) AS bytes FROM {staging} s \
+         WHERE s.partition IS NOT NULL AND s.source IN (SELECT source FROM gone) AND {dropped} GROUP BY 1, 2, 3, 4), \
+         moved AS (SELECT b.topic, b.partition, sum(least(g.rows, b.rows))::bigint AS rows, \
+         sum(least(g.rows, b.rows) * b.bytes)::bigint AS bytes FROM gone g JOIN below b USING (source, content) \
+         GROUP BY 1, 2) \
+         UPDATE {marks} d SET rows = d.rows + m.rows, bytes = d.bytes + m.bytes, \
+         from_position = least(d.from_position, \
+         (SELECT min(b.first) FROM below b WHERE b.topic = m.topic AND b.partition = m.partition)) FROM moved m \
+         WHERE d.topic = m.topic AND d.partition = m.partition",
+        content_now = content("r"),
+        content_staged = content("s"),
+        rejects = qualified(schema, "rejects"),
+        dropped = sql::was_dropped(schema, "s"),
+        marks = qualified(schema, "rejects_dropped"),
+    );
+    client.execute(&sql, &[]).await
 }
 
 /// Ranges of offsets by source, as sorted arrays: each row then finds its range by bisection. Joined as rows, some

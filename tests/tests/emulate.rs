@@ -459,14 +459,14 @@ fn the_schedule_is_kept_and_usage_is_checked() -> Result<()> {
         (&["--to", "http://127.0.0.1:9"], "needs --api"),
         (
             &["--to", "127.0.0.1:9", "--api", "rest"],
-            "--to: `127.0.0.1:9` is no URL",
+            "--to: invalid URL `127.0.0.1:9`",
         ),
         (&["--to", "http://a:b@127.0.0.1:9", "--api", "rest"], "--token-file"),
         (&["--api", "rset"], "did you mean `rest`?"),
         (&["--api", "rest", "--classic"], "synthetic has none"),
         (
             &["--api", "rest", "--source", "/nowhere"],
-            "--source: `/nowhere` is no folder",
+            "--source: `/nowhere` is not a folder",
         ),
         (
             &["--api", "rest", "--source", "mysql://127.0.0.1:3306"],

@@ -234,7 +234,9 @@ fn check_folder(text: &str) -> Result<String, String> {
     let plain = |part: &str| !matches!(part, "" | "." | "..") && part != ingest::lake::CONTROL_FOLDER;
     match folder.is_empty() || folder.split('/').all(plain) {
         true => Ok(folder.to_owned()),
-        false => Err(format!("`{text}` is no folder of a lake")),
+        false => Err(format!(
+            "invalid folder of a lake `{text}`: no empty parts, `.` or `..`"
+        )),
     }
 }
 

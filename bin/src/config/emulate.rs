@@ -28,7 +28,7 @@ impl Api {
     fn parse_all(text: &str) -> Result<Vec<Api>, String> {
         let all = text.split(',').map(Api::parse).collect::<Result<Vec<Api>, String>>()?;
         if all.len() > 1 && all.contains(&Api::Kafka) {
-            return Err("kafka is no interface of a gateway: it stands alone".into());
+            return Err("kafka is not an interface of a gateway: it stands alone".into());
         }
         Ok(all)
     }
@@ -221,7 +221,7 @@ fn source(reader: &mut Reader<'_>) -> Option<Source> {
                     "`{url}` names no database: write mysql://user@host:port/database"
                 )),
                 Ok(_) => Ok(Source::MySql(url)),
-                Err(error) => Err(format!("`{url}` is no URL of MySQL: {error}")),
+                Err(error) => Err(format!("invalid MySQL URL `{url}`: {error}")),
             }
         }
         Some(("postgres" | "postgresql", _)) => {
@@ -232,13 +232,13 @@ fn source(reader: &mut Reader<'_>) -> Option<Source> {
             Ok(Source::Postgres(url))
         }
         Some((scheme, _)) => Err(format!(
-            "`{scheme}` is no source: write mysql://…, postgres://… or a folder"
+            "unknown source `{scheme}`: expected mysql://…, postgres://… or a folder"
         )),
         None if text == "synthetic" => Ok(Source::Synthetic),
         None => match to_path(text)? {
             folder if folder.is_dir() => Ok(Source::Folder(folder)),
             _ => Err(format!(
-                "`{text}` is no folder{}",
+                "`{text}` is not a folder{}",
                 did_you_mean(nearest(text, ["synthetic"]))
             )),
         },

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// `30s`, `5m`, `1h30m`, `5ms`, or seconds.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no duration: write 5ms, 30s, 5m or 1h30m");
+    let wrong = || format!("invalid duration `{text}`: expected 5ms, 30s, 5m or 1h30m");
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }
@@ -69,7 +69,7 @@ pub(super) fn check_http_url(url: &str) -> Result<String, String> {
     match rest {
         Some(host) if !host.is_empty() && !host.starts_with('/') => without_secret(url).map(|()| url.to_owned()),
         _ => Err(format!(
-            "`{}` is no URL of a server: write http://host:port or https://host",
+            "invalid URL `{}`: expected http://host:port or https://host",
             mask_value(url)
         )),
     }
@@ -90,7 +90,7 @@ pub(super) fn check_bootstrap(servers: &str) -> Result<String, String> {
     if servers.contains('@') {
         return Err("a broker is HOST:PORT: a user and a password are sasl.username and sasl.password".into());
     }
-    let wrong = |server: &str| Err(format!("`{server}` is no HOST:PORT"));
+    let wrong = |server: &str| Err(format!("invalid address `{server}`: expected HOST:PORT"));
     for server in servers.split(',') {
         // librdkafka also takes a protocol before the host
         let address = server
@@ -112,7 +112,7 @@ pub(super) fn check_topic(name: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+');
     if name.is_empty() || name.len() > 249 || name == "." || name == ".." || !name.bytes().all(plain) {
         return Err(format!(
-            "`{name}` is no topic name: letters, digits, `.`, `_` and `-`, at most 249"
+            "invalid topic name `{name}`: expected letters, digits, `.`, `_` and `-`, at most 249"
         ));
     }
     Ok(name.to_owned())
@@ -127,7 +127,7 @@ pub(super) fn check_gap(gap: &str) -> Result<String, String> {
 pub(super) fn check_level(level: &str) -> Result<String, String> {
     tracing_subscriber::EnvFilter::try_new(level)
         .map(|_| level.to_owned())
-        .map_err(|error| format!("`{level}` is no log level ({error}): write error, warn, info, debug or trace"))
+        .map_err(|error| format!("invalid log level `{level}` ({error}): expected error, warn, info, debug or trace"))
 }
 
 pub(super) fn read_hosts(path: &str) -> Result<Vec<String>, String> {
@@ -142,7 +142,10 @@ pub(super) fn read_hosts(path: &str) -> Result<Vec<String>, String> {
             .rsplit_once(':')
             .is_some_and(|(name, port)| !name.is_empty() && port.parse::<u16>().is_ok());
         if !valid {
-            return Err(format!("{path}:{}: `{host}` is no host:port", index + 1));
+            return Err(format!(
+                "{path}:{}: invalid address `{host}`: expected HOST:PORT",
+                index + 1
+            ));
         }
         hosts.push(host.to_owned());
     }

@@ -119,7 +119,7 @@ impl GatewaySettings {
         });
         let partitions = |text: &str| match text.parse::<i32>() {
             Ok(count @ 1..=100_000) => Ok(count),
-            _ => Err(format!("`{text}` is no number of partitions")),
+            _ => Err(format!("invalid number of partitions `{text}`")),
         };
         let prefix = |text: &str| check_prefix(text, &KINDS).map_err(|error| error.to_string());
         let prefixes = reader.entry("gateway.prefixes").is_some();

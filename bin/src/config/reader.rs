@@ -62,7 +62,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn entry(&self, path: &str) -> Option<&'a Entry> {
-        debug_assert!(keys::find(path).is_some(), "{path} is no key");
+        debug_assert!(keys::find(path).is_some(), "{path} is not a key");
         self.effective.get(path)
     }
 
@@ -267,7 +267,7 @@ impl<'a> Reader<'a> {
                 self.wrong(
                     &path,
                     entry,
-                    format!("`{kind}` is no kind of record (pin, geo, user){hint}"),
+                    format!("unknown kind of record `{kind}`: expected pin, geo or user{hint}"),
                 );
                 continue;
             };

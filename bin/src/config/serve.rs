@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 pub struct ServeSettings {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// Where tokens come from; nowhere: nobody is asked for one.
+    /// Where tokens come from; nowhere: no token is needed.
     pub tokens: TokenSettings,
     /// Names under which it is reached, and whose pages may send requests to it.
     pub hosts: Vec<String>,
@@ -25,7 +25,7 @@ impl Reader<'_> {
                 Some(port) => format!("127.0.0.1:{port}"),
                 None => text.replace("localhost:", "127.0.0.1:"),
             };
-            let wrong = || format!("`{text}` is no ADDR:PORT, such as 127.0.0.1:9464");
+            let wrong = || format!("invalid address `{text}`: expected ADDR:PORT, such as 127.0.0.1:9464");
             address.parse().map_err(|_| wrong())
         })
     }

@@ -314,7 +314,7 @@ fn topics_default_to_all_kinds_and_a_flag_replaces_the_whole_set() {
     let settings = RunSettings::check(&loaded.unwrap(), Mode::Run).unwrap();
     assert_eq!(settings.topics, [None, None, Some("u".to_owned())]);
     assert!(message(run_with(&["--topics", "pin=a,geo=a"]).unwrap_err()).contains("named for two kinds"));
-    assert!(message(run_with(&["--topics", "pin=a b"]).unwrap_err()).contains("`a b` is no topic name"));
+    assert!(message(run_with(&["--topics", "pin=a b"]).unwrap_err()).contains("invalid topic name `a b`"));
     let unknown = cli::parse(["pinflow", "run", "--topics", "pins=a"]).unwrap_err();
     assert!(format!("{unknown:?}").contains("did you mean `pin`?"), "{unknown:?}");
 }
@@ -402,7 +402,10 @@ fn workers_are_timelys() {
     assert!(message(workers(&["-h", hosts, "-n", "4"]).unwrap_err()).contains("3 lines are too few for 4"));
     let broken = file("hosts", "a:2101\nb\n");
     let text = message(workers(&["-h", broken.path.to_str().unwrap()]).unwrap_err());
-    assert!(text.contains("hosts:2: `b` is no host:port"), "{text}");
+    assert!(
+        text.contains("hosts:2: invalid address `b`: expected HOST:PORT"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -451,11 +454,17 @@ fn values_are_checked_where_they_stand() {
         (&["--lake", "/data"], "--lake: "),
         (
             &["--s3-endpoint", "minio:9000"],
-            "--s3-endpoint: `minio:9000` is no URL of a server",
+            "--s3-endpoint: invalid URL `minio:9000`",
         ),
         (&["--schema", "pg_x"], "--schema: "),
-        (&["--listen", "9000"], "--listen: `9000` is no ADDR:PORT"),
-        (&["--kafka", "a:b"], "--kafka: `a:b` is no HOST:PORT"),
+        (
+            &["--listen", "9000"],
+            "--listen: invalid address `9000`: expected ADDR:PORT",
+        ),
+        (
+            &["--kafka", "a:b"],
+            "--kafka: invalid address `a:b`: expected HOST:PORT",
+        ),
         (&["--postgres", "postgres://u:s3cr3t@h:port/d"], "--postgres: "),
     ];
     for (more, expected) in cases {
@@ -597,8 +606,8 @@ fn a_gateway_is_told_everything_by_flags_and_refuses_what_cannot_be() {
     assert_eq!(told.topics, [Some("0a3.pin".to_owned()), None, None]);
     assert_eq!(told.limits.produce_timeout, Duration::from_secs(10));
     let refused = |more: &[&str]| message(check(more).unwrap_err());
-    assert!(refused(&["--pin-partitions", "pin=none"]).contains("`none` is no number of partitions"));
-    assert!(refused(&["--alias", "x=a b"]).contains("no topic name"));
+    assert!(refused(&["--pin-partitions", "pin=none"]).contains("invalid number of partitions `none`"));
+    assert!(refused(&["--alias", "x=a b"]).contains("invalid topic name"));
     assert!(refused(&["--tls-cert", "c.pem"]).contains("both --tls-cert and --tls-key"));
     assert!(refused(&["--access-log", "syslog"]).contains("neither stdout nor stderr nor off"));
     let owned = refused(&["--kafka-property", "enable.idempotence=false"]);

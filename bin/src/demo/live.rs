@@ -92,7 +92,7 @@ async fn ask(http: &Http, json: &[u8]) -> Result<i64> {
         .await
         .map_err(|verdict| anyhow::anyhow!("the gateway: {verdict:?}"))?;
     ensure!(answer.status == 200, "the gateway: {answer}");
-    let slots: serde_json::Value = serde_json::from_slice(&answer.body).context("the gateway's answer is no JSON")?;
+    let slots: serde_json::Value = serde_json::from_slice(&answer.body).context("the gateway's answer is not JSON")?;
     let offset = slots["offsets"][0]["offset"].as_i64();
     offset.with_context(|| format!("the gateway gave no offset: {slots}"))
 }

@@ -27,7 +27,7 @@ pub struct Outcome {
     pub acknowledged: BTreeMap<&'static str, u64>,
     /// Records that it will never take, by kind.
     pub refused: BTreeMap<&'static str, u64>,
-    /// Records that were sent and neither acknowledged nor refused: nobody knows where they are.
+    /// Records that were sent and neither acknowledged nor refused: whether they were taken is unknown.
     pub unacknowledged: u64,
     /// Attempts beyond the first of a record.
     pub retries: u64,

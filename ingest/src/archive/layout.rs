@@ -48,7 +48,7 @@ impl Layout {
 
 /// A text that is no `path.format`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no path.format: {why} (such as 'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH)")]
+#[error("invalid path.format `{text}`: {why} (such as 'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH)")]
 pub struct PathFormatError {
     text: String,
     why: String,

@@ -94,10 +94,10 @@ impl FromStr for AcceptGap {
             .parse()
             .ok()
             .filter(|p| *p >= 0)
-            .ok_or_else(|| wrong("the partition is no number"))?;
+            .ok_or_else(|| wrong("the partition is not a number"))?;
         let offset = |text: &str| text.parse::<i64>().ok().filter(|offset| *offset >= 0);
-        let from = offset(from).ok_or_else(|| wrong("the first offset is no number"))?;
-        let to = offset(to).ok_or_else(|| wrong("the last offset is no number"))?;
+        let from = offset(from).ok_or_else(|| wrong("the first offset is not a number"))?;
+        let to = offset(to).ok_or_else(|| wrong("the last offset is not a number"))?;
         if from >= to {
             return Err(wrong("the range is empty"));
         }

@@ -143,7 +143,7 @@ impl fmt::Display for RangeSet {
 
 /// A text that names no ranges.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no range of offsets (expected FROM..TO)")]
+#[error("invalid range of offsets {0:?}: expected FROM..TO")]
 pub struct RangeError(String);
 
 impl FromStr for RangeSet {

@@ -232,7 +232,7 @@ impl Tokens {
     }
 }
 
-/// Each token once, and the name of one that two lines describe differently: it is left out, since nobody knows which
+/// Each token once, and the name of one that two lines describe differently: it is left out, since it is unknown which
 /// of them is meant.
 fn join(sources: &[Source]) -> (Vec<&Entry>, Option<&str>) {
     let all: Vec<&Entry> = sources.iter().flat_map(|source| &source.entries).collect();

@@ -112,7 +112,7 @@ pub struct GatewayConfig {
     pub new_partitions: Option<i32>,
     /// The bounds.
     pub limits: Limits,
-    /// Where tokens come from; nowhere: nobody is asked.
+    /// Where tokens come from; nowhere: no token is needed.
     pub tokens: TokenSettings,
     /// TLS, when wanted.
     pub tls: Option<TlsFiles>,

@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 /// Kinesis's own limit.
 const REQUEST_BYTES: usize = 5 << 20;
-/// Shards of a stream when nobody says.
+/// Shards of a stream where the request does not say.
 const SHARDS: i32 = 5;
 const MOST_SHARDS: i32 = 10_000;
 

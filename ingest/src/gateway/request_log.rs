@@ -14,7 +14,7 @@ use std::time::Instant;
 /// A request as the log describes it.
 pub(super) struct RequestLog {
     pub(super) state: Arc<State>,
-    /// `None`: nobody knows who it is.
+    /// `None`: no valid token.
     pub(super) caller: Option<Caller>,
     pub(super) interface: Interface,
     pub(super) began: Instant,

@@ -114,7 +114,7 @@ impl Cluster {
         let mut list = TopicPartitionList::new();
         for (topic, partition, next) in next {
             if let Err(error) = list.add_partition_offset(topic, partition, Offset::Offset(next)) {
-                tracing::warn!("{topic}/{partition}: {next} is no offset to commit: {error}");
+                tracing::warn!("{topic}/{partition}: {next} is not an offset to commit: {error}");
             }
         }
         if list.count() == 0 {

@@ -8,7 +8,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
     /// A URL that names no lake.
-    #[error("{url:?} is no lake: {why} (expected file:///folder or s3://bucket/prefix)")]
+    #[error("invalid lake {url:?}: {why} (expected file:///folder or s3://bucket/prefix)")]
     Url {
         /// The URL as given.
         url: String,
@@ -117,7 +117,7 @@ pub enum LakeError {
         why: String,
     },
     /// A key that may not be written.
-    #[error("{object:?} is no key of this lake: folders and a file name, without . and .. and a leading /")]
+    #[error("invalid key of a lake {object:?}: expected folders and a file name, without . and .. and a leading /")]
     Key {
         /// The key.
         object: String,

@@ -326,7 +326,7 @@ impl S3Store {
 
     /// Stored bytes that hold at least the first `limit` bytes of the content, when there are so many.
     pub(crate) async fn get_prefix(&self, key: &str, encoding: Encoding, limit: usize) -> Result<Vec<u8>, LakeError> {
-        // a prefix of a gzip stream decodes to a prefix of its content, but nobody knows to how long a one
+        // a prefix of a gzip stream decodes to a prefix of its content, but of unknown length
         let range = match encoding {
             Encoding::Plain => limit.max(1),
             Encoding::Gzip => MOST_COMPRESSED_BYTES,

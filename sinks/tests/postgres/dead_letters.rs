@@ -356,3 +356,43 @@ fn the_limits_hold_after_every_commit_and_what_was_dropped_stays_away() {
         assert_eq!(dropped(&client, &config.schema).await, [(2, 10, 37, 27, 54)]);
     });
 }
+
+/// An object without some of its offsets is read again, and its records stand elsewhere: those that were kept and stand
+/// below the mark now are dropped, and counted.
+#[test]
+fn what_moves_below_a_mark_is_counted_as_dropped() {
+    let Some(cluster) = shared() else { return };
+    for full in [false, true] {
+        run(async {
+            let mut config = cluster.config(&schema());
+            config.rejects.rows = 4;
+            let client = cluster.client().await;
+            let at = |offsets: Range<i64>, first: i64| {
+                let moved = move |offset: i64| {
+                    // two records say the same
+                    let reason = format!("r{}", (offset - first) / 2);
+                    Reject {
+                        value: Some(vec![7; 3]),
+                        ..of("pin", 0, offset, Some("pin+0+10.json"), &reason)
+                    }
+                };
+                offsets.map(moved).collect::<Vec<_>>()
+            };
+            let settled = |staged| StagedHistory {
+                full,
+                replaced_rejects: vec![("pin".into(), 0, 0..40)],
+                ..staged
+            };
+            let kept = settle(&cluster, &config, at(10..18, 10), settled).await;
+            assert_eq!(kept, ["pin/0 14 r2", "pin/0 15 r2", "pin/0 16 r3", "pin/0 17 r3"]);
+            assert_eq!(dropped(&client, &config.schema).await, [(0, 10, 14, 4, 12)]);
+            // the same again is no more
+            settle(&cluster, &config, at(10..18, 10), settled).await;
+            assert_eq!(dropped(&client, &config.schema).await, [(0, 10, 14, 4, 12)]);
+            // three earlier: one of each pair is below the mark, or both
+            let kept = settle(&cluster, &config, at(7..15, 7), settled).await;
+            assert_eq!(kept, ["pin/0 14 r3"]);
+            assert_eq!(dropped(&client, &config.schema).await, [(0, 7, 14, 7, 21)]);
+        });
+    }
+}

@@ -146,7 +146,7 @@ fn bearer(file: &Path) -> Result<HeaderValue> {
         .and_then(|line| line.split_ascii_whitespace().next());
     let token = token.with_context(|| format!("{} holds no token", file.display()))?;
     let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-        .with_context(|| format!("the token in {} is no text for a header", file.display()))?;
+        .with_context(|| format!("the token in {} is not valid in a header", file.display()))?;
     value.set_sensitive(true);
     Ok(value)
 }

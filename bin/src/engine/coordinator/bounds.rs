@@ -1,6 +1,6 @@
 //! Where a bounded replay ends: at the frontier that was asked for, or at the edge of the inexact object around it.
 //!
-//! Inside an inexact object nobody knows which record has which offset, so no frontier may lie there. Which objects are
+//! Inside an inexact object it is unknown which record has which offset, so no frontier may lie there. Which objects are
 //! inexact shows only when their lines are counted, and what has been read cannot be taken back; so the few objects that
 //! may reach the bound are counted before anything is read. An object that only looks exact, because nothing comes after
 //! it, is compared with Kafka where Kafka still spans it; without Kafka its lines are taken for consecutive offsets.
@@ -125,8 +125,8 @@ impl Coordinator {
             let edge = coverage.frontier_at_or_below(sound);
             if edge < *bound {
                 eprintln!(
-                    "frontier {} {bound} is rounded to {edge}: the object there lacks records, so that nobody knows \
-                     the offsets of the others",
+                    "frontier {} {bound} is rounded to {edge}: the object there lacks records, so that the \
+                     offsets of the others are unknown",
                     self.place(*at)
                 );
                 *bound = edge;

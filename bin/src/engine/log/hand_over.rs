@@ -48,9 +48,9 @@ pub struct HandOver {
     pub next: i64,
     /// What to read from Kafka, ascending.
     pub stretches: Vec<Stretch>,
-    /// Interleaving objects whose order nobody knows any more.
+    /// Interleaving objects whose order is lost.
     pub conflicts: Vec<Range<i64>>,
-    /// Offsets that nobody has any more, ascending.
+    /// Offsets that neither the lake nor Kafka has, ascending.
     pub gaps: Vec<Range<i64>>,
 }
 

@@ -32,7 +32,7 @@ impl S3Store {
             let (bytes, items, condition) = (bytes.clone(), items.clone(), condition.clone());
             match self.upload(key, bytes, items, part_bytes, condition).await {
                 Err(LakeError::Missing { .. }) => {
-                    let pause = attempts.failed(key, "the upload is no more".to_owned())?;
+                    let pause = attempts.failed(key, "the upload does not exist any more".to_owned())?;
                     tokio::time::sleep(pause).await;
                 }
                 ended => return ended,
@@ -106,7 +106,7 @@ impl S3Store {
         };
         match self.retry(Asked::Change, "complete an upload of", key, complete).await {
             Ok(_) => Ok(()),
-            // the answer to an earlier attempt was lost: the upload is no more because the object is
+            // the answer to an earlier attempt was lost: the upload does not exist any more because the object is
             Err(LakeError::Missing { .. } | LakeError::Refused { .. }) if self.exists(key).await? => {
                 Err(LakeError::Changed {
                     object: key.to_string(),
