@@ -122,6 +122,8 @@ fn arithmetic_has_its_corners() {
         ("-age", (-7, 3)),
         ("abs(age)", (0, 7)),
         ("abs(-ind)", (2, 5)),
+        ("abs(nullif(age, 0))", (1, 7)),
+        ("round(abs(-0.4) * 2)::integer", (0, 2)),
         ("age::numeric::integer", (-3, 7)),
         ("round(age::numeric * 1.5)::integer", (-6, 14)),
         ("sign(ind::numeric)::integer", (0, 1)),
