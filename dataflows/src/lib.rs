@@ -14,6 +14,7 @@ pub mod naive;
 pub mod post;
 pub mod records;
 pub mod results;
+pub mod sql;
 
 pub use cleaning::CLEANED;
 pub use post::{Event, Payload, Post};
