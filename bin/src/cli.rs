@@ -56,6 +56,16 @@ pub enum Verb {
     ConfigCheck,
     /// `pinflow config print`
     ConfigPrint,
+    /// Compile the results of a folder, or the built-in ones.
+    ResultsCheck {
+        /// The folder.
+        results: Option<PathBuf>,
+    },
+    /// Write the built-in results to a folder.
+    ResultsPrint {
+        /// The folder.
+        out: PathBuf,
+    },
 }
 
 /// Why there is no [`Invocation`].
@@ -139,12 +149,48 @@ pub fn command() -> Command {
         ))
         .subcommand(launch)
         .subcommand(config)
+        .subcommand(results())
+}
+
+/// The folders of `results` are no settings: what they hold is no part of a running engine yet.
+fn results() -> Command {
+    let folder = |name: &'static str, help: &'static str| {
+        let parser = clap::value_parser!(PathBuf);
+        Arg::new(name)
+            .long(name)
+            .value_name("DIR")
+            .value_parser(parser)
+            .help(help)
+    };
+    base(Command::new("results"))
+        .about("Check SQL files that define results, or write the built-in ones")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            base(Command::new("check"))
+                .about("Compile every .sql file of a folder; print every error; nothing is written")
+                .arg(folder("results", "The folder [default: the built-in results]")),
+        )
+        .subcommand(
+            base(Command::new("print"))
+                .about("Write the built-in results as files, to start from")
+                .arg(
+                    folder(
+                        "out",
+                        "The folder; what stands there with another text is not overwritten",
+                    )
+                    .required(true),
+                ),
+        )
 }
 
 /// Reads the command line; `arguments` begins with the program's name.
 pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Invocation, CliError> {
     let matches = command().try_get_matches_from(arguments).map_err(CliError::Clap)?;
     let (name, matches) = matches.subcommand().expect("a subcommand is required");
+    if name == "results" {
+        return Ok(results_invocation(matches));
+    }
     let (name, matches) = match name {
         "config" => matches.subcommand().expect("a subcommand is required"),
         _ => (name, matches),
@@ -170,6 +216,24 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
     let config = matches.get_one::<PathBuf>("config").cloned();
     let flags = entries(matches).map_err(CliError::Values)?;
     Ok(Invocation { verb, config, flags })
+}
+
+fn results_invocation(matches: &ArgMatches) -> Invocation {
+    let (name, matches) = matches.subcommand().expect("a subcommand is required");
+    let verb = match name {
+        "check" => Verb::ResultsCheck {
+            results: matches.get_one("results").cloned(),
+        },
+        "print" => Verb::ResultsPrint {
+            out: matches.get_one::<PathBuf>("out").cloned().expect("--out is required"),
+        },
+        other => unreachable!("`{other}` is not among the subcommands"),
+    };
+    Invocation {
+        verb,
+        config: None,
+        flags: Entries::new(),
+    }
 }
 
 /// Prints what clap has to say, help or a refusal, and returns its exit code. A refusal repeats arguments, in which

@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod observe;
 pub mod panics;
 pub mod progress;
+pub mod results;
 pub mod serve;
 pub mod stages;
 pub mod summary;
@@ -90,6 +91,8 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
             println!("ok");
         }
         Verb::ConfigPrint => print!("{}", effective.print()),
+        Verb::ResultsCheck { results } => results::check(results.as_deref())?,
+        Verb::ResultsPrint { out } => results::print(&out)?,
         Verb::Run => {
             let settings = RunSettings::check(&effective, Mode::Run)?;
             start_logging();

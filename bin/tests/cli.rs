@@ -327,3 +327,77 @@ fn children_of(launcher: u32) -> Vec<u32> {
         })
         .collect()
 }
+
+#[test]
+fn built_in_results_are_printed_checked_and_not_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("a/results");
+    let out = out.to_str().unwrap();
+    assert_eq!(stdout(&pinflow(&["results", "check"])), "ok: 10 results\n");
+    for _ in 0..2 {
+        let printed = pinflow(&["results", "print", "--out", out]);
+        assert_eq!(
+            stdout(&printed),
+            format!("wrote 10 results to {out}\n"),
+            "{}",
+            stderr(&printed)
+        );
+        assert_eq!(
+            stdout(&pinflow(&["results", "check", "--results", out])),
+            "ok: 10 results\n"
+        );
+    }
+    let (changed, gone) = (
+        format!("{out}/users_joined_by_year.sql"),
+        format!("{out}/top_poster_by_country.sql"),
+    );
+    std::fs::write(&changed, "-- mine").unwrap();
+    std::fs::remove_file(&gone).unwrap();
+    let printed = pinflow(&["results", "print", "--out", out]);
+    assert_eq!(code(&printed), 2);
+    assert_eq!(
+        stderr(&printed),
+        format!("error: {changed} exists with another text, and is not overwritten\n")
+    );
+    assert!(
+        !Path::new(&gone).exists(),
+        "nothing is written where something is in the way"
+    );
+}
+
+#[test]
+fn every_error_of_every_result_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let check = || pinflow(&["results", "check", "--results", folder.path().to_str().unwrap()]);
+    let empty = check();
+    assert_eq!(code(&empty), 1);
+    assert_eq!(
+        stderr(&empty),
+        format!("error: no .sql file in {}\n", folder.path().display())
+    );
+    std::fs::write(path("notes.txt"), "SELECT").unwrap();
+    std::fs::write(
+        path("b.sql"),
+        "-- b: x\nSELECT country, max(ind + 1) AS m FROM geo_table GROUP BY 1",
+    )
+    .unwrap();
+    std::fs::write(path("a.sql"), "-- a: x\nSELECT").unwrap();
+    let output = check();
+    assert_eq!(code(&output), 2);
+    let said = stderr(&output);
+    let places: Vec<_> = said.lines().filter(|line| !line.starts_with("  hint: ")).collect();
+    assert_eq!(places.len(), 2, "{said}");
+    assert!(places[0].starts_with(&format!("{}:2:", path("a.sql"))), "{said}");
+    assert!(
+        places[1].starts_with(&format!("{}:2:21: ind + 1 can exceed bigint", path("b.sql"))),
+        "{said}"
+    );
+    let missing = pinflow(&["results", "check", "--results", &path("missing")]);
+    assert_eq!(code(&missing), 1);
+    assert!(
+        stderr(&missing).contains("cannot read the folder"),
+        "{}",
+        stderr(&missing)
+    );
+}
