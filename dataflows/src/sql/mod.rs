@@ -10,6 +10,7 @@
 //! is ever run there.
 
 pub mod diagnostic;
+pub mod eval;
 pub mod plan;
 pub mod schema;
 pub mod types;
