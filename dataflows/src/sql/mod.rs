@@ -4,13 +4,29 @@
 //! file with its position and a hint. Nothing here computes a result and nothing here knows which kinds of records
 //! there are: that is the schema's.
 //!
-//! The way of a file: `parse` (tokens and comments to a syntax tree of our own, [`ast`]) → `bind` (names, types, and
-//! the proof that no expression can fail, to a [`plan`]) → `catalog` (tables, order, hashes). [`print`] writes the
+//! The way of a file: `parse` (tokens and comments to a syntax tree of our own, `ast`) → `bind` (names, types, and
+//! the proof that no expression can fail, to a [`plan`]) → `catalog` (tables, order, hashes). `print` writes the
 //! syntax tree back with all parentheses: that text is what PostgreSQL runs, so nothing that was not understood here
 //! is ever run there.
 
+mod ast;
+mod bind;
+mod builtin;
+mod canonical;
+mod catalog;
 pub mod diagnostic;
 pub mod eval;
+mod parse;
 pub mod plan;
+mod print;
+mod prove;
 pub mod schema;
 pub mod types;
+
+#[cfg(test)]
+mod tests;
+
+pub use builtin::{BUILT_IN, built_in};
+pub use catalog::{Catalog, ColumnSpec, MOST_RESULTS, ResultSpec, SqlFile, compile};
+pub use diagnostic::{Diagnostic, Position};
+pub use schema::Schema;

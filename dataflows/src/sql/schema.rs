@@ -1,7 +1,7 @@
 //! Which kinds of records there are, and what is known of their columns: a value, so that nothing else of `sql` names
 //! a kind.
 
-use super::types::{Facts, Ty};
+use super::types::{Facts, LONGEST_TEXT, Ty};
 use crate::cleaning::{CLEANED, LONGEST_NAME};
 use operators::ColumnType;
 
@@ -40,7 +40,7 @@ pub struct SchemaColumn {
 }
 
 impl SchemaColumn {
-    /// Whether this is text without a bound: it is not kept, only what is computed of it while a record is read.
+    /// Whether this is wide text: it is not kept, only what is computed of it while a record is read.
     pub fn is_wide(&self) -> bool {
         self.ty == Ty::Text && self.facts.bytes.is_none()
     }
@@ -70,6 +70,9 @@ impl Schema {
 /// The texts that cleaning bounds: longer ones become null, since they are parts of index rows.
 const NAMES: [&str; 3] = ["country", "category", "poster_name"];
 
+/// The texts that repeat, and so are kept, though nothing bounds them.
+const KEPT: [&str; 2] = ["user_name", "is_image_or_video"];
+
 fn column(column: &operators::Column) -> SchemaColumn {
     let (ty, elements) = match column.ty {
         ColumnType::Text => (Ty::Text, None),
@@ -82,6 +85,7 @@ fn column(column: &operators::Column) -> SchemaColumn {
     };
     let facts = match ty {
         Ty::Text if NAMES.contains(&column.name) => Facts::text(Some(LONGEST_NAME as u32)),
+        Ty::Text if KEPT.contains(&column.name) => Facts::text(Some(LONGEST_TEXT)),
         Ty::Text => Facts::text(None),
         _ => Facts::of(ty),
     };
@@ -96,7 +100,6 @@ fn column(column: &operators::Column) -> SchemaColumn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::types::LONGEST_TEXT;
 
     #[test]
     fn the_cleaned_tables_are_the_schema() {
@@ -110,14 +113,17 @@ mod tests {
             assert!(kind.columns[1..].iter().all(|column| column.facts.nullable));
         }
         assert_eq!(schema.kind("pins"), None);
-        let bounded: Vec<_> = schema
+        let kept: Vec<_> = schema
             .kinds
             .iter()
             .flat_map(|kind| &kind.columns)
             .filter(|column| column.ty == Ty::Text && !column.is_wide())
             .map(|column| column.name.as_str())
             .collect();
-        assert_eq!(bounded, ["poster_name", "category", "country"]);
+        assert_eq!(
+            kept,
+            ["poster_name", "is_image_or_video", "category", "country", "user_name"]
+        );
     }
 
     /// What PostgreSQL can hold bounds what a record can hold.

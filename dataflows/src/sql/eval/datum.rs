@@ -4,7 +4,7 @@ use super::{Computed, Decimal, Failure, float, time};
 use crate::sql::types::Ty;
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// A value of any [`Ty`], or null. `Eq`, `Ord` and `Hash` are those of grouping and sorting: null is equal to null and
 /// stands before all values, numerics are compared by value whatever their scales, texts by bytes.
@@ -19,7 +19,7 @@ pub enum Datum {
     /// `numeric`.
     Numeric(Decimal),
     /// `text`.
-    Text(Rc<str>),
+    Text(Arc<str>),
     /// `date`: days since 1970-01-01.
     Date(i32),
     /// `timestamp`: microseconds since 1970-01-01 00:00:00.

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     exprs: Vec<Expr>,
+    depths: Vec<u32>,
     nodes: Vec<Node>,
     outputs: Vec<Vec<Output>>,
     expr_ids: HashMap<Expr, ExprId>,
@@ -50,13 +51,21 @@ impl Plan {
         &self.outputs[id.index()]
     }
 
+    /// How deep an expression nests: 1 for a leaf.
+    pub fn depth(&self, id: ExprId) -> u32 {
+        self.depths[id.index()]
+    }
+
     pub(crate) fn add(&mut self, scalar: Scalar, ty: Ty) -> ExprId {
         let expr = Expr { scalar, ty };
         if let Some(id) = self.expr_ids.get(&expr) {
             return *id;
         }
         let id = ExprId(self.exprs.len() as u32);
-        debug_assert!(expr.scalar.arguments().iter().all(|argument| *argument < id));
+        let arguments = expr.scalar.arguments();
+        debug_assert!(arguments.iter().all(|argument| *argument < id));
+        let deepest = arguments.iter().map(|argument| self.depth(*argument)).max();
+        self.depths.push(1 + deepest.unwrap_or(0));
         self.exprs.push(expr.clone());
         self.expr_ids.insert(expr, id);
         id
@@ -75,19 +84,16 @@ impl Plan {
         id
     }
 
-    /// `e` with each of its columns replaced by the expression of that number in `columns`.
-    pub(crate) fn substitute(&mut self, e: ExprId, columns: &[ExprId]) -> ExprId {
-        self.rewrite(e, &mut |_, scalar| match scalar {
-            Scalar::Column(column) => Some(columns[usize::from(*column)]),
-            _ => None,
-        })
-    }
-
-    /// `e` with each part for which `replace` gives another replaced by it, from the whole to its parts. Takes time in
-    /// the number of distinct parts.
-    pub(crate) fn rewrite(&mut self, e: ExprId, replace: &mut impl FnMut(ExprId, &Scalar) -> Option<ExprId>) -> ExprId {
+    /// `e` with each part for which `replace` gives another replaced by it, from the whole to its parts, and what each
+    /// part has become. Takes time in the number of distinct parts.
+    pub(crate) fn rewrite(
+        &mut self,
+        e: ExprId,
+        replace: &mut impl FnMut(ExprId, &Scalar) -> Option<ExprId>,
+    ) -> (ExprId, HashMap<ExprId, ExprId>) {
         let mut done = HashMap::new();
-        self.rewrite_part(e, replace, &mut done)
+        let new = self.rewrite_part(e, replace, &mut done);
+        (new, done)
     }
 
     fn rewrite_part(

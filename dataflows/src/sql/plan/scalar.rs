@@ -4,7 +4,7 @@
 //! by itself is a [`Scalar::Cast`]. *Strict* means: null when an argument is null.
 
 use super::super::types::Ty;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// The number of an expression in its [`super::Plan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,7 +59,7 @@ pub enum Scalar {
         scale: u16,
     },
     /// A text.
-    Text(Rc<str>),
+    Text(Arc<str>),
     /// Days since 1970-01-01.
     Date(i32),
     /// Microseconds since 1970-01-01 00:00:00.
@@ -87,7 +87,7 @@ pub enum Scalar {
     In(ExprId, Vec<ExprId>),
     /// `e LIKE 'pattern'`, strict: the whole text matches. `%` is any text, `_` one character, and a backslash makes
     /// the next character, whatever it is, stand for itself; there is always a next one.
-    Like(ExprId, Rc<str>),
+    Like(ExprId, Arc<str>),
     /// `starts_with(text, prefix)`. Strict.
     StartsWith(ExprId, ExprId),
 

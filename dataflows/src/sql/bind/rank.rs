@@ -1,0 +1,379 @@
+//! Places: window functions, LIMIT, and which of the places a filter bounds.
+
+use super::Binder;
+use super::calls::{WINDOW, WindowCall};
+use super::expr::Context;
+use super::scope::{Base, Ranked, Relation};
+use super::select::{BoundItem, named};
+use crate::sql::ast::{ExprKind, Limit, Query};
+use crate::sql::diagnostic::{Fault, Position};
+use crate::sql::plan::{CompareOp, ExprId, Keep, Node, NodeId, Order, Output, Place, PlaceKind, Scalar};
+use crate::sql::types::{Facts, MOST_ROWS, Ty};
+
+impl<'a> Binder<'a> {
+    /// The relation with the places of its window functions behind its columns; `items` are told where they stand.
+    pub(super) fn ranked(
+        &mut self,
+        relation: Relation,
+        windows: &[WindowCall],
+        items: &mut [BoundItem],
+    ) -> Option<Relation> {
+        let first = &windows[0];
+        let mut order: &[Order] = &[];
+        for window in windows {
+            if window.partition != first.partition {
+                let fault = Fault::new(
+                    window.position,
+                    "window functions of one SELECT share their PARTITION BY",
+                );
+                return self.refuse(fault.hint("the other one in a query around"));
+            }
+            let (short, long) = match window.order.len() > order.len() {
+                true => (order, window.order.as_slice()),
+                false => (window.order.as_slice(), order),
+            };
+            if !long.starts_with(short) {
+                let message = "window functions of one SELECT share their ORDER BY, or the first terms of it";
+                return self.refuse(Fault::new(window.position, message).hint("the other one in a query around"));
+            }
+            order = long;
+        }
+        let mut places = Vec::new();
+        let mut columns = Vec::with_capacity(windows.len());
+        let base_columns = match &relation.base {
+            Base::Node(node) => self.plan.outputs(*node).len(),
+            // a rank over posts is refused when it is made
+            _ => 0,
+        };
+        for window in windows {
+            let place = Place {
+                kind: window.kind,
+                terms: window.order.len(),
+            };
+            if window.kind == PlaceKind::RowNumber && window.order.len() < order.len() {
+                let message = "row_number() has fewer ORDER BY terms than another window function beside it";
+                return self.refuse(Fault::new(window.position, message).hint("the same terms, or a query around"));
+            }
+            let at = places.iter().position(|known| *known == place).unwrap_or_else(|| {
+                places.push(place);
+                places.len() - 1
+            });
+            columns.push(self.plan.add(Scalar::Column((base_columns + at) as u16), Ty::Int8));
+        }
+        let ranked = self.make_ranked(relation, first, order.to_vec(), places)?;
+        for item in items {
+            let (new, parts) = self.plan.rewrite(item.e, &mut |_, scalar| match scalar {
+                Scalar::Column(column) if *column >= WINDOW => Some(columns[usize::from(*column - WINDOW)]),
+                _ => None,
+            });
+            item.e = new;
+            for (old, new) in parts {
+                if let Some(expr) = self.origin.get(&old) {
+                    self.origin.insert(new, expr);
+                }
+            }
+        }
+        Some(ranked)
+    }
+
+    fn make_ranked(
+        &mut self,
+        relation: Relation,
+        window: &WindowCall,
+        order: Vec<Order>,
+        places: Vec<Place>,
+    ) -> Option<Relation> {
+        if relation.base.is_posts() {
+            let message = format!("{} over rows that are not grouped is not accepted", window.written);
+            return self.refuse(Fault::new(window.position, message).hint("GROUP BY what is ranked, in a subquery"));
+        }
+        for e in window.partition.iter().copied().chain(order.iter().map(|term| term.by)) {
+            let facts = self.proved(&relation.base, &relation.filter, e, window.position)?;
+            let ordered = order.iter().any(|term| term.by == e);
+            if ordered && self.plan.ty(e) == Ty::Text && !facts.ordered {
+                let at = self.origin.get(&e).map_or(window.position, |expr| expr.position);
+                let shown = self.shown(e);
+                let message = format!("the order of {shown} depends on the database's collation");
+                return self.refuse(Fault::new(at, message).hint(format!("ORDER BY {shown} COLLATE \"C\"")));
+            }
+        }
+        let numbered = places.iter().any(|place| place.kind == PlaceKind::RowNumber);
+        let plain = |e: ExprId| match self.plan.scalar(e) {
+            Scalar::CollateC(inner) => *inner,
+            _ => e,
+        };
+        let mut told = window
+            .partition
+            .iter()
+            .copied()
+            .chain(order.iter().map(|term| plain(term.by)));
+        let told: Vec<_> = told.by_ref().collect();
+        let missing: Vec<_> = relation.key.iter().filter(|e| !told.contains(e)).copied().collect();
+        if numbered && !missing.is_empty() {
+            let by: Vec<_> = order
+                .iter()
+                .map(|term| format!("{}{}", self.shown(term.by), if term.descending { " DESC" } else { "" }))
+                .chain(missing.iter().map(|e| match self.plan.ty(*e) {
+                    Ty::Text => format!("{} COLLATE \"C\"", self.shown(*e)),
+                    _ => self.shown(*e),
+                }))
+                .collect();
+            let message = format!("{} leaves ties in no order", window.written);
+            let position = window.position;
+            return self.refuse(Fault::new(position, message).hint(format!("ORDER BY {}", by.join(", "))));
+        }
+        let input = self.node(&relation)?;
+        Some(Relation {
+            base: Base::Ranked(Box::new(Ranked {
+                input,
+                partition: window.partition.clone(),
+                order,
+                places,
+                position: window.position,
+                written: window.written.clone(),
+            })),
+            filter: Vec::new(),
+            ..relation
+        })
+    }
+
+    /// The ORDER BY of a LIMIT: names of items, their numbers, or expressions.
+    pub(super) fn limit_order(
+        &mut self,
+        cx: &mut Context,
+        query: &'a Query,
+        items: &[BoundItem],
+    ) -> Option<Vec<Order>> {
+        let mut order = Some(Vec::new());
+        for term in &query.order {
+            let written = &term.expr;
+            let by = match &written.kind {
+                ExprKind::Number { digits, .. } => {
+                    let place = digits.parse::<usize>().ok().and_then(|place| place.checked_sub(1));
+                    match place.and_then(|place| items.get(place)) {
+                        Some(item) => Some(item.e),
+                        None => {
+                            let message = format!("ORDER BY {digits} names no item of the select list");
+                            self.refuse(Fault::new(written.position, message))
+                        }
+                    }
+                }
+                // an item's name goes before a column
+                ExprKind::Column { relation: None, name } => match named(query, name) {
+                    Some(_) => items.iter().find(|item| item.name == name.text).map(|item| item.e),
+                    None => self.typed(cx, written),
+                },
+                _ => self.typed(cx, written),
+            };
+            order = order.zip(by).map(|(mut order, by)| {
+                order.push(Order {
+                    by,
+                    descending: term.descending,
+                    nulls_first: term.nulls_first.unwrap_or(term.descending),
+                });
+                order
+            });
+        }
+        order
+    }
+
+    /// LIMIT n is `row_number() <= n`, WITH TIES `rank() <= n`.
+    pub(super) fn limited(
+        &mut self,
+        relation: Relation,
+        order: Vec<Order>,
+        limit: &'a Limit,
+        at: Position,
+    ) -> Option<Relation> {
+        let rows = match &limit.rows.kind {
+            ExprKind::Number {
+                negative: false,
+                digits,
+            } => digits.parse::<i64>().ok().filter(|rows| *rows > 0),
+            ExprKind::Top if self.top > 0 => i64::try_from(self.top).ok(),
+            _ => None,
+        };
+        let Some(rows) = rows else {
+            return self.refuse(Fault::new(
+                limit.rows.position,
+                "LIMIT takes a number of rows from 1 on",
+            ));
+        };
+        if order.is_empty() {
+            let fault = Fault::new(limit.rows.position, "LIMIT without ORDER BY keeps any rows");
+            return self.refuse(fault.hint("ORDER BY … before it"));
+        }
+        if matches!(relation.base, Base::Ranked(_)) {
+            let fault = Fault::new(limit.rows.position, "LIMIT beside window functions is not accepted");
+            return self.refuse(fault.hint("a query around, with WHERE on the place"));
+        }
+        let place = Place {
+            kind: if limit.with_ties {
+                PlaceKind::Rank
+            } else {
+                PlaceKind::RowNumber
+            },
+            terms: order.len(),
+        };
+        let window = WindowCall {
+            kind: place.kind,
+            partition: Vec::new(),
+            order: Vec::new(),
+            position: at,
+            written: "LIMIT".to_owned(),
+        };
+        let column = match &relation.base {
+            Base::Node(node) => self.plan.outputs(*node).len(),
+            _ => 0,
+        };
+        let mut relation = self.make_ranked(relation, &window, order, vec![place])?;
+        let place = self.plan.add(Scalar::Column(column as u16), Ty::Int8);
+        let rows = self.plan.add(Scalar::Int(rows), Ty::Int8);
+        let bound = self
+            .plan
+            .add(Scalar::Compare(CompareOp::LessOrEqual, place, rows), Ty::Bool);
+        relation.filter.push(bound);
+        Some(relation)
+    }
+
+    /// The node of a rank, and what is left of the filter above it.
+    pub(super) fn rank_node(&mut self, ranked: &Ranked, filter: &[ExprId]) -> Option<(NodeId, Vec<ExprId>)> {
+        let columns = self.plan.outputs(ranked.input).len();
+        let mut keep = None;
+        let mut rest = Vec::with_capacity(filter.len());
+        for term in filter {
+            match self.bound_of(*term, columns) {
+                Some(bound) if keep.is_none() => {
+                    keep = Some(bound.keep);
+                    if !bound.exact {
+                        rest.push(*term);
+                    }
+                }
+                _ => rest.push(*term),
+            }
+        }
+        let Some(keep) = keep else {
+            let message = format!(
+                "{} without a bound: one record may change every row below it",
+                ranked.written
+            );
+            let name = ranked.written.trim_end_matches("()");
+            return self.refuse(Fault::new(ranked.position, message).hint(format!("WHERE {name} <= 10 around it")));
+        };
+        let mut outputs = self.plan.outputs(ranked.input).to_vec();
+        for place in 0..ranked.places.len() {
+            let most = match &keep {
+                Keep::Within(bounds) => match bounds.as_slice() {
+                    [(bounded, most)] if *bounded == place => i128::from(*most),
+                    _ => MOST_ROWS as i128,
+                },
+                Keep::All => MOST_ROWS as i128,
+            };
+            // the rank itself gives no other places, whatever filters come above
+            let facts = Facts::range(1, most.min(MOST_ROWS as i128));
+            outputs.push(Output {
+                ty: Ty::Int8,
+                facts,
+                unfiltered: Some(Facts::range(1, MOST_ROWS as i128)),
+            });
+        }
+        let node = Node::Rank {
+            input: ranked.input,
+            partition: ranked.partition.clone(),
+            order: ranked.order.clone(),
+            places: ranked.places.clone(),
+            keep,
+        };
+        Some((self.plan.add_node(node, outputs), rest))
+    }
+
+    /// What a term says of places, if it bounds them: one of them in each of its alternatives.
+    fn bound_of(&self, term: ExprId, columns: usize) -> Option<Bound> {
+        let alternatives = match self.plan.scalar(term) {
+            Scalar::Or(parts) => parts.clone(),
+            _ => vec![term],
+        };
+        let mut bounds: Vec<(usize, u64)> = Vec::new();
+        let mut exact = true;
+        for alternative in alternatives {
+            match self.constant(alternative) {
+                Some(true) if self.uses_top && self.top == 0 => {
+                    return Some(Bound {
+                        keep: Keep::All,
+                        exact: true,
+                    });
+                }
+                Some(true) => return None,
+                Some(false) => continue,
+                None => {}
+            }
+            let (place, most, all) = self.place_bound(alternative, columns)?;
+            exact &= all;
+            match bounds.iter_mut().find(|(known, _)| *known == place) {
+                Some((_, bound)) => *bound = most.max(*bound),
+                None => bounds.push((place, most)),
+            }
+        }
+        bounds.sort_unstable();
+        let keep = Keep::Within(bounds);
+        (keep != Keep::Within(Vec::new())).then_some(Bound { keep, exact })
+    }
+
+    /// `place <= n`, `place < n`, `place = n`, either way round: which place, the greatest kept, and whether all below
+    /// it are.
+    fn place_bound(&self, e: ExprId, columns: usize) -> Option<(usize, u64, bool)> {
+        let Scalar::Compare(op, left, right) = self.plan.scalar(e) else {
+            return None;
+        };
+        let place = |e: ExprId| match self.plan.scalar(e) {
+            Scalar::Column(column) => usize::from(*column).checked_sub(columns),
+            _ => None,
+        };
+        let number = |e: ExprId| match self.plan.scalar(e) {
+            Scalar::Int(number) => Some(*number),
+            _ => None,
+        };
+        let (op, place, number) = match (place(*left), number(*right), place(*right), number(*left)) {
+            (Some(place), Some(number), ..) => (*op, place, number),
+            (_, _, Some(place), Some(number)) => (op.swapped(), place, number),
+            _ => return None,
+        };
+        let most = match op {
+            CompareOp::LessOrEqual | CompareOp::Equal => number,
+            CompareOp::Less => number.checked_sub(1)?,
+            _ => return None,
+        };
+        let most = u64::try_from(most).ok().filter(|most| *most > 0)?;
+        Some((place, most, op != CompareOp::Equal || most == 1))
+    }
+
+    /// The value of a comparison of two numbers that are written out.
+    fn constant(&self, e: ExprId) -> Option<bool> {
+        let number = |e: &ExprId| match self.plan.scalar(*e) {
+            Scalar::Int(number) => Some(*number),
+            _ => None,
+        };
+        match self.plan.scalar(e) {
+            Scalar::Bool(value) => Some(*value),
+            Scalar::Compare(op, left, right) => {
+                let (left, right) = (number(left)?, number(right)?);
+                Some(match op {
+                    CompareOp::Equal => left == right,
+                    CompareOp::NotEqual => left != right,
+                    CompareOp::Less => left < right,
+                    CompareOp::LessOrEqual => left <= right,
+                    CompareOp::Greater => left > right,
+                    CompareOp::GreaterOrEqual => left >= right,
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What a term of a filter says of places.
+struct Bound {
+    keep: Keep,
+    /// Whether the term holds for all rows that are kept.
+    exact: bool,
+}

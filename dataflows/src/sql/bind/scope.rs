@@ -1,0 +1,172 @@
+//! What names mean: the relation that a SELECT reads, and its columns.
+
+use super::Binder;
+use crate::sql::ast::Name;
+use crate::sql::diagnostic::{Checked, Fault, Position};
+use crate::sql::plan::{ExprId, Join, NodeId, Order, Place, Scalar};
+use crate::sql::types::Ty;
+
+/// What the rows of a relation are made of, before its filter.
+#[derive(Clone, Debug)]
+pub(super) enum Base {
+    /// Kinds joined by their key.
+    Posts(Join),
+    /// A node.
+    Node(NodeId),
+    /// A rank, whose bound only the filter above tells.
+    Ranked(Box<Ranked>),
+}
+
+/// A rank to be made.
+#[derive(Clone, Debug)]
+pub(super) struct Ranked {
+    pub input: NodeId,
+    pub partition: Vec<ExprId>,
+    pub order: Vec<Order>,
+    pub places: Vec<Place>,
+    /// Where it was written.
+    pub position: Position,
+    /// How it was written.
+    pub written: String,
+}
+
+/// A relation: a base, a filter, and columns over the base.
+#[derive(Clone, Debug)]
+pub(super) struct Relation {
+    pub base: Base,
+    /// All hold.
+    pub filter: Vec<ExprId>,
+    pub columns: Vec<RelationColumn>,
+    /// Expressions over the base that no two rows have equal.
+    pub key: Vec<ExprId>,
+}
+
+/// A column of a relation.
+#[derive(Clone, Debug)]
+pub(super) struct RelationColumn {
+    pub name: String,
+    pub what: What,
+}
+
+/// What a column is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum What {
+    /// An expression over the relation's base.
+    Expr(ExprId),
+    /// An array of a kind: (kind, column).
+    Array(usize, usize),
+}
+
+/// The names that a SELECT can use.
+#[derive(Clone, Debug)]
+pub(super) struct Scope {
+    pub relation: Relation,
+    /// The relations of FROM: name, and their columns by place in `relation.columns`.
+    pub parts: Vec<(String, Vec<usize>)>,
+    /// The key of a join, which has one name in all parts.
+    pub merged: Option<(String, ExprId)>,
+    /// Whether `*` has a meaning that lasts: of a kind it does not.
+    pub starred: bool,
+}
+
+impl Binder<'_> {
+    /// What a column's name means.
+    pub(super) fn resolve(&self, scope: &Scope, relation: Option<&Name>, name: &Name) -> Checked<What> {
+        let columns = |places: &[usize]| -> Vec<What> {
+            let columns = places.iter().map(|place| &scope.relation.columns[*place]);
+            columns
+                .filter(|column| column.name == name.text)
+                .map(|column| column.what)
+                .collect()
+        };
+        let Some(relation) = relation else {
+            if let Some((_, key)) = scope.merged.as_ref().filter(|(merged, _)| *merged == name.text) {
+                return Ok(What::Expr(*key));
+            }
+            let found: Vec<_> = scope.parts.iter().flat_map(|(_, places)| columns(places)).collect();
+            return match found.as_slice() {
+                [one] => Ok(*one),
+                [] => Err(self.unknown(scope, name)),
+                _ => {
+                    let fault = Fault::new(
+                        name.position,
+                        format!("{} can be a column of several tables", name.text),
+                    );
+                    Err(fault.hint(format!("{}.{}", scope.parts[0].0, name.text)))
+                }
+            };
+        };
+        let Some((_, places)) = scope.parts.iter().find(|(part, _)| *part == relation.text) else {
+            let fault = Fault::new(relation.position, format!("no table {} in this FROM", relation.text));
+            let parts: Vec<_> = scope.parts.iter().map(|(part, _)| part.as_str()).collect();
+            return Err(fault.hint(format!("here is {}", parts.join(", "))));
+        };
+        match columns(places).as_slice() {
+            [one] => Ok(*one),
+            [] => Err(self.unknown(scope, name)),
+            _ => Err(Fault::new(
+                name.position,
+                format!("{}.{} names several columns", relation.text, name.text),
+            )),
+        }
+    }
+
+    fn unknown(&self, scope: &Scope, name: &Name) -> Fault {
+        let fault = Fault::new(name.position, format!("no column {} here", name.text));
+        let mut names: Vec<_> = scope
+            .relation
+            .columns
+            .iter()
+            .map(|column| column.name.as_str())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        match names.iter().min_by_key(|known| distance(known, &name.text)) {
+            Some(nearest) if distance(nearest, &name.text) <= 2 => fault.hint(format!("{nearest}, perhaps")),
+            _ => fault.hint(format!("here are {}", names.join(", "))),
+        }
+    }
+
+    /// The columns of a kind in a join.
+    pub(super) fn kind_columns(&mut self, kind: usize, join: &Join) -> Vec<RelationColumn> {
+        let schema = self.schema;
+        let mut columns = Vec::new();
+        for (place, column) in schema.kinds[kind].columns.iter().enumerate() {
+            let what = match column.elements {
+                Some(_) => What::Array(kind, place),
+                None if column.name == schema.key && join.always_seen(kind) => {
+                    What::Expr(self.plan.add(Scalar::Key, column.ty))
+                }
+                None => What::Expr(self.field(kind, place, 0, column.ty)),
+            };
+            columns.push(RelationColumn {
+                name: column.name.clone(),
+                what,
+            });
+        }
+        columns
+    }
+
+    pub(super) fn field(&mut self, kind: usize, column: usize, element: u8, ty: Ty) -> ExprId {
+        let scalar = Scalar::Field {
+            kind: kind as u8,
+            column: column as u16,
+            element,
+        };
+        self.plan.add(scalar, ty)
+    }
+}
+
+/// How many letters differ (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let next = (diagonal + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = std::mem::replace(&mut row[j + 1], next);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,330 @@
+//! A syntax tree as the text that PostgreSQL runs: every operation in parentheses, every name in quotes, `{top}` filled
+//! in, and every result that is read written out in its place. What was not understood is not in the tree, and so not
+//! in the text.
+
+use super::ast::{Call, Expr, ExprKind, Item, OrderTerm, Query, Relation, RelationKind, Test};
+use super::plan::JoinType;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+
+/// What the text depends on, beside the tree.
+pub(super) struct Printer<'a> {
+    /// What `{top}` is.
+    pub top: u64,
+    /// The text of each result that may be read.
+    pub results: &'a BTreeMap<String, String>,
+}
+
+impl Printer<'_> {
+    /// The text of a query.
+    pub fn print(&self, query: &Query) -> String {
+        let mut out = String::new();
+        self.query(&mut out, query).expect("writing to a string cannot fail");
+        out
+    }
+
+    /// The text of an expression.
+    pub fn expression(&self, expr: &Expr) -> String {
+        let mut out = String::new();
+        self.expr(&mut out, expr).expect("writing to a string cannot fail");
+        out
+    }
+
+    fn query(&self, out: &mut String, query: &Query) -> fmt::Result {
+        for (place, (name, query)) in query.with.iter().enumerate() {
+            let start = if place == 0 { "WITH " } else { ", " };
+            write!(out, "{start}{} AS (", quoted(&name.text))?;
+            self.query(out, query)?;
+            out.push_str(")\n");
+        }
+        out.push_str(if query.distinct { "SELECT DISTINCT " } else { "SELECT " });
+        for (place, item) in query.items.iter().enumerate() {
+            if place > 0 {
+                out.push_str(", ");
+            }
+            match item {
+                Item::All { of: None, .. } => out.push('*'),
+                Item::All { of: Some(name), .. } => write!(out, "{}.*", quoted(&name.text))?,
+                Item::Expr { expr, alias, .. } => {
+                    self.expr(out, expr)?;
+                    if let Some(alias) = alias {
+                        write!(out, " AS {}", quoted(&alias.text))?;
+                    }
+                }
+            }
+        }
+        out.push_str("\nFROM ");
+        self.relation(out, &query.from)?;
+        for join in &query.joins {
+            out.push_str(match join.how {
+                JoinType::Inner => " JOIN ",
+                JoinType::Left => " LEFT JOIN ",
+                JoinType::Right => " RIGHT JOIN ",
+                JoinType::Full => " FULL JOIN ",
+            });
+            self.relation(out, &join.relation)?;
+            let using: Vec<_> = join.using.iter().map(|name| quoted(&name.text)).collect();
+            write!(out, " USING ({})", using.join(", "))?;
+        }
+        if let Some(filter) = &query.filter {
+            out.push_str("\nWHERE ");
+            self.expr(out, filter)?;
+        }
+        if !query.group.is_empty() {
+            out.push_str("\nGROUP BY ");
+            self.list(out, &query.group)?;
+        }
+        if let Some(having) = &query.having {
+            out.push_str("\nHAVING ");
+            self.expr(out, having)?;
+        }
+        // the order of a table's rows is nobody's; only a limit makes it matter
+        if let Some(limit) = &query.limit {
+            out.push_str("\nORDER BY ");
+            self.order(out, &query.order)?;
+            if limit.with_ties {
+                out.push_str("\nFETCH FIRST (");
+                self.expr(out, &limit.rows)?;
+                out.push_str(") ROWS WITH TIES");
+            } else {
+                out.push_str("\nLIMIT ");
+                self.expr(out, &limit.rows)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn relation(&self, out: &mut String, relation: &Relation) -> fmt::Result {
+        let name = match &relation.what {
+            RelationKind::Named(name) => {
+                match self.results.get(&name.text) {
+                    Some(sql) => write!(out, "(\n{sql}\n)")?,
+                    None => out.push_str(&quoted(&name.text)),
+                }
+                relation.alias.as_ref().unwrap_or(name)
+            }
+            RelationKind::Query(query) => {
+                out.push_str("(\n");
+                self.query(out, query)?;
+                out.push_str("\n)");
+                relation.alias.as_ref().expect("the parser wants a name")
+            }
+        };
+        write!(out, " AS {}", quoted(&name.text))
+    }
+
+    fn list(&self, out: &mut String, exprs: &[Expr]) -> fmt::Result {
+        for (place, expr) in exprs.iter().enumerate() {
+            if place > 0 {
+                out.push_str(", ");
+            }
+            self.expr(out, expr)?;
+        }
+        Ok(())
+    }
+
+    fn order(&self, out: &mut String, terms: &[OrderTerm]) -> fmt::Result {
+        for (place, term) in terms.iter().enumerate() {
+            if place > 0 {
+                out.push_str(", ");
+            }
+            self.expr(out, &term.expr)?;
+            out.push_str(if term.descending { " DESC" } else { " ASC" });
+            match term.nulls_first {
+                None => {}
+                Some(true) => out.push_str(" NULLS FIRST"),
+                Some(false) => out.push_str(" NULLS LAST"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Operands in parentheses, with an operator between them.
+    fn infix(&self, out: &mut String, left: &Expr, operator: &str, right: &Expr) -> fmt::Result {
+        out.push('(');
+        self.expr(out, left)?;
+        write!(out, " {operator} ")?;
+        self.expr(out, right)?;
+        out.push(')');
+        Ok(())
+    }
+
+    fn chain(&self, out: &mut String, parts: &[Expr], operator: &str) -> fmt::Result {
+        out.push('(');
+        for (place, part) in parts.iter().enumerate() {
+            if place > 0 {
+                write!(out, " {operator} ")?;
+            }
+            self.expr(out, part)?;
+        }
+        out.push(')');
+        Ok(())
+    }
+
+    fn expr(&self, out: &mut String, expr: &Expr) -> fmt::Result {
+        let not = |negated: bool| if negated { " NOT" } else { "" };
+        match &expr.kind {
+            ExprKind::Top => write!(out, "{}", self.top),
+            ExprKind::Null => out.write_str("NULL"),
+            ExprKind::Bool(value) => write!(out, "{value}"),
+            ExprKind::Number { negative, digits } => match negative {
+                true => write!(out, "(-{digits})"),
+                false => out.write_str(digits),
+            },
+            ExprKind::Text(text) => out.write_str(&literal(text)),
+            ExprKind::Typed(ty, text) => write!(out, "({}::{ty})", literal(text)),
+            ExprKind::Column { relation, name } => {
+                if let Some(relation) = relation {
+                    write!(out, "{}.", quoted(&relation.text))?;
+                }
+                out.write_str(&quoted(&name.text))
+            }
+            ExprKind::Element(array, index) => {
+                out.push('(');
+                self.expr(out, array)?;
+                write!(out, ")[{index}]")
+            }
+            ExprKind::Not(inner) => {
+                out.push_str("(NOT ");
+                self.expr(out, inner)?;
+                out.write_char(')')
+            }
+            ExprKind::Negate(inner) => {
+                out.push_str("(-");
+                self.expr(out, inner)?;
+                out.write_char(')')
+            }
+            ExprKind::And(parts) => self.chain(out, parts, "AND"),
+            ExprKind::Or(parts) => self.chain(out, parts, "OR"),
+            ExprKind::Compare(op, left, right) => self.infix(out, left, op.sign(), right),
+            ExprKind::Arith(op, left, right) => self.infix(out, left, op.sign(), right),
+            ExprKind::Concat(left, right) => self.infix(out, left, "||", right),
+            ExprKind::Is { expr, test, negated } => {
+                out.push('(');
+                self.expr(out, expr)?;
+                let what = match test {
+                    Test::Null => "NULL",
+                    Test::True => "TRUE",
+                    Test::False => "FALSE",
+                    Test::Unknown => "UNKNOWN",
+                };
+                write!(out, " IS{} {what})", not(*negated))
+            }
+            ExprKind::Distinct { left, right, negated } => {
+                let operator = format!("IS{} DISTINCT FROM", not(*negated));
+                self.infix(out, left, &operator, right)
+            }
+            ExprKind::In { expr, list, negated } => {
+                out.push('(');
+                self.expr(out, expr)?;
+                write!(out, "{} IN (", not(*negated))?;
+                self.list(out, list)?;
+                out.write_str("))")
+            }
+            ExprKind::Between {
+                expr,
+                low,
+                high,
+                negated,
+            } => {
+                out.push('(');
+                self.expr(out, expr)?;
+                write!(out, "{} BETWEEN ", not(*negated))?;
+                self.expr(out, low)?;
+                out.push_str(" AND ");
+                self.expr(out, high)?;
+                out.write_char(')')
+            }
+            ExprKind::Like { expr, pattern, negated } => {
+                out.push('(');
+                self.expr(out, expr)?;
+                write!(out, "{} LIKE {})", not(*negated), literal(pattern))
+            }
+            ExprKind::Cast(inner, ty) => {
+                out.push_str("CAST(");
+                self.expr(out, inner)?;
+                write!(out, " AS {ty})")
+            }
+            ExprKind::Extract(unit, inner) => {
+                write!(out, "EXTRACT({} FROM ", unit.name())?;
+                self.expr(out, inner)?;
+                out.write_char(')')
+            }
+            ExprKind::Collate(inner) => {
+                out.push('(');
+                self.expr(out, inner)?;
+                out.write_str(" COLLATE \"C\")")
+            }
+            ExprKind::Case {
+                operand,
+                branches,
+                otherwise,
+            } => {
+                out.push_str("(CASE");
+                if let Some(operand) = operand {
+                    out.push(' ');
+                    self.expr(out, operand)?;
+                }
+                for (when, then) in branches {
+                    out.push_str(" WHEN ");
+                    self.expr(out, when)?;
+                    out.push_str(" THEN ");
+                    self.expr(out, then)?;
+                }
+                if let Some(otherwise) = otherwise {
+                    out.push_str(" ELSE ");
+                    self.expr(out, otherwise)?;
+                }
+                out.write_str(" END)")
+            }
+            ExprKind::Row(parts) => {
+                out.push_str("ROW(");
+                self.list(out, parts)?;
+                out.write_char(')')
+            }
+            ExprKind::Call(call) => self.call(out, call),
+        }
+    }
+
+    fn call(&self, out: &mut String, call: &Call) -> fmt::Result {
+        let distinct = if call.distinct { "DISTINCT " } else { "" };
+        write!(out, "{}({distinct}", call.name)?;
+        if call.star {
+            out.push('*');
+        }
+        self.list(out, &call.args)?;
+        out.push(')');
+        if let Some(term) = &call.within {
+            out.push_str(" WITHIN GROUP (ORDER BY ");
+            self.order(out, std::slice::from_ref(term))?;
+            out.push(')');
+        }
+        if let Some(filter) = &call.filter {
+            out.push_str(" FILTER (WHERE ");
+            self.expr(out, filter)?;
+            out.push(')');
+        }
+        if let Some(window) = &call.over {
+            out.push_str(" OVER (");
+            if !window.partition.is_empty() {
+                out.push_str("PARTITION BY ");
+                self.list(out, &window.partition)?;
+                out.push(' ');
+            }
+            if !window.order.is_empty() {
+                out.push_str("ORDER BY ");
+                self.order(out, &window.order)?;
+            }
+            out.push(')');
+        }
+        Ok(())
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

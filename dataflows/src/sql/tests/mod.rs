@@ -1,0 +1,19 @@
+//! What is accepted, what it becomes, and what is said of the rest.
+
+mod built_in;
+mod diagnostics;
+
+use super::{Catalog, Diagnostic, Schema, SqlFile, compile};
+use crate::results::Options;
+
+/// Compiles one file, `results/r.sql`, whose first line is given.
+fn one(sql: &str) -> Result<Catalog, Vec<Diagnostic>> {
+    compile(&[file("r", sql)], &Schema::cleaned(), &Options { top: 10 })
+}
+
+fn file(name: &str, sql: &str) -> SqlFile {
+    SqlFile {
+        path: format!("results/{name}.sql"),
+        text: format!("-- {name}: what a row means\n{sql}"),
+    }
+}
