@@ -83,9 +83,9 @@ impl Printer<'_> {
             out.push_str("\nORDER BY ");
             self.order(out, &query.order)?;
             if limit.with_ties {
-                out.push_str("\nFETCH FIRST (");
+                out.push_str("\nFETCH FIRST ");
                 self.expr(out, &limit.rows)?;
-                out.push_str(") ROWS WITH TIES");
+                out.push_str(" ROWS WITH TIES");
             } else {
                 out.push_str("\nLIMIT ");
                 self.expr(out, &limit.rows)?;
@@ -172,7 +172,7 @@ impl Printer<'_> {
                 false => out.write_str(digits),
             },
             ExprKind::Text(text) => out.write_str(&literal(text)),
-            ExprKind::Typed(ty, text) => write!(out, "({}::{ty})", literal(text)),
+            ExprKind::Typed(ty, text) => write!(out, "CAST({} AS {ty})", literal(text)),
             ExprKind::Column { relation, name } => {
                 if let Some(relation) = relation {
                     write!(out, "{}.", quoted(&relation.text))?;
@@ -278,7 +278,7 @@ impl Printer<'_> {
                 out.write_str(" END)")
             }
             ExprKind::Row(parts) => {
-                out.push_str("ROW(");
+                out.push('(');
                 self.list(out, parts)?;
                 out.write_char(')')
             }

@@ -55,12 +55,19 @@ impl<'a> Binder<'a> {
                     }
                     Scalar::Abs(e) => format!("abs({}::{wider})", self.shown(e)),
                     Scalar::Negate(e) => format!("-({}::{wider})", self.shown(e)),
-                    Scalar::Cast(e) => format!("without the cast, or WHERE {} BETWEEN … AND …", self.shown(e)),
+                    Scalar::Cast(e) => format!("without the cast, or a filter that bounds {}", self.shown(e)),
                     _ => "a wider type".to_owned(),
                 };
                 Fault::new(at, message).hint(hint)
             }
             Reason::Zero(divisor) => {
+                if matches!(
+                    self.plan.scalar(divisor),
+                    Scalar::Int(0) | Scalar::Numeric { unscaled: 0, .. }
+                ) {
+                    self.faults.push(Fault::new(at, "division by 0"));
+                    return;
+                }
                 let message = format!("division by {}, which can be 0", self.shown(divisor));
                 let hint = match self.plan.scalar(doubt.expr).clone() {
                     Scalar::Arith(op, left, _) => {

@@ -71,6 +71,11 @@ impl Binder<'_> {
             .collect();
         let node = self.plan.add_node(node, outputs);
         let (key, rest) = columns.split_at(keys.len());
+        for ((e, _), column) in keys.iter().zip(key) {
+            if let Some(expr) = self.origin.get(e) {
+                self.origin.insert(*column, expr);
+            }
+        }
         Some(Fold {
             relation: Relation {
                 base: Base::Node(node),

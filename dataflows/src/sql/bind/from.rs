@@ -4,7 +4,7 @@ use super::Binder;
 use super::scope::{Base, Relation, RelationColumn, Scope, What};
 use crate::sql::ast::{Join, Name, Query, Relation as Written, RelationKind};
 use crate::sql::diagnostic::Fault;
-use crate::sql::plan::{Join as Kinds, Scalar};
+use crate::sql::plan::{Join as Kinds, JoinType, Scalar};
 use crate::sql::types::Ty;
 
 impl<'a> Binder<'a> {
@@ -105,6 +105,8 @@ impl<'a> Binder<'a> {
         let first = self.kind(&query.from)?;
         let mut join = Kinds::one(first, self.schema.kinds.len());
         let mut kinds = vec![(part_name(&query.from), first)];
+        // the kind whose key the merged column is: another kind's, though equal, is another column in GROUP BY
+        let mut merged = Some(first);
         let mut ok = true;
         for written in &query.joins {
             match self.kind_of_join(written) {
@@ -116,6 +118,11 @@ impl<'a> Binder<'a> {
                 }
                 Some(kind) => {
                     join = join.join(written.how, kind);
+                    merged = match written.how {
+                        JoinType::Inner | JoinType::Left => merged,
+                        JoinType::Right => Some(kind),
+                        JoinType::Full => None,
+                    };
                     kinds.push((part_name(&written.relation), kind));
                 }
                 None => ok = false,
@@ -134,7 +141,7 @@ impl<'a> Binder<'a> {
         }
         let (mut columns, mut parts) = (Vec::new(), Vec::new());
         for (name, kind) in kinds {
-            let more = self.kind_columns(kind, &join);
+            let more = self.kind_columns(kind, merged == Some(kind));
             parts.push((name, (columns.len()..columns.len() + more.len()).collect()));
             columns.extend(more);
         }

@@ -130,11 +130,10 @@ impl<'a> Binder<'a> {
             }
             _ => {
                 let count = call.args.len();
-                let known = FUNCTIONS.split(", ").any(|known| known == name);
-                let fault = match known {
-                    true => Fault::new(at, format!("{name} does not take {count} arguments")),
-                    false => Fault::new(at, format!("the function {name} is not accepted")),
-                };
+                if FUNCTIONS.split(", ").any(|known| known == name) {
+                    return self.refuse(Fault::new(at, format!("{name} does not take {count} arguments")));
+                }
+                let fault = Fault::new(at, format!("the function {name} is not accepted"));
                 self.refuse(fault.hint(format!("functions: {FUNCTIONS}; aggregates: {AGGREGATES}")))
             }
         }
@@ -162,7 +161,8 @@ impl<'a> Binder<'a> {
         self.made(make(args), ty)
     }
 
-    /// The result has the type of the first argument, whatever the two are compared as.
+    /// The result is the first argument as PostgreSQL's `=` takes it: there is one between integers of both sizes and
+    /// between dates and timestamps, so these keep their type.
     fn null_if(&mut self, cx: &mut Context, value: &'a Expr, other: &'a Expr, at: Position) -> Option<Value<'a>> {
         let (first, second) = (self.value(cx, value), self.value(cx, other));
         let (first, second) = (first?, second?);
@@ -170,6 +170,10 @@ impl<'a> Binder<'a> {
         let value = match first {
             Value::Expr(e) => e,
             _ => return self.refuse(Fault::new(at, "nullif of a literal is not accepted")),
+        };
+        let value = match self.plan.ty(left) {
+            Ty::Numeric | Ty::Float8 => left,
+            _ => value,
         };
         let ty = self.plan.ty(value);
         self.made(Scalar::NullIf { value, left, right }, ty)

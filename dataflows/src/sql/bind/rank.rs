@@ -19,6 +19,7 @@ impl<'a> Binder<'a> {
         items: &mut [BoundItem],
     ) -> Option<Relation> {
         let first = &windows[0];
+        let (relation, node) = self.settled(relation, first)?;
         let mut order: &[Order] = &[];
         for window in windows {
             if window.partition != first.partition {
@@ -40,11 +41,7 @@ impl<'a> Binder<'a> {
         }
         let mut places = Vec::new();
         let mut columns = Vec::with_capacity(windows.len());
-        let base_columns = match &relation.base {
-            Base::Node(node) => self.plan.outputs(*node).len(),
-            // a rank over posts is refused when it is made
-            _ => 0,
-        };
+        let base_columns = self.plan.outputs(node).len();
         for window in windows {
             let place = Place {
                 kind: window.kind,
@@ -60,7 +57,7 @@ impl<'a> Binder<'a> {
             });
             columns.push(self.plan.add(Scalar::Column((base_columns + at) as u16), Ty::Int8));
         }
-        let ranked = self.make_ranked(relation, first, order.to_vec(), places)?;
+        let ranked = self.make_ranked(relation, node, first, order.to_vec(), places)?;
         for item in items {
             let (new, parts) = self.plan.rewrite(item.e, &mut |_, scalar| match scalar {
                 Scalar::Column(column) if *column >= WINDOW => Some(columns[usize::from(*column - WINDOW)]),
@@ -76,17 +73,29 @@ impl<'a> Binder<'a> {
         Some(ranked)
     }
 
-    fn make_ranked(
-        &mut self,
-        relation: Relation,
-        window: &WindowCall,
-        order: Vec<Order>,
-        places: Vec<Place>,
-    ) -> Option<Relation> {
+    /// The relation as a node, so that places stand behind its columns.
+    fn settled(&mut self, relation: Relation, window: &WindowCall) -> Option<(Relation, NodeId)> {
         if relation.base.is_posts() {
             let message = format!("{} over rows that are not grouped is not accepted", window.written);
             return self.refuse(Fault::new(window.position, message).hint("GROUP BY what is ranked, in a subquery"));
         }
+        let node = self.node(&relation)?;
+        let settled = Relation {
+            base: Base::Node(node),
+            filter: Vec::new(),
+            ..relation
+        };
+        Some((settled, node))
+    }
+
+    fn make_ranked(
+        &mut self,
+        relation: Relation,
+        input: NodeId,
+        window: &WindowCall,
+        order: Vec<Order>,
+        places: Vec<Place>,
+    ) -> Option<Relation> {
         for e in window.partition.iter().copied().chain(order.iter().map(|term| term.by)) {
             let facts = self.proved(&relation.base, &relation.filter, e, window.position)?;
             let ordered = order.iter().any(|term| term.by == e);
@@ -122,7 +131,6 @@ impl<'a> Binder<'a> {
             let position = window.position;
             return self.refuse(Fault::new(position, message).hint(format!("ORDER BY {}", by.join(", "))));
         }
-        let input = self.node(&relation)?;
         Some(Relation {
             base: Base::Ranked(Box::new(Ranked {
                 input,
@@ -203,10 +211,6 @@ impl<'a> Binder<'a> {
             let fault = Fault::new(limit.rows.position, "LIMIT without ORDER BY keeps any rows");
             return self.refuse(fault.hint("ORDER BY … before it"));
         }
-        if matches!(relation.base, Base::Ranked(_)) {
-            let fault = Fault::new(limit.rows.position, "LIMIT beside window functions is not accepted");
-            return self.refuse(fault.hint("a query around, with WHERE on the place"));
-        }
         let place = Place {
             kind: if limit.with_ties {
                 PlaceKind::Rank
@@ -222,11 +226,9 @@ impl<'a> Binder<'a> {
             position: at,
             written: "LIMIT".to_owned(),
         };
-        let column = match &relation.base {
-            Base::Node(node) => self.plan.outputs(*node).len(),
-            _ => 0,
-        };
-        let mut relation = self.make_ranked(relation, &window, order, vec![place])?;
+        let (relation, node) = self.settled(relation, &window)?;
+        let column = self.plan.outputs(node).len();
+        let mut relation = self.make_ranked(relation, node, &window, order, vec![place])?;
         let place = self.plan.add(Scalar::Column(column as u16), Ty::Int8);
         let rows = self.plan.add(Scalar::Int(rows), Ty::Int8);
         let bound = self

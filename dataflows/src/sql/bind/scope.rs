@@ -127,16 +127,14 @@ impl Binder<'_> {
         }
     }
 
-    /// The columns of a kind in a join.
-    pub(super) fn kind_columns(&mut self, kind: usize, join: &Join) -> Vec<RelationColumn> {
+    /// The columns of a kind; `key` says that its key is the one of the join.
+    pub(super) fn kind_columns(&mut self, kind: usize, key: bool) -> Vec<RelationColumn> {
         let schema = self.schema;
         let mut columns = Vec::new();
         for (place, column) in schema.kinds[kind].columns.iter().enumerate() {
             let what = match column.elements {
                 Some(_) => What::Array(kind, place),
-                None if column.name == schema.key && join.always_seen(kind) => {
-                    What::Expr(self.plan.add(Scalar::Key, column.ty))
-                }
+                None if key && column.name == schema.key => What::Expr(self.plan.add(Scalar::Key, column.ty)),
                 None => What::Expr(self.field(kind, place, 0, column.ty)),
             };
             columns.push(RelationColumn {

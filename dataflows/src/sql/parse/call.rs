@@ -114,7 +114,10 @@ impl Converter<'_> {
             _ if known.contains(&name) || name.ends_with("_timestamp") || ["age", "timeofday"].contains(&name) => {
                 format!("{name}() moves without records; a table answers for a point of the log")
             }
-            _ => return self.refuse(Fault::new(at, format!("`{name}` is not accepted"))),
+            _ => {
+                let fault = Fault::new(at, format!("{name} is a word of SQL and no name, unless it is quoted"));
+                return self.refuse(fault.hint(format!("\"{name}\"")));
+            }
         };
         let fault = Fault::new(at, message);
         self.refuse(match name {

@@ -128,7 +128,10 @@ fn tree(tokens: Vec<TokenWithSpan>) -> Checked<sqlparser::ast::Query> {
         Ok(query) => *query,
         Err(error) => return Err(syntax(&error, position(parser.peek_token().span.start), start, end)),
     };
-    while parser.consume_token(&Token::SemiColon) {}
+    let mut ended = false;
+    while parser.consume_token(&Token::SemiColon) {
+        ended = true;
+    }
     let rest = parser.peek_token();
     if rest.token != Token::EOF {
         let what = match rest.token {
@@ -136,7 +139,10 @@ fn tree(tokens: Vec<TokenWithSpan>) -> Checked<sqlparser::ast::Query> {
             other => other.to_string(),
         };
         let fault = Fault::new(position(rest.span.start), format!("`{what}` is not expected here"));
-        return Err(fault.hint("a result is one SELECT"));
+        return Err(match ended {
+            true => fault.hint("a result is one SELECT"),
+            false => fault,
+        });
     }
     Ok(query)
 }

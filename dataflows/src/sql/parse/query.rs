@@ -167,11 +167,11 @@ impl Converter<'_> {
             [] => self.refuse(Fault::new(at, "a SELECT without FROM is not accepted")),
             [_, second, ..] => {
                 let at = position(second.span().start);
-                let fault = Fault::new(
-                    at,
-                    "tables behind a comma are not accepted: kinds are joined by their key alone",
+                let message = format!(
+                    "tables behind a comma are not accepted: kinds are joined by {} alone",
+                    self.key
                 );
-                self.refuse(fault.hint("JOIN … USING (…)"))
+                self.refuse(Fault::new(at, message).hint(self.using("")))
             }
         };
         let filter = select.selection.as_ref().map(|filter| self.expr(filter, at));
@@ -299,11 +299,11 @@ impl Converter<'_> {
             JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => (JoinType::Right, constraint),
             JoinOperator::FullOuter(constraint) => (JoinType::Full, constraint),
             _ => {
-                let fault = Fault::new(
-                    at,
-                    "this form of a join is not accepted: kinds are joined by their key alone",
+                let message = format!(
+                    "this form of a join is not accepted: kinds are joined by {} alone",
+                    self.key
                 );
-                return self.refuse(fault.hint("[LEFT | RIGHT | FULL] JOIN … USING (…)"));
+                return self.refuse(Fault::new(at, message).hint(self.using("[LEFT | RIGHT | FULL] ")));
             }
         };
         let using = match constraint {

@@ -124,12 +124,12 @@ pub enum Scalar {
     Case(Vec<(ExprId, ExprId)>, ExprId),
     /// The first argument that is not null, else null.
     Coalesce(Vec<ExprId>),
-    /// `nullif(value, other)`: null when `left = right` is true, else `value`. `left` and `right` are `value` and
-    /// `other`, cast to one type.
+    /// `nullif(value, other)`: null when `left = right` is true, else `value`. `left` and `right` are both arguments,
+    /// cast to one type; `value` is the first with or without that cast.
     NullIf {
         /// The result.
         value: ExprId,
-        /// `value`, cast.
+        /// The first argument, cast.
         left: ExprId,
         /// What it must not be, cast.
         right: ExprId,

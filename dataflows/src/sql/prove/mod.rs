@@ -61,7 +61,7 @@ pub(super) enum Over<'a> {
 }
 
 /// How many steps one proof may take: CASE within CASE is proved anew for each branch.
-const MOST_STEPS: u32 = 200_000;
+const MOST_STEPS: u32 = 50_000;
 
 /// See the module's description.
 #[derive(Clone)]

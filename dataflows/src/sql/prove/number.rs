@@ -28,7 +28,7 @@ impl Prover<'_> {
                 high: -value.low,
                 ..value
             }),
-            Abs(_) => Some(absolute(value)),
+            Abs(_) => Some(absolute(value, ty)),
             Sign(_) => Some(numeric::sign(value)),
             Round(_, decimals) => numeric::round(value, *decimals),
             Extract(unit, _) => {
@@ -84,9 +84,10 @@ impl Prover<'_> {
     }
 }
 
-pub(super) fn absolute(value: Facts) -> Facts {
+fn absolute(value: Facts, ty: Ty) -> Facts {
     let low = if value.low <= 0 && value.high >= 0 {
-        i128::from(value.nonzero)
+        // a numeric other than 0 may be closer to it than 1
+        i128::from(value.nonzero && ty != Ty::Numeric)
     } else {
         value.low.abs().min(value.high.abs())
     };

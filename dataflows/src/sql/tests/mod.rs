@@ -1,7 +1,12 @@
 //! What is accepted, what it becomes, and what is said of the rest.
 
+mod accepted;
 mod built_in;
+mod catalog;
 mod diagnostics;
+mod facts;
+mod fuzz;
+mod plans;
 
 use super::{Catalog, Diagnostic, Schema, SqlFile, compile};
 use crate::results::Options;
