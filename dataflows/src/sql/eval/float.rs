@@ -16,7 +16,7 @@ pub fn identity(value: f64) -> u64 {
     }
 }
 
-/// The shortest text that reads as the same number, as PostgreSQL writes it: with an exponent when it is below −4 or
+/// The text that PostgreSQL writes: the shortest that reads as the same number, with an exponent when it is below −4 or
 /// above 14.
 pub fn text(value: f64) -> String {
     if value.is_nan() {
@@ -25,17 +25,51 @@ pub fn text(value: f64) -> String {
     if value.is_infinite() {
         return if value < 0.0 { "-Infinity" } else { "Infinity" }.to_owned();
     }
-    let scientific = format!("{value:e}");
-    match scientific
-        .split_once('e')
-        .map(|(digits, exponent)| (digits, exponent.parse::<i32>()))
-    {
-        Some((digits, Ok(exponent))) if !(-4..15).contains(&exponent) => {
-            let sign = if exponent < 0 { '-' } else { '+' };
-            format!("{digits}e{sign}{:02}", exponent.abs())
-        }
-        _ => value.to_string(),
+    let (digits, exponent) = shortest(value);
+    if !(-4..15).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{digits}e{sign}{:02}", exponent.abs());
     }
+    let decimals = digits.split_once('.').map_or(0, |(_, decimals)| decimals.len() as i32);
+    format!("{value:.places$}", places = (decimals - exponent).max(0) as usize)
+}
+
+/// Digits with a point behind the first, and the exponent. A text halfway between two numbers does not count, though it
+/// reads as the even one of them: PostgreSQL's Ryu leaves it out, and Rust does not.
+fn shortest(value: f64) -> (String, i32) {
+    let split = |text: &str| -> Option<(String, i32)> {
+        let (digits, exponent) = text.split_once('e')?;
+        Some((digits.to_owned(), exponent.parse().ok()?))
+    };
+    let first = format!("{value:e}");
+    let decimals = split(&first).map_or(0, |(digits, _)| {
+        digits.split_once('.').map_or(0, |(_, after)| after.len())
+    });
+    let nearest = |decimals: usize| format!("{value:.decimals$e}");
+    let longer = (decimals + 1..17).map(nearest);
+    // of two that are equally near it is the even one, which `first` is not always; and at a power of 2, below which
+    // numbers are closer, what is nearest may not read as the number where `first` does
+    let found = [nearest(decimals), first.clone()]
+        .into_iter()
+        .chain(longer)
+        .filter_map(|text| split(&text))
+        .find(|(digits, exponent)| reads_as(value, digits, *exponent));
+    found.or_else(|| split(&first)).unwrap_or_default()
+}
+
+/// Whether what lies a little above and a little below the text reads as `value` too.
+fn reads_as(value: f64, digits: &str, exponent: i32) -> bool {
+    const LITTLE: usize = 60;
+    let negative = digits.starts_with('-');
+    let plain: String = digits.chars().filter(char::is_ascii_digit).collect();
+    let shift = exponent - (plain.len() as i32 - 1) - LITTLE as i32;
+    let below = plain.parse::<u64>().ok().and_then(|digits| digits.checked_sub(1));
+    let texts = [
+        Some(format!("{plain}{}1e{shift}", "0".repeat(LITTLE - 1))),
+        below.map(|digits| format!("{digits}{}e{shift}", "9".repeat(LITTLE))),
+    ];
+    let mut read = texts.into_iter().flatten().map(|text| text.parse::<f64>());
+    read.all(|read| read.is_ok_and(|read| read == value.abs())) && (negative == (value < 0.0))
 }
 
 #[cfg(test)]
@@ -64,6 +98,14 @@ mod tests {
             (1.25e-5, "1.25e-05"),
             (-1.5e300, "-1.5e+300"),
             (123456.5, "123456.5"),
+            (0.0, "0"),
+            // halfway between two numbers are 5.4662006833352380e16 and, of powers of 2, others
+            (54_662_006_833_352_384.0, "5.4662006833352384e+16"),
+            (-54_606_145_481_867_264.0, "-5.4606145481867264e+16"),
+            (5e-324, "5e-324"),
+            (2.980_232_238_769_531_25e-8, "2.9802322387695312e-08"),
+            (662_363_157_865_719.25, "662363157865719.2"),
+            (5.641232424577593e-278, "5.641232424577593e-278"),
         ] {
             assert_eq!(text(value), expected);
         }

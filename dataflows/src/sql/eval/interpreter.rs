@@ -3,7 +3,7 @@
 use super::aggregate::Accumulator;
 use super::scalar::{Evaluator, Row};
 use super::{Computed, Datum, Failure};
-use crate::sql::plan::{ExprId, Join, Keep, Node, NodeId, Order, Place, PlaceKind, Plan, Scalar};
+use crate::sql::plan::{Agg, ExprId, Join, Keep, Node, NodeId, Order, Place, PlaceKind, Plan, Scalar};
 use crate::sql::schema::{MOST_KINDS, Schema};
 use crate::sql::types::Ty;
 use hashbrown::HashMap;
@@ -19,6 +19,7 @@ pub struct Interpreter<'a> {
     posts: HashMap<i64, [Option<&'a operators::Row>; MOST_KINDS]>,
     /// The rows of nodes that were asked for, and of those below them.
     computed: HashMap<NodeId, Rc<Vec<Vec<Datum>>>>,
+    evaluator: Evaluator<'a>,
 }
 
 impl<'a> Interpreter<'a> {
@@ -29,6 +30,7 @@ impl<'a> Interpreter<'a> {
             schema,
             posts: HashMap::new(),
             computed: HashMap::new(),
+            evaluator: Evaluator::new(plan),
         }
     }
 
@@ -48,14 +50,22 @@ impl<'a> Interpreter<'a> {
         }
         for id in needed.into_iter().rev() {
             if !self.computed.contains_key(&id) && !matches!(self.plan.node(id), Node::Posts { .. }) {
-                let rows = Rc::new(self.compute(id)?);
-                self.computed.insert(id, rows);
+                let mut evaluator = std::mem::replace(&mut self.evaluator, Evaluator::new(self.plan));
+                let rows = self.compute(id, &mut evaluator);
+                self.evaluator = evaluator;
+                self.computed.insert(id, Rc::new(rows?));
             }
         }
         self.computed.get(&id).cloned().ok_or(Failure::NoColumns)
     }
 
-    fn compute(&self, id: NodeId) -> Computed<Vec<Vec<Datum>>> {
+    /// Whether an expression was null in some row that it was computed for. Tests demand with it that each operation
+    /// has met nulls.
+    pub fn was_null(&self, e: ExprId) -> bool {
+        self.evaluator.was_null(e)
+    }
+
+    fn compute(&self, id: NodeId, evaluator: &mut Evaluator<'a>) -> Computed<Vec<Vec<Datum>>> {
         match self.plan.node(id) {
             Node::Posts { .. } => Err(Failure::NoColumns),
             Node::Fold { input, key, aggregates } => {
@@ -63,7 +73,7 @@ impl<'a> Interpreter<'a> {
                     plan: self.plan,
                     key,
                     aggregates,
-                    evaluator: Evaluator::new(self.plan),
+                    evaluator,
                     groups: HashMap::new(),
                 };
                 match self.plan.node(*input) {
@@ -81,9 +91,8 @@ impl<'a> Interpreter<'a> {
                 order,
                 places,
                 keep,
-            } => self.rank(self.input(*input)?, partition, order, places, keep),
+            } => self.rank(self.input(*input)?, partition, order, places, keep, evaluator),
             Node::Map { input, filter, columns } => {
-                let mut evaluator = Evaluator::new(self.plan);
                 let mut rows = Vec::new();
                 for row in self.input(*input)? {
                     evaluator.next_row();
@@ -131,8 +140,8 @@ impl<'a> Interpreter<'a> {
         order: &[Order],
         places: &[Place],
         keep: &Keep,
+        evaluator: &mut Evaluator<'a>,
     ) -> Computed<Vec<Vec<Datum>>> {
-        let mut evaluator = Evaluator::new(self.plan);
         let mut ranked = Vec::with_capacity(input.len());
         for row in input {
             evaluator.next_row();
@@ -187,15 +196,15 @@ fn in_order(order: &[Order], a: &[Datum], b: &[Datum]) -> Ordering {
 }
 
 /// The groups of a [`Node::Fold`].
-struct Fold<'p> {
+struct Fold<'p, 'e> {
     plan: &'p Plan,
     key: &'p [ExprId],
-    aggregates: &'p [crate::sql::plan::Agg],
-    evaluator: Evaluator<'p>,
+    aggregates: &'p [Agg],
+    evaluator: &'e mut Evaluator<'p>,
     groups: HashMap<Vec<Datum>, Vec<Accumulator>>,
 }
 
-impl Fold<'_> {
+impl Fold<'_, '_> {
     /// Takes in the evaluator's current row.
     fn add(&mut self, row: &impl Row) -> Computed<()> {
         let key = self.evaluator.values(self.key, row)?;

@@ -28,6 +28,8 @@ pub struct Evaluator<'p> {
     row: u64,
     /// For each expression the row it was last computed for, and its value there.
     known: Vec<(u64, Datum)>,
+    /// For each expression whether it was null in some row.
+    nulls: Vec<bool>,
 }
 
 impl<'p> Evaluator<'p> {
@@ -37,12 +39,18 @@ impl<'p> Evaluator<'p> {
             plan,
             row: 1,
             known: vec![(0, Datum::Null); plan.exprs().len()],
+            nulls: vec![false; plan.exprs().len()],
         }
     }
 
     /// Goes on to another row: what is asked from now on is asked of it.
     pub fn next_row(&mut self) {
         self.row += 1;
+    }
+
+    /// Whether an expression was null in some row that it was computed for.
+    pub fn was_null(&self, e: ExprId) -> bool {
+        self.nulls[e.index()]
     }
 
     /// Whether a condition holds; none does.
@@ -72,6 +80,7 @@ impl<'p> Evaluator<'p> {
                 _ => Failure::WrongType,
             });
         }
+        self.nulls[id.index()] |= value.is_null();
         self.known[id.index()] = (self.row, value.clone());
         Ok(value)
     }
