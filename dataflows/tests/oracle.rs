@@ -4,8 +4,10 @@
 mod common;
 
 use common::{Tables, assert_same, run};
+use dataflows::sql::eval::{Datum, Interpreter};
+use dataflows::sql::{Catalog, Schema, built_in, compile};
 use dataflows::{Decoder, Event, Kind, Options, RESULTS, Raw, naive::State};
-use operators::{Position, Row};
+use operators::{Position, Row, Value};
 use proptest::prelude::*;
 
 /// Few posts and few names, so that posts are corrected, groups are left empty and values tie.
@@ -135,9 +137,36 @@ fn decode(epochs: &[Vec<Record>]) -> Vec<Vec<(Event, Option<(i64, Row)>)>> {
         .collect()
 }
 
+/// The rows of every built-in result by its SQL, in the order of [`RESULTS`], each sorted.
+fn interpreted(catalog: &Catalog, schema: &Schema, state: &State) -> Tables {
+    let mut interpreter = Interpreter::new(&catalog.plan, schema);
+    for kind in [Kind::Pin, Kind::Geo, Kind::User] {
+        for (ind, _, row) in state.cleaned(kind) {
+            interpreter.set(kind as usize, ind, row);
+        }
+    }
+    let value = |datum: &Datum| match datum {
+        Datum::Int(value) => Value::Int(*value),
+        Datum::Float(value) => Value::Float(*value),
+        Datum::Text(value) => Value::from(&**value),
+        other => panic!("no built-in result has a column with the value {other:?}"),
+    };
+    let rows = |result: &&dataflows::results::Definition| -> Vec<Row> {
+        let named = |spec: &&dataflows::sql::ResultSpec| spec.name == result.table.name;
+        let spec = catalog.results.iter().find(named).expect("each result has its file");
+        let rows = interpreter.rows(spec.node).expect("no accepted expression fails");
+        let mut rows: Vec<Row> = rows.iter().map(|row| row.iter().map(value).collect()).collect();
+        rows.sort();
+        rows
+    };
+    RESULTS.iter().map(rows).collect()
+}
+
 fn check(epochs: &[Vec<Record>], workers: usize, top: usize) {
     let epochs = decode(epochs);
     let options = Options { top };
+    let schema = Schema::cleaned();
+    let catalog = compile(&built_in(), &schema, &options).expect("the built-in results are accepted");
     let (mut whole, mut narrow) = (State::new(), State::for_results());
     let mut expected: Vec<Tables> = Vec::new();
     for epoch in &epochs {
@@ -147,6 +176,14 @@ fn check(epochs: &[Vec<Record>], workers: usize, top: usize) {
         }
         expected.push(whole.results(&options));
         assert_eq!(narrow.results(&options), *expected.last().unwrap());
+        for state in [&whole, &narrow] {
+            let found = interpreted(&catalog, &schema, state);
+            assert_same(
+                &found,
+                expected.last().unwrap(),
+                &format!("SQL of the built-in results, top {top}"),
+            );
+        }
     }
     let events = epochs
         .into_iter()

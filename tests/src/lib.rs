@@ -18,6 +18,7 @@ pub mod mariadb;
 pub mod need;
 pub mod produce;
 pub mod program;
+pub mod queries;
 pub mod receiver;
 pub mod sample;
 pub mod scene;

@@ -4,6 +4,9 @@ use anyhow::{Context, Result};
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
+/// Rows of columns as text, null as `None`.
+pub type Rows = Vec<Vec<Option<String>>>;
+
 /// A session; ended when dropped.
 pub struct Database {
     runtime: Runtime,
@@ -25,26 +28,38 @@ impl Database {
     }
 
     /// Runs statements and returns the rows of the last one that has any, each column as text, null as `None`.
-    pub fn rows(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+    pub fn rows(&self, sql: &str) -> Result<Rows> {
+        Ok(self.all_rows(sql)?.pop().unwrap_or_default())
+    }
+
+    /// Runs statements and returns the rows of each one that can have any.
+    pub fn all_rows(&self, sql: &str) -> Result<Vec<Rows>> {
         let messages = self
             .runtime
             .block_on(self.client.simple_query(sql))
             .with_context(|| format!("running {sql}"))?;
-        let mut rows = Vec::new();
+        let mut all: Vec<Rows> = Vec::new();
         for message in messages {
-            match message {
-                SimpleQueryMessage::RowDescription(_) => rows.clear(),
-                SimpleQueryMessage::Row(row) => {
-                    rows.push(
-                        (0..row.len())
-                            .map(|column| row.get(column).map(str::to_owned))
-                            .collect(),
-                    );
+            match (message, all.last_mut()) {
+                (SimpleQueryMessage::RowDescription(_), _) => all.push(Vec::new()),
+                (SimpleQueryMessage::Row(row), Some(rows)) => {
+                    let columns = 0..row.len();
+                    rows.push(columns.map(|column| row.get(column).map(str::to_owned)).collect());
                 }
                 _ => {}
             }
         }
-        Ok(rows)
+        Ok(all)
+    }
+
+    /// The names and the types' identifiers of a query's columns.
+    pub fn columns(&self, sql: &str) -> Result<Vec<(String, u32)>> {
+        let prepared = self.runtime.block_on(self.client.prepare(sql));
+        let prepared = prepared.with_context(|| format!("preparing {sql}"))?;
+        let columns = prepared.columns().iter();
+        Ok(columns
+            .map(|column| (column.name().to_owned(), column.type_().oid()))
+            .collect())
     }
 
     /// The one value that a query answers.

@@ -15,6 +15,7 @@ mod builtin;
 mod canonical;
 mod catalog;
 pub mod diagnostic;
+pub mod eval;
 mod parse;
 pub mod plan;
 mod print;

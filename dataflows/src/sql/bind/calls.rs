@@ -120,9 +120,25 @@ impl<'a> Binder<'a> {
                     ExprKind::Row(parts) => (parts.as_slice(), true),
                     _ => (std::slice::from_ref(arg), false),
                 };
-                let args: Vec<_> = args.iter().map(|arg| self.typed(cx, arg)).collect();
-                let args = args.into_iter().collect::<Option<Vec<_>>>()?;
-                Some((AggKind::CountDistinct { row }, args, Ty::Int8))
+                let mut bound = Some(Vec::with_capacity(args.len()));
+                for arg in args {
+                    let e = match self.value(cx, arg) {
+                        // in a row PostgreSQL gives it no type, and fails on the second row that it compares
+                        Some(Value::Literal(_) | Value::Null) if row => {
+                            let fault = Fault::new(arg.position, "a literal has no type in a row of values");
+                            self.refuse(fault.hint("without it: it is the same in every row"))
+                        }
+                        Some(Value::Literal(text)) => Some(self.text(text)),
+                        Some(Value::Null) => Some(self.plan.add(Scalar::Null, Ty::Text)),
+                        Some(Value::Expr(e)) => Some(e),
+                        None => None,
+                    };
+                    bound = bound.zip(e).map(|(mut bound, e)| {
+                        bound.push(e);
+                        bound
+                    });
+                }
+                Some((AggKind::CountDistinct { row }, bound?, Ty::Int8))
             }
             ("count", [arg]) => {
                 let e = self.typed(cx, arg)?;
