@@ -9,8 +9,8 @@ use std::fmt::{self, Write};
 
 /// What the text depends on, beside the tree.
 pub(super) struct Printer<'a> {
-    /// What `{top}` is.
-    pub top: u64,
+    /// What `{top}` is; `None` leaves it as it is written.
+    pub top: Option<u64>,
     /// The text of each result that may be read.
     pub results: &'a BTreeMap<String, String>,
 }
@@ -164,7 +164,10 @@ impl Printer<'_> {
     fn expr(&self, out: &mut String, expr: &Expr) -> fmt::Result {
         let not = |negated: bool| if negated { " NOT" } else { "" };
         match &expr.kind {
-            ExprKind::Top => write!(out, "{}", self.top),
+            ExprKind::Top => match self.top {
+                Some(top) => write!(out, "{top}"),
+                None => out.write_str("{top}"),
+            },
             ExprKind::Null => out.write_str("NULL"),
             ExprKind::Bool(value) => write!(out, "{value}"),
             ExprKind::Number { negative, digits } => match negative {
@@ -252,7 +255,7 @@ impl Printer<'_> {
             }
             ExprKind::Collate(inner) => {
                 out.push('(');
-                self.expr(out, inner)?;
+                self.text(out, inner)?;
                 out.write_str(" COLLATE \"C\")")
             }
             ExprKind::Case {
@@ -279,10 +282,27 @@ impl Printer<'_> {
             }
             ExprKind::Row(parts) => {
                 out.push('(');
-                self.list(out, parts)?;
+                for (place, part) in parts.iter().enumerate() {
+                    if place > 0 {
+                        out.push_str(", ");
+                    }
+                    self.text(out, part)?;
+                }
                 out.write_char(')')
             }
             ExprKind::Call(call) => self.call(out, call),
+        }
+    }
+
+    /// An expression where PostgreSQL does not make text of a literal by itself.
+    fn text(&self, out: &mut String, expr: &Expr) -> fmt::Result {
+        match expr.kind {
+            ExprKind::Text(_) | ExprKind::Null => {
+                out.push_str("CAST(");
+                self.expr(out, expr)?;
+                out.write_str(" AS text)")
+            }
+            _ => self.expr(out, expr),
         }
     }
 

@@ -23,8 +23,13 @@ impl<'a> Binder<'a> {
         };
         let mut prover = Prover::new(self.plan, self.schema, over, unfiltered);
         if !unfiltered {
-            filter
+            let below = match over {
+                Over::Posts(_) => Vec::new(),
+                Over::Node(node) | Over::Ranked(node) => self.plan.filters(node),
+            };
+            below
                 .iter()
+                .chain(filter)
                 .for_each(|condition| prover.assume(*condition, Truth::True));
         }
         prover
@@ -36,7 +41,19 @@ impl<'a> Binder<'a> {
         proved.map_err(|doubt| self.doubt(doubt, at)).ok()
     }
 
-    /// The same for a term of a filter.
+    /// What is known of `e` without any filter's help; `None` where it may fail. Beyond the limit of steps that is not
+    /// known, which is a fault.
+    pub(super) fn unfiltered(&mut self, base: &Base, e: ExprId, at: Position) -> Option<Facts> {
+        match self.prover(base, &[], true).prove(e) {
+            Err(doubt) if doubt.reason == Reason::Large => {
+                self.doubt(doubt, at);
+                None
+            }
+            proved => proved.ok(),
+        }
+    }
+
+    /// What is known of a term of a filter, or a fault if it may fail.
     pub(super) fn proved_unfiltered(&mut self, base: &Base, e: ExprId, at: Position) -> Option<Facts> {
         let proved = self.prover(base, &[], true).prove(e);
         proved.map_err(|doubt| self.doubt(doubt, at)).ok()
@@ -128,7 +145,7 @@ impl<'a> Binder<'a> {
 
     pub(super) fn show(&self, expr: &Expr) -> String {
         let printer = Printer {
-            top: self.top,
+            top: None,
             results: &BTreeMap::new(),
         };
         let text = printer.expression(expr).replace('"', "");

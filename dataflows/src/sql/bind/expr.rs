@@ -10,6 +10,10 @@ use crate::sql::types::Ty;
 /// How deep an expression nests once columns of subqueries stand for what they are.
 const DEEPEST: u32 = 200;
 
+/// How many operands and operators a query has once columns of subqueries stand for what they are: PostgreSQL plans a
+/// query in more time than in proportion to them.
+pub(super) const MOST_PARTS: u64 = 20_000;
+
 /// What an expression is before its context gives it a type.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value<'a> {
@@ -73,9 +77,20 @@ impl<'a> Binder<'a> {
                 );
                 return self.refuse(fault.hint("a result of its own for the inner ones"));
             }
+            if self.plan.size(e) > MOST_PARTS {
+                return self.too_large(expr.position);
+            }
             self.origin.insert(e, expr);
         }
         Some(value)
+    }
+
+    pub(super) fn too_large<T>(&mut self, at: Position) -> Option<T> {
+        let message = format!(
+            "with the subqueries and results written out, as PostgreSQL computes it, this query has more than \
+             {MOST_PARTS} operands and operators"
+        );
+        self.refuse(Fault::new(at, message).hint("use computed columns fewer times"))
     }
 
     fn value_inside(&mut self, cx: &mut Context, expr: &'a Expr) -> Option<Value<'a>> {
@@ -87,8 +102,7 @@ impl<'a> Binder<'a> {
             ExprKind::Bool(value) => boolean(self, Scalar::Bool(*value)),
             ExprKind::Top => {
                 self.uses_top = true;
-                let top = self.top.min(i64::MAX as u64);
-                self.number(false, &top.to_string(), at)
+                self.number(false, &self.top.to_string(), at)
             }
             ExprKind::Number { negative, digits } => self.number(*negative, digits, at),
             ExprKind::Typed(ty, text) => {
@@ -195,10 +209,7 @@ impl<'a> Binder<'a> {
             }
             ExprKind::Cast(inner, ty) => self.cast_to(cx, inner, *ty, at),
             ExprKind::Extract(unit, _) => {
-                let fault = Fault::new(
-                    at,
-                    "EXTRACT is numeric since PostgreSQL 14 and double precision before, and one result is to serve all",
-                );
+                let fault = Fault::new(at, "EXTRACT is accepted with a cast to integer only");
                 self.refuse(fault.hint(format!("EXTRACT({} FROM …)::integer", unit.name())))
             }
             ExprKind::Case {
@@ -262,11 +273,8 @@ impl<'a> Binder<'a> {
             let position = if place == 0 { at } else { list[place - 1].position };
             let coerced = self.coerce(value, ty, position);
             let e = self.checked(coerced)?;
-            let constant = self.plan.scalar(e).arguments().is_empty()
-                && !matches!(
-                    self.plan.scalar(e),
-                    Scalar::Null | Scalar::Column(_) | Scalar::Field { .. } | Scalar::Key
-                );
+            let scalar = self.plan.scalar(e);
+            let constant = scalar.is_literal() && *scalar != Scalar::Null;
             if place > 0 && !constant {
                 let fault = Fault::new(position, "IN takes constants that are not null");
                 return self.refuse(fault.hint("e = a OR e = b"));
@@ -288,7 +296,8 @@ impl<'a> Binder<'a> {
     ) -> Option<Value<'a>> {
         let operand = match operand {
             None => None,
-            Some(operand) => Some(self.value(cx, operand)?),
+            // PostgreSQL makes it text before it looks at the conditions
+            Some(operand) => Some(Value::Expr(self.typed(cx, operand)?)),
         };
         let (mut conditions, mut values) = (Some(Vec::new()), Some(Vec::new()));
         for (when, then) in branches {

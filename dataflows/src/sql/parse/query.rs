@@ -157,6 +157,10 @@ impl Converter<'_> {
                     .refuse(fault.hint("row_number() OVER (PARTITION BY … ORDER BY …), and WHERE it is 1 around"));
             }
         };
+        if select.projection.is_empty() {
+            let fault = Fault::new(at, "a SELECT without columns is not accepted");
+            return self.refuse(fault.hint("the columns of the key first"));
+        }
         let items: Vec<_> = select.projection.iter().map(|item| self.item(item, at)).collect();
         let source = match select.from.as_slice() {
             [table] => {
