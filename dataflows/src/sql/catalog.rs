@@ -6,7 +6,7 @@ use super::canonical::canonical;
 use super::diagnostic::{Diagnostic, Fault, Position};
 use super::parse::{STACK, parse};
 use super::plan::{NodeId, Plan};
-use super::print::Printer;
+use super::print::{Form, Printer};
 use super::schema::Schema;
 use super::types::Ty;
 use crate::results::Options;
@@ -203,7 +203,7 @@ impl<'a> Compiler<'a> {
                 && name.len() <= LONGEST_NAME
                 && name.bytes().enumerate().all(|(at, byte)| plain(at, byte));
             let fault = if !well {
-                let message = format!("the file's name `{name}` is no name of a table");
+                let message = format!("the file name `{name}` is not a valid table name");
                 let hint = format!("a to z, 0 to 9 and _, at most {LONGEST_NAME} of them, no digit first");
                 Some(Fault::new(START, message).hint(hint))
             } else if self.schema.kind(name).is_some() {
@@ -301,7 +301,7 @@ impl<'a> Compiler<'a> {
         let notes = notes.into_iter().map(|note| note.of(parsed.path));
         catalog.notes.extend(notes);
         let printer = Printer {
-            top: Some(self.top),
+            form: Form::Run { top: self.top },
             results: printed,
         };
         let sql = printer.print(query);

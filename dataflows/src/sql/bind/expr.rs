@@ -59,9 +59,15 @@ impl<'a> Binder<'a> {
         match self.value(cx, expr)? {
             Value::Expr(e) if self.plan.ty(e) == Ty::Bool => Some(e),
             Value::Null => Some(self.plan.add(Scalar::Null, Ty::Bool)),
-            Value::Literal(_) => self.refuse(Fault::new(expr.position, "a text is no condition").hint("true or false")),
+            Value::Literal(_) => self.refuse(
+                Fault::new(expr.position, "a condition must be boolean, not a text literal").hint("true or false"),
+            ),
             Value::Expr(e) => {
-                let message = format!("{} is {} and no condition", self.show(expr), self.plan.ty(e));
+                let message = format!(
+                    "a condition must be boolean, and {} is {}",
+                    self.show(expr),
+                    self.plan.ty(e)
+                );
                 self.refuse(Fault::new(expr.position, message))
             }
         }
@@ -171,7 +177,7 @@ impl<'a> Binder<'a> {
                 let scalar = match test {
                     Test::Null => match self.value(cx, expr)? {
                         Value::Expr(e) => Scalar::IsNull(e),
-                        _ => return self.refuse(Fault::new(at, "a literal is null or it is not")),
+                        _ => return self.refuse(Fault::new(at, "IS NULL of a literal is not accepted")),
                     },
                     Test::True => Scalar::IsTrue(self.condition(cx, expr)?),
                     Test::False => Scalar::IsFalse(self.condition(cx, expr)?),
@@ -245,7 +251,7 @@ impl<'a> Binder<'a> {
         };
         let what = self.resolve(cx.scope, relation.as_ref(), name);
         let What::Array(kind, column) = self.checked(what)? else {
-            return self.refuse(Fault::new(at, format!("{} is no array", name.text)));
+            return self.refuse(Fault::new(at, format!("{} is not an array", name.text)));
         };
         let column_of = &self.schema.kinds[kind].columns[column];
         let (count, ty) = (column_of.elements.unwrap_or(0), column_of.ty);
@@ -360,10 +366,12 @@ impl<'a> Binder<'a> {
                     .hint("EXTRACT(…)::integer, or date_trunc"),
                 ty => Fault::new(
                     expr.position,
-                    format!("{what} wants numbers, and {} is {ty}", self.show(expr)),
+                    format!("{what} takes numbers, and {} is {ty}", self.show(expr)),
                 ),
             },
-            Value::Literal(_) => Fault::new(expr.position, format!("{what} wants numbers")).hint("without quotes"),
+            Value::Literal(_) => {
+                Fault::new(expr.position, format!("{what} takes numbers, not a text literal")).hint("without quotes")
+            }
             Value::Null => Fault::new(expr.position, format!("{what} of NULL is NULL")),
         };
         self.refuse(fault)
@@ -376,7 +384,7 @@ impl<'a> Binder<'a> {
             Value::Expr(e) if self.plan.ty(e) == Ty::Text => Some(e),
             Value::Expr(e) => {
                 let ty = self.plan.ty(e);
-                let message = format!("{what} wants text, and {} is {ty}", self.show(expr));
+                let message = format!("{what} takes text, and {} is {ty}", self.show(expr));
                 let fault = Fault::new(expr.position, message);
                 self.refuse(match ty.is_integer() {
                     true => fault.hint(format!("{}::text", self.show(expr))),

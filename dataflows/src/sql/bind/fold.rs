@@ -267,10 +267,9 @@ impl Binder<'_> {
                 let ty = self.plan.ty(e);
                 self.kept(e, ty, arg, call.position, &call.written);
                 if ty == Ty::Text && !arg.ordered {
-                    let shown = self.shown(e);
                     let message = format!("{} depends on the database's collation", call.written);
                     self.faults
-                        .push(Fault::new(call.position, message).hint(format!("{shown} COLLATE \"C\"")));
+                        .push(Fault::new(call.position, message).hint(format!("{} COLLATE \"C\"", self.operand(e))));
                 }
                 let facts = match kind {
                     AggKind::Sum => Some(total_of(arg, ty)),

@@ -104,7 +104,8 @@ impl<'a> Binder<'a> {
                 let at = self.origin.get(&e).map_or(window.position, |expr| expr.position);
                 let shown = self.shown(e);
                 let message = format!("the order of {shown} depends on the database's collation");
-                return self.refuse(Fault::new(at, message).hint(format!("ORDER BY {shown} COLLATE \"C\"")));
+                return self
+                    .refuse(Fault::new(at, message).hint(format!("ORDER BY {} COLLATE \"C\"", self.operand(e))));
             }
         }
         let numbered = places.iter().any(|place| place.kind == PlaceKind::RowNumber);
@@ -162,7 +163,7 @@ impl<'a> Binder<'a> {
                     match place.and_then(|place| items.get(place)).filter(|_| !negative) {
                         Some(item) => Some(item.e),
                         None => {
-                            let message = format!("ORDER BY {} names no item of the select list", self.show(written));
+                            let message = format!("ORDER BY position {} is not in the select list", self.show(written));
                             self.refuse(Fault::new(written.position, message))
                         }
                     }

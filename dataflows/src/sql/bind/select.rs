@@ -215,7 +215,7 @@ impl<'a> Binder<'a> {
                     Some(Item::Expr { expr, .. }) => Some(expr),
                     _ => self.refuse(Fault::new(
                         at,
-                        format!("GROUP BY {digits} names no item of the select list"),
+                        format!("GROUP BY position {digits} is not in the select list"),
                     )),
                 }
             }
@@ -275,7 +275,10 @@ impl<'a> Binder<'a> {
             return self.refuse(fault.hint("the names of the columns"));
         }
         if let Some(of) = of.filter(|of| scope.parts.iter().all(|(part, _)| *part != of.text)) {
-            return self.refuse(Fault::new(of.position, format!("no table {} in this FROM", of.text)));
+            return self.refuse(Fault::new(
+                of.position,
+                format!("table {} is not in this FROM", of.text),
+            ));
         }
         let columns = scope.relation.columns.iter().filter_map(|column| match column.what {
             What::Expr(e) => Some(BoundItem {

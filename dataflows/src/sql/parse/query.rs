@@ -118,7 +118,7 @@ impl Converter<'_> {
             (None, Some(limit)) => (limit, false),
             (Some(fetch), None) if !fetch.percent => match &fetch.quantity {
                 Some(rows) => (rows, fetch.with_ties),
-                None => return self.refuse(Fault::new(at, "FETCH FIRST wants a number of rows")),
+                None => return self.refuse(Fault::new(at, "FETCH FIRST without a number of rows is not accepted")),
             },
             _ => return self.refuse(Fault::new(at, "this form of LIMIT is not accepted")),
         };
@@ -172,7 +172,7 @@ impl Converter<'_> {
             [_, second, ..] => {
                 let at = position(second.span().start);
                 let message = format!(
-                    "tables behind a comma are not accepted: kinds are joined by {} alone",
+                    "a list of tables in FROM is not accepted: kinds are joined by {} alone",
                     self.key
                 );
                 self.refuse(Fault::new(at, message).hint(self.using("")))
