@@ -6,7 +6,7 @@ use super::canonical::canonical;
 use super::diagnostic::{Diagnostic, Fault, Position};
 use super::parse::{STACK, parse};
 use super::plan::{NodeId, Plan};
-use super::print::Printer;
+use super::print::{Form, Printer};
 use super::schema::Schema;
 use super::types::Ty;
 use crate::results::Options;
@@ -23,6 +23,9 @@ const LONGEST_NAME: usize = 56;
 
 /// The longest text that a result may be, once the results that it reads are written out, in bytes.
 const LONGEST_SQL: usize = 1 << 20;
+
+/// How deep queries nest once the results that they read are written out: PostgreSQL's parser has one stack.
+const MOST_LEVELS: usize = 200;
 
 /// A file that defines a result. The result's name is the file's, without folders and `.sql`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,7 +144,8 @@ impl<'a> Compiler<'a> {
     fn new(schema: &'a Schema, options: &Options) -> Compiler<'a> {
         Compiler {
             schema,
-            top: options.top as u64,
+            // a table has fewer rows than a bigint counts
+            top: (options.top as u64).min(i64::MAX as u64),
             faults: Vec::new(),
         }
     }
@@ -199,7 +203,7 @@ impl<'a> Compiler<'a> {
                 && name.len() <= LONGEST_NAME
                 && name.bytes().enumerate().all(|(at, byte)| plain(at, byte));
             let fault = if !well {
-                let message = format!("the file's name `{name}` is no name of a table");
+                let message = format!("the file name `{name}` is not a valid table name");
                 let hint = format!("a to z, 0 to 9 and _, at most {LONGEST_NAME} of them, no digit first");
                 Some(Fault::new(START, message).hint(hint))
             } else if self.schema.kind(name).is_some() {
@@ -227,6 +231,7 @@ impl<'a> Compiler<'a> {
         let mut bound: BTreeMap<String, Bound> = BTreeMap::new();
         let mut printed: BTreeMap<String, String> = BTreeMap::new();
         let mut refused: BTreeSet<String> = BTreeSet::new();
+        let mut levels: BTreeMap<String, usize> = BTreeMap::new();
         let mut waiting = parsed;
         while !waiting.is_empty() {
             let done = |name: &String| bound.contains_key(name) || refused.contains(name);
@@ -239,7 +244,9 @@ impl<'a> Compiler<'a> {
             };
             let parsed = waiting.remove(next);
             // what reads a refused result is not looked at: its columns are not known
-            let spec = match parsed.reads.iter().any(|(name, _)| refused.contains(name)) {
+            let spec = match parsed.reads.iter().any(|(name, _)| refused.contains(name))
+                || self.too_deep(&parsed, &mut levels)
+            {
                 true => None,
                 false => self.one(&parsed, &mut bound, &mut printed, &mut catalog),
             };
@@ -249,6 +256,24 @@ impl<'a> Compiler<'a> {
             }
         }
         catalog
+    }
+
+    /// Whether the query has too many levels once the results that it reads are written out; `levels` is told how many.
+    fn too_deep(&mut self, parsed: &Parsed, levels: &mut BTreeMap<String, usize>) -> bool {
+        let count = query_levels(&parsed.file.query, levels);
+        if count > MOST_LEVELS {
+            let message = format!(
+                "queries nest deeper than {MOST_LEVELS}, with the results that this one reads and the queries of WITH \
+                 written out"
+            );
+            let fault = Fault::new(parsed.file.query.position, message);
+            self.fault(
+                parsed.path,
+                fault.hint("fewer queries between the tables and this result"),
+            );
+        }
+        levels.insert(parsed.name.to_owned(), count);
+        count > MOST_LEVELS
     }
 
     fn one(
@@ -276,7 +301,7 @@ impl<'a> Compiler<'a> {
         let notes = notes.into_iter().map(|note| note.of(parsed.path));
         catalog.notes.extend(notes);
         let printer = Printer {
-            top: self.top,
+            form: Form::Run { top: self.top },
             results: printed,
         };
         let sql = printer.print(query);
@@ -358,6 +383,20 @@ fn way_back<'p>(name: &'p str, waiting: &'p [Parsed]) -> Option<Vec<&'p str>> {
         ways = longer;
     }
     None
+}
+
+/// How many queries stand in each other, with those that are named written out.
+fn query_levels(query: &Query, named: &BTreeMap<String, usize>) -> usize {
+    let mut with = None;
+    for (name, inner) in &query.with {
+        let known = with.get_or_insert_with(|| named.clone());
+        known.insert(name.text.clone(), query_levels(inner, known));
+    }
+    let named = with.as_ref().unwrap_or(named);
+    1 + match &query.from.what {
+        RelationKind::Named(name) => named.get(&name.text).copied().unwrap_or(0),
+        RelationKind::Query(inner) => query_levels(inner, named),
+    }
 }
 
 /// The results that a query names.

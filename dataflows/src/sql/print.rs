@@ -9,10 +9,22 @@ use std::fmt::{self, Write};
 
 /// What the text depends on, beside the tree.
 pub(super) struct Printer<'a> {
-    /// What `{top}` is.
-    pub top: u64,
+    /// What the text is for.
+    pub form: Form,
     /// The text of each result that may be read.
     pub results: &'a BTreeMap<String, String>,
+}
+
+/// What a text is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Form {
+    /// PostgreSQL runs it.
+    Run {
+        /// What `{top}` is.
+        top: u64,
+    },
+    /// A message shows it, in the words of a file.
+    Message,
 }
 
 impl Printer<'_> {
@@ -30,10 +42,17 @@ impl Printer<'_> {
         out
     }
 
+    fn name(&self, name: &str) -> String {
+        match self.form {
+            Form::Message => as_written(name),
+            Form::Run { .. } => quoted(name),
+        }
+    }
+
     fn query(&self, out: &mut String, query: &Query) -> fmt::Result {
         for (place, (name, query)) in query.with.iter().enumerate() {
             let start = if place == 0 { "WITH " } else { ", " };
-            write!(out, "{start}{} AS (", quoted(&name.text))?;
+            write!(out, "{start}{} AS (", self.name(&name.text))?;
             self.query(out, query)?;
             out.push_str(")\n");
         }
@@ -44,11 +63,11 @@ impl Printer<'_> {
             }
             match item {
                 Item::All { of: None, .. } => out.push('*'),
-                Item::All { of: Some(name), .. } => write!(out, "{}.*", quoted(&name.text))?,
+                Item::All { of: Some(name), .. } => write!(out, "{}.*", self.name(&name.text))?,
                 Item::Expr { expr, alias, .. } => {
                     self.expr(out, expr)?;
                     if let Some(alias) = alias {
-                        write!(out, " AS {}", quoted(&alias.text))?;
+                        write!(out, " AS {}", self.name(&alias.text))?;
                     }
                 }
             }
@@ -63,7 +82,7 @@ impl Printer<'_> {
                 JoinType::Full => " FULL JOIN ",
             });
             self.relation(out, &join.relation)?;
-            let using: Vec<_> = join.using.iter().map(|name| quoted(&name.text)).collect();
+            let using: Vec<_> = join.using.iter().map(|name| self.name(&name.text)).collect();
             write!(out, " USING ({})", using.join(", "))?;
         }
         if let Some(filter) = &query.filter {
@@ -99,7 +118,7 @@ impl Printer<'_> {
             RelationKind::Named(name) => {
                 match self.results.get(&name.text) {
                     Some(sql) => write!(out, "(\n{sql}\n)")?,
-                    None => out.push_str(&quoted(&name.text)),
+                    None => out.push_str(&self.name(&name.text)),
                 }
                 relation.alias.as_ref().unwrap_or(name)
             }
@@ -110,7 +129,7 @@ impl Printer<'_> {
                 relation.alias.as_ref().expect("the parser wants a name")
             }
         };
-        write!(out, " AS {}", quoted(&name.text))
+        write!(out, " AS {}", self.name(&name.text))
     }
 
     fn list(&self, out: &mut String, exprs: &[Expr]) -> fmt::Result {
@@ -164,7 +183,10 @@ impl Printer<'_> {
     fn expr(&self, out: &mut String, expr: &Expr) -> fmt::Result {
         let not = |negated: bool| if negated { " NOT" } else { "" };
         match &expr.kind {
-            ExprKind::Top => write!(out, "{}", self.top),
+            ExprKind::Top => match self.form {
+                Form::Run { top } => write!(out, "{top}"),
+                Form::Message => out.write_str("{top}"),
+            },
             ExprKind::Null => out.write_str("NULL"),
             ExprKind::Bool(value) => write!(out, "{value}"),
             ExprKind::Number { negative, digits } => match negative {
@@ -175,9 +197,9 @@ impl Printer<'_> {
             ExprKind::Typed(ty, text) => write!(out, "CAST({} AS {ty})", literal(text)),
             ExprKind::Column { relation, name } => {
                 if let Some(relation) = relation {
-                    write!(out, "{}.", quoted(&relation.text))?;
+                    write!(out, "{}.", self.name(&relation.text))?;
                 }
-                out.write_str(&quoted(&name.text))
+                out.write_str(&self.name(&name.text))
             }
             ExprKind::Element(array, index) => {
                 out.push('(');
@@ -252,7 +274,7 @@ impl Printer<'_> {
             }
             ExprKind::Collate(inner) => {
                 out.push('(');
-                self.expr(out, inner)?;
+                self.text(out, inner)?;
                 out.write_str(" COLLATE \"C\")")
             }
             ExprKind::Case {
@@ -279,10 +301,27 @@ impl Printer<'_> {
             }
             ExprKind::Row(parts) => {
                 out.push('(');
-                self.list(out, parts)?;
+                for (place, part) in parts.iter().enumerate() {
+                    if place > 0 {
+                        out.push_str(", ");
+                    }
+                    self.text(out, part)?;
+                }
                 out.write_char(')')
             }
             ExprKind::Call(call) => self.call(out, call),
+        }
+    }
+
+    /// An expression where PostgreSQL does not make text of a literal by itself.
+    fn text(&self, out: &mut String, expr: &Expr) -> fmt::Result {
+        match expr.kind {
+            ExprKind::Text(_) | ExprKind::Null => {
+                out.push_str("CAST(");
+                self.expr(out, expr)?;
+                out.write_str(" AS text)")
+            }
+            _ => self.expr(out, expr),
         }
     }
 
@@ -324,6 +363,27 @@ impl Printer<'_> {
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
+
+/// A name as a file has to write it: in quotes where they are needed.
+pub(super) fn as_written(name: &str) -> String {
+    let plain = |at: usize, byte: u8| byte == b'_' || byte.is_ascii_lowercase() || (at > 0 && byte.is_ascii_digit());
+    let plain = !name.is_empty()
+        && name.bytes().enumerate().all(|(at, byte)| plain(at, byte))
+        && !RESERVED.split_ascii_whitespace().any(|word| word == name);
+    if plain { name.to_owned() } else { quoted(name) }
+}
+
+/// The words that PostgreSQL does not take for a name, or not everywhere.
+const RESERVED: &str = "all analyse analyze and any array as asc asymmetric authorization between bigint binary bit boolean \
+    both case cast char character check coalesce collate collation column concurrently constraint create cross \
+    current_catalog current_date current_role current_schema current_time current_timestamp current_user dec decimal \
+    default deferrable desc distinct do else end except exists extract false fetch float for foreign freeze from full \
+    grant greatest group grouping having ilike in initially inner inout int integer intersect interval into is isnull \
+    join lateral leading least left like limit localtime localtimestamp national natural nchar none normalize not \
+    notnull null nullif numeric offset on only or order out outer overlaps overlay placing position precision primary \
+    real references returning right row select session_user setof similar smallint some substring symmetric \
+    system_user table tablesample then time timestamp to trailing treat trim true union unique user using values \
+    varchar variadic verbose when where window with";
 
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))

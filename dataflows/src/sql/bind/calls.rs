@@ -214,10 +214,7 @@ impl<'a> Binder<'a> {
             return Some((AggKind::PercentileDisc { fraction, descending }, vec![e], ty));
         }
         if !ty.is_number() {
-            let fault = Fault::new(
-                term.expr.position,
-                format!("percentile_cont wants numbers, and this is {ty}"),
-            );
+            let fault = Fault::new(term.expr.position, format!("percentile_cont takes numbers, not {ty}"));
             return self.refuse(fault.hint("percentile_disc"));
         }
         let e = self.cast(e, Ty::Float8);
@@ -236,13 +233,13 @@ impl<'a> Binder<'a> {
             Some(fraction) => Some(fraction),
             None => self.refuse(Fault::new(
                 expr.position,
-                "the fraction of a percentile is written out, from 0 to 1",
+                "the fraction of a percentile must be a number literal from 0 to 1",
             )),
         }
     }
 
     fn wrong<T>(&mut self, call: &'a Call, arg: &'a Expr, ty: Ty, what: &str) -> Option<T> {
-        let message = format!("{} wants {what}, and {} is {ty}", call.name, self.show(arg));
+        let message = format!("{} takes {what}, and {} is {ty}", call.name, self.show(arg));
         self.refuse(Fault::new(arg.position, message))
     }
 

@@ -5,7 +5,7 @@ use super::scope::Base;
 use crate::sql::ast::{Call, Expr, ExprKind};
 use crate::sql::diagnostic::{Fault, Position};
 use crate::sql::plan::{Arith, ExprId, Scalar};
-use crate::sql::print::Printer;
+use crate::sql::print::{Form, Printer};
 use crate::sql::prove::{Doubt, Over, Prover, Reason, Truth};
 use crate::sql::types::{Facts, Ty};
 use std::collections::BTreeMap;
@@ -23,8 +23,13 @@ impl<'a> Binder<'a> {
         };
         let mut prover = Prover::new(self.plan, self.schema, over, unfiltered);
         if !unfiltered {
-            filter
+            let below = match over {
+                Over::Posts(_) => Vec::new(),
+                Over::Node(node) | Over::Ranked(node) => self.plan.filters(node),
+            };
+            below
                 .iter()
+                .chain(filter)
                 .for_each(|condition| prover.assume(*condition, Truth::True));
         }
         prover
@@ -36,7 +41,19 @@ impl<'a> Binder<'a> {
         proved.map_err(|doubt| self.doubt(doubt, at)).ok()
     }
 
-    /// The same for a term of a filter.
+    /// What is known of `e` without any filter's help; `None` where it may fail. Beyond the limit of steps that is not
+    /// known, which is a fault.
+    pub(super) fn unfiltered(&mut self, base: &Base, e: ExprId, at: Position) -> Option<Facts> {
+        match self.prover(base, &[], true).prove(e) {
+            Err(doubt) if doubt.reason == Reason::Large => {
+                self.doubt(doubt, at);
+                None
+            }
+            proved => proved.ok(),
+        }
+    }
+
+    /// What is known of a term of a filter, or a fault if it may fail.
     pub(super) fn proved_unfiltered(&mut self, base: &Base, e: ExprId, at: Position) -> Option<Facts> {
         let proved = self.prover(base, &[], true).prove(e);
         proved.map_err(|doubt| self.doubt(doubt, at)).ok()
@@ -51,10 +68,10 @@ impl<'a> Binder<'a> {
                 let wider = if ty == Ty::Int4 { "bigint" } else { "numeric" };
                 let hint = match self.plan.scalar(doubt.expr).clone() {
                     Scalar::Arith(op, left, right) => {
-                        format!("{}::{wider} {} {}", self.shown(left), op.sign(), self.shown(right))
+                        format!("{}::{wider} {} {}", self.operand(left), op.sign(), self.operand(right))
                     }
-                    Scalar::Abs(e) => format!("abs({}::{wider})", self.shown(e)),
-                    Scalar::Negate(e) => format!("-({}::{wider})", self.shown(e)),
+                    Scalar::Abs(e) => format!("abs({}::{wider})", self.operand(e)),
+                    Scalar::Negate(e) => format!("-({}::{wider})", self.operand(e)),
                     Scalar::Cast(e) => format!("without the cast, or a filter that bounds {}", self.shown(e)),
                     _ => "a wider type".to_owned(),
                 };
@@ -72,7 +89,7 @@ impl<'a> Binder<'a> {
                 let hint = match self.plan.scalar(doubt.expr).clone() {
                     Scalar::Arith(op, left, _) => {
                         let sign = if op == Arith::Divide { "/" } else { "%" };
-                        format!("{} {sign} nullif({}, 0)", self.shown(left), self.shown(divisor))
+                        format!("{} {sign} nullif({}, 0)", self.operand(left), self.shown(divisor))
                     }
                     _ => format!("nullif({}, 0)", self.shown(divisor)),
                 };
@@ -81,7 +98,7 @@ impl<'a> Binder<'a> {
             Reason::Digits => Fault::new(at, format!("{whole} can have more than 36 digits"))
                 .hint("round(e, 2) of its parts, or WHERE … BETWEEN … AND …"),
             Reason::Collation(e) => {
-                let shown = self.shown(e);
+                let shown = self.operand(e);
                 let hint = match self.plan.scalar(doubt.expr) {
                     Scalar::Lower(_) => format!("lower({shown} COLLATE \"C\")"),
                     Scalar::Upper(_) => format!("upper({shown} COLLATE \"C\")"),
@@ -126,12 +143,32 @@ impl<'a> Binder<'a> {
         }
     }
 
+    /// The same as an operand of any operator.
+    pub(super) fn operand(&self, e: ExprId) -> String {
+        let shown = self.shown(e);
+        let simple = self.origin.get(&e).is_none_or(|expr| {
+            matches!(
+                expr.kind,
+                ExprKind::Column { .. }
+                    | ExprKind::Element(..)
+                    | ExprKind::Call(_)
+                    | ExprKind::Cast(..)
+                    | ExprKind::Extract(..)
+                    | ExprKind::Text(_)
+                    | ExprKind::Typed(..)
+                    | ExprKind::Top
+                    | ExprKind::Number { negative: false, .. }
+            )
+        });
+        if simple { shown } else { format!("({shown})") }
+    }
+
     pub(super) fn show(&self, expr: &Expr) -> String {
         let printer = Printer {
-            top: self.top,
+            form: Form::Message,
             results: &BTreeMap::new(),
         };
-        let text = printer.expression(expr).replace('"', "");
+        let text = printer.expression(expr);
         let text = match &expr.kind {
             // the outermost parentheses are the printer's own
             ExprKind::Call(_) | ExprKind::Cast(..) | ExprKind::Element(..) => text,
@@ -140,7 +177,6 @@ impl<'a> Binder<'a> {
                 None => text,
             },
         };
-        let text = text.replace("COLLATE C", "COLLATE \"C\"");
         match text.char_indices().nth(LONGEST_SHOWN) {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text,

@@ -10,6 +10,10 @@ use crate::sql::types::Ty;
 /// How deep an expression nests once columns of subqueries stand for what they are.
 const DEEPEST: u32 = 200;
 
+/// How many operands and operators a query has once columns of subqueries stand for what they are: PostgreSQL plans a
+/// query in more time than in proportion to them.
+pub(super) const MOST_PARTS: u64 = 20_000;
+
 /// What an expression is before its context gives it a type.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value<'a> {
@@ -55,9 +59,15 @@ impl<'a> Binder<'a> {
         match self.value(cx, expr)? {
             Value::Expr(e) if self.plan.ty(e) == Ty::Bool => Some(e),
             Value::Null => Some(self.plan.add(Scalar::Null, Ty::Bool)),
-            Value::Literal(_) => self.refuse(Fault::new(expr.position, "a text is no condition").hint("true or false")),
+            Value::Literal(_) => self.refuse(
+                Fault::new(expr.position, "a condition must be boolean, not a text literal").hint("true or false"),
+            ),
             Value::Expr(e) => {
-                let message = format!("{} is {} and no condition", self.show(expr), self.plan.ty(e));
+                let message = format!(
+                    "a condition must be boolean, and {} is {}",
+                    self.show(expr),
+                    self.plan.ty(e)
+                );
                 self.refuse(Fault::new(expr.position, message))
             }
         }
@@ -73,9 +83,20 @@ impl<'a> Binder<'a> {
                 );
                 return self.refuse(fault.hint("a result of its own for the inner ones"));
             }
+            if self.plan.size(e) > MOST_PARTS {
+                return self.too_large(expr.position);
+            }
             self.origin.insert(e, expr);
         }
         Some(value)
+    }
+
+    pub(super) fn too_large<T>(&mut self, at: Position) -> Option<T> {
+        let message = format!(
+            "with the subqueries and results written out, as PostgreSQL computes it, this query has more than \
+             {MOST_PARTS} operands and operators"
+        );
+        self.refuse(Fault::new(at, message).hint("use computed columns fewer times"))
     }
 
     fn value_inside(&mut self, cx: &mut Context, expr: &'a Expr) -> Option<Value<'a>> {
@@ -87,8 +108,7 @@ impl<'a> Binder<'a> {
             ExprKind::Bool(value) => boolean(self, Scalar::Bool(*value)),
             ExprKind::Top => {
                 self.uses_top = true;
-                let top = self.top.min(i64::MAX as u64);
-                self.number(false, &top.to_string(), at)
+                self.number(false, &self.top.to_string(), at)
             }
             ExprKind::Number { negative, digits } => self.number(*negative, digits, at),
             ExprKind::Typed(ty, text) => {
@@ -157,7 +177,7 @@ impl<'a> Binder<'a> {
                 let scalar = match test {
                     Test::Null => match self.value(cx, expr)? {
                         Value::Expr(e) => Scalar::IsNull(e),
-                        _ => return self.refuse(Fault::new(at, "a literal is null or it is not")),
+                        _ => return self.refuse(Fault::new(at, "IS NULL of a literal is not accepted")),
                     },
                     Test::True => Scalar::IsTrue(self.condition(cx, expr)?),
                     Test::False => Scalar::IsFalse(self.condition(cx, expr)?),
@@ -195,10 +215,7 @@ impl<'a> Binder<'a> {
             }
             ExprKind::Cast(inner, ty) => self.cast_to(cx, inner, *ty, at),
             ExprKind::Extract(unit, _) => {
-                let fault = Fault::new(
-                    at,
-                    "EXTRACT is numeric since PostgreSQL 14 and double precision before, and one result is to serve all",
-                );
+                let fault = Fault::new(at, "EXTRACT is accepted with a cast to integer only");
                 self.refuse(fault.hint(format!("EXTRACT({} FROM …)::integer", unit.name())))
             }
             ExprKind::Case {
@@ -234,7 +251,7 @@ impl<'a> Binder<'a> {
         };
         let what = self.resolve(cx.scope, relation.as_ref(), name);
         let What::Array(kind, column) = self.checked(what)? else {
-            return self.refuse(Fault::new(at, format!("{} is no array", name.text)));
+            return self.refuse(Fault::new(at, format!("{} is not an array", name.text)));
         };
         let column_of = &self.schema.kinds[kind].columns[column];
         let (count, ty) = (column_of.elements.unwrap_or(0), column_of.ty);
@@ -262,11 +279,8 @@ impl<'a> Binder<'a> {
             let position = if place == 0 { at } else { list[place - 1].position };
             let coerced = self.coerce(value, ty, position);
             let e = self.checked(coerced)?;
-            let constant = self.plan.scalar(e).arguments().is_empty()
-                && !matches!(
-                    self.plan.scalar(e),
-                    Scalar::Null | Scalar::Column(_) | Scalar::Field { .. } | Scalar::Key
-                );
+            let scalar = self.plan.scalar(e);
+            let constant = scalar.is_literal() && *scalar != Scalar::Null;
             if place > 0 && !constant {
                 let fault = Fault::new(position, "IN takes constants that are not null");
                 return self.refuse(fault.hint("e = a OR e = b"));
@@ -288,7 +302,8 @@ impl<'a> Binder<'a> {
     ) -> Option<Value<'a>> {
         let operand = match operand {
             None => None,
-            Some(operand) => Some(self.value(cx, operand)?),
+            // PostgreSQL makes it text before it looks at the conditions
+            Some(operand) => Some(Value::Expr(self.typed(cx, operand)?)),
         };
         let (mut conditions, mut values) = (Some(Vec::new()), Some(Vec::new()));
         for (when, then) in branches {
@@ -351,10 +366,12 @@ impl<'a> Binder<'a> {
                     .hint("EXTRACT(…)::integer, or date_trunc"),
                 ty => Fault::new(
                     expr.position,
-                    format!("{what} wants numbers, and {} is {ty}", self.show(expr)),
+                    format!("{what} takes numbers, and {} is {ty}", self.show(expr)),
                 ),
             },
-            Value::Literal(_) => Fault::new(expr.position, format!("{what} wants numbers")).hint("without quotes"),
+            Value::Literal(_) => {
+                Fault::new(expr.position, format!("{what} takes numbers, not a text literal")).hint("without quotes")
+            }
             Value::Null => Fault::new(expr.position, format!("{what} of NULL is NULL")),
         };
         self.refuse(fault)
@@ -367,7 +384,7 @@ impl<'a> Binder<'a> {
             Value::Expr(e) if self.plan.ty(e) == Ty::Text => Some(e),
             Value::Expr(e) => {
                 let ty = self.plan.ty(e);
-                let message = format!("{what} wants text, and {} is {ty}", self.show(expr));
+                let message = format!("{what} takes text, and {} is {ty}", self.show(expr));
                 let fault = Fault::new(expr.position, message);
                 self.refuse(match ty.is_integer() {
                     true => fault.hint(format!("{}::text", self.show(expr))),

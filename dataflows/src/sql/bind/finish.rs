@@ -3,9 +3,12 @@
 use super::scope::{Base, Relation, What};
 use super::{Binder, Bound, BoundColumn};
 use crate::sql::ast::{Item, Query};
-use crate::sql::diagnostic::Fault;
+use crate::sql::diagnostic::{Fault, Position};
 use crate::sql::plan::{ExprId, Node, NodeId, Output, Scalar};
 use crate::sql::types::{LONGEST_KEPT, Ty};
+
+/// Where a column is that nothing says anything about.
+const START: Position = Position { line: 1, column: 1 };
 
 /// The most key columns of a table: of text, and of other types.
 const MOST_KEY_TEXTS: usize = 4;
@@ -27,7 +30,7 @@ impl<'a> Binder<'a> {
             .into_iter()
             .map(|(place, ty)| self.plan.add(Scalar::Column(place), ty))
             .collect();
-        Some(self.map(node, &filter, columns))
+        self.map(node, &filter, columns)
     }
 
     /// The node below the filter, and the filter.
@@ -39,19 +42,23 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// Expressions over `node` that have been proved behind `filter`.
-    fn map(&mut self, node: NodeId, filter: &[ExprId], columns: Vec<ExprId>) -> NodeId {
+    /// Expressions over `node` behind `filter`.
+    fn map(&mut self, node: NodeId, filter: &[ExprId], columns: Vec<ExprId>) -> Option<NodeId> {
         let base = Base::Node(node);
+        let faults = self.faults.len();
         let mut outputs = Vec::with_capacity(columns.len());
-        let (mut filtered, mut unfiltered) = (self.prover(&base, filter, false), self.prover(&base, &[], true));
         for e in &columns {
-            outputs.push(Output {
+            let at = self.origin.get(e).map_or(START, |expr| expr.position);
+            let facts = self.proved(&base, filter, *e, at);
+            let unfiltered = self.unfiltered(&base, *e, at);
+            outputs.extend(facts.map(|facts| Output {
                 ty: self.plan.ty(*e),
-                facts: filtered
-                    .prove(*e)
-                    .expect("select items are proved where they are bound"),
-                unfiltered: unfiltered.prove(*e).ok(),
-            });
+                facts,
+                unfiltered,
+            }));
+        }
+        if self.faults.len() > faults {
+            return None;
         }
         let filter = self.all_of(filter);
         let node = Node::Map {
@@ -59,7 +66,7 @@ impl<'a> Binder<'a> {
             filter,
             columns,
         };
-        self.plan.add_node(node, outputs)
+        Some(self.plan.add_node(node, outputs))
     }
 
     /// The query of a file as a table.
@@ -88,7 +95,7 @@ impl<'a> Binder<'a> {
         let comments = self.comments(query, columns.len());
         let node = match identity {
             true => node,
-            false => self.map(node, &filter, exprs.clone()),
+            false => self.map(node, &filter, exprs.clone())?,
         };
         let columns: Vec<_> = columns
             .into_iter()
@@ -148,7 +155,7 @@ impl<'a> Binder<'a> {
         Some(key.len())
     }
 
-    fn item_position(&self, query: &Query, place: usize) -> crate::sql::diagnostic::Position {
+    fn item_position(&self, query: &Query, place: usize) -> Position {
         match query.items.get(place) {
             Some(Item::Expr { expr, .. }) => expr.position,
             Some(Item::All { position, .. }) => *position,

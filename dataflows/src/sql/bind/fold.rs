@@ -8,6 +8,7 @@ use crate::sql::diagnostic::{Fault, Position};
 use crate::sql::plan::{Agg, AggKind, ExprId, Node, NodeId, Output, Scalar};
 use crate::sql::prove::{quotient, total_of};
 use crate::sql::types::{Facts, LONGEST_KEPT, MOST_ROWS, Ty};
+use hashbrown::HashSet;
 
 /// A fold that was made.
 pub(super) struct Fold {
@@ -27,6 +28,15 @@ impl Binder<'_> {
         aggregates: &[AggregateCall],
     ) -> Option<Fold> {
         let faults = self.faults.len();
+        // what is known is a function of the node that is read, whatever subquery or result it was written in
+        let relation = &match relation.base {
+            Base::Posts(_) => relation.clone(),
+            _ => Relation {
+                base: Base::Node(self.node(relation)?),
+                filter: Vec::new(),
+                ..relation.clone()
+            },
+        };
         let mut outputs = Vec::with_capacity(keys.len() + aggregates.len());
         for (e, at) in keys {
             let Some(facts) = self.proved(&relation.base, &relation.filter, *e, *at) else {
@@ -41,7 +51,7 @@ impl Binder<'_> {
                 );
                 self.faults.push(fault.hint("a CASE over it"));
             }
-            let unfiltered = self.prover(&relation.base, &[], true).prove(*e).ok();
+            let unfiltered = self.unfiltered(&relation.base, *e, *at);
             outputs.push(Output { ty, facts, unfiltered });
         }
         let mut bound = Vec::with_capacity(aggregates.len());
@@ -110,11 +120,37 @@ impl Binder<'_> {
         })
     }
 
+    /// Refuses columns that are neither keys nor within an aggregate.
+    pub(super) fn grouped(&mut self, keys: &[ExprId], e: ExprId, at: Position) -> Option<()> {
+        let mut seen = HashSet::new();
+        let mut todo = vec![e];
+        while let Some(part) = todo.pop() {
+            if keys.contains(&part) || !seen.insert(part) {
+                continue;
+            }
+            match self.plan.scalar(part) {
+                Scalar::Column(column) if *column >= AGGREGATE => {}
+                Scalar::Column(_) | Scalar::Field { .. } | Scalar::Key => {
+                    let at = self.origin.get(&part).map_or(at, |expr| expr.position);
+                    let shown = self.shown(part);
+                    let fault = Fault::new(at, format!("{shown} is neither in GROUP BY nor in an aggregate"));
+                    return self.refuse(fault.hint(format!("GROUP BY {shown}, or max({shown})")));
+                }
+                scalar => todo.extend(scalar.arguments()),
+            }
+        }
+        Some(())
+    }
+
     /// An expression over what was grouped as one over the groups.
     pub(super) fn over_fold(&mut self, fold: &Fold, e: ExprId, at: Position) -> Option<ExprId> {
-        let mut loose = None;
+        let keys: Vec<_> = fold.keys.iter().map(|(key, _)| *key).collect();
+        self.grouped(&keys, e, at)?;
         let (new, parts) = self.plan.rewrite(e, &mut |part, scalar| {
-            if let Some((_, column)) = fold.keys.iter().find(|(key, _)| *key == part) {
+            // a constant inside of an expression stays one: a column would say less
+            if (part == e || !scalar.is_literal())
+                && let Some((_, column)) = fold.keys.iter().find(|(key, _)| *key == part)
+            {
                 return Some(*column);
             }
             match scalar {
@@ -122,19 +158,9 @@ impl Binder<'_> {
                 Scalar::Column(column) if *column >= AGGREGATE => {
                     Some(fold.aggregates[usize::from(*column - AGGREGATE)])
                 }
-                Scalar::Column(_) | Scalar::Field { .. } | Scalar::Key => {
-                    loose = Some(part);
-                    Some(part)
-                }
                 _ => None,
             }
         });
-        if let Some(loose) = loose {
-            let at = self.origin.get(&loose).map_or(at, |expr| expr.position);
-            let shown = self.shown(loose);
-            let fault = Fault::new(at, format!("{shown} is neither in GROUP BY nor in an aggregate"));
-            return self.refuse(fault.hint(format!("GROUP BY {shown}, or max({shown})")));
-        }
         for (old, new) in parts {
             if let Some(expr) = self.origin.get(&old) {
                 self.origin.insert(new, expr);
@@ -241,10 +267,9 @@ impl Binder<'_> {
                 let ty = self.plan.ty(e);
                 self.kept(e, ty, arg, call.position, &call.written);
                 if ty == Ty::Text && !arg.ordered {
-                    let shown = self.shown(e);
                     let message = format!("{} depends on the database's collation", call.written);
                     self.faults
-                        .push(Fault::new(call.position, message).hint(format!("{shown} COLLATE \"C\"")));
+                        .push(Fault::new(call.position, message).hint(format!("{} COLLATE \"C\"", self.operand(e))));
                 }
                 let facts = match kind {
                     AggKind::Sum => Some(total_of(arg, ty)),

@@ -67,7 +67,7 @@ impl<'a> Binder<'a> {
                     return Some((alias(name), relation.clone()?));
                 }
                 let Some(result) = self.results.get(&name.text) else {
-                    let fault = Fault::new(name.position, format!("there is no table {}", name.text));
+                    let fault = Fault::new(name.position, format!("table {} does not exist", name.text));
                     let kinds: Vec<_> = self.schema.kinds.iter().map(|kind| kind.table.as_str()).collect();
                     let hint = format!("{}, a result, or a query of WITH", kinds.join(", "));
                     return self.refuse(fault.hint(hint));

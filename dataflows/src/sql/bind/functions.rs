@@ -20,7 +20,7 @@ impl<'a> Binder<'a> {
         }
         let name = call.name.as_str();
         if call.star || call.distinct || call.within.is_some() || call.filter.is_some() {
-            let fault = Fault::new(at, format!("{name} is no aggregate that is known here"));
+            let fault = Fault::new(at, format!("{name} is not a known aggregate"));
             return self.refuse(fault.hint(AGGREGATES));
         }
         match (name, call.args.as_slice()) {
@@ -201,7 +201,7 @@ impl<'a> Binder<'a> {
         match number {
             Some((Scalar::Int(number), Ty::Int4)) if (least..=most).contains(&number) => Some(number),
             _ => {
-                let message = format!("{what} is written out, from {least} to {most}");
+                let message = format!("{what} must be an integer literal from {least} to {most}");
                 self.refuse(Fault::new(expr.position, message))
             }
         }
@@ -234,7 +234,7 @@ impl<'a> Binder<'a> {
             }
             ty => self.refuse(Fault::new(
                 e.position,
-                format!("date_trunc wants a timestamp, and this is {ty}"),
+                format!("date_trunc takes a timestamp, not {ty}"),
             )),
         }
     }
@@ -248,7 +248,7 @@ impl<'a> Binder<'a> {
                 }
                 Ty::Date | Ty::Timestamp => self.plan.add(Scalar::Extract(*unit, time), Ty::Int4),
                 ty => {
-                    let message = format!("EXTRACT wants a date or timestamp, and {} is {ty}", self.show(e));
+                    let message = format!("EXTRACT takes a date or timestamp, and {} is {ty}", self.show(e));
                     return self.refuse(Fault::new(e.position, message));
                 }
             };

@@ -75,7 +75,7 @@ impl Binder<'_> {
         match parse(text, ty) {
             Some(scalar) => Ok(self.plan.add(scalar, ty)),
             None => {
-                let fault = Fault::new(at, format!("'{text}' is not read as {ty}"));
+                let fault = Fault::new(at, format!("invalid {ty} literal '{text}'"));
                 Err(match ty {
                     Ty::Date => fault.hint("'2020-12-31'"),
                     Ty::Timestamp => fault.hint("'2020-12-31' or '2020-12-31 23:59:59'"),

@@ -4,11 +4,12 @@ use super::Binder;
 use super::calls::{WINDOW, WindowCall};
 use super::expr::Context;
 use super::scope::{Base, Ranked, Relation};
-use super::select::{BoundItem, named};
-use crate::sql::ast::{ExprKind, Limit, Query};
+use super::select::BoundItem;
+use crate::sql::ast::{Expr, ExprKind, Limit, Query};
 use crate::sql::diagnostic::{Fault, Position};
 use crate::sql::plan::{CompareOp, ExprId, Keep, Node, NodeId, Order, Output, Place, PlaceKind, Scalar};
 use crate::sql::types::{Facts, MOST_ROWS, Ty};
+use hashbrown::HashMap;
 
 impl<'a> Binder<'a> {
     /// The relation with the places of its window functions behind its columns; `items` are told where they stand.
@@ -103,7 +104,8 @@ impl<'a> Binder<'a> {
                 let at = self.origin.get(&e).map_or(window.position, |expr| expr.position);
                 let shown = self.shown(e);
                 let message = format!("the order of {shown} depends on the database's collation");
-                return self.refuse(Fault::new(at, message).hint(format!("ORDER BY {shown} COLLATE \"C\"")));
+                return self
+                    .refuse(Fault::new(at, message).hint(format!("ORDER BY {} COLLATE \"C\"", self.operand(e))));
             }
         }
         let numbered = places.iter().any(|place| place.kind == PlaceKind::RowNumber);
@@ -156,22 +158,29 @@ impl<'a> Binder<'a> {
         for term in &query.order {
             let written = &term.expr;
             let by = match &written.kind {
-                ExprKind::Number { digits, .. } => {
+                ExprKind::Number { negative, digits } => {
                     let place = digits.parse::<usize>().ok().and_then(|place| place.checked_sub(1));
-                    match place.and_then(|place| items.get(place)) {
+                    match place.and_then(|place| items.get(place)).filter(|_| !negative) {
                         Some(item) => Some(item.e),
                         None => {
-                            let message = format!("ORDER BY {digits} names no item of the select list");
+                            let message = format!("ORDER BY position {} is not in the select list", self.show(written));
                             self.refuse(Fault::new(written.position, message))
                         }
                     }
                 }
                 // an item's name goes before a column
-                ExprKind::Column { relation: None, name } => match named(query, name) {
-                    Some(_) => items.iter().find(|item| item.name == name.text).map(|item| item.e),
+                ExprKind::Column { relation: None, name } => match items.iter().find(|item| item.name == name.text) {
+                    Some(item) => Some(item.e),
                     None => self.typed(cx, written),
                 },
-                _ => self.typed(cx, written),
+                ExprKind::Column { .. } => self.typed(cx, written),
+                _ => self.typed(cx, written).and_then(|e| match self.is_constant(e) {
+                    true => {
+                        let fault = Fault::new(written.position, "ORDER BY a constant is not accepted");
+                        self.refuse(fault.hint("the name or the number of an item of the select list"))
+                    }
+                    false => Some(e),
+                }),
             };
             order = order.zip(by).map(|(mut order, by)| {
                 order.push(Order {
@@ -183,6 +192,10 @@ impl<'a> Binder<'a> {
             });
         }
         order
+    }
+
+    fn is_constant(&self, e: ExprId) -> bool {
+        self.plan.written(None, e, &mut HashMap::new()).constant
     }
 
     /// LIMIT n is `row_number() <= n`, WITH TIES `rank() <= n`.
@@ -198,7 +211,11 @@ impl<'a> Binder<'a> {
                 negative: false,
                 digits,
             } => digits.parse::<i64>().ok().filter(|rows| *rows > 0),
-            ExprKind::Top if self.top > 0 => i64::try_from(self.top).ok(),
+            ExprKind::Top => {
+                let message = "LIMIT {top} keeps nothing where {top} is 0, which stands for all rows";
+                let hint = "row_number() OVER (ORDER BY …) AS place, and WHERE {top} = 0 OR place <= {top} around it";
+                return self.refuse(Fault::new(limit.rows.position, message).hint(hint));
+            }
             _ => None,
         };
         let Some(rows) = rows else {
@@ -244,6 +261,7 @@ impl<'a> Binder<'a> {
         let mut keep = None;
         let mut rest = Vec::with_capacity(filter.len());
         for term in filter {
+            self.bounded_with_top(*term, columns)?;
             match self.bound_of(*term, columns) {
                 Some(bound) if keep.is_none() => {
                     keep = Some(bound.keep);
@@ -289,25 +307,71 @@ impl<'a> Binder<'a> {
         Some((self.plan.add_node(node, outputs), rest))
     }
 
+    /// Refuses `place <= {top}` without an alternative for a `{top}` of 0, which stands for all rows: whether a file is
+    /// accepted does not depend on the number.
+    fn bounded_with_top(&mut self, term: ExprId, columns: usize) -> Option<()> {
+        let is_top = |e: &Expr| matches!(e.kind, ExprKind::Top);
+        let mut todo = vec![term];
+        let mut bound = None;
+        while let Some(part) = todo.pop() {
+            match self.plan.scalar(part) {
+                Scalar::Or(parts) | Scalar::And(parts) => todo.extend(parts),
+                Scalar::Compare(op, left, right) => {
+                    let Some(written) = self.origin.get(&part) else {
+                        continue;
+                    };
+                    let top = match &written.kind {
+                        ExprKind::Compare(_, left, right) => is_top(left) || is_top(right),
+                        ExprKind::Between { high, .. } => is_top(high),
+                        _ => false,
+                    };
+                    let place = |e: ExprId| matches!(self.plan.scalar(e), Scalar::Column(column) if usize::from(*column) >= columns);
+                    let op = match (place(*left), place(*right)) {
+                        (true, false) => *op,
+                        (false, true) => op.swapped(),
+                        // {top} = 0
+                        (false, false) if top && self.constant(part).is_some() => return Some(()),
+                        _ => continue,
+                    };
+                    let upper = matches!(op, CompareOp::Less | CompareOp::LessOrEqual | CompareOp::Equal);
+                    if top && upper {
+                        bound = Some(*written);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let Some(written) = bound else { return Some(()) };
+        let fault = Fault::new(
+            written.position,
+            "a place bounded by {top} alone keeps nothing where {top} is 0, which stands for all rows",
+        );
+        let hint = format!("{{top}} = 0 OR {}", self.show(written));
+        self.refuse(fault.hint(hint))
+    }
+
     /// What a term says of places, if it bounds them: one of them in each of its alternatives.
     fn bound_of(&self, term: ExprId, columns: usize) -> Option<Bound> {
-        let alternatives = match self.plan.scalar(term) {
-            Scalar::Or(parts) => parts.clone(),
-            _ => vec![term],
-        };
         let mut bounds: Vec<(usize, u64)> = Vec::new();
         let mut exact = true;
+        let mut alternatives = Vec::new();
+        let mut todo = vec![term];
+        while let Some(part) = todo.pop() {
+            match self.plan.scalar(part) {
+                Scalar::Or(parts) => todo.extend(parts),
+                _ => alternatives.push(part),
+            }
+        }
+        if alternatives.iter().any(|e| self.constant(*e) == Some(true)) {
+            let all = Bound {
+                keep: Keep::All,
+                exact: true,
+            };
+            return (self.uses_top && self.top == 0).then_some(all);
+        }
         for alternative in alternatives {
-            match self.constant(alternative) {
-                Some(true) if self.uses_top && self.top == 0 => {
-                    return Some(Bound {
-                        keep: Keep::All,
-                        exact: true,
-                    });
-                }
-                Some(true) => return None,
-                Some(false) => continue,
-                None => {}
+            if self.constant(alternative) == Some(false) {
+                continue;
             }
             let (place, most, all) = self.place_bound(alternative, columns)?;
             exact &= all;

@@ -4,6 +4,7 @@ use super::Binder;
 use crate::sql::ast::Name;
 use crate::sql::diagnostic::{Checked, Fault, Position};
 use crate::sql::plan::{ExprId, Join, NodeId, Order, Place, Scalar};
+use crate::sql::print::as_written;
 use crate::sql::types::Ty;
 
 /// What the rows of a relation are made of, before its filter.
@@ -88,18 +89,18 @@ impl Binder<'_> {
                 [one] => Ok(*one),
                 [] => Err(self.unknown(scope, name)),
                 _ => {
-                    let fault = Fault::new(
-                        name.position,
-                        format!("{} can be a column of several tables", name.text),
-                    );
-                    Err(fault.hint(format!("{}.{}", scope.parts[0].0, name.text)))
+                    let fault = Fault::new(name.position, format!("ambiguous column {}", name.text));
+                    Err(fault.hint(format!("{}.{}", as_written(&scope.parts[0].0), as_written(&name.text))))
                 }
             };
         };
         let Some((_, places)) = scope.parts.iter().find(|(part, _)| *part == relation.text) else {
-            let fault = Fault::new(relation.position, format!("no table {} in this FROM", relation.text));
-            let parts: Vec<_> = scope.parts.iter().map(|(part, _)| part.as_str()).collect();
-            return Err(fault.hint(format!("here is {}", parts.join(", "))));
+            let fault = Fault::new(
+                relation.position,
+                format!("table {} is not in this FROM", relation.text),
+            );
+            let parts: Vec<_> = scope.parts.iter().map(|(part, _)| as_written(part)).collect();
+            return Err(fault.hint(format!("tables: {}", parts.join(", "))));
         };
         match columns(places).as_slice() {
             [one] => Ok(*one),
@@ -112,7 +113,7 @@ impl Binder<'_> {
     }
 
     fn unknown(&self, scope: &Scope, name: &Name) -> Fault {
-        let fault = Fault::new(name.position, format!("no column {} here", name.text));
+        let fault = Fault::new(name.position, format!("column {} does not exist", name.text));
         let mut names: Vec<_> = scope
             .relation
             .columns
@@ -122,8 +123,13 @@ impl Binder<'_> {
         names.sort_unstable();
         names.dedup();
         match names.iter().min_by_key(|known| distance(known, &name.text)) {
-            Some(nearest) if distance(nearest, &name.text) <= 2 => fault.hint(format!("{nearest}, perhaps")),
-            _ => fault.hint(format!("here are {}", names.join(", "))),
+            Some(nearest) if distance(nearest, &name.text) <= 2 => {
+                fault.hint(format!("did you mean {}?", as_written(nearest)))
+            }
+            _ => {
+                let names: Vec<_> = names.into_iter().map(as_written).collect();
+                fault.hint(format!("columns: {}", names.join(", ")))
+            }
         }
     }
 

@@ -1,11 +1,12 @@
 //! One SELECT: its clauses in the order in which they are computed.
 
-use super::expr::Context;
+use super::expr::{Context, MOST_PARTS};
 use super::scope::{Base, Relation, RelationColumn, Scope, What};
 use super::{Binder, Clause};
 use crate::sql::ast::{Expr, ExprKind, Item, Name, Query};
 use crate::sql::diagnostic::{Fault, Position};
 use crate::sql::plan::{ExprId, Scalar};
+use hashbrown::HashMap;
 
 /// The most columns of a relation.
 const MOST_COLUMNS: usize = 200;
@@ -37,13 +38,11 @@ impl<'a> Binder<'a> {
             .as_ref()
             .map(|having| self.condition(&mut cx, having).map(|e| (e, having.position)));
         cx.clause = Clause::Order;
-        let order = match &query.limit {
-            Some(_) => self.limit_order(&mut cx, query, items.as_deref().unwrap_or_default()),
-            None => {
-                if let Some(term) = query.order.first() {
-                    let note = Fault::new(term.expr.position, "a table has no order: ORDER BY is ignored");
-                    self.notes.push(note.hint("ORDER BY where you read"));
-                }
+        let order = match (&query.limit, &items) {
+            (_, None) => None,
+            (Some(_), Some(items)) => self.limit_order(&mut cx, query, items),
+            (None, Some(items)) => {
+                self.ignored_order(&cx, query, items, keys.as_deref().unwrap_or_default());
                 Some(Vec::new())
             }
         };
@@ -55,6 +54,24 @@ impl<'a> Binder<'a> {
         let (keys, mut items, mut order) = (keys?, items?, order?);
         let mut relation = scope.relation;
         let mut windows = windows;
+        let placed = windows
+            .iter()
+            .flat_map(|window| window.partition.iter().chain(window.order.iter().map(|term| &term.by)));
+        let parts = keys
+            .iter()
+            .map(|(e, _)| e)
+            .chain(items.iter().map(|item| &item.e))
+            .chain(order.iter().map(|term| &term.by))
+            .chain(having.iter().flatten().map(|(e, _)| e))
+            .chain(
+                aggregates
+                    .iter()
+                    .flat_map(|call| call.agg.args.iter().chain(&call.agg.filter)),
+            )
+            .chain(placed);
+        if self.parts(&relation, parts) > MOST_PARTS {
+            return self.too_large(query.position);
+        }
         if !keys.is_empty() || !aggregates.is_empty() || having.is_some() {
             if keys.is_empty() {
                 let fault = Fault::new(query.position, "a table without GROUP BY columns has no primary key");
@@ -112,13 +129,57 @@ impl<'a> Binder<'a> {
         (self.faults.len() == faults).then_some(relation)
     }
 
+    /// How many operands and operators a query over `relation` has in PostgreSQL, with what stands below it.
+    fn parts<'e>(&self, relation: &'e Relation, exprs: impl Iterator<Item = &'e ExprId>) -> u64 {
+        let node = match &relation.base {
+            Base::Posts(_) => None,
+            Base::Node(node) => Some(*node),
+            Base::Ranked(ranked) => Some(ranked.input),
+        };
+        let mut known = HashMap::new();
+        let below = node.map_or(0, |node| self.plan.written_size(node));
+        relation.filter.iter().chain(exprs).fold(below, |size, e| {
+            size.saturating_add(self.plan.written(node, *e, &mut known).size)
+        })
+    }
+
+    /// The ORDER BY of a query without LIMIT has no effect, but it has to be one.
+    fn ignored_order(&mut self, cx: &Context, query: &'a Query, items: &[BoundItem], keys: &[(ExprId, Position)]) {
+        let Some(first) = query.order.first() else { return };
+        let mut own = Context::new(cx.scope, Clause::Order);
+        let Some(order) = self.limit_order(&mut own, query, items) else {
+            return;
+        };
+        let keys: Vec<_> = keys.iter().map(|(e, _)| *e).collect();
+        let grouped = !keys.is_empty() || !cx.aggregates.is_empty() || query.having.is_some();
+        for (term, written) in order.iter().zip(&query.order) {
+            let at = written.expr.position;
+            if query.distinct && items.iter().all(|item| item.e != term.by) {
+                let fault = Fault::new(at, "ORDER BY of SELECT DISTINCT takes what is selected");
+                self.faults.push(fault.hint("the name of an item of the select list"));
+            } else if grouped || !own.aggregates.is_empty() {
+                self.grouped(&keys, term.by, at);
+            }
+        }
+        if !grouped && !own.aggregates.is_empty() {
+            let fault = Fault::new(
+                first.expr.position,
+                "ORDER BY has an aggregate, and the rows are not grouped",
+            );
+            self.faults.push(fault.hint("GROUP BY"));
+        }
+        let note = Fault::new(first.expr.position, "a table has no order: ORDER BY is ignored");
+        self.notes.push(note.hint("ORDER BY where you read"));
+    }
+
     /// Adds the terms of a condition to a relation's filter, each proved without the others.
     pub(super) fn restrict(&mut self, relation: &mut Relation, condition: ExprId, at: Position) {
-        let terms = match self.plan.scalar(condition) {
-            Scalar::And(terms) => terms.clone(),
-            _ => vec![condition],
-        };
-        for term in terms {
+        let mut todo = vec![condition];
+        while let Some(term) = todo.pop() {
+            if let Scalar::And(terms) = self.plan.scalar(term) {
+                todo.extend(terms.iter().rev());
+                continue;
+            }
             self.proved_unfiltered(&relation.base, term, at);
             if !relation.filter.contains(&term) {
                 relation.filter.push(term);
@@ -154,7 +215,7 @@ impl<'a> Binder<'a> {
                     Some(Item::Expr { expr, .. }) => Some(expr),
                     _ => self.refuse(Fault::new(
                         at,
-                        format!("GROUP BY {digits} names no item of the select list"),
+                        format!("GROUP BY position {digits} is not in the select list"),
                     )),
                 }
             }
@@ -214,7 +275,10 @@ impl<'a> Binder<'a> {
             return self.refuse(fault.hint("the names of the columns"));
         }
         if let Some(of) = of.filter(|of| scope.parts.iter().all(|(part, _)| *part != of.text)) {
-            return self.refuse(Fault::new(of.position, format!("no table {} in this FROM", of.text)));
+            return self.refuse(Fault::new(
+                of.position,
+                format!("table {} is not in this FROM", of.text),
+            ));
         }
         let columns = scope.relation.columns.iter().filter_map(|column| match column.what {
             What::Expr(e) => Some(BoundItem {
@@ -260,7 +324,7 @@ impl<'a> Binder<'a> {
 const SYSTEM: [&str; 7] = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid", "oid"];
 
 /// The item that has this name by AS.
-pub(super) fn named<'a>(query: &'a Query, name: &Name) -> Option<&'a Expr> {
+fn named<'a>(query: &'a Query, name: &Name) -> Option<&'a Expr> {
     query.items.iter().find_map(|item| match item {
         Item::Expr {
             expr,

@@ -71,7 +71,10 @@ impl Converter<'_> {
                 }
                 FunctionArg::Unnamed(FunctionArgExpr::Wildcard) if list.args.len() == 1 => star = true,
                 _ => {
-                    self.refuse::<()>(Fault::new(at, format!("`{arg}` is no argument of {name}")));
+                    self.refuse::<()>(Fault::new(
+                        at,
+                        format!("the argument `{arg}` of {name} is not accepted"),
+                    ));
                     args = None;
                 }
             }

@@ -46,6 +46,7 @@ impl Converter<'_> {
 
     fn kind(&mut self, tree: &Tree, at: Position) -> Option<ExprKind> {
         let is = |converter: &mut Converter, expr: &Tree, test, negated| {
+            converter.not_distinct(expr, at)?;
             let expr = converter.boxed(expr, at)?;
             Some(ExprKind::Is { expr, test, negated })
         };
@@ -80,6 +81,7 @@ impl Converter<'_> {
             Tree::IsNotUnknown(e) => is(self, e, Test::Unknown, true),
             Tree::IsDistinctFrom(left, right) | Tree::IsNotDistinctFrom(left, right) => {
                 let negated = matches!(tree, Tree::IsNotDistinctFrom(..));
+                self.not_distinct(left, at)?;
                 let (left, right) = self.both(left, right, at)?;
                 Some(ExprKind::Distinct { left, right, negated })
             }
@@ -247,6 +249,16 @@ impl Converter<'_> {
         }
     }
 
+    /// To PostgreSQL, an IS directly behind IS DISTINCT FROM is an error.
+    fn not_distinct(&mut self, operand: &Tree, at: Position) -> Option<()> {
+        match operand {
+            Tree::IsDistinctFrom(..) | Tree::IsNotDistinctFrom(..) => {
+                self.refuse(Fault::new(at, "IS behind IS DISTINCT FROM").hint("(a IS DISTINCT FROM b) IS …"))
+            }
+            _ => Some(()),
+        }
+    }
+
     fn value(&mut self, value: &ValueWithSpan, at: Position) -> Option<ExprKind> {
         match &value.value {
             Value::Null => Some(ExprKind::Null),
@@ -324,7 +336,8 @@ impl Converter<'_> {
 
     fn unary(&mut self, op: &UnaryOperator, expr: &Tree, at: Position) -> Option<ExprKind> {
         match op {
-            UnaryOperator::Plus => self.expr(expr, at).map(|expr| expr.kind),
+            // PostgreSQL has it for numbers alone
+            UnaryOperator::Plus => self.refuse(Fault::new(at, "the sign + is not accepted").hint("without the +")),
             UnaryOperator::Not => Some(ExprKind::Not(self.boxed(expr, at)?)),
             UnaryOperator::Minus => Some(match self.expr(expr, at)? {
                 // PostgreSQL's grammar too takes the minus into the number

@@ -73,6 +73,10 @@ fn tokens(text: &str) -> Checked<Vec<TokenWithSpan>> {
         .tokenize_with_location()
         .map_err(|error| Fault::new(position(error.location), lower(&error.message)))?;
     let tokens = with_placeholders(tokens);
+    if let Some(token) = tokens.iter().find(|token| token.token == Token::DoubleEq) {
+        let fault = Fault::new(position(token.span.start), "the operator == is not accepted");
+        return Err(fault.hint("="));
+    }
     let count = tokens.iter().filter(|token| !is_space(token)).count();
     if count > MOST_TOKENS {
         return Err(Fault::new(

@@ -118,7 +118,7 @@ impl Converter<'_> {
             (None, Some(limit)) => (limit, false),
             (Some(fetch), None) if !fetch.percent => match &fetch.quantity {
                 Some(rows) => (rows, fetch.with_ties),
-                None => return self.refuse(Fault::new(at, "FETCH FIRST wants a number of rows")),
+                None => return self.refuse(Fault::new(at, "FETCH FIRST without a number of rows is not accepted")),
             },
             _ => return self.refuse(Fault::new(at, "this form of LIMIT is not accepted")),
         };
@@ -157,6 +157,10 @@ impl Converter<'_> {
                     .refuse(fault.hint("row_number() OVER (PARTITION BY … ORDER BY …), and WHERE it is 1 around"));
             }
         };
+        if select.projection.is_empty() {
+            let fault = Fault::new(at, "a SELECT without columns is not accepted");
+            return self.refuse(fault.hint("the columns of the key first"));
+        }
         let items: Vec<_> = select.projection.iter().map(|item| self.item(item, at)).collect();
         let source = match select.from.as_slice() {
             [table] => {
@@ -168,7 +172,7 @@ impl Converter<'_> {
             [_, second, ..] => {
                 let at = position(second.span().start);
                 let message = format!(
-                    "tables behind a comma are not accepted: kinds are joined by {} alone",
+                    "a list of tables in FROM is not accepted: kinds are joined by {} alone",
                     self.key
                 );
                 self.refuse(Fault::new(at, message).hint(self.using("")))

@@ -9,10 +9,30 @@ use hashbrown::HashMap;
 pub struct Plan {
     exprs: Vec<Expr>,
     depths: Vec<u32>,
+    sizes: Vec<u64>,
     nodes: Vec<Node>,
     outputs: Vec<Vec<Output>>,
+    written: Vec<Written>,
     expr_ids: HashMap<Expr, ExprId>,
     node_ids: HashMap<Node, NodeId>,
+}
+
+/// What PostgreSQL has in the place of a column, once it has put the subqueries without groups, places and limits into
+/// the query around them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WrittenColumn {
+    /// The number of its parts.
+    pub size: u64,
+    /// Whether none of them is a column or an aggregate.
+    pub constant: bool,
+}
+
+/// A node as PostgreSQL has it.
+#[derive(Clone, Debug, Default)]
+struct Written {
+    columns: Vec<WrittenColumn>,
+    /// The number of parts of all expressions in the node and below it.
+    size: u64,
 }
 
 impl Plan {
@@ -56,6 +76,91 @@ impl Plan {
         self.depths[id.index()]
     }
 
+    /// How many parts an expression has when equal ones are not shared; columns of nodes are one part each.
+    pub(crate) fn size(&self, id: ExprId) -> u64 {
+        self.sizes[id.index()]
+    }
+
+    /// A column of a node as PostgreSQL has it; `None` is one that the node does not have yet.
+    pub(crate) fn written_column(&self, id: NodeId, column: usize) -> Option<WrittenColumn> {
+        self.written[id.index()].columns.get(column).copied()
+    }
+
+    /// How many parts all expressions in a node and below it have in PostgreSQL.
+    pub(crate) fn written_size(&self, id: NodeId) -> u64 {
+        self.written[id.index()].size
+    }
+
+    /// An expression over `node`, or over kinds, as PostgreSQL has it. `known` is kept for other expressions over the
+    /// same.
+    pub(crate) fn written(
+        &self,
+        node: Option<NodeId>,
+        e: ExprId,
+        known: &mut HashMap<ExprId, WrittenColumn>,
+    ) -> WrittenColumn {
+        if let Some(known) = known.get(&e) {
+            return *known;
+        }
+        let leaf = |constant| WrittenColumn { size: 1, constant };
+        let written = match self.scalar(e) {
+            Scalar::Field { .. } | Scalar::Key => leaf(false),
+            Scalar::Column(column) => node
+                .and_then(|node| self.written_column(node, usize::from(*column)))
+                .unwrap_or(leaf(false)),
+            scalar => scalar.arguments().into_iter().fold(leaf(true), |whole, part| {
+                let part = self.written(node, part, known);
+                WrittenColumn {
+                    size: whole.size.saturating_add(part.size),
+                    constant: whole.constant && part.constant,
+                }
+            }),
+        };
+        known.insert(e, written);
+        written
+    }
+
+    fn written_node(&self, node: &Node, count: usize) -> Written {
+        let mut known = HashMap::new();
+        let input = node.input();
+        let mut size = input.map_or(0, |input| self.written_size(input));
+        let mut add = |e: &ExprId| {
+            let written = self.written(input, *e, &mut known);
+            size = size.saturating_add(written.size);
+            written
+        };
+        let mut add_all = |exprs: &mut dyn Iterator<Item = &ExprId>| exprs.map(&mut add).collect::<Vec<_>>();
+        // a group, a place or an aggregate is computed where it stands
+        let computed = |constant| WrittenColumn { size: 1, constant };
+        let mut columns: Vec<WrittenColumn> = match node {
+            Node::Posts { filter, .. } => {
+                add_all(&mut filter.iter());
+                Vec::new()
+            }
+            Node::Fold { key, aggregates, .. } => {
+                add_all(&mut aggregates.iter().flat_map(|agg| agg.args.iter().chain(&agg.filter)));
+                let key = add_all(&mut key.iter());
+                key.iter().map(|column| computed(column.constant)).collect()
+            }
+            Node::Rank {
+                input,
+                partition,
+                order,
+                ..
+            } => {
+                add_all(&mut partition.iter().chain(order.iter().map(|term| &term.by)));
+                let columns = &self.written[input.index()].columns;
+                columns.iter().map(|column| computed(column.constant)).collect()
+            }
+            Node::Map { filter, columns, .. } => {
+                add_all(&mut filter.iter());
+                add_all(&mut columns.iter())
+            }
+        };
+        columns.resize(count, computed(false));
+        Written { columns, size }
+    }
+
     pub(crate) fn add(&mut self, scalar: Scalar, ty: Ty) -> ExprId {
         let expr = Expr { scalar, ty };
         if let Some(id) = self.expr_ids.get(&expr) {
@@ -66,6 +171,10 @@ impl Plan {
         debug_assert!(arguments.iter().all(|argument| *argument < id));
         let deepest = arguments.iter().map(|argument| self.depth(*argument)).max();
         self.depths.push(1 + deepest.unwrap_or(0));
+        let size = arguments
+            .iter()
+            .fold(1u64, |size, argument| size.saturating_add(self.size(*argument)));
+        self.sizes.push(size);
         self.exprs.push(expr.clone());
         self.expr_ids.insert(expr, id);
         id
@@ -78,10 +187,30 @@ impl Plan {
             return *id;
         }
         let id = NodeId(self.nodes.len() as u32);
+        self.written.push(self.written_node(&node, outputs.len()));
         self.nodes.push(node.clone());
         self.outputs.push(outputs);
         self.node_ids.insert(node, id);
         id
+    }
+
+    /// What all rows of a node have passed and can still be said of its columns: the filters of the maps that keep the
+    /// columns of what they read, the innermost first.
+    pub(crate) fn filters(&self, id: NodeId) -> Vec<ExprId> {
+        let mut filters = Vec::new();
+        let mut next = id;
+        while let Node::Map { input, filter, columns } = self.node(next)
+            && columns.len() == self.outputs(*input).len()
+            && columns
+                .iter()
+                .enumerate()
+                .all(|(place, e)| *self.scalar(*e) == Scalar::Column(place as u16))
+        {
+            filters.extend(filter);
+            next = *input;
+        }
+        filters.reverse();
+        filters
     }
 
     /// `e` with each part for which `replace` gives another replaced by it, from the whole to its parts, and what each

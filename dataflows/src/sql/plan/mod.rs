@@ -31,6 +31,7 @@ mod scalar;
 
 pub use aggregate::{Agg, AggKind, Fraction};
 pub use arena::Plan;
+pub(crate) use arena::WrittenColumn;
 pub use join::{Join, JoinType, Presence};
 pub use scalar::{Arith, CompareOp, Expr, ExprId, Scalar, Side, TimeUnit};
 

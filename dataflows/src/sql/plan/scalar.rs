@@ -388,6 +388,15 @@ impl Scalar {
         }
     }
 
+    /// Whether this is a value that is written out.
+    pub fn is_literal(&self) -> bool {
+        use Scalar::*;
+        matches!(
+            self,
+            Null | Bool(_) | Int(_) | Numeric { .. } | Text(_) | Date(_) | Timestamp(_)
+        )
+    }
+
     /// The same over other arguments.
     pub fn map(&self, mut f: impl FnMut(ExprId) -> ExprId) -> Scalar {
         use Scalar::*;

@@ -9,7 +9,7 @@ mod numeric;
 mod refine;
 mod text;
 
-use super::plan::{ExprId, Join, NodeId, Plan, Scalar};
+use super::plan::{ExprId, Join, NodeId, Plan, Scalar, WrittenColumn};
 use super::schema::Schema;
 use super::types::{Facts, MOST_ROWS, Ty, widest};
 use hashbrown::HashMap;
@@ -73,6 +73,7 @@ pub(super) struct Prover<'a> {
     unfiltered: bool,
     assumed: HashMap<ExprId, Facts>,
     known: HashMap<ExprId, Proved>,
+    written: HashMap<ExprId, WrittenColumn>,
     steps: u32,
 }
 
@@ -85,6 +86,7 @@ impl<'a> Prover<'a> {
             unfiltered,
             assumed: HashMap::new(),
             known: HashMap::new(),
+            written: HashMap::new(),
             steps: 0,
         }
     }
@@ -106,6 +108,17 @@ impl<'a> Prover<'a> {
         proved
     }
 
+    /// Whether `e` is a constant, in PostgreSQL at least: it puts what a subquery selects in the place of its columns.
+    /// A constant is computed before any row is read, whatever stands around it, so that no condition says anything
+    /// about it.
+    fn constant(&mut self, e: ExprId) -> bool {
+        let node = match self.over {
+            Over::Posts(_) => None,
+            Over::Node(node) | Over::Ranked(node) => Some(node),
+        };
+        self.plan.written(node, e, &mut self.written).constant
+    }
+
     fn doubt(&self, expr: ExprId, reason: Reason) -> Proved {
         Err(Doubt { expr, reason })
     }
@@ -120,7 +133,7 @@ impl<'a> Prover<'a> {
             Field { kind, column, .. } => Ok(self.field(usize::from(*kind), usize::from(*column))),
             Key => Ok(Facts::of(ty).nullable(false)),
             Column(column) => self.column(e, usize::from(*column)),
-            Null | Bool(_) | Int(_) | Numeric { .. } | Text(_) | Date(_) | Timestamp(_) => Ok(constant(scalar, ty)),
+            Null | Bool(_) | Int(_) | Numeric { .. } | Text(_) | Date(_) | Timestamp(_) => Ok(literal(scalar, ty)),
             Case(branches, otherwise) => self.case(e, branches, *otherwise),
             _ => {
                 let arguments = scalar.arguments();
@@ -265,8 +278,8 @@ impl<'a> Prover<'a> {
     }
 }
 
-/// What holds of a constant.
-fn constant(scalar: &Scalar, ty: Ty) -> Facts {
+/// What holds of a literal.
+fn literal(scalar: &Scalar, ty: Ty) -> Facts {
     let exact = |value: i128| Facts {
         nonzero: value != 0,
         ..Facts::range(value, value)

@@ -3,7 +3,7 @@
 use super::{MOST_STEPS, Prover, both, hull};
 use crate::sql::plan::{CompareOp, ExprId, Scalar};
 use crate::sql::types::{Facts, Ty};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 /// What is known of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,14 +112,15 @@ impl Prover<'_> {
     fn not_null(&mut self, e: ExprId) -> bool {
         let mut any = false;
         let mut todo = vec![e];
+        let mut seen = HashSet::new();
         while let Some(e) = todo.pop() {
             let Ok(facts) = self.prove(e) else { continue };
             if facts.nullable {
-                self.put(e, facts.nullable(false));
-                any = true;
+                any |= self.put(e, facts.nullable(false));
             }
             if self.plan.scalar(e).is_strict() {
-                todo.extend(self.plan.scalar(e).arguments());
+                let arguments = self.plan.scalar(e).arguments().into_iter();
+                todo.extend(arguments.filter(|part| seen.insert(*part)));
             }
         }
         any
@@ -164,10 +165,7 @@ impl Prover<'_> {
             ..facts
         };
         let new = both(facts, narrow);
-        let mut any = new != facts;
-        if any {
-            self.put(e, new);
-        }
+        let mut any = new != facts && self.put(e, new);
         // a cast between integers, or to a numeric, keeps the value
         if let Scalar::Cast(argument) = self.plan.scalar(e)
             && self.plan.ty(*argument).is_integer()
@@ -178,8 +176,13 @@ impl Prover<'_> {
         any
     }
 
-    fn put(&mut self, e: ExprId, facts: Facts) {
+    /// Whether that can be assumed.
+    fn put(&mut self, e: ExprId, facts: Facts) -> bool {
+        if self.constant(e) {
+            return false;
+        }
         self.assumed.insert(e, facts);
         self.known.clear();
+        true
     }
 }

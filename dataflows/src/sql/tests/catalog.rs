@@ -110,3 +110,26 @@ fn tables_of_known_types_are_tables() {
         assert_eq!(one(&sql).unwrap().results[0].table(), None, "{item}");
     }
 }
+
+/// What a subquery says of its rows is known whether or not another result has the same rows.
+#[test]
+fn a_result_does_not_depend_on_files_that_it_does_not_read() {
+    let r1 = file("r1", "SELECT country, n FROM q WHERE n % 3 = 1");
+    let r2 = file("r2", "SELECT n % 3 AS m, count(*) AS c FROM r1 GROUP BY 1");
+    let inner = "SELECT n % 3 AS m, count(*) AS c FROM (SELECT * FROM q WHERE n % 3 = 1) AS t GROUP BY 1";
+    let (q, r3) = (file("q", PLAIN), file("r3", inner));
+    let of = |files: &[&SqlFile], name: &str| {
+        let files: Vec<_> = files.iter().map(|file| (*file).clone()).collect();
+        let catalog = compiled(&files, 10);
+        let result = catalog.results.iter().find(|result| result.name == name).unwrap();
+        let facts = catalog.plan.outputs(result.node)[0].facts;
+        (result.hash, result.columns.clone(), facts)
+    };
+    let (two, three) = (of(&[&q, &r1, &r2], "r2"), of(&[&q, &r3], "r3"));
+    assert_eq!((two.2.low, two.2.high), (1, 1));
+    assert_eq!(two.2, three.2);
+    for files in [[&q, &r1, &r2, &r3], [&q, &r3, &r1, &r2], [&r3, &r2, &r1, &q]] {
+        assert_eq!(of(&files, "r2"), two);
+        assert_eq!(of(&files, "r3"), three);
+    }
+}

@@ -181,7 +181,203 @@ fn what_is_too_large_is_refused() {
     assert!(
         found
             .iter()
-            .any(|said| said.contains("too many steps") || said.contains("nest deeper")),
+            .any(|said| said.contains("too many steps") || said.contains("operands and operators")),
         "{found:?}"
+    );
+}
+
+/// A condition that no row fulfils says nothing of a constant, which PostgreSQL computes before it reads a row.
+#[test]
+fn a_constant_is_what_it_is_whatever_the_filter_says() {
+    let sql = "SELECT age, count(*) AS n, 100 / {top} AS p FROM user_table WHERE age >= 0 AND age < {top} GROUP BY age";
+    let files = [file("r", sql)];
+    let compiled = |top| compile(&files, &Schema::cleaned(), &Options { top });
+    assert_eq!(compiled(10).map(|_| ()), Ok(()));
+    let faults: Vec<_> = compiled(0).unwrap_err().iter().map(ToString::to_string).collect();
+    assert_eq!(faults, ["results/r.sql:2:28: division by 0"]);
+    // nor of a column that is a constant in the result it is read from
+    let zero = "SELECT country, count(*) AS n, 5 % 5 AS z FROM geo_table WHERE country IS NOT NULL GROUP BY 1";
+    for over in [
+        "SELECT country, n, 100 / z AS p FROM zero WHERE n >= 0 AND n < z",
+        "SELECT country, n, CASE WHEN n < z THEN 100 / z END AS p FROM zero",
+        "SELECT z, country, 100 / z AS p FROM zero WHERE n < z GROUP BY 1, 2",
+        "SELECT z, country, CASE WHEN sum(n) < z THEN 100 / z END AS p FROM zero GROUP BY 1, 2",
+    ] {
+        let found = said(&[("zero", zero), ("over", over)]);
+        assert!(found[0].contains("division by z, which can be 0"), "{over}: {found:?}");
+    }
+}
+
+/// `levels` queries, each over the one before, which compute `n` from two of it.
+fn doubling(levels: usize) -> Vec<String> {
+    (0..levels)
+        .map(|n| match n {
+            0 => PLAIN.to_owned(),
+            n => format!("SELECT country, n % 7 + n % 5 AS n FROM q{}", n - 1),
+        })
+        .collect()
+}
+
+fn with(queries: &[String], last: &str) -> String {
+    let queries = queries.iter().enumerate();
+    let queries: Vec<_> = queries.map(|(n, query)| format!("q{n} AS ({query})")).collect();
+    format!("WITH {} {last}", queries.join(", "))
+}
+
+/// What is one expression here is many in PostgreSQL, which puts a subquery's expressions in the place of its columns.
+#[test]
+fn what_is_too_large_written_out_is_refused() {
+    let too_large = |files: &[(&str, &str)]| {
+        let found = said(files);
+        found
+            .first()
+            .is_some_and(|said| said.contains("operands and operators"))
+    };
+    for filter in ["", " WHERE n > 3", " WHERE n > 3 ORDER BY n LIMIT 3"] {
+        let sql = with(&doubling(41), &format!("SELECT country, n FROM q40{filter}"));
+        assert!(too_large(&[("r", &sql)]), "{filter}");
+    }
+    let sql = with(&doubling(10), "SELECT country, n FROM q9 WHERE n > 3");
+    assert_eq!(said(&[("r", &sql)]), [""; 0]);
+    // the same as results, and as a subquery that a group reads
+    let queries = doubling(41);
+    let names: Vec<_> = (0..queries.len()).map(|n| format!("q{n}")).collect();
+    let files: Vec<_> = names
+        .iter()
+        .map(String::as_str)
+        .zip(queries.iter().map(String::as_str))
+        .collect();
+    assert!(too_large(&files));
+    assert_eq!(said(&files[..10]), [""; 0]);
+    let group = "SELECT n % 3 AS m, n % 3 + n % 3 AS o, sum(n) AS s FROM q12 GROUP BY 1";
+    let files: Vec<_> = files[..13].iter().copied().chain([("over", group)]).collect();
+    assert!(too_large(&files));
+    // a column of a group is one, however large what is grouped
+    let sql = "SELECT country, sum(ind) % 1000 + count(*) AS n FROM geo_table WHERE country IS NOT NULL GROUP BY 1";
+    assert_eq!(said(&[("r", sql)]), [""; 0]);
+}
+
+/// PostgreSQL's parser fails on a text of a few thousand levels.
+#[test]
+fn results_over_results_nest_to_a_limit() {
+    let over = |name: &str| {
+        format!(
+            "SELECT * FROM {}{name}{}",
+            "(SELECT * FROM ".repeat(20),
+            ") AS t".repeat(20)
+        )
+    };
+    let texts: Vec<_> = (0..12)
+        .map(|n| match n {
+            0 => PLAIN.to_owned(),
+            n => over(&format!("r{}", n - 1)),
+        })
+        .collect();
+    let names: Vec<_> = (0..texts.len()).map(|n| format!("r{n}")).collect();
+    let files: Vec<_> = names
+        .iter()
+        .map(String::as_str)
+        .zip(texts.iter().map(String::as_str))
+        .collect();
+    assert_eq!(said(&files[..10]), [""; 0]);
+    let found = said(&files);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("results/r10.sql:2:1: queries nest deeper than 200"),
+        "{found:?}"
+    );
+    // queries of WITH stand in each other as well
+    let chain: Vec<_> = (0..250)
+        .map(|n| match n {
+            0 => PLAIN.to_owned(),
+            n => format!("SELECT * FROM q{}", n - 1),
+        })
+        .collect();
+    let found = said(&[("r", &with(&chain, "SELECT * FROM q249"))]);
+    assert!(found[0].contains("queries nest deeper than 200"), "{found:?}");
+    assert_eq!(said(&[("r", &with(&chain[..150], "SELECT * FROM q149"))]), [""; 0]);
+}
+
+/// Many columns, each of which takes its share of the steps.
+#[test]
+fn each_column_is_checked_by_itself() {
+    let levels = |count: usize| {
+        let queries: Vec<_> = (0..count)
+            .map(|n| match n {
+                0 => "SELECT country, count(*) AS n, 1 AS a, 2 AS b, 3 AS c FROM geo_table WHERE country IS NOT NULL \
+                      GROUP BY country"
+                    .to_owned(),
+                n => {
+                    let more =
+                        |name: &str| format!("CASE WHEN n > {} THEN {name} + 1 ELSE {name} END AS {name}", 100 - n);
+                    format!(
+                        "SELECT country, n, {}, {}, {} FROM q{}",
+                        more("a"),
+                        more("b"),
+                        more("c"),
+                        n - 1
+                    )
+                }
+            })
+            .collect();
+        said(&[(
+            "r",
+            &with(&queries, &format!("SELECT country, n, a, b, c FROM q{}", count - 1)),
+        )])
+    };
+    assert_eq!(levels(7), [""; 0]);
+    assert!(levels(12)[0].contains("operands and operators"));
+}
+
+#[test]
+fn a_greater_top_than_a_bigint_keeps_everything() {
+    let sql = "SELECT country, n FROM (SELECT country, count(*) AS n, rank() OVER (ORDER BY count(*)) AS r FROM geo_table \
+               WHERE country IS NOT NULL GROUP BY 1) AS t WHERE {top} = 0 OR r <= {top}";
+    let catalog = compile(&[file("r", sql)], &Schema::cleaned(), &Options { top: usize::MAX }).unwrap();
+    assert!(
+        catalog.results[0].sql.contains("9223372036854775807"),
+        "{}",
+        catalog.results[0].sql
+    );
+    assert!(!catalog.results[0].sql.contains("18446744073709551615"));
+}
+
+/// What a hint says in the place of an expression is accepted there, and means what was written.
+#[test]
+fn hints_are_accepted() {
+    let expressions = [
+        "\"user\".age + 1",
+        "\"user\".age % 7 * (\"user\".age + 1)",
+        "(\"user\".age - 1) * (\"user\".age % 7)",
+        "100 / \"user\".age",
+        "(\"user\".age % 7) / (\"user\".age % 5)",
+        "-\"user\".age",
+        "abs(\"user\".age)",
+    ];
+    for e in expressions {
+        let sql =
+            |e: &str| format!("SELECT age, {e} AS x FROM user_table AS \"user\" WHERE age IS NOT NULL GROUP BY age");
+        // an expression may be doubtful for several reasons: each hint removes one
+        let mut written = e.to_owned();
+        for _ in 0..4 {
+            let Err(found) = one(&sql(&written)) else { break };
+            written = written.replacen(e, found[0].hint.as_deref().unwrap(), 1);
+            assert!(found[0].message.contains("\"user\".age"), "{}", found[0]);
+        }
+        assert!(written != e && one(&sql(&written)).is_ok(), "{e}: {written}");
+    }
+}
+
+/// PostgreSQL gives a literal no type under COLLATE or in a row.
+#[test]
+fn literals_are_printed_as_text_where_nothing_makes_them_text() {
+    let sql = "SELECT country, count(DISTINCT ('x' COLLATE \"C\", 'y', NULL, ind)) AS n, mode() WITHIN GROUP (ORDER BY \
+               'z' COLLATE \"C\") AS m FROM geo_table WHERE country IS NOT NULL GROUP BY country";
+    let printed = &one(sql).unwrap().results[0].sql;
+    let row = "((CAST('x' AS text) COLLATE \"C\"), CAST('y' AS text), CAST(NULL AS text), \"ind\")";
+    assert!(printed.contains(row), "{printed}");
+    assert!(
+        printed.contains("(ORDER BY (CAST('z' AS text) COLLATE \"C\") ASC)"),
+        "{printed}"
     );
 }

@@ -86,6 +86,16 @@ fn without_a_top_everything_is_kept() {
 }
 
 #[test]
+fn a_top_of_0_may_stand_behind_the_bound() {
+    let sql = "SELECT country, n FROM (SELECT country, count(*) AS n, rank() OVER (ORDER BY count(*)) AS r FROM geo_table \
+               WHERE country IS NOT NULL GROUP BY 1) AS t WHERE n > 1 AND (r = 1 OR (r <= {top} OR {top} = 0))";
+    let options = crate::results::Options { top: 0 };
+    let catalog = compile(&[super::file("r", sql)], &crate::sql::Schema::cleaned(), &options).unwrap();
+    let rank = |node: &Node| matches!(node, Node::Rank { keep: Keep::All, .. });
+    assert!(catalog.plan.nodes().iter().any(rank));
+}
+
+#[test]
 fn a_bound_that_is_not_exact_remains_a_filter() {
     let sql = |bound: &str| {
         format!(
@@ -163,4 +173,35 @@ fn counted_wide_text_is_a_test_for_null() {
     };
     assert_eq!(aggregates[0].kind, AggKind::CountRows);
     assert!(aggregates[0].filter.is_some() && aggregates[0].args.is_empty());
+}
+
+/// What IN looks for is written out, also where it is the value of a key.
+#[test]
+fn a_literal_stays_one_over_groups() {
+    let sql = "SELECT 1 AS one, max(age) IN (1, 3) AS b, count(*) AS n FROM user_table GROUP BY 1";
+    let catalog = one(sql).unwrap();
+    let items = catalog.plan.exprs().iter().filter_map(|expr| match &expr.scalar {
+        Scalar::In(_, items) => Some(items),
+        _ => None,
+    });
+    let items: Vec<_> = items.flatten().map(|item| catalog.plan.scalar(*item)).collect();
+    assert!(items.iter().all(|item| item.is_literal()), "{items:?}");
+}
+
+/// A name of the select list goes before a column, whether or not it was given by AS.
+#[test]
+fn an_order_names_items_first() {
+    let sql = "SELECT k, count(*) AS n FROM (SELECT ind AS k, geo.ind, count(*) AS n FROM pin_table AS pin FULL JOIN \
+               geo_table AS geo USING (ind) GROUP BY 1, 2 ORDER BY ind DESC, 1, 2 LIMIT 1) AS t GROUP BY k";
+    let catalog = one(sql).unwrap();
+    let order = catalog.plan.nodes().iter().find_map(|node| match node {
+        Node::Rank { order, .. } => Some(order[0]),
+        _ => None,
+    });
+    let order = order.unwrap();
+    assert_eq!(
+        *catalog.plan.scalar(order.by),
+        Scalar::Column(1),
+        "geo.ind, not the key of the join"
+    );
 }
