@@ -125,7 +125,7 @@ impl<'a> Binder<'a> {
                 .iter()
                 .map(|term| format!("{}{}", self.shown(term.by), if term.descending { " DESC" } else { "" }))
                 .chain(missing.iter().map(|e| match self.plan.ty(*e) {
-                    Ty::Text => format!("{} COLLATE \"C\"", self.shown(*e)),
+                    Ty::Text => format!("{} COLLATE \"C\"", self.operand(*e)),
                     _ => self.shown(*e),
                 }))
                 .collect();
