@@ -145,21 +145,26 @@ impl<'a> Binder<'a> {
 
     /// The same as an operand of any operator.
     pub(super) fn operand(&self, e: ExprId) -> String {
-        let shown = self.shown(e);
-        let simple = self.origin.get(&e).is_none_or(|expr| {
-            matches!(
-                expr.kind,
-                ExprKind::Column { .. }
-                    | ExprKind::Element(..)
-                    | ExprKind::Call(_)
-                    | ExprKind::Cast(..)
-                    | ExprKind::Extract(..)
-                    | ExprKind::Text(_)
-                    | ExprKind::Typed(..)
-                    | ExprKind::Top
-                    | ExprKind::Number { negative: false, .. }
-            )
-        });
+        match self.origin.get(&e) {
+            Some(expr) => self.show_operand(expr),
+            None => self.shown(e),
+        }
+    }
+
+    pub(super) fn show_operand(&self, expr: &Expr) -> String {
+        let shown = self.show(expr);
+        let simple = matches!(
+            expr.kind,
+            ExprKind::Column { .. }
+                | ExprKind::Element(..)
+                | ExprKind::Call(_)
+                | ExprKind::Cast(..)
+                | ExprKind::Extract(..)
+                | ExprKind::Text(_)
+                | ExprKind::Typed(..)
+                | ExprKind::Top
+                | ExprKind::Number { negative: false, .. }
+        );
         if simple { shown } else { format!("({shown})") }
     }
 

@@ -387,7 +387,7 @@ impl<'a> Binder<'a> {
                 let message = format!("{what} takes text, and {} is {ty}", self.show(expr));
                 let fault = Fault::new(expr.position, message);
                 self.refuse(match ty.is_integer() {
-                    true => fault.hint(format!("{}::text", self.show(expr))),
+                    true => fault.hint(format!("{}::text", self.show_operand(expr))),
                     false => fault,
                 })
             }

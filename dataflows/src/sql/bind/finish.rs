@@ -148,7 +148,11 @@ impl<'a> Binder<'a> {
                     _ => String::new(),
                 };
                 let message = format!("{shown} can be null, and a key column cannot");
-                let hint = format!("add WHERE {shown} IS NOT NULL{other}");
+                let operand = match query.items.get(place) {
+                    Some(Item::Expr { expr, .. }) => self.show_operand(expr),
+                    _ => shown,
+                };
+                let hint = format!("add WHERE {operand} IS NOT NULL{other}");
                 self.faults.push(Fault::new(position, message).hint(hint));
             }
         }

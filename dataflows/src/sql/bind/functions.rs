@@ -189,7 +189,7 @@ impl<'a> Binder<'a> {
             expr.position,
             format!("{name} of an integer is double precision in PostgreSQL"),
         );
-        self.refuse(fault.hint(format!("{what}({}::numeric)", self.show(expr))))
+        self.refuse(fault.hint(format!("{what}({}::numeric)", self.show_operand(expr))))
     }
 
     /// A number that is written out.
@@ -230,7 +230,11 @@ impl<'a> Binder<'a> {
             Ty::Timestamp => self.made(Scalar::Truncate(found, bound), Ty::Timestamp),
             Ty::Date => {
                 let fault = Fault::new(e.position, "date_trunc of a date depends on the session's time zone");
-                self.refuse(fault.hint(format!("date_trunc('{}', {}::timestamp)", found.name(), self.show(e))))
+                self.refuse(fault.hint(format!(
+                    "date_trunc('{}', {}::timestamp)",
+                    found.name(),
+                    self.show_operand(e)
+                )))
             }
             ty => self.refuse(Fault::new(
                 e.position,

@@ -1,5 +1,6 @@
 //! A syntax tree as a plan: what names mean, which types expressions have, and the proof that none can fail.
 
+mod bound;
 mod calls;
 mod doubts;
 mod expr;
