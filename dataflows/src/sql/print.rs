@@ -305,7 +305,7 @@ impl Printer<'_> {
                     if place > 0 {
                         out.push_str(", ");
                     }
-                    self.text(out, part)?;
+                    self.expr(out, part)?;
                 }
                 out.write_char(')')
             }
