@@ -10,15 +10,19 @@ use dataflows::sql::types::Ty;
 pub struct Column {
     /// As it is written.
     pub sql: String,
+    /// The type of the expression.
     pub ty: Ty,
 }
 
 /// Writes expressions over the columns of a scope.
 pub struct Expressions<'a> {
+    /// Where choices come from.
     pub choices: &'a mut Choices,
+    /// The columns that it may name.
     pub columns: &'a [Column],
 }
 
+/// The types of which expressions are drawn.
 pub const TYPES: [Ty; 8] = [
     Ty::Int8,
     Ty::Text,
@@ -143,6 +147,7 @@ impl Expressions<'_> {
         }
     }
 
+    /// A column of this type, if there is one.
     pub fn column(&mut self, ty: Ty) -> Option<String> {
         let of: Vec<&Column> = self.columns.iter().filter(|column| column.ty == ty).collect();
         match of.len() {
@@ -209,6 +214,7 @@ impl Expressions<'_> {
         }
     }
 
+    /// A condition with at most so many levels of operators.
     pub fn bool(&mut self, depth: usize) -> String {
         let not = if self.choices.one_in(3) { "NOT " } else { "" };
         match self.choices.below(13) {

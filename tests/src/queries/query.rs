@@ -40,8 +40,11 @@ pub fn accepted(schema: &Schema, options: &Options, sql: &str) -> Option<Accepte
 
 /// Draws results.
 pub struct Queries<'a> {
+    /// Where choices come from.
     pub choices: &'a mut Choices,
+    /// The tables that it may read.
     pub schema: &'a Schema,
+    /// The options of the run.
     pub options: &'a Options,
 }
 

@@ -53,7 +53,7 @@ impl Accumulator {
                     _ => return Err(Failure::WrongType),
                 };
                 *sum = Some(match *sum {
-                    Some((sum, count)) => (sum.add(value)?, count + 1),
+                    Some((sum, count)) => (sum.plus(value)?, count + 1),
                     None => (value, 1),
                 });
             }

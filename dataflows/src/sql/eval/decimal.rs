@@ -33,17 +33,17 @@ impl Decimal {
     }
 
     /// `self + other`, with the greater scale.
-    pub fn add(self, other: Decimal) -> Computed<Decimal> {
+    pub fn plus(self, other: Decimal) -> Computed<Decimal> {
         self.aligned(other, i128::checked_add)
     }
 
     /// `self - other`, with the greater scale.
-    pub fn subtract(self, other: Decimal) -> Computed<Decimal> {
+    pub fn minus(self, other: Decimal) -> Computed<Decimal> {
         self.aligned(other, i128::checked_sub)
     }
 
     /// `self * other`, exact.
-    pub fn multiply(self, other: Decimal) -> Computed<Decimal> {
+    pub fn times(self, other: Decimal) -> Computed<Decimal> {
         Ok(Decimal {
             unscaled: in_range(self.unscaled.checked_mul(other.unscaled))?,
             scale: self.scale + other.scale,
@@ -321,9 +321,9 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_an_error_and_still_has_an_order() {
         let most = Decimal::integer(i128::MAX);
-        assert_eq!(most.add(Decimal::integer(1)), Err(Failure::OutOfRange));
-        assert_eq!(most.multiply(decimal("2.0")), Err(Failure::OutOfRange));
-        assert_eq!(most.add(decimal("0.1")), Err(Failure::OutOfRange));
+        assert_eq!(most.plus(Decimal::integer(1)), Err(Failure::OutOfRange));
+        assert_eq!(most.times(decimal("2.0")), Err(Failure::OutOfRange));
+        assert_eq!(most.plus(decimal("0.1")), Err(Failure::OutOfRange));
         assert!(most > decimal("0.1") && decimal("0.1") < most);
         assert!(most.negate().unwrap() < decimal("-0.1"));
         assert_eq!(decimal("0.1").remainder(most).unwrap().to_string(), "0.1");

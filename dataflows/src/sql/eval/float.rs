@@ -89,6 +89,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::excessive_precision, reason = "written out as they are")]
     fn text_is_postgresqls() {
         for (value, expected) in [
             (0.1, "0.1"),

@@ -179,9 +179,9 @@ fn apply(scalar: &Scalar, ty: Ty, arguments: &[Datum]) -> Computed<Datum> {
 
         (Scalar::Arith(op, ..), [Int(a), Int(b)]) => Int(integer(*op, *a, *b)?),
         (Scalar::Arith(op, ..), [Numeric(a), Numeric(b)]) => Numeric(match op {
-            Arith::Add => a.add(*b)?,
-            Arith::Subtract => a.subtract(*b)?,
-            Arith::Multiply => a.multiply(*b)?,
+            Arith::Add => a.plus(*b)?,
+            Arith::Subtract => a.minus(*b)?,
+            Arith::Multiply => a.times(*b)?,
             Arith::Divide => a.divide(*b)?,
             Arith::Remainder => a.remainder(*b)?,
         }),
