@@ -25,6 +25,8 @@ pub(super) enum Form {
     },
     /// A message shows it, in the words of a file.
     Message,
+    /// It is compared with another: columns stand without their relations.
+    Compared,
 }
 
 impl Printer<'_> {
@@ -44,7 +46,7 @@ impl Printer<'_> {
 
     fn name(&self, name: &str) -> String {
         match self.form {
-            Form::Message => as_written(name),
+            Form::Message | Form::Compared => as_written(name),
             Form::Run { .. } => quoted(name),
         }
     }
@@ -185,7 +187,7 @@ impl Printer<'_> {
         match &expr.kind {
             ExprKind::Top => match self.form {
                 Form::Run { top } => write!(out, "{top}"),
-                Form::Message => out.write_str("{top}"),
+                Form::Message | Form::Compared => out.write_str("{top}"),
             },
             ExprKind::Null => out.write_str("NULL"),
             ExprKind::Bool(value) => write!(out, "{value}"),
@@ -196,7 +198,7 @@ impl Printer<'_> {
             ExprKind::Text(text) => out.write_str(&literal(text)),
             ExprKind::Typed(ty, text) => write!(out, "CAST({} AS {ty})", literal(text)),
             ExprKind::Column { relation, name } => {
-                if let Some(relation) = relation {
+                if let Some(relation) = relation.as_ref().filter(|_| !matches!(self.form, Form::Compared)) {
                     write!(out, "{}.", self.name(&relation.text))?;
                 }
                 out.write_str(&self.name(&name.text))

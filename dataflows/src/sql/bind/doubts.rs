@@ -168,6 +168,15 @@ impl<'a> Binder<'a> {
         if simple { shown } else { format!("({shown})") }
     }
 
+    /// The text of an expression to be compared with that of another.
+    pub(super) fn compared(&self, expr: &Expr) -> String {
+        let printer = Printer {
+            form: Form::Compared,
+            results: &BTreeMap::new(),
+        };
+        printer.expression(expr)
+    }
+
     pub(super) fn show(&self, expr: &Expr) -> String {
         let printer = Printer {
             form: Form::Message,

@@ -86,9 +86,41 @@ impl<'a> Binder<'a> {
             if self.plan.size(e) > MOST_PARTS {
                 return self.too_large(expr.position);
             }
+            if matches!(cx.clause, Clause::Item | Clause::Having | Clause::Order) {
+                self.written_as_key(e, expr)?;
+            }
             self.origin.insert(e, expr);
         }
         Some(value)
+    }
+
+    /// PostgreSQL takes an expression for a key of GROUP BY where both are written in the same way, and not where they
+    /// mean the same: `x % 3` is not `mod(x, 3)`.
+    fn written_as_key(&mut self, e: ExprId, expr: &Expr) -> Option<()> {
+        let mut keys = self.written_keys.iter().filter(|(key, _)| *key == e).peekable();
+        let Some((_, key)) = keys.peek().filter(|_| !self.plan.scalar(e).is_literal()) else {
+            return Some(());
+        };
+        let mut written = expr;
+        loop {
+            let text = self.compared(written);
+            if keys.clone().any(|(_, key)| *key == text) {
+                return Some(());
+            }
+            match &written.kind {
+                // a cast that changes nothing is not there
+                ExprKind::Cast(inner, _) => written = inner,
+                _ => break,
+            }
+        }
+        let fault = Fault::new(
+            expr.position,
+            format!("{} is not written as in GROUP BY", self.show(expr)),
+        );
+        // the outermost parentheses are the printer's own
+        let inner = key.strip_prefix('(').and_then(|key| key.strip_suffix(')'));
+        let hint = inner.unwrap_or(key).to_owned();
+        self.refuse(fault.hint(hint))
     }
 
     pub(super) fn too_large<T>(&mut self, at: Position) -> Option<T> {

@@ -75,6 +75,7 @@ pub(super) fn bind(
         uses_top: false,
         with: Vec::new(),
         origin: HashMap::new(),
+        written_keys: Vec::new(),
         faults: Vec::new(),
         notes: Vec::new(),
     };
@@ -102,6 +103,8 @@ struct Binder<'a> {
     with: Vec<(String, Option<Relation>)>,
     /// Where expressions were written, the latest of equal ones.
     origin: HashMap<ExprId, &'a Expr>,
+    /// The keys of the GROUP BY that is bound, as they were written.
+    written_keys: Vec<(ExprId, String)>,
     faults: Vec<Fault>,
     notes: Vec<Fault>,
 }

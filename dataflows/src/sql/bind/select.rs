@@ -23,6 +23,8 @@ impl<'a> Binder<'a> {
     pub(super) fn select(&mut self, query: &'a Query) -> Option<Relation> {
         let faults = self.faults.len();
         let mut scope = self.from(query)?;
+        // those of the queries below are bound
+        self.written_keys.clear();
         if let Some(filter) = &query.filter {
             let condition = self.condition(&mut Context::new(&scope, Clause::Where), filter);
             if let Some(condition) = condition {
@@ -194,6 +196,7 @@ impl<'a> Binder<'a> {
             let expr = self.key(scope, query, written);
             let key = expr.and_then(|expr| {
                 let e = self.typed(&mut Context::new(scope, Clause::Key), expr)?;
+                self.written_keys.push((e, self.compared(expr)));
                 Some((e, expr.position))
             });
             keys = keys.zip(key).map(|(mut keys, (e, at))| {

@@ -50,7 +50,7 @@ impl Decimal {
         })
     }
 
-    /// `self / other`, rounded half away from zero to [`Decimal::quotient_scale`].
+    /// `self / other`, rounded half away from zero to the scale that PostgreSQL selects.
     pub fn divide(self, other: Decimal) -> Computed<Decimal> {
         if other.unscaled == 0 {
             return Err(Failure::DivisionByZero);
