@@ -258,7 +258,8 @@ impl<'a> Compiler<'a> {
         catalog
     }
 
-    /// Whether the query has too many levels once the results that it reads are written out; `levels` is told how many.
+    /// Whether the query has too many levels once the results that it reads are written out; records their count in
+    /// `levels`.
     fn too_deep(&mut self, parsed: &Parsed, levels: &mut BTreeMap<String, usize>) -> bool {
         let count = query_levels(&parsed.file.query, levels);
         if count > MOST_LEVELS {

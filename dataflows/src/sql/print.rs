@@ -99,7 +99,7 @@ impl Printer<'_> {
             out.push_str("\nHAVING ");
             self.expr(out, having)?;
         }
-        // the order of a table's rows is nobody's; only a limit makes it matter
+        // a table's rows have no order; only with a limit does ORDER BY matter
         if let Some(limit) = &query.limit {
             out.push_str("\nORDER BY ");
             self.order(out, &query.order)?;
