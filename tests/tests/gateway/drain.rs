@@ -14,17 +14,25 @@ fn post(at: SocketAddr) -> Result<u16> {
     Ok(ask(at, "POST /geo/", &[JSON], ITEM)?.status)
 }
 
+/// A chunk with one record of a stream.
+const RECORD: &[u8] = b"1f\r\n{\"value\":{\"data\":{\"ind\":1000}}}\r\n";
+
+/// A stream of records whose first one is acknowledged.
+fn stream(at: std::net::SocketAddr) -> Result<Connection> {
+    let mut stream = Connection::open(at)?;
+    stream.write(
+        b"POST /v3/clusters/c/topics/lim.geo/records HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n",
+    )?;
+    stream.write(RECORD)?;
+    ensure!(stream.head()?.0 == 200 && stream.chunk()?.contains("\"error_code\":200"));
+    Ok(stream)
+}
+
 /// SIGTERM: not ready, and served all the same; then closed, and what is under way is finished.
 #[test]
 fn a_gateway_that_ends_says_so_before_it_takes_no_more() -> Result<()> {
     let (mut gateway, _folder) = gateway("drain_timeout = \"20s\"\n", &["--drain-delay", "3s"])?;
-    let mut stream = Connection::open(gateway.at)?;
-    stream.write(
-        b"POST /v3/clusters/c/topics/lim.geo/records HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n",
-    )?;
-    let record = b"1f\r\n{\"value\":{\"data\":{\"ind\":1000}}}\r\n";
-    stream.write(record)?;
-    ensure!(stream.head()?.0 == 200 && stream.chunk()?.contains("\"error_code\":200"));
+    let mut stream = stream(gateway.at)?;
     let mut kept = Connection::open(gateway.at)?;
     kept.send("GET /readyz", &[], b"")?;
     ensure!(kept.answer()?.status == 200);
@@ -49,7 +57,7 @@ fn a_gateway_that_ends_says_so_before_it_takes_no_more() -> Result<()> {
     std::thread::sleep(Duration::from_millis(200));
     ensure!(TcpStream::connect(gateway.at).is_err(), "the listener is open");
     ensure!(gateway.program.is_running()?, "the stream was cut off");
-    stream.write(record)?;
+    stream.write(RECORD)?;
     ensure!(stream.chunk()?.contains("\"error_code\":200"));
     stream.write(b"0\r\n\r\n")?;
     ensure!(stream.chunk()?.is_empty());
@@ -130,15 +138,9 @@ fn the_end_has_a_bound() -> Result<()> {
     ensure!(post(gateway.at)? == 200);
     let mut half = Connection::open(gateway.at)?;
     half.write(b"POST /geo/ HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{")?;
-    let mut stream = Connection::open(gateway.at)?;
-    stream.write(
-        b"POST /v3/clusters/c/topics/lim.geo/records HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n",
-    )?;
-    let record = b"1f\r\n{\"value\":{\"data\":{\"ind\":1000}}}\r\n";
-    stream.write(record)?;
-    ensure!(stream.head()?.0 == 200 && stream.chunk()?.contains("\"error_code\":200"));
+    let mut stream = stream(gateway.at)?;
     kafka.freeze()?;
-    stream.write(record)?;
+    stream.write(RECORD)?;
     let mut whole = Connection::open(gateway.at)?;
     whole.send("POST /geo/", &[JSON], ITEM.as_bytes())?;
     std::thread::sleep(Duration::from_millis(500));
