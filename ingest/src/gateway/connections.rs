@@ -9,7 +9,7 @@
 //! are waited for, the largest first. Where most of the budget is held by requests that themselves wait for more of it,
 //! none of them could go on: the largest are refused.
 
-use super::entry::{Entry, RequestGuard, elapsed};
+use super::entry::{Entry, RequestGuard, Signal, elapsed};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,6 +68,12 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).1.len()
     }
 
+    /// Asks all for something.
+    pub(super) fn signal(&self, signal: Signal) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.1.values().for_each(|entry| entry.signal(signal));
+    }
+
     /// A place, as soon as there is one; when all are taken, one is asked for.
     pub async fn place(self: &Arc<Self>) -> Place {
         loop {
@@ -75,7 +81,7 @@ impl Connections {
                 return place;
             }
             if let Some(entry) = self.eviction_candidate() {
-                entry.close();
+                entry.signal(Signal::MakeRoom);
             }
             // one may have been closed in between
             let _ = tokio::time::timeout(Duration::from_millis(20), self.closed.notified()).await;
@@ -125,7 +131,7 @@ impl Connections {
         drop(open);
         let slow = |entry: &&Arc<Entry>| entry.waited_for_since() <= late;
         let slow = entries.iter().filter(slow).map(|entry| (entry.held(), entry));
-        let freed = largest_first(slow.collect(), bytes, Entry::close);
+        let freed = largest_first(slow.collect(), bytes, |entry| entry.signal(Signal::MakeRoom));
         if freed > 0 {
             return;
         }
@@ -164,7 +170,7 @@ impl Connections {
         found.sort_unstable_by_key(|(admitted, since, entry)| (*admitted, *since, entry.number));
         let excess = found.len().saturating_sub(SERVED);
         for (.., entry) in found.into_iter().take(excess) {
-            entry.close();
+            entry.signal(Signal::MakeRoom);
         }
     }
 
@@ -189,9 +195,9 @@ impl Place {
         self.entry.begin()
     }
 
-    /// Resolves when the connection has to make room, and is to be closed.
+    /// Resolves when the connection is to be closed, to make room for instance.
     pub async fn reclaimed(&self) {
-        self.entry.closed().await;
+        self.entry.signalled().await;
     }
 
     /// The HTTP server begins to run for this connection.
@@ -248,7 +254,7 @@ mod tests {
             let asking = Arc::clone(&connections);
             tokio::spawn(async move { asking.place().await })
         };
-        second.entry.closed().await;
+        assert_eq!(second.entry.signalled().await, Signal::MakeRoom);
         drop(second);
         let third = third.await.unwrap();
         assert_eq!(connections.count(), 2);
@@ -258,7 +264,7 @@ mod tests {
             let asking = Arc::clone(&connections);
             tokio::spawn(async move { asking.place().await })
         };
-        first.entry.closed().await;
+        assert_eq!(first.entry.signalled().await, Signal::MakeRoom);
         assert!(!fourth.is_finished());
         drop(first);
         fourth.await.unwrap();
@@ -304,7 +310,7 @@ mod tests {
             place.entry.waits_for_body(0);
         }
         let closed = |place: &Place| {
-            let notified = std::pin::pin!(place.entry.closed());
+            let notified = std::pin::pin!(place.entry.signalled());
             let mut context = std::task::Context::from_waker(std::task::Waker::noop());
             notified.poll(&mut context).is_ready()
         };

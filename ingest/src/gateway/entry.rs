@@ -4,12 +4,23 @@
 //! for room in the budget.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// Nothing is waited for.
 const NEVER: u64 = u64::MAX;
+
+/// What a connection is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// To make room for others, if its client is waited for.
+    MakeRoom = 1,
+    /// To take no further request: the gateway ends.
+    End = 2,
+    /// To close as it is.
+    CutOff = 4,
+}
 
 /// An open connection.
 pub(super) struct Entry {
@@ -34,8 +45,10 @@ pub(super) struct Entry {
     served: AtomicBool,
     /// Whether its last request was refused before it was read.
     refused: AtomicBool,
-    /// Notified when the connection has to make room.
-    close: Notify,
+    /// What the connection was asked for and has not seen yet: bits of [`Signal`].
+    signals: AtomicU8,
+    /// Notified when it is asked for something.
+    signalled: Notify,
     /// Notified when what waits for room in the budget is not to wait any longer.
     give_up: Notify,
 }
@@ -59,11 +72,15 @@ impl Wait {
         let _ = self.0.compare_exchange(NEVER, at, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Ends; how long it was until now, in milliseconds.
-    fn end(&self, now: u64) -> u64 {
+    /// Ends; how many milliseconds it was, where `now` is this moment. Mostly it has not begun, and nobody looks at the
+    /// clock.
+    fn end(&self, now: impl FnOnce() -> u64) -> u64 {
+        if self.since() == NEVER {
+            return 0;
+        }
         match self.0.swap(NEVER, Ordering::Relaxed) {
             NEVER => 0,
-            since => now.saturating_sub(since),
+            since => now().saturating_sub(since),
         }
     }
 }
@@ -90,19 +107,35 @@ impl Entry {
             stuck: AtomicUsize::new(0),
             served: AtomicBool::new(false),
             refused: AtomicBool::new(false),
-            close: Notify::new(),
+            signals: AtomicU8::new(0),
+            signalled: Notify::new(),
             give_up: Notify::new(),
         }
     }
 
-    /// Asks for the end of the connection.
-    pub(super) fn close(&self) {
-        self.close.notify_one();
+    /// Asks the connection for something.
+    pub(super) fn signal(&self, signal: Signal) {
+        self.signals.fetch_or(signal as u8, Ordering::AcqRel);
+        self.signalled.notify_one();
     }
 
-    /// Resolves when the connection has to make room, and is to be closed.
-    pub(super) async fn closed(&self) {
-        self.close.notified().await;
+    /// Resolves when the connection was asked for something: with the most urgent of what it has not seen yet. One
+    /// task of a connection waits for it at a time.
+    pub(super) async fn signalled(&self) -> Signal {
+        loop {
+            self.signalled.notified().await;
+            for signal in [Signal::CutOff, Signal::End, Signal::MakeRoom] {
+                let signals = self.signals.fetch_and(!(signal as u8), Ordering::AcqRel);
+                if signals & signal as u8 == 0 {
+                    continue;
+                }
+                if signals != signal as u8 {
+                    // the others are seen next
+                    self.signalled.notify_one();
+                }
+                return signal;
+            }
+        }
     }
 
     /// Asks what waits for room in the budget to wait no longer.
@@ -216,7 +249,7 @@ impl Entry {
 
     /// Nothing is waited for now; for how many milliseconds it was.
     pub(super) fn has_body(&self) -> u64 {
-        self.body.end(elapsed(self.began))
+        self.body.end(|| elapsed(self.began))
     }
 
     /// The client does not take its answer; counts from the first call on.
@@ -226,7 +259,7 @@ impl Entry {
 
     /// The client has taken something of its answer.
     pub(super) fn is_read(&self) {
-        self.reader.end(0);
+        self.reader.end(|| 0);
     }
 }
 
@@ -240,7 +273,7 @@ impl Drop for RequestGuard {
 
 impl Drop for RoomGuard {
     fn drop(&mut self) {
-        let waited = self.0.room.end(elapsed(self.0.began));
+        let waited = self.0.room.end(|| elapsed(self.0.began));
         // a client whose head had to wait was not idle meanwhile
         self.0.idle_since.fetch_add(waited, Ordering::Relaxed);
     }

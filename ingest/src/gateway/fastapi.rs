@@ -15,6 +15,7 @@ use super::state::State;
 use hyper::StatusCode;
 use serde::de::{Deserializer as _, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -150,19 +151,27 @@ fn check(text: &str, fields: &[Field], json: bool) -> Result<String, FastApiErro
 
 fn append(echo: &mut String, name: &str, value: &str) {
     echo.push(if echo.is_empty() { '{' } else { ',' });
-    echo.push_str(&quoted(name));
+    // most names need no escapes, and there are many of them in a request
+    match name.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+        false => echo.extend(["\"", name, "\""]),
+        true => echo.push_str(&quoted(name)),
+    }
     echo.push(':');
     echo.push_str(value);
 }
 
 /// A value as pydantic makes it, in JSON; or its error's type and message.
-fn convert(raw: &str, ty: FieldType) -> Result<String, (&'static str, &'static str)> {
+fn convert(raw: &str, ty: FieldType) -> Result<Cow<'_, str>, (&'static str, &'static str)> {
+    // without escapes it is written as it came
+    if ty == FieldType::Text && raw.starts_with('"') && !raw.contains('\\') {
+        return Ok(Cow::Borrowed(raw));
+    }
     let text = raw
         .starts_with('"')
         .then(|| serde_json::from_str::<String>(raw).unwrap_or_default());
     let is_number = raw.starts_with(|c: char| c == '-' || c.is_ascii_digit());
     match (ty, text) {
-        (FieldType::Text, Some(text)) => Ok(quoted(&text)),
+        (FieldType::Text, Some(text)) => Ok(quoted(&text).into()),
         (FieldType::Text, None) => Err(("string_type", "Input should be a valid string")),
         (FieldType::Whole, Some(text)) => {
             let digits = text.trim();
@@ -174,36 +183,36 @@ fn convert(raw: &str, ty: FieldType) -> Result<String, (&'static str, &'static s
             let trimmed = whole.trim_start_matches('0');
             match (good, trimmed) {
                 (false, _) => Err(("int_parsing", message)),
-                (true, "") => Ok("0".to_owned()),
-                (true, trimmed) => Ok(format!("{minus}{trimmed}")),
+                (true, "") => Ok("0".into()),
+                (true, trimmed) => Ok(format!("{minus}{trimmed}").into()),
             }
         }
         (FieldType::Whole, None) if is_number => {
             if raw.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) {
-                return Ok(raw.to_owned());
+                return Ok(raw.into());
             }
             let message = "Input should be a valid integer, got a number with a fractional part";
             match raw.parse::<f64>() {
-                Ok(number) if number.fract() == 0.0 && number.abs() < 1e15 => Ok(format!("{number:.0}")),
+                Ok(number) if number.fract() == 0.0 && number.abs() < 1e15 => Ok(format!("{number:.0}").into()),
                 _ => Err(("int_from_float", message)),
             }
         }
-        (FieldType::Whole, None) if raw == "true" => Ok("1".to_owned()),
-        (FieldType::Whole, None) if raw == "false" => Ok("0".to_owned()),
+        (FieldType::Whole, None) if raw == "true" => Ok("1".into()),
+        (FieldType::Whole, None) if raw == "false" => Ok("0".into()),
         (FieldType::Whole, None) => Err(("int_type", "Input should be a valid integer")),
         (FieldType::Number, Some(text)) => {
             let message = "Input should be a valid number, unable to parse string as a number";
             let number = text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
             number
-                .map(|number| format!("{number:?}"))
+                .map(|number| format!("{number:?}").into())
                 .ok_or(("float_parsing", message))
         }
         (FieldType::Number, None) if is_number => {
             let whole = raw.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
-            Ok(if whole { format!("{raw}.0") } else { raw.to_owned() })
+            Ok(if whole { format!("{raw}.0").into() } else { raw.into() })
         }
-        (FieldType::Number, None) if raw == "true" => Ok("1.0".to_owned()),
-        (FieldType::Number, None) if raw == "false" => Ok("0.0".to_owned()),
+        (FieldType::Number, None) if raw == "true" => Ok("1.0".into()),
+        (FieldType::Number, None) if raw == "false" => Ok("0.0".into()),
         (FieldType::Number, None) => Err(("float_type", "Input should be a valid number")),
     }
 }
@@ -314,7 +323,7 @@ impl<'de> Visitor<'de> for Values<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut values = vec![None; self.0.len()];
-        while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
             match self.0.iter().position(|field| field.name == *name) {
                 Some(index) => values[index] = Some(map.next_value()?),
                 None => {

@@ -10,7 +10,7 @@ use super::budget::Budget;
 use super::client::{Ahead, Client, HEAD, HEADERS, NoRequest};
 use super::config::GatewayConfig;
 use super::connections::{Connections, Place};
-use super::entry::Entry;
+use super::entry::{Entry, Signal};
 use super::error::GatewayError;
 use super::http_errors::HttpErrors;
 use super::metrics::Metrics;
@@ -35,9 +35,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4096;
@@ -71,32 +72,6 @@ pub enum Ended {
     InOrder,
     /// It was told to end once more while they were.
     CutOff,
-}
-
-/// How far the server's life has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
-    Serving,
-    /// No further request is taken.
-    Ending,
-    /// Connections are closed as they are.
-    Over,
-}
-
-/// What every connection knows of the end.
-#[derive(Clone)]
-struct Ending {
-    phase: watch::Receiver<Phase>,
-    /// Dropped when the connection has ended, so that its receiver sees the last one go.
-    _alive: mpsc::Sender<()>,
-}
-
-impl Ending {
-    /// Resolves when this phase has come.
-    async fn reached(&mut self, phase: Phase) {
-        // a server that was given up is over
-        let _ = self.phase.wait_for(|now| *now >= phase).await;
-    }
 }
 
 impl Gateway {
@@ -158,11 +133,10 @@ impl Gateway {
     /// Serves until the first of `stops`, then ends in order. A second one ends the delay before the end, one after that
     /// the wait for requests under way.
     pub async fn serve(self, mut stops: mpsc::Receiver<Stop>) -> Ended {
-        let (announce, phase) = watch::channel(Phase::Serving);
+        // every connection has a copy of `alive`: when the last is gone, all have ended
         let (alive, mut all_ended) = mpsc::channel(1);
-        let ending = Ending { phase, _alive: alive };
         {
-            let mut accept = std::pin::pin!(self.accept(&ending));
+            let mut accept = std::pin::pin!(self.accept(&alive));
             let stop = tokio::select! {
                 never = &mut accept => match never {},
                 stop = next(&mut stops) => stop,
@@ -179,18 +153,17 @@ impl Gateway {
             }
         }
         tracing::info!("ending: requests under way are answered");
-        drop(ending);
+        drop(alive);
         let Gateway { state, listener, .. } = self;
         // from here on connections are refused
         drop(listener);
-        // without connections there is no receiver
-        let _ = announce.send(Phase::Ending);
+        state.connections.signal(Signal::End);
         let timeout = state.limits.drain_timeout;
         let done = async {
             if tokio::time::timeout(timeout, all_ended.recv()).await.is_err() {
                 let left = state.connections.count();
                 tracing::warn!("{left} connections were not done within {timeout:?} and are cut off");
-                let _ = announce.send(Phase::Over);
+                state.connections.signal(Signal::CutOff);
                 let _ = tokio::time::timeout(CLOSING, all_ended.recv()).await;
             }
             // no record is under way for longer
@@ -209,7 +182,7 @@ impl Gateway {
         ended
     }
 
-    async fn accept(&self, ending: &Ending) -> Infallible {
+    async fn accept(&self, alive: &mpsc::Sender<()>) -> Infallible {
         loop {
             let (stream, peer) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
@@ -221,14 +194,19 @@ impl Gateway {
                 }
             };
             let place = self.state.connections.place().await;
-            let (state, tls) = (Arc::clone(&self.state), self.tls.clone());
-            let (ending, mut end) = (ending.clone(), ending.clone());
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = connection(state, stream, peer, tls, place, ending) => {}
-                    () = end.reached(Phase::Over) => {}
-                }
-            });
+            // it only costs latency when it fails
+            let _ = stream.set_nodelay(true);
+            let (state, alive) = (Arc::clone(&self.state), alive.clone());
+            // a task each, and what a request needs in one box: with many connections, every box on the way to it is
+            // a wait for memory each time that something has come
+            match self.tls.clone() {
+                None => tokio::spawn(drive(state, stream, peer, place, alive)),
+                Some(acceptor) => tokio::spawn(async move {
+                    if let Some(stream) = encrypted(&state, acceptor, stream, peer, &place).await {
+                        tokio::spawn(drive(state, stream, peer, place, alive));
+                    }
+                }),
+            };
         }
     }
 }
@@ -251,43 +229,35 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-async fn connection(
-    state: Arc<State>,
+/// The stream of a connection after its TLS handshake, unless that fails or the connection has to end.
+async fn encrypted(
+    state: &State,
+    acceptor: TlsAcceptor,
     stream: TcpStream,
     peer: SocketAddr,
-    tls: Option<TlsAcceptor>,
-    place: Place,
-    mut ending: Ending,
-) {
-    // it only costs latency when it fails
-    let _ = stream.set_nodelay(true);
-    match tls {
-        // boxed, a plain connection does not take the room of an encrypted one
-        None => Box::pin(drive(state, stream, peer, place, ending)).await,
-        Some(acceptor) => {
-            let handshake = tokio::time::timeout(state.limits.header_timeout, acceptor.accept(stream));
-            let shaken = tokio::select! {
-                shaken = handshake => shaken,
-                () = place.reclaimed() => return,
-                // there is no request yet
-                () = ending.reached(Phase::Ending) => return,
-            };
-            match shaken {
-                Ok(Ok(stream)) => Box::pin(drive(state, stream, peer, place, ending)).await,
-                Ok(Err(error)) => tracing::debug!("{peer}: no TLS connection: {error}"),
-                Err(_) => tracing::debug!("{peer}: no TLS connection in time"),
-            }
-        }
+    place: &Place,
+) -> Option<TlsStream<TcpStream>> {
+    let handshake = tokio::time::timeout(state.limits.header_timeout, acceptor.accept(stream));
+    let shaken = tokio::select! {
+        shaken = handshake => shaken,
+        // there is no request yet
+        _ = place.entry.signalled() => return None,
+    };
+    match shaken {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => tracing::debug!("{peer}: no TLS connection: {error}"),
+        Err(_) => tracing::debug!("{peer}: no TLS connection in time"),
     }
+    None
 }
 
-/// Serves a connection until it ends, has to make room, or the gateway ends.
+/// Serves a connection until it ends, has to make room, or the gateway ends; `_alive` is dropped then.
 async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     state: Arc<State>,
     stream: S,
     peer: SocketAddr,
     place: Place,
-    mut ending: Ending,
+    _alive: mpsc::Sender<()>,
 ) {
     let mut ahead = Vec::new();
     let mut stream = stream;
@@ -296,18 +266,22 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         let mut taken = Ahead::none(&state, &place.entry);
         let arrived = {
             let mut request = std::pin::pin!(client.request(&state, &mut taken, &place.entry));
-            let mut announced = false;
-            loop {
+            let mut ends = false;
+            let arrived = loop {
                 tokio::select! {
                     arrived = &mut request => break arrived,
-                    () = place.reclaimed() => return,
-                    () = ending.reached(Phase::Ending), if !announced => announced = true,
+                    signal = place.entry.signalled() => match signal {
+                        // a request under way is finished
+                        Signal::End if place.entry.is_busy() => ends = true,
+                        Signal::End | Signal::MakeRoom | Signal::CutOff => return,
+                    },
                 }
-                // a request under way is finished
-                if !place.entry.is_busy() {
-                    return;
-                }
+            };
+            if ends {
+                // the server has to be told as well
+                place.entry.signal(Signal::End);
             }
+            arrived
         };
         match arrived {
             Ok(()) => {}
@@ -318,7 +292,7 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         drop(taken);
         let _served = place.serve();
         // boxed, a connection without a request does not take the room of one that has
-        match Box::pin(serve(&state, client, peer, &place.entry, &mut ending)).await {
+        match Box::pin(serve(&state, client, peer, &place.entry)).await {
             Some(idle) => (stream, ahead) = idle,
             None => return,
         }
@@ -332,7 +306,6 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     client: Client<S>,
     peer: SocketAddr,
     entry: &Arc<Entry>,
-    ending: &mut Ending,
 ) -> Option<(S, Vec<u8>)> {
     let stream = WriteTimeout::new(client, Arc::clone(entry), state.limits.body_timeout);
     let stream = HttpErrors::new(stream, Arc::clone(state), Arc::clone(entry), peer.ip());
@@ -363,14 +336,16 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 }
                 return None;
             }
-            // it was meant for what the connection did a moment ago; who needs the room asks again
-            () = entry.closed() => if entry.is_waited_for() {
-                return None;
+            signal = entry.signalled() => match signal {
+                Signal::CutOff => return None,
+                Signal::End => {
+                    announced = true;
+                    std::pin::Pin::new(&mut connection).graceful_shutdown();
+                }
+                Signal::MakeRoom if entry.is_waited_for() => return None,
+                // it was meant for what the connection did a moment ago; who needs the room asks again
+                Signal::MakeRoom => {}
             },
-            () = ending.reached(Phase::Ending), if !announced => {
-                announced = true;
-                std::pin::Pin::new(&mut connection).graceful_shutdown();
-            }
             () = look.as_mut() => {
                 let left = IDLE.saturating_sub(entry.idle_for());
                 if left.is_zero() && !announced {
