@@ -15,8 +15,9 @@ use crate::error::SinkError;
 use crate::failpoint;
 use crate::fence::{Claimed, Fence};
 use crate::progress::{self, Moves, Progress};
-use crate::reject_cap::{self, Trimmed};
+use crate::reject_cap::{self, StagedRejects, Trimmed};
 use crate::reject_limits::{Held, RejectLimits};
+use crate::reject_surplus::Surplus;
 use crate::schema::Definition;
 use crate::session::{IN_BULK, Pending, Session, pipeline};
 use crate::step::{Committed, Net, Newest, Step, newest_by_table};
@@ -201,10 +202,17 @@ impl<'a> Context<'a> {
     async fn limit_rejects(&self, step: &Step) -> Result<Option<Trimmed>, SinkError> {
         let may_be_over = |held: Held| reject_cap::held_with(held, &step.rejects, self.limits).is_over(self.limits);
         let is_due = step.whole || !step.rejects.is_empty() && self.held.is_none_or(may_be_over);
-        match is_due {
-            true => reject_cap::trim(self.session, self.schema, self.limits).await.map(Some),
-            false => Ok(None),
+        if !is_due {
+            return Ok(None);
         }
+        let surplus = Surplus::of(self.schema, self.fence.number);
+        let staged = step.staged.as_ref().map(|staged| StagedRejects {
+            surplus: &surplus,
+            full: staged.full,
+        });
+        reject_cap::trim(self.session, self.schema, self.limits, staged.as_ref())
+            .await
+            .map(Some)
     }
 
     pub(crate) fn failed(&self, what: &str, source: tokio_postgres::Error) -> SinkError {

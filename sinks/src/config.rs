@@ -174,6 +174,23 @@ mod tests {
         }
     }
 
+    /// tokio-postgres alone takes it for a string that was cut off.
+    #[test]
+    fn an_empty_value_may_end_a_connection_string() {
+        for url in [
+            "host=h password=",
+            "host=h password=''",
+            "host=h password= ",
+            "user=u password=\tsslmode=disable password=",
+        ] {
+            let target = PostgresConfig::new(url, "pinflow").target();
+            let password = target
+                .as_ref()
+                .map(|target| target.pg.get_password().unwrap_or_default());
+            assert!(matches!(password, Ok(b"")), "{url}");
+        }
+    }
+
     #[test]
     fn what_is_given_beside_the_url_wins() {
         let url = "postgres://h/d?sslmode=disable&sslrootcert=a&sslcert=b&sslkey=c";

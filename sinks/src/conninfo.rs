@@ -154,9 +154,9 @@ impl<'a> Conninfo<'a> {
             return self.text.to_owned();
         }
         // an empty one would win over what is put in; what stands before the settings keeps its place
-        let text = match self.get("password") {
-            Some(_) => self.without(&["password"]),
-            None => self.text.to_owned(),
+        let text = match (self.get("password"), self.head) {
+            (None, Some(_)) => self.text.to_owned(),
+            _ => self.without(&["password"]),
         };
         match (self.head, self.user_end, &self.password) {
             (Some(_), _, Some(written)) => {
@@ -191,7 +191,13 @@ impl<'a> Conninfo<'a> {
             .settings
             .iter()
             .filter(|setting| !names.contains(&setting.name.as_str()));
-        let kept: Vec<&str> = kept.map(|setting| &self.text[setting.whole.clone()]).collect();
+        let kept = kept.map(|setting| {
+            // an empty value at the end, which tokio-postgres takes for a string that was cut off
+            let is_open = self.head.is_none() && setting.written.is_empty();
+            let quotes = if is_open { "''" } else { "" };
+            format!("{}{quotes}", &self.text[setting.whole.clone()])
+        });
+        let kept: Vec<String> = kept.collect();
         match self.head {
             Some(head) if kept.is_empty() => head.to_owned(),
             Some(head) => format!("{head}?{}", kept.join("&")),
@@ -320,7 +326,8 @@ fn word_value(text: &str, at: usize, number: usize) -> Result<(String, usize), C
             c => value.push(c),
         }
     }
-    match (quoted, value.is_empty()) {
+    // an empty value at the end of the text is one, as libpq has it
+    match (quoted, value.is_empty() && at < text.len()) {
         (true, _) => Err(ConninfoError::Quote(number)),
         (false, true) => Err(ConninfoError::Setting(number)),
         (false, false) => Ok((value, text.len())),
@@ -390,6 +397,7 @@ mod tests {
             ("password='a password=b'host=db", "password=***host=db"),
             ("password=a\\ b\thost=db", "password=***\thost=db"),
             ("user='password=x' host=db", "user='password=x' host=db"),
+            ("host=db password=", "host=db password=***"),
         ] {
             assert_eq!(Conninfo::parse(text).unwrap().masked(), masked);
         }
@@ -416,7 +424,9 @@ mod tests {
             ("host=db password=s3 cret", Setting(3)),
             ("host=db password=s3 cret=x", Unknown(3)),
             ("host=db password='s3 cret", Quote(2)),
-            ("host=db password=", Setting(2)),
+            ("host=db password", Setting(2)),
+            ("host=db password='", Quote(2)),
+            ("host=db password=\\", Setting(2)),
             ("host=db port=s3cret", Port),
             ("postgres://db/x?port=1,s3cret", Port),
             ("dbname=postgres://u:s3cret", Nested),
@@ -454,13 +464,19 @@ mod tests {
             ("postgres://me:@db/x?password=old", "postgres://me:@db/x?password=old"),
             ("host=db password='' user=me", "host=db user=me password='a/b'"),
             ("password=''", "password='a/b'"),
+            ("host=db password=", "host=db password='a/b'"),
+            ("host=db password = ", "host=db password='a/b'"),
+            ("password=", "password='a/b'"),
+            ("password=old host=", "password=old host="),
+            ("dbname=db host=", "dbname=db host='' password='a/b'"),
         ] {
             let conninfo = Conninfo::parse(text).unwrap();
             let found = conninfo.with_password("a/b");
             assert_eq!(found, with, "{text}");
             assert_eq!(conninfo.with_password(""), text, "an empty password is none");
             assert_eq!(conninfo.has_password(), found == text, "{text}");
-            let config: tokio_postgres::Config = found.parse().unwrap();
+            let read = Conninfo::parse(&found).unwrap().without(&[]);
+            let config: tokio_postgres::Config = read.parse().unwrap();
             let password = config.get_password();
             assert!(password == Some(b"a/b") || password == Some(b"old"), "{text}");
         }

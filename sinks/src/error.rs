@@ -188,6 +188,13 @@ pub enum SinkError {
         /// Rows the workers sent.
         expected: u64,
     },
+    /// Dead letters of history were taken for surplus that the tables have room for: read it again. The next staging
+    /// tables keep more.
+    #[error("staged dead letters of schema {schema}: some that there is room for were not kept; it must be read again")]
+    Restage {
+        /// The schema.
+        schema: String,
+    },
     /// A thread of ours panicked: a defect, whose message went to the panic hook.
     #[error("thread {thread} panicked")]
     Panicked {

@@ -7,18 +7,15 @@
 
 use crate::access;
 use crate::error::SinkError;
+use crate::reject_limits::RejectLimits;
+use crate::reject_surplus::Surplus;
 use crate::rejects;
 use crate::schema::{Definition, quoted};
-use crate::sql::{self, REJECT_COLUMNS, STAGED, names_with_position, newest_first, position, qualified};
+use crate::sql::{self, REJECT_COLUMNS, STAGED, names_with_position, newest_first, position, qualified, staging_name};
 use crate::step::StagedHistory;
 use operators::Table;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
-
-/// The name of a staging table.
-pub(crate) fn staging_name(fence: i64, table: &str) -> String {
-    format!("staging_{fence}_{table}")
-}
 
 /// Drops the staging tables of this run and of older ones. A stager of an older run that was stopped in the middle of
 /// a `COPY` keeps its table locked: its session is ended, since the fence is ours.
@@ -52,12 +49,13 @@ pub(crate) async fn drop_up_to(client: &Client, schema: &str, fence: i64) -> Res
     Ok(())
 }
 
-/// Creates the staging tables of this run.
+/// Creates the staging tables of this run; `limits` say how many dead letters have to be kept as they are.
 pub(crate) async fn create(
     client: &Client,
     schema: &str,
     fence: i64,
     definition: &Definition,
+    limits: &RejectLimits,
 ) -> Result<(), SinkError> {
     let mut sql = String::new();
     let options = "WITH (autovacuum_enabled = off)";
@@ -81,6 +79,7 @@ pub(crate) async fn create(
         columns.join(", ")
     ));
     sql.push_str(&access::hide(schema, &staging_name(fence, "rejects"), &[]));
+    sql.push_str(&Surplus::of(schema, fence).create(fence, limits, options));
     let failed = |source| SinkError::postgres(format!("creating staging tables in schema {schema}"), source);
     client.batch_execute(&sql).await.map_err(failed)
 }
@@ -100,19 +99,21 @@ pub(crate) async fn settle(
         for (index, table) in definition.cleaned.iter().enumerate() {
             let expected = staged.rows.cleaned.get(index).copied().unwrap_or_default();
             let staging = qualified(schema, &staging_name(fence, table.name));
-            count(client, &staging, table.name, expected).await?;
+            let counting = format!("SELECT count(*) FROM {staging}");
+            count(client, &counting, &staging, table.name, expected).await?;
             if expected > 0 || staged.full {
                 changed += settle_table(client, schema, table, &staging, staged.full).await?;
             }
         }
     }
-    let staging = qualified(schema, &staging_name(fence, "rejects"));
-    count(client, &staging, "rejects", staged.rows.rejects).await?;
-    Ok(changed + rejects::settle(client, schema, &staging, staged, reject_topics).await?)
+    let surplus = Surplus::of(schema, fence);
+    let expected = staged.rows.rejects;
+    count(client, &surplus.count(), &surplus.staging, "rejects", expected).await?;
+    Ok(changed + rejects::settle(client, schema, &surplus, staged, reject_topics).await?)
 }
 
-async fn count(client: &Client, staging: &str, table: &str, expected: u64) -> Result<(), SinkError> {
-    let row = client.query_one(&format!("SELECT count(*) FROM {staging}"), &[]).await;
+async fn count(client: &Client, counting: &str, staging: &str, table: &str, expected: u64) -> Result<(), SinkError> {
+    let row = client.query_one(counting, &[]).await;
     let found: i64 = row
         .map_err(|source| SinkError::postgres(format!("counting {staging}"), source))?
         .get(0);

@@ -31,6 +31,7 @@ pub mod progress;
 pub mod read;
 mod reject_cap;
 mod reject_limits;
+mod reject_surplus;
 mod rejects;
 pub mod schema;
 mod session;

@@ -22,6 +22,15 @@ impl Default for RejectLimits {
 }
 
 impl RejectLimits {
+    /// Room for this many times as much.
+    pub(crate) fn times(self, factor: u64) -> RejectLimits {
+        RejectLimits {
+            rows: self.rows.saturating_mul(factor),
+            bytes: self.bytes.saturating_mul(factor),
+            ..self
+        }
+    }
+
     /// What is kept of a key or a value.
     pub(crate) fn cut<'a>(&self, bytes: &'a Option<Vec<u8>>) -> Option<&'a [u8]> {
         bytes
@@ -38,6 +47,11 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// Whether this is half of what there is room for.
+    pub(crate) fn is_half(self, limits: &RejectLimits) -> bool {
+        self.rows > limits.rows / 2 || self.bytes > limits.bytes / 2
+    }
+
     pub(crate) fn is_over(self, limits: &RejectLimits) -> bool {
         self.rows > limits.rows || self.bytes > limits.bytes
     }

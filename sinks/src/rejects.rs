@@ -6,6 +6,7 @@
 
 use crate::error::SinkError;
 use crate::progress::UNKNOWN_TOPIC;
+use crate::reject_surplus::{Surplus, content};
 use crate::sql::{self, REJECT_COLUMNS, qualified};
 use crate::step::StagedHistory;
 use std::collections::BTreeMap;
@@ -15,14 +16,16 @@ use tokio_postgres::Client;
 /// The narrow table of the staged dead letters that count.
 const WINNERS: &str = "pg_temp.winners_rejects";
 
-/// Settles what is staged in `staging`, within the caller's transaction. Returns rows changed.
+/// Settles what is staged, within the caller's transaction; what is surplus is settled when the table is limited.
+/// Returns rows changed.
 pub(crate) async fn settle(
     client: &Client,
     schema: &str,
-    staging: &str,
+    surplus: &Surplus,
     staged: &StagedHistory,
     topics: &[String],
 ) -> Result<u64, SinkError> {
+    let staging = surplus.staging.as_str();
     let target = qualified(schema, "rejects");
     let failed = |source| SinkError::postgres(format!("settling history into {target}"), source);
     if let Some(ranges) = Ranges::of(&staged.from_kafka) {
@@ -31,8 +34,11 @@ pub(crate) async fn settle(
             inside("s")
         );
         ranges.execute(client, &sql).await.map_err(failed)?;
+        let sql = surplus.leave_out(RANGES);
+        ranges.execute(client, &sql).await.map_err(failed)?;
     }
-    let has_dropped = begin_count(client, schema, staging).await.map_err(failed)?;
+    surplus.gather(client).await.map_err(failed)?;
+    let has_dropped = begin_count(client, schema, surplus).await.map_err(failed)?;
     // Those that were dropped before are not there to be compared with. Of two at one place the one from Kafka counts:
     // its offset is the record's own.
     let make = format!(
@@ -77,7 +83,7 @@ pub(crate) async fn settle(
     );
     changed += client.execute(&sql, &[]).await.map_err(failed)?;
     if has_dropped {
-        count_moved(client, schema, staging).await.map_err(failed)?;
+        count_moved(client, schema, surplus).await.map_err(failed)?;
     }
     Ok(changed)
 }
@@ -85,16 +91,13 @@ pub(crate) async fn settle(
 /// What the table holds before it is settled, of partitions of which dead letters were dropped.
 const BEFORE: &str = "pg_temp.before_rejects";
 
-/// What a dead letter holds, of those that have an offset; the place is not a part of it.
-fn content(of: &str) -> String {
-    format!("md5(ROW({of}.reason, {of}.key, {of}.value)::text)")
-}
-
 /// Notes what the table holds, where dead letters that stand below a mark are staged; whether there are such.
-async fn begin_count(client: &Client, schema: &str, staging: &str) -> Result<bool, tokio_postgres::Error> {
+async fn begin_count(client: &Client, schema: &str, surplus: &Surplus) -> Result<bool, tokio_postgres::Error> {
     let sql = format!(
-        "SELECT EXISTS (SELECT 1 FROM {staging} s WHERE s.partition IS NOT NULL AND {})",
-        sql::was_dropped(schema, "s")
+        "SELECT EXISTS (SELECT 1 FROM {} s WHERE s.partition IS NOT NULL AND {}) OR EXISTS ({})",
+        surplus.staging,
+        sql::was_dropped(schema, "s"),
+        surplus.dropped_before()
     );
     if !client.query_one(&sql, &[]).await?.get::<_, bool>(0) {
         return Ok(false);
@@ -113,16 +116,28 @@ async fn begin_count(client: &Client, schema: &str, staging: &str) -> Result<boo
 
 /// Counts dead letters that the table held and that are staged below a mark now: those of an object that was read again
 /// under other offsets. They are dropped like their neighbours, and were not counted with them.
-async fn count_moved(client: &Client, schema: &str, staging: &str) -> Result<u64, tokio_postgres::Error> {
-    let size = "(coalesce(octet_length(s.key), 0) + coalesce(octet_length(s.value), 0))::bigint";
+async fn count_moved(client: &Client, schema: &str, surplus: &Surplus) -> Result<u64, tokio_postgres::Error> {
+    let staged = format!(
+        "SELECT s.source, s.topic, s.partition, s.position, {} AS bytes, {} AS content FROM {} s \
+         WHERE s.partition IS NOT NULL AND {}",
+        sql::reject_bytes("s"),
+        content("s"),
+        surplus.staging,
+        sql::was_dropped(schema, "s"),
+    );
+    // those that are surplus are about to be dropped and counted: until then they are in the table
     let sql = format!(
-        "WITH now AS (SELECT r.source, {content_now} AS content, count(*) AS rows FROM {rejects} r \
-         WHERE r.source IN (SELECT source FROM {BEFORE}) GROUP BY 1, 2), \
+        "WITH kept AS (SELECT r.source, {content_now} AS content FROM {rejects} r \
+         WHERE r.source IN (SELECT source FROM {BEFORE}) \
+         UNION ALL SELECT w.source, w.content FROM ({winners}) w WHERE w.source IN (SELECT source FROM {BEFORE}) \
+         AND NOT EXISTS (SELECT 1 FROM {rejects} r WHERE r.source = w.source AND r.position = w.position)), \
+         now AS (SELECT source, content, count(*) AS rows FROM kept GROUP BY 1, 2), \
          gone AS MATERIALIZED (SELECT b.source, b.content, b.rows - coalesce(n.rows, 0) AS rows FROM {BEFORE} b \
          LEFT JOIN now n USING (source, content) WHERE b.rows > coalesce(n.rows, 0)), \
-         below AS (SELECT s.source, s.topic, s.partition, {content_staged} AS content, \
-         count(DISTINCT s.position) AS rows, min(s.position) AS first, max({size}) AS bytes FROM {staging} s \
-         WHERE s.partition IS NOT NULL AND s.source IN (SELECT source FROM gone) AND {dropped} GROUP BY 1, 2, 3, 4), \
+         staged AS ({staged} UNION ALL {dropped_before}), \
+         below AS (SELECT s.source, s.topic, s.partition, s.content, count(DISTINCT s.position) AS rows, \
+         min(s.position) AS first, max(s.bytes) AS bytes FROM staged s \
+         WHERE s.source IN (SELECT source FROM gone) GROUP BY 1, 2, 3, 4), \
          moved AS (SELECT b.topic, b.partition, sum(least(g.rows, b.rows))::bigint AS rows, \
          sum(least(g.rows, b.rows) * b.bytes)::bigint AS bytes FROM gone g JOIN below b USING (source, content) \
          GROUP BY 1, 2) \
@@ -131,9 +146,9 @@ async fn count_moved(client: &Client, schema: &str, staging: &str) -> Result<u64
          (SELECT min(b.first) FROM below b WHERE b.topic = m.topic AND b.partition = m.partition)) FROM moved m \
          WHERE d.topic = m.topic AND d.partition = m.partition",
         content_now = content("r"),
-        content_staged = content("s"),
         rejects = qualified(schema, "rejects"),
-        dropped = sql::was_dropped(schema, "s"),
+        winners = surplus.winners(),
+        dropped_before = surplus.dropped_before(),
         marks = qualified(schema, "rejects_dropped"),
     );
     client.execute(&sql, &[]).await

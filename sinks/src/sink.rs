@@ -47,6 +47,8 @@ pub struct Sink {
     known: Progress,
     /// How many dead letters there are; `None`: not known.
     held: Option<Held>,
+    /// How many times the limits of dead letters are staged as they are.
+    staged_room: u64,
     /// A transaction may be open on the connection, or a commit unresolved: a commit's future was dropped.
     unfinished: bool,
     state: watch::Sender<SinkState>,
@@ -65,6 +67,7 @@ impl Sink {
             fence: None,
             known: Progress::default(),
             held: None,
+            staged_room: 1,
             unfinished: false,
             state: watch::Sender::new(SinkState::Ready),
         })
@@ -142,7 +145,8 @@ impl Sink {
         let session = self.session()?;
         let schema = self.config.schema.as_str();
         history::drop_up_to(&session.client, schema, fence.number).await?;
-        history::create(&session.client, schema, fence.number, definition).await
+        let limits = self.config.rejects.times(self.staged_room);
+        history::create(&session.client, schema, fence.number, definition, &limits).await
     }
 
     /// How the sink stands; changes while a commit is being tried again.
@@ -159,6 +163,9 @@ impl Sink {
     pub async fn commit(&mut self, step: &Step) -> Result<Committed, SinkError> {
         let started = Instant::now();
         let result = self.commit_until_done(step).await;
+        if let Err(SinkError::Restage { .. }) = &result {
+            self.staged_room = self.staged_room.saturating_mul(4);
+        }
         let state = match &result {
             Ok(_) => SinkState::Ready,
             Err(error) => SinkState::Stopped(error.to_string()),

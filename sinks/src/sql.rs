@@ -11,6 +11,11 @@ pub(crate) fn qualified(schema: &str, table: &str) -> String {
     format!("{}.{}", quoted(schema), quoted(table))
 }
 
+/// The name of a staging table.
+pub(crate) fn staging_name(fence: i64, table: &str) -> String {
+    format!("staging_{fence}_{table}")
+}
+
 /// `prefix."a", prefix."b"`
 pub(crate) fn list<'a>(prefix: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<String> = names
@@ -213,6 +218,11 @@ pub(crate) const REJECT_COLUMNS: [(&str, &str); 9] = [
     ("key", "bytea"),
     ("value", "bytea"),
 ];
+
+/// Bytes of the key and the value of the dead letter `of`; they need not be read for it.
+pub(crate) fn reject_bytes(of: &str) -> String {
+    format!("(coalesce(octet_length({of}.key), 0) + coalesce(octet_length({of}.value), 0))::bigint")
+}
 
 /// Keeps dead letters; one that is there already stays as it is, and one that was dropped before stays away.
 /// Parameters: [`REJECT_COLUMNS`].

@@ -12,7 +12,9 @@
 mod copy;
 
 use crate::config::PostgresConfig;
-use crate::error::SinkError;
+use crate::error::{Class, SinkError};
+use crate::reject_limits::Held;
+use crate::reject_surplus::Surplus;
 use crate::schema::Definition;
 use crate::session::{Purpose, Session};
 use crate::step::{CleanedRow, Reject, Staged, check_cleaned};
@@ -231,6 +233,7 @@ impl Thread {
     async fn stage(&mut self) -> Result<(), SinkError> {
         let session = Session::open(&self.config, Purpose::Stage).await?;
         let mut buffers = copy::buffers(&self.config.schema, self.fence, &self.definition);
+        let surplus = Surplus::of(&self.config.schema, self.fence);
         while let Some(message) = self.queue.recv().await {
             match message {
                 Message::Batch(batch, bytes) => {
@@ -242,6 +245,9 @@ impl Thread {
                         .filter(|buffer| buffer.bytes.len() >= self.options.bytes_per_copy)
                     {
                         buffer.copy(&session).await?;
+                    }
+                    if let Some(rejects) = buffers.last_mut() {
+                        self.limit_rejects(rejects, &surplus, &session).await?;
                     }
                     if before > self.options.bytes_in_flight / 2 {
                         (self.wake)();
@@ -265,6 +271,22 @@ impl Thread {
                     (self.wake)();
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Moves surplus dead letters out of the staging table once half as many have been copied as there is room for.
+    async fn limit_rejects(&self, rejects: &mut Buffer, surplus: &Surplus, session: &Session) -> Result<(), SinkError> {
+        if rejects.rows > 0 || !rejects.unlimited.is_half(&self.config.rejects) {
+            return Ok(());
+        }
+        match surplus.move_out(session).await {
+            Ok(true) => rejects.unlimited = Held::default(),
+            Ok(false) => {}
+            Err(error) if error.class() == Class::Reconnect => {
+                return Err(rejects.lost(format!("the connection lost ({error}), unknown")));
+            }
+            Err(error) => return Err(error),
         }
         Ok(())
     }

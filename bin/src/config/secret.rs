@@ -115,7 +115,7 @@ pub fn mask_value(text: &str) -> String {
         false => mask_user_part(text, start),
     };
     // a password may hold blanks, and nothing says where it ends
-    mask_settings(&without_user, |c| is_url && c == '&')
+    mask_settings(&without_user, |c| is_url && c == '&', |_, _| "")
 }
 
 /// A text that repeats arguments, without the secrets in these, and in the URLs and settings that occur in it otherwise.
@@ -147,7 +147,27 @@ fn mask_text(text: &str) -> String {
             Some(found) => mask_user_part(word, found + 3),
             None => word.to_owned(),
         });
-    mask_settings(&words.collect::<String>(), |c| c == '&' || c.is_whitespace())
+    mask_settings(&words.collect::<String>(), |c| c == '&' || c.is_whitespace(), closing)
+}
+
+/// What ends a value that stands in a quotation begun `before` it: the closing quote, with the escape sequences of a
+/// terminal before it.
+fn closing<'a>(before: &str, value: &'a str) -> &'a str {
+    let Some(quote @ ('\'' | '"' | '`')) = value.chars().next_back() else {
+        return "";
+    };
+    let line = &before[before.rfind('\n').map_or(0, |end| end + 1)..];
+    if line.matches(quote).count() % 2 == 0 {
+        return "";
+    }
+    let mut inner = &value[..value.len() - 1];
+    while let Some((rest, sequence)) = inner.rsplit_once("\u{1b}[") {
+        match sequence.strip_suffix('m') {
+            Some(numbers) if numbers.bytes().all(|byte| byte.is_ascii_digit() || byte == b';') => inner = rest,
+            _ => break,
+        }
+    }
+    &value[inner.len()..]
 }
 
 /// `scheme://user:password@host` → `scheme://user:***@host`. The password may hold anything: it is what stands between
@@ -184,8 +204,12 @@ fn is_place(rest: &str, colon: usize) -> bool {
 }
 
 /// `password=value` → `password=***` for every name of a secret, quoted values included. An unquoted value ends before a
-/// character that `ends` it.
-fn mask_settings(text: &str, ends: impl Fn(char) -> bool) -> String {
+/// character that `ends` it; `closing` is what of its end belongs to the text around it, given the text before it.
+fn mask_settings(
+    text: &str,
+    ends: impl Fn(char) -> bool,
+    closing: impl for<'a> Fn(&str, &'a str) -> &'a str,
+) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(equals) = rest.find('=') {
@@ -200,7 +224,10 @@ fn mask_settings(text: &str, ends: impl Fn(char) -> bool) -> String {
             let value = tail.trim_start();
             rest = match value.chars().next() {
                 Some(quote @ ('\'' | '"')) => after_quote(&value[1..], quote),
-                _ => &value[value.find(&ends).unwrap_or(value.len())..],
+                _ => {
+                    let end = value.find(&ends).unwrap_or(value.len());
+                    &value[end - closing(&masked, &value[..end]).len()..]
+                }
             };
         }
     }
@@ -334,11 +361,38 @@ mod tests {
             ),
             (
                 "'--kafka-property=sasl.password=ab' found",
-                "'--kafka-property=sasl.password=*** found",
+                "'--kafka-property=sasl.password=***' found",
+            ),
+            ("it's 'sasl.password=ab' found", "it's 'sasl.password=*** found"),
+            ("sasl.password=ab' found", "sasl.password=*** found"),
+            (
+                "'x' sasl.password=ab'\n'ssl.key.password=c'd'",
+                "'x' sasl.password=***\n'ssl.key.password=***'",
+            ),
+            (
+                "'\u{1b}[33msasl.password=a\u{1b}[31mb\u{1b}[0m' found",
+                "'\u{1b}[33msasl.password=***\u{1b}[0m' found",
             ),
             ("password = 'a b' and token=c", "password =*** and token=***"),
         ] {
             assert_eq!(mask_text(text), expected);
+        }
+    }
+
+    #[test]
+    fn an_argument_that_is_repeated_keeps_its_quotes() {
+        for (argument, masked) in [
+            (
+                "--kafka-property=sasl.password=a b'c",
+                "--kafka-property=sasl.password=***",
+            ),
+            ("sasl.password='a b'", "sasl.password=***"),
+            ("--postgres=host=db password=ab", "--postgres=host=db password=***"),
+            ("postgres://u:a'b@c/d", "postgres://u:***@c/d"),
+        ] {
+            let text = |argument: &str| format!("error: unexpected argument '{argument}' found\n\nUsage: pinflow\n");
+            let found = mask_repeated(&text(argument), [argument.to_owned()]);
+            assert_eq!(found, text(masked));
         }
     }
 

@@ -3,11 +3,10 @@
 use crate::encode::{self, put_bool, put_bytes, put_i16, put_i32, put_i64, put_optional_bytes};
 use crate::error::{Backoff, Class, SinkError};
 use crate::failpoint;
-use crate::history::staging_name;
-use crate::reject_limits::RejectLimits;
+use crate::reject_limits::{Held, RejectLimits};
 use crate::schema::Definition;
 use crate::session::Session;
-use crate::sql::{self, REJECT_COLUMNS, STAGED, qualified};
+use crate::sql::{self, REJECT_COLUMNS, STAGED, qualified, staging_name};
 use crate::step::{CleanedRow, Reject, Staged};
 use crate::whole::COPY_CHUNK;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -22,6 +21,8 @@ pub(super) struct Buffer {
     pub(super) bytes: BytesMut,
     pub(super) rows: u64,
     staged: u64,
+    /// Dead letters since they were limited last.
+    pub(super) unlimited: Held,
 }
 
 /// One buffer per cleaned table, and the last for the rejects.
@@ -35,6 +36,7 @@ pub(super) fn buffers(schema: &str, fence: i64, definition: &Definition) -> Vec<
             bytes: BytesMut::new(),
             rows: 0,
             staged: 0,
+            unlimited: Held::default(),
         }
     };
     let cleaned = |table: &Table| {
@@ -98,8 +100,10 @@ impl Buffer {
         }
         put_optional_bytes(out, reject.object().map(str::as_bytes));
         put_bytes(out, reject.reason.as_bytes());
-        put_optional_bytes(out, limits.cut(&reject.key));
-        put_optional_bytes(out, limits.cut(&reject.value));
+        let parts = [limits.cut(&reject.key), limits.cut(&reject.value)];
+        parts.iter().for_each(|part| put_optional_bytes(out, *part));
+        self.unlimited.rows += 1;
+        self.unlimited.bytes += parts.iter().flatten().map(|part| part.len() as u64).sum::<u64>();
     }
 
     /// Copies what is buffered. A `COPY` that the server refuses for a passing reason left nothing and is sent again.
@@ -126,7 +130,7 @@ impl Buffer {
         Ok(())
     }
 
-    fn lost(&self, found: String) -> SinkError {
+    pub(super) fn lost(&self, found: String) -> SinkError {
         SinkError::Rehydrate {
             table: self.table.clone(),
             found,

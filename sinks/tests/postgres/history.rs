@@ -11,7 +11,8 @@ use sinks::{Claim, CleanedRow, PostgresConfig, Sink, SinkError, StageBatch, Stag
 use std::sync::Arc;
 use std::time::Duration;
 
-fn cases(cases: u32) -> TestRunner {
+/// Runs as many cases.
+pub fn cases(cases: u32) -> TestRunner {
     TestRunner::new(ProptestConfig {
         cases,
         failure_persistence: None,
@@ -81,6 +82,16 @@ pub async fn stage(config: &PostgresConfig, fence: i64, batches: Vec<StageBatch>
         bytes_in_flight: 3000,
         bytes_per_copy: 1000,
     };
+    stage_as(config, fence, batches, options).await
+}
+
+/// The same with options.
+pub async fn stage_as(
+    config: &PostgresConfig,
+    fence: i64,
+    batches: Vec<StageBatch>,
+    options: StagerOptions,
+) -> Result<Staged, SinkError> {
     let room = Arc::new(tokio::sync::Notify::new());
     let start = || {
         let room = room.clone();
@@ -331,7 +342,7 @@ fn staging_tables_of_older_runs_go() {
         let config = cluster.config(&schema());
         let client = cluster.client().await;
         let _old = hydrated_partly(&config).await;
-        assert_eq!(staging_tables(&client, &config.schema).await, 3);
+        assert_eq!(staging_tables(&client, &config.schema).await, 5);
         // one of them is held by a stager that was stopped in the middle of a COPY
         let mut stopped = cluster.client().await;
         let copying = stopped.transaction().await.unwrap();
@@ -344,7 +355,7 @@ fn staging_tables_of_older_runs_go() {
             .unwrap();
         let (mut new, rows) = hydrated_partly(&config).await;
         assert!(copying.commit().await.is_err());
-        assert_eq!(staging_tables(&client, &config.schema).await, 3);
+        assert_eq!(staging_tables(&client, &config.schema).await, 5);
         // after its first commit a run drops its own, not those of a run that came later
         client
             .batch_execute(&format!("CREATE UNLOGGED TABLE {}.staging_9_others ()", config.schema))

@@ -18,6 +18,7 @@ mod proxy;
 mod read;
 mod reconnect;
 mod schema;
+mod surplus;
 mod tables;
 mod tls;
 mod upgrade;

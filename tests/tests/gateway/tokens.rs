@@ -4,10 +4,11 @@ use crate::http::{Answer, Connection, JSON, V2, ask};
 use crate::limits::{REQUESTS, certificate, gateway};
 use crate::{Gateway, SOON};
 use anyhow::{Context, Result, ensure};
-use pinflow_tests::{Pinflow, eventually, write_private};
+use pinflow_tests::{Kafka, Pinflow, eventually, write_private};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const ANY: &str = "anything-token-1";
@@ -204,6 +205,90 @@ fn a_deleted_file_closes_what_it_opened() -> Result<()> {
         Ok(with(at, READ, ("GET /topics", JSON, ""))?.status == 200)
     })?;
     ensure!(gateway.program.stderr().contains("open nothing any more"));
+    gateway.end()?;
+    Ok(())
+}
+
+/// Kafka hangs: a token is revoked in time all the same. What waits for Kafka with it gets the answer that it would have
+/// got, and no later; a stream with it ends; other tokens go on.
+#[test]
+fn a_token_is_revoked_while_its_requests_wait_for_kafka() -> Result<()> {
+    const PRODUCE: Duration = Duration::from_secs(8);
+    const REVOKED: Duration = Duration::from_secs(4);
+    let mut kafka = Kafka::start()?;
+    kafka.create_topic("lim.geo", 1, &[])?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("tokens");
+    write_private(&file, &format!("{ANY}\n{OTHER}\n"))?;
+    let arguments = ["--token-file", &file.to_string_lossy()];
+    let (gateway, _folder) = Gateway::configured(&kafka, "lim.geo", "produce_timeout = \"8s\"\n", &arguments)?;
+    let at = gateway.at;
+    for request in REQUESTS {
+        assert_eq!(with(at, ANY, request)?.status, 200, "{request:?}");
+    }
+    let mut stream = Connection::open(at)?;
+    let head = format!("{} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {ANY}\r\n", REQUESTS[2].0);
+    stream.write(format!("{head}transfer-encoding: chunked\r\n\r\n").as_bytes())?;
+    let record = format!("{:x}\r\n{}\r\n", REQUESTS[2].2.len(), REQUESTS[2].2);
+    stream.write(record.as_bytes())?;
+    ensure!(stream.head()?.0 == 200 && stream.chunk()?.contains("\"error_code\":200"));
+
+    kafka.freeze()?;
+    let began = Instant::now();
+    let mut waiting = Vec::new();
+    for token in [ANY, OTHER] {
+        for (line, kind, body) in REQUESTS {
+            let mut connection = Connection::open(at)?;
+            connection.send(line, &[kind, ("x-api-key", token)], body.as_bytes())?;
+            waiting.push((token, line, connection));
+        }
+    }
+    stream.write(record.as_bytes())?;
+    // all of them are on their way
+    std::thread::sleep(Duration::from_millis(500));
+    write_private(&file, &format!("{OTHER}\n"))?;
+    let metrics = ("GET /metrics", JSON, "");
+    eventually("the end of a token whose line is gone", REVOKED, || {
+        Ok(with(at, ANY, metrics)?.status == 401)
+    })?;
+    for request in REQUESTS {
+        assert_eq!(with(at, ANY, request)?.status, 401, "{request:?}");
+    }
+    assert_eq!(with(at, OTHER, metrics)?.status, 200);
+    stream.write(record.as_bytes())?;
+    ensure!(began.elapsed() < PRODUCE, "{:?}", began.elapsed());
+
+    for (token, line, mut connection) in waiting {
+        let answer = connection.answer()?;
+        let expected = if line == REQUESTS[1].0 { 200 } else { 503 };
+        ensure!(answer.status == expected, "{token} {line}: {answer:?}");
+        ensure!(
+            expected == 503 || answer.json()?["offsets"][0]["error_code"] == 50003,
+            "{answer:?}"
+        );
+        ensure!(expected == 200 || answer.header("retry-after") == "1", "{answer:?}");
+    }
+    let mut reports = String::new();
+    loop {
+        let piece = stream.chunk()?;
+        if piece.is_empty() {
+            break;
+        }
+        reports += &piece;
+    }
+    let place = |code: &str| reports.find(&format!("\"error_code\":{code}")).context(reports.clone());
+    ensure!(place("50003")? < place("401")?, "{reports}");
+    let took = began.elapsed();
+    ensure!(
+        took > PRODUCE - Duration::from_secs(1) && took < PRODUCE + Duration::from_secs(4),
+        "{took:?}"
+    );
+
+    kafka.thaw()?;
+    eventually("a record of the other token", SOON, || {
+        Ok(with(at, OTHER, REQUESTS[0])?.status == 200)
+    })?;
+    assert_eq!(with(at, ANY, REQUESTS[0])?.status, 401);
     gateway.end()?;
     Ok(())
 }

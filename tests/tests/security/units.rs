@@ -54,6 +54,40 @@ fn every_service_has_a_unit_that_is_exposed_little() -> Result<()> {
     Ok(())
 }
 
+/// What systemd does not know it leaves out: a setting of a sandbox that is spelled wrongly protects nothing.
+#[test]
+fn systemd_knows_every_setting_of_the_units() -> Result<()> {
+    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+        need::skip("there is no systemd-analyze on PATH: install systemd");
+        return Ok(());
+    }
+    let (folder, program) = (tempfile::tempdir()?, std::env::current_exe()?);
+    let mut units = Vec::new();
+    for entry in std::fs::read_dir(root().join("docs/systemd"))? {
+        let path = entry?.path();
+        // the program must be there to be started
+        let unit = std::fs::read_to_string(&path)?.replace("/usr/local/bin/pinflow", &program.to_string_lossy());
+        let copy = folder.path().join(path.file_name().context("a name")?);
+        std::fs::write(&copy, unit)?;
+        units.push(copy);
+    }
+    let verify = || -> Result<String> {
+        let verify = Command::new("systemd-analyze")
+            .args(["verify", "--man=no"])
+            .args(&units)
+            .output()?;
+        let said = String::from_utf8(verify.stderr)?;
+        Ok(said + if verify.status.success() { "" } else { "failed" })
+    };
+    assert_eq!(verify()?, "");
+    let unit = folder.path().join("pinflow-run.service");
+    let wrong = std::fs::read_to_string(&unit)?.replace("ProtectSystem=", "ProtectSystm=");
+    std::fs::write(&unit, wrong)?;
+    let said = verify()?;
+    ensure!(said.contains("ProtectSystm"), "{said}");
+    Ok(())
+}
+
 /// What a unit starts is a command line of this program.
 #[test]
 fn the_units_start_commands_that_exist() -> Result<()> {

@@ -4,6 +4,7 @@ use crate::engine::collect::{Closed, Event};
 use crate::engine::error::EngineError;
 use crate::engine::plan::{Plan, Planner};
 use crate::engine::protocol::{Command, Consume, Note, TopicPartition};
+use sinks::SinkError;
 use std::collections::BTreeMap;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -24,7 +25,7 @@ pub enum Interrupt {
 impl<E: Into<EngineError>> From<E> for Interrupt {
     fn from(error: E) -> Interrupt {
         match error.into() {
-            EngineError::Sink(error @ sinks::SinkError::Rehydrate { .. }) => Interrupt::Again {
+            EngineError::Sink(error @ (SinkError::Rehydrate { .. } | SinkError::Restage { .. })) => Interrupt::Again {
                 full: false,
                 reason: error.to_string(),
             },
