@@ -1,5 +1,5 @@
 //! Incremental building blocks that know no pins: the latest record of each key, counts, distinct counts, the
-//! greatest value, ranks with ties, exact medians; and the vocabulary they share (positions, names, tables).
+//! greatest value, ranks with ties, exact medians; and the vocabulary they share (positions, names, tuples, tables).
 //!
 //! Every operator's module states its contract: what it asks of its input, what its output accumulates to at each
 //! epoch's close, and what a change costs. All of them act at the close of an epoch, in order, whatever order records
@@ -25,6 +25,7 @@ pub mod rank;
 pub mod route;
 pub mod symbol;
 pub mod table;
+pub mod tuple;
 
 pub use board::Name;
 pub use count::count;
@@ -38,3 +39,4 @@ pub use rank::{Keep, rank};
 pub use route::{Key, Route};
 pub use symbol::{Interner, Symbol};
 pub use table::{Column, ColumnType, Row, Table, Value};
+pub use tuple::Tuple;
