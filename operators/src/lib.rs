@@ -1,4 +1,4 @@
-//! Incremental building blocks that know no pins: the latest record of each key, counts, distinct counts, the
+//! Incremental building blocks that know no pins: the latest record of each key, counts, sums, distinct counts, the
 //! greatest value, ranks with ties, exact medians; and the vocabulary they share (positions, names, tuples, tables).
 //!
 //! Every operator's module states its contract: what it asks of its input, what its output accumulates to at each
@@ -13,6 +13,7 @@ mod combine;
 pub mod count;
 pub mod distinct;
 mod epochs;
+pub mod fold;
 pub mod greatest;
 mod index;
 mod keyed;
@@ -30,6 +31,7 @@ pub mod tuple;
 pub use board::Name;
 pub use count::count;
 pub use distinct::distinct_count;
+pub use fold::fold;
 pub use greatest::greatest;
 pub use latest::{Event, Slots, latest};
 pub use median::{Median, median};

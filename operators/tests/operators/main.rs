@@ -1,6 +1,7 @@
 //! Each operator against a naive recomputation, at every epoch, over random schedules with one to three workers.
 
 mod counts;
+mod fold;
 mod greatest;
 mod harness;
 mod latest;
