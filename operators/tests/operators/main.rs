@@ -2,6 +2,7 @@
 
 mod counts;
 mod fold;
+mod gather;
 mod greatest;
 mod harness;
 mod latest;
