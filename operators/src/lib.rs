@@ -1,5 +1,6 @@
 //! Incremental building blocks that know no pins: the latest record of each key, counts, sums, distinct counts, the
-//! greatest value, ranks with ties, exact medians; and the vocabulary they share (positions, names, tuples, tables).
+//! greatest value, ranks with ties, exact medians and percentiles; and the vocabulary they share (positions, names,
+//! tuples, tables).
 //!
 //! Every operator's module states its contract: what it asks of its input, what its output accumulates to at each
 //! epoch's close, and what a change costs. All of them act at the close of an epoch, in order, whatever order records
@@ -20,6 +21,7 @@ mod index;
 mod keyed;
 pub mod latest;
 pub mod median;
+pub mod ordered;
 mod packed;
 mod places;
 pub mod position;
@@ -37,6 +39,7 @@ pub use gather::gather;
 pub use greatest::greatest;
 pub use latest::{Event, Slots, latest};
 pub use median::{Median, median};
+pub use ordered::ordered;
 pub use packed::Packed64;
 pub use position::{Position, PositionError};
 pub use rank::{Keep, rank};

@@ -7,4 +7,5 @@ mod greatest;
 mod harness;
 mod latest;
 mod median;
+mod ordered;
 mod rank;
