@@ -27,8 +27,11 @@ mod places;
 pub mod position;
 pub mod rank;
 pub mod route;
+mod sorted;
+mod standing;
 pub mod symbol;
 pub mod table;
+pub mod top;
 pub mod tuple;
 
 pub use board::Name;
@@ -46,4 +49,5 @@ pub use rank::{Keep, rank};
 pub use route::{Key, Route};
 pub use symbol::{Interner, Symbol};
 pub use table::{Column, ColumnType, Row, Table, Value};
+pub use top::top;
 pub use tuple::Tuple;

@@ -9,3 +9,4 @@ mod latest;
 mod median;
 mod ordered;
 mod rank;
+mod top;
