@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cleaning;
+pub mod exec;
 pub mod naive;
 pub mod post;
 pub mod records;

@@ -288,10 +288,11 @@ impl std::fmt::Debug for Post {
 impl Slots for Post {
     const SLOTS: usize = 3;
     type Payload = Payload;
+    type Shape = ();
 
     /// # Panics
     /// When the payload is not of the slot's kind.
-    fn set(&mut self, slot: u8, payload: Option<&Payload>) {
+    fn set(&mut self, _: &(), slot: u8, payload: Option<&Payload>) {
         match (slot, payload.copied()) {
             (
                 0,
@@ -347,7 +348,7 @@ impl Slots for Post {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    fn is_empty(&self, _: &()) -> bool {
         !self.years.has(PIN | GEO | USER)
     }
 }
@@ -365,10 +366,10 @@ mod tests {
         let geo = Payload::geo(name("Albania"), Some(18_300 * day));
         let user = Payload::user(Some(person), Some(20), Some(16_500 * day));
         let mut post = Post::default();
-        assert!(post.is_empty());
-        post.set(0, Some(&pin));
-        post.set(1, Some(&geo));
-        post.set(2, Some(&user));
+        assert!(post.is_empty(&()));
+        post.set(&(), 0, Some(&pin));
+        post.set(&(), 1, Some(&geo));
+        post.set(&(), 2, Some(&user));
         let full = post;
         assert_eq!(
             post.pin(),
@@ -395,16 +396,16 @@ mod tests {
         );
         for (slot, payload) in [pin, geo, user].iter().enumerate() {
             let slot = slot as u8;
-            post.set(slot, None);
+            post.set(&(), slot, None);
             assert_ne!(post, full);
-            post.set(slot, Some(payload));
+            post.set(&(), slot, Some(payload));
             assert_eq!(post, full);
         }
         // a record of nulls is a record all the same
         let nulls = Payload::pin(None, None, None);
         let mut other = Post::default();
-        other.set(0, Some(&nulls));
-        assert!(!other.is_empty());
+        other.set(&(), 0, Some(&nulls));
+        assert!(!other.is_empty(&()));
         assert_eq!(
             other.pin(),
             Some(Pin {
@@ -414,7 +415,7 @@ mod tests {
             })
         );
         for slot in 0..3 {
-            post.set(slot, None);
+            post.set(&(), slot, None);
         }
         assert_eq!(post, Post::default());
     }

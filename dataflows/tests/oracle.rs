@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::{Tables, assert_same, run};
+use common::{Tables, assert_same, run, run_dataflow};
+use dataflows::exec;
 use dataflows::sql::eval::{Datum, Interpreter};
 use dataflows::sql::{Catalog, Schema, built_in, compile};
 use dataflows::{Decoder, Event, Kind, Options, RESULTS, Raw, naive::State};
@@ -162,6 +163,38 @@ fn interpreted(catalog: &Catalog, schema: &Schema, state: &State) -> Tables {
     RESULTS.iter().map(rows).collect()
 }
 
+/// The rows of every built-in result by the dataflow of its SQL, in the order of [`RESULTS`], at each epoch's close.
+fn executed(
+    catalog: &Catalog,
+    schema: &Schema,
+    epochs: &[Vec<(Event, Option<(i64, Row)>)>],
+    workers: usize,
+) -> Vec<Tables> {
+    let layout = exec::Layout::new(schema, &catalog.plan);
+    assert_eq!(layout.size(), (5, 6), "44 bytes a row");
+    let event = |(event, row): &(Event, Option<(i64, Row)>)| exec::Event {
+        key: event.key,
+        position: event.position,
+        slot: event.slot,
+        payload: row.as_ref().map(|(_, row)| layout.pack(event.slot.into(), row)),
+    };
+    let epochs = epochs.iter().map(|epoch| epoch.iter().map(event).collect()).collect();
+    let number = |result: &&dataflows::results::Definition| {
+        let results = catalog.results.iter();
+        results
+            .map(|spec| &*spec.name)
+            .position(|name| name == result.table.name)
+            .expect("each result has its file")
+    };
+    let order: Vec<usize> = RESULTS.iter().map(number).collect();
+    let (catalog, results, layout) = (catalog.clone(), catalog.results.len(), layout.clone());
+    let tables = run_dataflow(workers, epochs, results, move |events| {
+        exec::build(events, &catalog, &layout)
+    });
+    let in_order = |tables: &Tables| order.iter().map(|number| tables[*number].clone()).collect();
+    tables.iter().map(in_order).collect()
+}
+
 fn check(epochs: &[Vec<Record>], workers: usize, top: usize) {
     let epochs = decode(epochs);
     let options = Options { top };
@@ -184,6 +217,17 @@ fn check(epochs: &[Vec<Record>], workers: usize, top: usize) {
                 &format!("SQL of the built-in results, top {top}"),
             );
         }
+    }
+    for (epoch, (found, expected)) in executed(&catalog, &schema, &epochs, workers)
+        .iter()
+        .zip(&expected)
+        .enumerate()
+    {
+        assert_same(
+            found,
+            expected,
+            &format!("SQL as a dataflow, {workers} workers, top {top}, epoch {epoch}"),
+        );
     }
     let events = epochs
         .into_iter()

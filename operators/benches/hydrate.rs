@@ -68,8 +68,9 @@ enum Payload {
 impl Slots for Post {
     const SLOTS: usize = 3;
     type Payload = Payload;
+    type Shape = ();
 
-    fn set(&mut self, slot: u8, payload: Option<&Payload>) {
+    fn set(&mut self, _: &(), slot: u8, payload: Option<&Payload>) {
         self.slots = self.slots & !(1 << slot) | u8::from(payload.is_some()) << slot;
         match payload {
             Some(&Payload::Pin {
@@ -85,7 +86,7 @@ impl Slots for Post {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    fn is_empty(&self, _: &()) -> bool {
         self.slots == 0
     }
 }
@@ -198,7 +199,7 @@ fn build(dataflow: &str, events: Stream<'_, u64, Vec<Event<Payload>>>, done: &Pr
             .probe_with(done);
         return;
     }
-    let posts = latest::<Post>(events);
+    let posts = latest::<Post>(events, ());
     let (all, ranked) = (dataflow == "all", dataflow == "all" || dataflow.ends_with("ranks"));
     if dataflow == "latest, 1 count" {
         popular(&posts, |post| post.country, false, done);

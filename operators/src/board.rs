@@ -46,6 +46,14 @@ impl<A: Name, B: Name> Name for (A, B) {
     }
 }
 
+impl<const S: usize, const P: usize> Name for crate::Tuple<S, P> {
+    type Identity = ([u32; S], [u32; P]);
+
+    fn identity(&self) -> Self::Identity {
+        (self.ids(), self.plain)
+    }
+}
+
 /// Rows beyond what is shown that the head may hold before classes move down.
 const SLACK: usize = 64;
 

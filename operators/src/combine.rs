@@ -1,17 +1,18 @@
-//! Adds up equal updates before they travel.
+//! Adds up updates of equal keys before they travel.
 //!
 //! Where groups repeat (a million posts in a few hundred countries), most of an exchange's work is saved by sending
 //! sums. A batch that is small passes at once, because waiting for its epoch's close would cost a live update one
 //! more round of progress messages; a large one is held back to be summed with what follows, until the epoch closes
 //! or the sums themselves are many.
 //!
-//! The output accumulates to the same collection at each epoch; that is all it promises.
+//! The output accumulates to the same sums at each epoch; that is all it promises.
 
 use crate::epochs::{CHUNK, Update};
 use crate::keyed::{BLOCK, Keyed, Pair};
-use differential_dataflow::{AsCollection, ExchangeData, VecCollection};
+use differential_dataflow::{AsCollection, Data, ExchangeData, VecCollection};
 use std::collections::BTreeMap;
 use std::hash::Hash;
+use std::marker::PhantomData;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
@@ -21,9 +22,54 @@ const SMALL: usize = 1024;
 /// No more sums than this are held back.
 const MOST: usize = 256 << 10;
 
-struct Held<D> {
+/// What is added up, and by what key.
+pub(crate) trait Addition: 'static {
+    /// An update's data.
+    type In: Data;
+    /// What the data of one sum have in common.
+    type Key: Clone + Hash + Eq + 'static;
+    /// The sum of a key's updates.
+    type Sum: 'static;
+    /// What stands for a sum in the output.
+    type Out: Data;
+    /// The sum of nothing.
+    const ZERO: Self::Sum;
+
+    fn key(data: &Self::In) -> &Self::Key;
+    fn add(sum: &mut Self::Sum, data: &Self::In, diff: isize);
+    /// `None` if the sum is that of nothing.
+    fn finish(key: Self::Key, sum: Self::Sum) -> Option<(Self::Out, isize)>;
+}
+
+/// Differences of equal data.
+struct Differences<D>(PhantomData<D>);
+
+impl<D: ExchangeData + Hash> Addition for Differences<D> {
+    type In = D;
+    type Key = D;
+    type Sum = isize;
+    type Out = D;
+    const ZERO: isize = 0;
+
+    #[inline]
+    fn key(data: &D) -> &D {
+        data
+    }
+
+    #[inline]
+    fn add(sum: &mut isize, _data: &D, diff: isize) {
+        *sum += diff;
+    }
+
+    #[inline]
+    fn finish(key: D, sum: isize) -> Option<(D, isize)> {
+        (sum != 0).then_some((key, sum))
+    }
+}
+
+struct Held<A: Addition> {
     capability: Capability<u64>,
-    sums: Keyed<Pair<D, isize>>,
+    sums: Keyed<Pair<A::Key, A::Sum>>,
     /// Updates of the latest activation.
     arrived: usize,
 }
@@ -32,9 +78,14 @@ struct Held<D> {
 pub(crate) fn combine<D: ExchangeData + Hash>(
     input: VecCollection<'_, u64, D, isize>,
 ) -> VecCollection<'_, u64, D, isize> {
+    sums::<Differences<D>>(input)
+}
+
+/// The sums of `input`'s updates, most of this worker's in one for each key and epoch.
+pub(crate) fn sums<A: Addition>(input: VecCollection<'_, u64, A::In, isize>) -> VecCollection<'_, u64, A::Out, isize> {
     let operator = input.inner.unary_frontier(Pipeline, "Combine", |_, _| {
-        let mut epochs: BTreeMap<u64, Held<D>> = BTreeMap::new();
-        let mut out: Vec<Update<D>> = Vec::new();
+        let mut epochs: BTreeMap<u64, Held<A>> = BTreeMap::new();
+        let mut out: Vec<Update<A::Out>> = Vec::new();
         move |(input, frontier), output| {
             input.for_each(|message, updates| {
                 for updates in updates.chunk_by(|a, b| a.1 == b.1) {
@@ -48,12 +99,12 @@ pub(crate) fn combine<D: ExchangeData + Hash>(
                     for block in updates.chunks(BLOCK) {
                         let ids = held
                             .sums
-                            .find_or_insert_block(block.iter().map(|update| &update.0), |data| Pair {
-                                key: data.clone(),
-                                value: 0,
+                            .find_or_insert_block(block.iter().map(|update| A::key(&update.0)), |key| Pair {
+                                key: key.clone(),
+                                value: A::ZERO,
                             });
-                        for ((_, _, diff), id) in block.iter().zip(ids) {
-                            held.sums.get_mut(id).value += diff;
+                        for ((data, _, diff), id) in block.iter().zip(ids) {
+                            A::add(&mut held.sums.get_mut(id).value, data, *diff);
                         }
                     }
                 }
@@ -68,8 +119,8 @@ pub(crate) fn combine<D: ExchangeData + Hash>(
                 let mut session = output.session(&held.capability);
                 let sums = std::mem::replace(&mut held.sums, Keyed::new());
                 for Pair { key, value: sum } in sums.into_entries() {
-                    if sum != 0 {
-                        out.push((key, time, sum));
+                    if let Some((data, diff)) = A::finish(key, sum) {
+                        out.push((data, time, diff));
                         if out.len() == CHUNK {
                             session.give_container(&mut out);
                             out.clear();

@@ -5,15 +5,17 @@
 //! an epoch they may, as changes come in any order). The output then accumulates to one `(key, greatest value)` for
 //! every key that has any value. Only net changes are emitted.
 //!
+//! The least value is the greatest one of [`Reverse`](std::cmp::Reverse)d values.
+//!
 //! # Cost
-//! O(log values of the key) a change. Nearly all keys have one value, which is kept in the entry itself: 16 bytes
-//! and the key, plus 5 to 11 bytes of index; a second value moves a key's values into a sorted list of their own,
-//! and many into a tree. Nothing is added up before the exchange, since (key, value) pairs seldom repeat.
+//! O(log values of the key) a change. Nearly all keys have one value, which is kept in the entry itself: 16 bytes (for
+//! an `i64`) and the key, plus 5 to 11 bytes of index; a second value moves a key's values into a sorted list of their
+//! own, and many into a tree. Nothing is added up before the exchange, since (key, value) pairs seldom repeat.
 
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::Key;
-use differential_dataflow::VecCollection;
+use differential_dataflow::{ExchangeData, VecCollection};
 use std::collections::BTreeMap;
 use timely::dataflow::channels::pact::Exchange;
 
@@ -21,8 +23,10 @@ use timely::dataflow::channels::pact::Exchange;
 const FEW: usize = 32;
 
 /// The greatest value of each key; see the [module](self) for the contract.
-pub fn greatest<'s, K: Key>(input: VecCollection<'s, u64, (K, i64), isize>) -> VecCollection<'s, u64, (K, i64), isize> {
-    let pact = Exchange::new(|((key, _), _, _): &Update<(K, i64)>| key.route());
+pub fn greatest<'s, K: Key, V: ExchangeData>(
+    input: VecCollection<'s, u64, (K, V), isize>,
+) -> VecCollection<'s, u64, (K, V), isize> {
+    let pact = Exchange::new(|((key, _), _, _): &Update<(K, V)>| key.route());
     by_epoch(
         input.inner,
         pact,
@@ -34,15 +38,15 @@ pub fn greatest<'s, K: Key>(input: VecCollection<'s, u64, (K, i64), isize>) -> V
     )
 }
 
-struct Greatest<K> {
-    values: Keyed<Pair<K, Values>>,
+struct Greatest<K, V> {
+    values: Keyed<Pair<K, Values<V>>>,
     /// The greatest value when the epoch began.
-    changed: Changed<Option<i64>>,
+    changed: Changed<Option<V>>,
 }
 
-impl<K: Key> Epochwise for Greatest<K> {
-    type In = Update<(K, i64)>;
-    type Out = (K, i64);
+impl<K: Key, V: ExchangeData> Epochwise for Greatest<K, V> {
+    type In = Update<(K, V)>;
+    type Out = (K, V);
 
     fn apply(&mut self, updates: &mut Vec<Self::In>) {
         for block in updates.chunks(BLOCK) {
@@ -50,12 +54,12 @@ impl<K: Key> Epochwise for Greatest<K> {
                 .values
                 .find_or_insert_block(block.iter().map(|update| &update.0.0), |key| Pair {
                     key: key.clone(),
-                    value: Values::NONE,
+                    value: Values::None,
                 });
             for (((_, value), _, diff), id) in block.iter().zip(ids) {
                 let values = &mut self.values.get_mut(id).value;
-                self.changed.note(id, || values.greatest());
-                values.update(*value, *diff as i64);
+                self.changed.note(id, || values.greatest().cloned());
+                values.update(value, *diff as i64);
             }
         }
         updates.clear();
@@ -77,9 +81,9 @@ impl<K: Key> Epochwise for Greatest<K> {
                 "{key:?}: a value was removed more often than it was added"
             );
             let after = values.greatest();
-            if before != after {
+            if before.as_ref() != after {
                 out.extend(before.map(|value| ((key.clone(), value), time, -1)));
-                out.extend(after.map(|value| ((key.clone(), value), time, 1)));
+                out.extend(after.map(|value| ((key.clone(), value.clone()), time, 1)));
             }
             if after.is_none() {
                 self.values.remove(id);
@@ -89,31 +93,34 @@ impl<K: Key> Epochwise for Greatest<K> {
     }
 }
 
-/// A multiset of values: 16 bytes for a single one. A count may be below zero within an epoch.
-enum Values {
-    /// One value, or none when the count is zero.
-    One { value: i64, count: i32 },
+/// A multiset of values: 16 bytes for a single `i64`. A count may be below zero within an epoch.
+enum Values<V> {
+    None,
+    /// One value, whose count is not zero.
+    One {
+        value: V,
+        count: i32,
+    },
     /// Two or more.
-    More(Box<More>),
+    More(Box<More<V>>),
 }
 
-enum More {
+enum More<V> {
     /// Sorted by value; no count is zero.
-    Few(Vec<(i64, i64)>),
+    Few(Vec<(V, i64)>),
     /// No count is zero.
-    Many(BTreeMap<i64, i64>),
+    Many(BTreeMap<V, i64>),
 }
 
-impl Values {
-    const NONE: Values = Values::One { value: 0, count: 0 };
-
+impl<V: Ord + Clone> Values<V> {
     /// The greatest value, provided that no count is below zero.
-    fn greatest(&self) -> Option<i64> {
+    fn greatest(&self) -> Option<&V> {
         match self {
-            Values::One { value, count } => (*count != 0).then_some(*value),
+            Values::None => None,
+            Values::One { value, .. } => Some(value),
             Values::More(more) => match more.as_ref() {
-                More::Few(few) => few.last().map(|(value, _)| *value),
-                More::Many(many) => many.last_key_value().map(|(value, _)| *value),
+                More::Few(few) => few.last().map(|(value, _)| value),
+                More::Many(many) => many.last_key_value().map(|(value, _)| value),
             },
         }
     }
@@ -121,6 +128,7 @@ impl Values {
     /// How often the greatest value occurs.
     fn count(&self) -> i64 {
         match self {
+            Values::None => 0,
             Values::One { count, .. } => i64::from(*count),
             Values::More(more) => match more.as_ref() {
                 More::Few(few) => few.last().map_or(0, |(_, count)| *count),
@@ -129,15 +137,26 @@ impl Values {
         }
     }
 
-    fn update(&mut self, value: i64, diff: i64) {
+    fn update(&mut self, value: &V, diff: i64) {
         match self {
+            Values::None => match i32::try_from(diff) {
+                Ok(0) => {}
+                Ok(count) => {
+                    *self = Values::One {
+                        value: value.clone(),
+                        count,
+                    }
+                }
+                Err(_) => *self = Values::More(Box::new(More::Few(vec![(value.clone(), diff)]))),
+            },
             Values::One { value: one, count } => {
-                let sum = if *one == value { *count as i64 + diff } else { diff };
+                let sum = if one == value { *count as i64 + diff } else { diff };
                 match i32::try_from(sum) {
-                    Ok(sum) if *one == value || *count == 0 => (*one, *count) = (value, sum),
+                    Ok(0) if one == value => *self = Values::None,
+                    Ok(sum) if one == value => *count = sum,
                     _ => {
                         let mut few = Vec::new();
-                        update_few(&mut few, *one, *count as i64);
+                        update_few(&mut few, one, *count as i64);
                         update_few(&mut few, value, diff);
                         *self = Values::More(Box::new(More::Few(few)));
                     }
@@ -146,11 +165,14 @@ impl Values {
             Values::More(more) => match more.as_mut() {
                 More::Few(few) => {
                     update_few(few, value, diff);
-                    match few[..] {
-                        [] => *self = Values::NONE,
+                    match &few[..] {
+                        [] => *self = Values::None,
                         [(value, count)] => {
-                            if let Ok(count) = i32::try_from(count) {
-                                *self = Values::One { value, count };
+                            if let Ok(count) = i32::try_from(*count) {
+                                *self = Values::One {
+                                    value: value.clone(),
+                                    count,
+                                };
                             }
                         }
                         _ if few.len() > FEW => **more = More::Many(few.drain(..).collect()),
@@ -158,10 +180,10 @@ impl Values {
                     }
                 }
                 More::Many(many) => {
-                    let count = many.entry(value).or_default();
+                    let count = many.entry(value.clone()).or_default();
                     *count += diff;
                     if *count == 0 {
-                        many.remove(&value);
+                        many.remove(value);
                         // half of the bound, so that a key at the bound does not go back and forth
                         if many.len() <= FEW / 2 {
                             **more = More::Few(std::mem::take(many).into_iter().collect());
@@ -173,8 +195,8 @@ impl Values {
     }
 }
 
-fn update_few(few: &mut Vec<(i64, i64)>, value: i64, diff: i64) {
-    match few.binary_search_by_key(&value, |(value, _)| *value) {
+fn update_few<V: Ord + Clone>(few: &mut Vec<(V, i64)>, value: &V, diff: i64) {
+    match few.binary_search_by(|(other, _)| other.cmp(value)) {
         Ok(found) => {
             few[found].1 += diff;
             if few[found].1 == 0 {
@@ -184,7 +206,7 @@ fn update_few(few: &mut Vec<(i64, i64)>, value: i64, diff: i64) {
         Err(_) if diff == 0 => {}
         Err(place) => {
             few.reserve_exact(if few.len() < 4 { 1 } else { 4 });
-            few.insert(place, (value, diff));
+            few.insert(place, (value.clone(), diff));
         }
     }
 }
@@ -195,15 +217,15 @@ mod tests {
 
     #[test]
     fn a_single_value_takes_sixteen_bytes() {
-        assert_eq!(size_of::<Values>(), 16);
-        assert_eq!(size_of::<Pair<(u32, u32), Values>>(), 24);
+        assert_eq!(size_of::<Values<i64>>(), 16);
+        assert_eq!(size_of::<Pair<(u32, u32), Values<i64>>>(), 24);
     }
 
     #[test]
     fn agrees_with_a_map_through_all_shapes() {
         let mut random = 7u64;
         for distinct in [1, 2, 3, 20, 100] {
-            let mut values = Values::NONE;
+            let mut values = Values::None;
             let mut model: BTreeMap<i64, i64> = BTreeMap::new();
             for step in 0..20_000 {
                 random = random
@@ -217,16 +239,16 @@ mod tests {
                     _ if step % 2 == 0 => 1,
                     _ => -1,
                 };
-                values.update(value, diff);
+                values.update(&value, diff);
                 *model.entry(value).or_default() += diff;
                 model.retain(|_, count| *count != 0);
-                assert_eq!(values.greatest(), model.keys().next_back().copied());
+                assert_eq!(values.greatest(), model.keys().next_back());
                 assert_eq!(values.count(), model.values().next_back().copied().unwrap_or(0));
             }
             for (value, count) in model {
-                values.update(value, -count);
+                values.update(&value, -count);
             }
-            assert!(matches!(values, Values::One { count: 0, .. }));
+            assert!(matches!(values, Values::None));
         }
     }
 }

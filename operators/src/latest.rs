@@ -56,24 +56,30 @@ pub trait Slots: Clone + Default + PartialEq + Ord + Debug + Send + 'static {
     const SLOTS: usize;
     /// What a record says.
     type Payload: ExchangeData;
+    /// Where a row has its parts, if that is known only when the dataflow is built; `()` where it is in the type.
+    type Shape: 'static;
 
     /// Replaces slot `slot`'s part; `None` means that the slot holds no record.
-    fn set(&mut self, slot: u8, payload: Option<&Self::Payload>);
+    fn set(&mut self, shape: &Self::Shape, slot: u8, payload: Option<&Self::Payload>);
 
     /// Whether no slot holds a record.
-    fn is_empty(&self) -> bool;
+    fn is_empty(&self, shape: &Self::Shape) -> bool;
 }
 
 /// The rows of the latest records; see the [module](self) for the contract.
-pub fn latest<'s, R: Slots>(events: Stream<'s, u64, Vec<Event<R::Payload>>>) -> VecCollection<'s, u64, R, isize> {
+pub fn latest<'s, R: Slots>(
+    events: Stream<'s, u64, Vec<Event<R::Payload>>>,
+    shape: R::Shape,
+) -> VecCollection<'s, u64, R, isize> {
     const { assert!(R::SLOTS <= MAX_SLOTS) };
-    debug_assert!(R::default().is_empty());
+    debug_assert!(R::default().is_empty(&shape));
     let pact = Exchange::new(|event: &Event<R::Payload>| event.key.route());
     by_epoch(
         events,
         pact,
         "Latest",
         Latest::<R> {
+            shape,
             rows: Keyed::new(),
             atlas: Atlas::default(),
             changed: Changed::new(),
@@ -96,7 +102,8 @@ impl<R> Entry for Row<R> {
     }
 }
 
-struct Latest<R> {
+struct Latest<R: Slots> {
+    shape: R::Shape,
     rows: Keyed<Row<R>>,
     atlas: Atlas,
     changed: Changed<R>,
@@ -107,7 +114,12 @@ impl<R: Slots> Epochwise for Latest<R> {
     type Out = R;
 
     fn apply(&mut self, events: &mut Vec<Self::In>) {
-        let Latest { rows, atlas, changed } = self;
+        let Latest {
+            shape,
+            rows,
+            atlas,
+            changed,
+        } = self;
         for block in events.chunks(BLOCK) {
             let keys = block.iter().map(|event| Packed64::from(event.key));
             let ids = rows.find_or_insert_block(keys, |&key| Row {
@@ -124,7 +136,7 @@ impl<R: Slots> Epochwise for Latest<R> {
                 if event.position > atlas.position(id, event.slot, &row.places) {
                     atlas.put(id, event.slot, event.position, &mut row.places);
                     changed.note(id, || row.row.clone());
-                    row.row.set(event.slot, event.payload.as_ref());
+                    row.row.set(shape, event.slot, event.payload.as_ref());
                 }
             }
         }
@@ -143,10 +155,10 @@ impl<R: Slots> Epochwise for Latest<R> {
             };
             let after = &self.rows.get(id).row;
             if before != *after {
-                if !after.is_empty() {
+                if !after.is_empty(&self.shape) {
                     out.push((after.clone(), time, 1));
                 }
-                if !before.is_empty() {
+                if !before.is_empty(&self.shape) {
                     out.push((before, time, -1));
                 }
             }

@@ -1,5 +1,6 @@
-//! Incremental building blocks that know no pins: the latest record of each key, counts, distinct counts, the
-//! greatest value, ranks with ties, exact medians; and the vocabulary they share (positions, names, tables).
+//! Incremental building blocks that know no pins: the latest record of each key, counts, sums, distinct counts, the
+//! greatest value, ranks with ties, exact medians and percentiles; and the vocabulary they share (positions, names,
+//! tuples, tables).
 //!
 //! Every operator's module states its contract: what it asks of its input, what its output accumulates to at each
 //! epoch's close, and what a change costs. All of them act at the close of an epoch, in order, whatever order records
@@ -13,28 +14,40 @@ mod combine;
 pub mod count;
 pub mod distinct;
 mod epochs;
+pub mod fold;
+pub mod gather;
 pub mod greatest;
 mod index;
 mod keyed;
 pub mod latest;
 pub mod median;
+pub mod ordered;
 mod packed;
 mod places;
 pub mod position;
 pub mod rank;
 pub mod route;
+mod sorted;
+mod standing;
 pub mod symbol;
 pub mod table;
+pub mod top;
+pub mod tuple;
 
 pub use board::Name;
 pub use count::count;
 pub use distinct::distinct_count;
+pub use fold::fold;
+pub use gather::gather;
 pub use greatest::greatest;
 pub use latest::{Event, Slots, latest};
 pub use median::{Median, median};
+pub use ordered::ordered;
 pub use packed::Packed64;
 pub use position::{Position, PositionError};
 pub use rank::{Keep, rank};
 pub use route::{Key, Route};
 pub use symbol::{Interner, Symbol};
 pub use table::{Column, ColumnType, Row, Table, Value};
+pub use top::top;
+pub use tuple::Tuple;

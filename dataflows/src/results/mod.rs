@@ -70,7 +70,7 @@ impl Definition {
 /// row comes with the number of its result in [`RESULTS`].
 pub fn build<'s>(events: Stream<'s, u64, Vec<Event>>, options: &Options) -> VecCollection<'s, u64, (u8, Row), isize> {
     let scope = events.scope();
-    let posts = Posts::new(operators::latest::latest::<Post>(events), *options);
+    let posts = Posts::new(operators::latest::latest::<Post>(events, ()), *options);
     let rows = RESULTS
         .iter()
         .enumerate()

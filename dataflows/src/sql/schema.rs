@@ -37,6 +37,9 @@ pub struct SchemaColumn {
     pub elements: Option<u8>,
     /// What is known of its values where the kind has a record. Of an array: of each element.
     pub facts: Facts,
+    /// Of a text: its parts before and behind the first space are few, and together they are many. Where values are
+    /// only compared the two are kept, so that the dictionary of names holds far less.
+    pub halves: bool,
 }
 
 impl SchemaColumn {
@@ -70,6 +73,9 @@ impl Schema {
 /// The texts that cleaning bounds: longer ones become null, since they are parts of index rows.
 const NAMES: [&str; 3] = ["country", "category", "poster_name"];
 
+/// The text that is made of two: a few hundred parts make a million names.
+const HALVES: &str = "user_name";
+
 /// The texts that repeat, and so are kept, though nothing bounds them.
 const KEPT: [&str; 2] = ["user_name", "is_image_or_video"];
 
@@ -94,6 +100,7 @@ fn column(column: &operators::Column) -> SchemaColumn {
         ty,
         elements,
         facts: facts.nullable(column.name != CLEANED[0].columns[0].name),
+        halves: column.name == HALVES,
     }
 }
 

@@ -6,10 +6,12 @@
 mod need;
 
 use dataflows::{Event, Options, RESULTS, build};
+use differential_dataflow::{Data, VecCollection};
 use operators::{Position, Row};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex};
+use timely::dataflow::Stream;
 
 /// The tables of all results, in the order of `RESULTS`, each sorted.
 pub type Tables = Vec<Vec<Row>>;
@@ -19,9 +21,26 @@ pub fn at(offset: usize) -> Position {
     Position::new(1, offset as i64, 0).unwrap()
 }
 
-/// Runs the engine: each epoch's events are dealt to the workers in turn. Returns the tables at the close of each
-/// epoch.
+/// Runs the engine: see [`run_dataflow`].
 pub fn run(workers: usize, epochs: Vec<Vec<Event>>, options: Options) -> Vec<Tables> {
+    let tables = run_dataflow(workers, epochs, RESULTS.len(), move |events| build(events, &options));
+    for (epoch, tables) in tables.iter().enumerate() {
+        for (table, result) in tables.iter().zip(RESULTS) {
+            let different = table.windows(2).all(|rows| rows[0] != rows[1]);
+            assert!(different, "{} at {epoch}: {table:?}", result.table.name);
+        }
+    }
+    tables
+}
+
+/// Runs a dataflow that computes so many tables: each epoch's events are dealt to the workers in turn. Returns the
+/// tables at the close of each epoch; a row that is there twice stands there twice.
+pub fn run_dataflow<E: Data + Send + Sync>(
+    workers: usize,
+    epochs: Vec<Vec<E>>,
+    tables: usize,
+    build: impl for<'s> Fn(Stream<'s, u64, Vec<E>>) -> VecCollection<'s, u64, (u8, Row), isize> + Send + Sync + 'static,
+) -> Vec<Tables> {
     let closes = epochs.len() as u64;
     let epochs = Arc::new(epochs);
     let updates = Arc::new(Mutex::new(Vec::new()));
@@ -31,13 +50,13 @@ pub fn run(workers: usize, epochs: Vec<Vec<Event>>, options: Options) -> Vec<Tab
         let updates = updates.clone();
         let mut input = worker.dataflow::<u64, _, _>(|scope| {
             use timely::dataflow::operators::Input;
-            let (input, events) = scope.new_input::<Vec<Event>>();
-            let rows = build(events, &options);
+            let (input, events) = scope.new_input::<Vec<E>>();
+            let rows = build(events);
             rows.inspect_batch(move |_, rows| updates.lock().unwrap().extend_from_slice(rows));
             input
         });
         for (epoch, events) in epochs.iter().enumerate() {
-            let mut mine: Vec<Event> = events.iter().skip(index).step_by(peers).copied().collect();
+            let mut mine: Vec<E> = events.iter().skip(index).step_by(peers).cloned().collect();
             input.send_batch(&mut mine);
             input.advance_to(epoch as u64 + 1);
             // some epochs are given to the dataflow together, some one by one
@@ -54,21 +73,21 @@ pub fn run(workers: usize, epochs: Vec<Vec<Event>>, options: Options) -> Vec<Tab
     let mut updates = std::mem::take(&mut *collected.lock().unwrap());
     updates.sort_by_key(|(_, time, _)| *time);
     let mut updates = updates.into_iter().peekable();
-    let mut tables = vec![BTreeMap::<Row, isize>::new(); RESULTS.len()];
+    let mut tables = vec![BTreeMap::<Row, isize>::new(); tables];
     let mut snapshots = Vec::new();
     for epoch in 0..closes {
         while let Some(((result, row), _, diff)) = updates.next_if(|(_, time, _)| *time <= epoch) {
             *tables[result as usize].entry(row).or_default() += diff;
         }
         tables.iter_mut().for_each(|table| table.retain(|_, count| *count != 0));
-        for (table, result) in tables.iter().zip(RESULTS) {
-            assert!(
-                table.values().all(|count| *count == 1),
-                "{} at {epoch}: {table:?}",
-                result.table.name
-            );
-        }
-        snapshots.push(tables.iter().map(|table| table.keys().cloned().collect()).collect());
+        let rows = |table: &BTreeMap<Row, isize>| {
+            let copies = |(row, count): (&Row, &isize)| {
+                assert!(*count > 0, "at {epoch}: {count} times {row:?}");
+                vec![row.clone(); *count as usize]
+            };
+            table.iter().flat_map(copies).collect()
+        };
+        snapshots.push(tables.iter().map(rows).collect());
     }
     assert_eq!(updates.next(), None, "an update after the last epoch");
     snapshots

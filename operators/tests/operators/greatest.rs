@@ -1,13 +1,14 @@
 //! `greatest` against a maximum over everything.
 
 use crate::harness::{Schedule, changes, compare, config, schedule, wishes};
-use operators::greatest;
+use operators::{Symbol, greatest};
 use proptest::prelude::*;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-fn naive<K: Ord + Clone>(input: &BTreeMap<(K, i64), isize>) -> Vec<(K, i64)> {
+fn naive<K: Ord + Clone, V: Clone>(input: &BTreeMap<(K, V), isize>) -> Vec<(K, V)> {
     // later pairs of a key have greater values
-    let greatest: BTreeMap<K, i64> = input.keys().cloned().collect();
+    let greatest: BTreeMap<K, V> = input.keys().cloned().collect();
     greatest.into_iter().collect()
 }
 
@@ -20,6 +21,18 @@ proptest! {
         wishes in wishes((0..5u8, prop_oneof![0..4i64, Just(i64::MIN), Just(i64::MAX)])),
     ) {
         compare(schedule, &changes(&wishes, false), greatest, naive);
+    }
+
+    /// The least name, whose order is not the one in which names were first seen.
+    #[test]
+    fn equals_the_minimum(
+        schedule in schedule(),
+        wishes in wishes((0..3u8, (0..40u8).prop_map(|n| Symbol::new(&format!("least {}", n.wrapping_mul(89)))))),
+    ) {
+        let least: Vec<_> = (wishes.into_iter())
+            .map(|(wait, remove, (key, name))| (wait, remove, (key, (Reverse(name), 1i128 << 100))))
+            .collect();
+        compare(schedule, &changes(&least, false), greatest, naive);
     }
 }
 

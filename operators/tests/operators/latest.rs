@@ -12,12 +12,13 @@ struct Parts([Option<(i64, u8)>; 3]);
 impl Slots for Parts {
     const SLOTS: usize = 3;
     type Payload = (i64, u8);
+    type Shape = ();
 
-    fn set(&mut self, slot: u8, payload: Option<&(i64, u8)>) {
+    fn set(&mut self, _: &(), slot: u8, payload: Option<&(i64, u8)>) {
         self.0[slot as usize] = payload.copied();
     }
 
-    fn is_empty(&self) -> bool {
+    fn is_empty(&self, _: &()) -> bool {
         self.0.iter().all(Option::is_none)
     }
 }
@@ -57,7 +58,7 @@ proptest! {
         records in prop::collection::vec((0..6u64, 0..8i64, 0..3u8, 0..6i64), 0..150),
     ) {
         let records: Vec<_> = records.into_iter().map(|(epoch, key, slot, at)| (epoch, record(key, slot, at))).collect();
-        compare_stream(schedule, &records, latest::<Parts>, naive);
+        compare_stream(schedule, &records, |events| latest::<Parts>(events, ()), naive);
     }
 }
 
@@ -70,6 +71,11 @@ fn many_rows_are_emitted_in_slices() {
                 .flat_map(move |key| (0..2u8).map(move |slot| (epoch, record(key - 70_000, slot, epoch as i64))))
         };
         let records: Vec<_> = keys(0).chain(keys(2)).chain(keys(1).take(1000)).collect();
-        compare_stream(Schedule { workers, seed: 3 }, &records, latest::<Parts>, naive);
+        compare_stream(
+            Schedule { workers, seed: 3 },
+            &records,
+            |events| latest::<Parts>(events, ()),
+            naive,
+        );
     }
 }

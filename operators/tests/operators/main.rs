@@ -1,8 +1,12 @@
 //! Each operator against a naive recomputation, at every epoch, over random schedules with one to three workers.
 
 mod counts;
+mod fold;
+mod gather;
 mod greatest;
 mod harness;
 mod latest;
 mod median;
+mod ordered;
 mod rank;
+mod top;

@@ -208,7 +208,7 @@ impl Decimal {
     }
 
     /// The digits and the scale without the zeros that end them: equal for equal values.
-    fn stripped(self) -> (i128, u16) {
+    pub(crate) fn stripped(self) -> (i128, u16) {
         let (mut unscaled, mut scale) = (self.unscaled, self.scale);
         while scale > 0 && unscaled % 10 == 0 {
             (unscaled, scale) = (unscaled / 10, scale - 1);

@@ -11,7 +11,7 @@ mod decimal;
 pub mod float;
 mod interpreter;
 pub mod like;
-mod scalar;
+pub(crate) mod scalar;
 pub mod text;
 pub mod time;
 

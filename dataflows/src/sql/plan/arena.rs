@@ -180,6 +180,15 @@ impl Plan {
         id
     }
 
+    /// The number of an expression, if it is there.
+    pub(crate) fn find(&self, scalar: &Scalar, ty: Ty) -> Option<ExprId> {
+        let expr = Expr {
+            scalar: scalar.clone(),
+            ty,
+        };
+        self.expr_ids.get(&expr).copied()
+    }
+
     /// `outputs` is a function of `node`.
     pub(crate) fn add_node(&mut self, node: Node, outputs: Vec<Output>) -> NodeId {
         if let Some(id) = self.node_ids.get(&node) {

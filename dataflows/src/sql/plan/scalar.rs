@@ -11,6 +11,11 @@ use std::sync::Arc;
 pub struct ExprId(pub(crate) u32);
 
 impl ExprId {
+    /// The expression at a place.
+    pub(crate) fn at(place: usize) -> ExprId {
+        ExprId(place as u32)
+    }
+
     /// Its place among [`super::Plan::exprs`].
     pub fn index(self) -> usize {
         self.0 as usize

@@ -1,0 +1,533 @@
+//! What is kept of a record: the columns that results name, or less.
+//!
+//! Wide text is not kept, nor is text without a bound: only the greatest expressions over one kind's columns that hold
+//! one. Of other columns what results make of them is kept where it is narrower than the column itself: of a time of
+//! which only the year is asked 14 bits, of a column that is only compared with null one bit.
+
+use super::layout::{Cell, Packer};
+use super::row::{Payload, SLOTS, Shape, Span};
+use crate::sql::eval::scalar::{Evaluator, Row};
+use crate::sql::eval::{Computed, Datum, Failure};
+use crate::sql::plan::{AggKind, ExprId, Join, Node, Plan, Scalar};
+use crate::sql::schema::{Schema, SchemaColumn};
+use crate::sql::types::{Facts, LONGEST_KEPT, Ty};
+use hashbrown::{HashMap, HashSet};
+use operators::{Symbol, Value};
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// One thing that is kept of a kind's records.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    /// The expression over the kind's fields that it is the value of.
+    pub(crate) e: ExprId,
+    /// The column, if it is one.
+    pub(crate) column: Option<(usize, u8)>,
+    pub(crate) ty: Ty,
+    pub(crate) cell: Cell,
+    /// Whether it can be null where there is a record.
+    pub(crate) nullable: bool,
+    /// Whether texts that are longer than is kept are known by their hash: they are only compared.
+    hashed: bool,
+}
+
+/// How records become rows: what is kept of each kind, and where.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub(crate) schema: Schema,
+    /// The expressions of the catalogue, and the keys of all kinds.
+    pub(crate) plan: Plan,
+    /// By kind.
+    pub(crate) kinds: Vec<Vec<Kept>>,
+    pub(crate) shape: Arc<Shape>,
+    /// Where it is kept: (kind, number of the thing kept).
+    places: HashMap<ExprId, (usize, usize)>,
+    /// Columns of which null is told by something else that is kept.
+    null_of: HashMap<(u8, u16, u8), ExprId>,
+}
+
+/// A text, or if it is long its hash behind a mark that no cleaned text holds.
+fn hashed(text: &str) -> Symbol {
+    match text.len() > LONGEST_KEPT as usize {
+        true => Symbol::new(&format!("\0{:032x}", xxh3_128(text.as_bytes()))),
+        false => Symbol::new(text),
+    }
+}
+
+/// A text cut at its first space. One that is too long is known by its hash, and one without a space stands behind a
+/// mark that no cleaned text holds.
+pub(crate) fn halves(text: &str) -> [Symbol; 2] {
+    match text.split_once(' ') {
+        _ if text.len() > LONGEST_KEPT as usize => [Symbol::new(""), hashed(text)],
+        Some((first, rest)) => [Symbol::new(first), Symbol::new(rest)],
+        None => [Symbol::new("\0"), Symbol::new(text)],
+    }
+}
+
+/// The key of a kind's records.
+fn key_of(kind: usize) -> Scalar {
+    Scalar::Field {
+        kind: kind as u8,
+        column: 0,
+        element: 0,
+    }
+}
+
+/// The kinds whose fields an expression names, as a set of bits; the key counts as another one.
+const KEY: u8 = 1 << 7;
+
+impl Layout {
+    /// What the results of a plan need.
+    pub fn new(schema: &Schema, plan: &Plan) -> Layout {
+        assert!(
+            schema.kinds.len() <= SLOTS,
+            "at most {SLOTS} kinds of records are kept together"
+        );
+        let mut whole = plan.clone();
+        for kind in 0..schema.kinds.len() {
+            whole.add(key_of(kind), Ty::Int8);
+        }
+        let plan = &whole;
+        let needs = Needs::of(schema, plan);
+        let mut layout = Layout {
+            schema: schema.clone(),
+            plan: plan.clone(),
+            kinds: Vec::new(),
+            shape: Arc::default(),
+            places: HashMap::new(),
+            null_of: needs.null_of,
+        };
+        let mut packer = Packer::default();
+        let mut spans: Vec<(u16, u16, u16, u16)> = Vec::new();
+        let mut present = Vec::new();
+        for kind in 0..schema.kinds.len() {
+            let (first_name, first_bit) = (packer.names, packer.bits);
+            let mut kept = Vec::new();
+            for (e, identity) in needs.kept.iter().filter(|(e, _)| needs.kinds[e.index()] == 1 << kind) {
+                let (ty, scalar) = (plan.ty(*e), plan.scalar(*e));
+                let column = match scalar {
+                    Scalar::Field { column, element, .. } => Some((usize::from(*column), *element)),
+                    _ => None,
+                };
+                let of = column.map(|(column, _)| &schema.kinds[kind].columns[column]);
+                let facts = of.map_or_else(|| facts(plan, *e), |column| column.facts);
+                let cell = match of {
+                    Some(column) if *identity && column.halves => packer.halves(),
+                    _ => packer.cell(ty, &facts),
+                };
+                layout.places.insert(*e, (kind, kept.len()));
+                kept.push(Kept {
+                    e: *e,
+                    column,
+                    ty,
+                    cell,
+                    nullable: facts.nullable,
+                    hashed: *identity,
+                });
+            }
+            present.push(packer.bits);
+            packer.take(1);
+            spans.push((first_name, packer.names, first_bit, packer.bits));
+            layout.kinds.push(kept);
+        }
+        let words = packer.words();
+        let span = |(first_name, names, first, end): (u16, u16, u16, u16)| {
+            let (from, to) = (usize::from(first / 32), usize::from(end.div_ceil(32)));
+            let mask = |word: usize| {
+                let bits = (0..32u16).filter(|bit| (first..end).contains(&(word as u16 * 32 + bit)));
+                bits.fold(0u32, |mask, bit| mask | 1 << bit)
+            };
+            Span {
+                names: (usize::from(first_name), usize::from(names - first_name)),
+                first: from,
+                masks: (from..to).map(mask).collect(),
+            }
+        };
+        layout.shape = Arc::new(Shape {
+            spans: spans.into_iter().map(span).collect(),
+            present: present
+                .iter()
+                .map(|bit| (usize::from(bit / 32), 1 << (bit % 32)))
+                .collect(),
+            names: usize::from(packer.names),
+            words,
+        });
+        layout
+    }
+
+    /// Names and words of a row: 4 bytes each.
+    pub fn size(&self) -> (usize, usize) {
+        (self.shape.names, self.shape.words)
+    }
+
+    /// What is kept of a cleaned row of a kind, whose values stand in the order of the cleaned table's columns.
+    pub fn pack(&self, kind: usize, row: &[Value]) -> Payload {
+        let mut values = self.evaluator(kind, row);
+        self.fill(kind, |kept| match (kept.cell, kept.column) {
+            (Cell::Halves(_), Some((column, _))) => Piece::Halves(row[column].as_str().map(halves)),
+            (_, None) => Piece::of(values(kept.e), kept.hashed),
+            (_, Some((column, element))) => match (&row[column], kept.ty) {
+                (Value::Text(name), Ty::Text) if !kept.hashed => Piece::Name(Some(*name)),
+                (value, ty) => Piece::of(field(value, ty, element).unwrap_or(Datum::Null), kept.hashed),
+            },
+        })
+    }
+
+    fn evaluator<'a>(&'a self, kind: usize, row: &'a [Value]) -> impl FnMut(ExprId) -> Datum + 'a {
+        let mut evaluator = None;
+        move |e| {
+            // most layouts keep columns alone, and need no evaluator
+            let evaluator = evaluator.get_or_insert_with(|| Evaluator::new(&self.plan));
+            let record = Record {
+                schema: &self.schema,
+                kind,
+                row: Some(row),
+            };
+            // what fails is asked for in no row that is kept
+            evaluator.value(e, &record).unwrap_or(Datum::Null)
+        }
+    }
+
+    /// A payload of what `piece` gives for each thing that is kept of a kind.
+    pub(crate) fn fill(&self, kind: usize, mut piece: impl FnMut(&Kept) -> Piece) -> Payload {
+        let span = &self.shape.spans[kind];
+        // a payload has the words of the row that hold bits of its kind, and nothing before them
+        let mut whole = vec![0u32; span.first + span.masks.len()];
+        let (first, count) = span.names;
+        let mut names = vec![None; count];
+        for kept in &self.kinds[kind] {
+            match (kept.cell, piece(kept)) {
+                // null is zeros
+                (_, Piece::Int(None)) => {}
+                (Cell::Name(n), Piece::Name(name)) => names[usize::from(n) - first] = name,
+                (Cell::Halves(n), Piece::Halves(halves)) => {
+                    let at = usize::from(n) - first;
+                    (names[at], names[at + 1]) = halves.map_or((None, None), |[a, b]| (Some(a), Some(b)));
+                }
+                (Cell::Int { bits, low, null }, Piece::Int(value)) => {
+                    Cell::put_int(bits, low, null, value, &mut whole);
+                }
+                (Cell::Numeric { halves, some, scale }, Piece::Datum(value)) => {
+                    let value = match value {
+                        Datum::Numeric(value) => Some(value),
+                        _ => None,
+                    };
+                    Cell::put_numeric(halves, some, scale, value, &mut whole);
+                }
+                (cell, piece) => unreachable!("{piece:?} does not go into {cell:?}"),
+            }
+        }
+        let (word, bit) = self.shape.present[kind];
+        whole[word] |= bit;
+        Payload::fill(count, span.masks.len(), |to, words| {
+            to[..count].copy_from_slice(&names);
+            words[..span.masks.len()].copy_from_slice(&whole[span.first..]);
+        })
+    }
+
+    /// Where an expression over a kind's fields is kept, if it is.
+    pub(crate) fn place(&self, e: ExprId) -> Option<(usize, &Kept)> {
+        let (kind, number) = *self.places.get(&e)?;
+        Some((kind, &self.kinds[kind][number]))
+    }
+
+    /// The expression that is a kind's key.
+    pub(crate) fn key(&self, kind: usize) -> Option<ExprId> {
+        self.plan.find(&key_of(kind), Ty::Int8)
+    }
+
+    /// Something kept that is null exactly where the column is, and is not the column.
+    pub(crate) fn null_of(&self, field: &Scalar) -> Option<ExprId> {
+        match field {
+            Scalar::Field { kind, column, element } => self.null_of.get(&(*kind, *column, *element)).copied(),
+            _ => None,
+        }
+    }
+
+    /// The value of an expression over one kind's fields where there is no record of it.
+    pub(crate) fn unseen(&self, kind: usize, e: ExprId) -> Datum {
+        let record = Record {
+            schema: &self.schema,
+            kind,
+            row: None,
+        };
+        Evaluator::new(&self.plan).value(e, &record).unwrap_or(Datum::Null)
+    }
+
+    /// Whether a row of the join has a kind's fields exactly where the kind has a record.
+    pub(crate) fn seen_as_present(&self, join: &Join, kind: usize) -> bool {
+        let kinds = 1u8 << self.schema.kinds.len();
+        (0..kinds)
+            .filter(|present| join.rows.holds(*present))
+            .all(|present| join.seen[kind].holds(present) == (present >> kind & 1 == 1))
+    }
+}
+
+/// A value on its way into a payload.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    Name(Option<Symbol>),
+    Halves(Option<[Symbol; 2]>),
+    Int(Option<i64>),
+    Datum(Datum),
+}
+
+impl Piece {
+    fn of(value: Datum, is_identity: bool) -> Piece {
+        match value {
+            Datum::Text(text) if is_identity => Piece::Name(Some(hashed(&text))),
+            Datum::Text(text) => Piece::Name(Some(Symbol::new(&text))),
+            Datum::Numeric(_) => Piece::Datum(value),
+            value => Piece::Int(super::layout::code(&value)),
+        }
+    }
+}
+
+/// The value of a column of a cleaned row.
+fn field(value: &Value, ty: Ty, element: u8) -> Option<Datum> {
+    Some(match (value, ty) {
+        (Value::Null, _) => Datum::Null,
+        (Value::Int(value), Ty::Int4 | Ty::Int8) => Datum::Int(*value),
+        (Value::Int(value), Ty::Timestamp) => Datum::Timestamp(*value),
+        (Value::Float(value), Ty::Float8) => Datum::Float(*value),
+        (Value::Floats(values), Ty::Float8) => {
+            let value = values.get(usize::from(element).wrapping_sub(1)).copied().flatten();
+            value.map_or(Datum::Null, Datum::Float)
+        }
+        (value, Ty::Text) => Datum::text(value.as_str()?),
+        _ => return None,
+    })
+}
+
+/// A cleaned row of one kind, or that there is none.
+struct Record<'a> {
+    schema: &'a Schema,
+    kind: usize,
+    row: Option<&'a [Value]>,
+}
+
+impl Row for Record<'_> {
+    fn leaf(&self, scalar: &Scalar) -> Computed<Datum> {
+        let Scalar::Field { kind, column, element } = scalar else {
+            return Err(Failure::WrongType);
+        };
+        debug_assert_eq!(usize::from(*kind), self.kind);
+        let ty = self.schema.kinds[self.kind].columns[usize::from(*column)].ty;
+        match self.row {
+            None => Ok(Datum::Null),
+            Some(row) => field(&row[usize::from(*column)], ty, *element).ok_or(Failure::WrongType),
+        }
+    }
+}
+
+/// What is known of the values of an expression that is kept.
+fn facts(plan: &Plan, e: ExprId) -> Facts {
+    match plan.scalar(e) {
+        Scalar::Extract(unit, _) => {
+            let (low, high) = unit.range();
+            Facts::range(low, high).nullable(true)
+        }
+        Scalar::Length(_) | Scalar::StrPos(..) => {
+            Facts::range(0, crate::sql::types::LONGEST_TEXT.into()).nullable(true)
+        }
+        Scalar::IsNull(_) => Facts::range(0, 1),
+        _ => {
+            let facts = Facts::of(plan.ty(e));
+            // whatever scale a numeric has
+            match plan.ty(e) {
+                Ty::Numeric => Facts {
+                    scale: (0, u16::MAX),
+                    ..facts
+                },
+                _ => facts,
+            }
+        }
+    }
+}
+
+/// The expressions to keep.
+struct Needs<'p> {
+    schema: &'p Schema,
+    plan: &'p Plan,
+    /// Of each expression, the kinds whose fields it names.
+    kinds: Vec<u8>,
+    /// Of each expression, whether it names a text without a bound.
+    wide: Vec<bool>,
+    seen: HashSet<ExprId>,
+    /// In the order in which they are met; whether only equality is asked.
+    kept: Vec<(ExprId, bool)>,
+    /// Of each column other than wide text what is made of it.
+    uses: Vec<(ExprId, Uses)>,
+    null_of: HashMap<(u8, u16, u8), ExprId>,
+}
+
+/// What results make of a column.
+#[derive(Default)]
+struct Uses {
+    /// The column itself.
+    whole: bool,
+    /// What is narrower, and null exactly where the column is.
+    narrow: Vec<ExprId>,
+    /// `IS NULL` of it.
+    nulls: Vec<ExprId>,
+}
+
+impl<'p> Needs<'p> {
+    fn of(schema: &'p Schema, plan: &'p Plan) -> Needs<'p> {
+        let count = plan.exprs().len();
+        let mut needs = Needs {
+            schema,
+            plan,
+            kinds: vec![0; count],
+            wide: vec![false; count],
+            seen: HashSet::new(),
+            kept: Vec::new(),
+            uses: Vec::new(),
+            null_of: HashMap::new(),
+        };
+        for (place, expr) in plan.exprs().iter().enumerate() {
+            match &expr.scalar {
+                Scalar::Field { kind, .. } => {
+                    needs.kinds[place] = 1 << kind;
+                    needs.wide[place] = needs.column(&expr.scalar).is_some_and(is_unbounded);
+                }
+                Scalar::Key => needs.kinds[place] = KEY,
+                scalar => {
+                    for argument in scalar.arguments() {
+                        needs.kinds[place] |= needs.kinds[argument.index()];
+                        needs.wide[place] |= needs.wide[argument.index()];
+                    }
+                }
+            }
+        }
+        for node in plan.nodes() {
+            match node {
+                Node::Posts { filter, .. } => filter.iter().for_each(|e| needs.visit(*e)),
+                Node::Fold { input, key, aggregates } if matches!(plan.node(*input), Node::Posts { .. }) => {
+                    key.iter().for_each(|e| needs.visit(*e));
+                    for aggregate in aggregates {
+                        aggregate.filter.iter().for_each(|e| needs.visit(*e));
+                        for e in &aggregate.args {
+                            match aggregate.kind {
+                                AggKind::CountDistinct { .. } => needs.compared(*e),
+                                _ => needs.visit(*e),
+                            }
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        needs.choose();
+        needs
+    }
+
+    fn column(&self, scalar: &Scalar) -> Option<&'p SchemaColumn> {
+        match scalar {
+            Scalar::Field { kind, column, .. } => {
+                Some(&self.schema.kinds[usize::from(*kind)].columns[usize::from(*column)])
+            }
+            _ => None,
+        }
+    }
+
+    /// An expression of which only equality with itself is asked.
+    fn compared(&mut self, e: ExprId) {
+        match self.wide[e.index()] && matches!(self.plan.scalar(e), Scalar::Field { .. }) {
+            true if self.kept.iter().any(|(kept, _)| *kept == e) => {}
+            true => self.kept.push((e, true)),
+            false => self.visit(e),
+        }
+    }
+
+    fn visit(&mut self, e: ExprId) {
+        let plan = self.plan;
+        let scalar = plan.scalar(e);
+        // a column that only was compared so far is wanted as it is
+        let again = matches!(scalar, Scalar::Field { .. });
+        if !self.seen.insert(e) && !again {
+            return;
+        }
+        let is_field = matches!(scalar, Scalar::Field { .. });
+        if is_field && self.wide[e.index()] {
+            match self.kept.iter_mut().find(|(kept, _)| *kept == e) {
+                Some((_, identity)) => *identity = false,
+                None => self.kept.push((e, false)),
+            }
+        } else if is_field {
+            self.uses_of(e).whole = true;
+        } else if self.wide[e.index()] && self.kinds[e.index()].is_power_of_two() {
+            self.kept.push((e, false));
+        } else if let (Scalar::IsNull(a), Some(_)) = (scalar, self.narrow(e)) {
+            self.uses_of(*a).nulls.push(e);
+        } else if let Some(column) = self.narrow(e) {
+            self.uses_of(column).narrow.push(e);
+        } else if *scalar == Scalar::Key {
+            self.keep_keys();
+        } else {
+            scalar.arguments().into_iter().for_each(|argument| self.visit(argument));
+        }
+    }
+
+    /// The key of a row is kept as that of each kind.
+    fn keep_keys(&mut self) {
+        for (place, expr) in self.plan.exprs().iter().enumerate() {
+            if matches!(expr.scalar, Scalar::Field { column: 0, .. }) {
+                self.uses_of(ExprId::at(place)).whole = true;
+            }
+        }
+    }
+
+    fn uses_of(&mut self, field: ExprId) -> &mut Uses {
+        let place = self.uses.iter().position(|(e, _)| *e == field).unwrap_or_else(|| {
+            self.uses.push((field, Uses::default()));
+            self.uses.len() - 1
+        });
+        &mut self.uses[place].1
+    }
+
+    /// The column of which this is something narrower.
+    fn narrow(&self, e: ExprId) -> Option<ExprId> {
+        let is_bounded =
+            |field: ExprId| matches!(self.plan.scalar(field), Scalar::Field { .. }) && !self.wide[field.index()];
+        match self.plan.scalar(e) {
+            Scalar::Extract(_, a) | Scalar::IsNull(a) if is_bounded(*a) => Some(*a),
+            _ => None,
+        }
+    }
+
+    fn choose(&mut self) {
+        let bits = |e: &ExprId| {
+            let mut packer = Packer::default();
+            packer.cell(self.plan.ty(*e), &facts(self.plan, *e));
+            packer.bits + 32 * packer.names
+        };
+        for (field, uses) in std::mem::take(&mut self.uses) {
+            let Some(column) = self.column(self.plan.scalar(field)) else {
+                continue;
+            };
+            let mut packer = Packer::default();
+            packer.cell(column.ty, &column.facts);
+            let whole = packer.bits + 32 * packer.names;
+            let narrow: u16 = uses.narrow.iter().map(bits).sum();
+            if uses.whole || narrow >= whole {
+                self.kept.push((field, false));
+                continue;
+            }
+            match uses.narrow.first() {
+                Some(first) => {
+                    if let Scalar::Field { kind, column, element } = self.plan.scalar(field) {
+                        self.null_of.insert((*kind, *column, *element), *first);
+                    }
+                    self.kept.extend(uses.narrow.iter().map(|e| (*e, false)));
+                }
+                None => self.kept.extend(uses.nulls.iter().map(|e| (*e, false))),
+            }
+        }
+    }
+}
+
+/// Whether this is text that is too long to be kept as a matter of course.
+fn is_unbounded(column: &SchemaColumn) -> bool {
+    column.ty == Ty::Text && column.facts.bytes.is_none_or(|bytes| bytes > LONGEST_KEPT)
+}

@@ -1,0 +1,28 @@
+//! Results from records: the plan of a catalogue as one dataflow.
+//!
+//! The way of a record: a [`Layout`] says what is kept of it, in few bits; the latest records of a key are one row
+//! (`row`); each relation's rows are read by one operator (`project`), which computes the expressions of all its
+//! readers over chunks of rows (`program`, `vector`); and each node of the plan that keeps state is one or several
+//! operators of the crate `operators` (`fold`, `rank`).
+//!
+//! What a plan means is defined by [`crate::sql::eval`]; nothing here knows which kinds of records there are: that is
+//! the [`Schema`](crate::sql::Schema)'s.
+
+mod build;
+mod fold;
+mod groups;
+mod kept;
+mod layout;
+mod program;
+mod project;
+mod rank;
+mod relations;
+mod row;
+mod vector;
+
+pub use build::build;
+pub use kept::Layout;
+pub use row::{Payload, Wide};
+
+/// One record on its way into the rows.
+pub type Event = operators::latest::Event<Payload>;

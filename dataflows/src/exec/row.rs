@@ -1,0 +1,201 @@
+//! The rows of relations: packed cells in a few fixed sizes, and one of any size.
+
+use operators::latest::Slots;
+use operators::{Key, Route, Symbol, Tuple};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Names and words of a row.
+pub(crate) type Parts<'a> = (&'a [Option<Symbol>], &'a [u32]);
+
+/// A row or key of packed cells.
+pub(crate) trait Cells: Key {
+    /// What lies in it.
+    fn parts(&self) -> Parts<'_>;
+
+    /// A row of so many names and words, filled from nulls and zeros.
+    fn fill(names: usize, words: usize, fill: impl FnOnce(&mut [Option<Symbol>], &mut [u32])) -> Self;
+}
+
+impl<const S: usize, const P: usize> Cells for Tuple<S, P> {
+    #[inline]
+    fn parts(&self) -> Parts<'_> {
+        (&self.names, &self.plain)
+    }
+
+    #[inline]
+    fn fill(_: usize, _: usize, fill: impl FnOnce(&mut [Option<Symbol>], &mut [u32])) -> Self {
+        let mut tuple = Tuple::EMPTY;
+        fill(&mut tuple.names, &mut tuple.plain);
+        tuple
+    }
+}
+
+/// A row of any size, for what no fixed size was made for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Wide {
+    names: Box<[Option<Symbol>]>,
+    plain: Box<[u32]>,
+}
+
+impl Cells for Wide {
+    fn parts(&self) -> Parts<'_> {
+        (&self.names, &self.plain)
+    }
+
+    fn fill(names: usize, words: usize, fill: impl FnOnce(&mut [Option<Symbol>], &mut [u32])) -> Self {
+        let mut row = Wide {
+            names: vec![None; names].into(),
+            plain: vec![0; words].into(),
+        };
+        fill(&mut row.names, &mut row.plain);
+        row
+    }
+}
+
+impl Route for Wide {
+    fn route(&self) -> u64 {
+        let route = self.names.iter().fold(0u64, |route, name| (route, *name).route());
+        self.plain.iter().fold(route, |route, word| (route, *word).route())
+    }
+}
+
+/// What is kept of one record: a [`Tuple`] of the size that most kinds need, or more.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Payload {
+    /// At most two names and three words.
+    Small(Tuple<2, 3>),
+    /// More.
+    Large(Box<Wide>),
+}
+
+const _: () = assert!(size_of::<Payload>() == 24 && size_of::<Option<Payload>>() == 24);
+
+impl Payload {
+    /// A payload of so many names and words, filled from nulls and zeros.
+    pub(crate) fn fill(names: usize, words: usize, fill: impl FnOnce(&mut [Option<Symbol>], &mut [u32])) -> Payload {
+        match names <= 2 && words <= 3 {
+            true => Payload::Small(Tuple::fill(names, words, fill)),
+            false => Payload::Large(Box::new(Wide::fill(names, words, fill))),
+        }
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        match self {
+            Payload::Small(tuple) => tuple.parts(),
+            Payload::Large(row) => row.parts(),
+        }
+    }
+}
+
+/// Which part of a row a kind of records fills.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// The first of its names, and how many there are.
+    pub(crate) names: (usize, usize),
+    /// The first word that holds some of its bits ...
+    pub(crate) first: usize,
+    /// ... and which bits of that and of the following ones are its own. A payload has the same words.
+    pub(crate) masks: Vec<u32>,
+}
+
+/// The spans of all kinds, in the order of their numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    pub(crate) spans: Vec<Span>,
+    /// Of each kind the bit that says that there is a record: word and bit.
+    pub(crate) present: Vec<(usize, u32)>,
+    pub(crate) names: usize,
+    pub(crate) words: usize,
+}
+
+impl Shape {
+    fn set(&self, names: &mut [Option<Symbol>], words: &mut [u32], slot: u8, payload: Option<&Payload>) {
+        let span = &self.spans[usize::from(slot)];
+        let (first, count) = span.names;
+        let names = &mut names[first..first + count];
+        let words = &mut words[span.first..span.first + span.masks.len()];
+        match payload.map(Payload::parts) {
+            Some((new_names, new_words)) => {
+                names.copy_from_slice(&new_names[..count]);
+                for ((word, mask), new) in words.iter_mut().zip(&span.masks).zip(new_words) {
+                    *word = *word & !mask | new;
+                }
+            }
+            None => {
+                names.fill(None);
+                words
+                    .iter_mut()
+                    .zip(&span.masks)
+                    .for_each(|(word, mask)| *word &= !mask);
+            }
+        }
+    }
+
+    fn is_empty(&self, words: &[u32]) -> bool {
+        let has = |(word, bit): &(usize, u32)| words.get(*word).is_some_and(|word| word & bit != 0);
+        !self.present.iter().any(has)
+    }
+}
+
+/// The latest records of one key, joined into one row.
+pub(crate) trait Post: Slots<Payload = Payload, Shape = Arc<Shape>> {
+    /// What lies in it.
+    fn parts(&self) -> Parts<'_>;
+}
+
+/// The latest records of one key in a row of fixed size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Packed<const S: usize, const P: usize>(Tuple<S, P>);
+
+/// How many kinds a schema has at most, until rows keep more positions.
+pub(crate) const SLOTS: usize = operators::latest::MAX_SLOTS;
+
+impl<const S: usize, const P: usize> Slots for Packed<S, P> {
+    const SLOTS: usize = SLOTS;
+    type Payload = Payload;
+    type Shape = Arc<Shape>;
+
+    #[inline]
+    fn set(&mut self, shape: &Arc<Shape>, slot: u8, payload: Option<&Payload>) {
+        shape.set(&mut self.0.names, &mut self.0.plain, slot, payload);
+    }
+
+    fn is_empty(&self, shape: &Arc<Shape>) -> bool {
+        shape.is_empty(&self.0.plain)
+    }
+}
+
+impl<const S: usize, const P: usize> Post for Packed<S, P> {
+    #[inline]
+    fn parts(&self) -> Parts<'_> {
+        self.0.parts()
+    }
+}
+
+/// The latest records of one key in a row of any size.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct WidePost(Wide);
+
+impl Slots for WidePost {
+    const SLOTS: usize = SLOTS;
+    type Payload = Payload;
+    type Shape = Arc<Shape>;
+
+    fn set(&mut self, shape: &Arc<Shape>, slot: u8, payload: Option<&Payload>) {
+        if self.0.plain.is_empty() {
+            self.0 = Wide::fill(shape.names, shape.words, |_, _| ());
+        }
+        shape.set(&mut self.0.names, &mut self.0.plain, slot, payload);
+    }
+
+    fn is_empty(&self, shape: &Arc<Shape>) -> bool {
+        shape.is_empty(&self.0.plain)
+    }
+}
+
+impl Post for WidePost {
+    fn parts(&self) -> Parts<'_> {
+        self.0.parts()
+    }
+}

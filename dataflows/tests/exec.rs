@@ -1,0 +1,235 @@
+//! The dataflow of a catalogue against the interpreter of its plan: random results over random records, in random
+//! order and random epochs, with corrections, deletes and replays, on one to three workers, have at every closed epoch
+//! the rows that the interpreter computes of the latest records.
+//!
+//! A failure prints the seed; `PINFLOW_TEST_SEED=seed` runs that case alone.
+
+mod common;
+
+#[path = "../../tests/src/queries/mod.rs"]
+#[allow(dead_code, unused_imports, missing_docs)]
+mod queries;
+
+use common::Tables;
+use dataflows::Options;
+use dataflows::exec::{Event, Layout, build};
+use dataflows::sql::eval::{Datum, Interpreter};
+use dataflows::sql::{Catalog, Schema, SqlFile, compile};
+use operators::{Position, Row, Value};
+use queries::{Choices, Queries, data, reduce};
+use std::collections::HashMap;
+
+/// What a record says: kind, key, position, and its cleaned row or a delete.
+#[derive(Clone, Debug)]
+struct Record {
+    kind: u8,
+    key: i64,
+    position: Position,
+    row: Option<Row>,
+}
+
+struct Case {
+    catalog: Catalog,
+    texts: Vec<String>,
+    epochs: Vec<Vec<Record>>,
+    workers: usize,
+}
+
+fn draw(choices: &mut Choices, schema: &Schema) -> Case {
+    let options = Options { top: choices.below(3) };
+    let epochs = records(choices);
+    let workers = 1 + choices.below(3);
+    let count = 1 + choices.below(4);
+    let mut files = Vec::new();
+    for number in 0..count {
+        let mut queries = Queries {
+            choices,
+            schema,
+            options: &options,
+        };
+        let text = queries.result().text;
+        let body = text.split_once('\n').map_or("", |(_, body)| body);
+        files.push(SqlFile {
+            path: format!("r{number}.sql"),
+            text: format!("-- r{number}: a row\n{body}"),
+        });
+    }
+    Case {
+        catalog: compile(&files, schema, &options).expect("each is accepted alone"),
+        texts: files.into_iter().map(|file| file.text).collect(),
+        epochs,
+        workers,
+    }
+}
+
+/// One to six epochs of records of the keys that [`data`] draws, each several times.
+fn records(choices: &mut Choices) -> Vec<Vec<Record>> {
+    let mut epochs = Vec::new();
+    let mut offset = 0;
+    let mut sent: Vec<Record> = Vec::new();
+    for _ in 0..1 + choices.below(6) {
+        let mut records = Vec::new();
+        for _ in 0..1 + choices.below(2) {
+            for (kind, rows) in (0u8..).zip(data(choices)) {
+                for row in rows {
+                    let Value::Int(key) = row[0] else {
+                        unreachable!("keys are integers")
+                    };
+                    offset += 1;
+                    let position = Position::new(1, offset, choices.below(2) as i32).unwrap();
+                    let row = (!choices.one_in(6)).then_some(row);
+                    records.push(Record {
+                        kind,
+                        key,
+                        position,
+                        row,
+                    });
+                    if choices.one_in(8) {
+                        records.push(
+                            sent.get(choices.below(sent.len().max(1)))
+                                .cloned()
+                                .unwrap_or(records[0].clone()),
+                        );
+                    }
+                }
+            }
+        }
+        // in any order
+        for place in (1..records.len()).rev() {
+            let other = choices.below(place + 1);
+            records.swap(place, other);
+        }
+        sent.extend(records.iter().cloned());
+        epochs.push(records);
+    }
+    // at last everything is deleted, in half of the cases
+    if choices.one_in(2) {
+        let mut deletes = Vec::new();
+        for record in &sent {
+            offset += 1;
+            deletes.push(Record {
+                position: Position::new(1, offset, 0).unwrap(),
+                row: None,
+                ..record.clone()
+            });
+        }
+        epochs.push(deletes);
+    }
+    epochs
+}
+
+fn expected(case: &Case, schema: &Schema) -> Vec<Tables> {
+    let mut latest: HashMap<(u8, i64), &Record> = HashMap::new();
+    let mut tables = Vec::new();
+    for epoch in &case.epochs {
+        for record in epoch {
+            let known = latest.entry((record.kind, record.key)).or_insert(record);
+            if record.position > known.position {
+                *known = record;
+            }
+        }
+        let mut interpreter = Interpreter::new(&case.catalog.plan, schema);
+        for ((kind, key), record) in &latest {
+            if let Some(row) = &record.row {
+                interpreter.set((*kind).into(), *key, row);
+            }
+        }
+        let rows = |result: &dataflows::sql::ResultSpec| {
+            let rows = interpreter.rows(result.node).expect("no accepted expression fails");
+            let mut rows: Vec<Row> = rows.iter().map(|row| row.iter().map(value).collect()).collect();
+            rows.sort();
+            rows
+        };
+        tables.push(case.catalog.results.iter().map(rows).collect());
+    }
+    tables
+}
+
+/// A value as [`build`] gives it.
+fn value(datum: &Datum) -> Value {
+    match datum {
+        Datum::Null => Value::Null,
+        Datum::Bool(value) => Value::Int(i64::from(*value)),
+        Datum::Int(value) | Datum::Timestamp(value) => Value::Int(*value),
+        Datum::Date(value) => Value::Int(i64::from(*value)),
+        Datum::Numeric(value) => Value::from(value.to_string().as_str()),
+        Datum::Text(value) => Value::from(&**value),
+        Datum::Float(value) => Value::Float(*value + 0.0),
+    }
+}
+
+fn found(case: &Case, layout: &Layout) -> Vec<Tables> {
+    let event = |record: &Record| Event {
+        key: record.key,
+        position: record.position,
+        slot: record.kind,
+        payload: record.row.as_ref().map(|row| layout.pack(record.kind.into(), row)),
+    };
+    let epochs: Vec<Vec<Event>> = case
+        .epochs
+        .iter()
+        .map(|epoch| epoch.iter().map(event).collect())
+        .collect();
+    let (catalog, layout) = (case.catalog.clone(), layout.clone());
+    let results = catalog.results.len();
+    common::run_dataflow(case.workers, epochs, results, move |events| {
+        build(events, &catalog, &layout)
+    })
+}
+
+/// The first disagreement of a case, in words.
+fn disagreement(case: &Case, schema: &Schema) -> Option<String> {
+    let layout = Layout::new(schema, &case.catalog.plan);
+    let expected = expected(case, schema);
+    let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| found(case, &layout)));
+    let Ok(found) = run else {
+        return Some(format!("a panic\n{}", case.texts.join("\n")));
+    };
+    for (epoch, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        for (result, (found, expected)) in found.iter().zip(expected).enumerate() {
+            if found != expected {
+                let name = &case.catalog.results[result].name;
+                let text = case
+                    .texts
+                    .iter()
+                    .find(|text| text.starts_with(&format!("-- {name}:")))
+                    .unwrap();
+                return Some(format!(
+                    "epoch {epoch}, {} workers\n{text}\nfound:    {found:?}\nexpected: {expected:?}",
+                    case.workers
+                ));
+            }
+        }
+    }
+    None
+}
+
+fn run(schema: &Schema, seed: u64) {
+    let mut choices = Choices::random(seed);
+    let case = draw(&mut choices, schema);
+    let Some(first) = disagreement(&case, schema) else {
+        return;
+    };
+    let fails = |record: &[u32]| disagreement(&draw(&mut Choices::replay(record), schema), schema).is_some();
+    let reduced = reduce(choices.record(), 300, fails);
+    let case = draw(&mut Choices::replay(&reduced), schema);
+    let shown = disagreement(&case, schema).unwrap_or(first);
+    let records: String = case
+        .epochs
+        .iter()
+        .flatten()
+        .map(|record| format!("{record:?}\n"))
+        .collect();
+    panic!("seed {seed}: {shown}\n{records}");
+}
+
+#[test]
+fn random_results_are_the_interpreters() {
+    let schema = Schema::cleaned();
+    if let Ok(seed) = std::env::var("PINFLOW_TEST_SEED") {
+        run(&schema, seed.parse().expect("a number"));
+        return;
+    }
+    let cases = std::env::var("PINFLOW_TEST_CASES").map_or(150, |cases| cases.parse().expect("a number"));
+    (0..cases).for_each(|seed| run(&schema, seed));
+}

@@ -1,0 +1,118 @@
+//! The first rows of each group in any order, with their places: SQL's `rank()`, `dense_rank()` and `row_number()`.
+//!
+//! # Contract
+//! The input is a multiset of (group, row): at an epoch's close no pair's differences sum to less than zero (within an
+//! epoch they may, as changes come in any order). Rows are ordered by an [`Order`]'s terms, and rows that are equal in
+//! all of them by their own `Ord`. The output accumulates to one row for each copy of each row that [`Keep`] keeps,
+//! with the places it has among *all* rows of its group. Only net changes are emitted, of rows and places: two of them
+//! may be one to whoever makes the output row.
+//!
+//! # Cost
+//! A change costs O(log rows of the group) comparisons. An epoch that touches any of a group's rows that are kept, or
+//! are kept then, costs one look at all of those; with [`Keep::All`], at the whole group. A row takes its own size and
+//! 4 bytes, up to twice that after long random change. [`rank`](crate::rank()) is this for names by an integer, and
+//! for leaders however many.
+//!
+//! With several workers each keeps the first rows of a share of every group and sends on those alone: a row's places in
+//! its share are not greater than those among all. So a large group is no single worker's burden, unless all rows are
+//! kept. Shares are dealt by group and row.
+
+use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
+use crate::keyed::{Keyed, Pair};
+use crate::route::{Key, join};
+use crate::standing::{Rules, Standing};
+use differential_dataflow::{Data, VecCollection};
+use std::rc::Rc;
+use timely::dataflow::channels::pact::Exchange;
+
+pub use crate::standing::{Keep, Order, Place, PlaceKind};
+
+/// The rows to keep of each group, in the order given: `output` makes a row of a group, a row and its `places`. See the
+/// [module](self) for the contract.
+///
+/// # Panics
+/// When one row occurs more than 2^31 times.
+pub fn top<'s, G: Key, R: Key, T: Data>(
+    input: VecCollection<'s, u64, (G, R), isize>,
+    order: impl Order<R>,
+    keep: Keep,
+    places: &[Place],
+    output: impl Fn(&G, &R, &[i64]) -> T + 'static,
+) -> VecCollection<'s, u64, T, isize> {
+    let order = Rc::new(order);
+    let input = if input.inner.scope().peers() > 1 && keep != Keep::All {
+        let pact = Exchange::new(|((group, row), _, _): &Update<(G, R)>| join(group.route(), row.route()));
+        let share = Top::new(Rules::new(Rc::clone(&order), &keep, &[]), |group: &G, row: &R, _| {
+            (group.clone(), row.clone())
+        });
+        by_epoch(input.inner, pact, "Top share", share)
+    } else {
+        input
+    };
+    let pact = Exchange::new(|((group, _), _, _): &Update<(G, R)>| group.route());
+    by_epoch(
+        input.inner,
+        pact,
+        "Top",
+        Top::new(Rules::new(order, &keep, places), output),
+    )
+}
+
+struct Top<G, R, O, F> {
+    rules: Rules<O>,
+    output: F,
+    groups: Keyed<Pair<G, Standing<R>>>,
+    /// Groups with staged changes.
+    touched: Vec<u32>,
+}
+
+impl<G: Key, R: Key, O: Order<R>, F> Top<G, R, O, F> {
+    fn new<T>(rules: Rules<O>, output: F) -> Self
+    where
+        F: Fn(&G, &R, &[i64]) -> T,
+    {
+        Top {
+            rules,
+            output,
+            groups: Keyed::new(),
+            touched: Vec::new(),
+        }
+    }
+}
+
+impl<G: Key, R: Key, O: Order<R>, T: Data, F: Fn(&G, &R, &[i64]) -> T + 'static> Epochwise for Top<G, R, O, F> {
+    type In = Update<(G, R)>;
+    type Out = T;
+
+    fn apply(&mut self, updates: &mut Vec<Self::In>) {
+        for ((group, row), _, diff) in updates.drain(..) {
+            let id = self.groups.find_or_insert(&group, |group| Pair {
+                key: group.clone(),
+                value: Standing::new(),
+            });
+            if self.groups.get_mut(id).value.stage(row, diff) {
+                self.touched.push(id);
+            }
+        }
+    }
+
+    fn emit(&mut self, time: u64, out: &mut Vec<Update<T>>) -> bool {
+        while out.len() < CHUNK {
+            let Some(id) = self.touched.pop() else {
+                self.touched.shrink_to(CHUNK);
+                return true;
+            };
+            let Pair {
+                key: group,
+                value: standing,
+            } = self.groups.get_mut(id);
+            standing.settle(&self.rules, |row, places, diff| {
+                out.push(((self.output)(group, row, places), time, diff));
+            });
+            if standing.is_empty() {
+                self.groups.remove(id);
+            }
+        }
+        false
+    }
+}
