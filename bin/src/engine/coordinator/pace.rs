@@ -3,7 +3,8 @@
 //! Every commit has a cost of its own in four programs: the broker's answer, the engine's step, the transaction, the
 //! reader that it wakes. Closed as fast as Postgres answers, epochs hold a handful of records each, and that cost takes
 //! the processor from the broker whose acknowledgements everybody waits for. So an epoch stays open for the pace, and
-//! where commits are slow for longer: after a step nothing is committed for as long as a step takes, up to [`MOST`].
+//! where steps take longer than that, it stays open after a step for as long as the step took beyond the pace, up to
+//! [`MOST`]: the slower commits are, the nearer to a half of the time is left to the neighbours.
 
 use std::time::{Duration, Instant};
 
@@ -42,7 +43,7 @@ impl Pace {
 
     /// How long the others get the processor after a step.
     fn pause(&self) -> Duration {
-        self.step.min(MOST)
+        self.step.saturating_sub(self.least).min(MOST)
     }
 
     /// When the next epoch may close; nothing for at once.
@@ -83,13 +84,16 @@ mod tests {
         let pace = paced(5 * MS, [2 * MS; 50]);
         assert_eq!(pace.current(), 5 * MS);
         assert_eq!(pace.due(), pace.last.map(|(closed, _)| closed + 5 * MS));
+        // as long as a step is within the pace, the next record that comes after it does not wait
+        let pace = paced(5 * MS, [5 * MS; 50]);
+        assert_eq!(pace.due(), pace.last.map(|(_, committed)| committed));
     }
 
     #[test]
     fn slow_commits_are_followed_by_a_pause_and_are_forgotten() {
         let slow = paced(5 * MS, [20 * MS; 50]);
-        assert_eq!(slow.current(), 40 * MS);
-        assert_eq!(slow.due(), slow.last.map(|(_, committed)| committed + 20 * MS));
+        assert_eq!(slow.current(), 35 * MS);
+        assert_eq!(slow.due(), slow.last.map(|(_, committed)| committed + 15 * MS));
         let stalled = paced(5 * MS, [3_000 * MS; 5]);
         assert_eq!(stalled.due(), stalled.last.map(|(_, committed)| committed + MOST));
         let again = paced(
