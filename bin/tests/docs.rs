@@ -70,16 +70,14 @@ fn every_result_is_documented() {
         .unwrap();
         page.push_str("| column | type | meaning |\n|---|---|---|\n");
         for column in table.columns {
-            let ty = match column.ty {
-                operators::ColumnType::Text => "text",
-                operators::ColumnType::Int4 => "integer",
-                operators::ColumnType::Int8 => "bigint",
-                operators::ColumnType::Float8 => "double precision",
-                operators::ColumnType::Timestamp => "timestamp",
-                operators::ColumnType::Float8Array => "double precision[]",
-                operators::ColumnType::Bytes => "bytea",
-            };
-            writeln!(page, "| `{}` | {ty} | {} |", column.name, column.comment).unwrap();
+            writeln!(
+                page,
+                "| `{}` | {} | {} |",
+                column.name,
+                column.ty.name(),
+                column.comment
+            )
+            .unwrap();
         }
         write!(page, "\n```sql\n{}\n```\n", result.sql.trim()).unwrap();
     }

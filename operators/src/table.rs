@@ -25,6 +25,30 @@ pub enum ColumnType {
     Float8Array,
     /// `bytea`
     Bytes,
+    /// `boolean`; held as [`Value::Int`], 0 or 1
+    Bool,
+    /// `date`; held as [`Value::Int`]: days since 1970-01-01
+    Date,
+    /// `numeric`; held as a text of digits, as PostgreSQL writes it: as many decimals as the value's scale
+    Numeric,
+}
+
+impl ColumnType {
+    /// PostgreSQL's name, as `format_type` prints it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ColumnType::Text => "text",
+            ColumnType::Int4 => "integer",
+            ColumnType::Int8 => "bigint",
+            ColumnType::Float8 => "double precision",
+            ColumnType::Timestamp => "timestamp without time zone",
+            ColumnType::Float8Array => "double precision[]",
+            ColumnType::Bytes => "bytea",
+            ColumnType::Bool => "boolean",
+            ColumnType::Date => "date",
+            ColumnType::Numeric => "numeric",
+        }
+    }
 }
 
 /// One column of a [`Table`].

@@ -7,6 +7,7 @@
 //! The binary formats are those of PostgreSQL's documentation, "COPY, Binary Format", and of `array_recv`.
 
 use crate::error::SinkError;
+use crate::numeric;
 use crate::step::CleanedRow;
 use bytes::{BufMut, BytesMut};
 use operators::{ColumnType, Row, Table, Value};
@@ -16,25 +17,12 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 /// Microseconds from 1970-01-01 to 2000-01-01, where Postgres' timestamps start.
 pub(crate) const EPOCH_2000: i64 = 946_684_800_000_000;
 
-/// The SQL name of a type, as `format_type` prints it.
-pub(crate) fn type_name(ty: ColumnType) -> &'static str {
-    match ty {
-        ColumnType::Text => "text",
-        ColumnType::Int4 => "integer",
-        ColumnType::Int8 => "bigint",
-        ColumnType::Float8 => "double precision",
-        ColumnType::Timestamp => "timestamp without time zone",
-        ColumnType::Float8Array => "double precision[]",
-        ColumnType::Bytes => "bytea",
-    }
-}
-
 /// The element type of the array parameter that carries a column. Arrays travel as text, because `unnest` would
 /// flatten an array of arrays.
 pub(crate) fn carrier_name(ty: ColumnType) -> &'static str {
     match ty {
         ColumnType::Float8Array => "text",
-        other => type_name(other),
+        other => other.name(),
     }
 }
 
@@ -54,6 +42,9 @@ fn oid(ty: ColumnType) -> u32 {
         ColumnType::Timestamp => Type::TIMESTAMP,
         ColumnType::Float8Array => Type::FLOAT8_ARRAY,
         ColumnType::Bytes => Type::BYTEA,
+        ColumnType::Bool => Type::BOOL,
+        ColumnType::Date => Type::DATE,
+        ColumnType::Numeric => Type::NUMERIC,
     }
     .oid()
 }
@@ -87,6 +78,9 @@ pub(crate) fn check_row(table: &Table, row: &Row) -> Result<(), SinkError> {
                     .contains(&0)
                     .then_some("U+0000 in text, which postgres cannot store")
             }
+            (Value::Int(v), ColumnType::Bool) => (!(0..=1).contains(v)).then_some("neither true nor false"),
+            (Value::Int(v), ColumnType::Date) => days_since_2000(*v).is_none().then_some("out of date's range"),
+            (Value::String(text), ColumnType::Numeric) => numeric::parse(text).is_none().then_some("no numeric"),
             (Value::Floats(_), ColumnType::Float8Array) | (Value::Bytes(_), ColumnType::Bytes) => None,
             _ => Some("a value of another type"),
         };
@@ -112,7 +106,14 @@ pub(crate) fn put_value(out: &mut BytesMut, value: &Value, ty: ColumnType) {
             out.put_i32(*v as i32);
         }
         (Value::Int(v), ColumnType::Timestamp) => put_i64(out, v - EPOCH_2000),
+        (Value::Int(v), ColumnType::Bool) => put_bool(out, *v != 0),
+        (Value::Int(v), ColumnType::Date) => put_i32(out, days_since_2000(*v).unwrap_or_default()),
         (Value::Int(v), _) => put_i64(out, *v),
+        (Value::String(text), ColumnType::Numeric) => {
+            let start = begin_field(out);
+            numeric::parse(text).unwrap_or_default().put(out);
+            end_field(out, start);
+        }
         (Value::Float(v), _) => put_i64(out, v.to_bits() as i64),
         (Value::Text(symbol), _) => put_bytes(out, symbol.text().as_bytes()),
         (Value::String(text), _) => put_bytes(out, text.as_bytes()),
@@ -130,6 +131,11 @@ pub(crate) fn put_value(out: &mut BytesMut, value: &Value, ty: ColumnType) {
         }
         (Value::Bytes(bytes), _) => put_bytes(out, bytes),
     }
+}
+
+/// Days since 1970-01-01 as Postgres counts them.
+fn days_since_2000(days: i64) -> Option<i32> {
+    i32::try_from(days.checked_sub(EPOCH_2000 / 86_400_000_000)?).ok()
 }
 
 /// One column of a cleaned row; a delete has its key alone.

@@ -63,7 +63,7 @@ pub(crate) async fn create(
         let columns = table
             .columns
             .iter()
-            .map(|c| format!("{} {}", quoted(c.name), crate::encode::type_name(c.ty)));
+            .map(|c| format!("{} {}", quoted(c.name), c.ty.name()));
         let columns = columns.chain(STAGED.iter().map(|(name, ty)| format!("{name} {ty}")));
         let columns = columns.collect::<Vec<_>>().join(", ");
         let name = qualified(schema, &staging_name(fence, table.name));

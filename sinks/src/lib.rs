@@ -27,6 +27,7 @@ pub mod error;
 pub mod failpoint;
 pub mod fence;
 pub mod history;
+mod numeric;
 pub mod progress;
 pub mod read;
 mod reject_cap;

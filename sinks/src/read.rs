@@ -5,6 +5,7 @@
 use crate::config::PostgresConfig;
 use crate::encode::EPOCH_2000;
 use crate::error::SinkError;
+use crate::numeric::Numeric;
 use crate::progress::{self, Progress};
 use crate::schema::Definition;
 use crate::session::{Purpose, Session};
@@ -193,6 +194,11 @@ pub(crate) fn read_value(
         ColumnType::Bytes => row
             .try_get::<_, Option<Vec<u8>>>(index)?
             .map(|v| Value::Bytes(v.into())),
+        ColumnType::Bool => row.try_get::<_, Option<bool>>(index)?.map(|v| Value::Int(v.into())),
+        ColumnType::Date => row.try_get::<_, Option<Days>>(index)?.map(|v| Value::Int(v.0)),
+        ColumnType::Numeric => row
+            .try_get::<_, Option<Numeric>>(index)?
+            .map(|v| Value::String(v.text().into())),
     }
     .unwrap_or(Value::Null))
 }
@@ -207,5 +213,19 @@ impl<'a> FromSql<'a> for Micros {
 
     fn accepts(ty: &Type) -> bool {
         *ty == Type::TIMESTAMP
+    }
+}
+
+/// A date as days since 1970.
+struct Days(i64);
+
+impl<'a> FromSql<'a> for Days {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Days, Box<dyn Error + Sync + Send>> {
+        let days: i64 = i32::from_be_bytes(raw.try_into()?).into();
+        Ok(Days(days + EPOCH_2000 / 86_400_000_000))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::DATE
     }
 }

@@ -22,7 +22,6 @@
 
 use crate::access;
 use crate::control;
-use crate::encode::type_name;
 use crate::error::{Backoff, Class, SinkError};
 use crate::fence;
 use crate::session::Session;
@@ -102,7 +101,7 @@ impl TableSpec {
     fn of(table: &Table) -> TableSpec {
         let column = |(index, column): (usize, &operators::Column)| ColumnSpec {
             name: column.name.into(),
-            ty: type_name(column.ty).into(),
+            ty: column.ty.name().into(),
             not_null: index < table.key,
             default: None,
             comment: column.comment.into(),

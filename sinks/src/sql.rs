@@ -2,7 +2,7 @@
 //!
 //! Every statement is set-wise: columns travel as arrays and are joined to the table by its key.
 
-use crate::encode::{carrier_name, type_name};
+use crate::encode::carrier_name;
 use crate::schema::{PROVENANCE, quoted};
 use operators::{Column, ColumnType, Table};
 
@@ -60,7 +60,7 @@ fn unnest(columns: &[Column], more: &[(&str, &str)]) -> String {
 /// The columns of an `unnest`, back in their own types.
 fn restored(columns: &[Column]) -> String {
     let one = |column: &Column| match column.ty {
-        ColumnType::Float8Array => format!("u.{0}::{1} AS {0}", quoted(column.name), type_name(column.ty)),
+        ColumnType::Float8Array => format!("u.{0}::{1} AS {0}", quoted(column.name), column.ty.name()),
         _ => format!("u.{}", quoted(column.name)),
     };
     columns.iter().map(one).collect::<Vec<_>>().join(", ")
@@ -286,7 +286,7 @@ pub(crate) fn as_table(table: &Table, definition: &str) -> String {
         } else {
             ""
         };
-        format!("q.{0}::{1}{collate} AS {0}", quoted(column.name), type_name(column.ty))
+        format!("q.{0}::{1}{collate} AS {0}", quoted(column.name), column.ty.name())
     };
     let columns: Vec<String> = table.columns.iter().map(column).collect();
     let definition = definition.trim().trim_end_matches(';');

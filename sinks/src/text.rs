@@ -11,6 +11,11 @@ pub fn value(value: &Value, ty: ColumnType) -> Option<String> {
     Some(match (value, ty) {
         (Value::Null, _) => return None,
         (Value::Int(micros), ColumnType::Timestamp) => timestamp(*micros),
+        (Value::Int(days), ColumnType::Date) => {
+            let (date, era) = date(*days);
+            date + era
+        }
+        (Value::Int(v), ColumnType::Bool) => if *v == 0 { "f" } else { "t" }.to_owned(),
         (Value::Int(v), _) => v.to_string(),
         (Value::Float(v), _) => float8(*v),
         (Value::Text(_) | Value::String(_), _) => value.as_str().unwrap_or_default().to_string(),
@@ -132,11 +137,10 @@ fn half_way(v: f64, digits: &str, exponent: i32) -> bool {
 /// Microseconds since 1970 as `2020-08-28 03:52:47.25`.
 pub fn timestamp(micros: i64) -> String {
     let (days, micros) = (micros.div_euclid(86_400_000_000), micros.rem_euclid(86_400_000_000));
-    let (year, month, day) = civil(days);
+    let (date, era) = date(days);
     let seconds = micros / 1_000_000;
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let (year, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
-    let mut text = format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}");
+    let mut text = format!("{date} {hour:02}:{minute:02}:{second:02}");
     let fraction = micros % 1_000_000;
     if fraction != 0 {
         let digits = format!("{fraction:06}");
@@ -144,6 +148,13 @@ pub fn timestamp(micros: i64) -> String {
         text.push_str(digits.trim_end_matches('0'));
     }
     text + era
+}
+
+/// The date of a day since 1970-01-01, and what stands behind it.
+fn date(days: i64) -> (String, &'static str) {
+    let (year, month, day) = civil(days);
+    let (year, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
+    (format!("{year:04}-{month:02}-{day:02}"), era)
 }
 
 /// The proleptic Gregorian date of a day since 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date

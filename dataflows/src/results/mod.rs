@@ -103,7 +103,7 @@ fn type_name(ty: ColumnType) -> &'static str {
         ColumnType::Float8 => "double precision",
         ColumnType::Timestamp => "timestamp",
         ColumnType::Float8Array => "double precision[]",
-        ColumnType::Bytes => "bytea",
+        other => other.name(),
     }
 }
 

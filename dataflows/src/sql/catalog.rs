@@ -83,32 +83,30 @@ pub struct ColumnSpec {
 }
 
 impl ResultSpec {
-    /// The table as the sinks know tables, or `None` where a column has a type that they do not know. It lives as long
-    /// as the process: to be called once for each result.
-    pub fn table(&self) -> Option<&'static Table> {
+    /// The table as the sinks know tables. It lives as long as the process: to be called once for each result.
+    pub fn table(&self) -> &'static Table {
         let leak = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
-        let columns = self.columns.iter().map(|column| {
-            let ty = match column.ty {
-                Ty::Text => ColumnType::Text,
+        let columns = self.columns.iter().map(|column| Column {
+            name: leak(&column.name),
+            ty: match column.ty {
+                Ty::Bool => ColumnType::Bool,
                 Ty::Int4 => ColumnType::Int4,
                 Ty::Int8 => ColumnType::Int8,
-                Ty::Float8 => ColumnType::Float8,
+                Ty::Numeric => ColumnType::Numeric,
+                Ty::Text => ColumnType::Text,
+                Ty::Date => ColumnType::Date,
                 Ty::Timestamp => ColumnType::Timestamp,
-                Ty::Bool | Ty::Numeric | Ty::Date => return None,
-            };
-            Some(Column {
-                name: leak(&column.name),
-                ty,
-                comment: leak(&column.comment),
-            })
+                Ty::Float8 => ColumnType::Float8,
+            },
+            comment: leak(&column.comment),
         });
-        let columns = columns.collect::<Option<Vec<_>>>()?;
-        Some(Box::leak(Box::new(Table {
+        let columns: Vec<Column> = columns.collect();
+        Box::leak(Box::new(Table {
             name: leak(&self.name),
             comment: leak(&self.comment),
             key: self.key,
             columns: Box::leak(columns.into_boxed_slice()),
-        })))
+        }))
     }
 }
 

@@ -87,7 +87,9 @@ fn column(column: &operators::Column) -> SchemaColumn {
         ColumnType::Float8 => (Ty::Float8, None),
         ColumnType::Timestamp => (Ty::Timestamp, None),
         ColumnType::Float8Array => (Ty::Float8, Some(2)),
-        ColumnType::Bytes => unreachable!("no cleaned table has a column of bytes"),
+        ColumnType::Bool => (Ty::Bool, None),
+        ColumnType::Date => (Ty::Date, None),
+        ColumnType::Numeric | ColumnType::Bytes => unreachable!("no cleaned table has such a column"),
     };
     let facts = match ty {
         Ty::Text if NAMES.contains(&column.name) => Facts::text(Some(LONGEST_NAME as u32)),

@@ -24,6 +24,9 @@ fn golden_files() {
     let wide: Vec<Row> = vec![
         vec![
             Value::Int(9),
+            Value::Int(1),
+            Value::Int(18_321),
+            "-12.50".into(),
             Value::Float(1.5),
             Value::Int(1_598_586_767_000_000),
             Value::Floats([Some(-89.9787), None, Some(3.0)].into()),
@@ -32,6 +35,9 @@ fn golden_files() {
         ],
         vec![
             Value::Int(10),
+            Value::Int(0),
+            Value::Int(0),
+            Value::Null,
             Value::Float(3.0),
             Value::Null,
             Value::Floats([].into()),
@@ -40,6 +46,9 @@ fn golden_files() {
         ],
         vec![
             Value::Int(-1),
+            Value::Int(0),
+            Value::Int(-719_162),
+            "0".into(),
             Value::Float(1e20),
             Value::Int(500_000),
             Value::Null,
@@ -61,10 +70,10 @@ fn golden_files() {
     );
     assert_eq!(
         text("wide.csv"),
-        "id,mean,at,pair,raw,text\n\
-         -1,1e+20,1970-01-01 00:00:00.5,,,\n\
-         10,3,,{},,\n\
-         9,1.5,2020-08-28 03:52:47,\"{-89.9787,NULL,3}\",\\x00ff,'\n"
+        "id,flag,day,amount,mean,at,pair,raw,text\n\
+         -1,f,0001-01-01,0,1e+20,1970-01-01 00:00:00.5,,,\n\
+         10,f,1970-01-01,,3,,{},,\n\
+         9,t,2020-02-29,-12.50,1.5,2020-08-28 03:52:47,\"{-89.9787,NULL,3}\",\\x00ff,'\n"
     );
     let names: Vec<_> = std::fs::read_dir(&out)
         .unwrap()

@@ -39,9 +39,12 @@ pub const NAMES: Table = Table {
 pub const WIDE: Table = Table {
     name: "wide",
     comment: "every type",
-    key: 1,
+    key: 3,
     columns: &[
         column("id", ColumnType::Int8),
+        column("flag", ColumnType::Bool),
+        column("day", ColumnType::Date),
+        column("amount", ColumnType::Numeric),
         column("mean", ColumnType::Float8),
         column("at", ColumnType::Timestamp),
         column("pair", ColumnType::Float8Array),
@@ -86,7 +89,11 @@ pub fn definition() -> Definition {
                 NAMES,
                 "SELECT DISTINCT year, name FROM things WHERE year IS NOT NULL AND name IS NOT NULL;".into(),
             ),
-            (WIDE, "SELECT ind, NULL, at, pair, NULL, country FROM things".into()),
+            (
+                WIDE,
+                "SELECT ind, ind > 1, date '2020-02-29' + ind::integer, 1.50 * ind, NULL, at, pair, NULL, country FROM things"
+                    .into(),
+            ),
         ],
         cleaned: vec![THINGS, OTHERS],
         hash: 0xabc,
@@ -198,12 +205,28 @@ pub fn micros() -> impl Strategy<Value = i64> {
     -62_135_596_800_000_000i64..253_402_300_800_000_000
 }
 
+/// As Postgres writes numerics of any scale.
+fn numeric() -> impl Strategy<Value = Value> {
+    (any::<i64>(), 0u32..12, 0usize..30).prop_map(|(unscaled, shorter, scale)| {
+        let unscaled = unscaled >> (5 * shorter);
+        let digits = format!("{:0>1$}", unscaled.unsigned_abs(), scale + 1);
+        let (whole, decimals) = digits.split_at(digits.len() - scale);
+        let sign = if unscaled < 0 { "-" } else { "" };
+        let point = if scale > 0 { "." } else { "" };
+        Value::from(format!("{sign}{whole}{point}{decimals}").as_str())
+    })
+}
+
 /// A row of a table; keys come from a small set, so that they meet.
 pub fn row(table: &'static Table) -> BoxedStrategy<Row> {
     let value = |(index, column): (usize, &Column)| -> BoxedStrategy<Value> {
         let key = index < table.key;
         let value = match column.ty {
             ColumnType::Text => text().boxed(),
+            ColumnType::Bool => (0i64..2).prop_map(Value::Int).boxed(),
+            ColumnType::Date if key => (18_321i64..18_324).prop_map(Value::Int).boxed(),
+            ColumnType::Date => (-719_162i64..2_932_897).prop_map(Value::Int).boxed(),
+            ColumnType::Numeric => numeric().boxed(),
             ColumnType::Int4 | ColumnType::Int8 if key => (0i64..6).prop_map(Value::Int).boxed(),
             ColumnType::Int4 => any::<i32>().prop_map(|v| Value::Int(v.into())).boxed(),
             ColumnType::Int8 => any::<i64>().prop_map(Value::Int).boxed(),

@@ -143,7 +143,9 @@ fn row(choices: &mut Choices, table: &Table, key: i64) -> Row {
                 let mut element = || (!choices.one_in(8)).then(|| DOUBLES[choices.below(DOUBLES.len())]);
                 Value::Floats([element(), element()].into())
             }
-            ColumnType::Float8 | ColumnType::Bytes => unreachable!("no cleaned table has such a column"),
+            ColumnType::Float8 | ColumnType::Bytes | ColumnType::Bool | ColumnType::Date | ColumnType::Numeric => {
+                unreachable!("no cleaned table has such a column")
+            }
         }
     });
     std::iter::once(Value::Int(key)).chain(rest).collect()
@@ -153,18 +155,7 @@ fn row(choices: &mut Choices, table: &Table, key: i64) -> Row {
 pub fn create() -> String {
     let mut sql = String::new();
     for table in &CLEANED {
-        let column = |column: &operators::Column| {
-            let ty = match column.ty {
-                ColumnType::Text => "text",
-                ColumnType::Int4 => "integer",
-                ColumnType::Int8 => "bigint",
-                ColumnType::Timestamp => "timestamp",
-                ColumnType::Float8Array => "double precision[]",
-                ColumnType::Float8 => "double precision",
-                ColumnType::Bytes => "bytea",
-            };
-            format!("\"{}\" {ty}", column.name)
-        };
+        let column = |column: &operators::Column| format!("\"{}\" {}", column.name, column.ty.name());
         let columns: Vec<_> = table.columns.iter().map(column).collect();
         writeln!(sql, "CREATE TEMP TABLE {} ({});", table.name, columns.join(", ")).expect("writing to a String");
     }

@@ -11,7 +11,7 @@ fn the_files_are_the_tables() {
             let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
             panic!("{}", faults.join("\n"))
         });
-        let tables: Vec<&Table> = catalog.results.iter().map(|result| result.table().unwrap()).collect();
+        let tables: Vec<&Table> = catalog.results.iter().map(|result| result.table()).collect();
         let expected: Vec<&Table> = RESULTS.iter().map(|result| &result.table).collect();
         assert_eq!(tables, expected);
         assert_eq!(catalog.notes, []);
