@@ -5,10 +5,13 @@
 //! Each dataflow runs in a process of its own, so that none inherits another's memory.
 
 use differential_dataflow::VecCollection;
+use operators::ordered::{Ask, ordered};
+use operators::top::{Order, Place, PlaceKind, top};
 use operators::{
-    Event, Keep, Packed64, Position, Slots, Symbol, count, distinct_count, greatest, latest, median, rank,
+    Event, Keep, Name, Packed64, Position, Slots, Symbol, count, distinct_count, greatest, latest, median, rank,
 };
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::time::Instant;
 use timely::dataflow::operators::generic::operator::source;
 use timely::dataflow::operators::{Inspect, Probe};
@@ -21,15 +24,17 @@ const FOLLOWERS: u64 = 11_000;
 /// Records of 1,000 posts beyond three each: later versions.
 const AGAIN: u64 = 160;
 
-const DATAFLOWS: [&str; 9] = [
+const DATAFLOWS: [&str; 11] = [
     "nothing",
     "latest",
     "latest, 1 count",
     "latest, 4 counts",
     "latest, 4 counts, ranks",
     "latest, greatest, rank",
+    "latest, greatest, top",
     "latest, distinct count",
     "latest, 3 medians",
+    "latest, 3 ordered",
     "all",
 ];
 
@@ -98,6 +103,28 @@ impl Post {
 
     fn joined_year(&self) -> u16 {
         (self.joined.get() >> 20) as u16
+    }
+}
+
+/// Names by a number, the greatest first: what `rank` does, of `top`.
+struct ByNumber;
+
+impl Order<(Symbol, i64)> for ByNumber {
+    fn terms(&self) -> usize {
+        2
+    }
+
+    fn compare(&self, a: &(Symbol, i64), b: &(Symbol, i64), terms: usize) -> Ordering {
+        let number = if terms > 0 { b.1.cmp(&a.1) } else { Ordering::Equal };
+        number.then_with(|| if terms > 1 { a.0.cmp(&b.0) } else { Ordering::Equal })
+    }
+
+    fn quick(&self) -> usize {
+        1
+    }
+
+    fn identity(&self, a: &(Symbol, i64), b: &(Symbol, i64)) -> Ordering {
+        a.0.identity().cmp(&b.0.identity())
     }
 }
 
@@ -219,6 +246,16 @@ fn build(dataflow: &str, events: Stream<'_, u64, Vec<Event<Payload>>>, done: &Pr
         let posters = posts
             .clone()
             .flat_map(|post| Some(((post.country?, post.poster?), post.followers.get())));
+        if dataflow.ends_with("top") {
+            let place = |kind, terms| Place { kind, terms };
+            let bounds = vec![(place(PlaceKind::RowNumber, 2), 10), (place(PlaceKind::Rank, 1), 1)];
+            let rows = greatest(posters).map(|((group, name), n)| (group, (name, n)));
+            let shown = |group: &Symbol, row: &(Symbol, i64), places: &[i64]| (*group, *row, places[0]);
+            let keep = operators::top::Keep::Within(bounds);
+            probe(top(rows, ByNumber, keep, &[place(PlaceKind::Rank, 1)], shown), done);
+            probe(posts, done);
+            return;
+        }
         let tops = rank(
             greatest(posters).map(|((group, name), n)| (group, (name, n))),
             Keep::Top(10),
@@ -253,6 +290,17 @@ fn build(dataflow: &str, events: Stream<'_, u64, Vec<Event<Payload>>>, done: &Pr
             median(known.map(|post| ((post.joined_year() % 4, post.group()), post.followers.get()))),
             done,
         );
+    }
+    if dataflow.contains("ordered") {
+        let (fraction, descending) = (0.5, false);
+        let asks = vec![Ask::Disc { fraction, descending }, Ask::Cont { fraction, descending }];
+        let known = posts.clone().filter(|post| post.age > 0 && post.followers.get() > 0);
+        let by_age = known.clone().map(|post| (post.group(), post.followers.get()));
+        let by_year = known.clone().map(|post| (post.joined_year() % 4, post.followers.get()));
+        let by_both = known.map(|post| ((post.joined_year() % 4, post.group()), post.followers.get()));
+        probe(ordered(by_age, asks.clone()), done);
+        probe(ordered(by_year, asks.clone()), done);
+        probe(ordered(by_both, asks), done);
     }
     probe(posts, done);
 }

@@ -21,6 +21,7 @@ mod index;
 mod keyed;
 pub mod latest;
 pub mod median;
+mod order;
 pub mod ordered;
 mod packed;
 mod places;

@@ -16,29 +16,24 @@ pub(crate) struct At(usize, usize);
 pub(crate) struct Sorted<T> {
     /// None is empty.
     chunks: Vec<Vec<T>>,
+    len: usize,
 }
 
 impl<T> Sorted<T> {
     pub(crate) fn new() -> Self {
-        Sorted { chunks: Vec::new() }
+        Sorted {
+            chunks: Vec::new(),
+            len: 0,
+        }
+    }
+
+    /// The number of entries.
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
-    }
-
-    /// A list of entries that are in order.
-    pub(crate) fn of(entries: impl Iterator<Item = T>) -> Self {
-        let mut entries = entries.peekable();
-        let chunks = std::iter::from_fn(|| {
-            entries.peek()?;
-            let mut chunk: Vec<T> = entries.by_ref().take(MOST).collect();
-            chunk.shrink_to_fit();
-            Some(chunk)
-        });
-        Sorted {
-            chunks: chunks.collect(),
-        }
+        self.len == 0
     }
 
     /// Where the entry is that `order` calls equal, or else where it belongs: `order` tells how an entry compares to
@@ -65,6 +60,7 @@ impl<T> Sorted<T> {
 
     /// Inserts an entry where [`find`](Sorted::find) says that it belongs.
     pub(crate) fn insert(&mut self, At(chunk, place): At, entry: T) {
+        self.len += 1;
         let Some(entries) = self.chunks.get_mut(chunk) else {
             self.chunks.push(vec![entry]);
             return;
@@ -79,6 +75,7 @@ impl<T> Sorted<T> {
     }
 
     pub(crate) fn remove(&mut self, At(chunk, place): At) {
+        self.len -= 1;
         self.chunks[chunk].remove(place);
         if self.chunks[chunk].is_empty() {
             self.chunks.remove(chunk);
@@ -102,8 +99,54 @@ impl<T> Sorted<T> {
         }
     }
 
+    /// Adds entries that are in order, and behind all others.
+    pub(crate) fn append(&mut self, entries: Vec<T>) {
+        self.len += entries.len();
+        let last = self.chunks.len().checked_sub(1);
+        let mut entries = entries.into_iter();
+        while entries.len() > 0 {
+            let mut chunk = Vec::with_capacity(entries.len().min(MOST));
+            chunk.extend(entries.by_ref().take(MOST));
+            self.chunks.push(chunk);
+        }
+        if let Some(last) = last {
+            self.join(last);
+        }
+    }
+
+    /// Takes the first entries, of which `is` holds, and of no others.
+    pub(crate) fn take_first(&mut self, is: impl Fn(&T) -> bool) -> Vec<T> {
+        let whole = self.chunks.partition_point(|chunk| chunk.last().is_some_and(&is));
+        let mut taken: Vec<T> = self.chunks.drain(..whole).flatten().collect();
+        if let Some(chunk) = self.chunks.first_mut() {
+            let part = chunk.partition_point(is);
+            taken.extend(chunk.drain(..part));
+            self.join(0);
+        }
+        self.len -= taken.len();
+        taken
+    }
+
+    /// Takes the last `count` entries, the very last one first.
+    pub(crate) fn take_last(&mut self, count: usize) -> Vec<T> {
+        let mut taken = Vec::with_capacity(count.min(self.len));
+        while taken.len() < count
+            && let Some(chunk) = self.chunks.last_mut()
+        {
+            taken.extend(chunk.pop());
+            if chunk.is_empty() {
+                self.chunks.pop();
+            }
+        }
+        if let Some(lower) = self.chunks.len().checked_sub(2) {
+            self.join(lower);
+        }
+        self.len -= taken.len();
+        taken
+    }
+
     /// All entries, in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
         self.chunks.iter().flatten()
     }
 }
@@ -117,7 +160,8 @@ mod tests {
     fn agrees_with_a_set_while_entries_come_and_go() {
         for (made, bound) in [(0, 3), (0, 5000), (2000, 5000), (256, 300)] {
             let mut model: BTreeSet<u64> = (0..made).collect();
-            let mut sorted = Sorted::of(model.iter().copied());
+            let mut sorted = Sorted::new();
+            sorted.append(model.iter().copied().collect());
             let mut random = 3u64;
             for step in 0..60_000u64 {
                 random = random
@@ -138,7 +182,23 @@ mod tests {
                     }
                     (Err(_), false) => assert!(!model.contains(&entry)),
                 }
-                if step % 500 == 0 {
+                // whole parts of it, too
+                if step % 997 == 0 {
+                    let first = sorted.iter().take(step as usize % 400).last().copied().unwrap_or(0);
+                    let taken = sorted.take_first(|entry| *entry <= first);
+                    assert!(taken.iter().eq(model.range(..=first).collect::<Vec<_>>()));
+                    model.retain(|entry| *entry > first);
+                    let taken = sorted.take_last(step as usize % 300);
+                    let last: Vec<u64> = model.iter().rev().take(step as usize % 300).copied().collect();
+                    assert_eq!(taken, last);
+                    if step % 2 == 0 {
+                        sorted.append(taken.into_iter().rev().collect());
+                    } else {
+                        model.retain(|entry| !last.contains(entry));
+                    }
+                }
+                if step % 500 == 0 || step % 997 == 0 {
+                    assert_eq!(sorted.len(), model.len());
                     assert!(sorted.iter().eq(&model));
                     assert!(sorted.chunks.iter().all(|chunk| (1..=MOST).contains(&chunk.len())));
                     let pairs = sorted.chunks.windows(2);

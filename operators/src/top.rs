@@ -8,10 +8,10 @@
 //! may be one to whoever makes the output row.
 //!
 //! # Cost
-//! A change costs O(log rows of the group) comparisons. An epoch that touches any of a group's rows that are kept, or
-//! are kept then, costs one look at all of those; with [`Keep::All`], at the whole group. A row takes its own size and
-//! 4 bytes, up to twice that after long random change. [`rank`](crate::rank()) is this for names by an integer, and
-//! for leaders however many.
+//! A change costs O(log rows of the group) comparisons amortised, and most rows are compared by the order's quick terms
+//! alone. An epoch that touches any of a group's rows that are kept, or are kept then, costs one look at all of those;
+//! with [`Keep::All`], at the whole group. A row takes its own size and 4 bytes, up to twice that after long random
+//! change. [`rank`](crate::rank()) is this for names by an integer, and for leaders however many.
 //!
 //! With several workers each keeps the first rows of a share of every group and sends on those alone: a row's places in
 //! its share are not greater than those among all. So a large group is no single worker's burden, unless all rows are
@@ -19,13 +19,14 @@
 
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::keyed::{Keyed, Pair};
+use crate::order::Rules;
 use crate::route::{Key, join};
-use crate::standing::{Rules, Standing};
+use crate::standing::Standing;
 use differential_dataflow::{Data, VecCollection};
 use std::rc::Rc;
 use timely::dataflow::channels::pact::Exchange;
 
-pub use crate::standing::{Keep, Order, Place, PlaceKind};
+pub use crate::order::{Keep, Order, Place, PlaceKind};
 
 /// The rows to keep of each group, in the order given: `output` makes a row of a group, a row and its `places`. See the
 /// [module](self) for the contract.

@@ -34,6 +34,14 @@ impl Order<Line> for By {
             .map(compare)
             .fold(Ordering::Equal, Ordering::then)
     }
+
+    fn quick(&self) -> usize {
+        self.0.iter().take_while(|(column, _)| *column != 0).count()
+    }
+
+    fn identity(&self, a: &Line, b: &Line) -> Ordering {
+        (a.0.id(), a.1, a.2).cmp(&(b.0.id(), b.1, b.2))
+    }
 }
 
 /// The definitions of SQL, for each row by itself.
