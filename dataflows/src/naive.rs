@@ -1,10 +1,10 @@
 //! The oracle: cleaned rows in hash maps, and every result recomputed from all of them by a plain scan.
 //!
-//! It shares the reference decoder with the engine, and nothing else: no operator, no [`crate::exec`], no year or
+//! It shares the reference decoder with the engine, and nothing else: no operator, no [`crate::Post`], no year or
 //! rank computed by the same code. Tests compare the engine with it, and `verify --replay` compares whole tables.
 //! A million posts take seconds and, without the wide text ([`State::for_results`]), a few hundred bytes each.
 
-use crate::exec::Event;
+use crate::post::Event;
 use crate::records::Kind;
 use crate::results::Options;
 use hashbrown::{HashMap, HashSet};

@@ -306,7 +306,7 @@ fn by_hand() {
     let decoded = decode(&epochs);
     let events = decoded
         .iter()
-        .map(|epoch| epoch.iter().map(|(event, _)| event.clone()).collect())
+        .map(|epoch| epoch.iter().map(|(event, _)| *event).collect())
         .collect();
     let tables = run(2, events, options);
     let show = |epoch: usize, name: &str| -> Vec<String> {

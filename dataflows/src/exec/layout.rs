@@ -48,14 +48,6 @@ impl Bits {
         self.count == 0
     }
 
-    /// The same bits of a row without its first words.
-    pub(crate) fn lower(self, words: usize) -> Bits {
-        Bits {
-            at: self.at - 32 * words as u16,
-            ..self
-        }
-    }
-
     fn mask(self) -> u64 {
         match self.count {
             0 => 0,

@@ -3,7 +3,7 @@
 //! There is one for each relation, with an output for each reader: columns are unpacked once, expressions computed
 //! once, and only what each reader asks for is written.
 
-use super::groups::{Group, Recipe};
+use super::groups::Recipe;
 use super::layout::Cell;
 use super::program::Program;
 use super::row::{Cells, Packed, Parts, Post, WidePost};
@@ -73,16 +73,6 @@ impl<K: Cells> Rows for (K, i64) {
     #[inline]
     fn number(&self, _: u8) -> i64 {
         self.1
-    }
-}
-
-impl<K: Cells> Rows for Group<K> {
-    fn parts(&self, _: u8) -> Parts<'_> {
-        self.0.parts()
-    }
-
-    fn aggregate(&self, recipe: &Recipe) -> Datum {
-        recipe.datum(&self.1)
     }
 }
 

@@ -1,8 +1,10 @@
 //! Where the poster with the most followers of all is at home: one row, or several when they tie.
 
 use super::columns::{COUNTRY, FOLLOWER_COUNT, POSTER_NAME};
-use super::Definition;
-use operators::Table;
+use super::{Definition, Posts};
+use differential_dataflow::VecCollection;
+use operators::rank::{Keep, rank};
+use operators::{Row, Table};
 
 /// `country_of_top_poster`
 pub const DEFINITION: Definition = Definition {
@@ -25,4 +27,13 @@ FROM (
 ) AS ranked
 WHERE rank = 1
 "#,
+    dataflow,
 };
+
+fn dataflow<'s>(posts: &Posts<'s>) -> VecCollection<'s, u64, Row, isize> {
+    // only those who lead their own country can lead all, and their rows are kept whatever is cut off
+    let leaders = posts.top_posters().filter(|(.., rank)| *rank == 1);
+    let of_all = leaders.map(|(country, poster, followers, _)| ((), ((country, poster), followers)));
+    let first = rank(of_all, Keep::Leaders);
+    first.map(|((), (country, poster), followers, _)| vec![country.into(), poster.into(), followers.into()])
+}

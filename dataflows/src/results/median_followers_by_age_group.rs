@@ -1,8 +1,10 @@
 //! The median number of followers of the posts of each age group.
 
 use super::columns::{AGE_GROUP, LOWER_MEDIAN, MEDIAN, POST_COUNT};
-use super::Definition;
-use operators::Table;
+use super::{Definition, Posts};
+use differential_dataflow::VecCollection;
+use operators::median::median;
+use operators::{Row, Table};
 
 /// `median_followers_by_age_group`
 pub const DEFINITION: Definition = Definition {
@@ -21,4 +23,17 @@ FROM pin_table AS pin JOIN user_table AS "user" USING (ind)
 WHERE "user".age >= 18 AND pin.follower_count IS NOT NULL
 GROUP BY 1
 "#,
+    dataflow,
 };
+
+fn dataflow<'s>(posts: &Posts<'s>) -> VecCollection<'s, u64, Row, isize> {
+    let followers = posts.find(|post| Some((post.user()?.age_group?, post.pin()?.followers?)));
+    median(followers).map(|(age_group, median)| {
+        vec![
+            age_group.label().into(),
+            median.mean.into(),
+            median.lower.into(),
+            median.count.into(),
+        ]
+    })
+}

@@ -1,8 +1,10 @@
 //! The median number of followers of the posts of users who joined in each year.
 
 use super::columns::{JOIN_YEAR, LOWER_MEDIAN, MEDIAN, POST_COUNT};
-use super::Definition;
-use operators::Table;
+use super::{Definition, Posts};
+use differential_dataflow::VecCollection;
+use operators::median::median;
+use operators::{Row, Table};
 
 /// `median_followers_by_join_year`
 pub const DEFINITION: Definition = Definition {
@@ -21,4 +23,17 @@ FROM pin_table AS pin JOIN user_table AS "user" USING (ind)
 WHERE "user".date_joined IS NOT NULL AND pin.follower_count IS NOT NULL
 GROUP BY 1
 "#,
+    dataflow,
 };
+
+fn dataflow<'s>(posts: &Posts<'s>) -> VecCollection<'s, u64, Row, isize> {
+    let followers = posts.find(|post| Some((post.user()?.join_year?, post.pin()?.followers?)));
+    median(followers).map(|(year, median)| {
+        vec![
+            i64::from(year).into(),
+            median.mean.into(),
+            median.lower.into(),
+            median.count.into(),
+        ]
+    })
+}

@@ -1,8 +1,10 @@
 //! The median number of followers of the posts of users who joined in each year, by age group.
 
 use super::columns::{AGE_GROUP, JOIN_YEAR, LOWER_MEDIAN, MEDIAN, POST_COUNT};
-use super::Definition;
-use operators::Table;
+use super::{Definition, Posts};
+use differential_dataflow::VecCollection;
+use operators::median::median;
+use operators::{Row, Table};
 
 /// `median_followers_by_join_year_and_age_group`
 pub const DEFINITION: Definition = Definition {
@@ -21,4 +23,21 @@ FROM pin_table AS pin JOIN user_table AS "user" USING (ind)
 WHERE "user".date_joined IS NOT NULL AND "user".age >= 18 AND pin.follower_count IS NOT NULL
 GROUP BY 1, 2
 "#,
+    dataflow,
 };
+
+fn dataflow<'s>(posts: &Posts<'s>) -> VecCollection<'s, u64, Row, isize> {
+    let followers = posts.find(|post| {
+        let (user, pin) = (post.user()?, post.pin()?);
+        Some(((user.join_year?, user.age_group?), pin.followers?))
+    });
+    median(followers).map(|((year, age_group), median)| {
+        vec![
+            i64::from(year).into(),
+            age_group.label().into(),
+            median.mean.into(),
+            median.lower.into(),
+            median.count.into(),
+        ]
+    })
+}

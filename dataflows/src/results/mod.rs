@@ -1,14 +1,14 @@
-//! The results: one file each, with a sentence, its table and its SQL for PostgreSQL. Their dataflow is that of the SQL
-//! files of the same names: see [`build`].
+//! The results: one file each, with a sentence, its SQL and its dataflow. This list is the only other place that
+//! names them.
 
 mod columns;
+mod posts;
 
-use crate::exec::{self, Event, Layout};
-use crate::sql::{Catalog, Schema, built_in, compile};
+use crate::post::{Event, Post};
 use crate::{CLEANED, Limits, cleaning};
 use differential_dataflow::VecCollection;
 use operators::{ColumnType, Row, Table};
-use std::sync::{Arc, LazyLock};
+pub use posts::Posts;
 use timely::dataflow::Stream;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -48,13 +48,15 @@ impl Default for Options {
     }
 }
 
-/// One result.
+/// One result: the same table, written down twice.
 pub struct Definition {
     /// Name, comment, columns and primary key.
     pub table: Table,
     /// The result as SQL over `pin_table`, `geo_table` and `user_table`, with `{top}` for [`Options::top`]. It yields
     /// the table's columns, in order and of their types.
     pub sql: &'static str,
+    /// The result as a dataflow: its rows, each once.
+    pub dataflow: for<'s> fn(&Posts<'s>) -> VecCollection<'s, u64, Row, isize>,
 }
 
 impl Definition {
@@ -64,32 +66,16 @@ impl Definition {
     }
 }
 
-/// The built-in results with these options.
-fn catalog(options: &Options) -> Catalog {
-    compile(&built_in(), &Schema::cleaned(), options).expect("the built-in results are accepted: a test says so")
-}
-
-/// What is kept of records for the built-in results: the same whatever the options are, which say only which rows of
-/// ranked tables stay.
-pub fn layout() -> Arc<Layout> {
-    static LAYOUT: LazyLock<Arc<Layout>> =
-        LazyLock::new(|| Arc::new(Layout::new(&Schema::cleaned(), &catalog(&Options::default()).plan)));
-    Arc::clone(&LAYOUT)
-}
-
-/// All results of a stream of events, as a [`Decoder`](crate::Decoder) with the layout of the built-in results makes
-/// them. Each row comes with the number of its result in [`RESULTS`].
+/// All results of a stream of events: the latest records of each `ind` become a post, the posts become rows. Each
+/// row comes with the number of its result in [`RESULTS`].
 pub fn build<'s>(events: Stream<'s, u64, Vec<Event>>, options: &Options) -> VecCollection<'s, u64, (u8, Row), isize> {
-    let catalog = catalog(options);
-    let place = |name: &str| RESULTS.iter().position(|result| result.table.name == name);
-    let number = |name: &str| place(name).expect("each built-in result has its table") as u8;
-    let numbers: Vec<u8> = catalog.results.iter().map(|result| number(&result.name)).collect();
-    let layout = Layout::new(&Schema::cleaned(), &catalog.plan);
-    assert!(
-        layout.is_like(&self::layout()),
-        "the options change what is kept of records"
-    );
-    exec::build(events, &catalog, &layout).map(move |(result, row)| (numbers[usize::from(result)], row))
+    let scope = events.scope();
+    let posts = Posts::new(operators::latest::latest::<Post>(events, ()), *options);
+    let rows = RESULTS
+        .iter()
+        .enumerate()
+        .map(|(number, result)| (result.dataflow)(&posts).map(move |row| (number as u8, row)));
+    differential_dataflow::collection::concatenate(scope, rows)
 }
 
 /// A number that changes whenever a table's shape, a result's meaning or the cleaning does, or which records are dead

@@ -1,8 +1,11 @@
 //! How many posts each category has in each age group of users, ranked: what is popular with whom.
 
 use super::columns::{AGE_GROUP, CATEGORY, CATEGORY_COUNT, RANK};
-use super::Definition;
-use operators::Table;
+use super::{Definition, Posts};
+use differential_dataflow::VecCollection;
+use operators::count::count;
+use operators::rank::rank;
+use operators::{Row, Table};
 
 /// `popular_category_by_age_group`
 pub const DEFINITION: Definition = Definition {
@@ -27,4 +30,14 @@ FROM (
 ) AS ranked
 WHERE {top} = 0 OR place <= {top} OR rank = 1
 "#,
+    dataflow,
 };
+
+fn dataflow<'s>(posts: &Posts<'s>) -> VecCollection<'s, u64, Row, isize> {
+    let posts_of = posts.find(|post| Some((post.user()?.age_group?, post.pin()?.category?)));
+    let counted = count(posts_of).map(|((group, category), posts)| (group, (category, posts)));
+    let ranked = rank(counted, posts.keep());
+    ranked.map(|(age_group, category, posts, rank)| {
+        vec![age_group.label().into(), category.into(), posts.into(), rank.into()]
+    })
+}

@@ -1,8 +1,11 @@
 //! How many posts each category has in each country and year, ranked: what was popular where and when.
 
 use super::columns::{CATEGORY, CATEGORY_COUNT, COUNTRY, POST_YEAR, RANK};
-use super::Definition;
-use operators::Table;
+use super::{Definition, Posts};
+use differential_dataflow::VecCollection;
+use operators::count::count;
+use operators::rank::rank;
+use operators::{Row, Table};
 
 /// `popular_category_by_country_and_year`
 pub const DEFINITION: Definition = Definition {
@@ -27,4 +30,23 @@ FROM (
 ) AS ranked
 WHERE {top} = 0 OR place <= {top} OR rank = 1
 "#,
+    dataflow,
 };
+
+fn dataflow<'s>(posts: &Posts<'s>) -> VecCollection<'s, u64, Row, isize> {
+    let posts_of = posts.find(|post| {
+        let (pin, geo) = (post.pin()?, post.geo()?);
+        Some(((geo.country?, geo.year?), pin.category?))
+    });
+    let counted = count(posts_of).map(|((group, category), posts)| (group, (category, posts)));
+    let ranked = rank(counted, posts.keep());
+    ranked.map(|((country, year), category, posts, rank)| {
+        vec![
+            country.into(),
+            i64::from(year).into(),
+            category.into(),
+            posts.into(),
+            rank.into(),
+        ]
+    })
+}

@@ -1,8 +1,10 @@
 //! The posters of each country by the greatest number of followers seen on their posts there, ranked.
 
 use super::columns::{COUNTRY, FOLLOWER_COUNT, POSTER_NAME, RANK};
-use super::Definition;
-use operators::Table;
+use super::posts::TopPoster;
+use super::{Definition, Posts};
+use differential_dataflow::VecCollection;
+use operators::{Row, Table};
 
 /// `top_poster_by_country`
 pub const DEFINITION: Definition = Definition {
@@ -27,4 +29,12 @@ FROM (
 ) AS ranked
 WHERE {top} = 0 OR place <= {top} OR rank = 1
 "#,
+    dataflow,
 };
+
+fn dataflow<'s>(posts: &Posts<'s>) -> VecCollection<'s, u64, Row, isize> {
+    let row = |(country, poster, followers, rank): TopPoster| {
+        vec![country.into(), poster.into(), followers.into(), rank.into()]
+    };
+    posts.top_posters().map(row)
+}

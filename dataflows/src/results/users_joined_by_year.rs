@@ -1,8 +1,12 @@
 //! How many users joined in each year: distinct users, and user records.
 
 use super::columns::{JOIN_YEAR, USER_RECORDS, USERS_JOINED};
-use super::Definition;
-use operators::Table;
+use super::{Definition, Posts};
+use crate::post::Person;
+use differential_dataflow::VecCollection;
+use operators::count::count;
+use operators::distinct::distinct_count;
+use operators::{Row, Table};
 
 /// `users_joined_by_year`
 pub const DEFINITION: Definition = Definition {
@@ -24,4 +28,14 @@ FROM (
 ) AS persons
 GROUP BY 1
 "#,
+    dataflow,
 };
+
+fn dataflow<'s>(posts: &Posts<'s>) -> VecCollection<'s, u64, Row, isize> {
+    // no join: a user record counts whether or not its pin has come
+    let users = distinct_count(posts.find(|post| post.user()?.person), Person::join_year);
+    let records = count(posts.find(|post| post.user()?.join_year));
+    users.join_map(records, |year, users, records| {
+        vec![i64::from(*year).into(), (*users).into(), (*records).into()]
+    })
+}
