@@ -99,6 +99,9 @@ CREATE TABLE upgrade.tombstones (
 
 CREATE TABLE upgrade.wide (
     id bigint NOT NULL,
+    flag boolean NOT NULL,
+    day date NOT NULL,
+    amount numeric,
     mean double precision,
     at timestamp without time zone,
     pair double precision[],
@@ -133,8 +136,8 @@ INSERT INTO upgrade.things VALUES (2, 'Albania', 'b', 2020, '{1.5,NULL}', '2020-
 
 INSERT INTO upgrade.tombstones VALUES ('things', 3, 1, 0, 3);
 
-INSERT INTO upgrade.wide VALUES (1, NULL, '2020-01-01 00:00:00.000001', '{1.5,NULL}', NULL, 'Albania');
-INSERT INTO upgrade.wide VALUES (2, NULL, '2020-01-01 00:00:00.000002', '{1.5,NULL}', NULL, 'Albania');
+INSERT INTO upgrade.wide VALUES (1, false, '2020-03-01', 1.50, NULL, '2020-01-01 00:00:00.000001', '{1.5,NULL}', NULL, 'Albania');
+INSERT INTO upgrade.wide VALUES (2, true, '2020-03-02', 3.00, NULL, '2020-01-01 00:00:00.000002', '{1.5,NULL}', NULL, 'Albania');
 
 ALTER TABLE ONLY upgrade.counts
     ADD CONSTRAINT counts_pkey PRIMARY KEY (country, name);
@@ -167,4 +170,4 @@ ALTER TABLE ONLY upgrade.tombstones
     ADD CONSTRAINT tombstones_pkey PRIMARY KEY ("table", ind);
 
 ALTER TABLE ONLY upgrade.wide
-    ADD CONSTRAINT wide_pkey PRIMARY KEY (id);
+    ADD CONSTRAINT wide_pkey PRIMARY KEY (id, flag, day);
