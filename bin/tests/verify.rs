@@ -360,6 +360,7 @@ fn a_repair_needs_the_fence() {
             cleaned: dataflows::CLEANED.to_vec(),
             hash: dataflows::definitions_hash(&options, &dataflows::Limits::default()),
             keep_cleaned: true,
+            drop: Vec::new(),
         };
         let mut sink = sinks::Sink::connect(config).await.unwrap();
         sink.prepare(&definition).await.unwrap();
