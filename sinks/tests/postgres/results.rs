@@ -215,7 +215,10 @@ fn results_that_are_no_more_or_otherwise_are_refused_all_at_once() {
             found: "integer".into(),
             wanted: "bigint".into(),
         };
-        assert_eq!(refused(&config, &client, &reshaped()).await, [column.clone()]);
+        assert_eq!(
+            refused(&config, &client, &reshaped()).await,
+            std::slice::from_ref(&column)
+        );
         assert_eq!(
             column.to_string(),
             "table names: column year is integer, wanted bigint: --drop names to make it anew, or give its definition back"
