@@ -116,7 +116,7 @@ mod tests {
         cli::parse(["pinflow"].iter().chain(arguments)).unwrap()
     }
 
-    const PLAIN: [&str; 17] = [
+    const PLAIN: [&str; 21] = [
         "run",
         "--config",
         "/etc/p.toml",
@@ -130,6 +130,10 @@ mod tests {
         "all",
         "--skip-unreadable",
         "--replace-topics=false",
+        "--drop",
+        "old",
+        "--drop",
+        "older",
         "--top",
         "0",
         "--postgres",

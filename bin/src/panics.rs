@@ -48,6 +48,7 @@ mod tests {
                 cleaned: Vec::new(),
                 hash: 0,
                 keep_cleaned: false,
+                drop: Vec::new(),
             });
             let wake = Arc::new(|| panic!("on purpose"));
             let options = sinks::StagerOptions::default();

@@ -343,6 +343,46 @@ fn edits_are_found_exactly_and_mended() {
 }
 
 #[test]
+fn results_that_are_no_more_or_otherwise_are_dropped_when_asked() {
+    let world = World::new("dropping");
+    world.generate(50, 1, &[]);
+    world.backfill(&[]);
+    let recorded = || world.one::<i64>("SELECT count(*) FROM results WHERE since_commit = 1");
+    assert_eq!(recorded(), 10);
+    // as a version with one more result, and another with other columns, would have left it
+    world.edit(0, "CREATE TABLE old_result (a integer)");
+    world.edit(1, "INSERT INTO results VALUES ('old_result', '', 'SELECT 1', 1)");
+    world.edit(0, "ALTER TABLE users_joined_by_year ALTER user_records TYPE integer");
+    let commits = || world.one::<i64>("SELECT commits FROM progress");
+    let before = commits();
+    let refused = world.run(&["backfill"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    for part in [
+        "table users_joined_by_year: column user_records is integer, wanted bigint: --drop users_joined_by_year",
+        "table old_result is no result any more: --drop old_result, or give its definition back",
+    ] {
+        assert!(refused.stderr.contains(part), "{refused:?}");
+    }
+    let more = ["--drop", "users_joined_by_year", "--drop", "old_result"];
+    for wrong in ["pin_table", "frontier", "top_poster_by_country", "never_was"] {
+        let refused = world.run(&[&["backfill", "--drop", wrong], &more[..]].concat());
+        assert_eq!(refused.code, 2, "{refused:?}");
+        assert!(refused.stderr.contains(&format!("--drop {wrong}: ")), "{refused:?}");
+    }
+    assert_eq!(commits(), before);
+    // twice, as a unit that keeps the flags
+    for _ in 0..2 {
+        world.backfill(&more);
+        let gone = "SELECT to_regclass('dropping.old_result') IS NULL";
+        assert!(world.one::<bool>(gone));
+        assert_eq!(world.one::<i64>("SELECT count(*) FROM results_dropped"), 2);
+        assert_eq!((recorded(), world.one::<i64>("SELECT count(*) FROM results")), (9, 10));
+        world.is_clean(15, &[]);
+    }
+    world.backfill(&[]);
+}
+
+#[test]
 fn a_repair_needs_the_fence() {
     let world = World::new("fence");
     world.generate(50, 1, &[]);
@@ -360,6 +400,7 @@ fn a_repair_needs_the_fence() {
             cleaned: dataflows::CLEANED.to_vec(),
             hash: dataflows::definitions_hash(&options, &dataflows::Limits::default()),
             keep_cleaned: true,
+            drop: Vec::new(),
         };
         let mut sink = sinks::Sink::connect(config).await.unwrap();
         sink.prepare(&definition).await.unwrap();

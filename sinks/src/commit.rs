@@ -129,6 +129,13 @@ impl<'a> Context<'a> {
             changed: vec![0; self.definition.results.len()],
             ..Tally::default()
         };
+        let of_results = match plan.step.whole {
+            true => &[],
+            false => {
+                let prepared = self.statements.of_results(self.client(), self.schema, self.definition);
+                prepared.await?
+            }
+        };
         if careful {
             let opening = pipeline(self.opening()).await?;
             failpoint::reach(failpoint::AFTER_BEGIN);
@@ -144,7 +151,7 @@ impl<'a> Context<'a> {
                 .map_err(|source| self.failed("commit", source))?;
             self.write_whole(plan, &mut tally).await?;
         } else {
-            self.result_calls(plan, &mut calls);
+            self.result_calls(of_results, plan, &mut calls);
         }
         self.cleaned_calls(plan, &mut calls);
         self.progress_calls(plan, &mut calls);

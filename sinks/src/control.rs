@@ -1,4 +1,4 @@
-//! The tables that are ours alone: progress, frontier, generations, gaps, rejects, tombstones.
+//! The tables that are ours alone: progress, frontier, generations, gaps, results, rejects, tombstones.
 //!
 //! Columns that a later version needs are listed behind the original ones ([`TableSpec::later`]): nullable, and added
 //! to a table of an earlier version when a start prepares it.
@@ -174,6 +174,47 @@ pub(crate) fn tables() -> Vec<TableSpec> {
             "text",
             "the lake object without offsets that was skipped (partition -1; from_offset identifies it)",
         )]),
+        TableSpec::control(
+            "results",
+            "The results that the tables of this schema hold.",
+            1,
+            "",
+            &[
+                ("name", "text", "", "the result, and its table"),
+                (
+                    "hash",
+                    "text",
+                    "",
+                    "hash of its name, key, columns and SQL, hexadecimal",
+                ),
+                ("sql", "text", "", "what it is, over the cleaned tables"),
+                (
+                    "since_commit",
+                    "bigint",
+                    "",
+                    "the first commit that held it with this hash",
+                ),
+            ],
+        ),
+        TableSpec::control(
+            "results_dropped",
+            "Results whose tables were dropped because --drop named them; of each the last time.",
+            1,
+            "",
+            &[
+                ("name", "text", "", "the result"),
+                ("hash", "text", "", "its hash when it was dropped"),
+                ("sql", "text", "", "its SQL when it was dropped"),
+                (
+                    "since_commit",
+                    "bigint",
+                    "",
+                    "the first commit that held it with this hash",
+                ),
+                ("dropped_commit", "bigint", "", "the commit that dropped its table"),
+                ("dropped_at", "timestamp with time zone", "now()", "when that was"),
+            ],
+        ),
         TableSpec::control(
             "rejects",
             "Dead letters: records that are in no other table, with the reason and the raw bytes.",

@@ -74,6 +74,14 @@ pub enum SinkError {
         /// What we would have created.
         wanted: String,
     },
+    /// The schema holds results that the definition lacks or has otherwise, or was asked to drop what it must not.
+    #[error("schema {schema}: {}", list(.problems))]
+    Results {
+        /// The schema.
+        schema: String,
+        /// All of them.
+        problems: Vec<ResultProblem>,
+    },
     /// The control tables are those of an earlier version and cannot be given the columns of this one.
     #[error("control tables of schema {schema} lack columns of this version; {reason}; {hint}")]
     Upgrade {
@@ -83,6 +91,14 @@ pub enum SinkError {
         reason: String,
         /// What to do about it, with the statements.
         hint: String,
+    },
+    /// The role cannot make the tables of new results.
+    #[error("schema {schema}: role {role} may not create tables; GRANT CREATE ON SCHEMA \"{schema}\" TO {role}")]
+    MayNotCreate {
+        /// The schema.
+        schema: String,
+        /// The role, quoted.
+        role: String,
     },
     /// A table vanished or was altered while we ran.
     #[error("{context}: {message} ({code}); the tables were altered under a running pinflow: restart it")]
@@ -215,6 +231,45 @@ pub enum SinkError {
     },
 }
 
+/// What stands between the results that a schema holds and those that are defined.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResultProblem {
+    /// Its table would go stale.
+    #[error("table {table} is no result any more: --drop {table}, or give its definition back")]
+    Gone {
+        /// The result.
+        table: String,
+    },
+    /// Its table cannot hold it.
+    #[error(
+        "table {table}: {object} is {found}, wanted {wanted}: --drop {table} to make it anew, or give its definition \
+         back"
+    )]
+    Reshaped {
+        /// The result.
+        table: String,
+        /// The column, or `primary key`.
+        object: String,
+        /// What stands there.
+        found: String,
+        /// What it would have to be.
+        wanted: String,
+    },
+    /// It was named to be dropped.
+    #[error("--drop {table}: {reason}")]
+    NotDroppable {
+        /// The name given.
+        table: String,
+        /// Why not.
+        reason: String,
+    },
+}
+
+fn list(problems: &[ResultProblem]) -> String {
+    let texts: Vec<String> = problems.iter().map(ResultProblem::to_string).collect();
+    texts.join("; ")
+}
+
 /// What an error asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -246,6 +301,11 @@ impl SinkError {
             SinkError::Postgres { source, .. } => class_of(source),
             _ => Class::Stop,
         }
+    }
+
+    /// Whether it is the definition or the command line that has to change: exit code 2.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, SinkError::Results { .. })
     }
 
     /// Whether a newer run has taken over: exit code 3.

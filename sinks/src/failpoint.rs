@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub const AFTER_BEGIN: &str = "after_begin";
 /// After the deletes (and upserts, which travel with them) were answered.
 pub const AFTER_DELETE: &str = "after_delete";
+/// After the first table of a result was dropped, before it is made anew.
+pub const AFTER_DROP: &str = "after_drop";
 /// Everything is written and answered, `COMMIT` is not sent.
 pub const BEFORE_COMMIT: &str = "before_commit";
 /// Postgres has committed, its answer is not looked at.

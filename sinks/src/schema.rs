@@ -7,13 +7,17 @@
 //! | `progress` | one row: fence, epoch, number of commits, definitions, options, counters |
 //! | `frontier` | per partition the recorded log offsets that every other table answers for |
 //! | `generations`, `gaps` | when partitions were added; accepted holes of the log |
+//! | `results`, `results_dropped` | which results the tables hold, by hash and SQL; which were dropped |
 //! | `rejects` | dead letters with provenance and raw bytes |
 //! | `rejects_dropped` | which dead letters the limits left no room for |
 //! | `dead_letters` | a view: how many there are by reason, without their bytes |
 //! | `tombstones` | positions of deletes, so that a replayed older row stays dead |
 //!
+//! The tables of results are compared by [`crate::results`], and in a schema that was committed to they are dropped and
+//! made by a whole step alone. The others are made by a start.
+//!
 //! Key columns of type `text` are `COLLATE "C"`: byte order, the same on every machine and after every upgrade of the
-//! C library. There is no DDL after the start, apart from temporary tables of the first commit.
+//! C library. There is no DDL after the first commit of a run.
 //!
 //! A start adds missing columns with `ALTER TABLE … ADD COLUMN`, which only the owner of a table may do. Until then the
 //! read side reads them as null. While another session holds the schema that waits until the fence is taken.
@@ -24,12 +28,14 @@ use crate::access;
 use crate::control;
 use crate::error::{Backoff, Class, SinkError};
 use crate::fence;
+use crate::results;
 use crate::session::Session;
 use crate::shape;
 use operators::{ColumnType, Table};
 use std::fmt::Write;
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_postgres::Client;
 
 /// Everything of ours that Postgres shall hold.
 #[derive(Clone, Debug)]
@@ -42,6 +48,9 @@ pub struct Definition {
     pub hash: u64,
     /// Whether the cleaned tables are kept; the first commit empties them otherwise.
     pub keep_cleaned: bool,
+    /// Results that the schema holds and shall hold no more, or not with the columns that their tables have: the next
+    /// whole step drops their tables. Naming one that was dropped before asks for nothing.
+    pub drop: Vec<String>,
 }
 
 /// Provenance columns behind those of a cleaned table: name, type, comment.
@@ -98,7 +107,7 @@ fn literal(text: &str) -> String {
 }
 
 impl TableSpec {
-    fn of(table: &Table) -> TableSpec {
+    pub(crate) fn of(table: &Table) -> TableSpec {
         let column = |(index, column): (usize, &operators::Column)| ColumnSpec {
             name: column.name.into(),
             ty: column.ty.name().into(),
@@ -196,6 +205,11 @@ impl TableSpec {
         sql
     }
 
+    /// The statements that make it and describe it.
+    pub(crate) fn create_with_comments(&self, schema: &str) -> String {
+        self.create(schema) + &self.comments(schema)
+    }
+
     fn comments(&self, schema: &str) -> String {
         let table = format!("{}.{}", quoted(schema), quoted(&self.name));
         let table_comment = format!("COMMENT ON TABLE {table} IS {};\n", literal(&self.comment));
@@ -204,11 +218,10 @@ impl TableSpec {
     }
 }
 
-/// Every table of the schema.
-pub(crate) fn all_tables(definition: &Definition) -> Vec<TableSpec> {
+/// Every table of the schema but those of results.
+fn lasting_tables(definition: &Definition) -> Vec<TableSpec> {
     let mut specs = control::tables();
     specs.extend(definition.cleaned.iter().map(TableSpec::of_cleaned));
-    specs.extend(definition.results.iter().map(|(table, _)| TableSpec::of(table)));
     specs
 }
 
@@ -281,7 +294,8 @@ fn check_definition(definition: &Definition) -> Result<(), SinkError> {
             "a table's name is longer than 32 (cleaned) or 56 (result) bytes",
         ));
     }
-    let mut names: Vec<String> = all_tables(definition).into_iter().map(|spec| spec.name).collect();
+    let mut names: Vec<String> = lasting_tables(definition).into_iter().map(|spec| spec.name).collect();
+    names.extend(definition.results.iter().map(|(table, _)| table.name.into()));
     names.sort();
     if names.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err(SinkError::Order(
@@ -317,12 +331,12 @@ async fn prepare_in_transaction(
             .map_err(failed)?;
     }
     let mut missing = Vec::new();
-    for spec in all_tables(definition) {
+    for spec in lasting_tables(definition) {
         let failed = |source| SinkError::postgres(format!("creating table {schema}.{}", spec.name), source);
         match shape::found_columns(client, schema, &spec.name).await.map_err(failed)? {
             Some(found) => missing.extend(shape::compare(client, schema, &spec, &found).await?),
             None => {
-                let mut sql = spec.create(schema) + &spec.comments(schema);
+                let mut sql = spec.create_with_comments(schema);
                 if spec.name == "rejects" {
                     sql.push_str(&access::hide(schema, &spec.name, &access::REJECT_COLUMNS_WITHOUT_BYTES));
                 }
@@ -345,6 +359,13 @@ async fn prepare_in_transaction(
         quoted(schema)
     );
     client.batch_execute(&sql).await.map_err(failed)?;
+    let changes = results::changes(client, schema, definition).await?;
+    if !is_filled(client, schema).await? {
+        // before the first commit the tables are there and empty, for whoever reads already
+        results::apply(client, schema, &changes).await?;
+    } else if !changes.make.is_empty() {
+        may_create(client, schema).await?;
+    }
     let complete = missing.is_empty() || upgrade == Upgrade::Now || !fence::is_held(session, schema).await?;
     if complete {
         // last, so that the locks are held for as short as can be
@@ -352,4 +373,27 @@ async fn prepare_in_transaction(
     }
     client.batch_execute("COMMIT").await.map_err(failed)?;
     Ok(complete)
+}
+
+/// Whether anything was committed yet.
+async fn is_filled(client: &Client, schema: &str) -> Result<bool, SinkError> {
+    let sql = format!("SELECT commits > 0 FROM {}.progress WHERE id = 1", quoted(schema));
+    let row = client.query_opt(&sql, &[]).await;
+    let row = row.map_err(|source| SinkError::postgres(format!("reading the progress of schema {schema}"), source))?;
+    Ok(row.is_some_and(|row| row.get(0)))
+}
+
+/// Says before the history is read what the commit after it would stumble over: tables of results are made then.
+async fn may_create(client: &Client, schema: &str) -> Result<(), SinkError> {
+    let sql = "SELECT has_schema_privilege($1, 'CREATE'), current_user::text";
+    let row = client.query_one(sql, &[&schema]).await;
+    let row = row.map_err(|source| SinkError::postgres(format!("preparing schema {schema}"), source))?;
+    if row.get(0) {
+        return Ok(());
+    }
+    let role: String = row.get(1);
+    Err(SinkError::MayNotCreate {
+        schema: schema.into(),
+        role: quoted(&role),
+    })
 }

@@ -15,6 +15,7 @@ use crate::fence::{self, Claim, Fence};
 use crate::history;
 use crate::progress::{self, Progress};
 use crate::reject_limits::Held;
+use crate::results;
 use crate::schema::{self, Definition, Upgrade};
 use crate::session::{Purpose, Session};
 use crate::step::{Committed, Step};
@@ -75,6 +76,9 @@ impl Sink {
 
     /// Creates schema, tables and comments where they are absent and compares them where they are not. Columns that an
     /// earlier version's control tables lack are added; by [`Sink::take_fence`] when another session holds the schema.
+    ///
+    /// Results that the schema holds and the definition lacks, or has with other columns, are refused unless
+    /// [`Definition::drop`] names them. Tables of results are dropped and made by the next whole step.
     pub async fn prepare(&mut self, definition: &Definition) -> Result<(), SinkError> {
         let session = self.session()?;
         let complete = schema::prepare(session, &self.config.schema, definition, Upgrade::UnlessHeld).await?;
@@ -97,6 +101,8 @@ impl Sink {
             fence::refuse_while_held(session, schema, claim).await?;
             schema::prepare(session, schema, &definition, Upgrade::Now).await?;
         }
+        // what was committed since prepare may not be ours to replace: found out before anybody is fenced for nothing
+        results::changes(&session.client, schema, &definition).await?;
         let fence = fence::take(session, schema, claim, run_id).await?;
         let number = fence.number;
         history::drop_up_to(&session.client, schema, number).await?;
@@ -278,11 +284,25 @@ impl Sink {
                     if step.staged.is_some() {
                         self.drop_staging().await;
                     }
+                    if step.whole {
+                        self.prepare_live(&definition).await;
+                    }
                     return Ok(Committed { attempts, ..committed });
                 }
                 Err(error) => error,
             };
             self.recover(error, &mut backoff).await?;
+        }
+    }
+
+    /// Prepares what live steps need, now that the result tables are as they will stay: the first record that comes
+    /// does not wait for it. What fails here fails again in that step, which deals with it.
+    async fn prepare_live(&self, definition: &Definition) {
+        if let (Some(session), Some(statements)) = (&self.session, &self.statements) {
+            let prepared = statements.of_results(&session.client, &self.config.schema, definition);
+            if let Err(error) = prepared.await {
+                tracing::debug!(%error, "statements are prepared with the first step");
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use crate::encode::{put_copy_header, put_copy_trailer, put_value};
 use crate::error::SinkError;
 use crate::failpoint;
 use crate::history;
+use crate::results;
 use crate::schema::quoted;
 use crate::session::{IN_BULK, pipeline};
 use crate::sql;
@@ -20,13 +21,19 @@ use operators::{Row, Table};
 pub(crate) const COPY_CHUNK: usize = 256 << 10;
 
 impl Context<'_> {
-    /// Writes the whole part of a step: result tables, and staged history.
+    /// Writes the whole part of a step: result tables, which of them there are, and staged history.
     pub(crate) async fn write_whole(&self, plan: &Plan<'_>, tally: &mut Tally) -> Result<(), SinkError> {
+        let changes = results::changes(self.client(), self.schema, self.definition).await?;
+        results::apply(self.client(), self.schema, &changes).await?;
+        // listeners hear of tables that are gone
+        tally.other += changes.drop.len() as u64;
         for (index, net) in plan.results.iter().enumerate() {
             let (table, _) = &self.definition.results[index];
             let new = self.copy_beside(table, &net.upserts).await?;
             tally.changed[index] += self.reconcile(table, &new).await?;
         }
+        let commit = self.known.commits + 1;
+        results::record(self.client(), self.schema, self.definition, &changes, commit).await?;
         if !self.definition.keep_cleaned {
             tally.other += history::empty(self.client(), self.schema, self.definition).await?;
         }
@@ -62,6 +69,8 @@ impl Context<'_> {
             .batch_execute(IN_BULK)
             .await
             .map_err(|source| self.failed("repair", source))?;
+        let changes = results::changes(self.client(), self.schema, self.definition).await?;
+        results::apply(self.client(), self.schema, &changes).await?;
         let mut tally = Tally::default();
         for (table, definition) in &self.definition.results {
             let new = self.beside(table).await?;
@@ -72,6 +81,8 @@ impl Context<'_> {
                 .map_err(|source| self.failed(table.name, source))?;
             tally.changed.push(self.reconcile(table, &new).await?);
         }
+        let commit = self.known.commits + 1;
+        results::record(self.client(), self.schema, self.definition, &changes, commit).await?;
         let raise = format!(
             "UPDATE {}.progress SET commits = commits + 1 WHERE id = 1",
             quoted(self.schema)

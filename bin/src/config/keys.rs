@@ -230,6 +230,8 @@ pub const KEYS: &[Key] = &[
 
     key("results.top", "top", "N", Whole, Some("10"), C::ENGINE,
         "Rows kept of each ranked group, all leaders besides; 0 keeps every row"),
+    key("results.drop", "drop", "NAME", List, None, LOADING,
+        "A result that the schema holds and shall not hold any more, or not with its columns: its table is dropped, and made anew when it is still defined; repeatable"),
 
     key("limits.record_bytes", "", "BYTES", Whole, Some("8388608"), C::ENGINE,
         "A longer record is a dead letter; part of the tables' definition"),
@@ -454,6 +456,7 @@ mod tests {
             ("takeover", "postgres.takeover"),
             ("pace", "engine.pace"),
             ("top", "results.top"),
+            ("drop", "results.drop"),
             ("threads", "workers.threads"),
             ("processes", "workers.processes"),
             ("process", "workers.process"),

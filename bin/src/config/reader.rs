@@ -345,6 +345,7 @@ impl<'a> Reader<'a> {
             allow_missing_topic: self.switch("kafka.allow_missing_topic"),
             replace_topics: self.switch("kafka.replace_topics"),
             top: self.whole("results.top", 0, i64::from(u32::MAX)) as usize,
+            drop: self.texts("results.drop").map(str::to_owned).collect(),
             cleaned: self.choice("postgres.cleaned", ["postgres", "off"]),
             workers,
             limits: LimitSettings {
@@ -408,29 +409,29 @@ impl<'a> Reader<'a> {
             },
             _ => {}
         }
-        if let (Some(entry), true) = (self.entry("backfill.out"), settings.takeover && settings.out.is_some()) {
-            self.wrong(
-                "backfill.out",
-                entry,
-                "--takeover is about a schema, and --out writes none".into(),
-            );
+        let about_a_schema = [("--takeover", settings.takeover), ("--drop", !settings.drop.is_empty())];
+        for (flag, _) in about_a_schema.into_iter().filter(|(_, given)| *given) {
+            if let (Some(entry), true) = (self.entry("backfill.out"), settings.out.is_some()) {
+                let message = format!("{flag} is about a schema, and --out writes none");
+                self.wrong("backfill.out", entry, message);
+            }
         }
+    }
+
+    /// The texts of a list.
+    fn texts(&self, path: &str) -> impl Iterator<Item = &str> {
+        let array = self.entry(path).and_then(|entry| entry.value.as_array());
+        array.into_iter().flatten().filter_map(Value::as_str)
     }
 
     fn accept_gaps(&mut self) -> Vec<String> {
         let Some(entry) = self.entry("lake.accept_gap") else {
             return Vec::new();
         };
-        let texts: Vec<&str> = entry
-            .value
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
+        let texts: Vec<String> = self.texts("lake.accept_gap").map(str::to_owned).collect();
         let mut gaps = Vec::new();
         for text in texts {
-            match check_gap(text) {
+            match check_gap(&text) {
                 Ok(gap) => gaps.push(gap),
                 Err(message) => self.wrong("lake.accept_gap", entry, message),
             }

@@ -202,6 +202,8 @@ pub struct RunSettings {
     pub replace_topics: bool,
     /// Rows kept of each ranked group; 0 = all.
     pub top: usize,
+    /// Results whose tables are dropped, when the schema holds them and they are not as defined.
+    pub drop: Vec<String>,
     /// Whether the cleaned tables are kept in Postgres.
     pub cleaned: bool,
     /// Threads and processes.

@@ -202,6 +202,7 @@ fn the_environment_names_every_kind_of_key() {
         ("PINFLOW__LAKE__S3_ENDPOINT", "http://localhost:1"),
         ("PINFLOW__LAKE__SKIP_UNREADABLE", "true"),
         ("PINFLOW__LAKE__ACCEPT_GAP", "pin/0:1..2, geo/1:3..4"),
+        ("PINFLOW__RESULTS__DROP", "old, older"),
         ("PINFLOW__KAFKA__BOOTSTRAP", "k:9092"),
         ("PINFLOW__KAFKA__TOPICS__PIN", "my.pin"),
         ("PINFLOW__KAFKA__PROPERTIES__SECURITY_PROTOCOL", "SASL_SSL"),
@@ -221,6 +222,7 @@ fn the_environment_names_every_kind_of_key() {
     );
     assert_eq!(settings.topics, [Some("my.pin".to_owned()), None, None]);
     assert_eq!(settings.accept_gaps, ["pin/0:1..2", "geo/1:3..4"]);
+    assert_eq!(settings.drop, ["old", "older"]);
     assert!(settings.skip_unreadable);
     assert_eq!(settings.postgres.unwrap().url.expose(), "postgres://me:s3cr3t@db/pins");
 }

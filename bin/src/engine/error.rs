@@ -179,6 +179,7 @@ impl EngineError {
             | EngineError::NoSink
             | EngineError::Topics(_) => 2,
             EngineError::Sink(error) if error.is_fenced() => 3,
+            EngineError::Sink(error) if error.is_usage() => 2,
             _ => 1,
         }
     }
@@ -263,6 +264,7 @@ impl std::fmt::Display for TopicMissing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sinks::ResultProblem;
 
     #[test]
     fn exit_codes_tell_usage_fence_and_failure_apart() {
@@ -285,6 +287,17 @@ mod tests {
             by: String::new(),
         });
         assert_eq!((fenced.code(), EngineError::Gone.code()), (3, 1));
+        let gone = ["a", "b"].map(|table| ResultProblem::Gone { table: table.into() });
+        let results = EngineError::from(SinkError::Results {
+            schema: "s".into(),
+            problems: gone.into(),
+        });
+        assert_eq!(results.code(), 2);
+        assert_eq!(
+            results.to_string(),
+            "schema s: table a is no result any more: --drop a, or give its definition back; table b is no result any \
+             more: --drop b, or give its definition back"
+        );
         assert_eq!(EngineError::Stopped.code(), 0);
     }
 

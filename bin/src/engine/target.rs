@@ -142,6 +142,7 @@ pub fn definition(settings: &RunSettings) -> sinks::Definition {
         cleaned: dataflows::CLEANED.to_vec(),
         hash: dataflows::definitions_hash(&options, &settings.limits.of_records()),
         keep_cleaned: settings.cleaned,
+        drop: settings.drop.clone(),
     }
 }
 

@@ -61,9 +61,10 @@ fn usage(text: impl Into<String>) -> Failure {
 }
 
 fn of_sink(error: SinkError) -> Failure {
-    match error.is_fenced() {
-        true => Failure::Fenced(error.to_string()),
-        false => failed(error),
+    match &error {
+        error if error.is_fenced() => Failure::Fenced(error.to_string()),
+        error if error.is_usage() => usage(error.to_string()),
+        _ => failed(error),
     }
 }
 

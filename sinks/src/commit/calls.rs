@@ -9,6 +9,7 @@ use crate::schema::{Definition, quoted};
 use crate::sql;
 use crate::step::{CleanedRow, Reject};
 use operators::{Row, Table};
+use tokio::sync::OnceCell;
 use tokio_postgres::{Client, Statement};
 
 /// Rows of one statement.
@@ -20,8 +21,8 @@ const BYTES: usize = 4 << 20;
 pub(crate) struct Statements {
     pub(super) lock: Statement,
     pub(super) notify: Statement,
-    /// Per result table: delete, upsert.
-    pub(super) results: Vec<[Statement; 2]>,
+    /// Per result table: delete, upsert. Prepared when first needed, since a whole step may make the tables anew.
+    results: OnceCell<Vec<[Statement; 2]>>,
     /// Per cleaned table: rows, risen, deletes.
     pub(super) settle: Vec<[Statement; 3]>,
     pub(super) rejects: Statement,
@@ -42,18 +43,6 @@ impl Statements {
             "SELECT fence, fence_run_id, commits, definitions FROM {}.progress WHERE id = 1 FOR UPDATE",
             quoted(schema)
         );
-        let mut results = Vec::new();
-        for (table, _) in &definition.results {
-            let delete = client
-                .prepare(&sql::delete(schema, table))
-                .await
-                .map_err(failed(table.name))?;
-            let upsert = client
-                .prepare(&sql::upsert(schema, table))
-                .await
-                .map_err(failed(table.name))?;
-            results.push([delete, upsert]);
-        }
         let mut settle = Vec::new();
         for table in &definition.cleaned {
             let rows = client
@@ -76,13 +65,34 @@ impl Statements {
                 .prepare("SELECT pg_notify($1, $2)")
                 .await
                 .map_err(failed("progress"))?,
-            results,
+            results: OnceCell::new(),
             settle,
             rejects: client.prepare(&sql::rejects(schema)).await.map_err(failed("rejects"))?,
             progress: progress::Statements::prepare(client, schema)
                 .await
                 .map_err(failed("progress"))?,
         })
+    }
+
+    /// The statements of the result tables, which are there as the definition has them.
+    pub(crate) async fn of_results(
+        &self,
+        client: &Client,
+        schema: &str,
+        definition: &Definition,
+    ) -> Result<&[[Statement; 2]], SinkError> {
+        let prepare = async || {
+            let mut results = Vec::with_capacity(definition.results.len());
+            for (table, _) in &definition.results {
+                let context = format!("preparing statements for {schema}.{}", table.name);
+                let failed = |source| SinkError::postgres(context.clone(), source);
+                let delete = client.prepare(&sql::delete(schema, table)).await.map_err(failed)?;
+                let upsert = client.prepare(&sql::upsert(schema, table)).await.map_err(failed)?;
+                results.push([delete, upsert]);
+            }
+            Ok(results)
+        };
+        self.results.get_or_try_init(prepare).await.map(Vec::as_slice)
     }
 }
 
@@ -112,7 +122,12 @@ pub(super) struct Call<'a> {
 }
 
 impl Context<'_> {
-    pub(super) fn result_calls<'b>(&'b self, plan: &'b Plan<'_>, calls: &mut Vec<Call<'b>>) {
+    pub(super) fn result_calls<'b>(
+        &'b self,
+        statements: &'b [[Statement; 2]],
+        plan: &'b Plan<'_>,
+        calls: &mut Vec<Call<'b>>,
+    ) {
         // all deletes before all upserts
         for (index, net) in plan.results.iter().enumerate() {
             let (table, _) = &self.definition.results[index];
@@ -125,7 +140,7 @@ impl Context<'_> {
                 let context = format!("deleting from {}.{}", self.schema, table.name);
                 calls.push(Call {
                     context,
-                    statement: &self.statements.results[index][0],
+                    statement: &statements[index][0],
                     params,
                     expect,
                 });
@@ -139,7 +154,7 @@ impl Context<'_> {
                 let context = format!("writing {}.{}", self.schema, table.name);
                 calls.push(Call {
                     context,
-                    statement: &self.statements.results[index][1],
+                    statement: &statements[index][1],
                     params,
                     expect,
                 });

@@ -17,6 +17,7 @@ mod need;
 mod proxy;
 mod read;
 mod reconnect;
+mod results;
 mod schema;
 mod surplus;
 mod tables;

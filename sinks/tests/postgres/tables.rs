@@ -98,6 +98,7 @@ pub fn definition() -> Definition {
         cleaned: vec![THINGS, OTHERS],
         hash: 0xabc,
         keep_cleaned: true,
+        drop: Vec::new(),
     }
 }
 
