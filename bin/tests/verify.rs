@@ -431,6 +431,13 @@ fn a_repair_needs_the_fence() {
         (0, fence),
         "{idle:?}"
     );
+    // a table that somebody dropped is made anew
+    world.edit(0, "DROP TABLE users_joined_by_year");
+    let found = world.verify(&["--replay"]);
+    assert_eq!((found.code, found.differing().len()), (1, 1), "{found:?}");
+    let mended = world.verify(&["--repair"]);
+    assert_eq!(mended.code, 0, "{mended:?}");
+    world.is_clean(15, &[]);
 }
 
 #[test]

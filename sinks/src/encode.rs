@@ -133,9 +133,10 @@ pub(crate) fn put_value(out: &mut BytesMut, value: &Value, ty: ColumnType) {
     }
 }
 
-/// Days since 1970-01-01 as Postgres counts them.
+/// Days since 1970-01-01 as Postgres counts them, within what `date` holds: 4714 BC to the year 5874897.
 fn days_since_2000(days: i64) -> Option<i32> {
-    i32::try_from(days.checked_sub(EPOCH_2000 / 86_400_000_000)?).ok()
+    let days = i32::try_from(days.checked_sub(EPOCH_2000 / 86_400_000_000)?).ok()?;
+    (-2_451_545..2_145_031_949).contains(&days).then_some(days)
 }
 
 /// One column of a cleaned row; a delete has its key alone.

@@ -26,6 +26,11 @@ pub(crate) struct Numeric {
 
 /// `-12.50`; `None` for anything that is not written as Postgres writes a finite numeric.
 pub(crate) fn parse(text: &str) -> Option<Numeric> {
+    let numeric = read(text)?;
+    (numeric.text() == text).then_some(numeric)
+}
+
+fn read(text: &str) -> Option<Numeric> {
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let (whole, decimals) = unsigned.split_once('.').unwrap_or((unsigned, ""));
     let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
@@ -153,7 +158,9 @@ mod tests {
         assert_eq!(sent("12345.6"), [3, 1, 0, 1, 1, 2345, 6000]);
         assert_eq!(sent("-0.00010"), [1, -1, 0x4000, 5, 1]);
         assert_eq!(sent("0.00"), [0, 0, 0, 2]);
-        for none in ["", "-", "1.", ".5", "1e3", "NaN", "+1", "1_0", " 1", "--1", "Infinity"] {
+        for none in [
+            "", "-", "1.", ".5", "1e3", "NaN", "+1", "1_0", " 1", "--1", "Infinity", "-0", "007",
+        ] {
             assert_eq!(parse(none), None, "{none:?}");
         }
     }

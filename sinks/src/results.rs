@@ -73,7 +73,8 @@ pub(crate) async fn changes(client: &Client, schema: &str, definition: &Definiti
             Some("it is no result but a table that every schema has".to_owned())
         } else if changes.drop.iter().any(|drop| drop == name) {
             in_the_way(client, schema, name).await?
-        } else if dropped.contains(name) {
+        } else if dropped.contains(name) || changes.make.iter().any(|spec| spec.name == name) {
+            // its table is gone already
             None
         } else if defined(name) {
             Some("it is a result of this run with the columns that its table has".into())

@@ -8,6 +8,7 @@ use crate::progress::{self, Progress};
 use crate::read::{Reader, TableCheck, read_value};
 use crate::reject_cap::DroppedRejects;
 use crate::schema::Definition;
+use crate::shape;
 use crate::sql::{self, names_with_position, qualified};
 use futures_util::TryStreamExt;
 use operators::{Position, Row, Table};
@@ -74,9 +75,14 @@ impl Snapshot {
         self.reader.compare(definition, limit).await
     }
 
-    /// A whole table, sorted by its rows' order.
+    /// A whole table, sorted by its rows' order. One that is not there has no rows: a whole step makes it.
     pub async fn table(&self, table: &Table) -> Result<Vec<Row>, SinkError> {
-        self.reader.read_table(table).await
+        let (client, schema) = (&self.reader.session.client, &self.reader.schema);
+        let failed = |source| SinkError::postgres(format!("reading {schema}.{}", table.name), source);
+        match shape::found_columns(client, schema, table.name).await.map_err(failed)? {
+            Some(_) => self.reader.read_table(table).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Every row of a cleaned table with its position, in no order.

@@ -223,6 +223,8 @@ impl Verify<'_> {
         }
         let mut definition = self.definition();
         definition.keep_cleaned = recorded.kept;
+        // a file of settings may hold it, and a repair drops nothing
+        definition.drop.clear();
         let mut mender = Mender::take(self.postgres()?, definition, takeover, &self.runtime)?;
         let mended = self.mend(&log, &mut mender);
         mender.close();
