@@ -13,7 +13,7 @@
 //! | `dead_letters` | a view: how many there are by reason, without their bytes |
 //! | `tombstones` | positions of deletes, so that a replayed older row stays dead |
 //!
-//! The tables of results are compared by [`crate::results`], and in a schema that was committed to they are dropped and
+//! The tables of results are compared by `crate::results`, and in a schema that was committed to they are dropped and
 //! made by a whole step alone. The others are made by a start.
 //!
 //! Key columns of type `text` are `COLLATE "C"`: byte order, the same on every machine and after every upgrade of the
