@@ -431,7 +431,7 @@ fn a_repair_needs_the_fence() {
         (0, fence),
         "{idle:?}"
     );
-    // a table that somebody dropped is made anew
+    // a repair creates a table again that somebody dropped
     world.edit(0, "DROP TABLE users_joined_by_year");
     let found = world.verify(&["--replay"]);
     assert_eq!((found.code, found.differing().len()), (1, 1), "{found:?}");

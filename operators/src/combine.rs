@@ -136,3 +136,17 @@ pub(crate) fn sums<A: Addition>(input: VecCollection<'_, u64, A::In, isize>) -> 
     });
     operator.as_collection()
 }
+
+/// Changes of a group in the order of their values, each value once and none whose changes add up to nothing.
+pub(crate) fn added_up<V: Ord>(mut changes: Vec<(V, i64)>) -> Vec<(V, i64)> {
+    changes.sort_unstable();
+    changes.dedup_by(|later, sum| {
+        let same = later.0 == sum.0;
+        if same {
+            sum.1 += later.1;
+        }
+        same
+    });
+    changes.retain(|(_, diff)| *diff != 0);
+    changes
+}

@@ -11,7 +11,7 @@
 //! one place, so the cursor walks no further than the number of records that changed. Memory grows with different
 //! values, not with records; equal changes are added up before the exchange.
 
-use crate::combine::combine;
+use crate::combine::{added_up, combine};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::keyed::{Keyed, Pair};
 use crate::route::Key;
@@ -136,16 +136,7 @@ struct Values {
 impl Values {
     /// Applies what was staged and brings `emitted` up to date.
     fn settle(&mut self) {
-        let mut changes = std::mem::take(&mut self.staged);
-        changes.sort_unstable();
-        changes.dedup_by(|later, sum| {
-            let same = later.0 == sum.0;
-            if same {
-                sum.1 += later.1;
-            }
-            same
-        });
-        changes.retain(|(_, diff)| *diff != 0);
+        let changes = added_up(std::mem::take(&mut self.staged));
 
         if self.counts.is_empty() {
             debug_assert!(

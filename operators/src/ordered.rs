@@ -13,7 +13,7 @@
 //! with values; equal changes are added up before the exchange. [`median`](crate::median()) is this for one fraction
 //! and integers, in less memory.
 
-use crate::combine::combine;
+use crate::combine::{added_up, combine};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::keyed::{Keyed, Pair};
 use crate::route::Key;
@@ -180,16 +180,7 @@ impl<V: Ord + Clone> Values<V> {
 
     /// Applies what was staged.
     fn settle(&mut self, asks: &[Ask]) {
-        let mut changes = std::mem::take(&mut self.staged);
-        changes.sort_unstable();
-        changes.dedup_by(|later, sum| {
-            let same = later.0 == sum.0;
-            if same {
-                sum.1 += later.1;
-            }
-            same
-        });
-        changes.retain(|(_, diff)| *diff != 0);
+        let changes = added_up(std::mem::take(&mut self.staged));
 
         if self.counts.is_empty() {
             debug_assert!(

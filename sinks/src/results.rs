@@ -103,8 +103,7 @@ fn is_reserved(definition: &Definition, name: &str) -> bool {
 async fn names(client: &Client, schema: &str, table: &str) -> Result<BTreeSet<String>, SinkError> {
     let target = qualified(schema, table);
     let failed = |source| SinkError::postgres(format!("reading {schema}.{table}"), source);
-    let found = client.query_one("SELECT to_regclass($1)::text", &[&target]).await;
-    if found.map_err(failed)?.get::<_, Option<String>>(0).is_none() {
+    if !shape::is_there(client, schema, table).await.map_err(failed)? {
         return Ok(BTreeSet::new());
     }
     let rows = client.query(&format!("SELECT name FROM {target}"), &[]).await;

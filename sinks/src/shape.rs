@@ -2,6 +2,7 @@
 
 use crate::error::SinkError;
 use crate::schema::{TableSpec, quoted};
+use crate::sql::qualified;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
@@ -40,6 +41,13 @@ impl Missing {
             comments,
         })
     }
+}
+
+/// Whether there is such a table.
+pub(crate) async fn is_there(client: &Client, schema: &str, table: &str) -> Result<bool, tokio_postgres::Error> {
+    let sql = "SELECT to_regclass($1) IS NOT NULL";
+    let row = client.query_one(sql, &[&qualified(schema, table)]).await?;
+    row.try_get(0)
 }
 
 /// The columns of a table in their order; `None` without the table.

@@ -79,9 +79,9 @@ impl Snapshot {
     pub async fn table(&self, table: &Table) -> Result<Vec<Row>, SinkError> {
         let (client, schema) = (&self.reader.session.client, &self.reader.schema);
         let failed = |source| SinkError::postgres(format!("reading {schema}.{}", table.name), source);
-        match shape::found_columns(client, schema, table.name).await.map_err(failed)? {
-            Some(_) => self.reader.read_table(table).await,
-            None => Ok(Vec::new()),
+        match shape::is_there(client, schema, table.name).await.map_err(failed)? {
+            true => self.reader.read_table(table).await,
+            false => Ok(Vec::new()),
         }
     }
 
@@ -188,9 +188,10 @@ impl Snapshot {
         let schema = &self.reader.schema;
         let failed = |source| SinkError::postgres(format!("reading {schema}.rejects_dropped"), source);
         let client = &self.reader.session.client;
-        let table = "SELECT to_regclass($1)::text";
-        let found = client.query_one(table, &[&qualified(schema, "rejects_dropped")]).await;
-        if found.map_err(failed)?.get::<_, Option<String>>(0).is_none() {
+        if !shape::is_there(client, schema, "rejects_dropped")
+            .await
+            .map_err(failed)?
+        {
             return Ok(Vec::new());
         }
         let mut dropped = Vec::new();

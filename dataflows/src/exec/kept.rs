@@ -42,7 +42,7 @@ pub struct Layout {
     pub(crate) shape: Arc<Shape>,
     /// Where it is kept: (kind, number of the thing kept).
     places: HashMap<ExprId, (usize, usize)>,
-    /// Columns of which null is told by something else that is kept.
+    /// Columns whose nulls follow from another value that is kept.
     null_of: HashMap<(u8, u16, u8), ExprId>,
 }
 

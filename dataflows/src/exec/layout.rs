@@ -56,7 +56,7 @@ impl Bits {
     }
 }
 
-/// How null is told from a value.
+/// How null is distinguished from a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Null {
     /// It does not occur.
@@ -80,7 +80,7 @@ pub(crate) enum Cell {
         bits: Bits,
         /// The least value.
         low: i64,
-        /// How null is told.
+        /// How null is distinguished.
         null: Null,
     },
     /// A numeric.

@@ -28,7 +28,7 @@ pub(crate) enum Take {
     Number(u8),
     /// All bits of such a number inverted: what was the greatest of the inverted ones is the least.
     Inverted(u8),
-    /// Whether the kinds that have a record are among these; a row's kinds are told by these bits of its words.
+    /// Whether the kinds that have a record are among these; these bits of a row's words say which kinds it has.
     Present(Presence, Vec<(usize, u32)>),
     /// What an aggregate of a group is.
     Aggregate(Recipe),
