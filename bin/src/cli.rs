@@ -61,6 +61,8 @@ pub enum Verb {
         /// The folder.
         results: Option<PathBuf>,
     },
+    /// Say what a start would make of the results that a schema holds.
+    ResultsPlan,
     /// Write the built-in results to a folder.
     ResultsPrint {
         /// The folder.
@@ -152,7 +154,7 @@ pub fn command() -> Command {
         .subcommand(results())
 }
 
-/// The folders of `results` are no settings: what they hold is no part of a running engine yet.
+/// The folders of `check` and `print` are no settings: both work without any.
 fn results() -> Command {
     let folder = |name: &'static str, help: &'static str| {
         let parser = clap::value_parser!(PathBuf);
@@ -172,6 +174,10 @@ fn results() -> Command {
                 .arg(folder("results", "The folder [default: the built-in results]")),
         )
         .subcommand(
+            with_flags(Command::new("plan"), Commands::PLAN)
+                .about("Say which tables a start would make, change and drop; nothing is written"),
+        )
+        .subcommand(
             base(Command::new("print"))
                 .about("Write the built-in results as files, to start from")
                 .arg(
@@ -188,10 +194,11 @@ fn results() -> Command {
 pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Invocation, CliError> {
     let matches = command().try_get_matches_from(arguments).map_err(CliError::Clap)?;
     let (name, matches) = matches.subcommand().expect("a subcommand is required");
-    if name == "results" {
-        return Ok(results_invocation(matches));
-    }
     let (name, matches) = match name {
+        "results" => match matches.subcommand().expect("a subcommand is required") {
+            ("plan", matches) => ("plan", matches),
+            (name, matches) => return Ok(results_invocation(name, matches)),
+        },
         "config" => matches.subcommand().expect("a subcommand is required"),
         _ => (name, matches),
     };
@@ -209,6 +216,7 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
         "launch" => Verb::Launch {
             command: matches.get_many("command").into_iter().flatten().cloned().collect(),
         },
+        "plan" => Verb::ResultsPlan,
         "check" => Verb::ConfigCheck,
         "print" => Verb::ConfigPrint,
         other => unreachable!("`{other}` is not among the subcommands"),
@@ -218,8 +226,7 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
     Ok(Invocation { verb, config, flags })
 }
 
-fn results_invocation(matches: &ArgMatches) -> Invocation {
-    let (name, matches) = matches.subcommand().expect("a subcommand is required");
+fn results_invocation(name: &str, matches: &ArgMatches) -> Invocation {
     let verb = match name {
         "check" => Verb::ResultsCheck {
             results: matches.get_one("results").cloned(),

@@ -34,7 +34,7 @@ pub mod verify;
 use cli::{CliError, Invocation, Verb};
 use config::{
     ArchiveSettings, AuditSettings, CompactSettings, ConfigError, DemoSettings, Effective, EmulateSettings,
-    GatewaySettings, GenerateSettings, LaunchSettings, LogSettings, Mode, RunSettings, VerifySettings,
+    GatewaySettings, GenerateSettings, LaunchSettings, LogSettings, Mode, PlanSettings, RunSettings, VerifySettings,
 };
 use exit::Failure;
 use observe::Shown;
@@ -92,6 +92,11 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
         }
         Verb::ConfigPrint => print!("{}", effective.print()),
         Verb::ResultsCheck { results } => results::check(results.as_deref())?,
+        Verb::ResultsPlan => {
+            let settings = PlanSettings::check(&effective)?;
+            start_logging();
+            results::plan(&settings)?;
+        }
         Verb::ResultsPrint { out } => results::print(&out)?,
         Verb::Run => {
             let settings = RunSettings::check(&effective, Mode::Run)?;

@@ -28,6 +28,12 @@ struct ReasonLabels {
     reason: String,
 }
 
+/// A result, as a label.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: String,
+}
+
 /// The metrics of one process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -40,6 +46,7 @@ pub struct Metrics {
     hydration_expected: Gauge,
     commit: Histogram,
     live_records: Counter,
+    result_rows: Family<ResultLabels, Counter>,
     dead_letters: Family<ReasonLabels, Counter>,
     dead_letters_dropped: Counter,
     gap_offsets: Gauge,
@@ -69,6 +76,7 @@ impl Metrics {
             hydration_expected: Gauge::default(),
             commit: Histogram::new(commit_buckets),
             live_records: Counter::default(),
+            result_rows: Family::default(),
             dead_letters: Family::default(),
             dead_letters_dropped: Counter::default(),
             gap_offsets: Gauge::default(),
@@ -112,6 +120,11 @@ impl Metrics {
         );
         registry.register_collector(Box::new(crate::stages::StageTimes::default()));
         registry.register("sink_commit_seconds", "How long a commit took", metrics.commit.clone());
+        registry.register(
+            "result_rows_changed",
+            "Rows of a result that live commits took out or put in",
+            metrics.result_rows.clone(),
+        );
         registry.register(
             "dead_letter",
             "Records that no rule accepts, by reason",
@@ -185,6 +198,15 @@ impl Metrics {
     /// A live commit took in so many records.
     pub fn live_records(&self, records: u64) {
         self.live_records.inc_by(records);
+    }
+
+    /// A live commit took out or put in so many rows of a result.
+    pub fn result_rows(&self, result: &str, rows: u64) {
+        self.result_rows
+            .get_or_create(&ResultLabels {
+                result: result.to_owned(),
+            })
+            .inc_by(rows);
     }
 
     /// Records were rejected.
@@ -358,6 +380,7 @@ mod tests {
         metrics.hydration(10, 20);
         metrics.committed(Duration::from_millis(4));
         metrics.live_records(12);
+        metrics.result_rows("users_joined_by_year", 3);
         metrics.dead_letters("not_json", 3);
         metrics.dead_letters_dropped(2);
         metrics.gaps(300);
@@ -371,6 +394,7 @@ mod tests {
             "pinflow_hydration_records_expected 20",
             "pinflow_sink_commit_seconds_count 1",
             "pinflow_live_records_total 12",
+            "pinflow_result_rows_changed_total{result=\"users_joined_by_year\"} 3",
             "pinflow_sink_commit_seconds_bucket{le=\"0.005\"} 1",
             "pinflow_dead_letter_total{reason=\"not_json\"} 3",
             "pinflow_dead_letter_dropped_total 2",

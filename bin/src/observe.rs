@@ -74,6 +74,10 @@ impl Observer for Shown {
         self.metrics.live_records(records);
     }
 
+    fn result_rows(&self, result: &str, rows: u64) {
+        self.metrics.result_rows(result, rows);
+    }
+
     fn pace(&self, pace: Duration) {
         self.metrics.pace(pace);
     }

@@ -1,9 +1,12 @@
 //! `pinflow results`: checks files that define results, and writes the built-in ones.
 
+use crate::config::sql_files::{compile, read};
+use crate::config::{ConfigError, PlanSettings};
 use crate::exit::{Failure, USAGE};
 use anyhow::{Context, anyhow};
 use dataflows::Options;
-use dataflows::sql::{BUILT_IN, LONGEST_FILE, Schema, SqlFile, built_in, compile};
+use dataflows::sql::{BUILT_IN, built_in};
+use sinks::Fate;
 use std::fs;
 use std::path::Path;
 
@@ -13,46 +16,71 @@ pub fn check(folder: Option<&Path>) -> Result<(), Failure> {
         Some(folder) => read(folder)?,
         None => built_in(),
     };
-    let catalog = compile(&files, &Schema::cleaned(), &Options::default()).map_err(|errors| {
+    let results = compile(&files, &Options::default()).map_err(|errors| {
         errors.iter().for_each(|error| eprintln!("{error}"));
         Failure::Silent(USAGE)
     })?;
-    catalog.notes.iter().for_each(|note| eprintln!("note: {note}"));
-    println!("ok: {} results", catalog.results.len());
+    results.notes().iter().for_each(|note| eprintln!("note: {note}"));
+    println!("ok: {} results", results.definitions().len());
     Ok(())
 }
 
-/// The `.sql` files of a folder, by name.
-fn read(folder: &Path) -> anyhow::Result<Vec<SqlFile>> {
-    let shown = folder.display();
-    let entries = fs::read_dir(folder).with_context(|| format!("cannot read the folder {shown}"))?;
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry.with_context(|| format!("cannot read the folder {shown}"))?.path();
-        if path.extension().is_some_and(|extension| extension == "sql") {
-            paths.push(path);
-        }
-    }
-    if paths.is_empty() {
-        return Err(anyhow!("no .sql file in {shown}"));
-    }
-    paths.sort_unstable();
-    let file = |path: &std::path::PathBuf| {
-        let failed = || format!("cannot read {}", path.display());
-        // the compiler refuses what is longer, whatever it holds
-        let length = fs::metadata(path).with_context(failed)?.len();
-        if length > LONGEST_FILE as u64 {
-            return Err(anyhow!(
-                "{} has {length} bytes, more than {LONGEST_FILE}",
-                path.display()
-            ));
-        }
-        Ok(SqlFile {
-            path: path.display().to_string(),
-            text: fs::read_to_string(path).with_context(failed)?,
-        })
+/// Says what a start would make of the results that a schema holds.
+pub fn plan(settings: &PlanSettings) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the I/O threads")?;
+    let results = settings.results.definitions().iter();
+    let definition = sinks::Definition {
+        results: results.map(|result| (result.table, result.sql.clone())).collect(),
+        cleaned: dataflows::CLEANED.to_vec(),
+        hash: 0,
+        keep_cleaned: true,
+        drop: settings.drop.clone(),
     };
-    paths.iter().map(file).collect()
+    let outlook = runtime.block_on(sinks::outlook(&settings.postgres.sink(), &definition));
+    let (fates, counters) = outlook.map_err(|error| match error.is_usage() {
+        true => Failure::from(ConfigError::one(error.to_string())),
+        false => Failure::Failed(anyhow!("{error}")),
+    })?;
+    print!("{}", described(&fates, &settings.drop));
+    println!("{}", replay(&counters["replay"]));
+    Ok(())
+}
+
+/// A line for each result: what happens to its table.
+fn described(fates: &[(String, Fate)], drop: &[String]) -> String {
+    let mut text = String::new();
+    for (name, fate) in fates {
+        let is_named = drop.contains(name);
+        let (word, what) = match fate {
+            Fate::Made => ("new", "its table is made and filled".to_owned()),
+            Fate::Kept => ("same", "as it was".to_owned()),
+            Fate::Reconciled => (
+                "changed",
+                "other SQL, the same columns: rows that differ are written".to_owned(),
+            ),
+            Fate::Reshaped { .. } if is_named => ("new", "its table is dropped, made anew and filled".to_owned()),
+            Fate::Reshaped { object, found, wanted } => (
+                "refused",
+                format!("{object} is {found}, wanted {wanted}: --drop {name} makes its table anew"),
+            ),
+            Fate::Gone if is_named => ("dropped", "its table is dropped".to_owned()),
+            Fate::Gone => ("refused", format!("defined no more: --drop {name} drops its table")),
+        };
+        text.push_str(&format!("{word:8} {name}: {what}\n"));
+    }
+    text
+}
+
+/// How long a start replays history, as the last one did.
+fn replay(last: &serde_json::Value) -> String {
+    let number = |name: &str| last[name].as_f64();
+    match (number("records"), number("seconds"), number("workers")) {
+        (Some(records), Some(seconds), Some(workers)) => format!(
+            "a start replays history first: the last one took {seconds:.1} s for {records} records, with {workers} workers"
+        ),
+        _ => "a start replays history first: how long that takes is not known before the first commit".to_owned(),
+    }
 }
 
 /// Writes the built-in results to a folder. What stands there with another text is not overwritten, and then nothing is

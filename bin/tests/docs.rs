@@ -58,8 +58,11 @@ fn every_result_is_documented() {
          `post_count` is the number of values. Years are UTC calendar years; age groups are `18-24`, `25-35`, `36-50`\n\
          and `50+` (over 50).\n",
     );
-    for result in dataflows::RESULTS {
+    let results = dataflows::Results::built_in(&dataflows::Options::default());
+    let files = dataflows::sql::built_in();
+    for (result, file) in results.definitions().iter().zip(files) {
         let table = result.table;
+        assert_eq!(file.path, format!("{}.sql", table.name));
         write!(
             page,
             "\n## {}\n\n{}. Primary key: the first {}.\n\n",
@@ -79,7 +82,7 @@ fn every_result_is_documented() {
             )
             .unwrap();
         }
-        write!(page, "\n```sql\n{}\n```\n", result.sql.trim()).unwrap();
+        write!(page, "\n```sql\n{}\n```\n", file.text.trim()).unwrap();
     }
     check("results.md", &page);
 }

@@ -391,14 +391,15 @@ fn a_repair_needs_the_fence() {
     let url = POSTGRES.url();
     let mut sink = world.runtime.block_on(async {
         let config = sinks::PostgresConfig::new(&url, "fence");
-        let options = dataflows::Options::default();
+        let results = dataflows::Results::built_in(&dataflows::Options::default());
         let definition = sinks::Definition {
-            results: dataflows::RESULTS
+            results: results
+                .definitions()
                 .iter()
-                .map(|result| (result.table, result.sql(&options)))
+                .map(|result| (result.table, result.sql.clone()))
                 .collect(),
             cleaned: dataflows::CLEANED.to_vec(),
-            hash: dataflows::definitions_hash(&options, &dataflows::Limits::default()),
+            hash: results.hash(&dataflows::Limits::default()),
             keep_cleaned: true,
             drop: Vec::new(),
         };

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p dataflows`. A table on stdout; no statistics beyond the best of several rounds.
 
-use dataflows::{Block, Chunk, Decoder, Kind, Limits, Marked, Marks, Options, Raw, naive::State};
+use dataflows::{Block, Chunk, Decoder, Kind, Limits, Marked, Marks, Options, Raw, Results, State};
 use operators::Position;
 use std::fmt::Write;
 use std::hint::black_box;
@@ -192,7 +192,8 @@ fn main() {
 
 /// What `verify --replay` pays: the oracle over as many posts.
 fn oracle() {
-    let (mut decoder, mut state, mut numbers) = (Decoder::default(), State::for_results(), Numbers(7));
+    let results = Results::built_in(&Options::default());
+    let (mut decoder, mut state, mut numbers) = (Decoder::default(), State::for_results(&results), Numbers(7));
     let start = now();
     for ind in 0..RECORDS {
         for kind in Kind::ALL {
@@ -202,7 +203,7 @@ fn oracle() {
         }
     }
     let applied = now();
-    let rows: usize = state.results(&Options::default()).iter().map(Vec::len).sum();
+    let rows: usize = state.results(&results).iter().map(Vec::len).sum();
     let (apply, results) = (1e-9 * (applied - start), 1e-9 * (now() - applied));
     println!("oracle, {RECORDS} posts: {apply:.2} s to generate and apply, {results:.2} s for {rows} rows of results");
 }

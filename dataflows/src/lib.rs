@@ -1,9 +1,9 @@
-//! What is computed: the records and their cleaning, the posts they add up to, and ten results, each with its SQL.
+//! What is computed: the records and their cleaning, and results, each a file of SQL.
 //!
-//! The way of a record: [`records::Decoder`] reads the bytes of one record into an [`Event`]; [`build`] keeps the
-//! latest records of each `ind` together as one [`Post`] (that is the join) and feeds the posts to every entry of
-//! [`RESULTS`]. [`naive`] computes the same tables from the same records with a plain scan, for tests and for
-//! `verify --replay`.
+//! The way of a record: [`records::Decoder`] reads the bytes of one record into an [`Event`]; [`Results::build`] keeps
+//! what is needed of the latest records of each `ind` together as one row (that is the join) and computes every result
+//! of these rows, as its SQL says ([`exec`]). [`State`] computes the same tables from the same records by plain loops,
+//! for tests and for `verify --replay`.
 //!
 //! Nothing here knows where records come from or where tables are kept.
 
@@ -11,15 +11,16 @@
 
 pub mod cleaning;
 pub mod exec;
-pub mod naive;
-pub mod post;
 pub mod records;
 pub mod results;
 pub mod sql;
+mod state;
 
 pub use cleaning::CLEANED;
-pub use post::{Event, Payload, Post};
+pub use exec::{Event, Payload};
 pub use records::{
     Block, Chunk, Decoder, Kind, Limits, Marked, Marks, Raw, Reason, Unreadable, kind_of_fields, split_values,
 };
-pub use results::{Definition, Options, RESULTS, build, definitions_hash};
+pub use results::{Definition, Results};
+pub use sql::Options;
+pub use state::State;

@@ -3,12 +3,9 @@
 
 mod common;
 
-use common::{Tables, assert_same, run, run_dataflow};
-use dataflows::exec;
-use dataflows::sql::eval::{Datum, Interpreter};
-use dataflows::sql::{Catalog, Schema, built_in, compile};
-use dataflows::{Decoder, Event, Kind, Options, RESULTS, Raw, naive::State};
-use operators::{Position, Row, Value};
+use common::{Tables, assert_same, plain, run, run_dataflow};
+use dataflows::{Decoder, Event, Kind, Options, Raw, Results, State};
+use operators::{Position, Row};
 use proptest::prelude::*;
 
 /// Few posts and few names, so that posts are corrected, groups are left empty and values tie.
@@ -138,96 +135,43 @@ fn decode(epochs: &[Vec<Record>]) -> Vec<Vec<(Event, Option<(i64, Row)>)>> {
         .collect()
 }
 
-/// The rows of every built-in result by its SQL, in the order of [`RESULTS`], each sorted.
-fn interpreted(catalog: &Catalog, schema: &Schema, state: &State) -> Tables {
-    let mut interpreter = Interpreter::new(&catalog.plan, schema);
-    for kind in [Kind::Pin, Kind::Geo, Kind::User] {
-        for (ind, _, row) in state.cleaned(kind) {
-            interpreter.set(kind as usize, ind, row);
-        }
-    }
-    let value = |datum: &Datum| match datum {
-        Datum::Int(value) => Value::Int(*value),
-        Datum::Float(value) => Value::Float(*value),
-        Datum::Text(value) => Value::from(&**value),
-        other => panic!("no built-in result has a column with the value {other:?}"),
-    };
-    let rows = |result: &&dataflows::results::Definition| -> Vec<Row> {
-        let named = |spec: &&dataflows::sql::ResultSpec| spec.name == result.table.name;
-        let spec = catalog.results.iter().find(named).expect("each result has its file");
-        let rows = interpreter.rows(spec.node).expect("no accepted expression fails");
-        let mut rows: Vec<Row> = rows.iter().map(|row| row.iter().map(value).collect()).collect();
-        rows.sort();
-        rows
-    };
-    RESULTS.iter().map(rows).collect()
-}
-
-/// The rows of every built-in result by the dataflow of its SQL, in the order of [`RESULTS`], at each epoch's close.
-fn executed(
-    catalog: &Catalog,
-    schema: &Schema,
-    epochs: &[Vec<(Event, Option<(i64, Row)>)>],
-    workers: usize,
-) -> Vec<Tables> {
-    let layout = exec::Layout::new(schema, &catalog.plan);
+/// The same over payloads that the layout makes of cleaned rows, and not the decoder of a record's bytes.
+fn of_rows(results: Results, epochs: &[Vec<(Event, Option<(i64, Row)>)>], workers: usize) -> Vec<Tables> {
+    let layout = results.layout();
     assert_eq!(layout.size(), (5, 6), "44 bytes a row");
-    let event = |(event, row): &(Event, Option<(i64, Row)>)| exec::Event {
-        key: event.key,
-        position: event.position,
-        slot: event.slot,
+    let event = |(event, row): &(Event, Option<(i64, Row)>)| Event {
         payload: row.as_ref().map(|(_, row)| layout.pack(event.slot.into(), row)),
+        ..event.clone()
     };
     let epochs = epochs.iter().map(|epoch| epoch.iter().map(event).collect()).collect();
-    let number = |result: &&dataflows::results::Definition| {
-        let results = catalog.results.iter();
-        results
-            .map(|spec| &*spec.name)
-            .position(|name| name == result.table.name)
-            .expect("each result has its file")
-    };
-    let order: Vec<usize> = RESULTS.iter().map(number).collect();
-    let (catalog, results, layout) = (catalog.clone(), catalog.results.len(), layout.clone());
-    let tables = run_dataflow(workers, epochs, results, move |events| {
-        exec::build(events, &catalog, &layout)
-    });
-    let in_order = |tables: &Tables| order.iter().map(|number| tables[*number].clone()).collect();
-    tables.iter().map(in_order).collect()
+    let count = results.definitions().len();
+    run_dataflow(workers, epochs, count, move |events| results.build(events))
 }
 
 fn check(epochs: &[Vec<Record>], workers: usize, top: usize) {
     let epochs = decode(epochs);
     let options = Options { top };
-    let schema = Schema::cleaned();
-    let catalog = compile(&built_in(), &schema, &options).expect("the built-in results are accepted");
-    let (mut whole, mut narrow) = (State::new(), State::for_results());
+    let results = Results::built_in(&options);
+    let (mut whole, mut narrow) = (State::new(), State::for_results(&results));
     let mut expected: Vec<Tables> = Vec::new();
     for epoch in &epochs {
         for decoded in epoch {
             whole.apply(decoded.clone());
             narrow.apply(decoded.clone());
         }
-        expected.push(whole.results(&options));
-        assert_eq!(narrow.results(&options), *expected.last().unwrap());
+        expected.push(plain::results(&whole, top));
         for state in [&whole, &narrow] {
-            let found = interpreted(&catalog, &schema, state);
+            let found = state.results(&results);
             assert_same(
                 &found,
                 expected.last().unwrap(),
-                &format!("SQL of the built-in results, top {top}"),
+                &format!("SQL by plain loops, top {top}"),
             );
         }
     }
-    for (epoch, (found, expected)) in executed(&catalog, &schema, &epochs, workers)
-        .iter()
-        .zip(&expected)
-        .enumerate()
-    {
-        assert_same(
-            found,
-            expected,
-            &format!("SQL as a dataflow, {workers} workers, top {top}, epoch {epoch}"),
-        );
+    for (epoch, (found, expected)) in of_rows(results, &epochs, workers).iter().zip(&expected).enumerate() {
+        let context = format!("cleaned rows, {workers} workers, top {top}, epoch {epoch}");
+        assert_same(found, expected, &context);
     }
     let events = epochs
         .into_iter()
@@ -306,7 +250,7 @@ fn by_hand() {
     let decoded = decode(&epochs);
     let events = decoded
         .iter()
-        .map(|epoch| epoch.iter().map(|(event, _)| *event).collect())
+        .map(|epoch| epoch.iter().map(|(event, _)| event.clone()).collect())
         .collect();
     let tables = run(2, events, options);
     let show = |epoch: usize, name: &str| -> Vec<String> {
@@ -361,15 +305,15 @@ fn by_hand() {
     assert!(
         tables[0].iter().all(|table| !table.is_empty()),
         "a result of {} without rows",
-        RESULTS.len()
+        plain::definitions().len()
     );
 }
 
 #[test]
 fn no_records_no_rows() {
-    let empty = vec![Vec::new(); RESULTS.len()];
+    let empty = vec![Vec::new(); plain::definitions().len()];
     for tables in run(2, vec![Vec::new(), Vec::new()], Options::default()) {
         assert_same(&tables, &empty, "nothing");
     }
-    assert_eq!(State::new().results(&Options::default()), empty);
+    assert_eq!(State::new().results(&plain::RESULTS), empty);
 }

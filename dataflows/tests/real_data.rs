@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{Tables, assert_same, at, data, number, run};
-use dataflows::{Decoder, Event, Kind, Options, Raw, naive::State};
+use common::{Tables, assert_same, at, data, number, plain, run};
+use dataflows::{Decoder, Event, Kind, Options, Raw, Results, State};
 use operators::{Row, Value};
 use serde_json::{Map, Value as Json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -39,7 +39,8 @@ impl Input {
     /// The tables, which engine and oracle agree on after each of a few epochs.
     fn tables(mut self, options: Options) -> (Tables, State) {
         assert_eq!(self.decoder.take_unreadable(), [], "real records are readable");
-        let expected = self.state.results(&options);
+        let expected = self.state.results(&Results::built_in(&options));
+        assert_same(&plain::results(&self.state, options.top), &expected, "the oracle");
         let half = self.events.len() / 2;
         let late = self.events.split_off(half);
         let tables = run(2, vec![self.events, late], options).pop().unwrap();
@@ -145,7 +146,7 @@ fn cell(value: &Value) -> String {
 /// These columns of a table's rows, as sorted lines; of a ranked table only the leaders, if asked.
 fn computed(tables: &Tables, name: &str, columns: &[&str], leaders: bool) -> Vec<String> {
     let number = number(name);
-    let names = dataflows::RESULTS[number].table.columns;
+    let names = plain::definitions()[number].table.columns;
     let place = |column: &str| names.iter().position(|c| c.name == column).unwrap();
     let rows = tables[number]
         .iter()
@@ -426,7 +427,7 @@ fn seed_100_stream() {
             }
         }
         epochs.push(events);
-        expected.push(state.results(&Options::default()));
+        expected.push(plain::results(&state, 10));
         leaders.push((seen.len(), Vec::new()));
     }
     for (epoch, (found, expected)) in run(3, epochs, Options::default()).iter().zip(&expected).enumerate() {

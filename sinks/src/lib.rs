@@ -57,10 +57,11 @@ pub use progress::{AcceptedGap, Generation, LastRecord, Legacy, PartitionProgres
 pub use read::{Difference, Reader, Side, TableCheck, Verification};
 pub use reject_cap::DroppedRejects;
 pub use reject_limits::RejectLimits;
+pub use results::{Fate, is_reserved_name, outlook};
 pub use schema::Definition;
 pub use session::connect;
 pub use sink::{Sink, SinkState};
-pub use snapshot::{FoundReject, FoundRow, FoundTombstone, Snapshot};
+pub use snapshot::{FoundReject, FoundRow, FoundTombstone, RecordedResult, Snapshot};
 pub use stager::{StageBatch, Stager, StagerOptions};
 pub use step::{CleanedRow, Committed, Reject, RejectPlace, Staged, StagedHistory, Step};
 pub use target::SslMode;

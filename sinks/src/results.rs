@@ -8,14 +8,16 @@
 //!
 //! What was dropped is remembered in `results_dropped`: a command line that goes on naming it asks for nothing then.
 
+use crate::config::PostgresConfig;
 use crate::control;
 use crate::error::{ResultProblem, SinkError};
 use crate::failpoint;
 use crate::schema::{Definition, TableSpec, quoted};
+use crate::session::{Purpose, Session};
 use crate::shape;
 use crate::sql::qualified;
 use operators::Table;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
 
 /// What a whole step has to change besides rows.
@@ -95,8 +97,86 @@ pub(crate) async fn changes(client: &Client, schema: &str, definition: &Definiti
     Ok(changes)
 }
 
+/// Whether no result can have this name: a table of every schema has it, or one of a run that stages history.
+pub fn is_reserved_name(name: &str) -> bool {
+    name.starts_with("staging_") || control::tables().iter().any(|spec| spec.name == name)
+}
+
+/// What a start with a definition makes of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Its table is made and filled.
+    Made,
+    /// It is as it was.
+    Kept,
+    /// Its SQL is another one, or was never recorded: rows that differ are written.
+    Reconciled,
+    /// Its table has another shape.
+    Reshaped {
+        /// The column, or `primary key`.
+        object: String,
+        /// What stands there.
+        found: String,
+        /// What it would have to be.
+        wanted: String,
+    },
+    /// It is defined no more.
+    Gone,
+}
+
+/// What a start would make of each result, in the order of the definition and those that are gone last, and the counters
+/// of the last commit. Nothing is written.
+pub async fn outlook(
+    config: &PostgresConfig,
+    definition: &Definition,
+) -> Result<(Vec<(String, Fate)>, serde_json::Value), SinkError> {
+    let session = Session::open(config, Purpose::Read).await?;
+    let (client, schema) = (&session.client, &config.schema);
+    let failed = |table: &str| {
+        let context = format!("reading {schema}.{table}");
+        move |source| SinkError::postgres(context, source)
+    };
+    let mut recorded: BTreeMap<String, String> = BTreeMap::new();
+    if shape::is_there(client, schema, "results")
+        .await
+        .map_err(failed("results"))?
+    {
+        let query = format!("SELECT name, hash FROM {}", qualified(schema, "results"));
+        let rows = client.query(&query, &[]).await.map_err(failed("results"))?;
+        recorded.extend(rows.iter().map(|row| (row.get(0), row.get(1))));
+    }
+    let mut counters = serde_json::Value::Null;
+    if shape::is_there(client, schema, "progress")
+        .await
+        .map_err(failed("progress"))?
+    {
+        let query = format!("SELECT counters FROM {} WHERE id = 1", qualified(schema, "progress"));
+        let row = client.query_opt(&query, &[]).await.map_err(failed("progress"))?;
+        counters = row.map_or(counters, |row| row.get(0));
+    }
+    let mut fates = Vec::with_capacity(definition.results.len());
+    for (table, sql) in &definition.results {
+        let known = recorded.remove(table.name);
+        let found = shape::found_columns(client, schema, table.name).await;
+        let fate = match found.map_err(failed(table.name))? {
+            None => Fate::Made,
+            Some(found) => match shape::compare(client, schema, &TableSpec::of(table), &found).await {
+                Ok(_) if known == Some(format!("{:016x}", hash(table, sql))) => Fate::Kept,
+                Ok(_) => Fate::Reconciled,
+                Err(SinkError::SchemaMismatch {
+                    object, found, wanted, ..
+                }) => Fate::Reshaped { object, found, wanted },
+                Err(error) => return Err(error),
+            },
+        };
+        fates.push((table.name.to_owned(), fate));
+    }
+    fates.extend(recorded.into_keys().map(|name| (name, Fate::Gone)));
+    Ok((fates, counters))
+}
+
 fn is_reserved(definition: &Definition, name: &str) -> bool {
-    control::tables().iter().any(|spec| spec.name == name) || definition.cleaned.iter().any(|table| table.name == name)
+    is_reserved_name(name) || definition.cleaned.iter().any(|table| table.name == name)
 }
 
 /// Names in a table of ours; none in a schema of an earlier version, which lacks the table.

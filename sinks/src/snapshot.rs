@@ -42,6 +42,15 @@ pub struct FoundTombstone {
     pub position: Option<Position>,
 }
 
+/// A result that the tables hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedResult {
+    /// Its name, which is its table's.
+    pub name: String,
+    /// Its SQL over the cleaned tables.
+    pub sql: String,
+}
+
 /// A dead letter as it was found, without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundReject {
@@ -181,6 +190,29 @@ impl Snapshot {
         };
         self.stream("rejects", &query, &[], each).await?;
         Ok(counts)
+    }
+
+    /// The results that the tables hold, by name; none in tables of an earlier version.
+    pub async fn results(&self) -> Result<Vec<RecordedResult>, SinkError> {
+        let (client, schema) = (&self.reader.session.client, &self.reader.schema);
+        let failed = |source| SinkError::postgres(format!("reading {schema}.results"), source);
+        if !shape::is_there(client, schema, "results").await.map_err(failed)? {
+            return Ok(Vec::new());
+        }
+        let query = format!(
+            "SELECT name, sql FROM {} ORDER BY name COLLATE \"C\"",
+            qualified(schema, "results")
+        );
+        let mut results = Vec::new();
+        let each = |row: &tokio_postgres::Row| {
+            results.push(RecordedResult {
+                name: row.try_get(0)?,
+                sql: row.try_get(1)?,
+            });
+            Ok(())
+        };
+        self.stream("results", &query, &[], each).await?;
+        Ok(results)
     }
 
     /// Which dead letters were dropped; none in tables of an earlier version.

@@ -44,8 +44,8 @@ pub struct Look {
 impl Audit {
     /// The ten results with this `--top`, in this schema.
     pub fn results(schema: &str, top: usize) -> Audit {
-        let options = dataflows::Options { top };
-        let checks = dataflows::RESULTS.iter().map(|result| Check {
+        let results = dataflows::Results::built_in(&dataflows::Options { top });
+        let checks = results.definitions().iter().map(|result| Check {
             table: result.table.name.into(),
             columns: result
                 .table
@@ -54,7 +54,7 @@ impl Audit {
                 .map(|column| column.name)
                 .collect::<Vec<_>>()
                 .join(", "),
-            sql: result.sql(&options),
+            sql: result.sql.clone(),
         });
         Audit {
             schema: schema.into(),

@@ -235,7 +235,9 @@ impl Case {
     pub fn shown(&self, schema: &str) -> Result<Vec<(String, Vec<String>)>> {
         let database = self.database()?;
         let cleaned = ["pin_table", "geo_table", "user_table"].map(str::to_owned);
-        let results = dataflows::RESULTS.iter().map(|result| result.table.name.to_owned());
+        let results = crate::plain::definitions()
+            .iter()
+            .map(|result| result.table.name.to_owned());
         let rows = |table: String| -> Result<(String, Vec<String>)> {
             let sql = format!("SELECT t::text FROM {schema}.{table} t ORDER BY 1");
             let rows = database.rows(&sql)?.into_iter().flatten().flatten();

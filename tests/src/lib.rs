@@ -16,6 +16,7 @@ pub mod lake;
 pub mod log;
 pub mod mariadb;
 pub mod need;
+pub mod plain;
 pub mod produce;
 pub mod program;
 pub mod queries;

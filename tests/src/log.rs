@@ -1,11 +1,11 @@
 //! A real Kafka log as a reader of committed records sees it: with holes where markers, aborted records and compaction
 //! have used up offsets.
 
+use crate::plain::{self, definitions};
 use crate::scene::{Entry, Feed, Frontier, TOPICS, texts, wait_for_frontier};
 use crate::{Kafka, LakeFolder, Message, Producer};
 use anyhow::{Context, Result, ensure};
-use dataflows::naive::State;
-use dataflows::{Decoder, Kind, Options, RESULTS, Raw};
+use dataflows::{Decoder, Kind, Raw, State};
 use operators::Position;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -59,7 +59,7 @@ impl Log {
 
     /// The answer for all of it; `generation` says which generation a record is of.
     pub fn answer(&self, generation: impl Fn(u8, i32, i64) -> u8) -> Result<Vec<Vec<String>>> {
-        let (mut state, mut decoder) = (State::for_results(), Decoder::default());
+        let (mut state, mut decoder) = (State::for_results(&plain::RESULTS), Decoder::default());
         for ((kind, partition), records) in &self.0 {
             for (offset, (key, value)) in records {
                 let key = key.to_string();
@@ -74,7 +74,7 @@ impl Log {
                 }
             }
         }
-        Ok(texts(&state.results(&Options { top: 10 })))
+        Ok(texts(&plain::results(&state, 10)))
     }
 }
 
@@ -102,7 +102,7 @@ pub fn demand(url: &str, wanted: &Frontier, answer: &[Vec<String>]) -> Result<()
             frontier.get(place)
         );
     }
-    for ((result, actual), expected) in RESULTS.iter().zip(&tables).zip(answer) {
+    for ((result, actual), expected) in definitions().iter().zip(&tables).zip(answer) {
         ensure!(
             actual == expected,
             "{} is {actual:?} instead of {expected:?}",

@@ -8,10 +8,10 @@
 
 use crate::Database;
 use crate::log::Log;
+use crate::plain::{self, definitions};
 use crate::scene::{Entry, Feed, Frontier, TOPICS};
 use anyhow::{Context, Result, ensure};
-use dataflows::naive::State;
-use dataflows::{CLEANED, Decoder, Kind, Options, RESULTS, Raw};
+use dataflows::{CLEANED, Decoder, Kind, Raw, State};
 use operators::{Position, Row, Table};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -143,7 +143,7 @@ impl Sample {
             Ok(Some(digest))
         };
         let mut digests = Vec::new();
-        for result in RESULTS {
+        for result in definitions() {
             digests.push(read(&result.table, "")?);
         }
         for table in &CLEANED {
@@ -204,7 +204,7 @@ impl Samples {
         for sample in &self.kept {
             oracle.advance(sample, records)?;
             let expected = oracle.digests(top);
-            let names = RESULTS.iter().map(|result| result.table.name);
+            let names = definitions().iter().map(|result| result.table.name);
             let names = names.chain(CLEANED.iter().map(|table| table.name));
             for ((name, actual), expected) in names.zip(&sample.digests).zip(expected) {
                 ensure!(
@@ -278,7 +278,7 @@ impl Oracle {
     fn digests(&mut self, top: usize) -> Vec<Digest> {
         let state = self.state.get_or_insert_default();
         let mut digests = Vec::new();
-        for (rows, result) in state.results(&Options { top }).iter().zip(RESULTS) {
+        for (rows, result) in plain::results(state, top).iter().zip(definitions()) {
             let mut digest = Digest::default();
             rows.iter()
                 .for_each(|row| digest.add(hash_of(&texts(row, &result.table))));

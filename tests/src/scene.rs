@@ -1,10 +1,10 @@
 //! A log with a memory: what a scenario has produced stands here too, so that any prefix of it can be archived as a
 //! lake, and the answer for any frontier computed by the plain evaluator.
 
+use crate::plain::{self, definitions};
 use crate::{Database, LakeFolder, Message, Producer};
 use anyhow::{Context, Result, ensure};
-use dataflows::naive::State;
-use dataflows::{Decoder, Kind, Options, RESULTS, Raw};
+use dataflows::{Decoder, Kind, Raw, State};
 use operators::{Position, Row};
 use pinflow::generate::{Generator, partition_of};
 use std::collections::BTreeMap;
@@ -121,7 +121,7 @@ impl Feed {
 
     /// The result rows for a frontier, by the plain evaluator.
     pub fn answer(&self, frontier: &Frontier, top: usize) -> Result<Vec<Vec<Row>>> {
-        let mut state = State::for_results();
+        let mut state = State::for_results(&plain::RESULTS);
         let mut decoder = Decoder::default();
         for ((kind, partition), entries) in &self.log {
             let next = frontier
@@ -141,7 +141,7 @@ impl Feed {
                 }
             }
         }
-        Ok(state.results(&Options { top }))
+        Ok(plain::results(&state, top))
     }
 }
 
@@ -156,7 +156,7 @@ pub fn tables(database: &Database, schema: &str) -> Result<(Frontier, Vec<Vec<St
         frontier.insert((topic.clone(), partition.parse()?), next.parse()?);
     }
     let mut tables = Vec::new();
-    for result in dataflows::RESULTS {
+    for result in definitions() {
         let columns: Vec<&str> = result.table.columns.iter().map(|column| column.name).collect();
         let sql = format!("SELECT {} FROM {schema}.{}", columns.join(", "), result.table.name);
         let text = |value: Option<String>| value.unwrap_or_default();
@@ -171,7 +171,7 @@ pub fn tables(database: &Database, schema: &str) -> Result<(Frontier, Vec<Vec<St
 
 /// Rows as [`tables`] reads them.
 pub fn texts(answer: &[Vec<Row>]) -> Vec<Vec<String>> {
-    let table = |(rows, result): (&Vec<Row>, &&dataflows::Definition)| {
+    let table = |(rows, result): (&Vec<Row>, &dataflows::Definition)| {
         let value = |(value, column): (&operators::Value, &operators::Column)| {
             sinks::text::value(value, column.ty).unwrap_or_default()
         };
@@ -186,7 +186,7 @@ pub fn texts(answer: &[Vec<Row>]) -> Vec<Vec<String>> {
         rows.sort();
         rows
     };
-    answer.iter().zip(RESULTS).map(table).collect()
+    answer.iter().zip(definitions()).map(table).collect()
 }
 
 /// Waits until the recorded frontier has reached `wanted`; returns the snapshot that shows it.
@@ -236,7 +236,7 @@ pub fn demand_answer(feed: &Feed, url: &str, schema: &str, top: usize, limit: Du
         "the frontier is {frontier:?}, the log ends at {wanted:?}"
     );
     let expected = texts(&feed.answer(&frontier, top)?);
-    for ((result, actual), expected) in RESULTS.iter().zip(&tables).zip(&expected) {
+    for ((result, actual), expected) in definitions().iter().zip(&tables).zip(&expected) {
         let differing = actual
             .iter()
             .filter(|row| !expected.contains(row))

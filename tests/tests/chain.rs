@@ -252,7 +252,7 @@ fn what_was_acknowledged_under_faults_is_in_the_tables() -> Result<()> {
     let mut feed = Feed::new(11, PARTITIONS);
     feed.take(records);
     let expected = texts(&feed.answer(&feed.frontier(), 10)?);
-    for ((result, actual), expected) in dataflows::RESULTS.iter().zip(&tables).zip(&expected) {
+    for ((result, actual), expected) in pinflow_tests::plain::definitions().iter().zip(&tables).zip(&expected) {
         assert!(
             actual == expected,
             "{} differs from what was acknowledged",

@@ -187,7 +187,7 @@ fn the_commands_of_the_readme_do_what_it_says() -> Result<()> {
 
 /// A CSV file for each result, with rows.
 fn written(out: &Path) -> Result<()> {
-    for result in dataflows::RESULTS {
+    for result in pinflow_tests::plain::definitions() {
         let file = out.join(format!("{}.csv", result.table.name));
         let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         ensure!(text.lines().count() > 1, "{} is empty", file.display());
@@ -241,7 +241,7 @@ fn make_demo_does_what_it_says() -> Result<()> {
     ensure!(program.ends_with("/pinflow"), "`make demo` ends with {command}");
     let demo = Pinflow::new(words.next().context("a command of pinflow")?).args(words);
     let said = demo.succeed(Duration::from_secs(120))?;
-    for result in dataflows::RESULTS {
+    for result in pinflow_tests::plain::definitions() {
         ensure!(
             said.contains(result.table.name),
             "{} is not shown: {said}",

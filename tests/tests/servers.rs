@@ -464,8 +464,8 @@ fn the_auditor_finds_what_is_wrong() -> Result<()> {
          INSERT INTO user_table VALUES (1, 'A B', 20, '2016-01-01'), (2, 'C D', 30, '2016-01-01');
          INSERT INTO frontier VALUES ('pin', 0, 2)",
     )?;
-    for result in dataflows::RESULTS {
-        let sql = result.sql(&dataflows::Options { top: 10 });
+    for result in pinflow_tests::plain::definitions() {
+        let sql = result.sql.clone();
         database.run(&format!("CREATE TABLE {} AS {sql}", result.table.name))?;
     }
     let frontier = audit.demand(&url)?;

@@ -32,10 +32,12 @@ impl Commands {
     pub const AUDIT: Commands = Commands(1024);
     /// `pinflow compact`
     pub const COMPACT: Commands = Commands(2048);
+    /// `pinflow results plan`
+    pub const PLAN: Commands = Commands(4096);
     /// The commands that run the dataflow or read what it wrote.
     pub const ENGINE: Commands = Commands(1 | 2 | 4);
     /// Every command.
-    pub const ALL: Commands = Commands(4095);
+    pub const ALL: Commands = Commands(8191);
 
     /// Both sets together.
     pub const fn and(self, other: Commands) -> Commands {
@@ -155,11 +157,13 @@ use Shape::{Fraction, List, Map, Switch, Text, Whole};
 
 const WRITING: Commands = C::BACKFILL.and(C::VERIFY);
 const LOADING: Commands = C::RUN.and(C::BACKFILL);
+/// The commands that know the results.
+const DEFINED: Commands = C::ENGINE.and(C::PLAN);
 const LAKED: Commands = C::ARCHIVE.and(C::AUDIT).and(C::COMPACT);
 const PLACED: Commands = C::ENGINE.and(C::GENERATE).and(LAKED);
 const WAITING: Commands = WRITING.and(C::GENERATE).and(C::AUDIT).and(C::COMPACT);
 const CONSUMING: Commands = C::ENGINE.and(C::ARCHIVE).and(C::AUDIT);
-const TABLED: Commands = C::ENGINE.and(C::AUDIT);
+const TABLED: Commands = C::ENGINE.and(C::AUDIT).and(C::PLAN);
 const SIZED: Commands = C::ENGINE.and(C::LAUNCH);
 const FILLING: Commands = C::GENERATE.and(C::DEMO).and(C::EMULATE);
 const SOILING: Commands = C::GENERATE.and(C::EMULATE);
@@ -228,9 +232,11 @@ pub const KEYS: &[Key] = &[
     key("engine.pace", "pace", "D", Text, Some("5ms"), C::RUN,
         "How long live records are gathered for one commit; longer by itself while commits are slow, 0 commits as fast as Postgres answers"),
 
-    key("results.top", "top", "N", Whole, Some("10"), C::ENGINE,
+    key("results.folder", "results", "DIR", Text, None, DEFINED,
+        "The results: every .sql file of this folder is one [default: the built-in results]"),
+    key("results.top", "top", "N", Whole, Some("10"), DEFINED,
         "Rows kept of each ranked group, all leaders besides; 0 keeps every row"),
-    key("results.drop", "drop", "NAME", List, None, LOADING,
+    key("results.drop", "drop", "NAME", List, None, LOADING.and(C::PLAN),
         "A result that the schema holds and shall not hold any more, or not with its columns: its table is dropped, and made anew when it is still defined; repeatable"),
 
     key("limits.record_bytes", "", "BYTES", Whole, Some("8388608"), C::ENGINE,
@@ -455,6 +461,7 @@ mod tests {
             ("cleaned", "postgres.cleaned"),
             ("takeover", "postgres.takeover"),
             ("pace", "engine.pace"),
+            ("results", "results.folder"),
             ("top", "results.top"),
             ("drop", "results.drop"),
             ("threads", "workers.threads"),

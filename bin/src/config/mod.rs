@@ -16,6 +16,7 @@ mod reader;
 pub mod secret;
 mod serve;
 pub mod settings;
+pub mod sql_files;
 
 pub use archive::{ArchiveSettings, AuditSettings, CompactSettings};
 pub use emulate::EmulateSettings;
@@ -27,7 +28,7 @@ pub use secret::Secret;
 pub use serve::ServeSettings;
 pub use settings::{
     DemoSettings, GenerateSettings, KINDS, KafkaSettings, LakeSettings, LaunchSettings, LimitSettings, LogSettings,
-    Mode, PostgresSettings, RunSettings, VerifySettings, WorkerSettings,
+    Mode, PlanSettings, PostgresSettings, RunSettings, VerifySettings, WorkerSettings,
 };
 
 #[cfg(test)]

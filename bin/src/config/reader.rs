@@ -13,8 +13,12 @@ use super::serve::ServeSettings;
 use super::settings::{
     KINDS, KafkaSettings, LakeSettings, LimitSettings, LogSettings, Mode, PostgresSettings, RunSettings, WorkerSettings,
 };
+use super::sql_files;
+use dataflows::{Options, Results};
 use ingest::kafka::KafkaConfigError;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use toml::Value;
 
 /// The files of a connection to Postgres.
@@ -326,6 +330,7 @@ impl<'a> Reader<'a> {
     /// Everything that `run`, `backfill` and `verify` share, without asking what the command needs.
     pub(super) fn engine(&mut self, mode: Mode) -> RunSettings {
         let accept_gaps = self.accept_gaps();
+        let top = self.top();
         let workers = self.workers();
         let serve = self.serve().map(|serve| ServeSettings {
             listen: port_of_process(serve.listen, &workers),
@@ -344,8 +349,9 @@ impl<'a> Reader<'a> {
             topics_named: KINDS.map(|kind| self.effective.map("kafka.topics").any(|(named, _)| named == kind)),
             allow_missing_topic: self.switch("kafka.allow_missing_topic"),
             replace_topics: self.switch("kafka.replace_topics"),
-            top: self.whole("results.top", 0, i64::from(u32::MAX)) as usize,
-            drop: self.texts("results.drop").map(str::to_owned).collect(),
+            top,
+            results: self.results(top),
+            drop: self.dropped(),
             cleaned: self.choice("postgres.cleaned", ["postgres", "off"]),
             workers,
             limits: LimitSettings {
@@ -360,6 +366,38 @@ impl<'a> Reader<'a> {
             serve,
             ready_lag_records: self.whole("serve.ready_lag_records", 0, i64::MAX) as u64,
             pace: self.optional("engine.pace", check_pace).unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn top(&mut self) -> usize {
+        self.whole("results.top", 0, i64::from(u32::MAX)) as usize
+    }
+
+    pub(super) fn dropped(&self) -> Vec<String> {
+        self.texts("results.drop").map(str::to_owned).collect()
+    }
+
+    /// The results of a folder, or the built-in ones; every error of every file is a problem.
+    pub(super) fn results(&mut self, top: usize) -> Arc<Results> {
+        let options = Options { top };
+        let built_in = || Arc::new(Results::built_in(&options));
+        let Some(entry) = self.entry("results.folder") else {
+            return built_in();
+        };
+        let folder = Path::new(entry.value.as_str().unwrap_or_default());
+        let files = match sql_files::read(folder) {
+            Ok(files) => files,
+            Err(error) => {
+                self.wrong("results.folder", entry, format!("{error:#}"));
+                return built_in();
+            }
+        };
+        match sql_files::compile(&files, &options) {
+            Ok(results) => Arc::new(results),
+            Err(errors) => {
+                errors.iter().for_each(|error| self.missing(error.to_string()));
+                built_in()
+            }
         }
     }
 

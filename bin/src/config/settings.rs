@@ -11,9 +11,11 @@ use super::problem::ConfigError;
 use super::reader::Reader;
 use super::secret::{Secret, mask_value};
 use super::serve::ServeSettings;
+use dataflows::Results;
 use ingest::lake::{LakeOptions, Retries};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The names of the three streams, in the order of their numbers.
@@ -202,6 +204,8 @@ pub struct RunSettings {
     pub replace_topics: bool,
     /// Rows kept of each ranked group; 0 = all.
     pub top: usize,
+    /// The results, compiled.
+    pub results: Arc<Results>,
     /// Results whose tables are dropped, when the schema holds them and they are not as defined.
     pub drop: Vec<String>,
     /// Whether the cleaned tables are kept in Postgres.
@@ -226,6 +230,17 @@ pub struct RunSettings {
     pub ready_lag_records: u64,
     /// The least time between two live commits (`run`).
     pub pace: Duration,
+}
+
+/// What `results plan` needs.
+#[derive(Clone, Debug)]
+pub struct PlanSettings {
+    /// Where the tables are.
+    pub postgres: PostgresSettings,
+    /// The results, compiled.
+    pub results: Arc<Results>,
+    /// Results that the start would be told to drop.
+    pub drop: Vec<String>,
 }
 
 /// What `verify` needs.
@@ -305,6 +320,28 @@ impl RunSettings {
         let mut reader = Reader::new(effective);
         let settings = reader.run(mode);
         reader.done(settings)
+    }
+}
+
+impl PlanSettings {
+    /// Checks the settings of `results plan`.
+    pub fn check(effective: &Effective) -> Result<PlanSettings, ConfigError> {
+        let mut reader = Reader::new(effective);
+        let top = reader.top();
+        let (results, drop) = (reader.results(top), reader.dropped());
+        match reader.postgres() {
+            Some(postgres) => reader.done(PlanSettings {
+                postgres,
+                results,
+                drop,
+            }),
+            None => {
+                if reader.entry("postgres.url").is_none() {
+                    reader.missing("`results plan` needs --postgres URL: where the tables are".into());
+                }
+                Err(ConfigError(reader.problems))
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::say;
 use anyhow::Result;
+use dataflows::{Options, Results};
 use std::io::IsTerminal;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -13,7 +14,7 @@ const SHOWN_ROWS: i64 = 5;
 /// The first rows of every result table.
 pub(super) fn print_tables(runtime: &Runtime, client: &Client) -> Result<()> {
     let bold = std::io::stdout().is_terminal();
-    for result in dataflows::RESULTS {
+    for result in Results::built_in(&Options::default()).definitions() {
         let table = result.table;
         let count: i64 = runtime
             .block_on(client.query_one(&format!("SELECT count(*) FROM pinflow.{}", table.name), &[]))?

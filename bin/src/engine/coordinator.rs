@@ -69,6 +69,19 @@ pub struct Totals {
     pub reasons: BTreeMap<String, u64>,
     /// Fields that could not be read and became null, by `kind.field`.
     pub fields: BTreeMap<String, u64>,
+    /// How history was replayed, once it was.
+    pub replay: Option<Replay>,
+}
+
+/// A replay of history, for those who want to know how long the next one takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Replay {
+    /// Records read.
+    pub records: u64,
+    /// From the start of the run to its first commit.
+    pub seconds: f64,
+    /// Workers in all processes.
+    pub workers: usize,
 }
 
 /// Where the log comes from.
@@ -193,6 +206,7 @@ pub struct Coordinator {
     /// Names that exist and look like theirs.
     nearest: Vec<String>,
     totals: Totals,
+    began: Instant,
 }
 
 impl Coordinator {
@@ -219,6 +233,7 @@ impl Coordinator {
             demanded: Vec::new(),
             nearest: Vec::new(),
             totals: Totals::default(),
+            began: Instant::now(),
         }
     }
 
@@ -339,6 +354,13 @@ impl Coordinator {
                 other => unreachable!("{other:?} does not wait for its epoch"),
             }
         }
+        if commit.history.is_some() {
+            self.totals.replay.get_or_insert(Replay {
+                records: self.totals.records,
+                seconds: self.began.elapsed().as_secs_f64(),
+                workers: self.flow.workers(),
+            });
+        }
         let began = Instant::now();
         let process = Arc::clone(&self.process);
         let state = State {
@@ -365,6 +387,11 @@ impl Coordinator {
         self.process.observer.committed(began.elapsed());
         if live {
             self.process.observer.live_records(self.totals.records - before);
+            let changed = self.settings.results.definitions().iter().zip(&closed.results);
+            for (result, rows) in changed.filter(|(_, rows)| !rows.is_empty()) {
+                let observer = &self.process.observer;
+                observer.result_rows(result.table.name, rows.len() as u64);
+            }
         }
         if let Some(oldest) = oldest.filter(|_| live) {
             let now = jiff::Timestamp::now().as_millisecond();

@@ -2,6 +2,7 @@
 
 use super::protocol::{LinesHash, Note};
 use super::reader::Placing;
+use dataflows::exec::Layout;
 use dataflows::{Block, Chunk, Decoder, Event, Kind, Limits, Marked, Marks, Raw, Reason, Unreadable};
 use ingest::archive::Original;
 use ingest::kafka::Batch;
@@ -9,6 +10,7 @@ use operators::Position;
 use sinks::{CleanedRow, Reject, RejectPlace};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Records a legacy object may hold: its number and a record's index share the bits of an offset.
 const LEGACY_BITS: u32 = 20;
@@ -87,9 +89,9 @@ pub struct Decode {
 
 impl Decode {
     /// A decoder with nothing counted yet.
-    pub fn new(limits: Limits) -> Decode {
+    pub fn new(limits: Limits, layout: Arc<Layout>) -> Decode {
         Decode {
-            decoder: Decoder::new(limits),
+            decoder: Decoder::with_layout(limits, layout),
             marks: Marks::default(),
             cleaned: false,
             rows: Rows::default(),

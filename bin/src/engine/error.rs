@@ -61,6 +61,15 @@ pub enum EngineError {
     /// A gap that cannot be accepted as it is written.
     #[error(transparent)]
     AcceptGap(#[from] AcceptGapError),
+    /// Processes of one run that do not compute the same.
+    #[error(
+        "the processes of this run do not compute the same, {} differs: start all with the same files and options",
+        names.join(", ")
+    )]
+    OtherResults {
+        /// Results and limits.
+        names: Vec<String>,
+    },
     /// Neither Postgres nor a folder was given.
     #[error("no sink is given")]
     NoSink,
@@ -177,6 +186,7 @@ impl EngineError {
             | EngineError::KafkaConfig(_)
             | EngineError::AcceptGap(_)
             | EngineError::NoSink
+            | EngineError::OtherResults { .. }
             | EngineError::Topics(_) => 2,
             EngineError::Sink(error) if error.is_fenced() => 3,
             EngineError::Sink(error) if error.is_usage() => 2,

@@ -10,6 +10,7 @@
 //! and end when it ends. When one process dies, all end: timely has no recovery, and the tables and the log are the
 //! only state, so a supervisor simply starts them again.
 
+mod agree;
 mod boundaries;
 mod collect;
 mod coordinator;
@@ -141,6 +142,7 @@ fn start(
         }),
         topics: settings.topics.clone(),
         limits: settings.limits.of_records(),
+        layout: settings.results.layout(),
         runtime: runtime.handle().clone(),
         staging,
         process: Arc::clone(process),
@@ -159,18 +161,24 @@ fn start(
     let (event_sender, events) = mpsc::unbounded_channel();
     let plans = Mutex::new(leads.then(|| Plans::new(move |planner| drop(planner_sender.send(planner)))));
     let event_sender = Mutex::new(leads.then_some(event_sender));
-    let options = dataflows::Options { top: settings.top };
+    let results = Arc::clone(&settings.results);
+    let terms = agree::terms(&results, &settings.limits.of_records());
+    let (processes, threads) = (settings.workers.processes, settings.workers.threads);
     let guards = timely::execute(timely_config(settings), move |worker| {
         let leads = worker.index() == 0;
         let plans = leads.then(|| plans.lock().expect("taken once").take()).flatten();
         let events = leads.then(|| event_sender.lock().expect("taken once").take()).flatten();
         let context = context.clone();
+        if processes > 1 {
+            agree::agree(worker, &terms, worker.index() % threads == 0)?;
+        }
         worker.dataflow::<u64, _, _>(|scope| {
             let commands = plan::plan(scope, plans);
             let (decoded, notes) = reader::read(scope, commands, context);
-            let changes = dataflows::build(decoded, &options);
-            collect::collect(changes.inner, notes, dataflows::RESULTS.len(), events);
+            let changes = results.build(decoded);
+            collect::collect(changes.inner, notes, results.definitions().len(), events);
         });
+        Ok(())
     })
     .map_err(|detail| EngineError::Panicked {
         what: "the start of the workers",
@@ -185,10 +193,11 @@ fn start(
         led.map_err(error::panicked("the coordinator")).flatten()
     });
     for result in guards.join() {
-        result.map_err(|detail| EngineError::Panicked {
+        let built: Result<(), EngineError> = result.map_err(|detail| EngineError::Panicked {
             what: "a worker",
             detail,
         })?;
+        built?;
     }
     process.finish();
     report.transpose()

@@ -20,6 +20,8 @@ pub trait Observer: Send + Sync {
     fn committed(&self, _took: Duration) {}
     /// A live commit took in so many records.
     fn live_records(&self, _records: u64) {}
+    /// A live commit took out or put in so many rows of a result.
+    fn result_rows(&self, _result: &str, _rows: u64) {}
     /// How far apart live commits are at least, as things are.
     fn pace(&self, _pace: Duration) {}
     /// How long ago the oldest record of a commit was written to Kafka when the commit was acknowledged.

@@ -59,6 +59,8 @@ pub struct ReaderContext {
     pub topics: [Option<String>; 3],
     /// Limits of a record.
     pub limits: dataflows::Limits,
+    /// What is kept of records.
+    pub layout: Arc<dataflows::exec::Layout>,
     /// Where fetches run.
     pub runtime: tokio::runtime::Handle,
     /// The staging of this process, if the sink has one.
@@ -170,7 +172,7 @@ struct OpenEpoch {
 impl Reader {
     fn new(context: ReaderContext, wake: Arc<dyn Fn() + Send + Sync>, again: Activator, first: bool) -> Reader {
         Reader {
-            decode: Decode::new(context.limits),
+            decode: Decode::new(context.limits, Arc::clone(&context.layout)),
             context,
             wake,
             again,

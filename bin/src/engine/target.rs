@@ -7,7 +7,7 @@ use super::is_backfill;
 use super::protocol::TopicPartition;
 use super::recorded::{Recorded, topics_changed};
 use crate::config::{KINDS, RunSettings};
-use operators::Row;
+use operators::{Row, Table};
 use sinks::{AcceptedGap, Claim, CleanedRow, Generation, LastRecord, Legacy, PartitionProgress, Progress, Reject};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -125,6 +125,11 @@ impl State<'_> {
                 "records": self.totals.records,
                 "rejected": self.totals.rejected,
                 "unreadable_fields": self.totals.fields,
+                "replay": self.totals.replay.map(|replay| serde_json::json!({
+                    "records": replay.records,
+                    "seconds": (replay.seconds * 1e3).round() / 1e3,
+                    "workers": replay.workers,
+                })),
             }),
             ..Progress::default()
         }
@@ -133,14 +138,11 @@ impl State<'_> {
 
 /// What the tables are, for the sinks: results with their SQL, and the cleaned tables.
 pub fn definition(settings: &RunSettings) -> sinks::Definition {
-    let options = dataflows::Options { top: settings.top };
+    let results = settings.results.definitions().iter();
     sinks::Definition {
-        results: dataflows::RESULTS
-            .iter()
-            .map(|result| (result.table, result.sql(&options)))
-            .collect(),
+        results: results.map(|result| (result.table, result.sql.clone())).collect(),
         cleaned: dataflows::CLEANED.to_vec(),
-        hash: dataflows::definitions_hash(&options, &settings.limits.of_records()),
+        hash: settings.results.hash(&settings.limits.of_records()),
         keep_cleaned: settings.cleaned,
         drop: settings.drop.clone(),
     }
@@ -165,6 +167,8 @@ pub enum Target {
     Files {
         /// The folder.
         dir: PathBuf,
+        /// The results.
+        tables: Vec<Table>,
     },
 }
 
@@ -172,7 +176,11 @@ impl Target {
     /// Connects, and creates or compares the tables.
     pub async fn open(settings: &RunSettings) -> Result<Target, EngineError> {
         if let Some(dir) = &settings.out {
-            return Ok(Target::Files { dir: dir.clone() });
+            let tables = settings.results.definitions().iter();
+            return Ok(Target::Files {
+                dir: dir.clone(),
+                tables: tables.map(|result| result.table).collect(),
+            });
         }
         let postgres = settings.postgres.as_ref().ok_or(EngineError::NoSink)?;
         let definition = definition(settings);
@@ -270,11 +278,11 @@ impl Target {
                 }
                 Ok(committed.dropped_rejects)
             }
-            Target::Files { dir } => {
-                let tables: Vec<_> = dataflows::RESULTS
+            Target::Files { dir, tables } => {
+                let tables: Vec<_> = tables
                     .iter()
                     .zip(commit.results)
-                    .map(|(result, rows)| (result.table, rows.into_iter().map(|(row, _)| row).collect()))
+                    .map(|(table, rows)| (*table, rows.into_iter().map(|(row, _)| row).collect()))
                     .collect();
                 sinks::csv::write_tables(dir, &tables)?;
                 Ok(0)

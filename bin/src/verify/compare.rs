@@ -5,7 +5,8 @@
 
 use super::SHOWN;
 use super::records::{Rejects, Replayed};
-use dataflows::{CLEANED, Kind, Options, RESULTS};
+use crate::config::RunSettings;
+use dataflows::{CLEANED, Kind, Results};
 use operators::{Position, Row, Table, Value};
 use sinks::{SinkError, Snapshot, TableCheck, UNKNOWN_TOPIC};
 use std::collections::{BTreeMap, HashMap};
@@ -46,9 +47,9 @@ pub struct Differing {
 impl Held {
     /// Reads all tables of a snapshot. Rejects of topics that are not `named` are left out: they stay when a topic is
     /// replaced, and no log that is read here says anything about them.
-    pub async fn read(snapshot: &Snapshot, kept: bool, named: &[Option<String>; 3]) -> Result<Held, SinkError> {
-        let mut results = Vec::new();
-        for result in RESULTS {
+    pub async fn read(snapshot: &Snapshot, kept: bool, settings: &RunSettings) -> Result<Held, SinkError> {
+        let (mut results, named) = (Vec::new(), &settings.topics);
+        for result in settings.results.definitions() {
             results.push(snapshot.table(&result.table).await?);
         }
         let mut rejects: HashMap<String, BTreeMap<i64, String>> = HashMap::new();
@@ -88,12 +89,12 @@ impl Held {
 }
 
 /// How many tables a replay compares: results, cleaned tables and their tombstones, and rejects.
-pub fn tables(kept: bool) -> usize {
-    RESULTS.len() + 1 + if kept { CLEANED.len() + 1 } else { 0 }
+pub fn tables(results: &Results, kept: bool) -> usize {
+    results.definitions().len() + 1 + if kept { CLEANED.len() + 1 } else { 0 }
 }
 
 /// The tables that are not what the replayed log says.
-pub fn differing(held: Held, replayed: &Replayed, options: &Options) -> Vec<Differing> {
+pub fn differing(held: Held, replayed: &Replayed, results: &Results) -> Vec<Differing> {
     let mut differing = Vec::new();
     if let Some(cleaned) = held.cleaned {
         for ((table, kind), rows) in CLEANED.iter().zip(Kind::ALL).zip(cleaned) {
@@ -102,8 +103,8 @@ pub fn differing(held: Held, replayed: &Replayed, options: &Options) -> Vec<Diff
         differing.extend(of_tombstones(held.tombstones, replayed));
     }
     differing.extend(of_rejects(&held.rejects, &held.dropped, replayed));
-    let wanted = replayed.state.results(options);
-    for ((result, held), wanted) in RESULTS.iter().zip(held.results).zip(wanted) {
+    let wanted = replayed.state.results(results);
+    for ((result, held), wanted) in results.definitions().iter().zip(held.results).zip(wanted) {
         differing.extend(of_result(&result.table, held, wanted));
     }
     differing
@@ -430,7 +431,11 @@ fn bits(float: Option<f64>) -> [u8; 8] {
 mod tests {
     use super::super::records::Reading;
     use super::*;
-    use dataflows::Limits;
+    use dataflows::{Limits, Options, State};
+
+    fn results() -> Results {
+        Results::built_in(&Options::default())
+    }
 
     fn at(offset: i64) -> Position {
         Position::new(1, offset, 0).unwrap()
@@ -450,7 +455,7 @@ mod tests {
             ..Default::default()
         };
         let recorded = super::super::recorded::Recorded::of(&progress, &topics);
-        let mut replayed = Replayed::new(Limits::default(), topics, true);
+        let mut replayed = Replayed::new(Limits::default(), topics, State::new());
         let object = ingest::lake::Object {
             key: "o".into(),
             size: 0,
@@ -477,7 +482,7 @@ mod tests {
             }
         }
         Held {
-            results: replayed.state.results(&Options::default()),
+            results: replayed.state.results(&results()),
             cleaned: Some(cleaned),
             tombstones: [(("geo_table".to_owned(), 3), Some(at(4)))].into(),
             rejects: [("geo/0".to_owned(), [(2, "not_json".to_owned())].into())].into(),
@@ -486,7 +491,7 @@ mod tests {
     }
 
     fn summary(held: Held, replayed: &Replayed) -> Vec<(&'static str, u64, u64)> {
-        let differing = differing(held, replayed, &Options::default());
+        let differing = differing(held, replayed, &results());
         differing
             .iter()
             .map(|table| (table.name, table.missing, table.surplus))
@@ -507,7 +512,7 @@ mod tests {
         geo.get_mut(&1).unwrap().1 ^= 1;
         geo.remove(&2);
         geo.insert(9, (Some(at(9)), 0));
-        let found = differing(changed, &replayed, &Options::default());
+        let found = differing(changed, &replayed, &results());
         assert_eq!(
             (found[0].name, found[0].missing, found[0].surplus, found.len()),
             ("geo_table", 2, 2, 1)
@@ -583,8 +588,9 @@ mod tests {
         let mut off = held(&replayed);
         (off.cleaned, off.tombstones) = (None, HashMap::new());
         off.results[0].push(vec!["Z".into(), "art".into(), Value::Int(1), Value::Int(1)]);
-        assert_eq!(summary(off, &replayed), [(RESULTS[0].table.name, 0, 1)]);
-        assert_eq!((tables(false), tables(true)), (11, 15));
+        assert_eq!(summary(off, &replayed), [(results().definitions()[0].table.name, 0, 1)]);
+        let results = results();
+        assert_eq!((tables(&results, false), tables(&results, true)), (11, 15));
     }
 
     #[test]

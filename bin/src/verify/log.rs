@@ -7,7 +7,7 @@ use crate::config::RunSettings;
 use crate::engine::topic_name;
 use crate::exit::Failure;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use dataflows::Limits;
+use dataflows::{Limits, Results, State};
 use ingest::coverage::{Counted, Coverage, Gap, LegacyObject, RangeSet};
 use ingest::kafka::{Cluster, KafkaConfig, Polled, Reader, ReaderOptions};
 use ingest::lake::{Class, FetchOptions, Fetched, Fetcher, Lake, LakeError, Object, Place};
@@ -28,6 +28,7 @@ pub struct Log {
     topics: [Option<String>; 3],
     fetch: FetchOptions,
     limits: Limits,
+    results: Arc<Results>,
 }
 
 /// What reading the lake showed beside its records.
@@ -55,6 +56,7 @@ impl Log {
             topics: settings.topics.clone(),
             fetch: crate::engine::fetch_options(settings),
             limits: settings.limits.of_records(),
+            results: Arc::clone(&settings.results),
         })
     }
 
@@ -64,7 +66,12 @@ impl Log {
 
     /// Reads everything that the tables answer for, each record once or, where objects overlap, several times.
     pub fn replay(&self, recorded: &Recorded, runtime: &Runtime, rejects: Rejects<'_>) -> Result<Replayed, Failure> {
-        let mut replayed = Replayed::new(self.limits, self.topics.clone(), recorded.kept);
+        // whole rows where they are compared, else what results are made of
+        let state = match recorded.kept {
+            true => State::new(),
+            false => State::for_results(&self.results),
+        };
+        let mut replayed = Replayed::new(self.limits, self.topics.clone(), state);
         let shown = match &self.lake {
             Some(lake) => self.read_lake(lake, recorded, runtime, &mut replayed, rejects)?,
             None => Shown::default(),

@@ -8,7 +8,7 @@ use super::records::Replayed;
 use super::{failed, of_sink};
 use crate::exit::Failure;
 use crossbeam_channel::Receiver;
-use dataflows::{Kind, Options};
+use dataflows::{Kind, Results};
 use sinks::{
     Claim, CleanedRow, Definition, PostgresConfig, Reject, Sink, StageBatch, StagedHistory, Stager, StagerOptions, Step,
 };
@@ -85,7 +85,7 @@ impl<'a> Mender<'a> {
     pub fn commit(
         &mut self,
         replayed: &Replayed,
-        options: &Options,
+        results: &Results,
         kept: bool,
         topics: Vec<String>,
     ) -> Result<(), Failure> {
@@ -101,13 +101,7 @@ impl<'a> Mender<'a> {
             .recv()
             .map_err(|_| failed("the staging thread is gone"))?
             .map_err(of_sink)?;
-        let results = replayed.state.results(options);
-        if let Some((table, _)) = self.definition.results.get(results.len()) {
-            return Err(failed(format!(
-                "the plain evaluator does not compute {}: a repair would empty it",
-                table.name
-            )));
-        }
+        let results = replayed.state.results(results);
         let progress = self.sink.progress().clone();
         let step = Step {
             epoch: progress.epoch,

@@ -29,7 +29,7 @@ use crate::exit::Failure;
 use compare::{Differing, Held};
 use log::Log;
 use mend::Mender;
-use recorded::Recorded;
+use recorded::{Given, Recorded};
 use records::Replayed;
 use sinks::{PostgresConfig, Progress, Reader, SinkError, Snapshot};
 use tokio::runtime::Runtime;
@@ -82,12 +82,6 @@ impl Verify<'_> {
             .sink())
     }
 
-    fn options(&self) -> dataflows::Options {
-        dataflows::Options {
-            top: self.settings.engine.top,
-        }
-    }
-
     fn definition(&self) -> sinks::Definition {
         crate::engine::definition(&self.settings.engine)
     }
@@ -101,11 +95,13 @@ impl Verify<'_> {
         });
         let snapshot = snapshot.map_err(of_sink)?;
         let recorded = Recorded::of(snapshot.progress(), &self.settings.engine.topics);
-        recorded.check(
-            &self.options(),
-            &self.settings.engine.limits.of_records(),
-            &config.schema,
-        )?;
+        let made_of = self.runtime.block_on(snapshot.results()).map_err(of_sink)?;
+        let given = Given {
+            results: &self.settings.engine.results,
+            top: self.settings.engine.top,
+            limits: &self.settings.engine.limits.of_records(),
+        };
+        recorded.check(&given, &made_of, &config.schema)?;
         Ok((snapshot, recorded))
     }
 
@@ -179,7 +175,7 @@ impl Verify<'_> {
     ) -> Result<Proof, Failure> {
         let held = self
             .runtime
-            .block_on(Held::read(&snapshot, recorded.kept, &self.settings.engine.topics))
+            .block_on(Held::read(&snapshot, recorded.kept, &self.settings.engine))
             .map_err(of_sink)?;
         let progress = snapshot.progress().clone();
         drop(snapshot);
@@ -189,7 +185,7 @@ impl Verify<'_> {
             "replayed {records} records = {} accepted + {rejected} rejected",
             records - rejected
         );
-        let mut differing = compare::differing(held, &replayed, &self.options());
+        let mut differing = compare::differing(held, &replayed, &self.settings.engine.results);
         if differing.iter().any(Differing::lacks_rows) {
             let (snapshot, _) = self.snapshot()?;
             for table in &mut differing {
@@ -198,7 +194,7 @@ impl Verify<'_> {
         }
         Ok(Proof {
             progress,
-            tables: compare::tables(recorded.kept),
+            tables: compare::tables(&self.settings.engine.results, recorded.kept),
             differing,
             replayed,
         })
@@ -257,7 +253,7 @@ impl Verify<'_> {
         }
         print!("{}", report::differences(&proof.differing));
         let topics = self.settings.engine.topics.iter().flatten().cloned().collect();
-        mender.commit(&proof.replayed, &self.options(), recorded.kept, topics)?;
+        mender.commit(&proof.replayed, &self.settings.engine.results, recorded.kept, topics)?;
         for Differing {
             name, missing, surplus, ..
         } in &proof.differing

@@ -1,10 +1,11 @@
 //! What the tables say they answer for: the part of the log that a replay has to read.
 
 use crate::exit::Failure;
+use dataflows::{Limits, Results};
 use ingest::coverage::RangeSet;
 use operators::{Position, PositionError};
-use sinks::{Legacy, Progress};
-use std::collections::BTreeMap;
+use sinks::{Legacy, Progress, RecordedResult};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// A partition of a topic, by the topic's number.
@@ -90,15 +91,16 @@ impl Recorded {
     }
 
     /// Whether this command can say anything about these tables.
-    pub fn check(&self, options: &dataflows::Options, limits: &dataflows::Limits, schema: &str) -> Result<(), Failure> {
+    pub fn check(&self, given: &Given<'_>, made_of: &[RecordedResult], schema: &str) -> Result<(), Failure> {
+        let Given { results, top, limits } = *given;
         if self.commits == 0 {
             return Err(super::failed(format!(
                 "nothing has been committed to schema {schema} yet: there is nothing to verify"
             )));
         }
-        if self.definitions != Some(dataflows::definitions_hash(options, limits)) {
+        if self.definitions != Some(results.hash(limits)) {
             let ours = [
-                ("--top", "top", options.top),
+                ("--top", "top", top),
                 ("limits.record_bytes", "record_bytes", limits.record_bytes),
                 ("limits.depth", "depth", limits.depth),
             ];
@@ -106,10 +108,16 @@ impl Recorded {
                 let theirs = self.options.get(option)?.as_u64()?;
                 (theirs != ours as u64).then_some((setting, theirs, ours))
             });
+            let names = other_results(made_of, results);
             return Err(super::usage(match other {
                 Some((setting, theirs, ours)) => {
                     format!("the tables were made with {setting} {theirs}, not {ours}: give {setting} {theirs}")
                 }
+                None if !names.is_empty() => format!(
+                    "the tables of schema {schema} hold other results than these ({}): give the files that they were \
+                     made with as --results DIR",
+                    names.join(", ")
+                ),
                 None => format!(
                     "the tables of schema {schema} were made by other definitions than this program's: start it on \
                      them once, or verify them with the program that made them"
@@ -147,13 +155,45 @@ impl Recorded {
     }
 }
 
+/// What the tables are compared with.
+#[derive(Clone, Copy)]
+pub struct Given<'a> {
+    /// The results.
+    pub results: &'a Results,
+    /// The `--top` that they were compiled with.
+    pub top: usize,
+    /// The limits of records.
+    pub limits: &'a Limits,
+}
+
+/// The names of results that are recorded and not defined, or the reverse, or whose SQL is another one.
+fn other_results(made_of: &[RecordedResult], results: &Results) -> Vec<String> {
+    if made_of.is_empty() {
+        // tables of an earlier version do not say what they were made of
+        return Vec::new();
+    }
+    let theirs = made_of.iter().map(|result| (&*result.name, &*result.sql));
+    let ours = results
+        .definitions()
+        .iter()
+        .map(|result| (result.table.name, &*result.sql));
+    let (theirs, ours): (BTreeSet<_>, BTreeSet<_>) = (theirs.collect(), ours.collect());
+    let names: BTreeSet<&str> = theirs.symmetric_difference(&ours).map(|(name, _)| *name).collect();
+    names.into_iter().map(str::to_owned).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use sinks::{AcceptedGap, Generation, PartitionProgress};
+    use std::cell::RefCell;
 
     fn topics() -> [Option<String>; 3] {
         [Some("a.pin".to_owned()), Some("a.geo".to_owned()), None]
+    }
+
+    fn results(top: usize) -> Results {
+        Results::built_in(&dataflows::Options { top })
     }
 
     fn progress() -> Progress {
@@ -186,10 +226,7 @@ mod tests {
                 reason: "accepted".into(),
                 object: None,
             }],
-            definitions: Some(dataflows::definitions_hash(
-                &dataflows::Options { top: 10 },
-                &dataflows::Limits::default(),
-            )),
+            definitions: Some(results(10).hash(&Limits::default())),
             options: serde_json::json!({ "top": 10, "cleaned": true, "record_bytes": 8_388_608, "depth": 64 }),
             ..Progress::default()
         }
@@ -234,12 +271,19 @@ mod tests {
 
     #[test]
     fn other_definitions_and_topics_are_usage_errors_that_say_what_to_give() {
+        let made_of = RefCell::new(Vec::new());
         let checked = |progress: &Progress, top, depth| {
-            let limits = dataflows::Limits {
+            let limits = Limits {
                 depth,
-                ..dataflows::Limits::default()
+                ..Limits::default()
             };
-            let checked = Recorded::of(progress, &topics()).check(&dataflows::Options { top }, &limits, "s");
+            let results = results(top);
+            let given = Given {
+                results: &results,
+                top,
+                limits: &limits,
+            };
+            let checked = Recorded::of(progress, &topics()).check(&given, &made_of.borrow(), "s");
             checked.map_err(|failure| (failure.code(), failure.to_string()))
         };
         let error = |progress: &Progress, top| checked(progress, top, 64);
@@ -255,6 +299,19 @@ mod tests {
             ..progress()
         };
         assert!(error(&other, 10).unwrap_err().1.contains("other definitions"));
+        let built_in = results(10);
+        let recorded = |result: &dataflows::Definition| RecordedResult {
+            name: result.table.name.to_owned(),
+            sql: result.sql.clone(),
+        };
+        made_of.replace(built_in.definitions().iter().map(recorded).collect());
+        made_of.borrow_mut()[0].sql.push(' ');
+        made_of.borrow_mut()[1].name.push('2');
+        let (code, text) = error(&other, 10).unwrap_err();
+        assert_eq!(code, 2);
+        let names = "popular_category_by_country, popular_category_by_year, popular_category_by_year2";
+        assert!(text.contains(&format!("other results than these ({names})")), "{text}");
+        assert!(text.contains("--results DIR"), "{text}");
         let mut more = progress();
         more.partitions
             .insert(("b.user".into(), 0), PartitionProgress::default());

@@ -2,7 +2,7 @@
 
 use super::recorded::{Partition, Recorded};
 use crate::engine::topic_name;
-use dataflows::{Decoder, Kind, Limits, Raw, Reason, naive};
+use dataflows::{Decoder, Kind, Limits, Raw, Reason, State};
 use ingest::archive::Original;
 use ingest::coverage::RangeSet;
 use ingest::lake::{Object, ObjectMetadata, Place};
@@ -20,7 +20,7 @@ pub type Rejects = HashMap<String, BTreeMap<i64, &'static str>>;
 /// What a replay has read.
 pub struct Replayed {
     /// The latest row of every key.
-    pub state: naive::State,
+    pub state: State,
     /// Dead letters.
     pub rejects: Rejects,
     /// Records read, each arrival counted.
@@ -81,14 +81,10 @@ impl Reading {
 }
 
 impl Replayed {
-    /// Nothing read yet; `wide` keeps whole rows, else what results are made of.
-    pub fn new(limits: Limits, topics: [Option<String>; 3], wide: bool) -> Replayed {
+    /// Nothing read yet; `state` says what is kept of rows.
+    pub fn new(limits: Limits, topics: [Option<String>; 3], state: State) -> Replayed {
         Replayed {
-            state: if wide {
-                naive::State::new()
-            } else {
-                naive::State::for_results()
-            },
+            state,
             rejects: Rejects::new(),
             records: 0,
             rejected: 0,
@@ -306,7 +302,7 @@ mod tests {
     }
 
     fn replayed() -> Replayed {
-        Replayed::new(Limits::default(), topics(), true)
+        Replayed::new(Limits::default(), topics(), State::new())
     }
 
     fn object(topic: Option<u8>, place: Place) -> Object {

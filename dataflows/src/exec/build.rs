@@ -3,10 +3,10 @@
 use super::Event;
 use super::kept::Layout;
 use super::layout::to_double;
-use super::project::{Projector, Rows};
+use super::project::{Chosen, Projector, Rows};
 use super::relations::{Base, Catalogue, Relation};
 use super::row::{Packed, Post, WidePost};
-use super::vector::{Vector, Vectors};
+use super::vector::Vector;
 use crate::sql::Catalog;
 use crate::sql::eval::Datum;
 use crate::sql::plan::{ExprId, Node, NodeId, Plan, Scalar};
@@ -114,9 +114,12 @@ impl<'a, 's> Builder<'a, 's> {
         let plan = &relation.projector.plan;
         let columns: Vec<(ExprId, Ty)> = columns.into_iter().map(|e| (e, plan.ty(e))).collect();
         let roots: Vec<ExprId> = columns.iter().map(|(e, _)| *e).collect();
-        let make = move |vectors: &Vectors, row: usize| {
-            let values = columns.iter().map(|(e, ty)| value(vectors.get(*e), *ty, row));
-            (number, values.collect())
+        let make = move |chosen: &Chosen<'_>, taken: &mut Vec<_>| {
+            let row = |row: &u32| {
+                let of = |(e, ty): &(ExprId, Ty)| value(chosen.vectors.get(*e), *ty, *row as usize);
+                (number, columns.iter().map(of).collect())
+            };
+            chosen.give(chosen.rows.iter().map(row), taken);
         };
         let rows = relation.projector.port(filter, roots, make);
         self.put_back(node, relation);
@@ -127,6 +130,7 @@ impl<'a, 's> Builder<'a, 's> {
 /// A value as tables have it: see [`build`].
 fn value(vector: &Vector, ty: Ty, row: usize) -> Value {
     match vector {
+        Vector::Bools { .. } => vector.code(row).into(),
         Vector::Ints { nulls, .. } if nulls[row] => Value::Null,
         Vector::Ints { values, .. } => match ty {
             Ty::Float8 => Value::Float(to_double(values[row])),

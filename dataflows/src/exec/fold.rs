@@ -10,12 +10,13 @@ use super::layout::{Cell, Packer};
 use super::project::{Packing, Projector, Rows, Take};
 use super::relations::{Relation, all_of};
 use super::row::{Cells, Parts, Wide};
-use super::vector::{Vector, Vectors};
+use super::sums::{SUMS, Sum, Sums, Used, is_some};
+use super::vector::Vector;
 use crate::sql::eval::Datum;
-use crate::sql::plan::{Agg, AggKind, ExprId, NodeId, Output, Plan, Scalar};
+use crate::sql::plan::{Agg, AggKind, ExprId, NodeId, Plan, Scalar};
 use crate::sql::types::{Facts, Ty};
 use differential_dataflow::VecCollection;
-use operators::fold::{fold, split};
+use operators::fold::fold;
 use operators::gather::gather;
 use operators::ordered::{Ask, ordered};
 use operators::{Median, Tuple, count, distinct_count, greatest, median};
@@ -34,9 +35,6 @@ macro_rules! sized {
         }
     };
 }
-
-/// How many sums one fold has.
-const SUMS: usize = 8;
 
 /// The medians of a group.
 impl<K: Cells> Rows for (K, Median) {
@@ -67,26 +65,6 @@ struct Context<'a, 's> {
     packer: Packer,
     /// The columns of the key.
     columns: Columns,
-}
-
-/// An aggregate that is used.
-struct Used {
-    kind: AggKind,
-    /// Over the relation.
-    args: Vec<ExprId>,
-    filter: Option<ExprId>,
-    output: Output,
-}
-
-impl Used {
-    /// Whether every row of the group counts.
-    fn counts_all(&self) -> bool {
-        match self.kind {
-            AggKind::CountRows => self.filter.is_none(),
-            AggKind::Count => self.output.facts.nonzero,
-            _ => false,
-        }
-    }
 }
 
 impl<'a, 's> Builder<'a, 's> {
@@ -233,11 +211,10 @@ impl<'s> Context<'_, 's> {
 
     /// The key and an integer that is never null, for each row.
     fn values<K: Cells>(&mut self, value: ExprId, inverted: bool) -> VecCollection<'s, u64, (K, i64), isize> {
-        let key = self.key.clone();
-        let roots = key.roots().into_iter().chain([value]);
-        self.relation.projector.port(self.filter, roots, move |vectors, row| {
-            let value = vectors.int(value, row).unwrap_or(0);
-            (key.pack(vectors, row), if inverted { !value } else { value })
+        let (key, flip) = (self.key.clone(), if inverted { -1 } else { 0 });
+        let projector = &mut self.relation.projector;
+        projector.keyed(self.filter, key, [value], move |key, vectors, row| {
+            (key, vectors.int(value, row).unwrap_or(0) ^ flip)
         })
     }
 
@@ -334,8 +311,9 @@ impl<'s> Context<'_, 's> {
     fn sums(&mut self, part: usize, slots: &[Sum]) -> Findings<'s, Wide> {
         let (key, slots) = (self.key.clone(), slots.to_vec());
         let of = |sum: &Sum| sum.when.into_iter().chain(sum.of.map(|(e, _)| e)).collect::<Vec<_>>();
-        let roots: Vec<ExprId> = key.roots().into_iter().chain(slots.iter().flat_map(of)).collect();
-        let rows = self.relation.projector.port(self.filter, roots, move |vectors, row| {
+        let roots: Vec<ExprId> = slots.iter().flat_map(of).collect();
+        let projector = &mut self.relation.projector;
+        let rows = projector.keyed(self.filter, key, roots, move |key: Wide, vectors, row| {
             let mut sums = [0i64; SUMS];
             for slot in slots
                 .iter()
@@ -343,7 +321,7 @@ impl<'s> Context<'_, 's> {
             {
                 slot.add(vectors, row, &mut sums);
             }
-            (key.pack::<Wide>(vectors, row), sums)
+            (key, sums)
         });
         fold(rows).map(move |(key, sums, rows)| {
             let numbers = sums.iter().copied().chain([rows]).collect();
@@ -437,10 +415,10 @@ impl<'s> Context<'_, 's> {
         arg: ExprId,
         rank: impl Fn(Ranked) -> Ranked + 'static,
     ) -> VecCollection<'s, u64, (Wide, Ranked), isize> {
-        let key = self.key.clone();
-        let roots = key.roots().into_iter().chain([arg]);
-        self.relation.projector.port(filter, roots, move |vectors, row| {
+        let (key, projector) = (self.key.clone(), &mut self.relation.projector);
+        projector.keyed(filter, key, [arg], move |key, vectors, row| {
             let value = match vectors.get(arg) {
+                Vector::Bools { values, .. } => Some(Ranked::Int(values[row].into())),
                 Vector::Ints { values, .. } => Some(Ranked::Int(values[row].into())),
                 Vector::Names(names) => names[row].map(Ranked::Name),
                 Vector::Data(data) => match &data[row] {
@@ -450,7 +428,7 @@ impl<'s> Context<'_, 's> {
                 Vector::Halves(_) => None,
             };
             let value = value.expect("the filter leaves nulls out, and halves are only compared");
-            (key.pack(vectors, row), rank(value))
+            (key, rank(value))
         })
     }
 }
@@ -472,12 +450,6 @@ pub(super) fn any(ty: Ty) -> Facts {
         },
         _ => Facts::of(ty),
     }
-}
-
-/// `e IS NOT NULL`.
-fn is_some(plan: &mut Plan, e: ExprId) -> ExprId {
-    let null = plan.add(Scalar::IsNull(e), Ty::Bool);
-    plan.add(Scalar::Not(null), Ty::Bool)
 }
 
 /// The part of an item that is its group's key.
@@ -509,141 +481,6 @@ impl Prefix {
             if let Some(last) = words[..self.words].last_mut() {
                 *last &= self.last;
             }
-        })
-    }
-}
-
-/// One sum of a fold.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Sum {
-    /// The rows that are added.
-    when: Option<ExprId>,
-    /// What is added; 1 where nothing is named.
-    of: Option<(ExprId, Of)>,
-    at: Slot,
-}
-
-/// Which number of a value is added.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Of {
-    /// Itself, in so many digits.
-    Value,
-    /// The scale.
-    Scale,
-}
-
-impl Sum {
-    #[inline]
-    fn add(&self, vectors: &Vectors, row: usize, sums: &mut [i64]) {
-        let digits = &mut sums[self.at.first..self.at.first + self.at.digits];
-        let value = match self.of {
-            None => 1,
-            Some((e, of)) => match (vectors.get(e), of) {
-                (Vector::Ints { values, .. }, _) => i128::from(values[row]),
-                (Vector::Data(data), of) => match (&data[row], of) {
-                    (Datum::Numeric(value), Of::Value) => value.unscaled,
-                    (Datum::Numeric(value), Of::Scale) => i128::from(value.scale),
-                    _ => return,
-                },
-                _ => return,
-            },
-        };
-        match digits {
-            [digit] => *digit += value as i64,
-            [_, _] => digits.copy_from_slice(&split::<2>(value)),
-            _ => digits.copy_from_slice(&split::<3>(value)),
-        }
-    }
-}
-
-/// The sums of a fold, each once.
-#[derive(Default)]
-struct Sums {
-    all: Vec<Sum>,
-    /// Slots in use of the last part.
-    filled: usize,
-    part: usize,
-}
-
-impl Sums {
-    fn slot(&mut self, when: Option<ExprId>, of: Option<(ExprId, Of)>, digits: usize) -> Slot {
-        if let Some(known) = self.all.iter().find(|sum| (sum.when, sum.of) == (when, of)) {
-            return known.at;
-        }
-        if self.filled + digits > SUMS {
-            self.part += 1;
-            self.filled = 0;
-        }
-        let at = Slot {
-            part: self.part,
-            first: self.filled,
-            digits,
-        };
-        self.filled += digits;
-        self.all.push(Sum { when, of, at });
-        at
-    }
-
-    /// The sums of each part: at least one part, perhaps without sums.
-    fn folds(&self) -> impl Iterator<Item = &[Sum]> {
-        let parts = self.all.chunk_by(|a, b| a.at.part == b.at.part);
-        let none = self.all.is_empty().then_some(&[][..]);
-        parts.chain(none)
-    }
-
-    /// How an aggregate is made of sums, if it is.
-    fn recipe(&mut self, plan: &mut Plan, used: &Used) -> Option<Recipe> {
-        let arg = used.args.first().copied();
-        let both = |plan: &mut Plan, filter: Option<ExprId>, other: ExprId| {
-            all_of(plan, filter.into_iter().chain([other]).collect())
-        };
-        Some(match (used.kind, arg) {
-            (AggKind::CountRows, _) => Recipe::Count(self.slot(used.filter, None, 1)),
-            (AggKind::Count, Some(arg)) => {
-                let some = is_some(plan, arg);
-                let when = both(plan, used.filter, some);
-                Recipe::Count(self.slot(when, None, 1))
-            }
-            (AggKind::Sum | AggKind::Avg, Some(arg)) => {
-                let ty = plan.ty(arg);
-                let some = is_some(plan, arg);
-                let when = both(plan, used.filter, some);
-                let digits = match ty {
-                    Ty::Int4 => 1,
-                    Ty::Int8 => 2,
-                    _ => 3,
-                };
-                let sum = self.slot(when, Some((arg, Of::Value)), digits);
-                let count = self.slot(when, None, 1);
-                match used.kind {
-                    AggKind::Sum => Recipe::Sum {
-                        sum,
-                        count,
-                        ty: used.output.ty,
-                        scale: used.output.facts.scale.0,
-                    },
-                    _ => Recipe::Avg {
-                        sum,
-                        count,
-                        scales: (ty == Ty::Numeric).then(|| self.slot(when, Some((arg, Of::Scale)), 1)),
-                    },
-                }
-            }
-            (AggKind::BoolAnd | AggKind::BoolOr, Some(arg)) => {
-                let any = used.kind == AggKind::BoolOr;
-                let counted = match any {
-                    true => plan.add(Scalar::IsTrue(arg), Ty::Bool),
-                    false => plan.add(Scalar::IsFalse(arg), Ty::Bool),
-                };
-                let (some, counted) = (is_some(plan, arg), both(plan, used.filter, counted));
-                let when = both(plan, used.filter, some);
-                Recipe::Bool {
-                    counted: self.slot(counted, None, 1),
-                    count: self.slot(when, None, 1),
-                    any,
-                }
-            }
-            _ => return None,
         })
     }
 }

@@ -1,8 +1,6 @@
 //! What several operators find out about a group, and how its aggregates are made of that.
 
 use super::layout::{datum, to_double};
-use super::project::Rows;
-use super::row::{Cells, Parts};
 use crate::sql::eval::{Datum, Decimal};
 use crate::sql::types::Ty;
 use operators::Symbol;
@@ -144,7 +142,8 @@ impl Slot {
 }
 
 impl Recipe {
-    fn datum(&self, parts: &[Option<Part>]) -> Datum {
+    /// The aggregate.
+    pub(crate) fn datum(&self, parts: &[Option<Part>]) -> Datum {
         match self {
             Recipe::Count(count) => Datum::Int(count.get(parts) as i64),
             Recipe::Sum { count, .. } | Recipe::Avg { count, .. } | Recipe::Bool { count, .. }
@@ -206,15 +205,5 @@ impl Recipe {
                 }
             }
         }
-    }
-}
-
-impl<K: Cells> Rows for Group<K> {
-    fn parts(&self, _: u8) -> Parts<'_> {
-        self.0.parts()
-    }
-
-    fn aggregate(&self, recipe: &Recipe) -> Datum {
-        recipe.datum(&self.1)
     }
 }

@@ -5,31 +5,17 @@
 //! which only the year is asked 14 bits, of a column that is only compared with null one bit.
 
 use super::layout::{Cell, Packer};
+use super::needs::{Kept, Needs};
 use super::row::{Payload, SLOTS, Shape, Span};
 use crate::sql::eval::scalar::{Evaluator, Row};
 use crate::sql::eval::{Computed, Datum, Failure};
-use crate::sql::plan::{AggKind, ExprId, Join, Node, Plan, Scalar};
-use crate::sql::schema::{Schema, SchemaColumn};
-use crate::sql::types::{Facts, LONGEST_KEPT, Ty};
-use hashbrown::{HashMap, HashSet};
+use crate::sql::plan::{ExprId, Join, Plan, Scalar};
+use crate::sql::schema::Schema;
+use crate::sql::types::{LONGEST_KEPT, Ty};
+use hashbrown::HashMap;
 use operators::{Symbol, Value};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
-
-/// One thing that is kept of a kind's records.
-#[derive(Clone, Debug)]
-pub(crate) struct Kept {
-    /// The expression over the kind's fields that it is the value of.
-    pub(crate) e: ExprId,
-    /// The column, if it is one.
-    pub(crate) column: Option<(usize, u8)>,
-    pub(crate) ty: Ty,
-    pub(crate) cell: Cell,
-    /// Whether it can be null where there is a record.
-    pub(crate) nullable: bool,
-    /// Whether texts that are longer than is kept are known by their hash: they are only compared.
-    hashed: bool,
-}
 
 /// How records become rows: what is kept of each kind, and where.
 #[derive(Clone, Debug)]
@@ -73,9 +59,6 @@ fn key_of(kind: usize) -> Scalar {
     }
 }
 
-/// The kinds whose fields an expression names, as a set of bits; the key counts as another one.
-const KEY: u8 = 1 << 7;
-
 impl Layout {
     /// What the results of a plan need.
     pub fn new(schema: &Schema, plan: &Plan) -> Layout {
@@ -95,40 +78,29 @@ impl Layout {
             kinds: Vec::new(),
             shape: Arc::default(),
             places: HashMap::new(),
-            null_of: needs.null_of,
+            null_of: needs.null_of.clone(),
         };
+        let kinds = schema.kinds.len();
+        let mut order: Vec<usize> = (0..kinds).collect();
+        // a payload has all words that hold bits of its kind: where those that need most come first, they share fewer
+        order.sort_by_key(|kind| {
+            let mut alone = Packer::default();
+            needs.pack(*kind, &mut alone);
+            std::cmp::Reverse(alone.bits)
+        });
         let mut packer = Packer::default();
-        let mut spans: Vec<(u16, u16, u16, u16)> = Vec::new();
-        let mut present = Vec::new();
-        for kind in 0..schema.kinds.len() {
+        let mut spans = vec![(0, 0, 0, 0); kinds];
+        let mut present = vec![0; kinds];
+        layout.kinds.resize(kinds, Vec::new());
+        for kind in order {
             let (first_name, first_bit) = (packer.names, packer.bits);
-            let mut kept = Vec::new();
-            for (e, identity) in needs.kept.iter().filter(|(e, _)| needs.kinds[e.index()] == 1 << kind) {
-                let (ty, scalar) = (plan.ty(*e), plan.scalar(*e));
-                let column = match scalar {
-                    Scalar::Field { column, element, .. } => Some((usize::from(*column), *element)),
-                    _ => None,
-                };
-                let of = column.map(|(column, _)| &schema.kinds[kind].columns[column]);
-                let facts = of.map_or_else(|| facts(plan, *e), |column| column.facts);
-                let cell = match of {
-                    Some(column) if *identity && column.halves => packer.halves(),
-                    _ => packer.cell(ty, &facts),
-                };
-                layout.places.insert(*e, (kind, kept.len()));
-                kept.push(Kept {
-                    e: *e,
-                    column,
-                    ty,
-                    cell,
-                    nullable: facts.nullable,
-                    hashed: *identity,
-                });
+            layout.kinds[kind] = needs.pack(kind, &mut packer);
+            for (number, kept) in layout.kinds[kind].iter().enumerate() {
+                layout.places.insert(kept.e, (kind, number));
             }
-            present.push(packer.bits);
+            present[kind] = packer.bits;
             packer.take(1);
-            spans.push((first_name, packer.names, first_bit, packer.bits));
-            layout.kinds.push(kept);
+            spans[kind] = (first_name, packer.names, first_bit, packer.bits);
         }
         let words = packer.words();
         let span = |(first_name, names, first, end): (u16, u16, u16, u16)| {
@@ -158,6 +130,17 @@ impl Layout {
     /// Names and words of a row: 4 bytes each.
     pub fn size(&self) -> (usize, usize) {
         (self.shape.names, self.shape.words)
+    }
+
+    /// Whether another layout keeps the same in the same places.
+    pub fn is_like(&self, other: &Layout) -> bool {
+        let cells = |layout: &Layout| -> Vec<Vec<(Cell, Ty, Option<(usize, u8)>)>> {
+            let kinds = layout.kinds.iter();
+            kinds
+                .map(|kind| kind.iter().map(|kept| (kept.cell, kept.ty, kept.column)).collect())
+                .collect()
+        };
+        self.shape == other.shape && cells(self) == cells(other)
     }
 
     /// What is kept of a cleaned row of a kind, whose values stand in the order of the cleaned table's columns.
@@ -318,216 +301,4 @@ impl Row for Record<'_> {
             Some(row) => field(&row[usize::from(*column)], ty, *element).ok_or(Failure::WrongType),
         }
     }
-}
-
-/// What is known of the values of an expression that is kept.
-fn facts(plan: &Plan, e: ExprId) -> Facts {
-    match plan.scalar(e) {
-        Scalar::Extract(unit, _) => {
-            let (low, high) = unit.range();
-            Facts::range(low, high).nullable(true)
-        }
-        Scalar::Length(_) | Scalar::StrPos(..) => {
-            Facts::range(0, crate::sql::types::LONGEST_TEXT.into()).nullable(true)
-        }
-        Scalar::IsNull(_) => Facts::range(0, 1),
-        _ => {
-            let facts = Facts::of(plan.ty(e));
-            // whatever scale a numeric has
-            match plan.ty(e) {
-                Ty::Numeric => Facts {
-                    scale: (0, u16::MAX),
-                    ..facts
-                },
-                _ => facts,
-            }
-        }
-    }
-}
-
-/// The expressions to keep.
-struct Needs<'p> {
-    schema: &'p Schema,
-    plan: &'p Plan,
-    /// Of each expression, the kinds whose fields it names.
-    kinds: Vec<u8>,
-    /// Of each expression, whether it names a text without a bound.
-    wide: Vec<bool>,
-    seen: HashSet<ExprId>,
-    /// In the order in which they are met; whether only equality is asked.
-    kept: Vec<(ExprId, bool)>,
-    /// Of each column other than wide text what is made of it.
-    uses: Vec<(ExprId, Uses)>,
-    null_of: HashMap<(u8, u16, u8), ExprId>,
-}
-
-/// What results make of a column.
-#[derive(Default)]
-struct Uses {
-    /// The column itself.
-    whole: bool,
-    /// What is narrower, and null exactly where the column is.
-    narrow: Vec<ExprId>,
-    /// `IS NULL` of it.
-    nulls: Vec<ExprId>,
-}
-
-impl<'p> Needs<'p> {
-    fn of(schema: &'p Schema, plan: &'p Plan) -> Needs<'p> {
-        let count = plan.exprs().len();
-        let mut needs = Needs {
-            schema,
-            plan,
-            kinds: vec![0; count],
-            wide: vec![false; count],
-            seen: HashSet::new(),
-            kept: Vec::new(),
-            uses: Vec::new(),
-            null_of: HashMap::new(),
-        };
-        for (place, expr) in plan.exprs().iter().enumerate() {
-            match &expr.scalar {
-                Scalar::Field { kind, .. } => {
-                    needs.kinds[place] = 1 << kind;
-                    needs.wide[place] = needs.column(&expr.scalar).is_some_and(is_unbounded);
-                }
-                Scalar::Key => needs.kinds[place] = KEY,
-                scalar => {
-                    for argument in scalar.arguments() {
-                        needs.kinds[place] |= needs.kinds[argument.index()];
-                        needs.wide[place] |= needs.wide[argument.index()];
-                    }
-                }
-            }
-        }
-        for node in plan.nodes() {
-            match node {
-                Node::Posts { filter, .. } => filter.iter().for_each(|e| needs.visit(*e)),
-                Node::Fold { input, key, aggregates } if matches!(plan.node(*input), Node::Posts { .. }) => {
-                    key.iter().for_each(|e| needs.visit(*e));
-                    for aggregate in aggregates {
-                        aggregate.filter.iter().for_each(|e| needs.visit(*e));
-                        for e in &aggregate.args {
-                            match aggregate.kind {
-                                AggKind::CountDistinct { .. } => needs.compared(*e),
-                                _ => needs.visit(*e),
-                            }
-                        }
-                    }
-                }
-                _ => {}
-            }
-        }
-        needs.choose();
-        needs
-    }
-
-    fn column(&self, scalar: &Scalar) -> Option<&'p SchemaColumn> {
-        match scalar {
-            Scalar::Field { kind, column, .. } => {
-                Some(&self.schema.kinds[usize::from(*kind)].columns[usize::from(*column)])
-            }
-            _ => None,
-        }
-    }
-
-    /// An expression of which only equality with itself is asked.
-    fn compared(&mut self, e: ExprId) {
-        match self.wide[e.index()] && matches!(self.plan.scalar(e), Scalar::Field { .. }) {
-            true if self.kept.iter().any(|(kept, _)| *kept == e) => {}
-            true => self.kept.push((e, true)),
-            false => self.visit(e),
-        }
-    }
-
-    fn visit(&mut self, e: ExprId) {
-        let plan = self.plan;
-        let scalar = plan.scalar(e);
-        // a column that only was compared so far is wanted as it is
-        let again = matches!(scalar, Scalar::Field { .. });
-        if !self.seen.insert(e) && !again {
-            return;
-        }
-        let is_field = matches!(scalar, Scalar::Field { .. });
-        if is_field && self.wide[e.index()] {
-            match self.kept.iter_mut().find(|(kept, _)| *kept == e) {
-                Some((_, identity)) => *identity = false,
-                None => self.kept.push((e, false)),
-            }
-        } else if is_field {
-            self.uses_of(e).whole = true;
-        } else if self.wide[e.index()] && self.kinds[e.index()].is_power_of_two() {
-            self.kept.push((e, false));
-        } else if let (Scalar::IsNull(a), Some(_)) = (scalar, self.narrow(e)) {
-            self.uses_of(*a).nulls.push(e);
-        } else if let Some(column) = self.narrow(e) {
-            self.uses_of(column).narrow.push(e);
-        } else if *scalar == Scalar::Key {
-            self.keep_keys();
-        } else {
-            scalar.arguments().into_iter().for_each(|argument| self.visit(argument));
-        }
-    }
-
-    /// The key of a row is kept as that of each kind.
-    fn keep_keys(&mut self) {
-        for (place, expr) in self.plan.exprs().iter().enumerate() {
-            if matches!(expr.scalar, Scalar::Field { column: 0, .. }) {
-                self.uses_of(ExprId::at(place)).whole = true;
-            }
-        }
-    }
-
-    fn uses_of(&mut self, field: ExprId) -> &mut Uses {
-        let place = self.uses.iter().position(|(e, _)| *e == field).unwrap_or_else(|| {
-            self.uses.push((field, Uses::default()));
-            self.uses.len() - 1
-        });
-        &mut self.uses[place].1
-    }
-
-    /// The column of which this is something narrower.
-    fn narrow(&self, e: ExprId) -> Option<ExprId> {
-        let is_bounded =
-            |field: ExprId| matches!(self.plan.scalar(field), Scalar::Field { .. }) && !self.wide[field.index()];
-        match self.plan.scalar(e) {
-            Scalar::Extract(_, a) | Scalar::IsNull(a) if is_bounded(*a) => Some(*a),
-            _ => None,
-        }
-    }
-
-    fn choose(&mut self) {
-        let bits = |e: &ExprId| {
-            let mut packer = Packer::default();
-            packer.cell(self.plan.ty(*e), &facts(self.plan, *e));
-            packer.bits + 32 * packer.names
-        };
-        for (field, uses) in std::mem::take(&mut self.uses) {
-            let Some(column) = self.column(self.plan.scalar(field)) else {
-                continue;
-            };
-            let mut packer = Packer::default();
-            packer.cell(column.ty, &column.facts);
-            let whole = packer.bits + 32 * packer.names;
-            let narrow: u16 = uses.narrow.iter().map(bits).sum();
-            if uses.whole || narrow >= whole {
-                self.kept.push((field, false));
-                continue;
-            }
-            match uses.narrow.first() {
-                Some(first) => {
-                    if let Scalar::Field { kind, column, element } = self.plan.scalar(field) {
-                        self.null_of.insert((*kind, *column, *element), *first);
-                    }
-                    self.kept.extend(uses.narrow.iter().map(|e| (*e, false)));
-                }
-                None => self.kept.extend(uses.nulls.iter().map(|e| (*e, false))),
-            }
-        }
-    }
-}
-
-/// Whether this is text that is too long to be kept as a matter of course.
-fn is_unbounded(column: &SchemaColumn) -> bool {
-    column.ty == Ty::Text && column.facts.bytes.is_none_or(|bytes| bytes > LONGEST_KEPT)
 }

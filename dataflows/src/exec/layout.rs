@@ -28,11 +28,25 @@ impl Bits {
         value & self.mask()
     }
 
+    /// The same within one word, if these bits lie so.
+    pub(crate) fn within(self) -> Option<Within> {
+        let shift = self.at % 32;
+        (self.count > 0 && shift + u16::from(self.count) <= 32).then(|| Within {
+            word: usize::from(self.at / 32),
+            shift: shift.into(),
+            mask: self.mask() as u32,
+        })
+    }
+
     /// Writes `value` where zeros are.
     #[inline]
     pub(crate) fn put(self, words: &mut [u32], value: u64) {
         debug_assert!(value <= self.mask(), "{value} does not fit into {self:?}");
         let (word, shift) = (usize::from(self.at / 32), u32::from(self.at % 32));
+        if self.count > 0 && shift + u32::from(self.count) <= 32 {
+            words[word] |= (value as u32) << shift;
+            return;
+        }
         let mut rest = u128::from(value) << shift;
         for word in &mut words[word..] {
             if rest == 0 {
@@ -43,9 +57,22 @@ impl Bits {
         }
     }
 
+    /// The first of them, from the lowest bit of the first word on.
+    pub(crate) fn first(self) -> u32 {
+        self.at.into()
+    }
+
     /// Whether these are no bits at all.
     pub(crate) fn is_empty(self) -> bool {
         self.count == 0
+    }
+
+    /// The same bits of a row without its first words.
+    pub(crate) fn lower(self, words: usize) -> Bits {
+        Bits {
+            at: self.at - 32 * words as u16,
+            ..self
+        }
     }
 
     fn mask(self) -> u64 {
@@ -53,6 +80,29 @@ impl Bits {
             0 => 0,
             count => u64::MAX >> (64 - count),
         }
+    }
+}
+
+/// Bits within one word of a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Within {
+    word: usize,
+    shift: u32,
+    mask: u32,
+}
+
+impl Within {
+    /// What stands there.
+    #[inline]
+    pub(crate) fn get(self, words: &[u32]) -> u32 {
+        words[self.word] >> self.shift & self.mask
+    }
+
+    /// Writes `value` where zeros are.
+    #[inline]
+    pub(crate) fn put(self, words: &mut [u32], value: u32) {
+        debug_assert!(value <= self.mask, "{value} does not fit into {self:?}");
+        words[self.word] |= value << self.shift;
     }
 }
 

@@ -13,16 +13,22 @@ mod fold;
 mod groups;
 mod kept;
 mod layout;
+mod needs;
 mod program;
 mod project;
 mod rank;
 mod relations;
 mod row;
+mod straight;
+mod sums;
 mod vector;
 
 pub use build::build;
 pub use kept::Layout;
+#[cfg(test)]
+pub(crate) use kept::halves;
 pub use row::{Payload, Wide};
+pub(crate) use straight::{Columns, Straight};
 
 /// One record on its way into the rows.
 pub type Event = operators::latest::Event<Payload>;

@@ -201,11 +201,8 @@ impl Script {
                 }
             });
             match (&mut out, value) {
-                (Vector::Ints { values, nulls }, Known::Int(value)) => {
-                    values.push(value.unwrap_or(0));
-                    nulls.push(value.is_none());
-                }
                 (Vector::Names(names), Known::Name(name)) => names.push(name),
+                (out, Known::Int(value)) => out.push_code(value),
                 _ => unreachable!("the value is of the expression's type"),
             }
         }

@@ -3,8 +3,8 @@
 //! There is one for each relation, with an output for each reader: columns are unpacked once, expressions computed
 //! once, and only what each reader asks for is written.
 
-use super::groups::Recipe;
-use super::layout::Cell;
+use super::groups::{Group, Recipe};
+use super::layout::{Cell, Null};
 use super::program::Program;
 use super::row::{Cells, Packed, Parts, Post, WidePost};
 use super::vector::{CHUNK, Vector, Vectors};
@@ -76,8 +76,21 @@ impl<K: Cells> Rows for (K, i64) {
     }
 }
 
+impl<K: Cells> Rows for Group<K> {
+    fn parts(&self, _: u8) -> Parts<'_> {
+        self.0.parts()
+    }
+
+    fn aggregate(&self, recipe: &Recipe) -> Datum {
+        recipe.datum(&self.1)
+    }
+}
+
+/// Which kinds have a record in each row of a chunk; empty until it is asked.
+type Kinds = Vec<u8>;
+
 /// Fills a column.
-fn fill<R: Rows>(take: &Take, ty: Ty, rows: &[(R, u64, isize)], out: &mut Vector) {
+fn fill<R: Rows>(take: &Take, ty: Ty, rows: &[(R, u64, isize)], kinds: &mut Kinds, out: &mut Vector) {
     out.clear();
     match (take, out) {
         (Take::Cell(part, Cell::Name(n)), Vector::Names(names)) => {
@@ -91,17 +104,39 @@ fn fill<R: Rows>(take: &Take, ty: Ty, rows: &[(R, u64, isize)], out: &mut Vector
             }));
         }
         (Take::Cell(part, Cell::Int { bits, low, null }), Vector::Ints { values, nulls }) => {
-            for (row, ..) in rows {
-                let value = Cell::int(*bits, *low, *null, row.parts(*part).1);
-                values.push(value.unwrap_or(0));
-                nulls.push(value.is_none());
+            let words = rows.iter().map(|(row, ..)| row.parts(*part).1);
+            match bits.within() {
+                Some(within) => values.extend(words.map(|words| i64::from(within.get(words)))),
+                None => values.extend(words.map(|words| bits.get(words) as i64)),
             }
+            match null {
+                Null::Never => nulls.resize(rows.len(), false),
+                Null::Zero => nulls.extend(values.iter().map(|value| *value == 0)),
+                Null::Flag(flag) => {
+                    nulls.extend(rows.iter().map(|(row, ..)| flag.get(row.parts(*part).1) == 0));
+                }
+            }
+            let low = match null {
+                Null::Zero => low.wrapping_sub(1),
+                Null::Never | Null::Flag(_) => *low,
+            };
+            values.iter_mut().for_each(|value| *value = low.wrapping_add(*value));
         }
         (Take::Cell(part, Cell::Numeric { halves, some, scale }), Vector::Data(data)) => {
             data.extend(rows.iter().map(|(row, ..)| {
                 let value = Cell::numeric(*halves, *some, *scale, row.parts(*part).1);
                 value.map_or(Datum::Null, Datum::Numeric)
             }));
+        }
+        (Take::Cell(part, Cell::Int { bits, low, null }), out @ Vector::Bools { .. }) => {
+            let code = |row: &R| Cell::int(*bits, *low, *null, row.parts(*part).1);
+            rows.iter().for_each(|(row, ..)| out.push_code(code(row)));
+        }
+        (Take::Number(n), out @ Vector::Bools { .. }) => {
+            rows.iter().for_each(|(row, ..)| out.push_code(Some(row.number(*n))));
+        }
+        (Take::Inverted(n), out @ Vector::Bools { .. }) => {
+            rows.iter().for_each(|(row, ..)| out.push_code(Some(!row.number(*n))));
         }
         (Take::Number(n), Vector::Ints { values, nulls }) => {
             values.extend(rows.iter().map(|(row, ..)| row.number(*n)));
@@ -111,13 +146,16 @@ fn fill<R: Rows>(take: &Take, ty: Ty, rows: &[(R, u64, isize)], out: &mut Vector
             values.extend(rows.iter().map(|(row, ..)| !row.number(*n)));
             nulls.resize(rows.len(), false);
         }
-        (Take::Present(presence, bits), Vector::Ints { values, nulls }) => {
-            values.extend(rows.iter().map(|(row, ..)| {
-                let words = row.parts(0).1;
-                let has =
-                    |set, (kind, (word, bit)): (usize, &(usize, u32))| set | u8::from(words[*word] & bit != 0) << kind;
-                i64::from(presence.holds(bits.iter().enumerate().fold(0, has)))
-            }));
+        (Take::Present(presence, bits), Vector::Bools { values, nulls }) => {
+            if kinds.is_empty() {
+                kinds.resize(rows.len(), 0);
+                for (kind, (word, bit)) in bits.iter().enumerate() {
+                    for (kinds, (row, ..)) in kinds.iter_mut().zip(rows) {
+                        *kinds |= u8::from(row.parts(0).1[*word] & bit != 0) << kind;
+                    }
+                }
+            }
+            values.extend(kinds.iter().map(|kinds| presence.holds(*kinds)));
             nulls.resize(rows.len(), false);
         }
         (Take::Aggregate(recipe), out) => rows.iter().for_each(|(row, ..)| out.push(&row.aggregate(recipe))),
@@ -142,21 +180,44 @@ impl Packing {
         self.cells.iter().map(|(e, _)| *e).collect()
     }
 
-    /// The packed row.
-    pub(crate) fn pack<K: Cells>(&self, vectors: &Vectors, row: usize) -> K {
-        K::fill(self.names, self.words, |names, words| {
-            for (e, cell) in &self.cells {
-                match (*cell, vectors.get(*e)) {
-                    (Cell::Name(n), Vector::Names(from)) => names[usize::from(n)] = from[row],
-                    (Cell::Halves(n), Vector::Halves(from)) => {
-                        let n = usize::from(n);
+    /// Appends the packed rows of a chunk that are selected, cell by cell: what a cell is, is asked once for all rows.
+    pub(crate) fn pack<K: Cells>(&self, vectors: &Vectors, rows: &[u32], keys: &mut Vec<K>) {
+        keys.resize_with(rows.len(), || K::empty(self.names, self.words));
+        for (e, cell) in &self.cells {
+            let keys = keys.iter_mut().zip(rows.iter().map(|row| *row as usize));
+            match (*cell, vectors.get(*e)) {
+                (Cell::Name(n), Vector::Names(from)) => {
+                    keys.for_each(|(key, row)| key.parts_mut().0[usize::from(n)] = from[row]);
+                }
+                (Cell::Halves(n), Vector::Halves(from)) => {
+                    let n = usize::from(n);
+                    for (key, row) in keys {
+                        let names = key.parts_mut().0;
                         (names[n], names[n + 1]) = from[row].map_or((None, None), |[a, b]| (Some(a), Some(b)));
                     }
-                    (Cell::Int { bits, low, null }, Vector::Ints { values, nulls }) => {
-                        let value = (!nulls[row]).then_some(values[row]);
-                        Cell::put_int(bits, low, null, value, words);
+                }
+                (Cell::Int { bits, low, null }, Vector::Ints { values, nulls }) => {
+                    let of = |row: usize| (!nulls[row]).then_some(values[row]);
+                    match (bits.within(), null) {
+                        // most integers lie within one word
+                        (Some(within), Null::Never) => keys.for_each(|(key, row)| {
+                            within.put(
+                                key.parts_mut().1,
+                                of(row).map_or(0, |value| value.wrapping_sub(low)) as u32,
+                            );
+                        }),
+                        (Some(within), Null::Zero) => keys.for_each(|(key, row)| {
+                            let value = of(row).map_or(0, |value| value.wrapping_sub(low).wrapping_add(1));
+                            within.put(key.parts_mut().1, value as u32);
+                        }),
+                        _ => keys.for_each(|(key, row)| Cell::put_int(bits, low, null, of(row), key.parts_mut().1)),
                     }
-                    (Cell::Numeric { halves, some, scale }, Vector::Data(from)) => {
+                }
+                (Cell::Int { bits, low, null }, from @ Vector::Bools { .. }) => {
+                    keys.for_each(|(key, row)| Cell::put_int(bits, low, null, from.code(row), key.parts_mut().1));
+                }
+                (Cell::Numeric { halves, some, scale }, Vector::Data(from)) => {
+                    for (key, row) in keys {
                         let value = match &from[row] {
                             Datum::Numeric(value) if self.strip && !scale.0.is_empty() => {
                                 let (unscaled, scale) = value.stripped();
@@ -165,19 +226,37 @@ impl Packing {
                             Datum::Numeric(value) => Some(*value),
                             _ => None,
                         };
-                        Cell::put_numeric(halves, some, scale, value, words);
+                        Cell::put_numeric(halves, some, scale, value, key.parts_mut().1);
                     }
-                    (cell, from) => unreachable!("{from:?} does not go into {cell:?}"),
                 }
+                (cell, from) => unreachable!("{from:?} does not go into {cell:?}"),
             }
-        })
+        }
+    }
+}
+
+/// The rows of a chunk that an output takes, with their times and differences.
+pub(crate) struct Chosen<'a> {
+    pub(crate) vectors: &'a Vectors,
+    /// Their numbers.
+    pub(crate) rows: &'a [u32],
+    times: &'a [(u64, isize)],
+    /// How many rows the batch has that the chunk is of.
+    batch: usize,
+}
+
+impl Chosen<'_> {
+    /// Appends what was made of each of them.
+    pub(crate) fn give<D>(&self, made: impl Iterator<Item = D>, to: &mut Vec<(D, u64, isize)>) {
+        let times = self.rows.iter().map(|row| self.times[*row as usize]);
+        to.extend(made.zip(times).map(|(made, (time, diff))| (made, time, diff)));
     }
 }
 
 /// One output.
 trait Port {
-    /// Takes what it wants of a chunk's rows, whose times and differences these are.
-    fn take(&mut self, vectors: &Vectors, times: &[(u64, isize)]);
+    /// Takes the rows of a chunk that it chose.
+    fn take(&mut self, chosen: &Chosen<'_>);
 
     /// Sends what was taken.
     fn flush(&mut self, time: &InputCapability<u64>);
@@ -185,18 +264,17 @@ trait Port {
 
 struct Out<D, F> {
     output: pushers::Output<u64, Vec<(D, u64, isize)>>,
-    filter: Option<ExprId>,
     make: F,
     taken: Vec<(D, u64, isize)>,
 }
 
-impl<D: Data, F: FnMut(&Vectors, usize) -> D> Port for Out<D, F> {
-    fn take(&mut self, vectors: &Vectors, times: &[(u64, isize)]) {
-        for (row, (time, diff)) in times.iter().enumerate() {
-            if self.filter.is_none_or(|filter| vectors.holds(filter, row)) {
-                self.taken.push(((self.make)(vectors, row), *time, *diff));
-            }
+impl<D: Data, F: FnMut(&Chosen<'_>, &mut Vec<(D, u64, isize)>)> Port for Out<D, F> {
+    fn take(&mut self, chosen: &Chosen<'_>) {
+        if self.taken.is_empty() {
+            // what was sent last may have taken its room along
+            self.taken.reserve(chosen.batch);
         }
+        (self.make)(chosen, &mut self.taken);
     }
 
     fn flush(&mut self, time: &InputCapability<u64>) {
@@ -207,16 +285,56 @@ impl<D: Data, F: FnMut(&Vectors, usize) -> D> Port for Out<D, F> {
     }
 }
 
+/// A condition with the outputs of the rows where it holds.
+struct Choice {
+    filter: Option<ExprId>,
+    ports: Vec<Box<dyn Port>>,
+    rows: Vec<u32>,
+}
+
+impl Choice {
+    fn take(&mut self, vectors: &Vectors, times: &[(u64, isize)], batch: usize) {
+        let all = times.len() as u32;
+        match self.filter {
+            None => self.rows.extend(self.rows.len() as u32..all),
+            Some(filter) => {
+                // without a branch on what is hard to foresee
+                self.rows.resize(times.len(), 0);
+                let (truths, nulls) = vectors.bools(filter);
+                let mut chosen = 0;
+                for (row, (truth, null)) in (0..all).zip(truths.iter().zip(nulls)) {
+                    self.rows[chosen] = row;
+                    chosen += usize::from(*truth & !*null);
+                }
+                self.rows.truncate(chosen);
+            }
+        }
+        let rows = match self.filter {
+            None => &self.rows[..times.len()],
+            Some(_) => &self.rows[..],
+        };
+        if !rows.is_empty() {
+            let chosen = Chosen {
+                vectors,
+                rows,
+                times,
+                batch,
+            };
+            self.ports.iter_mut().for_each(|port| port.take(&chosen));
+        }
+    }
+}
+
 /// A relation while its readers are found; see the [module](self).
 pub(crate) struct Projector<'s> {
     builder: OperatorBuilder<'s, u64>,
-    ports: Vec<Box<dyn Port>>,
+    choices: Vec<Choice>,
     /// The expressions over the relation's columns.
     pub(crate) plan: Plan,
     takes: Vec<Take>,
     roots: Vec<ExprId>,
     halves: HashSet<ExprId>,
-    finish: Box<dyn FnOnce(OperatorBuilder<'s, u64>, Program, Vec<Take>, Vec<Box<dyn Port>>) + 's>,
+    finish: Box<dyn FnOnce(OperatorBuilder<'s, u64>, Program, Vec<Take>, Vec<Choice>) + 's>,
 }
 
 impl<'s> Projector<'s> {
@@ -228,30 +346,34 @@ impl<'s> Projector<'s> {
         let finish = move |builder: OperatorBuilder<'s, u64>,
                            mut program: Program,
                            takes: Vec<Take>,
-                           mut ports: Vec<Box<dyn Port>>| {
+                           mut choices: Vec<Choice>| {
             let columns = program.columns();
             builder.build(move |_| {
-                let mut times = Vec::with_capacity(CHUNK);
+                let (mut times, mut kinds) = (Vec::with_capacity(CHUNK), Kinds::with_capacity(CHUNK));
                 move |_| {
                     input.for_each(|time, rows: &mut Vec<(R, u64, isize)>| {
                         for chunk in rows.chunks(CHUNK) {
+                            kinds.clear();
                             for (e, column, ty) in &columns {
                                 let out = program.vectors.get_mut(*e);
-                                fill(&takes[usize::from(*column)], *ty, chunk, out);
+                                fill(&takes[usize::from(*column)], *ty, chunk, &mut kinds, out);
                             }
                             program.run(chunk.len());
                             times.clear();
                             times.extend(chunk.iter().map(|(_, time, diff)| (*time, *diff)));
-                            ports.iter_mut().for_each(|port| port.take(&program.vectors, &times));
+                            choices
+                                .iter_mut()
+                                .for_each(|choice| choice.take(&program.vectors, &times, rows.len()));
                         }
-                        ports.iter_mut().for_each(|port| port.flush(&time));
+                        let ports = choices.iter_mut().flat_map(|choice| &mut choice.ports);
+                        ports.for_each(|port| port.flush(&time));
                     });
                 }
             });
         };
         Projector {
             builder,
-            ports: Vec::new(),
+            choices: Vec::new(),
             plan: Plan::default(),
             takes: Vec::new(),
             roots: Vec::new(),
@@ -278,22 +400,52 @@ impl<'s> Projector<'s> {
         self.halves.contains(&e)
     }
 
-    /// An output with what `make` gives for each row where the filter holds, which reads the expressions `roots` alone.
+    /// An output with what `make` makes of the rows where the filter holds, from the expressions `roots` alone.
     pub(crate) fn port<D: Data>(
         &mut self,
         filter: Option<ExprId>,
         roots: impl IntoIterator<Item = ExprId>,
-        make: impl FnMut(&Vectors, usize) -> D + 'static,
+        make: impl FnMut(&Chosen<'_>, &mut Vec<(D, u64, isize)>) + 'static,
     ) -> VecCollection<'s, u64, D, isize> {
         self.roots.extend(roots.into_iter().chain(filter));
         let (output, stream) = self.builder.new_output();
-        self.ports.push(Box::new(Out {
+        let port = Box::new(Out {
             output,
-            filter,
             make,
             taken: Vec::with_capacity(CHUNK),
-        }));
+        });
+        match self.choices.iter_mut().find(|choice| choice.filter == filter) {
+            Some(choice) => choice.ports.push(port),
+            None => self.choices.push(Choice {
+                filter,
+                ports: vec![port],
+                rows: Vec::with_capacity(CHUNK),
+            }),
+        }
         stream.as_collection()
+    }
+
+    /// An output with what `make` makes of the packed cells of each row where the filter holds, and of the chunk and the
+    /// row's number in it; it reads the expressions `roots` besides the cells'.
+    pub(crate) fn keyed<K: Cells, D: Data>(
+        &mut self,
+        filter: Option<ExprId>,
+        packing: Packing,
+        roots: impl IntoIterator<Item = ExprId>,
+        mut make: impl FnMut(K, &Vectors, usize) -> D + 'static,
+    ) -> VecCollection<'s, u64, D, isize> {
+        let roots: Vec<ExprId> = packing.roots().into_iter().chain(roots).collect();
+        let mut keys = Vec::with_capacity(CHUNK);
+        self.port(filter, roots, move |chosen, taken| {
+            packing.pack(chosen.vectors, chosen.rows, &mut keys);
+            let rows = chosen.rows.iter().map(|row| *row as usize);
+            chosen.give(
+                keys.drain(..)
+                    .zip(rows)
+                    .map(|(key, row)| make(key, chosen.vectors, row)),
+                taken,
+            );
+        })
     }
 
     /// An output of packed cells.
@@ -302,12 +454,12 @@ impl<'s> Projector<'s> {
         filter: Option<ExprId>,
         packing: Packing,
     ) -> VecCollection<'s, u64, K, isize> {
-        self.port(filter, packing.roots(), move |vectors, row| packing.pack(vectors, row))
+        self.keyed(filter, packing, [], |key, _, _| key)
     }
 
     /// All readers are known.
     pub(crate) fn finish(self) {
         let program = Program::new(self.plan, &self.roots, &self.halves);
-        (self.finish)(self.builder, program, self.takes, self.ports);
+        (self.finish)(self.builder, program, self.takes, self.choices);
     }
 }

@@ -131,7 +131,12 @@ impl<'s> Builder<'_, 's> {
     ) -> Option<Board> {
         let plan = self.plan();
         let outputs = plan.outputs(input);
-        let column = |order: &Order| match plan.scalar(order.by) {
+        // names are ordered by their bytes, whether or not the query says so
+        let by = |order: &Order| match plan.scalar(order.by) {
+            Scalar::CollateC(inner) => plan.scalar(*inner),
+            by => by,
+        };
+        let column = |order: &Order| match by(order) {
             Scalar::Column(column) => Some(usize::from(*column)).filter(|column| !outputs[*column].facts.nullable),
             _ => None,
         };
@@ -302,8 +307,11 @@ impl<'s> Builder<'_, 's> {
             strip: true,
         };
         let roots = group.roots().into_iter().chain(row.roots());
-        let rows = relation.projector.port(filter, roots, move |vectors, at| {
-            (group.pack::<Wide>(vectors, at), row.pack::<Wide>(vectors, at))
+        let (mut groups, mut members) = (Vec::<Wide>::new(), Vec::<Wide>::new());
+        let rows = relation.projector.port(filter, roots, move |chosen, taken| {
+            group.pack(chosen.vectors, chosen.rows, &mut groups);
+            row.pack(chosen.vectors, chosen.rows, &mut members);
+            chosen.give(groups.drain(..).zip(members.drain(..)), taken);
         });
         self.put_back(input, relation);
         let place = |place: usize| top::Place {
@@ -352,10 +360,17 @@ impl<'s> Source<'_, 's> {
     fn rank<G: Cells, N: Cells + Name>(self, group: Packing, name: Packing) -> Projector<'s> {
         let (value, ascending) = (self.value, self.board.ascending);
         let roots = group.roots().into_iter().chain(name.roots()).chain([value]);
-        let rows = self.relation.projector.port(self.filter, roots, move |vectors, row| {
-            let value = vectors.int(value, row).unwrap_or(0);
-            let value = if ascending { !value } else { value };
-            (group.pack::<G>(vectors, row), (name.pack::<N>(vectors, row), value))
+        let (mut groups, mut names) = (Vec::<G>::new(), Vec::<N>::new());
+        let flip = if ascending { -1 } else { 0 };
+        let rows = self.relation.projector.port(self.filter, roots, move |chosen, taken| {
+            group.pack(chosen.vectors, chosen.rows, &mut groups);
+            name.pack(chosen.vectors, chosen.rows, &mut names);
+            let values = chosen
+                .rows
+                .iter()
+                .map(|row| chosen.vectors.int(value, *row as usize).unwrap_or(0) ^ flip);
+            let rows = groups.drain(..).zip(names.drain(..).zip(values));
+            chosen.give(rows, taken);
         });
         Projector::new(rank(rows, self.board.keep), "Ranks")
     }

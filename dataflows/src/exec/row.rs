@@ -13,8 +13,20 @@ pub(crate) trait Cells: Key {
     /// What lies in it.
     fn parts(&self) -> Parts<'_>;
 
+    /// The same, to be written.
+    fn parts_mut(&mut self) -> (&mut [Option<Symbol>], &mut [u32]);
+
+    /// A row of so many names and words, nulls and zeros.
+    fn empty(names: usize, words: usize) -> Self;
+
     /// A row of so many names and words, filled from nulls and zeros.
-    fn fill(names: usize, words: usize, fill: impl FnOnce(&mut [Option<Symbol>], &mut [u32])) -> Self;
+    #[inline]
+    fn fill(names: usize, words: usize, fill: impl FnOnce(&mut [Option<Symbol>], &mut [u32])) -> Self {
+        let mut row = Self::empty(names, words);
+        let (names, words) = row.parts_mut();
+        fill(names, words);
+        row
+    }
 }
 
 impl<const S: usize, const P: usize> Cells for Tuple<S, P> {
@@ -24,10 +36,13 @@ impl<const S: usize, const P: usize> Cells for Tuple<S, P> {
     }
 
     #[inline]
-    fn fill(_: usize, _: usize, fill: impl FnOnce(&mut [Option<Symbol>], &mut [u32])) -> Self {
-        let mut tuple = Tuple::EMPTY;
-        fill(&mut tuple.names, &mut tuple.plain);
-        tuple
+    fn parts_mut(&mut self) -> (&mut [Option<Symbol>], &mut [u32]) {
+        (&mut self.names, &mut self.plain)
+    }
+
+    #[inline]
+    fn empty(_: usize, _: usize) -> Self {
+        Tuple::EMPTY
     }
 }
 
@@ -43,13 +58,15 @@ impl Cells for Wide {
         (&self.names, &self.plain)
     }
 
-    fn fill(names: usize, words: usize, fill: impl FnOnce(&mut [Option<Symbol>], &mut [u32])) -> Self {
-        let mut row = Wide {
+    fn parts_mut(&mut self) -> (&mut [Option<Symbol>], &mut [u32]) {
+        (&mut self.names, &mut self.plain)
+    }
+
+    fn empty(names: usize, words: usize) -> Self {
+        Wide {
             names: vec![None; names].into(),
             plain: vec![0; words].into(),
-        };
-        fill(&mut row.names, &mut row.plain);
-        row
+        }
     }
 }
 
@@ -117,7 +134,8 @@ impl Shape {
         let words = &mut words[span.first..span.first + span.masks.len()];
         match payload.map(Payload::parts) {
             Some((new_names, new_words)) => {
-                names.copy_from_slice(&new_names[..count]);
+                // a handful, for which a call would cost more than the copy
+                names.iter_mut().zip(new_names).for_each(|(name, new)| *name = *new);
                 for ((word, mask), new) in words.iter_mut().zip(&span.masks).zip(new_words) {
                     *word = *word & !mask | new;
                 }

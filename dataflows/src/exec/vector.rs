@@ -6,6 +6,7 @@ use crate::sql::eval::{Datum, time};
 use crate::sql::plan::{Arith, CompareOp, ExprId, Plan, Scalar, TimeUnit};
 use crate::sql::types::Ty;
 use operators::Symbol;
+use std::borrow::Cow;
 
 /// Rows that are computed together: as many as leave the columns of a program in a cache.
 pub(crate) const CHUNK: usize = 256;
@@ -13,7 +14,14 @@ pub(crate) const CHUNK: usize = 256;
 /// The values of one expression in the rows of a chunk.
 #[derive(Debug)]
 pub(crate) enum Vector {
-    /// All types but text and numeric, as [`super::layout::code`] numbers them. A null's number means nothing.
+    /// Conditions. What stands in the place of a null means nothing.
+    Bools {
+        /// The truths.
+        values: Vec<bool>,
+        /// Which are null.
+        nulls: Vec<bool>,
+    },
+    /// All other types but text and numeric, as [`super::layout::code`] numbers them. A null's number means nothing.
     Ints {
         /// The numbers.
         values: Vec<i64>,
@@ -43,6 +51,10 @@ impl Vector {
         match ty {
             Ty::Text => Vector::Names(Vec::with_capacity(CHUNK)),
             Ty::Numeric => Vector::Data(Vec::with_capacity(CHUNK)),
+            Ty::Bool => Vector::Bools {
+                values: Vec::with_capacity(CHUNK),
+                nulls: Vec::with_capacity(CHUNK),
+            },
             _ => Vector::Ints {
                 values: Vec::with_capacity(CHUNK),
                 nulls: Vec::with_capacity(CHUNK),
@@ -53,6 +65,10 @@ impl Vector {
     /// Forgets the values.
     pub(crate) fn clear(&mut self) {
         match self {
+            Vector::Bools { values, nulls } => {
+                values.clear();
+                nulls.clear();
+            }
             Vector::Ints { values, nulls } => {
                 values.clear();
                 nulls.clear();
@@ -66,11 +82,7 @@ impl Vector {
     /// Appends a value of the vector's type.
     pub(crate) fn push(&mut self, value: &Datum) {
         match self {
-            Vector::Ints { values, nulls } => {
-                let code = super::layout::code(value);
-                values.push(code.unwrap_or(0));
-                nulls.push(code.is_none());
-            }
+            Vector::Bools { .. } | Vector::Ints { .. } => self.push_code(super::layout::code(value)),
             Vector::Names(names) => names.push(match value {
                 Datum::Text(text) => Some(Symbol::new(text)),
                 _ => None,
@@ -80,13 +92,35 @@ impl Vector {
         }
     }
 
+    /// Appends a value of any type but text and numeric, as [`super::layout::code`] numbers it.
+    pub(crate) fn push_code(&mut self, code: Option<i64>) {
+        match self {
+            Vector::Bools { values, nulls } => {
+                values.push(code == Some(1));
+                nulls.push(code.is_none());
+            }
+            Vector::Ints { values, nulls } => {
+                values.push(code.unwrap_or(0));
+                nulls.push(code.is_none());
+            }
+            other => unreachable!("a code is no value of {other:?}"),
+        }
+    }
+
+    /// The code of a row, `None` for null.
+    #[inline]
+    pub(crate) fn code(&self, row: usize) -> Option<i64> {
+        match self {
+            Vector::Bools { values, nulls } => (!nulls[row]).then_some(i64::from(values[row])),
+            Vector::Ints { values, nulls } => (!nulls[row]).then_some(values[row]),
+            _ => None,
+        }
+    }
+
     /// The value of type `ty` of a row.
     pub(crate) fn datum(&self, ty: Ty, row: usize) -> Datum {
         match self {
-            Vector::Ints { values, nulls } => match nulls[row] {
-                true => Datum::Null,
-                false => datum(ty, values[row]),
-            },
+            Vector::Bools { .. } | Vector::Ints { .. } => self.code(row).map_or(Datum::Null, |code| datum(ty, code)),
             Vector::Names(names) => names[row].map_or(Datum::Null, |name| Datum::text(name.text())),
             Vector::Halves(_) => unreachable!("a text in two parts is compared alone"),
             Vector::Data(data) => data[row].clone(),
@@ -125,10 +159,7 @@ impl Vectors {
     /// The integer of a row, `None` for null.
     #[inline]
     pub(crate) fn int(&self, e: ExprId, row: usize) -> Option<i64> {
-        match &self.all[e.index()] {
-            Vector::Ints { values, nulls } => (!nulls[row]).then_some(values[row]),
-            _ => None,
-        }
+        self.all[e.index()].code(row)
     }
 
     /// The text of a row, `None` for null.
@@ -143,13 +174,28 @@ impl Vectors {
     /// Whether the condition holds in a row.
     #[inline]
     pub(crate) fn holds(&self, e: ExprId, row: usize) -> bool {
-        self.int(e, row) == Some(1)
+        let (values, nulls) = self.bools(e);
+        values[row] & !nulls[row]
     }
 
-    fn ints(&self, e: ExprId) -> (&[i64], &[bool]) {
+    /// The truths of a condition, and which are null.
+    #[inline]
+    pub(crate) fn bools(&self, e: ExprId) -> (&[bool], &[bool]) {
         match &self.all[e.index()] {
-            Vector::Ints { values, nulls } => (&values[..self.rows], &nulls[..self.rows]),
-            other => unreachable!("a vector of integers is wanted, and this is {other:?}"),
+            Vector::Bools { values, nulls } => (&values[..self.rows], &nulls[..self.rows]),
+            other => unreachable!("a vector of conditions is wanted, and this is {other:?}"),
+        }
+    }
+
+    /// Numbers, and which are null.
+    fn ints(&self, e: ExprId) -> (Cow<'_, [i64]>, &[bool]) {
+        match &self.all[e.index()] {
+            Vector::Ints { values, nulls } => (Cow::Borrowed(&values[..self.rows]), &nulls[..self.rows]),
+            Vector::Bools { values, nulls } => (
+                values[..self.rows].iter().map(|value| i64::from(*value)).collect(),
+                &nulls[..self.rows],
+            ),
+            other => unreachable!("a vector of numbers is wanted, and this is {other:?}"),
         }
     }
 
@@ -166,6 +212,7 @@ impl Vectors {
         let mut out = std::mem::take(&mut self.all[e.index()]);
         out.clear();
         match &mut out {
+            Vector::Bools { values, nulls } => self.compute_bools(plan, e, values, nulls),
             Vector::Ints { values, nulls } => self.compute_ints(plan, e, values, nulls),
             Vector::Names(names) => self.compute_names(plan, e, names),
             Vector::Halves(_) | Vector::Data(_) => unreachable!("numerics are computed row by row"),
@@ -179,9 +226,9 @@ impl Vectors {
             Scalar::Case(branches, otherwise) => {
                 out.extend_from_slice(self.names(*otherwise));
                 for (when, then) in branches.iter().rev() {
-                    let (truth, nulls) = self.ints(*when);
+                    let (truth, nulls) = self.bools(*when);
                     for (((out, then), truth), null) in out.iter_mut().zip(self.names(*then)).zip(truth).zip(nulls) {
-                        *out = if *truth == 1 && !*null { *then } else { *out };
+                        *out = if *truth & !*null { *then } else { *out };
                     }
                 }
             }
@@ -204,63 +251,78 @@ impl Vectors {
         }
     }
 
-    fn compute_ints(&self, plan: &Plan, e: ExprId, values: &mut Vec<i64>, nulls: &mut Vec<bool>) {
+    fn compute_bools(&self, plan: &Plan, e: ExprId, values: &mut Vec<bool>, nulls: &mut Vec<bool>) {
         let is_text = |e: ExprId| plan.ty(e) == Ty::Text;
-        let ty = plan.ty(e);
         match plan.scalar(e) {
-            Scalar::Not(a) => self.one(*a, values, nulls, |a| 1 - a),
-            Scalar::And(terms) => self.all_terms(terms, 0, values, nulls),
-            Scalar::Or(terms) => self.all_terms(terms, 1, values, nulls),
+            Scalar::Not(a) => {
+                let (a, no_a) = self.bools(*a);
+                values.extend(a.iter().map(|a| !a));
+                nulls.extend_from_slice(no_a);
+            }
+            Scalar::And(terms) => self.all_terms(terms, false, values, nulls),
+            Scalar::Or(terms) => self.all_terms(terms, true, values, nulls),
             Scalar::IsNull(a) => {
                 match self.get(*a) {
-                    Vector::Ints { nulls, .. } => values.extend(nulls[..self.rows].iter().map(|null| i64::from(*null))),
-                    Vector::Names(names) => values.extend(names[..self.rows].iter().map(|n| i64::from(n.is_none()))),
-                    Vector::Halves(names) => values.extend(names[..self.rows].iter().map(|n| i64::from(n.is_none()))),
-                    Vector::Data(data) => values.extend(data[..self.rows].iter().map(|v| i64::from(v.is_null()))),
+                    Vector::Bools { nulls, .. } | Vector::Ints { nulls, .. } => {
+                        values.extend_from_slice(&nulls[..self.rows]);
+                    }
+                    Vector::Names(names) => values.extend(names[..self.rows].iter().map(Option::is_none)),
+                    Vector::Halves(names) => values.extend(names[..self.rows].iter().map(Option::is_none)),
+                    Vector::Data(data) => values.extend(data[..self.rows].iter().map(Datum::is_null)),
                 }
                 nulls.resize(self.rows, false);
             }
-            Scalar::IsTrue(a) => self.is(*a, 1, values, nulls),
-            Scalar::IsFalse(a) => self.is(*a, 0, values, nulls),
+            Scalar::IsTrue(a) => self.is(*a, true, values, nulls),
+            Scalar::IsFalse(a) => self.is(*a, false, values, nulls),
             Scalar::Compare(op, a, b) if is_text(*a) => {
                 let equal = *op == CompareOp::Equal;
                 for (a, b) in self.names(*a).iter().zip(self.names(*b)) {
-                    values.push(i64::from((a == b) == equal));
+                    values.push((a == b) == equal);
                     nulls.push(a.is_none() || b.is_none());
                 }
             }
             Scalar::Compare(op, a, b) => match op {
-                CompareOp::Equal => self.two(*a, *b, values, nulls, |a, b| i64::from(a == b)),
-                CompareOp::NotEqual => self.two(*a, *b, values, nulls, |a, b| i64::from(a != b)),
-                CompareOp::Less => self.two(*a, *b, values, nulls, |a, b| i64::from(a < b)),
-                CompareOp::LessOrEqual => self.two(*a, *b, values, nulls, |a, b| i64::from(a <= b)),
-                CompareOp::Greater => self.two(*a, *b, values, nulls, |a, b| i64::from(a > b)),
-                CompareOp::GreaterOrEqual => self.two(*a, *b, values, nulls, |a, b| i64::from(a >= b)),
+                CompareOp::Equal => self.two(*a, *b, values, nulls, |a, b| a == b),
+                CompareOp::NotEqual => self.two(*a, *b, values, nulls, |a, b| a != b),
+                CompareOp::Less => self.two(*a, *b, values, nulls, |a, b| a < b),
+                CompareOp::LessOrEqual => self.two(*a, *b, values, nulls, |a, b| a <= b),
+                CompareOp::Greater => self.two(*a, *b, values, nulls, |a, b| a > b),
+                CompareOp::GreaterOrEqual => self.two(*a, *b, values, nulls, |a, b| a >= b),
             },
             Scalar::IsDistinct(a, b) if is_text(*a) => {
                 let both = self.names(*a).iter().zip(self.names(*b));
-                values.extend(both.map(|(a, b)| i64::from(a != b)));
+                values.extend(both.map(|(a, b)| a != b));
                 nulls.resize(self.rows, false);
             }
             Scalar::IsDistinct(a, b) => {
                 let ((a, no_a), (b, no_b)) = (self.ints(*a), self.ints(*b));
                 let both = a.iter().zip(no_a).zip(b.iter().zip(no_b));
-                values.extend(both.map(|((a, no_a), (b, no_b))| i64::from(no_a != no_b || !no_a && a != b)));
+                values.extend(both.map(|((a, no_a), (b, no_b))| no_a != no_b || !no_a && a != b));
                 nulls.resize(self.rows, false);
             }
             Scalar::In(a, items) if is_text(*a) => {
                 let names = self.names(*a);
-                values.extend(
-                    names
-                        .iter()
-                        .map(|name| i64::from(items.iter().any(|item| self.name(*item, 0) == *name))),
-                );
+                let is_item = |name: &Option<Symbol>| items.iter().any(|item| self.name(*item, 0) == *name);
+                values.extend(names.iter().map(is_item));
                 nulls.extend(names.iter().map(Option::is_none));
             }
             Scalar::In(a, items) => {
                 let items: Vec<i64> = items.iter().filter_map(|item| self.int(*item, 0)).collect();
-                self.one(*a, values, nulls, |a| i64::from(items.contains(&a)));
+                self.one(*a, values, nulls, |a| items.contains(&a));
             }
+            _ => {
+                // the choices among values of any type
+                let mut codes = Vec::with_capacity(self.rows);
+                self.compute_ints(plan, e, &mut codes, nulls);
+                values.extend(codes.into_iter().map(|code| code == 1));
+            }
+        }
+    }
+
+    fn compute_ints(&self, plan: &Plan, e: ExprId, values: &mut Vec<i64>, nulls: &mut Vec<bool>) {
+        let is_text = |e: ExprId| plan.ty(e) == Ty::Text;
+        let ty = plan.ty(e);
+        match plan.scalar(e) {
             Scalar::Arith(op, a, b) => match op {
                 Arith::Add => self.two(*a, *b, values, nulls, i64::wrapping_add),
                 Arith::Subtract => self.two(*a, *b, values, nulls, i64::wrapping_sub),
@@ -287,14 +349,17 @@ impl Vectors {
             Scalar::Truncate(unit, a) => self.one(*a, values, nulls, |a| time::truncate(*unit, a).unwrap_or(0)),
             Scalar::Case(branches, otherwise) => {
                 let (otherwise, otherwise_nulls) = self.ints(*otherwise);
-                values.extend_from_slice(otherwise);
+                values.extend_from_slice(&otherwise);
                 nulls.extend_from_slice(otherwise_nulls);
                 for (when, then) in branches.iter().rev() {
-                    let ((truth, unknown), (then, then_null)) = (self.ints(*when), self.ints(*then));
-                    for row in 0..self.rows {
-                        if truth[row] == 1 && !unknown[row] {
-                            (values[row], nulls[row]) = (then[row], then_null[row]);
-                        }
+                    let ((truth, unknown), (then, then_null)) = (self.bools(*when), self.ints(*then));
+                    let chosen = truth.iter().zip(unknown).zip(then.iter().zip(then_null));
+                    for ((value, null), ((truth, unknown), (then, then_null))) in
+                        values.iter_mut().zip(nulls.iter_mut()).zip(chosen)
+                    {
+                        let is_chosen = *truth & !*unknown;
+                        *value = if is_chosen { *then } else { *value };
+                        *null = if is_chosen { *then_null } else { *null };
                     }
                 }
             }
@@ -305,7 +370,7 @@ impl Vectors {
             Scalar::Least(list) => self.choose(list, values, nulls, |found, next| next < found),
             Scalar::NullIf { value, left, right } => {
                 let (value, value_nulls) = self.ints(*value);
-                values.extend_from_slice(value);
+                values.extend_from_slice(&value);
                 nulls.extend_from_slice(value_nulls);
                 if is_text(*left) {
                     let equal = self.names(*left).iter().zip(self.names(*right));
@@ -324,39 +389,46 @@ impl Vectors {
     }
 
     #[inline]
-    fn one(&self, a: ExprId, values: &mut Vec<i64>, nulls: &mut Vec<bool>, f: impl Fn(i64) -> i64) {
+    fn one<T: Default>(&self, a: ExprId, values: &mut Vec<T>, nulls: &mut Vec<bool>, f: impl Fn(i64) -> T) {
         let (a, no_a) = self.ints(a);
         // what stands in the place of a null is any number, and functions of times do not take any
-        values.extend(a.iter().zip(no_a).map(|(a, null)| if *null { 0 } else { f(*a) }));
+        values.extend(
+            a.iter()
+                .zip(no_a)
+                .map(|(a, null)| if *null { T::default() } else { f(*a) }),
+        );
         nulls.extend_from_slice(no_a);
     }
 
     #[inline]
-    fn two(&self, a: ExprId, b: ExprId, values: &mut Vec<i64>, nulls: &mut Vec<bool>, f: impl Fn(i64, i64) -> i64) {
+    fn two<T>(&self, a: ExprId, b: ExprId, values: &mut Vec<T>, nulls: &mut Vec<bool>, f: impl Fn(i64, i64) -> T) {
         let ((a, no_a), (b, no_b)) = (self.ints(a), self.ints(b));
-        values.extend(a.iter().zip(b).map(|(a, b)| f(*a, *b)));
+        values.extend(a.iter().zip(&*b).map(|(a, b)| f(*a, *b)));
         nulls.extend(no_a.iter().zip(no_b).map(|(a, b)| a | b));
     }
 
-    fn is(&self, a: ExprId, wanted: i64, values: &mut Vec<i64>, nulls: &mut Vec<bool>) {
-        let (a, no_a) = self.ints(a);
-        values.extend(a.iter().zip(no_a).map(|(a, null)| i64::from(*a == wanted && !null)));
+    fn is(&self, a: ExprId, wanted: bool, values: &mut Vec<bool>, nulls: &mut Vec<bool>) {
+        let (a, no_a) = self.bools(a);
+        values.extend(a.iter().zip(no_a).map(|(a, null)| (*a == wanted) & !null));
         nulls.resize(self.rows, false);
     }
 
     /// AND and OR: `decisive` when any term is, else null when any is null, else the other one.
-    fn all_terms(&self, terms: &[ExprId], decisive: i64, values: &mut Vec<i64>, nulls: &mut Vec<bool>) {
-        values.resize(self.rows, 1 - decisive);
+    fn all_terms(&self, terms: &[ExprId], decisive: bool, values: &mut Vec<bool>, nulls: &mut Vec<bool>) {
+        // how often a term decides is hard to foresee: there are no branches, and values first say what is decided
+        values.resize(self.rows, false);
         nulls.resize(self.rows, false);
         for term in terms {
-            let (term, unknown) = self.ints(*term);
+            let (term, unknown) = self.bools(*term);
             let terms = term.iter().zip(unknown);
-            for ((value, null), (term, unknown)) in values.iter_mut().zip(nulls.iter_mut()).zip(terms) {
-                let decided = *value == decisive && !*null;
-                let decides = *term == decisive && !*unknown;
-                *null = !decided && !decides && (*null || *unknown);
-                *value = if decided || decides { decisive } else { 1 - decisive };
+            for ((decided, null), (term, unknown)) in values.iter_mut().zip(nulls.iter_mut()).zip(terms) {
+                *decided |= (*term == decisive) & !*unknown;
+                *null |= *unknown;
             }
+        }
+        for (value, null) in values.iter_mut().zip(nulls) {
+            *null &= !*value;
+            *value = *value == decisive;
         }
     }
 

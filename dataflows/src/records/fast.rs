@@ -11,7 +11,7 @@ use super::field::Field;
 use super::names::{self, Names};
 use super::scanner::{Scanner, Text, Where};
 use crate::cleaning::sentinel;
-use crate::post::{Payload, UserName};
+use crate::exec::{Columns, Payload, Straight};
 use operators::Symbol;
 
 /// The key of a record of the usual shape, and what was seen of the rest. `marks` are of a chunk in which the text
@@ -26,146 +26,107 @@ pub(super) fn scan<'a>(kind: Kind, text: &'a str, marks: &Marks, start: usize) -
     }
 }
 
-/// A scanned record whose names are still texts.
-pub(super) enum Seen<'a> {
-    Pin {
-        followers: Option<i64>,
-        category: Text<'a>,
-        poster: Text<'a>,
-    },
-    Geo {
-        country: Text<'a>,
-        time: Option<i64>,
-    },
-    User {
-        first: Text<'a>,
-        last: Text<'a>,
-        age: Option<i32>,
-        joined: Option<i64>,
-    },
+/// The columns that are read of a kind's records.
+pub(super) fn columns(kind: Kind) -> Columns {
+    match kind {
+        Kind::Pin => Columns {
+            names: [Some("category"), Some("poster_name")],
+            ints: [Some("follower_count"), None],
+        },
+        Kind::Geo => Columns {
+            names: [Some("country"), None],
+            ints: [Some("timestamp"), None],
+        },
+        Kind::User => Columns {
+            names: [Some("user_name"), Some("user_name")],
+            ints: [Some("age"), Some("date_joined")],
+        },
+    }
+}
+
+/// What stands for null in the texts of [`columns`]; a user's two names have no more than the empty one.
+fn sentinels(kind: Kind) -> [&'static [&'static str]; 2] {
+    match kind {
+        Kind::Pin => [sentinel::NONE, sentinel::USER],
+        Kind::Geo | Kind::User => [sentinel::NONE, sentinel::NONE],
+    }
+}
+
+/// A scanned record whose names are still texts: the values of [`columns`].
+pub(super) struct Seen<'a> {
+    kind: Kind,
+    texts: [Text<'a>; 2],
+    ints: [Option<i64>; 2],
 }
 
 impl<'a> Seen<'a> {
     /// The payload; `None` when a name is too long.
-    pub(super) fn payload(self, names: &mut Names) -> Option<Payload> {
-        Some(match self {
-            Seen::Pin {
-                followers,
-                category,
-                poster,
-            } => {
-                let category = name(category, sentinel::NONE, names)?;
-                Payload::pin(followers, category, name(poster, sentinel::USER, names)?)
+    pub(super) fn payload(self, straight: &Straight, names: &mut Names) -> Option<Payload> {
+        let Seen { kind, texts, ints } = self;
+        let found = match kind {
+            Kind::Pin | Kind::Geo => {
+                let [first, second] = sentinels(kind);
+                [
+                    name(texts[0], first, straight.keeps(0), names)?,
+                    name(texts[1], second, straight.keeps(1), names)?,
+                ]
             }
-            Seen::Geo { country, time } => Payload::geo(name(country, sentinel::NONE, names)?, time),
-            Seen::User {
-                first,
-                last,
-                age,
-                joined,
-            } => {
+            Kind::User => {
                 let [mut scratch_first, mut scratch_last] = std::mem::take(&mut names.scratch);
-                let name = match (first.present(&mut scratch_first), last.present(&mut scratch_last)) {
-                    (Some(first), Some(last)) => Some(first.zip(last).map(|(first, last)| names.user(first, last))),
+                let [first, last] = texts;
+                let halves = match (first.present(&mut scratch_first), last.present(&mut scratch_last)) {
+                    (Some(first), Some(last)) => Some(first.zip(last).filter(|_| straight.keeps(0))),
                     _ => None,
                 };
+                let halves = halves.map(|halves| halves.map(|(first, last)| names.user(first, last)));
                 names.scratch = [scratch_first, scratch_last];
-                Payload::user(name?, age, joined)
+                halves?.map_or([None; 2], |halves| halves.map(Some))
             }
-        })
+        };
+        Some(straight.payload(found, ints))
     }
 
     /// The same without those names that stand in the record as they are interned, which are appended to `names`.
     /// Gives the record back if one of its names does not.
-    pub(super) fn without_names(self, names: &mut Vec<&'a str>) -> Result<Nameless, Seen<'a>> {
-        Ok(match self {
-            Seen::Pin {
-                followers,
-                category,
-                poster,
-            } => match (category.plain_name(sentinel::NONE), poster.plain_name(sentinel::USER)) {
-                (Some(category), Some(poster)) => {
-                    names.extend([category, poster].into_iter().flatten());
-                    Nameless::Pin {
-                        followers,
-                        category: category.is_some(),
-                        poster: poster.is_some(),
-                    }
+    pub(super) fn without_names(self, straight: &Straight, names: &mut Vec<&'a str>) -> Result<Nameless, Seen<'a>> {
+        let Seen { kind, texts, ints } = self;
+        let found = match kind {
+            Kind::Pin | Kind::Geo => {
+                let [first, second] = sentinels(kind);
+                match (texts[0].plain_name(first), texts[1].plain_name(second)) {
+                    (Some(first), Some(second)) => [
+                        first.filter(|_| straight.keeps(0)),
+                        second.filter(|_| straight.keeps(1)),
+                    ],
+                    _ => return Err(self),
                 }
+            }
+            Kind::User => match (texts[0].plain(), texts[1].plain()) {
+                (Some(first), Some(last)) if first.is_empty() || last.is_empty() || !straight.keeps(0) => [None; 2],
+                (Some(first), Some(last)) if names::is_usual(first, last) => [Some(first), Some(last)],
                 _ => return Err(self),
             },
-            Seen::Geo { country, time } => match country.plain_name(sentinel::NONE) {
-                Some(country) => {
-                    names.extend(country);
-                    Nameless::Geo {
-                        country: country.is_some(),
-                        time,
-                    }
-                }
-                None => return Err(self),
-            },
-            Seen::User {
-                first,
-                last,
-                age,
-                joined,
-            } => match (first.plain(), last.plain()) {
-                (Some(first), Some(last)) if first.is_empty() || last.is_empty() => Nameless::User {
-                    named: false,
-                    age,
-                    joined,
-                },
-                (Some(first), Some(last)) if names::is_usual(first, last) => {
-                    names.extend([first, last]);
-                    Nameless::User {
-                        named: true,
-                        age,
-                        joined,
-                    }
-                }
-                _ => return Err(self),
-            },
+        };
+        names.extend(found.into_iter().flatten());
+        Ok(Nameless {
+            named: found.map(|name| name.is_some()),
+            ints,
         })
     }
 }
 
 /// A scanned record whose names are being looked up, and which of them it has.
-pub(super) enum Nameless {
-    Pin {
-        followers: Option<i64>,
-        category: bool,
-        poster: bool,
-    },
-    Geo {
-        country: bool,
-        time: Option<i64>,
-    },
-    User {
-        named: bool,
-        age: Option<i32>,
-        joined: Option<i64>,
-    },
+pub(super) struct Nameless {
+    named: [bool; 2],
+    ints: [Option<i64>; 2],
 }
 
 impl Nameless {
     /// The payload; takes the record's names from `names`.
-    pub(super) fn payload(&self, names: &mut impl Iterator<Item = Symbol>) -> Payload {
-        let mut next = || names.next().expect("a symbol for every name");
-        match *self {
-            Nameless::Pin {
-                followers,
-                category,
-                poster,
-            } => {
-                let category = category.then(&mut next);
-                Payload::pin(followers, category, poster.then(next))
-            }
-            Nameless::Geo { country, time } => Payload::geo(country.then(next), time),
-            Nameless::User { named, age, joined } => {
-                let name = named.then(|| UserName(next(), next()));
-                Payload::user(name, age, joined)
-            }
-        }
+    pub(super) fn payload(&self, straight: &Straight, names: &mut impl Iterator<Item = Symbol>) -> Payload {
+        let mut next = |named: bool| named.then(|| names.next().expect("a symbol for every name"));
+        let names = [next(self.named[0]), next(self.named[1])];
+        straight.payload(names, self.ints)
     }
 }
 
@@ -195,10 +156,10 @@ fn pin<'a>(mut scanner: Scanner<'a, '_>) -> Option<(i64, Seen<'a>)> {
         }
         Some(())
     })?;
-    let seen = Seen::Pin {
-        followers,
-        category,
-        poster,
+    let seen = Seen {
+        kind: Kind::Pin,
+        texts: [category, poster],
+        ints: [followers, None],
     };
     Some((key.get()?, seen))
 }
@@ -217,7 +178,12 @@ fn geo<'a>(mut scanner: Scanner<'a, '_>) -> Option<(i64, Seen<'a>)> {
         }
         Some(())
     })?;
-    Some((key.get()?, Seen::Geo { country, time }))
+    let seen = Seen {
+        kind: Kind::Geo,
+        texts: [country, Text::NULL],
+        ints: [time, None],
+    };
+    Some((key.get()?, seen))
 }
 
 fn user<'a>(mut scanner: Scanner<'a, '_>) -> Option<(i64, Seen<'a>)> {
@@ -236,11 +202,10 @@ fn user<'a>(mut scanner: Scanner<'a, '_>) -> Option<(i64, Seen<'a>)> {
         }
         Some(())
     })?;
-    let seen = Seen::User {
-        first,
-        last,
-        age,
-        joined,
+    let seen = Seen {
+        kind: Kind::User,
+        texts: [first, last],
+        ints: [age.map(i64::from), joined],
     };
     Some((key.get()?, seen))
 }
@@ -261,10 +226,11 @@ impl Key {
     }
 }
 
-/// A name, interned: `Some(None)` for null, `None` for one that is too long.
-fn name(text: Text<'_>, sentinels: &[&str], names: &mut Names) -> Option<Option<Symbol>> {
+/// A name, interned if it is kept: `Some(None)` for null, `None` for one that is too long.
+fn name(text: Text<'_>, sentinels: &[&str], is_kept: bool, names: &mut Names) -> Option<Option<Symbol>> {
     let mut scratch = std::mem::take(&mut names.scratch[0]);
     let name = match text.name(&mut scratch, sentinels) {
+        Some(Some(_)) if !is_kept => Some(None),
         Some(Some(Where::Here(text))) => Some(Some(names.intern(text))),
         Some(Some(Where::Scratch)) => std::str::from_utf8(&scratch).ok().map(|text| Some(names.intern(text))),
         Some(None) => Some(None),

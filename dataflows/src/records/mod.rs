@@ -15,7 +15,7 @@ mod names;
 mod reference;
 mod scanner;
 
-use crate::post::{Event, Payload};
+use crate::exec::{Event, Layout, Payload, Straight};
 pub use chunk::{Chunk, Marked, Marks};
 use fast::{Nameless, Seen};
 use field::Field;
@@ -23,6 +23,7 @@ pub use legacy::{kind_of_fields, split_values};
 use names::Names;
 use operators::{Position, Row, Symbol};
 use std::fmt;
+use std::sync::Arc;
 
 /// The kinds of records, numbered as their topics are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -272,6 +273,9 @@ impl fmt::Debug for Block<'_> {
 #[derive(Debug)]
 pub struct Decoder {
     limits: Limits,
+    layout: Arc<Layout>,
+    /// By kind; `None` where something of its records is kept that the fast path does not read.
+    straight: [Option<Straight>; Kind::ALL.len()],
     names: Names,
     marks: Marks,
     notes: Box<Notes>,
@@ -284,11 +288,19 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// A decoder with these limits; a depth above [`Limits::MAX_DEPTH`] counts as that.
+    /// A decoder with these limits for the built-in results; a depth above [`Limits::MAX_DEPTH`] counts as that.
     pub fn new(limits: Limits) -> Decoder {
+        Decoder::with_layout(limits, crate::results::layout())
+    }
+
+    /// A decoder whose payloads are those of a layout.
+    pub fn with_layout(limits: Limits, layout: Arc<Layout>) -> Decoder {
         let depth = limits.depth.min(Limits::MAX_DEPTH);
+        let straight = Kind::ALL.map(|kind| Straight::new(&layout, kind as usize, &fast::columns(kind)));
         Decoder {
             limits: Limits { depth, ..limits },
+            layout,
+            straight,
             names: Names::default(),
             marks: Marks::default(),
             notes: Box::new(Notes::new()),
@@ -359,8 +371,8 @@ impl Decoder {
         scanned: Option<(i64, Seen<'a>)>,
         emit: &mut dyn FnMut(Event),
     ) -> Result<(), Reason> {
-        let now = match scanned {
-            Some((key, seen)) => match seen.without_names(&mut block.names) {
+        let now = match scanned.zip(self.straight[kind as usize].as_ref()) {
+            Some(((key, seen), straight)) => match seen.without_names(straight, &mut block.names) {
                 Ok(nameless) => {
                     block.records.push((kind, position, key, nameless));
                     if block.records.len() == BLOCK {
@@ -368,7 +380,7 @@ impl Decoder {
                     }
                     return Ok(());
                 }
-                Err(seen) => seen.payload(&mut self.names).map(|payload| (key, payload)),
+                Err(seen) => seen.payload(straight, &mut self.names).map(|payload| (key, payload)),
             },
             None => None,
         };
@@ -386,7 +398,15 @@ impl Decoder {
         block.names.clear();
         let mut symbols = block.symbols.iter().copied();
         for (kind, position, key, nameless) in block.records.drain(..) {
-            emit(event(kind, position, key, Some(nameless.payload(&mut symbols))));
+            // what has been scanned has been kept
+            if let Some(straight) = &self.straight[kind as usize] {
+                emit(event(
+                    kind,
+                    position,
+                    key,
+                    Some(nameless.payload(straight, &mut symbols)),
+                ));
+            }
         }
         debug_assert!(symbols.next().is_none());
     }
@@ -394,15 +414,24 @@ impl Decoder {
     /// [`Decoder::decode`] by the definition alone, without the fast path: for tests and benchmarks.
     pub fn decode_reference(&mut self, kind: Kind, position: Position, text: &str) -> Result<Event, Reason> {
         let (key, cleaned) = reference::decode(kind, text, &self.limits, &mut self.notes)?;
-        let payload = cleaned.map(|cleaned| cleaned.payload(&mut self.names));
+        let payload = cleaned.map(|cleaned| {
+            let row = cleaned.into_row(key, &mut self.names);
+            self.layout.pack(kind as usize, &row)
+        });
         Ok(event(kind, position, key, payload))
     }
 
     /// The fast path alone: `None` when it leaves the record to the reference.
     pub fn decode_fast(&mut self, kind: Kind, position: Position, text: &str) -> Option<Event> {
+        let straight = self.straight[kind as usize].as_ref()?;
         self.marks.set(text.as_bytes());
         let (key, seen) = fast::scan(kind, text, &self.marks, 0)?;
-        Some(event(kind, position, key, Some(seen.payload(&mut self.names)?)))
+        Some(event(
+            kind,
+            position,
+            key,
+            Some(seen.payload(straight, &mut self.names)?),
+        ))
     }
 
     /// Decodes one record and its cleaned row, in the column order of [`crate::CLEANED`]; `None` for a delete.
@@ -427,8 +456,8 @@ impl Decoder {
         let Some(cleaned) = cleaned else {
             return Ok((event(kind, position, key, None), None));
         };
-        let payload = cleaned.payload(&mut self.names);
-        let row = cleaned.into_row(key, &payload);
+        let row = cleaned.into_row(key, &mut self.names);
+        let payload = self.layout.pack(kind as usize, &row);
         Ok((event(kind, position, key, Some(payload)), Some((key, row))))
     }
 

@@ -8,7 +8,6 @@ use super::json::{Json, Object, WRAPPINGS, parse};
 use super::names::Names;
 use super::{Kind, Limits, Notes, Reason, Why};
 use crate::cleaning::{self, sentinel};
-use crate::post::Payload;
 use operators::{Row, Value};
 use std::borrow::Cow;
 
@@ -130,69 +129,41 @@ pub(super) struct CleanedPin<'a> {
 }
 
 impl Cleaned<'_> {
-    pub(super) fn payload(&self, names: &mut Names) -> Payload {
-        match self {
-            Cleaned::Pin(pin) => Payload::pin(
-                pin.followers,
-                pin.category.as_deref().map(|name| names.intern(name)),
-                pin.poster.as_deref().map(|name| names.intern(name)),
-            ),
-            Cleaned::Geo { country, timestamp, .. } => {
-                Payload::geo(country.as_deref().map(|name| names.intern(name)), *timestamp)
-            }
-            Cleaned::User {
-                first,
-                last,
-                age,
-                joined,
-            } => {
-                let name = first.as_deref().zip(last.as_deref());
-                Payload::user(name.map(|(first, last)| names.user(first, last)), *age, *joined)
-            }
-        }
-    }
-
-    /// The row of the cleaned table; names that the payload holds as symbols are not copied again.
-    pub(super) fn into_row(self, key: i64, payload: &Payload) -> Row {
+    /// The row of the cleaned table; names that repeat are interned.
+    pub(super) fn into_row(self, key: i64, names: &mut Names) -> Row {
         let text = Value::string;
-        let symbol = |symbol: &Option<operators::Symbol>| symbol.map_or(Value::Null, Value::Text);
-        match (self, payload) {
-            (Cleaned::Pin(pin), Payload::Pin { category, poster, .. }) => vec![
+        let mut name = |name: Option<Cow<'_, str>>| name.map_or(Value::Null, |name| Value::Text(names.intern(&name)));
+        match self {
+            Cleaned::Pin(pin) => vec![
                 Value::Int(key),
                 text(pin.unique_id),
                 text(pin.title),
                 text(pin.description),
                 pin.followers.into(),
-                symbol(poster),
+                name(pin.poster),
                 text(pin.tags),
                 text(pin.media),
                 text(pin.image),
                 text(pin.location),
-                symbol(category),
+                name(pin.category),
             ],
-            (
-                Cleaned::Geo {
-                    latitude,
-                    longitude,
-                    timestamp,
-                    ..
-                },
-                Payload::Geo { country, .. },
-            ) => vec![
+            Cleaned::Geo {
+                country,
+                latitude,
+                longitude,
+                timestamp,
+            } => vec![
                 Value::Int(key),
-                symbol(country),
+                name(country),
                 Value::Floats(Box::new([latitude, longitude])),
                 timestamp.into(),
             ],
-            (
-                Cleaned::User {
-                    first,
-                    last,
-                    age,
-                    joined,
-                },
-                Payload::User { .. },
-            ) => vec![
+            Cleaned::User {
+                first,
+                last,
+                age,
+                joined,
+            } => vec![
                 Value::Int(key),
                 first
                     .zip(last)
@@ -200,7 +171,6 @@ impl Cleaned<'_> {
                 age.map(i64::from).into(),
                 joined.into(),
             ],
-            _ => unreachable!("a payload is made from its own record"),
         }
     }
 }

@@ -9,7 +9,6 @@ use super::plan::{NodeId, Plan};
 use super::print::{Form, Printer};
 use super::schema::Schema;
 use super::types::Ty;
-use crate::results::Options;
 use operators::{Column, ColumnType, Table};
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
@@ -26,6 +25,19 @@ const LONGEST_SQL: usize = 1 << 20;
 
 /// How deep queries nest once the results that they read are written out: PostgreSQL's parser has one stack.
 const MOST_LEVELS: usize = 200;
+
+/// What the person who runs the results may choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How many rows of each group a ranked table keeps at least, leaders always; 0 keeps all.
+    pub top: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { top: 10 }
+    }
+}
 
 /// A file that defines a result. The result's name is the file's, without folders and `.sql`.
 #[derive(Clone, Debug, PartialEq, Eq)]

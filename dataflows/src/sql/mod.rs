@@ -27,7 +27,7 @@ pub mod types;
 mod tests;
 
 pub use builtin::{BUILT_IN, built_in};
-pub use catalog::{Catalog, ColumnSpec, MOST_RESULTS, ResultSpec, SqlFile, compile};
+pub use catalog::{Catalog, ColumnSpec, MOST_RESULTS, Options, ResultSpec, SqlFile, compile};
 pub use diagnostic::{Diagnostic, Position};
 pub use parse::LONGEST_FILE;
 pub use schema::Schema;

@@ -4,8 +4,10 @@
 
 #[path = "../../../tests/src/need.rs"]
 mod need;
+#[path = "../../../tests/src/plain.rs"]
+pub mod plain;
 
-use dataflows::{Event, Options, RESULTS, build};
+use dataflows::{Event, Options, Results};
 use differential_dataflow::{Data, VecCollection};
 use operators::{Position, Row};
 use std::collections::BTreeMap;
@@ -13,7 +15,7 @@ use std::io::Read;
 use std::sync::{Arc, Mutex};
 use timely::dataflow::Stream;
 
-/// The tables of all results, in the order of `RESULTS`, each sorted.
+/// The tables of all results, in the order of their files, each sorted.
 pub type Tables = Vec<Vec<Row>>;
 
 /// The position of the record at `offset`.
@@ -23,9 +25,15 @@ pub fn at(offset: usize) -> Position {
 
 /// Runs the engine: see [`run_dataflow`].
 pub fn run(workers: usize, epochs: Vec<Vec<Event>>, options: Options) -> Vec<Tables> {
-    let tables = run_dataflow(workers, epochs, RESULTS.len(), move |events| build(events, &options));
+    let results = Results::built_in(&options);
+    assert!(
+        results.layout().is_like(&plain::RESULTS.layout()),
+        "the options change what is kept of records"
+    );
+    let count = results.definitions().len();
+    let tables = run_dataflow(workers, epochs, count, move |events| results.build(events));
     for (epoch, tables) in tables.iter().enumerate() {
-        for (table, result) in tables.iter().zip(RESULTS) {
+        for (table, result) in tables.iter().zip(plain::definitions()) {
             let different = table.windows(2).all(|rows| rows[0] != rows[1]);
             assert!(different, "{} at {epoch}: {table:?}", result.table.name);
         }
@@ -95,7 +103,7 @@ pub fn run_dataflow<E: Data + Send + Sync>(
 
 /// Asserts that two sets of tables are equal, naming the first table and the rows that differ.
 pub fn assert_same(found: &Tables, expected: &Tables, context: &str) {
-    for ((found, expected), result) in found.iter().zip(expected).zip(RESULTS) {
+    for ((found, expected), result) in found.iter().zip(expected).zip(plain::definitions()) {
         if found != expected {
             let extra: Vec<_> = found.iter().filter(|row| !expected.contains(row)).take(5).collect();
             let missing: Vec<_> = expected.iter().filter(|row| !found.contains(row)).take(5).collect();
@@ -104,9 +112,12 @@ pub fn assert_same(found: &Tables, expected: &Tables, context: &str) {
     }
 }
 
-/// The number of a result in `RESULTS`.
+/// The number of a result.
 pub fn number(name: &str) -> usize {
-    RESULTS.iter().position(|result| result.table.name == name).unwrap()
+    plain::definitions()
+        .iter()
+        .position(|result| result.table.name == name)
+        .unwrap()
 }
 
 /// A file of real data, unpacked; `None` where it is missing.

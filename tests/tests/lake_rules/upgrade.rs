@@ -77,7 +77,9 @@ fn tables_of_the_earlier_version_are_verified_opened_and_gone_on_with() -> Resul
         )
     };
     let contents = || -> Result<Vec<Vec<Vec<Option<String>>>>> {
-        let tables = dataflows::RESULTS.iter().map(|result| result.table.name);
+        let tables = pinflow_tests::plain::definitions()
+            .iter()
+            .map(|result| result.table.name);
         let tables = tables.chain(dataflows::CLEANED.iter().map(|table| table.name));
         let tables = tables.chain(["rejects", "tombstones", "frontier"]);
         // but for the place of a row in its table, and for columns that are added behind

@@ -1,7 +1,7 @@
 //! Tables, order, notes and hashes.
 
 use super::{file, one};
-use crate::results::Options;
+use crate::sql::Options;
 use crate::sql::{Catalog, Schema, SqlFile, compile};
 use operators::ColumnType;
 

@@ -2,7 +2,7 @@
 //! lines behind it that begin with `! ` are what is said, without the file's name.
 
 use super::{file, one};
-use crate::results::Options;
+use crate::sql::Options;
 use crate::sql::{Schema, compile};
 
 /// The cases of a file: what is written, and the lines behind it that begin with `mark`.

@@ -1,7 +1,7 @@
 //! No text makes the compiler panic or take long, and whatever it says has a place in the text.
 
 use super::diagnostics::cases;
-use crate::results::Options;
+use crate::sql::Options;
 use crate::sql::{Schema, SqlFile, built_in, compile};
 use proptest::prelude::*;
 use std::time::{Duration, Instant};

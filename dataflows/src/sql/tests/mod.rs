@@ -9,7 +9,7 @@ mod fuzz;
 mod plans;
 
 use super::{Catalog, Diagnostic, Schema, SqlFile, compile};
-use crate::results::Options;
+use crate::sql::Options;
 
 /// Compiles one file, `results/r.sql`, whose first line is given.
 fn one(sql: &str) -> Result<Catalog, Vec<Diagnostic>> {

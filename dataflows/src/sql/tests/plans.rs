@@ -26,7 +26,7 @@ fn kinds(nodes: &[Node]) -> String {
 
 #[test]
 fn the_built_in_results_are_few_nodes() {
-    let options = crate::results::Options { top: 10 };
+    let options = crate::sql::Options { top: 10 };
     let catalog = compile(&built_in(), &crate::sql::Schema::cleaned(), &options).unwrap();
     let of = |name: &str| {
         let result = catalog.results.iter().find(|result| result.name == name).unwrap();
@@ -66,7 +66,7 @@ fn the_built_in_results_are_few_nodes() {
 
 #[test]
 fn without_a_top_everything_is_kept() {
-    let options = crate::results::Options { top: 0 };
+    let options = crate::sql::Options { top: 0 };
     let catalog = compile(&built_in(), &crate::sql::Schema::cleaned(), &options).unwrap();
     let keep: Vec<_> = catalog
         .plan
@@ -89,7 +89,7 @@ fn without_a_top_everything_is_kept() {
 fn a_top_of_0_may_stand_behind_the_bound() {
     let sql = "SELECT country, n FROM (SELECT country, count(*) AS n, rank() OVER (ORDER BY count(*)) AS r FROM geo_table \
                WHERE country IS NOT NULL GROUP BY 1) AS t WHERE n > 1 AND (r = 1 OR (r <= {top} OR {top} = 0))";
-    let options = crate::results::Options { top: 0 };
+    let options = crate::sql::Options { top: 0 };
     let catalog = compile(&[super::file("r", sql)], &crate::sql::Schema::cleaned(), &options).unwrap();
     let rank = |node: &Node| matches!(node, Node::Rank { keep: Keep::All, .. });
     assert!(catalog.plan.nodes().iter().any(rank));
