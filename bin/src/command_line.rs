@@ -5,6 +5,7 @@ use crate::cli::{Invocation, Verb};
 use crate::config::keys::{Key, Shape};
 use crate::config::layers::{Entries, environment_name, is_set_by, key_of, shown};
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::Command;
 use toml::Value;
 
@@ -75,6 +76,11 @@ impl Again {
             again.arguments.push(format!("--topics={}", topics.join(",")).into());
         }
         Some(again)
+    }
+
+    /// Adds a flag with a path.
+    pub fn give(&mut self, flag: &str, path: &Path) {
+        self.arguments.extend([OsString::from(flag), path.into()]);
     }
 
     /// The arguments; they hold no secret.

@@ -8,7 +8,7 @@
 
 use crate::cli::{self, CliError, Verb};
 use crate::command_line::{Again, warn_of_secrets};
-use crate::config::{ConfigError, Mode, RunSettings};
+use crate::config::{ConfigError, Mode, RunSettings, sql_files};
 use crate::exit::{self, Failure};
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,7 +17,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -46,7 +46,13 @@ pub fn run(command: &[OsString], processes: usize, threads: usize) -> Result<(),
         .context("cannot make a temporary folder")?;
     let hostfile = folder.path().join("hosts");
     write_hosts(&hostfile, processes)?;
-    let (mode, again) = check(command, &own_flags(processes, threads, 0, &hostfile))?;
+    let (mode, mut again, results) = check(command, &own_flags(processes, threads, 0, &hostfile))?;
+    if let Some(results) = results {
+        // all processes of all starts read the files as they are now, whoever is editing them
+        let copy = folder.path().join("results");
+        sql_files::copy(&results, &copy)?;
+        again.give("--results", &copy);
+    }
     let plan = Plan {
         command: again,
         processes,
@@ -111,7 +117,8 @@ fn own_flags(processes: usize, threads: usize, process: usize, hostfile: &Path) 
 }
 
 /// The keys of these flags.
-const OWN_KEYS: [&str; 4] = [
+const OWN_KEYS: [&str; 5] = [
+    "results.folder",
     "workers.processes",
     "workers.threads",
     "workers.process",
@@ -119,7 +126,8 @@ const OWN_KEYS: [&str; 4] = [
 ];
 
 /// Checks the command once, before N processes find the same mistake.
-fn check(command: &[OsString], own: &[OsString]) -> Result<(Mode, Again), Failure> {
+/// Returns what to start, and the folder of results, if one is named.
+fn check(command: &[OsString], own: &[OsString]) -> Result<(Mode, Again, Option<PathBuf>), Failure> {
     let program = [OsString::from("pinflow")];
     let invocation = match cli::parse(program.iter().chain(command).chain(own)) {
         Ok(invocation) => invocation,
@@ -137,7 +145,8 @@ fn check(command: &[OsString], own: &[OsString]) -> Result<(Mode, Again), Failur
     let effective = crate::configuration(&invocation)?;
     RunSettings::check(&effective, mode)?;
     warn_of_secrets(&invocation.flags);
-    Ok((mode, again))
+    let results = effective.get("results.folder").and_then(|entry| entry.value.as_str());
+    Ok((mode, again, results.map(PathBuf::from)))
 }
 
 /// One free port of this machine for each process. They are freed again before the processes bind them: when

@@ -13,7 +13,10 @@ use std::path::Path;
 /// Compiles the files of a folder, or the built-in ones, and prints every error of every file.
 pub fn check(folder: Option<&Path>) -> Result<(), Failure> {
     let files = match folder {
-        Some(folder) => read(folder)?,
+        Some(folder) => read(folder).map_err(|problems| {
+            problems.iter().for_each(|problem| eprintln!("{problem}"));
+            Failure::Silent(USAGE)
+        })?,
         None => built_in(),
     };
     let results = compile(&files, &Options::default()).map_err(|errors| {
@@ -38,12 +41,16 @@ pub fn plan(settings: &PlanSettings) -> Result<(), Failure> {
         drop: settings.drop.clone(),
     };
     let outlook = runtime.block_on(sinks::outlook(&settings.postgres.sink(), &definition));
-    let (fates, counters) = outlook.map_err(|error| match error.is_usage() {
+    let outlook = outlook.map_err(|error| match error.is_usage() {
         true => Failure::from(ConfigError::one(error.to_string())),
         false => Failure::Failed(anyhow!("{error}")),
     })?;
-    print!("{}", described(&fates, &settings.drop));
-    println!("{}", replay(&counters["replay"]));
+    print!("{}", described(&outlook.fates, &settings.drop));
+    if let Some(refusal) = outlook.refusal {
+        // for those who ask before they start: a start would end so, too
+        return Err(ConfigError::one(format!("a start would be refused: {refusal}")).into());
+    }
+    println!("{}", replay(&outlook.counters["replay"]));
     Ok(())
 }
 

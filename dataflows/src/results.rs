@@ -1,7 +1,7 @@
 //! The results of a run: SQL files, compiled, with what is kept of records for them and their tables.
 
 use crate::exec::{self, Event, Layout};
-use crate::sql::{Catalog, Diagnostic, Options, ResultSpec, Schema, SqlFile, built_in, compile};
+use crate::sql::{Catalog, Diagnostic, Options, Position, ResultSpec, Schema, SqlFile, built_in, compile};
 use crate::{CLEANED, Limits, cleaning};
 use differential_dataflow::VecCollection;
 use operators::{Row, Table};
@@ -37,13 +37,22 @@ pub struct Results {
 }
 
 impl Results {
+    /// The term of how rows and payloads are numbered and packed.
+    pub const THE_PLAN: &str = "the plan";
+
     /// Compiles files, or says everything that is wrong with them. The names of tables live as long as the process: a
     /// process compiles its results once.
     pub fn compile(files: &[SqlFile], options: &Options) -> Result<Results, Vec<Diagnostic>> {
         let schema = Schema::cleaned();
-        let catalog = compile(files, &schema, options)?;
+        // whatever order a folder or a list has: rows carry the number of their result between processes
+        let mut files = files.to_vec();
+        files.sort_by(|a, b| a.name().cmp(b.name()).then_with(|| a.path.cmp(&b.path)));
+        let catalog = compile(&files, &schema, options)?;
+        let Some(layout) = Layout::new(&schema, &catalog.plan) else {
+            return Err(vec![too_wide(&files)]);
+        };
         Ok(Results {
-            layout: Arc::new(Layout::new(&schema, &catalog.plan)),
+            layout: Arc::new(layout),
             definitions: catalog.results.iter().map(Definition::of).collect(),
             catalog,
             schema,
@@ -56,7 +65,7 @@ impl Results {
         compiled.expect("the built-in results are accepted: a test says so")
     }
 
-    /// Their tables, in the order of their numbers: each behind those that it reads.
+    /// Their tables, in the order of their numbers: by name, and each behind those that it reads.
     pub fn definitions(&self) -> &[Definition] {
         &self.definitions
     }
@@ -87,6 +96,24 @@ impl Results {
         exec::build(events, &self.catalog, &self.layout)
     }
 
+    /// What two processes of one run must have in common, by name: each result with its table and text, and under names
+    /// that no result has how rows and payloads are numbered and packed, and how records are cleaned.
+    pub fn terms(&self, limits: &Limits) -> Vec<(String, u64)> {
+        let mut terms = Vec::with_capacity(self.definitions.len() + 4);
+        for of in &self.definitions {
+            let text = format!("{:?}\n{}\n{:016x}", of.table, of.sql, of.hash);
+            terms.push((of.table.name.to_owned(), xxh3_64(text.as_bytes())));
+        }
+        let order: Vec<(&str, _)> = self.catalog.results.iter().map(|of| (&*of.name, of.node)).collect();
+        let (exprs, nodes) = (self.catalog.plan.exprs(), self.catalog.plan.nodes());
+        let plan = format!("{order:?}\n{exprs:?}\n{nodes:?}\n{}", self.layout.described());
+        terms.push((Self::THE_PLAN.to_owned(), xxh3_64(plan.as_bytes())));
+        terms.push(("the cleaning".to_owned(), cleaning::VERSION.into()));
+        terms.push(("limits.record_bytes".to_owned(), limits.record_bytes as u64));
+        terms.push(("limits.depth".to_owned(), limits.depth as u64));
+        terms
+    }
+
     /// A number that changes whenever a table's shape, a result's meaning or the cleaning does, or which records are
     /// dead letters for their size: equal in every process and build, whatever the files' order and comments.
     pub fn hash(&self, limits: &Limits) -> u64 {
@@ -104,6 +131,17 @@ impl Results {
             text.push_str(&format!("{name} {hash:016x}\n"));
         }
         xxh3_64(text.as_bytes())
+    }
+}
+
+/// The results together keep more of a record than a row can hold.
+fn too_wide(files: &[SqlFile]) -> Diagnostic {
+    Diagnostic {
+        file: files.last().map(|file| file.path.clone()).unwrap_or_default(),
+        position: Position { line: 1, column: 1 },
+        message: "the results together ask for more of a record than is kept: 65,535 bits of numbers and as many texts"
+            .to_owned(),
+        hint: Some("fewer different expressions over title, description and other wide text".to_owned()),
     }
 }
 
@@ -155,12 +193,67 @@ mod tests {
         files.reverse();
         files[0].text.push_str("\n  -- the last one\n");
         let reversed = compiled(&files);
-        assert_ne!(
-            reversed.definitions()[0].table.name,
-            Results::built_in(&Options { top: 3 }).definitions()[0].table.name
-        );
         assert_eq!(reversed, Results::built_in(&Options { top: 3 }));
         files.pop();
         assert_ne!(compiled(&files), reversed);
+    }
+
+    fn file(name: &str, query: &str) -> SqlFile {
+        SqlFile {
+            path: format!("{name}.sql"),
+            text: format!("-- {name}: a result\n{query}"),
+        }
+    }
+
+    #[test]
+    fn processes_that_number_or_pack_rows_otherwise_have_other_terms() {
+        const COUNTED: &str = "SELECT country, count(*) AS n FROM geo_table WHERE country IS NOT NULL GROUP BY country";
+        let terms = |files: &[SqlFile]| {
+            let compiled = Results::compile(files, &Options::default()).expect("accepted");
+            compiled.terms(&Limits::default())
+        };
+        let b = file("b", COUNTED);
+        let reads = [file("a", "SELECT country, n FROM b WHERE n > 1"), b.clone()];
+        let written_out = format!("SELECT country, n FROM ({COUNTED}) AS b WHERE n > 1");
+        let written_out = [file("a", &written_out), b.clone()];
+        let equal = |a: &[SqlFile], b: &[SqlFile]| terms(a) == terms(b);
+        // the same meanings in another order of results, or with columns that nothing asks for
+        assert!(!equal(&reads, &written_out));
+        let unused = format!(
+            "WITH w AS (SELECT category, count(*) AS n FROM pin_table WHERE category IS NOT NULL GROUP BY category) {COUNTED}"
+        );
+        assert!(!equal(std::slice::from_ref(&b), &[file("b", &unused)]));
+        // the order of files is none of results
+        let mut reversed = built_in();
+        reversed.reverse();
+        assert!(equal(&built_in(), &reversed));
+        let shorter = Limits {
+            depth: 9,
+            ..Limits::default()
+        };
+        let results = Results::compile(&reads, &Options::default()).expect("accepted");
+        assert_ne!(results.terms(&shorter), results.terms(&Limits::default()));
+    }
+
+    #[test]
+    fn more_of_a_record_than_is_kept_is_an_error_and_no_panic() {
+        let query = |of: usize| {
+            let items = (0..32).map(|n| format!("sum(length(title)::numeric + {}) AS s{n}", 32 * of + n));
+            let items: Vec<String> = items.collect();
+            format!(
+                "SELECT category, {} FROM pin_table WHERE category IS NOT NULL GROUP BY category",
+                items.join(", ")
+            )
+        };
+        let files: Vec<SqlFile> = (0..15).map(|n| file(&format!("r{n}"), &query(n))).collect();
+        let compiled = Results::compile(&files, &Options::default());
+        let errors = compiled.expect_err("145 bits for each of 480 numerics");
+        assert_eq!(errors.len(), 1);
+        assert!(
+            errors[0].to_string().contains("more of a record than is kept"),
+            "{}",
+            errors[0]
+        );
+        assert!(Results::compile(&files[..3], &Options::default()).is_ok());
     }
 }

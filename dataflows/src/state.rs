@@ -102,7 +102,8 @@ fn value(datum: &Datum) -> Value {
         Datum::Bool(value) => Value::Int((*value).into()),
         Datum::Int(value) | Datum::Timestamp(value) => Value::Int(*value),
         Datum::Date(value) => Value::Int((*value).into()),
-        Datum::Float(value) => Value::Float(*value),
+        // there is no negative zero in a table
+        Datum::Float(value) => Value::Float(*value + 0.0),
         Datum::Numeric(value) => Value::String(value.to_string().into()),
         Datum::Text(text) => Value::from(&**text),
     }

@@ -57,7 +57,7 @@ pub use progress::{AcceptedGap, Generation, LastRecord, Legacy, PartitionProgres
 pub use read::{Difference, Reader, Side, TableCheck, Verification};
 pub use reject_cap::DroppedRejects;
 pub use reject_limits::RejectLimits;
-pub use results::{Fate, is_reserved_name, outlook};
+pub use results::{Fate, Outlook, is_reserved_name, outlook};
 pub use schema::Definition;
 pub use session::connect;
 pub use sink::{Sink, SinkState};

@@ -8,6 +8,7 @@
 //!
 //! What was dropped is remembered in `results_dropped`: a command line that goes on naming it asks for nothing then.
 
+use crate::access::DEAD_LETTERS;
 use crate::config::PostgresConfig;
 use crate::control;
 use crate::error::{ResultProblem, SinkError};
@@ -99,7 +100,11 @@ pub(crate) async fn changes(client: &Client, schema: &str, definition: &Definiti
 
 /// Whether no result can have this name: a table of every schema has it, or one of a run that stages history.
 pub fn is_reserved_name(name: &str) -> bool {
-    name.starts_with("staging_") || control::tables().iter().any(|spec| spec.name == name)
+    // indexes share the names of tables: that of a primary key is its table's with `_pkey`
+    name.starts_with("staging_")
+        || name.ends_with("_pkey")
+        || name == DEAD_LETTERS
+        || control::tables().iter().any(|spec| spec.name == name)
 }
 
 /// What a start with a definition makes of a result.
@@ -124,12 +129,19 @@ pub enum Fate {
     Gone,
 }
 
-/// What a start would make of each result, in the order of the definition and those that are gone last, and the counters
-/// of the last commit. Nothing is written.
-pub async fn outlook(
-    config: &PostgresConfig,
-    definition: &Definition,
-) -> Result<(Vec<(String, Fate)>, serde_json::Value), SinkError> {
+/// What a start would do.
+#[derive(Debug)]
+pub struct Outlook {
+    /// What it would make of each result, in the order of the definition and those that are gone last.
+    pub fates: Vec<(String, Fate)>,
+    /// Why it would end before it writes anything, if it would.
+    pub refusal: Option<SinkError>,
+    /// The counters of the last commit.
+    pub counters: serde_json::Value,
+}
+
+/// What a start with this definition would do. Nothing is written.
+pub async fn outlook(config: &PostgresConfig, definition: &Definition) -> Result<Outlook, SinkError> {
     let session = Session::open(config, Purpose::Read).await?;
     let (client, schema) = (&session.client, &config.schema);
     let failed = |table: &str| {
@@ -172,7 +184,12 @@ pub async fn outlook(
         fates.push((table.name.to_owned(), fate));
     }
     fates.extend(recorded.into_keys().map(|name| (name, Fate::Gone)));
-    Ok((fates, counters))
+    let refusal = changes(client, schema, definition).await.err();
+    Ok(Outlook {
+        fates,
+        refusal,
+        counters,
+    })
 }
 
 fn is_reserved(definition: &Definition, name: &str) -> bool {

@@ -29,7 +29,7 @@ mod column {
     pub const JOINED: usize = 3;
 }
 
-/// The rows of every built-in result, in the order of their files, each sorted; `top` is that of
+/// The rows of every built-in result, in the order of [`definitions`], each sorted; `top` is that of
 /// [`dataflows::Options`].
 pub fn results(state: &State, top: usize) -> Vec<Vec<Row>> {
     let of_kind = |kind| -> HashMap<i64, &Row> { state.cleaned(kind).map(|(ind, _, row)| (ind, row)).collect() };
@@ -79,20 +79,25 @@ pub fn results(state: &State, top: usize) -> Vec<Vec<Row>> {
     let country_of_top_poster: Vec<Row> = leaders
         .map(|((country, name), count)| [&country[..], &[name.clone(), (*count).into()]].concat())
         .collect();
-    let mut results = vec![
-        ranked(by_country, top),
-        ranked(by_year, top),
-        ranked(by_country_and_year, top),
-        ranked(by_age_group, top),
-        ranked(posters, top),
-        country_of_top_poster,
-        medians(of_age_group),
-        users_joined(state),
-        medians(of_join_year),
-        medians(of_both),
-    ];
-    results.iter_mut().for_each(|rows| rows.sort());
-    results
+    let mut results = HashMap::from([
+        ("popular_category_by_country", ranked(by_country, top)),
+        ("popular_category_by_year", ranked(by_year, top)),
+        ("popular_category_by_country_and_year", ranked(by_country_and_year, top)),
+        ("popular_category_by_age_group", ranked(by_age_group, top)),
+        ("top_poster_by_country", ranked(posters, top)),
+        ("country_of_top_poster", country_of_top_poster),
+        ("median_followers_by_age_group", medians(of_age_group)),
+        ("users_joined_by_year", users_joined(state)),
+        ("median_followers_by_join_year", medians(of_join_year)),
+        ("median_followers_by_join_year_and_age_group", medians(of_both)),
+    ]);
+    results.values_mut().for_each(|rows| rows.sort());
+    let of = |result: &Definition| {
+        results
+            .remove(result.table.name)
+            .expect("every built-in result is here")
+    };
+    definitions().iter().map(of).collect()
 }
 
 fn users_joined(state: &State) -> Vec<Row> {

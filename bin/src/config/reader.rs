@@ -387,8 +387,9 @@ impl<'a> Reader<'a> {
         let folder = Path::new(entry.value.as_str().unwrap_or_default());
         let files = match sql_files::read(folder) {
             Ok(files) => files,
-            Err(error) => {
-                self.wrong("results.folder", entry, format!("{error:#}"));
+            Err(problems) => {
+                let wrong = problems.into_iter();
+                wrong.for_each(|problem| self.wrong("results.folder", entry, problem));
                 return built_in();
             }
         };

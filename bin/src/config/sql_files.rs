@@ -4,7 +4,8 @@ use anyhow::{Context, anyhow};
 use dataflows::sql::{Diagnostic, LONGEST_FILE, Position, SqlFile};
 use dataflows::{Options, Results};
 use std::fs;
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 /// The results that files define, or everything that is wrong with them.
 pub fn compile(files: &[SqlFile], options: &Options) -> Result<Results, Vec<Diagnostic>> {
@@ -24,40 +25,73 @@ fn of_reserved(file: &SqlFile) -> Diagnostic {
     Diagnostic {
         file: file.path.clone(),
         position: Position { line: 1, column: 1 },
-        message: "a table of this name is in every schema: frontier, progress, rejects and the like".to_owned(),
+        message: "a schema keeps this name for itself: those of its own tables, staging_… and …_pkey".to_owned(),
         hint: Some("another file name".to_owned()),
     }
 }
 
-/// The `.sql` files of a folder, by name.
-pub fn read(folder: &Path) -> anyhow::Result<Vec<SqlFile>> {
-    let shown = folder.display();
-    let entries = fs::read_dir(folder).with_context(|| format!("cannot read the folder {shown}"))?;
+/// The `.sql` files of a folder, or everything that is wrong with it.
+pub fn read(folder: &Path) -> Result<Vec<SqlFile>, Vec<String>> {
+    let paths = paths(folder).map_err(|error| vec![format!("cannot read the folder {}: {error}", folder.display())])?;
+    if paths.is_empty() {
+        return Err(vec![format!("no .sql file in {}", folder.display())]);
+    }
+    let (mut files, mut problems) = (Vec::with_capacity(paths.len()), Vec::new());
+    for path in paths {
+        match text(&path) {
+            Ok(text) => files.push(SqlFile {
+                path: path.display().to_string(),
+                text,
+            }),
+            Err(why) => problems.push(format!("{}: {why}", path.display())),
+        }
+    }
+    if problems.is_empty() { Ok(files) } else { Err(problems) }
+}
+
+/// Copies the files of a folder into a new one.
+pub fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let files = read(from).map_err(|problems| anyhow!(problems.join("; ")))?;
+    fs::create_dir(to).with_context(|| format!("cannot create the folder {}", to.display()))?;
+    for file in files {
+        let path = to.join(format!("{}.sql", file.name()));
+        fs::write(&path, file.text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Everything in a folder that is called a file of SQL.
+fn paths(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry.with_context(|| format!("cannot read the folder {shown}"))?.path();
-        if path.extension().is_some_and(|extension| extension == "sql") {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if extension.is_some_and(|extension| extension.eq_ignore_ascii_case("sql")) {
             paths.push(path);
         }
     }
-    if paths.is_empty() {
-        return Err(anyhow!("no .sql file in {shown}"));
-    }
     paths.sort_unstable();
-    let file = |path: &std::path::PathBuf| {
-        let failed = || format!("cannot read {}", path.display());
-        // the compiler refuses what is longer, whatever it holds
-        let length = fs::metadata(path).with_context(failed)?.len();
-        if length > LONGEST_FILE as u64 {
-            return Err(anyhow!(
-                "{} has {length} bytes, more than {LONGEST_FILE}",
-                path.display()
-            ));
-        }
-        Ok(SqlFile {
-            path: path.display().to_string(),
-            text: fs::read_to_string(path).with_context(failed)?,
-        })
-    };
-    paths.iter().map(file).collect()
+    Ok(paths)
+}
+
+/// What stands in a file, or why it is none that could define a result.
+fn text(path: &Path) -> Result<String, String> {
+    if path.extension().is_some_and(|extension| extension != "sql") {
+        return Err("the name of a file ends in .sql, in small letters".to_owned());
+    }
+    // what is no plain file may never end, or keep us waiting for its first byte
+    if !fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
+        return Err("it is no file".to_owned());
+    }
+    let file = fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    // the compiler refuses what is longer, whatever it holds
+    let most = LONGEST_FILE as u64;
+    let read = file.take(most + 1).read_to_end(&mut bytes);
+    read.map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > most {
+        return Err(format!("it has more than {most} bytes"));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    Ok(text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned))
 }

@@ -10,17 +10,18 @@ use timely::dataflow::InputHandle;
 use timely::dataflow::operators::vec::Broadcast;
 use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::worker::Worker;
+use xxhash_rust::xxh3::xxh3_64;
 
-/// What one process computes: each result with its hash, and the limits of records.
+/// What one process computes: see [`Results::terms`].
 pub type Terms = BTreeMap<String, u64>;
 
 /// The terms of this process.
 pub fn terms(results: &Results, limits: &Limits) -> Terms {
-    let results = results.definitions().iter();
-    let mut terms: Terms = results.map(|of| (of.table.name.to_owned(), of.hash)).collect();
-    terms.insert("limits.record_bytes".to_owned(), limits.record_bytes as u64);
-    terms.insert("limits.depth".to_owned(), limits.depth as u64);
-    terms
+    let version = (
+        "the version of the program".to_owned(),
+        xxh3_64(env!("CARGO_PKG_VERSION").as_bytes()),
+    );
+    results.terms(limits).into_iter().chain([version]).collect()
 }
 
 /// Waits until every process has told its terms: the error names what is not the same in all. `tells` is true of one
@@ -64,6 +65,10 @@ fn differing(heard: &[Terms]) -> Vec<String> {
     }
     names.sort_unstable();
     names.dedup();
+    if names.len() > 1 {
+        // it follows from the others
+        names.retain(|name| name != Results::THE_PLAN);
+    }
     names
 }
 

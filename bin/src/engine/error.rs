@@ -63,7 +63,7 @@ pub enum EngineError {
     AcceptGap(#[from] AcceptGapError),
     /// Processes of one run that do not compute the same.
     #[error(
-        "the processes of this run do not compute the same, {} differs: start all with the same files and options",
+        "the processes of this run do not compute the same: {} differ; start all with the same files and options",
         names.join(", ")
     )]
     OtherResults {

@@ -185,6 +185,8 @@ fn start(
         detail,
     })?;
 
+    process.join();
+
     let report = leads.then(|| {
         // as a task it shares a thread with its connection to Postgres: an answer that arrives there needs no other
         // thread to be woken before the next statement is sent

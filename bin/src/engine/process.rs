@@ -53,6 +53,7 @@ pub struct ProcessState {
     stopped: Notify,
     ended: Mutex<Option<(i32, String)>>,
     finished: AtomicBool,
+    joined: AtomicBool,
     readers: Mutex<Vec<SyncActivator>>,
 }
 
@@ -66,6 +67,7 @@ impl ProcessState {
             stopped: Notify::new(),
             ended: Mutex::new(None),
             finished: AtomicBool::new(false),
+            joined: AtomicBool::new(false),
             readers: Mutex::new(Vec::new()),
         }
     }
@@ -121,6 +123,11 @@ impl ProcessState {
             .clone()
     }
 
+    /// Every process of the run is there.
+    pub fn join(&self) {
+        self.joined.store(true, Ordering::SeqCst);
+    }
+
     /// The dataflow is over: what breaks from now on is the ordinary end of connections.
     pub fn finish(&self) {
         self.finished.store(true, Ordering::SeqCst);
@@ -145,6 +152,10 @@ pub async fn watch_signals(process: Arc<ProcessState>) {
         }
         tracing::info!("stopping after a last commit");
         process.request_stop();
+        if !process.joined.load(Ordering::SeqCst) {
+            // it waits for its peers, perhaps for ever, and has read and written nothing
+            std::process::exit(0);
+        }
     }
 }
 

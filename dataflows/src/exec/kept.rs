@@ -60,8 +60,8 @@ fn key_of(kind: usize) -> Scalar {
 }
 
 impl Layout {
-    /// What the results of a plan need.
-    pub fn new(schema: &Schema, plan: &Plan) -> Layout {
+    /// What the results of a plan need; `None` where that is more than a row can hold.
+    pub fn new(schema: &Schema, plan: &Plan) -> Option<Layout> {
         assert!(
             schema.kinds.len() <= SLOTS,
             "at most {SLOTS} kinds of records are kept together"
@@ -102,6 +102,9 @@ impl Layout {
             packer.take(1);
             spans[kind] = (first_name, packer.names, first_bit, packer.bits);
         }
+        if packer.is_full {
+            return None;
+        }
         let words = packer.words();
         let span = |(first_name, names, first, end): (u16, u16, u16, u16)| {
             let (from, to) = (usize::from(first / 32), usize::from(end.div_ceil(32)));
@@ -124,7 +127,12 @@ impl Layout {
             names: usize::from(packer.names),
             words,
         });
-        layout
+        Some(layout)
+    }
+
+    /// Everything that decides how a payload is packed, for comparing.
+    pub(crate) fn described(&self) -> String {
+        format!("{:?} {:?}", self.kinds, self.shape)
     }
 
     /// Names and words of a row: 4 bytes each.
@@ -197,7 +205,8 @@ impl Layout {
                     };
                     Cell::put_numeric(halves, some, scale, value, &mut whole);
                 }
-                (cell, piece) => unreachable!("{piece:?} does not go into {cell:?}"),
+                // what a piece holds is the user's, and is shown nowhere
+                (cell, _) => unreachable!("{:?} does not go into {cell:?}", kept.e),
             }
         }
         let (word, bit) = self.shape.present[kind];

@@ -261,6 +261,9 @@ pub(crate) struct Packer {
     pub(crate) names: u16,
     /// How many bits are in use.
     pub(crate) bits: u16,
+    /// More was asked for than a row can hold, and places overlap: only what all results together keep of records can
+    /// come to that, keys and ranked rows are bounded by the columns of one query.
+    pub(crate) is_full: bool,
 }
 
 impl Packer {
@@ -271,22 +274,30 @@ impl Packer {
 
     /// The next name.
     pub(crate) fn name(&mut self) -> Cell {
-        self.names += 1;
-        Cell::Name(self.names - 1)
+        Cell::Name(self.more_names(1))
     }
 
     /// The next two names.
     pub(crate) fn halves(&mut self) -> Cell {
-        self.names += 2;
-        Cell::Halves(self.names - 2)
+        Cell::Halves(self.more_names(2))
+    }
+
+    fn more_names(&mut self, count: u16) -> u16 {
+        let at = self.names;
+        match at.checked_add(count) {
+            Some(names) => self.names = names,
+            None => self.is_full = true,
+        }
+        at
     }
 
     /// The next bits.
     pub(crate) fn take(&mut self, count: u32) -> Bits {
         let at = self.bits;
-        self.bits = at
-            .checked_add(count as u16)
-            .expect("a row of fewer than 65,536 bits: columns are bounded by the length of a query");
+        match at.checked_add(count as u16) {
+            Some(bits) => self.bits = bits,
+            None => self.is_full = true,
+        }
         Bits { at, count: count as u8 }
     }
 

@@ -234,7 +234,7 @@ impl<'p> Needs<'p> {
         let bits = |e: &ExprId| {
             let mut packer = Packer::default();
             packer.cell(self.plan.ty(*e), &facts(self.plan, *e));
-            packer.bits + 32 * packer.names
+            u32::from(packer.bits) + 32 * u32::from(packer.names)
         };
         for (field, uses) in std::mem::take(&mut self.uses) {
             let Some(column) = self.column(self.plan.scalar(field)) else {
@@ -242,8 +242,8 @@ impl<'p> Needs<'p> {
             };
             let mut packer = Packer::default();
             packer.cell(column.ty, &column.facts);
-            let whole = packer.bits + 32 * packer.names;
-            let narrow: u16 = uses.narrow.iter().map(bits).sum();
+            let whole = u32::from(packer.bits) + 32 * u32::from(packer.names);
+            let narrow: u32 = uses.narrow.iter().map(bits).sum();
             if uses.whole || narrow >= whole {
                 self.kept.push((field, false));
                 continue;

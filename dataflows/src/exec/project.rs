@@ -159,7 +159,7 @@ fn fill<R: Rows>(take: &Take, ty: Ty, rows: &[(R, u64, isize)], kinds: &mut Kind
             nulls.resize(rows.len(), false);
         }
         (Take::Aggregate(recipe), out) => rows.iter().for_each(|(row, ..)| out.push(&row.aggregate(recipe))),
-        (take, out) => unreachable!("a column of {ty} from {take:?} in {out:?}"),
+        (take, _) => unreachable!("a column of {ty} from {take:?}"),
     }
 }
 
@@ -229,7 +229,7 @@ impl Packing {
                         Cell::put_numeric(halves, some, scale, value, key.parts_mut().1);
                     }
                 }
-                (cell, from) => unreachable!("{from:?} does not go into {cell:?}"),
+                (cell, _) => unreachable!("{e:?} does not go into {cell:?}"),
             }
         }
     }
@@ -395,7 +395,12 @@ impl<'s> Projector<'s> {
         e
     }
 
-    /// Whether the expression is a column that comes in two parts.
+    /// Says that an expression is such a column where it is chosen, else null.
+    pub(crate) fn mark_halves(&mut self, e: ExprId) {
+        self.halves.insert(e);
+    }
+
+    /// Whether the expression is a text that comes in two parts.
     pub(crate) fn is_halves(&self, e: ExprId) -> bool {
         self.halves.contains(&e)
     }

@@ -5,6 +5,7 @@
 //! with its own.
 
 use super::kept::Layout;
+use super::layout::Cell;
 use super::program::translate;
 use super::project::{Projector, Take};
 use crate::sql::plan::{ExprId, Join, Node, NodeId, Plan, Scalar};
@@ -193,7 +194,11 @@ impl Catalogue<'_> {
             &mut HashMap::new(),
             &mut null,
         );
-        projector.plan.add(Scalar::Case(vec![(seen, column)], unseen), kept.ty)
+        let e = projector.plan.add(Scalar::Case(vec![(seen, column)], unseen), kept.ty);
+        if matches!(kept.cell, Cell::Halves(_)) {
+            projector.mark_halves(e);
+        }
+        e
     }
 
     /// The key of a row: that of any kind's record.

@@ -103,7 +103,7 @@ impl Vector {
                 values.push(code.unwrap_or(0));
                 nulls.push(code.is_none());
             }
-            other => unreachable!("a code is no value of {other:?}"),
+            _ => unreachable!("texts and numerics have no code"),
         }
     }
 
@@ -183,7 +183,7 @@ impl Vectors {
     pub(crate) fn bools(&self, e: ExprId) -> (&[bool], &[bool]) {
         match &self.all[e.index()] {
             Vector::Bools { values, nulls } => (&values[..self.rows], &nulls[..self.rows]),
-            other => unreachable!("a vector of conditions is wanted, and this is {other:?}"),
+            _ => unreachable!("{e:?} is no condition"),
         }
     }
 
@@ -195,14 +195,14 @@ impl Vectors {
                 values[..self.rows].iter().map(|value| i64::from(*value)).collect(),
                 &nulls[..self.rows],
             ),
-            other => unreachable!("a vector of numbers is wanted, and this is {other:?}"),
+            _ => unreachable!("{e:?} is no number"),
         }
     }
 
     fn names(&self, e: ExprId) -> &[Option<Symbol>] {
         match &self.all[e.index()] {
             Vector::Names(names) => &names[..self.rows],
-            other => unreachable!("a vector of texts is wanted, and this is {other:?}"),
+            _ => unreachable!("{e:?} is no text"),
         }
     }
 
@@ -215,7 +215,8 @@ impl Vectors {
             Vector::Bools { values, nulls } => self.compute_bools(plan, e, values, nulls),
             Vector::Ints { values, nulls } => self.compute_ints(plan, e, values, nulls),
             Vector::Names(names) => self.compute_names(plan, e, names),
-            Vector::Halves(_) | Vector::Data(_) => unreachable!("numerics are computed row by row"),
+            Vector::Halves(halves) => self.compute_halves(plan, e, halves),
+            Vector::Data(_) => unreachable!("numerics are computed row by row"),
         }
         self.all[e.index()] = out;
     }
@@ -248,6 +249,23 @@ impl Vectors {
                 }));
             }
             other => unreachable!("{other:?} is no operation over vectors of texts"),
+        }
+    }
+
+    /// A column in two parts where its kind is seen, else null.
+    fn compute_halves(&self, plan: &Plan, e: ExprId, out: &mut Vec<Option<[Symbol; 2]>>) {
+        let Scalar::Case(branches, _) = plan.scalar(e) else {
+            unreachable!("a text in two parts is a column, or chosen where its kind is seen")
+        };
+        out.resize(self.rows, None);
+        for (when, then) in branches.iter().rev() {
+            let Vector::Halves(then) = self.get(*then) else {
+                unreachable!("one column is chosen")
+            };
+            let (truths, nulls) = self.bools(*when);
+            for (((out, then), truth), null) in out.iter_mut().zip(then).zip(truths).zip(nulls) {
+                *out = if *truth & !*null { *then } else { *out };
+            }
         }
     }
 

@@ -48,6 +48,14 @@ pub struct SqlFile {
     pub text: String,
 }
 
+impl SqlFile {
+    /// The result's name.
+    pub fn name(&self) -> &str {
+        let last = self.path.rsplit('/').next().unwrap_or_default();
+        last.strip_suffix(".sql").unwrap_or(last)
+    }
+}
+
 /// All results of a run.
 #[derive(Clone, Debug)]
 pub struct Catalog {
@@ -205,8 +213,7 @@ impl<'a> Compiler<'a> {
         let mut taken = BTreeSet::new();
         let mut names = Vec::with_capacity(files.len());
         for file in files {
-            let last = file.path.rsplit('/').next().unwrap_or_default();
-            let name = last.strip_suffix(".sql").unwrap_or(last);
+            let name = file.name();
             let plain =
                 |at: usize, byte: u8| byte == b'_' || byte.is_ascii_lowercase() || (at > 0 && byte.is_ascii_digit());
             let well = !name.is_empty()
