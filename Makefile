@@ -11,7 +11,7 @@ help:
 	@echo 'make build      the pinflow binary, target/debug/pinflow'
 	@echo 'make demo       ten result tables from an S3 history and live Kafka, on this machine alone'
 	@echo 'make test       all tests, on real PostgreSQL, Apache Kafka and an S3 server; installs what is missing'
-	@echo 'make test-long  the same with the whole fault matrix and ten minutes of soak'
+	@echo 'make test-long  the same with the whole fault matrix, ten minutes of soak, and PostgreSQL 14 to 18'
 	@echo 'make test-peers Spark and DuckDB read the lake that we write; installs them (400 MB)'
 	@echo 'make check      format, clippy, docs, licences and sources of dependencies, unused dependencies'
 	@echo 'make audit      known vulnerabilities of dependencies (needs the network)'
@@ -41,6 +41,7 @@ test: setup
 
 test-long: setup
 	PINFLOW_TEST_LONG=1 sh tests/setup/test.sh
+	@sh tests/setup/postgres_versions.sh run
 
 test-peers: setup
 	@sh tests/setup/peers.sh

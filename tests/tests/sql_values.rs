@@ -300,7 +300,7 @@ fn parts_of_times() -> Result<()> {
     }
     let sql = |micros: &i64| {
         let (days, rest) = (micros.div_euclid(86_400_000_000), micros.rem_euclid(86_400_000_000));
-        format!("timestamp 'epoch' + interval '{days} days' + interval '{rest} microseconds'")
+        format!("timestamp 'epoch' + interval '{days} days' + {rest} * interval '1 microsecond'")
     };
     let units = [
         TimeUnit::Year,

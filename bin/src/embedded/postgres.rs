@@ -23,6 +23,8 @@ use tempfile::TempDir;
 const USER: &str = "pinflow";
 const DATABASE: &str = "postgres";
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// The first version whose clusters can have an ICU locale as default.
+const FIRST_WITH_ICU: u32 = 15;
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
 /// Directories that distributions put the server's programs in; `*` stands for the version.
@@ -40,7 +42,7 @@ pub struct PostgresOptions {
     pub dir: Option<PathBuf>,
     /// Settings added to the server's command line, as `("statement_timeout", "5s")`.
     pub settings: Vec<(String, String)>,
-    /// The cluster's default collation as an ICU locale, as `en-US`. `None`: the C locale.
+    /// The cluster's default collation as an ICU locale, as `en-US`. `None`, and before PostgreSQL 15: the C locale.
     pub icu_locale: Option<String>,
 }
 
@@ -208,7 +210,7 @@ impl Postgres {
         ]);
         // a cluster that is not finished when the machine stops is of no use, synced or not
         initdb.arg("--no-sync");
-        match icu_locale {
+        match icu_locale.filter(|_| self.version().is_none_or(|version| version >= FIRST_WITH_ICU)) {
             None => initdb.arg("--locale=C"),
             Some(locale) => initdb
                 .args(["--locale-provider=icu", "--locale=C.UTF-8"])
@@ -272,6 +274,14 @@ impl Postgres {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// The server's major version, if its programs say so.
+    fn version(&self) -> Option<u32> {
+        let output = self.command("initdb").arg("--version").output().ok()?;
+        let said = String::from_utf8(output.stdout).ok()?;
+        let digits = |word: &str| word.split(|c: char| !c.is_ascii_digit()).next().map(str::to_owned);
+        said.split_whitespace().find_map(|word| digits(word)?.parse().ok())
     }
 
     fn command(&self, program: &str) -> Command {

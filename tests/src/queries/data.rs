@@ -186,7 +186,7 @@ fn literal(ty: ColumnType, value: &Value) -> String {
         (Value::Int(micros), ColumnType::Timestamp) => {
             // by parts: an interval of so many seconds would be rounded
             let (days, rest) = (micros.div_euclid(86_400_000_000), micros.rem_euclid(86_400_000_000));
-            format!("timestamp 'epoch' + interval '{days} days' + interval '{rest} microseconds'")
+            format!("timestamp 'epoch' + interval '{days} days' + {rest} * interval '1 microsecond'")
         }
         (Value::Int(value), _) => format!("'{value}'"),
         (Value::Floats(values), _) => {
