@@ -9,6 +9,7 @@
 //! amortised.
 
 use crate::Packed64;
+use crate::footprint::{Footprint, Per};
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -111,6 +112,23 @@ pub(crate) struct Board<N> {
     /// Rows whose value is below all of `head`'s.
     tail: BTreeSet<Low<N>>,
     staged: Vec<(i64, N, i32)>,
+}
+
+/// What a row takes. Those of the head take more, but they are few unless `all` rows are shown: then a row whose value no
+/// other has takes this, and rows of one value less.
+pub(crate) fn footprint<N: Name>(all: bool) -> Footprint {
+    let staged = size_of::<(i64, N, i32)>();
+    if !all {
+        return Footprint::tree(Per::Row, size_of::<Low<N>>(), align_of::<Low<N>>()).staging(staged);
+    }
+    let class = size_of::<(Reverse<i64>, BTreeSet<N>)>();
+    let class = Footprint::tree(Per::Row, class, align_of::<i64>());
+    let names = Footprint::leaf(size_of::<N>(), align_of::<N>());
+    Footprint {
+        bytes: class.bytes + names,
+        most: class.most + names,
+        ..class.staging(staged)
+    }
 }
 
 impl<N: Name> Board<N> {

@@ -10,6 +10,7 @@
 
 use crate::combine::combine;
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
+use crate::footprint::{Footprint, Per};
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::Key;
 use differential_dataflow::VecCollection;
@@ -36,6 +37,11 @@ pub(crate) fn totals<'s, K: Key>(input: VecCollection<'s, u64, K, isize>) -> Vec
             changed: Changed::new(),
         },
     )
+}
+
+/// What is kept of each key; `heap` bytes are what the key owns.
+pub fn footprint<K>(heap: usize) -> Footprint {
+    Footprint::keyed(Per::Key, size_of::<Pair<K, i64>>() + heap)
 }
 
 struct Count<K> {

@@ -11,6 +11,7 @@
 
 use crate::count::totals;
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
+use crate::footprint::{Footprint, Per};
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::Key;
 use differential_dataflow::VecCollection;
@@ -33,6 +34,12 @@ pub fn distinct_count<'s, G: Key, I: Key>(
         steps: Vec::new(),
     };
     totals(by_epoch(input.inner, pact, "Distinct", logic))
+}
+
+/// What is kept of each different item and of each group; `item` and `group` bytes are what they own.
+pub fn footprint<G, I>(item: usize, group: usize) -> [Footprint; 2] {
+    let items = Footprint::keyed(Per::Item, size_of::<Pair<I, i32>>() + item);
+    [items, crate::count::footprint::<G>(group)]
 }
 
 struct Distinct<G, I, F> {

@@ -14,6 +14,7 @@
 
 use crate::combine::{Addition, sums};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
+use crate::footprint::{Footprint, Per};
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::Key;
 use differential_dataflow::{Data, VecCollection};
@@ -37,6 +38,11 @@ pub fn fold<'s, K: Key, const A: usize>(
             Fold::<K, Totals<A>, A>::new(),
         )
     }
+}
+
+/// What is kept of each key; `heap` bytes are what the key owns.
+pub fn footprint<K, const A: usize>(heap: usize) -> Footprint {
+    Footprint::keyed(Per::Key, size_of::<Pair<K, Totals<A>>>() + heap)
 }
 
 /// Bits of all digits of a long number but the highest.

@@ -11,6 +11,7 @@
 //! optional part, plus 5 to 11 bytes of index.
 
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
+use crate::footprint::{Footprint, Per};
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::Key;
 use differential_dataflow::{ExchangeData, VecCollection};
@@ -32,6 +33,12 @@ pub fn gather<'s, K: Key, P: ExchangeData>(
         conflicts: Vec::new(),
     };
     by_epoch(input.inner, pact, "Gather", logic)
+}
+
+/// What is kept of each key; `key` bytes are what it owns, `heap` bytes what all its parts own.
+pub fn footprint<K, P>(parts: usize, key: usize, heap: usize) -> Footprint {
+    let entry = size_of::<Pair<K, Parts<P>>>() + parts * size_of::<Option<P>>();
+    Footprint::keyed(Per::Key, entry + key + heap)
 }
 
 /// A key's parts, by number.

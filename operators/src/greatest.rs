@@ -13,6 +13,7 @@
 //! own, and many into a tree. Nothing is added up before the exchange, since (key, value) pairs seldom repeat.
 
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
+use crate::footprint::{Footprint, Per};
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::Key;
 use differential_dataflow::{ExchangeData, VecCollection};
@@ -36,6 +37,14 @@ pub fn greatest<'s, K: Key, V: ExchangeData>(
             changed: Changed::new(),
         },
     )
+}
+
+/// What is kept of each key with its first value, and of each further value of a key that has several; `heap` bytes are
+/// what the key owns.
+pub fn footprint<K, V>(heap: usize) -> [Footprint; 2] {
+    let first = Footprint::keyed(Per::Key, size_of::<Pair<K, Values<V>>>() + heap);
+    let further = Footprint::tree(Per::Further, size_of::<(V, i64)>(), align_of::<(V, i64)>());
+    [first, further]
 }
 
 struct Greatest<K, V> {

@@ -23,6 +23,16 @@ const EMPTY: u32 = u32::MAX;
 /// A new table has eight slots.
 const FIRST_BITS: u32 = 3;
 
+/// What an entry has of the index, in bytes: rounded down at least, rounded up at most.
+pub(crate) const SHARE: (usize, usize) = (5, 11);
+
+/// Bytes of an index into which so many entries were inserted.
+pub(crate) fn bytes(entries: usize) -> usize {
+    let fits = |bits: &u32| entries <= (1usize << bits) / 4 * 3;
+    let bits = (FIRST_BITS..usize::BITS).find(fits).unwrap_or(FIRST_BITS);
+    size_of::<u32>() << bits
+}
+
 impl Index {
     pub(crate) fn new() -> Self {
         Self::with_bits(FIRST_BITS)
@@ -40,6 +50,12 @@ impl Index {
     /// The number of entries.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Bytes of the slots.
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> usize {
+        size_of_val(self.slots.as_slice())
     }
 
     fn mask(&self) -> usize {

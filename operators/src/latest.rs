@@ -18,6 +18,7 @@
 //! What an epoch changes is kept as (row, old `R`) until its close; epoch 0, which changes everything, keeps nothing.
 
 use crate::epochs::{CHUNK, Epochwise, Timed, Update, by_epoch};
+use crate::footprint::{Footprint, Per};
 use crate::keyed::{BLOCK, Changed, Entry, Keyed};
 use crate::places::{Atlas, Places};
 use crate::route::Route;
@@ -85,6 +86,11 @@ pub fn latest<'s, R: Slots>(
             changed: Changed::new(),
         },
     )
+}
+
+/// What is kept of each key; `heap` bytes are what its row owns.
+pub fn footprint<R>(heap: usize) -> Footprint {
+    Footprint::keyed(Per::Key, size_of::<Row<R>>() + heap)
 }
 
 /// A row of state.

@@ -13,6 +13,7 @@
 
 use crate::combine::{added_up, combine};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
+use crate::footprint::{Footprint, Per};
 use crate::keyed::{Keyed, Pair};
 use crate::route::Key;
 use differential_dataflow::VecCollection;
@@ -69,6 +70,15 @@ pub fn median<'s, G: Key>(
             touched: Vec::new(),
         },
     )
+}
+
+/// What is kept of each group, and of each different value of a group.
+pub fn footprint<G>() -> [Footprint; 2] {
+    let value = size_of::<(i64, i64)>();
+    [
+        Footprint::keyed(Per::Key, size_of::<Pair<G, Values>>()),
+        Footprint::tree(Per::Value, value, align_of::<i64>()).staging(value),
+    ]
 }
 
 struct Medians<G> {

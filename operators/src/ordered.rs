@@ -15,6 +15,7 @@
 
 use crate::combine::{added_up, combine};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
+use crate::footprint::{Footprint, Per};
 use crate::keyed::{Keyed, Pair};
 use crate::route::Key;
 use differential_dataflow::{ExchangeData, VecCollection};
@@ -96,6 +97,17 @@ pub fn ordered<'s, G: Key, V: ExchangeData + Hash>(
         touched: Vec::new(),
     };
     by_epoch(combine(input).inner, pact, "Ordered", logic)
+}
+
+/// What is kept of each group, of which so many values are asked, and of each different value of a group; `heap` bytes
+/// are what the group owns.
+pub fn footprint<G, V>(asks: usize, heap: usize) -> [Footprint; 2] {
+    let picked = asks * (size_of::<Cursor<V>>() + size_of::<[V; 2]>());
+    [
+        Footprint::keyed(Per::Key, size_of::<Pair<G, Values<V>>>() + picked + heap),
+        Footprint::tree(Per::Value, size_of::<V>() + size_of::<i64>(), align_of::<(V, i64)>())
+            .staging(size_of::<(V, i64)>()),
+    ]
 }
 
 struct Ordered<G, V> {

@@ -19,6 +19,7 @@
 
 use crate::board::{Board, Name};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
+use crate::footprint::{Footprint, Per};
 use crate::keyed::{Keyed, Pair};
 use crate::route::{Key, join};
 use differential_dataflow::VecCollection;
@@ -65,6 +66,14 @@ pub fn rank<'s, G: Key, N: Name + Key>(
     };
     let pact = Exchange::new(|((group, _), _, _): &Update<(G, (N, i64))>| group.route());
     by_epoch(input.inner, pact, "Rank", logic())
+}
+
+/// What is kept of each group, and of each row of a group.
+pub fn footprint<G, N: Name>(keep: Keep) -> [Footprint; 2] {
+    [
+        Footprint::keyed(Per::Key, size_of::<Pair<G, Board<N>>>()),
+        crate::board::footprint::<N>(keep == Keep::Top(0)),
+    ]
 }
 
 struct Rank<G, N> {

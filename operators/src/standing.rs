@@ -9,6 +9,7 @@
 //! in one of them. All rows that are kept are in the head. When the edge is not found there, classes move up from the
 //! tail, each in its turn; when the head has grown to several times the rows kept, classes move down.
 
+use crate::footprint::{Footprint, Per};
 use crate::order::{Number, Order, Rules};
 use crate::sorted::Sorted;
 use std::cmp::Ordering;
@@ -129,6 +130,19 @@ pub(crate) struct Standing<R> {
     /// The rows kept.
     kept: usize,
     staged: Vec<(R, i32)>,
+}
+
+/// What a row takes that owns so many bytes.
+pub(crate) fn footprint<R>(heap: usize) -> Footprint {
+    let entry = size_of::<Entry<R>>();
+    Footprint {
+        per: Per::Row,
+        bytes: entry + heap,
+        // chunks are half full or fuller
+        most: 2 * entry + heap,
+        indexed: false,
+        staged: size_of::<(R, i32)>(),
+    }
 }
 
 impl<R: Ord + Clone> Standing<R> {

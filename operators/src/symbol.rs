@@ -10,6 +10,7 @@
 //! Whoever looks up many names does so through an [`Interner`] of its own: without locks, and in blocks, since
 //! finding a name costs little more than the memory accesses on the way to it.
 
+use crate::footprint::{Footprint, Per};
 use crate::index::Index;
 use hashbrown::HashTable;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -78,6 +79,18 @@ struct Dictionary {
     long: boxcar::Vec<Box<str>>,
     /// Identifiers of names, by the text's hash.
     shards: Vec<Mutex<HashTable<u32>>>,
+}
+
+/// What a distinct name takes whose text is short: its place in the list, in the dictionary's tables (5 bytes a slot, at
+/// least seven in sixteen in use), and in the [`Interner`] of each thread that reads names, of which one is counted.
+pub const fn footprint() -> Footprint {
+    Footprint {
+        per: Per::Key,
+        bytes: size_of::<Name>() + 1 + 6 + 5,
+        most: size_of::<Name>() + 1 + 12 + 16,
+        indexed: false,
+        staged: 0,
+    }
 }
 
 static DICTIONARY: LazyLock<Dictionary> = LazyLock::new(|| Dictionary {

@@ -18,6 +18,7 @@
 //! kept. Shares are dealt by group and row.
 
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
+use crate::footprint::{Footprint, Per};
 use crate::keyed::{Keyed, Pair};
 use crate::order::Rules;
 use crate::route::{Key, join};
@@ -57,6 +58,14 @@ pub fn top<'s, G: Key, R: Key, T: Data>(
         "Top",
         Top::new(Rules::new(order, &keep, places), output),
     )
+}
+
+/// What is kept of each group, and of each different row of a group; `group` and `row` bytes are what they own.
+pub fn footprint<G, R>(group: usize, row: usize) -> [Footprint; 2] {
+    [
+        Footprint::keyed(Per::Key, size_of::<Pair<G, Standing<R>>>() + group),
+        crate::standing::footprint::<R>(row),
+    ]
 }
 
 struct Top<G, R, O, F> {
