@@ -11,6 +11,7 @@
 
 pub mod cleaning;
 pub mod exec;
+pub mod explain;
 pub mod records;
 pub mod results;
 pub mod sql;
@@ -18,6 +19,7 @@ mod state;
 
 pub use cleaning::CLEANED;
 pub use exec::{Event, Payload};
+pub use explain::Explanation;
 pub use records::{
     Block, Chunk, Decoder, Kind, Limits, Marked, Marks, Raw, Reason, Unreadable, kind_of_fields, split_values,
 };

@@ -6,6 +6,7 @@ use super::layout::to_double;
 use super::project::{Chosen, Projector, Rows};
 use super::relations::{Base, Catalogue, Relation};
 use super::row::{Packed, Post, WidePost};
+use super::steps::{Cost, Step};
 use super::vector::Vector;
 use crate::sql::Catalog;
 use crate::sql::eval::Datum;
@@ -14,8 +15,9 @@ use crate::sql::types::Ty;
 use differential_dataflow::VecCollection;
 use hashbrown::{HashMap, HashSet};
 use operators::latest::latest;
-use operators::{Row, Value};
+use operators::{Footprint, Row, Value};
 use timely::dataflow::Stream;
+use timely::dataflow::operators::Input;
 
 /// All results of a catalogue over a stream of events, whose payloads `layout` made: each row once, with the number of
 /// its result in [`Catalog::results`].
@@ -28,10 +30,37 @@ pub fn build<'s>(
     catalog: &Catalog,
     layout: &Layout,
 ) -> VecCollection<'s, u64, (u8, Row), isize> {
+    assemble(events, catalog, layout).0
+}
+
+/// The operators of that dataflow, inputs first.
+pub fn explain(catalog: &Catalog, layout: &Layout) -> Vec<Step> {
+    let (catalog, layout) = (catalog.clone(), layout.clone());
+    timely::execute_directly(move |worker| {
+        worker.dataflow::<u64, _, _>(|scope| {
+            let (_, events) = scope.new_input::<Vec<Event>>();
+            assemble(events, &catalog, &layout).1
+        })
+    })
+}
+
+/// The dataflow, and what it is made of.
+fn assemble<'s>(
+    events: Stream<'s, u64, Vec<Event>>,
+    catalog: &Catalog,
+    layout: &Layout,
+) -> (VecCollection<'s, u64, (u8, Row), isize>, Vec<Step>) {
     let scope = events.scope();
-    let posts = match layout.size() {
-        (0..=5, 0..=6) => posts::<Packed<5, 6>>(events, layout),
-        _ => posts::<WidePost>(events, layout),
+    let posts = match is_fixed(layout) {
+        true => posts::<FixedPost>(events, layout),
+        false => posts::<WidePost>(events, layout),
+    };
+    let latest = Step {
+        node: None,
+        operator: "latest",
+        finds: "latest records",
+        keeps: vec![post(layout)],
+        cost: Cost::Constant,
     };
     let mut builder = Builder {
         catalogue: Catalogue {
@@ -40,6 +69,7 @@ pub fn build<'s>(
         },
         used: used(catalog),
         relations: HashMap::from([(None, Relation::of_posts(posts))]),
+        steps: vec![latest],
     };
     for place in 0..catalog.plan.nodes().len() {
         let id = NodeId(place as u32);
@@ -62,14 +92,34 @@ pub fn build<'s>(
     for (number, result) in (0u8..).zip(&catalog.results) {
         rows.push(builder.result(number, result.node));
     }
-    for relation in builder.relations.into_values() {
+    for relation in std::mem::take(&mut builder.relations).into_values() {
         relation.projector.finish();
     }
-    differential_dataflow::collection::concatenate(scope, rows)
+    let rows = differential_dataflow::collection::concatenate(scope, rows);
+    (rows, builder.steps)
 }
 
 fn posts<'s, R: Post + Rows>(events: Stream<'s, u64, Vec<Event>>, layout: &Layout) -> Projector<'s> {
     Projector::new(latest::<R>(events, layout.shape.clone()), "Posts")
+}
+
+/// Names and words that there is room for in the rows of posts that have a fixed size.
+pub const ROOM: (usize, usize) = (5, 6);
+
+type FixedPost = Packed<{ ROOM.0 }, { ROOM.1 }>;
+
+/// Whether the rows of posts have the fixed size.
+fn is_fixed(layout: &Layout) -> bool {
+    let (names, words) = layout.size();
+    names <= ROOM.0 && words <= ROOM.1
+}
+
+/// What a post takes.
+pub(crate) fn post(layout: &Layout) -> Footprint {
+    match is_fixed(layout) {
+        true => operators::latest::footprint::<FixedPost>(FixedPost::heap(&layout.shape)),
+        false => operators::latest::footprint::<WidePost>(WidePost::heap(&layout.shape)),
+    }
 }
 
 /// The relations built so far.
@@ -78,6 +128,8 @@ pub(super) struct Builder<'a, 's> {
     /// The columns of each node that are used; `None` for a node that no result is made of.
     pub(super) used: Vec<Option<Vec<bool>>>,
     pub(super) relations: HashMap<Base, Relation<'s>>,
+    /// The operators made so far.
+    pub(super) steps: Vec<Step>,
 }
 
 impl<'a, 's> Builder<'a, 's> {

@@ -9,7 +9,8 @@ use super::groups::{Group, Part, Ranked, Recipe, Slot};
 use super::layout::{Cell, Packer};
 use super::project::{Packing, Projector, Rows, Take};
 use super::relations::{Relation, all_of};
-use super::row::{Cells, Parts, Wide};
+use super::row::{Cells, Parts, Wide, allocated};
+use super::steps::{Cost, Step};
 use super::sums::{SUMS, Sum, Sums, Used, is_some};
 use super::vector::Vector;
 use crate::sql::eval::Datum;
@@ -19,7 +20,7 @@ use differential_dataflow::VecCollection;
 use operators::fold::fold;
 use operators::gather::gather;
 use operators::ordered::{Ask, ordered};
-use operators::{Median, Tuple, count, distinct_count, greatest, median};
+use operators::{Footprint, Median, Per, Tuple, count, distinct, distinct_count, greatest, median};
 use std::cmp::Reverse;
 
 /// What `$body` gives for the first of these sizes that holds a key; `None` where none does. Each size is compiled anew,
@@ -57,6 +58,11 @@ type Columns = Vec<Option<(Take, Ty)>>;
 
 /// What is known of the fold that is being built.
 struct Context<'a, 's> {
+    /// The node.
+    id: NodeId,
+    steps: &'a mut Vec<Step>,
+    /// Bytes on the heap that the parts of a group own.
+    heap: usize,
     relation: &'a mut Relation<'s>,
     /// Which rows of the relation it reads.
     filter: Option<ExprId>,
@@ -97,6 +103,9 @@ impl<'a, 's> Builder<'a, 's> {
             }));
         }
         let context = Context {
+            id,
+            steps: &mut self.steps,
+            heap: 0,
             relation: &mut relation,
             filter,
             key: Packing {
@@ -119,6 +128,22 @@ impl<'s> Context<'_, 's> {
         &mut self.relation.projector.plan
     }
 
+    /// Writes down an operator.
+    fn step(&mut self, operator: &'static str, finds: &'static str, keeps: impl Into<Vec<Footprint>>, cost: Cost) {
+        self.steps.push(Step {
+            node: Some(self.id),
+            operator,
+            finds,
+            keeps: keeps.into(),
+            cost,
+        });
+    }
+
+    /// Bytes on the heap that the key of a group owns.
+    fn key_heap<K: Cells>(&self) -> usize {
+        K::heap(self.key.names, self.key.words)
+    }
+
     fn build(mut self, used: Vec<Option<Used>>) -> (Projector<'s>, Columns) {
         match self.common(&used) {
             Some(common) => common,
@@ -137,12 +162,15 @@ impl<'s> Context<'_, 's> {
         let projector = if used.iter().flatten().all(Used::counts_all) {
             add(&|_| Take::Number(0));
             sized!(self.key, [(2, 0), (1, 1), (2, 1)], K => {
+                self.step("count", "number of rows", [operators::count::footprint::<K>(0)], Cost::Constant);
                 let keys = self.relation.projector.packed::<K>(self.filter, self.key.clone());
                 Projector::new(count(keys), "Counts")
             })
         } else if let Some((arg, least)) = extreme(self.plan(), used) {
             add(&|_| if least { Take::Inverted(0) } else { Take::Number(0) });
             sized!(self.key, [(2, 0)], K => {
+                let finds = if least { "least value" } else { "greatest value" };
+                self.step("greatest", finds, operators::greatest::footprint::<K, i64>(0), Cost::Values);
                 let values = self.values::<K>(arg, least);
                 Projector::new(greatest(values), "Extremes")
             })
@@ -153,6 +181,7 @@ impl<'s> Context<'_, 's> {
                 _ => Take::Number(2),
             });
             sized!(self.key, [(1, 0), (0, 1), (1, 1)], K => {
+                self.step("median", "median", operators::median::footprint::<K>(), Cost::Distinct(1));
                 let values = self.values::<K>(arg, false);
                 Projector::new(median(values), "Medians")
             })
@@ -192,6 +221,8 @@ impl<'s> Context<'_, 's> {
             })
         });
         sized!(self.key, [(0, 1)], K => {
+            self.heap += allocated(size_of::<i64>());
+            self.step("count", "number of rows", [operators::count::footprint::<K>(0)], Cost::Constant);
             let keys = self.relation.projector.packed::<K>(self.filter, self.key.clone());
             let mut parts = vec![count(keys).map(|(key, rows)| finding(key, 0, Part::Ints([rows].into())))];
             for (part, (one, row, items)) in (1..).zip(asked) {
@@ -204,6 +235,8 @@ impl<'s> Context<'_, 's> {
     /// What operators find out, by group.
     fn gathered<K: Cells>(&mut self, parts: Vec<Findings<'s, K>>) -> Projector<'s> {
         let (scope, count) = (parts[0].inner.scope(), parts.len());
+        let kept = operators::gather::footprint::<K, Part>(count, self.key_heap::<K>(), self.heap);
+        self.step("gather", "all aggregates of a group", [kept], Cost::Parts(count));
         let parts = differential_dataflow::collection::concatenate(scope, parts);
         let groups: VecCollection<'s, u64, Group<K>, isize> = gather(count, parts);
         Projector::new(groups, "Groups")
@@ -309,6 +342,9 @@ impl<'s> Context<'_, 's> {
 
     /// A part of sums: of each slot, and of all rows as the last number.
     fn sums(&mut self, part: usize, slots: &[Sum]) -> Findings<'s, Wide> {
+        self.heap += allocated(size_of::<i64>() * (SUMS + 1));
+        let kept = operators::fold::footprint::<Wide, SUMS>(self.key_heap::<Wide>());
+        self.step("fold", "sums and counts", [kept], Cost::Constant);
         let (key, slots) = (self.key.clone(), slots.to_vec());
         let of = |sum: &Sum| sum.when.into_iter().chain(sum.of.map(|(e, _)| e)).collect::<Vec<_>>();
         let roots: Vec<ExprId> = slots.iter().flat_map(of).collect();
@@ -334,6 +370,9 @@ impl<'s> Context<'_, 's> {
         // of one argument nulls are left out; a row of arguments counts whatever is null in it
         let some = (!row).then(|| used.args[0]);
         let filter = self.condition(used.filter, some);
+        self.heap += allocated(size_of::<i64>());
+        let kept = distinct::footprint::<K, I>(I::heap(items.names, items.words), self.key_heap::<K>());
+        self.step("distinct_count", "number of distinct values", kept, Cost::Constant);
         let prefix = Prefix::of(&self.packer);
         let items = self.relation.projector.packed::<I>(filter, items);
         let counts = distinct_count(items, move |item: &I| prefix.key::<I, K>(item));
@@ -369,7 +408,15 @@ impl<'s> Context<'_, 's> {
             (Ranked::Name(name), true) => Ranked::Reverse(Reverse(name)),
             (value, _) => value,
         });
+        self.greatest(if least { "least value" } else { "greatest value" });
         greatest(values).map(move |(key, value)| finding(key, part, Part::of([value].into_iter())))
+    }
+
+    /// Writes the operator down that is fed with ranked values.
+    fn greatest(&mut self, finds: &'static str) {
+        self.heap += allocated(size_of::<Ranked>());
+        let kept = operators::greatest::footprint::<Wide, Ranked>(self.key_heap::<Wide>());
+        self.step("greatest", finds, kept, Cost::Values);
     }
 
     /// The least of the most frequent arguments: the greatest pair of a count and a reversed value.
@@ -378,6 +425,14 @@ impl<'s> Context<'_, 's> {
         let filter = self.condition(used.filter, Some(arg));
         let items = self.with_cells(&[arg], false);
         let cell = items.cells.last().expect("an argument").1;
+        let kept = operators::count::footprint::<Wide>(Wide::heap(items.names, items.words));
+        self.step(
+            "count",
+            "how often each value occurs",
+            [kept.of(Per::Item)],
+            Cost::Constant,
+        );
+        self.greatest("most frequent value");
         let prefix = Prefix::of(&self.packer);
         let counts = count(self.relation.projector.packed::<Wide>(filter, items));
         let pairs = counts.flat_map(move |(item, count)| {
@@ -400,6 +455,9 @@ impl<'s> Context<'_, 's> {
         let arg = used.args[0];
         let filter = self.condition(used.filter, Some(arg));
         let values = self.pairs(filter, arg, |value| value);
+        self.heap += allocated(size_of::<Ranked>() * (2 * asks.len() + 1));
+        let kept = operators::ordered::footprint::<Wide, Ranked>(asks.len(), self.key_heap::<Wide>());
+        self.step("ordered", "percentiles", kept, Cost::Distinct(asks.len()));
         ordered(values, asks).map(move |(key, picks)| {
             let values = picks.values.iter().flatten().copied();
             let is_int = matches!(picks.values.first(), Some([Ranked::Int(_), _]));

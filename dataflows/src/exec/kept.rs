@@ -9,11 +9,12 @@ use super::needs::{Kept, Needs};
 use super::row::{Payload, SLOTS, Shape, Span};
 use crate::sql::eval::scalar::{Evaluator, Row};
 use crate::sql::eval::{Computed, Datum, Failure};
-use crate::sql::plan::{ExprId, Join, Plan, Scalar};
+use crate::sql::plan::{ExprId, Join, NodeId, Plan, Scalar};
 use crate::sql::schema::Schema;
 use crate::sql::types::{LONGEST_KEPT, Ty};
 use hashbrown::HashMap;
 use operators::{Symbol, Value};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -62,6 +63,12 @@ fn key_of(kind: usize) -> Scalar {
 impl Layout {
     /// What the results of a plan need; `None` where that is more than a row can hold.
     pub fn new(schema: &Schema, plan: &Plan) -> Option<Layout> {
+        let nodes = (0..plan.nodes().len()).map(|place| NodeId(place as u32)).collect();
+        Layout::of_nodes(schema, plan, &nodes)
+    }
+
+    /// What some nodes of a plan need.
+    pub(crate) fn of_nodes(schema: &Schema, plan: &Plan, nodes: &BTreeSet<NodeId>) -> Option<Layout> {
         assert!(
             schema.kinds.len() <= SLOTS,
             "at most {SLOTS} kinds of records are kept together"
@@ -71,7 +78,7 @@ impl Layout {
             whole.add(key_of(kind), Ty::Int8);
         }
         let plan = &whole;
-        let needs = Needs::of(schema, plan);
+        let needs = Needs::of(schema, plan, nodes);
         let mut layout = Layout {
             schema: schema.clone(),
             plan: plan.clone(),

@@ -179,6 +179,22 @@ pub(crate) fn datum(ty: Ty, code: i64) -> Datum {
 }
 
 impl Cell {
+    /// How many bits of a row it takes.
+    pub(crate) fn bits(&self) -> usize {
+        let count = |bits: Bits| usize::from(bits.count);
+        match *self {
+            Cell::Name(_) => 32,
+            Cell::Halves(_) => 64,
+            Cell::Int { bits, null, .. } => match null {
+                Null::Flag(flag) => count(bits) + count(flag),
+                Null::Never | Null::Zero => count(bits),
+            },
+            Cell::Numeric { halves, some, scale } => {
+                halves.map(count).iter().sum::<usize>() + count(some) + count(scale.0)
+            }
+        }
+    }
+
     /// The integer that stands here, of a cell that holds one.
     #[inline]
     pub(crate) fn int(bits: Bits, low: i64, null: Null, words: &[u32]) -> Option<i64> {

@@ -19,15 +19,18 @@ mod project;
 mod rank;
 mod relations;
 mod row;
+mod steps;
 mod straight;
 mod sums;
 mod vector;
 
-pub use build::build;
+pub(crate) use build::post;
+pub use build::{ROOM, build, explain};
 pub use kept::Layout;
 #[cfg(test)]
 pub(crate) use kept::halves;
 pub use row::{Payload, Wide};
+pub use steps::{Cost, Step};
 pub(crate) use straight::{Columns, Straight};
 
 /// One record on its way into the rows.

@@ -1,10 +1,11 @@
 //! Which expressions over one kind's fields are kept, and in how many bits.
 
 use super::layout::{Cell, Packer};
-use crate::sql::plan::{AggKind, ExprId, Node, Plan, Scalar};
+use crate::sql::plan::{AggKind, ExprId, Node, NodeId, Plan, Scalar};
 use crate::sql::schema::{Schema, SchemaColumn};
 use crate::sql::types::{Facts, LONGEST_KEPT, Ty};
 use hashbrown::{HashMap, HashSet};
+use std::collections::BTreeSet;
 
 /// The key of a row, as one more kind in the sets of kinds that expressions name.
 const KEY: u8 = 1 << 7;
@@ -78,8 +79,8 @@ struct Uses {
 }
 
 impl<'p> Needs<'p> {
-    /// What all results of a plan need.
-    pub(super) fn of(schema: &'p Schema, plan: &'p Plan) -> Needs<'p> {
+    /// What some nodes of a plan need.
+    pub(super) fn of(schema: &'p Schema, plan: &'p Plan, nodes: &BTreeSet<NodeId>) -> Needs<'p> {
         let count = plan.exprs().len();
         let mut needs = Needs {
             schema,
@@ -106,8 +107,8 @@ impl<'p> Needs<'p> {
                 }
             }
         }
-        for node in plan.nodes() {
-            match node {
+        for node in nodes {
+            match plan.node(*node) {
                 Node::Posts { filter, .. } => filter.iter().for_each(|e| needs.visit(*e)),
                 Node::Fold { input, key, aggregates } if matches!(plan.node(*input), Node::Posts { .. }) => {
                     key.iter().for_each(|e| needs.visit(*e));

@@ -10,6 +10,7 @@ use super::layout::{Cell, Packer};
 use super::project::{Packing, Projector, Rows, Take};
 use super::relations::Relation;
 use super::row::{Cells, Parts, Wide};
+use super::steps::{Cost, Step};
 use crate::sql::plan::{self, ExprId, NodeId, Order, Place, PlaceKind, Scalar};
 use crate::sql::types::{Facts, Ty};
 use operators::rank::{Keep, rank};
@@ -115,8 +116,9 @@ impl<'s> Builder<'_, 's> {
         let is_asked = |place: usize| self.is_used(id, outputs.len() + place);
         let asked: Vec<usize> = (0..places.len()).filter(|place| is_asked(*place)).collect();
         let board = identity.and_then(|_| self.board(input, order, places, keep, &asked));
-        let relation = board.and_then(|board| self.ranked(input, partition, &kept, places.len(), &board));
-        let relation = relation.unwrap_or_else(|| self.any_rank(input, partition, order, places, keep, &kept, &asked));
+        let relation = board.and_then(|board| self.ranked(id, input, partition, &kept, places.len(), &board));
+        let relation =
+            relation.unwrap_or_else(|| self.any_rank(id, input, partition, order, places, keep, &kept, &asked));
         self.relations.insert(Some(id), relation);
     }
 
@@ -178,6 +180,7 @@ impl<'s> Builder<'_, 's> {
 
     fn ranked(
         &mut self,
+        id: NodeId,
         input: NodeId,
         partition: &[ExprId],
         kept: &[usize],
@@ -235,6 +238,8 @@ impl<'s> Builder<'_, 's> {
         };
         let value = self.catalogue.column(&mut relation, input, board.value);
         let source = Source {
+            id,
+            steps: &mut self.steps,
             relation: &mut relation,
             filter,
             value,
@@ -254,6 +259,7 @@ impl<'s> Builder<'_, 's> {
     /// Any rank, over rows of any size.
     fn any_rank(
         &mut self,
+        id: NodeId,
         input: NodeId,
         partition: &[ExprId],
         order: &[Order],
@@ -306,6 +312,17 @@ impl<'s> Builder<'_, 's> {
             words: packer.words(),
             strip: true,
         };
+        let heap = |packing: &Packing| Wide::heap(packing.names, packing.words);
+        self.steps.push(Step {
+            node: Some(id),
+            operator: "top",
+            finds: "places",
+            keeps: top::footprint::<Wide, Wide>(heap(&group), heap(&row)).into(),
+            cost: match keep {
+                plan::Keep::All => Cost::All,
+                plan::Keep::Within(_) => Cost::Rows,
+            },
+        });
         let roots = group.roots().into_iter().chain(row.roots());
         let (mut groups, mut members) = (Vec::<Wide>::new(), Vec::<Wide>::new());
         let rows = relation.projector.port(filter, roots, move |chosen, taken| {
@@ -350,6 +367,9 @@ impl<'s> Builder<'_, 's> {
 
 /// What a board is fed from.
 struct Source<'r, 's> {
+    /// The node.
+    id: NodeId,
+    steps: &'r mut Vec<Step>,
     relation: &'r mut Relation<'s>,
     filter: Option<ExprId>,
     value: ExprId,
@@ -362,6 +382,16 @@ impl<'s> Source<'_, 's> {
         let roots = group.roots().into_iter().chain(name.roots()).chain([value]);
         let (mut groups, mut names) = (Vec::<G>::new(), Vec::<N>::new());
         let flip = if ascending { -1 } else { 0 };
+        self.steps.push(Step {
+            node: Some(self.id),
+            operator: "rank",
+            finds: "places",
+            keeps: operators::rank::footprint::<G, N>(self.board.keep).into(),
+            cost: match self.board.keep {
+                Keep::Top(0) => Cost::All,
+                _ => Cost::Rows,
+            },
+        });
         let rows = self.relation.projector.port(self.filter, roots, move |chosen, taken| {
             group.pack(chosen.vectors, chosen.rows, &mut groups);
             name.pack(chosen.vectors, chosen.rows, &mut names);

@@ -16,6 +16,11 @@ pub(crate) trait Cells: Key {
     /// The same, to be written.
     fn parts_mut(&mut self) -> (&mut [Option<Symbol>], &mut [u32]);
 
+    /// Bytes that a row of so many names and words owns on the heap.
+    fn heap(_names: usize, _words: usize) -> usize {
+        0
+    }
+
     /// A row of so many names and words, nulls and zeros.
     fn empty(names: usize, words: usize) -> Self;
 
@@ -62,11 +67,23 @@ impl Cells for Wide {
         (&mut self.names, &mut self.plain)
     }
 
+    fn heap(names: usize, words: usize) -> usize {
+        allocated(size_of::<u32>() * names) + allocated(size_of::<u32>() * words)
+    }
+
     fn empty(names: usize, words: usize) -> Self {
         Wide {
             names: vec![None; names].into(),
             plain: vec![0; words].into(),
         }
+    }
+}
+
+/// What an allocator takes for so many bytes: blocks beyond the least are aligned to 16 bytes.
+pub(crate) fn allocated(bytes: usize) -> usize {
+    match bytes {
+        0..=8 => bytes.next_multiple_of(8),
+        _ => bytes.next_multiple_of(16),
     }
 }
 
@@ -158,6 +175,11 @@ impl Shape {
 
 /// The latest records of one key, joined into one row.
 pub(crate) trait Post: Slots<Payload = Payload, Shape = Arc<Shape>> {
+    /// Bytes that a row of this shape owns on the heap.
+    fn heap(_: &Shape) -> usize {
+        0
+    }
+
     /// What lies in it.
     fn parts(&self) -> Parts<'_>;
 }
@@ -213,6 +235,10 @@ impl Slots for WidePost {
 }
 
 impl Post for WidePost {
+    fn heap(shape: &Shape) -> usize {
+        Wide::heap(shape.names, shape.words)
+    }
+
     fn parts(&self) -> Parts<'_> {
         self.0.parts()
     }

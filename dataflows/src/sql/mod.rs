@@ -14,6 +14,7 @@ mod bind;
 mod builtin;
 mod canonical;
 mod catalog;
+pub mod describe;
 pub mod diagnostic;
 pub mod eval;
 mod parse;

@@ -1,0 +1,68 @@
+//! What a dataflow keeps and what a change costs it: written down by the builder wherever it makes an operator, from the
+//! types that it chose.
+
+use crate::sql::plan::NodeId;
+use operators::{Footprint, Per};
+use std::fmt;
+
+/// One operator of the dataflow.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The node of the plan that it computes, alone or with others; `None` for the latest records, which all results
+    /// read.
+    pub node: Option<NodeId>,
+    /// Its name in the crate [`operators`].
+    pub operator: &'static str,
+    /// What it finds out.
+    pub finds: &'static str,
+    /// What it keeps.
+    pub keeps: Vec<Footprint>,
+    /// What a change of one input row costs.
+    pub cost: Cost,
+}
+
+impl Step {
+    /// What there is an entry of one of the [`keeps`](Step::keeps) for.
+    pub fn each(&self, footprint: &Footprint) -> &'static str {
+        match (footprint.per, self.operator) {
+            (Per::Key, "latest") => "post",
+            (Per::Key, "rank" | "top") => "partition",
+            (Per::Key, _) => "group",
+            (Per::Item, _) => "distinct value",
+            (Per::Value, _) => "distinct value",
+            (Per::Further, _) => "further value of a group",
+            (Per::Row, _) => "row",
+        }
+    }
+}
+
+/// What a change of one input row costs an operator; see the operators' modules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cost {
+    /// The same whatever is kept.
+    Constant,
+    /// The same, once for each of so many parts.
+    Parts(usize),
+    /// The logarithm of the number of values of the group.
+    Values,
+    /// The logarithm of the number of distinct values of the group, for each of so many percentiles.
+    Distinct(usize),
+    /// The logarithm of the number of rows of the partition, and the rows kept where the change is among them.
+    Rows,
+    /// All rows of the partition, which are all kept.
+    All,
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cost::Constant | Cost::Parts(0 | 1) => f.write_str("O(1)"),
+            Cost::Parts(parts) => write!(f, "O({parts} parts)"),
+            Cost::Values => f.write_str("O(log values of the group)"),
+            Cost::Distinct(0 | 1) => f.write_str("O(log distinct values of the group)"),
+            Cost::Distinct(asks) => write!(f, "O({asks} log distinct values of the group)"),
+            Cost::Rows => f.write_str("O(log rows of the partition), O(rows kept) among those"),
+            Cost::All => f.write_str("O(rows of the partition)"),
+        }
+    }
+}
