@@ -61,6 +61,15 @@ pub enum Verb {
         /// The folder.
         results: Option<PathBuf>,
     },
+    /// Say what a result is made of and what it costs.
+    ResultsExplain {
+        /// Its name.
+        name: String,
+        /// The folder it is in; none for the built-in ones.
+        results: Option<PathBuf>,
+        /// `--top`.
+        top: usize,
+    },
     /// Say what a start would make of the results that a schema holds.
     ResultsPlan,
     /// Write the built-in results to a folder.
@@ -154,7 +163,7 @@ pub fn command() -> Command {
         .subcommand(results())
 }
 
-/// The folders of `check` and `print` are no settings: both work without any.
+/// The flags of `check`, `explain` and `print` are no settings: these work without any.
 fn results() -> Command {
     let folder = |name: &'static str, help: &'static str| {
         let parser = clap::value_parser!(PathBuf);
@@ -165,13 +174,27 @@ fn results() -> Command {
             .help(help)
     };
     base(Command::new("results"))
-        .about("Check SQL files that define results, or write the built-in ones")
+        .about("Check and explain SQL files that define results, or write the built-in ones")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
             base(Command::new("check"))
                 .about("Compile every .sql file of a folder; print every error; nothing is written")
                 .arg(folder("results", "The folder [default: the built-in results]")),
+        )
+        .subcommand(
+            base(Command::new("explain"))
+                .about("Say what a result is made of, what it shares, and what it costs")
+                .arg(Arg::new("name").value_name("NAME").help("The result").required(true))
+                .arg(folder("results", "The folder it is in [default: the built-in results]"))
+                .arg(
+                    Arg::new("top")
+                        .long("top")
+                        .value_name("N")
+                        .value_parser(clap::value_parser!(usize))
+                        .default_value("10")
+                        .help("As of `run`: rows kept of each group of a ranked table at least, 0 for all"),
+                ),
         )
         .subcommand(
             with_flags(Command::new("plan"), Commands::PLAN)
@@ -230,6 +253,11 @@ fn results_invocation(name: &str, matches: &ArgMatches) -> Invocation {
     let verb = match name {
         "check" => Verb::ResultsCheck {
             results: matches.get_one("results").cloned(),
+        },
+        "explain" => Verb::ResultsExplain {
+            name: matches.get_one("name").cloned().expect("NAME is required"),
+            results: matches.get_one("results").cloned(),
+            top: matches.get_one("top").copied().expect("--top has a default"),
         },
         "print" => Verb::ResultsPrint {
             out: matches.get_one::<PathBuf>("out").cloned().expect("--out is required"),

@@ -16,6 +16,7 @@ pub mod embedded;
 pub mod emulate;
 pub mod engine;
 pub mod exit;
+pub mod explain;
 pub mod gateway;
 pub mod generate;
 pub mod health;
@@ -92,6 +93,10 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
         }
         Verb::ConfigPrint => print!("{}", effective.print()),
         Verb::ResultsCheck { results } => results::check(results.as_deref())?,
+        Verb::ResultsExplain { name, results, top } => {
+            let options = dataflows::Options { top };
+            explain::explain(&name, results.as_deref(), &options)?;
+        }
         Verb::ResultsPlan => {
             let settings = PlanSettings::check(&effective)?;
             start_logging();

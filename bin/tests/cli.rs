@@ -366,6 +366,64 @@ fn built_in_results_are_printed_checked_and_not_overwritten() {
 }
 
 #[test]
+fn a_result_is_explained_with_what_it_shares_and_costs() {
+    let said = pinflow(&["results", "explain", "country_of_top_poster"]);
+    assert_eq!(code(&said), 0, "{}", stderr(&said));
+    let text = stdout(&said);
+    assert!(
+        text.starts_with("country_of_top_poster: the poster or posters with the most followers of all"),
+        "{text}"
+    );
+    for line in [
+        "  SELECT \"country\", \"poster_name\", \"follower_count\"",
+        "  select country, poster_name, max(follower_count)",
+        "  latest (latest records): a change costs O(1); shared with all other results",
+        "  greatest (greatest value): a change costs O(log values of the group); shared with top_poster_by_country",
+        "    a group                    24 bytes and 5 to 11 of index",
+        "a post: 68 bytes and 5 to 11 of index for all results, as much without this one",
+        "  only for this result: none",
+    ] {
+        assert!(
+            text.lines().any(|printed| printed == line),
+            "`{line}` is not in\n{text}"
+        );
+    }
+    for result in dataflows::Results::built_in(&dataflows::Options::default()).definitions() {
+        let text = stdout(&pinflow(&["results", "explain", result.table.name]));
+        assert!((15..=50).contains(&text.lines().count()), "{text}");
+    }
+    let all = stdout(&pinflow(&[
+        "results",
+        "explain",
+        "popular_category_by_year",
+        "--top",
+        "0",
+    ]));
+    assert!(
+        all.contains("all rows kept") && all.contains("O(rows of the partition)"),
+        "{all}"
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("titles.sql");
+    let sql = "-- titles: titles in each country\nSELECT country, count(DISTINCT left(title, 40)) AS titles \
+               FROM pin_table JOIN geo_table USING (ind) WHERE country IS NOT NULL GROUP BY 1";
+    std::fs::write(path, sql).unwrap();
+    let of_folder = |name: &str| pinflow(&["results", "explain", name, "--results", folder.path().to_str().unwrap()]);
+    let text = stdout(&of_folder("titles"));
+    assert!(
+        text.contains("distinct_count (number of distinct values): a change costs O(1); not shared"),
+        "{text}"
+    );
+    let unknown = of_folder("title");
+    assert_eq!((code(&unknown), stdout(&unknown).as_str()), (2, ""));
+    assert_eq!(
+        stderr(&unknown),
+        "error: no result is called `title`: did you mean `titles`?\nthe results are: titles\n"
+    );
+}
+
+#[test]
 fn every_error_of_every_result_is_printed() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
