@@ -1,12 +1,18 @@
 //! Two pages are made from the program itself, so that they cannot lag behind it: every key, and every result with
-//! its SQL. `UPDATE_DOCS=1 cargo test -p pinflow --test docs` writes them.
+//! its SQL; and a third shows what the program prints. `UPDATE_DOCS=1 cargo test -p pinflow --test docs` writes them.
+
+mod program;
 
 use pinflow::config::keys::KEYS;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+fn path(page: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page)
+}
 
 fn check(page: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
+    let path = path(page);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, text).unwrap();
     }
@@ -90,6 +96,17 @@ fn every_result_is_documented() {
         write!(page, "\n```sql\n{}\n```\n", file.text.trim()).unwrap();
     }
     check("results.md", &page);
+}
+
+#[test]
+fn an_explanation_is_shown_as_it_is_printed() {
+    let command = "$ pinflow results explain top_poster_by_country\n";
+    let page = std::fs::read_to_string(path("adding-a-result.md")).unwrap();
+    let (before, rest) = page.split_once(command).unwrap();
+    let (_, after) = rest.split_once("```").unwrap();
+    let printed = program::pinflow(&["results", "explain", "top_poster_by_country"]).stdout;
+    let printed = String::from_utf8(printed).unwrap();
+    check("adding-a-result.md", &format!("{before}{command}{printed}```{after}"));
 }
 
 fn capital(text: &str) -> String {
