@@ -76,7 +76,7 @@ impl Results {
         let steps = self.steps().into_iter();
         let steps = steps.filter(|step| step.node.is_none_or(|node| own.contains(&node)));
         let (layout, rest) = (self.layout(), others().flat_map(|other| nodes(plan, other)).collect());
-        let without = Layout::of_nodes(self.schema(), plan, &rest);
+        let without = Layout::of_nodes(self.schema(), plan, &rest).expect("a part of what fits");
         Some(Explanation {
             name: result.name.clone(),
             comment: result.comment.clone(),
