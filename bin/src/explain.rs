@@ -12,10 +12,7 @@ use std::path::Path;
 /// Prints what is known of the result `name` of a folder, or of the built-in ones.
 pub fn explain(name: &str, folder: Option<&Path>, options: &Options) -> Result<(), Failure> {
     let files = match folder {
-        Some(folder) => read(folder).map_err(|problems| {
-            problems.iter().for_each(|problem| eprintln!("{problem}"));
-            Failure::Silent(USAGE)
-        })?,
+        Some(folder) => read(folder).map_err(ConfigError::from)?,
         None => built_in(),
     };
     let results = compile(&files, options).map_err(|errors| {

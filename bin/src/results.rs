@@ -13,10 +13,7 @@ use std::path::Path;
 /// Compiles the files of a folder, or the built-in ones, and prints every error of every file.
 pub fn check(folder: Option<&Path>) -> Result<(), Failure> {
     let files = match folder {
-        Some(folder) => read(folder).map_err(|problems| {
-            problems.iter().for_each(|problem| eprintln!("{problem}"));
-            Failure::Silent(USAGE)
-        })?,
+        Some(folder) => read(folder).map_err(ConfigError::from)?,
         None => built_in(),
     };
     let results = compile(&files, &Options::default()).map_err(|errors| {

@@ -429,7 +429,7 @@ fn every_error_of_every_result_is_printed() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let check = || pinflow(&["results", "check", "--results", folder.path().to_str().unwrap()]);
     let empty = check();
-    assert_eq!(code(&empty), 1);
+    assert_eq!(code(&empty), 2);
     assert_eq!(
         stderr(&empty),
         format!("error: no .sql file in {}\n", folder.path().display())
@@ -451,8 +451,33 @@ fn every_error_of_every_result_is_printed() {
         places[1].starts_with(&format!("{}:2:21: ind + 1 can exceed bigint", path("b.sql"))),
         "{said}"
     );
+    // what is no file of SQL, each by name; and one with a mark of its byte order is like others
+    std::fs::create_dir(path("c.sql")).unwrap();
+    std::fs::write(path("d.sql"), b"-- d: \xff").unwrap();
+    std::fs::write(path("e.SQL"), "-- e: x\nSELECT").unwrap();
+    let output = check();
+    assert_eq!(code(&output), 2);
+    let said = stderr(&output);
+    assert_eq!(said.lines().count(), 3, "{said}");
+    for (name, why) in [
+        ("c.sql", "it is no file"),
+        ("d.sql", "it is not UTF-8"),
+        ("e.SQL", "ends in .sql"),
+    ] {
+        let line = format!("error: {}: ", path(name));
+        assert!(
+            said.lines().any(|said| said.starts_with(&line) && said.contains(why)),
+            "{said}"
+        );
+    }
+    let marked = tempfile::tempdir().unwrap();
+    let text =
+        "\u{feff}-- m: x\nSELECT country, count(*) AS n FROM geo_table WHERE country IS NOT NULL GROUP BY country";
+    std::fs::write(marked.path().join("m.sql"), text).unwrap();
+    let output = pinflow(&["results", "check", "--results", marked.path().to_str().unwrap()]);
+    assert_eq!((code(&output), stdout(&output).as_str()), (0, "ok: 1 results\n"));
     let missing = pinflow(&["results", "check", "--results", &path("missing")]);
-    assert_eq!(code(&missing), 1);
+    assert_eq!(code(&missing), 2);
     assert!(
         stderr(&missing).contains("cannot read the folder"),
         "{}",

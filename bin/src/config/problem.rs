@@ -71,6 +71,17 @@ impl ConfigError {
     }
 }
 
+impl From<Vec<String>> for ConfigError {
+    /// Problems that say themselves where they stand.
+    fn from(messages: Vec<String>) -> ConfigError {
+        let problem = |message| Problem {
+            at: String::new(),
+            message,
+        };
+        ConfigError(messages.into_iter().map(problem).collect())
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.0.iter().enumerate() {
