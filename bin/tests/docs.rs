@@ -56,7 +56,7 @@ fn every_key_is_documented() {
 fn every_result_is_documented() {
     let mut page = String::from(
         "# Results\n\n\
-         Ten tables, kept exact. Each is defined by its SQL over the cleaned tables `pin_table`, `geo_table` and\n\
+         Ten tables come with the program, kept exact. Each is defined by its SQL over the cleaned tables `pin_table`, `geo_table` and\n\
          `user_table`: that is what `pinflow verify` runs. `{top}` is `--top` (default 10, 0 keeps all rows). Ranked tables\n\
          hold, of each group, the first `{top}` rows by value descending and name ascending by bytes, and all that lead;\n\
          `rank` is SQL `RANK()`, so `WHERE rank = 1` is the most popular, ties included. Medians are exact:\n\

@@ -180,7 +180,8 @@ impl Packing {
         self.cells.iter().map(|(e, _)| *e).collect()
     }
 
-    /// Appends the packed rows of a chunk that are selected, cell by cell: what a cell is, is asked once for all rows.
+    /// Fills `keys`, which is empty, with the packed rows of a chunk that are selected, cell by cell: what a cell is, is
+    /// asked once for all rows.
     pub(crate) fn pack<K: Cells>(&self, vectors: &Vectors, rows: &[u32], keys: &mut Vec<K>) {
         keys.resize_with(rows.len(), || K::empty(self.names, self.words));
         for (e, cell) in &self.cells {

@@ -257,7 +257,7 @@ fn only_results_that_are_in_the_way_can_be_dropped() {
             ("progress", "a table that every schema has"),
             ("results", "a table that every schema has"),
             ("rejects", "a table that every schema has"),
-            ("dead_letters", "has never had a result of this name"),
+            ("dead_letters", "it is no result"),
             ("foreign_one", "has never had a result of this name"),
             ("COUNTS", "has never had a result of this name"),
             ("names; DROP TABLE wide", "has never had a result of this name"),
