@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 /// The longest pause that slow commits make.
 const MOST: Duration = Duration::from_millis(100);
+/// How much less than the pace two closes may be apart, half of it at most. A broker that gathers records for the pace
+/// answers in that rhythm by itself, now a little sooner and now later: its answers are not to wait for each other.
+const SLACK: Duration = Duration::from_millis(3);
 /// One over the weight of the last commit in the average.
 const WEIGHT: u32 = 8;
 
@@ -49,7 +52,8 @@ impl Pace {
     /// When the next epoch may close; nothing for at once.
     pub(super) fn due(&self) -> Option<Instant> {
         let (closed, committed) = self.last.filter(|_| !self.least.is_zero())?;
-        Some((closed + self.least).max(committed + self.pause()))
+        let apart = self.least - (self.least / 2).min(SLACK);
+        Some((closed + apart).max(committed + self.pause()))
     }
 
     /// An epoch began to close then, and has been committed now.
@@ -83,7 +87,7 @@ mod tests {
         assert_eq!(paced(5 * MS, []).due(), None);
         let pace = paced(5 * MS, [2 * MS; 50]);
         assert_eq!(pace.current(), 5 * MS);
-        assert_eq!(pace.due(), pace.last.map(|(closed, _)| closed + 5 * MS));
+        assert_eq!(pace.due(), pace.last.map(|(closed, _)| closed + 5 * MS / 2));
         // as long as a step is within the pace, the next record that comes after it does not wait
         let pace = paced(5 * MS, [5 * MS; 50]);
         assert_eq!(pace.due(), pace.last.map(|(_, committed)| committed));
