@@ -1,24 +1,16 @@
 //! `pinflow results explain`: what a result is made of, what it shares, and what it costs.
 
 use crate::config::problem::{ConfigError, did_you_mean, nearest};
-use crate::config::sql_files::{compile, read};
-use crate::exit::{Failure, USAGE};
+use crate::exit::Failure;
+use crate::results::compiled;
 use dataflows::explain::{Column, Explanation, Part};
-use dataflows::sql::built_in;
 use dataflows::{Options, Results};
 use operators::{Footprint, symbol};
 use std::path::Path;
 
 /// Prints what is known of the result `name` of a folder, or of the built-in ones.
 pub fn explain(name: &str, folder: Option<&Path>, options: &Options) -> Result<(), Failure> {
-    let files = match folder {
-        Some(folder) => read(folder).map_err(ConfigError::from)?,
-        None => built_in(),
-    };
-    let results = compile(&files, options).map_err(|errors| {
-        errors.iter().for_each(|error| eprintln!("{error}"));
-        Failure::Silent(USAGE)
-    })?;
+    let results = compiled(folder, options)?;
     let explanation = results.explain(name).ok_or_else(|| unknown(name, &results))?;
     print!("{}", written(&explanation, results.definitions().len()));
     Ok(())

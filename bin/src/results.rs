@@ -4,25 +4,30 @@ use crate::config::sql_files::{compile, read};
 use crate::config::{ConfigError, PlanSettings};
 use crate::exit::{Failure, USAGE};
 use anyhow::{Context, anyhow};
-use dataflows::Options;
 use dataflows::sql::{BUILT_IN, built_in};
+use dataflows::{Options, Results};
 use sinks::Fate;
 use std::fs;
 use std::path::Path;
 
 /// Compiles the files of a folder, or the built-in ones, and prints every error of every file.
 pub fn check(folder: Option<&Path>) -> Result<(), Failure> {
+    let results = compiled(folder, &Options::default())?;
+    results.notes().iter().for_each(|note| eprintln!("note: {note}"));
+    println!("ok: {} results", results.definitions().len());
+    Ok(())
+}
+
+/// The results of a folder, or the built-in ones. Every error of every file is printed.
+pub(crate) fn compiled(folder: Option<&Path>, options: &Options) -> Result<Results, Failure> {
     let files = match folder {
         Some(folder) => read(folder).map_err(ConfigError::from)?,
         None => built_in(),
     };
-    let results = compile(&files, &Options::default()).map_err(|errors| {
+    compile(&files, options).map_err(|errors| {
         errors.iter().for_each(|error| eprintln!("{error}"));
         Failure::Silent(USAGE)
-    })?;
-    results.notes().iter().for_each(|note| eprintln!("note: {note}"));
-    println!("ok: {} results", results.definitions().len());
-    Ok(())
+    })
 }
 
 /// Says what a start would make of the results that a schema holds.
