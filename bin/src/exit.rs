@@ -2,6 +2,7 @@
 
 use crate::config::ConfigError;
 use ingest::gateway::GatewayError;
+use sinks::SinkError;
 use std::process::ExitCode;
 
 /// Done.
@@ -36,6 +37,16 @@ impl From<anyhow::Error> for Failure {
         match error.downcast_ref() {
             Some(GatewayError::Exposed { .. }) => ConfigError::one(format!("{error:#}")).into(),
             _ => Failure::Failed(error),
+        }
+    }
+}
+
+impl From<SinkError> for Failure {
+    fn from(error: SinkError) -> Failure {
+        match &error {
+            error if error.is_fenced() => Failure::Fenced(error.to_string()),
+            error if error.is_usage() => ConfigError::one(error.to_string()).into(),
+            _ => Failure::Failed(anyhow::anyhow!("{error}")),
         }
     }
 }

@@ -42,11 +42,8 @@ pub fn plan(settings: &PlanSettings) -> Result<(), Failure> {
         keep_cleaned: true,
         drop: settings.drop.clone(),
     };
-    let outlook = runtime.block_on(sinks::outlook(&settings.postgres.sink(), &definition));
-    let outlook = outlook.map_err(|error| match error.is_usage() {
-        true => Failure::from(ConfigError::one(error.to_string())),
-        false => Failure::Failed(anyhow!("{error}")),
-    })?;
+    let outlook = runtime.block_on(sinks::outlook(&settings.postgres.sink(), &definition))?;
+
     print!("{}", described(&outlook.fates, &settings.drop));
     if let Some(refusal) = outlook.refusal {
         // for those who ask before they start: a start would end so, too

@@ -3,14 +3,15 @@
 //! It is the commit that ends a replay of history: cleaned tables, deletes, dead letters and results become equal to
 //! what was staged in one transaction, rows that are right are not touched, and the frontier stays where it is.
 
+use super::failed;
 use super::log::{bell, wait};
 use super::records::Replayed;
-use super::{failed, of_sink};
 use crate::exit::Failure;
 use crossbeam_channel::Receiver;
 use dataflows::{Kind, Results};
 use sinks::{
-    Claim, CleanedRow, Definition, PostgresConfig, Reject, Sink, StageBatch, StagedHistory, Stager, StagerOptions, Step,
+    Claim, CleanedRow, Definition, PostgresConfig, Reject, Sink, SinkError, StageBatch, StagedHistory, Stager,
+    StagerOptions, Step,
 };
 use std::sync::Arc;
 use tokio::runtime::Runtime;
@@ -42,9 +43,9 @@ impl<'a> Mender<'a> {
             let now = jiff::Timestamp::now().as_millisecond();
             let run_id = format!("repair-{}-{now}", std::process::id());
             let fence = sink.take_fence(Claim::Backfill { takeover }, &run_id).await?;
-            Ok((sink, fence))
+            Ok::<_, SinkError>((sink, fence))
         });
-        let (sink, fence) = taken.map_err(of_sink)?;
+        let (sink, fence) = taken?;
         Ok(Mender {
             runtime,
             config,
@@ -57,10 +58,10 @@ impl<'a> Mender<'a> {
 
     /// Creates the staging tables.
     pub fn begin(&mut self) -> Result<(), Failure> {
-        self.runtime.block_on(self.sink.create_staging()).map_err(of_sink)?;
+        self.runtime.block_on(self.sink.create_staging())?;
         let (wake, woken) = bell();
         let (config, definition) = (self.config.clone(), Arc::clone(&self.definition));
-        let stager = Stager::start(config, definition, self.fence, StagerOptions::default(), wake).map_err(of_sink)?;
+        let stager = Stager::start(config, definition, self.fence, StagerOptions::default(), wake)?;
         self.stager = Some((stager, woken));
         Ok(())
     }
@@ -73,7 +74,7 @@ impl<'a> Mender<'a> {
         let mut batch = StageBatch { cleaned, rejects };
         while let Err(back) = stager.offer(batch) {
             if let Some(error) = stager.take_failure() {
-                return Err(of_sink(error));
+                return Err(error.into());
             }
             wait(woken);
             batch = back;
@@ -97,10 +98,7 @@ impl<'a> Mender<'a> {
         };
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         stager.flush(move |result| drop(sender.send(result)));
-        let rows = receiver
-            .recv()
-            .map_err(|_| failed("the staging thread is gone"))?
-            .map_err(of_sink)?;
+        let rows = receiver.recv().map_err(|_| failed("the staging thread is gone"))??;
         let results = replayed.state.results(results);
         let progress = self.sink.progress().clone();
         let step = Step {
@@ -122,7 +120,7 @@ impl<'a> Mender<'a> {
         self.runtime
             .block_on(self.sink.commit(&step))
             .map(drop)
-            .map_err(of_sink)
+            .map_err(Failure::from)
     }
 
     fn stage_rows(&self, replayed: &Replayed) -> Result<(), Failure> {

@@ -31,7 +31,7 @@ use log::Log;
 use mend::Mender;
 use recorded::{Given, Recorded};
 use records::Replayed;
-use sinks::{PostgresConfig, Progress, Reader, SinkError, Snapshot};
+use sinks::{PostgresConfig, Progress, Reader, Snapshot};
 use tokio::runtime::Runtime;
 
 /// Rows shown of each side of a table.
@@ -60,14 +60,6 @@ fn usage(text: impl Into<String>) -> Failure {
     ConfigError::one(text).into()
 }
 
-fn of_sink(error: SinkError) -> Failure {
-    match &error {
-        error if error.is_fenced() => Failure::Fenced(error.to_string()),
-        error if error.is_usage() => usage(error.to_string()),
-        _ => failed(error),
-    }
-}
-
 /// One run of the command.
 struct Verify<'a> {
     settings: &'a VerifySettings,
@@ -93,9 +85,9 @@ impl Verify<'_> {
             let reader = Reader::connect(&config).await?;
             reader.snapshot().await
         });
-        let snapshot = snapshot.map_err(of_sink)?;
+        let snapshot = snapshot?;
         let recorded = Recorded::of(snapshot.progress(), &self.settings.engine.topics);
-        let made_of = self.runtime.block_on(snapshot.results()).map_err(of_sink)?;
+        let made_of = self.runtime.block_on(snapshot.results())?;
         let given = Given {
             results: &self.settings.engine.results,
             top: self.settings.engine.top,
@@ -106,8 +98,8 @@ impl Verify<'_> {
     }
 
     fn print_head(&self, snapshot: &Snapshot) -> Result<(), Failure> {
-        let rejects = self.runtime.block_on(snapshot.reject_counts()).map_err(of_sink)?;
-        let dropped = self.runtime.block_on(snapshot.dropped_rejects()).map_err(of_sink)?;
+        let rejects = self.runtime.block_on(snapshot.reject_counts())?;
+        let dropped = self.runtime.block_on(snapshot.dropped_rejects())?;
         let dropped = dropped.iter().map(|dropped| dropped.rows).sum();
         print!("{}", report::head(snapshot.progress(), &rejects, dropped));
         Ok(())
@@ -142,10 +134,7 @@ impl Verify<'_> {
 
     fn against_sql(&self, snapshot: &Snapshot) -> Result<(), Failure> {
         let definition = self.definition();
-        let checks = self
-            .runtime
-            .block_on(snapshot.verify(&definition, SHOWN as u32))
-            .map_err(of_sink)?;
+        let checks = self.runtime.block_on(snapshot.verify(&definition, SHOWN as u32))?;
         let tables = checks.len();
         let differing: Vec<Differing> = checks
             .into_iter()
@@ -175,8 +164,7 @@ impl Verify<'_> {
     ) -> Result<Proof, Failure> {
         let held = self
             .runtime
-            .block_on(Held::read(&snapshot, recorded.kept, &self.settings.engine))
-            .map_err(of_sink)?;
+            .block_on(Held::read(&snapshot, recorded.kept, &self.settings.engine))?;
         let progress = snapshot.progress().clone();
         drop(snapshot);
         let replayed = log.replay(recorded, &self.runtime, rejects)?;
@@ -189,7 +177,7 @@ impl Verify<'_> {
         if differing.iter().any(Differing::lacks_rows) {
             let (snapshot, _) = self.snapshot()?;
             for table in &mut differing {
-                self.runtime.block_on(table.fetch_surplus(&snapshot)).map_err(of_sink)?;
+                self.runtime.block_on(table.fetch_surplus(&snapshot))?;
             }
         }
         Ok(Proof {
