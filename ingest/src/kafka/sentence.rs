@@ -29,6 +29,8 @@ pub(super) fn sentence(said: &str) -> String {
     let cause = match cause {
         "Disconnected: connection closed by peer" => CLOSED,
         cause if cause.starts_with("Disconnected: connection closed by peer: receive 0 after") => CLOSED,
+        // with or without "SSL handshake failed" around it, as the moment has it
+        cause if cause.contains("Disconnected: SSL connection closed by peer") => CLOSED,
         cause => cause,
     };
     let cause = without_openssl(cause);
@@ -105,8 +107,12 @@ mod tests {
                 "[thrd:ssl://127.0.0.1:34015/bootstrap]: ssl://127.0.0.1:34015/bootstrap: SSL handshake failed: \
                  Disconnected: SSL connection closed by peer: connecting to a PLAINTEXT broker listener? (after 11ms in \
                  state SSL_HANDSHAKE)",
-                "127.0.0.1:34015: SSL handshake failed: Disconnected: SSL connection closed by peer: connecting to a \
-                 PLAINTEXT broker listener?",
+                "127.0.0.1:34015: the broker closed the connection",
+            ),
+            (
+                "ssl://127.0.0.1:42077/bootstrap: Disconnected: SSL connection closed by peer (after 0ms in state \
+                 CONNECT)",
+                "127.0.0.1:42077: the broker closed the connection",
             ),
             (
                 "ssl://b:9093/bootstrap: SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: \

@@ -56,19 +56,14 @@ fn refusals_name_broker_cause_and_hint_in_one_sentence() {
     );
 
     let Some((broker, _up)) = shared() else { return };
+    let other_protocol = "the broker closed the connection (check security.protocol)";
     assert_eq!(
         refusal(&broker.bootstrap, &[("security.protocol", "SSL")]),
-        unanswered(
-            &broker.bootstrap,
-            "SSL handshake failed: Disconnected: SSL connection closed by peer: connecting to a PLAINTEXT broker listener?"
-        )
+        unanswered(&broker.bootstrap, other_protocol)
     );
     assert_eq!(
         refusal(&broker.sasl, &[]),
-        unanswered(
-            &broker.sasl,
-            "the broker closed the connection (check security.protocol)"
-        )
+        unanswered(&broker.sasl, other_protocol)
     );
     let password = [
         ("security.protocol", "SASL_PLAINTEXT"),
