@@ -1,10 +1,10 @@
 //! One try of one step: everything in one transaction.
 //!
-//! A live step is two round trips. The first carries `BEGIN`, the lock on the progress row and every write, sent
-//! together; the second, once the fence in the locked row is known to be ours, `NOTIFY` and `COMMIT`. A fenced run has
-//! then written into a transaction that it rolls back, which changes nothing. Whole steps, steps that are tried again
-//! and runs with a fail point look at the row before they write.
+//! A live step is one round trip: everything from `BEGIN` to `COMMIT` is sent together, and the server itself checks
+//! what has to hold (`at_once`). Whole steps, steps that are tried again, steps that failed such a check and runs with a
+//! fail point go step by step: they look at the progress row before they write, and at every answer before they commit.
 
+mod at_once;
 mod calls;
 mod records;
 
@@ -21,7 +21,7 @@ use crate::reject_surplus::Surplus;
 use crate::schema::Definition;
 use crate::session::{IN_BULK, Pending, Session, pipeline};
 use crate::step::{Committed, Net, Newest, Step, newest_by_table};
-use calls::Expect;
+use calls::{Call, Expect};
 use tokio_postgres::{Client, Statement};
 
 /// Statements sent before their answers are awaited.
@@ -110,6 +110,9 @@ pub(crate) enum Outcome {
     Already,
 }
 
+/// A statement on its way, with what it is sent for.
+type Sent<'a> = (String, Pending<'a, Answer>);
+
 /// What a statement's answer means.
 pub(crate) enum Answer {
     Done,
@@ -122,27 +125,23 @@ impl<'a> Context<'a> {
         &self.session.client
     }
 
-    /// Tries once. On an error the transaction is still open and has to be rolled back.
+    /// Tries once. On an error the transaction may still be open and has to be rolled back.
     pub(crate) async fn attempt(&self, plan: &Plan<'_>) -> Result<Outcome, SinkError> {
-        let careful = self.again || plan.step.whole || failpoint::armed();
-        let mut tally = Tally {
-            changed: vec![0; self.definition.results.len()],
-            ..Tally::default()
-        };
-        let of_results = match plan.step.whole {
-            true => &[],
-            false => {
-                let prepared = self.statements.of_results(self.client(), self.schema, self.definition);
-                prepared.await?
-            }
-        };
-        if careful {
-            let opening = pipeline(self.opening()).await?;
-            failpoint::reach(failpoint::AFTER_BEGIN);
-            if self.check_row(&opening, plan.step)? {
-                return Ok(Outcome::Already);
-            }
+        if self.can_go_at_once(plan)
+            && let Some(committed) = self.at_once(plan).await?
+        {
+            return Ok(Outcome::Committed(committed));
         }
+        self.step_by_step(plan).await
+    }
+
+    async fn step_by_step(&self, plan: &Plan<'_>) -> Result<Outcome, SinkError> {
+        let opening = pipeline(vec![self.begin(), self.lock()]).await?;
+        failpoint::reach(failpoint::AFTER_BEGIN);
+        if self.check_row(&opening, plan.step)? {
+            return Ok(Outcome::Already);
+        }
+        let mut tally = Tally::of(self.definition);
         let mut calls = Vec::new();
         if plan.step.whole {
             self.client()
@@ -151,36 +150,20 @@ impl<'a> Context<'a> {
                 .map_err(|source| self.failed("commit", source))?;
             self.write_whole(plan, &mut tally).await?;
         } else {
-            self.result_calls(of_results, plan, &mut calls);
+            self.result_calls(self.result_statements().await?, plan, &mut calls);
         }
         self.cleaned_calls(plan, &mut calls);
         self.progress_calls(plan, &mut calls);
-        let mut opening = (!careful)
-            .then(|| self.opening())
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>();
         let mut calls = calls.into_iter().peekable();
-        let mut expects = Vec::new();
         while calls.peek().is_some() {
-            let first = !opening.is_empty();
-            let mut pending = std::mem::take(&mut opening);
-            expects.clear();
             let together = if failpoint::armed() { 1 } else { IN_FLIGHT };
-            for call in calls.by_ref().take(together) {
-                expects.push(call.expect);
-                pending.push((call.context, Box::pin(self.execute(call.statement, call.params))));
-            }
+            let calls = calls.by_ref().take(together);
+            let (expects, pending): (Vec<_>, Vec<_>) = calls.map(|call| (call.expect, self.sent(call))).unzip();
             let answers = pipeline(pending).await?;
-            let answers = if first {
-                self.check_row(&answers, plan.step)?;
-                &answers[2..]
-            } else {
-                &answers[..]
-            };
             failpoint::reach(failpoint::AFTER_DELETE);
-            for (answer, expect) in answers.iter().zip(&expects) {
-                self.judge(answer, *expect, plan, &mut tally).await?;
+            for (answer, expect) in answers.iter().zip(expects) {
+                self.judge(answer, expect, plan).await?;
+                tally.take(answer, expect);
             }
         }
         let trimmed = self.limit_rejects(plan.step).await?;
@@ -189,27 +172,44 @@ impl<'a> Context<'a> {
         let notified = self.close(plan.step, &tally).await?;
         failpoint::reach(failpoint::AFTER_COMMIT);
         Ok(Outcome::Committed(Committed {
+            dropped_rejects: trimmed.map_or(0, |trimmed| trimmed.dropped),
+            held_rejects: trimmed.map_or_else(|| self.held_with(plan.step), |trimmed| Some(trimmed.held)),
+            ..self.committed(tally, notified)
+        }))
+    }
+
+    fn committed(&self, tally: Tally, notified: bool) -> Committed {
+        Committed {
             commits: self.known.commits + 1,
             changed: tally.changed,
             missing: tally.missing,
             notified,
-            dropped_rejects: trimmed.map_or(0, |trimmed| trimmed.dropped),
-            held_rejects: trimmed.map_or_else(
-                || {
-                    self.held
-                        .map(|held| reject_cap::held_with(held, &plan.step.rejects, self.limits))
-                },
-                |trimmed| Some(trimmed.held),
-            ),
             ..Committed::default()
-        }))
+        }
     }
 
-    /// Drops the oldest dead letters when this step may bring too many; a whole step always looks.
+    /// The statements of the result tables, none of which a whole step may know: it may make the tables anew.
+    async fn result_statements(&self) -> Result<&[[Statement; 2]], SinkError> {
+        self.statements
+            .of_results(self.client(), self.schema, self.definition)
+            .await
+    }
+
+    /// How many dead letters there may be after a step.
+    fn held_with(&self, step: &Step) -> Option<Held> {
+        self.held
+            .map(|held| reject_cap::held_with(held, &step.rejects, self.limits))
+    }
+
+    /// Whether a step may bring more dead letters than are kept; a whole step always looks.
+    fn may_be_over(&self, step: &Step) -> bool {
+        let over = || self.held_with(step).is_none_or(|held| held.is_over(self.limits));
+        step.whole || !step.rejects.is_empty() && over()
+    }
+
+    /// Drops the oldest dead letters when this step may bring too many.
     async fn limit_rejects(&self, step: &Step) -> Result<Option<Trimmed>, SinkError> {
-        let may_be_over = |held: Held| reject_cap::held_with(held, &step.rejects, self.limits).is_over(self.limits);
-        let is_due = step.whole || !step.rejects.is_empty() && self.held.is_none_or(may_be_over);
-        if !is_due {
+        if !self.may_be_over(step) {
             return Ok(None);
         }
         let surplus = Surplus::of(self.schema, self.fence.number);
@@ -226,15 +226,37 @@ impl<'a> Context<'a> {
         SinkError::postgres(format!("{what} in schema {}", self.schema), source)
     }
 
-    pub(crate) fn opening(&self) -> Vec<(String, Pending<'_, Answer>)> {
+    pub(crate) fn begin(&self) -> Sent<'_> {
         let client = self.client();
         let begin = async move { client.batch_execute("BEGIN").await.map(|()| Answer::Done) };
+        (format!("begin in schema {}", self.schema), Box::pin(begin))
+    }
+
+    /// Locks the progress row and asks what it says.
+    pub(crate) fn lock(&self) -> Sent<'_> {
+        let client = self.client();
         let lock = async move { client.query_opt(&self.statements.lock, &[]).await.map(Answer::Row) };
-        let what = format!("locking the progress of schema {}", self.schema);
-        vec![
-            (format!("begin in schema {}", self.schema), Box::pin(begin)),
-            (what, Box::pin(lock)),
-        ]
+        (self.locking(), Box::pin(lock))
+    }
+
+    fn locking(&self) -> String {
+        format!("locking the progress of schema {}", self.schema)
+    }
+
+    fn commit(&self) -> Sent<'_> {
+        let client = self.client();
+        let commit = async move { client.batch_execute("COMMIT").await.map(|()| Answer::Done) };
+        (format!("commit in schema {}", self.schema), Box::pin(commit))
+    }
+
+    fn notify(&self, payload: String) -> Sent<'_> {
+        let params = vec![Param::one(channel(self.schema)), Param::one(payload)];
+        let sent = self.execute(&self.statements.notify, params);
+        (format!("notify {}", channel(self.schema)), Box::pin(sent))
+    }
+
+    fn sent<'b>(&'b self, call: Call<'b>) -> Sent<'b> {
+        (call.context, Box::pin(self.execute(call.statement, call.params)))
     }
 
     async fn execute(&self, statement: &Statement, params: Vec<Param<'_>>) -> Result<Answer, tokio_postgres::Error> {
@@ -263,27 +285,13 @@ impl<'a> Context<'a> {
         Ok(false)
     }
 
-    /// Takes a statement's count into the tally, or says why it cannot be.
-    async fn judge(
-        &self,
-        answer: &Answer,
-        expect: Expect,
-        plan: &Plan<'_>,
-        tally: &mut Tally,
-    ) -> Result<(), SinkError> {
-        let Answer::Count(count) = answer else { return Ok(()) };
-        match expect {
-            Expect::Deleted { table, rows } => {
-                tally.changed[table] += count;
-                tally.missing += rows.saturating_sub(*count);
-            }
-            Expect::Changed { table } => tally.changed[table] += count,
-            Expect::Other => tally.other += count,
-            Expect::Frontier { rows } if *count != rows => return Err(self.moved_back(plan).await),
-            Expect::One if *count != 1 => return Err(progress::missing_row(self.schema)),
-            Expect::Quiet | Expect::Frontier { .. } | Expect::One => {}
+    /// Says why a statement's count cannot be, if it cannot.
+    async fn judge(&self, answer: &Answer, expect: Expect, plan: &Plan<'_>) -> Result<(), SinkError> {
+        match (expect, answer) {
+            (Expect::Frontier { rows }, Answer::Count(count)) if *count != rows => Err(self.moved_back(plan).await),
+            (Expect::One, Answer::Count(count)) if *count != 1 => Err(progress::missing_row(self.schema)),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     async fn moved_back(&self, plan: &Plan<'_>) -> SinkError {
@@ -313,30 +321,26 @@ impl<'a> Context<'a> {
     }
 
     pub(crate) async fn close(&self, step: &Step, tally: &Tally) -> Result<bool, SinkError> {
-        let client = self.client();
-        let cleaned = !step.cleaned.is_empty() && self.definition.keep_cleaned;
-        let notify = tally.other > 0 || cleaned || tally.changed.iter().any(|rows| *rows > 0);
-        let mut pending: Vec<(String, Pending<'_, Answer>)> = Vec::new();
+        let changed = tally.changed.iter().map(|rows| *rows > 0);
+        let notify = tally.other > 0 || self.brings_cleaned(step) || changed.clone().any(|changed| changed);
+        let mut pending = Vec::new();
         if notify {
-            let params = vec![Param::one(channel(self.schema)), Param::one(self.payload(step, tally))];
-            let sent = self.execute(&self.statements.notify, params);
-            pending.push((format!("notify {}", channel(self.schema)), Box::pin(sent)));
+            pending.push(self.notify(self.payload(step, changed)));
         }
-        let commit = async move { client.batch_execute("COMMIT").await.map(|()| Answer::Done) };
-        pending.push((format!("commit in schema {}", self.schema), Box::pin(commit)));
+        pending.push(self.commit());
         pipeline(pending).await?;
         Ok(notify)
     }
 
+    fn brings_cleaned(&self, step: &Step) -> bool {
+        !step.cleaned.is_empty() && self.definition.keep_cleaned
+    }
+
     /// `{"commit":7,"epoch":3,"tables":["a"]}`; without the tables when they would not fit a notification.
-    fn payload(&self, step: &Step, tally: &Tally) -> String {
+    fn payload(&self, step: &Step, changed: impl Iterator<Item = bool>) -> String {
         let (commit, epoch) = (self.known.commits + 1, step.epoch);
-        let changed = self
-            .definition
-            .results
-            .iter()
-            .zip(&tally.changed)
-            .filter(|(_, rows)| **rows > 0);
+        let results = self.definition.results.iter().zip(changed);
+        let changed = results.filter(|(_, changed)| *changed);
         let tables: Vec<&str> = changed.map(|((table, _), _)| table.name).collect();
         let payload = serde_json::json!({"commit": commit, "epoch": epoch, "tables": tables}).to_string();
         if payload.len() < 8000 {
@@ -352,7 +356,6 @@ pub fn channel(schema: &str) -> String {
 }
 
 /// What the statements of a try have changed.
-#[derive(Default)]
 pub(crate) struct Tally {
     /// Rows per result table.
     pub(crate) changed: Vec<u64>,
@@ -360,4 +363,27 @@ pub(crate) struct Tally {
     pub(crate) missing: u64,
     /// Cleaned rows, tombstones and dead letters.
     pub(crate) other: u64,
+}
+
+impl Tally {
+    pub(crate) fn of(definition: &Definition) -> Tally {
+        Tally {
+            changed: vec![0; definition.results.len()],
+            missing: 0,
+            other: 0,
+        }
+    }
+
+    fn take(&mut self, answer: &Answer, expect: Expect) {
+        let Answer::Count(count) = answer else { return };
+        match expect {
+            Expect::Deleted { table, rows } => {
+                self.changed[table] += count;
+                self.missing += rows.saturating_sub(*count);
+            }
+            Expect::Changed { table } => self.changed[table] += count,
+            Expect::Other => self.other += count,
+            Expect::Quiet | Expect::Frontier { .. } | Expect::One => {}
+        }
+    }
 }

@@ -154,6 +154,10 @@ pub(crate) struct Net<'a> {
 }
 
 impl<'a> Net<'a> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.deletes.is_empty() && self.upserts.is_empty()
+    }
+
     /// Orders changes by key and checks that they are net; with `whole`, that there are only rows to keep.
     pub(crate) fn of(table: &Table, changes: &'a [(Row, isize)], whole: bool) -> Result<Net<'a>, SinkError> {
         let mut sorted: Vec<&(Row, isize)> = changes.iter().collect();

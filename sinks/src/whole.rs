@@ -58,7 +58,7 @@ impl Context<'_> {
 
     /// Makes every result table equal to its SQL over the cleaned tables, in one transaction. Rows changed per table.
     pub(crate) async fn repair(&self) -> Result<Vec<u64>, SinkError> {
-        let opening = pipeline(self.opening()).await?;
+        let opening = pipeline(vec![self.begin(), self.lock()]).await?;
         let step = Step {
             whole: true,
             epoch: self.known.epoch,
@@ -71,15 +71,15 @@ impl Context<'_> {
             .map_err(|source| self.failed("repair", source))?;
         let changes = results::changes(self.client(), self.schema, self.definition).await?;
         results::apply(self.client(), self.schema, &changes).await?;
-        let mut tally = Tally::default();
-        for (table, definition) in &self.definition.results {
+        let mut tally = Tally::of(self.definition);
+        for (index, (table, definition)) in self.definition.results.iter().enumerate() {
             let new = self.beside(table).await?;
             let fill = format!("INSERT INTO {new} {}; ANALYZE {new};", sql::as_table(table, definition));
             self.client()
                 .batch_execute(&fill)
                 .await
                 .map_err(|source| self.failed(table.name, source))?;
-            tally.changed.push(self.reconcile(table, &new).await?);
+            tally.changed[index] = self.reconcile(table, &new).await?;
         }
         let commit = self.known.commits + 1;
         results::record(self.client(), self.schema, self.definition, &changes, commit).await?;

@@ -61,10 +61,7 @@ fn refusals_name_broker_cause_and_hint_in_one_sentence() {
         refusal(&broker.bootstrap, &[("security.protocol", "SSL")]),
         unanswered(&broker.bootstrap, other_protocol)
     );
-    assert_eq!(
-        refusal(&broker.sasl, &[]),
-        unanswered(&broker.sasl, other_protocol)
-    );
+    assert_eq!(refusal(&broker.sasl, &[]), unanswered(&broker.sasl, other_protocol));
     let password = [
         ("security.protocol", "SASL_PLAINTEXT"),
         ("sasl.mechanism", "PLAIN"),

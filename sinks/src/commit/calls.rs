@@ -20,6 +20,8 @@ const BYTES: usize = 4 << 20;
 /// Prepared statements of a sink's session.
 pub(crate) struct Statements {
     pub(super) lock: Statement,
+    /// See [`Context::at_once`].
+    pub(super) checked_lock: Statement,
     pub(super) notify: Statement,
     /// Per result table: delete, upsert. Prepared when first needed, since a whole step may make the tables anew.
     results: OnceCell<Vec<[Statement; 2]>>,
@@ -43,6 +45,12 @@ impl Statements {
             "SELECT fence, fence_run_id, commits, definitions FROM {}.progress WHERE id = 1 FOR UPDATE",
             quoted(schema)
         );
+        let checked_lock = format!(
+            "WITH held AS MATERIALIZED (SELECT fence, fence_run_id, commits, definitions FROM {}.progress WHERE id = 1 \
+             FOR UPDATE) SELECT 1 / count(*) FROM held WHERE fence = $1 AND fence_run_id = $2 AND commits = $3 \
+             AND definitions = $4",
+            quoted(schema)
+        );
         let mut settle = Vec::new();
         for table in &definition.cleaned {
             let rows = client
@@ -61,6 +69,7 @@ impl Statements {
         }
         Ok(Statements {
             lock: client.prepare(&lock).await.map_err(failed("progress"))?,
+            checked_lock: client.prepare(&checked_lock).await.map_err(failed("progress"))?,
             notify: client
                 .prepare("SELECT pg_notify($1, $2)")
                 .await

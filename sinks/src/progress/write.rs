@@ -15,6 +15,8 @@ pub(crate) struct Statements {
     pub(crate) forget: Statement,
     /// Moves partitions whose coverage is otherwise as it was.
     pub(crate) advance: Statement,
+    /// The same, and fails when a partition does not stand where the last commit left it.
+    pub(crate) advance_all: Statement,
     /// Writes partitions in full.
     pub(crate) write: Statement,
     pub(crate) generations: Statement,
@@ -47,6 +49,9 @@ impl Statements {
              $7::bigint[], $8::bigint[]) \
              AS k(topic, partition, next, cleaned, last_offset, last_timestamp, last_hash, was) \
              WHERE f.topic = k.topic AND f.partition = k.partition AND f.next_offset = k.was"
+        );
+        let advance_all = format!(
+            "WITH moved AS ({advance} RETURNING 1) SELECT 1 / (count(*) = cardinality($1))::integer FROM moved"
         );
         let write = format!(
             "WITH k AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], \
@@ -81,6 +86,7 @@ impl Statements {
             facts: client.prepare(&facts).await?,
             forget: client.prepare(&forget).await?,
             advance: client.prepare(&advance).await?,
+            advance_all: client.prepare(&advance_all).await?,
             write: client.prepare(&write).await?,
             generations: client.prepare(&generations).await?,
             filled: client.prepare(&filled).await?,

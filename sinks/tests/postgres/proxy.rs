@@ -12,6 +12,8 @@ pub struct Proxy {
     pub cuts: Arc<AtomicU32>,
     /// Whether the server hears it, so that only its answer is lost.
     pub forward_first: Arc<AtomicBool>,
+    /// Whether no answer between a BEGIN and its COMMIT comes through before the COMMIT was sent.
+    pub answers_wait: Arc<AtomicBool>,
 }
 
 impl Proxy {
@@ -21,14 +23,17 @@ impl Proxy {
             port: listener.local_addr().unwrap().port(),
             cuts: Arc::default(),
             forward_first: Arc::default(),
+            answers_wait: Arc::default(),
         };
         let (cuts, forward_first) = (proxy.cuts.clone(), proxy.forward_first.clone());
+        let answers_wait = proxy.answers_wait.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (cuts, forward_first) = (cuts.clone(), forward_first.clone());
+                let answers_wait = answers_wait.clone();
                 tokio::spawn(async move {
                     let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
-                    let _ = pump(client, server, &cuts, &forward_first).await;
+                    let _ = pump(client, server, &cuts, &forward_first, &answers_wait).await;
                 });
             }
         });
@@ -41,8 +46,10 @@ async fn pump(
     mut server: TcpStream,
     cuts: &AtomicU32,
     forward_first: &AtomicBool,
+    answers_wait: &AtomicBool,
 ) -> std::io::Result<()> {
     let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    let mut waiting = false;
     loop {
         tokio::select! {
             read = client.read(&mut up) => {
@@ -50,18 +57,26 @@ async fn pump(
                 if bytes.is_empty() {
                     return Ok(());
                 }
-                let commit = bytes.windows(7).any(|window| window == b"COMMIT\0");
+                let says = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
+                let commit = says(b"COMMIT\0");
+                waiting = (waiting || says(b"BEGIN\0") && answers_wait.load(Ordering::Relaxed)) && !commit;
                 if commit && cuts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
                     if forward_first.load(Ordering::Relaxed) {
                         server.write_all(bytes).await?;
-                        // its answer, which nobody will see
-                        let _ = server.read(&mut down).await?;
+                        // its answers up to that one, which nobody will see
+                        let mut answers = Vec::new();
+                        while !answers.windows(7).any(|window| window == b"COMMIT\0") {
+                            match server.read(&mut down).await? {
+                                0 => return Ok(()),
+                                read => answers.extend_from_slice(&down[..read]),
+                            }
+                        }
                     }
                     return Ok(());
                 }
                 server.write_all(bytes).await?;
             }
-            read = server.read(&mut down) => {
+            read = server.read(&mut down), if !waiting => {
                 let bytes = &down[..read?];
                 if bytes.is_empty() {
                     return Ok(());

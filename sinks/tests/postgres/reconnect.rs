@@ -137,6 +137,34 @@ fn a_lost_answer_to_commit_is_resolved() {
     });
 }
 
+/// A step that waited for an answer before its COMMIT would wait for ever.
+#[test]
+fn a_live_step_is_one_round_trip() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let proxy = Proxy::start(cluster.port).await;
+        let mut config = cluster.config(&schema());
+        config.url = cluster.url_at(proxy.port);
+        let mut sink = open(&config).await;
+        let mut model = Model::default();
+        sink.commit(&empty_whole(0)).await.unwrap();
+        proxy.answers_wait.store(true, Ordering::Relaxed);
+        for epoch in 1..5 {
+            let step = step(epoch, &mut model);
+            let committed = tokio::time::timeout(Duration::from_secs(20), sink.commit(&step));
+            let committed = committed.await.expect("one round trip").unwrap();
+            assert_eq!((committed.attempts, committed.commits), (1, epoch as i64 + 1));
+            assert!(committed.notified && committed.changed[1] > 0, "{committed:?}");
+        }
+        let heartbeat = tokio::time::timeout(Duration::from_secs(20), sink.heartbeat(5));
+        heartbeat.await.expect("one round trip").unwrap();
+        assert_eq!(
+            crate::tables::results(&cluster.config(&config.schema)).await[1],
+            model.rows()
+        );
+    });
+}
+
 #[test]
 fn passing_troubles_are_waited_out() {
     let Some(cluster) = shared() else { return };

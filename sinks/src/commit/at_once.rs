@@ -1,0 +1,78 @@
+//! A live step in one round trip: `BEGIN`, every write and `COMMIT` travel together, since the server itself checks what
+//! has to hold. A check that fails divides by zero, which makes of the `COMMIT` behind it a `ROLLBACK`: nothing has
+//! happened, and the step is tried again step by step, which finds out what was wrong.
+
+use super::calls::Expect;
+use super::{Context, Plan, Sent, Tally};
+use crate::encode::Param;
+use crate::error::SinkError;
+use crate::failpoint;
+use crate::session::pipeline;
+use crate::step::Committed;
+use tokio_postgres::error::SqlState;
+
+/// More statements than this are not sent without looking at an answer: neither side should have to hold them all.
+const MOST: usize = 64;
+
+impl Context<'_> {
+    /// Whether nothing has to be looked at in between.
+    pub(super) fn can_go_at_once(&self, plan: &Plan<'_>) -> bool {
+        let looks = self.again || plan.step.whole || failpoint::armed() || self.may_be_over(plan.step);
+        // partitions that are written in full are rare, and have no check of their own
+        !looks && plan.moves.write.is_empty()
+    }
+
+    /// Nothing when a check has failed, or when there are too many statements; the transaction is over then.
+    pub(super) async fn at_once(&self, plan: &Plan<'_>) -> Result<Option<Committed>, SinkError> {
+        let mut calls = Vec::new();
+        self.result_calls(self.result_statements().await?, plan, &mut calls);
+        self.cleaned_calls(plan, &mut calls);
+        self.progress_calls(plan, &mut calls);
+        if calls.len() > MOST {
+            return Ok(None);
+        }
+        let expects: Vec<Expect> = calls.iter().map(|call| call.expect).collect();
+        let mut pending = vec![self.begin(), self.checked_lock()];
+        let opening = pending.len();
+        for mut call in calls {
+            if let Expect::Frontier { .. } = call.expect {
+                call.statement = &self.statements.progress.advance_all;
+            }
+            pending.push(self.sent(call));
+        }
+        let changed = plan.results.iter().map(|net| !net.is_empty());
+        let step = plan.step;
+        let notify = changed.clone().any(|changed| changed) || self.brings_cleaned(step) || !step.rejects.is_empty();
+        if notify {
+            pending.push(self.notify(self.payload(step, changed)));
+        }
+        pending.push(self.commit());
+        let answers = match pipeline(pending).await {
+            Ok(answers) => answers,
+            Err(SinkError::Postgres { source, .. }) if source.code() == Some(&SqlState::DIVISION_BY_ZERO) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let mut tally = Tally::of(self.definition);
+        for (answer, expect) in answers[opening..].iter().zip(expects) {
+            tally.take(answer, expect);
+        }
+        Ok(Some(Committed {
+            held_rejects: self.held_with(step),
+            ..self.committed(tally, notify)
+        }))
+    }
+
+    /// Locks the progress row and fails unless it is as this run left it.
+    fn checked_lock(&self) -> Sent<'_> {
+        let params = vec![
+            Param::one(self.fence.number),
+            Param::one(self.fence.run_id.as_str()),
+            Param::one(self.known.commits),
+            Param::one(format!("{:016x}", self.definition.hash)),
+        ];
+        let lock = self.execute(&self.statements.checked_lock, params);
+        (self.locking(), Box::pin(lock))
+    }
+}
