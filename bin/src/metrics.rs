@@ -1,8 +1,10 @@
 //! What Prometheus sees of a process. All names stand here, and a test pins them: dashboards depend on them.
 
+use crate::engine::{Profile, Taken};
 use crate::summary::{cpu_seconds, status_bytes};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -145,6 +147,15 @@ impl Metrics {
         metrics
     }
 
+    /// All metrics of a run at zero, and what its results take.
+    pub fn of_run(profile: Option<Arc<Profile>>) -> Metrics {
+        let mut metrics = Metrics::new();
+        if let Some(profile) = profile {
+            metrics.registry.register_collector(Box::new(ResultsTaken(profile)));
+        }
+        metrics
+    }
+
     /// These metrics and those of the process, for a command that is not the engine. The registry has the prefix
     /// `pinflow`.
     pub fn of(registry: Registry) -> Metrics {
@@ -266,6 +277,37 @@ impl Collector for LakeOutage {
             None,
             gauge.metric_type(),
         )?)
+    }
+}
+
+/// What the operators of each result take, as of the moment that it is asked.
+#[derive(Debug)]
+struct ResultsTaken(Arc<Profile>);
+
+impl Collector for ResultsTaken {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let taken: Vec<(ResultLabels, Taken)> = (self.0.results().into_iter())
+            .map(|(result, taken)| (ResultLabels { result }, taken))
+            .collect();
+        let mut busy = encoder.encode_descriptor(
+            "result_busy_seconds",
+            "How long the operators of a result ran in this process; of operators that results share, each has its part",
+            None,
+            MetricType::Counter,
+        )?;
+        for (labels, taken) in &taken {
+            ConstCounter::new(taken.busy.as_secs_f64()).encode(busy.encode_family(labels)?)?;
+        }
+        let mut bytes = encoder.encode_descriptor(
+            "result_state_bytes",
+            "What the operators of a result keep in this process; of operators that results share, each has its part",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (labels, taken) in &taken {
+            ConstGauge::new(taken.bytes as f64).encode(bytes.encode_family(labels)?)?;
+        }
+        Ok(())
     }
 }
 

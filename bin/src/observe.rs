@@ -1,7 +1,7 @@
 //! What a run shows of itself while it runs: the engine reports, metrics, health and progress listen.
 
 use crate::config::{Mode, RunSettings};
-use crate::engine::Observer;
+use crate::engine::{Observer, Profile};
 use crate::health::Health;
 use crate::metrics::{HydrationEstimate, Metrics};
 use crate::progress::{Manner, Progress};
@@ -18,6 +18,8 @@ pub struct Shown {
     pub health: Arc<Health>,
     estimate: HydrationEstimate,
     progress: Mutex<Option<Progress>>,
+    /// Where somebody can ask for it.
+    profile: Option<Arc<Profile>>,
 }
 
 impl Shown {
@@ -28,11 +30,13 @@ impl Shown {
             Mode::Backfill => Manner::of_terminal(),
             Mode::Run | Mode::Verify => Manner::Log,
         };
+        let profile = settings.serve.is_some().then(Arc::<Profile>::default);
         Shown {
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::new(Metrics::of_run(profile.clone())),
             health: Arc::new(Health::new(process, settings.ready_lag_records)),
             estimate: HydrationEstimate::default(),
             progress: Mutex::new((process == 0).then(|| Progress::start(manner))),
+            profile,
         }
     }
 
@@ -105,6 +109,10 @@ impl Observer for Shown {
 
     fn gaps(&self, offsets: i64) {
         self.metrics.gaps(offsets);
+    }
+
+    fn profile(&self) -> Option<Arc<Profile>> {
+        self.profile.clone()
     }
 
     fn absent(&self, topics: usize) {

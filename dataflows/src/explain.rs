@@ -61,6 +61,20 @@ impl Results {
         exec::explain(self.catalog(), &self.layout())
     }
 
+    /// The numbers of the results that are made of an operator, in their order.
+    pub fn made_of(&self, step: &Step) -> Vec<usize> {
+        let catalog = self.catalog();
+        let results = catalog.results.iter().enumerate();
+        let reads = |result: &ResultSpec| {
+            step.node
+                .is_none_or(|node| nodes(&catalog.plan, result).contains(&node))
+        };
+        results
+            .filter(|(_, result)| reads(result))
+            .map(|(number, _)| number)
+            .collect()
+    }
+
     /// What the result of this name costs; `None` where there is none.
     pub fn explain(&self, name: &str) -> Option<Explanation> {
         let catalog = self.catalog();

@@ -1,6 +1,6 @@
 //! The results of a run: SQL files, compiled, with what is kept of records for them and their tables.
 
-use crate::exec::{self, Event, Layout};
+use crate::exec::{self, Event, Layout, Step};
 use crate::sql::{Catalog, Diagnostic, Options, Position, ResultSpec, Schema, SqlFile, built_in, compile};
 use crate::{CLEANED, Limits, cleaning};
 use differential_dataflow::VecCollection;
@@ -91,8 +91,11 @@ impl Results {
     }
 
     /// All results of a stream of events, as a [`Decoder`](crate::Decoder) with this [`layout`](Results::layout) makes
-    /// them. Each row comes with the number of its result.
-    pub fn build<'s>(&self, events: Stream<'s, u64, Vec<Event>>) -> VecCollection<'s, u64, (u8, Row), isize> {
+    /// them. Each row comes with the number of its result. With them the operators that are made, inputs first.
+    pub fn build<'s>(
+        &self,
+        events: Stream<'s, u64, Vec<Event>>,
+    ) -> (VecCollection<'s, u64, (u8, Row), isize>, Vec<Step>) {
         exec::build(events, &self.catalog, &self.layout)
     }
 

@@ -173,7 +173,7 @@ fn found(case: &Case, layout: &Layout) -> Vec<Tables> {
     let (catalog, layout) = (case.catalog.clone(), layout.clone());
     let results = catalog.results.len();
     common::run_dataflow(case.workers, epochs, results, move |events| {
-        build(events, &catalog, &layout)
+        build(events, &catalog, &layout).0
     })
 }
 

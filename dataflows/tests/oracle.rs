@@ -145,7 +145,7 @@ fn of_rows(results: Results, epochs: &[Vec<(Event, Option<(i64, Row)>)>], worker
     };
     let epochs = epochs.iter().map(|epoch| epoch.iter().map(event).collect()).collect();
     let count = results.definitions().len();
-    run_dataflow(workers, epochs, count, move |events| results.build(events))
+    run_dataflow(workers, epochs, count, move |events| results.build(events).0)
 }
 
 fn check(epochs: &[Vec<Record>], workers: usize, top: usize) {

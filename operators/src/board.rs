@@ -141,9 +141,14 @@ impl<N: Name> Board<N> {
         }
     }
 
-    /// Whether no row is left (staged changes apart).
+    /// How many rows there are (staged changes apart).
+    pub(crate) fn len(&self) -> usize {
+        self.heads + self.tail.len()
+    }
+
+    /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.heads == 0 && self.tail.is_empty()
+        self.len() == 0
     }
 
     /// Puts a change by; `true` if it is the first since the last [`settle`](Board::settle).

@@ -11,6 +11,7 @@
 use crate::combine::combine;
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::footprint::{Footprint, Per};
+use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::Key;
 use differential_dataflow::VecCollection;
@@ -95,5 +96,9 @@ impl<K: Key> Epochwise for Count<K> {
             }
         }
         false
+    }
+
+    fn entries(&self) -> Entries {
+        [Some(self.totals.len()), None]
     }
 }

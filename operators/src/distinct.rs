@@ -12,6 +12,7 @@
 use crate::count::totals;
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::footprint::{Footprint, Per};
+use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::Key;
 use differential_dataflow::VecCollection;
@@ -98,5 +99,9 @@ impl<G: Key, I: Key, F: Fn(&I) -> G + 'static> Epochwise for Distinct<G, I, F> {
         out.extend(self.steps.drain(rest..).map(|(group, step)| (group, time, step)));
         self.steps.shrink_to(CHUNK);
         self.steps.is_empty()
+    }
+
+    fn entries(&self) -> Entries {
+        [Some(self.copies.len()), None]
     }
 }

@@ -6,6 +6,7 @@
 //! think of time. It also slows emission down: an operator that has a million rows to say says them in slices, and
 //! lets the rest of the dataflow run in between, so that no queue ever holds them all.
 
+use crate::held::{Entries, Teller};
 use differential_dataflow::{AsCollection, Data, VecCollection};
 use std::collections::BTreeMap;
 use timely::dataflow::Stream;
@@ -54,6 +55,9 @@ pub(crate) trait Epochwise: 'static {
 
     /// Appends some of the closed epoch's changes, about [`CHUNK`]; `true` when none are left.
     fn emit(&mut self, time: u64, out: &mut Vec<Update<Self::Out>>) -> bool;
+
+    /// How many entries of each of the operator's footprints are kept, in their order: asked between epochs.
+    fn entries(&self) -> Entries;
 }
 
 /// An epoch of which something has arrived and that is not yet emitted in full.
@@ -75,6 +79,7 @@ where
 {
     let scope = stream.scope();
     let operator = stream.unary_frontier(pact, name, move |_, info| {
+        let mut teller = Teller::new(scope.worker(), info.global_id);
         let again = scope.activator_for(info.address);
         let mut pending: BTreeMap<u64, Pending<L::In>> = BTreeMap::new();
         let mut emitting = false;
@@ -153,6 +158,7 @@ where
                 }
                 drop(session);
                 epoch.remove();
+                teller.tell(|| logic.entries());
             }
         }
     });

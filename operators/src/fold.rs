@@ -15,6 +15,7 @@
 use crate::combine::{Addition, sums};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::footprint::{Footprint, Per};
+use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::Key;
 use differential_dataflow::{Data, VecCollection};
@@ -215,6 +216,10 @@ impl<K: Key, P: Part<A>, const A: usize> Epochwise for Fold<K, P, A> {
             }
         }
         false
+    }
+
+    fn entries(&self) -> Entries {
+        [Some(self.totals.len()), None]
     }
 }
 

@@ -12,6 +12,7 @@
 
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::footprint::{Footprint, Per};
+use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::Key;
 use differential_dataflow::{ExchangeData, VecCollection};
@@ -131,5 +132,9 @@ impl<K: Key, P: ExchangeData> Epochwise for Gather<K, P> {
             }
         }
         false
+    }
+
+    fn entries(&self) -> Entries {
+        [Some(self.keys.len()), None]
     }
 }

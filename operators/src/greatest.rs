@@ -14,6 +14,7 @@
 
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::footprint::{Footprint, Per};
+use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::Key;
 use differential_dataflow::{ExchangeData, VecCollection};
@@ -35,6 +36,7 @@ pub fn greatest<'s, K: Key, V: ExchangeData>(
         Greatest {
             values: Keyed::new(),
             changed: Changed::new(),
+            further: 0,
         },
     )
 }
@@ -51,6 +53,8 @@ struct Greatest<K, V> {
     values: Keyed<Pair<K, Values<V>>>,
     /// The greatest value when the epoch began.
     changed: Changed<Option<V>>,
+    /// How many values there are beyond the first of each key.
+    further: usize,
 }
 
 impl<K: Key, V: ExchangeData> Epochwise for Greatest<K, V> {
@@ -68,7 +72,9 @@ impl<K: Key, V: ExchangeData> Epochwise for Greatest<K, V> {
             for (((_, value), _, diff), id) in block.iter().zip(ids) {
                 let values = &mut self.values.get_mut(id).value;
                 self.changed.note(id, || values.greatest().cloned());
+                let before = values.further();
                 values.update(value, *diff as i64);
+                self.further = self.further + values.further() - before;
             }
         }
         updates.clear();
@@ -100,6 +106,10 @@ impl<K: Key, V: ExchangeData> Epochwise for Greatest<K, V> {
         }
         false
     }
+
+    fn entries(&self) -> Entries {
+        [Some(self.values.len()), Some(self.further)]
+    }
 }
 
 /// A multiset of values: 16 bytes for a single `i64`. A count may be below zero within an epoch.
@@ -130,6 +140,17 @@ impl<V: Ord + Clone> Values<V> {
             Values::More(more) => match more.as_ref() {
                 More::Few(few) => few.last().map(|(value, _)| value),
                 More::Many(many) => many.last_key_value().map(|(value, _)| value),
+            },
+        }
+    }
+
+    /// How many values there are beyond the first.
+    fn further(&self) -> usize {
+        match self {
+            Values::None | Values::One { .. } => 0,
+            Values::More(more) => match more.as_ref() {
+                More::Few(few) => few.len() - 1,
+                More::Many(many) => many.len() - 1,
             },
         }
     }

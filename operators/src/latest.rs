@@ -19,6 +19,7 @@
 
 use crate::epochs::{CHUNK, Epochwise, Timed, Update, by_epoch};
 use crate::footprint::{Footprint, Per};
+use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Entry, Keyed};
 use crate::places::{Atlas, Places};
 use crate::route::Route;
@@ -170,5 +171,9 @@ impl<R: Slots> Epochwise for Latest<R> {
             }
         }
         false
+    }
+
+    fn entries(&self) -> Entries {
+        [Some(self.rows.len()), None]
     }
 }

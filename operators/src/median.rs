@@ -14,6 +14,7 @@
 use crate::combine::{added_up, combine};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::footprint::{Footprint, Per};
+use crate::held::Entries;
 use crate::keyed::{Keyed, Pair};
 use crate::route::Key;
 use differential_dataflow::VecCollection;
@@ -68,6 +69,7 @@ pub fn median<'s, G: Key>(
         Medians {
             groups: Keyed::new(),
             touched: Vec::new(),
+            values: 0,
         },
     )
 }
@@ -85,6 +87,8 @@ struct Medians<G> {
     groups: Keyed<Pair<G, Values>>,
     /// Groups with staged changes.
     touched: Vec<u32>,
+    /// How many different values all groups have.
+    values: usize,
 }
 
 impl<G: Key> Epochwise for Medians<G> {
@@ -116,7 +120,9 @@ impl<G: Key> Epochwise for Medians<G> {
                 value: values,
             } = self.groups.get_mut(id);
             let before = values.emitted;
+            self.values -= values.counts.len();
             values.settle();
+            self.values += values.counts.len();
             if before != values.emitted {
                 out.extend(before.map(|median| ((group.clone(), median), time, -1)));
                 out.extend(values.emitted.map(|median| ((group.clone(), median), time, 1)));
@@ -126,6 +132,10 @@ impl<G: Key> Epochwise for Medians<G> {
             }
         }
         false
+    }
+
+    fn entries(&self) -> Entries {
+        [Some(self.groups.len()), Some(self.values)]
     }
 }
 

@@ -16,6 +16,7 @@
 use crate::combine::{added_up, combine};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::footprint::{Footprint, Per};
+use crate::held::Entries;
 use crate::keyed::{Keyed, Pair};
 use crate::route::Key;
 use differential_dataflow::{ExchangeData, VecCollection};
@@ -95,6 +96,7 @@ pub fn ordered<'s, G: Key, V: ExchangeData + Hash>(
         asks,
         groups: Keyed::new(),
         touched: Vec::new(),
+        values: 0,
     };
     by_epoch(combine(input).inner, pact, "Ordered", logic)
 }
@@ -115,6 +117,8 @@ struct Ordered<G, V> {
     groups: Keyed<Pair<G, Values<V>>>,
     /// Groups with staged changes.
     touched: Vec<u32>,
+    /// How many different values all groups have.
+    values: usize,
 }
 
 impl<G: Key, V: ExchangeData + Hash> Epochwise for Ordered<G, V> {
@@ -146,7 +150,9 @@ impl<G: Key, V: ExchangeData + Hash> Epochwise for Ordered<G, V> {
                 value: values,
             } = self.groups.get_mut(id);
             let before = values.emitted.take();
+            self.values -= values.counts.len();
             values.settle(&self.asks);
+            self.values += values.counts.len();
             values.emitted = values.pick(&self.asks);
             if before != values.emitted {
                 out.extend(before.map(|picks| ((group.clone(), picks), time, -1)));
@@ -157,6 +163,10 @@ impl<G: Key, V: ExchangeData + Hash> Epochwise for Ordered<G, V> {
             }
         }
         false
+    }
+
+    fn entries(&self) -> Entries {
+        [Some(self.groups.len()), Some(self.values)]
     }
 }
 

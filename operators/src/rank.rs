@@ -20,6 +20,7 @@
 use crate::board::{Board, Name};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::footprint::{Footprint, Per};
+use crate::held::Entries;
 use crate::keyed::{Keyed, Pair};
 use crate::route::{Key, join};
 use differential_dataflow::VecCollection;
@@ -55,6 +56,7 @@ pub fn rank<'s, G: Key, N: Name + Key>(
         top: keep.top(),
         boards: Keyed::new(),
         touched: Vec::new(),
+        rows: 0,
     };
     let input = if input.inner.scope().peers() > 1 && keep != Keep::Top(0) {
         let pact =
@@ -81,6 +83,8 @@ struct Rank<G, N> {
     boards: Keyed<Pair<G, Board<N>>>,
     /// Boards with staged changes.
     touched: Vec<u32>,
+    /// How many rows all boards have.
+    rows: usize,
 }
 
 impl<G: Key, N: Name + Key> Epochwise for Rank<G, N> {
@@ -109,13 +113,19 @@ impl<G: Key, N: Name + Key> Epochwise for Rank<G, N> {
                 key: group,
                 value: board,
             } = self.boards.get_mut(id);
+            self.rows -= board.len();
             board.settle(self.top, |(name, value, rank), diff| {
                 out.push(((group.clone(), name, value, rank), time, diff));
             });
+            self.rows += board.len();
             if board.is_empty() {
                 self.boards.remove(id);
             }
         }
         false
+    }
+
+    fn entries(&self) -> Entries {
+        [Some(self.boards.len()), Some(self.rows)]
     }
 }

@@ -156,9 +156,14 @@ impl<R: Ord + Clone> Standing<R> {
         }
     }
 
-    /// Whether no row is left (staged changes apart).
+    /// How many different rows there are (staged changes apart).
+    pub(crate) fn len(&self) -> usize {
+        self.head.len() + self.tail.len()
+    }
+
+    /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.head.is_empty() && self.tail.is_empty()
+        self.len() == 0
     }
 
     /// Puts a change by; `true` if it is the first since the last [`settle`](Standing::settle).

@@ -19,6 +19,7 @@
 
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::footprint::{Footprint, Per};
+use crate::held::Entries;
 use crate::keyed::{Keyed, Pair};
 use crate::order::Rules;
 use crate::route::{Key, join};
@@ -74,6 +75,8 @@ struct Top<G, R, O, F> {
     groups: Keyed<Pair<G, Standing<R>>>,
     /// Groups with staged changes.
     touched: Vec<u32>,
+    /// How many different rows all groups have.
+    rows: usize,
 }
 
 impl<G: Key, R: Key, O: Order<R>, F> Top<G, R, O, F> {
@@ -86,6 +89,7 @@ impl<G: Key, R: Key, O: Order<R>, F> Top<G, R, O, F> {
             output,
             groups: Keyed::new(),
             touched: Vec::new(),
+            rows: 0,
         }
     }
 }
@@ -116,13 +120,19 @@ impl<G: Key, R: Key, O: Order<R>, T: Data, F: Fn(&G, &R, &[i64]) -> T + 'static>
                 key: group,
                 value: standing,
             } = self.groups.get_mut(id);
+            self.rows -= standing.len();
             standing.settle(&self.rules, |row, places, diff| {
                 out.push(((self.output)(group, row, places), time, diff));
             });
+            self.rows += standing.len();
             if standing.is_empty() {
                 self.groups.remove(id);
             }
         }
         false
+    }
+
+    fn entries(&self) -> Entries {
+        [Some(self.groups.len()), Some(self.rows)]
     }
 }

@@ -2,8 +2,10 @@
 //! and processes with different files refuse each other.
 
 use anyhow::{Context, Result, ensure};
+use dataflows::sql::SqlFile;
+use dataflows::{Options, Results};
 use pinflow_tests::case::{Case, History, SOON, geo, pin, stop, user};
-use pinflow_tests::{Pinflow, eventually};
+use pinflow_tests::{Pinflow, eventually, get};
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -119,6 +121,62 @@ fn refused(command: &Pinflow, words: &[&str]) -> Result<()> {
     let said = run.tail();
     for word in words {
         ensure!(said.contains(word), "`{word}` is not in: {said}");
+    }
+    Ok(())
+}
+
+/// What the operators of a result keep, by what `results explain` says of them, for so many posts, groups and ranked
+/// rows: what several results are made of counts for each in equal parts.
+fn explained(results: &Results, name: &str, entries: &[(&str, &[usize])]) -> Result<usize> {
+    let explanation = results.explain(name).with_context(|| format!("no result {name}"))?;
+    let bytes = explanation.parts.iter().map(|part| {
+        let found = entries.iter().find(|(operator, _)| *operator == part.step.operator);
+        let (_, entries) = found.with_context(|| format!("unexpected {}", part.step.operator))?;
+        Ok(part.step.bytes(entries) / (1 + part.shared_with.len()))
+    });
+    bytes.sum()
+}
+
+#[test]
+fn what_results_take_is_shown() -> Result<()> {
+    let case = Case::new("taken", 1, History::Nowhere)?;
+    begin(&case)?;
+    let files = [("countries", COUNTRIES), ("largest", LARGEST)];
+    let folder = Folder::new(&case, "results", &files)?;
+    let compiled = files.map(|(name, sql)| SqlFile {
+        path: format!("{name}.sql"),
+        text: sql.to_owned(),
+    });
+    let compiled = Results::compile(&compiled, &Options::default());
+    let compiled = compiled.map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
+    for workers in ["1", "3"] {
+        let flags = ["--listen", "127.0.0.1:0", "-w", workers];
+        let mut run = case.command("run").args(folder.flags()).args(&flags).start()?;
+        let listening = run.wait_for("http://", SOON)?;
+        let address = listening.split("http://").nth(1).unwrap_or_default();
+        let address = address.split('/').next().unwrap_or_default().trim().to_owned();
+        let metric = |name: &str, result: &str| -> Result<f64> {
+            let metrics = get(&address, "/metrics")?;
+            let name = format!("pinflow_result_{name}{{result=\"{result}\"}} ");
+            let value = metrics.lines().find_map(|line| line.strip_prefix(&name));
+            Ok(value.with_context(|| format!("no {name}in {metrics}"))?.parse()?)
+        };
+        // a country more, which is the largest then, and the first live record
+        case.send("geo", 0, &(12..30).map(|n| geo(n, "Fiji")).collect::<Vec<_>>())?;
+        eventually("the live records", SOON, || {
+            ensure!(run.is_running()?, "it ended: {}", run.tail());
+            // at first there is no such table
+            Ok(rows(&case, "SELECT country FROM largest").is_ok_and(|rows| rows == ["Fiji"]))
+        })?;
+        for result in ["countries", "largest"] {
+            ensure!(metric("busy_seconds_total", result)? > 0.0, "{result}");
+            if workers == "1" {
+                let entries: [(&str, &[usize]); 3] = [("latest", &[30]), ("count", &[4]), ("rank", &[1, 4])];
+                let (found, explained) = (metric("state_bytes", result)?, explained(&compiled, result, &entries)?);
+                ensure!(found == explained as f64, "{result}: {found}, {explained} explained");
+            }
+        }
+        stop(run)?;
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ mod error;
 mod log;
 mod plan;
 mod process;
+mod profile;
 mod protocol;
 mod reader;
 mod recorded;
@@ -31,6 +32,7 @@ pub use error::{EngineError, Outcome, TopicMissing, TopicsChanged, Trouble};
 pub use log::generations::TooManyGenerations;
 pub use log::hand_over::LogShorter;
 pub use process::{Observer, ProcessState};
+pub use profile::{Profile, Taken};
 pub use protocol::TopicPartition;
 pub(crate) use reader::topic_name;
 pub(crate) use recorded::natural_holes;
@@ -42,6 +44,7 @@ use coordinator::{Coordinator, Flow, Sources};
 use ingest::kafka::{Cluster, KafkaConfig};
 use ingest::lake::{FetchOptions, Lake, LakeObserver, LakeOptions};
 use plan::{Planner, Plans};
+use profile::Watched;
 use reader::ReaderContext;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -164,6 +167,7 @@ fn start(
     let results = Arc::clone(&settings.results);
     let terms = agree::terms(&results, &settings.limits.of_records());
     let (processes, threads) = (settings.workers.processes, settings.workers.threads);
+    let profile = process.observer.profile();
     let guards = timely::execute(timely_config(settings), move |worker| {
         let leads = worker.index() == 0;
         let plans = leads.then(|| plans.lock().expect("taken once").take()).flatten();
@@ -172,11 +176,15 @@ fn start(
         if processes > 1 {
             agree::agree(worker, &terms, worker.index() % threads == 0)?;
         }
+        let watched = profile.as_ref().map(|profile| (profile, Watched::of(worker)));
         worker.dataflow::<u64, _, _>(|scope| {
             let commands = plan::plan(scope, plans);
             let (decoded, notes) = reader::read(scope, commands, context);
-            let changes = results.build(decoded);
+            let (changes, steps) = results.build(decoded);
             collect::collect(changes.inner, notes, results.definitions().len(), events);
+            if let Some((profile, watched)) = &watched {
+                profile.built(&results, steps, watched);
+            }
         });
         Ok(())
     })

@@ -1,6 +1,7 @@
 //! What the workers, the coordinator and the signal handlers of one process share: how it is asked to stop, how it
 //! ended, and what it shows of itself.
 
+use super::profile::Profile;
 use ingest::lake::LakeState;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -40,6 +41,10 @@ pub trait Observer: Send + Sync {
     fn lake(&self, _state: &LakeState) {}
     /// Whether a topic is absent from the lake and from Kafka alike.
     fn absent(&self, _topics: usize) {}
+    /// Where to note what operators take, if anybody asks for it: noting it costs a little.
+    fn profile(&self) -> Option<Arc<Profile>> {
+        None
+    }
 }
 
 /// Shared by everything in one process.

@@ -6,7 +6,7 @@ use super::layout::to_double;
 use super::project::{Chosen, Projector, Rows};
 use super::relations::{Base, Catalogue, Relation};
 use super::row::{Packed, Post, WidePost};
-use super::steps::{Cost, Step};
+use super::steps::{Cost, Step, Steps};
 use super::vector::Vector;
 use crate::sql::Catalog;
 use crate::sql::eval::Datum;
@@ -20,7 +20,7 @@ use timely::dataflow::Stream;
 use timely::dataflow::operators::Input;
 
 /// All results of a catalogue over a stream of events, whose payloads `layout` made: each row once, with the number of
-/// its result in [`Catalog::results`].
+/// its result in [`Catalog::results`]. With them the operators that are made, inputs first.
 ///
 /// Values are those of the columns' types: text as [`Value::Text`] or [`Value::String`], double precision as
 /// [`Value::Float`], numeric as the text that PostgreSQL writes in a [`Value::String`], all others as [`Value::Int`]:
@@ -29,38 +29,13 @@ pub fn build<'s>(
     events: Stream<'s, u64, Vec<Event>>,
     catalog: &Catalog,
     layout: &Layout,
-) -> VecCollection<'s, u64, (u8, Row), isize> {
-    assemble(events, catalog, layout).0
-}
-
-/// The operators of that dataflow, inputs first.
-pub fn explain(catalog: &Catalog, layout: &Layout) -> Vec<Step> {
-    let (catalog, layout) = (catalog.clone(), layout.clone());
-    timely::execute_directly(move |worker| {
-        worker.dataflow::<u64, _, _>(|scope| {
-            let (_, events) = scope.new_input::<Vec<Event>>();
-            assemble(events, &catalog, &layout).1
-        })
-    })
-}
-
-/// The dataflow, and what it is made of.
-fn assemble<'s>(
-    events: Stream<'s, u64, Vec<Event>>,
-    catalog: &Catalog,
-    layout: &Layout,
 ) -> (VecCollection<'s, u64, (u8, Row), isize>, Vec<Step>) {
     let scope = events.scope();
+    let mut steps = Steps::new(scope.worker());
+    steps.add(None, ("latest", "latest records"), [post(layout)], Cost::Constant);
     let posts = match is_fixed(layout) {
         true => posts::<FixedPost>(events, layout),
         false => posts::<WidePost>(events, layout),
-    };
-    let latest = Step {
-        node: None,
-        operator: "latest",
-        finds: "latest records",
-        keeps: vec![post(layout)],
-        cost: Cost::Constant,
     };
     let mut builder = Builder {
         catalogue: Catalogue {
@@ -69,7 +44,7 @@ fn assemble<'s>(
         },
         used: used(catalog),
         relations: HashMap::from([(None, Relation::of_posts(posts))]),
-        steps: vec![latest],
+        steps,
     };
     for place in 0..catalog.plan.nodes().len() {
         let id = NodeId(place as u32);
@@ -95,8 +70,19 @@ fn assemble<'s>(
     for relation in std::mem::take(&mut builder.relations).into_values() {
         relation.projector.finish();
     }
-    let rows = differential_dataflow::collection::concatenate(scope, rows);
-    (rows, builder.steps)
+    let steps = builder.steps.finish();
+    (differential_dataflow::collection::concatenate(scope, rows), steps)
+}
+
+/// The operators of that dataflow, inputs first.
+pub fn explain(catalog: &Catalog, layout: &Layout) -> Vec<Step> {
+    let (catalog, layout) = (catalog.clone(), layout.clone());
+    timely::execute_directly(move |worker| {
+        worker.dataflow::<u64, _, _>(|scope| {
+            let (_, events) = scope.new_input::<Vec<Event>>();
+            build(events, &catalog, &layout).1
+        })
+    })
 }
 
 fn posts<'s, R: Post + Rows>(events: Stream<'s, u64, Vec<Event>>, layout: &Layout) -> Projector<'s> {
@@ -128,8 +114,7 @@ pub(super) struct Builder<'a, 's> {
     /// The columns of each node that are used; `None` for a node that no result is made of.
     pub(super) used: Vec<Option<Vec<bool>>>,
     pub(super) relations: HashMap<Base, Relation<'s>>,
-    /// The operators made so far.
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Steps<'s>,
 }
 
 impl<'a, 's> Builder<'a, 's> {

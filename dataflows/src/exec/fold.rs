@@ -10,7 +10,7 @@ use super::layout::{Cell, Packer};
 use super::project::{Packing, Projector, Rows, Take};
 use super::relations::{Relation, all_of};
 use super::row::{Cells, Parts, Wide, allocated};
-use super::steps::{Cost, Step};
+use super::steps::{Cost, Steps};
 use super::sums::{SUMS, Sum, Sums, Used, is_some};
 use super::vector::Vector;
 use crate::sql::eval::Datum;
@@ -60,7 +60,7 @@ type Columns = Vec<Option<(Take, Ty)>>;
 struct Context<'a, 's> {
     /// The node.
     id: NodeId,
-    steps: &'a mut Vec<Step>,
+    steps: &'a mut Steps<'s>,
     /// Bytes on the heap that the parts of a group own.
     heap: usize,
     relation: &'a mut Relation<'s>,
@@ -130,13 +130,7 @@ impl<'s> Context<'_, 's> {
 
     /// Writes down an operator.
     fn step(&mut self, operator: &'static str, finds: &'static str, keeps: impl Into<Vec<Footprint>>, cost: Cost) {
-        self.steps.push(Step {
-            node: Some(self.id),
-            operator,
-            finds,
-            keeps: keeps.into(),
-            cost,
-        });
+        self.steps.add(Some(self.id), (operator, finds), keeps, cost);
     }
 
     /// Bytes on the heap that the key of a group owns.

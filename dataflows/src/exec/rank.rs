@@ -10,7 +10,7 @@ use super::layout::{Cell, Packer};
 use super::project::{Packing, Projector, Rows, Take};
 use super::relations::Relation;
 use super::row::{Cells, Parts, Wide};
-use super::steps::{Cost, Step};
+use super::steps::{Cost, Steps};
 use crate::sql::plan::{self, ExprId, NodeId, Order, Place, PlaceKind, Scalar};
 use crate::sql::types::{Facts, Ty};
 use operators::rank::{Keep, rank};
@@ -313,16 +313,12 @@ impl<'s> Builder<'_, 's> {
             strip: true,
         };
         let heap = |packing: &Packing| Wide::heap(packing.names, packing.words);
-        self.steps.push(Step {
-            node: Some(id),
-            operator: "top",
-            finds: "places",
-            keeps: top::footprint::<Wide, Wide>(heap(&group), heap(&row)).into(),
-            cost: match keep {
-                plan::Keep::All => Cost::All,
-                plan::Keep::Within(_) => Cost::Rows,
-            },
-        });
+        let keeps = top::footprint::<Wide, Wide>(heap(&group), heap(&row));
+        let cost = match keep {
+            plan::Keep::All => Cost::All,
+            plan::Keep::Within(_) => Cost::Rows,
+        };
+        self.steps.add(Some(id), ("top", "places"), keeps, cost);
         let roots = group.roots().into_iter().chain(row.roots());
         let (mut groups, mut members) = (Vec::<Wide>::new(), Vec::<Wide>::new());
         let rows = relation.projector.port(filter, roots, move |chosen, taken| {
@@ -369,7 +365,7 @@ impl<'s> Builder<'_, 's> {
 struct Source<'r, 's> {
     /// The node.
     id: NodeId,
-    steps: &'r mut Vec<Step>,
+    steps: &'r mut Steps<'s>,
     relation: &'r mut Relation<'s>,
     filter: Option<ExprId>,
     value: ExprId,
@@ -382,16 +378,12 @@ impl<'s> Source<'_, 's> {
         let roots = group.roots().into_iter().chain(name.roots()).chain([value]);
         let (mut groups, mut names) = (Vec::<G>::new(), Vec::<N>::new());
         let flip = if ascending { -1 } else { 0 };
-        self.steps.push(Step {
-            node: Some(self.id),
-            operator: "rank",
-            finds: "places",
-            keeps: operators::rank::footprint::<G, N>(self.board.keep).into(),
-            cost: match self.board.keep {
-                Keep::Top(0) => Cost::All,
-                _ => Cost::Rows,
-            },
-        });
+        let keeps = operators::rank::footprint::<G, N>(self.board.keep);
+        let cost = match self.board.keep {
+            Keep::Top(0) => Cost::All,
+            _ => Cost::Rows,
+        };
+        self.steps.add(Some(self.id), ("rank", "places"), keeps, cost);
         let rows = self.relation.projector.port(self.filter, roots, move |chosen, taken| {
             group.pack(chosen.vectors, chosen.rows, &mut groups);
             name.pack(chosen.vectors, chosen.rows, &mut names);

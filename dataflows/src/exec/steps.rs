@@ -4,6 +4,8 @@
 use crate::sql::plan::NodeId;
 use operators::{Footprint, Per};
 use std::fmt;
+use std::ops::Range;
+use timely::worker::Worker;
 
 /// One operator of the dataflow.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,9 +21,21 @@ pub struct Step {
     pub keeps: Vec<Footprint>,
     /// What a change of one input row costs.
     pub cost: Cost,
+    /// The numbers that its worker has given to what it is made of: to the operator, and to what writes down its rows.
+    pub made_of: Range<usize>,
 }
 
 impl Step {
+    /// Bytes that it keeps, when the operators that it is made of keep so many entries of their footprints.
+    pub fn bytes(&self, entries: &[usize]) -> usize {
+        // of several workers each makes a part of some operators first, which keeps the same
+        let footprints = self.keeps.iter().cycle();
+        footprints
+            .zip(entries)
+            .map(|(keeps, entries)| keeps.total(*entries))
+            .sum()
+    }
+
     /// What there is an entry of one of the [`keeps`](Step::keeps) for.
     pub fn each(&self, footprint: &Footprint) -> &'static str {
         match (footprint.per, self.operator) {
@@ -33,6 +47,50 @@ impl Step {
             (Per::Further, _) => "further value of a group",
             (Per::Row, _) => "row",
         }
+    }
+}
+
+/// The operators made so far.
+pub(super) struct Steps<'s> {
+    worker: &'s Worker,
+    made: Vec<Step>,
+}
+
+impl<'s> Steps<'s> {
+    pub(super) fn new(worker: &'s Worker) -> Steps<'s> {
+        Steps {
+            worker,
+            made: Vec::new(),
+        }
+    }
+
+    /// Writes down an operator that is to be made next.
+    pub(super) fn add(
+        &mut self,
+        node: Option<NodeId>,
+        (operator, finds): (&'static str, &'static str),
+        keeps: impl Into<Vec<Footprint>>,
+        cost: Cost,
+    ) {
+        let next = self.worker.peek_identifier();
+        self.made.push(Step {
+            node,
+            operator,
+            finds,
+            keeps: keeps.into(),
+            cost,
+            made_of: next..next,
+        });
+    }
+
+    /// All of them, each with what was made until the next.
+    pub(super) fn finish(mut self) -> Vec<Step> {
+        let mut end = self.worker.peek_identifier();
+        for step in self.made.iter_mut().rev() {
+            step.made_of.end = end;
+            end = step.made_of.start;
+        }
+        self.made
     }
 }
 

@@ -31,7 +31,7 @@ pub fn run(workers: usize, epochs: Vec<Vec<Event>>, options: Options) -> Vec<Tab
         "the options change what is kept of records"
     );
     let count = results.definitions().len();
-    let tables = run_dataflow(workers, epochs, count, move |events| results.build(events));
+    let tables = run_dataflow(workers, epochs, count, move |events| results.build(events).0);
     for (epoch, tables) in tables.iter().enumerate() {
         for (table, result) in tables.iter().zip(plain::definitions()) {
             let different = table.windows(2).all(|rows| rows[0] != rows[1]);
