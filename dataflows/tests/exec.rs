@@ -6,27 +6,15 @@
 
 mod common;
 
-#[path = "../../tests/src/queries/mod.rs"]
-#[allow(dead_code, unused_imports, missing_docs)]
-mod queries;
-
 use common::Tables;
+use common::queries::{Choices, Queries, reduce};
+use common::records::{Record, records, run_catalog};
 use dataflows::Options;
-use dataflows::exec::{Event, Layout, build};
+use dataflows::exec::Layout;
 use dataflows::sql::eval::{Datum, Interpreter};
 use dataflows::sql::{Catalog, Schema, SqlFile, compile};
-use operators::{Position, Row, Value};
-use queries::{Choices, Queries, data, reduce};
+use operators::{Row, Value};
 use std::collections::HashMap;
-
-/// What a record says: kind, key, position, and its cleaned row or a delete.
-#[derive(Clone, Debug)]
-struct Record {
-    kind: u8,
-    key: i64,
-    position: Position,
-    row: Option<Row>,
-}
 
 struct Case {
     catalog: Catalog,
@@ -60,62 +48,6 @@ fn draw(choices: &mut Choices, schema: &Schema) -> Case {
         epochs,
         workers,
     }
-}
-
-/// One to six epochs of records of the keys that [`data`] draws, each several times.
-fn records(choices: &mut Choices) -> Vec<Vec<Record>> {
-    let mut epochs = Vec::new();
-    let mut offset = 0;
-    let mut sent: Vec<Record> = Vec::new();
-    for _ in 0..1 + choices.below(6) {
-        let mut records = Vec::new();
-        for _ in 0..1 + choices.below(2) {
-            for (kind, rows) in (0u8..).zip(data(choices)) {
-                for row in rows {
-                    let Value::Int(key) = row[0] else {
-                        unreachable!("keys are integers")
-                    };
-                    offset += 1;
-                    let position = Position::new(1, offset, choices.below(2) as i32).unwrap();
-                    let row = (!choices.one_in(6)).then_some(row);
-                    records.push(Record {
-                        kind,
-                        key,
-                        position,
-                        row,
-                    });
-                    if choices.one_in(8) {
-                        records.push(
-                            sent.get(choices.below(sent.len().max(1)))
-                                .cloned()
-                                .unwrap_or(records[0].clone()),
-                        );
-                    }
-                }
-            }
-        }
-        // in any order
-        for place in (1..records.len()).rev() {
-            let other = choices.below(place + 1);
-            records.swap(place, other);
-        }
-        sent.extend(records.iter().cloned());
-        epochs.push(records);
-    }
-    // at last everything is deleted, in half of the cases
-    if choices.one_in(2) {
-        let mut deletes = Vec::new();
-        for record in &sent {
-            offset += 1;
-            deletes.push(Record {
-                position: Position::new(1, offset, 0).unwrap(),
-                row: None,
-                ..record.clone()
-            });
-        }
-        epochs.push(deletes);
-    }
-    epochs
 }
 
 fn expected(case: &Case, schema: &Schema) -> Vec<Tables> {
@@ -159,22 +91,7 @@ fn value(datum: &Datum) -> Value {
 }
 
 fn found(case: &Case, layout: &Layout) -> Vec<Tables> {
-    let event = |record: &Record| Event {
-        key: record.key,
-        position: record.position,
-        slot: record.kind,
-        payload: record.row.as_ref().map(|row| layout.pack(record.kind.into(), row)),
-    };
-    let epochs: Vec<Vec<Event>> = case
-        .epochs
-        .iter()
-        .map(|epoch| epoch.iter().map(event).collect())
-        .collect();
-    let (catalog, layout) = (case.catalog.clone(), layout.clone());
-    let results = catalog.results.len();
-    common::run_dataflow(case.workers, epochs, results, move |events| {
-        build(events, &catalog, &layout).0
-    })
+    run_catalog(&case.catalog, layout, &case.epochs, case.workers)
 }
 
 /// The first disagreement of a case, in words.
@@ -230,8 +147,7 @@ fn random_results_are_the_interpreters() {
         run(&schema, seed.parse().expect("a number"));
         return;
     }
-    let cases = std::env::var("PINFLOW_TEST_CASES").map_or(150, |cases| cases.parse().expect("a number"));
-    (0..cases).for_each(|seed| run(&schema, seed));
+    (0..common::cases(150)).for_each(|seed| run(&schema, seed));
 }
 
 /// A text that is only counted is kept in two parts, which must be no value where its kind has no record, and must be none

@@ -6,6 +6,10 @@
 mod need;
 #[path = "../../../tests/src/plain.rs"]
 pub mod plain;
+#[path = "../../../tests/src/queries/mod.rs"]
+#[allow(unused_imports, missing_docs)]
+pub mod queries;
+pub mod records;
 
 use dataflows::{Event, Options, Results};
 use differential_dataflow::{Data, VecCollection};
@@ -99,6 +103,17 @@ pub fn run_dataflow<E: Data + Send + Sync>(
     }
     assert_eq!(updates.next(), None, "an update after the last epoch");
     snapshots
+}
+
+/// How many cases are drawn: `PINFLOW_TEST_CASES`, else this many, or a hundred times as many as are compared with
+/// PostgreSQL in the long version.
+pub fn cases(short: u64) -> u64 {
+    let is_set = |name: &str| std::env::var(name).ok().filter(|value| value != "0");
+    match (is_set("PINFLOW_TEST_CASES"), is_set("PINFLOW_TEST_LONG")) {
+        (Some(cases), _) => cases.parse().expect("a number"),
+        (None, Some(_)) => 20_000,
+        (None, None) => short,
+    }
 }
 
 /// Asserts that two sets of tables are equal, naming the first table and the rows that differ.

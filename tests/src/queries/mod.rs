@@ -4,6 +4,7 @@ pub mod choices;
 pub mod data;
 pub mod expr;
 pub mod mutate;
+pub mod partitions;
 pub mod query;
 
 pub use choices::{Choices, reduce};

@@ -108,7 +108,7 @@ impl Queries<'_> {
         accepted(self.schema, self.options, sql)
     }
 
-    fn expressions<'c>(&'c mut self, columns: &'c [Column]) -> Expressions<'c> {
+    pub(super) fn expressions<'c>(&'c mut self, columns: &'c [Column]) -> Expressions<'c> {
         Expressions {
             choices: self.choices,
             columns,
@@ -132,7 +132,7 @@ impl Queries<'_> {
     }
 
     /// Kinds joined in any order and way, and their columns.
-    fn join(&mut self) -> (String, Vec<Column>) {
+    pub(super) fn join(&mut self) -> (String, Vec<Column>) {
         let mut kinds: Vec<usize> = (0..self.schema.kinds.len()).collect();
         for place in (1..kinds.len()).rev() {
             let other = place - self.choices.below(place + 1);
@@ -251,7 +251,7 @@ impl Queries<'_> {
     }
 
     /// An expression to group by, which is not null.
-    fn key(&mut self, columns: &[Column]) -> String {
+    pub(super) fn key(&mut self, columns: &[Column]) -> String {
         let mut expressions = self.expressions(columns);
         let ty = match TYPES[expressions.choices.below(TYPES.len())] {
             Ty::Float8 => Ty::Text,
