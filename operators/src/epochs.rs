@@ -79,7 +79,7 @@ where
 {
     let scope = stream.scope();
     let operator = stream.unary_frontier(pact, name, move |_, info| {
-        let mut teller = Teller::new(scope.worker(), info.global_id);
+        let mut teller = Teller::new(scope.worker(), info.global_id, logic.entries());
         let again = scope.activator_for(info.address);
         let mut pending: BTreeMap<u64, Pending<L::In>> = BTreeMap::new();
         let mut emitting = false;

@@ -32,14 +32,12 @@ pub(crate) struct Teller {
 }
 
 impl Teller {
-    pub(crate) fn new(worker: &Worker, operator: usize) -> Teller {
-        Teller {
-            log: worker.logger_for(LOG),
-            last: Held {
-                operator,
-                entries: Entries::default(),
-            },
+    pub(crate) fn new(worker: &Worker, operator: usize, entries: Entries) -> Teller {
+        let (log, last) = (worker.logger_for::<HeldBuilder>(LOG), Held { operator, entries });
+        if let Some(log) = &log {
+            log.log(last);
         }
+        Teller { log, last }
     }
 
     pub(crate) fn tell(&mut self, entries: impl FnOnce() -> Entries) {

@@ -19,7 +19,7 @@ use crate::reject_cap::{self, StagedRejects, Trimmed};
 use crate::reject_limits::{Held, RejectLimits};
 use crate::reject_surplus::Surplus;
 use crate::schema::Definition;
-use crate::session::{IN_BULK, Pending, Session, pipeline};
+use crate::session::{BEGIN_TO_WRITE, IN_BULK, Pending, Session, pipeline};
 use crate::step::{Committed, Net, Newest, Step, newest_by_table};
 use calls::{Call, Expect};
 use tokio_postgres::{Client, Statement};
@@ -117,7 +117,7 @@ type Sent<'a> = (String, Pending<'a, Answer>);
 pub(crate) enum Answer {
     Done,
     Count(u64),
-    Row(Option<tokio_postgres::Row>),
+    Rows(Vec<tokio_postgres::Row>),
 }
 
 impl<'a> Context<'a> {
@@ -228,14 +228,14 @@ impl<'a> Context<'a> {
 
     pub(crate) fn begin(&self) -> Sent<'_> {
         let client = self.client();
-        let begin = async move { client.batch_execute("BEGIN").await.map(|()| Answer::Done) };
+        let begin = async move { client.batch_execute(BEGIN_TO_WRITE).await.map(|()| Answer::Done) };
         (format!("begin in schema {}", self.schema), Box::pin(begin))
     }
 
     /// Locks the progress row and asks what it says.
     pub(crate) fn lock(&self) -> Sent<'_> {
         let client = self.client();
-        let lock = async move { client.query_opt(&self.statements.lock, &[]).await.map(Answer::Row) };
+        let lock = async move { client.query(&self.statements.lock, &[]).await.map(Answer::Rows) };
         (self.locking(), Box::pin(lock))
     }
 
@@ -265,8 +265,9 @@ impl<'a> Context<'a> {
 
     /// Checks the locked row; true when an earlier try has committed this step.
     pub(crate) fn check_row(&self, opening: &[Answer], step: &Step) -> Result<bool, SinkError> {
-        let Some(Answer::Row(Some(row))) = opening.get(1) else {
-            return Err(progress::missing_row(self.schema));
+        let row = match opening.get(1) {
+            Some(Answer::Rows(rows)) => progress::one_row(self.schema, rows)?,
+            _ => return Err(progress::missing_row(self.schema)),
         };
         let (commits, definitions): (i64, String) = (row.get(2), row.get(3));
         self.fence.check(self.schema, &Claimed::of(row))?;

@@ -14,7 +14,7 @@
 use crate::error::{Backoff, SinkError};
 use crate::progress::fnv1a;
 use crate::schema::quoted;
-use crate::session::Session;
+use crate::session::{BEGIN_TO_WRITE, Session};
 use std::cmp::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -157,13 +157,9 @@ pub(crate) async fn current(session: &Session, schema: &str) -> Result<Claimed, 
         "SELECT fence, fence_run_id FROM {}.progress WHERE id = 1",
         quoted(schema)
     );
-    let row = session
-        .client
-        .query_opt(&sql, &[])
-        .await
-        .map_err(|source| failed(schema, source))?;
-    let row = row.ok_or_else(|| crate::progress::missing_row(schema))?;
-    Ok(Claimed::of(&row))
+    let rows = session.client.query(&sql, &[]).await;
+    let rows = rows.map_err(|source| failed(schema, source))?;
+    Ok(Claimed::of(crate::progress::one_row(schema, &rows)?))
 }
 
 async fn raise(session: &Session, schema: &str, claim: Claim, run_id: &str) -> Result<i64, SinkError> {
@@ -179,7 +175,7 @@ async fn raise(session: &Session, schema: &str, claim: Claim, run_id: &str) -> R
             .batch_execute("SET lock_timeout = '1s'")
             .await
             .map_err(|source| failed(schema, source))?;
-        let raised = session.client.query_opt(&sql, &[&run_id]).await;
+        let raised = raise_once(session, &sql, run_id).await;
         session
             .client
             .batch_execute("SET lock_timeout = '30s'")
@@ -196,6 +192,20 @@ async fn raise(session: &Session, schema: &str, claim: Claim, run_id: &str) -> R
             Err(source) => return Err(failed(schema, source)),
         }
     }
+}
+
+/// Runs the statement that raises the number in a transaction of its own.
+async fn raise_once(
+    session: &Session,
+    sql: &str,
+    run_id: &str,
+) -> Result<Option<tokio_postgres::Row>, tokio_postgres::Error> {
+    let client = &session.client;
+    client.batch_execute(BEGIN_TO_WRITE).await?;
+    let raised = client.query_opt(sql, &[&run_id]).await;
+    let end = if raised.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    client.batch_execute(end).await?;
+    raised
 }
 
 fn held(schema: &str, holder: Option<Holder>) -> SinkError {

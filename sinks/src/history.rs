@@ -11,6 +11,7 @@ use crate::reject_limits::RejectLimits;
 use crate::reject_surplus::Surplus;
 use crate::rejects;
 use crate::schema::{Definition, quoted};
+use crate::session::to_write;
 use crate::sql::{self, REJECT_COLUMNS, STAGED, names_with_position, newest_first, position, qualified, staging_name};
 use crate::step::StagedHistory;
 use operators::Table;
@@ -26,10 +27,10 @@ pub(crate) async fn drop_up_to(client: &Client, schema: &str, fence: i64) -> Res
                AND substring(c.relname::text FROM '^staging_([0-9]{1,18})_')::bigint <= $2";
     for row in client.query(sql, &[&schema, &fence]).await.map_err(failed)? {
         let (oid, name): (u32, String) = (row.get(0), row.get(1));
-        let drop = format!(
+        let drop = to_write(&format!(
             "SET lock_timeout = '1s'; DROP TABLE IF EXISTS {}",
             qualified(schema, &name)
-        );
+        ));
         let mut dropped = client.batch_execute(&drop).await;
         for _ in 0..5 {
             if !matches!(&dropped, Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)) {
@@ -81,7 +82,7 @@ pub(crate) async fn create(
     sql.push_str(&access::hide(schema, &staging_name(fence, "rejects"), &[]));
     sql.push_str(&Surplus::of(schema, fence).create(fence, limits, options));
     let failed = |source| SinkError::postgres(format!("creating staging tables in schema {schema}"), source);
-    client.batch_execute(&sql).await.map_err(failed)
+    client.batch_execute(&to_write(&sql)).await.map_err(failed)
 }
 
 /// Checks the counts and settles all staged tables, within the caller's transaction; `reject_topics` as in

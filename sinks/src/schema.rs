@@ -29,7 +29,7 @@ use crate::control;
 use crate::error::{Backoff, Class, SinkError};
 use crate::fence;
 use crate::results;
-use crate::session::Session;
+use crate::session::{BEGIN_TO_WRITE, Session};
 use crate::shape;
 use operators::{ColumnType, Table};
 use std::fmt::Write;
@@ -313,7 +313,7 @@ async fn prepare_in_transaction(
 ) -> Result<bool, SinkError> {
     let client = &session.client;
     let failed = |source| SinkError::postgres(format!("preparing schema {schema}"), source);
-    client.batch_execute("BEGIN").await.map_err(failed)?;
+    client.batch_execute(BEGIN_TO_WRITE).await.map_err(failed)?;
     let key = fence::lock_key(schema, "prepare");
     client
         .execute("SELECT pg_advisory_xact_lock($1)", &[&key])

@@ -107,11 +107,14 @@ fn settings(config: &PostgresConfig, purpose: Purpose) -> String {
         quoted(&config.schema)
     );
     match purpose {
+        // What a step sends behind a BEGIN that fails, because it was cancelled, must not be written statement by
+        // statement: whoever writes in such a session says so.
+        //
         // Live statements join a handful of rows with a table by its key, whatever the statistics say: one generic
         // plan by index, made once, is always right for them. The first commit turns this back on for itself.
         Purpose::Sink => sql.push_str(
-            "SET synchronous_commit = on; SET work_mem = '64MB'; SET plan_cache_mode = force_generic_plan; \
-             SET lock_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s';",
+            "SET default_transaction_read_only = on; SET synchronous_commit = on; SET work_mem = '64MB'; \
+             SET plan_cache_mode = force_generic_plan; SET lock_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s';",
         ),
         Purpose::Stage => sql.push_str("SET synchronous_commit = off;"),
         Purpose::Read => sql.push_str("SET work_mem = '128MB';"),
@@ -130,6 +133,14 @@ pub(crate) const IN_BULK: &str = "SET LOCAL enable_seqscan = on; SET LOCAL enabl
      SET LOCAL enable_mergejoin = on; SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL work_mem = '256MB'; \
      SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;";
 
+/// Begins a transaction that writes, in a session that commits.
+pub(crate) const BEGIN_TO_WRITE: &str = "BEGIN READ WRITE";
+
+/// Statements that write in a session that commits, all of them or none.
+pub(crate) fn to_write(statements: &str) -> String {
+    format!("SET TRANSACTION READ WRITE; {statements}")
+}
+
 /// A statement on its way.
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, tokio_postgres::Error>> + Send + 'a>>;
 
@@ -137,24 +148,37 @@ pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, tokio_pos
 ///
 /// tokio-postgres sends a statement when its future is first polled, so one round of polls puts them all on the wire:
 /// a commit of 25 statements takes the time of one round trip. Statements after a failed one are answered with
-/// "transaction is aborted"; the error returned is the first in order, which is the cause.
-pub(crate) async fn pipeline<T>(mut pending: Vec<(String, Pending<'_, T>)>) -> Result<Vec<T>, SinkError> {
-    let mut answers: Vec<Option<Result<T, tokio_postgres::Error>>> = pending.iter().map(|_| None).collect();
+/// "transaction is aborted"; the error returned is the first in order, which is the cause. What cannot be sent, such as a
+/// value that is no value of the parameter's type, ends the round: nothing that comes behind it is sent, a COMMIT least
+/// of all.
+pub(crate) async fn pipeline<T>(pending: Vec<(String, Pending<'_, T>)>) -> Result<Vec<T>, SinkError> {
+    let (contexts, mut pending): (Vec<String>, Vec<Pending<'_, T>>) = pending.into_iter().unzip();
+    let mut answers: Vec<Option<Result<T, tokio_postgres::Error>>> = Vec::with_capacity(pending.len());
+    let mut unsent = false;
     std::future::poll_fn(|cx| {
-        let mut waiting = false;
-        for ((_, pending), answer) in pending.iter_mut().zip(&mut answers) {
-            if answer.is_none() {
-                match pending.as_mut().poll(cx) {
-                    Poll::Ready(result) => *answer = Some(result),
-                    Poll::Pending => waiting = true,
-                }
+        for (pending, answer) in pending.iter_mut().zip(&mut answers) {
+            if answer.is_none()
+                && let Poll::Ready(result) = pending.as_mut().poll(cx)
+            {
+                *answer = Some(result);
             }
         }
-        if waiting { Poll::Pending } else { Poll::Ready(()) }
+        while !unsent && answers.len() < pending.len() {
+            let first = pending[answers.len()].as_mut().poll(cx);
+            unsent = matches!(first, Poll::Ready(Err(_)));
+            answers.push(match first {
+                Poll::Ready(result) => Some(result),
+                Poll::Pending => None,
+            });
+        }
+        match answers.iter().all(Option::is_some) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
     })
     .await;
     let mut values = Vec::with_capacity(answers.len());
-    for (answer, (context, _)) in answers.into_iter().zip(pending) {
+    for (answer, context) in answers.into_iter().zip(contexts) {
         // every answer is there once poll_fn has ended
         match answer.expect("an answer for each statement") {
             Ok(value) => values.push(value),
@@ -162,4 +186,44 @@ pub(crate) async fn pipeline<T>(mut pending: Vec<(String, Pending<'_, T>)>) -> R
         }
     }
     Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Answers when it is polled for the second time, as what was sent does; counts how often it is polled.
+    fn sent(polled: &AtomicUsize) -> Pending<'_, usize> {
+        Box::pin(std::future::poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            match polled.fetch_add(1, Ordering::Relaxed) {
+                0 => Poll::Pending,
+                times => Poll::Ready(Ok(times)),
+            }
+        }))
+    }
+
+    fn of(pending: Vec<Pending<'_, usize>>) -> Vec<(String, Pending<'_, usize>)> {
+        let number = |(number, pending)| (format!("statement {number}"), pending);
+        pending.into_iter().enumerate().map(number).collect()
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_sent_keeps_back_what_follows() {
+        let [first, second] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+        let both = pipeline(of(vec![sent(&first), sent(&second)])).await;
+        assert_eq!(both.unwrap(), [1, 1]);
+
+        let [first, last] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+        let error = "nonsense=1"
+            .parse::<tokio_postgres::Config>()
+            .expect_err("no such option");
+        let unsent: Pending<'_, usize> = Box::pin(async { Err(error) });
+        let failed = pipeline(of(vec![sent(&first), unsent, sent(&last)])).await;
+        let said = failed.expect_err("one was not sent").to_string();
+        assert!(said.starts_with("statement 1"), "{said}");
+        let polled = [&first, &last].map(|polled| polled.load(Ordering::Relaxed));
+        assert_eq!(polled, [2, 0], "what was sent is waited for, what follows is not sent");
+    }
 }

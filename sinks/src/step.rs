@@ -299,14 +299,19 @@ impl Reject {
 impl CleanedRow {
     /// About how many bytes it takes.
     pub(crate) fn bytes(&self) -> usize {
-        let value = |value: &Value| match value {
-            Value::Text(symbol) => 4 + symbol.text().len(),
-            Value::String(text) => 4 + text.len(),
-            Value::Bytes(bytes) => 4 + bytes.len(),
-            Value::Floats(values) => 24 + 12 * values.len(),
-            Value::Null => 4,
-            Value::Int(_) | Value::Float(_) => 12,
-        };
-        48 + self.row.as_ref().map_or(0, |row| row.iter().map(value).sum())
+        48 + self.row.as_ref().map_or(0, |row| bytes(row))
     }
+}
+
+/// About how many bytes values take on the wire.
+pub(crate) fn bytes(values: &[Value]) -> usize {
+    let value = |value: &Value| match value {
+        Value::Text(symbol) => 4 + symbol.text().len(),
+        Value::String(text) => 4 + text.len(),
+        Value::Bytes(bytes) => 4 + bytes.len(),
+        Value::Floats(values) => 24 + 12 * values.len(),
+        Value::Null => 4,
+        Value::Int(_) | Value::Float(_) => 12,
+    };
+    values.iter().map(value).sum()
 }

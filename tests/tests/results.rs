@@ -25,6 +25,11 @@ const LARGEST: &str = "-- largest: the countries with the most places\n\
       SELECT country, places, rank() OVER (ORDER BY places DESC) AS place FROM countries) AS ranked\n\
     WHERE place <= 1";
 
+/// The most frequent category of each country: two operators, one of which reads the other.
+const USUAL: &str = "-- usual: the most frequent category of each country\n\
+    SELECT geo.country, mode() WITHIN GROUP (ORDER BY pin.category COLLATE \"C\") AS category\n\
+    FROM pin_table AS pin JOIN geo_table AS geo USING (ind) WHERE geo.country IS NOT NULL GROUP BY 1";
+
 /// A folder of results.
 struct Folder(PathBuf);
 
@@ -141,7 +146,7 @@ fn explained(results: &Results, name: &str, entries: &[(&str, &[usize])]) -> Res
 fn what_results_take_is_shown() -> Result<()> {
     let case = Case::new("taken", 1, History::Nowhere)?;
     begin(&case)?;
-    let files = [("countries", COUNTRIES), ("largest", LARGEST)];
+    let files = [("countries", COUNTRIES), ("largest", LARGEST), ("usual", USUAL)];
     let folder = Folder::new(&case, "results", &files)?;
     let compiled = files.map(|(name, sql)| SqlFile {
         path: format!("{name}.sql"),
@@ -168,10 +173,16 @@ fn what_results_take_is_shown() -> Result<()> {
             // at first there is no such table
             Ok(rows(&case, "SELECT country FROM largest").is_ok_and(|rows| rows == ["Fiji"]))
         })?;
-        for result in ["countries", "largest"] {
+        // posts; groups, or different categories of groups; groups and rows; groups and further frequencies
+        for (result, count, of_operator) in [
+            ("countries", 4, ("rank", [1, 4])),
+            ("largest", 4, ("rank", [1, 4])),
+            ("usual", 4, ("greatest", [3, 1])),
+        ] {
             ensure!(metric("busy_seconds_total", result)? > 0.0, "{result}");
             if workers == "1" {
-                let entries: [(&str, &[usize]); 3] = [("latest", &[30]), ("count", &[4]), ("rank", &[1, 4])];
+                let (operator, kept) = of_operator;
+                let entries: [(&str, &[usize]); 3] = [("latest", &[30]), ("count", &[count]), (operator, &kept)];
                 let (found, explained) = (metric("state_bytes", result)?, explained(&compiled, result, &entries)?);
                 ensure!(found == explained as f64, "{result}: {found}, {explained} explained");
             }

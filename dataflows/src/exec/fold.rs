@@ -426,7 +426,6 @@ impl<'s> Context<'_, 's> {
             [kept.of(Per::Item)],
             Cost::Constant,
         );
-        self.greatest("most frequent value");
         let prefix = Prefix::of(&self.packer);
         let counts = count(self.relation.projector.packed::<Wide>(filter, items));
         let pairs = counts.flat_map(move |(item, count)| {
@@ -441,6 +440,7 @@ impl<'s> Context<'_, 's> {
             };
             Some((prefix.key::<_, Wide>(&item), value))
         });
+        self.greatest("most frequent value");
         greatest(pairs).map(move |(key, value)| finding(key, part, Part::of([value].into_iter())))
     }
 

@@ -2,7 +2,7 @@
 //! has to hold. A check that fails divides by zero, which makes of the `COMMIT` behind it a `ROLLBACK`: nothing has
 //! happened, and the step is tried again step by step, which finds out what was wrong.
 
-use super::calls::Expect;
+use super::calls::{Call, Expect};
 use super::{Context, Plan, Sent, Tally};
 use crate::encode::Param;
 use crate::error::SinkError;
@@ -15,31 +15,29 @@ use tokio_postgres::error::SqlState;
 const MOST: usize = 64;
 
 impl Context<'_> {
-    /// Whether nothing has to be looked at in between.
+    /// Whether nothing has to be looked at in between, as far as this is known before the statements are.
     pub(super) fn can_go_at_once(&self, plan: &Plan<'_>) -> bool {
-        let looks = self.again || plan.step.whole || failpoint::armed() || self.may_be_over(plan.step);
-        // partitions that are written in full are rare, and have no check of their own
-        !looks && plan.moves.write.is_empty()
+        !(self.again || plan.step.whole || failpoint::armed() || self.may_be_over(plan.step))
     }
 
-    /// Nothing when a check has failed, or when there are too many statements; the transaction is over then.
+    /// Nothing when a check has failed, or when an answer has to be looked at after all; no transaction is open then.
     pub(super) async fn at_once(&self, plan: &Plan<'_>) -> Result<Option<Committed>, SinkError> {
         let mut calls = Vec::new();
         self.result_calls(self.result_statements().await?, plan, &mut calls);
         self.cleaned_calls(plan, &mut calls);
         self.progress_calls(plan, &mut calls);
-        if calls.len() > MOST {
+        if calls.len() > MOST || calls.iter().any(Call::has_to_be_judged) {
             return Ok(None);
         }
         let expects: Vec<Expect> = calls.iter().map(|call| call.expect).collect();
         let mut pending = vec![self.begin(), self.checked_lock()];
         let opening = pending.len();
-        for mut call in calls {
-            if let Expect::Frontier { .. } = call.expect {
-                call.statement = &self.statements.progress.advance_all;
-            }
-            pending.push(self.sent(call));
-        }
+        pending.extend(calls.into_iter().map(|call| {
+            self.sent(Call {
+                statement: call.checked.unwrap_or(call.statement),
+                ..call
+            })
+        }));
         let changed = plan.results.iter().map(|net| !net.is_empty());
         let step = plan.step;
         let notify = changed.clone().any(|changed| changed) || self.brings_cleaned(step) || !step.rejects.is_empty();
@@ -50,12 +48,16 @@ impl Context<'_> {
         let answers = match pipeline(pending).await {
             Ok(answers) => answers,
             Err(SinkError::Postgres { source, .. }) if source.code() == Some(&SqlState::DIVISION_BY_ZERO) => {
+                // the COMMIT has done so, if it was sent
+                let rolled_back = self.client().batch_execute("ROLLBACK").await;
+                rolled_back.map_err(|source| self.failed("rolling back", source))?;
                 return Ok(None);
             }
             Err(error) => return Err(error),
         };
         let mut tally = Tally::of(self.definition);
         for (answer, expect) in answers[opening..].iter().zip(expects) {
+            // of a checked statement the count is that of its one row, and of no interest
             tally.take(answer, expect);
         }
         Ok(Some(Committed {

@@ -7,14 +7,14 @@ use crate::progress;
 use crate::reject_limits::RejectLimits;
 use crate::schema::{Definition, quoted};
 use crate::sql;
-use crate::step::{CleanedRow, Reject};
+use crate::step::{self, CleanedRow, Reject};
 use operators::{Row, Table};
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, Statement};
 
 /// Rows of one statement.
 const ROWS: usize = 4096;
-/// Bytes of wide text in one statement, about.
+/// Bytes of values in one statement, about.
 const BYTES: usize = 4 << 20;
 
 /// Prepared statements of a sink's session.
@@ -47,8 +47,8 @@ impl Statements {
         );
         let checked_lock = format!(
             "WITH held AS MATERIALIZED (SELECT fence, fence_run_id, commits, definitions FROM {}.progress WHERE id = 1 \
-             FOR UPDATE) SELECT 1 / count(*) FROM held WHERE fence = $1 AND fence_run_id = $2 AND commits = $3 \
-             AND definitions = $4",
+             FOR UPDATE) SELECT 1 / (count(*) = 1 AND count(*) FILTER (WHERE fence = $1 AND fence_run_id = $2 \
+             AND commits = $3 AND definitions = $4) = 1)::integer FROM held",
             quoted(schema)
         );
         let mut settle = Vec::new();
@@ -128,6 +128,16 @@ pub(super) struct Call<'a> {
     pub(super) statement: &'a Statement,
     pub(super) params: Vec<Param<'a>>,
     pub(super) expect: Expect,
+    /// The same statement, which fails when the count is not what is expected; none where no count is wrong, or where
+    /// none was made.
+    pub(super) checked: Option<&'a Statement>,
+}
+
+impl Call<'_> {
+    /// Whether its count has to be looked at here.
+    pub(super) fn has_to_be_judged(&self) -> bool {
+        matches!(self.expect, Expect::Frontier { .. } | Expect::One) && self.checked.is_none()
+    }
 }
 
 impl Context<'_> {
@@ -140,7 +150,7 @@ impl Context<'_> {
         // all deletes before all upserts
         for (index, net) in plan.results.iter().enumerate() {
             let (table, _) = &self.definition.results[index];
-            for rows in net.deletes.chunks(ROWS) {
+            for rows in chunks_by_bytes(&net.deletes, |row| step::bytes(&row[..table.key])) {
                 let params = columns(table, table.key, rows);
                 let expect = Expect::Deleted {
                     table: index,
@@ -152,12 +162,13 @@ impl Context<'_> {
                     statement: &statements[index][0],
                     params,
                     expect,
+                    checked: None,
                 });
             }
         }
         for (index, net) in plan.results.iter().enumerate() {
             let (table, _) = &self.definition.results[index];
-            for rows in net.upserts.chunks(ROWS) {
+            for rows in chunks_by_bytes(&net.upserts, |row| step::bytes(row)) {
                 let params = columns(table, table.columns.len(), rows);
                 let expect = Expect::Changed { table: index };
                 let context = format!("writing {}.{}", self.schema, table.name);
@@ -166,6 +177,7 @@ impl Context<'_> {
                     statement: &statements[index][1],
                     params,
                     expect,
+                    checked: None,
                 });
             }
         }
@@ -182,6 +194,7 @@ impl Context<'_> {
                     statement,
                     params,
                     expect: Expect::Other,
+                    checked: None,
                 });
             };
             for rows in chunks_by_bytes(&newest.rows, |row| row.bytes()) {
@@ -206,6 +219,7 @@ impl Context<'_> {
                 statement,
                 params: rejected(rejects, self.limits),
                 expect: Expect::Other,
+                checked: None,
             });
         }
     }

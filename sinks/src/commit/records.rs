@@ -52,7 +52,8 @@ impl Context<'_> {
                 Param::one(new.cleaned_legacy.map(|legacy| legacy.count as i64)),
                 Param::one(new.cleaned_legacy.map(hash)),
             ];
-            calls.push(self.record("progress", &statements.facts, params, Expect::One));
+            let facts = self.record("progress", &statements.facts, params, Expect::One);
+            calls.push(checked(facts, &statements.checked_facts));
         }
         let params = vec![
             Param::one(self.fence.number),
@@ -64,7 +65,8 @@ impl Context<'_> {
             Param::one(new.run_id.as_str()),
             Param::one(&new.counters),
         ];
-        calls.push(self.record("progress", &statements.row, params, Expect::One));
+        let row = self.record("progress", &statements.row, params, Expect::One);
+        calls.push(checked(row, &statements.checked_row));
     }
 
     fn frontier_calls<'b>(&'b self, plan: &'b Plan<'_>, calls: &mut Vec<Call<'b>>) {
@@ -76,7 +78,8 @@ impl Context<'_> {
         let rows = |count: usize| Expect::Frontier { rows: count as u64 };
         if !moves.advance.is_empty() {
             let expect = rows(moves.advance.len());
-            calls.push(self.record("frontier", &statements.advance, moves.advance_params(), expect));
+            let advance = self.record("frontier", &statements.advance, moves.advance_params(), expect);
+            calls.push(checked(advance, &statements.checked_advance));
         }
         if !moves.write.is_empty() {
             let expect = rows(moves.write.len());
@@ -90,7 +93,16 @@ impl Context<'_> {
             statement,
             params,
             expect,
+            checked: None,
         }
+    }
+}
+
+/// The same call, which can be checked by the server.
+fn checked<'a>(call: Call<'a>, statement: &'a Statement) -> Call<'a> {
+    Call {
+        checked: Some(statement),
+        ..call
     }
 }
 

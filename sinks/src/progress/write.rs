@@ -6,17 +6,19 @@ use crate::error::SinkError;
 use crate::schema::quoted;
 use tokio_postgres::{Client, Statement};
 
-/// The prepared statements of a commit's last part.
+/// The prepared statements of a commit's last part. The checked ones fail when they change another number of rows than
+/// they are meant to.
 pub(crate) struct Statements {
     pub(crate) row: Statement,
+    pub(crate) checked_row: Statement,
     /// Columns of the row that most commits leave alone.
     pub(crate) facts: Statement,
+    pub(crate) checked_facts: Statement,
     /// Forgets the partitions of topics.
     pub(crate) forget: Statement,
     /// Moves partitions whose coverage is otherwise as it was.
     pub(crate) advance: Statement,
-    /// The same, and fails when a partition does not stand where the last commit left it.
-    pub(crate) advance_all: Statement,
+    pub(crate) checked_advance: Statement,
     /// Writes partitions in full.
     pub(crate) write: Statement,
     pub(crate) generations: Statement,
@@ -50,9 +52,9 @@ impl Statements {
              AS k(topic, partition, next, cleaned, last_offset, last_timestamp, last_hash, was) \
              WHERE f.topic = k.topic AND f.partition = k.partition AND f.next_offset = k.was"
         );
-        let advance_all = format!(
-            "WITH moved AS ({advance} RETURNING 1) SELECT 1 / (count(*) = cardinality($1))::integer FROM moved"
-        );
+        let checked = |update: &str, rows: &str| {
+            format!("WITH moved AS ({update} RETURNING 1) SELECT 1 / (count(*) = {rows})::integer FROM moved")
+        };
         let write = format!(
             "WITH k AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], \
              $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::jsonb[]) AS k(topic, partition, \
@@ -83,10 +85,12 @@ impl Statements {
         );
         Ok(Statements {
             row: client.prepare(&row).await?,
+            checked_row: client.prepare(&checked(&row, "1")).await?,
             facts: client.prepare(&facts).await?,
+            checked_facts: client.prepare(&checked(&facts, "1")).await?,
             forget: client.prepare(&forget).await?,
             advance: client.prepare(&advance).await?,
-            advance_all: client.prepare(&advance_all).await?,
+            checked_advance: client.prepare(&checked(&advance, "cardinality($1)")).await?,
             write: client.prepare(&write).await?,
             generations: client.prepare(&generations).await?,
             filled: client.prepare(&filled).await?,

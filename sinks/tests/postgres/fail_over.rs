@@ -155,6 +155,43 @@ fn lost_commits_are_found_before_the_next_one() {
     });
 }
 
+/// A control row that is not what it was, or that a trigger keeps from being written, stops the step that meets it.
+#[test]
+fn a_progress_row_that_is_not_one_row_stops_the_next_commit() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let (quiet, twice) = (
+            "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
+             CREATE TRIGGER keep BEFORE UPDATE ON progress FOR EACH ROW EXECUTE FUNCTION keep()",
+            "ALTER TABLE progress DROP CONSTRAINT progress_pkey; INSERT INTO progress SELECT * FROM progress",
+        );
+        for (edit, undo, what) in [
+            (quiet, "DROP TRIGGER keep ON progress", "its row is missing"),
+            (
+                twice,
+                "DELETE FROM progress WHERE ctid <> (SELECT min(ctid) FROM progress)",
+                "more than one row",
+            ),
+        ] {
+            let config = cluster.config(&schema());
+            let client = cluster.client().await;
+            let within = |sql: &str| format!("SET search_path TO {}; {sql}", config.schema);
+            let mut model = Model::default();
+            let mut sink = open(&config).await;
+            sink.commit(&empty_whole(0)).await.unwrap();
+            sink.commit(&step(1, &mut model)).await.unwrap();
+            let before = crate::tables::results(&config).await;
+            client.batch_execute(&within(edit)).await.unwrap();
+            let step = step(2, &mut model);
+            let error = sink.commit(&step).await.expect_err(what).to_string();
+            assert!(error.contains(what), "{error}");
+            client.batch_execute(&within(undo)).await.unwrap();
+            assert_eq!(crate::tables::results(&config).await, before, "{what}");
+            assert_eq!(sink.commit(&step).await.unwrap().commits, 3);
+        }
+    });
+}
+
 #[test]
 fn a_frontier_behind_the_last_commit_is_found_by_the_commit_that_moves_it() {
     let Some(cluster) = shared() else { return };

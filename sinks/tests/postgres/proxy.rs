@@ -1,7 +1,7 @@
 //! Connections that are cut at a COMMIT.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -14,6 +14,8 @@ pub struct Proxy {
     pub forward_first: Arc<AtomicBool>,
     /// Whether no answer between a BEGIN and its COMMIT comes through before the COMMIT was sent.
     pub answers_wait: Arc<AtomicBool>,
+    /// What the server hears instead of the next BEGIN, as one that was cancelled is answered with an error.
+    pub instead: Arc<Mutex<Option<&'static str>>>,
 }
 
 impl Proxy {
@@ -24,16 +26,17 @@ impl Proxy {
             cuts: Arc::default(),
             forward_first: Arc::default(),
             answers_wait: Arc::default(),
+            instead: Arc::default(),
         };
         let (cuts, forward_first) = (proxy.cuts.clone(), proxy.forward_first.clone());
-        let answers_wait = proxy.answers_wait.clone();
+        let (answers_wait, instead) = (proxy.answers_wait.clone(), proxy.instead.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (cuts, forward_first) = (cuts.clone(), forward_first.clone());
-                let answers_wait = answers_wait.clone();
+                let (answers_wait, instead) = (answers_wait.clone(), instead.clone());
                 tokio::spawn(async move {
                     let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
-                    let _ = pump(client, server, &cuts, &forward_first, &answers_wait).await;
+                    let _ = pump(client, server, &cuts, &forward_first, &answers_wait, &instead).await;
                 });
             }
         });
@@ -41,25 +44,37 @@ impl Proxy {
     }
 }
 
+/// How a commit begins.
+const BEGIN: &[u8] = b"BEGIN READ WRITE\0";
+
 async fn pump(
     mut client: TcpStream,
     mut server: TcpStream,
     cuts: &AtomicU32,
     forward_first: &AtomicBool,
     answers_wait: &AtomicBool,
+    instead: &Mutex<Option<&'static str>>,
 ) -> std::io::Result<()> {
     let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     let mut waiting = false;
     loop {
         tokio::select! {
             read = client.read(&mut up) => {
-                let bytes = &up[..read?];
+                let read = read?;
+                if let Some(at) = up[..read].windows(BEGIN.len()).position(|window| window == BEGIN)
+                    && let Some(instead) = instead.lock().unwrap().take()
+                {
+                    // as long as it
+                    let length = BEGIN.len() - 1;
+                    up[at..][..length].copy_from_slice(format!("{instead:length$}").as_bytes());
+                }
+                let bytes = &up[..read];
                 if bytes.is_empty() {
                     return Ok(());
                 }
                 let says = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
                 let commit = says(b"COMMIT\0");
-                waiting = (waiting || says(b"BEGIN\0") && answers_wait.load(Ordering::Relaxed)) && !commit;
+                waiting = (waiting || says(BEGIN) && answers_wait.load(Ordering::Relaxed)) && !commit;
                 if commit && cuts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
                     if forward_first.load(Ordering::Relaxed) {
                         server.write_all(bytes).await?;

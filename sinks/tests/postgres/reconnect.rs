@@ -165,6 +165,35 @@ fn a_live_step_is_one_round_trip() {
     });
 }
 
+/// What travels behind a BEGIN that fails must not be written on its own.
+#[test]
+fn without_its_begin_nothing_of_a_step_is_written() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let proxy = Proxy::start(cluster.port).await;
+        let mut config = cluster.config(&schema());
+        config.url = cluster.url_at(proxy.port);
+        let direct = cluster.config(&config.schema);
+        let mut sink = open(&config).await;
+        let mut model = Model::default();
+        sink.commit(&empty_whole(0)).await.unwrap();
+        sink.commit(&step(1, &mut model)).await.unwrap();
+        // as if it were a check that has failed: tried again in parts
+        *proxy.instead.lock().unwrap() = Some("SELECT 1/0");
+        let committed = sink.commit(&step(2, &mut model)).await.unwrap();
+        assert_eq!((committed.attempts, committed.commits), (1, 3));
+        assert_eq!(crate::tables::results(&direct).await[1], model.rows());
+        // final
+        let before = model.rows();
+        *proxy.instead.lock().unwrap() = Some("NONSENSE");
+        let step = step(3, &mut model);
+        assert!(sink.commit(&step).await.is_err());
+        assert_eq!(crate::tables::results(&direct).await[1], before);
+        assert_eq!(sink.commit(&step).await.unwrap().commits, 4);
+        assert_eq!(crate::tables::results(&direct).await[1], model.rows());
+    });
+}
+
 #[test]
 fn passing_troubles_are_waited_out() {
     let Some(cluster) = shared() else { return };

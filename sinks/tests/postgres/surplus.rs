@@ -225,7 +225,7 @@ fn the_tables_are_what_they_would_be_if_all_had_been_inserted_and_limited_then()
             })
         })
         .unwrap();
-    assert!(moved.into_inner() > 200, "stagers moved some");
+    assert!(moved.into_inner() > 0, "stagers moved some");
 }
 
 /// Those that fill the table by themselves turn out to be none: Kafka had other records there.

@@ -124,7 +124,7 @@ impl<'a> Binder<'a> {
                 for arg in args {
                     let e = match self.value(cx, arg) {
                         // in a row PostgreSQL gives it no type, and fails on the second row that it compares
-                        Some(Value::Literal(_) | Value::Null) if row => {
+                        Some(_) if row && is_untyped(arg) => {
                             let fault = Fault::new(arg.position, "a literal has no type in a row of values");
                             self.refuse(fault.hint("without it: it is the same in every row"))
                         }
@@ -322,5 +322,14 @@ impl<'a> Binder<'a> {
             descending: term.descending,
             nulls_first: term.nulls_first.unwrap_or(term.descending),
         })
+    }
+}
+
+/// Whether PostgreSQL has no type for it: COLLATE gives a literal none.
+fn is_untyped(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Text(_) | ExprKind::Null => true,
+        ExprKind::Collate(inner) => is_untyped(inner),
+        _ => false,
     }
 }

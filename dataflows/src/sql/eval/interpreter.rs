@@ -7,9 +7,11 @@ use crate::sql::plan::{Agg, ExprId, Join, Keep, Node, NodeId, Order, Place, Plac
 use crate::sql::schema::{MOST_KINDS, Schema};
 use crate::sql::types::Ty;
 use hashbrown::HashMap;
-use operators::Value;
+use operators::{Symbol, Value};
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The rows of a plan's nodes over one state of the cleaned tables.
 pub struct Interpreter<'a> {
@@ -20,7 +22,12 @@ pub struct Interpreter<'a> {
     /// The rows of nodes that were asked for, and of those below them.
     computed: HashMap<NodeId, Rc<Vec<Vec<Datum>>>>,
     evaluator: Evaluator<'a>,
+    /// Each name once, whatever rows and groups hold it.
+    names: Names,
 }
+
+/// Names as values have them.
+type Names = RefCell<HashMap<Symbol, Arc<str>>>;
 
 impl<'a> Interpreter<'a> {
     /// Over empty tables.
@@ -31,6 +38,7 @@ impl<'a> Interpreter<'a> {
             posts: HashMap::new(),
             computed: HashMap::new(),
             evaluator: Evaluator::new(plan),
+            names: Names::default(),
         }
     }
 
@@ -122,6 +130,7 @@ impl<'a> Interpreter<'a> {
             });
             let post = Post {
                 schema: self.schema,
+                names: &self.names,
                 key: *key,
                 kinds: seen,
             };
@@ -235,6 +244,7 @@ impl Fold<'_, '_> {
 /// A row of a join of kinds.
 struct Post<'a> {
     schema: &'a Schema,
+    names: &'a Names,
     key: i64,
     /// The cleaned row of each kind that is seen.
     kinds: [Option<&'a operators::Row>; MOST_KINDS],
@@ -255,6 +265,11 @@ impl Row for Post<'_> {
             (Value::Null, _) => Datum::Null,
             (Value::Int(value), Ty::Int4 | Ty::Int8) => Datum::Int(*value),
             (Value::Int(value), Ty::Timestamp) => Datum::Timestamp(*value),
+            (value @ Value::Text(symbol), Ty::Text) => {
+                let mut names = self.names.borrow_mut();
+                let name = || value.as_str().unwrap_or_default().into();
+                Datum::Text(names.entry(*symbol).or_insert_with(name).clone())
+            }
             (value, Ty::Text) => Datum::text(value.as_str().ok_or(Failure::WrongType)?),
             (Value::Float(value), Ty::Float8) => Datum::Float(*value),
             (Value::Floats(values), Ty::Float8) => match values.get(usize::from(element).wrapping_sub(1)) {

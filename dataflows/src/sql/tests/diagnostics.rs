@@ -371,11 +371,9 @@ fn hints_are_accepted() {
 /// PostgreSQL gives a literal no type under COLLATE.
 #[test]
 fn literals_are_printed_as_text_where_nothing_makes_them_text() {
-    let sql = "SELECT country, count(DISTINCT ('x' COLLATE \"C\", ind)) AS n, mode() WITHIN GROUP (ORDER BY \
-               'z' COLLATE \"C\") AS m FROM geo_table WHERE country IS NOT NULL GROUP BY country";
+    let sql = "SELECT country, mode() WITHIN GROUP (ORDER BY 'z' COLLATE \"C\") AS m FROM geo_table \
+               WHERE country IS NOT NULL GROUP BY country";
     let printed = &one(sql).unwrap().results[0].sql;
-    let row = "((CAST('x' AS text) COLLATE \"C\"), \"ind\")";
-    assert!(printed.contains(row), "{printed}");
     assert!(
         printed.contains("(ORDER BY (CAST('z' AS text) COLLATE \"C\") ASC)"),
         "{printed}"
