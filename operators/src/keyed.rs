@@ -106,15 +106,7 @@ impl<E: Entry> Keyed<E> {
 
     fn insert(&mut self, hash: u64, entry: E) -> u32 {
         if self.index.is_full() {
-            // entries are as many as ever, so every number is in use; walking them in their own order reads memory
-            // in sequence, which walking the index would not
-            debug_assert!(self.free.is_empty());
-            let (chunks, hasher) = (&self.chunks, &self.hasher);
-            self.index.grow(
-                (0u32..)
-                    .zip(chunks.iter().flatten())
-                    .map(|(id, e)| (hasher.hash_one(e.key()), id)),
-            );
+            self.grow();
         }
         let id = match self.free.pop() {
             Some(id) => {
@@ -143,6 +135,18 @@ impl<E: Entry> Keyed<E> {
         };
         self.index.insert(hash, id);
         id
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) {
+        // entries are as many as ever, so every number is in use; walking them in their own order reads memory in
+        // sequence, which walking the index would not
+        debug_assert!(self.free.is_empty());
+        let (chunks, hasher) = (&self.chunks, &self.hasher);
+        let entries = (0u32..).zip(chunks.iter().flatten());
+        self.index
+            .grow(entries.map(|(id, entry)| (hasher.hash_one(entry.key()), id)));
     }
 
     /// The entry with this number.

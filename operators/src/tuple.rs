@@ -62,9 +62,12 @@ impl<const S: usize, const P: usize> Hash for Tuple<S, P> {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         // the sizes are the type's, so lengths need not be hashed; two words cost as much as one
-        pairs(&self.ids())
-            .chain(pairs(&self.plain))
-            .for_each(|pair| state.write_u64(pair));
+        for pair in pairs(&self.ids()) {
+            state.write_u64(pair);
+        }
+        for pair in pairs(&self.plain) {
+            state.write_u64(pair);
+        }
     }
 }
 

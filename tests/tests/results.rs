@@ -70,6 +70,10 @@ fn begin(case: &Case) -> Result<()> {
 }
 
 fn rows(case: &Case, sql: &str) -> Result<Vec<String>> {
+    rows_in(case, &case.name, sql)
+}
+
+fn rows_in(case: &Case, schema: &str, sql: &str) -> Result<Vec<String>> {
     let row = |row: Vec<Option<String>>| {
         row.into_iter()
             .map(Option::unwrap_or_default)
@@ -77,7 +81,7 @@ fn rows(case: &Case, sql: &str) -> Result<Vec<String>> {
             .join("|")
     };
     let database = case.database()?;
-    database.run(&format!("SET search_path TO {}", case.name))?;
+    database.run(&format!("SET search_path TO {schema}"))?;
     Ok(database.rows(sql)?.into_iter().map(row).collect())
 }
 
@@ -173,17 +177,23 @@ fn what_results_take_is_shown() -> Result<()> {
             // at first there is no such table
             Ok(rows(&case, "SELECT country FROM largest").is_ok_and(|rows| rows == ["Fiji"]))
         })?;
-        // posts; groups, or different categories of groups; groups and rows; groups and further frequencies
-        for (result, count, of_operator) in [
-            ("countries", 4, ("rank", [1, 4])),
-            ("largest", 4, ("rank", [1, 4])),
-            ("usual", 4, ("greatest", [3, 1])),
+        // posts; groups and ranked rows of countries; categories of countries, with those that are not the first
+        let of_countries: &[(&str, &[usize])] = &[("latest", &[30]), ("count", &[4]), ("rank", &[1, 4])];
+        let of_usual: &[(&str, &[usize])] = &[
+            ("latest", &[30]),
+            ("fold", &[3]),
+            ("count", &[6]),
+            ("greatest", &[3, 3]),
+            ("gather", &[3]),
+        ];
+        for (result, entries) in [
+            ("countries", of_countries),
+            ("largest", of_countries),
+            ("usual", of_usual),
         ] {
             ensure!(metric("busy_seconds_total", result)? > 0.0, "{result}");
             if workers == "1" {
-                let (operator, kept) = of_operator;
-                let entries: [(&str, &[usize]); 3] = [("latest", &[30]), ("count", &[count]), (operator, &kept)];
-                let (found, explained) = (metric("state_bytes", result)?, explained(&compiled, result, &entries)?);
+                let (found, explained) = (metric("state_bytes", result)?, explained(&compiled, result, entries)?);
                 ensure!(found == explained as f64, "{result}: {found}, {explained} explained");
             }
         }
@@ -307,6 +317,69 @@ fn results_come_change_and_go_with_their_files() -> Result<()> {
     );
     ensure!(rows(&case, "SELECT to_regclass('files.largest')")? == [""]);
     prove(&case, &folder)
+}
+
+/// Wherever a run dies that makes, drops, reshapes and changes results at once, all of them are as they were or as they
+/// will be, and the next run goes on.
+#[test]
+fn a_run_that_dies_while_results_change_leaves_all_or_none() -> Result<()> {
+    let case = Case::new("dies", 1, History::Nowhere)?;
+    begin(&case)?;
+    let before = Folder::new(
+        &case,
+        "before",
+        &[("countries", COUNTRIES), ("largest", LARGEST), ("shares", SHARES)],
+    )?;
+    let places = COUNTRIES.replace("countries", "places");
+    let changed = COUNTRIES.replace("IS NOT NULL", "<> 'Peru'");
+    let reshaped = SHARES.replace("count(*) AS posts", "sum(pin.follower_count) AS followers");
+    let after = Folder::new(
+        &case,
+        "after",
+        &[("countries", &changed), ("places", &places), ("shares", &reshaped)],
+    )?;
+    let drop = ["--drop", "shares", "--drop", "largest"];
+    let flags = [&after.flags()[..], &drop].concat();
+    let state = |schema: &str| -> Result<Vec<String>> {
+        let tables = rows_in(&case, schema, "SELECT name FROM results ORDER BY 1")?;
+        let mut state = Vec::new();
+        for table in &tables {
+            state.push(format!("{table}:"));
+            state.extend(rows_in(&case, schema, &format!("SELECT * FROM {table} ORDER BY 1"))?);
+        }
+        Ok(state)
+    };
+    case.update("dies_before", &before.flags())?;
+    case.update("dies_after", &after.flags())?;
+    let (old, new) = (state("dies_before")?, state("dies_after")?);
+    ensure!(old != new);
+    for (point, wanted) in [
+        ("after_begin", &old),
+        ("after_drop", &old),
+        ("after_delete", &old),
+        ("before_commit", &old),
+        ("after_commit", &new),
+    ] {
+        let schema = format!("dies_{point}");
+        case.update(&schema, &before.flags())?;
+        let run = case
+            .command_in(&schema, "run")
+            .args(&flags)
+            .env("PINFLOW_FAILPOINT", point);
+        let mut run = run.start()?;
+        let code = run.wait(SOON)?;
+        ensure!(
+            code.is_none() && run.tail().contains(point),
+            "{point}: {code:?} {}",
+            run.tail()
+        );
+        ensure!(state(&schema)? == *wanted, "{point}: {:?}", state(&schema)?);
+        case.update(&schema, &flags)?;
+        ensure!(state(&schema)? == new, "{point}, then again: {:?}", state(&schema)?);
+        let verify = case.command_in(&schema, "verify").args(after.flags());
+        verify.succeed(SOON).with_context(|| point.to_owned())?;
+    }
+    Ok(())
 }
 
 /// Blue and green by hand: another engine with other results in another schema, beside the first one.

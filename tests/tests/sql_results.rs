@@ -197,7 +197,9 @@ fn within(output: &Output, values: &[&Datum]) -> Result<()> {
             unscaled: number.unscaled.abs(),
             ..number
         };
-        let whole = up.unscaled / 10i128.pow(up.scale.into());
+        // a fraction of more digits than there are has no whole
+        let one = 10i128.checked_pow(up.scale.into());
+        let whole = one.map_or(0, |one| up.unscaled / one);
         total += whole.unsigned_abs() + u128::from(Decimal::integer(whole) < up);
     }
     if matches!(output.ty, Ty::Int4 | Ty::Int8 | Ty::Numeric | Ty::Bool) {
