@@ -53,6 +53,12 @@ pub enum SinkError {
         /// Its encoding, as Postgres calls it.
         encoding: String,
     },
+    /// The server takes no writes until it is promoted.
+    #[error("postgres at {server} is a standby, which takes no writes")]
+    Standby {
+        /// Its address.
+        server: String,
+    },
     /// Postgres answered with an error, or the connection broke.
     #[error("{context}: {}", describe(.source))]
     Postgres {
@@ -299,6 +305,8 @@ impl SinkError {
     pub fn class(&self) -> Class {
         match self {
             SinkError::Postgres { source, .. } => class_of(source),
+            // it is promoted, or the next connection goes to another one
+            SinkError::Standby { .. } => Class::Reconnect,
             _ => Class::Stop,
         }
     }

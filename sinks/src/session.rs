@@ -55,12 +55,13 @@ impl Session {
             .batch_execute(&settings(config, purpose))
             .await
             .map_err(failed)?;
-        session.pid = session
-            .client
-            .query_one("SELECT pg_backend_pid()", &[])
-            .await
-            .map_err(failed)?
-            .get(0);
+        let who = "SELECT pg_backend_pid(), pg_is_in_recovery()";
+        let row = session.client.query_one(who, &[]).await.map_err(failed)?;
+        if purpose != Purpose::Read && row.get(1) {
+            let server = target.places();
+            return Err(SinkError::Standby { server });
+        }
+        session.pid = row.get(0);
         Ok(session)
     }
 }

@@ -80,6 +80,12 @@ impl Target {
 
     /// What was tried when a connection fails: every host with its port, and the database.
     pub(crate) fn cannot_connect(&self) -> String {
+        let (places, database) = (self.places(), self.database());
+        format!("cannot connect to postgres at {places}, database {database}")
+    }
+
+    /// Every host with its port.
+    pub(crate) fn places(&self) -> String {
         let ports = self.pg.get_ports();
         let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
         let place = |(index, host): (usize, &Host)| match host {
@@ -99,7 +105,6 @@ impl Target {
                 .map(address)
                 .collect();
         }
-        let (places, database) = (places.join(" or "), self.database());
-        format!("cannot connect to postgres at {places}, database {database}")
+        places.join(" or ")
     }
 }

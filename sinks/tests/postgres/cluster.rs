@@ -189,6 +189,16 @@ impl Cluster {
         });
     }
 
+    /// Starts as a standby of nobody: it is read until it is promoted.
+    pub fn launch_as_standby(&self) {
+        let signal = self.data().join("standby.signal");
+        std::fs::write(&signal, "").expect("standby.signal");
+        if let Some((uid, gid)) = self.user {
+            std::os::unix::fs::chown(&signal, Some(uid), Some(gid)).expect("chown");
+        }
+        self.launch();
+    }
+
     fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }

@@ -91,6 +91,35 @@ fn a_restart_and_a_crash_of_the_server_need_nobody() {
 }
 
 #[test]
+fn a_standby_is_waited_for_until_it_is_promoted() {
+    let Some(cluster) = own() else { return };
+    run(async {
+        let config = cluster.config(&schema());
+        let mut sink = open(&config).await;
+        let mut model = Model::default();
+        sink.commit(&empty_whole(0)).await.unwrap();
+        sink.commit(&step(1, &mut model)).await.unwrap();
+        cluster.stop("INT");
+        cluster.launch_as_standby();
+        let started = Sink::connect(config.clone()).await.err().expect("it takes no writes");
+        assert!(started.to_string().contains("is a standby"), "{started}");
+        let client = cluster.client().await;
+        let promotion = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            client
+                .query_one("SELECT pg_promote()", &[])
+                .await
+                .unwrap()
+                .get::<_, bool>(0)
+        });
+        let committed = sink.commit(&step(2, &mut model)).await.unwrap();
+        assert!(committed.attempts > 1 && committed.commits == 3, "{committed:?}");
+        assert!(promotion.await.unwrap());
+        assert_eq!(crate::tables::results(&config).await[1], model.rows());
+    });
+}
+
+#[test]
 fn a_lost_answer_to_commit_is_resolved() {
     let Some(cluster) = shared() else { return };
     run(async {
