@@ -250,7 +250,11 @@ impl<'a> Context<'a> {
     }
 
     fn notify(&self, payload: String) -> Sent<'_> {
-        let params = vec![Param::one(channel(self.schema)), Param::one(payload)];
+        let params = vec![
+            Param::one(channel(self.schema)),
+            Param::one(payload),
+            Param::one(self.known.commits + 1),
+        ];
         let sent = self.execute(&self.statements.notify, params);
         (format!("notify {}", channel(self.schema)), Box::pin(sent))
     }

@@ -54,7 +54,10 @@ pub enum SinkError {
         encoding: String,
     },
     /// The server takes no writes until it is promoted.
-    #[error("postgres at {server} is a standby, which takes no writes")]
+    #[error(
+        "postgres at {server} is a standby, which takes no writes; of several hosts, target_session_attrs=read-write \
+         finds the one that does"
+    )]
     Standby {
         /// Its address.
         server: String,
@@ -305,7 +308,7 @@ impl SinkError {
     pub fn class(&self) -> Class {
         match self {
             SinkError::Postgres { source, .. } => class_of(source),
-            // it is promoted, or the next connection goes to another one
+            // it may be promoted
             SinkError::Standby { .. } => Class::Reconnect,
             _ => Class::Stop,
         }

@@ -14,10 +14,11 @@
 use crate::error::{Backoff, SinkError};
 use crate::progress::fnv1a;
 use crate::schema::quoted;
-use crate::session::{BEGIN_TO_WRITE, Session};
+use crate::session::{BEGIN_TO_WRITE, Pending, Session, pipeline};
 use std::cmp::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_postgres::Statement;
 use tokio_postgres::error::SqlState;
 
 /// What a run does when somebody else works in the schema.
@@ -167,45 +168,55 @@ async fn raise(session: &Session, schema: &str, claim: Claim, run_id: &str) -> R
         "UPDATE {}.progress SET fence = fence + 1, fence_run_id = $1, started_at = now() WHERE id = 1 RETURNING fence",
         quoted(schema)
     );
+    let client = &session.client;
+    let raise = client.prepare(&sql).await.map_err(|source| failed(schema, source))?;
+    let set_patience = async |patience: &str| {
+        let set = client.batch_execute(&format!("SET lock_timeout = '{patience}'")).await;
+        set.map_err(|source| failed(schema, source))
+    };
     let started = Instant::now();
     loop {
         // a stopped process may hold the row in the middle of a commit
-        session
-            .client
-            .batch_execute("SET lock_timeout = '1s'")
-            .await
-            .map_err(|source| failed(schema, source))?;
-        let raised = raise_once(session, &sql, run_id).await;
-        session
-            .client
-            .batch_execute("SET lock_timeout = '30s'")
-            .await
-            .map_err(|source| failed(schema, source))?;
+        set_patience("1s").await?;
+        let raised = raise_once(session, schema, &raise, run_id).await;
+        let is_locked = |error: &tokio_postgres::Error| error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE);
         match raised {
-            Ok(row) => return Ok(row.ok_or_else(|| crate::progress::missing_row(schema))?.get(0)),
-            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && started.elapsed() < PATIENCE => {
+            Ok(number) => {
+                set_patience("30s").await?;
+                return number.ok_or_else(|| crate::progress::missing_row(schema));
+            }
+            Err(SinkError::Postgres { source, .. }) if is_locked(&source) && started.elapsed() < PATIENCE => {
                 if let (true, Some(holder)) = (claim.takes_over(), holder(session, schema).await?) {
                     tracing::warn!(holder = %holder.text, "ending the session that sits on the progress row");
                     holder.end(session).await;
                 }
             }
-            Err(source) => return Err(failed(schema, source)),
+            Err(error) => return Err(error),
         }
     }
 }
 
-/// Runs the statement that raises the number in a transaction of its own.
+/// Raises the number in a transaction of its own and in one round trip, so that a run which is stopped in between does
+/// not keep the row from others. Where the BEGIN fails, the session refuses what follows.
 async fn raise_once(
     session: &Session,
-    sql: &str,
+    schema: &str,
+    raise: &Statement,
     run_id: &str,
-) -> Result<Option<tokio_postgres::Row>, tokio_postgres::Error> {
+) -> Result<Option<i64>, SinkError> {
     let client = &session.client;
-    client.batch_execute(BEGIN_TO_WRITE).await?;
-    let raised = client.query_opt(sql, &[&run_id]).await;
-    let end = if raised.is_ok() { "COMMIT" } else { "ROLLBACK" };
-    client.batch_execute(end).await?;
-    raised
+    let begin: Pending<'_, Option<i64>> = Box::pin(async { client.batch_execute(BEGIN_TO_WRITE).await.map(|()| None) });
+    let raised = Box::pin(async {
+        let rows = client.query(raise, &[&run_id]).await?;
+        Ok(rows.first().map(|row| row.get(0)))
+    });
+    let commit = Box::pin(async { client.batch_execute("COMMIT").await.map(|()| None) });
+    let answers = pipeline(vec![
+        (taking(schema), begin),
+        (taking(schema), raised),
+        (taking(schema), commit),
+    ]);
+    Ok(answers.await?[1])
 }
 
 fn held(schema: &str, holder: Option<Holder>) -> SinkError {
@@ -293,5 +304,9 @@ async fn holder(session: &Session, schema: &str) -> Result<Option<Holder>, SinkE
 }
 
 fn failed(schema: &str, source: tokio_postgres::Error) -> SinkError {
-    SinkError::postgres(format!("taking the fence of schema {schema}"), source)
+    SinkError::postgres(taking(schema), source)
+}
+
+fn taking(schema: &str) -> String {
+    format!("taking the fence of schema {schema}")
 }

@@ -8,6 +8,7 @@ use crate::encode::{put_copy_header, put_copy_trailer, put_value};
 use crate::error::SinkError;
 use crate::failpoint;
 use crate::history;
+use crate::progress;
 use crate::results;
 use crate::schema::quoted;
 use crate::session::{IN_BULK, pipeline};
@@ -87,10 +88,10 @@ impl Context<'_> {
             "UPDATE {}.progress SET commits = commits + 1 WHERE id = 1",
             quoted(self.schema)
         );
-        self.client()
-            .batch_execute(&raise)
-            .await
-            .map_err(|source| self.failed("repair", source))?;
+        let raised = self.client().execute(&raise, &[]).await;
+        if raised.map_err(|source| self.failed("repair", source))? != 1 {
+            return Err(progress::missing_row(self.schema));
+        }
         self.close(&step, &tally).await?;
         Ok(tally.changed)
     }

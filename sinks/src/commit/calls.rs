@@ -51,6 +51,11 @@ impl Statements {
              AND commits = $3 AND definitions = $4) = 1)::integer FROM held",
             quoted(schema)
         );
+        // where its BEGIN has failed this is a transaction of its own, which the raised number is not in
+        let notify = format!(
+            "SELECT pg_notify($1, $2) FROM {}.progress WHERE id = 1 AND commits = $3",
+            quoted(schema)
+        );
         let mut settle = Vec::new();
         for table in &definition.cleaned {
             let rows = client
@@ -70,10 +75,7 @@ impl Statements {
         Ok(Statements {
             lock: client.prepare(&lock).await.map_err(failed("progress"))?,
             checked_lock: client.prepare(&checked_lock).await.map_err(failed("progress"))?,
-            notify: client
-                .prepare("SELECT pg_notify($1, $2)")
-                .await
-                .map_err(failed("progress"))?,
+            notify: client.prepare(&notify).await.map_err(failed("progress"))?,
             results: OnceCell::new(),
             settle,
             rejects: client.prepare(&sql::rejects(schema)).await.map_err(failed("rejects"))?,

@@ -1,6 +1,7 @@
 //! Steps: random net changes equal a map, whole steps mend any state, progress, notifications.
 
 use crate::cluster::{own, run, schema, shared};
+use crate::listener::Listener;
 use crate::tables::{
     COUNTS, Model, NAMES, RESULTS, WIDE, definition, empty_whole, open, open_as, progress, results, row,
 };
@@ -8,7 +9,6 @@ use operators::{Row, Table, Value};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use sinks::{AcceptedGap, Claim, Generation, Legacy, PartitionProgress, Reader, SinkError, Step};
-use std::time::Duration;
 
 const TABLES: [&Table; 3] = [&COUNTS, &NAMES, &WIDE];
 
@@ -377,23 +377,7 @@ fn listeners_hear_of_changes_with_the_commit() {
     let Some(cluster) = shared() else { return };
     run(async {
         let config = cluster.config(&schema());
-        let (client, mut connection) = tokio_postgres::connect(&cluster.url(), tokio_postgres::NoTls)
-            .await
-            .unwrap();
-        let (send, mut heard) = tokio::sync::mpsc::channel(16);
-        tokio::spawn(async move {
-            while let Some(Ok(message)) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
-                if let tokio_postgres::AsyncMessage::Notification(news) = message {
-                    send.send((news.channel().to_string(), news.payload().to_string()))
-                        .await
-                        .unwrap();
-                }
-            }
-        });
-        client
-            .batch_execute(&format!("LISTEN {}", sinks::channel(&config.schema)))
-            .await
-            .unwrap();
+        let mut news = Listener::start(&cluster, &config.schema).await;
         let mut sink = open(&config).await;
         sink.commit(&empty_whole(1)).await.unwrap();
         sink.heartbeat(1).await.unwrap();
@@ -405,17 +389,14 @@ fn listeners_hear_of_changes_with_the_commit() {
             ..Step::default()
         };
         sink.commit(&step).await.unwrap();
-        let (channel, payload) = tokio::time::timeout(Duration::from_secs(10), heard.recv())
-            .await
-            .unwrap()
-            .unwrap();
+        let (channel, payload) = news.next().await;
         assert_eq!(channel, format!("{}_commits", config.schema));
         let payload: serde_json::Value = serde_json::from_str(&payload).unwrap();
         assert_eq!(
             payload,
             serde_json::json!({"commit": 3, "epoch": 2, "tables": ["names"]})
         );
-        assert!(heard.try_recv().is_err(), "the empty commits were silent");
+        assert!(news.is_silent(), "the empty commits were silent");
         assert_eq!(crate::tables::results(&config).await.len(), RESULTS.len());
     });
 }

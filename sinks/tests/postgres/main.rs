@@ -12,6 +12,7 @@ mod files;
 mod forget;
 mod history;
 mod latency;
+mod listener;
 #[path = "../../../tests/src/need.rs"]
 mod need;
 mod proxy;

@@ -1,6 +1,7 @@
 //! Connections that break between and during commits, restarts, lost answers, passing troubles.
 
 use crate::cluster::{own, run, schema, shared};
+use crate::listener::Listener;
 use crate::proxy::Proxy;
 use crate::tables::{Model, NAMES, empty_whole, open, progress};
 use operators::{Row, Value};
@@ -93,6 +94,7 @@ fn a_restart_and_a_crash_of_the_server_need_nobody() {
 #[test]
 fn a_standby_is_waited_for_until_it_is_promoted() {
     let Some(cluster) = own() else { return };
+    let cluster = Arc::new(cluster);
     run(async {
         let config = cluster.config(&schema());
         let mut sink = open(&config).await;
@@ -100,7 +102,9 @@ fn a_standby_is_waited_for_until_it_is_promoted() {
         sink.commit(&empty_whole(0)).await.unwrap();
         sink.commit(&step(1, &mut model)).await.unwrap();
         cluster.stop("INT");
-        cluster.launch_as_standby();
+        let standby = cluster.clone();
+        let launched = tokio::task::spawn_blocking(move || standby.launch_as_standby());
+        launched.await.unwrap();
         let started = Sink::connect(config.clone()).await.err().expect("it takes no writes");
         assert!(started.to_string().contains("is a standby"), "{started}");
         let client = cluster.client().await;
@@ -212,7 +216,8 @@ fn without_its_begin_nothing_of_a_step_is_written() {
         let committed = sink.commit(&step(2, &mut model)).await.unwrap();
         assert_eq!((committed.attempts, committed.commits), (1, 3));
         assert_eq!(crate::tables::results(&direct).await[1], model.rows());
-        // final
+        // final; nobody hears of a commit that is none
+        let mut news = Listener::start(&cluster, &config.schema).await;
         let before = model.rows();
         *proxy.instead.lock().unwrap() = Some("NONSENSE");
         let step = step(3, &mut model);
@@ -220,6 +225,9 @@ fn without_its_begin_nothing_of_a_step_is_written() {
         assert_eq!(crate::tables::results(&direct).await[1], before);
         assert_eq!(sink.commit(&step).await.unwrap().commits, 4);
         assert_eq!(crate::tables::results(&direct).await[1], model.rows());
+        let (_, payload) = news.next().await;
+        assert_eq!(payload, r#"{"commit":4,"epoch":3,"tables":["names"]}"#);
+        assert!(news.is_silent(), "that of the failed one");
     });
 }
 

@@ -225,6 +225,7 @@ fn the_tables_are_what_they_would_be_if_all_had_been_inserted_and_limited_then()
             })
         })
         .unwrap();
+    // how many depends on when each stager looks, and so on how busy the machine is
     assert!(moved.into_inner() > 0, "stagers moved some");
 }
 
