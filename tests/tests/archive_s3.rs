@@ -305,7 +305,7 @@ fn a_server_that_does_not_know_the_condition_keeps_what_it_has() -> Result<()> {
         ends(&mut early)?;
         let had = stored(&bucket)?;
         late.thaw()?;
-        eventually("the late one's objects", SOON, || Ok(demand_whole(whole()).is_ok()))?;
+        eventually("the late one's objects", 3 * SOON, || Ok(demand_whole(whole()).is_ok()))?;
         ends(&mut late)?;
         demand_kept(&had, &bucket)?;
         let found = late.stdout();
