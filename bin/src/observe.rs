@@ -18,7 +18,7 @@ pub struct Shown {
     pub health: Arc<Health>,
     estimate: HydrationEstimate,
     progress: Mutex<Option<Progress>>,
-    /// Where somebody can ask for it.
+    /// What operators take; noted where metrics are served.
     profile: Option<Arc<Profile>>,
 }
 

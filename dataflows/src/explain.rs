@@ -65,14 +65,8 @@ impl Results {
     pub fn made_of(&self, step: &Step) -> Vec<usize> {
         let catalog = self.catalog();
         let results = catalog.results.iter().enumerate();
-        let reads = |result: &ResultSpec| {
-            step.node
-                .is_none_or(|node| nodes(&catalog.plan, result).contains(&node))
-        };
-        results
-            .filter(|(_, result)| reads(result))
-            .map(|(number, _)| number)
-            .collect()
+        let results = results.filter(|(_, result)| is_made_of(&catalog.plan, result, step));
+        results.map(|(number, _)| number).collect()
     }
 
     /// What the result of this name costs; `None` where there is none.
@@ -81,14 +75,13 @@ impl Results {
         let result = catalog.results.iter().find(|result| result.name == name)?;
         let plan = &catalog.plan;
         let others = || catalog.results.iter().filter(|other| other.name != name);
-        let own = nodes(plan, result);
         let part = |step: Step| {
-            let reads = |other: &&ResultSpec| step.node.is_none_or(|node| nodes(plan, other).contains(&node));
-            let shared_with = others().filter(reads).map(|other| other.name.clone()).collect();
+            let shared = others().filter(|other| is_made_of(plan, other, &step));
+            let shared_with = shared.map(|other| other.name.clone()).collect();
             Part { step, shared_with }
         };
         let steps = self.steps().into_iter();
-        let steps = steps.filter(|step| step.node.is_none_or(|node| own.contains(&node)));
+        let steps = steps.filter(|step| is_made_of(plan, result, step));
         let (layout, rest) = (self.layout(), others().flat_map(|other| nodes(plan, other)).collect());
         let without = Layout::of_nodes(self.schema(), plan, &rest).expect("a part of what fits");
         Some(Explanation {
@@ -125,4 +118,9 @@ pub fn bytes((names, words): (usize, usize)) -> usize {
 /// The nodes that a result is made of.
 fn nodes(plan: &Plan, result: &ResultSpec) -> BTreeSet<NodeId> {
     std::iter::successors(Some(result.node), |node| plan.node(*node).input()).collect()
+}
+
+/// Whether a result is made of an operator, alone or with others.
+fn is_made_of(plan: &Plan, result: &ResultSpec, step: &Step) -> bool {
+    step.node.is_none_or(|node| nodes(plan, result).contains(&node))
 }

@@ -6,7 +6,7 @@ use dataflows::{Decoder, Kind, Limits, Raw};
 use operators::Position;
 use pinflow_tests::archived::{demand_feed, demand_whole, lines};
 use pinflow_tests::scene::{Feed, TOPICS, demand_answer};
-use pinflow_tests::{Database, Fault, Kafka, LakeFolder, Message, Pinflow, Postgres, Producer, Program, S3Server};
+use pinflow_tests::{Database, Fault, Kafka, LakeFolder, Message, Pinflow, Postgres, Producer, Program, S3Server, get};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -399,18 +399,4 @@ fn folders_of_time_packed_objects_and_holes_are_read_by_others() -> Result<()> {
         .succeed(SOON)?;
     ensure!(count()? == "300", "{}", count()?);
     Ok(())
-}
-
-// our own answers are small
-#[allow(clippy::disallowed_methods)]
-fn get(address: &str, path: &str) -> Result<String> {
-    use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(address)?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }

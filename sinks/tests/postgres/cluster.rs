@@ -189,7 +189,7 @@ impl Cluster {
         });
     }
 
-    /// Starts as a standby of nobody: it is read until it is promoted.
+    /// Starts as a standby without a primary: it can be read, and written once it is promoted.
     pub fn launch_as_standby(&self) {
         let signal = self.data().join("standby.signal");
         std::fs::write(&signal, "").expect("standby.signal");

@@ -78,7 +78,7 @@ async fn pump(
                 if commit && cuts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
                     if forward_first.load(Ordering::Relaxed) {
                         server.write_all(bytes).await?;
-                        // its answers up to that one, which nobody will see
+                        // the answers up to that of the COMMIT, which the client does not get
                         let mut answers = Vec::new();
                         while !answers.windows(7).any(|window| window == b"COMMIT\0") {
                             match server.read(&mut down).await? {

@@ -1,11 +1,11 @@
 //! Connections that break between and during commits, restarts, lost answers, passing troubles.
 
-use crate::cluster::{own, run, schema, shared};
+use crate::cluster::{Cluster, own, run, schema, shared};
 use crate::listener::Listener;
 use crate::proxy::Proxy;
 use crate::tables::{Model, NAMES, empty_whole, open, progress};
 use operators::{Row, Value};
-use sinks::{Sink, SinkState, Step};
+use sinks::{PostgresConfig, Sink, SinkState, Step};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -24,6 +24,14 @@ fn step(epoch: u64, model: &mut Model) -> Step {
         progress: progress(n),
         ..Step::default()
     }
+}
+
+/// A proxy, and a schema of its own that is reached through it.
+async fn behind_proxy(cluster: &Cluster) -> (Proxy, PostgresConfig) {
+    let proxy = Proxy::start(cluster.port).await;
+    let mut config = cluster.config(&schema());
+    config.url = cluster.url_at(proxy.port);
+    (proxy, config)
 }
 
 #[test]
@@ -127,9 +135,7 @@ fn a_standby_is_waited_for_until_it_is_promoted() {
 fn a_lost_answer_to_commit_is_resolved() {
     let Some(cluster) = shared() else { return };
     run(async {
-        let proxy = Proxy::start(cluster.port).await;
-        let mut config = cluster.config(&schema());
-        config.url = cluster.url_at(proxy.port);
+        let (proxy, config) = behind_proxy(&cluster).await;
         let mut sink = open(&config).await;
         let mut model = Model::default();
         for epoch in 0..12 {
@@ -175,9 +181,7 @@ fn a_lost_answer_to_commit_is_resolved() {
 fn a_live_step_is_one_round_trip() {
     let Some(cluster) = shared() else { return };
     run(async {
-        let proxy = Proxy::start(cluster.port).await;
-        let mut config = cluster.config(&schema());
-        config.url = cluster.url_at(proxy.port);
+        let (proxy, config) = behind_proxy(&cluster).await;
         let mut sink = open(&config).await;
         let mut model = Model::default();
         sink.commit(&empty_whole(0)).await.unwrap();
@@ -203,9 +207,7 @@ fn a_live_step_is_one_round_trip() {
 fn without_its_begin_nothing_of_a_step_is_written() {
     let Some(cluster) = shared() else { return };
     run(async {
-        let proxy = Proxy::start(cluster.port).await;
-        let mut config = cluster.config(&schema());
-        config.url = cluster.url_at(proxy.port);
+        let (proxy, config) = behind_proxy(&cluster).await;
         let direct = cluster.config(&config.schema);
         let mut sink = open(&config).await;
         let mut model = Model::default();

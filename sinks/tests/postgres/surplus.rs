@@ -211,22 +211,27 @@ async fn play(
 fn the_tables_are_what_they_would_be_if_all_had_been_inserted_and_limited_then() {
     let Some(cluster) = shared() else { return };
     let moved = AtomicU64::new(0);
-    cases(24)
-        .run(&scenario(), |scenario| {
-            run(async {
-                let (config, client) = (cluster.config("unused"), cluster.client().await);
-                let (wanted, dropped, none) = play(&config, &client, &scenario, false).await;
-                prop_assert_eq!(none, 0);
-                let (found, dropped_too, early) = play(&config, &client, &scenario, true).await;
-                moved.fetch_add(early, Ordering::Relaxed);
-                prop_assert_eq!(found, wanted);
-                prop_assert_eq!(dropped_too, dropped);
-                Ok(())
+    // how many are moved depends on when stagers look, and so on how busy the machine is
+    for _ in 0..10 {
+        cases(24)
+            .run(&scenario(), |scenario| {
+                run(async {
+                    let (config, client) = (cluster.config("unused"), cluster.client().await);
+                    let (wanted, dropped, none) = play(&config, &client, &scenario, false).await;
+                    prop_assert_eq!(none, 0);
+                    let (found, dropped_too, early) = play(&config, &client, &scenario, true).await;
+                    moved.fetch_add(early, Ordering::Relaxed);
+                    prop_assert_eq!(found, wanted);
+                    prop_assert_eq!(dropped_too, dropped);
+                    Ok(())
+                })
             })
-        })
-        .unwrap();
-    // how many depends on when each stager looks, and so on how busy the machine is
-    assert!(moved.into_inner() > 0, "stagers moved some");
+            .unwrap();
+        if moved.load(Ordering::Relaxed) > 200 {
+            break;
+        }
+    }
+    assert!(moved.into_inner() > 200, "stagers moved some");
 }
 
 /// Those that fill the table by themselves turn out to be none: Kafka had other records there.

@@ -22,10 +22,9 @@ pub(super) struct Pace {
     least: Duration,
     /// What a step takes from close to commit, averaged.
     step: Duration,
-    /// The slot of the last close. Slots are the pace apart, and none lies before its close.
-    slot: Option<Instant>,
-    /// When the last epoch was committed.
-    committed: Option<Instant>,
+    /// The slot of the last close, and when its epoch was committed. Slots are the pace apart, and none lies before its
+    /// close.
+    last: Option<(Instant, Instant)>,
 }
 
 impl Pace {
@@ -33,8 +32,7 @@ impl Pace {
         Pace {
             least,
             step: Duration::ZERO,
-            slot: None,
-            committed: None,
+            last: None,
         }
     }
 
@@ -53,14 +51,14 @@ impl Pace {
 
     /// When the next epoch may close; nothing for at once.
     pub(super) fn due(&self) -> Option<Instant> {
-        let (slot, committed) = (self.slot?, self.committed?);
-        (!self.least.is_zero()).then(|| slot.max(committed + self.pause()))
+        let (slot, committed) = self.last.filter(|_| !self.least.is_zero())?;
+        Some(slot.max(committed + self.pause()))
     }
 
     /// An epoch began to close then, and has been committed now.
     pub(super) fn committed(&mut self, began: Instant, now: Instant) {
-        self.slot = Some(self.slot.map_or(began, |slot| began.max(slot + self.least)));
-        self.committed = Some(now);
+        let slot = self.last.map_or(began, |(slot, _)| began.max(slot + self.least));
+        self.last = Some((slot, now));
         let step = now - began;
         self.step = match self.step.is_zero() {
             true => step,
