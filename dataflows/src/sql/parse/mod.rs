@@ -77,6 +77,16 @@ fn tokens(text: &str) -> Checked<Vec<TokenWithSpan>> {
         let fault = Fault::new(position(token.span.start), "the operator == is not accepted");
         return Err(fault.hint("="));
     }
+    if let Some((before, after)) = without_space(&tokens) {
+        let fault = Fault::new(
+            position(after.span.start),
+            format!("`{after}` follows `{before}` without a space"),
+        );
+        return Err(match after.token {
+            Token::Number(..) => fault,
+            _ => fault.hint(format!("{before} {after}")),
+        });
+    }
     let count = tokens.iter().filter(|token| !is_space(token)).count();
     if count > MOST_TOKENS {
         return Err(Fault::new(
@@ -85,6 +95,24 @@ fn tokens(text: &str) -> Checked<Vec<TokenWithSpan>> {
         ));
     }
     Ok(tokens)
+}
+
+/// A word or a number that begins where a number ends. PostgreSQL refuses them from version 15 on, and reads them as two
+/// before. `{top}` is a number in the text that PostgreSQL is given, so nothing may touch it on either side.
+fn without_space(tokens: &[TokenWithSpan]) -> Option<(&TokenWithSpan, &TokenWithSpan)> {
+    let is_number = |token: &Token| matches!(token, Token::Number(..) | Token::Placeholder(_));
+    let is_word = |token: &Token| matches!(token, Token::Word(word) if word.quote_style.is_none());
+    let pairs = tokens.windows(2).filter_map(|pair| match pair {
+        [before, after] => Some((before, after)),
+        _ => None,
+    });
+    pairs
+        .filter(|(before, after)| before.span.end == after.span.start)
+        .find(|(before, after)| match (&before.token, &after.token) {
+            (before, after) if is_number(before) => is_word(after) || is_number(after),
+            (before, Token::Placeholder(_)) => is_word(before),
+            _ => false,
+        })
 }
 
 fn is_space(token: &TokenWithSpan) -> bool {
