@@ -6,7 +6,7 @@
 
 use super::error::EngineError;
 use super::log::generations::{Generations, Start};
-use super::protocol::TopicPartition;
+use super::topic_partition::TopicPartition;
 use ingest::lake::{Lake, LakeError};
 use std::collections::BTreeMap;
 

@@ -11,10 +11,13 @@
 //! only state, so a supervisor simply starts them again.
 
 mod agree;
+mod answer;
+mod archived;
 mod boundaries;
 mod collect;
 mod coordinator;
 mod decode;
+mod definition;
 mod error;
 mod log;
 mod plan;
@@ -23,30 +26,33 @@ mod profile;
 mod protocol;
 mod reader;
 mod recorded;
+mod recorded_detail;
+mod report;
 mod staging;
 mod target;
+mod topic_partition;
+mod topics;
 mod watch;
 
-pub use coordinator::Totals;
+pub(crate) use definition::definition;
 pub use error::{EngineError, Outcome, TopicMissing, TopicsChanged, Trouble};
 pub use log::generations::TooManyGenerations;
 pub use log::hand_over::LogShorter;
 pub use process::{Observer, ProcessState};
 pub use profile::{Profile, Taken};
-pub use protocol::TopicPartition;
-pub(crate) use reader::topic_name;
-pub(crate) use recorded::natural_holes;
+pub(crate) use recorded_detail::natural_holes;
+pub use report::{Replay, Report, Totals};
 pub use staging::{Offer, Staging};
-pub(crate) use target::definition;
+pub use topic_partition::TopicPartition;
+pub(crate) use topics::topic_name;
 
-use crate::config::{Mode, RunSettings};
+use crate::config::RunSettings;
 use coordinator::{Coordinator, Flow, Sources};
 use ingest::kafka::{Cluster, KafkaConfig};
 use ingest::lake::{FetchOptions, Lake, LakeObserver, LakeOptions};
 use plan::{Planner, Plans};
 use profile::Watched;
 use reader::ReaderContext;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use target::Target;
@@ -55,17 +61,6 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How long what still waits for an answer may hold up the end of the process.
 const ENDING: Duration = Duration::from_millis(500);
-
-/// What a finished run leaves for its summary.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// What was counted.
-    pub totals: Totals,
-    /// The frontier of the last commit: topic → partition → next offset.
-    pub frontier: BTreeMap<String, BTreeMap<i32, i64>>,
-    /// Wall time from the start.
-    pub seconds: f64,
-}
 
 /// Runs `run` or `backfill` on all workers of this process. Returns the exit code, the text to end with, and on
 /// process 0 a report.
@@ -134,7 +129,7 @@ fn start(
     let staging = settings.postgres.as_ref().map(|postgres| {
         let process = Arc::clone(process);
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || process.wake_readers());
-        Staging::new(postgres.sink(), target::definition(settings), wake)
+        Staging::new(postgres.sink(), definition(settings), wake)
     });
     let context = ReaderContext {
         lake: lake.clone(),
@@ -298,9 +293,4 @@ fn timely_config(settings: &RunSettings) -> timely::Config {
         communication,
         worker: timely::WorkerConfig::default(),
     }
-}
-
-/// Which of the two commands the engine runs.
-pub(crate) fn is_backfill(settings: &RunSettings) -> bool {
-    settings.mode == Mode::Backfill
 }

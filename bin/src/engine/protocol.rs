@@ -6,20 +6,12 @@
 
 use super::error::Trouble;
 use super::log::generations::Generations;
+use super::topic_partition::TopicPartition;
 use ingest::kafka::RecordId;
 use ingest::lake::Object;
 use serde::{Deserialize, Serialize};
 use sinks::{CleanedRow, Reject};
 use std::collections::BTreeMap;
-
-/// A partition of a topic; topics are numbered like kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct TopicPartition {
-    /// The topic's number: 0 pin, 1 geo, 2 user.
-    pub topic: u8,
-    /// The partition.
-    pub partition: i32,
-}
 
 /// How a pass over history is to be done.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -8,24 +8,24 @@
 //! never piles up in memory; when staging is slow the reader stops reading. In later epochs they travel with the
 //! epoch to the coordinator, at most [`LIVE_BYTES`] a worker and epoch: beyond that the reader waits for the close.
 
-mod phase;
 mod placing;
+mod staging;
+mod state;
 mod stretch;
 
-pub use placing::{Placing, topic_name};
+pub use placing::Placing;
+pub use state::ReaderContext;
 pub use stretch::{Passed, Stretch};
 
-use super::decode::Decode;
 use super::error::Trouble;
-use super::log::generations::Generations;
-use super::protocol::{Command, Consume, Note, ObjectRead, Pass, Purpose, TopicPartition};
-use super::{ProcessState, Staging};
+use super::protocol::{Command, Consume, Note, ObjectRead, Pass, Purpose};
+use super::topic_partition::TopicPartition;
+use super::topics::topic_name;
 use dataflows::{Event, Kind};
-use ingest::kafka::{KafkaConfig, Polled, Range, Reader as KafkaReader, ReaderOptions};
-use ingest::lake::{Class, FetchOptions, Fetched, Fetcher, Lake};
-use phase::Phase;
+use ingest::kafka::{Polled, Range, Reader as KafkaReader, ReaderOptions};
+use ingest::lake::{Class, Fetched, Fetcher};
 use placing::Reading;
-use std::collections::{BTreeMap, HashMap};
+use state::{Phase, Reader};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,7 +35,6 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, Stream};
-use timely::scheduling::Activator;
 
 /// Wide bytes a worker takes into one live epoch before it waits for the epoch's close.
 const LIVE_BYTES: usize = 32 << 20;
@@ -45,29 +44,6 @@ const CHUNKS_A_TURN: usize = 4;
 const BATCHES_A_TURN: usize = 64;
 /// Bytes of them, after which the others get their turn in any case.
 const BYTES_A_TURN: usize = 1 << 20;
-
-/// What a reader needs to know of its process.
-#[derive(Clone)]
-pub struct ReaderContext {
-    /// The lake, if there is one.
-    pub lake: Option<Lake>,
-    /// How objects are fetched.
-    pub fetch: FetchOptions,
-    /// Kafka, if there is one.
-    pub kafka: Option<KafkaConfig>,
-    /// The names of the topics.
-    pub topics: [Option<String>; 3],
-    /// Limits of a record.
-    pub limits: dataflows::Limits,
-    /// What is kept of records.
-    pub layout: Arc<dataflows::exec::Layout>,
-    /// Where fetches run.
-    pub runtime: tokio::runtime::Handle,
-    /// The staging of this process, if the sink has one.
-    pub staging: Option<Staging>,
-    /// What is shared with the rest of the process.
-    pub process: Arc<ProcessState>,
-}
 
 /// Reads what `commands` assign to this worker. Returns the decoded events, and notes to the coordinator.
 pub fn read<'s>(
@@ -138,59 +114,7 @@ fn advance(events: &mut Capability<u64>, notes: &mut Capability<u64>, epoch: u64
     notes.downgrade(&epoch);
 }
 
-struct Reader {
-    context: ReaderContext,
-    wake: Arc<dyn Fn() + Send + Sync>,
-    again: Activator,
-    first_of_process: bool,
-    phase: Phase,
-    pass: Pass,
-    fetcher: Option<Fetcher>,
-    kafka: Option<KafkaReader>,
-    decode: Decode,
-    reading: HashMap<u32, Reading>,
-    stretches: BTreeMap<TopicPartition, Stretch>,
-    generations: Generations,
-    notes: Vec<Note>,
-    /// Rows per cleaned table, and rejects, offered for staging in this pass.
-    staged: [u64; 4],
-    epoch: OpenEpoch,
-    noted_stop: bool,
-}
-
-/// What the open epoch has taken in.
-#[derive(Default)]
-struct OpenEpoch {
-    /// Bytes of its records, while it is a live one.
-    bytes: usize,
-    /// Whether its first record has been reported.
-    noted_data: bool,
-    /// The least timestamp of its records.
-    oldest: Option<i64>,
-}
-
 impl Reader {
-    fn new(context: ReaderContext, wake: Arc<dyn Fn() + Send + Sync>, again: Activator, first: bool) -> Reader {
-        Reader {
-            decode: Decode::new(context.limits, Arc::clone(&context.layout)),
-            context,
-            wake,
-            again,
-            first_of_process: first,
-            phase: Phase::Idle,
-            pass: Pass::default(),
-            fetcher: None,
-            kafka: None,
-            reading: HashMap::new(),
-            stretches: BTreeMap::new(),
-            generations: Generations::default(),
-            notes: Vec::new(),
-            staged: [0; 4],
-            epoch: OpenEpoch::default(),
-            noted_stop: false,
-        }
-    }
-
     fn obey(&mut self, command: Command) {
         match command {
             Command::Begin(pass) => self.begin(*pass),

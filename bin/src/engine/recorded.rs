@@ -1,10 +1,13 @@
 //! What the tables answered for at their last commit, in the numbers of this run's topics.
 
-use super::coordinator::{Answer, Missing, Reach};
+use super::answer::{Answer, Missing, OffsetRange};
+use super::archived::ArchivedRange;
 use super::error::TopicsChanged;
 use super::log::generations::{Generations, Start};
 use super::log::holes;
-use super::protocol::{LinesHash, TopicPartition};
+use super::protocol::LinesHash;
+use super::recorded_detail::{HASH, LAKE, natural_holes};
+use super::topic_partition::TopicPartition;
 use crate::config::KINDS;
 use ingest::coverage::RangeSet;
 use ingest::kafka::RecordId;
@@ -12,44 +15,11 @@ use sinks::{Legacy, Progress};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-/// The key under which natural holes stand in a partition's detail.
-const NATURAL: &str = "natural";
-/// The key under which stands what the lake covered at the last start.
-const LAKE: &str = "lake";
-/// The key under which stands a hash of the lake's lines.
-const HASH: &str = "lake_hash";
-
-/// The natural holes in a partition's detail.
-pub(crate) fn natural_holes(detail: &serde_json::Value) -> Option<RangeSet> {
-    detail.get(NATURAL)?.as_str()?.parse().ok()
-}
-
-/// A partition's detail: its natural holes, what the lake covers, and a hash of the lake's lines.
-pub(super) fn detail(holes: &RangeSet, lake: &RangeSet, hash: Option<u64>) -> serde_json::Value {
-    let hash = hash.map(|hash| format!("{hash:016x}"));
-    serde_json::json!({ NATURAL: holes.to_string(), LAKE: lake.to_string(), HASH: hash })
-}
-
-/// An object of the lake, as a start has found it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Archived {
-    /// The partition.
-    pub at: TopicPartition,
-    /// The offsets that it covers, or that its records may have.
-    pub reach: Range<i64>,
-    /// The offsets that its lines take from its start on.
-    pub assigned: Range<i64>,
-    /// Whether its writer says what it covers, so that each record has its assigned offset.
-    pub exact: bool,
-    /// Where the next object starts.
-    pub follower: Option<i64>,
-}
-
 /// See the module's head.
 #[derive(Clone, Debug, Default)]
 pub struct Recorded {
     /// Per partition, the offsets covered.
-    pub partitions: BTreeMap<TopicPartition, Reach>,
+    pub partitions: BTreeMap<TopicPartition, OffsetRange>,
     /// Per partition, the offset below which cleaned rows are in the tables; absent where they are not kept.
     cleaned: BTreeMap<TopicPartition, i64>,
     /// Accepted holes.
@@ -124,7 +94,7 @@ impl Recorded {
             let Some(at) = at(topic, *partition).filter(|_| !forgotten.contains(topic)) else {
                 continue;
             };
-            let reach = Reach {
+            let reach = OffsetRange {
                 first: known.first,
                 next: known.next,
                 last: known.last.map(|last| RecordId {
@@ -172,9 +142,10 @@ impl Recorded {
     /// Whether cleaned tables must be compared in full: they have nothing yet, lack what results have, hold topics that
     /// are left out now, or were made by other definitions or under other generations.
     pub fn full_reconcile(&self, definitions: u64, generations: &Generations) -> bool {
-        let lacks = |(at, reach): (&TopicPartition, &Reach)| self.cleaned.get(at) != Some(&reach.next);
-        let moved =
-            |(at, reach): (&TopicPartition, &Reach)| generations.differs_below(&self.generations, *at, reach.next);
+        let lacks = |(at, reach): (&TopicPartition, &OffsetRange)| self.cleaned.get(at) != Some(&reach.next);
+        let moved = |(at, reach): (&TopicPartition, &OffsetRange)| {
+            generations.differs_below(&self.generations, *at, reach.next)
+        };
         self.definitions != Some(definitions)
             || !self.forgotten.is_empty()
             || self.cleaned_legacy != self.legacy
@@ -194,7 +165,7 @@ impl Recorded {
     }
 
     /// Whether the log covers other records below the recorded frontier than it did at the last commit.
-    pub fn coverage_differs(&self, now: &Answer, archived: &[Archived]) -> bool {
+    pub fn coverage_differs(&self, now: &Answer, archived: &[ArchivedRange]) -> bool {
         let next = |at: &TopicPartition| self.partitions.get(at).map_or(0, |reach| reach.next);
         let below = |gone: Gone| match gone {
             Gone::Offsets(at, from, to) => (from < next(&at)).then(|| Gone::Offsets(at, from, to.min(next(&at)))),
@@ -208,7 +179,7 @@ impl Recorded {
         let mut today: Vec<Gone> = gone.filter_map(below).collect();
         then.sort_unstable();
         today.sort_unstable();
-        let begins_elsewhere = |(at, reach): (&TopicPartition, &Reach)| {
+        let begins_elsewhere = |(at, reach): (&TopicPartition, &OffsetRange)| {
             let recorded = self.partitions.get(at);
             recorded.is_some_and(|recorded| reach.first != recorded.first)
         };
@@ -230,7 +201,7 @@ impl Recorded {
     /// Whether the tables may hold some records of an object with holes inside and not others: those that they hold stand
     /// at their true offsets, and a newer one of the object may seem to be older. Objects may overlap, so any hole of
     /// the partition may lie inside.
-    fn is_mixed(&self, object: &Archived, now: &Answer) -> bool {
+    fn is_mixed(&self, object: &ArchivedRange, now: &Answer) -> bool {
         let settled = self.cleaned.get(&object.at).copied().unwrap_or(0);
         let ends_later = object.reach.end > settled || object.follower.is_none_or(|follower| follower > settled);
         let natural = self
@@ -244,7 +215,7 @@ impl Recorded {
 
     /// Whether an object that was written since the last start has other records than were read from Kafka at its
     /// offsets: compaction has come before the archiver, or before the reader.
-    fn is_other(&self, object: &Archived) -> bool {
+    fn is_other(&self, object: &ArchivedRange) -> bool {
         let next = self.partitions.get(&object.at).map_or(0, |reach| reach.next);
         let below = object.reach.start..object.reach.end.min(next);
         let lake = self.lake.get(&object.at);
@@ -283,6 +254,7 @@ impl Recorded {
 #[cfg(test)]
 #[allow(clippy::single_range_in_vec_init)] // a list of one range is meant
 mod tests {
+    use super::super::recorded_detail::detail;
     use super::*;
     use sinks::PartitionProgress;
 
@@ -375,7 +347,7 @@ mod tests {
         assert!(!differs(3..4) && !differs(10..12));
         assert!(differs(3..5));
         let archived = |reach: Range<i64>, assigned: Range<i64>, exact| {
-            let object = Archived {
+            let object = ArchivedRange {
                 at,
                 follower: Some(reach.end),
                 reach,

@@ -1,12 +1,14 @@
 //! Where answers go: PostgreSQL, or one CSV file per result. What the coordinator knows as kinds, positions and
 //! reaches becomes here what the sinks know as tables, rows and progress.
 
-use super::coordinator::{Answer, Missing, Reach, Totals};
+use super::answer::{Answer, Missing, OffsetRange};
+use super::definition::definition;
 use super::error::EngineError;
-use super::is_backfill;
-use super::protocol::TopicPartition;
 use super::recorded::{Recorded, topics_changed};
-use crate::config::{KINDS, RunSettings};
+use super::report::Totals;
+use super::topic_partition::TopicPartition;
+use super::topics::topic_name;
+use crate::config::{KINDS, Mode, RunSettings};
 use operators::{Row, Table};
 use sinks::{AcceptedGap, Claim, CleanedRow, Generation, LastRecord, Legacy, PartitionProgress, Progress, Reject};
 use std::ops::Range;
@@ -59,11 +61,11 @@ pub struct State<'a> {
 
 impl State<'_> {
     fn name(&self, topic: u8) -> String {
-        super::reader::topic_name(self.topics, topic).to_owned()
+        topic_name(self.topics, topic).to_owned()
     }
 
     pub(super) fn progress(&self, epoch: u64, cleaned: bool, options: &serde_json::Value, run_id: &str) -> Progress {
-        let partition = |(at, reach): (&TopicPartition, &Reach)| {
+        let partition = |(at, reach): (&TopicPartition, &OffsetRange)| {
             let progress = PartitionProgress {
                 first: reach.first,
                 next: reach.next,
@@ -133,18 +135,6 @@ impl State<'_> {
             }),
             ..Progress::default()
         }
-    }
-}
-
-/// What the tables are, for the sinks: results with their SQL, and the cleaned tables.
-pub fn definition(settings: &RunSettings) -> sinks::Definition {
-    let results = settings.results.definitions().iter();
-    sinks::Definition {
-        results: results.map(|result| (result.table, result.sql.clone())).collect(),
-        cleaned: dataflows::CLEANED.to_vec(),
-        hash: settings.results.hash(&settings.limits.of_records()),
-        keep_cleaned: settings.cleaned,
-        drop: settings.drop.clone(),
     }
 }
 
@@ -220,11 +210,12 @@ impl Target {
             _ => Ok(()),
         };
         check(&sink.read_progress().await?)?;
-        let claim = match is_backfill(settings) {
-            true => Claim::Backfill {
+        let claim = if settings.mode == Mode::Backfill {
+            Claim::Backfill {
                 takeover: settings.takeover,
-            },
-            false => Claim::Run,
+            }
+        } else {
+            Claim::Run
         };
         sink.take_fence(claim, run_id).await?;
         check(sink.progress())?;

@@ -2,7 +2,7 @@
 //! two growths of a topic as two.
 
 use super::log::growth::{Change, Ends, Seen};
-use super::protocol::TopicPartition;
+use super::topic_partition::TopicPartition;
 use ingest::kafka::{Cluster, KafkaError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -5,12 +5,13 @@
 //! may reach the bound are counted before anything is read. An object that only looks exact, because nothing comes after
 //! it, is compared with Kafka where Kafka still spans it; without Kafka its lines are taken for consecutive offsets.
 
-use super::Coordinator;
 use super::flow::Interrupt;
-use super::start::log_place;
+use super::lake_read::log_place;
+use super::state::Coordinator;
 use crate::engine::log::growth::Ends;
 use crate::engine::log::holes;
-use crate::engine::protocol::{Assigned, Command, Pass, TopicPartition};
+use crate::engine::protocol::{Assigned, Command, Pass};
+use crate::engine::topic_partition::TopicPartition;
 use ingest::coverage::{Counted, Coverage};
 use ingest::lake::{Encoding, Object};
 use std::collections::{BTreeMap, BTreeSet};

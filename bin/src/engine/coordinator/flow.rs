@@ -1,9 +1,10 @@
 //! The coordinator's side of the dataflow: commands out, events in.
 
 use crate::engine::collect::{Closed, Event};
-use crate::engine::error::EngineError;
+use crate::engine::error::{EngineError, Outcome};
 use crate::engine::plan::{Plan, Planner};
-use crate::engine::protocol::{Command, Consume, Note, TopicPartition};
+use crate::engine::protocol::{Command, Consume, Note};
+use crate::engine::topic_partition::TopicPartition;
 use sinks::SinkError;
 use std::collections::BTreeMap;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -158,7 +159,7 @@ impl Flow {
     }
 
     /// Tells every process how it ended; the dataflow ends when this is dropped.
-    pub fn end(&self, result: &Result<super::Outcome, EngineError>) {
+    pub fn end(&self, result: &Result<Outcome, EngineError>) {
         let (code, text) = match result {
             Ok(_) => (0, String::new()),
             Err(error) => (error.code(), error.to_string()),

@@ -6,15 +6,17 @@
 //! takes it or holds an earlier one, and only then do the readers go on. So no record is placed before its generation
 //! is known.
 
+use super::flow::passing;
 use super::live::Open;
-use super::{Coordinator, Reach};
+use super::state::Coordinator;
+use crate::engine::answer::OffsetRange;
 use crate::engine::boundaries;
 use crate::engine::collect::{Closed, Event};
-use crate::engine::coordinator::flow::passing;
 use crate::engine::error::EngineError;
 use crate::engine::log::generations::Generations;
 use crate::engine::log::growth::{Change, Ends};
-use crate::engine::protocol::{Command, Consume, Note, Purpose, TopicPartition};
+use crate::engine::protocol::{Command, Consume, Note, Purpose};
+use crate::engine::topic_partition::TopicPartition;
 use crate::engine::watch;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -187,7 +189,7 @@ impl Coordinator {
             );
             let first = from;
             self.live.insert(*at);
-            self.answer.frontier.entry(*at).or_insert(Reach {
+            self.answer.frontier.entry(*at).or_insert(OffsetRange {
                 first,
                 next: from,
                 last: None,

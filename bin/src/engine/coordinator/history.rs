@@ -3,15 +3,18 @@
 
 use super::bounds::Bounds;
 use super::flow::Interrupt;
+use super::lake_read::log_place;
 use super::prove::Again;
-use super::start::log_place;
-use super::{Coordinator, EngineError, Missing};
+use super::state::Coordinator;
 use crate::config::Mode;
+use crate::engine::answer::{Missing, newer};
 use crate::engine::collect::Closed;
+use crate::engine::error::EngineError;
 use crate::engine::log::growth::Ends;
 use crate::engine::log::hand_over::{HandOver, Known, Stretch, hand_over};
-use crate::engine::protocol::{Command, Consume, Note, Pass, Purpose, TopicPartition};
+use crate::engine::protocol::{Command, Consume, Note, Pass, Purpose};
 use crate::engine::target::{History, Staged};
+use crate::engine::topic_partition::TopicPartition;
 use crate::engine::watch::{self, Watch};
 use ingest::coverage::{Accepted, Coverage, Gap, OrderConflict, RangeSet};
 use ingest::lake::{Object, Place};
@@ -110,7 +113,7 @@ impl Coordinator {
             reach.first = plan.first;
             reach.next = reach.next.max(plan.next);
             if let Some(recorded) = self.recorded.partitions.get(at) {
-                reach.last = super::newer(reach.last, recorded.last);
+                reach.last = newer(reach.last, recorded.last);
             }
         }
         self.answer.missing = self.missing(&plans);
@@ -371,7 +374,7 @@ impl Coordinator {
         if stretch.until.is_none() {
             let recorded = self.recorded.partitions.get(&at).and_then(|reach| reach.last);
             let read = self.answer.frontier.get(&at).and_then(|reach| reach.last);
-            after = super::newer(recorded, read).filter(|last| last.offset < stretch.from);
+            after = newer(recorded, read).filter(|last| last.offset < stretch.from);
         }
         self.flow.consume(Consume {
             at,

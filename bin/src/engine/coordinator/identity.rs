@@ -9,12 +9,13 @@
 //!
 //! A topic whose retention leaves no such record is not recognised this way.
 
-use super::start::log_place;
-use super::{Coordinator, newer};
+use super::lake_read::log_place;
+use super::state::Coordinator;
+use crate::engine::answer::newer;
 use crate::engine::error::{EngineError, panicked};
 use crate::engine::log::growth::Ends;
 use crate::engine::log::identity::{Place, Verdict, judge};
-use crate::engine::protocol::TopicPartition;
+use crate::engine::topic_partition::TopicPartition;
 use ingest::archive::Original;
 use ingest::coverage::Coverage;
 use ingest::kafka::{Sample, Sampled};

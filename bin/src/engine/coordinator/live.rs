@@ -1,9 +1,9 @@
 //! The closed loop after history: an epoch closes when the last one is committed, something has arrived, and the pace
 //! is over.
 
-use super::Coordinator;
 use super::flow::passing;
 use super::pace::Pace;
+use super::state::Coordinator;
 use crate::engine::collect::{Closed, Event};
 use crate::engine::error::{EngineError, Outcome};
 use crate::engine::log::growth::Ends;

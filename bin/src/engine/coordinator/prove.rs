@@ -5,10 +5,12 @@
 
 use super::bounds::Bounds;
 use super::flow::Interrupt;
-use super::{Coordinator, EngineError};
+use super::state::Coordinator;
+use crate::engine::error::EngineError;
 use crate::engine::log::growth::Ends;
 use crate::engine::log::holes::{self, Suspect, Tail};
-use crate::engine::protocol::{Consume, Note, Purpose, TopicPartition};
+use crate::engine::protocol::{Consume, Note, Purpose};
+use crate::engine::topic_partition::TopicPartition;
 use ingest::coverage::{Counted, Coverage, RangeSet};
 use std::collections::BTreeMap;
 use std::ops::Range;

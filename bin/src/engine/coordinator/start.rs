@@ -1,13 +1,13 @@
 //! A start, up to the first byte that is read: list the lake, take the fence, look at Kafka, settle generations.
 
-use super::Coordinator;
+use super::state::Coordinator;
 use crate::config::Mode;
 use crate::engine::error::{EngineError, TopicMissing, panicked};
 use crate::engine::log::generations::Generations;
 use crate::engine::log::growth::{Change, Ends, Seen};
-use crate::engine::protocol::TopicPartition;
+use crate::engine::topic_partition::TopicPartition;
 use crate::engine::{boundaries, watch};
-use ingest::lake::{Listing, Object, Place};
+use ingest::lake::Listing;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -216,12 +216,4 @@ pub(super) struct MissingTopics {
     absent: Vec<u8>,
     /// Those that have to exist: they were named, or nothing else is there.
     pub demanded: Vec<u8>,
-}
-
-/// The place of an object of the log.
-pub(super) fn log_place(object: &Object) -> Option<(TopicPartition, i64)> {
-    match (object.topic, object.place) {
-        (Some(topic), Place::Log { partition, start }) => Some((TopicPartition { topic, partition }, start)),
-        _ => None,
-    }
 }

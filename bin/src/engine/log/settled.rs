@@ -7,7 +7,7 @@
 //!
 //! An object whose writer says what it covers has every record at its offset; there each record is judged by itself.
 
-use super::super::protocol::TopicPartition;
+use super::super::topic_partition::TopicPartition;
 use ingest::coverage::Counted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

@@ -1,18 +1,12 @@
 //! Where the records of one object or batch belong in the order of the log, and which of them are wanted.
 
 use super::super::log::generations::{Generations, Start, generation_at};
-use super::super::protocol::{Assigned, LinesHash, Pass, TopicPartition};
+use super::super::topic_partition::TopicPartition;
+use crate::engine::protocol::{Assigned, LinesHash, Pass};
+use crate::engine::topics::topic_name;
 use dataflows::Kind;
 use ingest::lake::{ObjectMetadata, Place};
 use operators::Position;
-
-/// The name of a topic by its number.
-pub fn topic_name(topics: &[Option<String>; 3], topic: u8) -> &str {
-    topics
-        .get(topic as usize)
-        .and_then(|name| name.as_deref())
-        .unwrap_or(sinks::UNKNOWN_TOPIC)
-}
 
 /// See the module's head.
 pub struct Placing<'a> {

@@ -1,7 +1,7 @@
 //! How far one partition has been read from Kafka, and what was seen on the way.
 
 use super::super::log::holes;
-use super::super::protocol::{Consume, Mark, Purpose};
+use crate::engine::protocol::{Consume, Mark, Purpose};
 use ingest::coverage::RangeSet;
 use ingest::kafka::RecordId;
 
@@ -119,7 +119,7 @@ impl Stretch {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::protocol::TopicPartition;
+    use super::super::super::topic_partition::TopicPartition;
     use super::*;
 
     fn stretch(from: i64, until: Option<i64>, bound: i64, purpose: Purpose) -> Stretch {

@@ -8,11 +8,14 @@ use super::super::holes::{self, Tail};
 use super::super::identity::{Place, Verdict, judge};
 use super::super::settled::Starts;
 use super::world::{LakeObject, Record, World, at};
-use crate::engine::coordinator::{Answer, Reach, Totals};
-use crate::engine::protocol::{Consume, Purpose, TopicPartition};
+use crate::engine::answer::{Answer, OffsetRange};
+use crate::engine::archived::ArchivedRange;
+use crate::engine::protocol::{Consume, Purpose};
 use crate::engine::reader::{Passed, Stretch};
-use crate::engine::recorded::{Archived, Recorded};
+use crate::engine::recorded::Recorded;
+use crate::engine::report::Totals;
 use crate::engine::target::State;
+use crate::engine::topic_partition::TopicPartition;
 use ingest::coverage::{Counted, Coverage, RangeSet};
 use ingest::kafka::{Sample, Sampled};
 use operators::Position;
@@ -205,7 +208,7 @@ impl Engine {
                 continue;
             }
             if !kafka {
-                let back = |(at, reach): (&TopicPartition, &Reach)| {
+                let back = |(at, reach): (&TopicPartition, &OffsetRange)| {
                     engine.answer.frontier.get(at).map_or(0, |now| now.next) < reach.next
                 };
                 if engine.recorded.partitions.iter().any(back) {
@@ -581,7 +584,7 @@ impl Engine {
     }
 }
 
-fn archived(world: &World) -> Vec<Archived> {
+fn archived(world: &World) -> Vec<ArchivedRange> {
     let starts: Starts = world
         .objects
         .iter()
@@ -596,7 +599,7 @@ fn archived(world: &World) -> Vec<Archived> {
             covers: None,
             object: 0,
         };
-        Archived {
+        ArchivedRange {
             at: at(object.partition),
             reach: object.covers.clone().unwrap_or_else(|| starts.reach(&counted)),
             assigned: object.start..object.start + object.lines.len() as i64,
@@ -618,7 +621,7 @@ fn begin(generations: &mut Generations, added: TopicPartition, boundaries: &BTre
 fn identify<'a>(
     world: &World,
     ends: &Ends,
-    known: impl Iterator<Item = (&'a TopicPartition, &'a Reach)>,
+    known: impl Iterator<Item = (&'a TopicPartition, &'a OffsetRange)>,
 ) -> Result<(), Stop> {
     if ends.is_empty() {
         return Ok(());

@@ -3,7 +3,7 @@
 use super::super::generations::Generations;
 use super::super::growth::Ends;
 use super::engine::Tables;
-use crate::engine::protocol::TopicPartition;
+use crate::engine::topic_partition::TopicPartition;
 use ingest::kafka::{RecordId, Watermarks};
 use std::collections::BTreeMap;
 use std::ops::Range;

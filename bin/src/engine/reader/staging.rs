@@ -1,33 +1,15 @@
-//! What a reader does at present, and how history's rows get into staging.
+//! How history's rows get into staging.
 
-use super::Reader;
-use crate::engine::Offer;
+use super::state::{Phase, Reader};
 use crate::engine::protocol::Note;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use crate::engine::staging::Offer;
+use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
 /// Rows gathered before they are offered for staging.
 const STAGE_ROWS: usize = 2048;
 /// When to look again whether staging has room.
 const AGAIN: Duration = Duration::from_millis(2);
-
-/// What a reader does at present.
-pub(super) enum Phase {
-    /// No pass has begun, or the run is over.
-    Idle,
-    /// It reads history and Kafka up to the bound of epoch 0; rows go to staging.
-    Hydrating,
-    /// It reads nothing, and waits until everything that it has offered is staged. Set when all of it is offered.
-    Flushing(Option<Receiver<Result<(), String>>>),
-    /// Everything is staged, and epoch 0 has not closed yet.
-    Staged,
-    /// It reads Kafka; rows go with their epoch.
-    Live,
-    /// It reads nothing until a generation's boundary is settled.
-    Held,
-    /// It cannot go on, and the coordinator knows.
-    Broken,
-}
 
 impl Reader {
     /// Reads nothing more, and hands over what waits.

@@ -1,0 +1,141 @@
+//! What a commit answers for: how far each partition is covered, what is missing, and what is known of the lake.
+
+use super::log::generations::Generations;
+use super::log::holes;
+use super::protocol::{LinesHash, Mark};
+use super::recorded_detail::detail;
+use super::topic_partition::TopicPartition;
+use ingest::coverage::RangeSet;
+use ingest::kafka::RecordId;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// How far one partition's answer reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OffsetRange {
+    /// The first offset covered.
+    pub first: i64,
+    /// The next offset wanted: everything below is in the answer, or in a recorded gap.
+    pub next: i64,
+    /// The last record below that came from Kafka.
+    pub last: Option<RecordId>,
+}
+
+/// A hole of the log that is part of the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Offsets that nothing holds any more.
+    Offsets {
+        /// The partition.
+        at: TopicPartition,
+        /// The offsets.
+        range: Range<i64>,
+        /// Why.
+        reason: &'static str,
+    },
+    /// An object without offsets that was skipped.
+    Object {
+        /// The topic's number, if it stands in a topic's folder.
+        topic: Option<u8>,
+        /// The object.
+        key: String,
+    },
+}
+
+/// What the answer reaches over.
+#[derive(Default)]
+pub struct Answer {
+    /// Per partition, how far.
+    pub frontier: BTreeMap<TopicPartition, OffsetRange>,
+    /// Records without offsets and the hash of their objects.
+    pub legacy: Option<(u64, u64)>,
+    /// Accepted holes.
+    pub missing: Vec<Missing>,
+    /// Offsets that are proved to hold no record.
+    pub natural: BTreeMap<TopicPartition, RangeSet>,
+    /// What the lake covers, as far as this start has found.
+    pub lake: BTreeMap<TopicPartition, RangeSet>,
+    /// Per partition, hashes of the lake's lines; empty for a replay that ends at a bound.
+    pub hashes: BTreeMap<TopicPartition, LinesHash>,
+    /// Those that this replay has found empty in Kafka, where the lake has nothing.
+    pub empty: BTreeMap<TopicPartition, RangeSet>,
+    /// The generations of records.
+    pub generations: Generations,
+    /// How many partitions each topic was seen to have.
+    pub counts: BTreeMap<u8, i32>,
+    /// The natural holes as they are written with the frontier.
+    pub details: BTreeMap<TopicPartition, serde_json::Value>,
+}
+
+impl Answer {
+    /// From the next commit on, the holes known by now are written with the frontier.
+    pub fn write_holes(&mut self) {
+        let nothing = RangeSet::default();
+        let detail = |at: &TopicPartition| {
+            let (holes, lake) = (self.natural.get(at), self.lake.get(at));
+            let hash = self.hashes.get(at).map(|hash| hash.all);
+            detail(holes.unwrap_or(&nothing), lake.unwrap_or(&nothing), hash)
+        };
+        let partitions = self.natural.keys().chain(self.lake.keys());
+        self.details = partitions.map(|at| (*at, detail(at))).collect();
+    }
+
+    /// Takes in what Kafka gave where the lake has nothing: offsets without a record.
+    pub fn found_empty(&mut self, at: TopicPartition, mark: &Mark) {
+        let nothing = RangeSet::default();
+        let (empty, lake) = (
+            self.empty.entry(at).or_default(),
+            self.lake.get(&at).unwrap_or(&nothing),
+        );
+        let holes = mark.holes.iter().flat_map(|(from, to)| lake.missing(*from..*to));
+        holes.for_each(|hole| empty.insert(hole));
+    }
+
+    /// Takes in how far a partition has been read.
+    pub fn advance(&mut self, at: TopicPartition, mark: &Mark) {
+        let reach = self.frontier.entry(at).or_insert(OffsetRange {
+            first: mark.next,
+            next: mark.next,
+            last: None,
+        });
+        reach.next = reach.next.max(mark.next);
+        reach.last = newer(mark.last, reach.last);
+        if !mark.holes.is_empty() {
+            let natural = self.natural.entry(at).or_default();
+            mark.holes
+                .iter()
+                .for_each(|(from, to)| holes::keep(natural, *from..*to));
+        }
+    }
+}
+
+/// The one with the greater offset.
+pub fn newer(one: Option<RecordId>, other: Option<RecordId>) -> Option<RecordId> {
+    one.into_iter().chain(other).max_by_key(|id| id.offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_never_moves_back_and_remembers_holes() {
+        let at = TopicPartition { topic: 0, partition: 0 };
+        let id = |offset| RecordId {
+            offset,
+            timestamp: 0,
+            hash: 0,
+        };
+        let mark = |next, last, holes: &[(i64, i64)]| Mark {
+            next,
+            last,
+            holes: holes.to_vec(),
+        };
+        let mut answer = Answer::default();
+        answer.advance(at, &mark(10, Some(id(8)), &[(9, 10)]));
+        answer.advance(at, &mark(7, None, &[]));
+        let reach = answer.frontier[&at];
+        assert_eq!((reach.next, reach.last), (10, Some(id(8))));
+        assert_eq!(answer.natural[&at].to_string(), "9..10");
+    }
+}

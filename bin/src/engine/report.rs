@@ -1,0 +1,40 @@
+//! What a run counts, and what is left of it when it has ended.
+
+use std::collections::BTreeMap;
+
+/// What has been counted since the run began.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// Records read, each arrival counted.
+    pub records: u64,
+    /// Records rejected.
+    pub rejected: u64,
+    /// Rejects by reason.
+    pub reasons: BTreeMap<String, u64>,
+    /// Fields that could not be read and became null, by `kind.field`.
+    pub fields: BTreeMap<String, u64>,
+    /// How history was replayed, once it was.
+    pub replay: Option<Replay>,
+}
+
+/// A replay of history, for those who want to know how long the next one takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Replay {
+    /// Records read.
+    pub records: u64,
+    /// From the start of the run to its first commit.
+    pub seconds: f64,
+    /// Workers in all processes.
+    pub workers: usize,
+}
+
+/// What a finished run leaves for its summary.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// What was counted.
+    pub totals: Totals,
+    /// The frontier of the last commit: topic → partition → next offset.
+    pub frontier: BTreeMap<String, BTreeMap<i32, i64>>,
+    /// Wall time from the start.
+    pub seconds: f64,
+}
