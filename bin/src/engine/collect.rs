@@ -1,6 +1,6 @@
 //! The end of the dataflow, on worker 0: what each closed epoch changed, handed to the coordinator.
 
-use super::protocol::Note;
+use super::protocol::ReaderReport;
 use operators::Row;
 use std::collections::BTreeMap;
 use timely::dataflow::Stream;
@@ -11,41 +11,41 @@ use tokio::sync::mpsc::UnboundedSender;
 /// From the dataflow to the coordinator.
 pub enum Event {
     /// A report that does not wait for its epoch, with the epoch it was made in.
-    Note(u64, Note),
+    ReaderReport(u64, ReaderReport),
     /// Everything of an epoch, in the order of epochs.
-    Closed(Closed),
+    ClosedEpoch(ClosedEpoch),
 }
 
 /// Everything that one epoch changed.
 #[derive(Default)]
-pub struct Closed {
+pub struct ClosedEpoch {
     /// The epoch.
     pub epoch: u64,
     /// Per result, net changes: `-1` for a row that is gone, `+1` for a new one.
     pub results: Vec<Vec<(Row, isize)>>,
     /// Marks, boundaries, rows, rejects and counts.
-    pub notes: Vec<Note>,
+    pub reports: Vec<ReaderReport>,
 }
 
-/// Gathers `changes` (result, row) and `notes` on worker 0 and sends each epoch when it has closed everywhere.
+/// Gathers `changes` (result, row) and `reports` on worker 0 and sends each epoch when it has closed everywhere.
 ///
 /// Epochs are sent in order and without holes, the empty ones too. Nothing is sent by the other workers.
 pub fn collect<'s>(
     changes: Stream<'s, u64, Vec<((u8, Row), u64, isize)>>,
-    notes: Stream<'s, u64, Vec<Note>>,
+    reports: Stream<'s, u64, Vec<ReaderReport>>,
     results: usize,
     to: Option<UnboundedSender<Event>>,
 ) {
-    let mut open: BTreeMap<u64, Closed> = BTreeMap::new();
+    let mut open: BTreeMap<u64, ClosedEpoch> = BTreeMap::new();
     let mut next = 0u64;
-    let closed = move |epoch| Closed {
+    let closed = move |epoch| ClosedEpoch {
         epoch,
         results: vec![Vec::new(); results],
-        notes: Vec::new(),
+        reports: Vec::new(),
     };
     let mut builder = OperatorBuilder::new("Collect".to_owned(), changes.scope());
     let mut changes = builder.new_input(changes, Exchange::new(|_| 0));
-    let mut notes = builder.new_input(notes, Exchange::new(|_| 0));
+    let mut reports = builder.new_input(reports, Exchange::new(|_| 0));
     builder.build(move |_| {
         move |frontiers| {
             changes.for_each(|_, batch| {
@@ -54,13 +54,13 @@ pub fn collect<'s>(
                     epoch.results[result as usize].push((row, diff));
                 }
             });
-            notes.for_each(|capability, batch| {
+            reports.for_each(|capability, batch| {
                 let epoch = *capability.time();
                 for note in batch.drain(..) {
                     if note.of_epoch() {
-                        open.entry(epoch).or_insert_with(|| closed(epoch)).notes.push(note);
+                        open.entry(epoch).or_insert_with(|| closed(epoch)).reports.push(note);
                     } else if let Some(to) = &to {
-                        let _ = to.send(Event::Note(epoch, note));
+                        let _ = to.send(Event::ReaderReport(epoch, note));
                     }
                 }
             });
@@ -75,7 +75,7 @@ pub fn collect<'s>(
                 for rows in &mut epoch.results {
                     differential_dataflow::consolidation::consolidate(rows);
                 }
-                let _ = to.send(Event::Closed(epoch));
+                let _ = to.send(Event::ClosedEpoch(epoch));
                 next += 1;
             }
         }

@@ -51,10 +51,10 @@ impl Coordinator {
     async fn hydrate_and_follow(&mut self) -> Result<Outcome, EngineError> {
         self.list().await?;
         self.claim().await?;
-        let (seen, ends) = self.first_look().await?;
-        self.find_missing_topics(&ends).await?;
+        let (seen, watermarks) = self.first_look().await?;
+        self.find_missing_topics(&watermarks).await?;
         let watch = self.watch(seen);
-        self.hydrate(ends, watch.as_ref()).await?;
+        self.hydrate(watermarks, watch.as_ref()).await?;
         self.process.observer.hydrated();
         match self.settings.mode {
             Mode::Run => self.follow(watch).await,

@@ -1,6 +1,6 @@
 //! From bytes with a place in the log to events, cleaned rows and rejects: the loop around the decoder.
 
-use super::protocol::{LinesHash, Note};
+use super::protocol::{LinesHash, ReaderReport};
 use super::reader::Placing;
 use dataflows::exec::Layout;
 use dataflows::{Block, Chunk, Decoder, Event, Kind, Limits, Marked, Marks, Raw, Reason, Unreadable};
@@ -38,10 +38,14 @@ impl Rows {
         counted
     }
 
-    /// The same as notes of a live epoch.
-    pub fn into_notes(self, notes: &mut Vec<Note>) {
-        notes.extend(self.cleaned.into_iter().map(Note::Row));
-        notes.extend(self.rejects.into_iter().map(|reject| Note::Rejected(Box::new(reject))));
+    /// The same as reports of a live epoch.
+    pub fn into_notes(self, reports: &mut Vec<ReaderReport>) {
+        reports.extend(self.cleaned.into_iter().map(ReaderReport::Row));
+        reports.extend(
+            self.rejects
+                .into_iter()
+                .map(|reject| ReaderReport::Rejected(Box::new(reject))),
+        );
     }
 }
 
@@ -180,7 +184,7 @@ impl Decode {
     /// Records beyond [`LEGACY_BITS`] have no place in the order of the log and are rejected.
     pub fn whole(&mut self, place: &Placing, bytes: &[u8], emit: &mut dyn FnMut(Event)) -> u64 {
         let mut index = 0i64;
-        let wanted = place.settled == 0;
+        let wanted = place.persisted == 0;
         let mut block = Block::default();
         for value in dataflows::split_values(bytes) {
             let at = index;
@@ -229,7 +233,7 @@ impl Decode {
         }
         self.records += 1;
         self.hash.add(offset, &prefix, offset < place.hashed);
-        let wanted = offset >= place.settled;
+        let wanted = offset >= place.persisted;
         self.reject(place, offset, None, Some(&prefix), Reason::TooLarge, wanted);
     }
 
@@ -274,10 +278,19 @@ impl Decode {
         self.records += 1;
         let kind = place.kind.expect("a log record's topic tells its kind");
         match place.position(offset) {
-            Ok(position) => self.decode(block, place, kind, position, key, value, offset >= place.settled, emit),
+            Ok(position) => self.decode(
+                block,
+                place,
+                kind,
+                position,
+                key,
+                value,
+                offset >= place.persisted,
+                emit,
+            ),
             Err(error) => {
                 tracing::error!(object = place.object, %error, "a record has no place in the order of the log");
-                let wanted = offset >= place.settled;
+                let wanted = offset >= place.persisted;
                 self.reject(place, offset, key, value.map(Value::bytes), Reason::TooLarge, wanted);
             }
         }
@@ -371,7 +384,7 @@ impl Decode {
     }
 
     /// What was counted since the last call.
-    pub fn take_counts(&mut self) -> Option<Note> {
+    pub fn take_counts(&mut self) -> Option<ReaderReport> {
         let altered = self.decoder.take_unreadable().into_iter();
         let name = |field: &Unreadable| format!("{}.{} {}", field.kind, field.field, field.why.as_str());
         let fields: Vec<(String, u64)> = altered.map(|field| (name(&field), field.count)).collect();
@@ -384,7 +397,7 @@ impl Decode {
             .into_iter()
             .map(|(r, n)| (r.to_owned(), n))
             .collect();
-        Some(Note::Counted {
+        Some(ReaderReport::Counted {
             records,
             rejected,
             reasons,

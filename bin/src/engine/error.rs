@@ -31,7 +31,7 @@ pub enum EngineError {
     Sink(SinkError),
     /// A reader, perhaps of another process, cannot go on.
     #[error("{0}")]
-    Reader(Trouble),
+    Reader(ReaderError),
     /// A system call at the start failed.
     #[error("cannot start {what}: {source}")]
     Start {
@@ -168,7 +168,7 @@ pub enum EngineError {
     Stopped,
     /// The dataflow is gone.
     #[error("the dataflow ended by itself")]
-    Gone,
+    DataflowEnded,
     /// The dataflow closed epochs in another order than they were opened.
     #[error("epoch {epoch} closed out of order")]
     EpochOrder {
@@ -211,7 +211,7 @@ pub fn panicked(what: &'static str) -> impl Fn(tokio::task::JoinError) -> Engine
 
 /// What stops a reader. Travels between processes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum Trouble {
+pub enum ReaderError {
     /// Kafka cannot go on with a partition.
     #[error("{0}")]
     Kafka(String),
@@ -296,7 +296,7 @@ mod tests {
             theirs: 2,
             by: String::new(),
         });
-        assert_eq!((fenced.code(), EngineError::Gone.code()), (3, 1));
+        assert_eq!((fenced.code(), EngineError::DataflowEnded.code()), (3, 1));
         let gone = ["a", "b"].map(|table| ResultProblem::Gone { table: table.into() });
         let results = EngineError::from(SinkError::Results {
             schema: "s".into(),

@@ -35,7 +35,7 @@ mod topics;
 mod watch;
 
 pub(crate) use definition::definition;
-pub use error::{EngineError, Outcome, TopicMissing, TopicsChanged, Trouble};
+pub use error::{EngineError, Outcome, ReaderError, TopicMissing, TopicsChanged};
 pub use log::generations::TooManyGenerations;
 pub use log::hand_over::LogShorter;
 pub use process::{Observer, ProcessState};
@@ -174,9 +174,9 @@ fn start(
         let watched = profile.as_ref().map(|profile| (profile, Watched::of(worker)));
         worker.dataflow::<u64, _, _>(|scope| {
             let commands = plan::plan(scope, plans);
-            let (decoded, notes) = reader::read(scope, commands, context);
+            let (decoded, reports) = reader::read(scope, commands, context);
             let (changes, steps) = results.build(decoded);
-            collect::collect(changes.inner, notes, results.definitions().len(), events);
+            collect::collect(changes.inner, reports, results.definitions().len(), events);
             if let Some((profile, watched)) = &watched {
                 profile.built(&results, steps, watched);
             }
@@ -217,7 +217,7 @@ async fn lead(
     planner: oneshot::Receiver<Planner>,
     events: mpsc::UnboundedReceiver<collect::Event>,
 ) -> Result<Report, EngineError> {
-    let planner = planner.await.map_err(|_| EngineError::Gone)?;
+    let planner = planner.await.map_err(|_| EngineError::DataflowEnded)?;
     let flow = Flow::new(planner, events, settings.workers.peers());
     let prepared = tokio::select! {
         prepared = prepare(&settings, lake, kafka) => prepared,

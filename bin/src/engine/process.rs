@@ -41,7 +41,7 @@ pub trait Observer: Send + Sync {
     fn lake(&self, _state: &LakeState) {}
     /// Whether a topic is absent from the lake and from Kafka alike.
     fn absent(&self, _topics: usize) {}
-    /// Where to note what operators take, if anybody asks for it: noting it costs a little.
+    /// Where to report what operators take, if anybody asks for it: noting it costs a little.
     fn profile(&self) -> Option<Arc<Profile>> {
         None
     }
@@ -147,12 +147,12 @@ pub async fn watch_signals(process: Arc<ProcessState>) {
         tracing::warn!("signals cannot be watched: the process ends without a last commit when it is told to");
         return;
     };
-    for round in 0.. {
+    for replay in 0.. {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        if round > 0 {
+        if replay > 0 {
             std::process::exit(130);
         }
         tracing::info!("stopping after a last commit");

@@ -2,9 +2,9 @@
 //!
 //! One place decides what is read. The coordinator, beside worker 0 of process 0, lists the lake, asks Kafka for its
 //! ends and opens and closes epochs; its [`Command`]s reach every worker through the dataflow's own exchange, so two
-//! processes never list for themselves and disagree. The answers come back the same way as [`Note`]s.
+//! processes never list for themselves and disagree. The answers come back the same way as [`ReaderReport`]s.
 
-use super::error::Trouble;
+use super::error::ReaderError;
 use super::log::generations::Generations;
 use super::topic_partition::TopicPartition;
 use ingest::kafka::RecordId;
@@ -23,9 +23,9 @@ pub struct Pass {
     /// Whether cleaned rows are wanted at all.
     pub cleaned: bool,
     /// Per partition, the offset below which the sink already holds cleaned rows and rejects. Empty: stage all.
-    pub settled: BTreeMap<TopicPartition, i64>,
-    /// Whether records without an offset are settled already.
-    pub legacy_settled: bool,
+    pub persisted: BTreeMap<TopicPartition, i64>,
+    /// Whether records without an offset are persisted already.
+    pub legacy_persisted: bool,
     /// Per partition, the offset up to which the content of the lake was hashed at the last start.
     pub hashed: BTreeMap<TopicPartition, i64>,
     /// The generations known at the start.
@@ -43,10 +43,10 @@ pub struct Assigned {
     pub object: Object,
     /// Whether the sink holds all of it already. Of an object whose writer says what it covers each record is judged
     /// by itself instead.
-    pub settled: bool,
+    pub persisted: bool,
 }
 
-/// A stretch of a Kafka partition to read.
+/// A range of a Kafka partition to read.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Consume {
     /// The partition.
@@ -55,7 +55,7 @@ pub struct Consume {
     pub from: i64,
     /// Where to stop, or none to go on until the run ends.
     pub until: Option<i64>,
-    /// The offset whose passing is reported as [`Note::Reached`]: the bound of epoch 0.
+    /// The offset whose passing is reported as [`ReaderReport::Reached`]: the bound of epoch 0.
     pub bound: i64,
     /// What the records are wanted for.
     pub purpose: Purpose,
@@ -63,14 +63,14 @@ pub struct Consume {
     pub after: Option<RecordId>,
 }
 
-/// What the records of a stretch are wanted for.
+/// What the records of a range are wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purpose {
     /// They are taken in.
     Take,
-    /// They are taken in although the lake has them too, and none of them is settled.
+    /// They are taken in although the lake has them too, and none of them is persisted.
     TakeAgain,
-    /// Only their offsets are reported, as [`Note::Probed`].
+    /// Only their offsets are reported, as [`ReaderReport::Probed`].
     Probe,
 }
 
@@ -81,7 +81,7 @@ pub enum Command {
     Begin(Box<Pass>),
     /// Read these objects.
     Read(Vec<Assigned>),
-    /// Read this stretch of Kafka.
+    /// Read this range of Kafka.
     Consume(Consume),
     /// Make sure that everything offered for staging has reached the staging tables, then report it.
     FlushStaging,
@@ -95,7 +95,7 @@ pub enum Command {
 
 /// From the readers to the coordinator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Note {
+pub enum ReaderReport {
     /// The open epoch has received its first record.
     Data,
     /// An object has been read to its end.
@@ -107,23 +107,23 @@ pub enum Note {
         lines: u64,
         error: String,
     },
-    /// A bounded stretch, or the bound of a live one, has been read: nothing below `next` is missing.
+    /// A bounded range, or the bound of a live one, has been read: nothing below `next` is missing.
     Reached { pass: u32, at: TopicPartition, mark: Mark },
-    /// A stretch has been probed: ranges of offsets that hold a record.
+    /// A range has been probed: ranges of offsets that hold a record.
     Probed {
         pass: u32,
         at: TopicPartition,
         records: Vec<(i64, i64)>,
     },
     /// A reader cannot go on.
-    Broken(Trouble),
+    Broken(ReaderError),
     /// Everything offered for staging by this worker is in the staging tables: rows per table, rejects last.
     Staged { pass: u32, rows: [u64; 4] },
     /// Staging failed: the pass has to be repeated.
     StagingLost { pass: u32, error: String },
     /// The reader of a worker holds, having read so far.
     Held { places: Vec<(TopicPartition, i64)> },
-    /// How far a partition has been read at the close of the note's epoch.
+    /// How far a partition has been read at the close of the report's epoch.
     Mark { at: TopicPartition, mark: Mark },
     /// A cleaned row or a delete of a live epoch.
     Row(CleanedRow),
@@ -197,12 +197,16 @@ pub struct Mark {
     pub holes: Vec<(i64, i64)>,
 }
 
-impl Note {
-    /// Whether the note belongs to its epoch and must wait for the epoch's close.
+impl ReaderReport {
+    /// Whether the report belongs to its epoch and must wait for the epoch's close.
     pub fn of_epoch(&self) -> bool {
         matches!(
             self,
-            Note::Mark { .. } | Note::Row(_) | Note::Rejected(_) | Note::Counted { .. } | Note::Stamped { .. }
+            ReaderReport::Mark { .. }
+                | ReaderReport::Row(_)
+                | ReaderReport::Rejected(_)
+                | ReaderReport::Counted { .. }
+                | ReaderReport::Stamped { .. }
         )
     }
 }

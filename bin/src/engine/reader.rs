@@ -9,16 +9,16 @@
 //! epoch to the coordinator, at most [`LIVE_BYTES`] a worker and epoch: beyond that the reader waits for the close.
 
 mod placing;
+mod read_range;
 mod staging;
 mod state;
-mod stretch;
 
 pub use placing::Placing;
+pub use read_range::{Passed, ReadRange};
 pub use state::ReaderContext;
-pub use stretch::{Passed, Stretch};
 
-use super::error::Trouble;
-use super::protocol::{Command, Consume, Note, ObjectRead, Pass, Purpose};
+use super::error::ReaderError;
+use super::protocol::{Command, Consume, ObjectRead, Pass, Purpose, ReaderReport};
 use super::topic_partition::TopicPartition;
 use super::topics::topic_name;
 use dataflows::{Event, Kind};
@@ -39,24 +39,24 @@ use timely::dataflow::{Scope, Stream};
 /// Wide bytes a worker takes into one live epoch before it waits for the epoch's close.
 const LIVE_BYTES: usize = 32 << 20;
 /// Chunks or batches decoded before other operators get their turn.
-const CHUNKS_A_TURN: usize = 4;
+const CHUNKS_A_STEP: usize = 4;
 /// The same in a live epoch, where batches are small and one answer of Kafka should not be spread over two epochs.
-const BATCHES_A_TURN: usize = 64;
+const BATCHES_A_STEP: usize = 64;
 /// Bytes of them, after which the others get their turn in any case.
-const BYTES_A_TURN: usize = 1 << 20;
+const BYTES_A_STEP: usize = 1 << 20;
 
-/// Reads what `commands` assign to this worker. Returns the decoded events, and notes to the coordinator.
+/// Reads what `commands` assign to this worker. Returns the decoded events, and reports to the coordinator.
 pub fn read<'s>(
     scope: Scope<'s, u64>,
     commands: Stream<'s, u64, Vec<Command>>,
     context: ReaderContext,
-) -> (Stream<'s, u64, Vec<Event>>, Stream<'s, u64, Vec<Note>>) {
+) -> (Stream<'s, u64, Vec<Event>>, Stream<'s, u64, Vec<ReaderReport>>) {
     let mut builder = OperatorBuilder::new("Read".to_owned(), scope);
     let mut input = builder.new_input(commands, Pipeline);
     let (events, events_stream) = builder.new_output::<Vec<Event>>();
-    let (notes, notes_stream) = builder.new_output::<Vec<Note>>();
+    let (reports, notes_stream) = builder.new_output::<Vec<ReaderReport>>();
     let mut events = OutputBuilder::<_, CapacityContainerBuilder<Vec<Event>>>::from(events);
-    let mut notes = OutputBuilder::<_, CapacityContainerBuilder<Vec<Note>>>::from(notes);
+    let mut reports = OutputBuilder::<_, CapacityContainerBuilder<Vec<ReaderReport>>>::from(reports);
     let info = builder.operator_info();
     let again = scope.activator_for(Rc::clone(&info.address));
     let activator = scope.worker().sync_activator_for(info.address.to_vec());
@@ -75,10 +75,10 @@ pub fn read<'s>(
         let mut reader = Reader::new(context, wake, again, first_of_process);
         move |frontiers| {
             let mut events = events.activate();
-            let mut notes = notes.activate();
+            let mut reports = reports.activate();
             input.for_each(|_, commands| {
                 for command in commands.drain(..) {
-                    reader.obey(command);
+                    reader.handle(command);
                 }
             });
             let Some((events_at, notes_at)) = open.as_mut() else {
@@ -86,15 +86,15 @@ pub fn read<'s>(
             };
             {
                 let mut session = events.session(events_at);
-                reader.turn(&mut |event| session.give(event));
+                reader.step(&mut |event| session.give(event));
             }
             let frontier = frontiers[0].frontier().first().copied();
             let closes = frontier.is_none_or(|frontier| frontier > *events_at.time());
             if closes {
                 reader.close();
             }
-            if !reader.notes.is_empty() {
-                notes.session(notes_at).give_iterator(reader.notes.drain(..));
+            if !reader.reports.is_empty() {
+                reports.session(notes_at).give_iterator(reader.reports.drain(..));
             }
             match frontier {
                 None => {
@@ -109,13 +109,13 @@ pub fn read<'s>(
     (events_stream, notes_stream)
 }
 
-fn advance(events: &mut Capability<u64>, notes: &mut Capability<u64>, epoch: u64) {
+fn advance(events: &mut Capability<u64>, reports: &mut Capability<u64>, epoch: u64) {
     events.downgrade(&epoch);
-    notes.downgrade(&epoch);
+    reports.downgrade(&epoch);
 }
 
 impl Reader {
-    fn obey(&mut self, command: Command) {
+    fn handle(&mut self, command: Command) {
         match command {
             Command::Begin(pass) => self.begin(*pass),
             Command::Read(objects) => {
@@ -142,7 +142,7 @@ impl Reader {
     fn begin(&mut self, pass: Pass) {
         // a repeated pass starts with nothing: what the last one had in flight is read again
         self.reading.clear();
-        self.stretches.clear();
+        self.read_ranges.clear();
         self.fetcher = self.context.lake.clone().map(|lake| {
             Fetcher::start(
                 lake,
@@ -172,7 +172,7 @@ impl Reader {
             Some(kafka) => kafka,
             kafka @ None => match KafkaReader::start(config, ReaderOptions::default(), Arc::clone(&self.wake)) {
                 Ok(started) => kafka.insert(started),
-                Err(error) => return self.break_off(Trouble::Kafka(error.to_string())),
+                Err(error) => return self.break_off(ReaderError::Kafka(error.to_string())),
             },
         };
         kafka.assign(Range {
@@ -183,45 +183,48 @@ impl Reader {
             until: range.until,
             after: range.after,
         });
-        self.stretches.insert(at, Stretch::new(range));
+        self.read_ranges.insert(at, ReadRange::new(range));
         self.report_passed(at);
     }
 
-    /// Reads no further until the coordinator has settled a boundary. A replay goes on to its end.
+    /// Reads no further until the coordinator has persisted a boundary. A replay goes on to its end.
     fn hold(&mut self) {
         if let Phase::Staged | Phase::Live = self.phase {
             self.phase = Phase::Held;
         }
-        let endless = self.stretches.iter().filter(|(_, stretch)| stretch.is_endless());
-        let places = endless.map(|(at, stretch)| (*at, stretch.next())).collect();
-        self.notes.push(Note::Held { places });
+        let endless = self
+            .read_ranges
+            .iter()
+            .filter(|(_, read_range)| read_range.is_endless());
+        let places = endless.map(|(at, read_range)| (*at, read_range.next())).collect();
+        self.reports.push(ReaderReport::Held { places });
     }
 
-    fn break_off(&mut self, trouble: Trouble) {
-        self.notes.push(Note::Broken(trouble));
+    fn break_off(&mut self, trouble: ReaderError) {
+        self.reports.push(ReaderReport::Broken(trouble));
         self.phase = Phase::Broken;
     }
 
     /// One turn of reading; `emit` takes the events of the open epoch.
-    fn turn(&mut self, emit: &mut dyn FnMut(Event)) {
-        if self.first_of_process && !self.noted_stop && self.context.process.stop.load(Ordering::Relaxed) {
-            self.noted_stop = true;
-            self.notes.push(Note::Stop);
+    fn step(&mut self, emit: &mut dyn FnMut(Event)) {
+        if self.first_of_process && !self.reported_stop && self.context.process.stop.load(Ordering::Relaxed) {
+            self.reported_stop = true;
+            self.reports.push(ReaderReport::Stop);
         }
         let (most, bytes) = match self.phase {
-            Phase::Live => (BATCHES_A_TURN, self.epoch.bytes),
-            _ => (CHUNKS_A_TURN, 0),
+            Phase::Live => (BATCHES_A_STEP, self.epoch.bytes),
+            _ => (CHUNKS_A_STEP, 0),
         };
         for _ in 0..most {
-            let goes_on = match self.phase {
+            let proceeds = match self.phase {
                 Phase::Idle | Phase::Staged | Phase::Held | Phase::Broken => false,
                 Phase::Flushing(_) => return self.flush(),
                 // while staging is behind nothing is read
                 Phase::Hydrating => self.stage(),
-                Phase::Live if self.epoch.bytes - bytes > BYTES_A_TURN => break,
+                Phase::Live if self.epoch.bytes - bytes > BYTES_A_STEP => break,
                 Phase::Live => self.epoch.bytes <= LIVE_BYTES,
             };
-            if !goes_on {
+            if !proceeds {
                 return;
             }
             if !self.read_chunk(emit) && !self.read_batch(emit) {
@@ -285,7 +288,7 @@ impl Reader {
                         digest,
                         lines_hash: reading.lines_hash,
                     };
-                    self.notes.push(Note::Object {
+                    self.reports.push(ReaderReport::Object {
                         pass: pass.number,
                         id,
                         read,
@@ -295,10 +298,10 @@ impl Reader {
             Fetched::Failed { id, error } => {
                 if let Some(reading) = self.reading.remove(&id) {
                     if error.class() != Class::Damaged {
-                        self.break_off(Trouble::Lake(error.to_string()));
+                        self.break_off(ReaderError::Lake(error.to_string()));
                         return true;
                     }
-                    self.notes.push(Note::Damaged {
+                    self.reports.push(ReaderReport::Damaged {
                         pass: pass.number,
                         id,
                         lines: reading.lines,
@@ -321,10 +324,10 @@ impl Reader {
                     topic: batch.topic,
                     partition: batch.partition,
                 };
-                if let Some(stretch) = self.stretches.get_mut(&at) {
-                    let purpose = stretch.purpose();
+                if let Some(read_range) = self.read_ranges.get_mut(&at) {
+                    let purpose = read_range.purpose();
                     let offsets = batch.records.iter().map(|record| record.offset);
-                    stretch.arrived(offsets, batch.last_id());
+                    read_range.arrived(offsets, batch.last_id());
                     if purpose != Purpose::Probe {
                         self.take_batch(at, purpose, &batch, emit);
                     }
@@ -333,12 +336,12 @@ impl Reader {
             }
             Polled::Reached { topic, partition, next } => {
                 let at = TopicPartition { topic, partition };
-                if let Some(stretch) = self.stretches.get_mut(&at) {
-                    stretch.pass(next);
+                if let Some(read_range) = self.read_ranges.get_mut(&at) {
+                    read_range.pass(next);
                     self.report_passed(at);
                 }
             }
-            Polled::Failed(error) => self.break_off(Trouble::Kafka(error.to_string())),
+            Polled::Failed(error) => self.break_off(ReaderError::Kafka(error.to_string())),
         }
         true
     }
@@ -351,9 +354,9 @@ impl Reader {
         emit: &mut dyn FnMut(Event),
     ) {
         let live = matches!(self.phase, Phase::Live);
-        let settled = match purpose {
+        let persisted = match purpose {
             // in a live epoch every record is new to the sink
-            Purpose::Take if !live => self.pass.settled.get(&at).copied().unwrap_or(0),
+            Purpose::Take if !live => self.pass.persisted.get(&at).copied().unwrap_or(0),
             _ => 0,
         };
         let place = Placing {
@@ -363,7 +366,7 @@ impl Reader {
             at,
             start: 0,
             starts: self.generations.of(at),
-            settled,
+            persisted,
             upto: i64::MAX,
             hashed: 0,
             deletes: false,
@@ -372,43 +375,44 @@ impl Reader {
         };
         self.decode.batch(&place, batch, emit);
         if live {
-            if !self.epoch.noted_data {
-                self.epoch.noted_data = true;
-                self.notes.push(Note::Data);
+            if !self.epoch.reported_data {
+                self.epoch.reported_data = true;
+                self.reports.push(ReaderReport::Data);
             }
             if let Some((oldest, _)) = batch.stamps {
                 self.epoch.oldest = Some(self.epoch.oldest.map_or(oldest, |known| known.min(oldest)));
             }
             self.epoch.bytes += batch.bytes.len();
-            self.decode.take_rows().into_notes(&mut self.notes);
+            self.decode.take_rows().into_notes(&mut self.reports);
         }
     }
 
-    /// Reports a stretch whose bound has been passed.
+    /// Reports a range whose bound has been passed.
     fn report_passed(&mut self, at: TopicPartition) {
-        let Some(stretch) = self.stretches.get_mut(&at) else {
+        let Some(read_range) = self.read_ranges.get_mut(&at) else {
             return;
         };
-        let Some(passed) = stretch.passed() else { return };
-        if !stretch.is_endless() {
-            self.stretches.remove(&at);
+        let Some(passed) = read_range.passed() else { return };
+        if !read_range.is_endless() {
+            self.read_ranges.remove(&at);
         }
         let pass = self.pass.number;
-        self.notes.push(match passed {
-            Passed::Reached(mark) => Note::Reached { pass, at, mark },
-            Passed::Probed(records) => Note::Probed { pass, at, records },
+        self.reports.push(match passed {
+            Passed::Reached(mark) => ReaderReport::Reached { pass, at, mark },
+            Passed::Probed(records) => ReaderReport::Probed { pass, at, records },
         });
     }
 
     /// Closes the open epoch: says how far every partition has come, and what was counted.
     fn close(&mut self) {
-        for (at, stretch) in &mut self.stretches {
-            self.notes
-                .extend(stretch.mark().map(|mark| Note::Mark { at: *at, mark }));
+        for (at, read_range) in &mut self.read_ranges {
+            self.reports
+                .extend(read_range.mark().map(|mark| ReaderReport::Mark { at: *at, mark }));
         }
-        self.notes.extend(self.decode.take_counts());
+        self.reports.extend(self.decode.take_counts());
         let epoch = std::mem::take(&mut self.epoch);
-        self.notes.extend(epoch.oldest.map(|oldest| Note::Stamped { oldest }));
+        self.reports
+            .extend(epoch.oldest.map(|oldest| ReaderReport::Stamped { oldest }));
         if let Phase::Staged = self.phase {
             self.phase = Phase::Live;
         }

@@ -23,7 +23,7 @@ pub struct Recorded {
     /// Per partition, the offset below which cleaned rows are in the tables; absent where they are not kept.
     cleaned: BTreeMap<TopicPartition, i64>,
     /// Accepted holes.
-    missing: Vec<Gone>,
+    missing: Vec<RecordedGap>,
     /// History without offsets: records, and the hash of its objects.
     pub legacy: Option<(u64, u64)>,
     /// The same, as far as the cleaned tables hold it.
@@ -45,7 +45,7 @@ pub struct Recorded {
 
 /// An accepted hole as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Gone {
+enum RecordedGap {
     Offsets(TopicPartition, i64, i64),
     Object(String),
 }
@@ -119,8 +119,8 @@ impl Recorded {
         }
         for gap in &progress.gaps {
             match (&gap.object, at(&gap.topic, gap.partition)) {
-                (Some(object), _) => recorded.missing.push(Gone::Object(object.clone())),
-                (None, Some(at)) => recorded.missing.push(Gone::Offsets(at, gap.from, gap.to)),
+                (Some(object), _) => recorded.missing.push(RecordedGap::Object(object.clone())),
+                (None, Some(at)) => recorded.missing.push(RecordedGap::Offsets(at, gap.from, gap.to)),
                 (None, None) => {}
             }
         }
@@ -154,7 +154,7 @@ impl Recorded {
     }
 
     /// Per partition, the offset below which nothing has to be staged.
-    pub fn settled(&self) -> BTreeMap<TopicPartition, i64> {
+    pub fn persisted(&self) -> BTreeMap<TopicPartition, i64> {
         self.cleaned.clone()
     }
 
@@ -167,16 +167,18 @@ impl Recorded {
     /// Whether the log covers other records below the recorded frontier than it did at the last commit.
     pub fn coverage_differs(&self, now: &Answer, archived: &[ArchivedRange]) -> bool {
         let next = |at: &TopicPartition| self.partitions.get(at).map_or(0, |reach| reach.next);
-        let below = |gone: Gone| match gone {
-            Gone::Offsets(at, from, to) => (from < next(&at)).then(|| Gone::Offsets(at, from, to.min(next(&at)))),
+        let below = |gone: RecordedGap| match gone {
+            RecordedGap::Offsets(at, from, to) => {
+                (from < next(&at)).then(|| RecordedGap::Offsets(at, from, to.min(next(&at))))
+            }
             object => Some(object),
         };
-        let mut then: Vec<Gone> = self.missing.iter().cloned().filter_map(below).collect();
+        let mut then: Vec<RecordedGap> = self.missing.iter().cloned().filter_map(below).collect();
         let gone = now.missing.iter().map(|missing| match missing {
-            Missing::Offsets { at, range, .. } => Gone::Offsets(*at, range.start, range.end),
-            Missing::Object { key, .. } => Gone::Object(key.clone()),
+            Missing::Offsets { at, range, .. } => RecordedGap::Offsets(*at, range.start, range.end),
+            Missing::Object { key, .. } => RecordedGap::Object(key.clone()),
         });
-        let mut today: Vec<Gone> = gone.filter_map(below).collect();
+        let mut today: Vec<RecordedGap> = gone.filter_map(below).collect();
         then.sort_unstable();
         today.sort_unstable();
         let begins_elsewhere = |(at, reach): (&TopicPartition, &OffsetRange)| {
@@ -202,15 +204,15 @@ impl Recorded {
     /// at their true offsets, and a newer one of the object may seem to be older. Objects may overlap, so any hole of
     /// the partition may lie inside.
     fn is_mixed(&self, object: &ArchivedRange, now: &Answer) -> bool {
-        let settled = self.cleaned.get(&object.at).copied().unwrap_or(0);
-        let ends_later = object.reach.end > settled || object.follower.is_none_or(|follower| follower > settled);
+        let persisted = self.cleaned.get(&object.at).copied().unwrap_or(0);
+        let ends_later = object.reach.end > persisted || object.follower.is_none_or(|follower| follower > persisted);
         let natural = self
             .natural
             .get(&object.at)
             .into_iter()
             .chain(now.natural.get(&object.at));
         let has_holes = natural.into_iter().any(|natural| !natural.is_empty());
-        !object.exact && object.assigned.start < settled && ends_later && has_holes
+        !object.exact && object.assigned.start < persisted && ends_later && has_holes
     }
 
     /// Whether an object that was written since the last start has other records than were read from Kafka at its
@@ -246,7 +248,7 @@ impl Recorded {
 
     /// Whether a gap lies within one that was accepted before.
     pub fn accepted(&self, at: TopicPartition, range: &Range<i64>) -> bool {
-        let covers = |gone: &Gone| matches!(gone, Gone::Offsets(of, from, to) if *of == at && *from <= range.start && range.end <= *to);
+        let covers = |gone: &RecordedGap| matches!(gone, RecordedGap::Offsets(of, from, to) if *of == at && *from <= range.start && range.end <= *to);
         self.missing.iter().any(covers)
     }
 }

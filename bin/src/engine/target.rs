@@ -25,7 +25,7 @@ pub struct Staged {
     pub from_kafka: Vec<(TopicPartition, Range<i64>)>,
 }
 
-/// How history is settled.
+/// How history is persisted.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     /// What was staged, if anything.
@@ -257,7 +257,7 @@ impl Target {
                 run_id,
                 forgotten,
             } => {
-                let sink = sink.as_mut().ok_or(EngineError::Gone)?;
+                let sink = sink.as_mut().ok_or(EngineError::DataflowEnded)?;
                 let progress = state.progress(commit.epoch, definition.keep_cleaned, options, run_id);
                 let step = commit.step(progress, state, forgotten);
                 let committed = sink.commit(&step).await?;

@@ -1,7 +1,7 @@
 //! Looks at Kafka's partitions at an interval, on a task of its own: a commit that blocks does not keep it from seeing
 //! two growths of a topic as two.
 
-use super::log::growth::{Change, Ends, Seen};
+use super::log::growth::{Change, PartitionWatermarks, Seen};
 use super::topic_partition::TopicPartition;
 use ingest::kafka::{Cluster, KafkaError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,13 +13,13 @@ use tokio::task::JoinHandle;
 pub type Topics = [Option<String>; 3];
 
 /// What Kafka holds of each partition of our topics now.
-pub async fn ends(cluster: &Arc<Cluster>, topics: &Topics) -> Result<Ends, super::EngineError> {
+pub async fn watermarks(cluster: &Arc<Cluster>, topics: &Topics) -> Result<PartitionWatermarks, super::EngineError> {
     let (cluster, topics) = (Arc::clone(cluster), topics.clone());
     let asked = tokio::task::spawn_blocking(move || look(&cluster, &topics)).await;
     Ok(asked.map_err(super::error::panicked("asking Kafka"))??)
 }
 
-fn look(cluster: &Cluster, topics: &Topics) -> Result<Ends, KafkaError> {
+fn look(cluster: &Cluster, topics: &Topics) -> Result<PartitionWatermarks, KafkaError> {
     let named = (0u8..).zip(topics).filter_map(|(n, name)| Some((n, name.as_deref()?)));
     let spans = cluster.spans(named)?;
     let at = |((topic, partition), marks)| (TopicPartition { topic, partition }, marks);
@@ -28,16 +28,16 @@ fn look(cluster: &Cluster, topics: &Topics) -> Result<Ends, KafkaError> {
 
 /// What has been seen since it was last taken.
 #[derive(Default)]
-pub struct Sight {
+pub struct Observed {
     /// The newest ends; none when there was no look since.
-    pub ends: Option<Ends>,
+    pub watermarks: Option<PartitionWatermarks>,
     /// All changes, in their order.
     pub changes: Vec<Change>,
 }
 
 /// The task. Dropping it ends it.
 pub struct Watch {
-    sight: Arc<Mutex<Sight>>,
+    observed: Arc<Mutex<Observed>>,
     changed: Arc<Notify>,
     task: JoinHandle<()>,
 }
@@ -45,26 +45,30 @@ pub struct Watch {
 impl Watch {
     /// Goes on from what has been `seen`.
     pub fn start(cluster: Arc<Cluster>, topics: Topics, mut seen: Seen, interval: Duration) -> Watch {
-        let sight = Arc::<Mutex<Sight>>::default();
-        let shown = Arc::clone(&sight);
+        let observed = Arc::<Mutex<Observed>>::default();
+        let shown = Arc::clone(&observed);
         let changed = Arc::<Notify>::default();
         let change = Arc::clone(&changed);
         let task = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(interval).await;
-                match ends(&cluster, &topics).await {
-                    Ok(ends) => {
-                        let changes = seen.look(ends.clone());
-                        let mut sight = lock(&shown);
-                        sight.ends = Some(ends);
-                        sight.changes.extend(changes);
+                match watermarks(&cluster, &topics).await {
+                    Ok(watermarks) => {
+                        let changes = seen.look(watermarks.clone());
+                        let mut observed = lock(&shown);
+                        observed.watermarks = Some(watermarks);
+                        observed.changes.extend(changes);
                         change.notify_waiters();
                     }
                     Err(error) => tracing::warn!(%error, "Kafka's partitions cannot be looked at, trying again"),
                 }
             }
         });
-        Watch { sight, changed, task }
+        Watch {
+            observed,
+            changed,
+            task,
+        }
     }
 
     /// Waits until a growth has been seen that is not taken.
@@ -80,16 +84,16 @@ impl Watch {
 
     /// Whether a growth has been seen that is not taken.
     pub fn has_growth(&self) -> bool {
-        let sight = lock(&self.sight);
-        sight
+        let observed = lock(&self.observed);
+        observed
             .changes
             .iter()
             .any(|change| matches!(change, Change::Grown { .. }))
     }
 
     /// Takes what has been seen.
-    pub fn take(&self) -> Sight {
-        std::mem::take(&mut *lock(&self.sight))
+    pub fn take(&self) -> Observed {
+        std::mem::take(&mut *lock(&self.observed))
     }
 }
 
@@ -107,6 +111,6 @@ impl Drop for Watch {
     }
 }
 
-fn lock(sight: &Mutex<Sight>) -> MutexGuard<'_, Sight> {
-    sight.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(observed: &Mutex<Observed>) -> MutexGuard<'_, Observed> {
+    observed.lock().unwrap_or_else(PoisonError::into_inner)
 }

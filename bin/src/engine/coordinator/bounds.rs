@@ -5,10 +5,10 @@
 //! may reach the bound are counted before anything is read. An object that only looks exact, because nothing comes after
 //! it, is compared with Kafka where Kafka still spans it; without Kafka its lines are taken for consecutive offsets.
 
-use super::flow::Interrupt;
+use super::flow::ReplayError;
 use super::lake_read::log_place;
 use super::state::Coordinator;
-use crate::engine::log::growth::Ends;
+use crate::engine::log::growth::PartitionWatermarks;
 use crate::engine::log::holes;
 use crate::engine::protocol::{Assigned, Command, Pass};
 use crate::engine::topic_partition::TopicPartition;
@@ -25,16 +25,16 @@ pub(super) type Bounds = BTreeMap<TopicPartition, i64>;
 
 impl Coordinator {
     /// The bounds of the replay; none of them lies inside an inexact object.
-    pub(super) async fn bounds(&mut self, ends: &Ends) -> Result<Option<Bounds>, Interrupt> {
+    pub(super) async fn bounds(&mut self, watermarks: &PartitionWatermarks) -> Result<Option<Bounds>, ReplayError> {
         let Some(asked) = self.asked() else { return Ok(None) };
         let counted = may_reach(self.read.objects(), &asked);
         if counted.is_empty() {
             return Ok(Some(asked));
         }
         let number = self.flow.next_pass();
-        self.flow.tell_all(Command::Begin(Box::new(Pass {
+        self.flow.broadcast(Command::Begin(Box::new(Pass {
             number,
-            legacy_settled: true,
+            legacy_persisted: true,
             // nothing is wanted, so lines are counted and not looked into
             upto: Some(BTreeMap::new()),
             ..Pass::default()
@@ -42,7 +42,7 @@ impl Coordinator {
         self.read.begin_pass();
         self.read_assigned(counted, false).await?;
         let coverage = self.coverage_at(&asked);
-        let refuted = self.refuted(&coverage, &asked, ends).await?;
+        let refuted = self.refuted(&coverage, &asked, watermarks).await?;
         self.read.begin_pass();
         Ok(Some(self.rounded(asked, &coverage, &refuted)))
     }
@@ -89,12 +89,12 @@ impl Coordinator {
         &mut self,
         coverage: &BTreeMap<(u8, i32), Coverage>,
         bounds: &Bounds,
-        ends: &Ends,
-    ) -> Result<Bounds, Interrupt> {
+        watermarks: &PartitionWatermarks,
+    ) -> Result<Bounds, ReplayError> {
         let mut doubted = BTreeMap::new();
         let last = last_below(self.read.objects(), bounds);
         for (at, bound) in bounds {
-            let (Some(coverage), Some(marks)) = (coverage.get(&(at.topic, at.partition)), ends.get(at)) else {
+            let (Some(coverage), Some(marks)) = (coverage.get(&(at.topic, at.partition)), watermarks.get(at)) else {
                 continue;
             };
             // records of the last object below the bound may lie beyond it, unless Kafka ends there
@@ -105,9 +105,9 @@ impl Coordinator {
                 doubted.insert(*at, taken.start..taken.end.min(*bound));
             }
         }
-        let within = |at: &TopicPartition, from| holes::in_parts(from..bounds[at].min(ends[at].stable));
-        let stretches = doubted.iter().map(|(at, taken)| (*at, within(at, taken.start)));
-        let found = self.probe(stretches.collect()).await?;
+        let within = |at: &TopicPartition, from| holes::in_parts(from..bounds[at].min(watermarks[at].stable));
+        let read_ranges = doubted.iter().map(|(at, taken)| (*at, within(at, taken.start)));
+        let found = self.probe(read_ranges.collect()).await?;
         doubted.retain(|at, taken| {
             let records = found
                 .get(at)
@@ -171,7 +171,7 @@ fn may_reach(objects: &[Object], bounds: &Bounds) -> Vec<Assigned> {
         .map(|(id, object)| Assigned {
             id,
             object: object.clone(),
-            settled: false,
+            persisted: false,
         })
         .collect()
 }

@@ -1,9 +1,9 @@
 //! The commit of an epoch.
 
 use super::state::Coordinator;
-use crate::engine::collect::Closed;
+use crate::engine::collect::ClosedEpoch;
 use crate::engine::error::EngineError;
-use crate::engine::protocol::Note;
+use crate::engine::protocol::ReaderReport;
 use crate::engine::report::Replay;
 use crate::engine::target::{Commit, History, State};
 use crate::engine::watch::{self, Watch};
@@ -15,7 +15,7 @@ impl Coordinator {
     /// The readers go on meanwhile, until `watch` sees that a topic has grown.
     pub(super) async fn commit(
         &mut self,
-        closed: &Closed,
+        closed: &ClosedEpoch,
         history: Option<History>,
         watch: Option<&Watch>,
     ) -> Result<(), EngineError> {
@@ -28,13 +28,15 @@ impl Coordinator {
         let live = commit.history.is_none();
         let mut oldest: Option<i64> = None;
         let before = self.totals.records;
-        for note in &closed.notes {
+        for note in &closed.reports {
             match note {
-                Note::Mark { at, mark } => self.answer.advance(*at, mark),
-                Note::Stamped { oldest: stamp } => oldest = Some(oldest.map_or(*stamp, |oldest| oldest.min(*stamp))),
-                Note::Row(row) => commit.rows.push(row),
-                Note::Rejected(reject) => commit.rejects.push(reject),
-                Note::Counted {
+                ReaderReport::Mark { at, mark } => self.answer.advance(*at, mark),
+                ReaderReport::Stamped { oldest: stamp } => {
+                    oldest = Some(oldest.map_or(*stamp, |oldest| oldest.min(*stamp)))
+                }
+                ReaderReport::Row(row) => commit.rows.push(row),
+                ReaderReport::Rejected(reject) => commit.rejects.push(reject),
+                ReaderReport::Counted {
                     records,
                     rejected,
                     reasons,

@@ -1,9 +1,9 @@
 //! The coordinator's side of the dataflow: commands out, events in.
 
-use crate::engine::collect::{Closed, Event};
+use crate::engine::collect::{ClosedEpoch, Event};
 use crate::engine::error::{EngineError, Outcome};
 use crate::engine::plan::{Plan, Planner};
-use crate::engine::protocol::{Command, Consume, Note};
+use crate::engine::protocol::{Command, Consume, ReaderReport};
 use crate::engine::topic_partition::TopicPartition;
 use sinks::SinkError;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Why a replay of history did not come to its end.
 #[derive(Debug)]
-pub enum Interrupt {
+pub enum ReplayError {
     /// History has to be replayed once more.
     Again {
         /// Whether cleaned tables have to be reconciled in full then.
@@ -23,14 +23,16 @@ pub enum Interrupt {
     Failed(EngineError),
 }
 
-impl<E: Into<EngineError>> From<E> for Interrupt {
-    fn from(error: E) -> Interrupt {
+impl<E: Into<EngineError>> From<E> for ReplayError {
+    fn from(error: E) -> ReplayError {
         match error.into() {
-            EngineError::Sink(error @ (SinkError::Rehydrate { .. } | SinkError::Restage { .. })) => Interrupt::Again {
-                full: false,
-                reason: error.to_string(),
-            },
-            error => Interrupt::Failed(error),
+            EngineError::Sink(error @ (SinkError::Rehydrate { .. } | SinkError::Restage { .. })) => {
+                ReplayError::Again {
+                    full: false,
+                    reason: error.to_string(),
+                }
+            }
+            error => ReplayError::Failed(error),
         }
     }
 }
@@ -83,26 +85,26 @@ impl Flow {
     }
 
     /// A command for one worker.
-    pub fn tell(&self, worker: usize, command: Command) {
+    pub fn send_to(&self, worker: usize, command: Command) {
         self.planner.send(Plan::To(worker, command));
     }
 
     /// A command for every worker.
-    pub fn tell_all(&self, command: Command) {
+    pub fn broadcast(&self, command: Command) {
         self.planner.send(Plan::All(command));
     }
 
-    /// Gives a stretch of Kafka to the worker that reads its partition.
+    /// Gives a range of Kafka to the worker that reads its partition.
     pub fn consume(&self, range: Consume) {
         let TopicPartition { topic, partition } = range.at;
         let owner = (partition as usize * 3 + usize::from(topic)) % self.workers;
-        self.tell(owner, Command::Consume(range));
+        self.send_to(owner, Command::Consume(range));
     }
 
     /// The next event.
     pub async fn event(&mut self) -> Result<Event, EngineError> {
-        let event = self.events.recv().await.ok_or(EngineError::Gone)?;
-        if let Event::Note(_, Note::Held { places }) = &event {
+        let event = self.events.recv().await.ok_or(EngineError::DataflowEnded)?;
+        if let Event::ReaderReport(_, ReaderReport::Held { places }) = &event {
             self.places.extend(places.iter().copied());
             self.unheld -= 1;
         }
@@ -111,7 +113,7 @@ impl Flow {
 
     /// Lets no reader read on from Kafka. One that holds already says so once more.
     pub fn hold(&mut self) {
-        self.tell_all(Command::Hold);
+        self.broadcast(Command::Hold);
         self.unheld += self.workers;
     }
 
@@ -120,40 +122,40 @@ impl Flow {
         (self.unheld == 0).then_some(&self.places)
     }
 
-    /// The next note while history is replayed; those that stop the replay are errors.
-    pub async fn note(&mut self) -> Result<Note, Interrupt> {
+    /// The next report while history is replayed; those that stop the replay are errors.
+    pub async fn next_report(&mut self) -> Result<ReaderReport, ReplayError> {
         loop {
             match self.event().await? {
-                Event::Note(_, Note::Stop) => return Err(EngineError::Stopped.into()),
-                Event::Note(_, Note::Held { .. }) => {}
-                Event::Note(_, Note::StagingLost { pass, error }) if pass == self.pass => {
-                    return Err(Interrupt::Again {
+                Event::ReaderReport(_, ReaderReport::Stop) => return Err(EngineError::Stopped.into()),
+                Event::ReaderReport(_, ReaderReport::Held { .. }) => {}
+                Event::ReaderReport(_, ReaderReport::StagingLost { pass, error }) if pass == self.pass => {
+                    return Err(ReplayError::Again {
                         full: false,
                         reason: format!("staging was lost: {error}"),
                     });
                 }
-                Event::Note(_, note) => match passing(note)? {
+                Event::ReaderReport(_, note) => match check_report(note)? {
                     Some(note) => return Ok(note),
                     None => continue,
                 },
-                Event::Closed(Closed { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }.into()),
+                Event::ClosedEpoch(ClosedEpoch { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }.into()),
             }
         }
     }
 
     /// Closes the open epoch and waits for everything that it changed.
-    pub async fn close(&mut self) -> Result<Closing, EngineError> {
+    pub async fn close(&mut self) -> Result<EpochClose, EngineError> {
         let epoch = self.epoch;
         self.epoch += 1;
         self.planner.send(Plan::Open(self.epoch));
         let (mut data, mut stop) = (false, false);
         loop {
             match self.event().await? {
-                Event::Closed(closed) if closed.epoch == epoch => return Ok(Closing { closed, data, stop }),
-                Event::Closed(Closed { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
-                Event::Note(at, Note::Data) if at == self.epoch => data = true,
-                Event::Note(_, Note::Stop) => stop = true,
-                Event::Note(_, note) => drop(passing(note)?),
+                Event::ClosedEpoch(closed) if closed.epoch == epoch => return Ok(EpochClose { closed, data, stop }),
+                Event::ClosedEpoch(ClosedEpoch { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
+                Event::ReaderReport(at, ReaderReport::Data) if at == self.epoch => data = true,
+                Event::ReaderReport(_, ReaderReport::Stop) => stop = true,
+                Event::ReaderReport(_, note) => drop(check_report(note)?),
             }
         }
     }
@@ -164,26 +166,26 @@ impl Flow {
             Ok(_) => (0, String::new()),
             Err(error) => (error.code(), error.to_string()),
         };
-        self.tell_all(Command::End(code, text));
+        self.broadcast(Command::End(code, text));
     }
 }
 
 /// What the close of an epoch has come to.
-pub struct Closing {
+pub struct EpochClose {
     /// What it changed.
-    pub closed: Closed,
+    pub closed: ClosedEpoch,
     /// Whether the next epoch holds a record already.
     pub data: bool,
     /// Whether the process was asked to stop.
     pub stop: bool,
 }
 
-/// A note that may come at any time, unless it says that a reader cannot go on.
-pub fn passing(note: Note) -> Result<Option<Note>, EngineError> {
+/// A report that may come at any time, unless it says that a reader cannot go on.
+pub fn check_report(note: ReaderReport) -> Result<Option<ReaderReport>, EngineError> {
     match note {
-        Note::Broken(trouble) => Err(EngineError::Reader(trouble)),
+        ReaderReport::Broken(trouble) => Err(EngineError::Reader(trouble)),
         // of an earlier pass
-        Note::StagingLost { .. } => Ok(None),
+        ReaderReport::StagingLost { .. } => Ok(None),
         note => Ok(Some(note)),
     }
 }

@@ -1,21 +1,21 @@
 //! Partitions and topics that came, went or were created again while the run lasts.
 //!
-//! A growth is settled while no reader reads. The readers hold as soon as it is seen, also while a commit blocks: what
-//! they read before it is settled would belong to the older generation. They say how far they have read, the boundary
+//! A growth is persisted while no reader reads. The readers hold as soon as it is seen, also while a commit blocks: what
+//! they read before it is persisted would belong to the older generation. They say how far they have read, the boundary
 //! of each older partition is its high watermark when the growth was found and never less than what was read, the lake
 //! takes it or holds an earlier one, and only then do the readers go on. So no record is placed before its generation
 //! is known.
 
-use super::flow::passing;
+use super::flow::check_report;
 use super::live::Open;
 use super::state::Coordinator;
 use crate::engine::answer::OffsetRange;
 use crate::engine::boundaries;
-use crate::engine::collect::{Closed, Event};
+use crate::engine::collect::{ClosedEpoch, Event};
 use crate::engine::error::EngineError;
 use crate::engine::log::generations::Generations;
-use crate::engine::log::growth::{Change, Ends};
-use crate::engine::protocol::{Command, Consume, Note, Purpose};
+use crate::engine::log::growth::{Change, PartitionWatermarks};
+use crate::engine::protocol::{Command, Consume, Purpose, ReaderReport};
 use crate::engine::topic_partition::TopicPartition;
 use crate::engine::watch;
 use std::collections::BTreeMap;
@@ -31,7 +31,11 @@ const LOOKS: u32 = 3;
 impl Coordinator {
     /// Deals with what has changed in Kafka. Says whether the open epoch has received a record meanwhile, and whether
     /// the process was asked to stop.
-    pub(super) async fn take_changes(&mut self, changes: Vec<Change>, ends: &Ends) -> Result<Open, EngineError> {
+    pub(super) async fn take_changes(
+        &mut self,
+        changes: Vec<Change>,
+        watermarks: &PartitionWatermarks,
+    ) -> Result<Open, EngineError> {
         let mut open = Open::Idle;
         let mut doubtful = Vec::new();
         let mut growths = Vec::new();
@@ -41,7 +45,7 @@ impl Coordinator {
                 Change::Appeared { topic } => {
                     tracing::info!(topic = self.topic_name(topic), "the topic exists");
                     doubtful.push(topic);
-                    let partitions = ends.keys().filter(|at| at.topic == topic);
+                    let partitions = watermarks.keys().filter(|at| at.topic == topic);
                     let count = partitions.map(|at| at.partition + 1).max().unwrap_or(0);
                     self.answer.counts.entry(topic).or_insert(count);
                 }
@@ -58,8 +62,8 @@ impl Coordinator {
         if !growths.is_empty() {
             open = self.settle_growths(&growths).await?;
         }
-        self.demand(self.missing_topics(ends).demanded);
-        self.follow_new(ends)?;
+        self.set_missing_required(self.missing_topics(watermarks).missing_required);
+        self.follow_new(watermarks)?;
         Ok(open)
     }
 
@@ -69,10 +73,11 @@ impl Coordinator {
             return Ok(());
         };
         for look in 1.. {
-            let ends = watch::ends(cluster, &self.settings.topics).await?;
+            let watermarks = watch::watermarks(cluster, &self.settings.topics).await?;
             // a topic that is away again has nothing to compare with; it appears once more
-            let there = |at: TopicPartition| topics.contains(&at.topic) && ends.keys().any(|end| end.topic == at.topic);
-            match self.check_answer(&ends, there).await {
+            let there =
+                |at: TopicPartition| topics.contains(&at.topic) && watermarks.keys().any(|end| end.topic == at.topic);
+            match self.check_answer(&watermarks, there).await {
                 Err(EngineError::TopicRemade { place, why }) if look < LOOKS => {
                     tracing::warn!(place, why, "the topic may have been created again, looking once more");
                     tokio::time::sleep(PAUSE).await;
@@ -99,16 +104,16 @@ impl Coordinator {
                 let boundary = |(partition, high): (&i32, &i64)| (*partition, read(*partition).unwrap_or(0).max(*high));
                 self.begin_generation(&mut grown, *added, &highs.iter().map(boundary).collect())?;
             }
-            let settled = match &self.sources.lake {
+            let persisted = match &self.sources.lake {
                 None => Some(Ok(grown)),
                 Some(lake) => {
                     let settling = boundaries::settle(lake, &self.settings.topics, &grown);
                     tokio::time::timeout(TRY, settling).await.ok()
                 }
             };
-            match settled {
-                Some(Ok(settled)) => {
-                    self.take_generations(settled, &places)?;
+            match persisted {
+                Some(Ok(persisted)) => {
+                    self.take_generations(persisted, &places)?;
                     for (added, _) in growths {
                         let count = self.answer.counts.entry(added.topic).or_default();
                         *count = (added.partition + 1).max(*count);
@@ -122,7 +127,7 @@ impl Coordinator {
                     "the lake does not take the boundary of a generation: nothing is read until it does, trying again"
                 ),
             }
-            // the readers hold on: what they read before the boundary is settled would be of the older generation
+            // the readers hold on: what they read before the boundary is persisted would be of the older generation
             if open == Open::Last {
                 return Ok(open);
             }
@@ -138,10 +143,10 @@ impl Coordinator {
                 return Ok((places.clone(), open));
             }
             match self.flow.event().await? {
-                Event::Note(epoch, Note::Data) if epoch == self.flow.epoch() => open = Open::Data,
-                Event::Note(_, Note::Stop) => open = Open::Last,
-                Event::Note(_, note) => drop(passing(note)?),
-                Event::Closed(Closed { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
+                Event::ReaderReport(epoch, ReaderReport::Data) if epoch == self.flow.epoch() => open = Open::Data,
+                Event::ReaderReport(_, ReaderReport::Stop) => open = Open::Last,
+                Event::ReaderReport(_, note) => drop(check_report(note)?),
+                Event::ClosedEpoch(ClosedEpoch { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
             }
         }
     }
@@ -149,30 +154,30 @@ impl Coordinator {
     /// Places what is read from now on by these generations, unless they concern what was read already.
     fn take_generations(
         &mut self,
-        settled: Generations,
+        persisted: Generations,
         places: &BTreeMap<TopicPartition, i64>,
     ) -> Result<(), EngineError> {
         for (at, next) in places {
-            if settled.differs_below(&self.answer.generations, *at, *next) {
+            if persisted.differs_below(&self.answer.generations, *at, *next) {
                 let place = self.place(*at);
                 return Err(EngineError::BoundaryPassed { place });
             }
         }
-        self.answer.generations = settled.clone();
-        self.flow.tell_all(Command::Resume(settled));
+        self.answer.generations = persisted.clone();
+        self.flow.broadcast(Command::Resume(persisted));
         Ok(())
     }
 
     /// Reads the partitions that are new, from where the answer reaches.
-    fn follow_new(&mut self, ends: &Ends) -> Result<(), EngineError> {
-        for (at, marks) in ends {
+    fn follow_new(&mut self, watermarks: &PartitionWatermarks) -> Result<(), EngineError> {
+        for (at, marks) in watermarks {
             // one that was added after the changes that were taken in waits for its generation
-            let settled = self
+            let persisted = self
                 .answer
                 .counts
                 .get(&at.topic)
                 .is_none_or(|count| at.partition < *count);
-            if self.live.contains(at) || !settled {
+            if self.live.contains(at) || !persisted {
                 continue;
             }
             let reach = self.answer.frontier.get(at).copied();

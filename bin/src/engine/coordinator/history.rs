@@ -2,17 +2,17 @@
 //! staged.
 
 use super::bounds::Bounds;
-use super::flow::Interrupt;
+use super::flow::ReplayError;
 use super::lake_read::log_place;
 use super::prove::Again;
 use super::state::Coordinator;
 use crate::config::Mode;
 use crate::engine::answer::{Missing, newer};
-use crate::engine::collect::Closed;
+use crate::engine::collect::ClosedEpoch;
 use crate::engine::error::EngineError;
-use crate::engine::log::growth::Ends;
-use crate::engine::log::hand_over::{HandOver, Known, Stretch, hand_over};
-use crate::engine::protocol::{Command, Consume, Note, Pass, Purpose};
+use crate::engine::log::growth::PartitionWatermarks;
+use crate::engine::log::hand_over::{HandOver, Known, ReadRange, hand_over};
+use crate::engine::protocol::{Command, Consume, Pass, Purpose, ReaderReport};
 use crate::engine::target::{History, Staged};
 use crate::engine::topic_partition::TopicPartition;
 use crate::engine::watch::{self, Watch};
@@ -25,33 +25,37 @@ use std::ops::Range;
 const PASSES: u32 = 5;
 
 /// What a pass has to know.
-struct Round<'a> {
+struct ReplayState<'a> {
     /// Where Kafka begins and ends, as it was seen first.
-    ends: Ends,
+    watermarks: PartitionWatermarks,
     /// Sees what changes in Kafka meanwhile.
     watch: Option<&'a Watch>,
     upto: &'a Option<Bounds>,
     /// Whether cleaned tables are reconciled in full.
     full: bool,
     /// What earlier passes have computed: they are committed as one.
-    before: Option<Closed>,
+    before: Option<ClosedEpoch>,
     /// Whether lake and Kafka have been compared.
     compared: bool,
 }
 
 impl Coordinator {
     /// Replays history until it is committed as epoch 0.
-    pub(super) async fn hydrate(&mut self, ends: Ends, watch: Option<&Watch>) -> Result<(), EngineError> {
+    pub(super) async fn hydrate(
+        &mut self,
+        watermarks: PartitionWatermarks,
+        watch: Option<&Watch>,
+    ) -> Result<(), EngineError> {
         let definitions = self.target.definitions();
         let full = self.target.keeps_cleaned() && self.recorded.full_reconcile(definitions, &self.answer.generations);
-        let upto = match self.bounds(&ends).await {
+        let upto = match self.bounds(&watermarks).await {
             Ok(upto) => upto,
-            Err(Interrupt::Failed(error)) => return Err(error),
+            Err(ReplayError::Failed(error)) => return Err(error),
             // nothing is staged while lines are counted
-            Err(Interrupt::Again { .. }) => return Err(EngineError::Gone),
+            Err(ReplayError::Again { .. }) => return Err(EngineError::DataflowEnded),
         };
-        let mut round = Round {
-            ends,
+        let mut replay = ReplayState {
+            watermarks,
             watch,
             upto: &upto,
             full,
@@ -61,11 +65,11 @@ impl Coordinator {
         let first = self.flow.pass();
         loop {
             self.flow.next_pass();
-            let reason = match self.replay(&mut round).await {
+            let reason = match self.replay(&mut replay).await {
                 Ok(()) => return Ok(()),
-                Err(Interrupt::Failed(error)) => return Err(error),
-                Err(Interrupt::Again { full, reason }) => {
-                    round.full |= full;
+                Err(ReplayError::Failed(error)) => return Err(error),
+                Err(ReplayError::Again { full, reason }) => {
+                    replay.full |= full;
                     reason
                 }
             };
@@ -78,32 +82,32 @@ impl Coordinator {
     }
 
     /// One pass over history, up to the commit of epoch 0.
-    async fn replay(&mut self, round: &mut Round<'_>) -> Result<(), Interrupt> {
+    async fn replay(&mut self, replay: &mut ReplayState<'_>) -> Result<(), ReplayError> {
         let fence = self.target.create_staging().await?;
-        let settled = match round.full {
+        let persisted = match replay.full {
             true => BTreeMap::new(),
-            false => self.recorded.settled(),
+            false => self.recorded.persisted(),
         };
-        self.flow.tell_all(Command::Begin(Box::new(Pass {
+        self.flow.broadcast(Command::Begin(Box::new(Pass {
             number: self.flow.pass(),
             fence,
             cleaned: self.target.keeps_cleaned(),
-            settled: settled.clone(),
-            legacy_settled: !round.full && self.recorded.legacy.is_some(),
+            persisted: persisted.clone(),
+            legacy_persisted: !replay.full && self.recorded.legacy.is_some(),
             hashed: self.recorded.hashed(),
             generations: self.answer.generations.clone(),
-            upto: round.upto.clone(),
+            upto: replay.upto.clone(),
         })));
         self.read.begin_pass();
         self.answer.frontier.clear();
         self.answer.empty.clear();
         self.live.clear();
-        let upto = round.upto.clone();
+        let upto = replay.upto.clone();
         let wanted = move |object: &Object| is_wanted(object, &upto);
-        self.read_objects(0, &settled, wanted.clone()).await?;
-        let mut plans = self.hand_over(round).await?;
-        if plans.values().any(|plan| !plan.gaps.is_empty()) && self.look_again(round, &settled, wanted).await? {
-            plans = self.hand_over(round).await?;
+        self.read_objects(0, &persisted, wanted.clone()).await?;
+        let mut plans = self.hand_over(replay).await?;
+        if plans.values().any(|plan| !plan.gaps.is_empty()) && self.look_again(replay, &persisted, wanted).await? {
+            plans = self.hand_over(replay).await?;
         }
         self.accept_gaps(&plans)?;
         self.read_kafka(&plans).await?;
@@ -118,21 +122,21 @@ impl Coordinator {
         }
         self.answer.missing = self.missing(&plans);
         self.answer.legacy = self.read.legacy();
-        self.answer.hashes = match round.upto {
+        self.answer.hashes = match replay.upto {
             Some(_) => BTreeMap::new(),
             None => self.read.hashes(),
         };
         self.answer.write_holes();
-        self.note_last_records(&round.ends).await?;
-        if !round.full && self.recorded.coverage_differs(&self.answer, &self.read.archived()) {
+        self.note_last_records(&replay.watermarks).await?;
+        if !replay.full && self.recorded.coverage_differs(&self.answer, &self.read.archived()) {
             let reason = "the log covers other records than at the last commit".to_owned();
-            return Err(Interrupt::Again { full: true, reason });
+            return Err(ReplayError::Again { full: true, reason });
         }
         if self.settings.mode == Mode::Backfill {
             self.refuse_to_go_back()?;
         }
         // a repeated pass adds nothing to what the first one computed: its epochs are committed as one
-        if round.watch.is_some_and(Watch::has_growth) {
+        if replay.watch.is_some_and(Watch::has_growth) {
             self.flow.hold();
         }
         let closing = self.flow.close().await?;
@@ -141,8 +145,8 @@ impl Coordinator {
             return Err(EngineError::Stopped.into());
         }
         self.go_live(&plans);
-        let closed = match round.before.take() {
-            Some(before) => together(before, closing.closed),
+        let closed = match replay.before.take() {
+            Some(before) => merge_epochs(before, closing.closed),
             None => closing.closed,
         };
         let history = History {
@@ -151,18 +155,18 @@ impl Coordinator {
                 replaced: self.read.replaced(),
                 from_kafka: again(&plans),
             }),
-            full: round.full,
+            full: replay.full,
         };
         let result = self
-            .commit(&closed, Some(history), round.watch)
+            .commit(&closed, Some(history), replay.watch)
             .await
-            .map_err(Interrupt::from);
-        if let Err(Interrupt::Again { .. }) = result {
-            round.before = Some(Closed {
-                notes: closed
-                    .notes
+            .map_err(ReplayError::from);
+        if let Err(ReplayError::Again { .. }) = result {
+            replay.before = Some(ClosedEpoch {
+                reports: closed
+                    .reports
                     .into_iter()
-                    .filter(|note| !matches!(note, Note::Counted { .. }))
+                    .filter(|note| !matches!(note, ReaderReport::Counted { .. }))
                     .collect(),
                 ..closed
             });
@@ -173,39 +177,42 @@ impl Coordinator {
     /// A LIST may have missed a new key: looks once more before calling it a gap. Whether anything was read.
     async fn look_again(
         &mut self,
-        round: &Round<'_>,
-        settled: &BTreeMap<TopicPartition, i64>,
+        replay: &ReplayState<'_>,
+        persisted: &BTreeMap<TopicPartition, i64>,
         wanted: impl Fn(&Object) -> bool,
-    ) -> Result<bool, Interrupt> {
+    ) -> Result<bool, ReplayError> {
         let Some(listing) = self.listing().await? else {
             return Ok(false);
         };
         let before = self.read.objects().len();
-        self.read.add(listing.objects, |at| round.ends.contains_key(&at));
+        self.read.add(listing.objects, |at| replay.watermarks.contains_key(&at));
         let found = self.read.objects().len() > before;
         if found {
-            self.read_objects(before, settled, wanted).await?;
+            self.read_objects(before, persisted, wanted).await?;
         }
         Ok(found)
     }
 
     /// Plans the hand-over of every partition.
-    async fn hand_over(&mut self, round: &mut Round<'_>) -> Result<BTreeMap<TopicPartition, HandOver>, Interrupt> {
+    async fn hand_over(
+        &mut self,
+        replay: &mut ReplayState<'_>,
+    ) -> Result<BTreeMap<TopicPartition, HandOver>, ReplayError> {
         let names: Vec<String> = (0..3).map(|topic| self.topic_name(topic).to_owned()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut history = self.read.coverage(&names);
         // retention may have moved on during the replay; partitions and ends are those of the first look
         if let Some(cluster) = &self.sources.cluster {
-            let asked = watch::ends(cluster, &self.settings.topics);
+            let asked = watch::watermarks(cluster, &self.settings.topics);
             let now = Self::unless_stopped(&self.process, asked).await?;
-            for (at, marks) in &mut round.ends {
+            for (at, marks) in &mut replay.watermarks {
                 marks.low = now.get(at).map_or(marks.low, |now| now.low.max(marks.low));
             }
         }
-        if !std::mem::replace(&mut round.compared, true) {
-            self.check_lake(&history, &round.ends).await?;
+        if !std::mem::replace(&mut replay.compared, true) {
+            self.check_lake(&history, &replay.watermarks).await?;
         }
-        let again = self.prove_holes(&history, &round.ends, round.upto).await?;
+        let again = self.prove_holes(&history, &replay.watermarks, replay.upto).await?;
         let lake = history.iter().map(|((topic, partition), coverage)| {
             let (topic, partition) = (*topic, *partition);
             (TopicPartition { topic, partition }, coverage.ranges.clone())
@@ -215,16 +222,16 @@ impl Coordinator {
             topic: *topic,
             partition: *partition,
         });
-        let mut partitions: BTreeSet<TopicPartition> = of_lake.chain(round.ends.keys().copied()).collect();
+        let mut partitions: BTreeSet<TopicPartition> = of_lake.chain(replay.watermarks.keys().copied()).collect();
         partitions.extend(self.recorded.partitions.keys());
-        if let Some(bounds) = round.upto {
+        if let Some(bounds) = replay.upto {
             partitions.retain(|at| bounds.contains_key(at));
             partitions.extend(bounds.keys());
         }
         let mut plans = BTreeMap::new();
         for at in partitions {
             let coverage = history.remove(&(at.topic, at.partition)).unwrap_or_default();
-            let known = self.known(at, &coverage, again.get(&at), round);
+            let known = self.known(at, &coverage, again.get(&at), replay);
             let place = self.place(at);
             let plan = hand_over(&known).map_err(|source| EngineError::LogShorter { place, source })?;
             plans.insert(at, plan);
@@ -233,7 +240,7 @@ impl Coordinator {
     }
 
     /// What the hand-over of a partition is planned from.
-    fn known(&self, at: TopicPartition, coverage: &Coverage, again: Option<&Again>, round: &Round<'_>) -> Known {
+    fn known(&self, at: TopicPartition, coverage: &Coverage, again: Option<&Again>, replay: &ReplayState<'_>) -> Known {
         let natural = self.answer.natural.get(&at).into_iter().flat_map(RangeSet::iter);
         let (doubtful, tail) = again.map_or((&[][..], None), |again| (again.doubtful.as_slice(), again.tail.clone()));
         let covered = coverage.ranges.iter().chain(natural).chain(tail.clone());
@@ -246,10 +253,13 @@ impl Coordinator {
             unreadable: damaged.min(),
             covered: covered.iter().collect(),
             conflicts: conflicts.chain(doubtful.iter().cloned()).chain(tail).collect(),
-            kafka: round.ends.get(&at).map(|marks| marks.low..marks.stable.max(marks.low)),
+            kafka: replay
+                .watermarks
+                .get(&at)
+                .map(|marks| marks.low..marks.stable.max(marks.low)),
             recorded: recorded.or_else(|| self.is_added(at).then_some(0..0)),
             live: self.settings.mode == Mode::Run,
-            upto: round.upto.as_ref().and_then(|bounds| bounds.get(&at).copied()),
+            upto: replay.upto.as_ref().and_then(|bounds| bounds.get(&at).copied()),
         }
     }
 
@@ -340,18 +350,18 @@ impl Coordinator {
     }
 
     /// Assigns what the hand-over wants of Kafka, and waits until everything that existed has been read.
-    async fn read_kafka(&mut self, plans: &BTreeMap<TopicPartition, HandOver>) -> Result<(), Interrupt> {
-        // a partition is read by one worker and one stretch at a time: holes first, then the live stretch
-        let mut queues: BTreeMap<TopicPartition, std::vec::IntoIter<Stretch>> = plans
+    async fn read_kafka(&mut self, plans: &BTreeMap<TopicPartition, HandOver>) -> Result<(), ReplayError> {
+        // a partition is read by one worker and one range at a time: holes first, then the live range
+        let mut queues: BTreeMap<TopicPartition, std::vec::IntoIter<ReadRange>> = plans
             .iter()
-            .map(|(at, plan)| (*at, plan.stretches.clone().into_iter()))
+            .map(|(at, plan)| (*at, plan.read_ranges.clone().into_iter()))
             .collect();
         let mut waiting = 0;
         for (at, queue) in &mut queues {
             waiting += usize::from(self.consume_next(*at, queue));
         }
         while waiting > 0 {
-            let Note::Reached { pass, at, mark } = self.flow.note().await? else {
+            let ReaderReport::Reached { pass, at, mark } = self.flow.next_report().await? else {
                 continue;
             };
             if pass != self.flow.pass() {
@@ -366,22 +376,22 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Assigns the next stretch of a partition, at most up to its bound: what lies behind it is of a later epoch, in
+    /// Assigns the next range of a partition, at most up to its bound: what lies behind it is of a later epoch, in
     /// which a generation may have begun.
-    fn consume_next(&mut self, at: TopicPartition, queue: &mut std::vec::IntoIter<Stretch>) -> bool {
-        let Some(stretch) = queue.next() else { return false };
+    fn consume_next(&mut self, at: TopicPartition, queue: &mut std::vec::IntoIter<ReadRange>) -> bool {
+        let Some(read_range) = queue.next() else { return false };
         let mut after = None;
-        if stretch.until.is_none() {
+        if read_range.until.is_none() {
             let recorded = self.recorded.partitions.get(&at).and_then(|reach| reach.last);
             let read = self.answer.frontier.get(&at).and_then(|reach| reach.last);
-            after = newer(recorded, read).filter(|last| last.offset < stretch.from);
+            after = newer(recorded, read).filter(|last| last.offset < read_range.from);
         }
         self.flow.consume(Consume {
             at,
-            from: stretch.from,
-            until: Some(stretch.bound),
-            bound: stretch.bound,
-            purpose: match stretch.again {
+            from: read_range.from,
+            until: Some(read_range.bound),
+            bound: read_range.bound,
+            purpose: match read_range.again {
                 true => Purpose::TakeAgain,
                 false => Purpose::Take,
             },
@@ -392,7 +402,7 @@ impl Coordinator {
 
     /// Reads the partitions on from where epoch 0 has ended.
     fn go_live(&mut self, plans: &BTreeMap<TopicPartition, HandOver>) {
-        let endless = |plan: &HandOver| plan.stretches.iter().any(|stretch| stretch.until.is_none());
+        let endless = |plan: &HandOver| plan.read_ranges.iter().any(|read_range| read_range.until.is_none());
         for at in plans.iter().filter(|(_, plan)| endless(plan)).map(|(at, _)| *at) {
             let reach = self.answer.frontier.get(&at).copied().unwrap_or_default();
             self.live.insert(at);
@@ -407,13 +417,13 @@ impl Coordinator {
         }
     }
 
-    async fn flush_staging(&mut self) -> Result<[u64; 4], Interrupt> {
-        self.flow.tell_all(Command::FlushStaging);
+    async fn flush_staging(&mut self) -> Result<[u64; 4], ReplayError> {
+        self.flow.broadcast(Command::FlushStaging);
         let mut staged = [0; 4];
         let mut waiting = self.flow.workers();
         while waiting > 0 {
-            match self.flow.note().await? {
-                Note::Staged { pass, rows } if pass == self.flow.pass() => {
+            match self.flow.next_report().await? {
+                ReaderReport::Staged { pass, rows } if pass == self.flow.pass() => {
                     staged.iter_mut().zip(rows).for_each(|(total, rows)| *total += rows);
                     waiting -= 1;
                 }
@@ -435,23 +445,23 @@ fn is_wanted(object: &Object, upto: &Option<Bounds>) -> bool {
     }
 }
 
-/// The stretches of Kafka that the lake has, too.
+/// The ranges of Kafka that the lake has, too.
 fn again(plans: &BTreeMap<TopicPartition, HandOver>) -> Vec<(TopicPartition, Range<i64>)> {
     let of = |(at, plan): (&TopicPartition, &HandOver)| {
-        let again = plan.stretches.iter().filter(|stretch| stretch.again);
+        let again = plan.read_ranges.iter().filter(|read_range| read_range.again);
         again
-            .map(|stretch| (*at, stretch.from..stretch.bound))
+            .map(|read_range| (*at, read_range.from..read_range.bound))
             .collect::<Vec<_>>()
     };
     plans.iter().flat_map(of).collect()
 }
 
 /// Two closed epochs as one.
-fn together(before: Closed, mut closed: Closed) -> Closed {
+fn merge_epochs(before: ClosedEpoch, mut closed: ClosedEpoch) -> ClosedEpoch {
     for (rows, earlier) in closed.results.iter_mut().zip(before.results) {
         rows.extend(earlier);
         differential_dataflow::consolidation::consolidate(rows);
     }
-    closed.notes.splice(0..0, before.notes);
+    closed.reports.splice(0..0, before.reports);
     closed
 }

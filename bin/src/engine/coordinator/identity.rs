@@ -13,8 +13,8 @@ use super::lake_read::log_place;
 use super::state::Coordinator;
 use crate::engine::answer::newer;
 use crate::engine::error::{EngineError, panicked};
-use crate::engine::log::growth::Ends;
-use crate::engine::log::identity::{Place, Verdict, judge};
+use crate::engine::log::growth::PartitionWatermarks;
+use crate::engine::log::identity::{Place, TopicCheck, compare_last_record};
 use crate::engine::topic_partition::TopicPartition;
 use ingest::archive::Original;
 use ingest::coverage::Coverage;
@@ -33,22 +33,22 @@ impl Coordinator {
     /// Stops where Kafka does not hold the last record of the recorded frontier at its offset, or ends below it.
     pub(super) async fn check_recorded(
         &self,
-        ends: &Ends,
+        watermarks: &PartitionWatermarks,
         which: impl Fn(TopicPartition) -> bool,
     ) -> Result<(), EngineError> {
-        let of_topic = |at: &TopicPartition| which(*at) && ends.keys().any(|end| end.topic == at.topic);
+        let of_topic = |at: &TopicPartition| which(*at) && watermarks.keys().any(|end| end.topic == at.topic);
         let known = self.recorded.partitions.iter().filter(|(at, _)| of_topic(at));
         let places = known.map(|(at, reach)| {
             let (next, last) = (reach.next, reach.last);
             (*at, Place { next, last })
         });
-        self.check_places(ends, places.collect()).await
+        self.check_places(watermarks, places.collect()).await
     }
 
     /// The same of what this run has committed.
     pub(super) async fn check_answer(
         &self,
-        ends: &Ends,
+        watermarks: &PartitionWatermarks,
         which: impl Fn(TopicPartition) -> bool,
     ) -> Result<(), EngineError> {
         let known = self.answer.frontier.iter().filter(|(at, _)| which(**at));
@@ -56,27 +56,31 @@ impl Coordinator {
             let (next, last) = (reach.next, reach.last);
             (*at, Place { next, last })
         });
-        self.check_places(ends, places.collect()).await
+        self.check_places(watermarks, places.collect()).await
     }
 
-    async fn check_places(&self, ends: &Ends, places: Vec<(TopicPartition, Place)>) -> Result<(), EngineError> {
+    async fn check_places(
+        &self,
+        watermarks: &PartitionWatermarks,
+        places: Vec<(TopicPartition, Place)>,
+    ) -> Result<(), EngineError> {
         let lasts = places.iter().filter_map(|(at, place)| Some((*at, place.last?.offset)));
         let found: BTreeMap<TopicPartition, Sampled> = self.sample(lasts.collect()).await?;
         for (at, place) in places {
-            let Some(marks) = ends.get(&at) else {
+            let Some(marks) = watermarks.get(&at) else {
                 if place.next == 0 {
                     continue;
                 }
                 let why = "the partition does not exist any more".to_owned();
                 return Err(self.remade(at, why));
             };
-            match judge(place, *marks, found.get(&at)) {
-                Verdict::Same | Verdict::Unproved => {}
-                Verdict::Shorter { end } => {
+            match compare_last_record(place, *marks, found.get(&at)) {
+                TopicCheck::Same | TopicCheck::Unproved => {}
+                TopicCheck::Shorter { end } => {
                     let next = place.next;
                     return Err(self.remade(at, format!("it ends at {end}, and was read up to {next}")));
                 }
-                Verdict::OtherRecord { offset } => {
+                TopicCheck::OtherRecord { offset } => {
                     let why = format!("the record at {offset} is not the one that was read");
                     return Err(self.remade(at, why));
                 }
@@ -113,12 +117,12 @@ impl Coordinator {
 
     /// Remembers the last record of each partition of which Kafka gave none: the one just below the frontier, where Kafka
     /// holds it.
-    pub(super) async fn note_last_records(&mut self, ends: &Ends) -> Result<(), EngineError> {
+    pub(super) async fn note_last_records(&mut self, watermarks: &PartitionWatermarks) -> Result<(), EngineError> {
         let lacking = self.answer.frontier.iter().filter(|(at, reach)| {
             let before = reach.next - 1;
             let known = reach.last.is_some_and(|last| last.offset == before);
             !known
-                && ends
+                && watermarks
                     .get(at)
                     .is_some_and(|marks| marks.low <= before && before < marks.stable)
         });
@@ -135,13 +139,13 @@ impl Coordinator {
     pub(super) async fn check_lake(
         &self,
         coverage: &BTreeMap<(u8, i32), Coverage>,
-        ends: &Ends,
+        watermarks: &PartitionWatermarks,
     ) -> Result<(), EngineError> {
         let (Some(lake), Some(_)) = (&self.sources.lake, &self.sources.cluster) else {
             return Ok(());
         };
         let began = Instant::now();
-        let chosen = self.choose(coverage, ends);
+        let chosen = self.choose(coverage, watermarks);
         let wanted: Vec<(TopicPartition, i64)> = chosen.iter().map(|(at, offset, _)| (*at, *offset)).collect();
         let mut compared = 0;
         for ((at, offset, object), sampled) in chosen.into_iter().zip(self.samples(&wanted).await?) {
@@ -165,7 +169,11 @@ impl Coordinator {
     }
 
     /// The objects whose first records are compared, with their places.
-    fn choose(&self, coverage: &BTreeMap<(u8, i32), Coverage>, ends: &Ends) -> Vec<(TopicPartition, i64, Object)> {
+    fn choose(
+        &self,
+        coverage: &BTreeMap<(u8, i32), Coverage>,
+        watermarks: &PartitionWatermarks,
+    ) -> Vec<(TopicPartition, i64, Object)> {
         let inexact: BTreeSet<u32> = coverage
             .values()
             .flat_map(|coverage| coverage.inexact.iter().map(|object| object.object))
@@ -173,7 +181,7 @@ impl Coordinator {
         let mut candidates: BTreeMap<TopicPartition, BTreeMap<i64, u32>> = BTreeMap::new();
         for (id, object, read) in self.read.counted() {
             let Some((at, start)) = log_place(object) else { continue };
-            let held = ends
+            let held = watermarks
                 .get(&at)
                 .is_some_and(|marks| (marks.low..marks.stable).contains(&start));
             let sound = read.lines > 0 && !object.deletes && !inexact.contains(&id) && !self.read.is_damaged(id);

@@ -1,7 +1,7 @@
-//! The objects of the lake: which of them are settled, and what reading them has shown.
+//! The objects of the lake: which of them are persisted, and what reading them has shown.
 
 use crate::engine::archived::ArchivedRange;
-use crate::engine::log::settled::Starts;
+use crate::engine::log::persisted::Starts;
 use crate::engine::protocol::{LinesHash, ObjectRead};
 use crate::engine::topic_partition::TopicPartition;
 use ingest::coverage::{Counted, Coverage, LegacyObject};

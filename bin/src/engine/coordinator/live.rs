@@ -1,13 +1,13 @@
 //! The closed loop after history: an epoch closes when the last one is committed, something has arrived, and the pace
 //! is over.
 
-use super::flow::passing;
+use super::flow::check_report;
 use super::pace::Pace;
 use super::state::Coordinator;
-use crate::engine::collect::{Closed, Event};
+use crate::engine::collect::{ClosedEpoch, Event};
 use crate::engine::error::{EngineError, Outcome};
-use crate::engine::log::growth::Ends;
-use crate::engine::protocol::Note;
+use crate::engine::log::growth::PartitionWatermarks;
+use crate::engine::protocol::ReaderReport;
 use crate::engine::watch::{self, Watch};
 use std::time::{Duration, Instant};
 
@@ -18,12 +18,12 @@ pub(super) const METADATA: Duration = Duration::from_secs(5);
 /// A live step that takes longer is worth a line for those who look for it.
 const SLOW: Duration = Duration::from_millis(50);
 /// How often the group's offsets are committed to Kafka.
-const ADVICE: Duration = Duration::from_secs(1);
+const GROUP_COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// How often holes that were passed are written with the frontier: they make its rows larger.
 const HOLES: Duration = Duration::from_secs(10);
 
 /// How often a topic that has to exist is asked for in the log.
-const COMPLAINT: Duration = Duration::from_secs(60);
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// Something that is due at an interval.
 struct Due {
@@ -73,16 +73,16 @@ impl Open {
 impl Coordinator {
     pub(super) async fn follow(&mut self, watch: Option<Watch>) -> Result<Outcome, EngineError> {
         let mut heartbeat = Due::every(HEARTBEAT);
-        let (mut advice, mut holes) = (Due::every(ADVICE), Due::every(HOLES));
-        let mut complaint = Due::every(COMPLAINT);
+        let (mut group_commit, mut holes) = (Due::every(GROUP_COMMIT_EVERY), Due::every(HOLES));
+        let mut missing_topics_error = Due::every(WARN_EVERY);
         let mut open = Open::Idle;
         let mut pace = Pace::new(self.settings.pace);
         loop {
             if let Some(watch) = &watch {
-                open = self.take_sight(watch, open).await?;
+                open = self.apply_observed(watch, open).await?;
             }
-            if !self.demanded.is_empty() && complaint.take() {
-                self.complain();
+            if !self.missing_required.is_empty() && missing_topics_error.take() {
+                self.warn_missing_topics();
             }
             if open == Open::Idle {
                 open = self.wait(open, heartbeat.next, watch.as_ref()).await?;
@@ -109,8 +109,8 @@ impl Coordinator {
                 tracing::debug!(epoch, closing = ?closed, ?committing, "a slow step");
             }
             heartbeat = Due::every(HEARTBEAT);
-            if advice.take() || open == Open::Last {
-                self.advise_kafka();
+            if group_commit.take() || open == Open::Last {
+                self.commit_group_offsets();
             }
             if open == Open::Last {
                 return Ok(Outcome::Stopped);
@@ -130,23 +130,25 @@ impl Coordinator {
                 () = watch::growth(watch) => return Ok(open),
             };
             match event {
-                Event::Note(epoch, Note::Data) if epoch == current && open == Open::Idle => return Ok(Open::Data),
-                Event::Note(_, Note::Stop) => return Ok(Open::Last),
-                Event::Note(_, note) => drop(passing(note)?),
-                Event::Closed(Closed { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
+                Event::ReaderReport(epoch, ReaderReport::Data) if epoch == current && open == Open::Idle => {
+                    return Ok(Open::Data);
+                }
+                Event::ReaderReport(_, ReaderReport::Stop) => return Ok(Open::Last),
+                Event::ReaderReport(_, note) => drop(check_report(note)?),
+                Event::ClosedEpoch(ClosedEpoch { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
             }
         }
     }
 
     /// Takes in what the watch has seen: how far behind we are, new partitions, topics that were created again.
-    async fn take_sight(&mut self, watch: &Watch, mut open: Open) -> Result<Open, EngineError> {
-        let sight = watch.take();
-        if let Some(ends) = &sight.ends {
-            self.show_lag(ends);
+    async fn apply_observed(&mut self, watch: &Watch, mut open: Open) -> Result<Open, EngineError> {
+        let observed = watch.take();
+        if let Some(watermarks) = &observed.watermarks {
+            self.show_lag(watermarks);
         }
-        if !sight.changes.is_empty() {
-            let ends = sight.ends.unwrap_or_default();
-            let seen = self.take_changes(sight.changes, &ends).await?;
+        if !observed.changes.is_empty() {
+            let watermarks = observed.watermarks.unwrap_or_default();
+            let seen = self.take_changes(observed.changes, &watermarks).await?;
             open = match open {
                 Open::Last => Open::Last,
                 open if seen == Open::Idle => open,
@@ -157,14 +159,14 @@ impl Coordinator {
     }
 
     /// Says that a topic is still missing.
-    fn complain(&self) {
-        if let Some(complaint) = self.complaint(&self.demanded) {
-            tracing::warn!("not ready: {complaint}");
+    fn warn_missing_topics(&self) {
+        if let Some(missing_topics_error) = self.missing_topics_error(&self.missing_required) {
+            tracing::warn!("not ready: {missing_topics_error}");
         }
     }
 
-    fn show_lag(&self, ends: &Ends) {
-        for (at, marks) in ends {
+    fn show_lag(&self, watermarks: &PartitionWatermarks) {
+        for (at, marks) in watermarks {
             let next = self.answer.frontier.get(at).map_or(marks.low, |reach| reach.next);
             let behind = (marks.stable - next).max(0);
             self.process
@@ -174,7 +176,7 @@ impl Coordinator {
     }
 
     /// Commits group offsets, which only tools that show lag read.
-    fn advise_kafka(&self) {
+    fn commit_group_offsets(&self) {
         let Some(cluster) = &self.sources.cluster else { return };
         let next = |at| Some(self.answer.frontier.get(at)?.next);
         let offsets = self.live.iter();

@@ -4,12 +4,12 @@
 //! before them when it lacks records that Kafka has, since they may be missing anywhere in it.
 
 use super::bounds::Bounds;
-use super::flow::Interrupt;
+use super::flow::ReplayError;
 use super::state::Coordinator;
 use crate::engine::error::EngineError;
-use crate::engine::log::growth::Ends;
+use crate::engine::log::growth::PartitionWatermarks;
 use crate::engine::log::holes::{self, Suspect, Tail};
-use crate::engine::protocol::{Consume, Note, Purpose};
+use crate::engine::protocol::{Consume, Purpose, ReaderReport};
 use crate::engine::topic_partition::TopicPartition;
 use ingest::coverage::{Counted, Coverage, RangeSet};
 use std::collections::BTreeMap;
@@ -32,9 +32,9 @@ impl Coordinator {
     pub(super) async fn prove_holes(
         &mut self,
         coverage: &BTreeMap<(u8, i32), Coverage>,
-        ends: &Ends,
+        watermarks: &PartitionWatermarks,
         upto: &Option<Bounds>,
-    ) -> Result<BTreeMap<TopicPartition, Again>, Interrupt> {
+    ) -> Result<BTreeMap<TopicPartition, Again>, ReplayError> {
         let mut suspects: BTreeMap<TopicPartition, Vec<Suspect>> = BTreeMap::new();
         let mut tails: BTreeMap<TopicPartition, (Tail, i64)> = BTreeMap::new();
         let last = self.last_objects();
@@ -44,7 +44,7 @@ impl Coordinator {
             let known = self.answer.natural.entry(at).or_default();
             // what history covers by now needs no proof
             *known = known.iter().flat_map(|hole| coverage.ranges.missing(hole)).collect();
-            let Some(marks) = ends.get(&at) else { continue };
+            let Some(marks) = watermarks.get(&at) else { continue };
             let span = marks.low..marks.stable;
             let bound = upto
                 .as_ref()
@@ -58,14 +58,16 @@ impl Coordinator {
                 tails.insert(at, (tail, span.end.min(bound)));
             }
         }
-        let queues = suspects.iter().map(|(at, suspects)| (*at, holes::stretches(suspects)));
+        let queues = suspects
+            .iter()
+            .map(|(at, suspects)| (*at, holes::read_ranges(suspects)));
         let arrived = self.probe(queues.collect()).await?;
         let mut again: BTreeMap<TopicPartition, Again> = BTreeMap::new();
         for (at, suspects) in suspects {
             let nothing = RangeSet::default();
             let arrived = arrived.get(&at).unwrap_or(&nothing);
             let doubtful = suspects.iter().filter(|hole| hole.is_doubtful(arrived));
-            again.entry(at).or_default().doubtful = doubtful.map(Suspect::stretch).collect();
+            again.entry(at).or_default().doubtful = doubtful.map(Suspect::read_range).collect();
             let natural = self.answer.natural.entry(at).or_default();
             let proved = suspects.into_iter().filter(|hole| hole.is_natural(arrived));
             proved.for_each(|suspect| holes::keep(natural, suspect.hole));
@@ -94,23 +96,23 @@ impl Coordinator {
     async fn find_tails(
         &mut self,
         tails: BTreeMap<TopicPartition, (Tail, i64)>,
-    ) -> Result<BTreeMap<TopicPartition, Range<i64>>, Interrupt> {
+    ) -> Result<BTreeMap<TopicPartition, Range<i64>>, ReplayError> {
         let mut seen: BTreeMap<TopicPartition, i64> = tails.iter().map(|(at, (tail, _))| (*at, tail.start)).collect();
         let mut arrived = Arrived::new();
         let nothing = RangeSet::default();
         loop {
-            let mut stretches = BTreeMap::new();
+            let mut read_ranges = BTreeMap::new();
             for (at, (tail, end)) in &tails {
                 let found = arrived.get(at).unwrap_or(&nothing);
-                if let Some(stretch) = tail.next_stretch(found, seen[at], *end) {
-                    seen.insert(*at, stretch.end);
-                    stretches.insert(*at, vec![stretch]);
+                if let Some(read_range) = tail.next_stretch(found, seen[at], *end) {
+                    seen.insert(*at, read_range.end);
+                    read_ranges.insert(*at, vec![read_range]);
                 }
             }
-            if stretches.is_empty() {
+            if read_ranges.is_empty() {
                 break;
             }
-            for (at, found) in self.probe(stretches).await? {
+            for (at, found) in self.probe(read_ranges).await? {
                 let arrived = arrived.entry(at).or_default();
                 found.iter().for_each(|range| arrived.insert(range));
             }
@@ -128,14 +130,14 @@ impl Coordinator {
         Ok(tails.into_iter().filter_map(reach).collect())
     }
 
-    /// Counts where Kafka holds records, one stretch of a partition after the other.
+    /// Counts where Kafka holds records, one range of a partition after the other.
     pub(super) async fn probe(
         &mut self,
-        stretches: BTreeMap<TopicPartition, Vec<Range<i64>>>,
-    ) -> Result<Arrived, Interrupt> {
-        let mut queues: BTreeMap<TopicPartition, std::vec::IntoIter<Range<i64>>> = stretches
+        read_ranges: BTreeMap<TopicPartition, Vec<Range<i64>>>,
+    ) -> Result<Arrived, ReplayError> {
+        let mut queues: BTreeMap<TopicPartition, std::vec::IntoIter<Range<i64>>> = read_ranges
             .into_iter()
-            .map(|(at, stretches)| (at, stretches.into_iter()))
+            .map(|(at, read_ranges)| (at, read_ranges.into_iter()))
             .collect();
         let mut arrived = Arrived::new();
         let mut waiting = 0;
@@ -143,7 +145,7 @@ impl Coordinator {
             waiting += usize::from(self.probe_next(*at, queue));
         }
         while waiting > 0 {
-            let Note::Probed { pass, at, records } = self.flow.note().await? else {
+            let ReaderReport::Probed { pass, at, records } = self.flow.next_report().await? else {
                 continue;
             };
             if pass != self.flow.pass() {
@@ -151,19 +153,19 @@ impl Coordinator {
             }
             let found = arrived.entry(at).or_default();
             records.into_iter().for_each(|(from, to)| found.insert(from..to));
-            let queue = queues.get_mut(&at).ok_or(EngineError::Gone)?;
+            let queue = queues.get_mut(&at).ok_or(EngineError::DataflowEnded)?;
             waiting -= usize::from(!self.probe_next(at, queue));
         }
         Ok(arrived)
     }
 
     fn probe_next(&self, at: TopicPartition, queue: &mut std::vec::IntoIter<Range<i64>>) -> bool {
-        let Some(stretch) = queue.next() else { return false };
+        let Some(read_range) = queue.next() else { return false };
         self.flow.consume(Consume {
             at,
-            from: stretch.start,
-            until: Some(stretch.end),
-            bound: stretch.end,
+            from: read_range.start,
+            until: Some(read_range.end),
+            bound: read_range.end,
             purpose: Purpose::Probe,
             after: None,
         });

@@ -1,10 +1,10 @@
 //! Reading objects of the lake: they are assigned to workers, and what the workers report is taken in.
 
-use super::flow::Interrupt;
+use super::flow::ReplayError;
 use super::lake_read::log_place;
 use super::state::Coordinator;
 use crate::engine::error::EngineError;
-use crate::engine::protocol::{Assigned, Command, Note, ObjectRead};
+use crate::engine::protocol::{Assigned, Command, ObjectRead, ReaderReport};
 use crate::engine::topic_partition::TopicPartition;
 use ingest::coverage::Counted;
 use ingest::lake::{Object, Place};
@@ -14,47 +14,47 @@ use std::collections::{BTreeMap, BTreeSet};
 const OBJECTS_A_COMMAND: usize = 1024;
 
 impl Coordinator {
-    /// Reads the objects from number `from` on, as far as `wanted`; of those that names alone took for settled and that
+    /// Reads the objects from number `from` on, as far as `wanted`; of those that names alone took for persisted and that
     /// are not, everything is staged afterwards.
     pub(super) async fn read_objects(
         &mut self,
         from: usize,
-        settled: &BTreeMap<TopicPartition, i64>,
+        persisted: &BTreeMap<TopicPartition, i64>,
         wanted: impl Fn(&Object) -> bool,
-    ) -> Result<(), Interrupt> {
+    ) -> Result<(), ReplayError> {
         let starts = self.read.starts();
-        let of = |at: &TopicPartition| settled.get(at).copied().unwrap_or(0);
+        let of = |at: &TopicPartition| persisted.get(at).copied().unwrap_or(0);
         let assign = |(object, id): (&Object, u32)| Assigned {
             id,
             object: object.clone(),
-            settled: log_place(object).is_some_and(|(at, start)| starts.is_settled(at, start, of(&at))),
+            persisted: log_place(object).is_some_and(|(at, start)| starts.is_persisted(at, start, of(&at))),
         };
         let objects = self.read.objects.iter().zip(1u32..).skip(from);
         let assigned: Vec<Assigned> = objects.filter(|(object, _)| wanted(object)).map(assign).collect();
-        let by_names: BTreeSet<u32> = assigned.iter().filter(|one| one.settled).map(|one| one.id).collect();
+        let by_names: BTreeSet<u32> = assigned.iter().filter(|one| one.persisted).map(|one| one.id).collect();
         let partly = assigned.iter().filter(|one| {
             let below = log_place(&one.object).is_some_and(|(at, start)| start < of(&at));
-            !one.settled && below
+            !one.persisted && below
         });
         let partly: Vec<u32> = partly.map(|one| one.id).collect();
         self.read.restaged.extend(partly);
         self.read_assigned(assigned, true).await?;
 
-        let misjudged = |object: &Counted| {
+        let misclassified = |object: &Counted| {
             let at = TopicPartition {
                 topic: object.topic,
                 partition: object.partition,
             };
-            by_names.contains(&object.object) && starts.was_misjudged(object, of(&at))
+            by_names.contains(&object.object) && starts.was_misclassified(object, of(&at))
         };
         let again: Vec<Assigned> = self
             .read
             .of_log()
-            .filter(misjudged)
+            .filter(misclassified)
             .map(|object| Assigned {
                 id: object.object,
                 object: self.read.object(object.object).clone(),
-                settled: false,
+                persisted: false,
             })
             .collect();
         if again.is_empty() {
@@ -66,7 +66,7 @@ impl Coordinator {
     }
 
     /// Assigns objects and waits until all have been read; `shown` says whether that is history's progress.
-    pub(super) async fn read_assigned(&mut self, mut objects: Vec<Assigned>, shown: bool) -> Result<(), Interrupt> {
+    pub(super) async fn read_assigned(&mut self, mut objects: Vec<Assigned>, shown: bool) -> Result<(), ReplayError> {
         let mut waiting: BTreeSet<u32> = objects.iter().map(|one| one.id).collect();
         let bytes: u64 = objects.iter().map(|one| one.object.size).sum();
         if shown {
@@ -90,19 +90,19 @@ impl Coordinator {
                 Place::Log { partition, start } => (start, partition, one.id),
             });
             for objects in share.chunks(OBJECTS_A_COMMAND) {
-                self.flow.tell(worker, Command::Read(objects.to_vec()));
+                self.flow.send_to(worker, Command::Read(objects.to_vec()));
             }
         }
         while !waiting.is_empty() {
-            match self.flow.note().await? {
-                Note::Object { pass, id, read } if pass == self.flow.pass() => {
+            match self.flow.next_report().await? {
+                ReaderReport::Object { pass, id, read } if pass == self.flow.pass() => {
                     waiting.remove(&id);
                     if shown {
                         self.process.observer.object(read.lines, read.bytes, read.rejected);
                     }
                     self.read.counted.insert(id, read);
                 }
-                Note::Damaged { pass, id, lines, error } if pass == self.flow.pass() => {
+                ReaderReport::Damaged { pass, id, lines, error } if pass == self.flow.pass() => {
                     waiting.remove(&id);
                     self.skip_damaged(id, lines, error)?;
                 }

@@ -4,7 +4,7 @@ use super::state::Coordinator;
 use crate::config::Mode;
 use crate::engine::error::{EngineError, TopicMissing, panicked};
 use crate::engine::log::generations::Generations;
-use crate::engine::log::growth::{Change, Ends, Seen};
+use crate::engine::log::growth::{Change, PartitionWatermarks, Seen};
 use crate::engine::topic_partition::TopicPartition;
 use crate::engine::{boundaries, watch};
 use ingest::lake::Listing;
@@ -50,14 +50,14 @@ impl Coordinator {
 
     /// Looks at Kafka for the first time. What is found now is what epoch 0 reaches over; what changes after it is
     /// growth.
-    pub(super) async fn first_look(&mut self) -> Result<(Seen, Ends), EngineError> {
+    pub(super) async fn first_look(&mut self) -> Result<(Seen, PartitionWatermarks), EngineError> {
         let mut seen = Seen::recorded(self.recorded.counts.clone());
         let mut grown = self.recorded.generations.clone();
-        let mut ends = Ends::new();
+        let mut watermarks = PartitionWatermarks::new();
         if let Some(cluster) = self.sources.cluster.clone() {
             let process = Arc::clone(&self.process);
-            ends = Self::unless_stopped(&process, watch::ends(&cluster, &self.settings.topics)).await?;
-            for change in seen.look(ends.clone()) {
+            watermarks = Self::unless_stopped(&process, watch::watermarks(&cluster, &self.settings.topics)).await?;
+            for change in seen.look(watermarks.clone()) {
                 match change {
                     Change::Grown { added, mut boundaries } => {
                         for (partition, boundary) in &mut boundaries {
@@ -75,17 +75,17 @@ impl Coordinator {
         }
         self.answer.counts = seen.counts().clone();
         // the partitions of a topic that was created again are no growth, and no boundary of them may reach the lake
-        self.check_recorded(&ends, |_| true).await?;
+        self.check_recorded(&watermarks, |_| true).await?;
         let process = Arc::clone(&self.process);
         let lake = self.sources.lake.clone();
-        let settled = async {
+        let persisted = async {
             match lake {
                 Some(lake) => boundaries::settle(&lake, &self.settings.topics, &grown).await,
                 None => Ok(grown),
             }
         };
-        self.answer.generations = Self::unless_stopped(&process, settled).await?;
-        Ok((seen, ends))
+        self.answer.generations = Self::unless_stopped(&process, persisted).await?;
+        Ok((seen, watermarks))
     }
 
     /// Adds the generation of a partition that was added, unless it is known.
@@ -128,35 +128,38 @@ impl Coordinator {
     }
 
     /// Topics that do not exist: those that were named stop a backfill, and a run is not ready without them.
-    pub(super) async fn find_missing_topics(&mut self, ends: &Ends) -> Result<(), EngineError> {
-        let missing = self.missing_topics(ends);
-        if !missing.demanded.is_empty() {
-            self.nearest = self.nearest(&missing.demanded).await?;
+    pub(super) async fn find_missing_topics(&mut self, watermarks: &PartitionWatermarks) -> Result<(), EngineError> {
+        let missing = self.missing_topics(watermarks);
+        if !missing.missing_required.is_empty() {
+            self.nearest = self.nearest(&missing.missing_required).await?;
         }
-        let others = missing.absent.iter().filter(|topic| !missing.demanded.contains(topic));
+        let others = missing
+            .absent
+            .iter()
+            .filter(|topic| !missing.missing_required.contains(topic));
         let others: Vec<&str> = others.map(|topic| self.topic_name(*topic)).collect();
         if !others.is_empty() {
             tracing::info!(topics = others.join(", "), "topics that do not exist (yet)");
         }
-        match self.complaint(&missing.demanded) {
+        match self.missing_topics_error(&missing.missing_required) {
             Some(error) if self.settings.mode == Mode::Backfill => return Err(EngineError::TopicMissing(error)),
             Some(error) => tracing::warn!("{error}"),
             None => {}
         }
-        self.demand(missing.demanded);
+        self.set_missing_required(missing.missing_required);
         Ok(())
     }
 
     /// The topics that a run waits for.
-    pub(super) fn demand(&mut self, topics: Vec<u8>) {
+    pub(super) fn set_missing_required(&mut self, topics: Vec<u8>) {
         self.process.observer.absent(topics.len());
-        self.demanded = topics;
+        self.missing_required = topics;
     }
 
     /// What is to be said of topics that have to exist and do not.
-    pub(super) fn complaint(&self, demanded: &[u8]) -> Option<TopicMissing> {
-        (!demanded.is_empty()).then(|| TopicMissing {
-            missing: self.names(demanded),
+    pub(super) fn missing_topics_error(&self, missing_required: &[u8]) -> Option<TopicMissing> {
+        (!missing_required.is_empty()).then(|| TopicMissing {
+            missing: self.names(missing_required),
             nearest: self.nearest.clone(),
             places: match (&self.sources.lake, &self.sources.cluster) {
                 (Some(_), Some(_)) => "the lake and Kafka",
@@ -170,10 +173,10 @@ impl Coordinator {
         topics.iter().map(|topic| self.topic_name(*topic).to_owned()).collect()
     }
 
-    pub(super) fn missing_topics(&self, ends: &Ends) -> MissingTopics {
+    pub(super) fn missing_topics(&self, watermarks: &PartitionWatermarks) -> MissingTopics {
         let of_lake: BTreeSet<Option<u8>> = self.read.objects().iter().map(|object| object.topic).collect();
         let is_there = |topic: u8| {
-            let of_kafka = ends.keys().any(|at| at.topic == topic);
+            let of_kafka = watermarks.keys().any(|at| at.topic == topic);
             let known = self.recorded.partitions.keys().chain(self.answer.frontier.keys());
             of_lake.contains(&Some(topic)) || of_kafka || known.into_iter().any(|at| at.topic == topic)
         };
@@ -182,11 +185,14 @@ impl Coordinator {
         // objects in no topic's folder may hold records of every kind
         let nothing = there.is_empty() && !of_lake.contains(&None);
         let has_to_exist = |topic: &u8| nothing || self.settings.topics_named[usize::from(*topic)];
-        let demanded = match self.settings.allow_missing_topic {
+        let missing_required = match self.settings.allow_missing_topic {
             true => Vec::new(),
             false => absent.iter().copied().filter(has_to_exist).collect(),
         };
-        MissingTopics { absent, demanded }
+        MissingTopics {
+            absent,
+            missing_required,
+        }
     }
 
     /// Existing names that look like the missing ones.
@@ -215,5 +221,5 @@ pub(super) struct MissingTopics {
     /// All of them.
     absent: Vec<u8>,
     /// Those that have to exist: they were named, or nothing else is there.
-    pub demanded: Vec<u8>,
+    pub missing_required: Vec<u8>,
 }

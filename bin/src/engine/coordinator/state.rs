@@ -45,7 +45,7 @@ pub struct Coordinator {
     /// The partitions that are read without an end.
     pub(super) live: BTreeSet<TopicPartition>,
     /// Topics that have to exist and do not: the run is not ready.
-    pub(super) demanded: Vec<u8>,
+    pub(super) missing_required: Vec<u8>,
     /// Names that exist and look like theirs.
     pub(super) nearest: Vec<String>,
     pub(super) totals: Totals,
@@ -73,7 +73,7 @@ impl Coordinator {
             read: LakeRead::default(),
             answer: Answer::default(),
             live: BTreeSet::new(),
-            demanded: Vec::new(),
+            missing_required: Vec::new(),
             nearest: Vec::new(),
             totals: Totals::default(),
             began: Instant::now(),

@@ -8,7 +8,7 @@ use ingest::kafka::Watermarks;
 use std::collections::BTreeMap;
 
 /// What Kafka holds of each partition of our topics.
-pub type Ends = BTreeMap<TopicPartition, Watermarks>;
+pub type PartitionWatermarks = BTreeMap<TopicPartition, Watermarks>;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct Seen {
     /// Partitions of each topic that was ever seen.
     counts: BTreeMap<u8, i32>,
     /// The ends of the last look.
-    ends: Ends,
+    watermarks: PartitionWatermarks,
 }
 
 impl Seen {
@@ -60,7 +60,7 @@ impl Seen {
     pub fn recorded(counts: BTreeMap<u8, i32>) -> Seen {
         Seen {
             counts,
-            ends: Ends::new(),
+            watermarks: PartitionWatermarks::new(),
         }
     }
 
@@ -70,11 +70,11 @@ impl Seen {
     }
 
     /// Takes in another look; what has changed since the last one, in the order in which it is to be dealt with.
-    pub fn look(&mut self, ends: Ends) -> Vec<Change> {
+    pub fn look(&mut self, watermarks: PartitionWatermarks) -> Vec<Change> {
         let mut changes = Vec::new();
         for topic in 0..3 {
-            let count = partitions(&ends, topic);
-            let before = partitions(&self.ends, topic);
+            let count = partitions(&watermarks, topic);
+            let before = partitions(&self.watermarks, topic);
             match (before, count) {
                 (0, 0) => continue,
                 (_, 0) => {
@@ -91,7 +91,7 @@ impl Seen {
                 changes.push(Change::Fewer { topic, known, found });
                 continue;
             }
-            let highs: BTreeMap<i32, i64> = of_topic(&ends, topic)
+            let highs: BTreeMap<i32, i64> = of_topic(&watermarks, topic)
                 .map(|(partition, marks)| (partition, marks.high))
                 .collect();
             for partition in known..count {
@@ -104,23 +104,23 @@ impl Seen {
             self.counts.insert(topic, count);
         }
         let fell = |(at, marks): (&TopicPartition, &Watermarks)| {
-            let before = self.ends.get(at)?;
+            let before = self.watermarks.get(at)?;
             (marks.high < before.high).then_some(Change::Shorter { at: *at })
         };
-        changes.extend(ends.iter().filter_map(fell));
-        self.ends = ends;
+        changes.extend(watermarks.iter().filter_map(fell));
+        self.watermarks = watermarks;
         changes
     }
 }
 
-fn of_topic(ends: &Ends, topic: u8) -> impl Iterator<Item = (i32, &Watermarks)> {
-    let of_topic = ends.iter().filter(move |(at, _)| at.topic == topic);
+fn of_topic(watermarks: &PartitionWatermarks, topic: u8) -> impl Iterator<Item = (i32, &Watermarks)> {
+    let of_topic = watermarks.iter().filter(move |(at, _)| at.topic == topic);
     of_topic.map(|(at, marks)| (at.partition, marks))
 }
 
 /// One more than the greatest partition's number.
-fn partitions(ends: &Ends, topic: u8) -> i32 {
-    of_topic(ends, topic)
+fn partitions(watermarks: &PartitionWatermarks, topic: u8) -> i32 {
+    of_topic(watermarks, topic)
         .map(|(partition, _)| partition + 1)
         .max()
         .unwrap_or(0)
@@ -130,7 +130,7 @@ fn partitions(ends: &Ends, topic: u8) -> i32 {
 mod tests {
     use super::*;
 
-    fn ends(highs: &[i64]) -> Ends {
+    fn watermarks(highs: &[i64]) -> PartitionWatermarks {
         let marks = |high: &i64| Watermarks {
             low: 0,
             stable: *high,
@@ -150,32 +150,32 @@ mod tests {
     #[test]
     fn partitions_of_a_topic_that_was_never_seen_are_no_growth() {
         let mut seen = Seen::default();
-        assert_eq!(seen.look(ends(&[5, 0, 7])), [Change::Appeared { topic: 0 }]);
-        assert_eq!(seen.look(ends(&[6, 0, 7])), []);
+        assert_eq!(seen.look(watermarks(&[5, 0, 7])), [Change::Appeared { topic: 0 }]);
+        assert_eq!(seen.look(watermarks(&[6, 0, 7])), []);
         assert_eq!(seen.counts(), &BTreeMap::from([(0, 3)]));
     }
 
     #[test]
     fn each_added_partition_is_a_growth_with_the_ends_of_the_older_ones() {
         let mut seen = Seen::default();
-        seen.look(ends(&[5]));
-        assert_eq!(seen.look(ends(&[8, 2, 0])), [grown(1, &[8]), grown(2, &[8, 2])]);
-        assert_eq!(seen.look(ends(&[9, 2, 0])), []);
+        seen.look(watermarks(&[5]));
+        assert_eq!(seen.look(watermarks(&[8, 2, 0])), [grown(1, &[8]), grown(2, &[8, 2])]);
+        assert_eq!(seen.look(watermarks(&[9, 2, 0])), []);
     }
 
     #[test]
     fn growth_since_the_recorded_number_is_found_at_the_first_look() {
         let mut seen = Seen::recorded([(0, 1)].into());
-        let changes = seen.look(ends(&[8, 2]));
+        let changes = seen.look(watermarks(&[8, 2]));
         assert_eq!(changes, [Change::Appeared { topic: 0 }, grown(1, &[8])]);
     }
 
     #[test]
     fn a_topic_that_comes_back_keeps_its_number_of_partitions() {
         let mut seen = Seen::default();
-        seen.look(ends(&[5, 5]));
-        assert_eq!(seen.look(Ends::new()), [Change::Vanished { topic: 0 }]);
-        let changes = seen.look(ends(&[0]));
+        seen.look(watermarks(&[5, 5]));
+        assert_eq!(seen.look(PartitionWatermarks::new()), [Change::Vanished { topic: 0 }]);
+        let changes = seen.look(watermarks(&[0]));
         let fewer = Change::Fewer {
             topic: 0,
             known: 2,
@@ -187,8 +187,8 @@ mod tests {
     #[test]
     fn an_end_that_falls_is_a_change() {
         let mut seen = Seen::default();
-        seen.look(ends(&[5, 5]));
+        seen.look(watermarks(&[5, 5]));
         let at = TopicPartition { topic: 0, partition: 1 };
-        assert_eq!(seen.look(ends(&[5, 4])), [Change::Shorter { at }]);
+        assert_eq!(seen.look(watermarks(&[5, 4])), [Change::Shorter { at }]);
     }
 }

@@ -26,9 +26,9 @@ pub struct Known {
     pub upto: Option<i64>,
 }
 
-/// A stretch of Kafka to read in the first epoch.
+/// A range of Kafka to read in the first epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stretch {
+pub struct ReadRange {
     /// The first offset.
     pub from: i64,
     /// The end, or none to go on until the run ends.
@@ -47,7 +47,7 @@ pub struct HandOver {
     /// The frontier that the first epoch will have at least.
     pub next: i64,
     /// What to read from Kafka, ascending.
-    pub stretches: Vec<Stretch>,
+    pub read_ranges: Vec<ReadRange>,
     /// Interleaving objects whose order is lost.
     pub conflicts: Vec<Range<i64>>,
     /// Offsets that neither the lake nor Kafka has, ascending.
@@ -100,7 +100,7 @@ pub fn hand_over(known: &Known) -> Result<HandOver, LogShorter> {
             .as_ref()
             .is_some_and(|span| span.start <= conflict.start && conflict.end <= span.end)
         {
-            true => plan.stretches.push(Stretch {
+            true => plan.read_ranges.push(ReadRange {
                 from: conflict.start,
                 until: Some(conflict.end),
                 bound: conflict.end,
@@ -127,7 +127,7 @@ pub fn hand_over(known: &Known) -> Result<HandOver, LogShorter> {
             let from = plan.next.max(span.start);
             plan.lose(from);
             let bound = span.end.max(from);
-            plan.stretches.push(Stretch {
+            plan.read_ranges.push(ReadRange {
                 from,
                 until: None,
                 bound,
@@ -157,7 +157,7 @@ impl HandOver {
         };
         self.lose(span.start.max(self.next));
         let until = to.min(span.end);
-        self.stretches.push(Stretch {
+        self.read_ranges.push(ReadRange {
             from: self.next,
             until: Some(until),
             bound: until,
@@ -193,8 +193,8 @@ mod tests {
         }
     }
 
-    fn live(from: i64, bound: i64) -> Stretch {
-        Stretch {
+    fn live(from: i64, bound: i64) -> ReadRange {
+        ReadRange {
             from,
             until: None,
             bound,
@@ -202,8 +202,8 @@ mod tests {
         }
     }
 
-    fn part(from: i64, until: i64) -> Stretch {
-        Stretch {
+    fn part(from: i64, until: i64) -> ReadRange {
+        ReadRange {
             from,
             until: Some(until),
             bound: until,
@@ -219,7 +219,7 @@ mod tests {
             HandOver {
                 first: 3,
                 next: 140,
-                stretches: vec![live(100, 140)],
+                read_ranges: vec![live(100, 140)],
                 ..HandOver::default()
             }
         );
@@ -233,7 +233,7 @@ mod tests {
             HandOver {
                 first: 500,
                 next: 700,
-                stretches: vec![live(500, 700)],
+                read_ranges: vec![live(500, 700)],
                 ..HandOver::default()
             }
         );
@@ -243,14 +243,14 @@ mod tests {
     fn retention_past_the_end_of_history_is_a_gap() {
         let plan = hand_over(&known(&[0..100], Some(120..140))).unwrap();
         assert_eq!(plan.gaps, vec![100..120]);
-        assert_eq!(plan.stretches, vec![live(120, 140)]);
+        assert_eq!(plan.read_ranges, vec![live(120, 140)]);
     }
 
     #[test]
     fn holes_are_read_from_kafka_as_far_as_it_reaches() {
         let plan = hand_over(&known(&[0..10, 20..30, 40..50], Some(15..60))).unwrap();
         assert_eq!(plan.gaps, vec![10..15]);
-        assert_eq!(plan.stretches, vec![part(15, 20), part(30, 40), live(50, 60)]);
+        assert_eq!(plan.read_ranges, vec![part(15, 20), part(30, 40), live(50, 60)]);
         // without Kafka each hole is a gap
         let plan = hand_over(&Known {
             live: false,
@@ -268,7 +268,7 @@ mod tests {
         };
         let plan = hand_over(&added).unwrap();
         assert_eq!((plan.first, plan.gaps), (0, vec![0..5]));
-        assert_eq!(plan.stretches, vec![live(5, 140)]);
+        assert_eq!(plan.read_ranges, vec![live(5, 140)]);
     }
 
     #[test]
@@ -277,11 +277,11 @@ mod tests {
             conflicts: vec![10..20],
             ..known(&[0..30], Some(5..40))
         };
-        let again = Stretch {
+        let again = ReadRange {
             again: true,
             ..part(10, 20)
         };
-        assert_eq!(hand_over(&interleaving).unwrap().stretches, vec![again, live(30, 40)]);
+        assert_eq!(hand_over(&interleaving).unwrap().read_ranges, vec![again, live(30, 40)]);
         let lost = Known {
             kafka: Some(15..40),
             ..interleaving
@@ -293,7 +293,7 @@ mod tests {
     fn what_kafka_has_before_the_first_object_is_read_from_it() {
         let plan = hand_over(&known(&[20..100], Some(5..140))).unwrap();
         assert_eq!((plan.first, plan.gaps), (5, vec![]));
-        assert_eq!(plan.stretches, vec![part(5, 20), live(100, 140)]);
+        assert_eq!(plan.read_ranges, vec![part(5, 20), live(100, 140)]);
     }
 
     #[test]
@@ -331,7 +331,7 @@ mod tests {
             recorded,
             ..known(&[0..80], Some(0..75))
         };
-        assert_eq!(hand_over(&covered).unwrap().stretches, vec![live(80, 80)]);
+        assert_eq!(hand_over(&covered).unwrap().read_ranges, vec![live(80, 80)]);
     }
 
     #[test]
@@ -347,7 +347,7 @@ mod tests {
             live: false,
             ..known(&[0..100], Some(90..200))
         };
-        assert_eq!(hand_over(&from_kafka).unwrap().stretches, vec![part(100, 120)]);
+        assert_eq!(hand_over(&from_kafka).unwrap().read_ranges, vec![part(100, 120)]);
         let beyond = Known {
             upto: Some(120),
             live: false,

@@ -18,9 +18,9 @@ use std::ops::Range;
 
 /// Holes that are kept of a partition: they are written with its frontier.
 pub const MOST: usize = 4096;
-/// Suspects that lie closer together than this are counted in one stretch.
+/// Suspects that lie closer together than this are counted in one range.
 const NEAR: i64 = 4096;
-/// The longest stretch: the places of its records are held in memory.
+/// The longest range: the places of its records are held in memory.
 const LONGEST: i64 = 1 << 20;
 
 /// A hole that may be natural.
@@ -34,13 +34,13 @@ pub struct Suspect {
 
 impl Suspect {
     /// The offsets in which Kafka's records have to be counted.
-    pub fn stretch(&self) -> Range<i64> {
+    pub fn read_range(&self) -> Range<i64> {
         self.object.map_or(self.hole.start, |(start, _)| start)..self.hole.end
     }
 
     /// Whether no record is missing, judging by the offsets that hold one in Kafka.
     pub fn is_natural(&self, arrived: &RangeSet) -> bool {
-        let same = |(_, lines)| records(arrived, self.stretch()) == lines;
+        let same = |(_, lines)| records(arrived, self.read_range()) == lines;
         records(arrived, self.hole.clone()) == 0 || self.object.is_some_and(same)
     }
 
@@ -95,8 +95,8 @@ impl Tail {
             _ if seen == self.start => seen.saturating_add_unsigned(missing),
             _ => seen.saturating_add_unsigned(missing.max(NEAR as u64)),
         };
-        let stretch = seen..until.min(end).min(seen.saturating_add(LONGEST));
-        (!stretch.is_empty()).then_some(stretch)
+        let read_range = seen..until.min(end).min(seen.saturating_add(LONGEST));
+        (!read_range.is_empty()).then_some(read_range)
     }
 
     /// The offsets that the object's records may have, when holes lie inside: nothing for an exact object. `seen` is how
@@ -156,19 +156,19 @@ pub fn suspects(
     coverage.ranges.holes().filter(open).map(suspect).collect()
 }
 
-/// The stretches to count for some suspects: near ones together, so that a partition is not begun again for each.
-pub fn stretches(suspects: &[Suspect]) -> Vec<Range<i64>> {
-    let mut stretches: Vec<Range<i64>> = Vec::new();
+/// The ranges to count for some suspects: near ones together, so that a partition is not begun again for each.
+pub fn read_ranges(suspects: &[Suspect]) -> Vec<Range<i64>> {
+    let mut read_ranges: Vec<Range<i64>> = Vec::new();
     for suspect in suspects {
-        let stretch = suspect.stretch();
-        match stretches.last_mut() {
-            Some(last) if stretch.start - last.end < NEAR && stretch.end - last.start <= LONGEST => {
-                last.end = stretch.end
+        let read_range = suspect.read_range();
+        match read_ranges.last_mut() {
+            Some(last) if read_range.start - last.end < NEAR && read_range.end - last.start <= LONGEST => {
+                last.end = read_range.end
             }
-            _ => stretches.push(stretch),
+            _ => read_ranges.push(read_range),
         }
     }
-    stretches
+    read_ranges
 }
 
 #[cfg(test)]
@@ -255,12 +255,12 @@ mod tests {
     fn near_stretches_are_counted_together() {
         let suspect = |hole: Range<i64>| Suspect { hole, object: None };
         let near = [suspect(10..12), suspect(100..101), suspect(9_000..9_001)];
-        assert_eq!(stretches(&near), [10..101, 9_000..9_001]);
+        assert_eq!(read_ranges(&near), [10..101, 9_000..9_001]);
         let long: Vec<Suspect> = (0..1_000).map(|n| suspect(n * 4_000..n * 4_000 + 1)).collect();
         assert!(
-            stretches(&long)
+            read_ranges(&long)
                 .iter()
-                .all(|stretch| stretch.end - stretch.start <= LONGEST)
+                .all(|read_range| read_range.end - read_range.start <= LONGEST)
         );
     }
 }

@@ -18,7 +18,7 @@ pub struct Place {
 
 /// What Kafka says to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum TopicCheck {
     /// The record is there.
     Same,
     /// Nothing can be said.
@@ -36,13 +36,13 @@ pub enum Verdict {
 }
 
 /// Compares; `found` is what Kafka has at the last record's offset.
-pub fn judge(place: Place, marks: Watermarks, found: Option<&Sampled>) -> Verdict {
+pub fn compare_last_record(place: Place, marks: Watermarks, found: Option<&Sampled>) -> TopicCheck {
     if marks.high < place.next {
-        return Verdict::Shorter { end: marks.high };
+        return TopicCheck::Shorter { end: marks.high };
     }
     match (place.last, found) {
-        (Some(last), Some(Sampled::Record(sample))) if sample.id(last.offset) == last => Verdict::Same,
-        (Some(last), Some(Sampled::Record(_))) => Verdict::OtherRecord { offset: last.offset },
-        _ => Verdict::Unproved,
+        (Some(last), Some(Sampled::Record(sample))) if sample.id(last.offset) == last => TopicCheck::Same,
+        (Some(last), Some(Sampled::Record(_))) => TopicCheck::OtherRecord { offset: last.offset },
+        _ => TopicCheck::Unproved,
     }
 }

@@ -7,7 +7,7 @@
 //! | [`hand_over`] | what Kafka has to supply after history, and what is lost |
 //! | [`holes`] | which holes of history hold no record |
 //! | [`identity`] | whether a topic is still the one that the tables were made of |
-//! | [`settled`] | which records of an object the tables hold already |
+//! | [`persisted`] | which records of an object the tables hold already |
 //!
 //! The coordinator and the readers ask, and do what comes out. A property test (`model`) drives all of it with random
 //! histories of a log against a model of Kafka and of the lake.
@@ -19,4 +19,4 @@ pub mod holes;
 pub mod identity;
 #[cfg(test)]
 mod model;
-pub mod settled;
+pub mod persisted;

@@ -22,8 +22,8 @@ pub struct Placing<'a> {
     pub start: i64,
     /// The generations of the partition, ascending; empty: all records are of generation 1.
     pub starts: &'a [Start],
-    /// Records below this offset are settled in the sink.
-    pub settled: i64,
+    /// Records below this offset are persisted in the sink.
+    pub persisted: i64,
     /// Records at or past this offset are not wanted.
     pub upto: i64,
     /// Lines below this offset were hashed at the last start.
@@ -39,7 +39,7 @@ pub struct Placing<'a> {
 /// An object that is being read.
 pub struct Reading {
     assigned: Assigned,
-    settled: i64,
+    persisted: i64,
     ours: bool,
     covers: Option<(i64, i64)>,
     /// Lines, or records of a legacy object, read so far.
@@ -55,7 +55,7 @@ impl Reading {
     pub fn new(assigned: Assigned) -> Reading {
         Reading {
             assigned,
-            settled: 0,
+            persisted: 0,
             ours: false,
             covers: None,
             lines: 0,
@@ -70,15 +70,15 @@ impl Reading {
         self.ours = metadata.is_some_and(ObjectMetadata::is_ours);
         let covers = metadata.and_then(|metadata| metadata.covers.as_ref());
         self.covers = covers.map(|covers| (covers.start, covers.end));
-        self.settled = match (object.place, object.topic) {
-            (Place::Legacy, _) if pass.legacy_settled => i64::MAX,
+        self.persisted = match (object.place, object.topic) {
+            (Place::Legacy, _) if pass.legacy_persisted => i64::MAX,
             (Place::Legacy, _) => 0,
             // its writer says that each record stands at its offset
             (Place::Log { partition, .. }, Some(topic)) if self.covers.is_some() => {
                 let at = TopicPartition { topic, partition };
-                pass.settled.get(&at).copied().unwrap_or(0)
+                pass.persisted.get(&at).copied().unwrap_or(0)
             }
-            (Place::Log { .. }, _) if self.assigned.settled => i64::MAX,
+            (Place::Log { .. }, _) if self.assigned.persisted => i64::MAX,
             (Place::Log { .. }, _) => 0,
         };
     }
@@ -109,7 +109,7 @@ impl Reading {
             at,
             start,
             starts: generations.of(at),
-            settled: self.settled,
+            persisted: self.persisted,
             upto: match &pass.upto {
                 Some(bounds) if log => bounds.get(&at).copied().unwrap_or(0),
                 _ => i64::MAX,

@@ -1,7 +1,7 @@
 //! How history's rows get into staging.
 
 use super::state::{Phase, Reader};
-use crate::engine::protocol::Note;
+use crate::engine::protocol::ReaderReport;
 use crate::engine::staging::Offer;
 use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
@@ -31,7 +31,7 @@ impl Reader {
         };
         let Some(staging) = self.context.staging.as_ref().filter(|_| self.pass.fence.is_some()) else {
             self.phase = Phase::Staged;
-            self.notes.push(Note::Staged { pass, rows: [0; 4] });
+            self.reports.push(ReaderReport::Staged { pass, rows: [0; 4] });
             return;
         };
         let flushed = flushed.get_or_insert_with(|| staging.flush(pass, self.wake.clone()));
@@ -39,7 +39,7 @@ impl Reader {
             Ok(Ok(())) => {
                 self.phase = Phase::Staged;
                 let rows = self.staged;
-                self.notes.push(Note::Staged { pass, rows });
+                self.reports.push(ReaderReport::Staged { pass, rows });
             }
             Ok(Err(error)) => self.lose_staging(error),
             Err(TryRecvError::Empty) => {}
@@ -83,7 +83,7 @@ impl Reader {
 
     fn lose_staging(&mut self, error: String) {
         let pass = self.pass.number;
-        self.notes.push(Note::StagingLost { pass, error });
+        self.reports.push(ReaderReport::StagingLost { pass, error });
         self.phase = Phase::Broken;
     }
 }

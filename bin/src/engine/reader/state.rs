@@ -1,11 +1,11 @@
 //! What a reader is given, and what it knows.
 
 use super::placing::Reading;
-use super::stretch::Stretch;
+use super::read_range::ReadRange;
 use crate::engine::decode::Decode;
 use crate::engine::log::generations::Generations;
 use crate::engine::process::ProcessState;
-use crate::engine::protocol::{Note, Pass};
+use crate::engine::protocol::{Pass, ReaderReport};
 use crate::engine::staging::Staging;
 use crate::engine::topic_partition::TopicPartition;
 use ingest::kafka::{KafkaConfig, Reader as KafkaReader};
@@ -50,7 +50,7 @@ pub(super) enum Phase {
     Staged,
     /// It reads Kafka; rows go with their epoch.
     Live,
-    /// It reads nothing until a generation's boundary is settled.
+    /// It reads nothing until a generation's boundary is persisted.
     Held,
     /// It cannot go on, and the coordinator knows.
     Broken,
@@ -68,13 +68,13 @@ pub(super) struct Reader {
     pub(super) kafka: Option<KafkaReader>,
     pub(super) decode: Decode,
     pub(super) reading: HashMap<u32, Reading>,
-    pub(super) stretches: BTreeMap<TopicPartition, Stretch>,
+    pub(super) read_ranges: BTreeMap<TopicPartition, ReadRange>,
     pub(super) generations: Generations,
-    pub(super) notes: Vec<Note>,
+    pub(super) reports: Vec<ReaderReport>,
     /// Rows per cleaned table, and rejects, offered for staging in this pass.
     pub(super) staged: [u64; 4],
     pub(super) epoch: OpenEpoch,
-    pub(super) noted_stop: bool,
+    pub(super) reported_stop: bool,
 }
 
 /// What the open epoch has taken in.
@@ -83,7 +83,7 @@ pub(super) struct OpenEpoch {
     /// Bytes of its records, while it is a live one.
     pub(super) bytes: usize,
     /// Whether its first record has been reported.
-    pub(super) noted_data: bool,
+    pub(super) reported_data: bool,
     /// The least timestamp of its records.
     pub(super) oldest: Option<i64>,
 }
@@ -107,12 +107,12 @@ impl Reader {
             fetcher: None,
             kafka: None,
             reading: HashMap::new(),
-            stretches: BTreeMap::new(),
+            read_ranges: BTreeMap::new(),
             generations: Generations::default(),
-            notes: Vec::new(),
+            reports: Vec::new(),
             staged: [0; 4],
             epoch: OpenEpoch::default(),
-            noted_stop: false,
+            reported_stop: false,
         }
     }
 }

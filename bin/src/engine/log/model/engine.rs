@@ -2,16 +2,16 @@
 //! as the sink keeps them.
 
 use super::super::generations::{Generations, generation_at};
-use super::super::growth::{Change, Ends, Seen};
+use super::super::growth::{Change, PartitionWatermarks, Seen};
 use super::super::hand_over::{HandOver, Known, hand_over};
 use super::super::holes::{self, Tail};
-use super::super::identity::{Place, Verdict, judge};
-use super::super::settled::Starts;
+use super::super::identity::{Place, TopicCheck, compare_last_record};
+use super::super::persisted::Starts;
 use super::world::{LakeObject, Record, World, at};
 use crate::engine::answer::{Answer, OffsetRange};
 use crate::engine::archived::ArchivedRange;
 use crate::engine::protocol::{Consume, Purpose};
-use crate::engine::reader::{Passed, Stretch};
+use crate::engine::reader::{Passed, ReadRange};
 use crate::engine::recorded::Recorded;
 use crate::engine::report::Totals;
 use crate::engine::target::State;
@@ -144,7 +144,7 @@ pub struct Engine {
     answer: Answer,
     /// What the operators hold: the newest record of each key.
     latest: BTreeMap<u32, (Position, u64)>,
-    stretches: BTreeMap<TopicPartition, Stretch>,
+    read_ranges: BTreeMap<TopicPartition, ReadRange>,
     seen: Seen,
     rows: Rows,
 }
@@ -161,9 +161,13 @@ impl Engine {
         let recorded = Recorded::of(&tables.progress, &topics());
         let mut seen = Seen::recorded(recorded.counts.clone());
         let mut grown = recorded.generations.clone();
-        let ends = if kafka { world.ends() } else { Ends::new() };
+        let watermarks = if kafka {
+            world.watermarks()
+        } else {
+            PartitionWatermarks::new()
+        };
         if kafka {
-            for change in seen.look(ends.clone()) {
+            for change in seen.look(watermarks.clone()) {
                 match change {
                     Change::Grown { added, mut boundaries } => {
                         for (partition, boundary) in &mut boundaries {
@@ -193,16 +197,16 @@ impl Engine {
             },
             recorded,
             latest: BTreeMap::new(),
-            stretches: BTreeMap::new(),
+            read_ranges: BTreeMap::new(),
             seen,
             rows: Rows::default(),
         };
         let known = engine.recorded.partitions.clone();
-        identify(world, &ends, known.iter())?;
+        identify(world, &watermarks, known.iter())?;
         let mut full = engine.recorded.full_reconcile(DEFINITIONS, &engine.answer.generations);
         for pass in 0.. {
             assert!(pass < 3, "history is replayed without end");
-            let (plans, replaced) = engine.replay(world, &ends, kafka, full)?;
+            let (plans, replaced) = engine.replay(world, &watermarks, kafka, full)?;
             if !full && engine.recorded.coverage_differs(&engine.answer, &archived(world)) {
                 full = true;
                 continue;
@@ -226,7 +230,7 @@ impl Engine {
     fn replay(
         &mut self,
         world: &World,
-        ends: &Ends,
+        watermarks: &PartitionWatermarks,
         kafka: bool,
         full: bool,
     ) -> Result<(BTreeMap<TopicPartition, HandOver>, Vec<(TopicPartition, Range<i64>)>), Stop> {
@@ -234,9 +238,9 @@ impl Engine {
         self.latest.clear();
         self.answer.frontier.clear();
         self.answer.empty.clear();
-        let settled = match full {
+        let persisted = match full {
             true => BTreeMap::new(),
-            false => self.recorded.settled(),
+            false => self.recorded.persisted(),
         };
         let starts: Starts = world
             .objects
@@ -247,8 +251,8 @@ impl Engine {
         let mut counted: BTreeMap<usize, Vec<Counted>> = BTreeMap::new();
         for (number, object) in world.objects.iter().enumerate() {
             let at = at(object.partition);
-            let below = settled.get(&at).copied().unwrap_or(0);
-            let all = starts.is_settled(at, object.start, below);
+            let below = persisted.get(&at).copied().unwrap_or(0);
+            let all = starts.is_persisted(at, object.start, below);
             let read = Counted {
                 topic: 0,
                 partition: at.partition,
@@ -257,23 +261,23 @@ impl Engine {
                 covers: object.covers.clone(),
                 object: number as u32,
             };
-            let misjudged = all && starts.was_misjudged(&read, below);
-            let settled = match (&object.covers, all && !misjudged) {
+            let misclassified = all && starts.was_misclassified(&read, below);
+            let persisted = match (&object.covers, all && !misclassified) {
                 (Some(_), _) => below,
                 (None, true) => i64::MAX,
                 (None, false) => 0,
             };
-            if object.covers.is_none() && object.start < below && settled == 0 {
+            if object.covers.is_none() && object.start < below && persisted == 0 {
                 replaced.push((at, starts.reach(&read)));
             }
-            self.take_object(object, settled);
+            self.take_object(object, persisted);
             counted.entry(object.partition).or_default().push(read);
         }
         let mut plans = BTreeMap::new();
         let partitions: BTreeSet<TopicPartition> = counted
             .keys()
             .map(|partition| at(*partition))
-            .chain(ends.keys().copied())
+            .chain(watermarks.keys().copied())
             .chain(self.recorded.partitions.keys().copied())
             .collect();
         for at in partitions {
@@ -282,7 +286,7 @@ impl Engine {
             let coverage = coverage.into_values().next().unwrap_or_default();
             self.answer.lake.insert(at, coverage.ranges.clone());
             let read = LakeRead { counted, coverage };
-            let (short, tail) = self.prove(world, ends, at, &read);
+            let (short, tail) = self.prove(world, watermarks, at, &read);
             let added = self.recorded.counts.get(&0).is_some_and(|count| at.partition >= *count);
             let recorded = self.recorded.partitions.get(&at).map(|reach| reach.first..reach.next);
             let natural = self.answer.natural.get(&at).into_iter().flat_map(RangeSet::iter);
@@ -296,7 +300,7 @@ impl Engine {
                 covered: covered.iter().collect(),
                 unreadable: None,
                 conflicts: conflicts.chain(short).chain(tail).collect(),
-                kafka: ends.get(&at).map(|marks| marks.low..marks.stable.max(marks.low)),
+                kafka: watermarks.get(&at).map(|marks| marks.low..marks.stable.max(marks.low)),
                 recorded: recorded.or_else(|| added.then_some(0..0)),
                 live: kafka,
                 upto: None,
@@ -310,32 +314,32 @@ impl Engine {
             return Err(Stop::Gap);
         }
         for (at, plan) in &plans {
-            for stretch in &plan.stretches {
-                let purpose = if stretch.again {
+            for read_range in &plan.read_ranges {
+                let purpose = if read_range.again {
                     Purpose::TakeAgain
                 } else {
                     Purpose::Take
                 };
                 let consume = Consume {
                     at: *at,
-                    from: stretch.from,
-                    until: stretch.until,
-                    bound: stretch.bound,
+                    from: read_range.from,
+                    until: read_range.until,
+                    bound: read_range.bound,
                     purpose,
                     after: None,
                 };
                 let below = match purpose {
-                    Purpose::Take => settled.get(at).copied().unwrap_or(0),
+                    Purpose::Take => persisted.get(at).copied().unwrap_or(0),
                     _ => 0,
                 };
-                let mut reading = Stretch::new(&consume);
-                self.take_kafka(world, *at, &mut reading, stretch.bound, usize::MAX, below);
+                let mut reading = ReadRange::new(&consume);
+                self.take_kafka(world, *at, &mut reading, read_range.bound, usize::MAX, below);
                 if let Some(Passed::Reached(mark)) = reading.passed() {
                     self.answer.advance(*at, &mark);
                     self.answer.found_empty(*at, &mark);
                 }
                 if reading.is_endless() {
-                    self.stretches.insert(*at, reading);
+                    self.read_ranges.insert(*at, reading);
                 }
             }
             let reach = self.answer.frontier.entry(*at).or_default();
@@ -354,7 +358,7 @@ impl Engine {
     fn prove(
         &mut self,
         world: &World,
-        ends: &Ends,
+        watermarks: &PartitionWatermarks,
         at: TopicPartition,
         read: &LakeRead,
     ) -> (Vec<Range<i64>>, Option<Range<i64>>) {
@@ -363,12 +367,12 @@ impl Engine {
             .iter()
             .flat_map(|hole| read.coverage.ranges.missing(hole))
             .collect();
-        let Some(marks) = ends.get(&at) else {
+        let Some(marks) = watermarks.get(&at) else {
             return (Vec::new(), None);
         };
         let span = marks.low..marks.stable;
-        let probe = |stretch: Range<i64>, arrived: &mut RangeSet| {
-            let (records, _) = world.read(at.partition as usize, stretch.start, stretch.end, usize::MAX);
+        let probe = |read_range: Range<i64>, arrived: &mut RangeSet| {
+            let (records, _) = world.read(at.partition as usize, read_range.start, read_range.end, usize::MAX);
             records
                 .iter()
                 .for_each(|(offset, _)| arrived.insert(*offset..offset + 1));
@@ -379,11 +383,11 @@ impl Engine {
         };
         let suspects = holes::suspects(&read.coverage, natural, &span, i64::MAX, lines);
         let mut arrived = RangeSet::default();
-        for stretch in holes::stretches(&suspects) {
-            probe(stretch, &mut arrived);
+        for read_range in holes::read_ranges(&suspects) {
+            probe(read_range, &mut arrived);
         }
         let short = suspects.iter().filter(|suspect| suspect.is_doubtful(&arrived));
-        let short: Vec<Range<i64>> = short.map(|suspect| suspect.stretch()).collect();
+        let short: Vec<Range<i64>> = short.map(|suspect| suspect.read_range()).collect();
         for suspect in suspects.into_iter().filter(|suspect| suspect.is_natural(&arrived)) {
             holes::keep(natural, suspect.hole);
         }
@@ -391,18 +395,18 @@ impl Engine {
         let tail = last.and_then(|last| Tail::of(last, &read.coverage));
         let tail = tail.filter(|tail| span.contains(&tail.start)).and_then(|tail| {
             let (mut arrived, mut seen) = (RangeSet::default(), tail.start);
-            while let Some(stretch) = tail.next_stretch(&arrived, seen, span.end) {
-                seen = stretch.end;
-                probe(stretch, &mut arrived);
+            while let Some(read_range) = tail.next_stretch(&arrived, seen, span.end) {
+                seen = read_range.end;
+                probe(read_range, &mut arrived);
             }
             tail.reach(&arrived, seen)
         });
         (short, tail)
     }
 
-    fn take_object(&mut self, object: &LakeObject, settled: i64) {
+    fn take_object(&mut self, object: &LakeObject, persisted: i64) {
         for (offset, record) in (object.start..).zip(&object.lines) {
-            self.take(object.partition as i32, offset, record, offset >= settled, true);
+            self.take(object.partition as i32, offset, record, offset >= persisted, true);
         }
     }
 
@@ -410,18 +414,18 @@ impl Engine {
         &mut self,
         world: &World,
         at: TopicPartition,
-        stretch: &mut Stretch,
+        read_range: &mut ReadRange,
         until: i64,
         most: usize,
-        settled: i64,
+        persisted: i64,
     ) {
         let partition = at.partition as usize;
-        let (records, next) = world.read(partition, stretch.next(), until, most);
+        let (records, next) = world.read(partition, read_range.next(), until, most);
         let last = records.last().map(|(offset, record)| world.id(*offset, record));
-        stretch.arrived(records.iter().map(|(offset, _)| *offset), last);
-        stretch.pass(next);
+        read_range.arrived(records.iter().map(|(offset, _)| *offset), last);
+        read_range.pass(next);
         for (offset, record) in &records {
-            self.take(at.partition, *offset, record, *offset >= settled, false);
+            self.take(at.partition, *offset, record, *offset >= persisted, false);
         }
     }
 
@@ -458,9 +462,9 @@ impl Engine {
         };
         let again: Vec<(TopicPartition, Range<i64>)> = plans
             .iter()
-            .flat_map(|(at, plan)| plan.stretches.iter().map(|stretch| (*at, stretch)))
-            .filter(|(_, stretch)| stretch.again)
-            .map(|(at, stretch)| (at, stretch.from..stretch.bound))
+            .flat_map(|(at, plan)| plan.read_ranges.iter().map(|read_range| (*at, read_range)))
+            .filter(|(_, read_range)| read_range.again)
+            .map(|(at, read_range)| (at, read_range.from..read_range.bound))
             .collect();
         self.rows
             .rejects
@@ -480,8 +484,8 @@ impl Engine {
 
     /// Commits what was read since the last commit.
     pub fn commit(&mut self, tables: &mut Tables) {
-        for (at, stretch) in &mut self.stretches {
-            if let Some(mark) = stretch.mark() {
+        for (at, read_range) in &mut self.read_ranges {
+            if let Some(mark) = read_range.mark() {
                 self.answer.advance(*at, &mark);
             }
         }
@@ -518,52 +522,53 @@ impl Engine {
 
     /// Reads up to so many records of each partition.
     pub fn read(&mut self, world: &World, most: usize) -> Result<(), Stop> {
-        let ends = world.ends();
-        let passed =
-            |(at, stretch): (&TopicPartition, &Stretch)| ends.get(at).is_some_and(|marks| stretch.next() < marks.low);
+        let watermarks = world.watermarks();
+        let passed = |(at, read_range): (&TopicPartition, &ReadRange)| {
+            watermarks.get(at).is_some_and(|marks| read_range.next() < marks.low)
+        };
         // the broker does not hold the offset any more
-        if self.stretches.iter().any(passed) {
+        if self.read_ranges.iter().any(passed) {
             return Err(Stop::Gap);
         }
-        let mut stretches = std::mem::take(&mut self.stretches);
-        for (at, stretch) in &mut stretches {
-            self.take_kafka(world, *at, stretch, i64::MAX, most, 0);
+        let mut read_ranges = std::mem::take(&mut self.read_ranges);
+        for (at, read_range) in &mut read_ranges {
+            self.take_kafka(world, *at, read_range, i64::MAX, most, 0);
         }
-        self.stretches = stretches;
+        self.read_ranges = read_ranges;
         Ok(())
     }
 
     /// Looks at Kafka, and deals with what has changed.
     pub fn look(&mut self, world: &mut World) -> Result<(), Stop> {
-        let ends = world.ends();
-        for change in self.seen.look(ends.clone()) {
+        let watermarks = world.watermarks();
+        for change in self.seen.look(watermarks.clone()) {
             match change {
                 Change::Grown { added, mut boundaries } => {
                     for (partition, boundary) in &mut boundaries {
-                        let stretch = self.stretches.get(&at(*partition as usize));
-                        *boundary = stretch.map_or(*boundary, |stretch| stretch.next().max(*boundary));
+                        let read_range = self.read_ranges.get(&at(*partition as usize));
+                        *boundary = read_range.map_or(*boundary, |read_range| read_range.next().max(*boundary));
                     }
                     let mut grown = self.answer.generations.clone();
                     begin(&mut grown, added, &boundaries)?;
-                    let (settled, lacking) = world.boundaries.merged(&grown).map_err(|_| Stop::Generations)?;
+                    let (persisted, lacking) = world.boundaries.merged(&grown).map_err(|_| Stop::Generations)?;
                     if lacking {
-                        world.boundaries = settled.clone();
+                        world.boundaries = persisted.clone();
                     }
-                    self.answer.generations = settled;
+                    self.answer.generations = persisted;
                     let count = self.answer.counts.entry(0).or_default();
                     *count = (added.partition + 1).max(*count);
                     self.answer.frontier.entry(added).or_default();
                 }
                 Change::Appeared { .. } | Change::Shorter { .. } => {
                     let known = self.answer.frontier.clone();
-                    identify(world, &ends, known.iter())?;
+                    identify(world, &watermarks, known.iter())?;
                 }
                 Change::Fewer { .. } => return Err(Stop::Remade),
                 Change::Vanished { .. } => {}
             }
         }
-        for (at, marks) in &ends {
-            if self.stretches.contains_key(at) {
+        for (at, marks) in &watermarks {
+            if self.read_ranges.contains_key(at) {
                 continue;
             }
             let from = self.answer.frontier.get(at).map_or(marks.low, |reach| reach.next);
@@ -578,7 +583,7 @@ impl Engine {
                 purpose: Purpose::Take,
                 after: None,
             };
-            self.stretches.insert(*at, Stretch::new(&consume));
+            self.read_ranges.insert(*at, ReadRange::new(&consume));
         }
         Ok(())
     }
@@ -620,14 +625,14 @@ fn begin(generations: &mut Generations, added: TopicPartition, boundaries: &BTre
 /// Compares what was read with what Kafka holds.
 fn identify<'a>(
     world: &World,
-    ends: &Ends,
+    watermarks: &PartitionWatermarks,
     known: impl Iterator<Item = (&'a TopicPartition, &'a OffsetRange)>,
 ) -> Result<(), Stop> {
-    if ends.is_empty() {
+    if watermarks.is_empty() {
         return Ok(());
     }
     for (at, reach) in known {
-        let Some(marks) = ends.get(at) else {
+        let Some(marks) = watermarks.get(at) else {
             match reach.next {
                 0 => continue,
                 _ => return Err(Stop::Remade),
@@ -642,7 +647,7 @@ fn identify<'a>(
             .and_then(|last| world.at_offset(at.partition as usize, last.offset));
         // a record is compared by its identity, which the model gives without its bytes
         let verdict = match (found, place.last) {
-            (Some(found), Some(last)) if found == last => judge(place, *marks, None),
+            (Some(found), Some(last)) if found == last => compare_last_record(place, *marks, None),
             (Some(found), Some(last)) if marks.high >= place.next => {
                 debug_assert_ne!(found, last);
                 let other = Sample {
@@ -650,14 +655,14 @@ fn identify<'a>(
                     value: None,
                     timestamp: -1,
                 };
-                judge(place, *marks, Some(&Sampled::Record(other)))
+                compare_last_record(place, *marks, Some(&Sampled::Record(other)))
             }
-            _ => judge(place, *marks, None),
+            _ => compare_last_record(place, *marks, None),
         };
         match verdict {
-            Verdict::Same | Verdict::Unproved => {}
-            Verdict::Shorter { .. } => return Err(Stop::Shorter),
-            Verdict::OtherRecord { .. } => return Err(Stop::Remade),
+            TopicCheck::Same | TopicCheck::Unproved => {}
+            TopicCheck::Shorter { .. } => return Err(Stop::Shorter),
+            TopicCheck::OtherRecord { .. } => return Err(Stop::Remade),
         }
     }
     Ok(())

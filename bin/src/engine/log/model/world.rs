@@ -1,7 +1,7 @@
 //! Kafka and the lake, as models in memory: one topic.
 
 use super::super::generations::Generations;
-use super::super::growth::Ends;
+use super::super::growth::PartitionWatermarks;
 use super::engine::Tables;
 use crate::engine::topic_partition::TopicPartition;
 use ingest::kafka::{RecordId, Watermarks};
@@ -263,7 +263,7 @@ impl World {
     }
 
     /// What Kafka holds of each partition.
-    pub fn ends(&self) -> Ends {
+    pub fn watermarks(&self) -> PartitionWatermarks {
         let marks = |partition: &Partition| Watermarks {
             low: partition.low as i64,
             stable: partition.stable() as i64,

@@ -5,9 +5,9 @@ use crate::engine::protocol::{Consume, Mark, Purpose};
 use ingest::coverage::RangeSet;
 use ingest::kafka::RecordId;
 
-/// A stretch that is being read.
+/// A range that is being read.
 #[derive(Debug)]
-pub struct Stretch {
+pub struct ReadRange {
     purpose: Purpose,
     /// Everything below has been read.
     next: i64,
@@ -15,8 +15,8 @@ pub struct Stretch {
     bound: Option<i64>,
     /// Whether it goes on after its bound; then each epoch's close says how far it has come.
     endless: bool,
-    /// Whether the consumer is done with it. Only then is a stretch with an end passed: what it says of its end would
-    /// else be taken for word of the next stretch.
+    /// Whether the consumer is done with it. Only then is a range with an end passed: what it says of its end would
+    /// else be taken for word of the next range.
     over: bool,
     last: Option<RecordId>,
     /// Passed since the last mark, without a record.
@@ -27,7 +27,7 @@ pub struct Stretch {
     marked: Option<i64>,
 }
 
-/// What a stretch has come to when its bound is passed.
+/// What a range has come to when its bound is passed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Passed {
     /// Everything below the bound has been taken in.
@@ -36,10 +36,10 @@ pub enum Passed {
     Probed(Vec<(i64, i64)>),
 }
 
-impl Stretch {
+impl ReadRange {
     /// Nothing has been read of it yet.
-    pub fn new(consume: &Consume) -> Stretch {
-        Stretch {
+    pub fn new(consume: &Consume) -> ReadRange {
+        ReadRange {
             purpose: consume.purpose,
             next: consume.from,
             bound: Some(consume.bound),
@@ -122,8 +122,8 @@ mod tests {
     use super::super::super::topic_partition::TopicPartition;
     use super::*;
 
-    fn stretch(from: i64, until: Option<i64>, bound: i64, purpose: Purpose) -> Stretch {
-        Stretch::new(&Consume {
+    fn read_range(from: i64, until: Option<i64>, bound: i64, purpose: Purpose) -> ReadRange {
+        ReadRange::new(&Consume {
             at: TopicPartition { topic: 0, partition: 0 },
             from,
             until,
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn offsets_without_a_record_are_holes() {
-        let mut live = stretch(5, None, 9, Purpose::Take);
+        let mut live = read_range(5, None, 9, Purpose::Take);
         live.arrived([5, 7].into_iter(), id(7));
         assert_eq!(live.passed(), None);
         live.pass(10);
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_probe_says_where_records_are() {
-        let mut probe = stretch(5, Some(9), 9, Purpose::Probe);
+        let mut probe = read_range(5, Some(9), 9, Purpose::Probe);
         probe.arrived([5, 6, 8].into_iter(), id(8));
         assert_eq!(probe.passed(), None, "the consumer has not ended it");
         probe.pass(9);
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_stretch_that_begins_at_its_bound_has_passed_it() {
-        let mut live = stretch(5, None, 5, Purpose::Take);
+        let mut live = read_range(5, None, 5, Purpose::Take);
         assert!(matches!(
             live.passed(),
             Some(Passed::Reached(Mark {

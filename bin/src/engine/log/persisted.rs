@@ -2,8 +2,8 @@
 //!
 //! The tables hold what lies below an offset of each partition: a true offset. In an object of another writer
 //! `start + line` may be smaller than a record's offset, because markers and compacted records leave no line. Inside
-//! such an object nothing is settled unless all of it is, and all of it is when the object that follows starts at or
-//! below the settled offset. What is written again changes nothing.
+//! such an object nothing is persisted unless all of it is, and all of it is when the object that follows starts at or
+//! below the persisted offset. What is written again changes nothing.
 //!
 //! An object whose writer says what it covers has every record at its offset; there each record is judged by itself.
 
@@ -31,10 +31,10 @@ impl Starts {
         self.0.get(&at)?.range(offset..).next().copied()
     }
 
-    /// Whether all of the object that starts here is settled, judging by names alone: true unless objects overlap.
-    pub fn is_settled(&self, at: TopicPartition, start: i64, settled: i64) -> bool {
+    /// Whether all of the object that starts here is persisted, judging by names alone: true unless objects overlap.
+    pub fn is_persisted(&self, at: TopicPartition, start: i64, persisted: i64) -> bool {
         let follower = self.at_or_after(at, start.saturating_add(1));
-        follower.is_some_and(|follower| follower <= settled)
+        follower.is_some_and(|follower| follower <= persisted)
     }
 
     /// Where the next object starts.
@@ -58,9 +58,9 @@ impl Starts {
         object.start..self.at_or_after(at, end).unwrap_or(end)
     }
 
-    /// Whether an object that [`Starts::is_settled`] took for settled is not, now that its lines are counted: it
-    /// overlaps with others and reaches beyond the settled offset.
-    pub fn was_misjudged(&self, object: &Counted, settled: i64) -> bool {
+    /// Whether an object that [`Starts::is_persisted`] took for persisted is not, now that its lines are counted: it
+    /// overlaps with others and reaches beyond the persisted offset.
+    pub fn was_misclassified(&self, object: &Counted, persisted: i64) -> bool {
         let at = TopicPartition {
             topic: object.topic,
             partition: object.partition,
@@ -69,7 +69,7 @@ impl Starts {
             .start
             .saturating_add(i64::try_from(object.lines).unwrap_or(i64::MAX));
         let follower = self.at_or_after(at, end);
-        object.covers.is_none() && follower.is_none_or(|follower| follower > settled)
+        object.covers.is_none() && follower.is_none_or(|follower| follower > persisted)
     }
 }
 
@@ -97,11 +97,11 @@ mod tests {
     #[test]
     fn an_object_is_settled_when_the_next_one_starts_below_the_settled_offset() {
         let starts = starts(&[0, 10, 20]);
-        assert!(starts.is_settled(AT, 0, 10));
+        assert!(starts.is_persisted(AT, 0, 10));
         // five lines, of which the last has the offset 9
-        assert!(!starts.is_settled(AT, 0, 9));
+        assert!(!starts.is_persisted(AT, 0, 9));
         assert!(
-            !starts.is_settled(AT, 20, 1_000),
+            !starts.is_persisted(AT, 20, 1_000),
             "nothing shows where the last one ends"
         );
     }
@@ -110,14 +110,14 @@ mod tests {
     fn of_overlapping_objects_the_longer_one_is_not_settled() {
         // 0, 2, 4 and 1, 3, 5 in folders of their own
         let starts = starts(&[0, 1, 6]);
-        assert!(starts.is_settled(AT, 0, 3));
-        assert!(starts.was_misjudged(&counted(0, 3), 3));
-        assert!(!starts.was_misjudged(&counted(0, 3), 6));
+        assert!(starts.is_persisted(AT, 0, 3));
+        assert!(starts.was_misclassified(&counted(0, 3), 3));
+        assert!(!starts.was_misclassified(&counted(0, 3), 6));
         assert_eq!(starts.reach(&counted(0, 3)), 0..6);
         let exact = Counted {
             covers: Some(0..3),
             ..counted(0, 3)
         };
-        assert!(!starts.was_misjudged(&exact, 3));
+        assert!(!starts.was_misclassified(&exact, 3));
     }
 }
