@@ -1,6 +1,7 @@
 //! How a command ends: the exit codes that scripts and supervisors rely on.
 
 use crate::config::ConfigError;
+use crate::engine::{Class, EngineError, with_causes};
 use ingest::gateway::GatewayError;
 use sinks::SinkError;
 use std::process::ExitCode;
@@ -18,8 +19,8 @@ pub const FENCED: u8 = 3;
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// Something failed; the text names it.
-    #[error("{0:#}")]
-    Failed(#[source] anyhow::Error),
+    #[error("{}", with_causes(.0.as_ref()))]
+    Failed(anyhow::Error),
     /// Bad usage or configuration.
     #[error("{0}")]
     Usage(#[from] ConfigError),
@@ -35,7 +36,7 @@ impl From<anyhow::Error> for Failure {
     /// A file of secrets that others may read is a fault of the configuration: a restart does not help.
     fn from(error: anyhow::Error) -> Failure {
         match error.downcast_ref() {
-            Some(GatewayError::Exposed { .. }) => ConfigError::one(format!("{error:#}")).into(),
+            Some(GatewayError::Exposed { .. }) => ConfigError::one(with_causes(error.as_ref())).into(),
             _ => Failure::Failed(error),
         }
     }
@@ -43,15 +44,25 @@ impl From<anyhow::Error> for Failure {
 
 impl From<SinkError> for Failure {
     fn from(error: SinkError) -> Failure {
-        match &error {
-            error if error.is_fenced() => Failure::Fenced(error.to_string()),
-            error if error.is_usage() => ConfigError::one(error.to_string()).into(),
-            _ => Failure::Failed(anyhow::anyhow!("{error}")),
-        }
+        Failure::of(Class::of_sink(&error), error)
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Failure {
+        Failure::of(error.class(), error)
     }
 }
 
 impl Failure {
+    fn of(class: Class, error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+        match class {
+            Class::Usage => ConfigError::one(with_causes(&error)).into(),
+            Class::Fenced => Failure::Fenced(with_causes(&error)),
+            Class::Stopped | Class::Failed => Failure::Failed(error.into()),
+        }
+    }
+
     /// The exit code of this failure.
     pub fn code(&self) -> u8 {
         match self {

@@ -178,19 +178,19 @@ fn run(settings: RunSettings) -> Result<(), Failure> {
         None => None,
     };
     let summary = settings.summary.clone();
-    let (code, text, report) = engine::run(settings, Arc::clone(&shown) as Arc<dyn engine::Observer>);
+    let ended = engine::run(settings, Arc::clone(&shown) as Arc<dyn engine::Observer>);
     drop((server, shown));
-    if let (0, Some(path), Some(report)) = (code, summary, &report) {
-        Summary::new(report).write(&path)?;
-    }
-    match (code, text) {
-        (0, text) => {
-            text.inspect(|text| tracing::info!("{text}"));
+    match ended {
+        Ok(report) => {
+            if let (Some(path), Some(report)) = (summary, &report) {
+                Summary::new(report).write(&path)?;
+            }
             Ok(())
         }
-        (2, Some(text)) => Err(ConfigError::one(text).into()),
-        (3, Some(text)) => Err(Failure::Fenced(text)),
-        (_, Some(text)) => Err(Failure::Failed(anyhow::anyhow!(text))),
-        (code, None) => Err(Failure::Silent(u8::try_from(code).unwrap_or(exit::FAILED))),
+        Err(error) if error.class() == engine::Class::Stopped => {
+            tracing::info!("{error}");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
     }
 }

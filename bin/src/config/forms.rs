@@ -155,18 +155,3 @@ pub(super) fn read_hosts(path: &str) -> Result<Vec<String>, String> {
         Ok(hosts)
     }
 }
-
-/// The message of an error with those of its causes.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let message = inner.to_string();
-        if !text.contains(&message) {
-            text.push_str(": ");
-            text.push_str(&message);
-        }
-        cause = inner.source();
-    }
-    text
-}

@@ -2,7 +2,7 @@
 
 use super::forms::{
     check_bootstrap, check_gap, check_http_url, check_lake_url, check_level, check_pace, check_topic, parse_duration,
-    read_hosts, to_path, with_causes,
+    read_hosts, to_path,
 };
 use super::frontier::Frontier;
 use super::keys;
@@ -14,6 +14,7 @@ use super::settings::{
     KINDS, KafkaSettings, LakeSettings, LimitSettings, LogSettings, Mode, PostgresSettings, RunSettings, WorkerSettings,
 };
 use super::sql_files;
+use crate::engine::with_causes;
 use dataflows::{Options, Results};
 use ingest::kafka::KafkaConfigError;
 use std::net::SocketAddr;

@@ -17,7 +17,33 @@ pub enum Outcome {
     Stopped,
 }
 
-/// Why a run ended. The exit code is [`EngineError::code`].
+/// What a run that ended with an error can expect of a restart. Travels between processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Class {
+    /// It was asked to stop.
+    Stopped,
+    /// A restart may help.
+    Failed,
+    /// What it was given cannot be used: a restart does not help.
+    Usage,
+    /// A newer run holds the schema: it must not be started again.
+    Fenced,
+}
+
+impl Class {
+    /// What the sink's errors are.
+    pub fn of_sink(error: &SinkError) -> Class {
+        if error.is_fenced() {
+            Class::Fenced
+        } else if error.is_usage() {
+            Class::Usage
+        } else {
+            Class::Failed
+        }
+    }
+}
+
+/// Why a run ended.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The lake could not be read or written.
@@ -29,6 +55,14 @@ pub enum EngineError {
     /// The tables could not be written.
     #[error(transparent)]
     Sink(SinkError),
+    /// The coordinator, in another process, has ended the run.
+    #[error("{text}")]
+    Led {
+        /// What a restart can do.
+        class: Class,
+        /// Why.
+        text: String,
+    },
     /// A reader, perhaps of another process, cannot go on.
     #[error("{0}")]
     Reader(ReaderError),
@@ -178,19 +212,19 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// The exit code.
-    pub fn code(&self) -> i32 {
+    /// What a restart can do.
+    pub fn class(&self) -> Class {
         match self {
-            EngineError::Stopped => 0,
+            EngineError::Stopped => Class::Stopped,
+            EngineError::Led { class, .. } => *class,
+            EngineError::Sink(error) => Class::of_sink(error),
             EngineError::LakeUrl { .. }
             | EngineError::KafkaConfig(_)
             | EngineError::AcceptGap(_)
             | EngineError::NoSink
             | EngineError::OtherResults { .. }
-            | EngineError::Topics(_) => 2,
-            EngineError::Sink(error) if error.is_fenced() => 3,
-            EngineError::Sink(error) if error.is_usage() => 2,
-            _ => 1,
+            | EngineError::Topics(_) => Class::Usage,
+            _ => Class::Failed,
         }
     }
 }
@@ -284,7 +318,7 @@ mod tests {
                 ("geo".into(), "a.geo".into(), None),
             ],
         });
-        assert_eq!(topics.code(), 2);
+        assert_eq!(topics.class(), Class::Usage);
         assert!(
             topics
                 .to_string()
@@ -296,19 +330,20 @@ mod tests {
             theirs: 2,
             by: String::new(),
         });
-        assert_eq!((fenced.code(), EngineError::DataflowEnded.code()), (3, 1));
+        assert_eq!(fenced.class(), Class::Fenced);
+        assert_eq!(EngineError::DataflowEnded.class(), Class::Failed);
         let gone = ["a", "b"].map(|table| ResultProblem::Gone { table: table.into() });
         let results = EngineError::from(SinkError::Results {
             schema: "s".into(),
             problems: gone.into(),
         });
-        assert_eq!(results.code(), 2);
+        assert_eq!(results.class(), Class::Usage);
         assert_eq!(
             results.to_string(),
             "schema s: table a is no result any more: --drop a, or give its definition back; table b is no result any \
              more: --drop b, or give its definition back"
         );
-        assert_eq!(EngineError::Stopped.code(), 0);
+        assert_eq!(EngineError::Stopped.class(), Class::Stopped);
     }
 
     #[test]

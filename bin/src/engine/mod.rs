@@ -14,6 +14,7 @@ mod agree;
 mod answer;
 mod archived;
 mod boundaries;
+mod causes;
 mod collect;
 mod coordinator;
 mod decode;
@@ -34,8 +35,9 @@ mod topic_partition;
 mod topics;
 mod watch;
 
+pub use causes::with_causes;
 pub(crate) use definition::definition;
-pub use error::{EngineError, Outcome, ReaderError, TopicMissing, TopicsChanged};
+pub use error::{Class, EngineError, Outcome, ReaderError, TopicMissing, TopicsChanged};
 pub use log::generations::TooManyGenerations;
 pub use log::hand_over::LogShorter;
 pub use process::{Observer, ProcessState};
@@ -52,6 +54,7 @@ use ingest::kafka::{Cluster, KafkaConfig};
 use ingest::lake::{FetchOptions, Lake, LakeObserver, LakeOptions};
 use plan::{Planner, Plans};
 use profile::Watched;
+use protocol::Ending;
 use reader::ReaderContext;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -62,9 +65,11 @@ use tokio::sync::{mpsc, oneshot};
 /// How long what still waits for an answer may hold up the end of the process.
 const ENDING: Duration = Duration::from_millis(500);
 
-/// Runs `run` or `backfill` on all workers of this process. Returns the exit code, the text to end with, and on
-/// process 0 a report.
-pub fn run(settings: RunSettings, observer: Arc<dyn Observer>) -> (i32, Option<String>, Option<Report>) {
+/// Runs `run` or `backfill` on all workers of this process, to the end. The process that leads returns a report.
+///
+/// # Errors
+/// Why the run ended, in every process of it. [`EngineError::class`] says what a restart can do.
+pub fn run(settings: RunSettings, observer: Arc<dyn Observer>) -> Result<Option<Report>, EngineError> {
     let began = Instant::now();
     let settings = Arc::new(settings);
     // the allocator spreads the state over more huge pages than it fills: measured, a third more would be resident,
@@ -72,18 +77,15 @@ pub fn run(settings: RunSettings, observer: Arc<dyn Observer>) -> (i32, Option<S
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         tracing::debug!(%error, "huge pages stay on");
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name(crate::panics::IO_THREADS)
         .enable_all()
         .build()
-    {
-        Ok(runtime) => runtime,
-        Err(source) => {
-            let what = "the I/O threads";
-            return (1, Some(EngineError::Start { what, source }.to_string()), None);
-        }
-    };
+        .map_err(|source| EngineError::Start {
+            what: "the I/O threads",
+            source,
+        })?;
     let process = Arc::new(ProcessState::new(settings.workers.threads, observer));
     process::install_panic_hook(Arc::clone(&process), settings.workers.addresses.clone());
     runtime.spawn(process::watch_signals(Arc::clone(&process)));
@@ -91,16 +93,13 @@ pub fn run(settings: RunSettings, observer: Arc<dyn Observer>) -> (i32, Option<S
     let started = start(&settings, &runtime, &process);
     // a question to a server that does not answer is given up
     runtime.shutdown_timeout(ENDING);
-    match started {
-        Ok(report) => {
-            let (code, text) = process.ended().unwrap_or((0, String::new()));
-            let report = report.map(|report| Report {
-                seconds: began.elapsed().as_secs_f64(),
-                ..report
-            });
-            (code, (!text.is_empty()).then_some(text), report)
-        }
-        Err(error) => (error.code(), Some(error.to_string()), None),
+    let report = started?;
+    match process.ending() {
+        Some(Ending::Failed { class, text }) => Err(EngineError::Led { class, text }),
+        Some(Ending::Done) | None => Ok(report.map(|report| Report {
+            seconds: began.elapsed().as_secs_f64(),
+            ..report
+        })),
     }
 }
 

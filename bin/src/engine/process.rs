@@ -2,6 +2,7 @@
 //! ended, and what it shows of itself.
 
 use super::profile::Profile;
+use super::protocol::Ending;
 use ingest::lake::LakeState;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -56,7 +57,7 @@ pub struct ProcessState {
     /// What shows the run.
     pub observer: Arc<dyn Observer>,
     stopped: Notify,
-    ended: Mutex<Option<(i32, String)>>,
+    ending: Mutex<Option<Ending>>,
     finished: AtomicBool,
     joined: AtomicBool,
     readers: Mutex<Vec<SyncActivator>>,
@@ -70,7 +71,7 @@ impl ProcessState {
             stop: AtomicBool::new(false),
             observer,
             stopped: Notify::new(),
-            ended: Mutex::new(None),
+            ending: Mutex::new(None),
             finished: AtomicBool::new(false),
             joined: AtomicBool::new(false),
             readers: Mutex::new(Vec::new()),
@@ -113,16 +114,16 @@ impl ProcessState {
         tokio::time::sleep(grace).await;
     }
 
-    /// Records how the run ended; the first word counts.
-    pub fn end(&self, code: i32, reason: String) {
+    /// Records how the run has ended; the first report counts.
+    pub fn end(&self, ending: Ending) {
         self.finished.store(true, Ordering::SeqCst);
-        let mut ended = self.ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        ended.get_or_insert((code, reason));
+        let mut first = self.ending.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        first.get_or_insert(ending);
     }
 
-    /// How the run ended.
-    pub fn ended(&self) -> Option<(i32, String)> {
-        self.ended
+    /// How the run has ended, if it has.
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
             .clone()

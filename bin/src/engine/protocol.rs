@@ -4,7 +4,7 @@
 //! ends and opens and closes epochs; its [`Command`]s reach every worker through the dataflow's own exchange, so two
 //! processes never list for themselves and disagree. The answers come back the same way as [`ReaderReport`]s.
 
-use super::error::ReaderError;
+use super::error::{Class, ReaderError};
 use super::log::generations::Generations;
 use super::topic_partition::TopicPartition;
 use ingest::kafka::RecordId;
@@ -89,8 +89,22 @@ pub enum Command {
     Hold,
     /// Go on reading; records not yet read are placed by these generations.
     Resume(Generations),
-    /// The run ends for this reason with this exit code; the dataflow ends by itself right after.
-    End(i32, String),
+    /// The run ends; the dataflow ends by itself right after.
+    End(Ending),
+}
+
+/// How a run has ended, as its coordinator tells every process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// All is committed that was to be committed.
+    Done,
+    /// The run could not go on.
+    Failed {
+        /// What a restart can do.
+        class: Class,
+        /// Why.
+        text: String,
+    },
 }
 
 /// From the readers to the coordinator.

@@ -17,6 +17,7 @@ pub use placing::Placing;
 pub use read_range::{Passed, ReadRange};
 pub use state::ReaderContext;
 
+use super::causes::with_causes;
 use super::error::ReaderError;
 use super::protocol::{Command, Consume, ObjectRead, Pass, Purpose, ReaderReport};
 use super::topic_partition::TopicPartition;
@@ -135,7 +136,7 @@ impl Reader {
                 }
                 self.again.activate();
             }
-            Command::End(code, reason) => self.context.process.end(code, reason),
+            Command::End(ending) => self.context.process.end(ending),
         }
     }
 
@@ -172,7 +173,7 @@ impl Reader {
             Some(kafka) => kafka,
             kafka @ None => match KafkaReader::start(config, ReaderOptions::default(), Arc::clone(&self.wake)) {
                 Ok(started) => kafka.insert(started),
-                Err(error) => return self.break_off(ReaderError::Kafka(error.to_string())),
+                Err(error) => return self.break_off(ReaderError::Kafka(with_causes(&error))),
             },
         };
         kafka.assign(Range {
@@ -298,14 +299,14 @@ impl Reader {
             Fetched::Failed { id, error } => {
                 if let Some(reading) = self.reading.remove(&id) {
                     if error.class() != Class::Damaged {
-                        self.break_off(ReaderError::Lake(error.to_string()));
+                        self.break_off(ReaderError::Lake(with_causes(&error)));
                         return true;
                     }
                     self.reports.push(ReaderReport::Damaged {
                         pass: pass.number,
                         id,
                         lines: reading.lines,
-                        error: error.to_string(),
+                        error: with_causes(&error),
                     });
                 }
             }
@@ -341,7 +342,7 @@ impl Reader {
                     self.report_passed(at);
                 }
             }
-            Polled::Failed(error) => self.break_off(ReaderError::Kafka(error.to_string())),
+            Polled::Failed(error) => self.break_off(ReaderError::Kafka(with_causes(&error))),
         }
         true
     }

@@ -1,9 +1,10 @@
 //! The coordinator's side of the dataflow: commands out, events in.
 
+use crate::engine::causes::with_causes;
 use crate::engine::collect::{ClosedEpoch, Event};
 use crate::engine::error::{EngineError, Outcome};
 use crate::engine::plan::{Plan, Planner};
-use crate::engine::protocol::{Command, Consume, ReaderReport};
+use crate::engine::protocol::{Command, Consume, Ending, ReaderReport};
 use crate::engine::topic_partition::TopicPartition;
 use sinks::SinkError;
 use std::collections::BTreeMap;
@@ -162,11 +163,14 @@ impl Flow {
 
     /// Tells every process how it ended; the dataflow ends when this is dropped.
     pub fn end(&self, result: &Result<Outcome, EngineError>) {
-        let (code, text) = match result {
-            Ok(_) => (0, String::new()),
-            Err(error) => (error.code(), error.to_string()),
+        let ending = match result {
+            Ok(_) => Ending::Done,
+            Err(error) => Ending::Failed {
+                class: error.class(),
+                text: with_causes(error),
+            },
         };
-        self.broadcast(Command::End(code, text));
+        self.broadcast(Command::End(ending));
     }
 }
 
