@@ -1,14 +1,15 @@
 //! `pinflow archive`: the wiring around the archiver: settings, the form of a delete, signals, metrics.
 
-use crate::config::{ArchiveSettings, LakeSettings};
+use crate::config::ArchiveSettings;
 use crate::exit::Failure;
 use crate::health::Health;
 use crate::metrics::{LakeOutage, Metrics};
 use crate::serve::Server;
 use dataflows::{Decoder, Kind, Limits, Raw};
+use engine::LakeSource;
 use ingest::archive::{ArchiveOptions, NullValues, Observer, Stored, archive};
 use ingest::coverage::Gap;
-use ingest::lake::{Lake, LakeObserver, LakeOptions, LakeState};
+use ingest::lake::{Lake, LakeObserver, LakeState};
 use operators::Position;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -28,12 +29,8 @@ pub fn run(settings: &ArchiveSettings) -> Result<(), Failure> {
     let runtime = runtime()?;
     let shown = Arc::new(Shown::new(settings.ready_lag_records));
     let observer = Arc::clone(&shown);
-    let lake_options = LakeOptions {
-        observer: Some(LakeObserver::new(move |state| observer.lake(state))),
-        ..settings.lake.options()
-    };
-    let url = settings.lake.url.parse().map_err(failed)?;
-    let lake = runtime.block_on(Lake::open(url, lake_options)).map_err(failed)?;
+    let observer = LakeObserver::new(move |state| observer.lake(state));
+    let lake = runtime.block_on(settings.lake.open(Some(observer))).map_err(failed)?;
     let server = match &settings.serve {
         Some(serve) => Some(Server::start(serve, shown.metrics(), Arc::clone(&shown.health))?),
         None => None,
@@ -64,7 +61,7 @@ pub fn run(settings: &ArchiveSettings) -> Result<(), Failure> {
 }
 
 fn options(settings: &ArchiveSettings) -> ArchiveOptions {
-    let mut kafka = settings.kafka.source();
+    let mut kafka = settings.kafka.clone();
     kafka.group_id = settings.group_id.clone();
     let named: Vec<(Kind, String)> = Kind::ALL
         .into_iter()
@@ -124,9 +121,8 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 }
 
 /// Opens the lake of a command.
-pub(crate) fn open(runtime: &Runtime, settings: &LakeSettings) -> Result<Lake, Failure> {
-    let url = settings.url.parse().map_err(failed)?;
-    runtime.block_on(Lake::open(url, settings.options())).map_err(failed)
+pub(crate) fn open(runtime: &Runtime, lake: &LakeSource) -> Result<Lake, Failure> {
+    runtime.block_on(lake.open(None)).map_err(failed)
 }
 
 /// An error with its causes as the failure of a command.

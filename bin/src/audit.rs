@@ -95,7 +95,7 @@ async fn look(settings: &AuditSettings, lake: ingest::lake::Lake) -> Result<Repo
         }
     }
     if let Some(postgres) = &settings.postgres {
-        let mut reader = sinks::Reader::connect(&postgres.sink()).await.map_err(failed)?;
+        let mut reader = sinks::Reader::connect(postgres).await.map_err(failed)?;
         for ((topic, partition), known) in reader.progress().await.map_err(failed)?.partitions {
             if let Some(topic) = number(&topic) {
                 entries.entry((topic, partition)).or_default().tables = Some((known.first, known.next));
@@ -103,7 +103,7 @@ async fn look(settings: &AuditSettings, lake: ingest::lake::Lake) -> Result<Repo
         }
     }
     if let Some(kafka) = &settings.kafka {
-        let config = kafka.source();
+        let config = kafka.clone();
         for (at, marks) in watermarks(&config, &topics).await? {
             entries.entry(at).or_default().kafka = Some((marks.low, marks.stable));
         }

@@ -1,7 +1,7 @@
 //! How a command ends: the exit codes that scripts and supervisors rely on.
 
 use crate::config::ConfigError;
-use crate::engine::{Class, EngineError, with_causes};
+use engine::{Class, EngineError, with_causes};
 use ingest::gateway::GatewayError;
 use sinks::SinkError;
 use std::process::ExitCode;

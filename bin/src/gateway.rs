@@ -1,9 +1,9 @@
 //! `pinflow gateway`: the front door, told what a pin, a place and a person look like.
 
 use crate::config::GatewaySettings;
-use crate::config::settings::KINDS;
 use crate::metrics;
 use anyhow::Context;
+use engine::KINDS;
 use ingest::gateway::{Ended, Field, FieldType, Gateway, GatewayConfig, Stop, Stream};
 use tokio::sync::mpsc;
 
@@ -60,7 +60,7 @@ pub fn config(settings: GatewaySettings) -> GatewayConfig {
         streams: streams.collect(),
         key_fields: vec!["ind".to_owned(), "index".to_owned()],
         listen: settings.listen,
-        kafka: settings.kafka.source(),
+        kafka: settings.kafka.clone(),
         prefixes: settings.prefixes,
         hosts: settings.hosts,
         aliases: settings.aliases,

@@ -8,7 +8,7 @@
 
 use crate::cli::{self, CliError, Verb};
 use crate::command_line::{Again, warn_of_secrets};
-use crate::config::{ConfigError, Mode, RunSettings, sql_files};
+use crate::config::{BackfillSettings, ConfigError, RunSettings, sql_files};
 use crate::exit::{self, Failure};
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
@@ -46,7 +46,7 @@ pub fn run(command: &[OsString], processes: usize, threads: usize) -> Result<(),
         .context("cannot make a temporary folder")?;
     let hostfile = folder.path().join("hosts");
     write_hosts(&hostfile, processes)?;
-    let (mode, mut again, results) = check(command, &own_flags(processes, threads, 0, &hostfile))?;
+    let (restart, mut again, results) = check(command, &own_flags(processes, threads, 0, &hostfile))?;
     if let Some(results) = results {
         // all processes of all starts read the files as they are now, whoever is editing them
         let copy = folder.path().join("results");
@@ -68,7 +68,7 @@ pub fn run(command: &[OsString], processes: usize, threads: usize) -> Result<(),
             Ended::Well => return Ok(()),
             Ended::Badly(code) => code,
         };
-        if mode == Mode::Backfill || code != exit::FAILED || signals.load(Ordering::SeqCst) > 0 {
+        if restart == Restart::Never || code != exit::FAILED || signals.load(Ordering::SeqCst) > 0 {
             return Err(Failure::Silent(code));
         }
         if began.elapsed() >= STEADY {
@@ -125,28 +125,40 @@ const OWN_KEYS: [&str; 5] = [
     "workers.hostfile",
 ];
 
+/// When the processes are started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Restart {
+    /// When they failed: a run has no end of its own.
+    WhenFailed,
+    /// Not at all: how a backfill ended is its result.
+    Never,
+}
+
 /// Checks the command once, before N processes find the same mistake.
 /// Returns what to start, and the folder of results, if one is named.
-fn check(command: &[OsString], own: &[OsString]) -> Result<(Mode, Again, Option<PathBuf>), Failure> {
+fn check(command: &[OsString], own: &[OsString]) -> Result<(Restart, Again, Option<PathBuf>), Failure> {
     let program = [OsString::from("pinflow")];
     let invocation = match cli::parse(program.iter().chain(command).chain(own)) {
         Ok(invocation) => invocation,
         Err(CliError::Values(error)) => return Err(error.into()),
         Err(CliError::Clap(error)) => std::process::exit(cli::print(&error).into()),
     };
-    let mode = match invocation.verb {
-        Verb::Run => Some(Mode::Run),
-        Verb::Backfill => Some(Mode::Backfill),
+    let restart = match invocation.verb {
+        Verb::Run => Some(Restart::WhenFailed),
+        Verb::Backfill => Some(Restart::Never),
         _ => None,
     };
-    let (Some(mode), Some(again)) = (mode, Again::of(&invocation, &OWN_KEYS)) else {
+    let (Some(restart), Some(again)) = (restart, Again::of(&invocation, &OWN_KEYS)) else {
         return Err(ConfigError::one("`launch` starts `run` or `backfill`, no other command").into());
     };
     let effective = crate::configuration(&invocation)?;
-    RunSettings::check(&effective, mode)?;
+    match restart {
+        Restart::WhenFailed => drop(RunSettings::check(&effective)?),
+        Restart::Never => drop(BackfillSettings::check(&effective)?),
+    }
     warn_of_secrets(&invocation.flags);
     let results = effective.get("results.folder").and_then(|entry| entry.value.as_str());
-    Ok((mode, again, results.map(PathBuf::from)))
+    Ok((restart, again, results.map(PathBuf::from)))
 }
 
 /// One free port of this machine for each process. They are freed again before the processes bind them: when

@@ -14,7 +14,6 @@ pub mod config;
 pub mod demo;
 pub mod embedded;
 pub mod emulate;
-pub mod engine;
 pub mod exit;
 pub mod explain;
 pub mod gateway;
@@ -34,9 +33,11 @@ pub mod verify;
 
 use cli::{CliError, Invocation, Verb};
 use config::{
-    ArchiveSettings, AuditSettings, CompactSettings, ConfigError, DemoSettings, Effective, EmulateSettings,
-    GatewaySettings, GenerateSettings, LaunchSettings, LogSettings, Mode, PlanSettings, RunSettings, VerifySettings,
+    ArchiveSettings, AuditSettings, BackfillSettings, CompactSettings, ConfigError, DemoSettings, Effective,
+    EmulateSettings, GatewaySettings, GenerateSettings, LaunchSettings, LogSettings, PlanSettings, RunSettings,
+    VerifySettings,
 };
+use engine::{Class, EngineError};
 use exit::Failure;
 use observe::Shown;
 use serve::Server;
@@ -88,7 +89,7 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
     // settings are checked before logging starts, and logging starts before any work does
     match invocation.verb {
         Verb::ConfigCheck => {
-            config::settings::check_all(&effective)?;
+            config::check_all(&effective)?;
             println!("ok");
         }
         Verb::ConfigPrint => print!("{}", effective.print()),
@@ -104,14 +105,14 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
         }
         Verb::ResultsPrint { out } => results::print(&out)?,
         Verb::Run => {
-            let settings = RunSettings::check(&effective, Mode::Run)?;
+            let settings = RunSettings::check(&effective)?;
             start_logging();
             run(settings)?;
         }
         Verb::Backfill => {
-            let settings = RunSettings::check(&effective, Mode::Backfill)?;
+            let settings = BackfillSettings::check(&effective)?;
             start_logging();
-            run(settings)?;
+            backfill(settings)?;
         }
         Verb::Verify => {
             let settings = VerifySettings::check(&effective)?;
@@ -166,9 +167,9 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `run` and `backfill`: the engine with everything that shows what it does.
+/// `run`: the engine with everything that shows what it does.
 fn run(settings: RunSettings) -> Result<(), Failure> {
-    let shown = Arc::new(Shown::new(&settings));
+    let shown = Arc::new(Shown::of_run(&settings));
     let server = match &settings.serve {
         Some(serve) => Some(Server::start(
             serve,
@@ -177,20 +178,28 @@ fn run(settings: RunSettings) -> Result<(), Failure> {
         )?),
         None => None,
     };
-    let summary = settings.summary.clone();
-    let ended = engine::run(settings, Arc::clone(&shown) as Arc<dyn engine::Observer>);
+    let ended = engine::run(settings.engine, Arc::clone(&shown) as Arc<dyn engine::Observer>);
     drop((server, shown));
+    unless_stopped(ended).map(drop)
+}
+
+/// `backfill`: the engine up to the end of history.
+fn backfill(settings: BackfillSettings) -> Result<(), Failure> {
+    let shown = Arc::new(Shown::of_backfill(&settings));
+    let ended = engine::run(settings.engine, shown);
+    match (unless_stopped(ended)?, settings.summary) {
+        (Some(report), Some(path)) => Ok(Summary::new(&report).write(&path)?),
+        _ => Ok(()),
+    }
+}
+
+/// A run that was asked to stop has not failed.
+fn unless_stopped(ended: Result<Option<engine::Report>, EngineError>) -> Result<Option<engine::Report>, Failure> {
     match ended {
-        Ok(report) => {
-            if let (Some(path), Some(report)) = (summary, &report) {
-                Summary::new(report).write(&path)?;
-            }
-            Ok(())
-        }
-        Err(error) if error.class() == engine::Class::Stopped => {
+        Err(error) if error.class() == Class::Stopped => {
             tracing::info!("{error}");
-            Ok(())
+            Ok(None)
         }
-        Err(error) => Err(error.into()),
+        ended => Ok(ended?),
     }
 }

@@ -1,7 +1,7 @@
 //! What Prometheus sees of a process. All names stand here, and a test pins them: dashboards depend on them.
 
-use crate::engine::{Profile, Taken};
 use crate::summary::{cpu_seconds, status_bytes};
+use engine::{Profile, Taken};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;

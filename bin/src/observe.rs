@@ -1,10 +1,10 @@
 //! What a run shows of itself while it runs: the engine reports, metrics, health and progress listen.
 
-use crate::config::{Mode, RunSettings};
-use crate::engine::{Observer, Profile};
+use crate::config::{BackfillSettings, RunSettings};
 use crate::health::Health;
 use crate::metrics::{HydrationEstimate, Metrics};
 use crate::progress::{Manner, Progress};
+use engine::{Observer, Options, Profile};
 use ingest::lake::LakeState;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,17 +23,22 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// Begins to show a run.
-    pub fn new(settings: &RunSettings) -> Shown {
-        let process = settings.workers.process;
-        let manner = match settings.mode {
-            Mode::Backfill => Manner::of_terminal(),
-            Mode::Run | Mode::Verify => Manner::Log,
-        };
+    /// Begins to show `run`.
+    pub fn of_run(settings: &RunSettings) -> Shown {
         let profile = settings.serve.is_some().then(Arc::<Profile>::default);
+        Shown::new(&settings.engine, Manner::Log, profile, settings.ready_lag_records)
+    }
+
+    /// Begins to show `backfill`, which has no server that answers questions.
+    pub fn of_backfill(settings: &BackfillSettings) -> Shown {
+        Shown::new(&settings.engine, Manner::of_terminal(), None, 0)
+    }
+
+    fn new(options: &Options, manner: Manner, profile: Option<Arc<Profile>>, ready_lag_records: u64) -> Shown {
+        let process = options.workers.process;
         Shown {
             metrics: Arc::new(Metrics::of_run(profile.clone())),
-            health: Arc::new(Health::new(process, settings.ready_lag_records)),
+            health: Arc::new(Health::new(process, ready_lag_records)),
             estimate: HydrationEstimate::default(),
             progress: Mutex::new((process == 0).then(|| Progress::start(manner))),
             profile,

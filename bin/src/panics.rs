@@ -3,13 +3,10 @@
 //! Left out are threads whose panics end where they happen: those that read the lake (the object fails), the HTTP side
 //! (the connection ends), displays; and the main thread, which unwinds so that servers it has started are stopped.
 
-/// The name of the engine's I/O threads.
-pub const IO_THREADS: &str = "pinflow:io";
-
 /// Whether a command would wait without end for a thread of this name.
 fn awaited(thread: &str) -> bool {
     let of_gateway = ["gateway:watch", "gateway:files"].contains(&thread);
-    of_gateway || thread.starts_with("kafka-") || thread == sinks::stager::THREAD || thread == IO_THREADS
+    of_gateway || thread.starts_with("kafka-") || thread == sinks::stager::THREAD || thread == engine::IO_THREADS
 }
 
 /// Installs the hook: after the usual message such a thread ends the process with exit code 1.
@@ -81,7 +78,7 @@ mod tests {
             "kafka-reader",
             "kafka-cluster",
             sinks::stager::THREAD,
-            super::IO_THREADS,
+            engine::IO_THREADS,
         ] {
             let (code, stderr) = ends_with(thread);
             assert_eq!(code, Some(1), "{thread}: {stderr}");

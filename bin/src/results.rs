@@ -34,17 +34,17 @@ pub(crate) fn compiled(folder: Option<&Path>, options: &Options) -> Result<Resul
 pub fn plan(settings: &PlanSettings) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the I/O threads")?;
-    let results = settings.results.definitions().iter();
+    let results = settings.tables.results.definitions().iter();
     let definition = sinks::Definition {
         results: results.map(|result| (result.table, result.sql.clone())).collect(),
         cleaned: dataflows::CLEANED.to_vec(),
         hash: 0,
         keep_cleaned: true,
-        drop: settings.drop.clone(),
+        drop: settings.tables.drop.clone(),
     };
-    let outlook = runtime.block_on(sinks::outlook(&settings.postgres.sink(), &definition))?;
+    let outlook = runtime.block_on(sinks::outlook(&settings.postgres.clone(), &definition))?;
 
-    print!("{}", described(&outlook.fates, &settings.drop));
+    print!("{}", described(&outlook.fates, &settings.tables.drop));
     if let Some(refusal) = outlook.refusal {
         // for those who ask before they start: a start would end so, too
         return Err(ConfigError::one(format!("a start would be refused: {refusal}")).into());

@@ -1,7 +1,7 @@
 //! What a backfill cost and where it ended, as JSON: `--summary FILE`.
 
-use crate::engine::Report;
 use anyhow::Context;
+use engine::Report;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -100,7 +100,7 @@ mod tests {
         }
         assert_eq!(json["records_per_second"], 5.0);
         assert!(json["peak_rss_bytes"].as_u64().unwrap() > 1 << 20);
-        let frontier = crate::config::Frontier::parse(&json.to_string()).unwrap();
+        let frontier = engine::Frontier::parse(&json.to_string()).unwrap();
         assert_eq!(frontier.next("pin", 0), Some(7));
     }
 }

@@ -5,9 +5,12 @@ use super::layers::Effective;
 use super::problem::{ConfigError, did_you_mean, nearest};
 use super::reader::Reader;
 use super::serve::ServeSettings;
-use super::settings::{KafkaSettings, LakeSettings, PostgresSettings};
+use super::sources::LakeWait;
+use engine::LakeSource;
 use ingest::archive::{CutOptions, Layout, Partitioner, PathFormat};
-use ingest::lake::Encoding;
+use ingest::kafka::KafkaConfig;
+use ingest::lake::{Encoding, LakeUrl};
+use sinks::PostgresConfig;
 use std::time::Duration;
 
 /// Objects end at this size at the latest, so that few open ones fill the memory.
@@ -16,12 +19,12 @@ const MOST_OBJECT_BYTES: usize = 64 << 20;
 const LEAST_PART_BYTES: i64 = 5 << 20;
 
 /// What `archive` needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ArchiveSettings {
     /// Where to write.
-    pub lake: LakeSettings,
+    pub lake: LakeSource,
     /// Where to read.
-    pub kafka: KafkaSettings,
+    pub kafka: KafkaConfig,
     /// The topic of each kind.
     pub topics: [Option<String>; 3],
     /// How keys are made.
@@ -53,10 +56,10 @@ pub struct ArchiveSettings {
 }
 
 /// What `compact` needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct CompactSettings {
     /// The lake.
-    pub lake: LakeSettings,
+    pub lake: LakeSource,
     /// The topic of each kind.
     pub topics: [Option<String>; 3],
     /// About how large merged objects become.
@@ -70,14 +73,14 @@ pub struct CompactSettings {
 }
 
 /// What `audit` needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct AuditSettings {
     /// The lake.
-    pub lake: LakeSettings,
+    pub lake: LakeSource,
     /// Kafka, to compare it with.
-    pub kafka: Option<KafkaSettings>,
+    pub kafka: Option<KafkaConfig>,
     /// The tables, for their frontier.
-    pub postgres: Option<PostgresSettings>,
+    pub postgres: Option<PostgresConfig>,
     /// The topic of each kind.
     pub topics: [Option<String>; 3],
     /// Read every object.
@@ -93,14 +96,13 @@ impl ArchiveSettings {
     pub fn check(effective: &Effective) -> Result<ArchiveSettings, ConfigError> {
         let mut reader = Reader::new(effective);
         // records wait in Kafka meanwhile
-        let lake = LakeSettings {
-            patience: None,
-            ..needed_lake(&mut reader, "archive")
-        };
+        let lake = reader.needed_lake("archive", LakeWait::Unbounded);
         let kafka = reader.kafka();
-        if reader.entry("kafka.bootstrap").is_none() {
-            reader.missing("`archive` needs --kafka HOST:PORT: where records come from".into());
-        }
+        let kafka = reader.need(
+            "kafka.bootstrap",
+            kafka,
+            "`archive` needs --kafka HOST:PORT: where records come from".into(),
+        );
         let write_deletes = reader.choice("archive.behavior.on.null.values", ["write", "ignore"]);
         let lossy = reader.switch("archive.lossy_deletes");
         if !write_deletes
@@ -113,39 +115,50 @@ impl ArchiveSettings {
         }
         let buffer_bytes = reader.whole("archive.buffer_bytes", 16 << 20, 1 << 40) as usize;
         let rotate = reader.whole("archive.rotate.schedule.interval.ms", -1, 1 << 40);
-        let settings = ArchiveSettings {
-            kafka: kafka.unwrap_or(KafkaSettings {
-                bootstrap: String::new(),
-                properties: Vec::new(),
-                buffer_bytes: 1,
-            }),
-            topics: reader.topics(),
-            layout: layout(&mut reader, &lake.url),
-            lake,
-            cut: CutOptions {
-                flush_size: reader.whole("archive.flush.size", 1, 1 << 40) as u64,
-                piece_bytes: MOST_OBJECT_BYTES.min(buffer_bytes / 4),
-            },
-            rotate: u64::try_from(rotate)
-                .ok()
-                .filter(|ms| *ms > 0)
-                .map(Duration::from_millis),
-            part_bytes: reader.whole("archive.s3.part.size", LEAST_PART_BYTES, 5 << 30) as usize,
-            write_deletes,
-            dead_letters: !reader.choice("archive.behavior.on.undecodable.values", ["write", "dead-letter"]),
-            record_bytes: reader.whole("limits.record_bytes", 1 << 10, 1 << 30) as usize,
-            once: reader.switch("archive.once"),
-            group_id: text(&mut reader, "archive.group_id"),
-            objects_in_flight: reader.whole("archive.objects_in_flight", 1, 4096) as usize,
-            buffer_bytes,
-            serve: reader.serve(),
-            ready_lag_records: reader.whole("serve.ready_lag_records", 0, i64::MAX) as u64,
-        };
-        if settings.group_id.trim().is_empty()
+        let layout = layout(&mut reader, lake.as_ref().map(|lake| &lake.url));
+        let group_id = text(&mut reader, "archive.group_id");
+        if group_id.trim().is_empty()
             && let Some(entry) = reader.entry("archive.group_id")
         {
             reader.wrong("archive.group_id", entry, "the group has no name".into());
         }
+        let serve = reader.serve();
+        let topics = reader.topics();
+        let cut = CutOptions {
+            flush_size: reader.whole("archive.flush.size", 1, 1 << 40) as u64,
+            piece_bytes: MOST_OBJECT_BYTES.min(buffer_bytes / 4),
+        };
+        let rotate = u64::try_from(rotate)
+            .ok()
+            .filter(|ms| *ms > 0)
+            .map(Duration::from_millis);
+        let part_bytes = reader.whole("archive.s3.part.size", LEAST_PART_BYTES, 5 << 30) as usize;
+        let dead_letters = !reader.choice("archive.behavior.on.undecodable.values", ["write", "dead-letter"]);
+        let record_bytes = reader.whole("limits.record_bytes", 1 << 10, 1 << 30) as usize;
+        let once = reader.switch("archive.once");
+        let objects_in_flight = reader.whole("archive.objects_in_flight", 1, 4096) as usize;
+        let ready_lag_records = reader.whole("serve.ready_lag_records", 0, i64::MAX) as u64;
+        let (Some(lake), Some(kafka)) = (lake, kafka) else {
+            return reader.refuse();
+        };
+        let settings = ArchiveSettings {
+            kafka,
+            topics,
+            layout,
+            lake,
+            cut,
+            rotate,
+            part_bytes,
+            write_deletes,
+            dead_letters,
+            record_bytes,
+            once,
+            group_id,
+            objects_in_flight,
+            buffer_bytes,
+            serve,
+            ready_lag_records,
+        };
         reader.done(settings)
     }
 }
@@ -154,13 +167,22 @@ impl CompactSettings {
     /// Checks the settings of `compact`.
     pub fn check(effective: &Effective) -> Result<CompactSettings, ConfigError> {
         let mut reader = Reader::new(effective);
+        let lake = reader.needed_lake("compact", LakeWait::AsConfigured);
+        let topics = reader.topics();
+        let target_bytes = reader.whole("compact.target_bytes", 1 << 10, 1 << 30) as u64;
+        let encoding = encoding(&mut reader);
+        let part_bytes = reader.whole("archive.s3.part.size", LEAST_PART_BYTES, 5 << 30) as usize;
+        let keep = reader.optional("compact.keep", parse_duration).unwrap_or_default();
+        let Some(lake) = lake else {
+            return reader.refuse();
+        };
         let settings = CompactSettings {
-            lake: needed_lake(&mut reader, "compact"),
-            topics: reader.topics(),
-            target_bytes: reader.whole("compact.target_bytes", 1 << 10, 1 << 30) as u64,
-            encoding: encoding(&mut reader),
-            part_bytes: reader.whole("archive.s3.part.size", LEAST_PART_BYTES, 5 << 30) as usize,
-            keep: reader.optional("compact.keep", parse_duration).unwrap_or_default(),
+            lake,
+            topics,
+            target_bytes,
+            encoding,
+            part_bytes,
+            keep,
         };
         reader.done(settings)
     }
@@ -170,31 +192,26 @@ impl AuditSettings {
     /// Checks the settings of `audit`.
     pub fn check(effective: &Effective) -> Result<AuditSettings, ConfigError> {
         let mut reader = Reader::new(effective);
+        let lake = reader.needed_lake("audit", LakeWait::AsConfigured);
+        let (kafka, postgres) = (reader.kafka(), reader.postgres());
+        let topics = reader.topics();
+        let deep = reader.switch("audit.deep");
+        let json = reader.switch("audit.json");
+        let small_bytes = reader.whole("audit.small_bytes", 0, i64::MAX) as u64;
+        let Some(lake) = lake else {
+            return reader.refuse();
+        };
         let settings = AuditSettings {
-            lake: needed_lake(&mut reader, "audit"),
-            kafka: reader.kafka(),
-            postgres: reader.postgres(),
-            topics: reader.topics(),
-            deep: reader.switch("audit.deep"),
-            json: reader.switch("audit.json"),
-            small_bytes: reader.whole("audit.small_bytes", 0, i64::MAX) as u64,
+            lake,
+            kafka,
+            postgres,
+            topics,
+            deep,
+            json,
+            small_bytes,
         };
         reader.done(settings)
     }
-}
-
-fn needed_lake(reader: &mut Reader<'_>, command: &str) -> LakeSettings {
-    let lake = reader.lake();
-    if lake.is_none() && reader.entry("lake.url").is_none() {
-        reader.missing(format!("`{command}` needs --lake URL: where the lake is"));
-    }
-    lake.unwrap_or(LakeSettings {
-        url: String::new(),
-        s3_endpoint: None,
-        objects_in_flight: 1,
-        buffer_bytes: 1,
-        patience: None,
-    })
 }
 
 fn text(reader: &mut Reader<'_>, path: &str) -> String {
@@ -208,10 +225,10 @@ fn encoding(reader: &mut Reader<'_>) -> Encoding {
     }
 }
 
-fn layout(reader: &mut Reader<'_>, lake: &str) -> Layout {
+fn layout(reader: &mut Reader<'_>, lake: Option<&LakeUrl>) -> Layout {
     let topics_dir = reader.optional("archive.topics.dir", check_folder);
     // --lake names the folder that holds the topic folders, which the sink calls topics.dir
-    let named_so = lake.trim_end_matches('/').ends_with("/topics");
+    let named_so = lake.is_some_and(|lake| lake.to_string().trim_end_matches('/').ends_with("/topics"));
     let default = if named_so { "" } else { "topics" };
     let format = reader.optional("archive.path.format", |text| {
         text.parse::<PathFormat>().map_err(|error| error.to_string())

@@ -228,7 +228,7 @@ fn source(reader: &mut Reader<'_>) -> Option<Source> {
             let url = complete(text);
             sinks::PostgresConfig::new(url.expose(), "public")
                 .check()
-                .map_err(|error| crate::engine::with_causes(&error))?;
+                .map_err(|error| engine::with_causes(&error))?;
             Ok(Source::Postgres(url))
         }
         Some((scheme, _)) => Err(format!(

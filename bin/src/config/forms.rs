@@ -1,6 +1,8 @@
 //! The forms of single values: durations, addresses, names, host files. Each check returns the value or a message.
 
 use super::secret::mask_value;
+use ingest::coverage::{AcceptGap, AcceptGapError};
+use ingest::lake::{LakeError, LakeUrl};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -57,11 +59,9 @@ pub(super) fn to_path(text: &str) -> Result<PathBuf, String> {
 }
 
 /// Keys of S3 do not stand in its URL: it is logged.
-pub(super) fn check_lake_url(url: &str) -> Result<String, String> {
+pub(super) fn check_lake_url(url: &str) -> Result<LakeUrl, String> {
     without_secret(url)?;
-    url.parse::<ingest::lake::LakeUrl>()
-        .map(|_| url.to_owned())
-        .map_err(|error| error.to_string())
+    url.parse().map_err(|error: LakeError| error.to_string())
 }
 
 pub(super) fn check_http_url(url: &str) -> Result<String, String> {
@@ -118,10 +118,8 @@ pub(super) fn check_topic(name: &str) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
-pub(super) fn check_gap(gap: &str) -> Result<String, String> {
-    gap.parse::<ingest::coverage::AcceptGap>()
-        .map(|_| gap.to_owned())
-        .map_err(|error| error.to_string())
+pub(super) fn check_gap(gap: &str) -> Result<AcceptGap, String> {
+    gap.parse().map_err(|error: AcceptGapError| error.to_string())
 }
 
 pub(super) fn check_level(level: &str) -> Result<String, String> {

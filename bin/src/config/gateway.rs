@@ -4,17 +4,18 @@ use super::forms::{check_topic, parse_duration, to_path};
 use super::layers::Effective;
 use super::problem::ConfigError;
 use super::reader::Reader;
-use super::settings::{KINDS, KafkaSettings};
+use engine::KINDS;
 use ingest::gateway::{AccessLog, Limits, RECORD_OVERHEAD, TlsFiles, TokenSettings, check_prefix};
+use ingest::kafka::KafkaConfig;
 use std::net::SocketAddr;
 
 /// What `gateway` needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct GatewaySettings {
     /// Where it listens.
     pub listen: SocketAddr,
     /// Where it produces to.
-    pub kafka: KafkaSettings,
+    pub kafka: KafkaConfig,
     /// The topic of each kind (0 = pin, 1 = geo, 2 = user).
     pub topics: [Option<String>; 3],
     /// The paths that may stand in front of an interface's own; `None`: any single segment that is no name of it.
@@ -48,15 +49,19 @@ impl GatewaySettings {
     pub fn check(effective: &Effective) -> Result<GatewaySettings, ConfigError> {
         let mut reader = Reader::new(effective);
         let listen = reader.listen();
-        if listen.is_none() && effective.get("serve.listen").is_none() {
-            reader.missing("`gateway` needs --listen ADDR:PORT: where producers send to".into());
-        }
+        let listen = reader.need(
+            "serve.listen",
+            listen,
+            "`gateway` needs --listen ADDR:PORT: where producers send to".into(),
+        );
         let kafka = reader.kafka();
-        if kafka.is_none() && effective.get("kafka.bootstrap").is_none() {
-            reader.missing("`gateway` needs --kafka HOST:PORT: where records go".into());
-        }
+        let kafka = reader.need(
+            "kafka.bootstrap",
+            kafka,
+            "`gateway` needs --kafka HOST:PORT: where records go".into(),
+        );
         if let Some(kafka) = &kafka
-            && let Err(error) = ingest::gateway::check_properties(&kafka.source())
+            && let Err(error) = ingest::gateway::check_properties(kafka)
         {
             reader.wrong_property(&error);
         }
@@ -123,27 +128,36 @@ impl GatewaySettings {
         };
         let prefix = |text: &str| check_prefix(text, &KINDS).map_err(|error| error.to_string());
         let prefixes = reader.entry("gateway.prefixes").is_some();
+        let prefixes = prefixes.then(|| reader.list("gateway.prefixes", prefix));
+        let hosts = reader.hosts();
+        let aliases = reader.map("gateway.aliases", check_topic);
+        let pins = reader.map("gateway.pin_partitions", partitions);
+        let topics = reader.topics();
+        let strict_topics = reader.switch("gateway.strict_topics");
+        let create_topics = reader.switch("gateway.create_topics");
+        let delete_topics = reader.switch("gateway.delete_topics");
+        let new_partitions = reader
+            .optional_whole("gateway.new_partitions", 1, 100_000)
+            .map(|count| count as i32);
+        let access_log = access_log.unwrap_or(AccessLog::Stdout);
+        let (Some(listen), Some(kafka)) = (listen, kafka) else {
+            return reader.refuse();
+        };
         let settings = GatewaySettings {
-            prefixes: prefixes.then(|| reader.list("gateway.prefixes", prefix)),
-            hosts: reader.hosts(),
-            aliases: reader.map("gateway.aliases", check_topic),
-            pins: reader.map("gateway.pin_partitions", partitions),
-            strict_topics: reader.switch("gateway.strict_topics"),
-            create_topics: reader.switch("gateway.create_topics"),
-            delete_topics: reader.switch("gateway.delete_topics"),
-            new_partitions: reader
-                .optional_whole("gateway.new_partitions", 1, 100_000)
-                .map(|count| count as i32),
-            topics: reader.topics(),
-            listen: listen.unwrap_or_else(|| ([127, 0, 0, 1], 0).into()),
-            kafka: kafka.unwrap_or(KafkaSettings {
-                bootstrap: String::new(),
-                properties: Vec::new(),
-                buffer_bytes: 0,
-            }),
+            prefixes,
+            hosts,
+            aliases,
+            pins,
+            strict_topics,
+            create_topics,
+            delete_topics,
+            new_partitions,
+            topics,
+            listen,
+            kafka,
             tokens,
             tls,
-            access_log: access_log.unwrap_or(AccessLog::Stdout),
+            access_log,
             limits,
         };
         reader.done(settings)

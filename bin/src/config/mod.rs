@@ -1,35 +1,44 @@
 //! From raw flags, environment and file to checked settings, before any work starts.
 //!
-//! [`keys`] names every setting once; [`layers`] lays the sources over one another; [`settings`] checks the result
-//! and is all that the rest of the program sees. Every error names the key, where it stands, and the nearest name
+//! [`keys`] names every setting once; [`layers`] lays the sources over one another; a file for each command checks the
+//! result, and its settings are all that the rest of the program sees. Every error names the key, where it stands, and the nearest name
 //! that exists. Nothing here opens a connection.
 
 mod archive;
+mod check_all;
+mod demo;
 pub mod emulate;
+mod engine_options;
 mod forms;
-pub mod frontier;
 mod gateway;
+mod generate;
 pub mod keys;
+mod launch;
 pub mod layers;
+mod log_lines;
 pub mod problem;
 mod reader;
+mod run;
 pub mod secret;
 mod serve;
-pub mod settings;
+mod sources;
 pub mod sql_files;
+mod verify;
 
 pub use archive::{ArchiveSettings, AuditSettings, CompactSettings};
+pub use check_all::check_all;
+pub use demo::DemoSettings;
 pub use emulate::EmulateSettings;
-pub use frontier::Frontier;
 pub use gateway::GatewaySettings;
+pub use generate::GenerateSettings;
+pub use launch::LaunchSettings;
 pub use layers::Effective;
+pub use log_lines::LogSettings;
 pub use problem::{ConfigError, Origin, Problem};
+pub use run::{BackfillSettings, RunSettings};
 pub use secret::Secret;
 pub use serve::ServeSettings;
-pub use settings::{
-    DemoSettings, GenerateSettings, KINDS, KafkaSettings, LakeSettings, LaunchSettings, LimitSettings, LogSettings,
-    Mode, PlanSettings, PostgresSettings, RunSettings, VerifySettings, WorkerSettings,
-};
+pub use verify::{PlanSettings, VerifySettings};
 
 #[cfg(test)]
 mod tests;

@@ -3,9 +3,10 @@
 mod secrets;
 
 use super::layers::{Entries, Entry, environment_name, key_of};
-use super::settings::{DemoSettings, GenerateSettings, check_all};
 use super::*;
 use crate::cli;
+use engine::{Mode, SinkOptions};
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ const RUN: [&str; 5] = [
 ];
 
 fn run_with(more: &[&str]) -> Result<RunSettings, ConfigError> {
-    RunSettings::check(&of_flags(&[&RUN[..], more].concat()), Mode::Run)
+    RunSettings::check(&of_flags(&[&RUN[..], more].concat()))
 }
 
 #[track_caller]
@@ -190,7 +191,7 @@ fn all_problems_are_told_at_once() {
         problems[2]
     );
     let bad = of_flags(&["run", "--top=-1", "--listen", "x", "--kafka", ":1", "--schema", "A b"]);
-    let ConfigError(problems) = RunSettings::check(&bad, Mode::Run).unwrap_err();
+    let ConfigError(problems) = RunSettings::check(&bad).unwrap_err();
     assert_eq!(problems.len(), 4, "{problems:?}");
 }
 
@@ -212,19 +213,23 @@ fn the_environment_names_every_kind_of_key() {
         ("HOME", "/root"),
     ]);
     let effective = Effective::load(None, variables, Entries::new()).unwrap();
-    let settings = RunSettings::check(&effective, Mode::Run).unwrap();
-    let kafka = settings.kafka.unwrap();
+    let settings = RunSettings::check(&effective).unwrap();
+    let kafka = settings.engine.log.kafka.unwrap().config;
     assert_eq!(kafka.bootstrap, "k:9092");
     let expected = [("sasl.password", "s3cr3t"), ("security.protocol", "SASL_SSL")];
     assert_eq!(
         kafka.properties,
         expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
     );
-    assert_eq!(settings.topics, [Some("my.pin".to_owned()), None, None]);
-    assert_eq!(settings.accept_gaps, ["pin/0:1..2", "geo/1:3..4"]);
-    assert_eq!(settings.drop, ["old", "older"]);
-    assert!(settings.skip_unreadable);
-    assert_eq!(settings.postgres.unwrap().url.expose(), "postgres://me:s3cr3t@db/pins");
+    assert_eq!(settings.engine.log.topics, [Some("my.pin".to_owned()), None, None]);
+    let gaps = ["pin/0:1..2", "geo/1:3..4"].map(|gap| gap.parse().unwrap());
+    assert_eq!(settings.engine.accept_gaps, gaps);
+    assert_eq!(settings.engine.tables.drop, ["old", "older"]);
+    assert!(settings.engine.log.skip_unreadable);
+    let SinkOptions::Postgres(postgres) = settings.engine.sink else {
+        panic!("{:?}", settings.engine.sink);
+    };
+    assert_eq!(postgres.url, "postgres://me:s3cr3t@db/pins");
 }
 
 #[test]
@@ -294,7 +299,7 @@ fn a_property_that_is_ours_or_unknown_is_refused_where_it_stands() {
         "[kafka]\nbootstrap = \"k:1\"\n[postgres]\nurl = \"postgres://a/b\"\n[kafka.properties]\n\"isolation.level\" = \"x\"\n",
     );
     let effective = Effective::load(Some(&file.path), Vec::new(), Entries::new()).unwrap();
-    let text = message(RunSettings::check(&effective, Mode::Run).unwrap_err());
+    let text = message(RunSettings::check(&effective).unwrap_err());
     assert!(
         text.contains("pinflow.toml:6: kafka.properties.isolation.level: "),
         "{text}"
@@ -303,7 +308,14 @@ fn a_property_that_is_ours_or_unknown_is_refused_where_it_stands() {
 
 #[test]
 fn topics_default_to_all_kinds_and_a_flag_replaces_the_whole_set() {
-    let topics = |more: &[&str]| run_with(more).unwrap().topics.map(|name| name.unwrap_or_default());
+    let topics = |more: &[&str]| {
+        run_with(more)
+            .unwrap()
+            .engine
+            .log
+            .topics
+            .map(|name| name.unwrap_or_default())
+    };
     assert_eq!(topics(&[]), ["pin", "geo", "user"]);
     assert_eq!(topics(&["--topics", "pin=a.pin,user=a.user"]), ["a.pin", "", "a.user"]);
     assert_eq!(topics(&["--topics", "geo"]), ["", "geo", ""]);
@@ -313,8 +325,8 @@ fn topics_default_to_all_kinds_and_a_flag_replaces_the_whole_set() {
         Vec::new(),
         flags(&[&RUN[..], &["--topics", "user=u"]].concat()),
     );
-    let settings = RunSettings::check(&loaded.unwrap(), Mode::Run).unwrap();
-    assert_eq!(settings.topics, [None, None, Some("u".to_owned())]);
+    let settings = RunSettings::check(&loaded.unwrap()).unwrap();
+    assert_eq!(settings.engine.log.topics, [None, None, Some("u".to_owned())]);
     assert!(message(run_with(&["--topics", "pin=a,geo=a"]).unwrap_err()).contains("named for two kinds"));
     assert!(message(run_with(&["--topics", "pin=a b"]).unwrap_err()).contains("invalid topic name `a b`"));
     let unknown = cli::parse(["pinflow", "run", "--topics", "pins=a"]).unwrap_err();
@@ -323,13 +335,13 @@ fn topics_default_to_all_kinds_and_a_flag_replaces_the_whole_set() {
 
 #[test]
 fn each_command_says_what_it_needs() {
-    let missing = |arguments: &[&str], mode| message(RunSettings::check(&of_flags(arguments), mode).unwrap_err());
-    let text = missing(&["run"], Mode::Run);
+    let backfill = |arguments: &[&str]| message(BackfillSettings::check(&of_flags(arguments)).unwrap_err());
+    let text = message(RunSettings::check(&of_flags(&["run"])).unwrap_err());
     assert!(
         text.contains("needs --kafka") && text.contains("needs --postgres"),
         "{text}"
     );
-    let text = missing(&["backfill"], Mode::Backfill);
+    let text = backfill(&["backfill"]);
     assert!(text.contains("needs --lake") && text.contains("needs a sink"), "{text}");
     let both = [
         "backfill",
@@ -340,8 +352,9 @@ fn each_command_says_what_it_needs() {
         "--postgres",
         "postgres://c/d",
     ];
-    assert!(missing(&both, Mode::Backfill).contains("--out and --postgres are two sinks"));
-    assert!(missing(&["verify"], Mode::Verify).contains("needs --postgres"));
+    assert!(backfill(&both).contains("--out and --postgres are two sinks"));
+    let verify = message(VerifySettings::check(&of_flags(&["verify"])).unwrap_err());
+    assert!(verify.contains("needs --postgres"), "{verify}");
     let generate = message(GenerateSettings::check(&of_flags(&["generate"])).unwrap_err());
     assert!(
         generate.contains("needs --lake") && generate.contains("needs --posts"),
@@ -357,12 +370,11 @@ fn a_sink_given_as_a_flag_wins_over_one_given_elsewhere() {
     );
     let load = |arguments: &[&str]| {
         let effective = Effective::load(Some(&file.path), Vec::new(), flags(arguments)).unwrap();
-        RunSettings::check(&effective, Mode::Backfill).unwrap()
+        BackfillSettings::check(&effective).unwrap().engine.sink
     };
     let to_files = load(&["backfill", "--out", "dir"]);
-    assert_eq!((to_files.out, to_files.postgres), (Some("dir".into()), None));
-    let to_tables = load(&["backfill"]);
-    assert!(to_tables.out.is_none() && to_tables.postgres.is_some());
+    assert!(matches!(to_files, SinkOptions::Files(dir) if dir == Path::new("dir")));
+    assert!(matches!(load(&["backfill"]), SinkOptions::Postgres(_)));
 }
 
 #[test]
@@ -374,12 +386,12 @@ fn verify_knows_what_it_can_compare_with() {
     assert!(message(check(&["--replay"]).unwrap_err()).contains("--replay reads the log again"));
     assert!(message(check(&["--repair"]).unwrap_err()).contains("--repair reads the log again"));
     let repair = check(&["--repair", "--lake", "file:///a", "--takeover"]).unwrap();
-    assert!(repair.repair && !repair.replay && repair.engine.takeover);
+    assert!(repair.repair && !repair.replay && repair.takeover);
 }
 
 #[test]
 fn workers_are_timelys() {
-    let workers = |more: &[&str]| run_with(more).map(|settings| settings.workers);
+    let workers = |more: &[&str]| run_with(more).map(|settings| settings.engine.workers);
     let alone = workers(&[]).unwrap();
     assert_eq!(
         (alone.threads, alone.processes, alone.process, alone.addresses.len()),
@@ -482,7 +494,7 @@ fn values_are_checked_where_they_stand() {
                         .collect(),
                     None => RUN.to_vec(),
                 };
-                RunSettings::check(&of_flags(&[&given, more].concat()), Mode::Run).map(|_| ())
+                RunSettings::check(&of_flags(&[&given, more].concat())).map(|_| ())
             }
         };
         let text = message(outcome.expect_err(&format!("{more:?}")));
@@ -495,7 +507,7 @@ fn switches_can_be_turned_off_again() {
     let file = file("pinflow.toml", "[lake]\nskip_unreadable = true\n");
     let skip = |more: &[&str]| {
         let effective = Effective::load(Some(&file.path), Vec::new(), flags(&[&RUN[..], more].concat())).unwrap();
-        RunSettings::check(&effective, Mode::Run).unwrap().skip_unreadable
+        RunSettings::check(&effective).unwrap().engine.log.skip_unreadable
     };
     assert!(skip(&[]) && skip(&["--skip-unreadable"]) && !skip(&["--skip-unreadable=false"]));
 }
@@ -504,9 +516,12 @@ fn switches_can_be_turned_off_again() {
 fn an_upto_file_is_read_at_the_start() {
     let frontier = file("summary.json", r#"{"seconds":1,"frontier":{"pin":{"0":12}}}"#);
     let arguments = ["backfill", "--lake", "file:///a", "--out", "b", "--upto"];
-    let check = |path: &str| RunSettings::check(&of_flags(&[&arguments[..], &[path]].concat()), Mode::Backfill);
+    let check = |path: &str| BackfillSettings::check(&of_flags(&[&arguments[..], &[path]].concat()));
     let settings = check(frontier.path.to_str().unwrap()).unwrap();
-    assert_eq!(settings.upto.unwrap().next("pin", 0), Some(12));
+    let Mode::Backfill { upto: Some(upto), .. } = settings.engine.mode else {
+        panic!("{:?}", settings.engine.mode);
+    };
+    assert_eq!(upto.next("pin", 0), Some(12));
     assert!(message(check("/nowhere/f.json").unwrap_err()).contains("--upto: cannot read /nowhere/f.json"));
 }
 
@@ -540,7 +555,7 @@ fn print_masks_secrets_and_reads_back_as_toml() {
             .collect()
     };
     assert_eq!(values(&read), values(&effective));
-    assert!(!format!("{:?}", RunSettings::check(&effective, Mode::Run).unwrap()).contains("s3cr3t"));
+    assert!(!format!("{:?}", RunSettings::check(&effective).unwrap()).contains("s3cr3t"));
 }
 
 #[test]

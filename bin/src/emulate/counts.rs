@@ -1,7 +1,7 @@
 //! What was sent and what became of it: shown while it happens, on standard error, and as JSON at the end.
 
-use crate::config::settings::KINDS;
 use crate::progress::{Manner, beside};
+use engine::KINDS;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::collections::BTreeMap;

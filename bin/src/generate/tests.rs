@@ -1,8 +1,10 @@
 //! The same seed gives the same bytes; contents follow the real tables; odd forms are what they claim to be.
 
 use super::*;
-use crate::config::{GenerateSettings, LakeSettings};
+use crate::config::GenerateSettings;
 use dataflows::{Decoder, Kind, Limits, Raw};
+use engine::LakeSource;
+use ingest::lake::LakeOptions;
 use operators::Position;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -12,12 +14,11 @@ const POSTS: u64 = 20_000;
 
 fn settings(folder: &Path) -> GenerateSettings {
     GenerateSettings {
-        lake: LakeSettings {
-            url: format!("file://{}", folder.display()),
-            s3_endpoint: None,
+        lake: LakeSource {
+            url: format!("file://{}", folder.display()).parse().unwrap(),
+            options: LakeOptions::default(),
             objects_in_flight: 1,
             buffer_bytes: 1 << 20,
-            patience: None,
         },
         topics: ["a.pin", "a.geo", "a.user"].map(|topic| Some(topic.to_owned())),
         posts: 3000,

@@ -7,8 +7,8 @@ use super::partition::partition_of;
 use super::record::Renderer;
 use super::sequence::{Event, Generator};
 use crate::config::GenerateSettings;
-use crate::config::settings::KINDS;
 use anyhow::{Context, bail, ensure};
+use engine::KINDS;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use ingest::lake::{Encoding, Lake, LakeUrl, MetadataMap, connect_key};
@@ -174,7 +174,7 @@ fn store_batch(
 
 impl Store {
     fn open(settings: &GenerateSettings) -> anyhow::Result<Store> {
-        let url: LakeUrl = settings.lake.url.parse()?;
+        let url = settings.lake.url.clone();
         if let LakeUrl::File(root) = url {
             return Ok(Store::Folder {
                 root,
@@ -185,7 +185,7 @@ impl Store {
             .worker_threads(2)
             .enable_all()
             .build()?;
-        let lake = runtime.block_on(Lake::open(url, settings.lake.options()))?;
+        let lake = runtime.block_on(Lake::open(url, settings.lake.options.clone()))?;
         Ok(Store::S3 { lake, runtime })
     }
 

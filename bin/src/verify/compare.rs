@@ -5,7 +5,7 @@
 
 use super::SHOWN;
 use super::records::{Rejects, Replayed};
-use crate::config::RunSettings;
+use crate::config::VerifySettings;
 use dataflows::{CLEANED, Kind, Results};
 use operators::{Position, Row, Table, Value};
 use sinks::{SinkError, Snapshot, TableCheck, UNKNOWN_TOPIC};
@@ -47,9 +47,9 @@ pub struct Differing {
 impl Held {
     /// Reads all tables of a snapshot. Rejects of topics that are not `named` are left out: they stay when a topic is
     /// replaced, and no log that is read here says anything about them.
-    pub async fn read(snapshot: &Snapshot, kept: bool, settings: &RunSettings) -> Result<Held, SinkError> {
-        let (mut results, named) = (Vec::new(), &settings.topics);
-        for result in settings.results.definitions() {
+    pub async fn read(snapshot: &Snapshot, kept: bool, settings: &VerifySettings) -> Result<Held, SinkError> {
+        let (mut results, named) = (Vec::new(), &settings.log.topics);
+        for result in settings.tables.results.definitions() {
             results.push(snapshot.table(&result.table).await?);
         }
         let mut rejects: HashMap<String, BTreeMap<i64, String>> = HashMap::new();

@@ -1,16 +1,15 @@
 //! Reads the part of the log that the tables answer for: objects of the lake, and from Kafka what the lake lacks.
 
+use super::failed;
 use super::recorded::{Partition, Recorded};
 use super::records::{Origin, Reading, Replayed};
-use super::{failed, usage};
-use crate::config::RunSettings;
-use crate::engine::topic_name;
 use crate::exit::Failure;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use dataflows::{Limits, Results, State};
+use engine::{LogOptions, topic_name};
 use ingest::coverage::{Counted, Coverage, Gap, LegacyObject, RangeSet};
 use ingest::kafka::{Cluster, KafkaConfig, Polled, Reader, ReaderOptions};
-use ingest::lake::{Class, FetchOptions, Fetched, Fetcher, Lake, LakeError, Object, Place};
+use ingest::lake::{Class, FetchOptions, Fetched, Fetcher, Lake, Object, Place};
 use sinks::{Legacy, Reject};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -42,21 +41,18 @@ struct Shown {
 
 impl Log {
     /// Prepares to read; nothing is asked of Kafka before something is missing in the lake.
-    pub fn open(settings: &RunSettings, runtime: &Runtime) -> Result<Log, Failure> {
-        let lake = match &settings.lake {
+    pub fn open(options: &LogOptions, results: &Arc<Results>, runtime: &Runtime) -> Result<Log, Failure> {
+        let lake = match &options.lake {
             None => None,
-            Some(lake) => {
-                let url = lake.url.parse().map_err(|error: LakeError| usage(error.to_string()))?;
-                Some(runtime.block_on(Lake::open(url, lake.options())).map_err(failed)?)
-            }
+            Some(lake) => Some(runtime.block_on(lake.open(None)).map_err(failed)?),
         };
         Ok(Log {
             lake,
-            kafka: settings.kafka.as_ref().map(|kafka| kafka.source()),
-            topics: settings.topics.clone(),
-            fetch: crate::engine::fetch_options(settings),
-            limits: settings.limits.of_records(),
-            results: Arc::clone(&settings.results),
+            kafka: options.kafka.as_ref().map(|kafka| kafka.config.clone()),
+            topics: options.topics.clone(),
+            fetch: options.fetch(),
+            limits: options.limits,
+            results: Arc::clone(results),
         })
     }
 

@@ -31,7 +31,7 @@ use log::Log;
 use mend::Mender;
 use recorded::{Given, Recorded};
 use records::Replayed;
-use sinks::{PostgresConfig, Progress, Reader, Snapshot};
+use sinks::{Progress, Reader, Snapshot};
 use tokio::runtime::Runtime;
 
 /// Rows shown of each side of a table.
@@ -67,31 +67,24 @@ struct Verify<'a> {
 }
 
 impl Verify<'_> {
-    fn postgres(&self) -> Result<PostgresConfig, Failure> {
-        let postgres = self.settings.engine.postgres.as_ref();
-        Ok(postgres
-            .ok_or_else(|| usage("`verify` needs --postgres URL: where the tables are"))?
-            .sink())
-    }
-
     fn definition(&self) -> sinks::Definition {
-        crate::engine::definition(&self.settings.engine)
+        self.settings.tables.definition(&self.settings.log.limits)
     }
 
     /// A snapshot of the tables and what they answer for.
     fn snapshot(&self) -> Result<(Snapshot, Recorded), Failure> {
-        let config = self.postgres()?;
+        let config = &self.settings.postgres;
         let snapshot = self.runtime.block_on(async {
-            let reader = Reader::connect(&config).await?;
+            let reader = Reader::connect(config).await?;
             reader.snapshot().await
         });
         let snapshot = snapshot?;
-        let recorded = Recorded::of(snapshot.progress(), &self.settings.engine.topics);
+        let recorded = Recorded::of(snapshot.progress(), &self.settings.log.topics);
         let made_of = self.runtime.block_on(snapshot.results())?;
         let given = Given {
-            results: &self.settings.engine.results,
-            top: self.settings.engine.top,
-            limits: &self.settings.engine.limits.of_records(),
+            results: &self.settings.tables.results,
+            top: self.settings.tables.top,
+            limits: &self.settings.log.limits,
         };
         recorded.check(&given, &made_of, &config.schema)?;
         Ok((snapshot, recorded))
@@ -146,7 +139,7 @@ impl Verify<'_> {
 
     /// Every table against the log.
     fn replay(&self) -> Result<(), Failure> {
-        let log = Log::open(&self.settings.engine, &self.runtime)?;
+        let log = Log::open(&self.settings.log, &self.settings.tables.results, &self.runtime)?;
         let (snapshot, recorded) = self.snapshot()?;
         self.print_head(&snapshot)?;
         let proof = self.prove(&log, snapshot, &recorded, &mut |_| Ok(()))?;
@@ -164,7 +157,7 @@ impl Verify<'_> {
     ) -> Result<Proof, Failure> {
         let held = self
             .runtime
-            .block_on(Held::read(&snapshot, recorded.kept, &self.settings.engine))?;
+            .block_on(Held::read(&snapshot, recorded.kept, self.settings))?;
         let progress = snapshot.progress().clone();
         drop(snapshot);
         let replayed = log.replay(recorded, &self.runtime, rejects)?;
@@ -173,7 +166,7 @@ impl Verify<'_> {
             "replayed {records} records = {} accepted + {rejected} rejected",
             records - rejected
         );
-        let mut differing = compare::differing(held, &replayed, &self.settings.engine.results);
+        let mut differing = compare::differing(held, &replayed, &self.settings.tables.results);
         if differing.iter().any(Differing::lacks_rows) {
             let (snapshot, _) = self.snapshot()?;
             for table in &mut differing {
@@ -182,7 +175,7 @@ impl Verify<'_> {
         }
         Ok(Proof {
             progress,
-            tables: compare::tables(&self.settings.engine.results, recorded.kept),
+            tables: compare::tables(&self.settings.tables.results, recorded.kept),
             differing,
             replayed,
         })
@@ -190,9 +183,9 @@ impl Verify<'_> {
 
     /// Replays, and mends what differs.
     fn repair(&self) -> Result<(), Failure> {
-        let log = Log::open(&self.settings.engine, &self.runtime)?;
+        let log = Log::open(&self.settings.log, &self.settings.tables.results, &self.runtime)?;
         let (snapshot, recorded) = self.snapshot()?;
-        let takeover = self.settings.engine.takeover;
+        let takeover = self.settings.takeover;
         if takeover {
             // the proof comes first, so that a live run is not ended for nothing
             self.print_head(&snapshot)?;
@@ -209,7 +202,7 @@ impl Verify<'_> {
         definition.keep_cleaned = recorded.kept;
         // a file of settings may hold it, and a repair drops nothing
         definition.drop.clear();
-        let mut mender = Mender::take(self.postgres()?, definition, takeover, &self.runtime)?;
+        let mut mender = Mender::take(self.settings.postgres.clone(), definition, takeover, &self.runtime)?;
         let mended = self.mend(&log, &mut mender);
         mender.close();
         mended?;
@@ -240,8 +233,8 @@ impl Verify<'_> {
             return Ok(());
         }
         print!("{}", report::differences(&proof.differing));
-        let topics = self.settings.engine.topics.iter().flatten().cloned().collect();
-        mender.commit(&proof.replayed, &self.settings.engine.results, recorded.kept, topics)?;
+        let topics = self.settings.log.topics.iter().flatten().cloned().collect();
+        mender.commit(&proof.replayed, &self.settings.tables.results, recorded.kept, topics)?;
         for Differing {
             name, missing, surplus, ..
         } in &proof.differing

@@ -54,7 +54,7 @@ impl Recorded {
             match number(topic) {
                 Some(topic) => {
                     recorded.partitions.insert((topic, *partition), known.first..known.next);
-                    if let Some(holes) = crate::engine::natural_holes(&known.detail) {
+                    if let Some(holes) = engine::natural_holes(&known.detail) {
                         recorded.natural.insert((topic, *partition), holes);
                     }
                 }

@@ -1,8 +1,8 @@
 //! Records into the plain evaluator: decoded by the engine's decoder, placed and counted here on their own.
 
 use super::recorded::{Partition, Recorded};
-use crate::engine::topic_name;
 use dataflows::{Decoder, Kind, Limits, Raw, Reason, State};
+use engine::topic_name;
 use ingest::archive::Original;
 use ingest::coverage::RangeSet;
 use ingest::lake::{Object, ObjectMetadata, Place};

@@ -33,7 +33,7 @@ fn a_secret_of_the_file_may_stand_in_a_file_of_its_own() {
     assert_eq!(value("postgres.url"), "postgres://me@db/pins");
     let mut reader = reader::Reader::new(&effective);
     let url = reader.postgres().unwrap().url;
-    assert_eq!(url.expose(), "postgres://me:s3cr3t%2F%20%C3%BC@db/pins");
+    assert_eq!(url, "postgres://me:s3cr3t%2F%20%C3%BC@db/pins");
     let printed = effective.print();
     let line = printed.lines().find(|line| line.contains("\"sasl.password\"")).unwrap();
     assert!(
@@ -188,8 +188,8 @@ fn files_of_a_connection_are_read_by_every_command_that_takes_them() {
             let arguments = [&words[..], more, &postgres].concat();
             let effective = Effective::load(None, environment(&variables), flags(&arguments)).unwrap();
             let checked = match command {
-                "run" => RunSettings::check(&effective, Mode::Run).map(drop),
-                "backfill" => RunSettings::check(&effective, Mode::Backfill).map(drop),
+                "run" => RunSettings::check(&effective).map(drop),
+                "backfill" => BackfillSettings::check(&effective).map(drop),
                 "verify" => VerifySettings::check(&effective).map(drop),
                 "audit" => AuditSettings::check(&effective).map(drop),
                 _ => check_all(&effective),
@@ -217,7 +217,7 @@ fn sslmode_is_a_key_too() {
     let mode = |value: &str| {
         let variables = environment(&[("PINFLOW__POSTGRES__SSLMODE", value)]);
         let effective = Effective::load(None, variables, flags(&RUN)).unwrap();
-        RunSettings::check(&effective, Mode::Run).map(|settings| settings.postgres.unwrap().sslmode)
+        PlanSettings::check(&effective).map(|settings| settings.postgres.ssl_mode)
     };
     assert_eq!(mode("verify-full").unwrap(), Some(sinks::SslMode::VerifyFull));
     let text = message(mode("full").unwrap_err());

@@ -4,7 +4,7 @@
 use super::super::item::Item;
 use super::Dialect;
 use super::http::Call;
-use crate::config::settings::KINDS;
+use engine::KINDS;
 
 /// Holds the stream of each kind.
 pub struct Kinesis(pub [Option<String>; 3]);

@@ -1,0 +1,195 @@
+//! The coordinator's side of the dataflow: commands out, events in.
+
+use crate::causes::with_causes;
+use crate::collect::{ClosedEpoch, Event};
+use crate::error::{EngineError, Outcome};
+use crate::plan::{Plan, Planner};
+use crate::protocol::{Command, Consume, Ending, ReaderReport};
+use crate::topic_partition::TopicPartition;
+use sinks::SinkError;
+use std::collections::BTreeMap;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// Why a replay of history did not come to its end.
+#[derive(Debug)]
+pub enum ReplayError {
+    /// History has to be replayed once more.
+    Again {
+        /// Whether cleaned tables have to be reconciled in full then.
+        full: bool,
+        /// Why.
+        reason: String,
+    },
+    /// The run is over.
+    Failed(EngineError),
+}
+
+impl<E: Into<EngineError>> From<E> for ReplayError {
+    fn from(error: E) -> ReplayError {
+        match error.into() {
+            EngineError::Sink(error @ (SinkError::Rehydrate { .. } | SinkError::Restage { .. })) => {
+                ReplayError::Again {
+                    full: false,
+                    reason: error.to_string(),
+                }
+            }
+            error => ReplayError::Failed(error),
+        }
+    }
+}
+
+/// See the module's head.
+pub struct Flow {
+    planner: Planner,
+    events: UnboundedReceiver<Event>,
+    workers: usize,
+    pass: u32,
+    epoch: u64,
+    /// Where the readers hold; `unheld` of them have not said so yet.
+    places: BTreeMap<TopicPartition, i64>,
+    unheld: usize,
+}
+
+impl Flow {
+    /// A dataflow of this many workers in which nothing has happened yet.
+    pub fn new(planner: Planner, events: UnboundedReceiver<Event>, workers: usize) -> Flow {
+        Flow {
+            planner,
+            events,
+            workers,
+            pass: 0,
+            epoch: 0,
+            places: BTreeMap::new(),
+            unheld: 0,
+        }
+    }
+
+    /// Workers in all processes.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// The number of the pass over history.
+    pub fn pass(&self) -> u32 {
+        self.pass
+    }
+
+    /// The open epoch.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Begins to count another pass; its number.
+    pub fn next_pass(&mut self) -> u32 {
+        self.pass += 1;
+        self.pass
+    }
+
+    /// A command for one worker.
+    pub fn send_to(&self, worker: usize, command: Command) {
+        self.planner.send(Plan::To(worker, command));
+    }
+
+    /// A command for every worker.
+    pub fn broadcast(&self, command: Command) {
+        self.planner.send(Plan::All(command));
+    }
+
+    /// Gives a range of Kafka to the worker that reads its partition.
+    pub fn consume(&self, range: Consume) {
+        let TopicPartition { topic, partition } = range.at;
+        let owner = (partition as usize * 3 + usize::from(topic)) % self.workers;
+        self.send_to(owner, Command::Consume(range));
+    }
+
+    /// The next event.
+    pub async fn event(&mut self) -> Result<Event, EngineError> {
+        let event = self.events.recv().await.ok_or(EngineError::DataflowEnded)?;
+        if let Event::ReaderReport(_, ReaderReport::Held { places }) = &event {
+            self.places.extend(places.iter().copied());
+            self.unheld -= 1;
+        }
+        Ok(event)
+    }
+
+    /// Lets no reader read on from Kafka. One that holds already says so once more.
+    pub fn hold(&mut self) {
+        self.broadcast(Command::Hold);
+        self.unheld += self.workers;
+    }
+
+    /// Where every reader holds, once all of them do.
+    pub fn held(&self) -> Option<&BTreeMap<TopicPartition, i64>> {
+        (self.unheld == 0).then_some(&self.places)
+    }
+
+    /// The next report while history is replayed; those that stop the replay are errors.
+    pub async fn next_report(&mut self) -> Result<ReaderReport, ReplayError> {
+        loop {
+            match self.event().await? {
+                Event::ReaderReport(_, ReaderReport::Stop) => return Err(EngineError::Stopped.into()),
+                Event::ReaderReport(_, ReaderReport::Held { .. }) => {}
+                Event::ReaderReport(_, ReaderReport::StagingLost { pass, error }) if pass == self.pass => {
+                    return Err(ReplayError::Again {
+                        full: false,
+                        reason: format!("staging was lost: {error}"),
+                    });
+                }
+                Event::ReaderReport(_, note) => match check_report(note)? {
+                    Some(note) => return Ok(note),
+                    None => continue,
+                },
+                Event::ClosedEpoch(ClosedEpoch { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }.into()),
+            }
+        }
+    }
+
+    /// Closes the open epoch and waits for everything that it changed.
+    pub async fn close(&mut self) -> Result<EpochClose, EngineError> {
+        let epoch = self.epoch;
+        self.epoch += 1;
+        self.planner.send(Plan::Open(self.epoch));
+        let (mut data, mut stop) = (false, false);
+        loop {
+            match self.event().await? {
+                Event::ClosedEpoch(closed) if closed.epoch == epoch => return Ok(EpochClose { closed, data, stop }),
+                Event::ClosedEpoch(ClosedEpoch { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
+                Event::ReaderReport(at, ReaderReport::Data) if at == self.epoch => data = true,
+                Event::ReaderReport(_, ReaderReport::Stop) => stop = true,
+                Event::ReaderReport(_, note) => drop(check_report(note)?),
+            }
+        }
+    }
+
+    /// Tells every process how it ended; the dataflow ends when this is dropped.
+    pub fn end(&self, result: &Result<Outcome, EngineError>) {
+        let ending = match result {
+            Ok(_) => Ending::Done,
+            Err(error) => Ending::Failed {
+                class: error.class(),
+                text: with_causes(error),
+            },
+        };
+        self.broadcast(Command::End(ending));
+    }
+}
+
+/// What the close of an epoch has come to.
+pub struct EpochClose {
+    /// What it changed.
+    pub closed: ClosedEpoch,
+    /// Whether the next epoch holds a record already.
+    pub data: bool,
+    /// Whether the process was asked to stop.
+    pub stop: bool,
+}
+
+/// A report that may come at any time, unless it says that a reader cannot go on.
+pub fn check_report(note: ReaderReport) -> Result<Option<ReaderReport>, EngineError> {
+    match note {
+        ReaderReport::Broken(trouble) => Err(EngineError::Reader(trouble)),
+        // of an earlier pass
+        ReaderReport::StagingLost { .. } => Ok(None),
+        note => Ok(Some(note)),
+    }
+}

@@ -1,0 +1,213 @@
+//! Partitions and topics that came, went or were created again while the run lasts.
+//!
+//! A growth is persisted while no reader reads. The readers hold as soon as it is seen, also while a commit blocks: what
+//! they read before it is persisted would belong to the older generation. They say how far they have read, the boundary
+//! of each older partition is its high watermark when the growth was found and never less than what was read, the lake
+//! takes it or holds an earlier one, and only then do the readers go on. So no record is placed before its generation
+//! is known.
+
+use super::flow::check_report;
+use super::live::Open;
+use super::state::Coordinator;
+use crate::answer::OffsetRange;
+use crate::boundaries;
+use crate::collect::{ClosedEpoch, Event};
+use crate::error::EngineError;
+use crate::log::generations::Generations;
+use crate::log::growth::{Change, PartitionWatermarks};
+use crate::protocol::{Command, Consume, Purpose, ReaderReport};
+use crate::topic_partition::TopicPartition;
+use crate::watch;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long one try to settle a boundary in the lake may take.
+const TRY: Duration = Duration::from_secs(5);
+/// Pause before a growth that the lake did not take is tried again.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Looks that have to agree before an end that fell is believed: a broker that starts may not know all at once.
+const LOOKS: u32 = 3;
+
+impl Coordinator {
+    /// Deals with what has changed in Kafka. Says whether the open epoch has received a record meanwhile, and whether
+    /// the process was asked to stop.
+    pub(super) async fn take_changes(
+        &mut self,
+        changes: Vec<Change>,
+        watermarks: &PartitionWatermarks,
+    ) -> Result<Open, EngineError> {
+        let mut open = Open::Idle;
+        let mut doubtful = Vec::new();
+        let mut growths = Vec::new();
+        for change in changes {
+            match change {
+                Change::Grown { added, boundaries } => growths.push((added, boundaries)),
+                Change::Appeared { topic } => {
+                    tracing::info!(topic = self.topic_name(topic), "the topic exists");
+                    doubtful.push(topic);
+                    let partitions = watermarks.keys().filter(|at| at.topic == topic);
+                    let count = partitions.map(|at| at.partition + 1).max().unwrap_or(0);
+                    self.answer.counts.entry(topic).or_insert(count);
+                }
+                Change::Shorter { at } => doubtful.push(at.topic),
+                Change::Vanished { topic } => {
+                    tracing::warn!(topic = self.topic_name(topic), "the topic does not exist any more");
+                }
+                Change::Fewer { topic, known, found } => return Err(self.fewer(topic, known, found)),
+            }
+        }
+        if !doubtful.is_empty() {
+            self.check_doubtful(&doubtful).await?;
+        }
+        if !growths.is_empty() {
+            open = self.settle_growths(&growths).await?;
+        }
+        self.set_missing_required(self.missing_topics(watermarks).missing_required);
+        self.follow_new(watermarks)?;
+        Ok(open)
+    }
+
+    /// Compares what was read with topics that appeared or whose ends fell.
+    async fn check_doubtful(&self, topics: &[u8]) -> Result<(), EngineError> {
+        let Some(cluster) = &self.sources.cluster else {
+            return Ok(());
+        };
+        for look in 1.. {
+            let watermarks = watch::watermarks(cluster, &self.options.log.topics).await?;
+            // a topic that is away again has nothing to compare with; it appears once more
+            let there =
+                |at: TopicPartition| topics.contains(&at.topic) && watermarks.keys().any(|end| end.topic == at.topic);
+            match self.check_answer(&watermarks, there).await {
+                Err(EngineError::TopicRemade { place, why }) if look < LOOKS => {
+                    tracing::warn!(place, why, "the topic may have been created again, looking once more");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                checked => return checked,
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles the boundaries of added partitions: all of them, or the run ends.
+    async fn settle_growths(&mut self, growths: &[(TopicPartition, BTreeMap<i32, i64>)]) -> Result<Open, EngineError> {
+        let mut open = Open::Idle;
+        loop {
+            self.flow.hold();
+            let (places, seen) = self.places().await?;
+            open = if seen == Open::Idle { open } else { seen };
+            let mut grown = self.answer.generations.clone();
+            for (added, highs) in growths {
+                let read = |partition: i32| {
+                    let topic = added.topic;
+                    places.get(&TopicPartition { topic, partition }).copied()
+                };
+                let boundary = |(partition, high): (&i32, &i64)| (*partition, read(*partition).unwrap_or(0).max(*high));
+                self.begin_generation(&mut grown, *added, &highs.iter().map(boundary).collect())?;
+            }
+            let persisted = match &self.sources.lake {
+                None => Some(Ok(grown)),
+                Some(lake) => {
+                    let settling = boundaries::settle(lake, &self.options.log.topics, &grown);
+                    tokio::time::timeout(TRY, settling).await.ok()
+                }
+            };
+            match persisted {
+                Some(Ok(persisted)) => {
+                    self.take_generations(persisted, &places)?;
+                    for (added, _) in growths {
+                        let count = self.answer.counts.entry(added.topic).or_default();
+                        *count = (added.partition + 1).max(*count);
+                        // everything of it is wanted
+                        self.answer.frontier.entry(*added).or_default();
+                    }
+                    return Ok(open);
+                }
+                Some(Err(error)) => return Err(error),
+                None => tracing::warn!(
+                    "the lake does not take the boundary of a generation: nothing is read until it does, trying again"
+                ),
+            }
+            // the readers hold on: what they read before the boundary is persisted would be of the older generation
+            if open == Open::Last {
+                return Ok(open);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Where every reader holds.
+    async fn places(&mut self) -> Result<(BTreeMap<TopicPartition, i64>, Open), EngineError> {
+        let mut open = Open::Idle;
+        loop {
+            if let Some(places) = self.flow.held() {
+                return Ok((places.clone(), open));
+            }
+            match self.flow.event().await? {
+                Event::ReaderReport(epoch, ReaderReport::Data) if epoch == self.flow.epoch() => open = Open::Data,
+                Event::ReaderReport(_, ReaderReport::Stop) => open = Open::Last,
+                Event::ReaderReport(_, note) => drop(check_report(note)?),
+                Event::ClosedEpoch(ClosedEpoch { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
+            }
+        }
+    }
+
+    /// Places what is read from now on by these generations, unless they concern what was read already.
+    fn take_generations(
+        &mut self,
+        persisted: Generations,
+        places: &BTreeMap<TopicPartition, i64>,
+    ) -> Result<(), EngineError> {
+        for (at, next) in places {
+            if persisted.differs_below(&self.answer.generations, *at, *next) {
+                let place = self.place(*at);
+                return Err(EngineError::BoundaryPassed { place });
+            }
+        }
+        self.answer.generations = persisted.clone();
+        self.flow.broadcast(Command::Resume(persisted));
+        Ok(())
+    }
+
+    /// Reads the partitions that are new, from where the answer reaches.
+    fn follow_new(&mut self, watermarks: &PartitionWatermarks) -> Result<(), EngineError> {
+        for (at, marks) in watermarks {
+            // one that was added after the changes that were taken in waits for its generation
+            let persisted = self
+                .answer
+                .counts
+                .get(&at.topic)
+                .is_none_or(|count| at.partition < *count);
+            if self.live.contains(at) || !persisted {
+                continue;
+            }
+            let reach = self.answer.frontier.get(at).copied();
+            let from = reach.map_or(marks.low, |reach| reach.next);
+            if from < marks.low {
+                let (count, first) = (1, self.gap(*at, &(from..marks.low)));
+                eprintln!("{first}");
+                return Err(EngineError::Gaps { count, first });
+            }
+            tracing::info!(
+                topic = self.topic_name(at.topic),
+                partition = at.partition,
+                "found a new partition"
+            );
+            let first = from;
+            self.live.insert(*at);
+            self.answer.frontier.entry(*at).or_insert(OffsetRange {
+                first,
+                next: from,
+                last: None,
+            });
+            self.flow.consume(Consume {
+                at: *at,
+                from,
+                until: None,
+                bound: from,
+                purpose: Purpose::Take,
+                after: reach.and_then(|reach| reach.last),
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,273 @@
+//! The objects of the lake: which of them are persisted, and what reading them has shown.
+
+use crate::archived::ArchivedRange;
+use crate::log::persisted::Starts;
+use crate::protocol::{LinesHash, ObjectRead};
+use crate::topic_partition::TopicPartition;
+use ingest::coverage::{Counted, Coverage, LegacyObject};
+use ingest::lake::{Object, Place};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+/// The objects of the lake, and what reading them has shown.
+#[derive(Default)]
+pub struct LakeRead {
+    /// All objects, older layouts first: an object's number is its place here, from 1.
+    pub(super) objects: Vec<Object>,
+    /// Names of topics in the lake that are not ours.
+    pub other_topics: Vec<String>,
+    /// What reading an object to its end has shown, by number.
+    pub(super) counted: BTreeMap<u32, ObjectRead>,
+    /// Objects that are damaged, by number, with what was wrong.
+    pub(super) damaged: BTreeMap<u32, String>,
+    /// Objects of which everything was staged although the sink may hold some of it.
+    pub(super) restaged: BTreeSet<u32>,
+}
+
+impl LakeRead {
+    /// All objects.
+    pub fn objects(&self) -> &[Object] {
+        &self.objects
+    }
+
+    /// The object of this number.
+    pub fn object(&self, id: u32) -> &Object {
+        &self.objects[id as usize - 1]
+    }
+
+    /// Takes in the first listing.
+    pub fn begin(&mut self, mut listed: Vec<Object>) {
+        // older layouts first: their number is their rank, and it shares bits with the records' indexes
+        listed.sort_by_key(|object| !matches!(object.place, Place::Legacy));
+        self.objects = listed;
+    }
+
+    /// Adds what a second listing shows and the first one did not. Older layouts are left out, since what was read has
+    /// taken their numbers; the next start takes them in. So are partitions that are not `known`: those are growth.
+    pub fn add(&mut self, listed: Vec<Object>, known: impl Fn(TopicPartition) -> bool) {
+        let keys: BTreeSet<&str> = self.objects.iter().map(|object| object.key.as_str()).collect();
+        let partitions: BTreeSet<TopicPartition> =
+            self.objects.iter().filter_map(log_place).map(|(at, _)| at).collect();
+        let fresh = |object: &Object| {
+            let of_known = log_place(object).is_some_and(|(at, _)| partitions.contains(&at) || known(at));
+            of_known && !keys.contains(object.key.as_str())
+        };
+        let fresh: Vec<Object> = listed.into_iter().filter(|object| fresh(object)).collect();
+        self.objects.extend(fresh);
+    }
+
+    /// Forgets what an earlier pass has shown.
+    pub fn begin_pass(&mut self) {
+        (self.counted, self.damaged, self.restaged) = Default::default();
+    }
+
+    /// What reading has shown, by number.
+    pub fn counted(&self) -> impl Iterator<Item = (u32, &Object, &ObjectRead)> {
+        self.counted.iter().map(|(id, read)| (*id, self.object(*id), read))
+    }
+
+    /// Lines of the object of this number.
+    pub fn lines(&self, id: u32) -> u64 {
+        self.counted.get(&id).map_or(0, |read| read.lines)
+    }
+
+    /// Whether the object of this number is damaged.
+    pub fn is_damaged(&self, id: u32) -> bool {
+        self.damaged.contains_key(&id)
+    }
+
+    /// The damaged objects.
+    pub fn damaged(&self) -> impl Iterator<Item = (u32, &Object)> {
+        self.damaged.keys().map(|id| (*id, self.object(*id)))
+    }
+
+    /// The objects of the log as coverage is computed from them.
+    pub fn of_log(&self) -> impl Iterator<Item = Counted> {
+        self.counted().filter_map(|(id, object, read)| {
+            let (at, start) = log_place(object)?;
+            Some(Counted {
+                topic: at.topic,
+                partition: at.partition,
+                start,
+                lines: read.lines,
+                covers: read.covers.map(|(from, to)| from..to),
+                object: id,
+            })
+        })
+    }
+
+    /// What the objects read so far cover, per partition.
+    pub fn coverage(&self, names: &[&str]) -> BTreeMap<(u8, i32), Coverage> {
+        let counted: Vec<Counted> = self.of_log().collect();
+        ingest::coverage::coverage(&counted, names)
+    }
+
+    /// The history without offsets: its records, and a hash of its objects.
+    pub fn legacy(&self) -> Option<(u64, u64)> {
+        let legacy = self.counted().filter(|(_, object, _)| log_place(object).is_none());
+        let legacy = legacy.map(|(_, object, read)| LegacyObject {
+            key: object.key.as_str(),
+            records: read.lines,
+            digest: read.digest.unwrap_or_default(),
+        });
+        let digest = ingest::coverage::legacy_digest(legacy);
+        (digest.objects > 0).then_some((digest.records, digest.hash))
+    }
+
+    /// The starts of all objects of the log.
+    pub fn starts(&self) -> Starts {
+        self.objects.iter().filter_map(log_place).collect()
+    }
+
+    /// Per partition, hashes of the lines of its objects, added up. An object that lies within another one is left out:
+    /// it may have been merged into it.
+    pub fn hashes(&self) -> BTreeMap<TopicPartition, LinesHash> {
+        let mut objects: Vec<Counted> = self.of_log().collect();
+        objects.sort_by_key(|object| (object.topic, object.partition, object.start, u64::MAX - object.lines));
+        let mut hashes: BTreeMap<TopicPartition, (LinesHash, i64)> = BTreeMap::new();
+        for object in objects {
+            let (topic, partition) = (object.topic, object.partition);
+            let at = TopicPartition { topic, partition };
+            let (hash, end) = hashes.entry(at).or_insert((LinesHash::default(), i64::MIN));
+            let own_end = object.start.saturating_add_unsigned(object.lines);
+            if own_end > *end {
+                *end = own_end;
+                *hash += self
+                    .counted
+                    .get(&object.object)
+                    .map_or_else(LinesHash::default, |read| read.lines_hash);
+            }
+        }
+        hashes.into_iter().map(|(at, (hash, _))| (at, hash)).collect()
+    }
+
+    /// The objects of the log with the offsets that their records may have.
+    pub fn archived(&self) -> Vec<ArchivedRange> {
+        let starts = self.starts();
+        let archived = self.of_log().map(|object| ArchivedRange {
+            at: TopicPartition {
+                topic: object.topic,
+                partition: object.partition,
+            },
+            reach: object.covers.clone().unwrap_or_else(|| starts.reach(&object)),
+            assigned: object.start..object.start.saturating_add_unsigned(object.lines),
+            exact: object.covers.is_some(),
+            follower: starts.follower(&object),
+        });
+        archived.collect()
+    }
+
+    /// Offsets whose rejects the staged ones replace: those of objects that were staged again as a whole.
+    pub fn replaced(&self) -> Vec<(TopicPartition, Range<i64>)> {
+        let starts = self.starts();
+        let restaged = self.of_log().filter(|object| self.restaged.contains(&object.object));
+        let with_reach = |object: Counted| {
+            let at = TopicPartition {
+                topic: object.topic,
+                partition: object.partition,
+            };
+            (at, starts.reach(&object))
+        };
+        restaged
+            .filter(|object| object.covers.is_none())
+            .map(with_reach)
+            .collect()
+    }
+}
+
+/// The place of an object of the log.
+pub(super) fn log_place(object: &Object) -> Option<(TopicPartition, i64)> {
+    match (object.topic, object.place) {
+        (Some(topic), Place::Log { partition, start }) => Some((TopicPartition { topic, partition }, start)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ingest::lake::Encoding;
+
+    fn object(key: &str, partition: Option<i32>, start: i64) -> Object {
+        Object {
+            key: key.into(),
+            size: 1,
+            etag: None,
+            topic: partition.map(|_| 0),
+            place: partition.map_or(Place::Legacy, |partition| Place::Log { partition, start }),
+            encoding: Encoding::Plain,
+            deletes: false,
+            sidecar: false,
+        }
+    }
+
+    #[test]
+    fn a_second_listing_adds_objects_of_known_partitions_alone() {
+        let mut read = LakeRead::default();
+        read.begin(vec![object("p0", Some(0), 0), object("old", None, 0)]);
+        assert_eq!(read.object(1).key, "old");
+        let listed = vec![
+            object("p0", Some(0), 0),
+            object("late", Some(0), 5),
+            object("seen in Kafka", Some(1), 0),
+            object("grown", Some(2), 0),
+            object("older", None, 0),
+        ];
+        read.add(listed, |at| at.partition == 1);
+        let keys: Vec<&str> = read.objects().iter().map(|object| object.key.as_str()).collect();
+        assert_eq!(keys, ["old", "p0", "late", "seen in Kafka"]);
+    }
+
+    #[test]
+    fn lines_are_hashed_the_same_however_they_are_cut() {
+        let hash = |offsets: std::ops::Range<i64>| {
+            let mut hash = LinesHash::default();
+            offsets.for_each(|offset| hash.add(offset, b"line", offset < 3));
+            hash
+        };
+        let read = |objects: &[(i64, i64)]| {
+            let mut read = LakeRead::default();
+            read.begin(objects.iter().map(|(from, _)| object("o", Some(0), *from)).collect());
+            for (id, (from, to)) in (1..).zip(objects) {
+                let lines_hash = hash(*from..*to);
+                let lines = from.abs_diff(*to);
+                read.counted.insert(
+                    id,
+                    ObjectRead {
+                        lines,
+                        lines_hash,
+                        ..ObjectRead::default()
+                    },
+                );
+            }
+            read.hashes()[&TopicPartition { topic: 0, partition: 0 }]
+        };
+        let whole = read(&[(0, 6)]);
+        assert_eq!(whole, hash(0..6));
+        assert_eq!(read(&[(0, 2), (2, 6)]), whole);
+        assert_eq!(
+            read(&[(0, 6), (0, 2), (2, 6)]),
+            whole,
+            "merged, and the parts are still there"
+        );
+        assert_ne!(read(&[(0, 5)]).all, whole.all);
+        assert_eq!(read(&[(0, 5)]).known, whole.known);
+    }
+
+    #[test]
+    fn rejects_of_objects_that_are_staged_again_are_replaced() {
+        let mut read = LakeRead::default();
+        read.begin(vec![object("a", Some(0), 0), object("b", Some(0), 10)]);
+        let lines = |lines, covers| ObjectRead {
+            lines,
+            covers,
+            ..ObjectRead::default()
+        };
+        read.counted.insert(1, lines(5, None));
+        read.counted.insert(2, lines(3, Some((10, 13))));
+        read.restaged.extend([1, 2]);
+        let at = TopicPartition { topic: 0, partition: 0 };
+        // five lines with offsets below 10; the other one has each record at its offset
+        assert_eq!(read.replaced(), [(at, 0..10)]);
+    }
+}

@@ -1,0 +1,174 @@
+//! Asks Kafka which holes of history hold no record, and remembers those that are natural.
+//!
+//! Records are counted here, not taken in: the hand-over reads holes that are not natural, together with the object
+//! before them when it lacks records that Kafka has, since they may be missing anywhere in it.
+
+use super::bounds::Bounds;
+use super::flow::ReplayError;
+use super::state::Coordinator;
+use crate::error::EngineError;
+use crate::log::growth::PartitionWatermarks;
+use crate::log::holes::{self, Suspect, Tail};
+use crate::protocol::{Consume, Purpose, ReaderReport};
+use crate::topic_partition::TopicPartition;
+use ingest::coverage::{Counted, Coverage, RangeSet};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// What has to be read from Kafka although the lake has it.
+#[derive(Debug, Default)]
+pub(super) struct Again {
+    /// Objects that may lack records, with the holes behind them.
+    pub doubtful: Vec<Range<i64>>,
+    /// The last object, when holes lie inside: its records may have any of these offsets.
+    pub tail: Option<Range<i64>>,
+}
+
+/// Where Kafka holds records, by partition.
+pub(super) type Arrived = BTreeMap<TopicPartition, RangeSet>;
+
+impl Coordinator {
+    /// Proves what can be proved of the holes of `coverage`. Returns what has to be read from Kafka again.
+    pub(super) async fn prove_holes(
+        &mut self,
+        coverage: &BTreeMap<(u8, i32), Coverage>,
+        watermarks: &PartitionWatermarks,
+        upto: &Option<Bounds>,
+    ) -> Result<BTreeMap<TopicPartition, Again>, ReplayError> {
+        let mut suspects: BTreeMap<TopicPartition, Vec<Suspect>> = BTreeMap::new();
+        let mut tails: BTreeMap<TopicPartition, (Tail, i64)> = BTreeMap::new();
+        let last = self.last_objects();
+        for ((topic, partition), coverage) in coverage {
+            let (topic, partition) = (*topic, *partition);
+            let at = TopicPartition { topic, partition };
+            let known = self.answer.natural.entry(at).or_default();
+            // what history covers by now needs no proof
+            *known = known.iter().flat_map(|hole| coverage.ranges.missing(hole)).collect();
+            let Some(marks) = watermarks.get(&at) else { continue };
+            let span = marks.low..marks.stable;
+            let bound = upto
+                .as_ref()
+                .map_or(i64::MAX, |upto| upto.get(&at).copied().unwrap_or(0));
+            let found = holes::suspects(coverage, known, &span, bound, |id| self.read.lines(id));
+            if !found.is_empty() {
+                suspects.insert(at, found);
+            }
+            let tail = last.get(&at).and_then(|object| Tail::of(object, coverage));
+            if let Some(tail) = tail.filter(|tail| span.contains(&tail.start)) {
+                tails.insert(at, (tail, span.end.min(bound)));
+            }
+        }
+        let queues = suspects
+            .iter()
+            .map(|(at, suspects)| (*at, holes::read_ranges(suspects)));
+        let arrived = self.probe(queues.collect()).await?;
+        let mut again: BTreeMap<TopicPartition, Again> = BTreeMap::new();
+        for (at, suspects) in suspects {
+            let nothing = RangeSet::default();
+            let arrived = arrived.get(&at).unwrap_or(&nothing);
+            let doubtful = suspects.iter().filter(|hole| hole.is_doubtful(arrived));
+            again.entry(at).or_default().doubtful = doubtful.map(Suspect::read_range).collect();
+            let natural = self.answer.natural.entry(at).or_default();
+            let proved = suspects.into_iter().filter(|hole| hole.is_natural(arrived));
+            proved.for_each(|suspect| holes::keep(natural, suspect.hole));
+        }
+        for (at, reach) in self.find_tails(tails).await? {
+            again.entry(at).or_default().tail = Some(reach);
+        }
+        self.answer.natural.retain(|_, holes| !holes.is_empty());
+        Ok(again)
+    }
+
+    /// The last sound object of each partition.
+    fn last_objects(&self) -> BTreeMap<TopicPartition, Counted> {
+        let mut last: BTreeMap<TopicPartition, Counted> = BTreeMap::new();
+        for object in self.read.of_log().filter(|object| !self.read.is_damaged(object.object)) {
+            let (topic, partition) = (object.topic, object.partition);
+            let at = TopicPartition { topic, partition };
+            if last.get(&at).is_none_or(|known| known.start <= object.start) {
+                last.insert(at, object);
+            }
+        }
+        last
+    }
+
+    /// Finds how far last objects with holes inside reach.
+    async fn find_tails(
+        &mut self,
+        tails: BTreeMap<TopicPartition, (Tail, i64)>,
+    ) -> Result<BTreeMap<TopicPartition, Range<i64>>, ReplayError> {
+        let mut seen: BTreeMap<TopicPartition, i64> = tails.iter().map(|(at, (tail, _))| (*at, tail.start)).collect();
+        let mut arrived = Arrived::new();
+        let nothing = RangeSet::default();
+        loop {
+            let mut read_ranges = BTreeMap::new();
+            for (at, (tail, end)) in &tails {
+                let found = arrived.get(at).unwrap_or(&nothing);
+                if let Some(read_range) = tail.next_stretch(found, seen[at], *end) {
+                    seen.insert(*at, read_range.end);
+                    read_ranges.insert(*at, vec![read_range]);
+                }
+            }
+            if read_ranges.is_empty() {
+                break;
+            }
+            for (at, found) in self.probe(read_ranges).await? {
+                let arrived = arrived.entry(at).or_default();
+                found.iter().for_each(|range| arrived.insert(range));
+            }
+        }
+        let reach = |(at, (tail, _)): (TopicPartition, (Tail, i64))| {
+            let reach = tail.reach(arrived.get(&at).unwrap_or(&nothing), seen[&at])?;
+            let place = self.place(at);
+            tracing::info!(
+                place,
+                ?reach,
+                "the last object has holes inside, and is read from Kafka again"
+            );
+            Some((at, reach))
+        };
+        Ok(tails.into_iter().filter_map(reach).collect())
+    }
+
+    /// Counts where Kafka holds records, one range of a partition after the other.
+    pub(super) async fn probe(
+        &mut self,
+        read_ranges: BTreeMap<TopicPartition, Vec<Range<i64>>>,
+    ) -> Result<Arrived, ReplayError> {
+        let mut queues: BTreeMap<TopicPartition, std::vec::IntoIter<Range<i64>>> = read_ranges
+            .into_iter()
+            .map(|(at, read_ranges)| (at, read_ranges.into_iter()))
+            .collect();
+        let mut arrived = Arrived::new();
+        let mut waiting = 0;
+        for (at, queue) in &mut queues {
+            waiting += usize::from(self.probe_next(*at, queue));
+        }
+        while waiting > 0 {
+            let ReaderReport::Probed { pass, at, records } = self.flow.next_report().await? else {
+                continue;
+            };
+            if pass != self.flow.pass() {
+                continue;
+            }
+            let found = arrived.entry(at).or_default();
+            records.into_iter().for_each(|(from, to)| found.insert(from..to));
+            let queue = queues.get_mut(&at).ok_or(EngineError::DataflowEnded)?;
+            waiting -= usize::from(!self.probe_next(at, queue));
+        }
+        Ok(arrived)
+    }
+
+    fn probe_next(&self, at: TopicPartition, queue: &mut std::vec::IntoIter<Range<i64>>) -> bool {
+        let Some(read_range) = queue.next() else { return false };
+        self.flow.consume(Consume {
+            at,
+            from: read_range.start,
+            until: Some(read_range.end),
+            bound: read_range.end,
+            purpose: Purpose::Probe,
+            after: None,
+        });
+        true
+    }
+}

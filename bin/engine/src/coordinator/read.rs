@@ -1,0 +1,133 @@
+//! Reading objects of the lake: they are assigned to workers, and what the workers report is taken in.
+
+use super::flow::ReplayError;
+use super::lake_read::log_place;
+use super::state::Coordinator;
+use crate::error::EngineError;
+use crate::protocol::{Assigned, Command, ObjectRead, ReaderReport};
+use crate::topic_partition::TopicPartition;
+use ingest::coverage::Counted;
+use ingest::lake::{Object, Place};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Objects assigned in one command.
+const OBJECTS_A_COMMAND: usize = 1024;
+
+impl Coordinator {
+    /// Reads the objects from number `from` on, as far as `wanted`; of those that names alone took for persisted and that
+    /// are not, everything is staged afterwards.
+    pub(super) async fn read_objects(
+        &mut self,
+        from: usize,
+        persisted: &BTreeMap<TopicPartition, i64>,
+        wanted: impl Fn(&Object) -> bool,
+    ) -> Result<(), ReplayError> {
+        let starts = self.read.starts();
+        let of = |at: &TopicPartition| persisted.get(at).copied().unwrap_or(0);
+        let assign = |(object, id): (&Object, u32)| Assigned {
+            id,
+            object: object.clone(),
+            persisted: log_place(object).is_some_and(|(at, start)| starts.is_persisted(at, start, of(&at))),
+        };
+        let objects = self.read.objects.iter().zip(1u32..).skip(from);
+        let assigned: Vec<Assigned> = objects.filter(|(object, _)| wanted(object)).map(assign).collect();
+        let by_names: BTreeSet<u32> = assigned.iter().filter(|one| one.persisted).map(|one| one.id).collect();
+        let partly = assigned.iter().filter(|one| {
+            let below = log_place(&one.object).is_some_and(|(at, start)| start < of(&at));
+            !one.persisted && below
+        });
+        let partly: Vec<u32> = partly.map(|one| one.id).collect();
+        self.read.restaged.extend(partly);
+        self.read_assigned(assigned, true).await?;
+
+        let misclassified = |object: &Counted| {
+            let at = TopicPartition {
+                topic: object.topic,
+                partition: object.partition,
+            };
+            by_names.contains(&object.object) && starts.was_misclassified(object, of(&at))
+        };
+        let again: Vec<Assigned> = self
+            .read
+            .of_log()
+            .filter(misclassified)
+            .map(|object| Assigned {
+                id: object.object,
+                object: self.read.object(object.object).clone(),
+                persisted: false,
+            })
+            .collect();
+        if again.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(objects = again.len(), "objects overlap: they are read again as a whole");
+        self.read.restaged.extend(again.iter().map(|one| one.id));
+        self.read_assigned(again, false).await
+    }
+
+    /// Assigns objects and waits until all have been read; `shown` says whether that is history's progress.
+    pub(super) async fn read_assigned(&mut self, mut objects: Vec<Assigned>, shown: bool) -> Result<(), ReplayError> {
+        let mut waiting: BTreeSet<u32> = objects.iter().map(|one| one.id).collect();
+        let bytes: u64 = objects.iter().map(|one| one.object.size).sum();
+        if shown {
+            self.process.observer.history(objects.len() as u64, bytes);
+        }
+        // the largest first to the least loaded; then each in the order of offsets, so that the three records of
+        // a post are read close to each other
+        objects.sort_by(|one, other| other.object.size.cmp(&one.object.size).then(one.id.cmp(&other.id)));
+        let mut shares: Vec<(u64, Vec<Assigned>)> = vec![(0, Vec::new()); self.flow.workers()];
+        for one in objects {
+            let share = shares
+                .iter_mut()
+                .min_by_key(|(bytes, _)| *bytes)
+                .expect("at least one worker");
+            share.0 += one.object.size.max(1);
+            share.1.push(one);
+        }
+        for (worker, (_, mut share)) in shares.into_iter().enumerate() {
+            share.sort_by_key(|one| match one.object.place {
+                Place::Legacy => (-1, 0, one.id),
+                Place::Log { partition, start } => (start, partition, one.id),
+            });
+            for objects in share.chunks(OBJECTS_A_COMMAND) {
+                self.flow.send_to(worker, Command::Read(objects.to_vec()));
+            }
+        }
+        while !waiting.is_empty() {
+            match self.flow.next_report().await? {
+                ReaderReport::Object { pass, id, read } if pass == self.flow.pass() => {
+                    waiting.remove(&id);
+                    if shown {
+                        self.process.observer.object(read.lines, read.bytes, read.rejected);
+                    }
+                    self.read.counted.insert(id, read);
+                }
+                ReaderReport::Damaged { pass, id, lines, error } if pass == self.flow.pass() => {
+                    waiting.remove(&id);
+                    self.skip_damaged(id, lines, error)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn skip_damaged(&mut self, id: u32, lines: u64, error: String) -> Result<(), EngineError> {
+        let object = self.read.object(id);
+        let key = object.key.clone();
+        if !self.options.log.skip_unreadable {
+            return Err(EngineError::Damaged { key, error });
+        }
+        tracing::warn!(object = key, error, "skipped a damaged object");
+        // of an object without offsets nothing is kept, of one of the log what lies before the damage
+        if log_place(object).is_some() {
+            let read = ObjectRead {
+                lines,
+                ..ObjectRead::default()
+            };
+            self.read.counted.insert(id, read);
+        }
+        self.read.damaged.insert(id, error);
+        Ok(())
+    }
+}

@@ -1,0 +1,275 @@
+//! The engine: one timely dataflow over all workers, and the coordinator that feeds and commits it.
+//!
+//! ```text
+//!              commands                 events                    changes
+//! coordinator ─────────▶ plan ─▶ read ─────────▶ latest ─▶ results ─────────▶ collect ─▶ coordinator ─▶ sink
+//!  (process 0)          worker 0   every worker, by key          by group       worker 0
+//! ```
+//!
+//! Every process builds the same dataflow. Only process 0 has a coordinator; the others read what they are told to
+//! and end when it ends. When one process dies, all end: timely has no recovery, and the tables and the log are the
+//! only state, so a supervisor simply starts them again.
+
+#![forbid(unsafe_code)]
+
+mod agree;
+mod answer;
+mod archived;
+mod boundaries;
+mod causes;
+mod collect;
+mod coordinator;
+mod decode;
+mod error;
+mod frontier;
+mod log;
+mod options;
+mod plan;
+mod process;
+mod profile;
+mod protocol;
+mod reader;
+mod recorded;
+mod recorded_detail;
+mod report;
+mod staging;
+mod target;
+mod topic_partition;
+mod topics;
+mod watch;
+
+pub use causes::with_causes;
+pub use error::{Class, EngineError, Outcome, ReaderError, TopicMissing, TopicsChanged};
+pub use frontier::Frontier;
+pub use log::generations::TooManyGenerations;
+pub use log::hand_over::LogShorter;
+pub use options::{KafkaSource, LakeSource, LogOptions, Mode, Options, SinkOptions, TableOptions, Workers};
+pub use process::{Observer, ProcessState};
+pub use profile::{Profile, Taken};
+pub use recorded_detail::natural_holes;
+pub use report::{Replay, Report, Totals};
+pub use staging::{Offer, Staging};
+pub use topic_partition::TopicPartition;
+pub use topics::{KINDS, topic_name};
+
+use coordinator::{Coordinator, Flow, Sources};
+use ingest::kafka::{Cluster, KafkaConfig};
+use ingest::lake::{Lake, LakeObserver};
+use plan::{Planner, Plans};
+use profile::Watched;
+use protocol::Ending;
+use reader::ReaderContext;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use target::Target;
+use timely::CommunicationConfig;
+use tokio::sync::{mpsc, oneshot};
+
+/// The name of the threads that wait for servers.
+pub const IO_THREADS: &str = "pinflow:io";
+
+/// How long what still waits for an answer may hold up the end of the process.
+const ENDING: Duration = Duration::from_millis(500);
+
+/// Runs `run` or `backfill` on all workers of this process, to the end. The process that leads returns a report.
+///
+/// # Errors
+/// Why the run ended, in every process of it. [`EngineError::class`] says what a restart can do.
+pub fn run(options: Options, observer: Arc<dyn Observer>) -> Result<Option<Report>, EngineError> {
+    let began = Instant::now();
+    let options = Arc::new(options);
+    // the allocator spreads the state over more huge pages than it fills: measured, a third more would be resident,
+    // for no time gained
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay on");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name(IO_THREADS)
+        .enable_all()
+        .build()
+        .map_err(|source| EngineError::Start {
+            what: "the I/O threads",
+            source,
+        })?;
+    let process = Arc::new(ProcessState::new(options.workers.threads, observer));
+    process::install_panic_hook(Arc::clone(&process), options.workers.addresses.clone());
+    runtime.spawn(process::watch_signals(Arc::clone(&process)));
+
+    let started = start(&options, &runtime, &process);
+    // a question to a server that does not answer is given up
+    runtime.shutdown_timeout(ENDING);
+    let report = started?;
+    match process.ending() {
+        Some(Ending::Failed { class, text }) => Err(EngineError::Led { class, text }),
+        Some(Ending::Done) | None => Ok(report.map(|report| Report {
+            seconds: began.elapsed().as_secs_f64(),
+            ..report
+        })),
+    }
+}
+
+fn start(
+    options: &Arc<Options>,
+    runtime: &tokio::runtime::Runtime,
+    process: &Arc<ProcessState>,
+) -> Result<Option<Report>, EngineError> {
+    let lake = match &options.log.lake {
+        Some(lake) => {
+            let observer = Arc::clone(&process.observer);
+            let observer = LakeObserver::new(move |state| observer.lake(&state));
+            Some(runtime.block_on(lake.open(Some(observer)))?)
+        }
+        None => None,
+    };
+    let kafka = options.log.kafka.as_ref();
+    if let Some(kafka) = kafka {
+        kafka
+            .config
+            .check()
+            .map_err(|error| EngineError::KafkaConfig(error.into()))?;
+    }
+    let staging = match &options.sink {
+        SinkOptions::Postgres(postgres) => {
+            let process = Arc::clone(process);
+            let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || process.wake_readers());
+            let definition = options.tables.definition(&options.log.limits);
+            Some(Staging::new(postgres.clone(), definition, wake))
+        }
+        SinkOptions::Files(_) => None,
+    };
+    let pace = match options.mode {
+        Mode::Run { pace } => pace,
+        Mode::Backfill { .. } => Duration::ZERO,
+    };
+    let context = ReaderContext {
+        lake: lake.clone(),
+        fetch: options.log.fetch(),
+        kafka: kafka.map(|kafka| KafkaConfig {
+            pace,
+            ..kafka.config.clone()
+        }),
+        kafka_queue_bytes: kafka.map_or(0, |kafka| kafka.buffer_bytes / options.workers.threads),
+        topics: options.log.topics.clone(),
+        limits: options.log.limits,
+        layout: options.tables.results.layout(),
+        runtime: runtime.handle().clone(),
+        staging,
+        process: Arc::clone(process),
+    };
+
+    if options.workers.processes == 1 {
+        // symbols need no text to be routed by when no other process has to agree
+        operators::route::single_process();
+    }
+    let leads = options.workers.process == 0;
+    let (planner_sender, planner) = oneshot::channel();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a closed loop: notes are of the one epoch that is open or closing"
+    )]
+    let (event_sender, events) = mpsc::unbounded_channel();
+    let plans = Mutex::new(leads.then(|| Plans::new(move |planner| drop(planner_sender.send(planner)))));
+    let event_sender = Mutex::new(leads.then_some(event_sender));
+    let results = Arc::clone(&options.tables.results);
+    let terms = agree::terms(&results, &options.log.limits);
+    let (processes, threads) = (options.workers.processes, options.workers.threads);
+    let profile = process.observer.profile();
+    let guards = timely::execute(timely_config(&options.workers), move |worker| {
+        let leads = worker.index() == 0;
+        let plans = leads.then(|| plans.lock().expect("taken once").take()).flatten();
+        let events = leads.then(|| event_sender.lock().expect("taken once").take()).flatten();
+        let context = context.clone();
+        if processes > 1 {
+            agree::agree(worker, &terms, worker.index() % threads == 0)?;
+        }
+        let watched = profile.as_ref().map(|profile| (profile, Watched::of(worker)));
+        worker.dataflow::<u64, _, _>(|scope| {
+            let commands = plan::plan(scope, plans);
+            let (decoded, reports) = reader::read(scope, commands, context);
+            let (changes, steps) = results.build(decoded);
+            collect::collect(changes.inner, reports, results.definitions().len(), events);
+            if let Some((profile, watched)) = &watched {
+                profile.built(&results, steps, watched);
+            }
+        });
+        Ok(())
+    })
+    .map_err(|detail| EngineError::Panicked {
+        what: "the start of the workers",
+        detail,
+    })?;
+
+    process.join();
+
+    let report = leads.then(|| {
+        // as a task it shares a thread with its connection to Postgres: an answer that arrives there needs no other
+        // thread to be woken before the next statement is sent
+        let leading = lead(Arc::clone(options), lake, Arc::clone(process), planner, events);
+        let led = runtime.block_on(runtime.spawn(leading));
+        led.map_err(error::panicked("the coordinator")).flatten()
+    });
+    for result in guards.join() {
+        let built: Result<(), EngineError> = result.map_err(|detail| EngineError::Panicked {
+            what: "a worker",
+            detail,
+        })?;
+        built?;
+    }
+    process.finish();
+    report.transpose()
+}
+
+/// The coordinator's life on process 0.
+async fn lead(
+    options: Arc<Options>,
+    lake: Option<Lake>,
+    process: Arc<ProcessState>,
+    planner: oneshot::Receiver<Planner>,
+    events: mpsc::UnboundedReceiver<collect::Event>,
+) -> Result<Report, EngineError> {
+    let planner = planner.await.map_err(|_| EngineError::DataflowEnded)?;
+    let flow = Flow::new(planner, events, options.workers.peers());
+    let prepared = tokio::select! {
+        prepared = prepare(&options, lake) => prepared,
+        () = process.stopped_for(Duration::ZERO) => Err(EngineError::Stopped),
+    };
+    match prepared {
+        Ok((sources, target)) => Coordinator::new(options, sources, target, flow, process).run().await,
+        Err(error) => {
+            let ended = Err(error);
+            flow.end(&ended);
+            ended.map(|_: Outcome| Report::default())
+        }
+    }
+}
+
+async fn prepare(options: &Options, lake: Option<Lake>) -> Result<(Sources, Target), EngineError> {
+    let cluster = match options.log.kafka.clone() {
+        Some(kafka) => {
+            let connected = tokio::task::spawn_blocking(move || Cluster::connect(&kafka.config)).await;
+            Some(Arc::new(connected.map_err(error::panicked("connecting to Kafka"))??))
+        }
+        None => None,
+    };
+    let target = Target::open(options).await?;
+    Ok((Sources { lake, cluster }, target))
+}
+
+fn timely_config(workers: &Workers) -> timely::Config {
+    let communication = match (workers.processes, workers.threads) {
+        (1, 1) => CommunicationConfig::Thread,
+        (1, threads) => CommunicationConfig::Process(threads),
+        (_, threads) => CommunicationConfig::Cluster {
+            threads,
+            process: workers.process,
+            addresses: workers.addresses.clone(),
+            report: false,
+            zerocopy: false,
+        },
+    };
+    timely::Config {
+        communication,
+        worker: timely::WorkerConfig::default(),
+    }
+}

@@ -1,0 +1,669 @@
+//! The engine of the model: the decisions under test, glued as the coordinator and the readers glue them, and the tables
+//! as the sink keeps them.
+
+use super::super::generations::{Generations, generation_at};
+use super::super::growth::{Change, PartitionWatermarks, Seen};
+use super::super::hand_over::{HandOver, Known, hand_over};
+use super::super::holes::{self, Tail};
+use super::super::identity::{Place, TopicCheck, compare_last_record};
+use super::super::persisted::Starts;
+use super::world::{LakeObject, Record, World, at};
+use crate::answer::{Answer, OffsetRange};
+use crate::archived::ArchivedRange;
+use crate::protocol::{Consume, Purpose};
+use crate::reader::{Passed, ReadRange};
+use crate::recorded::Recorded;
+use crate::report::Totals;
+use crate::target::State;
+use crate::topic_partition::TopicPartition;
+use ingest::coverage::{Counted, Coverage, RangeSet};
+use ingest::kafka::{Sample, Sampled};
+use operators::Position;
+use sinks::Progress;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+const DEFINITIONS: u64 = 7;
+
+fn topics() -> [Option<String>; 3] {
+    [Some("pin".to_owned()), None, None]
+}
+
+/// Why the engine stopped by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    Gap,
+    Order,
+    Remade,
+    Shorter,
+    Generations,
+}
+
+/// The tables: what a commit has left.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
+    progress: Progress,
+    /// The newest record of each key.
+    cleaned: BTreeMap<u32, (Position, u64)>,
+    /// What results are made of.
+    results: BTreeMap<u32, u64>,
+    /// Rejected records by partition and offset.
+    rejects: BTreeMap<(i32, i64), u64>,
+}
+
+impl Tables {
+    /// Whether nothing has been committed.
+    pub fn is_empty(&self) -> bool {
+        self.progress.definitions.is_none()
+    }
+
+    /// The sum of the frontier's offsets.
+    pub fn frontier_sum(&self) -> i64 {
+        self.progress.partitions.values().map(|partition| partition.next).sum()
+    }
+
+    /// Compares what is committed with the truth; what does not hold.
+    pub fn check(&self, world: &World) -> Result<(), String> {
+        if world.remade {
+            // of the topic's earlier life the model keeps no truth
+            return Ok(());
+        }
+        let mut truth: BTreeMap<u32, Vec<(Position, Record, bool)>> = BTreeMap::new();
+        let mut bad = BTreeSet::new();
+        let recorded = Recorded::of(&self.progress, &topics());
+        for ((_, partition), reach) in &self.progress.partitions {
+            let starts = recorded.generations.of(at(*partition as usize));
+            // what lies before the first offset was gone before anything looked
+            let truth_of = world.truth(*partition as usize, reach.next).into_iter();
+            for (offset, record, compacted) in truth_of.filter(|(offset, ..)| *offset >= reach.first) {
+                if record.bad {
+                    bad.insert(record.number);
+                    continue;
+                }
+                let position = Position::new(generation_at(starts, offset), offset, *partition).expect("it is small");
+                truth.entry(record.key).or_default().push((position, record, compacted));
+            }
+        }
+        for (key, mut records) in truth {
+            records.sort_by_key(|(position, ..)| *position);
+            let (_, newest, compacted) = *records.last().expect("it has one");
+            let newest = newest.number;
+            let in_order = records.iter().map(|(_, record, _)| record.number).max() == Some(newest);
+            // where a key moved between two looks at Kafka its order is not known, and what compaction has removed may
+            // never have been read: then only the tables have to agree
+            let found = self.results.get(&key).copied();
+            if in_order && !compacted && found != Some(newest) {
+                return Err(format!("key {key} says {found:?}, and its newest record is {newest}"));
+            }
+        }
+        let cleaned: BTreeMap<u32, u64> = self.cleaned.iter().map(|(key, (_, number))| (*key, *number)).collect();
+        if !self.is_empty() && cleaned != self.results {
+            return Err(format!(
+                "cleaned rows {cleaned:?} and results {:?} differ",
+                self.results
+            ));
+        }
+        let rejected: Vec<u64> = self.rejects.values().copied().collect();
+        let once: BTreeSet<u64> = rejected.iter().copied().collect();
+        // of an object with holes inside that retention has reached nothing shows which records Kafka still has
+        if !world.retained && !world.overlaps && once.len() != rejected.len() {
+            return Err(format!("a record is rejected under two offsets: {:?}", self.rejects));
+        }
+        if !self.is_empty() && !world.retained && once != bad {
+            return Err(format!("rejected are {once:?}, bad are {bad:?}"));
+        }
+        for (added, highs) in &world.grown {
+            for (partition, high) in highs {
+                let starts = recorded.generations.of(at(*partition as usize));
+                let own = recorded.generations.of(at(*added as usize)).first();
+                let Some(own) = own else { continue };
+                let boundary = starts.iter().find(|start| start.generation == own.generation);
+                if boundary.is_some_and(|start| start.offset < *high) {
+                    return Err(format!(
+                        "generation {} begins at {boundary:?} in partition {partition}, which ended at {high}",
+                        own.generation
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows on their way to the tables.
+#[derive(Default)]
+struct Rows {
+    cleaned: Vec<(u32, Position, u64)>,
+    /// Rejects: partition, offset, record, whether from the lake.
+    rejects: Vec<(i32, i64, u64, bool)>,
+}
+
+/// A running engine.
+pub struct Engine {
+    recorded: Recorded,
+    answer: Answer,
+    /// What the operators hold: the newest record of each key.
+    latest: BTreeMap<u32, (Position, u64)>,
+    read_ranges: BTreeMap<TopicPartition, ReadRange>,
+    seen: Seen,
+    rows: Rows,
+}
+
+/// What a pass has read of the lake.
+struct LakeRead {
+    counted: Vec<Counted>,
+    coverage: Coverage,
+}
+
+impl Engine {
+    /// A start up to the commit of epoch 0; none when it is a backfill, or crashes before it commits.
+    pub fn start(world: &mut World, tables: &mut Tables, kafka: bool, crash: bool) -> Result<Option<Engine>, Stop> {
+        let recorded = Recorded::of(&tables.progress, &topics());
+        let mut seen = Seen::recorded(recorded.counts.clone());
+        let mut grown = recorded.generations.clone();
+        let watermarks = if kafka {
+            world.watermarks()
+        } else {
+            PartitionWatermarks::new()
+        };
+        if kafka {
+            for change in seen.look(watermarks.clone()) {
+                match change {
+                    Change::Grown { added, mut boundaries } => {
+                        for (partition, boundary) in &mut boundaries {
+                            let reach = recorded.partitions.get(&at(*partition as usize));
+                            *boundary = reach.map_or(*boundary, |reach| reach.next.max(*boundary));
+                        }
+                        begin(&mut grown, added, &boundaries)?;
+                    }
+                    Change::Fewer { .. } => return Err(Stop::Remade),
+                    _ => {}
+                }
+            }
+        }
+        let (generations, lacking) = world.boundaries.merged(&grown).map_err(|_| Stop::Generations)?;
+        if lacking {
+            world.boundaries = generations.clone();
+            if crash {
+                return Ok(None);
+            }
+        }
+        let mut engine = Engine {
+            answer: Answer {
+                natural: recorded.natural.clone(),
+                counts: seen.counts().clone(),
+                generations,
+                ..Answer::default()
+            },
+            recorded,
+            latest: BTreeMap::new(),
+            read_ranges: BTreeMap::new(),
+            seen,
+            rows: Rows::default(),
+        };
+        let known = engine.recorded.partitions.clone();
+        identify(world, &watermarks, known.iter())?;
+        let mut full = engine.recorded.full_reconcile(DEFINITIONS, &engine.answer.generations);
+        for pass in 0.. {
+            assert!(pass < 3, "history is replayed without end");
+            let (plans, replaced) = engine.replay(world, &watermarks, kafka, full)?;
+            if !full && engine.recorded.coverage_differs(&engine.answer, &archived(world)) {
+                full = true;
+                continue;
+            }
+            if !kafka {
+                let back = |(at, reach): (&TopicPartition, &OffsetRange)| {
+                    engine.answer.frontier.get(at).map_or(0, |now| now.next) < reach.next
+                };
+                if engine.recorded.partitions.iter().any(back) {
+                    return Ok(None);
+                }
+            }
+            engine.settle(tables, full, &plans, &replaced);
+            break;
+        }
+        Ok(kafka.then_some(engine))
+    }
+
+    /// One pass over history and Kafka up to its ends.
+    #[allow(clippy::type_complexity)]
+    fn replay(
+        &mut self,
+        world: &World,
+        watermarks: &PartitionWatermarks,
+        kafka: bool,
+        full: bool,
+    ) -> Result<(BTreeMap<TopicPartition, HandOver>, Vec<(TopicPartition, Range<i64>)>), Stop> {
+        self.rows = Rows::default();
+        self.latest.clear();
+        self.answer.frontier.clear();
+        self.answer.empty.clear();
+        let persisted = match full {
+            true => BTreeMap::new(),
+            false => self.recorded.persisted(),
+        };
+        let starts: Starts = world
+            .objects
+            .iter()
+            .map(|object| (at(object.partition), object.start))
+            .collect();
+        let mut replaced = Vec::new();
+        let mut counted: BTreeMap<usize, Vec<Counted>> = BTreeMap::new();
+        for (number, object) in world.objects.iter().enumerate() {
+            let at = at(object.partition);
+            let below = persisted.get(&at).copied().unwrap_or(0);
+            let all = starts.is_persisted(at, object.start, below);
+            let read = Counted {
+                topic: 0,
+                partition: at.partition,
+                start: object.start,
+                lines: object.lines.len() as u64,
+                covers: object.covers.clone(),
+                object: number as u32,
+            };
+            let misclassified = all && starts.was_misclassified(&read, below);
+            let persisted = match (&object.covers, all && !misclassified) {
+                (Some(_), _) => below,
+                (None, true) => i64::MAX,
+                (None, false) => 0,
+            };
+            if object.covers.is_none() && object.start < below && persisted == 0 {
+                replaced.push((at, starts.reach(&read)));
+            }
+            self.take_object(object, persisted);
+            counted.entry(object.partition).or_default().push(read);
+        }
+        let mut plans = BTreeMap::new();
+        let partitions: BTreeSet<TopicPartition> = counted
+            .keys()
+            .map(|partition| at(*partition))
+            .chain(watermarks.keys().copied())
+            .chain(self.recorded.partitions.keys().copied())
+            .collect();
+        for at in partitions {
+            let counted = counted.remove(&(at.partition as usize)).unwrap_or_default();
+            let coverage = ingest::coverage::coverage(&counted, &["pin"]);
+            let coverage = coverage.into_values().next().unwrap_or_default();
+            self.answer.lake.insert(at, coverage.ranges.clone());
+            let read = LakeRead { counted, coverage };
+            let (short, tail) = self.prove(world, watermarks, at, &read);
+            let added = self.recorded.counts.get(&0).is_some_and(|count| at.partition >= *count);
+            let recorded = self.recorded.partitions.get(&at).map(|reach| reach.first..reach.next);
+            let natural = self.answer.natural.get(&at).into_iter().flat_map(RangeSet::iter);
+            let covered: RangeSet = read.coverage.ranges.iter().chain(natural).chain(tail.clone()).collect();
+            let conflicts = read
+                .coverage
+                .conflicts
+                .iter()
+                .map(|conflict| conflict.from..conflict.to);
+            let plan = hand_over(&Known {
+                covered: covered.iter().collect(),
+                unreadable: None,
+                conflicts: conflicts.chain(short).chain(tail).collect(),
+                kafka: watermarks.get(&at).map(|marks| marks.low..marks.stable.max(marks.low)),
+                recorded: recorded.or_else(|| added.then_some(0..0)),
+                live: kafka,
+                upto: None,
+            });
+            plans.insert(at, plan.map_err(|_| Stop::Shorter)?);
+        }
+        if plans.values().any(|plan| !plan.conflicts.is_empty()) {
+            return Err(Stop::Order);
+        }
+        if plans.values().any(|plan| !plan.gaps.is_empty()) {
+            return Err(Stop::Gap);
+        }
+        for (at, plan) in &plans {
+            for read_range in &plan.read_ranges {
+                let purpose = if read_range.again {
+                    Purpose::TakeAgain
+                } else {
+                    Purpose::Take
+                };
+                let consume = Consume {
+                    at: *at,
+                    from: read_range.from,
+                    until: read_range.until,
+                    bound: read_range.bound,
+                    purpose,
+                    after: None,
+                };
+                let below = match purpose {
+                    Purpose::Take => persisted.get(at).copied().unwrap_or(0),
+                    _ => 0,
+                };
+                let mut reading = ReadRange::new(&consume);
+                self.take_kafka(world, *at, &mut reading, read_range.bound, usize::MAX, below);
+                if let Some(Passed::Reached(mark)) = reading.passed() {
+                    self.answer.advance(*at, &mark);
+                    self.answer.found_empty(*at, &mark);
+                }
+                if reading.is_endless() {
+                    self.read_ranges.insert(*at, reading);
+                }
+            }
+            let reach = self.answer.frontier.entry(*at).or_default();
+            reach.first = plan.first;
+            reach.next = reach.next.max(plan.next);
+            let before = reach.next - 1;
+            if let Some(id) = world.at_offset(at.partition as usize, before).filter(|_| kafka) {
+                reach.last = Some(id);
+            }
+        }
+        self.answer.write_holes();
+        Ok((plans, replaced))
+    }
+
+    /// Proves holes; what has to be read from Kafka again: objects that lack records, and the last one with holes inside.
+    fn prove(
+        &mut self,
+        world: &World,
+        watermarks: &PartitionWatermarks,
+        at: TopicPartition,
+        read: &LakeRead,
+    ) -> (Vec<Range<i64>>, Option<Range<i64>>) {
+        let natural = self.answer.natural.entry(at).or_default();
+        *natural = natural
+            .iter()
+            .flat_map(|hole| read.coverage.ranges.missing(hole))
+            .collect();
+        let Some(marks) = watermarks.get(&at) else {
+            return (Vec::new(), None);
+        };
+        let span = marks.low..marks.stable;
+        let probe = |read_range: Range<i64>, arrived: &mut RangeSet| {
+            let (records, _) = world.read(at.partition as usize, read_range.start, read_range.end, usize::MAX);
+            records
+                .iter()
+                .for_each(|(offset, _)| arrived.insert(*offset..offset + 1));
+        };
+        let lines = |id: u32| {
+            let object = read.counted.iter().find(|object| object.object == id);
+            object.map_or(0, |object| object.lines)
+        };
+        let suspects = holes::suspects(&read.coverage, natural, &span, i64::MAX, lines);
+        let mut arrived = RangeSet::default();
+        for read_range in holes::read_ranges(&suspects) {
+            probe(read_range, &mut arrived);
+        }
+        let short = suspects.iter().filter(|suspect| suspect.is_doubtful(&arrived));
+        let short: Vec<Range<i64>> = short.map(|suspect| suspect.read_range()).collect();
+        for suspect in suspects.into_iter().filter(|suspect| suspect.is_natural(&arrived)) {
+            holes::keep(natural, suspect.hole);
+        }
+        let last = read.counted.iter().max_by_key(|object| object.start);
+        let tail = last.and_then(|last| Tail::of(last, &read.coverage));
+        let tail = tail.filter(|tail| span.contains(&tail.start)).and_then(|tail| {
+            let (mut arrived, mut seen) = (RangeSet::default(), tail.start);
+            while let Some(read_range) = tail.next_stretch(&arrived, seen, span.end) {
+                seen = read_range.end;
+                probe(read_range, &mut arrived);
+            }
+            tail.reach(&arrived, seen)
+        });
+        (short, tail)
+    }
+
+    fn take_object(&mut self, object: &LakeObject, persisted: i64) {
+        for (offset, record) in (object.start..).zip(&object.lines) {
+            self.take(object.partition as i32, offset, record, offset >= persisted, true);
+        }
+    }
+
+    fn take_kafka(
+        &mut self,
+        world: &World,
+        at: TopicPartition,
+        read_range: &mut ReadRange,
+        until: i64,
+        most: usize,
+        persisted: i64,
+    ) {
+        let partition = at.partition as usize;
+        let (records, next) = world.read(partition, read_range.next(), until, most);
+        let last = records.last().map(|(offset, record)| world.id(*offset, record));
+        read_range.arrived(records.iter().map(|(offset, _)| *offset), last);
+        read_range.pass(next);
+        for (offset, record) in &records {
+            self.take(at.partition, *offset, record, *offset >= persisted, false);
+        }
+    }
+
+    fn take(&mut self, partition: i32, offset: i64, record: &Record, wanted: bool, lake: bool) {
+        if record.bad {
+            if wanted {
+                self.rows.rejects.push((partition, offset, record.number, lake));
+            }
+            return;
+        }
+        let starts = self.answer.generations.of(at(partition as usize));
+        let position = Position::new(generation_at(starts, offset), offset, partition).expect("it is small");
+        let newest = self.latest.entry(record.key).or_insert((position, record.number));
+        if *newest < (position, record.number) {
+            *newest = (position, record.number);
+        }
+        if wanted {
+            self.rows.cleaned.push((record.key, position, record.number));
+        }
+    }
+
+    /// The commit that ends a replay, as the sink does it.
+    fn settle(
+        &mut self,
+        tables: &mut Tables,
+        full: bool,
+        plans: &BTreeMap<TopicPartition, HandOver>,
+        replaced: &[(TopicPartition, Range<i64>)],
+    ) {
+        let of = |ranges: &[(TopicPartition, Range<i64>)], partition: i32, offset: i64| {
+            let holds =
+                |(at, range): &(TopicPartition, Range<i64>)| at.partition == partition && range.contains(&offset);
+            ranges.iter().any(holds)
+        };
+        let again: Vec<(TopicPartition, Range<i64>)> = plans
+            .iter()
+            .flat_map(|(at, plan)| plan.read_ranges.iter().map(|read_range| (*at, read_range)))
+            .filter(|(_, read_range)| read_range.again)
+            .map(|(at, read_range)| (at, read_range.from..read_range.bound))
+            .collect();
+        self.rows
+            .rejects
+            .retain(|(partition, offset, _, lake)| !(*lake && of(&again, *partition, *offset)));
+        let staged: BTreeSet<(i32, i64)> = self.rows.rejects.iter().map(|reject| (reject.0, reject.1)).collect();
+        match full {
+            true => {
+                tables.cleaned.clear();
+                tables.rejects.clear();
+            }
+            false => tables.rejects.retain(|(partition, offset), _| {
+                staged.contains(&(*partition, *offset)) || !of(replaced, *partition, *offset)
+            }),
+        }
+        self.write(tables);
+    }
+
+    /// Commits what was read since the last commit.
+    pub fn commit(&mut self, tables: &mut Tables) {
+        for (at, read_range) in &mut self.read_ranges {
+            if let Some(mark) = read_range.mark() {
+                self.answer.advance(*at, &mark);
+            }
+        }
+        self.answer.write_holes();
+        self.write(tables);
+    }
+
+    fn write(&mut self, tables: &mut Tables) {
+        let rows = std::mem::take(&mut self.rows);
+        for (key, position, number) in rows.cleaned {
+            let row = tables.cleaned.entry(key).or_insert((position, number));
+            if row.0 <= position {
+                *row = (position, number);
+            }
+        }
+        for (partition, offset, number, _) in rows.rejects {
+            tables.rejects.entry((partition, offset)).or_insert(number);
+        }
+        tables.results = self.latest.iter().map(|(key, (_, number))| (*key, *number)).collect();
+        let state = State {
+            topics: &topics(),
+            answer: &self.answer,
+            totals: &Totals::default(),
+        };
+        let before = std::mem::take(&mut tables.progress);
+        let mut progress = state.progress(0, true, &serde_json::Value::Null, "model");
+        progress.definitions = Some(DEFINITIONS);
+        for (key, earlier) in before.partitions {
+            let now = progress.partitions.entry(key).or_insert(earlier.clone());
+            assert!(now.next >= earlier.next, "a frontier moved back");
+        }
+        tables.progress = progress;
+    }
+
+    /// Reads up to so many records of each partition.
+    pub fn read(&mut self, world: &World, most: usize) -> Result<(), Stop> {
+        let watermarks = world.watermarks();
+        let passed = |(at, read_range): (&TopicPartition, &ReadRange)| {
+            watermarks.get(at).is_some_and(|marks| read_range.next() < marks.low)
+        };
+        // the broker does not hold the offset any more
+        if self.read_ranges.iter().any(passed) {
+            return Err(Stop::Gap);
+        }
+        let mut read_ranges = std::mem::take(&mut self.read_ranges);
+        for (at, read_range) in &mut read_ranges {
+            self.take_kafka(world, *at, read_range, i64::MAX, most, 0);
+        }
+        self.read_ranges = read_ranges;
+        Ok(())
+    }
+
+    /// Looks at Kafka, and deals with what has changed.
+    pub fn look(&mut self, world: &mut World) -> Result<(), Stop> {
+        let watermarks = world.watermarks();
+        for change in self.seen.look(watermarks.clone()) {
+            match change {
+                Change::Grown { added, mut boundaries } => {
+                    for (partition, boundary) in &mut boundaries {
+                        let read_range = self.read_ranges.get(&at(*partition as usize));
+                        *boundary = read_range.map_or(*boundary, |read_range| read_range.next().max(*boundary));
+                    }
+                    let mut grown = self.answer.generations.clone();
+                    begin(&mut grown, added, &boundaries)?;
+                    let (persisted, lacking) = world.boundaries.merged(&grown).map_err(|_| Stop::Generations)?;
+                    if lacking {
+                        world.boundaries = persisted.clone();
+                    }
+                    self.answer.generations = persisted;
+                    let count = self.answer.counts.entry(0).or_default();
+                    *count = (added.partition + 1).max(*count);
+                    self.answer.frontier.entry(added).or_default();
+                }
+                Change::Appeared { .. } | Change::Shorter { .. } => {
+                    let known = self.answer.frontier.clone();
+                    identify(world, &watermarks, known.iter())?;
+                }
+                Change::Fewer { .. } => return Err(Stop::Remade),
+                Change::Vanished { .. } => {}
+            }
+        }
+        for (at, marks) in &watermarks {
+            if self.read_ranges.contains_key(at) {
+                continue;
+            }
+            let from = self.answer.frontier.get(at).map_or(marks.low, |reach| reach.next);
+            if from < marks.low {
+                return Err(Stop::Gap);
+            }
+            let consume = Consume {
+                at: *at,
+                from,
+                until: None,
+                bound: from,
+                purpose: Purpose::Take,
+                after: None,
+            };
+            self.read_ranges.insert(*at, ReadRange::new(&consume));
+        }
+        Ok(())
+    }
+}
+
+fn archived(world: &World) -> Vec<ArchivedRange> {
+    let starts: Starts = world
+        .objects
+        .iter()
+        .map(|object| (at(object.partition), object.start))
+        .collect();
+    let archived = |object: &LakeObject| {
+        let counted = Counted {
+            topic: 0,
+            partition: object.partition as i32,
+            start: object.start,
+            lines: object.lines.len() as u64,
+            covers: None,
+            object: 0,
+        };
+        ArchivedRange {
+            at: at(object.partition),
+            reach: object.covers.clone().unwrap_or_else(|| starts.reach(&counted)),
+            assigned: object.start..object.start + object.lines.len() as i64,
+            exact: object.covers.is_some(),
+            follower: starts.follower(&counted),
+        }
+    };
+    world.objects.iter().map(archived).collect()
+}
+
+fn begin(generations: &mut Generations, added: TopicPartition, boundaries: &BTreeMap<i32, i64>) -> Result<(), Stop> {
+    if !generations.knows(added) {
+        generations.begin(added, boundaries).map_err(|_| Stop::Generations)?;
+    }
+    Ok(())
+}
+
+/// Compares what was read with what Kafka holds.
+fn identify<'a>(
+    world: &World,
+    watermarks: &PartitionWatermarks,
+    known: impl Iterator<Item = (&'a TopicPartition, &'a OffsetRange)>,
+) -> Result<(), Stop> {
+    if watermarks.is_empty() {
+        return Ok(());
+    }
+    for (at, reach) in known {
+        let Some(marks) = watermarks.get(at) else {
+            match reach.next {
+                0 => continue,
+                _ => return Err(Stop::Remade),
+            }
+        };
+        let place = Place {
+            next: reach.next,
+            last: reach.last,
+        };
+        let found = reach
+            .last
+            .and_then(|last| world.at_offset(at.partition as usize, last.offset));
+        // a record is compared by its identity, which the model gives without its bytes
+        let verdict = match (found, place.last) {
+            (Some(found), Some(last)) if found == last => compare_last_record(place, *marks, None),
+            (Some(found), Some(last)) if marks.high >= place.next => {
+                debug_assert_ne!(found, last);
+                let other = Sample {
+                    key: None,
+                    value: None,
+                    timestamp: -1,
+                };
+                compare_last_record(place, *marks, Some(&Sampled::Record(other)))
+            }
+            _ => compare_last_record(place, *marks, None),
+        };
+        match verdict {
+            TopicCheck::Same | TopicCheck::Unproved => {}
+            TopicCheck::Shorter { .. } => return Err(Stop::Shorter),
+            TopicCheck::OtherRecord { .. } => return Err(Stop::Remade),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! Where the records of one object or batch belong in the order of the log, and which of them are wanted.
+
+use super::super::log::generations::{Generations, Start, generation_at};
+use super::super::topic_partition::TopicPartition;
+use crate::protocol::{Assigned, LinesHash, Pass};
+use crate::topics::topic_name;
+use dataflows::Kind;
+use ingest::lake::{ObjectMetadata, Place};
+use operators::Position;
+
+/// See the module's head.
+pub struct Placing<'a> {
+    /// The kind, if the topic tells it.
+    pub kind: Option<Kind>,
+    /// The topic's name, or `unknown`.
+    pub name: &'a str,
+    /// Whether the records have offsets; false for a legacy object.
+    pub log: bool,
+    /// Topic and partition; meaningless for a legacy object.
+    pub at: TopicPartition,
+    /// The first record's offset, or the object's number for a legacy object.
+    pub start: i64,
+    /// The generations of the partition, ascending; empty: all records are of generation 1.
+    pub starts: &'a [Start],
+    /// Records below this offset are persisted in the sink.
+    pub persisted: i64,
+    /// Records at or past this offset are not wanted.
+    pub upto: i64,
+    /// Lines below this offset were hashed at the last start.
+    pub hashed: i64,
+    /// Whether each line is a key to delete.
+    pub deletes: bool,
+    /// Whether pinflow wrote the object, so that a wrapped line stands for another value.
+    pub ours: bool,
+    /// The object the records come from.
+    pub object: Option<&'a str>,
+}
+
+/// An object that is being read.
+pub struct Reading {
+    assigned: Assigned,
+    persisted: i64,
+    ours: bool,
+    covers: Option<(i64, i64)>,
+    /// Lines, or records of a legacy object, read so far.
+    pub lines: u64,
+    /// Those that were rejected.
+    pub rejected: u64,
+    /// Hashes of the lines.
+    pub lines_hash: LinesHash,
+}
+
+impl Reading {
+    /// Nothing has been read of it yet.
+    pub fn new(assigned: Assigned) -> Reading {
+        Reading {
+            assigned,
+            persisted: 0,
+            ours: false,
+            covers: None,
+            lines: 0,
+            rejected: 0,
+            lines_hash: LinesHash::default(),
+        }
+    }
+
+    /// Takes in what its writer has recorded; comes before its content.
+    pub fn opened(&mut self, metadata: Option<&ObjectMetadata>, pass: &Pass) {
+        let object = &self.assigned.object;
+        self.ours = metadata.is_some_and(ObjectMetadata::is_ours);
+        let covers = metadata.and_then(|metadata| metadata.covers.as_ref());
+        self.covers = covers.map(|covers| (covers.start, covers.end));
+        self.persisted = match (object.place, object.topic) {
+            (Place::Legacy, _) if pass.legacy_persisted => i64::MAX,
+            (Place::Legacy, _) => 0,
+            // its writer says that each record stands at its offset
+            (Place::Log { partition, .. }, Some(topic)) if self.covers.is_some() => {
+                let at = TopicPartition { topic, partition };
+                pass.persisted.get(&at).copied().unwrap_or(0)
+            }
+            (Place::Log { .. }, _) if self.assigned.persisted => i64::MAX,
+            (Place::Log { .. }, _) => 0,
+        };
+    }
+
+    /// What its writer says that it covers.
+    pub fn covers(&self) -> Option<(i64, i64)> {
+        self.covers
+    }
+
+    /// Where its records belong.
+    pub fn placing<'a>(
+        &'a self,
+        pass: &'a Pass,
+        generations: &'a Generations,
+        topics: &'a [Option<String>; 3],
+    ) -> Placing<'a> {
+        let object = &self.assigned.object;
+        let topic = object.topic.unwrap_or(u8::MAX);
+        let (log, partition, start) = match object.place {
+            Place::Log { partition, start } => (true, partition, start),
+            Place::Legacy => (false, 0, i64::from(self.assigned.id)),
+        };
+        let at = TopicPartition { topic, partition };
+        Placing {
+            kind: object.topic.and_then(Kind::from_number),
+            name: topic_name(topics, topic),
+            log,
+            at,
+            start,
+            starts: generations.of(at),
+            persisted: self.persisted,
+            upto: match &pass.upto {
+                Some(bounds) if log => bounds.get(&at).copied().unwrap_or(0),
+                _ => i64::MAX,
+            },
+            hashed: pass.hashed.get(&at).copied().unwrap_or(0),
+            deletes: object.deletes,
+            ours: self.ours,
+            object: Some(&object.key),
+        }
+    }
+}
+
+impl Placing<'_> {
+    /// The position of the record at `offset`.
+    pub fn position(&self, offset: i64) -> Result<Position, operators::PositionError> {
+        Position::new(generation_at(self.starts, offset), offset, self.at.partition)
+    }
+}

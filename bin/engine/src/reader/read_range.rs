@@ -1,0 +1,184 @@
+//! How far one partition has been read from Kafka, and what was seen on the way.
+
+use super::super::log::holes;
+use crate::protocol::{Consume, Mark, Purpose};
+use ingest::coverage::RangeSet;
+use ingest::kafka::RecordId;
+
+/// A range that is being read.
+#[derive(Debug)]
+pub struct ReadRange {
+    purpose: Purpose,
+    /// Everything below has been read.
+    next: i64,
+    /// The offset whose passing is still to be reported.
+    bound: Option<i64>,
+    /// Whether it goes on after its bound; then each epoch's close says how far it has come.
+    endless: bool,
+    /// Whether the consumer is done with it. Only then is a range with an end passed: what it says of its end would
+    /// else be taken for word of the next range.
+    over: bool,
+    last: Option<RecordId>,
+    /// Passed since the last mark, without a record.
+    holes: RangeSet,
+    /// Where records are, when only that is wanted.
+    records: RangeSet,
+    /// What the last mark said.
+    marked: Option<i64>,
+}
+
+/// What a range has come to when its bound is passed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// Everything below the bound has been taken in.
+    Reached(Mark),
+    /// Offsets that hold a record.
+    Probed(Vec<(i64, i64)>),
+}
+
+impl ReadRange {
+    /// Nothing has been read of it yet.
+    pub fn new(consume: &Consume) -> ReadRange {
+        ReadRange {
+            purpose: consume.purpose,
+            next: consume.from,
+            bound: Some(consume.bound),
+            endless: consume.until.is_none(),
+            over: false,
+            last: None,
+            holes: RangeSet::default(),
+            records: RangeSet::default(),
+            marked: None,
+        }
+    }
+
+    /// What the records are wanted for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// Everything below has been read.
+    pub fn next(&self) -> i64 {
+        self.next
+    }
+
+    /// Whether it goes on until the run ends.
+    pub fn is_endless(&self) -> bool {
+        self.endless
+    }
+
+    /// Takes in where the records of a batch stand: `offsets` ascending, `last` the last of them.
+    pub fn arrived(&mut self, offsets: impl Iterator<Item = i64>, last: Option<RecordId>) {
+        for offset in offsets {
+            self.skip(offset);
+            if self.purpose == Purpose::Probe {
+                self.records.insert(offset..offset + 1);
+            }
+            self.next = offset + 1;
+        }
+        self.last = last.or(self.last);
+    }
+
+    /// Takes in the consumer's word that there is no further record below `next`.
+    pub fn pass(&mut self, next: i64) {
+        self.skip(next);
+        self.over |= self.bound.is_some_and(|bound| next >= bound);
+    }
+
+    fn skip(&mut self, next: i64) {
+        if self.next < next {
+            holes::keep(&mut self.holes, self.next..next);
+            self.next = next;
+        }
+    }
+
+    /// What there is to say when the bound has been passed; once.
+    pub fn passed(&mut self) -> Option<Passed> {
+        let passed = self.over || self.endless;
+        self.bound.take_if(|bound| passed && self.next >= *bound)?;
+        Some(match self.purpose {
+            Purpose::Probe => Passed::Probed(std::mem::take(&mut self.records).into()),
+            Purpose::Take | Purpose::TakeAgain => Passed::Reached(self.take_mark()),
+        })
+    }
+
+    /// What there is to say at an epoch's close, if it has come any further.
+    pub fn mark(&mut self) -> Option<Mark> {
+        (self.endless && self.marked != Some(self.next)).then(|| self.take_mark())
+    }
+
+    fn take_mark(&mut self) -> Mark {
+        self.marked = Some(self.next);
+        Mark {
+            next: self.next,
+            last: self.last,
+            holes: std::mem::take(&mut self.holes).into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::topic_partition::TopicPartition;
+    use super::*;
+
+    fn read_range(from: i64, until: Option<i64>, bound: i64, purpose: Purpose) -> ReadRange {
+        ReadRange::new(&Consume {
+            at: TopicPartition { topic: 0, partition: 0 },
+            from,
+            until,
+            bound,
+            purpose,
+            after: None,
+        })
+    }
+
+    fn id(offset: i64) -> Option<RecordId> {
+        Some(RecordId {
+            offset,
+            timestamp: 7,
+            hash: 9,
+        })
+    }
+
+    #[test]
+    fn offsets_without_a_record_are_holes() {
+        let mut live = read_range(5, None, 9, Purpose::Take);
+        live.arrived([5, 7].into_iter(), id(7));
+        assert_eq!(live.passed(), None);
+        live.pass(10);
+        let mark = Mark {
+            next: 10,
+            last: id(7),
+            holes: vec![(6, 7), (8, 10)],
+        };
+        assert_eq!(live.passed(), Some(Passed::Reached(mark)));
+        assert_eq!((live.passed(), live.mark()), (None, None));
+        live.arrived([10].into_iter(), id(10));
+        let mark = live.mark().unwrap();
+        assert_eq!((mark.next, mark.last, mark.holes), (11, id(10), vec![]));
+    }
+
+    #[test]
+    fn a_probe_says_where_records_are() {
+        let mut probe = read_range(5, Some(9), 9, Purpose::Probe);
+        probe.arrived([5, 6, 8].into_iter(), id(8));
+        assert_eq!(probe.passed(), None, "the consumer has not ended it");
+        probe.pass(9);
+        assert_eq!(probe.passed(), Some(Passed::Probed(vec![(5, 7), (8, 9)])));
+        assert_eq!(probe.mark(), None);
+    }
+
+    #[test]
+    fn a_stretch_that_begins_at_its_bound_has_passed_it() {
+        let mut live = read_range(5, None, 5, Purpose::Take);
+        assert!(matches!(
+            live.passed(),
+            Some(Passed::Reached(Mark {
+                next: 5,
+                last: None,
+                ..
+            }))
+        ));
+    }
+}

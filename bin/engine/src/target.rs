@@ -1,0 +1,334 @@
+//! Where answers go: PostgreSQL, or one CSV file per result. What the coordinator knows as kinds, positions and
+//! reaches becomes here what the sinks know as tables, rows and progress.
+
+use super::answer::{Answer, Missing, OffsetRange};
+use super::error::EngineError;
+use super::options::{Mode, Options, SinkOptions};
+use super::recorded::{Recorded, topics_changed};
+use super::report::Totals;
+use super::topic_partition::TopicPartition;
+use super::topics::KINDS;
+use super::topics::topic_name;
+use operators::{Row, Table};
+use sinks::{AcceptedGap, Claim, CleanedRow, Generation, LastRecord, Legacy, PartitionProgress, Progress, Reject};
+use std::ops::Range;
+use std::path::PathBuf;
+
+/// What the replay of history has put into staging.
+#[derive(Clone, Debug, Default)]
+pub struct Staged {
+    /// Rows per cleaned table, and rejects last.
+    pub rows: [u64; 4],
+    /// Offsets whose rejects are replaced by the staged ones.
+    pub replaced: Vec<(TopicPartition, Range<i64>)>,
+    /// Offsets that were read from Kafka although the lake has them: its rejects count.
+    pub from_kafka: Vec<(TopicPartition, Range<i64>)>,
+}
+
+/// How history is persisted.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// What was staged, if anything.
+    pub staged: Option<Staged>,
+    /// Whether cleaned tables are reconciled in full.
+    pub full: bool,
+}
+
+/// One step to commit.
+#[derive(Default)]
+pub struct Commit<'a> {
+    /// The last epoch it holds.
+    pub epoch: u64,
+    /// Net changes of each result; the whole contents when `history` is given.
+    pub results: Vec<Vec<(Row, isize)>>,
+    /// Given for the commit that ends the replay.
+    pub history: Option<History>,
+    /// Cleaned rows and deletes.
+    pub rows: Vec<&'a CleanedRow>,
+    /// Rejects.
+    pub rejects: Vec<&'a Reject>,
+}
+
+/// What a commit records beside its rows.
+pub struct State<'a> {
+    /// Topic names by number.
+    pub topics: &'a [Option<String>; 3],
+    /// What the answer reaches over.
+    pub answer: &'a Answer,
+    /// Counts of the run.
+    pub totals: &'a Totals,
+}
+
+impl State<'_> {
+    fn name(&self, topic: u8) -> String {
+        topic_name(self.topics, topic).to_owned()
+    }
+
+    pub(super) fn progress(&self, epoch: u64, cleaned: bool, options: &serde_json::Value, run_id: &str) -> Progress {
+        let partition = |(at, reach): (&TopicPartition, &OffsetRange)| {
+            let progress = PartitionProgress {
+                first: reach.first,
+                next: reach.next,
+                cleaned_next: cleaned.then_some(reach.next),
+                last: reach.last.map(|last| LastRecord {
+                    offset: last.offset,
+                    timestamp: last.timestamp,
+                    hash: last.hash,
+                }),
+                detail: self.answer.details.get(at).cloned().unwrap_or_default(),
+            };
+            ((self.name(at.topic), at.partition), progress)
+        };
+        let generations = self.answer.generations.iter().flat_map(|(at, starts)| {
+            let (topic, partition) = (self.name(at.topic), at.partition);
+            starts.iter().map(move |start| Generation {
+                topic: topic.clone(),
+                generation: start.generation,
+                partition,
+                start: start.offset,
+            })
+        });
+        let gap = |missing: &Missing| match missing {
+            Missing::Offsets { at, range, reason } => AcceptedGap {
+                topic: self.name(at.topic),
+                partition: at.partition,
+                from: range.start,
+                to: range.end,
+                reason: (*reason).to_owned(),
+                object: None,
+            },
+            Missing::Object { topic, key } => {
+                let topic = topic.map_or_else(|| sinks::UNKNOWN_TOPIC.to_owned(), |topic| self.name(topic));
+                AcceptedGap::of_object(&topic, key, "unreadable")
+            }
+        };
+        let (count, hash) = self.answer.legacy.unwrap_or_default();
+        let legacy = Legacy { count, hash };
+        let kinds = KINDS.into_iter().zip(self.topics);
+        Progress {
+            epoch,
+            partitions: self.answer.frontier.iter().map(partition).collect(),
+            legacy,
+            cleaned_legacy: cleaned.then_some(legacy),
+            generations: generations.collect(),
+            gaps: self.answer.missing.iter().map(gap).collect(),
+            topics: kinds
+                .filter_map(|(kind, topic)| Some((kind.to_owned(), topic.clone()?)))
+                .collect(),
+            partition_counts: self
+                .answer
+                .counts
+                .iter()
+                .map(|(topic, count)| (self.name(*topic), *count))
+                .collect(),
+            options: options.clone(),
+            run_id: run_id.to_owned(),
+            counters: serde_json::json!({
+                "records": self.totals.records,
+                "rejected": self.totals.rejected,
+                "unreadable_fields": self.totals.fields,
+                "replay": self.totals.replay.map(|replay| serde_json::json!({
+                    "records": replay.records,
+                    "seconds": (replay.seconds * 1e3).round() / 1e3,
+                    "workers": replay.workers,
+                })),
+            }),
+            ..Progress::default()
+        }
+    }
+}
+
+/// Where answers go.
+pub enum Target {
+    /// Tables in PostgreSQL.
+    Postgres {
+        /// The dedicated connection; taken when it is closed.
+        sink: Option<Box<sinks::Sink>>,
+        /// What the tables are.
+        definition: sinks::Definition,
+        /// The options that are part of the definitions, for people.
+        options: serde_json::Value,
+        /// This run, for people.
+        run_id: String,
+        /// Topics of the tables that are left out now.
+        forgotten: Vec<String>,
+    },
+    /// One CSV file per result.
+    Files {
+        /// The folder.
+        dir: PathBuf,
+        /// The results.
+        tables: Vec<Table>,
+    },
+}
+
+impl Target {
+    /// Connects, and creates or compares the tables.
+    pub async fn open(options: &Options) -> Result<Target, EngineError> {
+        let postgres = match &options.sink {
+            SinkOptions::Postgres(postgres) => postgres,
+            SinkOptions::Files(dir) => {
+                let tables = options.tables.results.definitions().iter();
+                return Ok(Target::Files {
+                    dir: dir.clone(),
+                    tables: tables.map(|result| result.table).collect(),
+                });
+            }
+        };
+        let limits = options.log.limits;
+        let definition = options.tables.definition(&limits);
+        let mut sink = sinks::Sink::connect(postgres.clone()).await?;
+        sink.prepare(&definition).await?;
+        let shown = serde_json::json!({
+            "top": options.tables.top,
+            "cleaned": options.tables.cleaned,
+            "record_bytes": limits.record_bytes,
+            "depth": limits.depth,
+        });
+        let run_id = format!("{}-{}", std::process::id(), jiff::Timestamp::now().as_millisecond());
+        Ok(Target::Postgres {
+            sink: Some(Box::new(sink)),
+            definition,
+            options: shown,
+            run_id,
+            forgotten: Vec::new(),
+        })
+    }
+
+    /// Takes the fence and reads what the tables answer for. Tables of other topics are refused before it is taken, so
+    /// that a run with a wrong name ends no other.
+    pub async fn claim(&mut self, options: &Options) -> Result<Recorded, EngineError> {
+        let Target::Postgres {
+            sink: Some(sink),
+            forgotten,
+            run_id,
+            ..
+        } = self
+        else {
+            return Ok(Recorded::default());
+        };
+        let check = |progress: &Progress| match topics_changed(progress, &options.log.topics) {
+            Some(changed) if !options.replace_topics => Err(EngineError::Topics(changed)),
+            _ => Ok(()),
+        };
+        check(&sink.read_progress().await?)?;
+        let claim = match options.mode {
+            Mode::Backfill { takeover, .. } => Claim::Backfill { takeover },
+            Mode::Run { .. } => Claim::Run,
+        };
+        sink.take_fence(claim, run_id).await?;
+        check(sink.progress())?;
+        let recorded = Recorded::of(sink.progress(), &options.log.topics);
+        *forgotten = recorded.forgotten.iter().cloned().collect();
+        Ok(recorded)
+    }
+
+    /// The hash of the definitions that this run computes.
+    pub fn definitions(&self) -> u64 {
+        match self {
+            Target::Postgres { definition, .. } => definition.hash,
+            Target::Files { .. } => 0,
+        }
+    }
+
+    /// Whether cleaned rows are wanted.
+    pub fn keeps_cleaned(&self) -> bool {
+        matches!(self, Target::Postgres { definition, .. } if definition.keep_cleaned)
+    }
+
+    /// Creates empty staging tables for a pass, and says under which fence; none when nothing is staged.
+    pub async fn create_staging(&mut self) -> Result<Option<i64>, EngineError> {
+        let Target::Postgres { sink: Some(sink), .. } = self else {
+            return Ok(None);
+        };
+        // a repeated pass begins with empty ones
+        sink.create_staging().await?;
+        Ok(sink.fence())
+    }
+
+    /// Commits one step: all of it or nothing. Returns how many dead letters there was no room for.
+    pub async fn commit(&mut self, commit: Commit<'_>, state: &State<'_>) -> Result<u64, EngineError> {
+        match self {
+            Target::Postgres {
+                sink,
+                definition,
+                options,
+                run_id,
+                forgotten,
+            } => {
+                let sink = sink.as_mut().ok_or(EngineError::DataflowEnded)?;
+                let progress = state.progress(commit.epoch, definition.keep_cleaned, options, run_id);
+                let step = commit.step(progress, state, forgotten);
+                let committed = sink.commit(&step).await?;
+                if committed.missing > 0 {
+                    tracing::warn!(
+                        rows = committed.missing,
+                        "rows to delete were not there: somebody edited a table"
+                    );
+                }
+                Ok(committed.dropped_rejects)
+            }
+            Target::Files { dir, tables } => {
+                let tables: Vec<_> = tables
+                    .iter()
+                    .zip(commit.results)
+                    .map(|(table, rows)| (*table, rows.into_iter().map(|(row, _)| row).collect()))
+                    .collect();
+                sinks::csv::write_tables(dir, &tables)?;
+                Ok(0)
+            }
+        }
+    }
+
+    /// Gives the schema back.
+    pub async fn close(&mut self) {
+        if let Target::Postgres { sink, .. } = self
+            && let Some(sink) = sink.take()
+        {
+            sink.close().await;
+        }
+    }
+}
+
+/// The topics that are left out. One that is named for another kind now keeps its frontier: its offsets are the same.
+fn gone(forgotten: &[String], progress: &Progress) -> Vec<String> {
+    let named = |topic: &String| progress.partitions.keys().any(|(of, _)| of == topic);
+    forgotten.iter().filter(|topic| !named(topic)).cloned().collect()
+}
+
+impl Commit<'_> {
+    fn step(self, progress: Progress, state: &State<'_>, forgotten: &[String]) -> sinks::Step {
+        let whole = self.history.is_some();
+        let named = |ranges: Vec<(TopicPartition, Range<i64>)>| {
+            let named = |(at, range): (TopicPartition, Range<i64>)| (state.name(at.topic), at.partition, range);
+            ranges.into_iter().map(named).collect()
+        };
+        let staged = |staged: Staged, full| {
+            let [pin, geo, user, rejects] = staged.rows;
+            sinks::StagedHistory {
+                rows: sinks::Staged {
+                    cleaned: vec![pin, geo, user],
+                    rejects,
+                },
+                full,
+                replaced_rejects: named(staged.replaced),
+                from_kafka: named(staged.from_kafka),
+            }
+        };
+        let history = self.history.unwrap_or_default();
+        sinks::Step {
+            epoch: self.epoch,
+            whole,
+            results: self.results,
+            staged: history.staged.map(|rows| staged(rows, history.full)),
+            cleaned: self.rows.into_iter().cloned().collect(),
+            rejects: self.rejects.into_iter().cloned().collect(),
+            forget_topics: if whole { gone(forgotten, &progress) } else { Vec::new() },
+            reject_topics: match whole {
+                true => state.topics.iter().flatten().cloned().collect(),
+                false => Vec::new(),
+            },
+            progress,
+        }
+    }
+}
