@@ -50,9 +50,10 @@ pub fn agree(worker: &mut Worker, terms: &Terms, tells: bool) -> Result<(), Engi
         worker.step_or_park(None);
     }
     let names = differing(&heard.borrow());
-    match names.is_empty() {
-        true => Ok(()),
-        false => Err(EngineError::OtherResults { names }),
+    if names.is_empty() {
+        Ok(())
+    } else {
+        Err(EngineError::OtherResults { names })
     }
 }
 

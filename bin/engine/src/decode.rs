@@ -156,9 +156,10 @@ impl Decode {
                 let line = Value::of(line);
                 self.hash.add(offset, line.bytes(), offset < place.hashed);
                 // what the archiver could not write as JSON is what it was
-                let original = match place.ours {
-                    true => ingest::archive::original(line.bytes()),
-                    false => None,
+                let original = if place.ours {
+                    ingest::archive::original(line.bytes())
+                } else {
+                    None
                 };
                 match original {
                     Some(Original::Value(value)) => self.alone(place, offset, None, Some(&value), emit),
@@ -197,9 +198,10 @@ impl Decode {
                     continue;
                 }
             };
-            let position = match at < 1 << LEGACY_BITS {
-                true => Position::new(0, place.start << LEGACY_BITS | at, 0).ok(),
-                false => None,
+            let position = if at < 1 << LEGACY_BITS {
+                Position::new(0, place.start << LEGACY_BITS | at, 0).ok()
+            } else {
+                None
             };
             let Some(position) = position else {
                 self.reject(place, at, None, Some(value), Reason::TooLarge, wanted);
@@ -362,16 +364,17 @@ impl Decode {
                 _ => value,
             };
             let object = place.object.map(str::to_owned);
-            let place_of = match place.log {
-                false => RejectPlace::Object {
+            let place_of = if !place.log {
+                RejectPlace::Object {
                     object: object.unwrap_or_default(),
                     index: at,
-                },
-                true => RejectPlace::Log {
+                }
+            } else {
+                RejectPlace::Log {
                     partition: place.at.partition,
                     offset: at,
                     object,
-                },
+                }
             };
             self.rows.rejects.push(Reject {
                 topic: place.name.to_owned(),

@@ -26,7 +26,7 @@ use dataflows::{Event, Kind};
 use ingest::kafka::{Polled, Range, Reader as KafkaReader, ReaderOptions};
 use ingest::lake::{Class, Fetched, Fetcher};
 use placing::Reading;
-use state::{Phase, Reader};
+use state::{Phase, Reader, StopReport};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -213,8 +213,8 @@ impl Reader {
 
     /// One turn of reading; `emit` takes the events of the open epoch.
     fn step(&mut self, emit: &mut dyn FnMut(Event)) {
-        if self.first_of_process && !self.reported_stop && self.context.process.stop.load(Ordering::Relaxed) {
-            self.reported_stop = true;
+        if self.stop == StopReport::Pending && self.context.process.stop.load(Ordering::Relaxed) {
+            self.stop = StopReport::Sent;
             self.reports.push(ReaderReport::Stop);
         }
         let (most, bytes) = match self.phase {

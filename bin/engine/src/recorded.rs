@@ -229,10 +229,10 @@ impl Recorded {
         let then: RangeSet = then.collect();
         let assigned: RangeSet = [object.assigned.clone()].into_iter().collect();
         let now: RangeSet = assigned.missing(below).into_iter().collect();
-        match object.exact {
-            true => now != then,
-            // its holes may lie anywhere
-            false => now.count() != then.count(),
+        if object.exact {
+            now != then
+        } else {
+            now.count() != then.count()
         }
     }
 

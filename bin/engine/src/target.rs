@@ -324,9 +324,10 @@ impl Commit<'_> {
             cleaned: self.rows.into_iter().cloned().collect(),
             rejects: self.rejects.into_iter().cloned().collect(),
             forget_topics: if whole { gone(forgotten, &progress) } else { Vec::new() },
-            reject_topics: match whole {
-                true => state.topics.iter().flatten().cloned().collect(),
-                false => Vec::new(),
+            reject_topics: if whole {
+                state.topics.iter().flatten().cloned().collect()
+            } else {
+                Vec::new()
             },
             progress,
         }

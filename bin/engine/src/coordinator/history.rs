@@ -83,9 +83,10 @@ impl Coordinator {
     /// One pass over history, up to the commit of epoch 0.
     async fn replay(&mut self, replay: &mut ReplayState<'_>) -> Result<(), ReplayError> {
         let fence = self.target.create_staging().await?;
-        let persisted = match replay.full {
-            true => BTreeMap::new(),
-            false => self.recorded.persisted(),
+        let persisted = if replay.full {
+            BTreeMap::new()
+        } else {
+            self.recorded.persisted()
         };
         self.flow.broadcast(Command::Begin(Box::new(Pass {
             number: self.flow.pass(),
@@ -317,9 +318,10 @@ impl Coordinator {
                 missing.push(Missing::Offsets {
                     at: *at,
                     range: range.clone(),
-                    reason: match self.skipped(*at, range) {
-                        true => "unreadable",
-                        false => "accepted",
+                    reason: if self.skipped(*at, range) {
+                        "unreadable"
+                    } else {
+                        "accepted"
                     },
                 });
             }
@@ -390,9 +392,10 @@ impl Coordinator {
             from: read_range.from,
             until: Some(read_range.bound),
             bound: read_range.bound,
-            purpose: match read_range.again {
-                true => Purpose::TakeAgain,
-                false => Purpose::Take,
+            purpose: if read_range.again {
+                Purpose::TakeAgain
+            } else {
+                Purpose::Take
             },
             after,
         });

@@ -38,9 +38,10 @@ impl Pace {
 
     /// The present one.
     pub(super) fn current(&self) -> Duration {
-        match self.least.is_zero() {
-            true => Duration::ZERO,
-            false => self.least.max(self.step + self.pause()),
+        if self.least.is_zero() {
+            Duration::ZERO
+        } else {
+            self.least.max(self.step + self.pause())
         }
     }
 
@@ -60,9 +61,10 @@ impl Pace {
         let slot = self.last.map_or(began, |(slot, _)| began.max(slot + self.least));
         self.last = Some((slot, now));
         let step = now - began;
-        self.step = match self.step.is_zero() {
-            true => step,
-            false => self.step - self.step / WEIGHT + step / WEIGHT,
+        self.step = if self.step.is_zero() {
+            step
+        } else {
+            self.step - self.step / WEIGHT + step / WEIGHT
         };
     }
 }

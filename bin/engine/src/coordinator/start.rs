@@ -185,9 +185,10 @@ impl Coordinator {
         // objects in no topic's folder may hold records of every kind
         let nothing = there.is_empty() && !of_lake.contains(&None);
         let has_to_exist = |topic: &u8| nothing || self.options.topics_named[usize::from(*topic)];
-        let missing_required = match self.options.allow_missing_topic {
-            true => Vec::new(),
-            false => absent.iter().copied().filter(has_to_exist).collect(),
+        let missing_required = if self.options.allow_missing_topic {
+            Vec::new()
+        } else {
+            absent.iter().copied().filter(has_to_exist).collect()
         };
         MissingTopics {
             absent,

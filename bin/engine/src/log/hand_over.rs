@@ -96,17 +96,18 @@ pub fn hand_over(known: &Known) -> Result<HandOver, LogShorter> {
 
     let wanted = |range: &&Range<i64>| upto.is_none_or(|upto| range.start < upto);
     for conflict in conflicts.iter().filter(wanted) {
-        match kafka
+        if kafka
             .as_ref()
             .is_some_and(|span| span.start <= conflict.start && conflict.end <= span.end)
         {
-            true => plan.read_ranges.push(ReadRange {
+            plan.read_ranges.push(ReadRange {
                 from: conflict.start,
                 until: Some(conflict.end),
                 bound: conflict.end,
                 again: true,
-            }),
-            false => plan.conflicts.push(conflict.clone()),
+            })
+        } else {
+            plan.conflicts.push(conflict.clone())
         }
     }
     for range in covered {

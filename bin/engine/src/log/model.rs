@@ -133,9 +133,10 @@ impl Outcome {
             Stop::Generations => false,
         };
         self.stops.push(stop);
-        match allowed {
-            true => Ok(()),
-            false => Err(format!("stopped without a cause: {stop:?}")),
+        if allowed {
+            Ok(())
+        } else {
+            Err(format!("stopped without a cause: {stop:?}"))
         }
     }
 }

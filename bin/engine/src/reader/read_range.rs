@@ -5,6 +5,16 @@ use crate::protocol::{Consume, Mark, Purpose};
 use ingest::coverage::RangeSet;
 use ingest::kafka::RecordId;
 
+/// Where a range ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// At its bound. Once the consumer is done with it, it is passed: what the consumer says of its end would otherwise
+    /// be taken for a report about the next range.
+    Bounded { done: bool },
+    /// Nowhere: each epoch's close says how far it has been read.
+    Endless,
+}
+
 /// A range that is being read.
 #[derive(Debug)]
 pub struct ReadRange {
@@ -13,11 +23,7 @@ pub struct ReadRange {
     next: i64,
     /// The offset whose passing is still to be reported.
     bound: Option<i64>,
-    /// Whether it goes on after its bound; then each epoch's close says how far it has come.
-    endless: bool,
-    /// Whether the consumer is done with it. Only then is a range with an end passed: what it says of its end would
-    /// else be taken for word of the next range.
-    over: bool,
+    extent: Extent,
     last: Option<RecordId>,
     /// Passed since the last mark, without a record.
     holes: RangeSet,
@@ -43,8 +49,10 @@ impl ReadRange {
             purpose: consume.purpose,
             next: consume.from,
             bound: Some(consume.bound),
-            endless: consume.until.is_none(),
-            over: false,
+            extent: match consume.until {
+                Some(_) => Extent::Bounded { done: false },
+                None => Extent::Endless,
+            },
             last: None,
             holes: RangeSet::default(),
             records: RangeSet::default(),
@@ -64,7 +72,7 @@ impl ReadRange {
 
     /// Whether it goes on until the run ends.
     pub fn is_endless(&self) -> bool {
-        self.endless
+        self.extent == Extent::Endless
     }
 
     /// Takes in where the records of a batch stand: `offsets` ascending, `last` the last of them.
@@ -82,7 +90,9 @@ impl ReadRange {
     /// Takes in the consumer's word that there is no further record below `next`.
     pub fn pass(&mut self, next: i64) {
         self.skip(next);
-        self.over |= self.bound.is_some_and(|bound| next >= bound);
+        if let Extent::Bounded { done } = &mut self.extent {
+            *done |= self.bound.is_some_and(|bound| next >= bound);
+        }
     }
 
     fn skip(&mut self, next: i64) {
@@ -94,7 +104,7 @@ impl ReadRange {
 
     /// What there is to say when the bound has been passed; once.
     pub fn passed(&mut self) -> Option<Passed> {
-        let passed = self.over || self.endless;
+        let passed = self.extent != Extent::Bounded { done: false };
         self.bound.take_if(|bound| passed && self.next >= *bound)?;
         Some(match self.purpose {
             Purpose::Probe => Passed::Probed(std::mem::take(&mut self.records).into()),
@@ -104,7 +114,7 @@ impl ReadRange {
 
     /// What there is to say at an epoch's close, if it has come any further.
     pub fn mark(&mut self) -> Option<Mark> {
-        (self.endless && self.marked != Some(self.next)).then(|| self.take_mark())
+        (self.is_endless() && self.marked != Some(self.next)).then(|| self.take_mark())
     }
 
     fn take_mark(&mut self) -> Mark {

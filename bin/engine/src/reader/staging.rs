@@ -1,8 +1,9 @@
 //! How history's rows get into staging.
 
 use super::state::{Phase, Reader};
+use crate::causes::with_causes;
 use crate::protocol::ReaderReport;
-use crate::staging::Offer;
+use crate::staging::{Offer, StagingError};
 use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
@@ -41,9 +42,9 @@ impl Reader {
                 let rows = self.staged;
                 self.reports.push(ReaderReport::Staged { pass, rows });
             }
-            Ok(Err(error)) => self.lose_staging(error),
+            Ok(Err(error)) => self.lose_staging(&error),
             Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) => self.lose_staging("the staging task is gone".to_owned()),
+            Err(TryRecvError::Disconnected) => self.lose_staging(&StagingError::TaskGone),
         }
     }
 
@@ -75,14 +76,14 @@ impl Reader {
                 false
             }
             Err(Offer::Lost(error)) => {
-                self.lose_staging(error);
+                self.lose_staging(&error);
                 false
             }
         }
     }
 
-    fn lose_staging(&mut self, error: String) {
-        let pass = self.pass.number;
+    fn lose_staging(&mut self, error: &StagingError) {
+        let (pass, error) = (self.pass.number, with_causes(error));
         self.reports.push(ReaderReport::StagingLost { pass, error });
         self.phase = Phase::Broken;
     }

@@ -6,7 +6,7 @@ use crate::decode::Decode;
 use crate::log::generations::Generations;
 use crate::process::ProcessState;
 use crate::protocol::{Pass, ReaderReport};
-use crate::staging::Staging;
+use crate::staging::{Staging, StagingError};
 use crate::topic_partition::TopicPartition;
 use ingest::kafka::{KafkaConfig, Reader as KafkaReader};
 use ingest::lake::{FetchOptions, Fetcher, Lake};
@@ -47,7 +47,7 @@ pub(super) enum Phase {
     /// It reads history and Kafka up to the bound of epoch 0; rows go to staging.
     Hydrating,
     /// It reads nothing, and waits until everything that it has offered is staged. Set when all of it is offered.
-    Flushing(Option<Receiver<Result<(), String>>>),
+    Flushing(Option<Receiver<Result<(), StagingError>>>),
     /// Everything is staged, and epoch 0 has not closed yet.
     Staged,
     /// It reads Kafka; rows go with their epoch.
@@ -58,12 +58,22 @@ pub(super) enum Phase {
     Broken,
 }
 
+/// Who reports that the process was asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StopReport {
+    /// The first reader of the process does.
+    NotOurs,
+    /// We do, when it is.
+    Pending,
+    /// We have.
+    Sent,
+}
+
 /// The reader of a worker.
 pub(super) struct Reader {
     pub(super) context: ReaderContext,
     pub(super) wake: Arc<dyn Fn() + Send + Sync>,
     pub(super) again: Activator,
-    pub(super) first_of_process: bool,
     pub(super) phase: Phase,
     pub(super) pass: Pass,
     pub(super) fetcher: Option<Fetcher>,
@@ -76,7 +86,7 @@ pub(super) struct Reader {
     /// Rows per cleaned table, and rejects, offered for staging in this pass.
     pub(super) staged: [u64; 4],
     pub(super) epoch: OpenEpoch,
-    pub(super) reported_stop: bool,
+    pub(super) stop: StopReport,
 }
 
 /// What the open epoch has taken in.
@@ -103,7 +113,6 @@ impl Reader {
             context,
             wake,
             again,
-            first_of_process: first,
             phase: Phase::Idle,
             pass: Pass::default(),
             fetcher: None,
@@ -114,7 +123,11 @@ impl Reader {
             reports: Vec::new(),
             staged: [0; 4],
             epoch: OpenEpoch::default(),
-            reported_stop: false,
+            stop: if first {
+                StopReport::Pending
+            } else {
+                StopReport::NotOurs
+            },
         }
     }
 }

@@ -238,9 +238,10 @@ impl Engine {
         self.latest.clear();
         self.answer.frontier.clear();
         self.answer.empty.clear();
-        let persisted = match full {
-            true => BTreeMap::new(),
-            false => self.recorded.persisted(),
+        let persisted = if full {
+            BTreeMap::new()
+        } else {
+            self.recorded.persisted()
         };
         let starts: Starts = world
             .objects
@@ -470,14 +471,13 @@ impl Engine {
             .rejects
             .retain(|(partition, offset, _, lake)| !(*lake && of(&again, *partition, *offset)));
         let staged: BTreeSet<(i32, i64)> = self.rows.rejects.iter().map(|reject| (reject.0, reject.1)).collect();
-        match full {
-            true => {
-                tables.cleaned.clear();
-                tables.rejects.clear();
-            }
-            false => tables.rejects.retain(|(partition, offset), _| {
+        if full {
+            tables.cleaned.clear();
+            tables.rejects.clear();
+        } else {
+            tables.rejects.retain(|(partition, offset), _| {
                 staged.contains(&(*partition, *offset)) || !of(replaced, *partition, *offset)
-            }),
+            })
         }
         self.write(tables);
     }
