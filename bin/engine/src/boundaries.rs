@@ -7,6 +7,7 @@
 use super::error::EngineError;
 use super::log::generations::{Generations, Start};
 use super::topic_partition::TopicPartition;
+use super::topics::Topics;
 use ingest::lake::{Lake, LakeError};
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ type Document = BTreeMap<String, BTreeMap<i32, Vec<(i64, u8)>>>;
 ///
 /// An answer that is lost is no harm: what has been written is found by the next look. Repeats until its own write, or
 /// another run's, stands.
-pub async fn settle(lake: &Lake, topics: &[Option<String>; 3], ours: &Generations) -> Result<Generations, EngineError> {
+pub async fn settle(lake: &Lake, topics: &Topics, ours: &Generations) -> Result<Generations, EngineError> {
     loop {
         let (document, version) = match lake.get_versioned(KEY).await? {
             Some((bytes, version)) => (parse(&bytes)?, Some(version)),
@@ -26,7 +27,7 @@ pub async fn settle(lake: &Lake, topics: &[Option<String>; 3], ours: &Generation
         };
         let of_lake = generations_of(&document, topics);
         let (merged, lacking) = of_lake.merged(ours).map_err(|source| EngineError::Generations {
-            topic: topics.iter().flatten().cloned().collect::<Vec<_>>().join(", "),
+            topic: topics.names().collect::<Vec<_>>().join(", "),
             source,
         })?;
         if !lacking {
@@ -47,11 +48,10 @@ fn parse(bytes: &[u8]) -> Result<Document, LakeError> {
     })
 }
 
-fn generations_of(document: &Document, topics: &[Option<String>; 3]) -> Generations {
+fn generations_of(document: &Document, topics: &Topics) -> Generations {
     let mut generations = Generations::default();
-    for (topic, name) in (0u8..).zip(topics) {
-        let partitions = name.as_ref().and_then(|name| document.get(name)).into_iter().flatten();
-        for (partition, starts) in partitions {
+    for (topic, name) in topics.named() {
+        for (partition, starts) in document.get(name).into_iter().flatten() {
             let partition = *partition;
             for (offset, generation) in starts {
                 let (offset, generation) = (*offset, *generation);
@@ -63,13 +63,16 @@ fn generations_of(document: &Document, topics: &[Option<String>; 3]) -> Generati
 }
 
 /// The document with the starts of our topics, those of others as they are.
-fn with(mut document: Document, topics: &[Option<String>; 3], generations: &Generations) -> Document {
+fn with(mut document: Document, topics: &Topics, generations: &Generations) -> Document {
     for (at, starts) in generations.iter() {
-        let Some(name) = topics[usize::from(at.topic)].clone() else {
+        let Some(name) = topics.get(at.topic) else {
             continue;
         };
         let starts = starts.iter().map(|start| (start.offset, start.generation)).collect();
-        document.entry(name).or_default().insert(at.partition, starts);
+        document
+            .entry(name.to_owned())
+            .or_default()
+            .insert(at.partition, starts);
     }
     document
 }
@@ -78,8 +81,8 @@ fn with(mut document: Document, topics: &[Option<String>; 3], generations: &Gene
 mod tests {
     use super::*;
 
-    fn topics() -> [Option<String>; 3] {
-        [Some("a.pin".into()), None, Some("a.user".into())]
+    fn topics() -> Topics {
+        Topics::new([Some("a.pin".into()), None, Some("a.user".into())])
     }
 
     #[test]

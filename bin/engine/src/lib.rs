@@ -50,7 +50,7 @@ pub use recorded_detail::natural_holes;
 pub use report::{Replay, Report, Totals};
 pub use staging::{Offer, Staging};
 pub use topic_partition::TopicPartition;
-pub use topics::{KINDS, topic_name};
+pub use topics::{KINDS, Topics};
 
 use coordinator::{Coordinator, Flow, Sources};
 use ingest::kafka::{Cluster, KafkaConfig};

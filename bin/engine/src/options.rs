@@ -1,6 +1,7 @@
 //! What a run is given, checked.
 
 use crate::frontier::Frontier;
+use crate::topics::Topics;
 use dataflows::Results;
 use ingest::coverage::AcceptGap;
 use ingest::kafka::KafkaConfig;
@@ -64,8 +65,8 @@ pub struct LogOptions {
     pub lake: Option<LakeSource>,
     /// Live records, and history that the lake lacks.
     pub kafka: Option<KafkaSource>,
-    /// The topic of each kind (0 = pin, 1 = geo, 2 = user); at least one is there.
-    pub topics: [Option<String>; 3],
+    /// The topics; at least one is there.
+    pub topics: Topics,
     /// When a record is too large or too deep.
     pub limits: dataflows::Limits,
     /// An object that stays unreadable becomes a gap.

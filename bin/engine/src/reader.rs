@@ -21,7 +21,6 @@ use super::causes::with_causes;
 use super::error::ReaderError;
 use super::protocol::{Command, Consume, ObjectRead, Pass, Purpose, ReaderReport};
 use super::topic_partition::TopicPartition;
-use super::topics::topic_name;
 use dataflows::{Event, Kind};
 use ingest::kafka::{Polled, Range, Reader as KafkaReader, ReaderOptions};
 use ingest::lake::{Class, Fetched, Fetcher};
@@ -165,7 +164,7 @@ impl Reader {
 
     fn consume(&mut self, range: &Consume) {
         let at = range.at;
-        let Some(name) = self.context.topics[usize::from(at.topic)].clone() else {
+        let Some(name) = self.context.topics.get(at.topic).map(str::to_owned) else {
             return;
         };
         let config = self.context.kafka.as_ref().expect("ranges are assigned where Kafka is");
@@ -367,7 +366,7 @@ impl Reader {
         };
         let place = Placing {
             kind: Kind::from_number(at.topic),
-            name: topic_name(&self.context.topics, at.topic),
+            name: self.context.topics.name(at.topic),
             log: true,
             at,
             start: 0,

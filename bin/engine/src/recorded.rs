@@ -8,7 +8,7 @@ use super::log::holes;
 use super::protocol::LinesHash;
 use super::recorded_detail::{HASH, LAKE, natural_holes};
 use super::topic_partition::TopicPartition;
-use super::topics::KINDS;
+use super::topics::Topics;
 use ingest::coverage::RangeSet;
 use ingest::kafka::RecordId;
 use sinks::{Legacy, Progress};
@@ -51,12 +51,12 @@ enum RecordedGap {
 }
 
 /// What differs between the topics of the tables and those that are named now.
-pub fn topics_changed(progress: &Progress, topics: &[Option<String>; 3]) -> Option<TopicsChanged> {
+pub fn topics_changed(progress: &Progress, topics: &Topics) -> Option<TopicsChanged> {
     let mut changes = Vec::new();
-    for (kind, named) in KINDS.into_iter().zip(topics) {
+    for (kind, named) in topics.of_kinds() {
         match progress.topics.get(kind) {
-            Some(recorded) if named.as_ref() != Some(recorded) => {
-                changes.push((kind.to_owned(), recorded.clone(), named.clone()));
+            Some(recorded) if named != Some(recorded) => {
+                changes.push((kind.to_owned(), recorded.clone(), named.map(str::to_owned)));
             }
             _ => {}
         }
@@ -64,7 +64,7 @@ pub fn topics_changed(progress: &Progress, topics: &[Option<String>; 3]) -> Opti
     // earlier versions recorded the topics of the frontier alone
     let of_frontier: BTreeSet<&String> = progress.partitions.keys().map(|(topic, _)| topic).collect();
     for topic in of_frontier {
-        let known = topics.iter().flatten().any(|named| named == topic);
+        let known = topics.number(topic).is_some();
         let said = changes.iter().any(|(_, recorded, _)| recorded == topic);
         if !known && !said {
             changes.push(("a topic".to_owned(), topic.clone(), None));
@@ -75,12 +75,11 @@ pub fn topics_changed(progress: &Progress, topics: &[Option<String>; 3]) -> Opti
 
 impl Recorded {
     /// Reads a progress; what it holds of topics that are left out is not of this run.
-    pub fn of(progress: &Progress, topics: &[Option<String>; 3]) -> Recorded {
+    pub fn of(progress: &Progress, topics: &Topics) -> Recorded {
         let changed = topics_changed(progress, topics).map_or_else(Vec::new, |changed| changed.changes);
         let forgotten: BTreeSet<String> = changed.into_iter().map(|(_, recorded, _)| recorded).collect();
-        let number = |name: &str| topics.iter().position(|topic| topic.as_deref() == Some(name));
         let at = |name: &str, partition| {
-            let topic = u8::try_from(number(name)?).ok()?;
+            let topic = topics.number(name)?;
             Some(TopicPartition { topic, partition })
         };
         let legacy = |legacy: &Legacy| (legacy.count > 0 || legacy.hash != 0).then_some((legacy.count, legacy.hash));
@@ -131,7 +130,7 @@ impl Recorded {
             }
         }
         for (topic, count) in &progress.partition_counts {
-            if let Some(topic) = number(topic).and_then(|topic| u8::try_from(topic).ok()) {
+            if let Some(topic) = topics.number(topic) {
                 recorded.counts.insert(topic, *count);
             }
         }
@@ -260,8 +259,8 @@ mod tests {
     use super::*;
     use sinks::PartitionProgress;
 
-    fn topics(names: [&str; 3]) -> [Option<String>; 3] {
-        names.map(|name| (!name.is_empty()).then(|| name.to_owned()))
+    fn topics(names: [&str; 3]) -> Topics {
+        Topics::new(names.map(|name| (!name.is_empty()).then(|| name.to_owned())))
     }
 
     fn progress() -> Progress {

@@ -7,8 +7,7 @@ use super::options::{Mode, Options, SinkOptions};
 use super::recorded::{Recorded, topics_changed};
 use super::report::Totals;
 use super::topic_partition::TopicPartition;
-use super::topics::KINDS;
-use super::topics::topic_name;
+use super::topics::Topics;
 use operators::{Row, Table};
 use sinks::{AcceptedGap, Claim, CleanedRow, Generation, LastRecord, Legacy, PartitionProgress, Progress, Reject};
 use std::ops::Range;
@@ -52,7 +51,7 @@ pub struct Commit<'a> {
 /// What a commit records beside its rows.
 pub struct State<'a> {
     /// Topic names by number.
-    pub topics: &'a [Option<String>; 3],
+    pub topics: &'a Topics,
     /// What the answer reaches over.
     pub answer: &'a Answer,
     /// Counts of the run.
@@ -61,7 +60,7 @@ pub struct State<'a> {
 
 impl State<'_> {
     fn name(&self, topic: u8) -> String {
-        topic_name(self.topics, topic).to_owned()
+        self.topics.name(topic).to_owned()
     }
 
     pub(super) fn progress(&self, epoch: u64, cleaned: bool, options: &serde_json::Value, run_id: &str) -> Progress {
@@ -104,7 +103,6 @@ impl State<'_> {
         };
         let (count, hash) = self.answer.legacy.unwrap_or_default();
         let legacy = Legacy { count, hash };
-        let kinds = KINDS.into_iter().zip(self.topics);
         Progress {
             epoch,
             partitions: self.answer.frontier.iter().map(partition).collect(),
@@ -112,8 +110,10 @@ impl State<'_> {
             cleaned_legacy: cleaned.then_some(legacy),
             generations: generations.collect(),
             gaps: self.answer.missing.iter().map(gap).collect(),
-            topics: kinds
-                .filter_map(|(kind, topic)| Some((kind.to_owned(), topic.clone()?)))
+            topics: self
+                .topics
+                .of_kinds()
+                .filter_map(|(kind, topic)| Some((kind.to_owned(), topic?.to_owned())))
                 .collect(),
             partition_counts: self
                 .answer
@@ -325,7 +325,7 @@ impl Commit<'_> {
             rejects: self.rejects.into_iter().cloned().collect(),
             forget_topics: if whole { gone(forgotten, &progress) } else { Vec::new() },
             reject_topics: if whole {
-                state.topics.iter().flatten().cloned().collect()
+                state.topics.names().map(str::to_owned).collect()
             } else {
                 Vec::new()
             },

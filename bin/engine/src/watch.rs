@@ -3,14 +3,12 @@
 
 use super::log::growth::{Change, PartitionWatermarks, Seen};
 use super::topic_partition::TopicPartition;
+use super::topics::Topics;
 use ingest::kafka::{Cluster, KafkaError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-
-/// The names of our topics, by number.
-pub type Topics = [Option<String>; 3];
 
 /// What Kafka holds of each partition of our topics now.
 pub async fn watermarks(cluster: &Arc<Cluster>, topics: &Topics) -> Result<PartitionWatermarks, super::EngineError> {
@@ -20,8 +18,7 @@ pub async fn watermarks(cluster: &Arc<Cluster>, topics: &Topics) -> Result<Parti
 }
 
 fn look(cluster: &Cluster, topics: &Topics) -> Result<PartitionWatermarks, KafkaError> {
-    let named = (0u8..).zip(topics).filter_map(|(n, name)| Some((n, name.as_deref()?)));
-    let spans = cluster.spans(named)?;
+    let spans = cluster.spans(topics.named())?;
     let at = |((topic, partition), marks)| (TopicPartition { topic, partition }, marks);
     Ok(spans.into_iter().map(at).collect())
 }

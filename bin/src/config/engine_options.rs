@@ -5,7 +5,7 @@ use super::reader::Reader;
 use super::sources::LakeWait;
 use super::sql_files;
 use dataflows::{Limits, Options, Results};
-use engine::{KafkaSource, LogOptions, TableOptions, Workers};
+use engine::{KafkaSource, LogOptions, TableOptions, Topics, Workers};
 use ingest::coverage::AcceptGap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,7 +18,7 @@ impl Reader<'_> {
         LogOptions {
             lake: self.lake(wait),
             kafka: self.kafka().map(|config| KafkaSource { config, buffer_bytes }),
-            topics: self.topics(),
+            topics: Topics::new(self.topics()),
             limits: Limits {
                 record_bytes: self.whole("limits.record_bytes", 1 << 10, 1 << 30) as usize,
                 depth: self.whole("limits.depth", 4, 512) as usize,

@@ -5,7 +5,7 @@ mod secrets;
 use super::layers::{Entries, Entry, environment_name, key_of};
 use super::*;
 use crate::cli;
-use engine::{Mode, SinkOptions};
+use engine::{Mode, SinkOptions, Topics};
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -221,7 +221,10 @@ fn the_environment_names_every_kind_of_key() {
         kafka.properties,
         expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
     );
-    assert_eq!(settings.engine.log.topics, [Some("my.pin".to_owned()), None, None]);
+    assert_eq!(
+        settings.engine.log.topics,
+        Topics::new([Some("my.pin".to_owned()), None, None])
+    );
     let gaps = ["pin/0:1..2", "geo/1:3..4"].map(|gap| gap.parse().unwrap());
     assert_eq!(settings.engine.accept_gaps, gaps);
     assert_eq!(settings.engine.tables.drop, ["old", "older"]);
@@ -308,14 +311,7 @@ fn a_property_that_is_ours_or_unknown_is_refused_where_it_stands() {
 
 #[test]
 fn topics_default_to_all_kinds_and_a_flag_replaces_the_whole_set() {
-    let topics = |more: &[&str]| {
-        run_with(more)
-            .unwrap()
-            .engine
-            .log
-            .topics
-            .map(|name| name.unwrap_or_default())
-    };
+    let topics = |more: &[&str]| run_with(more).unwrap().engine.log.topics.to_list();
     assert_eq!(topics(&[]), ["pin", "geo", "user"]);
     assert_eq!(topics(&["--topics", "pin=a.pin,user=a.user"]), ["a.pin", "", "a.user"]);
     assert_eq!(topics(&["--topics", "geo"]), ["", "geo", ""]);
@@ -326,7 +322,10 @@ fn topics_default_to_all_kinds_and_a_flag_replaces_the_whole_set() {
         flags(&[&RUN[..], &["--topics", "user=u"]].concat()),
     );
     let settings = RunSettings::check(&loaded.unwrap()).unwrap();
-    assert_eq!(settings.engine.log.topics, [None, None, Some("u".to_owned())]);
+    assert_eq!(
+        settings.engine.log.topics,
+        Topics::new([None, None, Some("u".to_owned())])
+    );
     assert!(message(run_with(&["--topics", "pin=a,geo=a"]).unwrap_err()).contains("named for two kinds"));
     assert!(message(run_with(&["--topics", "pin=a b"]).unwrap_err()).contains("invalid topic name `a b`"));
     let unknown = cli::parse(["pinflow", "run", "--topics", "pins=a"]).unwrap_err();

@@ -53,7 +53,7 @@ impl Held {
             results.push(snapshot.table(&result.table).await?);
         }
         let mut rejects: HashMap<String, BTreeMap<i64, String>> = HashMap::new();
-        let is_named = |topic: &str| topic == UNKNOWN_TOPIC || named.iter().flatten().any(|name| name == topic);
+        let is_named = |topic: &str| topic == UNKNOWN_TOPIC || named.number(topic).is_some();
         let each = |found: sinks::FoundReject| {
             if !is_named(&found.topic) {
                 return;
@@ -442,7 +442,7 @@ mod tests {
     }
 
     fn replayed(lines: &str) -> Replayed {
-        let topics = [None, Some("geo".to_owned()), None];
+        let topics = engine::Topics::new([None, Some("geo".to_owned()), None]);
         let progress = sinks::Progress {
             partitions: [(
                 ("geo".to_owned(), 0),

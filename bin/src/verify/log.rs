@@ -6,7 +6,7 @@ use super::records::{Origin, Reading, Replayed};
 use crate::exit::Failure;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use dataflows::{Limits, Results, State};
-use engine::{LogOptions, topic_name};
+use engine::{LogOptions, Topics};
 use ingest::coverage::{Counted, Coverage, Gap, LegacyObject, RangeSet};
 use ingest::kafka::{Cluster, KafkaConfig, Polled, Reader, ReaderOptions};
 use ingest::lake::{Class, FetchOptions, Fetched, Fetcher, Lake, Object, Place};
@@ -24,7 +24,7 @@ type Rejects<'a> = &'a mut dyn FnMut(Vec<Reject>) -> Result<(), Failure>;
 pub struct Log {
     lake: Option<Lake>,
     kafka: Option<KafkaConfig>,
-    topics: [Option<String>; 3],
+    topics: Topics,
     fetch: FetchOptions,
     limits: Limits,
     results: Arc<Results>,
@@ -57,7 +57,7 @@ impl Log {
     }
 
     fn name(&self, topic: u8) -> String {
-        topic_name(&self.topics, topic).to_owned()
+        self.topics.name(topic).to_owned()
     }
 
     /// Reads everything that the tables answer for, each record once or, where objects overlap, several times.
@@ -100,11 +100,7 @@ impl Log {
         replayed: &mut Replayed,
         rejects: Rejects<'_>,
     ) -> Result<Shown, Failure> {
-        let names: Vec<String> = self
-            .topics
-            .iter()
-            .map(|name| name.clone().unwrap_or_default())
-            .collect();
+        let names = self.topics.to_list();
         let listing = runtime.block_on(lake.list(&names)).map_err(failed)?;
         let (wake, woken) = bell();
         let mut fetcher = Fetcher::start(lake.clone(), runtime.handle().clone(), self.fetch.clone(), wake);
@@ -483,7 +479,7 @@ mod tests {
             gaps: gaps.iter().map(gap).collect(),
             ..Progress::default()
         };
-        Recorded::of(&progress, &[Some("pin".to_owned()), None, None])
+        Recorded::of(&progress, &Topics::new([Some("pin".to_owned()), None, None]))
     }
 
     fn object(start: i64, lines: u64, number: u32) -> Counted {

@@ -233,7 +233,7 @@ impl Verify<'_> {
             return Ok(());
         }
         print!("{}", report::differences(&proof.differing));
-        let topics = self.settings.log.topics.iter().flatten().cloned().collect();
+        let topics = self.settings.log.topics.names().map(str::to_owned).collect();
         mender.commit(&proof.replayed, &self.settings.tables.results, recorded.kept, topics)?;
         for Differing {
             name, missing, surplus, ..

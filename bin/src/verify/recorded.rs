@@ -2,6 +2,7 @@
 
 use crate::exit::Failure;
 use dataflows::{Limits, Results};
+use engine::Topics;
 use ingest::coverage::RangeSet;
 use operators::{Position, PositionError};
 use sinks::{Legacy, Progress, RecordedResult};
@@ -36,13 +37,8 @@ pub struct Recorded {
 
 impl Recorded {
     /// Reads a progress with the names of this command's topics.
-    pub fn of(progress: &Progress, topics: &[Option<String>; 3]) -> Recorded {
-        let number = |name: &str| {
-            topics
-                .iter()
-                .position(|topic| topic.as_deref() == Some(name))
-                .map(|n| n as u8)
-        };
+    pub fn of(progress: &Progress, topics: &Topics) -> Recorded {
+        let number = |name: &str| topics.number(name);
         let mut recorded = Recorded {
             legacy: progress.legacy,
             commits: progress.commits,
@@ -190,8 +186,8 @@ mod tests {
     use sinks::{AcceptedGap, Generation, PartitionProgress};
     use std::cell::RefCell;
 
-    fn topics() -> [Option<String>; 3] {
-        [Some("a.pin".to_owned()), Some("a.geo".to_owned()), None]
+    fn topics() -> Topics {
+        Topics::new([Some("a.pin".to_owned()), Some("a.geo".to_owned()), None])
     }
 
     fn results(top: usize) -> Results {

@@ -2,7 +2,7 @@
 
 use super::recorded::{Partition, Recorded};
 use dataflows::{Decoder, Kind, Limits, Raw, Reason, State};
-use engine::topic_name;
+use engine::Topics;
 use ingest::archive::Original;
 use ingest::coverage::RangeSet;
 use ingest::lake::{Object, ObjectMetadata, Place};
@@ -35,7 +35,7 @@ pub struct Replayed {
     /// Inexact objects of the lake, by their beginnings: inside one a record has another offset than it has in Kafka.
     pub inexact: BTreeMap<Partition, Vec<Range<i64>>>,
     decoder: Decoder,
-    topics: [Option<String>; 3],
+    topics: Topics,
 }
 
 /// Where a record comes from.
@@ -82,7 +82,7 @@ impl Reading {
 
 impl Replayed {
     /// Nothing read yet; `state` says what is kept of rows.
-    pub fn new(limits: Limits, topics: [Option<String>; 3], state: State) -> Replayed {
+    pub fn new(limits: Limits, topics: Topics, state: State) -> Replayed {
         Replayed {
             state,
             rejects: Rejects::new(),
@@ -109,8 +109,7 @@ impl Replayed {
     /// The partition of a dead letter's source.
     pub fn source(&self, source: &str) -> Option<Partition> {
         let (name, partition) = source.rsplit_once('/')?;
-        let topic = self.topics.iter().position(|topic| topic.as_deref() == Some(name))?;
-        Some((u8::try_from(topic).ok()?, partition.parse().ok()?))
+        Some((self.topics.number(name)?, partition.parse().ok()?))
     }
 
     /// The inexact object around an offset.
@@ -241,7 +240,7 @@ impl Replayed {
     fn reject(&mut self, origin: Origin<'_>, key: Option<&[u8]>, value: Option<&[u8]>, reason: Reason) {
         self.rejected += 1;
         let name = |topic: Option<u8>| {
-            let name = topic.map(|topic| topic_name(&self.topics, topic));
+            let name = topic.map(|topic| self.topics.name(topic));
             name.unwrap_or(sinks::UNKNOWN_TOPIC).to_owned()
         };
         let (topic, source, index, place) = match origin {
@@ -297,8 +296,8 @@ mod tests {
     use ingest::lake::Encoding;
     use sinks::{PartitionProgress, Progress};
 
-    fn topics() -> [Option<String>; 3] {
-        ["pin", "geo", "user"].map(|name| Some(name.to_owned()))
+    fn topics() -> Topics {
+        Topics::new(["pin", "geo", "user"].map(|name| Some(name.to_owned())))
     }
 
     fn replayed() -> Replayed {

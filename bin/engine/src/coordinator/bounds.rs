@@ -56,9 +56,8 @@ impl Coordinator {
             return None;
         };
         let mut bounds = Bounds::new();
-        for (topic, name) in (0u8..).zip(&self.options.log.topics) {
-            let partitions = name.as_ref().and_then(|name| frontier.0.get(name));
-            for (partition, next) in partitions.into_iter().flatten() {
+        for (topic, name) in self.options.log.topics.named() {
+            for (partition, next) in frontier.0.get(name).into_iter().flatten() {
                 let partition = *partition;
                 bounds.insert(TopicPartition { topic, partition }, *next);
             }

@@ -28,13 +28,7 @@ impl Coordinator {
         let Some(lake) = &self.sources.lake else {
             return Ok(None);
         };
-        let names: Vec<String> = self
-            .options
-            .log
-            .topics
-            .iter()
-            .map(|name| name.clone().unwrap_or_default())
-            .collect();
+        let names = self.options.log.topics.to_list();
         let listing = async { Ok(lake.list(&names).await?) };
         Self::unless_stopped(&self.process, listing).await.map(Some)
     }
@@ -180,7 +174,7 @@ impl Coordinator {
             let known = self.recorded.partitions.keys().chain(self.answer.frontier.keys());
             of_lake.contains(&Some(topic)) || of_kafka || known.into_iter().any(|at| at.topic == topic)
         };
-        let given = (0u8..).zip(&self.options.log.topics).filter(|(_, name)| name.is_some());
+        let given = self.options.log.topics.named();
         let (there, absent): (Vec<u8>, Vec<u8>) = given.map(|(topic, _)| topic).partition(|topic| is_there(*topic));
         // objects in no topic's folder may hold records of every kind
         let nothing = there.is_empty() && !of_lake.contains(&None);
@@ -205,7 +199,7 @@ impl Coordinator {
             let asked = async { Ok(asked.await.map_err(panicked("asking Kafka for its topics"))??) };
             exist.extend(Self::unless_stopped(&self.process, asked).await?);
         }
-        exist.retain(|name| !self.options.log.topics.iter().flatten().any(|topic| topic == name));
+        exist.retain(|name| self.options.log.topics.number(name).is_none());
         let distance = |name: &String| {
             let distances = missing.iter().map(|missing| strsim::osa_distance(missing, name));
             distances.min().unwrap_or(usize::MAX)

@@ -10,7 +10,6 @@ use crate::recorded::Recorded;
 use crate::report::{Report, Totals};
 use crate::target::Target;
 use crate::topic_partition::TopicPartition;
-use crate::topics::topic_name;
 use ingest::coverage::Gap;
 use ingest::kafka::Cluster;
 use ingest::lake::Lake;
@@ -104,7 +103,7 @@ impl Coordinator {
 
     /// The name of a topic that records have come from.
     pub(super) fn topic_name(&self, topic: u8) -> &str {
-        topic_name(&self.options.log.topics, topic)
+        self.options.log.topics.name(topic)
     }
 
     /// `topic/partition`.

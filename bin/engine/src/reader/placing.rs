@@ -3,7 +3,7 @@
 use super::super::log::generations::{Generations, Start, generation_at};
 use super::super::topic_partition::TopicPartition;
 use crate::protocol::{Assigned, LinesHash, Pass};
-use crate::topics::topic_name;
+use crate::topics::Topics;
 use dataflows::Kind;
 use ingest::lake::{ObjectMetadata, Place};
 use operators::Position;
@@ -89,12 +89,7 @@ impl Reading {
     }
 
     /// Where its records belong.
-    pub fn placing<'a>(
-        &'a self,
-        pass: &'a Pass,
-        generations: &'a Generations,
-        topics: &'a [Option<String>; 3],
-    ) -> Placing<'a> {
+    pub fn placing<'a>(&'a self, pass: &'a Pass, generations: &'a Generations, topics: &'a Topics) -> Placing<'a> {
         let object = &self.assigned.object;
         let topic = object.topic.unwrap_or(u8::MAX);
         let (log, partition, start) = match object.place {
@@ -104,7 +99,7 @@ impl Reading {
         let at = TopicPartition { topic, partition };
         Placing {
             kind: object.topic.and_then(Kind::from_number),
-            name: topic_name(topics, topic),
+            name: topics.name(topic),
             log,
             at,
             start,

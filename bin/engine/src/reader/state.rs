@@ -8,6 +8,7 @@ use crate::process::ProcessState;
 use crate::protocol::{Pass, ReaderReport};
 use crate::staging::{Staging, StagingError};
 use crate::topic_partition::TopicPartition;
+use crate::topics::Topics;
 use ingest::kafka::{KafkaConfig, Reader as KafkaReader};
 use ingest::lake::{FetchOptions, Fetcher, Lake};
 use std::collections::{BTreeMap, HashMap};
@@ -27,7 +28,7 @@ pub struct ReaderContext {
     /// Bytes of Kafka records that may wait for this worker.
     pub kafka_queue_bytes: usize,
     /// The names of the topics.
-    pub topics: [Option<String>; 3],
+    pub topics: Topics,
     /// Limits of a record.
     pub limits: dataflows::Limits,
     /// What is kept of records.

@@ -16,6 +16,7 @@ use crate::recorded::Recorded;
 use crate::report::Totals;
 use crate::target::State;
 use crate::topic_partition::TopicPartition;
+use crate::topics::Topics;
 use ingest::coverage::{Counted, Coverage, RangeSet};
 use ingest::kafka::{Sample, Sampled};
 use operators::Position;
@@ -25,8 +26,8 @@ use std::ops::Range;
 
 const DEFINITIONS: u64 = 7;
 
-fn topics() -> [Option<String>; 3] {
-    [Some("pin".to_owned()), None, None]
+fn topics() -> Topics {
+    Topics::new([Some("pin".to_owned()), None, None])
 }
 
 /// Why the engine stopped by itself.
