@@ -10,6 +10,8 @@ mod records;
 
 pub(crate) use calls::Statements;
 
+use crate::changes::{Net, Newest, newest_by_table};
+use crate::definition::Definition;
 use crate::encode::Param;
 use crate::error::SinkError;
 use crate::failpoint;
@@ -18,9 +20,8 @@ use crate::progress::{self, Moves, Progress};
 use crate::reject_cap::{self, StagedRejects, Trimmed};
 use crate::reject_limits::{Held, RejectLimits};
 use crate::reject_surplus::Surplus;
-use crate::schema::Definition;
 use crate::session::{BEGIN_TO_WRITE, IN_BULK, Pending, Session, pipeline};
-use crate::step::{Committed, Net, Newest, Step, newest_by_table};
+use crate::step::{Committed, Step};
 use calls::{Call, Expect};
 use tokio_postgres::{Client, Statement};
 

@@ -3,7 +3,7 @@
 //! Columns that a later version needs are listed behind the original ones ([`TableSpec::later`]): nullable, and added
 //! to a table of an earlier version when a start prepares it.
 
-use crate::schema::TableSpec;
+use crate::table_spec::TableSpec;
 
 /// Their names, columns and comments, which are the documentation that a reader of the database finds.
 pub(crate) fn tables() -> Vec<TableSpec> {

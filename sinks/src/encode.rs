@@ -7,8 +7,9 @@
 //! The binary formats are those of PostgreSQL's documentation, "COPY, Binary Format", and of `array_recv`.
 
 use crate::error::SinkError;
+use crate::float_text::floats_as_text;
 use crate::numeric;
-use crate::step::CleanedRow;
+use crate::rows::CleanedRow;
 use bytes::{BufMut, BytesMut};
 use operators::{ColumnType, Row, Table, Value};
 use std::error::Error;
@@ -203,15 +204,6 @@ fn put_array_header(out: &mut BytesMut, length: usize, element: u32) {
     out.put_u32(element);
     out.put_i32(i32::try_from(length).expect("an array of at least 2^31 elements"));
     out.put_i32(1); // lower bound
-}
-
-/// `{1.5,NULL}`, read back exactly by Postgres.
-pub(crate) fn floats_as_text(values: &[Option<f64>]) -> String {
-    let values: Vec<String> = values
-        .iter()
-        .map(|v| v.map_or("NULL".into(), crate::text::float8))
-        .collect();
-    format!("{{{}}}", values.join(","))
 }
 
 /// The header of a binary `COPY`.

@@ -12,8 +12,8 @@
 //! A pooler that hands out sessions by transaction (PgBouncer's transaction mode) cannot carry either.
 
 use crate::error::{Backoff, SinkError};
-use crate::progress::fnv1a;
-use crate::schema::quoted;
+use crate::hash::fnv1a;
+use crate::quote::quoted;
 use crate::session::{BEGIN_TO_WRITE, Pending, Session, pipeline};
 use std::cmp::Ordering;
 use std::time::Duration;

@@ -6,11 +6,12 @@
 //! is read again, and `verify` does not ask for them. Neither results nor cleaned tables know of any of this.
 
 use crate::error::SinkError;
+use crate::quote::qualified;
 use crate::reject_limits::{Held, RejectLimits};
 use crate::reject_surplus::{self, Surplus};
+use crate::rows::Reject;
 use crate::session::Session;
-use crate::sql::{self, is_below, qualified};
-use crate::step::Reject;
+use crate::sql::{self, is_below};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 

@@ -6,8 +6,9 @@
 
 use crate::error::SinkError;
 use crate::progress::UNKNOWN_TOPIC;
+use crate::quote::{list, qualified};
 use crate::reject_surplus::{Surplus, content};
-use crate::sql::{self, REJECT_COLUMNS, qualified};
+use crate::sql::{self, REJECT_COLUMNS};
 use crate::step::StagedHistory;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -78,8 +79,8 @@ pub(crate) async fn settle(
     let sql = format!(
         "INSERT INTO {target} AS r ({}) SELECT {} FROM {WINNERS} w JOIN {staging} s ON s.ctid = w.place \
          ON CONFLICT {update}",
-        sql::list("", names()),
-        sql::list("s.", names()),
+        list("", names()),
+        list("s.", names()),
     );
     changed += client.execute(&sql, &[]).await.map_err(failed)?;
     if has_dropped {

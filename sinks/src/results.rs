@@ -11,12 +11,15 @@
 use crate::access::DEAD_LETTERS;
 use crate::config::PostgresConfig;
 use crate::control;
+use crate::definition::Definition;
 use crate::error::{ResultProblem, SinkError};
 use crate::failpoint;
-use crate::schema::{Definition, TableSpec, quoted};
+use crate::hash::fnv1a;
+use crate::quote::qualified;
+use crate::quote::quoted;
 use crate::session::{Purpose, Session};
 use crate::shape;
-use crate::sql::qualified;
+use crate::table_spec::TableSpec;
 use operators::Table;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
@@ -303,7 +306,5 @@ fn hash(table: &Table, sql: &str) -> u64 {
     }
     text.push('\0');
     text.push_str(sql);
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    fnv1a(text.as_bytes())
 }

@@ -2,7 +2,7 @@
 
 use crate::config::PostgresConfig;
 use crate::error::SinkError;
-use crate::schema::quoted;
+use crate::quote::quoted;
 use crate::target::Target;
 use crate::tls;
 use std::future::Future;

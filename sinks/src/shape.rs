@@ -1,8 +1,8 @@
 //! The tables that stand in Postgres against those that are wanted: compared, and given the columns of this version.
 
 use crate::error::SinkError;
-use crate::schema::{TableSpec, quoted};
-use crate::sql::qualified;
+use crate::quote::{qualified, quoted};
+use crate::table_spec::TableSpec;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 

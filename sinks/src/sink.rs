@@ -10,13 +10,14 @@
 
 use crate::commit::{Context, Outcome, Plan, Statements};
 use crate::config::PostgresConfig;
+use crate::definition::Definition;
 use crate::error::{Backoff, Class, SinkError};
 use crate::fence::{self, Claim, Fence};
 use crate::history;
 use crate::progress::{self, Progress};
 use crate::reject_limits::Held;
 use crate::results;
-use crate::schema::{self, Definition, Upgrade};
+use crate::schema::{self, Upgrade};
 use crate::session::{Purpose, Session};
 use crate::step::{Committed, Step};
 use std::sync::Arc;
@@ -280,7 +281,7 @@ impl Sink {
                         }
                     };
                     self.held = committed.held_rejects;
-                    self.known.follow(step, &progress, &definition, fence.number);
+                    step.follow(&mut self.known, &progress, &definition, fence.number);
                     if step.staged.is_some() {
                         self.drop_staging().await;
                     }

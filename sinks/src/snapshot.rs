@@ -3,13 +3,14 @@
 //! What is large comes row by row, so that the reader decides what it keeps: the cleaned tables with the positions
 //! their rows are from, and the dead letters.
 
+use crate::definition::Definition;
 use crate::error::SinkError;
 use crate::progress::{self, Progress};
+use crate::quote::{list, qualified};
 use crate::read::{Reader, TableCheck, read_value};
 use crate::reject_cap::DroppedRejects;
-use crate::schema::Definition;
 use crate::shape;
-use crate::sql::{self, names_with_position, qualified};
+use crate::sql::names_with_position;
 use futures_util::TryStreamExt;
 use operators::{Position, Row, Table};
 use tokio_postgres::types::ToSql;
@@ -102,7 +103,7 @@ impl Snapshot {
     /// Some rows of a cleaned table, by key, in the order of the keys.
     pub async fn cleaned_of(&self, table: &Table, inds: &[i64]) -> Result<Vec<FoundRow>, SinkError> {
         let mut rows = Vec::new();
-        let key = crate::schema::quoted(table.columns[0].name);
+        let key = crate::quote::quoted(table.columns[0].name);
         let filter = format!(" WHERE {key} = ANY($1) ORDER BY {key}");
         self.cleaned_where(table, &filter, &[&inds], |row| rows.push(row))
             .await?;
@@ -118,7 +119,7 @@ impl Snapshot {
     ) -> Result<(), SinkError> {
         let query = format!(
             "SELECT {} FROM {}{filter}",
-            sql::list("", names_with_position(table)),
+            list("", names_with_position(table)),
             qualified(&self.reader.schema, table.name)
         );
         let width = table.columns.len();

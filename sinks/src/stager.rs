@@ -11,13 +11,15 @@
 
 mod copy;
 
+use crate::changes::check_cleaned;
 use crate::config::PostgresConfig;
+use crate::definition::Definition;
 use crate::error::{Class, SinkError};
 use crate::reject_limits::Held;
 use crate::reject_surplus::Surplus;
-use crate::schema::Definition;
+use crate::rows::{CleanedRow, Reject};
 use crate::session::{Purpose, Session};
-use crate::step::{CleanedRow, Reject, Staged, check_cleaned};
+use crate::step::Staged;
 use copy::Buffer;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -9,8 +9,8 @@ use crate::error::SinkError;
 use crate::failpoint;
 use crate::history;
 use crate::progress;
+use crate::quote::{list, qualified, quoted};
 use crate::results;
-use crate::schema::quoted;
 use crate::session::{IN_BULK, pipeline};
 use crate::sql;
 use crate::step::Step;
@@ -99,7 +99,7 @@ impl Context<'_> {
     /// Creates a temporary table like `table`, for what it should hold; returns its name.
     async fn beside(&self, table: &Table) -> Result<String, SinkError> {
         let new = format!("pg_temp.{}", quoted(&format!("whole_{}", table.name)));
-        let like = sql::qualified(self.schema, table.name);
+        let like = qualified(self.schema, table.name);
         let create = format!(
             "CREATE TEMP TABLE {} (LIKE {like}) ON COMMIT DROP",
             quoted(&format!("whole_{}", table.name))
@@ -114,7 +114,7 @@ impl Context<'_> {
         let failed = |source| self.failed(&format!("copying {}", table.name), source);
         let statement = format!(
             "COPY {new} ({}) FROM STDIN (FORMAT binary)",
-            sql::list("", sql::names(table))
+            list("", sql::names(table))
         );
         let copy = self.client().copy_in::<_, Bytes>(&statement).await.map_err(failed)?;
         let mut copy = std::pin::pin!(copy);

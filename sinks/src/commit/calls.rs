@@ -1,13 +1,14 @@
 //! A step as statements: what is sent for each table, in which order, and what is expected of its count.
 
 use super::{Context, Plan};
+use crate::definition::Definition;
 use crate::encode::Param;
 use crate::error::SinkError;
 use crate::progress;
+use crate::quote::quoted;
 use crate::reject_limits::RejectLimits;
-use crate::schema::{Definition, quoted};
+use crate::rows::{self, CleanedRow, Reject};
 use crate::sql;
-use crate::step::{self, CleanedRow, Reject};
 use operators::{Row, Table};
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, Statement};
@@ -152,7 +153,7 @@ impl Context<'_> {
         // all deletes before all upserts
         for (index, net) in plan.results.iter().enumerate() {
             let (table, _) = &self.definition.results[index];
-            for rows in chunks_by_bytes(&net.deletes, |row| step::bytes(&row[..table.key])) {
+            for rows in chunks_by_bytes(&net.deletes, |row| rows::bytes(&row[..table.key])) {
                 let params = columns(table, table.key, rows);
                 let expect = Expect::Deleted {
                     table: index,
@@ -170,7 +171,7 @@ impl Context<'_> {
         }
         for (index, net) in plan.results.iter().enumerate() {
             let (table, _) = &self.definition.results[index];
-            for rows in chunks_by_bytes(&net.upserts, |row| step::bytes(row)) {
+            for rows in chunks_by_bytes(&net.upserts, |row| rows::bytes(row)) {
                 let params = columns(table, table.columns.len(), rows);
                 let expect = Expect::Changed { table: index };
                 let context = format!("writing {}.{}", self.schema, table.name);

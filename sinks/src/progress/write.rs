@@ -3,7 +3,7 @@
 use super::{LastRecord, PartitionProgress, Progress};
 use crate::encode::Param;
 use crate::error::SinkError;
-use crate::schema::quoted;
+use crate::quote::quoted;
 use tokio_postgres::{Client, Statement};
 
 /// The prepared statements of a commit's last part. The checked ones fail when they change another number of rows than
