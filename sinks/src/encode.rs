@@ -206,6 +206,9 @@ fn put_array_header(out: &mut BytesMut, length: usize, element: u32) {
     out.put_i32(1); // lower bound
 }
 
+/// Bytes of one message of a `COPY`.
+pub(crate) const COPY_CHUNK: usize = 256 << 10;
+
 /// The header of a binary `COPY`.
 pub(crate) fn put_copy_header(out: &mut BytesMut) {
     out.put_slice(b"PGCOPY\n\xff\r\n\0");

@@ -4,7 +4,7 @@
 //! and only what differs is written, deletes first. Tables of a million rows work, and equal rows are not touched.
 
 use crate::commit::{Context, Plan, Tally};
-use crate::encode::{put_copy_header, put_copy_trailer, put_value};
+use crate::encode::{COPY_CHUNK, put_copy_header, put_copy_trailer, put_value};
 use crate::error::SinkError;
 use crate::failpoint;
 use crate::history;
@@ -17,9 +17,6 @@ use crate::step::Step;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
 use operators::{Row, Table};
-
-/// Bytes of one message of a `COPY`.
-pub(crate) const COPY_CHUNK: usize = 256 << 10;
 
 impl Context<'_> {
     /// Writes the whole part of a step: result tables, which of them there are, and staged history.

@@ -2,8 +2,9 @@
 //! has to hold. A check that fails divides by zero, which makes of the `COMMIT` behind it a `ROLLBACK`: nothing has
 //! happened, and the step is tried again step by step, which finds out what was wrong.
 
-use super::calls::{Call, Expect};
-use super::{Context, Plan, Sent, Tally};
+use super::call::{Call, Expect, Sent, Tally};
+use super::context::Context;
+use super::plan::Plan;
 use crate::encode::Param;
 use crate::error::SinkError;
 use crate::failpoint;
@@ -62,7 +63,7 @@ impl Context<'_> {
         }
         Ok(Some(Committed {
             held_rejects: self.held_with(step),
-            ..self.committed(tally, notify)
+            ..tally.committed(self.known.commits + 1, notify)
         }))
     }
 

@@ -1,147 +1,18 @@
 //! A step as statements: what is sent for each table, in which order, and what is expected of its count.
 
-use super::{Context, Plan};
-use crate::definition::Definition;
+use super::call::{Call, Expect};
+use super::context::Context;
+use super::plan::Plan;
 use crate::encode::Param;
-use crate::error::SinkError;
-use crate::progress;
-use crate::quote::quoted;
 use crate::reject_limits::RejectLimits;
 use crate::rows::{self, CleanedRow, Reject};
-use crate::sql;
 use operators::{Row, Table};
-use tokio::sync::OnceCell;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::Statement;
 
 /// Rows of one statement.
 const ROWS: usize = 4096;
 /// Bytes of values in one statement, about.
 const BYTES: usize = 4 << 20;
-
-/// Prepared statements of a sink's session.
-pub(crate) struct Statements {
-    pub(super) lock: Statement,
-    /// See [`Context::at_once`].
-    pub(super) checked_lock: Statement,
-    pub(super) notify: Statement,
-    /// Per result table: delete, upsert. Prepared when first needed, since a whole step may make the tables anew.
-    results: OnceCell<Vec<[Statement; 2]>>,
-    /// Per cleaned table: rows, risen, deletes.
-    pub(super) settle: Vec<[Statement; 3]>,
-    pub(super) rejects: Statement,
-    pub(super) progress: progress::Statements,
-}
-
-impl Statements {
-    pub(crate) async fn prepare(
-        client: &Client,
-        schema: &str,
-        definition: &Definition,
-    ) -> Result<Statements, SinkError> {
-        let failed = |name: &str| {
-            let context = format!("preparing statements for {schema}.{name}");
-            move |source| SinkError::postgres(context, source)
-        };
-        let lock = format!(
-            "SELECT fence, fence_run_id, commits, definitions FROM {}.progress WHERE id = 1 FOR UPDATE",
-            quoted(schema)
-        );
-        let checked_lock = format!(
-            "WITH held AS MATERIALIZED (SELECT fence, fence_run_id, commits, definitions FROM {}.progress WHERE id = 1 \
-             FOR UPDATE) SELECT 1 / (count(*) = 1 AND count(*) FILTER (WHERE fence = $1 AND fence_run_id = $2 \
-             AND commits = $3 AND definitions = $4) = 1)::integer FROM held",
-            quoted(schema)
-        );
-        // where its BEGIN has failed this is a transaction of its own, which the raised number is not in
-        let notify = format!(
-            "SELECT pg_notify($1, $2) FROM {}.progress WHERE id = 1 AND commits = $3",
-            quoted(schema)
-        );
-        let mut settle = Vec::new();
-        for table in &definition.cleaned {
-            let rows = client
-                .prepare(&sql::settle_rows(schema, table))
-                .await
-                .map_err(failed(table.name))?;
-            let risen = client
-                .prepare(&sql::settle_risen(schema, table))
-                .await
-                .map_err(failed(table.name))?;
-            let deletes = client
-                .prepare(&sql::settle_deletes(schema, table))
-                .await
-                .map_err(failed(table.name))?;
-            settle.push([rows, risen, deletes]);
-        }
-        Ok(Statements {
-            lock: client.prepare(&lock).await.map_err(failed("progress"))?,
-            checked_lock: client.prepare(&checked_lock).await.map_err(failed("progress"))?,
-            notify: client.prepare(&notify).await.map_err(failed("progress"))?,
-            results: OnceCell::new(),
-            settle,
-            rejects: client.prepare(&sql::rejects(schema)).await.map_err(failed("rejects"))?,
-            progress: progress::Statements::prepare(client, schema)
-                .await
-                .map_err(failed("progress"))?,
-        })
-    }
-
-    /// The statements of the result tables, which are there as the definition has them.
-    pub(crate) async fn of_results(
-        &self,
-        client: &Client,
-        schema: &str,
-        definition: &Definition,
-    ) -> Result<&[[Statement; 2]], SinkError> {
-        let prepare = async || {
-            let mut results = Vec::with_capacity(definition.results.len());
-            for (table, _) in &definition.results {
-                let context = format!("preparing statements for {schema}.{}", table.name);
-                let failed = |source| SinkError::postgres(context.clone(), source);
-                let delete = client.prepare(&sql::delete(schema, table)).await.map_err(failed)?;
-                let upsert = client.prepare(&sql::upsert(schema, table)).await.map_err(failed)?;
-                results.push([delete, upsert]);
-            }
-            Ok(results)
-        };
-        self.results.get_or_try_init(prepare).await.map(Vec::as_slice)
-    }
-}
-
-/// What is expected of a statement's count.
-#[derive(Clone, Copy)]
-pub(super) enum Expect {
-    /// Deletes of a result table: fewer than this means somebody edited it.
-    Deleted { table: usize, rows: u64 },
-    /// Upserts of a result table.
-    Changed { table: usize },
-    /// Cleaned rows and rejects.
-    Other,
-    /// Generations and gaps: no news for listeners.
-    Quiet,
-    /// The frontier: fewer than this means that it would have moved back.
-    Frontier { rows: u64 },
-    /// The progress row.
-    One,
-}
-
-/// A statement to be sent.
-pub(super) struct Call<'a> {
-    pub(super) context: String,
-    pub(super) statement: &'a Statement,
-    pub(super) params: Vec<Param<'a>>,
-    pub(super) expect: Expect,
-    /// The same statement, which fails when the count is not what is expected; none where no count is wrong, or where
-    /// none was made.
-    pub(super) checked: Option<&'a Statement>,
-}
-
-impl Call<'_> {
-    /// Whether its count has to be looked at here.
-    pub(super) fn has_to_be_judged(&self) -> bool {
-        matches!(self.expect, Expect::Frontier { .. } | Expect::One) && self.checked.is_none()
-    }
-}
 
 impl Context<'_> {
     pub(super) fn result_calls<'b>(

@@ -1,7 +1,8 @@
 //! The last statements of a step: what the tables answer for.
 
-use super::calls::{Call, Expect};
-use super::{Context, Plan};
+use super::call::{Call, Expect};
+use super::context::Context;
+use super::plan::Plan;
 use crate::encode::Param;
 use crate::progress::{AcceptedGap, Legacy};
 use tokio_postgres::Statement;

@@ -1,7 +1,7 @@
 //! Rows in the binary `COPY` form, gathered by staging table and sent.
 
 use crate::definition::Definition;
-use crate::encode::{self, put_bool, put_bytes, put_i16, put_i32, put_i64, put_optional_bytes};
+use crate::encode::{self, COPY_CHUNK, put_bool, put_bytes, put_i16, put_i32, put_i64, put_optional_bytes};
 use crate::error::{Backoff, Class, SinkError};
 use crate::failpoint;
 use crate::quote::{list, qualified};
@@ -10,7 +10,6 @@ use crate::rows::{CleanedRow, Reject};
 use crate::session::Session;
 use crate::sql::{self, REJECT_COLUMNS, STAGED, staging_name};
 use crate::step::Staged;
-use crate::whole::COPY_CHUNK;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
 use operators::Table;

@@ -1,0 +1,66 @@
+//! A step, checked and sorted out before anything is sent.
+
+use crate::changes::{Net, Newest, newest_by_table};
+use crate::definition::Definition;
+use crate::error::SinkError;
+use crate::progress::{Moves, Progress};
+use crate::step::Step;
+
+/// A step, checked and sorted out by table.
+pub(crate) struct Plan<'a> {
+    pub(crate) step: &'a Step,
+    /// What it records, see [`Progress::recorded`].
+    pub(crate) progress: &'a Progress,
+    pub(crate) results: Vec<Net<'a>>,
+    pub(super) cleaned: Vec<Newest<'a>>,
+    pub(super) moves: Moves<'a>,
+}
+
+impl<'a> Plan<'a> {
+    pub(crate) fn of(
+        step: &'a Step,
+        progress: &'a Progress,
+        definition: &Definition,
+        known: &Progress,
+    ) -> Result<Plan<'a>, SinkError> {
+        if step.results.len() > definition.results.len() || step.whole && step.results.len() != definition.results.len()
+        {
+            return Err(SinkError::Order("a step has not the result tables of the definition"));
+        }
+        if step.staged.is_some() && !step.whole {
+            return Err(SinkError::Order("staged history belongs to a whole step"));
+        }
+        check_forgotten(step, definition)?;
+        let nets = definition.results.iter().zip(&step.results);
+        Ok(Plan {
+            step,
+            progress,
+            results: nets
+                .map(|((table, _), rows)| Net::of(table, rows, step.whole))
+                .collect::<Result<_, _>>()?,
+            cleaned: newest_by_table(definition, &step.cleaned)?,
+            moves: Moves::between(known, progress)?,
+        })
+    }
+}
+
+fn check_forgotten(step: &Step, definition: &Definition) -> Result<(), SinkError> {
+    if step.forget_topics.is_empty() {
+        return Ok(());
+    }
+    if !step.whole {
+        return Err(SinkError::Order("topics are forgotten by a whole step"));
+    }
+    let forgotten = |(topic, _): &(String, i32)| step.forget_topics.contains(topic);
+    if step.progress.partitions.keys().any(forgotten) {
+        return Err(SinkError::Order(
+            "a step forgets a topic and records one of its partitions",
+        ));
+    }
+    if definition.keep_cleaned && !step.staged.as_ref().is_some_and(|staged| staged.full) {
+        return Err(SinkError::Order(
+            "a step forgets topics, and their rows would stay: cleaned tables must be reconciled in full",
+        ));
+    }
+    Ok(())
+}
