@@ -86,12 +86,13 @@ impl TableSpec {
         spec
     }
 
-    /// `columns` are (name, type, default, comment); a type that ends in `?` may be null.
+    /// A table of ours, with the first `key` columns as its key. `columns` are (name, type, default, comment); a type
+    /// that ends in `?` may be null.
     pub(crate) fn control(
         name: &str,
-        comment: &str,
         key: usize,
         with: &'static str,
+        comment: &str,
         columns: &[(&str, &str, &'static str, &str)],
     ) -> TableSpec {
         let column = |(name, ty, default, comment): &(&str, &str, &'static str, &str)| ColumnSpec {
