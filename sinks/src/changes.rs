@@ -7,18 +7,22 @@ use crate::rows::CleanedRow;
 use operators::{Row, Table, Value};
 
 /// The net changes of one table, checked.
-pub(crate) struct Net<'a> {
+pub(crate) struct NetChanges<'a> {
     pub(crate) deletes: Vec<&'a Row>,
     pub(crate) upserts: Vec<&'a Row>,
 }
 
-impl<'a> Net<'a> {
+impl<'a> NetChanges<'a> {
     pub(crate) fn is_empty(&self) -> bool {
         self.deletes.is_empty() && self.upserts.is_empty()
     }
 
-    /// Orders changes by key and checks that they are net; with `whole`, that there are only rows to keep.
-    pub(crate) fn of(table: &Table, changes: &'a [(Row, isize)], whole: bool) -> Result<Net<'a>, SinkError> {
+    /// Orders changes by key and checks that they are net; with `full_snapshot`, that there are only rows to keep.
+    pub(crate) fn of(
+        table: &Table,
+        changes: &'a [(Row, isize)],
+        full_snapshot: bool,
+    ) -> Result<NetChanges<'a>, SinkError> {
         let mut sorted: Vec<&(Row, isize)> = changes.iter().collect();
         for (row, _) in changes {
             check_row(table, row)?;
@@ -26,13 +30,13 @@ impl<'a> Net<'a> {
         let key = |change: &&'a (Row, isize)| -> &'a [Value] { &change.0[..table.key] };
         // deletes first within a key
         sorted.sort_by(|a, b| key(a).cmp(key(b)).then(a.1.cmp(&b.1)));
-        let mut net = Net {
+        let mut net = NetChanges {
             deletes: Vec::new(),
             upserts: Vec::new(),
         };
         for group in sorted.chunk_by(|a, b| key(a) == key(b)) {
             let fault = match group {
-                [(_, -1)] if whole => Some("a delete in whole contents"),
+                [(_, -1)] if full_snapshot => Some("a delete in a full snapshot"),
                 [(row, -1)] => {
                     net.deletes.push(row);
                     None
@@ -42,7 +46,7 @@ impl<'a> Net<'a> {
                     None
                 }
                 [_] => Some("a multiplicity other than 1 and -1"),
-                [(_, -1), (row, 1)] if !whole => {
+                [(_, -1), (row, 1)] if !full_snapshot => {
                     net.upserts.push(row);
                     None
                 }
@@ -62,18 +66,18 @@ impl<'a> Net<'a> {
     }
 }
 
-/// The newest record of each key of one cleaned table.
+/// The latest record of each key of one cleaned table.
 #[derive(Default)]
-pub(crate) struct Newest<'a> {
+pub(crate) struct LatestRows<'a> {
     pub(crate) rows: Vec<&'a CleanedRow>,
     pub(crate) deletes: Vec<&'a CleanedRow>,
 }
 
-/// Checks cleaned rows against their tables and sorts out the newest of each key, by table.
-pub(crate) fn newest_by_table<'a>(
+/// Checks cleaned rows against their tables and sorts out the latest of each key, by table.
+pub(crate) fn latest_by_table<'a>(
     definition: &Definition,
     rows: &'a [CleanedRow],
-) -> Result<Vec<Newest<'a>>, SinkError> {
+) -> Result<Vec<LatestRows<'a>>, SinkError> {
     let mut tables: Vec<Vec<&CleanedRow>> = definition.cleaned.iter().map(|_| Vec::new()).collect();
     if !definition.keep_cleaned {
         return Ok(Vec::new());
@@ -88,16 +92,16 @@ pub(crate) fn newest_by_table<'a>(
         check_cleaned(table, row)?;
         tables[index].push(row);
     }
-    Ok(tables.into_iter().map(newest).collect())
+    Ok(tables.into_iter().map(latest).collect())
 }
 
-fn newest(mut records: Vec<&CleanedRow>) -> Newest<'_> {
+fn latest(mut records: Vec<&CleanedRow>) -> LatestRows<'_> {
     records.sort_by_key(|record| (record.ind, record.position));
     let last_of_key = records
         .chunk_by(|a, b| a.ind == b.ind)
         .filter_map(|key| key.last().copied());
     let (rows, deletes) = last_of_key.partition(|record| record.row.is_some());
-    Newest { rows, deletes }
+    LatestRows { rows, deletes }
 }
 
 /// Checks one cleaned row against its table.

@@ -1,20 +1,21 @@
 //! One try of one step: everything in one transaction.
 //!
 //! A live step is one round trip: everything from `BEGIN` to `COMMIT` is sent together, and the server itself checks
-//! what has to hold (`at_once`). Whole steps, steps that are tried again, steps that failed such a check and runs with a
-//! fail point go step by step: they look at the progress row before they write, and at every answer before they commit.
+//! what has to hold (`pipelined.rs`). Full snapshots, steps that are tried again, steps that failed such a check and
+//! runs with a fail point go statement by statement: they look at the progress row before they write, and at every
+//! answer before they commit.
 
-mod at_once;
 mod call;
 mod calls;
 mod check;
 mod context;
+mod pipelined;
 mod plan;
+mod reconcile;
 mod records;
 mod send;
 mod statements;
 
-pub(crate) use call::Tally;
 pub(crate) use context::Context;
 pub(crate) use plan::Plan;
 pub use send::channel;
@@ -26,6 +27,7 @@ use crate::reject_cap::{self, StagedRejects, Trimmed};
 use crate::reject_surplus::Surplus;
 use crate::session::{IN_BULK, pipeline};
 use crate::step::{Committed, Step};
+use call::StepCounts;
 
 /// Statements sent before their answers are awaited.
 const IN_FLIGHT: usize = 64;
@@ -34,34 +36,34 @@ const IN_FLIGHT: usize = 64;
 pub(crate) enum Outcome {
     Committed(Committed),
     /// An earlier try had committed it; its answer was lost.
-    Already,
+    AlreadyCommitted,
 }
 
 impl Context<'_> {
     /// Tries once. On an error the transaction may still be open and has to be rolled back.
     pub(crate) async fn attempt(&self, plan: &Plan<'_>) -> Result<Outcome, SinkError> {
-        if self.can_go_at_once(plan)
-            && let Some(committed) = self.at_once(plan).await?
+        if self.can_be_pipelined(plan)
+            && let Some(committed) = self.pipelined(plan).await?
         {
             return Ok(Outcome::Committed(committed));
         }
-        self.step_by_step(plan).await
+        self.statement_by_statement(plan).await
     }
 
-    async fn step_by_step(&self, plan: &Plan<'_>) -> Result<Outcome, SinkError> {
+    async fn statement_by_statement(&self, plan: &Plan<'_>) -> Result<Outcome, SinkError> {
         let opening = pipeline(vec![self.begin(), self.lock()]).await?;
         failpoint::reach(failpoint::AFTER_BEGIN);
         if self.check_row(&opening, plan.step)? {
-            return Ok(Outcome::Already);
+            return Ok(Outcome::AlreadyCommitted);
         }
-        let mut tally = Tally::of(self.definition);
+        let mut counts = StepCounts::of(self.definition);
         let mut calls = Vec::new();
-        if plan.step.whole {
+        if plan.step.full_snapshot {
             self.client()
                 .batch_execute(IN_BULK)
                 .await
                 .map_err(|source| self.failed("commit", source))?;
-            self.write_whole(plan, &mut tally).await?;
+            self.write_full_snapshot(plan, &mut counts).await?;
         } else {
             self.result_calls(self.result_statements().await?, plan, &mut calls);
         }
@@ -75,19 +77,19 @@ impl Context<'_> {
             let answers = pipeline(pending).await?;
             failpoint::reach(failpoint::AFTER_DELETE);
             for (answer, expect) in answers.iter().zip(expects) {
-                self.judge(answer, expect, plan).await?;
-                tally.take(answer, expect);
+                self.check_answer(answer, expect, plan).await?;
+                counts.take(answer, expect);
             }
         }
         let trimmed = self.limit_rejects(plan.step).await?;
-        tally.other += trimmed.map_or(0, |trimmed| trimmed.dropped);
+        counts.other += trimmed.map_or(0, |trimmed| trimmed.dropped);
         failpoint::reach(failpoint::BEFORE_COMMIT);
-        let notified = self.close(plan.step, &tally).await?;
+        let notified = self.close(plan.step, &counts).await?;
         failpoint::reach(failpoint::AFTER_COMMIT);
         Ok(Outcome::Committed(Committed {
             dropped_rejects: trimmed.map_or(0, |trimmed| trimmed.dropped),
             held_rejects: trimmed.map_or_else(|| self.held_with(plan.step), |trimmed| Some(trimmed.held)),
-            ..tally.committed(self.known.commits + 1, notified)
+            ..counts.committed(self.known.commits + 1, notified)
         }))
     }
 

@@ -11,9 +11,9 @@ use crate::table_spec::TableSpec;
 #[rustfmt::skip]
 pub(crate) fn tables() -> Vec<TableSpec> {
     // the two small tables that every commit updates keep room in their pages, so that an update stays in place (HOT)
-    let roomy = "WITH (fillfactor = 40)";
+    let fillfactor = "WITH (fillfactor = 40)";
     vec![
-        TableSpec::control("progress", 1, roomy,
+        TableSpec::control("progress", 1, fillfactor,
             "One row: which commit the tables of this schema are at. Written by every commit, in the same transaction \
              as everything else.",
             &[
@@ -38,7 +38,7 @@ pub(crate) fn tables() -> Vec<TableSpec> {
                 "as legacy_count, for the cleaned tables; null: they do not cover such records, or it is unknown"),
             ("cleaned_legacy_hash", "text", "as legacy_hash, for the cleaned tables"),
         ]),
-        TableSpec::control("frontier", 2, roomy,
+        TableSpec::control("frontier", 2, fillfactor,
             "The recorded vector of log offsets: all other tables are the exact answer for the records below \
              next_offset of each partition. Read it in the same snapshot as the tables.",
             &[

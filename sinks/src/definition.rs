@@ -14,6 +14,6 @@ pub struct Definition {
     /// Whether the cleaned tables are kept; the first commit empties them otherwise.
     pub keep_cleaned: bool,
     /// Results that the schema holds and shall hold no more, or not with the columns that their tables have: the next
-    /// whole step drops their tables. Naming one that was dropped before asks for nothing.
+    /// full snapshot drops their tables. Naming one that was dropped before asks for nothing.
     pub drop: Vec<String>,
 }

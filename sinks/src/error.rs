@@ -159,7 +159,7 @@ pub enum SinkError {
         /// What was found.
         what: String,
     },
-    /// Tables hold results of other definitions and this step is no whole one.
+    /// Tables hold results of other definitions and this step is no full snapshot.
     #[error("schema {schema} holds results of definitions {found}, ours are {ours}: the first commit must be whole")]
     DefinitionsChanged {
         /// The schema.

@@ -53,7 +53,6 @@ mod table_spec;
 mod target;
 pub mod text;
 mod tls;
-mod whole;
 
 pub use commit::channel;
 pub use config::PostgresConfig;
@@ -65,7 +64,7 @@ pub use progress::{AcceptedGap, Generation, LastRecord, Legacy, PartitionProgres
 pub use read::{Difference, Reader, Side, TableCheck, Verification};
 pub use reject_cap::DroppedRejects;
 pub use reject_limits::RejectLimits;
-pub use results::{Fate, Outlook, is_reserved_name, outlook};
+pub use results::{ResultChange, ResultsPlan, is_reserved_name, plan_results};
 pub use rows::{CleanedRow, Reject, RejectPlace};
 pub use session::connect;
 pub use sink::{Sink, SinkState};

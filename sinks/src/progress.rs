@@ -11,7 +11,7 @@ mod write;
 
 pub(crate) use read::read;
 pub(crate) use row::{missing_row, one_row};
-pub(crate) use write::{Moves, Statements};
+pub(crate) use write::{FrontierMoves, Statements};
 
 use crate::definition::Definition;
 use crate::hash::fnv1a;
@@ -25,8 +25,8 @@ pub const UNKNOWN_TOPIC: &str = "unknown";
 /// The progress of a schema, as read at the start, and as every step carries it.
 ///
 /// A step's progress is complete, not a difference. Partitions, generations, partition counts and gaps that Postgres
-/// knows and a step does not are left as they are; only a whole step, which has looked at all of the log, forgets gaps
-/// of its partitions and topics that it does not hold: they have been filled. Partitions go by
+/// knows and a step does not are left as they are; only a full snapshot, which has looked at all of the log, forgets
+/// gaps of its partitions and topics that it does not hold: they have been filled. Partitions go by
 /// [`crate::Step::forget_topics`].
 ///
 /// Tables of earlier versions lack some of the columns: what they would say is absent or empty then.

@@ -1,10 +1,10 @@
 //! Which results a schema holds: recorded in the table `results`, so that none of its tables goes stale unseen.
 //!
-//! A start compares what is recorded with its definition before it writes anything, and each whole step does so again
+//! A start compares what is recorded with its definition before it writes anything, and each full snapshot does so again
 //! under the fence. A result that the definition lacks, or whose table has another shape, is refused unless it is named
-//! in [`Definition::drop`]; the whole step then drops the table, makes it anew when it is still defined, fills it and
+//! in [`Definition::drop`]; the full snapshot then drops the table, makes it anew when it is still defined, fills it and
 //! changes the records, all in its one transaction. Results that are new get their tables there too, unless nothing was
-//! committed yet. Other SQL with the same columns needs no more than the reconciling that a whole step does anyway.
+//! committed yet. Other SQL with the same columns needs no more than the reconciling that a full snapshot does anyway.
 //!
 //! What was dropped is remembered in `results_dropped`: a command line that goes on naming it asks for nothing then.
 
@@ -24,7 +24,7 @@ use operators::Table;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
 
-/// What a whole step has to change besides rows.
+/// What a full snapshot has to change besides rows.
 #[derive(Default)]
 pub(crate) struct Changes {
     /// Results to be dropped, recorded ones all.
@@ -78,7 +78,7 @@ pub(crate) async fn changes(client: &Client, schema: &str, definition: &Definiti
         let refused = if is_reserved(definition, name) {
             Some("it is no result but a table that every schema has".to_owned())
         } else if changes.drop.iter().any(|drop| drop == name) {
-            in_the_way(client, schema, name).await?
+            drop_blocker(client, schema, name).await?
         } else if dropped.contains(name) || changes.make.iter().any(|spec| spec.name == name) {
             // its table is gone already
             None
@@ -112,7 +112,7 @@ pub fn is_reserved_name(name: &str) -> bool {
 
 /// What a start with a definition makes of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum ResultChange {
     /// Its table is made and filled.
     Made,
     /// It is as it was.
@@ -134,9 +134,9 @@ pub enum Fate {
 
 /// What a start would do.
 #[derive(Debug)]
-pub struct Outlook {
+pub struct ResultsPlan {
     /// What it would make of each result, in the order of the definition and those that are gone last.
-    pub fates: Vec<(String, Fate)>,
+    pub changes: Vec<(String, ResultChange)>,
     /// Why it would end before it writes anything, if it would.
     pub refusal: Option<SinkError>,
     /// The counters of the last commit.
@@ -144,7 +144,7 @@ pub struct Outlook {
 }
 
 /// What a start with this definition would do. Nothing is written.
-pub async fn outlook(config: &PostgresConfig, definition: &Definition) -> Result<Outlook, SinkError> {
+pub async fn plan_results(config: &PostgresConfig, definition: &Definition) -> Result<ResultsPlan, SinkError> {
     let session = Session::open(config, Purpose::Read).await?;
     let (client, schema) = (&session.client, &config.schema);
     let failed = |table: &str| {
@@ -169,27 +169,27 @@ pub async fn outlook(config: &PostgresConfig, definition: &Definition) -> Result
         let row = client.query_opt(&query, &[]).await.map_err(failed("progress"))?;
         counters = row.map_or(counters, |row| row.get(0));
     }
-    let mut fates = Vec::with_capacity(definition.results.len());
+    let mut planned = Vec::with_capacity(definition.results.len());
     for (table, sql) in &definition.results {
         let known = recorded.remove(table.name);
         let found = shape::found_columns(client, schema, table.name).await;
-        let fate = match found.map_err(failed(table.name))? {
-            None => Fate::Made,
+        let change = match found.map_err(failed(table.name))? {
+            None => ResultChange::Made,
             Some(found) => match shape::compare(client, schema, &TableSpec::of(table), &found).await {
-                Ok(_) if known == Some(format!("{:016x}", hash(table, sql))) => Fate::Kept,
-                Ok(_) => Fate::Reconciled,
+                Ok(_) if known == Some(format!("{:016x}", hash(table, sql))) => ResultChange::Kept,
+                Ok(_) => ResultChange::Reconciled,
                 Err(SinkError::SchemaMismatch {
                     object, found, wanted, ..
-                }) => Fate::Reshaped { object, found, wanted },
+                }) => ResultChange::Reshaped { object, found, wanted },
                 Err(error) => return Err(error),
             },
         };
-        fates.push((table.name.to_owned(), fate));
+        planned.push((table.name.to_owned(), change));
     }
-    fates.extend(recorded.into_keys().map(|name| (name, Fate::Gone)));
+    planned.extend(recorded.into_keys().map(|name| (name, ResultChange::Gone)));
     let refusal = changes(client, schema, definition).await.err();
-    Ok(Outlook {
-        fates,
+    Ok(ResultsPlan {
+        changes: planned,
         refusal,
         counters,
     })
@@ -211,7 +211,7 @@ async fn names(client: &Client, schema: &str, table: &str) -> Result<BTreeSet<St
 }
 
 /// Why `DROP TABLE` would fail, as far as that can be known before.
-async fn in_the_way(client: &Client, schema: &str, name: &str) -> Result<Option<String>, SinkError> {
+async fn drop_blocker(client: &Client, schema: &str, name: &str) -> Result<Option<String>, SinkError> {
     let sql = "SELECT c.relkind IN ('r', 'p'), pg_has_role(c.relowner, 'USAGE'), pg_get_userbyid(c.relowner)::text, \
                (SELECT string_agg(DISTINCT v.oid::regclass::text, ', ') FROM pg_depend d \
                JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class \

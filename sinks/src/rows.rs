@@ -25,9 +25,9 @@ pub struct Reject {
     pub place: RejectPlace,
     /// Why it was rejected.
     pub reason: String,
-    /// The key's bytes, whole.
+    /// The key's bytes, in full.
     pub key: Option<Vec<u8>>,
-    /// The value's bytes, whole.
+    /// The value's bytes, in full.
     pub value: Option<Vec<u8>>,
 }
 

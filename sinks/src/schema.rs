@@ -14,7 +14,7 @@
 //! | `tombstones` | positions of deletes, so that a replayed older row stays dead |
 //!
 //! The tables of results are compared by `crate::results`, and in a schema that was committed to they are dropped and
-//! made by a whole step alone. The others are made by a start.
+//! made by a full snapshot alone. The others are made by a start.
 //!
 //! Key columns of type `text` are `COLLATE "C"`: byte order, the same on every machine and after every upgrade of the
 //! C library. There is no DDL after the first commit of a run.
@@ -46,8 +46,8 @@ fn lasting_tables(definition: &Definition) -> Vec<TableSpec> {
     specs
 }
 
-/// How long another session may keep a table locked that has to be altered.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long preparing is tried again while another session keeps a table locked that has to be altered.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// When missing columns are added to tables of an earlier version.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub(crate) async fn prepare(
             Err(error) => error,
         };
         let _ = session.client.batch_execute("ROLLBACK").await;
-        let (locked, late) = (shape::is_locked(&error), started.elapsed() > PATIENCE);
+        let (locked, late) = (shape::is_locked(&error), started.elapsed() > RETRY_TIMEOUT);
         if error.class() != Class::Retry || late {
             let named = if locked {
                 shape::locked(&session.client, schema).await
@@ -108,7 +108,7 @@ fn check_definition(definition: &Definition) -> Result<(), SinkError> {
     {
         return Err(SinkError::Order("a result table needs a primary key"));
     }
-    // PostgreSQL cuts names at 63 bytes, and ours get `staging_{fence}_`, `winners_` or `whole_` before them
+    // PostgreSQL cuts names at 63 bytes, and ours get `staging_{fence}_`, `winners_` or `full_` before them
     let long = definition.cleaned.iter().any(|table| table.name.len() > 32);
     if long || definition.results.iter().any(|(table, _)| table.name.len() > 56) {
         return Err(SinkError::Order(
@@ -204,7 +204,7 @@ async fn is_filled(client: &Client, schema: &str) -> Result<bool, SinkError> {
     Ok(row.is_some_and(|row| row.get(0)))
 }
 
-/// Says before the history is read what the commit after it would stumble over: tables of results are made then.
+/// Says before the history is read what the commit after it would fail on: tables of results are made then.
 async fn may_create(client: &Client, schema: &str) -> Result<(), SinkError> {
     let sql = "SELECT has_schema_privilege($1, 'CREATE'), current_user::text";
     let row = client.query_one(sql, &[&schema]).await;

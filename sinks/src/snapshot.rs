@@ -85,7 +85,7 @@ impl Snapshot {
         self.reader.compare(definition, limit).await
     }
 
-    /// A whole table, sorted by its rows' order. One that is not there has no rows: a whole step makes it.
+    /// A whole table, sorted by its rows' order. One that is not there has no rows: a full snapshot makes it.
     pub async fn table(&self, table: &Table) -> Result<Vec<Row>, SinkError> {
         let (client, schema) = (&self.reader.session.client, &self.reader.schema);
         let failed = |source| SinkError::postgres(format!("reading {schema}.{}", table.name), source);

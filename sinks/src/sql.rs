@@ -155,7 +155,7 @@ pub(crate) fn settle_rows(schema: &str, table: &Table) -> String {
 }
 
 /// Tombstones older than the rows go. Parameters: the key and the position.
-pub(crate) fn settle_risen(schema: &str, table: &Table) -> String {
+pub(crate) fn settle_tombstones(schema: &str, table: &Table) -> String {
     format!(
         "DELETE FROM {} d USING {} WHERE d.\"table\" = {} AND d.ind = u.ind AND {} < {}",
         qualified(schema, "tombstones"),

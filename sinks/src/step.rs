@@ -14,8 +14,8 @@ use std::time::Duration;
 pub struct Step {
     /// The last epoch that is complete with this step.
     pub epoch: u64,
-    /// Whether `results` holds the entire contents instead of changes. The first commit of a run is whole.
-    pub whole: bool,
+    /// Whether `results` holds the entire contents instead of changes, as the first commit of a run must.
+    pub full_snapshot: bool,
     /// Per result table of the definition: (row, +1 or -1), net, at most one of each for a primary key.
     pub results: Vec<Vec<(Row, isize)>>,
     /// History that stagers have copied beside the tables, to be settled with this commit.
@@ -28,7 +28,7 @@ pub struct Step {
     /// always one of them. Dead letters of other topics stay.
     pub reject_topics: Vec<String>,
     /// Topics whose partitions are forgotten: their rows of the frontier go. Their generations, partition counts,
-    /// accepted gaps and dead letters stay. Only in a whole step that does not name their partitions; where cleaned
+    /// accepted gaps and dead letters stay. Only in a full snapshot that does not name their partitions; where cleaned
     /// tables are kept they must be reconciled in full by the same step ([`StagedHistory::full`]), since the rows of
     /// these topics are not among the staged ones.
     pub forget_topics: Vec<String>,
@@ -42,7 +42,7 @@ impl Step {
         known
             .partitions
             .retain(|(topic, _), _| !self.forget_topics.contains(topic));
-        if self.whole && !definition.keep_cleaned {
+        if self.full_snapshot && !definition.keep_cleaned {
             known.forget_cleaned();
         }
         for (key, partition) in &new.partitions {
@@ -58,7 +58,7 @@ impl Step {
                 known.generations.push(generation.clone());
             }
         }
-        if self.whole {
+        if self.full_snapshot {
             known.gaps.retain(|gap| !new.fills(gap));
         }
         for gap in &new.gaps {

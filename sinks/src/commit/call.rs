@@ -46,13 +46,13 @@ pub(super) struct Call<'a> {
 
 impl Call<'_> {
     /// Whether its count has to be looked at here.
-    pub(super) fn has_to_be_judged(&self) -> bool {
+    pub(super) fn has_to_be_checked(&self) -> bool {
         matches!(self.expect, Expect::Frontier { .. } | Expect::One) && self.checked.is_none()
     }
 }
 
 /// What the statements of a try have changed.
-pub(crate) struct Tally {
+pub(crate) struct StepCounts {
     /// Rows per result table.
     pub(crate) changed: Vec<u64>,
     /// Rows to be deleted that were not there.
@@ -61,9 +61,9 @@ pub(crate) struct Tally {
     pub(crate) other: u64,
 }
 
-impl Tally {
-    pub(crate) fn of(definition: &Definition) -> Tally {
-        Tally {
+impl StepCounts {
+    pub(crate) fn of(definition: &Definition) -> StepCounts {
+        StepCounts {
             changed: vec![0; definition.results.len()],
             missing: 0,
             other: 0,

@@ -58,9 +58,9 @@ impl Context<'_> {
     }
 
     pub(super) fn cleaned_calls<'b>(&'b self, plan: &'b Plan<'_>, calls: &mut Vec<Call<'b>>) {
-        for (index, newest) in plan.cleaned.iter().enumerate() {
+        for (index, latest) in plan.cleaned.iter().enumerate() {
             let table = &self.definition.cleaned[index];
-            let [settle_rows, settle_risen, settle_deletes] = &self.statements.settle[index];
+            let [settle_rows, settle_tombstones, settle_deletes] = &self.statements.settle[index];
             let mut add = |statement, params| {
                 let context = format!("settling {}.{}", self.schema, table.name);
                 calls.push(Call {
@@ -71,7 +71,7 @@ impl Context<'_> {
                     checked: None,
                 });
             };
-            for rows in chunks_by_bytes(&newest.rows, |row| row.bytes()) {
+            for rows in chunks_by_bytes(&latest.rows, |row| row.bytes()) {
                 let column = |(column, of): (usize, &operators::Column)| Param::Cleaned {
                     rows,
                     column,
@@ -79,9 +79,9 @@ impl Context<'_> {
                 };
                 let columns = table.columns.iter().enumerate().map(column);
                 add(settle_rows, columns.chain(positions(rows)).collect());
-                add(settle_risen, inds(rows).chain(positions(rows)).collect());
+                add(settle_tombstones, inds(rows).chain(positions(rows)).collect());
             }
-            for deletes in newest.deletes.chunks(ROWS) {
+            for deletes in latest.deletes.chunks(ROWS) {
                 add(settle_deletes, inds(deletes).chain(positions(deletes)).collect());
             }
         }

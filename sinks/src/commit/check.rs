@@ -5,7 +5,7 @@ use super::context::Context;
 use super::plan::Plan;
 use crate::error::SinkError;
 use crate::fence::Claimed;
-use crate::progress::{self, Moves};
+use crate::progress::{self, FrontierMoves};
 use crate::step::Step;
 
 impl Context<'_> {
@@ -22,7 +22,7 @@ impl Context<'_> {
         }
         self.fence.check_commits(self.schema, commits, self.known.commits)?;
         let ours = format!("{:016x}", self.definition.hash);
-        if !step.whole && definitions != ours {
+        if !step.full_snapshot && definitions != ours {
             return Err(SinkError::DefinitionsChanged {
                 schema: self.schema.into(),
                 found: definitions,
@@ -33,7 +33,7 @@ impl Context<'_> {
     }
 
     /// Says why a statement's count cannot be, if it cannot.
-    pub(super) async fn judge(&self, answer: &Answer, expect: Expect, plan: &Plan<'_>) -> Result<(), SinkError> {
+    pub(super) async fn check_answer(&self, answer: &Answer, expect: Expect, plan: &Plan<'_>) -> Result<(), SinkError> {
         match (expect, answer) {
             (Expect::Frontier { rows }, Answer::Count(count)) if *count != rows => Err(self.moved_back(plan).await),
             (Expect::One, Answer::Count(count)) if *count != 1 => Err(progress::missing_row(self.schema)),
@@ -46,7 +46,7 @@ impl Context<'_> {
             Ok(stored) => stored,
             Err(error) => return error,
         };
-        if let Err(moves_back) = Moves::between(&stored, plan.progress) {
+        if let Err(moves_back) = FrontierMoves::between(&stored, plan.progress) {
             return moves_back;
         }
         for ((topic, partition), known) in &self.known.partitions {

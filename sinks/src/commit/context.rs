@@ -37,7 +37,7 @@ impl<'a> Context<'a> {
         SinkError::postgres(format!("{what} in schema {}", self.schema), source)
     }
 
-    /// The statements of the result tables, none of which a whole step may know: it may make the tables anew.
+    /// The statements of the result tables, none of which a full snapshot may know: it may make the tables anew.
     pub(super) async fn result_statements(&self) -> Result<&[[Statement; 2]], SinkError> {
         self.statements
             .of_results(self.client(), self.schema, self.definition)
@@ -50,9 +50,9 @@ impl<'a> Context<'a> {
             .map(|held| reject_cap::held_with(held, &step.rejects, self.limits))
     }
 
-    /// Whether a step may bring more dead letters than are kept; a whole step always looks.
+    /// Whether a step may bring more dead letters than are kept; a full snapshot always looks.
     pub(super) fn may_be_over(&self, step: &Step) -> bool {
         let over = || self.held_with(step).is_none_or(|held| held.is_over(self.limits));
-        step.whole || !step.rejects.is_empty() && over()
+        step.full_snapshot || !step.rejects.is_empty() && over()
     }
 }

@@ -1,9 +1,9 @@
 //! A step, checked and sorted out before anything is sent.
 
-use crate::changes::{Net, Newest, newest_by_table};
+use crate::changes::{LatestRows, NetChanges, latest_by_table};
 use crate::definition::Definition;
 use crate::error::SinkError;
-use crate::progress::{Moves, Progress};
+use crate::progress::{FrontierMoves, Progress};
 use crate::step::Step;
 
 /// A step, checked and sorted out by table.
@@ -11,9 +11,9 @@ pub(crate) struct Plan<'a> {
     pub(crate) step: &'a Step,
     /// What it records, see [`Progress::recorded`].
     pub(crate) progress: &'a Progress,
-    pub(crate) results: Vec<Net<'a>>,
-    pub(super) cleaned: Vec<Newest<'a>>,
-    pub(super) moves: Moves<'a>,
+    pub(crate) results: Vec<NetChanges<'a>>,
+    pub(super) cleaned: Vec<LatestRows<'a>>,
+    pub(super) moves: FrontierMoves<'a>,
 }
 
 impl<'a> Plan<'a> {
@@ -23,12 +23,13 @@ impl<'a> Plan<'a> {
         definition: &Definition,
         known: &Progress,
     ) -> Result<Plan<'a>, SinkError> {
-        if step.results.len() > definition.results.len() || step.whole && step.results.len() != definition.results.len()
+        if step.results.len() > definition.results.len()
+            || step.full_snapshot && step.results.len() != definition.results.len()
         {
             return Err(SinkError::Order("a step has not the result tables of the definition"));
         }
-        if step.staged.is_some() && !step.whole {
-            return Err(SinkError::Order("staged history belongs to a whole step"));
+        if step.staged.is_some() && !step.full_snapshot {
+            return Err(SinkError::Order("staged history belongs to a full snapshot"));
         }
         check_forgotten(step, definition)?;
         let nets = definition.results.iter().zip(&step.results);
@@ -36,10 +37,10 @@ impl<'a> Plan<'a> {
             step,
             progress,
             results: nets
-                .map(|((table, _), rows)| Net::of(table, rows, step.whole))
+                .map(|((table, _), rows)| NetChanges::of(table, rows, step.full_snapshot))
                 .collect::<Result<_, _>>()?,
-            cleaned: newest_by_table(definition, &step.cleaned)?,
-            moves: Moves::between(known, progress)?,
+            cleaned: latest_by_table(definition, &step.cleaned)?,
+            moves: FrontierMoves::between(known, progress)?,
         })
     }
 }
@@ -48,8 +49,8 @@ fn check_forgotten(step: &Step, definition: &Definition) -> Result<(), SinkError
     if step.forget_topics.is_empty() {
         return Ok(());
     }
-    if !step.whole {
-        return Err(SinkError::Order("topics are forgotten by a whole step"));
+    if !step.full_snapshot {
+        return Err(SinkError::Order("topics are forgotten by a full snapshot"));
     }
     let forgotten = |(topic, _): &(String, i32)| step.forget_topics.contains(topic);
     if step.progress.partitions.keys().any(forgotten) {

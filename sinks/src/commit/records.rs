@@ -28,7 +28,7 @@ impl Context<'_> {
             calls.push(self.record("generations", &statements.generations, params, Expect::Quiet));
         }
         let known = self.known.gaps.iter();
-        let filled: Vec<_> = known.filter(|gap| plan.step.whole && new.fills(gap)).collect();
+        let filled: Vec<_> = known.filter(|gap| plan.step.full_snapshot && new.fills(gap)).collect();
         if !filled.is_empty() {
             calls.push(self.record("gaps", &statements.filled, gap_key(&filled), Expect::Quiet));
         }

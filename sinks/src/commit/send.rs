@@ -1,6 +1,6 @@
 //! The statements around those of the tables, and how a statement is sent: begin, lock, notify, commit.
 
-use super::call::{Answer, Call, Sent, Tally};
+use super::call::{Answer, Call, Sent, StepCounts};
 use super::context::Context;
 use crate::encode::Param;
 use crate::error::SinkError;
@@ -55,9 +55,9 @@ impl Context<'_> {
     }
 
     /// Tells listeners if there is news for them, and commits; whether they were told.
-    pub(crate) async fn close(&self, step: &Step, tally: &Tally) -> Result<bool, SinkError> {
-        let changed = tally.changed.iter().map(|rows| *rows > 0);
-        let notify = tally.other > 0 || self.brings_cleaned(step) || changed.clone().any(|changed| changed);
+    pub(crate) async fn close(&self, step: &Step, counts: &StepCounts) -> Result<bool, SinkError> {
+        let changed = counts.changed.iter().map(|rows| *rows > 0);
+        let notify = counts.other > 0 || self.brings_cleaned(step) || changed.clone().any(|changed| changed);
         let mut pending = Vec::new();
         if notify {
             pending.push(self.notify(self.payload(step, changed)));

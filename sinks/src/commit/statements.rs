@@ -11,10 +11,10 @@ use tokio_postgres::{Client, Statement};
 /// Prepared statements of a sink's session.
 pub(crate) struct Statements {
     pub(super) lock: Statement,
-    /// See [`Context::at_once`].
+    /// See [`Context::pipelined`].
     pub(super) checked_lock: Statement,
     pub(super) notify: Statement,
-    /// Per result table: delete, upsert. Prepared when first needed, since a whole step may make the tables anew.
+    /// Per result table: delete, upsert. Prepared when first needed, since a full snapshot may make the tables anew.
     results: OnceCell<Vec<[Statement; 2]>>,
     /// Per cleaned table: rows, risen, deletes.
     pub(super) settle: Vec<[Statement; 3]>,
@@ -54,7 +54,7 @@ impl Statements {
                 .await
                 .map_err(failed(table.name))?;
             let risen = client
-                .prepare(&sql::settle_risen(schema, table))
+                .prepare(&sql::settle_tombstones(schema, table))
                 .await
                 .map_err(failed(table.name))?;
             let deletes = client

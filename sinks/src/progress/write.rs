@@ -100,7 +100,7 @@ impl Statements {
 }
 
 /// A partition that a step moves or changes.
-pub(crate) struct Move<'a> {
+pub(crate) struct FrontierMove<'a> {
     key: &'a (String, i32),
     new: &'a PartitionProgress,
     /// Where the last commit left it.
@@ -108,21 +108,21 @@ pub(crate) struct Move<'a> {
 }
 
 /// The partitions of a step that moved or changed since the last commit.
-pub(crate) struct Moves<'a> {
-    pub(crate) advance: Vec<Move<'a>>,
-    pub(crate) write: Vec<Move<'a>>,
+pub(crate) struct FrontierMoves<'a> {
+    pub(crate) advance: Vec<FrontierMove<'a>>,
+    pub(crate) write: Vec<FrontierMove<'a>>,
 }
 
-impl<'a> Moves<'a> {
+impl<'a> FrontierMoves<'a> {
     /// What differs, or the first partition that would move back.
-    pub(crate) fn between(known: &Progress, step: &'a Progress) -> Result<Moves<'a>, SinkError> {
-        let mut moves = Moves {
+    pub(crate) fn between(known: &Progress, step: &'a Progress) -> Result<FrontierMoves<'a>, SinkError> {
+        let mut moves = FrontierMoves {
             advance: Vec::new(),
             write: Vec::new(),
         };
         for (key, new) in &step.partitions {
             let old = known.partitions.get(key);
-            let to = Move {
+            let to = FrontierMove {
                 key,
                 new,
                 was: old.map(|old| old.next),
@@ -159,7 +159,7 @@ impl<'a> Moves<'a> {
     }
 }
 
-fn common<'a>(of: &[Move<'a>]) -> Vec<Param<'a>> {
+fn common<'a>(of: &[FrontierMove<'a>]) -> Vec<Param<'a>> {
     let last = |field: fn(&LastRecord) -> i64| {
         let values = of.iter().map(|to| to.new.last.as_ref().map(field));
         Param::Int8s(values.collect())
