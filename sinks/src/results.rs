@@ -69,9 +69,10 @@ pub(crate) async fn changes(client: &Client, schema: &str, definition: &Definiti
     }
     let defined = |name: &str| definition.results.iter().any(|(table, _)| table.name == name);
     for name in recorded.iter().filter(|name| !defined(name)) {
-        match asked.contains(name.as_str()) {
-            true => changes.drop.push(name.clone()),
-            false => problems.push(ResultProblem::Gone { table: name.clone() }),
+        if asked.contains(name.as_str()) {
+            changes.drop.push(name.clone())
+        } else {
+            problems.push(ResultProblem::Gone { table: name.clone() })
         }
     }
     for name in asked {

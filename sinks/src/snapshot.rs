@@ -89,9 +89,10 @@ impl Snapshot {
     pub async fn table(&self, table: &Table) -> Result<Vec<Row>, SinkError> {
         let (client, schema) = (&self.reader.session.client, &self.reader.schema);
         let failed = |source| SinkError::postgres(format!("reading {schema}.{}", table.name), source);
-        match shape::is_there(client, schema, table.name).await.map_err(failed)? {
-            true => self.reader.read_table(table).await,
-            false => Ok(Vec::new()),
+        if shape::is_there(client, schema, table.name).await.map_err(failed)? {
+            self.reader.read_table(table).await
+        } else {
+            Ok(Vec::new())
         }
     }
 
