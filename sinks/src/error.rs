@@ -160,7 +160,9 @@ pub enum SinkError {
         what: String,
     },
     /// Tables hold results of other definitions and this step is no full snapshot.
-    #[error("schema {schema} holds results of definitions {found}, ours are {ours}: the first commit must be whole")]
+    #[error(
+        "schema {schema} holds results of definitions {found}, ours are {ours}: the first commit must be a full snapshot"
+    )]
     DefinitionsChanged {
         /// The schema.
         schema: String,
@@ -244,16 +246,13 @@ pub enum SinkError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResultProblem {
     /// Its table would go stale.
-    #[error("table {table} is no result any more: --drop {table}, or give its definition back")]
+    #[error("result {table} is no longer defined: use --drop {table} or restore its file")]
     Gone {
         /// The result.
         table: String,
     },
     /// Its table cannot hold it.
-    #[error(
-        "table {table}: {object} is {found}, wanted {wanted}: --drop {table} to make it anew, or give its definition \
-         back"
-    )]
+    #[error("table {table}: {object} is {found}, wanted {wanted}: --drop {table} to recreate it, or restore its file")]
     Reshaped {
         /// The result.
         table: String,

@@ -77,7 +77,7 @@ pub(crate) async fn changes(client: &Client, schema: &str, definition: &Definiti
     }
     for name in asked {
         let refused = if is_reserved(definition, name) {
-            Some("it is no result but a table that every schema has".to_owned())
+            Some("reserved table name".to_owned())
         } else if changes.drop.iter().any(|drop| drop == name) {
             drop_blocker(client, schema, name).await?
         } else if dropped.contains(name) || changes.make.iter().any(|spec| spec.name == name) {
@@ -226,9 +226,9 @@ async fn drop_blocker(client: &Client, schema: &str, name: &str) -> Result<Optio
     let (is_table, may, owner, views): (bool, bool, String, Option<String>) =
         (row.get(0), row.get(1), row.get(2), row.get(3));
     Ok(match views {
-        _ if !is_table => Some("what has this name is no table".into()),
+        _ if !is_table => Some(format!("{name} is not a table")),
         _ if !may => Some(format!(
-            "its owner is {}, whose rights this role has not",
+            "owned by {}, of which this role is not a member",
             quoted(&owner)
         )),
         Some(views) => Some(format!("views read it, drop them first: {views}")),

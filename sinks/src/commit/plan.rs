@@ -26,7 +26,7 @@ impl<'a> Plan<'a> {
         if step.results.len() > definition.results.len()
             || step.full_snapshot && step.results.len() != definition.results.len()
         {
-            return Err(SinkError::Order("a step has not the result tables of the definition"));
+            return Err(SinkError::Order("a step does not have the result tables of the definition"));
         }
         if step.staged.is_some() && !step.full_snapshot {
             return Err(SinkError::Order("staged history belongs to a full snapshot"));

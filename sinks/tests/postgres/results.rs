@@ -221,7 +221,7 @@ fn results_that_are_no_more_or_otherwise_are_refused_all_at_once() {
         );
         assert_eq!(
             column.to_string(),
-            "table names: column year is integer, wanted bigint: --drop names to make it anew, or give its definition back"
+            "table names: column year is integer, wanted bigint: --drop names to recreate it, or restore its file"
         );
         let mut key = definition();
         key.results[0].0 = Table { key: 3, ..COUNTS };
@@ -253,11 +253,11 @@ fn only_results_that_are_in_the_way_can_be_dropped() {
         client.batch_execute(&search).await.unwrap();
         for (name, reason) in [
             ("counts", "it is a result of this run with the columns"),
-            ("things", "a table that every schema has"),
-            ("progress", "a table that every schema has"),
-            ("results", "a table that every schema has"),
-            ("rejects", "a table that every schema has"),
-            ("dead_letters", "it is no result"),
+            ("things", "reserved table name"),
+            ("progress", "reserved table name"),
+            ("results", "reserved table name"),
+            ("rejects", "reserved table name"),
+            ("dead_letters", "reserved table name"),
             ("foreign_one", "has never had a result of this name"),
             ("COUNTS", "has never had a result of this name"),
             ("names; DROP TABLE wide", "has never had a result of this name"),
@@ -282,14 +282,14 @@ fn only_results_that_are_in_the_way_can_be_dropped() {
         assert!(
             problems
                 .iter()
-                .any(|problem| problem.to_string().contains("every schema has")),
+                .any(|problem| problem.to_string().contains("reserved table name")),
             "{problems:?}"
         );
         client
             .batch_execute("DELETE FROM results WHERE name = 'tombstones'")
             .await
             .unwrap();
-        // what DROP TABLE would stumble over is said before history is read
+        // what DROP TABLE would fail on is said before history is read
         client
             .batch_execute("CREATE VIEW reading AS SELECT * FROM names")
             .await
@@ -558,7 +558,7 @@ fn a_role_that_may_not_create_is_refused_before_history_is_read() {
         let problems = refused(&narrow, &client, &dropping(without("names"), &["names"])).await;
         assert_eq!(
             problems[0].to_string(),
-            "--drop names: its owner is \"postgres\", whose rights this role has not"
+            "--drop names: owned by \"postgres\", of which this role is not a member"
         );
         sink.prepare(&definition()).await.unwrap();
     });
