@@ -62,6 +62,12 @@ impl<'a> NetChanges<'a> {
                 });
             }
         }
+        debug_assert!(
+            [&net.deletes, &net.upserts]
+                .iter()
+                .all(|rows| rows.is_sorted_by(|a, b| a[..table.key] < b[..table.key])),
+            "net changes are in the order of their keys, each key once"
+        );
         Ok(net)
     }
 }
@@ -101,7 +107,14 @@ fn latest(mut records: Vec<&CleanedRow>) -> LatestRows<'_> {
         .chunk_by(|a, b| a.ind == b.ind)
         .filter_map(|key| key.last().copied());
     let (rows, deletes) = last_of_key.partition(|record| record.row.is_some());
-    LatestRows { rows, deletes }
+    let latest: LatestRows<'_> = LatestRows { rows, deletes };
+    debug_assert!(
+        [&latest.rows, &latest.deletes]
+            .iter()
+            .all(|rows| rows.is_sorted_by(|a, b| a.ind < b.ind)),
+        "of each key one record is the latest"
+    );
+    latest
 }
 
 /// Checks one cleaned row against its table.

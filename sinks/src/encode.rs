@@ -100,6 +100,7 @@ pub(crate) fn check_row(table: &Table, row: &Row) -> Result<(), SinkError> {
 /// Writes one value with its length before it (-1 for null), as both array elements and `COPY` fields want it.
 /// The value has passed [`check_row`] for a column of type `ty`.
 pub(crate) fn put_value(out: &mut BytesMut, value: &Value, ty: ColumnType) {
+    let field = out.len();
     match (value, ty) {
         (Value::Null, _) => out.put_i32(-1),
         (Value::Int(v), ColumnType::Int4) => {
@@ -132,6 +133,14 @@ pub(crate) fn put_value(out: &mut BytesMut, value: &Value, ty: ColumnType) {
         }
         (Value::Bytes(bytes), _) => put_bytes(out, bytes),
     }
+    debug_assert!(is_one_field(&out[field..]), "a field is as long as it says");
+}
+
+/// Whether these bytes are a length and as many bytes, or the length -1 alone.
+fn is_one_field(bytes: &[u8]) -> bool {
+    bytes
+        .split_first_chunk()
+        .is_some_and(|(length, field)| i32::from_be_bytes(*length).max(0) as usize == field.len())
 }
 
 /// Days since 1970-01-01 as Postgres counts them, within what `date` holds: 4714 BC to the year 5874897.

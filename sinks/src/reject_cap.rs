@@ -62,6 +62,11 @@ pub(crate) async fn trim(
         .await
         .map_err(failed)?;
     let number = |index: usize| row.get::<_, i64>(index) as u64;
+    // both counts are of one statement, which drops what it has found: see `trim_sql`
+    debug_assert!(
+        number(2) <= number(0),
+        "no more dead letters are dropped than there are"
+    );
     Ok(Trimmed {
         dropped: number(2),
         held: Held {

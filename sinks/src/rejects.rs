@@ -201,7 +201,20 @@ impl Ranges {
                 }
             }
         }
+        debug_assert!(
+            merged.are_disjoint(),
+            "bisection needs ranges in order that do not touch"
+        );
         (!merged.sources.is_empty()).then_some(merged)
+    }
+
+    /// Whether the ranges of each source are in order and apart from each other.
+    fn are_disjoint(&self) -> bool {
+        let at = |index: usize| (&self.sources[index], self.firsts[index], self.pasts[index]);
+        (1..self.sources.len()).all(|index| {
+            let ((source, _, past), (next, first, _)) = (at(index - 1), at(index));
+            source < next || source == next && past < first
+        })
     }
 
     async fn execute(&self, client: &Client, sql: &str) -> Result<u64, tokio_postgres::Error> {

@@ -282,6 +282,7 @@ impl Sink {
                     };
                     self.held = committed.held_rejects;
                     step.follow(&mut self.known, &progress, &definition, fence.number);
+                    debug_assert_eq!(self.known.commits, committed.commits, "a step is one commit");
                     if step.staged.is_some() {
                         self.drop_staging().await;
                     }

@@ -46,6 +46,10 @@ impl Step {
             known.forget_cleaned();
         }
         for (key, partition) in &new.partitions {
+            debug_assert!(
+                known.partitions.get(key).is_none_or(|old| old.next <= partition.next),
+                "what is committed never moves back"
+            );
             match known.partitions.get_mut(key) {
                 Some(old) => old.clone_from(partition),
                 None => {

@@ -21,8 +21,8 @@ pub(crate) enum Answer {
 pub(super) enum Expect {
     /// Deletes of a result table: fewer than this means somebody edited it.
     Deleted { table: usize, rows: u64 },
-    /// Upserts of a result table.
-    Changed { table: usize },
+    /// Upserts of a result table: at most these.
+    Changed { table: usize, rows: u64 },
     /// Cleaned rows and rejects.
     Other,
     /// Generations and gaps: no news for listeners.
@@ -77,7 +77,10 @@ impl StepCounts {
                 self.changed[table] += count;
                 self.missing += rows.saturating_sub(*count);
             }
-            Expect::Changed { table } => self.changed[table] += count,
+            Expect::Changed { table, rows } => {
+                debug_assert!(*count <= rows, "an upsert changes at most the rows that were sent");
+                self.changed[table] += count;
+            }
             Expect::Other => self.other += count,
             Expect::Quiet | Expect::Frontier { .. } | Expect::One => {}
         }

@@ -44,7 +44,10 @@ impl Context<'_> {
             let (table, _) = &self.definition.results[index];
             for rows in chunks_by_bytes(&net.upserts, |row| rows::bytes(row)) {
                 let params = columns(table, table.columns.len(), rows);
-                let expect = Expect::Changed { table: index };
+                let expect = Expect::Changed {
+                    table: index,
+                    rows: rows.len() as u64,
+                };
                 let context = format!("writing {}.{}", self.schema, table.name);
                 calls.push(Call {
                     context,
@@ -150,5 +153,9 @@ fn chunks_by_bytes<T>(mut rows: &[T], bytes: impl Fn(&T) -> usize) -> Vec<&[T]> 
         chunks.push(chunk);
         rows = rest;
     }
+    debug_assert!(
+        chunks.iter().all(|chunk| (1..=ROWS).contains(&chunk.len())),
+        "a statement has rows, and not too many"
+    );
     chunks
 }

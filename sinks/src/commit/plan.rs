@@ -26,19 +26,23 @@ impl<'a> Plan<'a> {
         if step.results.len() > definition.results.len()
             || step.full_snapshot && step.results.len() != definition.results.len()
         {
-            return Err(SinkError::Order("a step does not have the result tables of the definition"));
+            return Err(SinkError::Order(
+                "a step does not have the result tables of the definition",
+            ));
         }
         if step.staged.is_some() && !step.full_snapshot {
             return Err(SinkError::Order("staged history belongs to a full snapshot"));
         }
         check_forgotten(step, definition)?;
         let nets = definition.results.iter().zip(&step.results);
+        let results: Vec<NetChanges<'a>> = nets
+            .map(|((table, _), rows)| NetChanges::of(table, rows, step.full_snapshot))
+            .collect::<Result<_, _>>()?;
+        debug_assert_eq!(results.len(), step.results.len(), "each result of the step is planned");
         Ok(Plan {
             step,
             progress,
-            results: nets
-                .map(|((table, _), rows)| NetChanges::of(table, rows, step.full_snapshot))
-                .collect::<Result<_, _>>()?,
+            results,
             cleaned: latest_by_table(definition, &step.cleaned)?,
             moves: FrontierMoves::between(known, progress)?,
         })

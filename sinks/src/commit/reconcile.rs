@@ -120,6 +120,7 @@ impl Context<'_> {
         let mut out = BytesMut::with_capacity(COPY_CHUNK + 4096);
         put_copy_header(&mut out);
         for row in rows {
+            debug_assert_eq!(row.len(), table.columns.len(), "the plan has checked each row's width");
             out.put_i16(row.len() as i16);
             for (value, column) in row.iter().zip(table.columns) {
                 put_value(&mut out, value, column.ty);

@@ -142,6 +142,11 @@ impl<'a> FrontierMoves<'a> {
                 _ => moves.write.push(to),
             }
         }
+        let forward = |to: &FrontierMove<'_>| to.was.is_none_or(|was| was <= to.new.next);
+        debug_assert!(
+            moves.advance.iter().chain(&moves.write).all(forward),
+            "a planned frontier never moves back"
+        );
         Ok(moves)
     }
 
