@@ -11,7 +11,8 @@
 //!
 //! A pooler that hands out sessions by transaction (PgBouncer's transaction mode) cannot carry either.
 
-use crate::error::{Backoff, SinkError};
+use crate::backoff::Backoff;
+use crate::error::SinkError;
 use crate::hash::fnv1a;
 use crate::quote::quoted;
 use crate::session::{BEGIN_TO_WRITE, Pending, Session, pipeline};

@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod backoff;
 mod changes;
 pub mod commit;
 pub mod config;

@@ -25,9 +25,10 @@
 //! The rights that a role needs which only reads are in docs/security.md.
 
 use crate::access;
+use crate::backoff::Backoff;
 use crate::control;
 use crate::definition::Definition;
-use crate::error::{Backoff, Class, SinkError};
+use crate::error::{Class, SinkError};
 use crate::fence;
 use crate::quote::quoted;
 use crate::results;

@@ -8,10 +8,11 @@
 //! commit raises `commits` by one under the fence, and the reconnected session holds the advisory lock, so no earlier
 //! transaction of ours can still be on its way when the row is read.
 
+use crate::backoff::Backoff;
 use crate::commit::{Context, Outcome, Plan, Statements};
 use crate::config::PostgresConfig;
 use crate::definition::Definition;
-use crate::error::{Backoff, Class, SinkError};
+use crate::error::{Class, SinkError};
 use crate::fence::{self, Claim, Fence};
 use crate::history;
 use crate::progress::{self, Progress};

@@ -1,8 +1,9 @@
 //! Rows in the binary `COPY` form, gathered by staging table and sent.
 
+use crate::backoff::Backoff;
 use crate::definition::Definition;
 use crate::encode::{self, COPY_CHUNK, put_bool, put_bytes, put_i16, put_i32, put_i64, put_optional_bytes};
-use crate::error::{Backoff, Class, SinkError};
+use crate::error::{Class, SinkError};
 use crate::failpoint;
 use crate::quote::{list, qualified};
 use crate::reject_limits::{Held, RejectLimits};
