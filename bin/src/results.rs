@@ -6,7 +6,7 @@ use crate::exit::{Failure, USAGE};
 use anyhow::{Context, anyhow};
 use dataflows::sql::{BUILT_IN, built_in};
 use dataflows::{Options, Results};
-use sinks::Fate;
+use sinks::ResultChange;
 use std::fs;
 use std::path::Path;
 
@@ -42,36 +42,38 @@ pub fn plan(settings: &PlanSettings) -> Result<(), Failure> {
         keep_cleaned: true,
         drop: settings.tables.drop.clone(),
     };
-    let outlook = runtime.block_on(sinks::outlook(&settings.postgres.clone(), &definition))?;
+    let plan = runtime.block_on(sinks::plan_results(&settings.postgres, &definition))?;
 
-    print!("{}", described(&outlook.fates, &settings.tables.drop));
-    if let Some(refusal) = outlook.refusal {
+    print!("{}", described(&plan.changes, &settings.tables.drop));
+    if let Some(refusal) = plan.refusal {
         // for those who ask before they start: a start would end so, too
         return Err(ConfigError::one(format!("a start would be refused: {refusal}")).into());
     }
-    println!("{}", replay(&outlook.counters["replay"]));
+    println!("{}", replay(&plan.counters["replay"]));
     Ok(())
 }
 
 /// A line for each result: what happens to its table.
-fn described(fates: &[(String, Fate)], drop: &[String]) -> String {
+fn described(changes: &[(String, ResultChange)], drop: &[String]) -> String {
     let mut text = String::new();
-    for (name, fate) in fates {
+    for (name, change) in changes {
         let is_named = drop.contains(name);
-        let (word, what) = match fate {
-            Fate::Made => ("new", "its table is made and filled".to_owned()),
-            Fate::Kept => ("same", "as it was".to_owned()),
-            Fate::Reconciled => (
+        let (word, what) = match change {
+            ResultChange::Made => ("new", "its table is made and filled".to_owned()),
+            ResultChange::Kept => ("same", "as it was".to_owned()),
+            ResultChange::Reconciled => (
                 "changed",
                 "other SQL, the same columns: rows that differ are written".to_owned(),
             ),
-            Fate::Reshaped { .. } if is_named => ("new", "its table is dropped, made anew and filled".to_owned()),
-            Fate::Reshaped { object, found, wanted } => (
+            ResultChange::Reshaped { .. } if is_named => {
+                ("new", "its table is dropped, made anew and filled".to_owned())
+            }
+            ResultChange::Reshaped { object, found, wanted } => (
                 "refused",
                 format!("{object} is {found}, wanted {wanted}: --drop {name} makes its table anew"),
             ),
-            Fate::Gone if is_named => ("dropped", "its table is dropped".to_owned()),
-            Fate::Gone => ("refused", format!("defined no more: --drop {name} drops its table")),
+            ResultChange::Gone if is_named => ("dropped", "its table is dropped".to_owned()),
+            ResultChange::Gone => ("refused", format!("defined no more: --drop {name} drops its table")),
         };
         text.push_str(&format!("{word:8} {name}: {what}\n"));
     }

@@ -359,7 +359,7 @@ fn results_that_are_no_more_or_otherwise_are_dropped_when_asked() {
     assert_eq!(refused.code, 2, "{refused:?}");
     for part in [
         "table users_joined_by_year: column user_records is integer, wanted bigint: --drop users_joined_by_year",
-        "table old_result is no result any more: --drop old_result, or give its definition back",
+        "result old_result is no longer defined: use --drop old_result or restore its file",
     ] {
         assert!(refused.stderr.contains(part), "{refused:?}");
     }

@@ -4,8 +4,8 @@
 //! those with raw bytes they are taken back when the table is made, and the columns without bytes given instead. What
 //! an administrator grants later stays.
 
-use crate::schema::quoted;
-use crate::sql::{list, qualified};
+use crate::quote::quoted;
+use crate::quote::{list, qualified};
 
 /// The columns of dead letters without those of raw bytes.
 pub(crate) const REJECT_COLUMNS_WITHOUT_BYTES: [&str; 8] = [

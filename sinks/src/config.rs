@@ -86,9 +86,10 @@ impl PostgresConfig {
         };
         // as in libpq: there is no TLS over a socket of this machine
         let local = |host: &Host| matches!(host, Host::Unix(_));
-        let mode = match !pg.get_hosts().is_empty() && pg.get_hosts().iter().all(local) {
-            true => SslMode::Disable,
-            false => mode,
+        let mode = if !pg.get_hosts().is_empty() && pg.get_hosts().iter().all(local) {
+            SslMode::Disable
+        } else {
+            mode
         };
         pg.ssl_mode(match mode {
             SslMode::Disable => tokio_postgres::config::SslMode::Disable,

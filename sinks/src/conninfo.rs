@@ -303,9 +303,10 @@ fn words(text: &str) -> Result<Vec<Setting>, ConninfoError> {
         });
         at = blank_from(end);
     }
-    match settings.is_empty() {
-        true => Err(ConninfoError::Setting(1)),
-        false => Ok(settings),
+    if settings.is_empty() {
+        Err(ConninfoError::Setting(1))
+    } else {
+        Ok(settings)
     }
 }
 

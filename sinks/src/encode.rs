@@ -7,8 +7,9 @@
 //! The binary formats are those of PostgreSQL's documentation, "COPY, Binary Format", and of `array_recv`.
 
 use crate::error::SinkError;
+use crate::float_text::floats_as_text;
 use crate::numeric;
-use crate::step::CleanedRow;
+use crate::rows::CleanedRow;
 use bytes::{BufMut, BytesMut};
 use operators::{ColumnType, Row, Table, Value};
 use std::error::Error;
@@ -99,6 +100,7 @@ pub(crate) fn check_row(table: &Table, row: &Row) -> Result<(), SinkError> {
 /// Writes one value with its length before it (-1 for null), as both array elements and `COPY` fields want it.
 /// The value has passed [`check_row`] for a column of type `ty`.
 pub(crate) fn put_value(out: &mut BytesMut, value: &Value, ty: ColumnType) {
+    let field = out.len();
     match (value, ty) {
         (Value::Null, _) => out.put_i32(-1),
         (Value::Int(v), ColumnType::Int4) => {
@@ -131,6 +133,14 @@ pub(crate) fn put_value(out: &mut BytesMut, value: &Value, ty: ColumnType) {
         }
         (Value::Bytes(bytes), _) => put_bytes(out, bytes),
     }
+    debug_assert!(is_one_field(&out[field..]), "a field is as long as it says");
+}
+
+/// Whether these bytes are a length and as many bytes, or the length -1 alone.
+fn is_one_field(bytes: &[u8]) -> bool {
+    bytes
+        .split_first_chunk()
+        .is_some_and(|(length, field)| i32::from_be_bytes(*length).max(0) as usize == field.len())
 }
 
 /// Days since 1970-01-01 as Postgres counts them, within what `date` holds: 4714 BC to the year 5874897.
@@ -205,14 +215,8 @@ fn put_array_header(out: &mut BytesMut, length: usize, element: u32) {
     out.put_i32(1); // lower bound
 }
 
-/// `{1.5,NULL}`, read back exactly by Postgres.
-pub(crate) fn floats_as_text(values: &[Option<f64>]) -> String {
-    let values: Vec<String> = values
-        .iter()
-        .map(|v| v.map_or("NULL".into(), crate::text::float8))
-        .collect();
-    format!("{{{}}}", values.join(","))
-}
+/// Bytes of one message of a `COPY`.
+pub(crate) const COPY_CHUNK: usize = 256 << 10;
 
 /// The header of a binary `COPY`.
 pub(crate) fn put_copy_header(out: &mut BytesMut) {

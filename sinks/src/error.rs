@@ -1,7 +1,6 @@
 //! What can go wrong, classed once: connect again, try again, or stop.
 
 use crate::conninfo::ConninfoError;
-use std::time::Duration;
 
 /// Everything the sinks can fail with. [`SinkError::class`] says what to do about it; the sink itself has already
 /// dealt with the first two classes, so an error that reaches a caller means: stop.
@@ -159,8 +158,10 @@ pub enum SinkError {
         /// What was found.
         what: String,
     },
-    /// Tables hold results of other definitions and this step is no whole one.
-    #[error("schema {schema} holds results of definitions {found}, ours are {ours}: the first commit must be whole")]
+    /// Tables hold results of other definitions and this step is no full snapshot.
+    #[error(
+        "schema {schema} holds results of definitions {found}, ours are {ours}: the first commit must be a full snapshot"
+    )]
     DefinitionsChanged {
         /// The schema.
         schema: String,
@@ -244,16 +245,13 @@ pub enum SinkError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResultProblem {
     /// Its table would go stale.
-    #[error("table {table} is no result any more: --drop {table}, or give its definition back")]
+    #[error("result {table} is no longer defined: use --drop {table} or restore its file")]
     Gone {
         /// The result.
         table: String,
     },
     /// Its table cannot hold it.
-    #[error(
-        "table {table}: {object} is {found}, wanted {wanted}: --drop {table} to make it anew, or give its definition \
-         back"
-    )]
+    #[error("table {table}: {object} is {found}, wanted {wanted}: --drop {table} to recreate it, or restore its file")]
     Reshaped {
         /// The result.
         table: String,
@@ -380,58 +378,5 @@ fn describe_io(error: &std::io::Error) -> String {
     match characters.next() {
         Some(first) => first.to_lowercase().chain(characters).collect(),
         None => error.kind().to_string(),
-    }
-}
-
-/// Waits that double from `first` to `longest`, each shortened by up to a half at random so that many clients that
-/// failed together do not return together.
-#[derive(Debug)]
-pub(crate) struct Backoff {
-    next: Duration,
-    longest: Duration,
-    random: u64,
-}
-
-impl Backoff {
-    pub(crate) fn new(first: Duration, longest: Duration) -> Backoff {
-        let clock = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
-        Backoff {
-            next: first,
-            longest,
-            random: clock.as_nanos() as u64 ^ u64::from(std::process::id()) << 32 | 1,
-        }
-    }
-
-    pub(crate) fn pause(&mut self) -> Duration {
-        // xorshift64: quality does not matter here
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let full = self.next;
-        self.next = (full * 2).min(self.longest);
-        full - full.mul_f64((self.random % 1024) as f64 / 2048.0)
-    }
-
-    pub(crate) async fn wait(&mut self) {
-        tokio::time::sleep(self.pause()).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_and_stay_bounded() {
-        let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(80));
-        for full in [10, 20, 40, 80, 80, 80] {
-            let pause = backoff.pause();
-            assert!(
-                pause <= Duration::from_millis(full) && pause >= Duration::from_millis(full / 2),
-                "{pause:?}"
-            );
-        }
     }
 }

@@ -11,9 +11,10 @@
 //!
 //! A pooler that hands out sessions by transaction (PgBouncer's transaction mode) cannot carry either.
 
-use crate::error::{Backoff, SinkError};
-use crate::progress::fnv1a;
-use crate::schema::quoted;
+use crate::backoff::Backoff;
+use crate::error::SinkError;
+use crate::hash::fnv1a;
+use crate::quote::quoted;
 use crate::session::{BEGIN_TO_WRITE, Pending, Session, pipeline};
 use std::cmp::Ordering;
 use std::time::Duration;
@@ -39,8 +40,8 @@ impl Claim {
     }
 }
 
-/// How long the holder of the lock may take to die after it was told to.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long taking the lock is tried again after its holder was told to end.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The claim of a run: its number, and its id.
 #[derive(Clone, Debug)]
@@ -141,7 +142,7 @@ pub(crate) async fn lock_as(session: &Session, schema: &str, fence: &Fence) -> R
             return Ok(());
         }
         let holder = holder(session, schema).await?;
-        if started.elapsed() > PATIENCE {
+        if started.elapsed() > RETRY_TIMEOUT {
             return Err(held(schema, holder));
         }
         if let Some(holder) = holder {
@@ -170,24 +171,24 @@ async fn raise(session: &Session, schema: &str, claim: Claim, run_id: &str) -> R
     );
     let client = &session.client;
     let raise = client.prepare(&sql).await.map_err(|source| failed(schema, source))?;
-    let set_patience = async |patience: &str| {
-        let set = client.batch_execute(&format!("SET lock_timeout = '{patience}'")).await;
+    let set_lock_timeout = async |timeout: &str| {
+        let set = client.batch_execute(&format!("SET lock_timeout = '{timeout}'")).await;
         set.map_err(|source| failed(schema, source))
     };
     let started = Instant::now();
     loop {
         // a stopped process may hold the row in the middle of a commit
-        set_patience("1s").await?;
+        set_lock_timeout("1s").await?;
         let raised = raise_once(session, schema, &raise, run_id).await;
         let is_locked = |error: &tokio_postgres::Error| error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE);
         match raised {
             Ok(number) => {
-                set_patience("30s").await?;
+                set_lock_timeout("30s").await?;
                 return number.ok_or_else(|| crate::progress::missing_row(schema));
             }
-            Err(SinkError::Postgres { source, .. }) if is_locked(&source) && started.elapsed() < PATIENCE => {
+            Err(SinkError::Postgres { source, .. }) if is_locked(&source) && started.elapsed() < RETRY_TIMEOUT => {
                 if let (true, Some(holder)) = (claim.takes_over(), holder(session, schema).await?) {
-                    tracing::warn!(holder = %holder.text, "ending the session that sits on the progress row");
+                    tracing::warn!(holder = %holder.text, "ending the session that locks the progress row");
                     holder.end(session).await;
                 }
             }

@@ -6,13 +6,14 @@
 //! the rows are counted before they are used.
 
 use crate::access;
+use crate::definition::Definition;
 use crate::error::SinkError;
+use crate::quote::{list, qualified, quoted};
 use crate::reject_limits::RejectLimits;
 use crate::reject_surplus::Surplus;
 use crate::rejects;
-use crate::schema::{Definition, quoted};
 use crate::session::to_write;
-use crate::sql::{self, REJECT_COLUMNS, STAGED, names_with_position, newest_first, position, qualified, staging_name};
+use crate::sql::{self, REJECT_COLUMNS, STAGED, names_with_position, newest_first, position, staging_name};
 use crate::step::StagedHistory;
 use operators::Table;
 use tokio_postgres::Client;
@@ -205,7 +206,7 @@ async fn settle_table(
 }
 
 fn list_columns(prefix: &str, table: &Table) -> String {
-    sql::list(prefix, names_with_position(table))
+    list(prefix, names_with_position(table))
 }
 
 /// Empties the cleaned tables when they are not kept, so that no partition is covered by them any more. Not by TRUNCATE,

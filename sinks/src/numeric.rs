@@ -52,9 +52,10 @@ fn read(text: &str) -> Option<Numeric> {
     while digits.last() == Some(&0) {
         digits.pop();
     }
-    let weight = match digits.is_empty() {
-        true => 0,
-        false => i16::try_from(groups).ok()? - 1 - i16::try_from(leading).ok()?,
+    let weight = if digits.is_empty() {
+        0
+    } else {
+        i16::try_from(groups).ok()? - 1 - i16::try_from(leading).ok()?
     };
     Some(Numeric {
         negative: unsigned.len() < text.len() && !digits.is_empty(),

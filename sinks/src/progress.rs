@@ -6,14 +6,15 @@
 //! Only what differs from the last commit is sent: the frontier of most partitions stands still in most commits.
 
 mod read;
+mod row;
 mod write;
 
 pub(crate) use read::read;
-pub(crate) use write::{Moves, Statements};
+pub(crate) use row::{missing_row, one_row};
+pub(crate) use write::{FrontierMoves, Statements};
 
-use crate::error::SinkError;
-use crate::schema::Definition;
-use crate::step::Step;
+use crate::definition::Definition;
+use crate::hash::fnv1a;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -24,8 +25,8 @@ pub const UNKNOWN_TOPIC: &str = "unknown";
 /// The progress of a schema, as read at the start, and as every step carries it.
 ///
 /// A step's progress is complete, not a difference. Partitions, generations, partition counts and gaps that Postgres
-/// knows and a step does not are left as they are; only a whole step, which has looked at all of the log, forgets gaps
-/// of its partitions and topics that it does not hold: they have been filled. Partitions go by
+/// knows and a step does not are left as they are; only a full snapshot, which has looked at all of the log, forgets
+/// gaps of its partitions and topics that it does not hold: they have been filled. Partitions go by
 /// [`crate::Step::forget_topics`].
 ///
 /// Tables of earlier versions lack some of the columns: what they would say is absent or empty then.
@@ -150,12 +151,6 @@ impl AcceptedGap {
     }
 }
 
-/// FNV-1a, 64 bits: <http://www.isthe.com/chongo/tech/comp/fnv/>. Stored, so it must never change.
-pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
-}
-
 impl Progress {
     /// Whether a recorded gap of a partition or topic of this progress is none any more.
     pub(crate) fn fills(&self, gap: &AcceptedGap) -> bool {
@@ -190,48 +185,6 @@ impl Progress {
             .for_each(|partition| partition.cleaned_next = None);
     }
 
-    /// What is recorded once `step`, which records `new`, is committed.
-    pub(crate) fn follow(&mut self, step: &Step, new: &Progress, definition: &Definition, fence: i64) {
-        self.partitions
-            .retain(|(topic, _), _| !step.forget_topics.contains(topic));
-        if step.whole && !definition.keep_cleaned {
-            self.forget_cleaned();
-        }
-        for (key, partition) in &new.partitions {
-            match self.partitions.get_mut(key) {
-                Some(old) => old.clone_from(partition),
-                None => {
-                    self.partitions.insert(key.clone(), partition.clone());
-                }
-            }
-        }
-        for generation in &new.generations {
-            if !self.generations.contains(generation) {
-                self.generations.push(generation.clone());
-            }
-        }
-        if step.whole {
-            self.gaps.retain(|gap| !new.fills(gap));
-        }
-        for gap in &new.gaps {
-            if !self.gaps.contains(gap) {
-                self.gaps.push(gap.clone());
-            }
-        }
-        self.gaps.sort();
-        self.commits += 1;
-        self.epoch = step.epoch;
-        self.definitions = Some(definition.hash);
-        self.legacy = new.legacy;
-        self.cleaned_legacy = new.cleaned_legacy;
-        self.topics.clone_from(&new.topics);
-        self.partition_counts = self.counts_with(new);
-        self.options.clone_from(&new.options);
-        self.run_id.clone_from(&new.run_id);
-        self.counters.clone_from(&new.counters);
-        self.fence = fence;
-    }
-
     /// The counts after a step that records `new`.
     pub(crate) fn counts_with(&self, new: &Progress) -> BTreeMap<String, i32> {
         let mut counts = self.partition_counts.clone();
@@ -241,24 +194,5 @@ impl Progress {
                 .map(|(topic, count)| (topic.clone(), *count)),
         );
         counts
-    }
-}
-
-/// The row of the table that has one.
-pub(crate) fn one_row<'r>(schema: &str, rows: &'r [tokio_postgres::Row]) -> Result<&'r tokio_postgres::Row, SinkError> {
-    match rows {
-        [row] => Ok(row),
-        [] => Err(missing_row(schema)),
-        _ => Err(SinkError::Progress {
-            schema: schema.into(),
-            what: "it has more than one row".into(),
-        }),
-    }
-}
-
-pub(crate) fn missing_row(schema: &str) -> SinkError {
-    SinkError::Progress {
-        schema: schema.into(),
-        what: "its row is missing".into(),
     }
 }

@@ -3,13 +3,14 @@
 //! Every call is one `REPEATABLE READ` transaction, so whatever it returns belongs to one commit of the sink.
 
 use crate::config::PostgresConfig;
+use crate::definition::Definition;
 use crate::encode::EPOCH_2000;
 use crate::error::SinkError;
 use crate::numeric::Numeric;
 use crate::progress::{self, Progress};
-use crate::schema::Definition;
+use crate::quote::{list, qualified};
 use crate::session::{Purpose, Session};
-use crate::sql::{self, qualified};
+use crate::sql::{self};
 use futures_util::TryStreamExt;
 use operators::{ColumnType, Row, Table, Value};
 use std::error::Error;
@@ -161,7 +162,7 @@ impl Reader {
     pub(crate) async fn read_table(&self, table: &Table) -> Result<Vec<Row>, SinkError> {
         let target = qualified(&self.schema, table.name);
         let failed = |source| SinkError::postgres(format!("reading {target}"), source);
-        let query = format!("SELECT {} FROM {target}", sql::list("", sql::names(table)));
+        let query = format!("SELECT {} FROM {target}", list("", sql::names(table)));
         let none: [&str; 0] = [];
         let mut stream = std::pin::pin!(self.session.client.query_raw(&query, none).await.map_err(failed)?);
         let mut rows = Vec::new();

@@ -6,11 +6,12 @@
 //! is read again, and `verify` does not ask for them. Neither results nor cleaned tables know of any of this.
 
 use crate::error::SinkError;
+use crate::quote::qualified;
 use crate::reject_limits::{Held, RejectLimits};
 use crate::reject_surplus::{self, Surplus};
+use crate::rows::Reject;
 use crate::session::Session;
-use crate::sql::{self, is_below, qualified};
-use crate::step::Reject;
+use crate::sql::{self, is_below};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
@@ -61,6 +62,11 @@ pub(crate) async fn trim(
         .await
         .map_err(failed)?;
     let number = |index: usize| row.get::<_, i64>(index) as u64;
+    // both counts are of one statement, which drops what it has found: see `trim_sql`
+    debug_assert!(
+        number(2) <= number(0),
+        "no more dead letters are dropped than there are"
+    );
     Ok(Trimmed {
         dropped: number(2),
         held: Held {

@@ -16,9 +16,10 @@
 
 use crate::access;
 use crate::error::{Class, SinkError};
+use crate::quote::qualified;
 use crate::reject_limits::RejectLimits;
 use crate::session::Session;
-use crate::sql::{self, is_below, qualified, staging_name, was_dropped};
+use crate::sql::{self, is_below, staging_name, was_dropped};
 use tokio_postgres::Client;
 
 /// Positions of one row of the table, at most; the places are counted once, row by row.

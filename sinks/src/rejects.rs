@@ -6,8 +6,9 @@
 
 use crate::error::SinkError;
 use crate::progress::UNKNOWN_TOPIC;
+use crate::quote::{list, qualified};
 use crate::reject_surplus::{Surplus, content};
-use crate::sql::{self, REJECT_COLUMNS, qualified};
+use crate::sql::{self, REJECT_COLUMNS};
 use crate::step::StagedHistory;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -78,8 +79,8 @@ pub(crate) async fn settle(
     let sql = format!(
         "INSERT INTO {target} AS r ({}) SELECT {} FROM {WINNERS} w JOIN {staging} s ON s.ctid = w.place \
          ON CONFLICT {update}",
-        sql::list("", names()),
-        sql::list("s.", names()),
+        list("", names()),
+        list("s.", names()),
     );
     changed += client.execute(&sql, &[]).await.map_err(failed)?;
     if has_dropped {
@@ -200,7 +201,20 @@ impl Ranges {
                 }
             }
         }
+        debug_assert!(
+            merged.are_disjoint(),
+            "bisection needs ranges in order that do not touch"
+        );
         (!merged.sources.is_empty()).then_some(merged)
+    }
+
+    /// Whether the ranges of each source are in order and apart from each other.
+    fn are_disjoint(&self) -> bool {
+        let at = |index: usize| (&self.sources[index], self.firsts[index], self.pasts[index]);
+        (1..self.sources.len()).all(|index| {
+            let ((source, _, past), (next, first, _)) = (at(index - 1), at(index));
+            source < next || source == next && past < first
+        })
     }
 
     async fn execute(&self, client: &Client, sql: &str) -> Result<u64, tokio_postgres::Error> {

@@ -1,27 +1,30 @@
 //! Which results a schema holds: recorded in the table `results`, so that none of its tables goes stale unseen.
 //!
-//! A start compares what is recorded with its definition before it writes anything, and each whole step does so again
+//! A start compares what is recorded with its definition before it writes anything, and each full snapshot does so again
 //! under the fence. A result that the definition lacks, or whose table has another shape, is refused unless it is named
-//! in [`Definition::drop`]; the whole step then drops the table, makes it anew when it is still defined, fills it and
+//! in [`Definition::drop`]; the full snapshot then drops the table, makes it anew when it is still defined, fills it and
 //! changes the records, all in its one transaction. Results that are new get their tables there too, unless nothing was
-//! committed yet. Other SQL with the same columns needs no more than the reconciling that a whole step does anyway.
+//! committed yet. Other SQL with the same columns needs no more than the reconciling that a full snapshot does anyway.
 //!
 //! What was dropped is remembered in `results_dropped`: a command line that goes on naming it asks for nothing then.
 
 use crate::access::DEAD_LETTERS;
 use crate::config::PostgresConfig;
 use crate::control;
+use crate::definition::Definition;
 use crate::error::{ResultProblem, SinkError};
 use crate::failpoint;
-use crate::schema::{Definition, TableSpec, quoted};
+use crate::hash::fnv1a;
+use crate::quote::qualified;
+use crate::quote::quoted;
 use crate::session::{Purpose, Session};
 use crate::shape;
-use crate::sql::qualified;
+use crate::table_spec::TableSpec;
 use operators::Table;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
 
-/// What a whole step has to change besides rows.
+/// What a full snapshot has to change besides rows.
 #[derive(Default)]
 pub(crate) struct Changes {
     /// Results to be dropped, recorded ones all.
@@ -66,16 +69,17 @@ pub(crate) async fn changes(client: &Client, schema: &str, definition: &Definiti
     }
     let defined = |name: &str| definition.results.iter().any(|(table, _)| table.name == name);
     for name in recorded.iter().filter(|name| !defined(name)) {
-        match asked.contains(name.as_str()) {
-            true => changes.drop.push(name.clone()),
-            false => problems.push(ResultProblem::Gone { table: name.clone() }),
+        if asked.contains(name.as_str()) {
+            changes.drop.push(name.clone())
+        } else {
+            problems.push(ResultProblem::Gone { table: name.clone() })
         }
     }
     for name in asked {
         let refused = if is_reserved(definition, name) {
-            Some("it is no result but a table that every schema has".to_owned())
+            Some("reserved table name".to_owned())
         } else if changes.drop.iter().any(|drop| drop == name) {
-            in_the_way(client, schema, name).await?
+            drop_blocker(client, schema, name).await?
         } else if dropped.contains(name) || changes.make.iter().any(|spec| spec.name == name) {
             // its table is gone already
             None
@@ -109,7 +113,7 @@ pub fn is_reserved_name(name: &str) -> bool {
 
 /// What a start with a definition makes of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum ResultChange {
     /// Its table is made and filled.
     Made,
     /// It is as it was.
@@ -131,9 +135,9 @@ pub enum Fate {
 
 /// What a start would do.
 #[derive(Debug)]
-pub struct Outlook {
+pub struct ResultsPlan {
     /// What it would make of each result, in the order of the definition and those that are gone last.
-    pub fates: Vec<(String, Fate)>,
+    pub changes: Vec<(String, ResultChange)>,
     /// Why it would end before it writes anything, if it would.
     pub refusal: Option<SinkError>,
     /// The counters of the last commit.
@@ -141,7 +145,7 @@ pub struct Outlook {
 }
 
 /// What a start with this definition would do. Nothing is written.
-pub async fn outlook(config: &PostgresConfig, definition: &Definition) -> Result<Outlook, SinkError> {
+pub async fn plan_results(config: &PostgresConfig, definition: &Definition) -> Result<ResultsPlan, SinkError> {
     let session = Session::open(config, Purpose::Read).await?;
     let (client, schema) = (&session.client, &config.schema);
     let failed = |table: &str| {
@@ -166,27 +170,27 @@ pub async fn outlook(config: &PostgresConfig, definition: &Definition) -> Result
         let row = client.query_opt(&query, &[]).await.map_err(failed("progress"))?;
         counters = row.map_or(counters, |row| row.get(0));
     }
-    let mut fates = Vec::with_capacity(definition.results.len());
+    let mut planned = Vec::with_capacity(definition.results.len());
     for (table, sql) in &definition.results {
         let known = recorded.remove(table.name);
         let found = shape::found_columns(client, schema, table.name).await;
-        let fate = match found.map_err(failed(table.name))? {
-            None => Fate::Made,
+        let change = match found.map_err(failed(table.name))? {
+            None => ResultChange::Made,
             Some(found) => match shape::compare(client, schema, &TableSpec::of(table), &found).await {
-                Ok(_) if known == Some(format!("{:016x}", hash(table, sql))) => Fate::Kept,
-                Ok(_) => Fate::Reconciled,
+                Ok(_) if known == Some(format!("{:016x}", hash(table, sql))) => ResultChange::Kept,
+                Ok(_) => ResultChange::Reconciled,
                 Err(SinkError::SchemaMismatch {
                     object, found, wanted, ..
-                }) => Fate::Reshaped { object, found, wanted },
+                }) => ResultChange::Reshaped { object, found, wanted },
                 Err(error) => return Err(error),
             },
         };
-        fates.push((table.name.to_owned(), fate));
+        planned.push((table.name.to_owned(), change));
     }
-    fates.extend(recorded.into_keys().map(|name| (name, Fate::Gone)));
+    planned.extend(recorded.into_keys().map(|name| (name, ResultChange::Gone)));
     let refusal = changes(client, schema, definition).await.err();
-    Ok(Outlook {
-        fates,
+    Ok(ResultsPlan {
+        changes: planned,
         refusal,
         counters,
     })
@@ -208,7 +212,7 @@ async fn names(client: &Client, schema: &str, table: &str) -> Result<BTreeSet<St
 }
 
 /// Why `DROP TABLE` would fail, as far as that can be known before.
-async fn in_the_way(client: &Client, schema: &str, name: &str) -> Result<Option<String>, SinkError> {
+async fn drop_blocker(client: &Client, schema: &str, name: &str) -> Result<Option<String>, SinkError> {
     let sql = "SELECT c.relkind IN ('r', 'p'), pg_has_role(c.relowner, 'USAGE'), pg_get_userbyid(c.relowner)::text, \
                (SELECT string_agg(DISTINCT v.oid::regclass::text, ', ') FROM pg_depend d \
                JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class \
@@ -222,9 +226,9 @@ async fn in_the_way(client: &Client, schema: &str, name: &str) -> Result<Option<
     let (is_table, may, owner, views): (bool, bool, String, Option<String>) =
         (row.get(0), row.get(1), row.get(2), row.get(3));
     Ok(match views {
-        _ if !is_table => Some("what has this name is no table".into()),
+        _ if !is_table => Some(format!("{name} is not a table")),
         _ if !may => Some(format!(
-            "its owner is {}, whose rights this role has not",
+            "owned by {}, of which this role is not a member",
             quoted(&owner)
         )),
         Some(views) => Some(format!("views read it, drop them first: {views}")),
@@ -303,7 +307,5 @@ fn hash(table: &Table, sql: &str) -> u64 {
     }
     text.push('\0');
     text.push_str(sql);
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    fnv1a(text.as_bytes())
 }

@@ -14,7 +14,7 @@
 //! | `tombstones` | positions of deletes, so that a replayed older row stays dead |
 //!
 //! The tables of results are compared by `crate::results`, and in a schema that was committed to they are dropped and
-//! made by a whole step alone. The others are made by a start.
+//! made by a full snapshot alone. The others are made by a start.
 //!
 //! Key columns of type `text` are `COLLATE "C"`: byte order, the same on every machine and after every upgrade of the
 //! C library. There is no DDL after the first commit of a run.
@@ -25,198 +25,20 @@
 //! The rights that a role needs which only reads are in docs/security.md.
 
 use crate::access;
+use crate::backoff::Backoff;
 use crate::control;
-use crate::error::{Backoff, Class, SinkError};
+use crate::definition::Definition;
+use crate::error::{Class, SinkError};
 use crate::fence;
+use crate::quote::quoted;
 use crate::results;
 use crate::session::{BEGIN_TO_WRITE, Session};
 use crate::shape;
-use operators::{ColumnType, Table};
-use std::fmt::Write;
+use crate::table_spec::TableSpec;
+use operators::ColumnType;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_postgres::Client;
-
-/// Everything of ours that Postgres shall hold.
-#[derive(Clone, Debug)]
-pub struct Definition {
-    /// The result tables in the order of [`crate::Step::results`], each with its SQL over the cleaned tables.
-    pub results: Vec<(Table, String)>,
-    /// The cleaned tables in the order of [`crate::CleanedRow::table`]; the first column is the only key, a bigint.
-    pub cleaned: Vec<Table>,
-    /// A hash over everything that decides what the results are.
-    pub hash: u64,
-    /// Whether the cleaned tables are kept; the first commit empties them otherwise.
-    pub keep_cleaned: bool,
-    /// Results that the schema holds and shall hold no more, or not with the columns that their tables have: the next
-    /// whole step drops their tables. Naming one that was dropped before asks for nothing.
-    pub drop: Vec<String>,
-}
-
-/// Provenance columns behind those of a cleaned table: name, type, comment.
-pub(crate) const PROVENANCE: [(&str, &str, &str); 3] = [
-    (
-        "log_generation",
-        "smallint",
-        "generation of the record's topic; 0: an object without offsets",
-    ),
-    (
-        "log_partition",
-        "integer",
-        "partition of the record that this row is from",
-    ),
-    ("log_offset", "bigint", "offset of the record that this row is from"),
-];
-
-pub(crate) struct ColumnSpec {
-    pub(crate) name: String,
-    pub(crate) ty: String,
-    pub(crate) not_null: bool,
-    pub(crate) default: Option<&'static str>,
-    pub(crate) comment: String,
-    /// Whether tables of earlier versions lack it.
-    pub(crate) later: bool,
-}
-
-impl ColumnSpec {
-    /// Its comment as a statement; `table` is qualified.
-    pub(crate) fn describe(&self, table: &str) -> String {
-        let comment = literal(&self.comment);
-        format!("COMMENT ON COLUMN {table}.{} IS {comment};\n", quoted(&self.name))
-    }
-}
-
-pub(crate) struct TableSpec {
-    pub(crate) name: String,
-    pub(crate) comment: String,
-    pub(crate) columns: Vec<ColumnSpec>,
-    /// Names of the key columns, in order.
-    pub(crate) key: Vec<String>,
-    /// Storage parameters and checks of ours.
-    with: &'static str,
-}
-
-/// An identifier in double quotes.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn literal(text: &str) -> String {
-    // standard_conforming_strings is on in our sessions
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-impl TableSpec {
-    pub(crate) fn of(table: &Table) -> TableSpec {
-        let column = |(index, column): (usize, &operators::Column)| ColumnSpec {
-            name: column.name.into(),
-            ty: column.ty.name().into(),
-            not_null: index < table.key,
-            default: None,
-            comment: column.comment.into(),
-            later: false,
-        };
-        TableSpec {
-            name: table.name.into(),
-            comment: table.comment.into(),
-            columns: table.columns.iter().enumerate().map(column).collect(),
-            key: table.columns[..table.key]
-                .iter()
-                .map(|column| column.name.into())
-                .collect(),
-            with: "",
-        }
-    }
-
-    fn of_cleaned(table: &Table) -> TableSpec {
-        let mut spec = TableSpec::of(table);
-        spec.columns
-            .extend(PROVENANCE.iter().map(|(name, ty, comment)| ColumnSpec {
-                name: (*name).into(),
-                ty: (*ty).into(),
-                not_null: true,
-                default: None,
-                comment: (*comment).into(),
-                later: false,
-            }));
-        spec
-    }
-
-    /// `columns` are (name, type, default, comment); a type that ends in `?` may be null.
-    pub(crate) fn control(
-        name: &str,
-        comment: &str,
-        key: usize,
-        with: &'static str,
-        columns: &[(&str, &str, &'static str, &str)],
-    ) -> TableSpec {
-        let column = |(name, ty, default, comment): &(&str, &str, &'static str, &str)| ColumnSpec {
-            name: (*name).into(),
-            ty: ty.trim_end_matches('?').into(),
-            not_null: !ty.ends_with('?'),
-            default: (!default.is_empty()).then_some(*default),
-            comment: (*comment).into(),
-            later: false,
-        };
-        TableSpec {
-            name: name.into(),
-            comment: comment.into(),
-            columns: columns.iter().map(column).collect(),
-            key: columns[..key].iter().map(|column| column.0.into()).collect(),
-            with,
-        }
-    }
-
-    /// Nullable columns that came after the first version: (name, type, comment).
-    pub(crate) fn later(mut self, columns: &[(&str, &str, &str)]) -> TableSpec {
-        self.columns
-            .extend(columns.iter().map(|(name, ty, comment)| ColumnSpec {
-                name: (*name).into(),
-                ty: (*ty).into(),
-                not_null: false,
-                default: None,
-                comment: (*comment).into(),
-                later: true,
-            }));
-        self
-    }
-
-    pub(crate) fn collated(&self, column: &ColumnSpec) -> bool {
-        column.ty == "text" && self.key.contains(&column.name)
-    }
-
-    fn create(&self, schema: &str) -> String {
-        let mut sql = format!("CREATE TABLE IF NOT EXISTS {}.{} (", quoted(schema), quoted(&self.name));
-        for column in &self.columns {
-            let collate = if self.collated(column) { " COLLATE \"C\"" } else { "" };
-            let not_null = if column.not_null { " NOT NULL" } else { "" };
-            let default = column
-                .default
-                .map_or(String::new(), |default| format!(" DEFAULT {default}"));
-            let _ = write!(
-                sql,
-                "\n  {} {}{collate}{not_null}{default},",
-                quoted(&column.name),
-                column.ty
-            );
-        }
-        let key: Vec<String> = self.key.iter().map(|name| quoted(name)).collect();
-        let _ = write!(sql, "\n  PRIMARY KEY ({})\n) {};\n", key.join(", "), self.with);
-        sql
-    }
-
-    /// The statements that make it and describe it.
-    pub(crate) fn create_with_comments(&self, schema: &str) -> String {
-        self.create(schema) + &self.comments(schema)
-    }
-
-    fn comments(&self, schema: &str) -> String {
-        let table = format!("{}.{}", quoted(schema), quoted(&self.name));
-        let table_comment = format!("COMMENT ON TABLE {table} IS {};\n", literal(&self.comment));
-        let columns = self.columns.iter();
-        table_comment + &columns.map(|column| column.describe(&table)).collect::<String>()
-    }
-}
 
 /// Every table of the schema but those of results.
 fn lasting_tables(definition: &Definition) -> Vec<TableSpec> {
@@ -225,8 +47,8 @@ fn lasting_tables(definition: &Definition) -> Vec<TableSpec> {
     specs
 }
 
-/// How long another session may keep a table locked that has to be altered.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long preparing is tried again while another session keeps a table locked that has to be altered.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// When missing columns are added to tables of an earlier version.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -255,7 +77,7 @@ pub(crate) async fn prepare(
             Err(error) => error,
         };
         let _ = session.client.batch_execute("ROLLBACK").await;
-        let (locked, late) = (shape::is_locked(&error), started.elapsed() > PATIENCE);
+        let (locked, late) = (shape::is_locked(&error), started.elapsed() > RETRY_TIMEOUT);
         if error.class() != Class::Retry || late {
             let named = if locked {
                 shape::locked(&session.client, schema).await
@@ -287,7 +109,7 @@ fn check_definition(definition: &Definition) -> Result<(), SinkError> {
     {
         return Err(SinkError::Order("a result table needs a primary key"));
     }
-    // PostgreSQL cuts names at 63 bytes, and ours get `staging_{fence}_`, `winners_` or `whole_` before them
+    // PostgreSQL cuts names at 63 bytes, and ours get `staging_{fence}_`, `winners_` or `full_` before them
     let long = definition.cleaned.iter().any(|table| table.name.len() > 32);
     if long || definition.results.iter().any(|(table, _)| table.name.len() > 56) {
         return Err(SinkError::Order(
@@ -383,7 +205,7 @@ async fn is_filled(client: &Client, schema: &str) -> Result<bool, SinkError> {
     Ok(row.is_some_and(|row| row.get(0)))
 }
 
-/// Says before the history is read what the commit after it would stumble over: tables of results are made then.
+/// Says before the history is read what the commit after it would fail on: tables of results are made then.
 async fn may_create(client: &Client, schema: &str) -> Result<(), SinkError> {
     let sql = "SELECT has_schema_privilege($1, 'CREATE'), current_user::text";
     let row = client.query_one(sql, &[&schema]).await;

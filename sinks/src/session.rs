@@ -2,7 +2,7 @@
 
 use crate::config::PostgresConfig;
 use crate::error::SinkError;
-use crate::schema::quoted;
+use crate::quote::quoted;
 use crate::target::Target;
 use crate::tls;
 use std::future::Future;
@@ -172,9 +172,10 @@ pub(crate) async fn pipeline<T>(pending: Vec<(String, Pending<'_, T>)>) -> Resul
                 Poll::Pending => None,
             });
         }
-        match answers.iter().all(Option::is_some) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
+        if answers.iter().all(Option::is_some) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
         }
     })
     .await;

@@ -1,8 +1,8 @@
 //! The tables that stand in Postgres against those that are wanted: compared, and given the columns of this version.
 
 use crate::error::SinkError;
-use crate::schema::{TableSpec, quoted};
-use crate::sql::qualified;
+use crate::quote::{qualified, quoted};
+use crate::table_spec::TableSpec;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
@@ -159,8 +159,8 @@ pub(crate) async fn add_columns(client: &Client, schema: &str, missing: &[Missin
     }
     let failed = |context: String| move |source| SinkError::postgres(context, source);
     // whoever waits for the table queues behind us: rather try again than keep readers and commits waiting
-    let impatient = client.batch_execute("SET LOCAL lock_timeout = '2s'").await;
-    impatient.map_err(failed(format!("preparing schema {schema}")))?;
+    let limited = client.batch_execute("SET LOCAL lock_timeout = '2s'").await;
+    limited.map_err(failed(format!("preparing schema {schema}")))?;
     for Missing { table, alter, comments } in missing {
         match client.batch_execute(&format!("{alter} {comments}")).await {
             Ok(()) => tracing::info!(table, "columns of this version were added"),

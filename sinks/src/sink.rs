@@ -1,22 +1,24 @@
 //! The sink: one dedicated connection that commits steps, and keeps at it.
 //!
 //! The order of calls is [`Sink::connect`], [`Sink::prepare`], [`Sink::take_fence`], then (for history)
-//! [`Sink::create_staging`], then [`Sink::commit`] for ever, the first one whole.
+//! [`Sink::create_staging`], then [`Sink::commit`] for ever, the first one a full snapshot.
 //!
 //! A commit that fails because of the connection or of a passing trouble is tried again until it is done, with pauses
 //! that grow to 5 seconds. Whether a `COMMIT` without an answer went through is read from the progress row: every
 //! commit raises `commits` by one under the fence, and the reconnected session holds the advisory lock, so no earlier
 //! transaction of ours can still be on its way when the row is read.
 
+use crate::backoff::Backoff;
 use crate::commit::{Context, Outcome, Plan, Statements};
 use crate::config::PostgresConfig;
-use crate::error::{Backoff, Class, SinkError};
+use crate::definition::Definition;
+use crate::error::{Class, SinkError};
 use crate::fence::{self, Claim, Fence};
 use crate::history;
 use crate::progress::{self, Progress};
 use crate::reject_limits::Held;
 use crate::results;
-use crate::schema::{self, Definition, Upgrade};
+use crate::schema::{self, Upgrade};
 use crate::session::{Purpose, Session};
 use crate::step::{Committed, Step};
 use std::sync::Arc;
@@ -78,7 +80,7 @@ impl Sink {
     /// earlier version's control tables lack are added; by [`Sink::take_fence`] when another session holds the schema.
     ///
     /// Results that the schema holds and the definition lacks, or has with other columns, are refused unless
-    /// [`Definition::drop`] names them. Tables of results are dropped and made by the next whole step.
+    /// [`Definition::drop`] names them. Tables of results are dropped and made by the next full snapshot.
     pub async fn prepare(&mut self, definition: &Definition) -> Result<(), SinkError> {
         let session = self.session()?;
         let complete = schema::prepare(session, &self.config.schema, definition, Upgrade::UnlessHeld).await?;
@@ -138,7 +140,7 @@ impl Sink {
         loop {
             match self.try_create_staging(&definition, &fence).await {
                 Ok(()) => {
-                    self.become_(SinkState::Ready);
+                    self.set_state(SinkState::Ready);
                     return Ok(());
                 }
                 Err(error) => self.recover(error, &mut backoff).await?,
@@ -176,7 +178,7 @@ impl Sink {
             Ok(_) => SinkState::Ready,
             Err(error) => SinkState::Stopped(error.to_string()),
         };
-        self.become_(state);
+        self.set_state(state);
         result.map(|committed| Committed {
             elapsed: started.elapsed(),
             ..committed
@@ -243,7 +245,7 @@ impl Sink {
         ))
     }
 
-    fn become_(&self, state: SinkState) {
+    fn set_state(&self, state: SinkState) {
         self.state.send_if_modified(|old| {
             let differs = *old != state;
             *old = state;
@@ -267,7 +269,7 @@ impl Sink {
                 Ok(outcome) => {
                     let committed = match outcome {
                         Outcome::Committed(committed) => committed,
-                        Outcome::Already => {
+                        Outcome::AlreadyCommitted => {
                             tracing::info!(
                                 commit = known.commits + 1,
                                 "the answer to COMMIT was lost; it had gone through"
@@ -280,11 +282,12 @@ impl Sink {
                         }
                     };
                     self.held = committed.held_rejects;
-                    self.known.follow(step, &progress, &definition, fence.number);
+                    step.follow(&mut self.known, &progress, &definition, fence.number);
+                    debug_assert_eq!(self.known.commits, committed.commits, "a step is one commit");
                     if step.staged.is_some() {
                         self.drop_staging().await;
                     }
-                    if step.whole {
+                    if step.full_snapshot {
                         self.prepare_live(&definition).await;
                     }
                     return Ok(Committed { attempts, ..committed });
@@ -334,7 +337,7 @@ impl Sink {
         // from here a dropped future may leave a transaction behind
         self.unfinished = true;
         let outcome = context.attempt(plan).await?;
-        if matches!(outcome, Outcome::Already) {
+        if matches!(outcome, Outcome::AlreadyCommitted) {
             let rolled_back = session.client.batch_execute("ROLLBACK").await;
             rolled_back.map_err(|source| SinkError::postgres("rollback", source))?;
         }
@@ -351,12 +354,12 @@ impl Sink {
             }
             Class::Retry => {
                 tracing::warn!(%error, "commit failed, trying again");
-                self.become_(SinkState::Retrying(error.to_string()));
+                self.set_state(SinkState::Retrying(error.to_string()));
                 self.roll_back().await;
             }
             Class::Reconnect => {
                 tracing::warn!(%error, "connection to postgres lost, connecting again");
-                self.become_(SinkState::Reconnecting(error.to_string()));
+                self.set_state(SinkState::Reconnecting(error.to_string()));
                 (self.session, self.statements) = (None, None);
             }
         }
@@ -364,7 +367,7 @@ impl Sink {
         Ok(())
     }
 
-    /// A superseded run stumbles over what its successor does to the tables: being fenced is then the cause.
+    /// A superseded run fails on what its successor does to the tables: being fenced is then the cause.
     async fn fenced_meanwhile(&self) -> Option<SinkError> {
         let (session, fence) = (self.session.as_ref()?, self.fence.as_ref()?);
         let theirs = fence::current(session, &self.config.schema).await.ok()?;

@@ -3,13 +3,14 @@
 //! What is large comes row by row, so that the reader decides what it keeps: the cleaned tables with the positions
 //! their rows are from, and the dead letters.
 
+use crate::definition::Definition;
 use crate::error::SinkError;
 use crate::progress::{self, Progress};
+use crate::quote::{list, qualified};
 use crate::read::{Reader, TableCheck, read_value};
 use crate::reject_cap::DroppedRejects;
-use crate::schema::Definition;
 use crate::shape;
-use crate::sql::{self, names_with_position, qualified};
+use crate::sql::names_with_position;
 use futures_util::TryStreamExt;
 use operators::{Position, Row, Table};
 use tokio_postgres::types::ToSql;
@@ -84,13 +85,14 @@ impl Snapshot {
         self.reader.compare(definition, limit).await
     }
 
-    /// A whole table, sorted by its rows' order. One that is not there has no rows: a whole step makes it.
+    /// A whole table, sorted by its rows' order. One that is not there has no rows: a full snapshot makes it.
     pub async fn table(&self, table: &Table) -> Result<Vec<Row>, SinkError> {
         let (client, schema) = (&self.reader.session.client, &self.reader.schema);
         let failed = |source| SinkError::postgres(format!("reading {schema}.{}", table.name), source);
-        match shape::is_there(client, schema, table.name).await.map_err(failed)? {
-            true => self.reader.read_table(table).await,
-            false => Ok(Vec::new()),
+        if shape::is_there(client, schema, table.name).await.map_err(failed)? {
+            self.reader.read_table(table).await
+        } else {
+            Ok(Vec::new())
         }
     }
 
@@ -102,7 +104,7 @@ impl Snapshot {
     /// Some rows of a cleaned table, by key, in the order of the keys.
     pub async fn cleaned_of(&self, table: &Table, inds: &[i64]) -> Result<Vec<FoundRow>, SinkError> {
         let mut rows = Vec::new();
-        let key = crate::schema::quoted(table.columns[0].name);
+        let key = crate::quote::quoted(table.columns[0].name);
         let filter = format!(" WHERE {key} = ANY($1) ORDER BY {key}");
         self.cleaned_where(table, &filter, &[&inds], |row| rows.push(row))
             .await?;
@@ -118,7 +120,7 @@ impl Snapshot {
     ) -> Result<(), SinkError> {
         let query = format!(
             "SELECT {} FROM {}{filter}",
-            sql::list("", names_with_position(table)),
+            list("", names_with_position(table)),
             qualified(&self.reader.schema, table.name)
         );
         let width = table.columns.len();

@@ -3,26 +3,13 @@
 //! Every statement is set-wise: columns travel as arrays and are joined to the table by its key.
 
 use crate::encode::carrier_name;
-use crate::schema::{PROVENANCE, quoted};
+use crate::quote::{list, literal, qualified, quoted};
+use crate::table_spec::PROVENANCE;
 use operators::{Column, ColumnType, Table};
-
-/// `"schema"."table"`
-pub(crate) fn qualified(schema: &str, table: &str) -> String {
-    format!("{}.{}", quoted(schema), quoted(table))
-}
 
 /// The name of a staging table.
 pub(crate) fn staging_name(fence: i64, table: &str) -> String {
     format!("staging_{fence}_{table}")
-}
-
-/// `prefix."a", prefix."b"`
-pub(crate) fn list<'a>(prefix: &str, names: impl IntoIterator<Item = &'a str>) -> String {
-    let names: Vec<String> = names
-        .into_iter()
-        .map(|name| format!("{prefix}{}", quoted(name)))
-        .collect();
-    names.join(", ")
 }
 
 fn equal<'a>(left: &str, right: &str, names: impl IntoIterator<Item = &'a str>) -> String {
@@ -139,7 +126,7 @@ pub(crate) fn replace(table: &Table) -> String {
 
 /// A table's name as a text.
 pub(crate) fn kind(table: &Table) -> String {
-    format!("'{}'", table.name.replace('\'', "''"))
+    literal(table.name)
 }
 
 /// Settling keeps, for each key, either a row or a tombstone: the record of the greatest position. Three statements do
@@ -168,7 +155,7 @@ pub(crate) fn settle_rows(schema: &str, table: &Table) -> String {
 }
 
 /// Tombstones older than the rows go. Parameters: the key and the position.
-pub(crate) fn settle_risen(schema: &str, table: &Table) -> String {
+pub(crate) fn settle_tombstones(schema: &str, table: &Table) -> String {
     format!(
         "DELETE FROM {} d USING {} WHERE d.\"table\" = {} AND d.ind = u.ind AND {} < {}",
         qualified(schema, "tombstones"),

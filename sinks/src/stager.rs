@@ -11,13 +11,15 @@
 
 mod copy;
 
+use crate::changes::check_cleaned;
 use crate::config::PostgresConfig;
+use crate::definition::Definition;
 use crate::error::{Class, SinkError};
 use crate::reject_limits::Held;
 use crate::reject_surplus::Surplus;
-use crate::schema::Definition;
+use crate::rows::{CleanedRow, Reject};
 use crate::session::{Purpose, Session};
-use crate::step::{CleanedRow, Reject, Staged, check_cleaned};
+use crate::step::Staged;
 use copy::Buffer;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -167,9 +169,11 @@ impl Stager {
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |in_flight| {
                 (in_flight == 0 || in_flight + bytes <= self.limit).then_some(in_flight + bytes)
             });
-        if taken.is_err() {
-            return Err(batch);
-        }
+        let Ok(before) = taken else { return Err(batch) };
+        debug_assert!(
+            before == 0 || before + bytes <= self.limit,
+            "bytes in flight stay within the limit but for one batch that is alone"
+        );
         match self.messages.send(Message::Batch(batch, bytes)) {
             Ok(()) => Ok(()),
             Err(mpsc::error::SendError(Message::Batch(batch, _))) => Err(batch),
@@ -240,6 +244,10 @@ impl Thread {
                     self.encode(&batch, &mut buffers)?;
                     drop(batch);
                     let before = self.shared.in_flight.fetch_sub(bytes, Ordering::AcqRel);
+                    debug_assert!(
+                        before >= bytes,
+                        "bytes that were encoded had been counted when they were offered"
+                    );
                     for buffer in buffers
                         .iter_mut()
                         .filter(|buffer| buffer.bytes.len() >= self.options.bytes_per_copy)

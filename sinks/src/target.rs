@@ -49,9 +49,10 @@ pub(crate) enum Root {
 impl Root {
     /// libpq's words: `system`, or a file.
     pub(crate) fn of(path: PathBuf) -> Root {
-        match path == Path::new("system") {
-            true => Root::System,
-            false => Root::File(path),
+        if path == Path::new("system") {
+            Root::System
+        } else {
+            Root::File(path)
         }
     }
 }

@@ -75,9 +75,10 @@ fn read(file: &Path) -> Result<Vec<u8>, SinkError> {
     let length = File::open(file)
         .and_then(|opened| opened.take(LONGEST_FILE + 1).read_to_end(&mut pem))
         .map_err(failed)?;
-    match length as u64 > LONGEST_FILE {
-        true => Err(unusable(file, format!("longer than {LONGEST_FILE} bytes"))),
-        false => Ok(pem),
+    if length as u64 > LONGEST_FILE {
+        Err(unusable(file, format!("longer than {LONGEST_FILE} bytes")))
+    } else {
+        Ok(pem)
     }
 }
 
@@ -118,11 +119,12 @@ fn system_roots() -> Result<RootCertStore, SinkError> {
     let mut store = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     store.add_parsable_certificates(found.certs);
-    match store.is_empty() {
-        true => Err(SinkError::Tls {
+    if store.is_empty() {
+        Err(SinkError::Tls {
             what: "the system has no root certificates; name them with sslrootcert".into(),
-        }),
-        false => Ok(store),
+        })
+    } else {
+        Ok(store)
     }
 }
 

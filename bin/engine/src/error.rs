@@ -323,8 +323,8 @@ mod tests {
         assert_eq!(results.class(), Class::Usage);
         assert_eq!(
             results.to_string(),
-            "schema s: table a is no result any more: --drop a, or give its definition back; table b is no result any \
-             more: --drop b, or give its definition back"
+            "schema s: result a is no longer defined: use --drop a or restore its file; result b is no longer defined: \
+             use --drop b or restore its file"
         );
         assert_eq!(EngineError::Stopped.class(), Class::Stopped);
     }

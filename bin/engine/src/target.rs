@@ -318,7 +318,7 @@ impl Commit<'_> {
         let history = self.history.unwrap_or_default();
         sinks::Step {
             epoch: self.epoch,
-            whole,
+            full_snapshot: whole,
             results: self.results,
             staged: history.staged.map(|rows| staged(rows, history.full)),
             cleaned: self.rows.into_iter().cloned().collect(),

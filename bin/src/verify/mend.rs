@@ -103,7 +103,7 @@ impl<'a> Mender<'a> {
         let progress = self.sink.progress().clone();
         let step = Step {
             epoch: progress.epoch,
-            whole: true,
+            full_snapshot: true,
             results: results
                 .into_iter()
                 .map(|rows| rows.into_iter().map(|row| (row, 1)).collect())

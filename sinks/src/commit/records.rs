@@ -1,7 +1,8 @@
 //! The last statements of a step: what the tables answer for.
 
-use super::calls::{Call, Expect};
-use super::{Context, Plan};
+use super::call::{Call, Expect};
+use super::context::Context;
+use super::plan::Plan;
 use crate::encode::Param;
 use crate::progress::{AcceptedGap, Legacy};
 use tokio_postgres::Statement;
@@ -27,7 +28,7 @@ impl Context<'_> {
             calls.push(self.record("generations", &statements.generations, params, Expect::Quiet));
         }
         let known = self.known.gaps.iter();
-        let filled: Vec<_> = known.filter(|gap| plan.step.whole && new.fills(gap)).collect();
+        let filled: Vec<_> = known.filter(|gap| plan.step.full_snapshot && new.fills(gap)).collect();
         if !filled.is_empty() {
             calls.push(self.record("gaps", &statements.filled, gap_key(&filled), Expect::Quiet));
         }

@@ -2,7 +2,7 @@
 
 use super::{AcceptedGap, Generation, LastRecord, Legacy, PartitionProgress, Progress, missing_row};
 use crate::error::SinkError;
-use crate::schema::quoted;
+use crate::quote::quoted;
 use serde::de::DeserializeOwned;
 use tokio_postgres::{Client, Row};
 

@@ -3,7 +3,7 @@
 use super::{LastRecord, PartitionProgress, Progress};
 use crate::encode::Param;
 use crate::error::SinkError;
-use crate::schema::quoted;
+use crate::quote::quoted;
 use tokio_postgres::{Client, Statement};
 
 /// The prepared statements of a commit's last part. The checked ones fail when they change another number of rows than
@@ -100,7 +100,7 @@ impl Statements {
 }
 
 /// A partition that a step moves or changes.
-pub(crate) struct Move<'a> {
+pub(crate) struct FrontierMove<'a> {
     key: &'a (String, i32),
     new: &'a PartitionProgress,
     /// Where the last commit left it.
@@ -108,21 +108,21 @@ pub(crate) struct Move<'a> {
 }
 
 /// The partitions of a step that moved or changed since the last commit.
-pub(crate) struct Moves<'a> {
-    pub(crate) advance: Vec<Move<'a>>,
-    pub(crate) write: Vec<Move<'a>>,
+pub(crate) struct FrontierMoves<'a> {
+    pub(crate) advance: Vec<FrontierMove<'a>>,
+    pub(crate) write: Vec<FrontierMove<'a>>,
 }
 
-impl<'a> Moves<'a> {
+impl<'a> FrontierMoves<'a> {
     /// What differs, or the first partition that would move back.
-    pub(crate) fn between(known: &Progress, step: &'a Progress) -> Result<Moves<'a>, SinkError> {
-        let mut moves = Moves {
+    pub(crate) fn between(known: &Progress, step: &'a Progress) -> Result<FrontierMoves<'a>, SinkError> {
+        let mut moves = FrontierMoves {
             advance: Vec::new(),
             write: Vec::new(),
         };
         for (key, new) in &step.partitions {
             let old = known.partitions.get(key);
-            let to = Move {
+            let to = FrontierMove {
                 key,
                 new,
                 was: old.map(|old| old.next),
@@ -142,6 +142,11 @@ impl<'a> Moves<'a> {
                 _ => moves.write.push(to),
             }
         }
+        let forward = |to: &FrontierMove<'_>| to.was.is_none_or(|was| was <= to.new.next);
+        debug_assert!(
+            moves.advance.iter().chain(&moves.write).all(forward),
+            "a planned frontier never moves back"
+        );
         Ok(moves)
     }
 
@@ -159,7 +164,7 @@ impl<'a> Moves<'a> {
     }
 }
 
-fn common<'a>(of: &[Move<'a>]) -> Vec<Param<'a>> {
+fn common<'a>(of: &[FrontierMove<'a>]) -> Vec<Param<'a>> {
     let last = |field: fn(&LastRecord) -> i64| {
         let values = of.iter().map(|to| to.new.last.as_ref().map(field));
         Param::Int8s(values.collect())

@@ -1,14 +1,16 @@
 //! Rows in the binary `COPY` form, gathered by staging table and sent.
 
-use crate::encode::{self, put_bool, put_bytes, put_i16, put_i32, put_i64, put_optional_bytes};
-use crate::error::{Backoff, Class, SinkError};
+use crate::backoff::Backoff;
+use crate::definition::Definition;
+use crate::encode::{self, COPY_CHUNK, put_bool, put_bytes, put_i16, put_i32, put_i64, put_optional_bytes};
+use crate::error::{Class, SinkError};
 use crate::failpoint;
+use crate::quote::{list, qualified};
 use crate::reject_limits::{Held, RejectLimits};
-use crate::schema::Definition;
+use crate::rows::{CleanedRow, Reject};
 use crate::session::Session;
-use crate::sql::{self, REJECT_COLUMNS, STAGED, qualified, staging_name};
-use crate::step::{CleanedRow, Reject, Staged};
-use crate::whole::COPY_CHUNK;
+use crate::sql::{self, REJECT_COLUMNS, STAGED, staging_name};
+use crate::step::Staged;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
 use operators::Table;
@@ -42,13 +44,13 @@ pub(super) fn buffers(schema: &str, fence: i64, definition: &Definition) -> Vec<
     let cleaned = |table: &Table| {
         buffer(
             table.name,
-            sql::list("", sql::names(table).chain(STAGED.iter().map(|column| column.0))),
+            list("", sql::names(table).chain(STAGED.iter().map(|column| column.0))),
         )
     };
     let mut buffers: Vec<Buffer> = definition.cleaned.iter().map(cleaned).collect();
     buffers.push(buffer(
         "rejects",
-        sql::list("", REJECT_COLUMNS.iter().map(|column| column.0)),
+        list("", REJECT_COLUMNS.iter().map(|column| column.0)),
     ));
     buffers
 }

@@ -1,9 +1,9 @@
-//! Steps: random net changes equal a map, whole steps mend any state, progress, notifications.
+//! Steps: random net changes equal a map, full snapshots mend any state, progress, notifications.
 
 use crate::cluster::{own, run, schema, shared};
 use crate::listener::Listener;
 use crate::tables::{
-    COUNTS, Model, NAMES, RESULTS, WIDE, definition, empty_whole, open, open_as, progress, results, row,
+    COUNTS, Model, NAMES, RESULTS, WIDE, definition, empty_full_snapshot, open, open_as, progress, results, row,
 };
 use operators::{Row, Table, Value};
 use proptest::prelude::*;
@@ -46,11 +46,11 @@ fn random_steps_equal_a_map() {
                         .zip(&mut models)
                         .map(|(((puts, removes), table), model)| model.change(table, puts, removes))
                         .collect();
-                    let whole = epoch == 0;
+                    let full_snapshot = epoch == 0;
                     let changed: Vec<u64> = net.iter().zip(TABLES).map(|(net, table)| keys(net, table)).collect();
                     let step = Step {
                         epoch: epoch as u64,
-                        whole,
+                        full_snapshot,
                         results: net,
                         progress: progress(epoch as i64),
                         ..Step::default()
@@ -78,7 +78,7 @@ fn keys(net: &[(Row, isize)], table: &Table) -> u64 {
 }
 
 #[test]
-fn a_whole_step_mends_any_state_and_touches_nothing_else() {
+fn a_full_snapshot_mends_any_state_and_touches_nothing_else() {
     let Some(cluster) = shared() else { return };
     cases(8)
         .run(&(change(), change()), |(dirty, wanted)| {
@@ -93,17 +93,17 @@ fn a_whole_step_mends_any_state_and_touches_nothing_else() {
                     changes.iter().zip(&TABLES).map(model).collect()
                 };
                 let (dirty, wanted) = (contents(&dirty), contents(&wanted));
-                let whole = |models: &[Model]| Step {
-                    whole: true,
-                    results: models.iter().map(Model::whole).collect(),
+                let full_snapshot = |models: &[Model]| Step {
+                    full_snapshot: true,
+                    results: models.iter().map(Model::contents).collect(),
                     progress: progress(1),
                     ..Step::default()
                 };
                 let mut sink = open(&config).await;
-                sink.commit(&whole(&dirty)).await.unwrap();
+                sink.commit(&full_snapshot(&dirty)).await.unwrap();
                 drop(sink);
                 let mut sink = open(&config).await;
-                let committed = sink.commit(&whole(&wanted)).await.unwrap();
+                let committed = sink.commit(&full_snapshot(&wanted)).await.unwrap();
                 for ((old, new), changed) in dirty.iter().zip(&wanted).zip(&committed.changed) {
                     let gone = old.0.keys().filter(|key| !new.0.contains_key(*key)).count();
                     let put = new.0.iter().filter(|(key, row)| old.0.get(*key) != Some(row)).count();
@@ -113,7 +113,7 @@ fn a_whole_step_mends_any_state_and_touches_nothing_else() {
                     prop_assert_eq!(model.rows(), stored);
                 }
                 // again: nothing to write, nobody to tell, yet a commit
-                let again = sink.commit(&whole(&wanted)).await.unwrap();
+                let again = sink.commit(&full_snapshot(&wanted)).await.unwrap();
                 prop_assert_eq!((again.changed, again.notified, again.commits), (vec![0; 3], false, 3));
                 Ok(())
             })
@@ -138,7 +138,7 @@ fn many_rows_travel_in_batches() {
             };
             (0..n).map(|i| (row(i), 1)).collect()
         };
-        let mut step = empty_whole(1);
+        let mut step = empty_full_snapshot(1);
         step.results[0] = rows(60_000, 1);
         assert_eq!(sink.commit(&step).await.unwrap().changed, [60_000, 0, 0]);
         // live: every row changes, the last ten thousand go
@@ -164,7 +164,7 @@ fn an_edited_row_is_counted_as_missing() {
         let config = cluster.config(&schema());
         let mut sink = open(&config).await;
         let row: Row = vec![Value::Int(2000), "x".into()];
-        let mut step = empty_whole(1);
+        let mut step = empty_full_snapshot(1);
         step.results[1] = vec![(row.clone(), 1)];
         sink.commit(&step).await.unwrap();
         cluster
@@ -191,7 +191,7 @@ fn progress_comes_back_as_it_was_written() {
         let config = cluster.config(&schema());
         let mut sink = open(&config).await;
         assert_eq!((sink.progress().commits, sink.progress().definitions), (0, None));
-        let mut step = empty_whole(100);
+        let mut step = empty_full_snapshot(100);
         step.progress.legacy = Legacy {
             count: 3,
             hash: u64::MAX - 1,
@@ -232,7 +232,7 @@ fn progress_comes_back_as_it_was_written() {
         check(&sink, &step, 1).await;
         // a frontier that moves, a detail that changes, a partition, a generation and a gap that are new
         step = Step {
-            whole: false,
+            full_snapshot: false,
             epoch: 7,
             results: vec![],
             ..step
@@ -286,16 +286,16 @@ fn progress_comes_back_as_it_was_written() {
             }
         );
         // whoever has looked at all of the log again forgets the gaps of its partitions that are filled
-        let mut whole = Step {
+        let mut full_snapshot = Step {
             progress: step.progress.clone(),
-            ..empty_whole(0)
+            ..empty_full_snapshot(0)
         };
-        let other = whole.progress.gaps.split_off(1);
-        whole.progress.gaps[0].to = 5;
-        next.commit(&whole).await.unwrap();
+        let other = full_snapshot.progress.gaps.split_off(1);
+        full_snapshot.progress.gaps[0].to = 5;
+        next.commit(&full_snapshot).await.unwrap();
         let stored = Reader::connect(&config).await.unwrap().progress().await.unwrap();
         assert_eq!(&stored, next.progress());
-        assert_eq!(stored.gaps, [whole.progress.gaps, other].concat());
+        assert_eq!(stored.gaps, [full_snapshot.progress.gaps, other].concat());
     });
 }
 
@@ -309,7 +309,7 @@ fn the_frontier_never_moves_back() {
     run(async {
         let config = cluster.config(&schema());
         let mut sink = open(&config).await;
-        sink.commit(&empty_whole(100)).await.unwrap();
+        sink.commit(&empty_full_snapshot(100)).await.unwrap();
         let back = |error: SinkError| match error {
             SinkError::MovesBack {
                 topic,
@@ -344,7 +344,7 @@ fn the_frontier_never_moves_back() {
 }
 
 #[test]
-fn changed_definitions_want_a_whole_step() {
+fn changed_definitions_want_a_full_snapshot() {
     let Some(cluster) = shared() else { return };
     run(async {
         let config = cluster.config(&schema());
@@ -358,7 +358,7 @@ fn changed_definitions_want_a_whole_step() {
             matches!(sink.commit(&live).await, Err(SinkError::DefinitionsChanged { .. })),
             "tables are empty"
         );
-        sink.commit(&empty_whole(1)).await.unwrap();
+        sink.commit(&empty_full_snapshot(1)).await.unwrap();
         sink.commit(&live).await.unwrap();
         let mut other = definition();
         other.hash += 1;
@@ -367,7 +367,7 @@ fn changed_definitions_want_a_whole_step() {
             sink.commit(&live).await,
             Err(SinkError::DefinitionsChanged { .. })
         ));
-        sink.commit(&empty_whole(1)).await.unwrap();
+        sink.commit(&empty_full_snapshot(1)).await.unwrap();
         sink.commit(&live).await.unwrap();
     });
 }
@@ -379,7 +379,7 @@ fn listeners_hear_of_changes_with_the_commit() {
         let config = cluster.config(&schema());
         let mut news = Listener::start(&cluster, &config.schema).await;
         let mut sink = open(&config).await;
-        sink.commit(&empty_whole(1)).await.unwrap();
+        sink.commit(&empty_full_snapshot(1)).await.unwrap();
         sink.heartbeat(1).await.unwrap();
         let results = vec![vec![], vec![(vec![Value::Int(1), "x".into()], 1)]];
         let step = Step {
@@ -429,7 +429,7 @@ fn control_rows_are_updated_in_place() {
             }
             let step = Step {
                 epoch: epoch as u64,
-                whole: epoch == 0,
+                full_snapshot: epoch == 0,
                 results: if epoch == 0 {
                     vec![vec![]; RESULTS.len()]
                 } else {

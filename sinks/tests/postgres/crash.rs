@@ -2,7 +2,7 @@
 
 use crate::cluster::{run, schema, shared};
 use crate::history::stage_as;
-use crate::tables::{NAMES, empty_whole, open, progress, registers, results, settling};
+use crate::tables::{NAMES, empty_full_snapshot, open, progress, registers, results, settling};
 use operators::{Position, Row, Value};
 use sinks::{
     CleanedRow, PostgresConfig, Reject, RejectLimits, RejectPlace, StageBatch, Staged, StagedHistory, Stager,
@@ -28,7 +28,7 @@ fn other(ind: i64, offset: i64) -> CleanedRow {
 fn first() -> Step {
     let mut step = Step {
         cleaned: vec![other(1, 1)],
-        ..empty_whole(2)
+        ..empty_full_snapshot(2)
     };
     step.results[1] = vec![(row(1), 1), (row(2), 1)];
     step
@@ -54,13 +54,13 @@ fn child() {
     run(async {
         let config = PostgresConfig::new(url, schema);
         let mut sink = open(&config).await;
-        let whole = std::env::var_os("CRASH_WHOLE").is_some();
-        if whole {
+        let full_snapshot = std::env::var_os("CRASH_FULL_SNAPSHOT").is_some();
+        if full_snapshot {
             sink.create_staging().await.unwrap();
             let staged = Some(stage(&config, sink.fence().unwrap()).await);
             let mut step = second();
             step = Step {
-                whole: true,
+                full_snapshot: true,
                 results: vec![vec![], vec![(row(2), 1), (row(3), 1)], vec![]],
                 staged,
                 ..step
@@ -99,7 +99,7 @@ fn crash_windows_leave_all_or_nothing() {
     let Some(cluster) = shared() else { return };
     run(async {
         let client = cluster.client().await;
-        for (point, applied, whole) in [
+        for (point, applied, full_snapshot) in [
             ("after_begin", false, false),
             ("after_delete", false, false),
             ("before_commit", false, false),
@@ -120,8 +120,8 @@ fn crash_windows_leave_all_or_nothing() {
                 .env("CRASH_URL", cluster.url())
                 .env("CRASH_SCHEMA", &config.schema)
                 .env("PINFLOW_FAILPOINT", point);
-            if whole {
-                child.env("CRASH_WHOLE", "1");
+            if full_snapshot {
+                child.env("CRASH_FULL_SNAPSHOT", "1");
             }
             let output = tokio::task::spawn_blocking(move || child.output().unwrap())
                 .await
@@ -147,7 +147,7 @@ fn crash_windows_leave_all_or_nothing() {
             // and reconciles to the same end
             let mut step = Step {
                 cleaned: second().cleaned,
-                ..empty_whole(7)
+                ..empty_full_snapshot(7)
             };
             step.results[1] = new.iter().map(|row| (row.clone(), 1)).collect();
             sink.commit(&step).await.unwrap();
@@ -240,7 +240,7 @@ fn a_stager_killed_between_two_batches_leaves_nothing_behind() {
             let step = Step {
                 staged: Some(settling(rows, true)),
                 reject_topics: vec!["pin".into()],
-                ..empty_whole(1)
+                ..empty_full_snapshot(1)
             };
             assert_eq!(sink.commit(&step).await.unwrap().dropped_rejects, 190);
             let sql = format!(

@@ -2,7 +2,7 @@
 
 use crate::cluster::{Cluster, run, schema, shared};
 use crate::history::stage;
-use crate::tables::{empty_whole, open, progress, settling};
+use crate::tables::{empty_full_snapshot, open, progress, settling};
 use sinks::{PostgresConfig, Reject, RejectLimits, RejectPlace, Sink, StageBatch, StagedHistory, Step, UNKNOWN_TOPIC};
 use std::ops::Range;
 
@@ -68,7 +68,7 @@ fn dead_letters_are_kept_once_live_and_staged() {
         let staged = Some(settling(rows, true));
         sink.commit(&Step {
             staged,
-            ..empty_whole(1)
+            ..empty_full_snapshot(1)
         })
         .await
         .unwrap();
@@ -99,7 +99,7 @@ fn dead_letters_are_kept_once_live_and_staged() {
         sink.commit(&Step {
             staged: Some(settling(rows, true)),
             reject_topics: vec!["pin".into()],
-            ..empty_whole(3)
+            ..empty_full_snapshot(3)
         })
         .await
         .unwrap();
@@ -138,7 +138,7 @@ async fn settle(
     let step = Step {
         staged: Some(how(settling(rows, false))),
         reject_topics: vec!["pin".into()],
-        ..empty_whole(sink.progress().partitions.values().map(|p| p.next).max().unwrap_or(1) + 1)
+        ..empty_full_snapshot(sink.progress().partitions.values().map(|p| p.next).max().unwrap_or(1) + 1)
     };
     sink.commit(&step).await.unwrap();
     all(&cluster.client().await, &config.schema)
@@ -294,7 +294,7 @@ fn the_limits_hold_after_every_commit_and_what_was_dropped_stays_away() {
         };
         let client = cluster.client().await;
         let mut sink = open(&config).await;
-        sink.commit(&empty_whole(1)).await.unwrap();
+        sink.commit(&empty_full_snapshot(1)).await.unwrap();
         let offsets = async |client: &tokio_postgres::Client| -> Vec<i64> {
             let found = all(client, &config.schema).await;
             assert!(found.iter().all(|row| row.4.as_deref() == Some(&[0, 255])), "{found:?}");
@@ -329,11 +329,11 @@ fn the_limits_hold_after_every_commit_and_what_was_dropped_stays_away() {
         assert_eq!(dropped(&client, &config.schema).await, [(2, 10, 35, 25, 50)]);
         drop(sink);
 
-        // bytes count too, and a whole commit without dead letters looks
+        // bytes count too, and a full snapshot without dead letters looks
         config.rejects.bytes = 7;
         let mut sink = open(&config).await;
-        let whole = sink.commit(&empty_whole(next + 1)).await.unwrap();
-        assert_eq!(whole.dropped_rejects, 2);
+        let full_snapshot = sink.commit(&empty_full_snapshot(next + 1)).await.unwrap();
+        assert_eq!(full_snapshot.dropped_rejects, 2);
         assert_eq!(all(&client, &config.schema).await.len(), 3);
         assert_eq!(dropped(&client, &config.schema).await, [(2, 10, 37, 27, 54)]);
         // staged again, the dropped ones are left out, and the rest is as it was
@@ -348,7 +348,7 @@ fn the_limits_hold_after_every_commit_and_what_was_dropped_stays_away() {
         let settled = Step {
             staged: Some(settling(rows, true)),
             reject_topics: vec!["pin".into()],
-            ..empty_whole(next + 2)
+            ..empty_full_snapshot(next + 2)
         };
         assert_eq!(sink.commit(&settled).await.unwrap().dropped_rejects, 0);
         let kept = all(&client, &config.schema).await;

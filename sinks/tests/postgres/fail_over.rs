@@ -1,7 +1,7 @@
 //! Postgres goes back, as in a failover to a replica that had not received the last commits: rows are put back by hand.
 
 use crate::cluster::{Cluster, run, schema, shared};
-use crate::tables::{Model, NAMES, empty_whole, open, progress};
+use crate::tables::{Model, NAMES, empty_full_snapshot, open, progress};
 use operators::Value;
 use sinks::{Class, PostgresConfig, Reader, Sink, SinkError, Step};
 use std::time::Duration;
@@ -63,7 +63,7 @@ fn a_lost_fence_is_no_newer_run() {
     run(async {
         let config = cluster.config(&schema());
         let mut model = Model::default();
-        open(&config).await.commit(&empty_whole(1)).await.unwrap();
+        open(&config).await.commit(&empty_full_snapshot(1)).await.unwrap();
         let replica = Replica::of(&cluster, &config).await;
         let mut sink = open(&config).await;
         sink.commit(&step(1, &mut model)).await.unwrap();
@@ -75,24 +75,24 @@ fn a_lost_fence_is_no_newer_run() {
             "its fence is 1, this run had taken 2",
         )
         .await;
-        // and the second time, whole, and after a lost connection too
-        let whole = Step {
-            results: vec![vec![], model.whole(), vec![]],
-            ..empty_whole(2)
+        // and the second time, as a full snapshot, and after a lost connection too
+        let full_snapshot = Step {
+            results: vec![vec![], model.contents(), vec![]],
+            ..empty_full_snapshot(2)
         };
-        lost(&config, &mut sink, &whole, "its fence is 1").await;
+        lost(&config, &mut sink, &full_snapshot, "its fence is 1").await;
         cluster.terminate(&replica.client, &config.schema).await;
         assert!(matches!(
-            sink.commit(&whole).await.unwrap_err(),
+            sink.commit(&full_snapshot).await.unwrap_err(),
             SinkError::FenceLost { .. }
         ));
         // a new start takes the same number once more
         let mut again = open(&config).await;
         assert_eq!(again.fence(), Some(2));
-        again.commit(&whole).await.unwrap();
+        again.commit(&full_snapshot).await.unwrap();
         assert_eq!(crate::tables::results(&config).await[1], model.rows());
         // to the run of before it is a newer one
-        let error = sink.commit(&whole).await.unwrap_err();
+        let error = sink.commit(&full_snapshot).await.unwrap_err();
         assert!(error.is_fenced(), "{error}");
     });
 }
@@ -104,7 +104,7 @@ fn of_two_runs_that_took_one_number_the_one_on_record_is_the_newer() {
         let config = cluster.config(&schema());
         let client = cluster.client().await;
         let mut sink = open(&config).await;
-        sink.commit(&empty_whole(1)).await.unwrap();
+        sink.commit(&empty_full_snapshot(1)).await.unwrap();
         for by in ["'another'", "NULL"] {
             let taken = format!("UPDATE {}.progress SET fence_run_id = {by}", config.schema);
             client.batch_execute(&taken).await.unwrap();
@@ -125,7 +125,7 @@ fn lost_commits_are_found_before_the_next_one() {
         let config = cluster.config(&schema());
         let mut model = Model::default();
         let mut sink = open(&config).await;
-        sink.commit(&empty_whole(0)).await.unwrap();
+        sink.commit(&empty_full_snapshot(0)).await.unwrap();
         sink.commit(&step(1, &mut model)).await.unwrap();
         let mut replica = Replica::of(&cluster, &config).await;
         sink.commit(&step(2, &mut model)).await.unwrap();
@@ -144,13 +144,13 @@ fn lost_commits_are_found_before_the_next_one() {
         let what = "its tables are at commit 2, this run had committed 4";
         lost(&config, &mut sink, &dropped, what).await;
         lost(&config, &mut sink, &step(4, &mut model.clone()), what).await;
-        let whole = Step {
-            results: vec![vec![], model.whole(), vec![]],
-            ..empty_whole(5)
+        let full_snapshot = Step {
+            results: vec![vec![], model.contents(), vec![]],
+            ..empty_full_snapshot(5)
         };
-        lost(&config, &mut sink, &whole, what).await;
+        lost(&config, &mut sink, &full_snapshot, what).await;
         assert!(matches!(sink.heartbeat(9).await, Err(SinkError::FenceLost { .. })));
-        open(&config).await.commit(&whole).await.unwrap();
+        open(&config).await.commit(&full_snapshot).await.unwrap();
         assert_eq!(crate::tables::results(&config).await[1], model.rows());
     });
 }
@@ -178,7 +178,7 @@ fn a_progress_row_that_is_not_one_row_stops_the_next_commit() {
             let within = |sql: &str| format!("SET search_path TO {}; {sql}", config.schema);
             let mut model = Model::default();
             let mut sink = open(&config).await;
-            sink.commit(&empty_whole(0)).await.unwrap();
+            sink.commit(&empty_full_snapshot(0)).await.unwrap();
             sink.commit(&step(1, &mut model)).await.unwrap();
             let before = crate::tables::results(&config).await;
             client.batch_execute(&within(edit)).await.unwrap();
@@ -200,7 +200,7 @@ fn a_frontier_behind_the_last_commit_is_found_by_the_commit_that_moves_it() {
         let client = cluster.client().await;
         let mut model = Model::default();
         let mut sink = open(&config).await;
-        sink.commit(&empty_whole(18)).await.unwrap();
+        sink.commit(&empty_full_snapshot(18)).await.unwrap();
         let back = format!(
             "UPDATE {}.frontier SET next_offset = 17 WHERE topic = 'pin'",
             config.schema

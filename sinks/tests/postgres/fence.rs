@@ -1,7 +1,7 @@
 //! Who may commit.
 
 use crate::cluster::{run, schema, shared};
-use crate::tables::{definition, empty_whole, open, open_as, progress, run_id};
+use crate::tables::{definition, empty_full_snapshot, open, open_as, progress, run_id};
 use operators::Value;
 use sinks::{Claim, Sink, SinkError, Step};
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn a_zombie_commits_nothing() {
     run(async {
         let config = cluster.config(&schema());
         let mut old = open(&config).await;
-        old.commit(&empty_whole(1)).await.unwrap();
+        old.commit(&empty_full_snapshot(1)).await.unwrap();
         let mut new = open(&config).await;
         let error = old.commit(&one_row(1, 1)).await.unwrap_err();
         assert!(error.is_fenced(), "{error}");
@@ -30,7 +30,7 @@ fn a_zombie_commits_nothing() {
         // and not the second time either, nor as a heartbeat
         assert!(old.commit(&one_row(2, 2)).await.unwrap_err().is_fenced());
         assert!(old.heartbeat(3).await.unwrap_err().is_fenced());
-        new.commit(&empty_whole(1)).await.unwrap();
+        new.commit(&empty_full_snapshot(1)).await.unwrap();
         new.commit(&one_row(1, 3)).await.unwrap();
         let rows = crate::tables::results(&config).await.remove(1);
         assert_eq!(rows, [vec![Value::Int(3), "x".into()]]);
@@ -55,7 +55,7 @@ fn of_runs_that_start_together_one_stays() {
                 let mut sink = Sink::connect(config).await?;
                 sink.prepare(&definition()).await?;
                 sink.take_fence(Claim::Run, &run_id()).await?;
-                sink.commit(&empty_whole(1)).await?;
+                sink.commit(&empty_full_snapshot(1)).await?;
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 sink.heartbeat(1).await?;
                 Ok::<_, SinkError>(sink)
@@ -82,7 +82,7 @@ fn a_backfill_is_refused_while_a_run_is_there() {
     run(async {
         let config = cluster.config(&schema());
         let mut running = open(&config).await;
-        running.commit(&empty_whole(1)).await.unwrap();
+        running.commit(&empty_full_snapshot(1)).await.unwrap();
         let mut backfill = Sink::connect(config.clone()).await.unwrap();
         backfill.prepare(&definition()).await.unwrap();
         match backfill
@@ -106,7 +106,7 @@ fn a_backfill_is_refused_while_a_run_is_there() {
             .await
             .unwrap();
         assert!(running.heartbeat(2).await.unwrap_err().is_fenced());
-        backfill.commit(&empty_whole(1)).await.unwrap();
+        backfill.commit(&empty_full_snapshot(1)).await.unwrap();
         // once the holder has gone nobody is refused
         backfill.close().await;
         open_as(&config, Claim::Backfill { takeover: false }, &definition()).await;
@@ -119,8 +119,8 @@ fn a_stopped_process_in_the_middle_of_a_commit_is_ended() {
     run(async {
         let config = cluster.config(&schema());
         let mut stopped = open(&config).await;
-        stopped.commit(&empty_whole(1)).await.unwrap();
-        // a commit that never gets past a row somebody else has locked: it sits on the progress row, like a process
+        stopped.commit(&empty_full_snapshot(1)).await.unwrap();
+        // a commit that never gets past a row somebody else has locked: it keeps the progress row locked, like a process
         // that was stopped between two of its statements
         let mut client = cluster.client().await;
         stopped.commit(&one_row(1, 1)).await.unwrap();

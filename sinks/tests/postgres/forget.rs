@@ -4,7 +4,7 @@
 use crate::cluster::{run, schema, shared};
 use crate::history::stage;
 use crate::proxy::Proxy;
-use crate::tables::{OTHERS, THINGS, definition, empty_whole, open, open_as, progress, registers, settling};
+use crate::tables::{OTHERS, THINGS, definition, empty_full_snapshot, open, open_as, progress, registers, settling};
 use operators::{Position, Row, Value};
 use sinks::{
     AcceptedGap, Claim, CleanedRow, Generation, Legacy, Progress, Reader, Reject, RejectPlace, SinkError, StageBatch,
@@ -86,7 +86,7 @@ fn topics_left_out_are_forgotten_with_their_rows() {
             cleaned: vec![cleaned(0, 1, false), cleaned(1, 1, false), cleaned(1, 2, true)],
             rejects: vec![reject("pin"), reject("geo")],
             progress: of_both(),
-            ..empty_whole(0)
+            ..empty_full_snapshot(0)
         };
         sink.commit(&step).await.unwrap();
         let before = sink.progress().clone();
@@ -108,7 +108,7 @@ fn topics_left_out_are_forgotten_with_their_rows() {
             reject_topics: vec!["pin".into()],
             forget_topics: vec!["geo".into()],
             progress: of_pin.clone(),
-            ..empty_whole(0)
+            ..empty_full_snapshot(0)
         };
         proxy.forward_first.store(true, Ordering::Relaxed);
         proxy.cuts.store(1, Ordering::Relaxed);
@@ -138,7 +138,7 @@ fn topics_left_out_are_forgotten_with_their_rows() {
         again.partitions.get_mut(&("geo".to_owned(), 3)).unwrap().next = 6;
         let step = Step {
             progress: again,
-            ..empty_whole(0)
+            ..empty_full_snapshot(0)
         };
         sink.commit(&step).await.unwrap();
     });
@@ -150,14 +150,14 @@ fn forgetting_needs_a_step_that_takes_the_rows_along() {
     run(async {
         let config = cluster.config(&schema());
         let mut sink = open(&config).await;
-        sink.commit(&empty_whole(1)).await.unwrap();
+        sink.commit(&empty_full_snapshot(1)).await.unwrap();
         let mut without = progress(2);
         without.partitions.remove(&("geo".to_owned(), 3));
         let full = Step {
             staged: Some(settling(Default::default(), true)),
             forget_topics: vec!["geo".into()],
             progress: without.clone(),
-            ..empty_whole(0)
+            ..empty_full_snapshot(0)
         };
         let live = Step {
             forget_topics: vec!["geo".into()],
@@ -197,7 +197,7 @@ fn skipped_objects_stay_until_a_run_of_their_topic_reads_them() {
                 gaps: gaps.clone(),
                 ..of_both()
             },
-            ..empty_whole(0)
+            ..empty_full_snapshot(0)
         };
         sink.commit(&first).await.unwrap();
         let stored = sink.read_progress().await.unwrap();
@@ -214,7 +214,7 @@ fn skipped_objects_stay_until_a_run_of_their_topic_reads_them() {
         assert_eq!(keys, ["geo/a.json", "pin/b.json"]);
         // a live step looks at nothing
         let live = Step {
-            whole: false,
+            full_snapshot: false,
             results: vec![],
             progress: of_both(),
             ..second
@@ -235,7 +235,7 @@ fn emptied_cleaned_tables_cover_nothing() {
         let mut sink = open(&config).await;
         let step = Step {
             progress: recorded.clone(),
-            ..empty_whole(0)
+            ..empty_full_snapshot(0)
         };
         sink.commit(&step).await.unwrap();
         assert_eq!(sink.read_progress().await.unwrap().cleaned_legacy, Some(legacy));
@@ -246,7 +246,7 @@ fn emptied_cleaned_tables_cover_nothing() {
         recorded.partitions.remove(&("pin".to_owned(), 0));
         let step = Step {
             progress: recorded.clone(),
-            ..empty_whole(0)
+            ..empty_full_snapshot(0)
         };
         sink.commit(&step).await.unwrap();
         let stored = sink.read_progress().await.unwrap();
@@ -261,7 +261,7 @@ fn emptied_cleaned_tables_cover_nothing() {
         );
         // and live
         let live = Step {
-            whole: false,
+            full_snapshot: false,
             results: vec![],
             ..step
         };

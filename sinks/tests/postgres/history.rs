@@ -2,7 +2,8 @@
 
 use crate::cluster::{run, schema, shared};
 use crate::tables::{
-    OTHERS, Registers, THINGS, definition, empty_whole, latest, log, open, open_as, progress, registers, settling,
+    OTHERS, Registers, THINGS, definition, empty_full_snapshot, latest, log, open, open_as, progress, registers,
+    settling,
 };
 use operators::Position;
 use proptest::prelude::*;
@@ -56,7 +57,7 @@ fn the_greatest_position_wins_in_any_order() {
                 let config = cluster.config(&schema());
                 let client = cluster.client().await;
                 let mut sink = open(&config).await;
-                sink.commit(&empty_whole(0)).await.unwrap();
+                sink.commit(&empty_full_snapshot(0)).await.unwrap();
                 let mut arrived = Vec::new();
                 for (epoch, cleaned) in batches.into_iter().enumerate() {
                     arrived.extend(cleaned.clone());
@@ -155,7 +156,7 @@ fn staged_history_settles_in_full_and_on_top() {
                     let staged = Some(settling(rows, false));
                     sink.commit(&Step {
                         staged,
-                        ..empty_whole(1)
+                        ..empty_full_snapshot(1)
                     })
                     .await
                     .unwrap();
@@ -169,7 +170,7 @@ fn staged_history_settles_in_full_and_on_top() {
                     let staged = Some(settling(rows, full));
                     sink.commit(&Step {
                         staged,
-                        ..empty_whole(2)
+                        ..empty_full_snapshot(2)
                     })
                     .await
                     .unwrap();
@@ -216,7 +217,7 @@ fn rows_of_the_step_come_on_top_of_the_staged_ones() {
                 sink.commit(&Step {
                     staged,
                     cleaned: direct.concat(),
-                    ..empty_whole(1)
+                    ..empty_full_snapshot(1)
                 })
                 .await
                 .unwrap();
@@ -259,7 +260,7 @@ fn counts_that_do_not_agree_want_the_history_again() {
         client.batch_execute(&emptied).await.unwrap();
         let step = Step {
             staged: Some(settling(rows, true)),
-            ..empty_whole(1)
+            ..empty_full_snapshot(1)
         };
         match sink.commit(&step).await.unwrap_err() {
             SinkError::Rehydrate { table, found, expected } => {
@@ -327,7 +328,7 @@ fn the_first_commit_survives_a_broken_connection() {
         cluster.terminate(&client, &config.schema).await;
         let step = Step {
             staged: Some(settling(rows, true)),
-            ..empty_whole(1)
+            ..empty_full_snapshot(1)
         };
         // the loss is found by the first statement, or before it
         assert!(sink.commit(&step).await.unwrap().attempts <= 2);
@@ -363,7 +364,7 @@ fn staging_tables_of_older_runs_go() {
             .unwrap();
         new.commit(&Step {
             staged: Some(settling(rows, true)),
-            ..empty_whole(1)
+            ..empty_full_snapshot(1)
         })
         .await
         .unwrap();
@@ -380,7 +381,7 @@ fn without_cleaned_tables_they_are_emptied_once() {
         let (mut sink, rows) = hydrated_partly(&config).await;
         sink.commit(&Step {
             staged: Some(settling(rows, true)),
-            ..empty_whole(1)
+            ..empty_full_snapshot(1)
         })
         .await
         .unwrap();
@@ -389,7 +390,7 @@ fn without_cleaned_tables_they_are_emptied_once() {
         let mut sink = open_as(&config, Claim::Run, &off).await;
         sink.commit(&Step {
             cleaned: vec![thing(5)],
-            ..empty_whole(2)
+            ..empty_full_snapshot(2)
         })
         .await
         .unwrap();

@@ -2,7 +2,7 @@
 //! nothing about time.
 
 use crate::cluster::{run, schema, shared};
-use crate::tables::{definition, empty_whole, open, open_as, progress, settling};
+use crate::tables::{definition, empty_full_snapshot, open, open_as, progress, settling};
 use operators::{Position, Row, Value};
 use sinks::{Claim, CleanedRow, StageBatch, Stager, StagerOptions, Step};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ fn latency_of_live_commits() {
             let mut with = definition();
             with.keep_cleaned = keep_cleaned;
             let mut sink = open_as(&config, Claim::Run, &with).await;
-            sink.commit(&empty_whole(0)).await.unwrap();
+            sink.commit(&empty_full_snapshot(0)).await.unwrap();
             let mut times = Vec::new();
             for epoch in 1..=200i64 {
                 let cleaned: Vec<CleanedRow> = (0..records)
@@ -118,7 +118,7 @@ fn latency_of_the_first_commit() {
             let staging = started.elapsed();
             let mut step = Step {
                 staged: Some(staged),
-                ..empty_whole(rows)
+                ..empty_full_snapshot(rows)
             };
             step.results[0] = (0..rows).map(|c| (count(c, 1), 1)).collect();
             let committed = sink.commit(&step).await.unwrap();

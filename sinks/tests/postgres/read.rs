@@ -1,7 +1,7 @@
 //! Verification against the SQL in one snapshot, and repair.
 
 use crate::cluster::{run, schema, shared};
-use crate::tables::{definition, empty_whole, open, progress};
+use crate::tables::{definition, empty_full_snapshot, open, progress};
 use operators::{Position, Value};
 use sinks::{CleanedRow, Difference, Reader, Side, SinkError, Step};
 
@@ -37,7 +37,7 @@ fn edits_are_found_and_mended() {
         ];
         sink.commit(&Step {
             cleaned: things,
-            ..empty_whole(4)
+            ..empty_full_snapshot(4)
         })
         .await
         .unwrap();
@@ -102,7 +102,7 @@ fn many_differences_are_counted_and_few_are_shown() {
         let things = (0..300).map(|ind| thing(ind, "a", &format!("n{ind}"))).collect();
         sink.commit(&Step {
             cleaned: things,
-            ..empty_whole(4)
+            ..empty_full_snapshot(4)
         })
         .await
         .unwrap();

@@ -3,7 +3,7 @@
 use crate::cluster::{Cluster, own, run, schema, shared};
 use crate::listener::Listener;
 use crate::proxy::Proxy;
-use crate::tables::{Model, NAMES, empty_whole, open, progress};
+use crate::tables::{Model, NAMES, empty_full_snapshot, open, progress};
 use operators::{Row, Value};
 use sinks::{PostgresConfig, Sink, SinkState, Step};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ fn broken_connections_lose_and_repeat_nothing() {
     run(async {
         let config = cluster.config(&schema());
         let mut sink = open(&config).await;
-        sink.commit(&empty_whole(0)).await.unwrap();
+        sink.commit(&empty_full_snapshot(0)).await.unwrap();
         let killed = Arc::new(AtomicU32::new(0));
         let killer = {
             let (cluster, schema, killed) = (cluster.clone(), config.schema.clone(), killed.clone());
@@ -73,7 +73,7 @@ fn a_restart_and_a_crash_of_the_server_need_nobody() {
     run(async {
         let config = cluster.config(&schema());
         let mut sink = open(&config).await;
-        sink.commit(&empty_whole(0)).await.unwrap();
+        sink.commit(&empty_full_snapshot(0)).await.unwrap();
         let mut state = sink.state();
         let mut model = Model::default();
         for (round, signal) in ["INT", "QUIT"].into_iter().enumerate() {
@@ -107,7 +107,7 @@ fn a_standby_is_waited_for_until_it_is_promoted() {
         let config = cluster.config(&schema());
         let mut sink = open(&config).await;
         let mut model = Model::default();
-        sink.commit(&empty_whole(0)).await.unwrap();
+        sink.commit(&empty_full_snapshot(0)).await.unwrap();
         sink.commit(&step(1, &mut model)).await.unwrap();
         cluster.stop("INT");
         let standby = cluster.clone();
@@ -142,12 +142,12 @@ fn a_lost_answer_to_commit_is_resolved() {
             let (lost, unheard) = (epoch % 3 == 1, epoch % 3 == 2);
             proxy.forward_first.store(lost, Ordering::Relaxed);
             proxy.cuts.store(u32::from(lost || unheard), Ordering::Relaxed);
-            // the first one is whole: its answer gets lost too in the second round
+            // the first one is a full snapshot: its answer gets lost too in the second round
             let mut step = step(epoch, &mut model);
             if epoch % 4 == 0 {
                 step = Step {
-                    whole: true,
-                    results: vec![vec![], model.whole(), vec![]],
+                    full_snapshot: true,
+                    results: vec![vec![], model.contents(), vec![]],
                     ..step
                 };
             }
@@ -184,7 +184,7 @@ fn a_live_step_is_one_round_trip() {
         let (proxy, config) = behind_proxy(&cluster).await;
         let mut sink = open(&config).await;
         let mut model = Model::default();
-        sink.commit(&empty_whole(0)).await.unwrap();
+        sink.commit(&empty_full_snapshot(0)).await.unwrap();
         proxy.answers_wait.store(true, Ordering::Relaxed);
         for epoch in 1..5 {
             let step = step(epoch, &mut model);
@@ -211,7 +211,7 @@ fn without_its_begin_nothing_of_a_step_is_written() {
         let direct = cluster.config(&config.schema);
         let mut sink = open(&config).await;
         let mut model = Model::default();
-        sink.commit(&empty_whole(0)).await.unwrap();
+        sink.commit(&empty_full_snapshot(0)).await.unwrap();
         sink.commit(&step(1, &mut model)).await.unwrap();
         // as if it were a check that has failed: tried again in parts
         *proxy.instead.lock().unwrap() = Some("SELECT 1/0");
@@ -241,7 +241,7 @@ fn passing_troubles_are_waited_out() {
         config.statement_timeout = Duration::from_millis(150);
         let mut sink = open(&config).await;
         let mut model = Model::default();
-        sink.commit(&empty_whole(0)).await.unwrap();
+        sink.commit(&empty_full_snapshot(0)).await.unwrap();
         sink.commit(&step(1, &mut model)).await.unwrap();
         let mut client = cluster.client().await;
         let blocker = client.transaction().await.unwrap();
@@ -271,7 +271,7 @@ fn errors_of_the_server_are_retried_or_final_by_their_code() {
         let config = cluster.config(&schema());
         let client = cluster.client().await;
         let mut sink = open(&config).await;
-        sink.commit(&empty_whole(0)).await.unwrap();
+        sink.commit(&empty_full_snapshot(0)).await.unwrap();
         // a trigger that fails twice with a code; a sequence counts on through rollbacks
         let install = format!(
             "SET search_path TO {}; CREATE SEQUENCE tries; CREATE TABLE code (code text);
@@ -325,13 +325,13 @@ fn a_dropped_commit_is_found_out_about() {
         let config = cluster.config(&schema());
         let mut sink = open(&config).await;
         let mut model = Model::default();
-        sink.commit(&empty_whole(0)).await.unwrap();
+        sink.commit(&empty_full_snapshot(0)).await.unwrap();
         for epoch in 1..60 {
             let step = step(epoch, &mut model);
             // from not even sent to long done
-            let patience = Duration::from_micros(epoch * 60);
+            let limit = Duration::from_micros(epoch * 60);
             let before = sink.progress().commits;
-            if tokio::time::timeout(patience, sink.commit(&step)).await.is_err() {
+            if tokio::time::timeout(limit, sink.commit(&step)).await.is_err() {
                 sink.heartbeat(epoch).await.unwrap();
                 let commits = sink.progress().commits;
                 assert!(commits == before + 1 || commits == before + 2, "{before} to {commits}");

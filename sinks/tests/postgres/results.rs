@@ -1,7 +1,7 @@
 //! Which results a schema holds: recorded, refused when they are no more or otherwise, and dropped when asked.
 
 use crate::cluster::{run, schema, shared};
-use crate::tables::{COUNTS, NAMES, WIDE, definition, empty_whole, open, open_as, progress, run_id};
+use crate::tables::{COUNTS, NAMES, WIDE, definition, empty_full_snapshot, open, open_as, progress, run_id};
 use operators::{Column, ColumnType, Row, Table, Value};
 use sinks::{Claim, Definition, PostgresConfig, ResultProblem, Sink, SinkError, Step};
 use std::process::Command;
@@ -32,14 +32,14 @@ fn row(year: i64) -> Row {
 }
 
 /// `names` and `more` hold these years, the others nothing.
-fn whole(definition: &Definition, next: i64, years: &[i64]) -> Step {
+fn full_snapshot(definition: &Definition, next: i64, years: &[i64]) -> Step {
     let rows = |table: &Table| match table.name {
         "names" | "more" => years.iter().map(|year| (row(*year), 1)).collect(),
         _ => Vec::new(),
     };
     Step {
         results: definition.results.iter().map(|(table, _)| rows(table)).collect(),
-        ..empty_whole(next)
+        ..empty_full_snapshot(next)
     }
 }
 
@@ -131,7 +131,7 @@ async fn exists(client: &Client, schema: &str, table: &str) -> bool {
 /// A schema with the three results, committed twice.
 async fn filled(config: &PostgresConfig) {
     let mut sink = open(config).await;
-    sink.commit(&whole(&definition(), 2, &[1, 2])).await.unwrap();
+    sink.commit(&full_snapshot(&definition(), 2, &[1, 2])).await.unwrap();
     sink.close().await;
 }
 
@@ -146,7 +146,7 @@ fn what_the_tables_hold_is_recorded_with_the_commit_since_which() {
             Vec::<String>::new(),
             "nothing yet"
         );
-        sink.commit(&whole(&definition(), 2, &[1, 2])).await.unwrap();
+        sink.commit(&full_snapshot(&definition(), 2, &[1, 2])).await.unwrap();
         let first = ["counts 1", "names 1", "wide 1"];
         assert_eq!(records(&client, &config.schema).await, first);
         let sql = format!("SELECT sql FROM {}.results WHERE name = 'names'", config.schema);
@@ -156,7 +156,7 @@ fn what_the_tables_hold_is_recorded_with_the_commit_since_which() {
 
         // another start of the same: nothing changes
         let mut sink = open(&config).await;
-        sink.commit(&whole(&definition(), 3, &[1, 2])).await.unwrap();
+        sink.commit(&full_snapshot(&definition(), 3, &[1, 2])).await.unwrap();
         assert_eq!(records(&client, &config.schema).await, first);
         sink.close().await;
 
@@ -171,12 +171,12 @@ fn what_the_tables_hold_is_recorded_with_the_commit_since_which() {
             "not before it is filled"
         );
         assert_eq!(years(&client, &config.schema, "names").await, Some(vec![1, 2]));
-        sink.commit(&whole(&other, 4, &[2, 3])).await.unwrap();
+        sink.commit(&full_snapshot(&other, 4, &[2, 3])).await.unwrap();
         assert_eq!(years(&client, &config.schema, "names").await, Some(vec![2, 3]));
         assert_eq!(years(&client, &config.schema, "more").await, Some(vec![2, 3]));
         let now = ["counts 1", "more 4", "names 4", "wide 1"];
         assert_eq!(records(&client, &config.schema).await, now);
-        // live steps reach the table that was made by the whole one
+        // live steps reach the table that was made by the full snapshot
         let live = Step {
             epoch: 1,
             results: vec![vec![], vec![], vec![], vec![(row(2), -1), (row(9), 1)]],
@@ -221,7 +221,7 @@ fn results_that_are_no_more_or_otherwise_are_refused_all_at_once() {
         );
         assert_eq!(
             column.to_string(),
-            "table names: column year is integer, wanted bigint: --drop names to make it anew, or give its definition back"
+            "table names: column year is integer, wanted bigint: --drop names to recreate it, or restore its file"
         );
         let mut key = definition();
         key.results[0].0 = Table { key: 3, ..COUNTS };
@@ -253,11 +253,11 @@ fn only_results_that_are_in_the_way_can_be_dropped() {
         client.batch_execute(&search).await.unwrap();
         for (name, reason) in [
             ("counts", "it is a result of this run with the columns"),
-            ("things", "a table that every schema has"),
-            ("progress", "a table that every schema has"),
-            ("results", "a table that every schema has"),
-            ("rejects", "a table that every schema has"),
-            ("dead_letters", "it is no result"),
+            ("things", "reserved table name"),
+            ("progress", "reserved table name"),
+            ("results", "reserved table name"),
+            ("rejects", "reserved table name"),
+            ("dead_letters", "reserved table name"),
             ("foreign_one", "has never had a result of this name"),
             ("COUNTS", "has never had a result of this name"),
             ("names; DROP TABLE wide", "has never had a result of this name"),
@@ -282,14 +282,14 @@ fn only_results_that_are_in_the_way_can_be_dropped() {
         assert!(
             problems
                 .iter()
-                .any(|problem| problem.to_string().contains("every schema has")),
+                .any(|problem| problem.to_string().contains("reserved table name")),
             "{problems:?}"
         );
         client
             .batch_execute("DELETE FROM results WHERE name = 'tombstones'")
             .await
             .unwrap();
-        // what DROP TABLE would stumble over is said before history is read
+        // what DROP TABLE would fail on is said before history is read
         client
             .batch_execute("CREATE VIEW reading AS SELECT * FROM names")
             .await
@@ -315,7 +315,7 @@ fn a_result_is_dropped_by_the_commit_that_takes_it_out_of_the_records() {
             Some(vec![1, 2]),
             "until the commit"
         );
-        let committed = sink.commit(&whole(&less, 3, &[])).await.unwrap();
+        let committed = sink.commit(&full_snapshot(&less, 3, &[])).await.unwrap();
         assert!(committed.notified);
         assert_eq!(years(&client, &config.schema, "names").await, None);
         let now = ["counts 1", "wide 1", "-names 1 2"];
@@ -325,7 +325,7 @@ fn a_result_is_dropped_by_the_commit_that_takes_it_out_of_the_records() {
         // a unit that keeps the flag starts again, and so does one that takes it away
         for definition in [less.clone(), without("names")] {
             let mut sink = open_as(&config, Claim::Run, &definition).await;
-            sink.commit(&whole(&definition, 3, &[])).await.unwrap();
+            sink.commit(&full_snapshot(&definition, 3, &[])).await.unwrap();
             assert_eq!(records(&client, &config.schema).await, now);
             sink.close().await;
         }
@@ -335,7 +335,7 @@ fn a_result_is_dropped_by_the_commit_that_takes_it_out_of_the_records() {
             .await
             .unwrap();
         let mut sink = open_as(&config, Claim::Run, &less).await;
-        sink.commit(&whole(&less, 3, &[])).await.unwrap();
+        sink.commit(&full_snapshot(&less, 3, &[])).await.unwrap();
         sink.close().await;
         assert!(exists(&client, &config.schema, "names").await);
         let back = Sink::connect(config.clone())
@@ -352,13 +352,13 @@ fn a_result_is_dropped_by_the_commit_that_takes_it_out_of_the_records() {
         // given back, with the flag still there
         let back = dropping(definition(), &["names"]);
         let mut sink = open_as(&config, Claim::Run, &back).await;
-        sink.commit(&whole(&back, 4, &[5])).await.unwrap();
+        sink.commit(&full_snapshot(&back, 4, &[5])).await.unwrap();
         sink.close().await;
         assert_eq!(years(&client, &config.schema, "names").await, Some(vec![5]));
         let now = ["counts 1", "names 6", "wide 1", "-names 1 2"];
         assert_eq!(records(&client, &config.schema).await, now);
         let mut sink = open_as(&config, Claim::Run, &back).await;
-        sink.commit(&whole(&back, 4, &[5])).await.unwrap();
+        sink.commit(&full_snapshot(&back, 4, &[5])).await.unwrap();
         assert_eq!(
             years(&client, &config.schema, "names").await,
             Some(vec![5]),
@@ -380,7 +380,7 @@ fn a_result_with_other_columns_is_made_anew_in_one_commit() {
             Some(vec![1, 2]),
             "until the commit"
         );
-        sink.commit(&whole(&other, 3, &[1 << 40])).await.unwrap();
+        sink.commit(&full_snapshot(&other, 3, &[1 << 40])).await.unwrap();
         assert_eq!(years(&client, &config.schema, "names").await, Some(vec![1 << 40]));
         let now = ["counts 1", "names 2", "wide 1", "-names 1 2"];
         assert_eq!(records(&client, &config.schema).await, now);
@@ -395,7 +395,7 @@ fn a_result_with_other_columns_is_made_anew_in_one_commit() {
         sink.close().await;
         // and again with the flag: it asks for nothing any more
         let mut sink = open_as(&config, Claim::Run, &other).await;
-        sink.commit(&whole(&other, 4, &[1 << 41])).await.unwrap();
+        sink.commit(&full_snapshot(&other, 4, &[1 << 41])).await.unwrap();
         assert_eq!(records(&client, &config.schema).await, now);
     });
 }
@@ -415,7 +415,7 @@ fn runs_with_other_results_refuse_each_other_by_name() {
         let mut too_late = Sink::connect(config.clone()).await.unwrap();
         too_late.prepare(&definition()).await.unwrap();
         let mut running = open_as(&config, Claim::Run, &more).await;
-        running.commit(&whole(&more, 3, &[1])).await.unwrap();
+        running.commit(&full_snapshot(&more, 3, &[1])).await.unwrap();
         let gone = [ResultProblem::Gone { table: "more".into() }];
         assert_eq!(refused(&config, &client, &definition()).await, gone);
         // it ends nobody for that
@@ -435,7 +435,7 @@ fn runs_with_other_results_refuse_each_other_by_name() {
         too_late.take_fence(Claim::Run, &run_id()).await.unwrap();
         let show = format!("INSERT INTO {records} SELECT * FROM hidden_{0}", config.schema);
         client.batch_execute(&show).await.unwrap();
-        match too_late.commit(&whole(&definition(), 4, &[8])).await {
+        match too_late.commit(&full_snapshot(&definition(), 4, &[8])).await {
             Err(SinkError::Results { problems, .. }) => assert_eq!(problems, gone),
             other => panic!("{other:?}"),
         }
@@ -450,7 +450,7 @@ fn a_live_run_loses_no_table_before_its_successor_commits() {
     run(async {
         let (config, client) = (cluster.config(&schema()), cluster.client().await);
         let mut running = open(&config).await;
-        running.commit(&whole(&definition(), 2, &[1, 2])).await.unwrap();
+        running.commit(&full_snapshot(&definition(), 2, &[1, 2])).await.unwrap();
         let less = dropping(without("names"), &["names"]);
         let mut next = Sink::connect(config.clone()).await.unwrap();
         next.prepare(&less).await.unwrap();
@@ -462,7 +462,7 @@ fn a_live_run_loses_no_table_before_its_successor_commits() {
         };
         running.commit(&live(1, 3, 3)).await.unwrap();
         next.take_fence(Claim::Run, &run_id()).await.unwrap();
-        next.commit(&whole(&less, 4, &[])).await.unwrap();
+        next.commit(&full_snapshot(&less, 4, &[])).await.unwrap();
         let error = running.commit(&live(2, 4, 4)).await.unwrap_err();
         assert!(error.is_fenced(), "{error}");
         assert_eq!(
@@ -484,7 +484,7 @@ fn a_drop_waits_for_whoever_reads_the_table() {
         let reading = reader.transaction().await.unwrap();
         let sql = format!("SELECT count(*) FROM {}.names", config.schema);
         reading.query_one(&sql, &[]).await.unwrap();
-        let step = whole(&less, 3, &[]);
+        let step = full_snapshot(&less, 3, &[]);
         let commit = tokio::spawn(async move { sink.commit(&step).await });
         tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
         assert!(!commit.is_finished());
@@ -499,7 +499,7 @@ fn a_drop_waits_for_whoever_reads_the_table() {
 }
 
 #[test]
-fn a_schema_without_records_gets_them_by_the_next_whole_step() {
+fn a_schema_without_records_gets_them_by_the_next_full_snapshot() {
     let Some(cluster) = shared() else { return };
     run(async {
         let (config, client) = (cluster.config(&schema()), cluster.client().await);
@@ -512,7 +512,7 @@ fn a_schema_without_records_gets_them_by_the_next_whole_step() {
         assert!(matches!(refused, Err(SinkError::SchemaMismatch { .. })), "{refused:?}");
         sink.close().await;
         let mut sink = open(&config).await;
-        // a live step before the whole one, as nothing has changed
+        // a live step before the full snapshot, as nothing has changed
         let live = Step {
             epoch: 1,
             results: vec![vec![], vec![(row(3), 1)]],
@@ -521,7 +521,7 @@ fn a_schema_without_records_gets_them_by_the_next_whole_step() {
         };
         sink.commit(&live).await.unwrap();
         assert_eq!(records(&client, &config.schema).await, Vec::<String>::new());
-        sink.commit(&whole(&definition(), 4, &[1])).await.unwrap();
+        sink.commit(&full_snapshot(&definition(), 4, &[1])).await.unwrap();
         assert_eq!(
             records(&client, &config.schema).await,
             ["counts 3", "names 3", "wide 3"]
@@ -558,7 +558,7 @@ fn a_role_that_may_not_create_is_refused_before_history_is_read() {
         let problems = refused(&narrow, &client, &dropping(without("names"), &["names"])).await;
         assert_eq!(
             problems[0].to_string(),
-            "--drop names: its owner is \"postgres\", whose rights this role has not"
+            "--drop names: owned by \"postgres\", of which this role is not a member"
         );
         sink.prepare(&definition()).await.unwrap();
     });
@@ -575,7 +575,7 @@ fn child() {
         let config = PostgresConfig::new(url, schema);
         let definition = crash_definition();
         let mut sink = open_as(&config, Claim::Run, &definition).await;
-        sink.commit(&whole(&definition, 3, &[7])).await.unwrap();
+        sink.commit(&full_snapshot(&definition, 3, &[7])).await.unwrap();
     });
 }
 
@@ -629,7 +629,7 @@ fn a_process_that_dies_while_it_drops_leaves_all_or_nothing() {
             assert_eq!(exists(&client, &config.schema, "wide").await, !applied, "{point}");
             assert_eq!(exists(&client, &config.schema, "more").await, applied, "{point}");
             // the same command line again ends where it would have
-            sink.commit(&whole(&again, 3, &[7])).await.unwrap();
+            sink.commit(&full_snapshot(&again, 3, &[7])).await.unwrap();
             assert_eq!(records(&client, &config.schema).await, new, "{point}");
             assert_eq!(years(&client, &config.schema, "more").await, Some(vec![7]), "{point}");
             assert!(!exists(&client, &config.schema, "wide").await, "{point}");

@@ -1,7 +1,7 @@
 //! Creating tables, and refusing those of another shape.
 
 use crate::cluster::{run, schema, shared};
-use crate::tables::{COUNTS, RESULTS, definition, empty_whole, open};
+use crate::tables::{COUNTS, RESULTS, definition, empty_full_snapshot, open};
 use operators::{Row, Symbol, Table, Value};
 use sinks::{Claim, Sink, SinkError, Step};
 
@@ -153,7 +153,7 @@ fn a_table_dropped_or_altered_under_a_run_stops_it() {
         ] {
             let config = cluster.config(&schema());
             let mut sink = open(&config).await;
-            sink.commit(&empty_whole(1)).await.unwrap();
+            sink.commit(&empty_full_snapshot(1)).await.unwrap();
             client
                 .batch_execute(&format!("SET search_path TO {}; {change}", config.schema))
                 .await
@@ -178,7 +178,7 @@ fn rows_that_do_not_fit_are_refused_before_anything_is_sent() {
     run(async {
         let config = cluster.config(&schema());
         let mut sink = open(&config).await;
-        sink.commit(&empty_whole(1)).await.unwrap();
+        sink.commit(&empty_full_snapshot(1)).await.unwrap();
         let row = |country: Value, count: Value, rank: Value| -> Row {
             vec![country, Value::Text(Symbol::new("n")), count, rank]
         };

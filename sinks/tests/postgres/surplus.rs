@@ -3,7 +3,7 @@
 
 use crate::cluster::{run, schema, shared};
 use crate::history::{cases, stage_as};
-use crate::tables::{empty_whole, open, progress, settling};
+use crate::tables::{empty_full_snapshot, open, progress, settling};
 use proptest::prelude::*;
 use sinks::{
     PostgresConfig, Reject, RejectLimits, RejectPlace, Sink, SinkError, StageBatch, StagedHistory, StagerOptions, Step,
@@ -161,7 +161,7 @@ async fn play(
         (staging.rejects.rows, staging.rejects.bytes) = (u64::MAX, u64::MAX);
     }
     let mut sink = open(&config).await;
-    sink.commit(&empty_whole(1)).await.unwrap();
+    sink.commit(&empty_full_snapshot(1)).await.unwrap();
     let live = |epoch: i64, rejects: &[Reject]| Step {
         epoch: epoch as u64,
         rejects: rejects.to_vec(),
@@ -190,7 +190,7 @@ async fn play(
             }),
             reject_topics: vec!["pin".into()],
             rejects: scenario.beside.clone(),
-            ..empty_whole(50)
+            ..empty_full_snapshot(50)
         };
         match sink.commit(&step).await {
             Ok(committed) => break committed.dropped_rejects,
@@ -334,7 +334,7 @@ fn the_staging_tables_stay_within_the_limits_while_history_is_read() {
         let step = Step {
             staged: Some(settling(rows, true)),
             reject_topics: vec!["pin".into()],
-            ..empty_whole(1)
+            ..empty_full_snapshot(1)
         };
         let dropped = sink.commit(&step).await.unwrap().dropped_rejects;
         let sql = format!("SELECT count(*), sum(length(value)) FROM {}.rejects", config.schema);
@@ -372,7 +372,7 @@ fn a_staging_table_of_the_earlier_version_is_in_nobodys_way() {
         let rows = stage_as(&config, fence, vec![batch], ONE_BY_ONE).await.unwrap();
         let step = Step {
             staged: Some(settling(rows, true)),
-            ..empty_whole(1)
+            ..empty_full_snapshot(1)
         };
         sink.commit(&step).await.unwrap();
         let sql = format!(

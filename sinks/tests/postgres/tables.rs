@@ -148,10 +148,10 @@ pub fn progress(next: i64) -> Progress {
     }
 }
 
-/// A whole step of nothing.
-pub fn empty_whole(next: i64) -> Step {
+/// A full snapshot of nothing.
+pub fn empty_full_snapshot(next: i64) -> Step {
     Step {
-        whole: true,
+        full_snapshot: true,
         results: vec![vec![]; RESULTS.len()],
         progress: progress(next),
         ..Step::default()
@@ -276,7 +276,7 @@ impl Model {
         changes
     }
 
-    pub fn whole(&self) -> Vec<(Row, isize)> {
+    pub fn contents(&self) -> Vec<(Row, isize)> {
         self.0.values().map(|row| (row.clone(), 1)).collect()
     }
 

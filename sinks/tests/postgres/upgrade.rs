@@ -296,7 +296,7 @@ fn a_run_that_was_stopped_in_a_commit_does_not_keep_the_tables_from_its_successo
         let mut stopped = open(&config).await;
         let older = format!("ALTER TABLE {}.progress DROP COLUMN topics", config.schema);
         client.batch_execute(&older).await.unwrap();
-        // it sits on the progress row for as long as somebody else has locked a row that it deletes
+        // it keeps the progress row locked for as long as somebody else has locked a row that it deletes
         let blocker = client.transaction().await.unwrap();
         let lock = format!("SELECT * FROM {}.names FOR UPDATE", config.schema);
         blocker.execute(&lock, &[]).await.unwrap();

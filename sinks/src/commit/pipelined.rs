@@ -1,9 +1,10 @@
 //! A live step in one round trip: `BEGIN`, every write and `COMMIT` travel together, since the server itself checks what
 //! has to hold. A check that fails divides by zero, which makes of the `COMMIT` behind it a `ROLLBACK`: nothing has
-//! happened, and the step is tried again step by step, which finds out what was wrong.
+//! happened, and the step is tried again statement by statement, which finds out what was wrong.
 
-use super::calls::{Call, Expect};
-use super::{Context, Plan, Sent, Tally};
+use super::call::{Call, Expect, Sent, StepCounts};
+use super::context::Context;
+use super::plan::Plan;
 use crate::encode::Param;
 use crate::error::SinkError;
 use crate::failpoint;
@@ -12,21 +13,21 @@ use crate::step::Committed;
 use tokio_postgres::error::SqlState;
 
 /// More statements than this are not sent without looking at an answer: neither side should have to hold them all.
-const MOST: usize = 64;
+const MAX_STATEMENTS: usize = 64;
 
 impl Context<'_> {
     /// Whether nothing has to be looked at in between, as far as this is known before the statements are.
-    pub(super) fn can_go_at_once(&self, plan: &Plan<'_>) -> bool {
-        !(self.again || plan.step.whole || failpoint::armed() || self.may_be_over(plan.step))
+    pub(super) fn can_be_pipelined(&self, plan: &Plan<'_>) -> bool {
+        !(self.again || plan.step.full_snapshot || failpoint::armed() || self.may_be_over(plan.step))
     }
 
     /// Nothing when a check has failed, or when an answer has to be looked at after all; no transaction is open then.
-    pub(super) async fn at_once(&self, plan: &Plan<'_>) -> Result<Option<Committed>, SinkError> {
+    pub(super) async fn pipelined(&self, plan: &Plan<'_>) -> Result<Option<Committed>, SinkError> {
         let mut calls = Vec::new();
         self.result_calls(self.result_statements().await?, plan, &mut calls);
         self.cleaned_calls(plan, &mut calls);
         self.progress_calls(plan, &mut calls);
-        if calls.len() > MOST || calls.iter().any(Call::has_to_be_judged) {
+        if calls.len() > MAX_STATEMENTS || calls.iter().any(Call::has_to_be_checked) {
             return Ok(None);
         }
         let expects: Vec<Expect> = calls.iter().map(|call| call.expect).collect();
@@ -55,14 +56,14 @@ impl Context<'_> {
             }
             Err(error) => return Err(error),
         };
-        let mut tally = Tally::of(self.definition);
+        let mut counts = StepCounts::of(self.definition);
         for (answer, expect) in answers[opening..].iter().zip(expects) {
             // of a checked statement the count is that of its one row, and of no interest
-            tally.take(answer, expect);
+            counts.take(answer, expect);
         }
         Ok(Some(Committed {
             held_rejects: self.held_with(step),
-            ..self.committed(tally, notify)
+            ..counts.committed(self.known.commits + 1, notify)
         }))
     }
 
