@@ -8,10 +8,10 @@
 //! up only after rows above it have left and down only after rows above it have come, so a change costs O(log rows)
 //! amortised.
 
-use crate::Packed64;
-use crate::footprint::{Footprint, Per};
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
+use values::Packed64;
+use values::footprint::{Footprint, Per};
 
 /// What a ranked thing is called: the order of names decides among ties, its [`identity`](Name::identity) only
 /// tells names apart.

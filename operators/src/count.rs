@@ -10,12 +10,12 @@
 
 use crate::combine::combine;
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::footprint::{Footprint, Per};
 use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::Key;
 use differential_dataflow::VecCollection;
 use timely::dataflow::channels::pact::Exchange;
+use values::footprint::{Footprint, Per};
 
 /// The total of each key's differences; see the [module](self) for the contract.
 pub fn count<'s, K: Key>(input: VecCollection<'s, u64, K, isize>) -> VecCollection<'s, u64, (K, i64), isize> {

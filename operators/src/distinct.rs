@@ -11,13 +11,13 @@
 
 use crate::count::totals;
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::footprint::{Footprint, Per};
 use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::Key;
 use differential_dataflow::VecCollection;
 use hashbrown::HashMap;
 use timely::dataflow::channels::pact::Exchange;
+use values::footprint::{Footprint, Per};
 
 /// The number of different items of each `group`; see the [module](self) for the contract.
 ///

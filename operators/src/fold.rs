@@ -14,7 +14,6 @@
 
 use crate::combine::{Addition, sums};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::footprint::{Footprint, Per};
 use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::Key;
@@ -23,6 +22,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::marker::PhantomData;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use values::footprint::{Footprint, Per};
 
 /// The sums and the number of each key's rows; see the [module](self) for the contract.
 pub fn fold<'s, K: Key, const A: usize>(

@@ -11,12 +11,12 @@
 //! optional part, plus 5 to 11 bytes of index.
 
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::footprint::{Footprint, Per};
 use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::Key;
 use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::channels::pact::Exchange;
+use values::footprint::{Footprint, Per};
 
 /// The parts of each key, by number; see the [module](self) for the contract.
 ///

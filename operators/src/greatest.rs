@@ -13,13 +13,13 @@
 //! own, and many into a tree. Nothing is added up before the exchange, since (key, value) pairs seldom repeat.
 
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::footprint::{Footprint, Per};
 use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::Key;
 use differential_dataflow::{ExchangeData, VecCollection};
 use std::collections::BTreeMap;
 use timely::dataflow::channels::pact::Exchange;
+use values::footprint::{Footprint, Per};
 
 /// The longest sorted list: inserting moves half a kilobyte at most.
 const FEW: usize = 32;

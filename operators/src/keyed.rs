@@ -3,10 +3,10 @@
 //! Entries lie in chunks that never move, so growing copies nothing and never holds two copies of everything; the
 //! [`Index`] beside them takes 5 to 11 bytes an entry.
 
-use crate::index::Index;
 use foldhash::fast::RandomState;
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
+use values::index::Index;
 
 /// Bytes of a chunk at most: so many that an allocator rounds them up by next to nothing.
 const CHUNK_BYTES: usize = 512 << 10;

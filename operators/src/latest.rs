@@ -18,20 +18,18 @@
 //! What an epoch changes is kept as (row, old `R`) until its close; epoch 0, which changes everything, keeps nothing.
 
 use crate::epochs::{CHUNK, Epochwise, Timed, Update, by_epoch};
-use crate::footprint::{Footprint, Per};
 use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Entry, Keyed};
-use crate::places::{Atlas, Places};
 use crate::route::Route;
-use crate::{Packed64, Position};
 use differential_dataflow::{ExchangeData, VecCollection};
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
-
-/// The greatest number of slots.
-pub const MAX_SLOTS: usize = 3;
+use values::footprint::{Footprint, Per};
+use values::places::{Atlas, Places};
+pub use values::position::MAX_SLOTS;
+use values::{Packed64, Position};
 
 /// One record of the log: what slot `slot` of key `key` says from `position` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -13,7 +13,6 @@
 
 use crate::combine::{added_up, combine};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::footprint::{Footprint, Per};
 use crate::held::Entries;
 use crate::keyed::{Keyed, Pair};
 use crate::route::Key;
@@ -23,6 +22,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 use timely::dataflow::channels::pact::Exchange;
+use values::footprint::{Footprint, Per};
 
 /// The middle of a group's values.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

@@ -15,7 +15,6 @@
 
 use crate::combine::{added_up, combine};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::footprint::{Footprint, Per};
 use crate::held::Entries;
 use crate::keyed::{Keyed, Pair};
 use crate::route::Key;
@@ -25,6 +24,7 @@ use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::ops::Bound::{Excluded, Unbounded};
 use timely::dataflow::channels::pact::Exchange;
+use values::footprint::{Footprint, Per};
 
 /// What to pick of a group's values. A fraction lies within 0 to 1; with `descending` the greatest value is the first.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -19,12 +19,12 @@
 
 use crate::board::{Board, Name};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::footprint::{Footprint, Per};
 use crate::held::Entries;
 use crate::keyed::{Keyed, Pair};
 use crate::route::{Key, join};
 use differential_dataflow::VecCollection;
 use timely::dataflow::channels::pact::Exchange;
+use values::footprint::{Footprint, Per};
 
 /// Which of a group's rows to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

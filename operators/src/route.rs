@@ -4,10 +4,11 @@
 //! something that only this process knows (a [`Symbol`]'s identifier, a random seed). Tables inside an operator
 //! hash with other, seeded functions, so that the records one worker receives do not crowd into a part of them.
 
-use crate::{Position, Symbol};
 use differential_dataflow::ExchangeData;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, Ordering};
+use values::tuple::pairs;
+use values::{Position, Symbol, Tuple};
 
 /// Whether all workers are known to live in this process.
 static ALONE: AtomicBool = AtomicBool::new(false);
@@ -77,6 +78,13 @@ impl Route for Position {
     }
 }
 
+impl<const S: usize, const P: usize> Route for Tuple<S, P> {
+    fn route(&self) -> u64 {
+        let route = self.names.iter().fold(0, |route, name| join(route, name.route()));
+        pairs(&self.plain).fold(route, join)
+    }
+}
+
 impl<T: Route> Route for Option<T> {
     fn route(&self) -> u64 {
         match self {
@@ -116,6 +124,48 @@ tuples!(A, B, C, D, E, F);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn tuples_have_equal_routes_where_they_are_equal(
+            a in prop::array::uniform4(0..3u32),
+            b in prop::array::uniform4(0..3u32),
+        ) {
+            let tuple = |[first, second, third, fourth]: [u32; 4]| {
+                let name = |n: u32| (n > 0).then(|| Symbol::new(&format!("part {n}")));
+                Tuple { names: [name(first), name(second)], plain: [third, fourth] }
+            };
+            let words = |[first, second, third, fourth]: [u32; 4]| Tuple { names: [], plain: [first, second, third, fourth] };
+            let names = |all: [u32; 4]| Tuple { names: tuple(all).names, plain: [] };
+            let odd = |[first, .., third, fourth]: [u32; 4]| Tuple { names: [None, None, None], plain: [first, third, fourth] };
+            prop_assert_eq!(tuple(a).route() == tuple(b).route(), a == b);
+            prop_assert_eq!(words(a).route() == words(b).route(), a == b);
+            prop_assert_eq!(names(a).route() == names(b).route(), names(a) == names(b));
+            prop_assert_eq!(odd(a).route() == odd(b).route(), odd(a) == odd(b));
+        }
+    }
+
+    /// Pinned, as the routes of other keys are: two processes may run different builds of the same version.
+    #[test]
+    fn routes_of_tuples_are_fixed_and_spread_evenly() {
+        let tuple = Tuple {
+            names: [Some(Symbol::new("video")), None],
+            plain: [1, 2, 3],
+        };
+        assert_eq!(tuple.route(), 0x6a26d84e8282bbc8);
+        assert_eq!(Tuple::<0, 0>::EMPTY.route(), 0);
+        for workers in [2u64, 3, 4, 7] {
+            let mut shares = vec![0i64; workers as usize];
+            for word in 0..10_000u32 {
+                let (names, plain) = ([Some(Symbol::new("video"))], [word % 100, word / 100]);
+                shares[(Tuple { names, plain }.route() % workers) as usize] += 1;
+            }
+            let fair = 10_000 / workers as i64;
+            let even = shares.iter().all(|share| (share - fair).abs() < fair / 5);
+            assert!(even, "{workers} workers: {shares:?}");
+        }
+    }
 
     /// Pinned: two processes may run different builds of the same version, and must still agree.
     #[test]

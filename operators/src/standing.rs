@@ -9,10 +9,10 @@
 //! in one of them. All rows that are kept are in the head. When the edge is not found there, classes move up from the
 //! tail, each in its turn; when the head has grown to several times the rows kept, classes move down.
 
-use crate::footprint::{Footprint, Per};
 use crate::order::{Number, Order, Rules};
 use crate::sorted::Sorted;
 use std::cmp::Ordering;
+use values::footprint::{Footprint, Per};
 
 /// Rows beyond those kept that the head may hold before classes move down.
 const SLACK: usize = 64;

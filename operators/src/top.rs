@@ -18,7 +18,6 @@
 //! kept. Shares are dealt by group and row.
 
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::footprint::{Footprint, Per};
 use crate::held::Entries;
 use crate::keyed::{Keyed, Pair};
 use crate::order::Rules;
@@ -27,6 +26,7 @@ use crate::standing::Standing;
 use differential_dataflow::{Data, VecCollection};
 use std::rc::Rc;
 use timely::dataflow::channels::pact::Exchange;
+use values::footprint::{Footprint, Per};
 
 pub use crate::order::{Keep, Order, Place, PlaceKind};
 

@@ -17,9 +17,9 @@ use crate::schema::{Definition, TableSpec, quoted};
 use crate::session::{Purpose, Session};
 use crate::shape;
 use crate::sql::qualified;
-use operators::Table;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
+use values::Table;
 
 /// What a whole step has to change besides rows.
 #[derive(Default)]

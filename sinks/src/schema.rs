@@ -3,7 +3,7 @@
 //!
 //! | table | holds |
 //! |---|---|
-//! | one per result and per cleaned kind | as [`operators::Table`] describes them; cleaned ones with the winning position behind |
+//! | one per result and per cleaned kind | as [`values::Table`] describes them; cleaned ones with the winning position behind |
 //! | `progress` | one row: fence, epoch, number of commits, definitions, options, counters |
 //! | `frontier` | per partition the recorded log offsets that every other table answers for |
 //! | `generations`, `gaps` | when partitions were added; accepted holes of the log |
@@ -31,11 +31,11 @@ use crate::fence;
 use crate::results;
 use crate::session::{BEGIN_TO_WRITE, Session};
 use crate::shape;
-use operators::{ColumnType, Table};
 use std::fmt::Write;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_postgres::Client;
+use values::{ColumnType, Table};
 
 /// Everything of ours that Postgres shall hold.
 #[derive(Clone, Debug)]
@@ -108,7 +108,7 @@ fn literal(text: &str) -> String {
 
 impl TableSpec {
     pub(crate) fn of(table: &Table) -> TableSpec {
-        let column = |(index, column): (usize, &operators::Column)| ColumnSpec {
+        let column = |(index, column): (usize, &values::Column)| ColumnSpec {
             name: column.name.into(),
             ty: column.ty.name().into(),
             not_null: index < table.key,

@@ -4,7 +4,7 @@
 
 use crate::encode::carrier_name;
 use crate::schema::{PROVENANCE, quoted};
-use operators::{Column, ColumnType, Table};
+use values::{Column, ColumnType, Table};
 
 /// `"schema"."table"`
 pub(crate) fn qualified(schema: &str, table: &str) -> String {

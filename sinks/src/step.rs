@@ -5,10 +5,10 @@ use crate::error::SinkError;
 use crate::progress::Progress;
 use crate::reject_limits::Held;
 use crate::schema::Definition;
-use operators::{Position, Row, Table, Value};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::time::Duration;
+use values::{Position, Row, Table, Value};
 
 /// Everything that one transaction writes: the net changes of all epochs that closed since the last step.
 #[derive(Clone, Debug, Default)]
@@ -190,7 +190,7 @@ impl<'a> Net<'a> {
                 _ => Some("more than one net row"),
             };
             if let Some(what) = fault {
-                let text = |(value, column): (&Value, &operators::Column)| crate::text::value(value, column.ty);
+                let text = |(value, column): (&Value, &values::Column)| crate::text::value(value, column.ty);
                 let key: Vec<String> = key(&group[0]).iter().zip(table.columns).filter_map(text).collect();
                 return Err(SinkError::NotNet {
                     table: table.name,

@@ -4,7 +4,7 @@
 //! the double's rounding interval, in fixed notation for exponents -4 to 14, else as `1e+20`. Timestamps follow
 //! `DateStyle = ISO`.
 
-use operators::{ColumnType, Value};
+use values::{ColumnType, Value};
 
 /// A value's text, or nothing for null.
 pub fn value(value: &Value, ty: ColumnType) -> Option<String> {

@@ -16,7 +16,7 @@ use crate::sql;
 use crate::step::Step;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
-use operators::{Row, Table};
+use values::{Row, Table};
 
 /// Bytes of one message of a `COPY`.
 pub(crate) const COPY_CHUNK: usize = 256 << 10;

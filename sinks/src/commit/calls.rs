@@ -8,9 +8,9 @@ use crate::reject_limits::RejectLimits;
 use crate::schema::{Definition, quoted};
 use crate::sql;
 use crate::step::{self, CleanedRow, Reject};
-use operators::{Row, Table};
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, Statement};
+use values::{Row, Table};
 
 /// Rows of one statement.
 const ROWS: usize = 4096;
@@ -200,7 +200,7 @@ impl Context<'_> {
                 });
             };
             for rows in chunks_by_bytes(&newest.rows, |row| row.bytes()) {
-                let column = |(column, of): (usize, &operators::Column)| Param::Cleaned {
+                let column = |(column, of): (usize, &values::Column)| Param::Cleaned {
                     rows,
                     column,
                     ty: of.ty,
@@ -228,7 +228,7 @@ impl Context<'_> {
 }
 
 fn columns<'a>(table: &Table, count: usize, rows: &'a [&'a Row]) -> Vec<Param<'a>> {
-    let column = |(column, of): (usize, &operators::Column)| Param::Column {
+    let column = |(column, of): (usize, &values::Column)| Param::Column {
         rows,
         column,
         ty: of.ty,

@@ -11,8 +11,8 @@ use crate::step::{CleanedRow, Reject, Staged};
 use crate::whole::COPY_CHUNK;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
-use operators::Table;
 use std::time::Duration;
+use values::Table;
 
 /// Encoded rows of one staging table, on their way into one `COPY`.
 pub(super) struct Buffer {

@@ -5,7 +5,7 @@
 //! number; what the numbers mean is written down once, in an [`Atlas`].
 
 use crate::Position;
-use crate::latest::MAX_SLOTS;
+use crate::position::MAX_SLOTS;
 use hashbrown::HashMap;
 
 /// Bits of a region's number.
@@ -17,7 +17,7 @@ const ELSEWHERE: u32 = (1 << BITS) - 1;
 
 /// One row's positions.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Places {
+pub struct Places {
     low: [u32; MAX_SLOTS],
     /// The regions' numbers, [`BITS`] each.
     regions: u32,
@@ -27,7 +27,7 @@ const _: () = assert!(MAX_SLOTS as u32 * BITS <= u32::BITS && size_of::<Places>(
 
 /// What the regions' numbers mean, and the positions in regions that have none.
 #[derive(Default)]
-pub(crate) struct Atlas {
+pub struct Atlas {
     /// By slot: the regions that have numbers, from 1 on.
     regions: [Vec<u32>; MAX_SLOTS],
     numbers: [HashMap<u32, u32>; MAX_SLOTS],
@@ -40,7 +40,7 @@ pub(crate) struct Atlas {
 impl Atlas {
     /// The position of row `id`'s `slot`.
     #[inline]
-    pub(crate) fn position(&self, id: u32, slot: u8, places: &Places) -> Position {
+    pub fn position(&self, id: u32, slot: u8, places: &Places) -> Position {
         match number(slot, places) {
             NONE => Position::NONE,
             ELSEWHERE => self.elsewhere[&(id, slot)],
@@ -53,7 +53,7 @@ impl Atlas {
 
     /// Sets the position of row `id`'s `slot`.
     #[inline]
-    pub(crate) fn put(&mut self, id: u32, slot: u8, position: Position, places: &mut Places) {
+    pub fn put(&mut self, id: u32, slot: u8, position: Position, places: &mut Places) {
         let (region, low) = position.region();
         let (last, new) = self.last[slot as usize];
         let new = if last == region && new != NONE {
@@ -72,6 +72,7 @@ impl Atlas {
     }
 
     /// The number of a region, which is given one while there are any.
+    #[inline]
     fn number(&mut self, slot: u8, region: u32) -> u32 {
         let (regions, numbers) = (&mut self.regions[slot as usize], &mut self.numbers[slot as usize]);
         let number = match numbers.get(&region) {
@@ -88,6 +89,7 @@ impl Atlas {
     }
 }
 
+#[inline]
 fn number(slot: u8, places: &Places) -> u32 {
     places.regions >> (slot as u32 * BITS) & ELSEWHERE
 }
