@@ -1,7 +1,7 @@
 //! A relation as a node, and the last one as a result.
 
-use super::scope::{Base, Relation, What};
-use super::{Binder, Bound, BoundColumn};
+use super::binder::{Binder, Bound, BoundColumn};
+use super::relation::{Base, Relation, What};
 use crate::sql::ast::{Item, Query};
 use crate::sql::diagnostic::{Fault, Position};
 use crate::sql::plan::{ExprId, Node, NodeId, Output, Scalar};

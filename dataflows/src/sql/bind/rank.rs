@@ -1,10 +1,10 @@
 //! Places: window functions, LIMIT, and which of the places a filter bounds.
 
-use super::Binder;
-use super::calls::{WINDOW, WindowCall};
-use super::expr::Context;
-use super::scope::{Base, Ranked, Relation};
+use super::binder::Binder;
+use super::calls::WINDOW;
+use super::relation::{Base, Ranked, Relation};
 use super::select::BoundItem;
+use super::value::{Context, WindowCall};
 use crate::sql::ast::{ExprKind, Limit, Query};
 use crate::sql::diagnostic::{Fault, Position};
 use crate::sql::plan::{CompareOp, ExprId, Keep, Node, NodeId, Order, Output, Place, PlaceKind, Scalar};
