@@ -4,7 +4,7 @@ use crate::exec::{self, Event, Layout, Step};
 use crate::sql::{Catalog, Diagnostic, Options, Position, ResultSpec, Schema, SqlFile, built_in, compile};
 use crate::{CLEANED, Decoder, Limits, cleaning};
 use differential_dataflow::VecCollection;
-use operators::{Row, Table};
+use operators::{Routing, Row, Table};
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 use timely::dataflow::Stream;
@@ -84,12 +84,14 @@ impl Results {
     }
 
     /// All results of a stream of events, as a [`Decoder`] with this [`layout`](Results::layout) makes
-    /// them. Each row comes with the number of its result. With them the operators that are made, inputs first.
+    /// them. Each row comes with the number of its result. With them the operators that are made, inputs first. `routing` is
+    /// [`Routing::OneProcess`] only where all workers live in this process.
     pub fn build<'s>(
         &self,
         events: Stream<'s, u64, Vec<Event>>,
+        routing: Routing,
     ) -> (VecCollection<'s, u64, (u8, Row), isize>, Vec<Step>) {
-        exec::build(events, &self.catalog, &self.layout)
+        exec::build(events, &self.catalog, &self.layout, routing)
     }
 
     /// What two processes of one run must have in common, by name: each result with its table and text, and under names

@@ -8,7 +8,8 @@ use differential_dataflow::VecCollection;
 use operators::ordered::{Ask, ordered};
 use operators::top::{Order, Place, PlaceKind, top};
 use operators::{
-    Event, Keep, Name, Packed64, Position, Slots, Symbol, count, distinct_count, greatest, latest, median, rank,
+    Event, Keep, Name, Packed64, Position, Routing, Slots, Symbol, count, distinct_count, greatest, latest, median,
+    rank,
 };
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
@@ -23,6 +24,9 @@ const POSTERS: u64 = 700_000;
 const FOLLOWERS: u64 = 11_000;
 /// Records of 1,000 posts beyond three each: later versions.
 const AGAIN: u64 = 160;
+
+/// As in one process.
+const ROUTING: Routing = Routing::OneProcess;
 
 const DATAFLOWS: [&str; 11] = [
     "nothing",
@@ -205,11 +209,15 @@ fn popular<'s, G: operators::Key>(
         posts
             .clone()
             .flat_map(move |post| Some((group(&post)?, post.category?))),
+        "count",
+        ROUTING,
     );
     if ranked {
         probe(
             rank(
                 counts.map(|((group, category), n)| (group, (category, n))),
+                "rank",
+                ROUTING,
                 Keep::Top(10),
             ),
             done,
@@ -226,7 +234,7 @@ fn build(dataflow: &str, events: Stream<'_, u64, Vec<Event<Payload>>>, done: &Pr
             .probe_with(done);
         return;
     }
-    let posts = latest::<Post>(events, ());
+    let posts = latest::<Post>(events, "latest", ());
     let (all, ranked) = (dataflow == "all", dataflow == "all" || dataflow.ends_with("ranks"));
     if dataflow == "latest, 1 count" {
         popular(&posts, |post| post.country, false, done);
@@ -249,15 +257,28 @@ fn build(dataflow: &str, events: Stream<'_, u64, Vec<Event<Payload>>>, done: &Pr
         if dataflow.ends_with("top") {
             let place = |kind, terms| Place { kind, terms };
             let bounds = vec![(place(PlaceKind::RowNumber, 2), 10), (place(PlaceKind::Rank, 1), 1)];
-            let rows = greatest(posters).map(|((group, name), n)| (group, (name, n)));
+            let rows = greatest(posters, "greatest", ROUTING).map(|((group, name), n)| (group, (name, n)));
             let shown = |group: &Symbol, row: &(Symbol, i64), places: &[i64]| (*group, *row, places[0]);
             let keep = operators::top::Keep::Within(bounds);
-            probe(top(rows, ByNumber, keep, &[place(PlaceKind::Rank, 1)], shown), done);
+            probe(
+                top(
+                    rows,
+                    "top",
+                    ROUTING,
+                    ByNumber,
+                    keep,
+                    &[place(PlaceKind::Rank, 1)],
+                    shown,
+                ),
+                done,
+            );
             probe(posts, done);
             return;
         }
         let tops = rank(
-            greatest(posters).map(|((group, name), n)| (group, (name, n))),
+            greatest(posters, "greatest", ROUTING).map(|((group, name), n)| (group, (name, n))),
+            "rank",
+            ROUTING,
             Keep::Top(10),
         );
         probe(tops.clone(), done);
@@ -265,6 +286,8 @@ fn build(dataflow: &str, events: Stream<'_, u64, Vec<Event<Payload>>>, done: &Pr
         probe(
             rank(
                 leaders.map(|(country, name, n, _)| ((), ((country, name), n))),
+                "leaders",
+                ROUTING,
                 Keep::Leaders,
             ),
             done,
@@ -274,20 +297,35 @@ fn build(dataflow: &str, events: Stream<'_, u64, Vec<Event<Payload>>>, done: &Pr
         let users = |post: Post| {
             (post.age > 0).then(|| (post.joined_year(), (post.poster, post.age, post.joined.get() as u32)))
         };
-        probe(distinct_count(posts.clone().flat_map(users), |(year, _)| *year), done);
+        probe(
+            distinct_count(posts.clone().flat_map(users), "distinct", ROUTING, |(year, _)| *year),
+            done,
+        );
     }
     if all || dataflow.contains("medians") {
         let known = posts.clone().filter(|post| post.age > 0 && post.followers.get() > 0);
         probe(
-            median(known.clone().map(|post| (post.group(), post.followers.get()))),
+            median(
+                known.clone().map(|post| (post.group(), post.followers.get())),
+                "median",
+                ROUTING,
+            ),
             done,
         );
         probe(
-            median(known.clone().map(|post| (post.joined_year() % 4, post.followers.get()))),
+            median(
+                known.clone().map(|post| (post.joined_year() % 4, post.followers.get())),
+                "median",
+                ROUTING,
+            ),
             done,
         );
         probe(
-            median(known.map(|post| ((post.joined_year() % 4, post.group()), post.followers.get()))),
+            median(
+                known.map(|post| ((post.joined_year() % 4, post.group()), post.followers.get())),
+                "median",
+                ROUTING,
+            ),
             done,
         );
     }
@@ -298,9 +336,9 @@ fn build(dataflow: &str, events: Stream<'_, u64, Vec<Event<Payload>>>, done: &Pr
         let by_age = known.clone().map(|post| (post.group(), post.followers.get()));
         let by_year = known.clone().map(|post| (post.joined_year() % 4, post.followers.get()));
         let by_both = known.map(|post| ((post.joined_year() % 4, post.group()), post.followers.get()));
-        probe(ordered(by_age, asks.clone()), done);
-        probe(ordered(by_year, asks.clone()), done);
-        probe(ordered(by_both, asks), done);
+        probe(ordered(by_age, "ordered", ROUTING, asks.clone()), done);
+        probe(ordered(by_year, "ordered", ROUTING, asks.clone()), done);
+        probe(ordered(by_both, "ordered", ROUTING, asks), done);
     }
     probe(posts, done);
 }
@@ -328,7 +366,6 @@ fn memory(name: &str) -> f64 {
 fn run(dataflow: &'static str, workers: usize, posts: u64) {
     let records = 3 * posts + posts * AGAIN / 1000;
     let names = Names::new();
-    operators::route::single_process();
     let (cpu_before, before, start) = (cpu(), memory("VmRSS:"), Instant::now());
     let names = std::sync::Arc::new(names);
     let guards = timely::execute(timely::Config::process(workers), move |worker| {

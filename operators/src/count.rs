@@ -12,27 +12,35 @@ use crate::combine::combine;
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
-use crate::route::Key;
+use crate::route::{Key, Routing};
 use differential_dataflow::VecCollection;
 use timely::dataflow::channels::pact::Exchange;
 use values::footprint::{Footprint, Per};
 
 /// The total of each key's differences; see the [module](self) for the contract.
-pub fn count<'s, K: Key>(input: VecCollection<'s, u64, K, isize>) -> VecCollection<'s, u64, (K, i64), isize> {
+pub fn count<'s, K: Key>(
+    input: VecCollection<'s, u64, K, isize>,
+    name: &str,
+    routing: Routing,
+) -> VecCollection<'s, u64, (K, i64), isize> {
     if input.inner.scope().peers() == 1 {
-        totals(input)
+        totals(input, name, routing)
     } else {
-        totals(combine(input))
+        totals(combine(input, name), name, routing)
     }
 }
 
 /// [`count`] for input that is already added up.
-pub(crate) fn totals<'s, K: Key>(input: VecCollection<'s, u64, K, isize>) -> VecCollection<'s, u64, (K, i64), isize> {
-    let pact = Exchange::new(|(key, _, _): &Update<K>| key.route());
+pub(crate) fn totals<'s, K: Key>(
+    input: VecCollection<'s, u64, K, isize>,
+    name: &str,
+    routing: Routing,
+) -> VecCollection<'s, u64, (K, i64), isize> {
+    let pact = Exchange::new(move |(key, _, _): &Update<K>| key.route(routing));
     by_epoch(
         input.inner,
         pact,
-        "Count",
+        name,
         Count {
             totals: Keyed::new(),
             changed: Changed::new(),

@@ -13,7 +13,7 @@ use crate::count::totals;
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
-use crate::route::Key;
+use crate::route::{Key, Routing};
 use differential_dataflow::VecCollection;
 use hashbrown::HashMap;
 use timely::dataflow::channels::pact::Exchange;
@@ -25,16 +25,19 @@ use values::footprint::{Footprint, Per};
 /// When one item occurs more than 2^31 times.
 pub fn distinct_count<'s, G: Key, I: Key>(
     input: VecCollection<'s, u64, I, isize>,
+    name: &str,
+    routing: Routing,
     group: impl Fn(&I) -> G + 'static,
 ) -> VecCollection<'s, u64, (G, i64), isize> {
-    let pact = Exchange::new(|(item, _, _): &Update<I>| item.route());
+    let pact = Exchange::new(move |(item, _, _): &Update<I>| item.route(routing));
     let logic = Distinct {
         copies: Keyed::new(),
         changed: Changed::new(),
         group,
         steps: Vec::new(),
     };
-    totals(by_epoch(input.inner, pact, "Distinct", logic))
+    let steps = by_epoch(input.inner, pact, &format!("{name}, items"), logic);
+    totals(steps, name, routing)
 }
 
 /// What is kept of each different item and of each group; `item` and `group` bytes are what they own.

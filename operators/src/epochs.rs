@@ -5,6 +5,11 @@
 //! driver here keeps those back, so that an operator only ever sees one epoch at a time, in order, and never has to
 //! think of time. It also slows emission down: an operator that has a million rows to say says them in slices, and
 //! lets the rest of the dataflow run in between, so that no queue ever holds them all.
+//!
+//! Time is `u64`, a total order, because epochs are numbered by one coordinator and close one after the other: then what
+//! an operator keeps after the epoch before is all that there is to know of the past, a plain value a key instead of
+//! the times at which it changed, and "the epoch in hand" is one epoch. In a partial order (iteration, several clocks)
+//! neither holds; differential's own arrangements are for that.
 
 use crate::held::{Entries, Teller};
 use differential_dataflow::{AsCollection, Data, VecCollection};

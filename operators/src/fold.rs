@@ -16,7 +16,7 @@ use crate::combine::{Addition, sums};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
-use crate::route::Key;
+use crate::route::{Key, Routing};
 use differential_dataflow::{Data, VecCollection};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -27,15 +27,17 @@ use values::footprint::{Footprint, Per};
 /// The sums and the number of each key's rows; see the [module](self) for the contract.
 pub fn fold<'s, K: Key, const A: usize>(
     input: VecCollection<'s, u64, (K, [i64; A]), isize>,
+    name: &str,
+    routing: Routing,
 ) -> VecCollection<'s, u64, (K, [i64; A], i64), isize> {
     if input.inner.scope().peers() == 1 {
-        by_epoch(input.inner, Pipeline, "Fold", Fold::new())
+        by_epoch(input.inner, Pipeline, name, Fold::new())
     } else {
-        let pact = Exchange::new(|((key, _), _, _): &Update<(K, Totals<A>)>| key.route());
+        let pact = Exchange::new(move |((key, _), _, _): &Update<(K, Totals<A>)>| key.route(routing));
         by_epoch(
-            sums::<Rows<K, A>>(input).inner,
+            sums::<Rows<K, A>>(input, name).inner,
             pact,
-            "Fold",
+            name,
             Fold::<K, Totals<A>, A>::new(),
         )
     }

@@ -13,7 +13,7 @@
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
-use crate::route::Key;
+use crate::route::{Key, Routing};
 use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::channels::pact::Exchange;
 use values::footprint::{Footprint, Per};
@@ -23,17 +23,19 @@ use values::footprint::{Footprint, Per};
 /// # Panics
 /// When a part's number is not less than `parts`.
 pub fn gather<'s, K: Key, P: ExchangeData>(
-    parts: usize,
     input: VecCollection<'s, u64, (K, (u8, P)), isize>,
+    name: &str,
+    routing: Routing,
+    parts: usize,
 ) -> VecCollection<'s, u64, (K, Box<[Option<P>]>), isize> {
-    let pact = Exchange::new(|((key, _), _, _): &Update<(K, (u8, P))>| key.route());
+    let pact = Exchange::new(move |((key, _), _, _): &Update<(K, (u8, P))>| key.route(routing));
     let logic = Gather {
         none: vec![None; parts].into(),
         keys: Keyed::new(),
         changed: Changed::new(),
         conflicts: Vec::new(),
     };
-    by_epoch(input.inner, pact, "Gather", logic)
+    by_epoch(input.inner, pact, name, logic)
 }
 
 /// What is kept of each key; `key` bytes are what it owns, `heap` bytes what all its parts own.

@@ -15,7 +15,7 @@
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
-use crate::route::Key;
+use crate::route::{Key, Routing};
 use differential_dataflow::{ExchangeData, VecCollection};
 use std::collections::BTreeMap;
 use timely::dataflow::channels::pact::Exchange;
@@ -27,12 +27,14 @@ const FEW: usize = 32;
 /// The greatest value of each key; see the [module](self) for the contract.
 pub fn greatest<'s, K: Key, V: ExchangeData>(
     input: VecCollection<'s, u64, (K, V), isize>,
+    name: &str,
+    routing: Routing,
 ) -> VecCollection<'s, u64, (K, V), isize> {
-    let pact = Exchange::new(|((key, _), _, _): &Update<(K, V)>| key.route());
+    let pact = Exchange::new(move |((key, _), _, _): &Update<(K, V)>| key.route(routing));
     by_epoch(
         input.inner,
         pact,
-        "Greatest",
+        name,
         Greatest {
             values: Keyed::new(),
             changed: Changed::new(),

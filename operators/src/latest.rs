@@ -20,7 +20,7 @@
 use crate::epochs::{CHUNK, Epochwise, Timed, Update, by_epoch};
 use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Entry, Keyed};
-use crate::route::Route;
+use crate::route::{Route, Routing};
 use differential_dataflow::{ExchangeData, VecCollection};
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
@@ -69,15 +69,16 @@ pub trait Slots: Clone + Default + PartialEq + Ord + Debug + Send + 'static {
 /// The rows of the latest records; see the [module](self) for the contract.
 pub fn latest<'s, R: Slots>(
     events: Stream<'s, u64, Vec<Event<R::Payload>>>,
+    name: &str,
     shape: R::Shape,
 ) -> VecCollection<'s, u64, R, isize> {
     const { assert!(R::SLOTS <= MAX_SLOTS) };
     debug_assert!(R::default().is_empty(&shape));
-    let pact = Exchange::new(|event: &Event<R::Payload>| event.key.route());
+    let pact = Exchange::new(|event: &Event<R::Payload>| event.key.route(Routing::default()));
     by_epoch(
         events,
         pact,
-        "Latest",
+        name,
         Latest::<R> {
             shape,
             rows: Keyed::new(),

@@ -6,6 +6,12 @@
 //! epoch's close, and what a change costs. All of them act at the close of an epoch, in order, whatever order records
 //! arrive in; they may be given records of later epochs early, several epochs may close at once, and time may pass
 //! without records. None of them knows how many workers there are, except to save work.
+//!
+//! Time is `u64`, a total order, because epochs are numbered by one coordinator and close one after the other: an
+//! operator keeps the present alone, without the times at which it came about. They cannot be used within an iteration,
+//! or in any scope whose timestamps are partially ordered.
+//!
+//! Every operator has a `name`, which timely's logs show, and those that exchange records a [`Routing`].
 
 #![forbid(unsafe_code)]
 
@@ -40,7 +46,7 @@ pub use latest::{Event, Slots, latest};
 pub use median::{Median, median};
 pub use ordered::ordered;
 pub use rank::{Keep, rank};
-pub use route::{Key, Route};
+pub use route::{Key, Route, Routing};
 pub use top::top;
 pub use values::{
     Column, ColumnType, Footprint, Interner, Packed64, Per, Position, PositionError, Row, Symbol, Table, Tuple, Value,

@@ -15,7 +15,7 @@ use crate::combine::{added_up, combine};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::held::Entries;
 use crate::keyed::{Keyed, Pair};
-use crate::route::Key;
+use crate::route::{Key, Routing};
 use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
@@ -60,12 +60,14 @@ impl Eq for Median {}
 /// The medians of each group; see the [module](self) for the contract.
 pub fn median<'s, G: Key>(
     input: VecCollection<'s, u64, (G, i64), isize>,
+    name: &str,
+    routing: Routing,
 ) -> VecCollection<'s, u64, (G, Median), isize> {
-    let pact = Exchange::new(|((group, _), _, _): &Update<(G, i64)>| group.route());
+    let pact = Exchange::new(move |((group, _), _, _): &Update<(G, i64)>| group.route(routing));
     by_epoch(
-        combine(input).inner,
+        combine(input, name).inner,
         pact,
-        "Median",
+        name,
         Medians {
             groups: Keyed::new(),
             touched: Vec::new(),

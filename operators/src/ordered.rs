@@ -17,7 +17,7 @@ use crate::combine::{added_up, combine};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::held::Entries;
 use crate::keyed::{Keyed, Pair};
-use crate::route::Key;
+use crate::route::{Key, Routing};
 use differential_dataflow::{ExchangeData, VecCollection};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -89,16 +89,18 @@ pub struct Picks<V> {
 /// The values that `asks` name of each group; see the [module](self) for the contract.
 pub fn ordered<'s, G: Key, V: ExchangeData + Hash>(
     input: VecCollection<'s, u64, (G, V), isize>,
+    name: &str,
+    routing: Routing,
     asks: Vec<Ask>,
 ) -> VecCollection<'s, u64, (G, Picks<V>), isize> {
-    let pact = Exchange::new(|((group, _), _, _): &Update<(G, V)>| group.route());
+    let pact = Exchange::new(move |((group, _), _, _): &Update<(G, V)>| group.route(routing));
     let logic = Ordered {
         asks,
         groups: Keyed::new(),
         touched: Vec::new(),
         values: 0,
     };
-    by_epoch(combine(input).inner, pact, "Ordered", logic)
+    by_epoch(combine(input, name).inner, pact, name, logic)
 }
 
 /// What is kept of each group, of which so many values are asked, and of each different value of a group; `heap` bytes

@@ -21,7 +21,7 @@ use crate::board::{Board, Name};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::held::Entries;
 use crate::keyed::{Keyed, Pair};
-use crate::route::{Key, join};
+use crate::route::{Key, Routing, join};
 use differential_dataflow::VecCollection;
 use timely::dataflow::channels::pact::Exchange;
 use values::footprint::{Footprint, Per};
@@ -50,6 +50,8 @@ impl Keep {
 /// The rows to keep of each group, with their ranks; see the [module](self) for the contract.
 pub fn rank<'s, G: Key, N: Name + Key>(
     input: VecCollection<'s, u64, (G, (N, i64)), isize>,
+    name: &str,
+    routing: Routing,
     keep: Keep,
 ) -> VecCollection<'s, u64, (G, N, i64, i64), isize> {
     let logic = || Rank {
@@ -59,15 +61,16 @@ pub fn rank<'s, G: Key, N: Name + Key>(
         rows: 0,
     };
     let input = if input.inner.scope().peers() > 1 && keep != Keep::Top(0) {
-        let pact =
-            Exchange::new(|((group, (name, _)), _, _): &Update<(G, (N, i64))>| join(group.route(), name.route()));
-        let shares = by_epoch(input.inner, pact, "Rank share", logic());
+        let pact = Exchange::new(move |((group, (name, _)), _, _): &Update<(G, (N, i64))>| {
+            join(group.route(routing), name.route(routing))
+        });
+        let shares = by_epoch(input.inner, pact, &format!("{name}, share"), logic());
         shares.map(|(group, name, value, _)| (group, (name, value)))
     } else {
         input
     };
-    let pact = Exchange::new(|((group, _), _, _): &Update<(G, (N, i64))>| group.route());
-    by_epoch(input.inner, pact, "Rank", logic())
+    let pact = Exchange::new(move |((group, _), _, _): &Update<(G, (N, i64))>| group.route(routing));
+    by_epoch(input.inner, pact, name, logic())
 }
 
 /// What is kept of each group, and of each row of a group.

@@ -21,7 +21,7 @@ use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
 use crate::held::Entries;
 use crate::keyed::{Keyed, Pair};
 use crate::order::Rules;
-use crate::route::{Key, join};
+use crate::route::{Key, Routing, join};
 use crate::standing::Standing;
 use differential_dataflow::{Data, VecCollection};
 use std::rc::Rc;
@@ -37,6 +37,8 @@ pub use crate::order::{Keep, Order, Place, PlaceKind};
 /// When one row occurs more than 2^31 times.
 pub fn top<'s, G: Key, R: Key, T: Data>(
     input: VecCollection<'s, u64, (G, R), isize>,
+    name: &str,
+    routing: Routing,
     order: impl Order<R>,
     keep: Keep,
     places: &[Place],
@@ -44,19 +46,20 @@ pub fn top<'s, G: Key, R: Key, T: Data>(
 ) -> VecCollection<'s, u64, T, isize> {
     let order = Rc::new(order);
     let input = if input.inner.scope().peers() > 1 && keep != Keep::All {
-        let pact = Exchange::new(|((group, row), _, _): &Update<(G, R)>| join(group.route(), row.route()));
+        let pact =
+            Exchange::new(move |((group, row), _, _): &Update<(G, R)>| join(group.route(routing), row.route(routing)));
         let share = Top::new(Rules::new(Rc::clone(&order), &keep, &[]), |group: &G, row: &R, _| {
             (group.clone(), row.clone())
         });
-        by_epoch(input.inner, pact, "Top share", share)
+        by_epoch(input.inner, pact, &format!("{name}, share"), share)
     } else {
         input
     };
-    let pact = Exchange::new(|((group, _), _, _): &Update<(G, R)>| group.route());
+    let pact = Exchange::new(move |((group, _), _, _): &Update<(G, R)>| group.route(routing));
     by_epoch(
         input.inner,
         pact,
-        "Top",
+        name,
         Top::new(Rules::new(order, &keep, places), output),
     )
 }

@@ -43,6 +43,7 @@ use crate::config::{Mode, RunSettings};
 use coordinator::{Coordinator, Flow, Sources};
 use ingest::kafka::{Cluster, KafkaConfig};
 use ingest::lake::{FetchOptions, Lake, LakeObserver, LakeOptions};
+use operators::Routing;
 use plan::{Planner, Plans};
 use profile::Watched;
 use reader::ReaderContext;
@@ -151,10 +152,11 @@ fn start(
         process: Arc::clone(process),
     };
 
-    if settings.workers.processes == 1 {
-        // symbols need no text to be routed by when no other process has to agree
-        operators::route::single_process();
-    }
+    // symbols need no text to be routed by when no other process has to agree
+    let routing = match settings.workers.processes {
+        1 => Routing::OneProcess,
+        _ => Routing::ManyProcesses,
+    };
     let leads = settings.workers.process == 0;
     let (planner_sender, planner) = oneshot::channel();
     #[expect(
@@ -180,7 +182,7 @@ fn start(
         worker.dataflow::<u64, _, _>(|scope| {
             let commands = plan::plan(scope, plans);
             let (decoded, notes) = reader::read(scope, commands, context);
-            let (changes, steps) = results.build(decoded);
+            let (changes, steps) = results.build(decoded, routing);
             collect::collect(changes.inner, notes, results.definitions().len(), events);
             if let Some((profile, watched)) = &watched {
                 profile.built(&results, steps, watched);

@@ -15,7 +15,7 @@ use crate::sql::plan::{self, ExprId, NodeId, Order, Place, PlaceKind, Scalar};
 use crate::sql::types::{Facts, Ty};
 use operators::rank::{Keep, rank};
 use operators::top::{self, top};
-use operators::{Name, Tuple};
+use operators::{Name, Routing, Tuple};
 use std::cmp::Ordering;
 
 /// A row of [`operators::rank`]: group, name, value, rank.
@@ -240,6 +240,7 @@ impl<'s> Builder<'_, 's> {
         let source = Source {
             id,
             steps: &mut self.steps,
+            routing: self.routing,
             relation: &mut relation,
             filter,
             value,
@@ -318,7 +319,7 @@ impl<'s> Builder<'_, 's> {
             plan::Keep::All => Cost::All,
             plan::Keep::Within(_) => Cost::Rows,
         };
-        self.steps.add(Some(id), ("top", "places"), keeps, cost);
+        let name = self.steps.add(Some(id), ("top", "places"), keeps, cost);
         let roots = group.roots().into_iter().chain(row.roots());
         let (mut groups, mut members) = (Vec::<Wide>::new(), Vec::<Wide>::new());
         let rows = relation.projector.port(filter, roots, move |chosen, taken| {
@@ -342,14 +343,20 @@ impl<'s> Builder<'_, 's> {
             }
         };
         let given: Vec<top::Place> = asked.iter().map(|at| place(*at)).collect();
-        let ranked = top(rows, Terms(terms), keep, &given, |_, row: &Wide, places: &[i64]| {
-            (row.clone(), Box::<[i64]>::from(places))
-        });
+        let ranked = top(
+            rows,
+            &name,
+            self.routing,
+            Terms(terms),
+            keep,
+            &given,
+            |_, row: &Wide, places: &[i64]| (row.clone(), Box::<[i64]>::from(places)),
+        );
         columns.extend((0..places.len()).map(|at| {
             let number = asked.iter().position(|asked| *asked == at)?;
             Some((Take::Number(number as u8), Ty::Int8))
         }));
-        Relation::of_node(Projector::new(ranked, "Ranks"), &columns)
+        Relation::of_node(Projector::new(ranked, &name), &columns)
     }
 
     /// What is known of an expression over a node.
@@ -366,6 +373,7 @@ struct Source<'r, 's> {
     /// The node.
     id: NodeId,
     steps: &'r mut Steps<'s>,
+    routing: Routing,
     relation: &'r mut Relation<'s>,
     filter: Option<ExprId>,
     value: ExprId,
@@ -383,7 +391,7 @@ impl<'s> Source<'_, 's> {
             Keep::Top(0) => Cost::All,
             _ => Cost::Rows,
         };
-        self.steps.add(Some(self.id), ("rank", "places"), keeps, cost);
+        let operator = self.steps.add(Some(self.id), ("rank", "places"), keeps, cost);
         let rows = self.relation.projector.port(self.filter, roots, move |chosen, taken| {
             group.pack(chosen.vectors, chosen.rows, &mut groups);
             name.pack(chosen.vectors, chosen.rows, &mut names);
@@ -394,6 +402,6 @@ impl<'s> Source<'_, 's> {
             let rows = groups.drain(..).zip(names.drain(..).zip(values));
             chosen.give(rows, taken);
         });
-        Projector::new(rank(rows, self.board.keep), "Ranks")
+        Projector::new(rank(rows, &operator, self.routing, self.board.keep), &operator)
     }
 }

@@ -1,7 +1,7 @@
 //! The rows of relations: packed cells in a few fixed sizes, and one of any size.
 
 use operators::latest::Slots;
-use operators::{Key, Route, Symbol, Tuple};
+use operators::{Key, Route, Routing, Symbol, Tuple};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -88,9 +88,14 @@ pub(crate) fn allocated(bytes: usize) -> usize {
 }
 
 impl Route for Wide {
-    fn route(&self) -> u64 {
-        let route = self.names.iter().fold(0u64, |route, name| (route, *name).route());
-        self.plain.iter().fold(route, |route, word| (route, *word).route())
+    fn route(&self, routing: Routing) -> u64 {
+        let route = self
+            .names
+            .iter()
+            .fold(0u64, |route, name| (route, *name).route(routing));
+        self.plain
+            .iter()
+            .fold(route, |route, word| (route, *word).route(routing))
     }
 }
 

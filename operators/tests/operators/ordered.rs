@@ -3,7 +3,7 @@
 use crate::harness::{Schedule, Update, changes, compare, config, schedule, wishes};
 use differential_dataflow::ExchangeData;
 use operators::ordered::{Ask, Picks, ordered};
-use operators::{Key, Symbol};
+use operators::{Key, Routing, Symbol};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::hash::Hash;
@@ -51,7 +51,7 @@ where
     compare(
         schedule,
         changes,
-        move |values| ordered(values, asked.clone()),
+        move |values| ordered(values, "ordered", Routing::default(), asked.clone()),
         |input| naive(input, &asks),
     );
 }
