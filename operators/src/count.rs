@@ -18,6 +18,22 @@ use timely::dataflow::channels::pact::Exchange;
 use values::footprint::{Footprint, Per};
 
 /// The total of each key's differences; see the [module](self) for the contract.
+///
+/// ```
+/// use differential_dataflow::AsCollection;
+/// use operators::{Routing, count};
+/// use timely::dataflow::operators::{Capture, ToStream, capture::Extract};
+///
+/// let captured = timely::example(|scope| {
+///     // two records of the key 7 in epoch 0, of which one leaves in epoch 1
+///     let records = [(7i64, 0, 1), (7, 0, 1), (7, 1, -1)];
+///     let keys = records.to_stream(scope).as_collection();
+///     count(keys, "records", Routing::OneProcess).inner.capture()
+/// });
+/// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_, updates)| updates).collect();
+/// let expected = [((7, 2), 0, 1), ((7, 1), 1, 1), ((7, 2), 1, -1)];
+/// assert!(expected.iter().all(|update| updates.contains(update)) && updates.len() == 3);
+/// ```
 pub fn count<'s, K: Key>(
     input: VecCollection<'s, u64, K, isize>,
     name: &str,

@@ -21,6 +21,22 @@ use values::footprint::{Footprint, Per};
 
 /// The number of different items of each `group`; see the [module](self) for the contract.
 ///
+/// ```
+/// use differential_dataflow::AsCollection;
+/// use operators::{Routing, distinct_count};
+/// use timely::dataflow::operators::{Capture, ToStream, capture::Extract};
+///
+/// let captured = timely::example(|scope| {
+///     // items are (year, user); a second copy of an item changes nothing, and an item that leaves does
+///     let records = [((2017u16, 1u32), 0u64, 1isize), ((2017, 1), 0, 1), ((2017, 2), 0, 1), ((2017, 2), 1, -1)];
+///     let users = records.to_stream(scope).as_collection();
+///     distinct_count(users, "users", Routing::OneProcess, |(year, _)| *year).inner.capture()
+/// });
+/// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_, updates)| updates).collect();
+/// let expected = [((2017, 2), 0, 1), ((2017, 1), 1, 1), ((2017, 2), 1, -1)];
+/// assert!(expected.iter().all(|update| updates.contains(update)) && updates.len() == 3);
+/// ```
+///
 /// # Panics
 /// When one item occurs more than 2^31 times.
 pub fn distinct_count<'s, G: Key, I: Key>(

@@ -20,6 +20,24 @@ use values::footprint::{Footprint, Per};
 
 /// The parts of each key, by number; see the [module](self) for the contract.
 ///
+/// ```
+/// use differential_dataflow::AsCollection;
+/// use operators::{Routing, gather};
+/// use timely::dataflow::operators::{Capture, ToStream, capture::Extract};
+///
+/// let captured = timely::example(|scope| {
+///     // the key 7 has part 0 from epoch 0 on, and part 1 in epoch 1
+///     let records = [((7i64, (0u8, 'a')), 0u64, 1isize), ((7, (1, 'b')), 1, 1)];
+///     let parts = records.to_stream(scope).as_collection();
+///     gather(parts, "all parts", Routing::OneProcess, 2).inner.capture()
+/// });
+/// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_, updates)| updates).collect();
+/// let row = |parts: [Option<char>; 2]| (7i64, Box::from(parts));
+/// let (first, both) = (row([Some('a'), None]), row([Some('a'), Some('b')]));
+/// let expected = [(first.clone(), 0, 1), (first, 1, -1), (both, 1, 1)];
+/// assert!(expected.iter().all(|update| updates.contains(update)) && updates.len() == 3);
+/// ```
+///
 /// # Panics
 /// When a part's number is not less than `parts`.
 pub fn gather<'s, K: Key, P: ExchangeData>(

@@ -25,6 +25,22 @@ use values::footprint::{Footprint, Per};
 const FEW: usize = 32;
 
 /// The greatest value of each key; see the [module](self) for the contract.
+///
+/// ```
+/// use differential_dataflow::AsCollection;
+/// use operators::{Routing, greatest};
+/// use timely::dataflow::operators::{Capture, ToStream, capture::Extract};
+///
+/// let captured = timely::example(|scope| {
+///     // in epoch 1 the greatest of two values leaves
+///     let records = [((7i64, 100i64), 0u64, 1isize), ((7, 200), 0, 1), ((7, 200), 1, -1)];
+///     let values = records.to_stream(scope).as_collection();
+///     greatest(values, "greatest", Routing::OneProcess).inner.capture()
+/// });
+/// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_, updates)| updates).collect();
+/// let expected = [((7, 200), 0, 1), ((7, 100), 1, 1), ((7, 200), 1, -1)];
+/// assert!(expected.iter().all(|update| updates.contains(update)) && updates.len() == 3);
+/// ```
 pub fn greatest<'s, K: Key, V: ExchangeData>(
     input: VecCollection<'s, u64, (K, V), isize>,
     name: &str,

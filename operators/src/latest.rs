@@ -67,6 +67,43 @@ pub trait Slots: Clone + Default + PartialEq + Ord + Debug + Send + 'static {
 }
 
 /// The rows of the latest records; see the [module](self) for the contract.
+///
+/// ```
+/// use operators::{Event, Position, Slots, latest};
+/// use timely::dataflow::operators::{Capture, ToStream, capture::Extract};
+///
+/// /// Two numbers, each from a record of its own.
+/// #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// struct Pair([Option<i64>; 2]);
+///
+/// impl Slots for Pair {
+///     const SLOTS: usize = 2;
+///     type Payload = i64;
+///     type Shape = ();
+///
+///     fn set(&mut self, _: &(), slot: u8, payload: Option<&i64>) {
+///         self.0[usize::from(slot)] = payload.copied();
+///     }
+///
+///     fn is_empty(&self, _: &()) -> bool {
+///         self.0 == [None, None]
+///     }
+/// }
+///
+/// let captured = timely::example(|scope| {
+///     let event = |offset, slot, payload| Event {
+///         key: 7,
+///         position: Position::new(1, offset, 0).expect("an offset"),
+///         slot,
+///         payload,
+///     };
+///     // the record at offset 3 comes before those that it replaces
+///     let events = [event(3, 0, Some(30)), event(1, 0, Some(10)), event(2, 1, Some(20))];
+///     latest::<Pair>(events.to_stream(scope), "latest", ()).inner.capture()
+/// });
+/// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_, updates)| updates).collect();
+/// assert_eq!(updates, [(Pair([Some(30), Some(20)]), 0, 1)]);
+/// ```
 pub fn latest<'s, R: Slots>(
     events: Stream<'s, u64, Vec<Event<R::Payload>>>,
     name: &str,

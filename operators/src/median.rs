@@ -58,6 +58,23 @@ impl PartialEq for Median {
 impl Eq for Median {}
 
 /// The medians of each group; see the [module](self) for the contract.
+///
+/// ```
+/// use differential_dataflow::AsCollection;
+/// use operators::{Median, Routing, median};
+/// use timely::dataflow::operators::{Capture, ToStream, capture::Extract};
+///
+/// let captured = timely::example(|scope| {
+///     // the values 1, 2 and 10 of the group 7, of which the last leaves in epoch 1
+///     let records = [((7i64, 1i64), 0u64, 1isize), ((7, 2), 0, 1), ((7, 10), 0, 1), ((7, 10), 1, -1)];
+///     let values = records.to_stream(scope).as_collection();
+///     median(values, "median", Routing::OneProcess).inner.capture()
+/// });
+/// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_, updates)| updates).collect();
+/// let of = |lower, mean, count| (7, Median { lower, mean, count });
+/// let expected = [(of(2, 2.0, 3), 0, 1), (of(1, 1.5, 2), 1, 1), (of(2, 2.0, 3), 1, -1)];
+/// assert!(expected.iter().all(|update| updates.contains(update)) && updates.len() == 3);
+/// ```
 pub fn median<'s, G: Key>(
     input: VecCollection<'s, u64, (G, i64), isize>,
     name: &str,

@@ -59,9 +59,12 @@ impl Ask {
     fn indices(self, count: i64) -> [i64; 2] {
         let place = self.place(count);
         let (Ask::Disc { descending, .. } | Ask::Cont { descending, .. }) = self;
-        [place.floor(), place.ceil()].map(|place| match descending {
-            true => count - 1 - place as i64,
-            false => place as i64,
+        [place.floor(), place.ceil()].map(|place| {
+            if descending {
+                count - 1 - place as i64
+            } else {
+                place as i64
+            }
         })
     }
 
@@ -87,6 +90,26 @@ pub struct Picks<V> {
 }
 
 /// The values that `asks` name of each group; see the [module](self) for the contract.
+///
+/// ```
+/// use differential_dataflow::AsCollection;
+/// use operators::Routing;
+/// use operators::ordered::{Ask, Picks, ordered};
+/// use timely::dataflow::operators::{Capture, ToStream, capture::Extract};
+///
+/// let captured = timely::example(|scope| {
+///     // the values 1 to 4 of the group 7; in epoch 1 the greatest leaves
+///     let records = [((7i64, 1i64), 0u64, 1isize), ((7, 2), 0, 1), ((7, 3), 0, 1), ((7, 4), 0, 1), ((7, 4), 1, -1)];
+///     let values = records.to_stream(scope).as_collection();
+///     let asks = vec![Ask::Cont { fraction: 0.5, descending: false }];
+///     ordered(values, "median", Routing::OneProcess, asks).inner.capture()
+/// });
+/// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_, updates)| updates).collect();
+/// let of = |count, between: [i64; 2]| (7, Picks { count, values: Box::from([between]) });
+/// // the median of four values lies between two of them, that of three is one of them
+/// let expected = [(of(4, [2, 3]), 0, 1), (of(3, [2, 2]), 1, 1), (of(4, [2, 3]), 1, -1)];
+/// assert!(expected.iter().all(|update| updates.contains(update)) && updates.len() == 3);
+/// ```
 pub fn ordered<'s, G: Key, V: ExchangeData + Hash>(
     input: VecCollection<'s, u64, (G, V), isize>,
     name: &str,

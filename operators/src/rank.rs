@@ -48,6 +48,26 @@ impl Keep {
 }
 
 /// The rows to keep of each group, with their ranks; see the [module](self) for the contract.
+///
+/// ```
+/// use differential_dataflow::AsCollection;
+/// use operators::{Keep, Routing, rank};
+/// use timely::dataflow::operators::{Capture, ToStream, capture::Extract};
+///
+/// let captured = timely::example(|scope| {
+///     // three names of the group 0 with their values, of which the first two rows are kept; in epoch 1 the first leaves
+///     let records = [((0u8, (71i64, 5i64)), 0u64, 1isize), ((0, (72, 9)), 0, 1), ((0, (73, 5)), 0, 1), ((0, (72, 9)), 1, -1)];
+///     let rows = records.to_stream(scope).as_collection();
+///     rank(rows, "places", Routing::OneProcess, Keep::Top(2)).inner.capture()
+/// });
+/// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_, updates)| updates).collect();
+/// // group, name, value, rank: equal values have equal ranks, and are in the order of their names
+/// let expected = [
+///     ((0, 72, 9, 1), 0, 1), ((0, 71, 5, 2), 0, 1),
+///     ((0, 72, 9, 1), 1, -1), ((0, 71, 5, 2), 1, -1), ((0, 71, 5, 1), 1, 1), ((0, 73, 5, 1), 1, 1),
+/// ];
+/// assert!(expected.iter().all(|update| updates.contains(update)) && updates.len() == 6);
+/// ```
 pub fn rank<'s, G: Key, N: Name + Key>(
     input: VecCollection<'s, u64, (G, (N, i64)), isize>,
     name: &str,

@@ -33,6 +33,43 @@ pub use crate::order::{Keep, Order, Place, PlaceKind};
 /// The rows to keep of each group, in the order given: `output` makes a row of a group, a row and its `places`. See the
 /// [module](self) for the contract.
 ///
+/// ```
+/// use differential_dataflow::AsCollection;
+/// use operators::Routing;
+/// use operators::top::{Keep, Order, Place, PlaceKind, top};
+/// use std::cmp::Ordering;
+/// use timely::dataflow::operators::{Capture, ToStream, capture::Extract};
+///
+/// /// By themselves, the least first.
+/// struct Ascending;
+///
+/// impl Order<i64> for Ascending {
+///     fn terms(&self) -> usize {
+///         1
+///     }
+///
+///     fn compare(&self, a: &i64, b: &i64, terms: usize) -> Ordering {
+///         if terms > 0 { a.cmp(b) } else { Ordering::Equal }
+///     }
+/// }
+///
+/// let captured = timely::example(|scope| {
+///     let records = [((0u8, 30i64), 0u64, 1isize), ((0, 10), 0, 1), ((0, 20), 0, 1), ((0, 10), 1, -1)];
+///     let rows = records.to_stream(scope).as_collection();
+///     let number = Place { kind: PlaceKind::RowNumber, terms: 1 };
+///     let keep = Keep::Within(vec![(number, 2)]);
+///     let output = |_: &u8, row: &i64, places: &[i64]| (*row, places[0]);
+///     top(rows, "places", Routing::OneProcess, Ascending, keep, &[number], output).inner.capture()
+/// });
+/// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_, updates)| updates).collect();
+/// // rows and their numbers: the first two at the close of each epoch
+/// let expected = [
+///     ((10, 1), 0, 1), ((20, 2), 0, 1),
+///     ((10, 1), 1, -1), ((20, 2), 1, -1), ((20, 1), 1, 1), ((30, 2), 1, 1),
+/// ];
+/// assert!(expected.iter().all(|update| updates.contains(update)) && updates.len() == 6);
+/// ```
+///
 /// # Panics
 /// When one row occurs more than 2^31 times.
 pub fn top<'s, G: Key, R: Key, T: Data>(
