@@ -106,9 +106,10 @@ fn is_fixed(layout: &Layout) -> bool {
 
 /// What a post takes.
 pub(crate) fn post(layout: &Layout) -> Footprint {
-    match is_fixed(layout) {
-        true => operators::latest::footprint::<FixedPost>(FixedPost::heap(&layout.shape)),
-        false => operators::latest::footprint::<WidePost>(WidePost::heap(&layout.shape)),
+    if is_fixed(layout) {
+        operators::latest::footprint::<FixedPost>(FixedPost::heap(&layout.shape))
+    } else {
+        operators::latest::footprint::<WidePost>(WidePost::heap(&layout.shape))
     }
 }
 

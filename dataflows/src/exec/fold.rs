@@ -388,9 +388,10 @@ impl<'s> Context<'_, 's> {
         let mut packing = self.key.clone();
         for arg in args {
             let ty = self.plan().ty(*arg);
-            let cell = match self.relation.projector.is_halves(*arg) {
-                true => packer.halves(),
-                false => packer.cell(ty, &any(ty)),
+            let cell = if self.relation.projector.is_halves(*arg) {
+                packer.halves()
+            } else {
+                packer.cell(ty, &any(ty))
             };
             packing.cells.push((*arg, cell));
         }

@@ -113,9 +113,10 @@ const _: () = assert!(size_of::<Payload>() == 24 && size_of::<Option<Payload>>()
 impl Payload {
     /// A payload of so many names and words, filled from nulls and zeros.
     pub(crate) fn fill(names: usize, words: usize, fill: impl FnOnce(&mut [Option<Symbol>], &mut [u32])) -> Payload {
-        match names <= 2 && words <= 3 {
-            true => Payload::Small(Tuple::fill(names, words, fill)),
-            false => Payload::Large(Box::new(Wide::fill(names, words, fill))),
+        if names <= 2 && words <= 3 {
+            Payload::Small(Tuple::fill(names, words, fill))
+        } else {
+            Payload::Large(Box::new(Wide::fill(names, words, fill)))
         }
     }
 

@@ -58,9 +58,12 @@ where
 
 fn asks() -> impl Strategy<Value = Vec<Ask>> {
     let fraction = prop_oneof![Just(0.0), Just(0.5), Just(0.9), Just(1.0), 0.0..=1.0f64];
-    let ask = (any::<bool>(), fraction, any::<bool>()).prop_map(|(disc, fraction, descending)| match disc {
-        true => Ask::Disc { fraction, descending },
-        false => Ask::Cont { fraction, descending },
+    let ask = (any::<bool>(), fraction, any::<bool>()).prop_map(|(disc, fraction, descending)| {
+        if disc {
+            Ask::Disc { fraction, descending }
+        } else {
+            Ask::Cont { fraction, descending }
+        }
     });
     prop::collection::vec(ask, 0..4)
 }

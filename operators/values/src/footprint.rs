@@ -97,9 +97,10 @@ impl Footprint {
 
     /// Bytes of an entry with its share of the index: at least, and at most after long random change.
     pub fn range(&self) -> (usize, usize) {
-        match self.indexed {
-            true => (self.bytes + index::SHARE.0, self.most + index::SHARE.1),
-            false => (self.bytes, self.most),
+        if self.indexed {
+            (self.bytes + index::SHARE.0, self.most + index::SHARE.1)
+        } else {
+            (self.bytes, self.most)
         }
     }
 }

@@ -243,9 +243,10 @@ impl<'a> Binder<'a> {
     }
 
     pub(super) fn negated(&mut self, e: ExprId, negated: bool) -> ExprId {
-        match negated {
-            true => self.plan.add(Scalar::Not(e), Ty::Bool),
-            false => e,
+        if negated {
+            self.plan.add(Scalar::Not(e), Ty::Bool)
+        } else {
+            e
         }
     }
 
@@ -390,9 +391,10 @@ impl<'a> Binder<'a> {
                 let ty = self.plan.ty(e);
                 let message = format!("{what} takes text, and {} is {ty}", self.show(expr));
                 let fault = Fault::new(expr.position, message);
-                self.refuse(match ty.is_integer() {
-                    true => fault.hint(format!("{}::text", self.show_operand(expr))),
-                    false => fault,
+                self.refuse(if ty.is_integer() {
+                    fault.hint(format!("{}::text", self.show_operand(expr)))
+                } else {
+                    fault
                 })
             }
             Value::Null => self.refuse(Fault::new(expr.position, format!("{what} of NULL is NULL"))),

@@ -93,9 +93,10 @@ impl<'a> Binder<'a> {
                 .enumerate()
                 .all(|(place, e)| *self.plan.scalar(*e) == Scalar::Column(place as u16));
         let comments = self.comments(query, columns.len());
-        let node = match identity {
-            true => node,
-            false => self.map(node, &filter, exprs.clone())?,
+        let node = if identity {
+            node
+        } else {
+            self.map(node, &filter, exprs.clone())?
         };
         let columns: Vec<_> = columns
             .into_iter()

@@ -142,9 +142,10 @@ fn tree(tokens: Vec<TokenWithSpan>) -> Checked<sqlparser::ast::Query> {
             other => other.to_string(),
         };
         let fault = Fault::new(position(rest.span.start), format!("`{what}` is not expected here"));
-        return Err(match ended {
-            true => fault.hint("a result is one SELECT"),
-            false => fault,
+        return Err(if ended {
+            fault.hint("a result is one SELECT")
+        } else {
+            fault
         });
     }
     Ok(query)
