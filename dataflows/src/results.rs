@@ -83,8 +83,8 @@ impl Results {
         &self.catalog.notes
     }
 
-    /// All results of a stream of events, as a [`Decoder`] with this [`layout`](Results::layout) makes
-    /// them. Each row comes with the number of its result. With them the operators that are made, inputs first. `routing` is
+    /// All results of a stream of events, as a [`Decoder`] with this [`layout`](Results::layout) makes them. Each row
+    /// comes with the number of its result. With them the operators that are made, inputs first. `routing` is
     /// [`Routing::OneProcess`] only where all workers live in this process.
     pub fn build<'s>(
         &self,

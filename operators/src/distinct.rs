@@ -11,9 +11,9 @@
 
 use crate::count::totals;
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::{Key, Routing};
+use crate::state_size::Entries;
 use differential_dataflow::VecCollection;
 use hashbrown::HashMap;
 use timely::dataflow::channels::pact::Exchange;

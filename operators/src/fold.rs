@@ -14,9 +14,9 @@
 
 use crate::combine::{Addition, sums};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::{Key, Routing};
+use crate::state_size::Entries;
 use differential_dataflow::{Data, VecCollection};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

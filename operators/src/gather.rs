@@ -1,4 +1,4 @@
-//! Puts together what several operators say of one key.
+//! Joins what several operators compute for one key: an outer join on the key, by the number of the part.
 //!
 //! # Contract
 //! The input is a set of (key, (number of a part, part)) with at most one part of a number for a key at an epoch's
@@ -11,9 +11,9 @@
 //! optional part, plus 5 to 11 bytes of index.
 
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
 use crate::route::{Key, Routing};
+use crate::state_size::Entries;
 use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::channels::pact::Exchange;
 use values::footprint::{Footprint, Per};

@@ -18,16 +18,16 @@
 //! What an epoch changes is kept as (row, old `R`) until its close; epoch 0, which changes everything, keeps nothing.
 
 use crate::epochs::{CHUNK, Epochwise, Timed, Update, by_epoch};
-use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Entry, Keyed};
 use crate::route::{Route, Routing};
+use crate::state_size::Entries;
 use differential_dataflow::{ExchangeData, VecCollection};
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use values::footprint::{Footprint, Per};
-use values::places::{Atlas, Places};
+use values::packed_positions::{PackedPositions, RegionTable};
 pub use values::position::MAX_SLOTS;
 use values::{Packed64, Position};
 
@@ -119,7 +119,7 @@ pub fn latest<'s, R: Slots>(
         Latest::<R> {
             shape,
             rows: Keyed::new(),
-            atlas: Atlas::default(),
+            regions: RegionTable::default(),
             changed: Changed::new(),
         },
     )
@@ -133,7 +133,7 @@ pub fn footprint<R>(heap: usize) -> Footprint {
 /// A row of state.
 struct Row<R> {
     key: Packed64,
-    places: Places,
+    positions: PackedPositions,
     row: R,
 }
 
@@ -148,7 +148,7 @@ impl<R> Entry for Row<R> {
 struct Latest<R: Slots> {
     shape: R::Shape,
     rows: Keyed<Row<R>>,
-    atlas: Atlas,
+    regions: RegionTable,
     changed: Changed<R>,
 }
 
@@ -160,14 +160,14 @@ impl<R: Slots> Epochwise for Latest<R> {
         let Latest {
             shape,
             rows,
-            atlas,
+            regions,
             changed,
         } = self;
         for block in events.chunks(BLOCK) {
             let keys = block.iter().map(|event| Packed64::from(event.key));
             let ids = rows.find_or_insert_block(keys, |&key| Row {
                 key,
-                places: Places::default(),
+                positions: PackedPositions::default(),
                 row: R::default(),
             });
             for (event, id) in block.iter().zip(ids) {
@@ -176,8 +176,8 @@ impl<R: Slots> Epochwise for Latest<R> {
                     "{event:?}"
                 );
                 let row = rows.get_mut(id);
-                if event.position > atlas.position(id, event.slot, &row.places) {
-                    atlas.put(id, event.slot, event.position, &mut row.places);
+                if event.position > regions.position(id, event.slot, &row.positions) {
+                    regions.put(id, event.slot, event.position, &mut row.positions);
                     changed.note(id, || row.row.clone());
                     row.row.set(shape, event.slot, event.payload.as_ref());
                 }

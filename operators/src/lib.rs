@@ -15,7 +15,6 @@
 
 #![forbid(unsafe_code)]
 
-mod board;
 mod combine;
 pub mod count;
 pub mod distinct;
@@ -23,30 +22,31 @@ mod epochs;
 pub mod fold;
 pub mod gather;
 pub mod greatest;
-pub mod held;
 mod keyed;
 pub mod latest;
 pub mod median;
 mod order;
 pub mod ordered;
+mod ordered_group;
 pub mod rank;
+mod ranked_group;
 pub mod route;
 mod sorted;
-mod standing;
+pub mod state_size;
 pub mod top;
 
-pub use board::Name;
 pub use count::count;
 pub use distinct::distinct_count;
 pub use fold::fold;
 pub use gather::gather;
 pub use greatest::greatest;
-pub use held::{Held, HeldBuilder};
 pub use latest::{Event, Slots, latest};
 pub use median::{Median, median};
 pub use ordered::ordered;
 pub use rank::{Keep, rank};
+pub use ranked_group::Name;
 pub use route::{Key, Route, Routing};
+pub use state_size::{StateSize, StateSizeBuilder};
 pub use top::top;
 pub use values::{
     Column, ColumnType, Footprint, Interner, Packed64, Per, Position, PositionError, Row, Symbol, Table, Tuple, Value,

@@ -13,9 +13,9 @@
 
 use crate::combine::{added_up, combine};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::held::Entries;
 use crate::keyed::{Keyed, Pair};
 use crate::route::{Key, Routing};
+use crate::state_size::Entries;
 use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;

@@ -5,7 +5,7 @@
 //! epoch they may, as changes come in any order). Rows are ordered by an [`Order`]'s terms, and rows that are equal in
 //! all of them by their own `Ord`. The output accumulates to one row for each copy of each row that [`Keep`] keeps,
 //! with the places it has among *all* rows of its group. Only net changes are emitted, of rows and places: two of them
-//! may be one to whoever makes the output row.
+//! may become one output row.
 //!
 //! # Cost
 //! A change costs O(log rows of the group) comparisons amortised, and most rows are compared by the order's quick terms
@@ -18,11 +18,11 @@
 //! kept. Shares are dealt by group and row.
 
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::held::Entries;
 use crate::keyed::{Keyed, Pair};
 use crate::order::Rules;
+use crate::ordered_group::OrderedGroup;
 use crate::route::{Key, Routing, join};
-use crate::standing::Standing;
+use crate::state_size::Entries;
 use differential_dataflow::{Data, VecCollection};
 use std::rc::Rc;
 use timely::dataflow::channels::pact::Exchange;
@@ -104,15 +104,15 @@ pub fn top<'s, G: Key, R: Key, T: Data>(
 /// What is kept of each group, and of each different row of a group; `group` and `row` bytes are what they own.
 pub fn footprint<G, R>(group: usize, row: usize) -> [Footprint; 2] {
     [
-        Footprint::keyed(Per::Key, size_of::<Pair<G, Standing<R>>>() + group),
-        crate::standing::footprint::<R>(row),
+        Footprint::keyed(Per::Key, size_of::<Pair<G, OrderedGroup<R>>>() + group),
+        crate::ordered_group::footprint::<R>(row),
     ]
 }
 
 struct Top<G, R, O, F> {
     rules: Rules<O>,
     output: F,
-    groups: Keyed<Pair<G, Standing<R>>>,
+    groups: Keyed<Pair<G, OrderedGroup<R>>>,
     /// Groups with staged changes.
     touched: Vec<u32>,
     /// How many different rows all groups have.
@@ -142,7 +142,7 @@ impl<G: Key, R: Key, O: Order<R>, T: Data, F: Fn(&G, &R, &[i64]) -> T + 'static>
         for ((group, row), _, diff) in updates.drain(..) {
             let id = self.groups.find_or_insert(&group, |group| Pair {
                 key: group.clone(),
-                value: Standing::new(),
+                value: OrderedGroup::new(),
             });
             if self.groups.get_mut(id).value.stage(row, diff) {
                 self.touched.push(id);
@@ -158,14 +158,14 @@ impl<G: Key, R: Key, O: Order<R>, T: Data, F: Fn(&G, &R, &[i64]) -> T + 'static>
             };
             let Pair {
                 key: group,
-                value: standing,
+                value: ordered,
             } = self.groups.get_mut(id);
-            self.rows -= standing.len();
-            standing.settle(&self.rules, |row, places, diff| {
+            self.rows -= ordered.len();
+            ordered.settle(&self.rules, |row, places, diff| {
                 out.push(((self.output)(group, row, places), time, diff));
             });
-            self.rows += standing.len();
-            if standing.is_empty() {
+            self.rows += ordered.len();
+            if ordered.is_empty() {
                 self.groups.remove(id);
             }
         }

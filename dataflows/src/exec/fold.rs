@@ -19,7 +19,7 @@ use crate::sql::types::{Facts, Ty};
 use differential_dataflow::VecCollection;
 use operators::fold::fold;
 use operators::gather::gather;
-use operators::ordered::{Ask, ordered};
+use operators::ordered::{Percentile, ordered};
 use operators::{Footprint, Median, Per, Routing, Tuple, count, distinct, distinct_count, greatest, median};
 use std::cmp::Reverse;
 
@@ -300,13 +300,13 @@ impl<'s> Context<'_, 's> {
                     let group = (used_one.args[0], used_one.filter);
                     let is_same = |used: &&Used| is_percentile(used) && (used.args[0], used.filter) == group;
                     let same: Vec<&Used> = used.iter().flatten().filter(is_same).collect();
-                    let asks: Vec<Ask> = same.iter().map(|used| ask(used.kind)).collect();
+                    let percentiles: Vec<Percentile> = same.iter().map(|used| percentile(used.kind)).collect();
                     let at = same.iter().position(|used| std::ptr::eq(*used, used_one)).unwrap_or(0);
                     let known = sorted.iter().find(|(arg, filter, _)| (*arg, *filter) == group);
                     let part = match known {
                         Some((_, _, part)) => *part,
                         None => {
-                            parts.push(self.sorted(next, used_one, asks.clone()));
+                            parts.push(self.sorted(next, used_one, percentiles.clone()));
                             sorted.push((group.0, group.1, next));
                             next += 1;
                             next - 1
@@ -316,7 +316,7 @@ impl<'s> Context<'_, 's> {
                         AggKind::PercentileCont { .. } => Recipe::Between {
                             part,
                             at: 2 * at,
-                            ask: asks[at],
+                            percentile: percentiles[at],
                         },
                         _ => value(part, 2 * at, false),
                     });
@@ -459,14 +459,14 @@ impl<'s> Context<'_, 's> {
     }
 
     /// Percentiles: two values for each, and behind those of integers the number of values.
-    fn sorted(&mut self, part: usize, used: &Used, asks: Vec<Ask>) -> Findings<'s, Wide> {
+    fn sorted(&mut self, part: usize, used: &Used, percentiles: Vec<Percentile>) -> Findings<'s, Wide> {
         let arg = used.args[0];
         let filter = self.condition(used.filter, Some(arg));
         let values = self.pairs(filter, arg, |value| value);
-        self.heap += allocated(size_of::<Ranked>() * (2 * asks.len() + 1));
-        let kept = operators::ordered::footprint::<Wide, Ranked>(asks.len(), self.key_heap::<Wide>());
-        let name = self.step("ordered", "percentiles", kept, Cost::Distinct(asks.len()));
-        ordered(values, &name, self.routing, asks).map(move |(key, picks)| {
+        self.heap += allocated(size_of::<Ranked>() * (2 * percentiles.len() + 1));
+        let kept = operators::ordered::footprint::<Wide, Ranked>(percentiles.len(), self.key_heap::<Wide>());
+        let name = self.step("ordered", "percentiles", kept, Cost::Distinct(percentiles.len()));
+        ordered(values, &name, self.routing, percentiles).map(move |(key, picks)| {
             let values = picks.values.iter().flatten().copied();
             let is_int = matches!(picks.values.first(), Some([Ranked::Int(_), _]));
             let count = is_int.then_some(Ranked::Int(picks.count.into()));
@@ -558,13 +558,13 @@ fn is_percentile(used: &Used) -> bool {
     )
 }
 
-fn ask(kind: AggKind) -> Ask {
+fn percentile(kind: AggKind) -> Percentile {
     match kind {
-        AggKind::PercentileCont { fraction, descending } => Ask::Cont {
+        AggKind::PercentileCont { fraction, descending } => Percentile::Cont {
             fraction: fraction.get(),
             descending,
         },
-        AggKind::PercentileDisc { fraction, descending } => Ask::Disc {
+        AggKind::PercentileDisc { fraction, descending } => Percentile::Disc {
             fraction: fraction.get(),
             descending,
         },

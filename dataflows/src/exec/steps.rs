@@ -142,7 +142,7 @@ impl fmt::Display for Cost {
             Cost::Parts(parts) => write!(f, "O({parts} parts)"),
             Cost::Values => f.write_str("O(log values of the group)"),
             Cost::Distinct(0 | 1) => f.write_str("O(log distinct values of the group)"),
-            Cost::Distinct(asks) => write!(f, "O({asks} log distinct values of the group)"),
+            Cost::Distinct(percentiles) => write!(f, "O({percentiles} log distinct values of the group)"),
             Cost::Rows => f.write_str("O(log rows of the partition), O(rows kept) among those"),
             Cost::All => f.write_str("O(rows of the partition)"),
         }

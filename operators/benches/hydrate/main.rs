@@ -5,7 +5,7 @@
 //! Each dataflow runs in a process of its own, so that none inherits another's memory.
 
 use differential_dataflow::VecCollection;
-use operators::ordered::{Ask, ordered};
+use operators::ordered::{Percentile, ordered};
 use operators::top::{Order, Place, PlaceKind, top};
 use operators::{
     Event, Keep, Name, Packed64, Position, Routing, Slots, Symbol, count, distinct_count, greatest, latest, median,
@@ -331,14 +331,17 @@ fn build(dataflow: &str, events: Stream<'_, u64, Vec<Event<Payload>>>, done: &Pr
     }
     if dataflow.contains("ordered") {
         let (fraction, descending) = (0.5, false);
-        let asks = vec![Ask::Disc { fraction, descending }, Ask::Cont { fraction, descending }];
+        let percentiles = vec![
+            Percentile::Disc { fraction, descending },
+            Percentile::Cont { fraction, descending },
+        ];
         let known = posts.clone().filter(|post| post.age > 0 && post.followers.get() > 0);
         let by_age = known.clone().map(|post| (post.group(), post.followers.get()));
         let by_year = known.clone().map(|post| (post.joined_year() % 4, post.followers.get()));
         let by_both = known.map(|post| ((post.joined_year() % 4, post.group()), post.followers.get()));
-        probe(ordered(by_age, "ordered", ROUTING, asks.clone()), done);
-        probe(ordered(by_year, "ordered", ROUTING, asks.clone()), done);
-        probe(ordered(by_both, "ordered", ROUTING, asks), done);
+        probe(ordered(by_age, "ordered", ROUTING, percentiles.clone()), done);
+        probe(ordered(by_year, "ordered", ROUTING, percentiles.clone()), done);
+        probe(ordered(by_both, "ordered", ROUTING, percentiles), done);
     }
     probe(posts, done);
 }

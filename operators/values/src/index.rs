@@ -60,6 +60,12 @@ impl Index {
         self.len
     }
 
+    /// Whether there is no entry.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Bytes of the slots.
     #[cfg(test)]
     pub fn memory(&self) -> usize {

@@ -7,8 +7,8 @@
 //! Names are never forgotten: the dictionary grows with the distinct names a process has seen, and a restart
 //! compacts it. That is what lets [`Symbol::text`] hand out `&'static str` without a lock.
 //!
-//! Whoever looks up many names does so through an [`Interner`] of its own: without locks, and in blocks, since
-//! finding a name costs little more than the memory accesses on the way to it.
+//! A thread that looks up many names has an [`Interner`] of its own. It takes no locks, and looks up names in blocks,
+//! since finding a name costs little more than the memory accesses on the way to it.
 
 use crate::footprint::{Footprint, Per};
 use crate::index::Index;

@@ -2,8 +2,8 @@
 //!
 //! What is computed from SQL has keys and rows of a shape that no type of Rust was written for. A [`Tuple`] has room
 //! for them: names stand in parts of their own, since they travel, route and order as their texts, and all else is
-//! packed into words by whoever made the tuple, who alone knows what they mean. Only the two sizes are fixed when
-//! this is compiled.
+//! packed into words by the code that made the tuple, which alone knows what they mean. Only the two sizes are fixed
+//! when this is compiled.
 //!
 //! # Contract
 //! Equal values must be packed into equal words, with 0 in bits and parts that are not used. A tuple then groups,

@@ -34,7 +34,8 @@ pub(super) enum Clause {
     Order,
 }
 
-/// An aggregate found in an expression, which names it by [`AGGREGATE`](super::calls::AGGREGATE) and its place in the list.
+/// An aggregate found in an expression, which names it by [`AGGREGATE`](super::calls::AGGREGATE) and its place in the
+/// list.
 #[derive(Clone, Debug)]
 pub(super) struct AggregateCall {
     pub agg: Agg,
@@ -43,7 +44,8 @@ pub(super) struct AggregateCall {
     pub written: String,
 }
 
-/// A window function found in an expression, which names it by [`WINDOW`](super::calls::WINDOW) and its place in the list.
+/// A window function found in an expression, which names it by [`WINDOW`](super::calls::WINDOW) and its place in the
+/// list.
 #[derive(Clone, Debug)]
 pub(super) struct WindowCall {
     pub kind: PlaceKind,
