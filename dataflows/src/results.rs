@@ -2,20 +2,13 @@
 
 use crate::exec::{self, Event, Layout, Step};
 use crate::sql::{Catalog, Diagnostic, Options, Position, ResultSpec, Schema, SqlFile, built_in, compile};
-use crate::{CLEANED, Limits, cleaning};
+use crate::{CLEANED, Decoder, Limits, cleaning};
 use differential_dataflow::VecCollection;
-use operators::{Row, Table};
+use operators::{Routing, Row, Table};
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 use timely::dataflow::Stream;
 use xxhash_rust::xxh3::xxh3_64;
-
-/// What is kept of records for the built-in results: the same whatever the options are, which say only which rows of
-/// ranked tables stay.
-pub(crate) fn layout() -> Arc<Layout> {
-    static LAYOUT: LazyLock<Arc<Layout>> = LazyLock::new(|| Results::built_in(&Options::default()).layout());
-    Arc::clone(&LAYOUT)
-}
 
 /// One result.
 #[derive(Clone, Debug)]
@@ -90,13 +83,15 @@ impl Results {
         &self.catalog.notes
     }
 
-    /// All results of a stream of events, as a [`Decoder`](crate::Decoder) with this [`layout`](Results::layout) makes
-    /// them. Each row comes with the number of its result. With them the operators that are made, inputs first.
+    /// All results of a stream of events, as a [`Decoder`] with this [`layout`](Results::layout) makes them. Each row
+    /// comes with the number of its result. With them the operators that are made, inputs first. `routing` is
+    /// [`Routing::OneProcess`] only where all workers live in this process.
     pub fn build<'s>(
         &self,
         events: Stream<'s, u64, Vec<Event>>,
+        routing: Routing,
     ) -> (VecCollection<'s, u64, (u8, Row), isize>, Vec<Step>) {
-        exec::build(events, &self.catalog, &self.layout)
+        exec::build(events, &self.catalog, &self.layout, routing)
     }
 
     /// What two processes of one run must have in common, by name: each result with its table and text, and under names
@@ -134,6 +129,27 @@ impl Results {
             text.push_str(&format!("{name} {hash:016x}\n"));
         }
         xxh3_64(text.as_bytes())
+    }
+}
+
+/// What is kept of records for the built-in results: the same whatever the options are, which say only which rows of
+/// ranked tables stay.
+fn built_in_layout() -> Arc<Layout> {
+    static LAYOUT: LazyLock<Arc<Layout>> = LazyLock::new(|| Results::built_in(&Options::default()).layout());
+    Arc::clone(&LAYOUT)
+}
+
+/// Decoders for the built-in results.
+impl Decoder {
+    /// A decoder with these limits for the built-in results; a depth above [`Limits::MAX_DEPTH`] counts as that.
+    pub fn new(limits: Limits) -> Decoder {
+        Decoder::with_layout(limits, built_in_layout())
+    }
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Decoder::new(Limits::default())
     }
 }
 

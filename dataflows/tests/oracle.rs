@@ -5,7 +5,7 @@ mod common;
 
 use common::{Tables, assert_same, plain, run, run_dataflow};
 use dataflows::{Decoder, Event, Kind, Options, Raw, Results, State};
-use operators::{Position, Row};
+use operators::{Position, Routing, Row};
 use proptest::prelude::*;
 
 /// Few posts and few names, so that posts are corrected, groups are left empty and values tie.
@@ -145,7 +145,9 @@ fn of_rows(results: Results, epochs: &[Vec<(Event, Option<(i64, Row)>)>], worker
     };
     let epochs = epochs.iter().map(|epoch| epoch.iter().map(event).collect()).collect();
     let count = results.definitions().len();
-    run_dataflow(workers, epochs, count, move |events| results.build(events).0)
+    run_dataflow(workers, epochs, count, move |events| {
+        results.build(events, Routing::default()).0
+    })
 }
 
 fn check(epochs: &[Vec<Record>], workers: usize, top: usize) {

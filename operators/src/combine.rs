@@ -67,73 +67,80 @@ impl<D: ExchangeData + Hash> Addition for Differences<D> {
     }
 }
 
-struct Held<A: Addition> {
+struct Buffered<A: Addition> {
     capability: Capability<u64>,
     sums: Keyed<Pair<A::Key, A::Sum>>,
     /// Updates of the latest activation.
     arrived: usize,
 }
 
-/// `input`, with this worker's equal updates of an epoch mostly added up.
-pub(crate) fn combine<D: ExchangeData + Hash>(
-    input: VecCollection<'_, u64, D, isize>,
-) -> VecCollection<'_, u64, D, isize> {
-    sums::<Differences<D>>(input)
+/// `input`, with this worker's equal updates of an epoch mostly added up, for the operator `name`.
+pub(crate) fn combine<'s, D: ExchangeData + Hash>(
+    input: VecCollection<'s, u64, D, isize>,
+    name: &str,
+) -> VecCollection<'s, u64, D, isize> {
+    sums::<Differences<D>>(input, name)
 }
 
 /// The sums of `input`'s updates, most of this worker's in one for each key and epoch.
-pub(crate) fn sums<A: Addition>(input: VecCollection<'_, u64, A::In, isize>) -> VecCollection<'_, u64, A::Out, isize> {
-    let operator = input.inner.unary_frontier(Pipeline, "Combine", |_, _| {
-        let mut epochs: BTreeMap<u64, Held<A>> = BTreeMap::new();
-        let mut out: Vec<Update<A::Out>> = Vec::new();
-        move |(input, frontier), output| {
-            input.for_each(|message, updates| {
-                for updates in updates.chunk_by(|a, b| a.1 == b.1) {
-                    let time = updates[0].1;
-                    let held = epochs.entry(time).or_insert_with(|| Held {
-                        capability: message.delayed(&time, 0),
-                        sums: Keyed::new(),
-                        arrived: 0,
-                    });
-                    held.arrived += updates.len();
-                    for block in updates.chunks(BLOCK) {
-                        let ids = held
-                            .sums
-                            .find_or_insert_block(block.iter().map(|update| A::key(&update.0)), |key| Pair {
-                                key: key.clone(),
-                                value: A::ZERO,
-                            });
-                        for ((data, _, diff), id) in block.iter().zip(ids) {
-                            A::add(&mut held.sums.get_mut(id).value, data, *diff);
+pub(crate) fn sums<'s, A: Addition>(
+    input: VecCollection<'s, u64, A::In, isize>,
+    name: &str,
+) -> VecCollection<'s, u64, A::Out, isize> {
+    let operator = input
+        .inner
+        .unary_frontier(Pipeline, &format!("{name}, sums before the exchange"), |_, _| {
+            let mut epochs: BTreeMap<u64, Buffered<A>> = BTreeMap::new();
+            let mut out: Vec<Update<A::Out>> = Vec::new();
+            move |(input, frontier), output| {
+                input.for_each(|message, updates| {
+                    for updates in updates.chunk_by(|a, b| a.1 == b.1) {
+                        let time = updates[0].1;
+                        let buffered = epochs.entry(time).or_insert_with(|| Buffered {
+                            capability: message.delayed(&time, 0),
+                            sums: Keyed::new(),
+                            arrived: 0,
+                        });
+                        buffered.arrived += updates.len();
+                        for block in updates.chunks(BLOCK) {
+                            let ids = buffered.sums.find_or_insert_block(
+                                block.iter().map(|update| A::key(&update.0)),
+                                |key| Pair {
+                                    key: key.clone(),
+                                    value: A::ZERO,
+                                },
+                            );
+                            for ((data, _, diff), id) in block.iter().zip(ids) {
+                                A::add(&mut buffered.sums.get_mut(id).value, data, *diff);
+                            }
                         }
                     }
-                }
-                updates.clear();
-            });
-            epochs.retain(|&time, held| {
-                let arrived = std::mem::take(&mut held.arrived);
-                let closed = !frontier.less_equal(&time);
-                if !closed && !(1..SMALL).contains(&arrived) && held.sums.len() < MOST {
-                    return true;
-                }
-                let mut session = output.session(&held.capability);
-                let sums = std::mem::replace(&mut held.sums, Keyed::new());
-                for Pair { key, value: sum } in sums.into_entries() {
-                    if let Some((data, diff)) = A::finish(key, sum) {
-                        out.push((data, time, diff));
-                        if out.len() == CHUNK {
-                            session.give_container(&mut out);
-                            out.clear();
-                            out.reserve(CHUNK);
+                    updates.clear();
+                });
+                epochs.retain(|&time, buffered| {
+                    let arrived = std::mem::take(&mut buffered.arrived);
+                    let closed = !frontier.less_equal(&time);
+                    if !closed && !(1..SMALL).contains(&arrived) && buffered.sums.len() < MOST {
+                        return true;
+                    }
+                    let mut session = output.session(&buffered.capability);
+                    let sums = std::mem::replace(&mut buffered.sums, Keyed::new());
+                    for Pair { key, value: sum } in sums.into_entries() {
+                        if let Some((data, diff)) = A::finish(key, sum) {
+                            out.push((data, time, diff));
+                            if out.len() == CHUNK {
+                                session.give_container(&mut out);
+                                out.clear();
+                                out.reserve(CHUNK);
+                            }
                         }
                     }
-                }
-                session.give_container(&mut out);
-                out.clear();
-                false
-            });
-        }
-    });
+                    session.give_container(&mut out);
+                    out.clear();
+                    false
+                });
+            }
+        });
     operator.as_collection()
 }
 

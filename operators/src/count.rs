@@ -10,29 +10,53 @@
 
 use crate::combine::combine;
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::footprint::{Footprint, Per};
-use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
-use crate::route::Key;
+use crate::route::{Key, Routing};
+use crate::state_size::Entries;
 use differential_dataflow::VecCollection;
 use timely::dataflow::channels::pact::Exchange;
+use values::footprint::{Footprint, Per};
 
 /// The total of each key's differences; see the [module](self) for the contract.
-pub fn count<'s, K: Key>(input: VecCollection<'s, u64, K, isize>) -> VecCollection<'s, u64, (K, i64), isize> {
+///
+/// ```
+/// use differential_dataflow::AsCollection;
+/// use operators::{Routing, count};
+/// use timely::dataflow::operators::{Capture, ToStream, capture::Extract};
+///
+/// let captured = timely::example(|scope| {
+///     // two records of the key 7 in epoch 0, of which one leaves in epoch 1
+///     let records = [(7i64, 0, 1), (7, 0, 1), (7, 1, -1)];
+///     let keys = records.to_stream(scope).as_collection();
+///     count(keys, "records", Routing::OneProcess).inner.capture()
+/// });
+/// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_, updates)| updates).collect();
+/// let expected = [((7, 2), 0, 1), ((7, 1), 1, 1), ((7, 2), 1, -1)];
+/// assert!(expected.iter().all(|update| updates.contains(update)) && updates.len() == 3);
+/// ```
+pub fn count<'s, K: Key>(
+    input: VecCollection<'s, u64, K, isize>,
+    name: &str,
+    routing: Routing,
+) -> VecCollection<'s, u64, (K, i64), isize> {
     if input.inner.scope().peers() == 1 {
-        totals(input)
+        totals(input, name, routing)
     } else {
-        totals(combine(input))
+        totals(combine(input, name), name, routing)
     }
 }
 
 /// [`count`] for input that is already added up.
-pub(crate) fn totals<'s, K: Key>(input: VecCollection<'s, u64, K, isize>) -> VecCollection<'s, u64, (K, i64), isize> {
-    let pact = Exchange::new(|(key, _, _): &Update<K>| key.route());
+pub(crate) fn totals<'s, K: Key>(
+    input: VecCollection<'s, u64, K, isize>,
+    name: &str,
+    routing: Routing,
+) -> VecCollection<'s, u64, (K, i64), isize> {
+    let pact = Exchange::new(move |(key, _, _): &Update<K>| key.route(routing));
     by_epoch(
         input.inner,
         pact,
-        "Count",
+        name,
         Count {
             totals: Keyed::new(),
             changed: Changed::new(),

@@ -11,30 +11,49 @@
 
 use crate::count::totals;
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::footprint::{Footprint, Per};
-use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
-use crate::route::Key;
+use crate::route::{Key, Routing};
+use crate::state_size::Entries;
 use differential_dataflow::VecCollection;
 use hashbrown::HashMap;
 use timely::dataflow::channels::pact::Exchange;
+use values::footprint::{Footprint, Per};
 
 /// The number of different items of each `group`; see the [module](self) for the contract.
+///
+/// ```
+/// use differential_dataflow::AsCollection;
+/// use operators::{Routing, distinct_count};
+/// use timely::dataflow::operators::{Capture, ToStream, capture::Extract};
+///
+/// let captured = timely::example(|scope| {
+///     // items are (year, user); a second copy of an item changes nothing, and an item that leaves does
+///     let records = [((2017u16, 1u32), 0u64, 1isize), ((2017, 1), 0, 1), ((2017, 2), 0, 1), ((2017, 2), 1, -1)];
+///     let users = records.to_stream(scope).as_collection();
+///     distinct_count(users, "users", Routing::OneProcess, |(year, _)| *year).inner.capture()
+/// });
+/// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_, updates)| updates).collect();
+/// let expected = [((2017, 2), 0, 1), ((2017, 1), 1, 1), ((2017, 2), 1, -1)];
+/// assert!(expected.iter().all(|update| updates.contains(update)) && updates.len() == 3);
+/// ```
 ///
 /// # Panics
 /// When one item occurs more than 2^31 times.
 pub fn distinct_count<'s, G: Key, I: Key>(
     input: VecCollection<'s, u64, I, isize>,
+    name: &str,
+    routing: Routing,
     group: impl Fn(&I) -> G + 'static,
 ) -> VecCollection<'s, u64, (G, i64), isize> {
-    let pact = Exchange::new(|(item, _, _): &Update<I>| item.route());
+    let pact = Exchange::new(move |(item, _, _): &Update<I>| item.route(routing));
     let logic = Distinct {
         copies: Keyed::new(),
         changed: Changed::new(),
         group,
         steps: Vec::new(),
     };
-    totals(by_epoch(input.inner, pact, "Distinct", logic))
+    let steps = by_epoch(input.inner, pact, &format!("{name}, items"), logic);
+    totals(steps, name, routing)
 }
 
 /// What is kept of each different item and of each group; `item` and `group` bytes are what they own.

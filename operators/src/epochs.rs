@@ -3,10 +3,15 @@
 //! What an operator computes from an epoch is a function of all of that epoch's records and of the state after the
 //! epoch before it. Records may arrive long before their epoch's turn, since workers run ahead of each other. The
 //! driver here keeps those back, so that an operator only ever sees one epoch at a time, in order, and never has to
-//! think of time. It also slows emission down: an operator that has a million rows to say says them in slices, and
+//! think of time. It also slows emission down: an operator that has a million rows to emit does so in slices, and
 //! lets the rest of the dataflow run in between, so that no queue ever holds them all.
+//!
+//! Time is `u64`, a total order, because epochs are numbered by one coordinator and close one after the other: then what
+//! an operator keeps after the epoch before is all that there is to know of the past, a plain value a key instead of
+//! the times at which it changed, and "the epoch in hand" is one epoch. In a partial order (iteration, several clocks)
+//! neither holds; differential's own arrangements are for that.
 
-use crate::held::{Entries, Teller};
+use crate::state_size::{Entries, StateReporter};
 use differential_dataflow::{AsCollection, Data, VecCollection};
 use std::collections::BTreeMap;
 use timely::dataflow::Stream;
@@ -39,7 +44,7 @@ impl<D> Timed for Update<D> {
 /// An operator's logic, an epoch at a time.
 ///
 /// The driver calls `apply` any number of times with records of one epoch, then `close` once no further record of
-/// that epoch (or an earlier one) can come, then `emit` until it answers `true`, and only then `apply` for a later
+/// that epoch (or an earlier one) can come, then `emit` until it returns `true`, and only then `apply` for a later
 /// epoch. An epoch without records is not seen at all.
 pub(crate) trait Epochwise: 'static {
     /// What comes in.
@@ -79,7 +84,7 @@ where
 {
     let scope = stream.scope();
     let operator = stream.unary_frontier(pact, name, move |_, info| {
-        let mut teller = Teller::new(scope.worker(), info.global_id, logic.entries());
+        let mut reporter = StateReporter::new(scope.worker(), info.global_id, logic.entries());
         let again = scope.activator_for(info.address);
         let mut pending: BTreeMap<u64, Pending<L::In>> = BTreeMap::new();
         let mut emitting = false;
@@ -158,7 +163,7 @@ where
                 }
                 drop(session);
                 epoch.remove();
-                teller.tell(|| logic.entries());
+                reporter.report(|| logic.entries());
             }
         }
     });

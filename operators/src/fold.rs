@@ -14,28 +14,46 @@
 
 use crate::combine::{Addition, sums};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::footprint::{Footprint, Per};
-use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
-use crate::route::Key;
+use crate::route::{Key, Routing};
+use crate::state_size::Entries;
 use differential_dataflow::{Data, VecCollection};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::marker::PhantomData;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use values::footprint::{Footprint, Per};
 
 /// The sums and the number of each key's rows; see the [module](self) for the contract.
+///
+/// ```
+/// use differential_dataflow::AsCollection;
+/// use operators::{Routing, fold};
+/// use timely::dataflow::operators::{Capture, ToStream, capture::Extract};
+///
+/// let captured = timely::example(|scope| {
+///     // rows of a key and two numbers: in epoch 1 one of them leaves
+///     let records = [((7i64, [3i64, 30i64]), 0u64, 1isize), ((7, [4, 40]), 0, 1), ((7, [3, 30]), 1, -1)];
+///     let rows = records.to_stream(scope).as_collection();
+///     fold(rows, "sums", Routing::OneProcess).inner.capture()
+/// });
+/// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_, updates)| updates).collect();
+/// let expected = [((7, [7, 70], 2), 0, 1), ((7, [4, 40], 1), 1, 1), ((7, [7, 70], 2), 1, -1)];
+/// assert!(expected.iter().all(|update| updates.contains(update)) && updates.len() == 3);
+/// ```
 pub fn fold<'s, K: Key, const A: usize>(
     input: VecCollection<'s, u64, (K, [i64; A]), isize>,
+    name: &str,
+    routing: Routing,
 ) -> VecCollection<'s, u64, (K, [i64; A], i64), isize> {
     if input.inner.scope().peers() == 1 {
-        by_epoch(input.inner, Pipeline, "Fold", Fold::new())
+        by_epoch(input.inner, Pipeline, name, Fold::new())
     } else {
-        let pact = Exchange::new(|((key, _), _, _): &Update<(K, Totals<A>)>| key.route());
+        let pact = Exchange::new(move |((key, _), _, _): &Update<(K, Totals<A>)>| key.route(routing));
         by_epoch(
-            sums::<Rows<K, A>>(input).inner,
+            sums::<Rows<K, A>>(input, name).inner,
             pact,
-            "Fold",
+            name,
             Fold::<K, Totals<A>, A>::new(),
         )
     }

@@ -1,4 +1,4 @@
-//! Puts together what several operators say of one key.
+//! Joins what several operators compute for one key: an outer join on the key, by the number of the part.
 //!
 //! # Contract
 //! The input is a set of (key, (number of a part, part)) with at most one part of a number for a key at an epoch's
@@ -11,29 +11,49 @@
 //! optional part, plus 5 to 11 bytes of index.
 
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::footprint::{Footprint, Per};
-use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
-use crate::route::Key;
+use crate::route::{Key, Routing};
+use crate::state_size::Entries;
 use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::channels::pact::Exchange;
+use values::footprint::{Footprint, Per};
 
 /// The parts of each key, by number; see the [module](self) for the contract.
+///
+/// ```
+/// use differential_dataflow::AsCollection;
+/// use operators::{Routing, gather};
+/// use timely::dataflow::operators::{Capture, ToStream, capture::Extract};
+///
+/// let captured = timely::example(|scope| {
+///     // the key 7 has part 0 from epoch 0 on, and part 1 in epoch 1
+///     let records = [((7i64, (0u8, 'a')), 0u64, 1isize), ((7, (1, 'b')), 1, 1)];
+///     let parts = records.to_stream(scope).as_collection();
+///     gather(parts, "all parts", Routing::OneProcess, 2).inner.capture()
+/// });
+/// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_, updates)| updates).collect();
+/// let row = |parts: [Option<char>; 2]| (7i64, Box::from(parts));
+/// let (first, both) = (row([Some('a'), None]), row([Some('a'), Some('b')]));
+/// let expected = [(first.clone(), 0, 1), (first, 1, -1), (both, 1, 1)];
+/// assert!(expected.iter().all(|update| updates.contains(update)) && updates.len() == 3);
+/// ```
 ///
 /// # Panics
 /// When a part's number is not less than `parts`.
 pub fn gather<'s, K: Key, P: ExchangeData>(
-    parts: usize,
     input: VecCollection<'s, u64, (K, (u8, P)), isize>,
+    name: &str,
+    routing: Routing,
+    parts: usize,
 ) -> VecCollection<'s, u64, (K, Box<[Option<P>]>), isize> {
-    let pact = Exchange::new(|((key, _), _, _): &Update<(K, (u8, P))>| key.route());
+    let pact = Exchange::new(move |((key, _), _, _): &Update<(K, (u8, P))>| key.route(routing));
     let logic = Gather {
         none: vec![None; parts].into(),
         keys: Keyed::new(),
         changed: Changed::new(),
         conflicts: Vec::new(),
     };
-    by_epoch(input.inner, pact, "Gather", logic)
+    by_epoch(input.inner, pact, name, logic)
 }
 
 /// What is kept of each key; `key` bytes are what it owns, `heap` bytes what all its parts own.

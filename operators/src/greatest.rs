@@ -13,26 +13,44 @@
 //! own, and many into a tree. Nothing is added up before the exchange, since (key, value) pairs seldom repeat.
 
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::footprint::{Footprint, Per};
-use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Keyed, Pair};
-use crate::route::Key;
+use crate::route::{Key, Routing};
+use crate::state_size::Entries;
 use differential_dataflow::{ExchangeData, VecCollection};
 use std::collections::BTreeMap;
 use timely::dataflow::channels::pact::Exchange;
+use values::footprint::{Footprint, Per};
 
 /// The longest sorted list: inserting moves half a kilobyte at most.
 const FEW: usize = 32;
 
 /// The greatest value of each key; see the [module](self) for the contract.
+///
+/// ```
+/// use differential_dataflow::AsCollection;
+/// use operators::{Routing, greatest};
+/// use timely::dataflow::operators::{Capture, ToStream, capture::Extract};
+///
+/// let captured = timely::example(|scope| {
+///     // in epoch 1 the greatest of two values leaves
+///     let records = [((7i64, 100i64), 0u64, 1isize), ((7, 200), 0, 1), ((7, 200), 1, -1)];
+///     let values = records.to_stream(scope).as_collection();
+///     greatest(values, "greatest", Routing::OneProcess).inner.capture()
+/// });
+/// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_, updates)| updates).collect();
+/// let expected = [((7, 200), 0, 1), ((7, 100), 1, 1), ((7, 200), 1, -1)];
+/// assert!(expected.iter().all(|update| updates.contains(update)) && updates.len() == 3);
+/// ```
 pub fn greatest<'s, K: Key, V: ExchangeData>(
     input: VecCollection<'s, u64, (K, V), isize>,
+    name: &str,
+    routing: Routing,
 ) -> VecCollection<'s, u64, (K, V), isize> {
-    let pact = Exchange::new(|((key, _), _, _): &Update<(K, V)>| key.route());
+    let pact = Exchange::new(move |((key, _), _, _): &Update<(K, V)>| key.route(routing));
     by_epoch(
         input.inner,
         pact,
-        "Greatest",
+        name,
         Greatest {
             values: Keyed::new(),
             changed: Changed::new(),

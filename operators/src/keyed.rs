@@ -3,10 +3,10 @@
 //! Entries lie in chunks that never move, so growing copies nothing and never holds two copies of everything; the
 //! [`Index`] beside them takes 5 to 11 bytes an entry.
 
-use crate::index::Index;
 use foldhash::fast::RandomState;
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
+use values::index::Index;
 
 /// Bytes of a chunk at most: so many that an allocator rounds them up by next to nothing.
 const CHUNK_BYTES: usize = 512 << 10;
@@ -167,7 +167,7 @@ impl<E: Entry> Keyed<E> {
         let (chunks, hasher) = (&self.chunks, &self.hasher);
         self.index.remove(id, |id| hasher.hash_one(at(chunks, id).key()));
         self.free.push(id);
-        if self.index.len() == 0 {
+        if self.index.is_empty() {
             (self.chunks, self.free, self.index) = (Vec::new(), Vec::new(), Index::new());
         }
     }
@@ -197,10 +197,10 @@ fn at_mut<E>(chunks: &mut [Vec<E>], id: u32) -> &mut E {
     &mut chunks[(id >> chunk_bits::<E>()) as usize][id as usize & ((1 << chunk_bits::<E>()) - 1)]
 }
 
-/// The entries an epoch has touched, each with what it said before: `T::default()` stands for a new entry.
+/// The entries an epoch has touched, each with its value before the epoch: `T::default()` stands for a new entry.
 ///
-/// An epoch that starts with no entries at all (history) is **fresh**: it touches everything and nothing said
-/// anything before, so nothing is written down.
+/// An epoch that starts with no entries at all (history) is **fresh**: it touches everything and no entry had a
+/// value before, so nothing is recorded.
 pub(crate) struct Changed<T> {
     fresh: bool,
     seen: Vec<u64>,
@@ -222,7 +222,7 @@ impl<T: Default> Changed<T> {
         }
     }
 
-    /// Notes that an entry is about to change; `before` is asked on the first time in an epoch.
+    /// Notes that an entry is about to change; `before` is evaluated the first time in an epoch.
     #[inline]
     pub(crate) fn note(&mut self, id: u32, before: impl FnOnce() -> T) {
         if self.fresh {
@@ -243,7 +243,7 @@ impl<T: Default> Changed<T> {
         (self.next, self.bound) = (0, entries.bound());
     }
 
-    /// The next touched entry, with what it said before. Entries may be removed as they are handed out.
+    /// The next touched entry, with its value before the epoch. Entries may be removed as they are handed out.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<(u32, T)> {
         if self.fresh {

@@ -18,20 +18,18 @@
 //! What an epoch changes is kept as (row, old `R`) until its close; epoch 0, which changes everything, keeps nothing.
 
 use crate::epochs::{CHUNK, Epochwise, Timed, Update, by_epoch};
-use crate::footprint::{Footprint, Per};
-use crate::held::Entries;
 use crate::keyed::{BLOCK, Changed, Entry, Keyed};
-use crate::places::{Atlas, Places};
-use crate::route::Route;
-use crate::{Packed64, Position};
+use crate::route::{Route, Routing};
+use crate::state_size::Entries;
 use differential_dataflow::{ExchangeData, VecCollection};
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
-
-/// The greatest number of slots.
-pub const MAX_SLOTS: usize = 3;
+use values::footprint::{Footprint, Per};
+use values::packed_positions::{PackedPositions, RegionTable};
+pub use values::position::MAX_SLOTS;
+use values::{Packed64, Position};
 
 /// One record of the log: what slot `slot` of key `key` says from `position` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -69,21 +67,59 @@ pub trait Slots: Clone + Default + PartialEq + Ord + Debug + Send + 'static {
 }
 
 /// The rows of the latest records; see the [module](self) for the contract.
+///
+/// ```
+/// use operators::{Event, Position, Slots, latest};
+/// use timely::dataflow::operators::{Capture, ToStream, capture::Extract};
+///
+/// /// Two numbers, each from a record of its own.
+/// #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// struct Pair([Option<i64>; 2]);
+///
+/// impl Slots for Pair {
+///     const SLOTS: usize = 2;
+///     type Payload = i64;
+///     type Shape = ();
+///
+///     fn set(&mut self, _: &(), slot: u8, payload: Option<&i64>) {
+///         self.0[usize::from(slot)] = payload.copied();
+///     }
+///
+///     fn is_empty(&self, _: &()) -> bool {
+///         self.0 == [None, None]
+///     }
+/// }
+///
+/// let captured = timely::example(|scope| {
+///     let event = |offset, slot, payload| Event {
+///         key: 7,
+///         position: Position::new(1, offset, 0).expect("an offset"),
+///         slot,
+///         payload,
+///     };
+///     // the record at offset 3 comes before those that it replaces
+///     let events = [event(3, 0, Some(30)), event(1, 0, Some(10)), event(2, 1, Some(20))];
+///     latest::<Pair>(events.to_stream(scope), "latest", ()).inner.capture()
+/// });
+/// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_, updates)| updates).collect();
+/// assert_eq!(updates, [(Pair([Some(30), Some(20)]), 0, 1)]);
+/// ```
 pub fn latest<'s, R: Slots>(
     events: Stream<'s, u64, Vec<Event<R::Payload>>>,
+    name: &str,
     shape: R::Shape,
 ) -> VecCollection<'s, u64, R, isize> {
     const { assert!(R::SLOTS <= MAX_SLOTS) };
     debug_assert!(R::default().is_empty(&shape));
-    let pact = Exchange::new(|event: &Event<R::Payload>| event.key.route());
+    let pact = Exchange::new(|event: &Event<R::Payload>| event.key.route(Routing::default()));
     by_epoch(
         events,
         pact,
-        "Latest",
+        name,
         Latest::<R> {
             shape,
             rows: Keyed::new(),
-            atlas: Atlas::default(),
+            regions: RegionTable::default(),
             changed: Changed::new(),
         },
     )
@@ -97,7 +133,7 @@ pub fn footprint<R>(heap: usize) -> Footprint {
 /// A row of state.
 struct Row<R> {
     key: Packed64,
-    places: Places,
+    positions: PackedPositions,
     row: R,
 }
 
@@ -112,7 +148,7 @@ impl<R> Entry for Row<R> {
 struct Latest<R: Slots> {
     shape: R::Shape,
     rows: Keyed<Row<R>>,
-    atlas: Atlas,
+    regions: RegionTable,
     changed: Changed<R>,
 }
 
@@ -124,14 +160,14 @@ impl<R: Slots> Epochwise for Latest<R> {
         let Latest {
             shape,
             rows,
-            atlas,
+            regions,
             changed,
         } = self;
         for block in events.chunks(BLOCK) {
             let keys = block.iter().map(|event| Packed64::from(event.key));
             let ids = rows.find_or_insert_block(keys, |&key| Row {
                 key,
-                places: Places::default(),
+                positions: PackedPositions::default(),
                 row: R::default(),
             });
             for (event, id) in block.iter().zip(ids) {
@@ -140,8 +176,8 @@ impl<R: Slots> Epochwise for Latest<R> {
                     "{event:?}"
                 );
                 let row = rows.get_mut(id);
-                if event.position > atlas.position(id, event.slot, &row.places) {
-                    atlas.put(id, event.slot, event.position, &mut row.places);
+                if event.position > regions.position(id, event.slot, &row.positions) {
+                    regions.put(id, event.slot, event.position, &mut row.positions);
                     changed.note(id, || row.row.clone());
                     row.row.set(shape, event.slot, event.payload.as_ref());
                 }

@@ -1,58 +1,54 @@
 //! Incremental building blocks that know no pins: the latest record of each key, counts, sums, distinct counts, the
-//! greatest value, ranks with ties, exact medians and percentiles; and the vocabulary they share (positions, names,
-//! tuples, tables).
+//! greatest value, ranks with ties, exact medians and percentiles. The values that they compute with (positions, names,
+//! tuples, tables) are those of the crate [`values`].
 //!
 //! Every operator's module states its contract: what it asks of its input, what its output accumulates to at each
 //! epoch's close, and what a change costs. All of them act at the close of an epoch, in order, whatever order records
 //! arrive in; they may be given records of later epochs early, several epochs may close at once, and time may pass
 //! without records. None of them knows how many workers there are, except to save work.
+//!
+//! Time is `u64`, a total order, because epochs are numbered by one coordinator and close one after the other: an
+//! operator keeps the present alone, without the times at which it came about. They cannot be used within an iteration,
+//! or in any scope whose timestamps are partially ordered.
+//!
+//! Every operator has a `name`, which timely's logs show, and those that exchange records a [`Routing`].
 
 #![forbid(unsafe_code)]
 
-mod board;
 mod combine;
 pub mod count;
 pub mod distinct;
 mod epochs;
 pub mod fold;
-pub mod footprint;
 pub mod gather;
 pub mod greatest;
-pub mod held;
-mod index;
 mod keyed;
 pub mod latest;
 pub mod median;
 mod order;
 pub mod ordered;
-mod packed;
-mod places;
-pub mod position;
+mod ordered_group;
 pub mod rank;
+mod ranked_group;
 pub mod route;
 mod sorted;
-mod standing;
-pub mod symbol;
-pub mod table;
+pub mod state_size;
 pub mod top;
-pub mod tuple;
 
-pub use board::Name;
 pub use count::count;
 pub use distinct::distinct_count;
 pub use fold::fold;
-pub use footprint::{Footprint, Per};
 pub use gather::gather;
 pub use greatest::greatest;
-pub use held::{Held, HeldBuilder};
 pub use latest::{Event, Slots, latest};
 pub use median::{Median, median};
 pub use ordered::ordered;
-pub use packed::Packed64;
-pub use position::{Position, PositionError};
 pub use rank::{Keep, rank};
-pub use route::{Key, Route};
-pub use symbol::{Interner, Symbol};
-pub use table::{Column, ColumnType, Row, Table, Value};
+pub use ranked_group::Name;
+pub use route::{Key, Route, Routing};
+pub use state_size::{StateSize, StateSizeBuilder};
 pub use top::top;
-pub use tuple::Tuple;
+pub use values::{
+    Column, ColumnType, Footprint, Interner, Packed64, Per, Position, PositionError, Row, Symbol, Table, Tuple, Value,
+};
+pub use values::{footprint, position, symbol, table, tuple};

@@ -13,16 +13,16 @@
 
 use crate::combine::{added_up, combine};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::footprint::{Footprint, Per};
-use crate::held::Entries;
 use crate::keyed::{Keyed, Pair};
-use crate::route::Key;
+use crate::route::{Key, Routing};
+use crate::state_size::Entries;
 use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 use timely::dataflow::channels::pact::Exchange;
+use values::footprint::{Footprint, Per};
 
 /// The middle of a group's values.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -58,14 +58,33 @@ impl PartialEq for Median {
 impl Eq for Median {}
 
 /// The medians of each group; see the [module](self) for the contract.
+///
+/// ```
+/// use differential_dataflow::AsCollection;
+/// use operators::{Median, Routing, median};
+/// use timely::dataflow::operators::{Capture, ToStream, capture::Extract};
+///
+/// let captured = timely::example(|scope| {
+///     // the values 1, 2 and 10 of the group 7, of which the last leaves in epoch 1
+///     let records = [((7i64, 1i64), 0u64, 1isize), ((7, 2), 0, 1), ((7, 10), 0, 1), ((7, 10), 1, -1)];
+///     let values = records.to_stream(scope).as_collection();
+///     median(values, "median", Routing::OneProcess).inner.capture()
+/// });
+/// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_, updates)| updates).collect();
+/// let of = |lower, mean, count| (7, Median { lower, mean, count });
+/// let expected = [(of(2, 2.0, 3), 0, 1), (of(1, 1.5, 2), 1, 1), (of(2, 2.0, 3), 1, -1)];
+/// assert!(expected.iter().all(|update| updates.contains(update)) && updates.len() == 3);
+/// ```
 pub fn median<'s, G: Key>(
     input: VecCollection<'s, u64, (G, i64), isize>,
+    name: &str,
+    routing: Routing,
 ) -> VecCollection<'s, u64, (G, Median), isize> {
-    let pact = Exchange::new(|((group, _), _, _): &Update<(G, i64)>| group.route());
+    let pact = Exchange::new(move |((group, _), _, _): &Update<(G, i64)>| group.route(routing));
     by_epoch(
-        combine(input).inner,
+        combine(input, name).inner,
         pact,
-        "Median",
+        name,
         Medians {
             groups: Keyed::new(),
             touched: Vec::new(),

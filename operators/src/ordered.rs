@@ -3,32 +3,32 @@
 //! # Contract
 //! The input is a multiset of (group, value): at an epoch's close no pair's differences sum to less than zero (within
 //! an epoch they may, as changes come in any order). The output then accumulates to one `(group, Picks)` for every
-//! group that has any value: how many it has, and those at the places that each [`Ask`] names. Places are computed in
-//! double precision, as PostgreSQL does. Only net changes are emitted.
+//! group that has any value: how many it has, and those at the places that each [`Percentile`] names. Places are
+//! computed in double precision, as PostgreSQL does. Only net changes are emitted.
 //!
 //! # Cost
-//! O(log different values of the group) a change for each ask, amortised: a group keeps how often each value occurs,
-//! and for each ask a cursor with the number of values below it. A value that comes or goes moves a place by at most
-//! one, so a cursor walks no further than the number of values that changed. Memory grows with different values, not
-//! with values; equal changes are added up before the exchange. [`median`](crate::median()) is this for one fraction
-//! and integers, in less memory.
+//! O(log different values of the group) a change for each percentile, amortised: a group keeps how often each value
+//! occurs, and for each percentile a cursor with the number of values below it. A value that comes or goes moves a place
+//! by at most one, so a cursor walks no further than the number of values that changed. Memory grows with different
+//! values, not with values; equal changes are added up before the exchange. [`median`](crate::median()) is this for one
+//! fraction and integers, in less memory.
 
 use crate::combine::{added_up, combine};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::footprint::{Footprint, Per};
-use crate::held::Entries;
 use crate::keyed::{Keyed, Pair};
-use crate::route::Key;
+use crate::route::{Key, Routing};
+use crate::state_size::Entries;
 use differential_dataflow::{ExchangeData, VecCollection};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::ops::Bound::{Excluded, Unbounded};
 use timely::dataflow::channels::pact::Exchange;
+use values::footprint::{Footprint, Per};
 
 /// What to pick of a group's values. A fraction lies within 0 to 1; with `descending` the greatest value is the first.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Ask {
+pub enum Percentile {
     /// SQL's `percentile_disc`: the first value with at least this fraction of all values up to it.
     Disc {
         /// The fraction.
@@ -46,22 +46,25 @@ pub enum Ask {
     },
 }
 
-impl Ask {
+impl Percentile {
     /// Where the fraction falls among so many values, from 0 for the first: what is interpolated lies between places.
     fn place(self, count: i64) -> f64 {
         match self {
-            Ask::Disc { fraction, .. } => (fraction * count as f64).ceil().max(1.0) - 1.0,
-            Ask::Cont { fraction, .. } => fraction * (count - 1) as f64,
+            Percentile::Disc { fraction, .. } => (fraction * count as f64).ceil().max(1.0) - 1.0,
+            Percentile::Cont { fraction, .. } => fraction * (count - 1) as f64,
         }
     }
 
     /// The indices of the values to pick, from 0 for the least.
     fn indices(self, count: i64) -> [i64; 2] {
         let place = self.place(count);
-        let (Ask::Disc { descending, .. } | Ask::Cont { descending, .. }) = self;
-        [place.floor(), place.ceil()].map(|place| match descending {
-            true => count - 1 - place as i64,
-            false => place as i64,
+        let (Percentile::Disc { descending, .. } | Percentile::Cont { descending, .. }) = self;
+        [place.floor(), place.ceil()].map(|place| {
+            if descending {
+                count - 1 - place as i64
+            } else {
+                place as i64
+            }
         })
     }
 
@@ -81,30 +84,52 @@ impl Ask {
 pub struct Picks<V> {
     /// The number of values.
     pub count: i64,
-    /// For each ask the values at the whole places before and after the one it names, in the ask's own order. They are
-    /// one value twice where it names a whole place, as [`Ask::Disc`] always does.
+    /// For each percentile the values at the whole places before and after the one it names, in the percentile's own
+    /// order. They are one value twice where it names a whole place, as [`Percentile::Disc`] always does.
     pub values: Box<[[V; 2]]>,
 }
 
-/// The values that `asks` name of each group; see the [module](self) for the contract.
+/// The values that `percentiles` name of each group; see the [module](self) for the contract.
+///
+/// ```
+/// use differential_dataflow::AsCollection;
+/// use operators::Routing;
+/// use operators::ordered::{Percentile, Picks, ordered};
+/// use timely::dataflow::operators::{Capture, ToStream, capture::Extract};
+///
+/// let captured = timely::example(|scope| {
+///     // the values 1 to 4 of the group 7; in epoch 1 the greatest leaves
+///     let records = [((7i64, 1i64), 0u64, 1isize), ((7, 2), 0, 1), ((7, 3), 0, 1), ((7, 4), 0, 1), ((7, 4), 1, -1)];
+///     let values = records.to_stream(scope).as_collection();
+///     let percentiles = vec![Percentile::Cont { fraction: 0.5, descending: false }];
+///     ordered(values, "median", Routing::OneProcess, percentiles).inner.capture()
+/// });
+/// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_, updates)| updates).collect();
+/// let of = |count, between: [i64; 2]| (7, Picks { count, values: Box::from([between]) });
+/// // the median of four values lies between two of them, that of three is one of them
+/// let expected = [(of(4, [2, 3]), 0, 1), (of(3, [2, 2]), 1, 1), (of(4, [2, 3]), 1, -1)];
+/// assert!(expected.iter().all(|update| updates.contains(update)) && updates.len() == 3);
+/// ```
 pub fn ordered<'s, G: Key, V: ExchangeData + Hash>(
     input: VecCollection<'s, u64, (G, V), isize>,
-    asks: Vec<Ask>,
+    name: &str,
+    routing: Routing,
+    percentiles: Vec<Percentile>,
 ) -> VecCollection<'s, u64, (G, Picks<V>), isize> {
-    let pact = Exchange::new(|((group, _), _, _): &Update<(G, V)>| group.route());
+    let pact = Exchange::new(move |((group, _), _, _): &Update<(G, V)>| group.route(routing));
     let logic = Ordered {
-        asks,
+        percentiles,
         groups: Keyed::new(),
         touched: Vec::new(),
         values: 0,
     };
-    by_epoch(combine(input).inner, pact, "Ordered", logic)
+    by_epoch(combine(input, name).inner, pact, name, logic)
 }
 
 /// What is kept of each group, of which so many values are asked, and of each different value of a group; `heap` bytes
 /// are what the group owns.
-pub fn footprint<G, V>(asks: usize, heap: usize) -> [Footprint; 2] {
-    let picked = asks * (size_of::<Cursor<V>>() + size_of::<[V; 2]>());
+pub fn footprint<G, V>(percentiles: usize, heap: usize) -> [Footprint; 2] {
+    let picked = percentiles * (size_of::<Cursor<V>>() + size_of::<[V; 2]>());
     [
         Footprint::keyed(Per::Key, size_of::<Pair<G, Values<V>>>() + picked + heap),
         Footprint::tree(Per::Value, size_of::<V>() + size_of::<i64>(), align_of::<(V, i64)>())
@@ -113,7 +138,7 @@ pub fn footprint<G, V>(asks: usize, heap: usize) -> [Footprint; 2] {
 }
 
 struct Ordered<G, V> {
-    asks: Vec<Ask>,
+    percentiles: Vec<Percentile>,
     groups: Keyed<Pair<G, Values<V>>>,
     /// Groups with staged changes.
     touched: Vec<u32>,
@@ -151,9 +176,9 @@ impl<G: Key, V: ExchangeData + Hash> Epochwise for Ordered<G, V> {
             } = self.groups.get_mut(id);
             let before = values.emitted.take();
             self.values -= values.counts.len();
-            values.settle(&self.asks);
+            values.settle(&self.percentiles);
             self.values += values.counts.len();
-            values.emitted = values.pick(&self.asks);
+            values.emitted = values.pick(&self.percentiles);
             if before != values.emitted {
                 out.extend(before.map(|picks| ((group.clone(), picks), time, -1)));
                 out.extend(values.emitted.clone().map(|picks| ((group.clone(), picks), time, 1)));
@@ -183,7 +208,7 @@ struct Values<V> {
     /// How often each value occurs; never zero.
     counts: BTreeMap<V, i64>,
     total: i64,
-    /// One for each ask, or none while there are no values.
+    /// One for each percentile, or none while there are no values.
     cursors: Box<[Cursor<V>]>,
     staged: Vec<(V, i64)>,
     emitted: Option<Picks<V>>,
@@ -201,7 +226,7 @@ impl<V: Ord + Clone> Values<V> {
     }
 
     /// Applies what was staged.
-    fn settle(&mut self, asks: &[Ask]) {
+    fn settle(&mut self, percentiles: &[Percentile]) {
         let changes = added_up(std::mem::take(&mut self.staged));
 
         if self.counts.is_empty() {
@@ -211,8 +236,8 @@ impl<V: Ord + Clone> Values<V> {
             );
             self.total = changes.iter().map(|(_, diff)| diff).sum();
             // cursors are put in their places here, where that takes no searching
-            let cursor = |ask: &Ask| {
-                let (mut below, [index, _]) = (0, ask.indices(self.total));
+            let cursor = |percentile: &Percentile| {
+                let (mut below, [index, _]) = (0, percentile.indices(self.total));
                 let found = changes.iter().find(|(_, count)| {
                     below += count;
                     below > index
@@ -222,7 +247,7 @@ impl<V: Ord + Clone> Values<V> {
                     below: below - count,
                 })
             };
-            self.cursors = asks.iter().filter_map(cursor).collect();
+            self.cursors = percentiles.iter().filter_map(cursor).collect();
             self.counts = changes.into_iter().collect();
         } else {
             for (value, diff) in changes {
@@ -241,12 +266,12 @@ impl<V: Ord + Clone> Values<V> {
     }
 
     /// Moves the cursors to their places and reads off what is there: `None` if there are no values.
-    fn pick(&mut self, asks: &[Ask]) -> Option<Picks<V>> {
+    fn pick(&mut self, percentiles: &[Percentile]) -> Option<Picks<V>> {
         if self.total == 0 {
             return None;
         }
-        let cursors = self.cursors.iter_mut().zip(asks);
-        let pairs = cursors.map(|(cursor, ask)| cursor.pick(&self.counts, ask.indices(self.total)));
+        let cursors = self.cursors.iter_mut().zip(percentiles);
+        let pairs = cursors.map(|(cursor, percentile)| cursor.pick(&self.counts, percentile.indices(self.total)));
         Some(Picks {
             count: self.total,
             values: pairs.collect::<Option<_>>()?,
@@ -296,9 +321,9 @@ mod tests {
     #[test]
     fn interpolates_as_postgres_does() {
         let answer = |fraction: f64, descending: bool, values: &[f64]| {
-            let ask = Ask::Cont { fraction, descending };
+            let percentile = Percentile::Cont { fraction, descending };
             let count = values.len() as i64;
-            ask.interpolate(count, ask.indices(count).map(|index| values[index as usize]))
+            percentile.interpolate(count, percentile.indices(count).map(|index| values[index as usize]))
         };
         let four = [1.0, 2.0, 3.0, 4.0];
         assert_eq!(answer(0.25, false, &four), 1.75);
@@ -313,7 +338,7 @@ mod tests {
     #[test]
     fn names_whole_places_as_postgres_does() {
         let place = |fraction: f64, descending: bool, count: i64| {
-            let [first, second] = Ask::Disc { fraction, descending }.indices(count);
+            let [first, second] = Percentile::Disc { fraction, descending }.indices(count);
             assert_eq!(first, second);
             first
         };

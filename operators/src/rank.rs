@@ -17,14 +17,14 @@
 //! is not among the first of its share is not among the first of all. So a large group is no single worker's burden.
 //! Shares are dealt by (group, name), so the rows of an operator that was keyed by both stay where they are.
 
-use crate::board::{Board, Name};
 use crate::epochs::{CHUNK, Epochwise, Update, by_epoch};
-use crate::footprint::{Footprint, Per};
-use crate::held::Entries;
 use crate::keyed::{Keyed, Pair};
-use crate::route::{Key, join};
+use crate::ranked_group::{Name, RankedGroup};
+use crate::route::{Key, Routing, join};
+use crate::state_size::Entries;
 use differential_dataflow::VecCollection;
 use timely::dataflow::channels::pact::Exchange;
+use values::footprint::{Footprint, Per};
 
 /// Which of a group's rows to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,42 +48,66 @@ impl Keep {
 }
 
 /// The rows to keep of each group, with their ranks; see the [module](self) for the contract.
+///
+/// ```
+/// use differential_dataflow::AsCollection;
+/// use operators::{Keep, Routing, rank};
+/// use timely::dataflow::operators::{Capture, ToStream, capture::Extract};
+///
+/// let captured = timely::example(|scope| {
+///     // three names of the group 0 with their values; in epoch 1 the greatest leaves
+///     let row = |name: i64, value: i64| (0u8, (name, value));
+///     let records = [(row(71, 5), 0, 1), (row(72, 9), 0, 1), (row(73, 5), 0, 1), (row(72, 9), 1, -1)];
+///     let rows = records.to_stream(scope).as_collection();
+///     rank(rows, "places", Routing::OneProcess, Keep::Top(2)).inner.capture()
+/// });
+/// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_, updates)| updates).collect();
+/// // group, name, value, rank: equal values have equal ranks, and are in the order of their names
+/// let expected = [
+///     ((0, 72, 9, 1), 0, 1), ((0, 71, 5, 2), 0, 1),
+///     ((0, 72, 9, 1), 1, -1), ((0, 71, 5, 2), 1, -1), ((0, 71, 5, 1), 1, 1), ((0, 73, 5, 1), 1, 1),
+/// ];
+/// assert!(expected.iter().all(|update| updates.contains(update)) && updates.len() == 6);
+/// ```
 pub fn rank<'s, G: Key, N: Name + Key>(
     input: VecCollection<'s, u64, (G, (N, i64)), isize>,
+    name: &str,
+    routing: Routing,
     keep: Keep,
 ) -> VecCollection<'s, u64, (G, N, i64, i64), isize> {
     let logic = || Rank {
         top: keep.top(),
-        boards: Keyed::new(),
+        groups: Keyed::new(),
         touched: Vec::new(),
         rows: 0,
     };
     let input = if input.inner.scope().peers() > 1 && keep != Keep::Top(0) {
-        let pact =
-            Exchange::new(|((group, (name, _)), _, _): &Update<(G, (N, i64))>| join(group.route(), name.route()));
-        let shares = by_epoch(input.inner, pact, "Rank share", logic());
+        let pact = Exchange::new(move |((group, (name, _)), _, _): &Update<(G, (N, i64))>| {
+            join(group.route(routing), name.route(routing))
+        });
+        let shares = by_epoch(input.inner, pact, &format!("{name}, share"), logic());
         shares.map(|(group, name, value, _)| (group, (name, value)))
     } else {
         input
     };
-    let pact = Exchange::new(|((group, _), _, _): &Update<(G, (N, i64))>| group.route());
-    by_epoch(input.inner, pact, "Rank", logic())
+    let pact = Exchange::new(move |((group, _), _, _): &Update<(G, (N, i64))>| group.route(routing));
+    by_epoch(input.inner, pact, name, logic())
 }
 
 /// What is kept of each group, and of each row of a group.
 pub fn footprint<G, N: Name>(keep: Keep) -> [Footprint; 2] {
     [
-        Footprint::keyed(Per::Key, size_of::<Pair<G, Board<N>>>()),
-        crate::board::footprint::<N>(keep == Keep::Top(0)),
+        Footprint::keyed(Per::Key, size_of::<Pair<G, RankedGroup<N>>>()),
+        crate::ranked_group::footprint::<N>(keep == Keep::Top(0)),
     ]
 }
 
 struct Rank<G, N> {
     top: usize,
-    boards: Keyed<Pair<G, Board<N>>>,
-    /// Boards with staged changes.
+    groups: Keyed<Pair<G, RankedGroup<N>>>,
+    /// Groups with staged changes.
     touched: Vec<u32>,
-    /// How many rows all boards have.
+    /// How many rows all groups have.
     rows: usize,
 }
 
@@ -93,11 +117,11 @@ impl<G: Key, N: Name + Key> Epochwise for Rank<G, N> {
 
     fn apply(&mut self, updates: &mut Vec<Self::In>) {
         for ((group, (name, value)), _, diff) in updates.drain(..) {
-            let id = self.boards.find_or_insert(&group, |group| Pair {
+            let id = self.groups.find_or_insert(&group, |group| Pair {
                 key: group.clone(),
-                value: Board::new(),
+                value: RankedGroup::new(),
             });
-            if self.boards.get_mut(id).value.stage(name, value, diff) {
+            if self.groups.get_mut(id).value.stage(name, value, diff) {
                 self.touched.push(id);
             }
         }
@@ -111,21 +135,21 @@ impl<G: Key, N: Name + Key> Epochwise for Rank<G, N> {
             };
             let Pair {
                 key: group,
-                value: board,
-            } = self.boards.get_mut(id);
-            self.rows -= board.len();
-            board.settle(self.top, |(name, value, rank), diff| {
+                value: ranked,
+            } = self.groups.get_mut(id);
+            self.rows -= ranked.len();
+            ranked.settle(self.top, |(name, value, rank), diff| {
                 out.push(((group.clone(), name, value, rank), time, diff));
             });
-            self.rows += board.len();
-            if board.is_empty() {
-                self.boards.remove(id);
+            self.rows += ranked.len();
+            if ranked.is_empty() {
+                self.groups.remove(id);
             }
         }
         false
     }
 
     fn entries(&self) -> Entries {
-        [Some(self.boards.len()), Some(self.rows)]
+        [Some(self.groups.len()), Some(self.rows)]
     }
 }

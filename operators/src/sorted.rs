@@ -1,4 +1,5 @@
-//! A sorted list whose order is told with each call, for entries that are ordered by what only the caller knows.
+//! A sorted list whose order is passed to each call, for entries that are ordered by something that only the caller
+//! has.
 //!
 //! Entries lie in chunks. Finding one takes O(log entries) comparisons; inserting or removing one moves at most a chunk
 //! and, once in a hundred times, the list of chunks. Lists that were made whole have no gaps; after random change

@@ -4,7 +4,7 @@ use crate::definition::Definition;
 use crate::encode::check_row;
 use crate::error::SinkError;
 use crate::rows::CleanedRow;
-use operators::{Row, Table, Value};
+use values::{Row, Table, Value};
 
 /// The net changes of one table, checked.
 pub(crate) struct NetChanges<'a> {
@@ -53,7 +53,7 @@ impl<'a> NetChanges<'a> {
                 _ => Some("more than one net row"),
             };
             if let Some(what) = fault {
-                let text = |(value, column): (&Value, &operators::Column)| crate::text::value(value, column.ty);
+                let text = |(value, column): (&Value, &values::Column)| crate::text::value(value, column.ty);
                 let key: Vec<String> = key(&group[0]).iter().zip(table.columns).filter_map(text).collect();
                 return Err(SinkError::NotNet {
                     table: table.name,

@@ -6,10 +6,10 @@
 
 use crate::error::SinkError;
 use crate::text;
-use operators::{Row, Table};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use values::{Row, Table};
 
 /// Writes one file per table into `dir`, which is created when absent.
 pub fn write_tables(dir: &Path, tables: &[(Table, Vec<Row>)]) -> Result<(), SinkError> {
@@ -27,7 +27,7 @@ pub fn write_tables(dir: &Path, tables: &[(Table, Vec<Row>)]) -> Result<(), Sink
 }
 
 fn write_table(path: &Path, table: &Table, rows: &[Row]) -> std::io::Result<()> {
-    let cell = |(value, column): (&operators::Value, &operators::Column)| text::value(value, column.ty);
+    let cell = |(value, column): (&values::Value, &values::Column)| text::value(value, column.ty);
     let cells = |row: &Row| -> Vec<String> {
         row.iter()
             .zip(table.columns)

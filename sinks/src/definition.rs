@@ -1,6 +1,6 @@
 //! What the tables hold: the results with their SQL, the cleaned tables, and what is to be dropped.
 
-use operators::Table;
+use values::Table;
 
 /// Everything of ours that Postgres shall hold.
 #[derive(Clone, Debug)]

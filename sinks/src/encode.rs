@@ -11,9 +11,9 @@ use crate::float_text::floats_as_text;
 use crate::numeric;
 use crate::rows::CleanedRow;
 use bytes::{BufMut, BytesMut};
-use operators::{ColumnType, Row, Table, Value};
 use std::error::Error;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use values::{ColumnType, Row, Table, Value};
 
 /// Microseconds from 1970-01-01 to 2000-01-01, where Postgres' timestamps start.
 pub(crate) const EPOCH_2000: i64 = 946_684_800_000_000;

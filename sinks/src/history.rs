@@ -15,9 +15,9 @@ use crate::rejects;
 use crate::session::to_write;
 use crate::sql::{self, REJECT_COLUMNS, STAGED, names_with_position, newest_first, position, staging_name};
 use crate::step::StagedHistory;
-use operators::Table;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use values::Table;
 
 /// Drops the staging tables of this run and of older ones. A stager of an older run that was stopped in the middle of
 /// a `COPY` keeps its table locked: its session is ended, since the fence is ours.

@@ -1,4 +1,4 @@
-//! Tables outside: Postgres and files. Knows nothing of what the tables mean: they come as [`operators::Table`]s.
+//! Tables outside: Postgres and files. Knows nothing of what the tables mean: they come as [`values::Table`]s.
 //!
 //! The promise kept here: every committed Postgres transaction holds, in all tables at once, the answer for one
 //! recorded vector of log offsets, and nothing is ever applied twice or by a run that was superseded.

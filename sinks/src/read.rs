@@ -12,9 +12,9 @@ use crate::quote::{list, qualified};
 use crate::session::{Purpose, Session};
 use crate::sql::{self};
 use futures_util::TryStreamExt;
-use operators::{ColumnType, Row, Table, Value};
 use std::error::Error;
 use tokio_postgres::types::{FromSql, Type};
+use values::{ColumnType, Row, Table, Value};
 
 /// A connection for reading; sees only whole commits.
 pub struct Reader {
@@ -167,7 +167,7 @@ impl Reader {
         let mut stream = std::pin::pin!(self.session.client.query_raw(&query, none).await.map_err(failed)?);
         let mut rows = Vec::new();
         while let Some(row) = stream.try_next().await.map_err(failed)? {
-            let value = |(index, column): (usize, &operators::Column)| read_value(&row, index, column.ty);
+            let value = |(index, column): (usize, &values::Column)| read_value(&row, index, column.ty);
             let row: Result<Row, _> = table.columns.iter().enumerate().map(value).collect();
             rows.push(row.map_err(failed)?);
         }

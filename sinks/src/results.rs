@@ -20,9 +20,9 @@ use crate::quote::quoted;
 use crate::session::{Purpose, Session};
 use crate::shape;
 use crate::table_spec::TableSpec;
-use operators::Table;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
+use values::Table;
 
 /// What a full snapshot has to change besides rows.
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! The rows that do not come as results: records of cleaned tables and dead letters.
 
-use operators::{Position, Row, Value};
 use serde::{Deserialize, Serialize};
+use values::{Position, Row, Value};
 
 /// One record of a cleaned table, or a delete.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 //!
 //! | table | holds |
 //! |---|---|
-//! | one per result and per cleaned kind | as [`operators::Table`] describes them; cleaned ones with the winning position behind |
+//! | one per result and per cleaned kind | as [`values::Table`] describes them; cleaned ones with the winning position behind |
 //! | `progress` | one row: fence, epoch, number of commits, definitions, options, counters |
 //! | `frontier` | per partition the recorded log offsets that every other table answers for |
 //! | `generations`, `gaps` | when partitions were added; accepted holes of the log |
@@ -35,10 +35,10 @@ use crate::results;
 use crate::session::{BEGIN_TO_WRITE, Session};
 use crate::shape;
 use crate::table_spec::TableSpec;
-use operators::ColumnType;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_postgres::Client;
+use values::ColumnType;
 
 /// Every table of the schema but those of results.
 fn lasting_tables(definition: &Definition) -> Vec<TableSpec> {

@@ -12,8 +12,8 @@ use crate::reject_cap::DroppedRejects;
 use crate::shape;
 use crate::sql::names_with_position;
 use futures_util::TryStreamExt;
-use operators::{Position, Row, Table};
 use tokio_postgres::types::ToSql;
+use values::{Position, Row, Table};
 
 /// A `REPEATABLE READ` transaction. It ends, and the connection with it, when it is dropped.
 pub struct Snapshot {
@@ -125,7 +125,7 @@ impl Snapshot {
         );
         let width = table.columns.len();
         let found = |row: &tokio_postgres::Row| -> Result<FoundRow, tokio_postgres::Error> {
-            let value = |(index, column): (usize, &operators::Column)| read_value(row, index, column.ty);
+            let value = |(index, column): (usize, &values::Column)| read_value(row, index, column.ty);
             let values: Row = table.columns.iter().enumerate().map(value).collect::<Result<_, _>>()?;
             Ok(FoundRow {
                 ind: row.try_get(0)?,

@@ -5,7 +5,7 @@
 use crate::encode::carrier_name;
 use crate::quote::{list, literal, qualified, quoted};
 use crate::table_spec::PROVENANCE;
-use operators::{Column, ColumnType, Table};
+use values::{Column, ColumnType, Table};
 
 /// The name of a staging table.
 pub(crate) fn staging_name(fence: i64, table: &str) -> String {

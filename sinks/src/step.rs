@@ -4,10 +4,10 @@ use crate::definition::Definition;
 use crate::progress::Progress;
 use crate::reject_limits::Held;
 use crate::rows::{CleanedRow, Reject};
-use operators::Row;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::time::Duration;
+use values::Row;
 
 /// Everything that one transaction writes: the net changes of all epochs that closed since the last step.
 #[derive(Clone, Debug, Default)]

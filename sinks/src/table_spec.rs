@@ -1,8 +1,8 @@
 //! A table as it should stand: columns, key and comments, and the statements that create it.
 
 use crate::quote::{literal, qualified, quoted};
-use operators::Table;
 use std::fmt::Write;
+use values::Table;
 
 /// Provenance columns behind those of a cleaned table: name, type, comment.
 pub(crate) const PROVENANCE: [(&str, &str, &str); 3] = [
@@ -51,7 +51,7 @@ pub(crate) struct TableSpec {
 
 impl TableSpec {
     pub(crate) fn of(table: &Table) -> TableSpec {
-        let column = |(index, column): (usize, &operators::Column)| ColumnSpec {
+        let column = |(index, column): (usize, &values::Column)| ColumnSpec {
             name: column.name.into(),
             ty: column.ty.name().into(),
             not_null: index < table.key,

@@ -5,7 +5,7 @@
 pub use crate::float_text::float8;
 
 use crate::float_text::floats_as_text;
-use operators::{ColumnType, Value};
+use values::{ColumnType, Value};
 
 /// A value's text, or nothing for null.
 pub fn value(value: &Value, ty: ColumnType) -> Option<String> {

@@ -55,6 +55,7 @@ pub use topics::{KINDS, Topics};
 use coordinator::{Coordinator, Flow, Sources};
 use ingest::kafka::{Cluster, KafkaConfig};
 use ingest::lake::{Lake, LakeObserver};
+use operators::Routing;
 use plan::{Planner, Plans};
 use profile::Watched;
 use protocol::Ending;
@@ -158,10 +159,12 @@ fn start(
         process: Arc::clone(process),
     };
 
-    if options.workers.processes == 1 {
-        // symbols need no text to be routed by when no other process has to agree
-        operators::route::single_process();
-    }
+    // symbols need no text to be routed by when no other process has to agree
+    let routing = if options.workers.processes == 1 {
+        Routing::OneProcess
+    } else {
+        Routing::ManyProcesses
+    };
     let leads = options.workers.process == 0;
     let (planner_sender, planner) = oneshot::channel();
     #[expect(
@@ -187,7 +190,7 @@ fn start(
         worker.dataflow::<u64, _, _>(|scope| {
             let commands = plan::plan(scope, plans);
             let (decoded, reports) = reader::read(scope, commands, context);
-            let (changes, steps) = results.build(decoded);
+            let (changes, steps) = results.build(decoded, routing);
             collect::collect(changes.inner, reports, results.definitions().len(), events);
             if let Some((profile, watched)) = &watched {
                 profile.built(&results, steps, watched);

@@ -3,7 +3,7 @@
 
 use dataflows::Results;
 use dataflows::exec::Step;
-use operators::held::{self, Entries, Held, HeldBuilder};
+use operators::state_size::{self, Entries, StateSize, StateSizeBuilder};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -75,9 +75,9 @@ impl Watched {
                 }
             });
             let seen = Arc::clone(&operators);
-            logs.insert::<HeldBuilder, _>(held::LOG, move |_, events| {
+            logs.insert::<StateSizeBuilder, _>(state_size::LOG, move |_, events| {
                 let mut seen = locked(&seen);
-                for (_, Held { operator, entries }) in events.iter().flatten() {
+                for (_, StateSize { operator, entries }) in events.iter().flatten() {
                     seen.entry(*operator).or_default().held = *entries;
                 }
             });

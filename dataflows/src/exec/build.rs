@@ -15,12 +15,13 @@ use crate::sql::types::Ty;
 use differential_dataflow::VecCollection;
 use hashbrown::{HashMap, HashSet};
 use operators::latest::latest;
-use operators::{Footprint, Row, Value};
+use operators::{Footprint, Routing, Row, Value};
 use timely::dataflow::Stream;
 use timely::dataflow::operators::Input;
 
 /// All results of a catalogue over a stream of events, whose payloads `layout` made: each row once, with the number of
-/// its result in [`Catalog::results`]. With them the operators that are made, inputs first.
+/// its result in [`Catalog::results`]. With them the operators that are made, inputs first. `routing` is the same in all
+/// processes.
 ///
 /// Values are those of the columns' types: text as [`Value::Text`] or [`Value::String`], double precision as
 /// [`Value::Float`], numeric as the text that PostgreSQL writes in a [`Value::String`], all others as [`Value::Int`]:
@@ -29,13 +30,15 @@ pub fn build<'s>(
     events: Stream<'s, u64, Vec<Event>>,
     catalog: &Catalog,
     layout: &Layout,
+    routing: Routing,
 ) -> (VecCollection<'s, u64, (u8, Row), isize>, Vec<Step>) {
     let scope = events.scope();
-    let mut steps = Steps::new(scope.worker());
-    steps.add(None, ("latest", "latest records"), [post(layout)], Cost::Constant);
-    let posts = match is_fixed(layout) {
-        true => posts::<FixedPost>(events, layout),
-        false => posts::<WidePost>(events, layout),
+    let mut steps = Steps::new(scope.worker(), catalog);
+    let name = steps.add(None, ("latest", "latest records"), [post(layout)], Cost::Constant);
+    let posts = if is_fixed(layout) {
+        posts::<FixedPost>(events, &name, layout)
+    } else {
+        posts::<WidePost>(events, &name, layout)
     };
     let mut builder = Builder {
         catalogue: Catalogue {
@@ -45,6 +48,7 @@ pub fn build<'s>(
         used: used(catalog),
         relations: HashMap::from([(None, Relation::of_posts(posts))]),
         steps,
+        routing,
     };
     for place in 0..catalog.plan.nodes().len() {
         let id = NodeId(place as u32);
@@ -80,13 +84,13 @@ pub fn explain(catalog: &Catalog, layout: &Layout) -> Vec<Step> {
     timely::execute_directly(move |worker| {
         worker.dataflow::<u64, _, _>(|scope| {
             let (_, events) = scope.new_input::<Vec<Event>>();
-            build(events, &catalog, &layout).1
+            build(events, &catalog, &layout, Routing::default()).1
         })
     })
 }
 
-fn posts<'s, R: Post + Rows>(events: Stream<'s, u64, Vec<Event>>, layout: &Layout) -> Projector<'s> {
-    Projector::new(latest::<R>(events, layout.shape.clone()), "Posts")
+fn posts<'s, R: Post + Rows>(events: Stream<'s, u64, Vec<Event>>, name: &str, layout: &Layout) -> Projector<'s> {
+    Projector::new(latest::<R>(events, name, layout.shape.clone()), name)
 }
 
 /// Names and words that there is room for in the rows of posts that have a fixed size.
@@ -102,9 +106,10 @@ fn is_fixed(layout: &Layout) -> bool {
 
 /// What a post takes.
 pub(crate) fn post(layout: &Layout) -> Footprint {
-    match is_fixed(layout) {
-        true => operators::latest::footprint::<FixedPost>(FixedPost::heap(&layout.shape)),
-        false => operators::latest::footprint::<WidePost>(WidePost::heap(&layout.shape)),
+    if is_fixed(layout) {
+        operators::latest::footprint::<FixedPost>(FixedPost::heap(&layout.shape))
+    } else {
+        operators::latest::footprint::<WidePost>(WidePost::heap(&layout.shape))
     }
 }
 
@@ -115,6 +120,7 @@ pub(super) struct Builder<'a, 's> {
     pub(super) used: Vec<Option<Vec<bool>>>,
     pub(super) relations: HashMap<Base, Relation<'s>>,
     pub(super) steps: Steps<'s>,
+    pub(super) routing: Routing,
 }
 
 impl<'a, 's> Builder<'a, 's> {

@@ -19,8 +19,8 @@ use crate::sql::types::{Facts, Ty};
 use differential_dataflow::VecCollection;
 use operators::fold::fold;
 use operators::gather::gather;
-use operators::ordered::{Ask, ordered};
-use operators::{Footprint, Median, Per, Tuple, count, distinct, distinct_count, greatest, median};
+use operators::ordered::{Percentile, ordered};
+use operators::{Footprint, Median, Per, Routing, Tuple, count, distinct, distinct_count, greatest, median};
 use std::cmp::Reverse;
 
 /// What `$body` gives for the first of these sizes that holds a key; `None` where none does. Each size is compiled anew,
@@ -61,6 +61,7 @@ struct Context<'a, 's> {
     /// The node.
     id: NodeId,
     steps: &'a mut Steps<'s>,
+    routing: Routing,
     /// Bytes on the heap that the parts of a group own.
     heap: usize,
     relation: &'a mut Relation<'s>,
@@ -105,6 +106,7 @@ impl<'a, 's> Builder<'a, 's> {
         let context = Context {
             id,
             steps: &mut self.steps,
+            routing: self.routing,
             heap: 0,
             relation: &mut relation,
             filter,
@@ -128,9 +130,15 @@ impl<'s> Context<'_, 's> {
         &mut self.relation.projector.plan
     }
 
-    /// Writes down an operator.
-    fn step(&mut self, operator: &'static str, finds: &'static str, keeps: impl Into<Vec<Footprint>>, cost: Cost) {
-        self.steps.add(Some(self.id), (operator, finds), keeps, cost);
+    /// Writes down an operator, and returns the name to make it with.
+    fn step(
+        &mut self,
+        operator: &'static str,
+        finds: &'static str,
+        keeps: impl Into<Vec<Footprint>>,
+        cost: Cost,
+    ) -> String {
+        self.steps.add(Some(self.id), (operator, finds), keeps, cost)
     }
 
     /// Bytes on the heap that the key of a group owns.
@@ -156,17 +164,17 @@ impl<'s> Context<'_, 's> {
         let projector = if used.iter().flatten().all(Used::counts_all) {
             add(&|_| Take::Number(0));
             sized!(self.key, [(2, 0), (1, 1), (2, 1)], K => {
-                self.step("count", "number of rows", [operators::count::footprint::<K>(0)], Cost::Constant);
+                let name = self.step("count", "number of rows", [operators::count::footprint::<K>(0)], Cost::Constant);
                 let keys = self.relation.projector.packed::<K>(self.filter, self.key.clone());
-                Projector::new(count(keys), "Counts")
+                Projector::new(count(keys, &name, self.routing), &name)
             })
         } else if let Some((arg, least)) = extreme(self.plan(), used) {
             add(&|_| if least { Take::Inverted(0) } else { Take::Number(0) });
             sized!(self.key, [(2, 0)], K => {
                 let finds = if least { "least value" } else { "greatest value" };
-                self.step("greatest", finds, operators::greatest::footprint::<K, i64>(0), Cost::Values);
+                let name = self.step("greatest", finds, operators::greatest::footprint::<K, i64>(0), Cost::Values);
                 let values = self.values::<K>(arg, least);
-                Projector::new(greatest(values), "Extremes")
+                Projector::new(greatest(values, &name, self.routing), &name)
             })
         } else if let Some(arg) = middle(self.plan(), used) {
             add(&|used| match used.kind {
@@ -175,9 +183,9 @@ impl<'s> Context<'_, 's> {
                 _ => Take::Number(2),
             });
             sized!(self.key, [(1, 0), (0, 1), (1, 1)], K => {
-                self.step("median", "median", operators::median::footprint::<K>(), Cost::Distinct(1));
+                let name = self.step("median", "median", operators::median::footprint::<K>(), Cost::Distinct(1));
                 let values = self.values::<K>(arg, false);
-                Projector::new(median(values), "Medians")
+                Projector::new(median(values, &name, self.routing), &name)
             })
         } else if used.iter().flatten().all(|used| used.counts_all() || is_distinct(used)) {
             self.distinct_counts(used, &mut add)
@@ -216,9 +224,10 @@ impl<'s> Context<'_, 's> {
         });
         sized!(self.key, [(0, 1)], K => {
             self.heap += allocated(size_of::<i64>());
-            self.step("count", "number of rows", [operators::count::footprint::<K>(0)], Cost::Constant);
+            let name = self.step("count", "number of rows", [operators::count::footprint::<K>(0)], Cost::Constant);
             let keys = self.relation.projector.packed::<K>(self.filter, self.key.clone());
-            let mut parts = vec![count(keys).map(|(key, rows)| finding(key, 0, Part::Ints([rows].into())))];
+            let counts = count(keys, &name, self.routing);
+            let mut parts = vec![counts.map(|(key, rows)| finding(key, 0, Part::Ints([rows].into())))];
             for (part, (one, row, items)) in (1..).zip(asked) {
                 parts.push(self.distinct::<K, Tuple<2, 4>>(part, one, row, items));
             }
@@ -230,10 +239,10 @@ impl<'s> Context<'_, 's> {
     fn gathered<K: Cells>(&mut self, parts: Vec<Findings<'s, K>>) -> Projector<'s> {
         let (scope, count) = (parts[0].inner.scope(), parts.len());
         let kept = operators::gather::footprint::<K, Part>(count, self.key_heap::<K>(), self.heap);
-        self.step("gather", "all aggregates of a group", [kept], Cost::Parts(count));
+        let name = self.step("gather", "all aggregates of a group", [kept], Cost::Parts(count));
         let parts = differential_dataflow::collection::concatenate(scope, parts);
-        let groups: VecCollection<'s, u64, Group<K>, isize> = gather(count, parts);
-        Projector::new(groups, "Groups")
+        let groups: VecCollection<'s, u64, Group<K>, isize> = gather(parts, &name, self.routing, count);
+        Projector::new(groups, &name)
     }
 
     /// The key and an integer that is never null, for each row.
@@ -291,13 +300,13 @@ impl<'s> Context<'_, 's> {
                     let group = (used_one.args[0], used_one.filter);
                     let is_same = |used: &&Used| is_percentile(used) && (used.args[0], used.filter) == group;
                     let same: Vec<&Used> = used.iter().flatten().filter(is_same).collect();
-                    let asks: Vec<Ask> = same.iter().map(|used| ask(used.kind)).collect();
+                    let percentiles: Vec<Percentile> = same.iter().map(|used| percentile(used.kind)).collect();
                     let at = same.iter().position(|used| std::ptr::eq(*used, used_one)).unwrap_or(0);
                     let known = sorted.iter().find(|(arg, filter, _)| (*arg, *filter) == group);
                     let part = match known {
                         Some((_, _, part)) => *part,
                         None => {
-                            parts.push(self.sorted(next, used_one, asks.clone()));
+                            parts.push(self.sorted(next, used_one, percentiles.clone()));
                             sorted.push((group.0, group.1, next));
                             next += 1;
                             next - 1
@@ -307,7 +316,7 @@ impl<'s> Context<'_, 's> {
                         AggKind::PercentileCont { .. } => Recipe::Between {
                             part,
                             at: 2 * at,
-                            ask: asks[at],
+                            percentile: percentiles[at],
                         },
                         _ => value(part, 2 * at, false),
                     });
@@ -338,7 +347,7 @@ impl<'s> Context<'_, 's> {
     fn sums(&mut self, part: usize, slots: &[Sum]) -> Findings<'s, Wide> {
         self.heap += allocated(size_of::<i64>() * (SUMS + 1));
         let kept = operators::fold::footprint::<Wide, SUMS>(self.key_heap::<Wide>());
-        self.step("fold", "sums and counts", [kept], Cost::Constant);
+        let name = self.step("fold", "sums and counts", [kept], Cost::Constant);
         let (key, slots) = (self.key.clone(), slots.to_vec());
         let of = |sum: &Sum| sum.when.into_iter().chain(sum.of.map(|(e, _)| e)).collect::<Vec<_>>();
         let roots: Vec<ExprId> = slots.iter().flat_map(of).collect();
@@ -353,7 +362,7 @@ impl<'s> Context<'_, 's> {
             }
             (key, sums)
         });
-        fold(rows).map(move |(key, sums, rows)| {
+        fold(rows, &name, self.routing).map(move |(key, sums, rows)| {
             let numbers = sums.iter().copied().chain([rows]).collect();
             finding(key, part, Part::Ints(numbers))
         })
@@ -366,10 +375,10 @@ impl<'s> Context<'_, 's> {
         let filter = self.condition(used.filter, some);
         self.heap += allocated(size_of::<i64>());
         let kept = distinct::footprint::<K, I>(I::heap(items.names, items.words), self.key_heap::<K>());
-        self.step("distinct_count", "number of distinct values", kept, Cost::Constant);
+        let name = self.step("distinct_count", "number of distinct values", kept, Cost::Constant);
         let prefix = Prefix::of(&self.packer);
         let items = self.relation.projector.packed::<I>(filter, items);
-        let counts = distinct_count(items, move |item: &I| prefix.key::<I, K>(item));
+        let counts = distinct_count(items, &name, self.routing, move |item: &I| prefix.key::<I, K>(item));
         counts.map(move |(key, count)| finding(key, part, Part::Ints([count].into())))
     }
 
@@ -379,9 +388,10 @@ impl<'s> Context<'_, 's> {
         let mut packing = self.key.clone();
         for arg in args {
             let ty = self.plan().ty(*arg);
-            let cell = match self.relation.projector.is_halves(*arg) {
-                true => packer.halves(),
-                false => packer.cell(ty, &any(ty)),
+            let cell = if self.relation.projector.is_halves(*arg) {
+                packer.halves()
+            } else {
+                packer.cell(ty, &any(ty))
             };
             packing.cells.push((*arg, cell));
         }
@@ -402,15 +412,15 @@ impl<'s> Context<'_, 's> {
             (Ranked::Name(name), true) => Ranked::Reverse(Reverse(name)),
             (value, _) => value,
         });
-        self.greatest(if least { "least value" } else { "greatest value" });
-        greatest(values).map(move |(key, value)| finding(key, part, Part::of([value].into_iter())))
+        let name = self.greatest(if least { "least value" } else { "greatest value" });
+        greatest(values, &name, self.routing).map(move |(key, value)| finding(key, part, Part::of([value].into_iter())))
     }
 
-    /// Writes the operator down that is fed with ranked values.
-    fn greatest(&mut self, finds: &'static str) {
+    /// Writes the operator down that is fed with ranked values, and returns its name.
+    fn greatest(&mut self, finds: &'static str) -> String {
         self.heap += allocated(size_of::<Ranked>());
         let kept = operators::greatest::footprint::<Wide, Ranked>(self.key_heap::<Wide>());
-        self.step("greatest", finds, kept, Cost::Values);
+        self.step("greatest", finds, kept, Cost::Values)
     }
 
     /// The least of the most frequent arguments: the greatest pair of a count and a reversed value.
@@ -420,14 +430,18 @@ impl<'s> Context<'_, 's> {
         let items = self.with_cells(&[arg], false);
         let cell = items.cells.last().expect("an argument").1;
         let kept = operators::count::footprint::<Wide>(Wide::heap(items.names, items.words));
-        self.step(
+        let name = self.step(
             "count",
             "how often each value occurs",
             [kept.of(Per::Item)],
             Cost::Constant,
         );
         let prefix = Prefix::of(&self.packer);
-        let counts = count(self.relation.projector.packed::<Wide>(filter, items));
+        let counts = count(
+            self.relation.projector.packed::<Wide>(filter, items),
+            &name,
+            self.routing,
+        );
         let pairs = counts.flat_map(move |(item, count)| {
             let (names, words) = item.parts();
             let value = match cell {
@@ -440,19 +454,19 @@ impl<'s> Context<'_, 's> {
             };
             Some((prefix.key::<_, Wide>(&item), value))
         });
-        self.greatest("most frequent value");
-        greatest(pairs).map(move |(key, value)| finding(key, part, Part::of([value].into_iter())))
+        let name = self.greatest("most frequent value");
+        greatest(pairs, &name, self.routing).map(move |(key, value)| finding(key, part, Part::of([value].into_iter())))
     }
 
     /// Percentiles: two values for each, and behind those of integers the number of values.
-    fn sorted(&mut self, part: usize, used: &Used, asks: Vec<Ask>) -> Findings<'s, Wide> {
+    fn sorted(&mut self, part: usize, used: &Used, percentiles: Vec<Percentile>) -> Findings<'s, Wide> {
         let arg = used.args[0];
         let filter = self.condition(used.filter, Some(arg));
         let values = self.pairs(filter, arg, |value| value);
-        self.heap += allocated(size_of::<Ranked>() * (2 * asks.len() + 1));
-        let kept = operators::ordered::footprint::<Wide, Ranked>(asks.len(), self.key_heap::<Wide>());
-        self.step("ordered", "percentiles", kept, Cost::Distinct(asks.len()));
-        ordered(values, asks).map(move |(key, picks)| {
+        self.heap += allocated(size_of::<Ranked>() * (2 * percentiles.len() + 1));
+        let kept = operators::ordered::footprint::<Wide, Ranked>(percentiles.len(), self.key_heap::<Wide>());
+        let name = self.step("ordered", "percentiles", kept, Cost::Distinct(percentiles.len()));
+        ordered(values, &name, self.routing, percentiles).map(move |(key, picks)| {
             let values = picks.values.iter().flatten().copied();
             let is_int = matches!(picks.values.first(), Some([Ranked::Int(_), _]));
             let count = is_int.then_some(Ranked::Int(picks.count.into()));
@@ -544,13 +558,13 @@ fn is_percentile(used: &Used) -> bool {
     )
 }
 
-fn ask(kind: AggKind) -> Ask {
+fn percentile(kind: AggKind) -> Percentile {
     match kind {
-        AggKind::PercentileCont { fraction, descending } => Ask::Cont {
+        AggKind::PercentileCont { fraction, descending } => Percentile::Cont {
             fraction: fraction.get(),
             descending,
         },
-        AggKind::PercentileDisc { fraction, descending } => Ask::Disc {
+        AggKind::PercentileDisc { fraction, descending } => Percentile::Disc {
             fraction: fraction.get(),
             descending,
         },

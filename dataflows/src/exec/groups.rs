@@ -5,7 +5,7 @@ use crate::sql::eval::{Datum, Decimal};
 use crate::sql::types::Ty;
 use operators::Symbol;
 use operators::fold::join;
-use operators::ordered::Ask;
+use operators::ordered::Percentile;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 
@@ -111,7 +111,7 @@ pub(crate) enum Recipe {
         /// The number of the first value.
         at: usize,
         /// How.
-        ask: Ask,
+        percentile: Percentile,
     },
 }
 
@@ -191,7 +191,7 @@ impl Recipe {
                     Datum::text(name.text())
                 }
             },
-            Recipe::Between { part, at, ask } => {
+            Recipe::Between { part, at, percentile } => {
                 let int = |value: &Ranked| match value {
                     Ranked::Int(value) => *value as i64,
                     other => unreachable!("{other:?} is no double"),
@@ -199,7 +199,7 @@ impl Recipe {
                 match values(parts, *part) {
                     Some(values @ [.., count]) => {
                         let ends = [values[*at], values[*at + 1]].map(|end| to_double(int(&end)));
-                        Datum::Float(ask.interpolate(int(count), ends))
+                        Datum::Float(percentile.interpolate(int(count), ends))
                     }
                     _ => Datum::Null,
                 }

@@ -35,9 +35,10 @@ pub struct Layout {
 
 /// A text, or if it is long its hash behind a mark that no cleaned text holds.
 fn hashed(text: &str) -> Symbol {
-    match text.len() > LONGEST_KEPT as usize {
-        true => Symbol::new(&format!("\0{:032x}", xxh3_128(text.as_bytes()))),
-        false => Symbol::new(text),
+    if text.len() > LONGEST_KEPT as usize {
+        Symbol::new(&format!("\0{:032x}", xxh3_128(text.as_bytes())))
+    } else {
+        Symbol::new(text)
     }
 }
 

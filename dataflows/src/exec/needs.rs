@@ -168,10 +168,11 @@ impl<'p> Needs<'p> {
 
     /// An expression of which only equality with itself is asked.
     fn compared(&mut self, e: ExprId) {
-        match self.wide[e.index()] && matches!(self.plan.scalar(e), Scalar::Field { .. }) {
-            true if self.kept.iter().any(|(kept, _)| *kept == e) => {}
-            true => self.kept.push((e, true)),
-            false => self.visit(e),
+        let is_wide_field = self.wide[e.index()] && matches!(self.plan.scalar(e), Scalar::Field { .. });
+        if !is_wide_field {
+            self.visit(e);
+        } else if self.kept.iter().all(|(kept, _)| *kept != e) {
+            self.kept.push((e, true));
         }
     }
 

@@ -1,4 +1,4 @@
-//! The expressions of all that reads one relation, computed over a chunk of its rows: each once, whoever asks for it.
+//! The expressions of all that reads one relation, computed over a chunk of its rows: each once, however many read it.
 //!
 //! Expressions over integers and the choice between names are loops over whole columns. What remains (functions of
 //! texts, numerics) is computed by [`Evaluator`] from the columns that it names: for each different text once, where
@@ -18,7 +18,7 @@ use operators::Symbol;
 /// How one expression is computed.
 #[derive(Debug)]
 enum How {
-    /// It is a column: filled by whoever reads the rows.
+    /// It is a column: filled by the reader of the rows.
     Column,
     /// Over vectors.
     Vectors,

@@ -339,9 +339,9 @@ pub(crate) struct Projector<'s> {
 }
 
 impl<'s> Projector<'s> {
-    /// Over these rows.
+    /// Over the rows of the operator `name`.
     pub(crate) fn new<R: Rows>(rows: VecCollection<'s, u64, R, isize>, name: &str) -> Projector<'s> {
-        let mut builder = OperatorBuilder::new(name.to_owned(), rows.inner.scope());
+        let mut builder = OperatorBuilder::new(format!("{name}, expressions"), rows.inner.scope());
         let mut input = builder.new_input(rows.inner, Pipeline);
         builder.set_notify_for(0, FrontierInterest::Never);
         let finish = move |builder: OperatorBuilder<'s, u64>,

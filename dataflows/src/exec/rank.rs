@@ -15,7 +15,7 @@ use crate::sql::plan::{self, ExprId, NodeId, Order, Place, PlaceKind, Scalar};
 use crate::sql::types::{Facts, Ty};
 use operators::rank::{Keep, rank};
 use operators::top::{self, top};
-use operators::{Name, Tuple};
+use operators::{Name, Routing, Tuple};
 use std::cmp::Ordering;
 
 /// A row of [`operators::rank`]: group, name, value, rank.
@@ -87,7 +87,7 @@ impl top::Order<Wide> for Terms {
 }
 
 /// A rank that [`operators::rank`] computes.
-struct Board {
+struct SimpleRank {
     keep: Keep,
     /// The column that is ranked by.
     value: usize,
@@ -108,29 +108,29 @@ impl<'s> Builder<'_, 's> {
         keep: &plan::Keep,
     ) {
         let outputs = self.plan().outputs(input);
-        // what is read of the input's columns, and what tells its rows apart
+        // what is read of the input's columns, and what identifies its rows
         let identity = identity(self.plan(), input);
         let is_kept =
             |column: &usize| self.is_used(id, *column) || identity.iter().flatten().any(|part| part == column);
         let kept: Vec<usize> = (0..outputs.len()).filter(is_kept).collect();
         let is_asked = |place: usize| self.is_used(id, outputs.len() + place);
         let asked: Vec<usize> = (0..places.len()).filter(|place| is_asked(*place)).collect();
-        let board = identity.and_then(|_| self.board(input, order, places, keep, &asked));
-        let relation = board.and_then(|board| self.ranked(id, input, partition, &kept, places.len(), &board));
+        let simple = identity.and_then(|_| self.simple_rank(input, order, places, keep, &asked));
+        let relation = simple.and_then(|simple| self.ranked(id, input, partition, &kept, places.len(), &simple));
         let relation =
             relation.unwrap_or_else(|| self.any_rank(id, input, partition, order, places, keep, &kept, &asked));
         self.relations.insert(Some(id), relation);
     }
 
     /// Whether the common operator computes the rank.
-    fn board(
+    fn simple_rank(
         &self,
         input: NodeId,
         order: &[Order],
         places: &[Place],
         keep: &plan::Keep,
         asked: &[usize],
-    ) -> Option<Board> {
+    ) -> Option<SimpleRank> {
         let plan = self.plan();
         let outputs = plan.outputs(input);
         // names are ordered by their bytes, whether or not the query says so
@@ -170,7 +170,7 @@ impl<'s> Builder<'_, 's> {
             }
             _ => return None,
         };
-        Some(Board {
+        Some(SimpleRank {
             keep,
             value,
             ascending: !first.descending,
@@ -185,7 +185,7 @@ impl<'s> Builder<'_, 's> {
         partition: &[ExprId],
         kept: &[usize],
         places: usize,
-        board: &Board,
+        simple: &SimpleRank,
     ) -> Option<Relation<'s>> {
         let plan = self.plan();
         let outputs = plan.outputs(input);
@@ -200,15 +200,15 @@ impl<'s> Builder<'_, 's> {
             }
         }
         let (mut name, mut name_cells) = (Packer::default(), Vec::new());
-        let take = if board.ascending {
+        let take = if simple.ascending {
             Take::Inverted(0)
         } else {
             Take::Number(0)
         };
-        columns[board.value] = Some((take, outputs[board.value].ty));
+        columns[simple.value] = Some((take, outputs[simple.value].ty));
         // the name comes first, since names are ordered by their first part
-        for column in board.name.into_iter().chain(kept.iter().copied()) {
-            if columns[column].is_none() || Some(column) == board.name && name_cells.is_empty() {
+        for column in simple.name.into_iter().chain(kept.iter().copied()) {
+            if columns[column].is_none() || Some(column) == simple.name && name_cells.is_empty() {
                 let cell = name.cell(outputs[column].ty, &outputs[column].facts);
                 name_cells.push((column, cell));
                 columns[column] = Some((Take::Cell(1, cell), outputs[column].ty));
@@ -236,14 +236,15 @@ impl<'s> Builder<'_, 's> {
             words: name.words(),
             strip: false,
         };
-        let value = self.catalogue.column(&mut relation, input, board.value);
+        let value = self.catalogue.column(&mut relation, input, simple.value);
         let source = Source {
             id,
             steps: &mut self.steps,
+            routing: self.routing,
             relation: &mut relation,
             filter,
             value,
-            board,
+            simple,
         };
         let projector = match ((group.names, group.words), (name.names, name.words)) {
             ((0, 0..=1), (0..=1, 0)) => Some(source.rank::<Tuple<0, 1>, Tuple<1, 0>>(group, name)),
@@ -318,7 +319,7 @@ impl<'s> Builder<'_, 's> {
             plan::Keep::All => Cost::All,
             plan::Keep::Within(_) => Cost::Rows,
         };
-        self.steps.add(Some(id), ("top", "places"), keeps, cost);
+        let name = self.steps.add(Some(id), ("top", "places"), keeps, cost);
         let roots = group.roots().into_iter().chain(row.roots());
         let (mut groups, mut members) = (Vec::<Wide>::new(), Vec::<Wide>::new());
         let rows = relation.projector.port(filter, roots, move |chosen, taken| {
@@ -342,14 +343,20 @@ impl<'s> Builder<'_, 's> {
             }
         };
         let given: Vec<top::Place> = asked.iter().map(|at| place(*at)).collect();
-        let ranked = top(rows, Terms(terms), keep, &given, |_, row: &Wide, places: &[i64]| {
-            (row.clone(), Box::<[i64]>::from(places))
-        });
+        let ranked = top(
+            rows,
+            &name,
+            self.routing,
+            Terms(terms),
+            keep,
+            &given,
+            |_, row: &Wide, places: &[i64]| (row.clone(), Box::<[i64]>::from(places)),
+        );
         columns.extend((0..places.len()).map(|at| {
             let number = asked.iter().position(|asked| *asked == at)?;
             Some((Take::Number(number as u8), Ty::Int8))
         }));
-        Relation::of_node(Projector::new(ranked, "Ranks"), &columns)
+        Relation::of_node(Projector::new(ranked, &name), &columns)
     }
 
     /// What is known of an expression over a node.
@@ -361,29 +368,30 @@ impl<'s> Builder<'_, 's> {
     }
 }
 
-/// What a board is fed from.
+/// What a simple rank reads.
 struct Source<'r, 's> {
     /// The node.
     id: NodeId,
     steps: &'r mut Steps<'s>,
+    routing: Routing,
     relation: &'r mut Relation<'s>,
     filter: Option<ExprId>,
     value: ExprId,
-    board: &'r Board,
+    simple: &'r SimpleRank,
 }
 
 impl<'s> Source<'_, 's> {
     fn rank<G: Cells, N: Cells + Name>(self, group: Packing, name: Packing) -> Projector<'s> {
-        let (value, ascending) = (self.value, self.board.ascending);
+        let (value, ascending) = (self.value, self.simple.ascending);
         let roots = group.roots().into_iter().chain(name.roots()).chain([value]);
         let (mut groups, mut names) = (Vec::<G>::new(), Vec::<N>::new());
         let flip = if ascending { -1 } else { 0 };
-        let keeps = operators::rank::footprint::<G, N>(self.board.keep);
-        let cost = match self.board.keep {
+        let keeps = operators::rank::footprint::<G, N>(self.simple.keep);
+        let cost = match self.simple.keep {
             Keep::Top(0) => Cost::All,
             _ => Cost::Rows,
         };
-        self.steps.add(Some(self.id), ("rank", "places"), keeps, cost);
+        let operator = self.steps.add(Some(self.id), ("rank", "places"), keeps, cost);
         let rows = self.relation.projector.port(self.filter, roots, move |chosen, taken| {
             group.pack(chosen.vectors, chosen.rows, &mut groups);
             name.pack(chosen.vectors, chosen.rows, &mut names);
@@ -394,6 +402,6 @@ impl<'s> Source<'_, 's> {
             let rows = groups.drain(..).zip(names.drain(..).zip(values));
             chosen.give(rows, taken);
         });
-        Projector::new(rank(rows, self.board.keep), "Ranks")
+        Projector::new(rank(rows, &operator, self.routing, self.simple.keep), &operator)
     }
 }

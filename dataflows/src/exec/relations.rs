@@ -1,8 +1,8 @@
 //! Expressions of a catalogue as expressions over the rows that flow: each relation with its columns.
 //!
 //! Rows flow only behind the latest records, behind groups and behind places. A [`Node::Map`] and the filter of a
-//! [`Node::Posts`] are no operators: whoever reads such a node computes its columns and its condition itself, together
-//! with its own.
+//! [`Node::Posts`] are no operators: an operator that reads such a node computes its columns and its condition itself,
+//! together with its own.
 
 use super::kept::Layout;
 use super::layout::Cell;

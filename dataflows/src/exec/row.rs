@@ -1,7 +1,7 @@
 //! The rows of relations: packed cells in a few fixed sizes, and one of any size.
 
 use operators::latest::Slots;
-use operators::{Key, Route, Symbol, Tuple};
+use operators::{Key, Route, Routing, Symbol, Tuple};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -88,9 +88,14 @@ pub(crate) fn allocated(bytes: usize) -> usize {
 }
 
 impl Route for Wide {
-    fn route(&self) -> u64 {
-        let route = self.names.iter().fold(0u64, |route, name| (route, *name).route());
-        self.plain.iter().fold(route, |route, word| (route, *word).route())
+    fn route(&self, routing: Routing) -> u64 {
+        let route = self
+            .names
+            .iter()
+            .fold(0u64, |route, name| (route, *name).route(routing));
+        self.plain
+            .iter()
+            .fold(route, |route, word| (route, *word).route(routing))
     }
 }
 
@@ -108,9 +113,10 @@ const _: () = assert!(size_of::<Payload>() == 24 && size_of::<Option<Payload>>()
 impl Payload {
     /// A payload of so many names and words, filled from nulls and zeros.
     pub(crate) fn fill(names: usize, words: usize, fill: impl FnOnce(&mut [Option<Symbol>], &mut [u32])) -> Payload {
-        match names <= 2 && words <= 3 {
-            true => Payload::Small(Tuple::fill(names, words, fill)),
-            false => Payload::Large(Box::new(Wide::fill(names, words, fill))),
+        if names <= 2 && words <= 3 {
+            Payload::Small(Tuple::fill(names, words, fill))
+        } else {
+            Payload::Large(Box::new(Wide::fill(names, words, fill)))
         }
     }
 

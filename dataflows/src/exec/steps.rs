@@ -1,6 +1,7 @@
 //! What a dataflow keeps and what a change costs it: written down by the builder wherever it makes an operator, from the
 //! types that it chose.
 
+use crate::sql::Catalog;
 use crate::sql::plan::NodeId;
 use operators::{Footprint, Per};
 use std::fmt;
@@ -53,25 +54,31 @@ impl Step {
 /// The operators made so far.
 pub(super) struct Steps<'s> {
     worker: &'s Worker,
+    /// By node: which results it belongs to, for the names of operators.
+    labels: Vec<String>,
     made: Vec<Step>,
 }
 
 impl<'s> Steps<'s> {
-    pub(super) fn new(worker: &'s Worker) -> Steps<'s> {
+    pub(super) fn new(worker: &'s Worker, catalog: &Catalog) -> Steps<'s> {
         Steps {
             worker,
+            labels: labels(catalog),
             made: Vec::new(),
         }
     }
 
-    /// Writes down an operator that is to be made next.
+    /// Writes down an operator that is to be made next, and returns the name to make it with: the results that it
+    /// belongs to, and what it is.
     pub(super) fn add(
         &mut self,
         node: Option<NodeId>,
         (operator, finds): (&'static str, &'static str),
         keeps: impl Into<Vec<Footprint>>,
         cost: Cost,
-    ) {
+    ) -> String {
+        let label = node.map_or("posts", |node| &self.labels[node.index()]);
+        let name = format!("{label}: {operator}");
         let next = self.worker.peek_identifier();
         self.made.push(Step {
             node,
@@ -81,6 +88,7 @@ impl<'s> Steps<'s> {
             cost,
             made_of: next..next,
         });
+        name
     }
 
     /// All of them, each with what was made until the next.
@@ -92,6 +100,22 @@ impl<'s> Steps<'s> {
         }
         self.made
     }
+}
+
+/// Of each node the result that it is made for: `a`, or `a and 2 more` where several share it.
+fn labels(catalog: &Catalog) -> Vec<String> {
+    let mut results: Vec<Vec<&str>> = vec![Vec::new(); catalog.plan.nodes().len()];
+    for result in &catalog.results {
+        for node in std::iter::successors(Some(result.node), |node| catalog.plan.node(*node).input()) {
+            results[node.index()].push(&result.name);
+        }
+    }
+    let label = |results: Vec<&str>| match results.as_slice() {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [first, others @ ..] => format!("{first} and {} more", others.len()),
+    };
+    results.into_iter().map(label).collect()
 }
 
 /// What a change of one input row costs an operator; see the operators' modules.
@@ -118,7 +142,7 @@ impl fmt::Display for Cost {
             Cost::Parts(parts) => write!(f, "O({parts} parts)"),
             Cost::Values => f.write_str("O(log values of the group)"),
             Cost::Distinct(0 | 1) => f.write_str("O(log distinct values of the group)"),
-            Cost::Distinct(asks) => write!(f, "O({asks} log distinct values of the group)"),
+            Cost::Distinct(percentiles) => write!(f, "O({percentiles} log distinct values of the group)"),
             Cost::Rows => f.write_str("O(log rows of the partition), O(rows kept) among those"),
             Cost::All => f.write_str("O(rows of the partition)"),
         }

@@ -156,9 +156,10 @@ impl Sums {
             }
             (AggKind::BoolAnd | AggKind::BoolOr, Some(arg)) => {
                 let any = used.kind == AggKind::BoolOr;
-                let counted = match any {
-                    true => plan.add(Scalar::IsTrue(arg), Ty::Bool),
-                    false => plan.add(Scalar::IsFalse(arg), Ty::Bool),
+                let counted = if any {
+                    plan.add(Scalar::IsTrue(arg), Ty::Bool)
+                } else {
+                    plan.add(Scalar::IsFalse(arg), Ty::Bool)
                 };
                 let (some, counted) = (is_some(plan, arg), both(plan, used.filter, counted));
                 let when = both(plan, used.filter, some);

@@ -5,9 +5,9 @@
 //! breaks too), keys with escapes, exponents, missing or conflicting keys, fields that the reference would have to
 //! note, U+0000. A property test holds it to that.
 
-use super::Kind;
 use super::chunk::Marks;
 use super::field::Field;
+use super::kind::Kind;
 use super::names::{self, Names};
 use super::scanner::{Scanner, Text, Where};
 use crate::cleaning::sentinel;

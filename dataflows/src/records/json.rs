@@ -5,7 +5,7 @@
 //! number beyond the range of doubles is an error, hence not JSON.
 
 use super::field::Field;
-use super::{Limits, Reason};
+use super::reason::{Limits, Reason};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::cell::Cell;

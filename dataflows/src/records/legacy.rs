@@ -1,7 +1,9 @@
 //! Objects of older layouts: which kind they are when no topic says so, and where their records begin and end.
 
 use super::field::Field;
-use super::{Kind, Reason, reference};
+use super::kind::Kind;
+use super::reason::Reason;
+use super::reference;
 use serde_json::value::RawValue;
 
 /// The kind whose own fields the record has most of; `None` when it has none, or as many of two kinds.

@@ -10,245 +10,26 @@ mod chunk;
 mod fast;
 mod field;
 mod json;
+mod kind;
 mod legacy;
 mod names;
+mod notes;
+mod reason;
 mod reference;
 mod scanner;
 
 use crate::exec::{Event, Layout, Payload, Straight};
 pub use chunk::{Chunk, Marked, Marks};
 use fast::{Nameless, Seen};
-use field::Field;
+pub use kind::{Kind, Raw};
 pub use legacy::{kind_of_fields, split_values};
 use names::Names;
+use notes::Notes;
+pub use notes::{Unreadable, Why};
 use operators::{Position, Row, Symbol};
+pub use reason::{Limits, Reason};
 use std::fmt;
 use std::sync::Arc;
-
-/// The kinds of records, numbered as their topics are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Kind {
-    /// What was posted: title, poster, followers, category.
-    Pin = 0,
-    /// Where and when it was posted.
-    Geo = 1,
-    /// Who posted it: name, age, date of joining.
-    User = 2,
-}
-
-impl Kind {
-    /// All kinds, in the order of their numbers.
-    pub const ALL: [Kind; 3] = [Kind::Pin, Kind::Geo, Kind::User];
-
-    /// `pin`, `geo` or `user`: the default name of the topic.
-    pub fn name(self) -> &'static str {
-        ["pin", "geo", "user"][self as usize]
-    }
-
-    /// The kind of this number, if there is one.
-    pub fn from_number(number: u8) -> Option<Kind> {
-        Kind::ALL.get(number as usize).copied()
-    }
-}
-
-impl From<u8> for Kind {
-    /// # Panics
-    /// When `number` is not 0, 1 or 2.
-    fn from(number: u8) -> Kind {
-        Kind::from_number(number).expect("kinds are numbered 0, 1 and 2")
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// One record as it came: a value, or a tombstone (`value` is `None`) whose key says what it deletes.
-#[derive(Clone, Copy, Debug)]
-pub struct Raw<'a> {
-    /// The kind, known from the topic.
-    pub kind: Kind,
-    /// Where the record stands in its topic.
-    pub position: Position,
-    /// The Kafka key. Only a tombstone's key is read.
-    pub key: Option<&'a [u8]>,
-    /// The Kafka value or the line of the lake.
-    pub value: Option<&'a [u8]>,
-}
-
-/// Why a record is a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    /// The value is not JSON; numbers beyond the range of a double are not either.
-    NotJson,
-    /// The value is JSON, but neither an object nor a wrapping of one.
-    NotObject,
-    /// The value is a JSON string: usually an object encoded twice.
-    JsonString,
-    /// The value is empty, white space or the empty string.
-    Empty,
-    /// Neither `index` nor `ind` holds an integer.
-    NoKey,
-    /// `index` and `ind` hold different integers.
-    KeyConflict,
-    /// A key field holds its own name: the header of a table, sent as a row.
-    HeaderRow,
-    /// A tombstone whose key holds no integer.
-    TombstoneKey,
-    /// The value is longer than the limit.
-    TooLarge,
-    /// The value is nested deeper than the limit.
-    TooDeep,
-    /// Invalid UTF-8, or half of a surrogate pair.
-    BadUtf8,
-}
-
-impl Reason {
-    /// All reasons.
-    pub const ALL: [Reason; 11] = [
-        Reason::NotJson,
-        Reason::NotObject,
-        Reason::JsonString,
-        Reason::Empty,
-        Reason::NoKey,
-        Reason::KeyConflict,
-        Reason::HeaderRow,
-        Reason::TombstoneKey,
-        Reason::TooLarge,
-        Reason::TooDeep,
-        Reason::BadUtf8,
-    ];
-
-    /// The reason's name in tables and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::NotJson => "not_json",
-            Reason::NotObject => "not_object",
-            Reason::JsonString => "json_string",
-            Reason::Empty => "empty",
-            Reason::NoKey => "no_key",
-            Reason::KeyConflict => "key_conflict",
-            Reason::HeaderRow => "header_row",
-            Reason::TombstoneKey => "tombstone_key",
-            Reason::TooLarge => "too_large",
-            Reason::TooDeep => "too_deep",
-            Reason::BadUtf8 => "bad_utf8",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// What a record may cost at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of one record.
-    pub record_bytes: usize,
-    /// Arrays and objects within each other; at most [`Limits::MAX_DEPTH`].
-    pub depth: usize,
-}
-
-impl Limits {
-    /// The deepest nesting that may be asked for: the JSON parser's own bound.
-    pub const MAX_DEPTH: usize = 127;
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            record_bytes: 8 << 20,
-            depth: 64,
-        }
-    }
-}
-
-/// Why a field was altered although its record was accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Why {
-    /// Not of its type (age "abc", a bad date): now null.
-    Unreadable,
-    /// A name above 512 bytes, which no index could hold: now null.
-    TooLong,
-    /// U+0000 within a text, which no table could hold: left out.
-    Nul,
-}
-
-impl Why {
-    const ALL: [Why; 3] = [Why::Unreadable, Why::TooLong, Why::Nul];
-
-    /// The name in metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Why::Unreadable => "unreadable",
-            Why::TooLong => "too_long",
-            Why::Nul => "nul",
-        }
-    }
-}
-
-/// How often a field of a kind was altered in one way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Unreadable {
-    /// The record's kind.
-    pub kind: Kind,
-    /// The field's name in the record.
-    pub field: &'static str,
-    /// What happened to it.
-    pub why: Why,
-    /// How many records.
-    pub count: u64,
-}
-
-/// Counts of altered fields by kind, field and cause.
-#[derive(Debug)]
-pub(crate) struct Notes {
-    counts: [[[u64; Why::ALL.len()]; Field::COUNT]; Kind::ALL.len()],
-    any: bool,
-}
-
-impl Notes {
-    fn new() -> Notes {
-        Notes {
-            counts: [[[0; Why::ALL.len()]; Field::COUNT]; Kind::ALL.len()],
-            any: false,
-        }
-    }
-
-    pub(crate) fn note(&mut self, kind: Kind, field: Field, why: Why) {
-        self.counts[kind as usize][field as usize][why as usize] += 1;
-        self.any = true;
-    }
-
-    fn take(&mut self) -> Vec<Unreadable> {
-        if !std::mem::take(&mut self.any) {
-            return Vec::new();
-        }
-        let mut taken = Vec::new();
-        for kind in Kind::ALL {
-            for field in Field::ALL {
-                for why in Why::ALL {
-                    let count = std::mem::take(&mut self.counts[kind as usize][field as usize][why as usize]);
-                    if count > 0 {
-                        taken.push(Unreadable {
-                            kind,
-                            field: field.name(),
-                            why,
-                            count,
-                        });
-                    }
-                }
-            }
-        }
-        taken
-    }
-}
 
 /// Records of a block: enough that the memory accesses for their names overlap.
 const BLOCK: usize = 64;
@@ -281,19 +62,9 @@ pub struct Decoder {
     notes: Box<Notes>,
 }
 
-impl Default for Decoder {
-    fn default() -> Self {
-        Decoder::new(Limits::default())
-    }
-}
-
 impl Decoder {
-    /// A decoder with these limits for the built-in results; a depth above [`Limits::MAX_DEPTH`] counts as that.
-    pub fn new(limits: Limits) -> Decoder {
-        Decoder::with_layout(limits, crate::results::layout())
-    }
-
-    /// A decoder whose payloads are those of a layout.
+    /// A decoder with these limits whose payloads are those of a layout; a depth above [`Limits::MAX_DEPTH`] counts as
+    /// that.
     pub fn with_layout(limits: Limits, layout: Arc<Layout>) -> Decoder {
         let depth = limits.depth.min(Limits::MAX_DEPTH);
         let straight = Kind::ALL.map(|kind| Straight::new(&layout, kind as usize, &fast::columns(kind)));

@@ -5,8 +5,10 @@
 
 use super::field::Field;
 use super::json::{Json, Object, WRAPPINGS, parse};
+use super::kind::Kind;
 use super::names::Names;
-use super::{Kind, Limits, Notes, Reason, Why};
+use super::notes::{Notes, Why};
+use super::reason::{Limits, Reason};
 use crate::cleaning::{self, sentinel};
 use operators::{Row, Value};
 use std::borrow::Cow;

@@ -261,11 +261,11 @@ impl<'a> Compiler<'a> {
             };
             let parsed = waiting.remove(next);
             // what reads a refused result is not looked at: its columns are not known
-            let spec = match parsed.reads.iter().any(|(name, _)| refused.contains(name))
-                || self.too_deep(&parsed, &mut levels)
-            {
-                true => None,
-                false => self.one(&parsed, &mut bound, &mut printed, &mut catalog),
+            let reads_refused = parsed.reads.iter().any(|(name, _)| refused.contains(name));
+            let spec = if reads_refused || self.too_deep(&parsed, &mut levels) {
+                None
+            } else {
+                self.one(&parsed, &mut bound, &mut printed, &mut catalog)
             };
             match spec {
                 Some(spec) => catalog.results.push(spec),

@@ -191,10 +191,13 @@ impl Printer<'_> {
             },
             ExprKind::Null => out.write_str("NULL"),
             ExprKind::Bool(value) => write!(out, "{value}"),
-            ExprKind::Number { negative, digits } => match negative {
-                true => write!(out, "(-{digits})"),
-                false => out.write_str(digits),
-            },
+            ExprKind::Number { negative, digits } => {
+                if *negative {
+                    write!(out, "(-{digits})")
+                } else {
+                    out.write_str(digits)
+                }
+            }
             ExprKind::Text(text) => out.write_str(&literal(text)),
             ExprKind::Typed(ty, text) => write!(out, "CAST({} AS {ty})", literal(text)),
             ExprKind::Column { relation, name } => {

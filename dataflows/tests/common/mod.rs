@@ -13,7 +13,7 @@ pub mod records;
 
 use dataflows::{Event, Options, Results};
 use differential_dataflow::{Data, VecCollection};
-use operators::{Position, Row};
+use operators::{Position, Routing, Row};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex};
@@ -35,7 +35,9 @@ pub fn run(workers: usize, epochs: Vec<Vec<Event>>, options: Options) -> Vec<Tab
         "the options change what is kept of records"
     );
     let count = results.definitions().len();
-    let tables = run_dataflow(workers, epochs, count, move |events| results.build(events).0);
+    let tables = run_dataflow(workers, epochs, count, move |events| {
+        results.build(events, Routing::default()).0
+    });
     for (epoch, tables) in tables.iter().enumerate() {
         for (table, result) in tables.iter().zip(plain::definitions()) {
             let different = table.windows(2).all(|rows| rows[0] != rows[1]);

@@ -4,7 +4,7 @@ use super::queries::{Choices, data};
 use super::{Tables, run_dataflow};
 use dataflows::exec::{Event, Layout, build};
 use dataflows::sql::Catalog;
-use operators::{Position, Row, Value};
+use operators::{Position, Routing, Row, Value};
 
 /// What a record says: kind, key, position, and its cleaned row or a delete.
 #[derive(Clone, Debug)]
@@ -83,6 +83,6 @@ pub fn run_catalog(catalog: &Catalog, layout: &Layout, epochs: &[Vec<Record>], w
     let (catalog, layout) = (catalog.clone(), layout.clone());
     let results = catalog.results.len();
     run_dataflow(workers, epochs, results, move |events| {
-        build(events, &catalog, &layout).0
+        build(events, &catalog, &layout, Routing::default()).0
     })
 }

@@ -1,7 +1,7 @@
 //! `fold` against adding up everything.
 
 use crate::harness::{Schedule, changes, compare, config, schedule, wishes};
-use operators::{Tuple, fold};
+use operators::{Routing, Tuple, fold};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -38,20 +38,20 @@ proptest! {
             (*wait, *remove, (Tuple { names: [], plain: [*key] }, *numbers))
         });
         let of_tuples: Vec<_> = of_tuples.collect();
-        compare(schedule, &changes(&of_tuples, false), fold, naive);
+        compare(schedule, &changes(&of_tuples, false), |input| fold(input, "fold", Routing::default()), naive);
     }
 
     #[test]
     fn of_everything(schedule in schedule(), wishes in wishes(numbers())) {
         let wishes: Vec<_> = wishes.into_iter().map(|(wait, remove, number)| (wait, remove, ((), [number]))).collect();
-        compare(schedule, &changes(&wishes, false), fold, naive);
+        compare(schedule, &changes(&wishes, false), |input| fold(input, "fold", Routing::default()), naive);
     }
 
     /// Without numbers: DISTINCT, and how often.
     #[test]
     fn of_keys_alone(schedule in schedule(), wishes in wishes(0..5u8)) {
         let wishes: Vec<_> = wishes.into_iter().map(|(wait, remove, key)| (wait, remove, (key, []))).collect();
-        compare(schedule, &changes(&wishes, false), fold::<u8, 0>, naive);
+        compare(schedule, &changes(&wishes, false), |input| fold::<u8, 0>(input, "fold", Routing::default()), naive);
     }
 }
 
@@ -66,6 +66,11 @@ fn many_keys() {
             .filter(|(n, _)| n % 3 != 0)
             .map(|(_, change)| change);
         let changes: Vec<_> = all(0, 1).chain(some).chain(rest).collect();
-        compare(Schedule { workers, seed: 17 }, &changes, fold, naive);
+        compare(
+            Schedule { workers, seed: 17 },
+            &changes,
+            |input| fold(input, "fold", Routing::default()),
+            naive,
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! `gather` against a map of maps.
 
 use crate::harness::{Schedule, Update, compare, config, schedule};
-use operators::gather;
+use operators::{Routing, gather};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -54,13 +54,13 @@ proptest! {
 
     #[test]
     fn equals_a_map(schedule in schedule(), steps in steps(4)) {
-        compare(schedule, &changes(steps), |parts| gather(PARTS, parts), naive);
+        compare(schedule, &changes(steps), |parts| gather(parts, "gather", Routing::default(), PARTS), naive);
     }
 
     /// The same few parts over and over within few epochs.
     #[test]
     fn of_one_key(schedule in schedule(), steps in steps(1)) {
-        compare(schedule, &changes(steps), |parts| gather(PARTS, parts), naive);
+        compare(schedule, &changes(steps), |parts| gather(parts, "gather", Routing::default(), PARTS), naive);
     }
 }
 
@@ -79,7 +79,7 @@ fn many_keys() {
         compare(
             Schedule { workers, seed: 19 },
             &changes,
-            |parts| gather(PARTS, parts),
+            |parts| gather(parts, "gather", Routing::default(), PARTS),
             naive,
         );
     }

@@ -1,7 +1,7 @@
 //! `greatest` against a maximum over everything.
 
 use crate::harness::{Schedule, changes, compare, config, schedule, wishes};
-use operators::{Symbol, greatest};
+use operators::{Routing, Symbol, greatest};
 use proptest::prelude::*;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ proptest! {
         schedule in schedule(),
         wishes in wishes((0..5u8, prop_oneof![0..4i64, Just(i64::MIN), Just(i64::MAX)])),
     ) {
-        compare(schedule, &changes(&wishes, false), greatest, naive);
+        compare(schedule, &changes(&wishes, false), |input| greatest(input, "greatest", Routing::default()), naive);
     }
 
     /// The least name, whose order is not the one in which names were first seen.
@@ -32,7 +32,7 @@ proptest! {
         let least: Vec<_> = (wishes.into_iter())
             .map(|(wait, remove, (key, name))| (wait, remove, (key, (Reverse(name), 1i128 << 100))))
             .collect();
-        compare(schedule, &changes(&least, false), greatest, naive);
+        compare(schedule, &changes(&least, false), |input| greatest(input, "greatest", Routing::default()), naive);
     }
 }
 
@@ -44,6 +44,11 @@ fn many_values() {
         let greatest_half = all(1, -1).filter(|((_, value), ..)| *value >= 50_000 / keys);
         let rest = all(3, -1).filter(|((_, value), ..)| *value < 50_000 / keys);
         let changes: Vec<_> = all(0, 1).chain(greatest_half).chain(rest).collect();
-        compare(Schedule { workers, seed: 7 }, &changes, greatest, naive);
+        compare(
+            Schedule { workers, seed: 7 },
+            &changes,
+            |input| greatest(input, "greatest", Routing::default()),
+            naive,
+        );
     }
 }

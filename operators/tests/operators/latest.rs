@@ -58,7 +58,7 @@ proptest! {
         records in prop::collection::vec((0..6u64, 0..8i64, 0..3u8, 0..6i64), 0..150),
     ) {
         let records: Vec<_> = records.into_iter().map(|(epoch, key, slot, at)| (epoch, record(key, slot, at))).collect();
-        compare_stream(schedule, &records, |events| latest::<Parts>(events, ()), naive);
+        compare_stream(schedule, &records, |events| latest::<Parts>(events, "latest", ()), naive);
     }
 }
 
@@ -74,7 +74,7 @@ fn many_rows_are_emitted_in_slices() {
         compare_stream(
             Schedule { workers, seed: 3 },
             &records,
-            |events| latest::<Parts>(events, ()),
+            |events| latest::<Parts>(events, "latest", ()),
             naive,
         );
     }

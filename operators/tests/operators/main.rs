@@ -2,6 +2,7 @@
 
 mod counts;
 mod fold;
+mod footprints;
 mod gather;
 mod greatest;
 mod harness;

@@ -1,7 +1,7 @@
 //! `median` against a sorted list.
 
 use crate::harness::{Schedule, changes, compare, config, schedule, wishes};
-use operators::{Median, median};
+use operators::{Median, Routing, median};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ proptest! {
 
     #[test]
     fn equals_sorting(schedule in schedule(), wishes in wishes((0..2u8, prop_oneof![-3..3i64, 0..1000i64]))) {
-        compare(schedule, &changes(&wishes, false), median, naive);
+        compare(schedule, &changes(&wishes, false), |input| median(input, "median", Routing::default()), naive);
     }
 
     #[test]
@@ -50,7 +50,7 @@ proptest! {
         wishes in wishes(prop_oneof![-3..3i64, Just(i64::MIN), Just(i64::MAX), Just(1 << 53), Just((1 << 53) + 1)]),
     ) {
         let wishes: Vec<_> = wishes.into_iter().map(|(wait, remove, value)| (wait, remove, ((), value))).collect();
-        compare(schedule, &changes(&wishes, false), median, naive);
+        compare(schedule, &changes(&wishes, false), |input| median(input, "median", Routing::default()), naive);
     }
 }
 
@@ -63,7 +63,12 @@ fn long_walks() {
         let back = all(2, 1).filter(|((_, value), ..)| *value > 1000);
         let lower = all(3, -1).filter(|((_, value), ..)| *value < 6000);
         let changes: Vec<_> = all(0, 1).chain(upper).chain(back).chain(lower).collect();
-        compare(Schedule { workers, seed: 11 }, &changes, median, naive);
+        compare(
+            Schedule { workers, seed: 11 },
+            &changes,
+            |input| median(input, "median", Routing::default()),
+            naive,
+        );
     }
 }
 
@@ -72,6 +77,11 @@ fn long_walks() {
 fn many_groups() {
     for workers in [1, 2] {
         let changes: Vec<_> = (0..300_000i64).map(|n| ((n / 4, n % 4), 0, 1)).collect();
-        compare(Schedule { workers, seed: 13 }, &changes, median, naive);
+        compare(
+            Schedule { workers, seed: 13 },
+            &changes,
+            |input| median(input, "median", Routing::default()),
+            naive,
+        );
     }
 }

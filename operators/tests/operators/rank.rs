@@ -1,7 +1,7 @@
 //! `rank` against a sort of every group.
 
 use crate::harness::{Schedule, changes, compare, config, schedule, wishes};
-use operators::{Keep, Symbol, rank};
+use operators::{Keep, Routing, Symbol, rank};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -72,7 +72,7 @@ proptest! {
         keep in keeps(),
         wishes in wishes((0..3u8, 0..12u16, 0..4i64)),
     ) {
-        compare(schedule, &one_value_each(wishes), move |rows| rank(rows, keep), |input| naive(input, keep));
+        compare(schedule, &one_value_each(wishes), move |rows| rank(rows, "rank", Routing::default(), keep), |input| naive(input, keep));
     }
 
     /// One board for all, of rows enough that they move between its head and its tail.
@@ -101,7 +101,7 @@ proptest! {
                 changes.push((((), (name(n), value as i64 % values)), epoch, 1));
             }
         }
-        compare(schedule, &changes, move |rows| rank(rows, Keep::Top(top)), |input| naive(input, Keep::Top(top)));
+        compare(schedule, &changes, move |rows| rank(rows, "rank", Routing::default(), Keep::Top(top)), |input| naive(input, Keep::Top(top)));
     }
 }
 
@@ -116,7 +116,7 @@ fn many_groups() {
             compare(
                 Schedule { workers, seed: 9 },
                 &changes,
-                move |rows| rank(rows, keep),
+                move |rows| rank(rows, "rank", Routing::default(), keep),
                 |input| naive(input, keep),
             );
         }
@@ -141,7 +141,7 @@ fn ties_share_a_rank_and_leave_a_gap() {
         compare(
             one,
             &changes,
-            move |rows| rank(rows, Keep::Top(top)),
+            move |rows| rank(rows, "rank", Routing::default(), Keep::Top(top)),
             |input| match input.len() {
                 4 => expected.clone(),
                 _ => Vec::new(),

@@ -1,8 +1,8 @@
 //! `top` against a sort of every group.
 
 use crate::harness::{Schedule, Update, changes, compare, config, schedule, wishes};
-use operators::Symbol;
 use operators::top::{Keep, Order, Place, PlaceKind, top};
+use operators::{Routing, Symbol};
 use proptest::prelude::*;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,7 +93,15 @@ fn check(schedule: Schedule, changes: &[Update<(u8, Line)>], by: By, keep: Keep,
         changes,
         move |lines| {
             let show = |group: &u8, line: &Line, places: &[i64]| (*group, *line, places.to_vec());
-            top(lines, order.clone(), kept.clone(), &asked, show)
+            top(
+                lines,
+                "top",
+                Routing::default(),
+                order.clone(),
+                kept.clone(),
+                &asked,
+                show,
+            )
         },
         |input| naive(input, &by, &keep, &places),
     );
@@ -202,7 +210,15 @@ fn ties_and_copies() {
                 move |lines| {
                     let show = |group: &u8, line: &Line, places: &[i64]| (*group, *line, places.to_vec());
                     let keep = Keep::Within(vec![(place(kind, 1), bound)]);
-                    top(lines, By(vec![(1, true), (0, false)]), keep, &places, show)
+                    top(
+                        lines,
+                        "top",
+                        Routing::default(),
+                        By(vec![(1, true), (0, false)]),
+                        keep,
+                        &places,
+                        show,
+                    )
                 },
                 |input| {
                     if input.is_empty() {

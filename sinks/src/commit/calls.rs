@@ -6,8 +6,8 @@ use super::plan::Plan;
 use crate::encode::Param;
 use crate::reject_limits::RejectLimits;
 use crate::rows::{self, CleanedRow, Reject};
-use operators::{Row, Table};
 use tokio_postgres::Statement;
+use values::{Row, Table};
 
 /// Rows of one statement.
 const ROWS: usize = 4096;
@@ -75,7 +75,7 @@ impl Context<'_> {
                 });
             };
             for rows in chunks_by_bytes(&latest.rows, |row| row.bytes()) {
-                let column = |(column, of): (usize, &operators::Column)| Param::Cleaned {
+                let column = |(column, of): (usize, &values::Column)| Param::Cleaned {
                     rows,
                     column,
                     ty: of.ty,
@@ -103,7 +103,7 @@ impl Context<'_> {
 }
 
 fn columns<'a>(table: &Table, count: usize, rows: &'a [&'a Row]) -> Vec<Param<'a>> {
-    let column = |(column, of): (usize, &operators::Column)| Param::Column {
+    let column = |(column, of): (usize, &values::Column)| Param::Column {
         rows,
         column,
         ty: of.ty,

@@ -18,7 +18,7 @@ use crate::sql;
 use crate::step::Step;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
-use operators::{Row, Table};
+use values::{Row, Table};
 
 impl Context<'_> {
     /// Writes what a full snapshot brings: result tables, which of them there are, and staged history.

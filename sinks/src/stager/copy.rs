@@ -13,8 +13,8 @@ use crate::sql::{self, REJECT_COLUMNS, STAGED, staging_name};
 use crate::step::Staged;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
-use operators::Table;
 use std::time::Duration;
+use values::Table;
 
 /// Encoded rows of one staging table, on their way into one `COPY`.
 pub(super) struct Buffer {

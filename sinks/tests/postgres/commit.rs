@@ -5,10 +5,10 @@ use crate::listener::Listener;
 use crate::tables::{
     COUNTS, Model, NAMES, RESULTS, WIDE, definition, empty_full_snapshot, open, open_as, progress, results, row,
 };
-use operators::{Row, Table, Value};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use sinks::{AcceptedGap, Claim, Generation, Legacy, PartitionProgress, Reader, SinkError, Step};
+use values::{Row, Table, Value};
 
 const TABLES: [&Table; 3] = [&COUNTS, &NAMES, &WIDE];
 

@@ -3,13 +3,13 @@
 use crate::cluster::{run, schema, shared};
 use crate::history::stage_as;
 use crate::tables::{NAMES, empty_full_snapshot, open, progress, registers, results, settling};
-use operators::{Position, Row, Value};
 use sinks::{
     CleanedRow, PostgresConfig, Reject, RejectLimits, RejectPlace, StageBatch, Staged, StagedHistory, Stager,
     StagerOptions, Step,
 };
 use std::process::Command;
 use std::sync::Arc;
+use values::{Position, Row, Value};
 
 fn row(year: i64) -> Row {
     vec![Value::Int(year), "x".into()]

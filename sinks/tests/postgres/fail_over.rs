@@ -2,9 +2,9 @@
 
 use crate::cluster::{Cluster, run, schema, shared};
 use crate::tables::{Model, NAMES, empty_full_snapshot, open, progress};
-use operators::Value;
 use sinks::{Class, PostgresConfig, Reader, Sink, SinkError, Step};
 use std::time::Duration;
+use values::Value;
 
 /// The control rows as a replica had them.
 struct Replica {

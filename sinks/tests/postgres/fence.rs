@@ -2,9 +2,9 @@
 
 use crate::cluster::{run, schema, shared};
 use crate::tables::{definition, empty_full_snapshot, open, open_as, progress, run_id};
-use operators::Value;
 use sinks::{Claim, Sink, SinkError, Step};
 use std::time::Duration;
+use values::Value;
 
 fn one_row(epoch: u64, year: i64) -> Step {
     let results = vec![vec![], vec![(vec![Value::Int(year), "x".into()], 1)]];

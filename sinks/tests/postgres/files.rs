@@ -2,9 +2,9 @@
 
 use crate::cluster::{run, shared};
 use crate::tables::{COUNTS, WIDE};
-use operators::{Row, Symbol, Value};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
+use values::{Row, Symbol, Value};
 
 #[test]
 fn golden_files() {

@@ -5,12 +5,12 @@ use crate::cluster::{run, schema, shared};
 use crate::history::stage;
 use crate::proxy::Proxy;
 use crate::tables::{OTHERS, THINGS, definition, empty_full_snapshot, open, open_as, progress, registers, settling};
-use operators::{Position, Row, Value};
 use sinks::{
     AcceptedGap, Claim, CleanedRow, Generation, Legacy, Progress, Reader, Reject, RejectPlace, SinkError, StageBatch,
     Step,
 };
 use std::sync::atomic::Ordering;
+use values::{Position, Row, Value};
 
 fn cleaned(table: u8, ind: i64, delete: bool) -> CleanedRow {
     let row: Row = match table {

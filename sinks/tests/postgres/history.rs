@@ -5,12 +5,12 @@ use crate::tables::{
     OTHERS, Registers, THINGS, definition, empty_full_snapshot, latest, log, open, open_as, progress, registers,
     settling,
 };
-use operators::Position;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use sinks::{Claim, CleanedRow, PostgresConfig, Sink, SinkError, StageBatch, Staged, Stager, StagerOptions, Step};
 use std::sync::Arc;
 use std::time::Duration;
+use values::Position;
 
 /// Runs as many cases.
 pub fn cases(cases: u32) -> TestRunner {
@@ -228,7 +228,7 @@ fn rows_of_the_step_come_on_top_of_the_staged_ones() {
 }
 
 fn thing(offset: i64) -> CleanedRow {
-    let row = vec![operators::Value::Int(offset), "text".into()];
+    let row = vec![values::Value::Int(offset), "text".into()];
     CleanedRow {
         table: 1,
         ind: offset,

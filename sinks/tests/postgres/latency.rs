@@ -3,10 +3,10 @@
 
 use crate::cluster::{run, schema, shared};
 use crate::tables::{definition, empty_full_snapshot, open, open_as, progress, settling};
-use operators::{Position, Row, Value};
 use sinks::{Claim, CleanedRow, StageBatch, Stager, StagerOptions, Step};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use values::{Position, Row, Value};
 
 fn thing(ind: i64, offset: i64) -> CleanedRow {
     let row = vec![

@@ -2,8 +2,8 @@
 
 use crate::cluster::{run, schema, shared};
 use crate::tables::{definition, empty_full_snapshot, open, progress};
-use operators::{Position, Value};
 use sinks::{CleanedRow, Difference, Reader, Side, SinkError, Step};
+use values::{Position, Value};
 
 fn thing(ind: i64, country: &str, name: &str) -> CleanedRow {
     let row = vec![

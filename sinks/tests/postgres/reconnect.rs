@@ -4,11 +4,11 @@ use crate::cluster::{Cluster, own, run, schema, shared};
 use crate::listener::Listener;
 use crate::proxy::Proxy;
 use crate::tables::{Model, NAMES, empty_full_snapshot, open, progress};
-use operators::{Row, Value};
 use sinks::{PostgresConfig, Sink, SinkState, Step};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use values::{Row, Value};
 
 fn name(year: i64, name: i64) -> Row {
     vec![Value::Int(year), format!("n{name}").as_str().into()]

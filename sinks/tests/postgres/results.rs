@@ -2,10 +2,10 @@
 
 use crate::cluster::{run, schema, shared};
 use crate::tables::{COUNTS, NAMES, WIDE, definition, empty_full_snapshot, open, open_as, progress, run_id};
-use operators::{Column, ColumnType, Row, Table, Value};
 use sinks::{Claim, Definition, PostgresConfig, ResultProblem, Sink, SinkError, Step};
 use std::process::Command;
 use tokio_postgres::Client;
+use values::{Column, ColumnType, Row, Table, Value};
 
 /// NAMES with other columns.
 const NAMES_ANEW: Table = Table {

@@ -2,8 +2,8 @@
 
 use crate::cluster::{run, schema, shared};
 use crate::tables::{COUNTS, RESULTS, definition, empty_full_snapshot, open};
-use operators::{Row, Symbol, Table, Value};
 use sinks::{Claim, Sink, SinkError, Step};
+use values::{Row, Symbol, Table, Value};
 
 #[test]
 fn tables_are_created_once_and_described() {

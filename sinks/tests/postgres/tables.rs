@@ -1,6 +1,5 @@
 //! Tables, rows and a naive model of what the sink must hold.
 
-use operators::{Column, ColumnType, Position, Row, Symbol, Table, Value};
 use proptest::prelude::*;
 use sinks::{
     Claim, CleanedRow, Definition, LastRecord, PartitionProgress, PostgresConfig, Progress, Reader, Sink, Staged,
@@ -8,6 +7,7 @@ use sinks::{
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use values::{Column, ColumnType, Position, Row, Symbol, Table, Value};
 
 const fn column(name: &'static str, ty: ColumnType) -> Column {
     Column {

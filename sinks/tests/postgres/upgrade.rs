@@ -2,11 +2,11 @@
 
 use crate::cluster::{Cluster, run, schema, shared};
 use crate::tables::{NAMES, RESULTS, THINGS, definition, open, registers, run_id};
-use operators::Value;
 use sinks::{
     AcceptedGap, Claim, Generation, LastRecord, Legacy, PostgresConfig, Progress, Reader, Sink, SinkError, Step,
 };
 use std::time::Duration;
+use values::Value;
 
 /// Restores the dump of the earlier version's tables into a schema of its own.
 async fn earlier(cluster: &Cluster) -> (PostgresConfig, tokio_postgres::Client) {

@@ -1,6 +1,6 @@
 //! Which places a filter bounds.
 
-use super::Binder;
+use super::binder::Binder;
 use crate::sql::ast::{Expr, ExprKind};
 use crate::sql::diagnostic::Fault;
 use crate::sql::plan::{CompareOp, ExprId, Keep, Scalar};

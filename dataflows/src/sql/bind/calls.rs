@@ -1,31 +1,12 @@
 //! Aggregates and window functions: what they are given.
 
-use super::expr::{Context, Value};
+use super::binder::Binder;
 use super::functions::AGGREGATES;
-use super::{Binder, Clause};
+use super::value::{AggregateCall, Clause, Context, Value, WindowCall};
 use crate::sql::ast::{Call, Expr, ExprKind, OrderTerm};
 use crate::sql::diagnostic::{Fault, Position};
 use crate::sql::plan::{Agg, AggKind, ExprId, Fraction, Order, PlaceKind, Scalar};
 use crate::sql::types::Ty;
-
-/// An aggregate found in an expression, which names it by [`AGGREGATE`] and its place in the list.
-#[derive(Clone, Debug)]
-pub(super) struct AggregateCall {
-    pub agg: Agg,
-    pub ty: Ty,
-    pub position: Position,
-    pub written: String,
-}
-
-/// A window function found in an expression, which names it by [`WINDOW`] and its place in the list.
-#[derive(Clone, Debug)]
-pub(super) struct WindowCall {
-    pub kind: PlaceKind,
-    pub partition: Vec<ExprId>,
-    pub order: Vec<Order>,
-    pub position: Position,
-    pub written: String,
-}
 
 /// Columns from here on stand for aggregates, until the fold that computes them is made.
 pub(super) const AGGREGATE: u16 = 1 << 14;

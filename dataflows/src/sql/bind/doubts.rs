@@ -1,7 +1,7 @@
 //! What to say of an expression that may fail.
 
-use super::Binder;
-use super::scope::Base;
+use super::binder::Binder;
+use super::relation::Base;
 use crate::sql::ast::{Call, Expr, ExprKind};
 use crate::sql::diagnostic::{Fault, Position};
 use crate::sql::plan::{Arith, ExprId, Scalar};

@@ -1,7 +1,9 @@
 //! Expressions: names and types.
 
-use super::scope::{Scope, What};
-use super::{AggregateCall, Binder, Clause, WindowCall, literal};
+use super::binder::Binder;
+use super::literal;
+use super::relation::What;
+use super::value::{Clause, Context, Value};
 use crate::sql::ast::{Expr, ExprKind, Test};
 use crate::sql::diagnostic::{Fault, Position};
 use crate::sql::plan::{Arith, CompareOp, ExprId, Scalar};
@@ -13,36 +15,6 @@ const DEEPEST: u32 = 200;
 /// How many operands and operators a query has once columns of subqueries stand for what they are: PostgreSQL plans a
 /// query in more time than in proportion to them.
 pub(super) const MOST_PARTS: u64 = 20_000;
-
-/// What an expression is before its context gives it a type.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Value<'a> {
-    /// An expression of a type.
-    Expr(ExprId),
-    /// A text literal, which may become another type.
-    Literal(&'a str),
-    /// NULL, of any type.
-    Null,
-}
-
-/// Where an expression stands, and the aggregates and window functions found in it.
-pub(super) struct Context<'c> {
-    pub scope: &'c Scope,
-    pub clause: Clause,
-    pub aggregates: Vec<AggregateCall>,
-    pub windows: Vec<WindowCall>,
-}
-
-impl<'c> Context<'c> {
-    pub fn new(scope: &'c Scope, clause: Clause) -> Context<'c> {
-        Context {
-            scope,
-            clause,
-            aggregates: Vec::new(),
-            windows: Vec::new(),
-        }
-    }
-}
 
 impl<'a> Binder<'a> {
     /// An expression with a type: what has none is text.
@@ -271,9 +243,10 @@ impl<'a> Binder<'a> {
     }
 
     pub(super) fn negated(&mut self, e: ExprId, negated: bool) -> ExprId {
-        match negated {
-            true => self.plan.add(Scalar::Not(e), Ty::Bool),
-            false => e,
+        if negated {
+            self.plan.add(Scalar::Not(e), Ty::Bool)
+        } else {
+            e
         }
     }
 
@@ -418,9 +391,10 @@ impl<'a> Binder<'a> {
                 let ty = self.plan.ty(e);
                 let message = format!("{what} takes text, and {} is {ty}", self.show(expr));
                 let fault = Fault::new(expr.position, message);
-                self.refuse(match ty.is_integer() {
-                    true => fault.hint(format!("{}::text", self.show_operand(expr))),
-                    false => fault,
+                self.refuse(if ty.is_integer() {
+                    fault.hint(format!("{}::text", self.show_operand(expr)))
+                } else {
+                    fault
                 })
             }
             Value::Null => self.refuse(Fault::new(expr.position, format!("{what} of NULL is NULL"))),

@@ -1,7 +1,7 @@
 //! A relation as a node, and the last one as a result.
 
-use super::scope::{Base, Relation, What};
-use super::{Binder, Bound, BoundColumn};
+use super::binder::{Binder, Bound, BoundColumn};
+use super::relation::{Base, Relation, What};
 use crate::sql::ast::{Item, Query};
 use crate::sql::diagnostic::{Fault, Position};
 use crate::sql::plan::{ExprId, Node, NodeId, Output, Scalar};
@@ -93,9 +93,10 @@ impl<'a> Binder<'a> {
                 .enumerate()
                 .all(|(place, e)| *self.plan.scalar(*e) == Scalar::Column(place as u16));
         let comments = self.comments(query, columns.len());
-        let node = match identity {
-            true => node,
-            false => self.map(node, &filter, exprs.clone())?,
+        let node = if identity {
+            node
+        } else {
+            self.map(node, &filter, exprs.clone())?
         };
         let columns: Vec<_> = columns
             .into_iter()

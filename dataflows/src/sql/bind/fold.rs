@@ -1,9 +1,10 @@
 //! Groups: GROUP BY, DISTINCT and aggregates.
 
-use super::Binder;
-use super::calls::{AGGREGATE, AggregateCall, WINDOW};
-use super::scope::{Base, Relation, RelationColumn, What};
+use super::binder::Binder;
+use super::calls::{AGGREGATE, WINDOW};
+use super::relation::{Base, Relation, RelationColumn, What};
 use super::select::BoundItem;
+use super::value::AggregateCall;
 use crate::sql::diagnostic::{Fault, Position};
 use crate::sql::plan::{Agg, AggKind, ExprId, Node, NodeId, Output, Scalar};
 use crate::sql::prove::{quotient, total_of};

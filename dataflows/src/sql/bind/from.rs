@@ -1,7 +1,7 @@
 //! FROM and WITH: what a SELECT reads.
 
-use super::Binder;
-use super::scope::{Base, Relation, RelationColumn, Scope, What};
+use super::binder::Binder;
+use super::relation::{Base, Relation, RelationColumn, Scope, What};
 use crate::sql::ast::{Join, Name, Query, Relation as Written, RelationKind};
 use crate::sql::diagnostic::Fault;
 use crate::sql::plan::{Join as Kinds, JoinType, Scalar};

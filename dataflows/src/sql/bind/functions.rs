@@ -1,7 +1,8 @@
 //! Functions, and casts that are written.
 
-use super::expr::{Context, Value};
-use super::{Binder, literal};
+use super::binder::Binder;
+use super::literal;
+use super::value::{Context, Value};
 use crate::sql::ast::{Call, Expr, ExprKind};
 use crate::sql::diagnostic::{Fault, Position};
 use crate::sql::plan::{ExprId, Scalar, Side, TimeUnit};

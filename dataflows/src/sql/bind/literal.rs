@@ -1,6 +1,7 @@
 //! Literals: numbers as PostgreSQL types them, and texts that stand for a value of another type.
 
-use super::{Binder, Value};
+use super::binder::Binder;
+use super::value::Value;
 use crate::sql::diagnostic::{Checked, Fault, Position};
 use crate::sql::plan::{ExprId, Scalar};
 use crate::sql::types::Ty;

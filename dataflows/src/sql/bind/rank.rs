@@ -1,10 +1,10 @@
 //! Places: window functions, LIMIT, and which of the places a filter bounds.
 
-use super::Binder;
-use super::calls::{WINDOW, WindowCall};
-use super::expr::Context;
-use super::scope::{Base, Ranked, Relation};
+use super::binder::Binder;
+use super::calls::WINDOW;
+use super::relation::{Base, Ranked, Relation};
 use super::select::BoundItem;
+use super::value::{Context, WindowCall};
 use crate::sql::ast::{ExprKind, Limit, Query};
 use crate::sql::diagnostic::{Fault, Position};
 use crate::sql::plan::{CompareOp, ExprId, Keep, Node, NodeId, Order, Output, Place, PlaceKind, Scalar};
@@ -30,9 +30,10 @@ impl<'a> Binder<'a> {
                 );
                 return self.refuse(fault.hint("the other one in a query around"));
             }
-            let (short, long) = match window.order.len() > order.len() {
-                true => (order, window.order.as_slice()),
-                false => (window.order.as_slice(), order),
+            let (short, long) = if window.order.len() > order.len() {
+                (order, window.order.as_slice())
+            } else {
+                (window.order.as_slice(), order)
             };
             if !long.starts_with(short) {
                 let message = "window functions of one SELECT share their ORDER BY, or the first terms of it";
@@ -174,12 +175,13 @@ impl<'a> Binder<'a> {
                     None => self.typed(cx, written),
                 },
                 ExprKind::Column { .. } => self.typed(cx, written),
-                _ => self.typed(cx, written).and_then(|e| match self.is_constant(e) {
-                    true => {
+                _ => self.typed(cx, written).and_then(|e| {
+                    if self.is_constant(e) {
                         let fault = Fault::new(written.position, "ORDER BY a constant is not accepted");
                         self.refuse(fault.hint("the name or the number of an item of the select list"))
+                    } else {
+                        Some(e)
                     }
-                    false => Some(e),
                 }),
             };
             order = order.zip(by).map(|(mut order, by)| {

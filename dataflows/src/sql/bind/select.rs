@@ -1,8 +1,9 @@
 //! One SELECT: its clauses in the order in which they are computed.
 
-use super::expr::{Context, MOST_PARTS};
-use super::scope::{Base, Relation, RelationColumn, Scope, What};
-use super::{Binder, Clause};
+use super::binder::Binder;
+use super::expr::MOST_PARTS;
+use super::relation::{Base, Relation, RelationColumn, Scope, What};
+use super::value::{Clause, Context};
 use crate::sql::ast::{Expr, ExprKind, Item, Name, Query};
 use crate::sql::diagnostic::{Fault, Position};
 use crate::sql::plan::{ExprId, Scalar};

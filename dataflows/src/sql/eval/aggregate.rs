@@ -121,9 +121,10 @@ fn of_sorted(kind: AggKind, mut values: Vec<Datum>) -> Computed<Datum> {
             else {
                 return Err(Failure::WrongType);
             };
-            Ok(Datum::Float(match place.floor() == place.ceil() {
-                true => *low,
-                false => low + (place - place.floor()) * (high - low),
+            Ok(Datum::Float(if place.floor() == place.ceil() {
+                *low
+            } else {
+                low + (place - place.floor()) * (high - low)
             }))
         }
         _ => {

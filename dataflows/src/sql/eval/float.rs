@@ -9,10 +9,11 @@ pub fn compare(a: f64, b: f64) -> Ordering {
 
 /// The same bits for all values that are equal.
 pub fn identity(value: f64) -> u64 {
-    match value.is_nan() {
-        true => f64::NAN.to_bits(),
+    if value.is_nan() {
+        f64::NAN.to_bits()
+    } else {
         // adding 0 makes −0 into 0
-        false => (value + 0.0).to_bits(),
+        (value + 0.0).to_bits()
     }
 }
 

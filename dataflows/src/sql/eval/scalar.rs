@@ -124,9 +124,10 @@ impl<'p> Evaluator<'p> {
             }
             Scalar::NullIf { value, left, right } => {
                 let (left, right) = (self.value(*left, row)?, self.value(*right, row)?);
-                match !left.is_null() && left == right {
-                    true => Ok(Datum::Null),
-                    false => self.value(*value, row),
+                if !left.is_null() && left == right {
+                    Ok(Datum::Null)
+                } else {
+                    self.value(*value, row)
                 }
             }
             Scalar::Greatest(list) => self.extreme(list, Ordering::Greater, row),
@@ -134,9 +135,10 @@ impl<'p> Evaluator<'p> {
             strict => {
                 debug_assert!(strict.is_strict());
                 let arguments = self.values(&strict.arguments(), row)?;
-                match arguments.iter().any(Datum::is_null) {
-                    true => Ok(Datum::Null),
-                    false => apply(strict, ty, &arguments),
+                if arguments.iter().any(Datum::is_null) {
+                    Ok(Datum::Null)
+                } else {
+                    apply(strict, ty, &arguments)
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Calls of functions, aggregates and window functions.
 
+use super::converter::{Converter, position};
 use super::text::{label, simple};
-use super::{Converter, position};
 use crate::sql::ast::{Call, Expr, ExprKind, OrderTerm, Window};
 use crate::sql::diagnostic::{Fault, Position};
 use sqlparser::ast::{

@@ -1,7 +1,7 @@
 //! Expressions.
 
+use super::converter::{Converter, DEEPEST, TOP, position};
 use super::text::{simple, string, ty};
-use super::{Converter, DEEPEST, position};
 use crate::sql::ast::{Expr, ExprKind, Test};
 use crate::sql::diagnostic::{Fault, Position};
 use crate::sql::plan::{Arith, CompareOp, TimeUnit};
@@ -10,9 +10,6 @@ use sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, DateTimeField, Expr as Tree, ExtractSyntax, InTarget, ObjectName, Spanned,
     Subscript, UnaryOperator, Value, ValueWithSpan,
 };
-
-/// What `{top}` is to sqlparser.
-pub(super) const TOP: &str = "{top}";
 
 impl Converter<'_> {
     /// An expression; `near` is its position where it has none.

@@ -4,25 +4,24 @@
 //! subset does not have is refused there, with its position, so that one run finds every error behind the syntax.
 
 mod call;
+mod converter;
 mod expr;
 mod query;
 mod text;
 
 use super::ast::{File, Item};
 use super::diagnostic::{Checked, Fault, Position};
+use converter::{Converter, DEEPEST, TOP, position};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace};
+use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, Whitespace};
 
 /// The longest file in bytes.
 pub const LONGEST_FILE: usize = 64 << 10;
 
 /// The most tokens in a file: it bounds how deep a chain of operators nests before [`DEEPEST`] is seen.
 const MOST_TOKENS: usize = 12_000;
-
-/// How deep expressions and queries nest.
-const DEEPEST: usize = 50;
 
 /// Parses the file of the result `name`; `key` joins kinds. The caller has a stack of at least [`STACK`] bytes.
 pub(super) fn parse(name: &str, text: &str, key: &str) -> Result<File, Vec<Fault>> {
@@ -130,7 +129,7 @@ fn with_placeholders(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             && close.token == Token::RBrace
         {
             let span = Span::new(open.span.start, close.span.end);
-            let placeholder = TokenWithSpan::new(Token::Placeholder(expr::TOP.to_owned()), span);
+            let placeholder = TokenWithSpan::new(Token::Placeholder(TOP.to_owned()), span);
             new.truncate(new.len() - 3);
             new.push(placeholder);
         }
@@ -171,9 +170,10 @@ fn tree(tokens: Vec<TokenWithSpan>) -> Checked<sqlparser::ast::Query> {
             other => other.to_string(),
         };
         let fault = Fault::new(position(rest.span.start), format!("`{what}` is not expected here"));
-        return Err(match ended {
-            true => fault.hint("a result is one SELECT"),
-            false => fault,
+        return Err(if ended {
+            fault.hint("a result is one SELECT")
+        } else {
+            fault
         });
     }
     Ok(query)
@@ -208,33 +208,6 @@ fn lower(message: &str) -> String {
         .next()
         .map(|first| first.to_lowercase().chain(chars).collect())
         .unwrap_or_default()
-}
-
-pub(super) fn position(location: Location) -> Position {
-    let clamp = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-    Position {
-        line: clamp(location.line),
-        column: clamp(location.column),
-    }
-}
-
-/// Turns sqlparser's trees into ours; collects what it refuses and goes on.
-struct Converter<'k> {
-    key: &'k str,
-    faults: Vec<Fault>,
-    depth: usize,
-}
-
-impl Converter<'_> {
-    /// Notes a fault; `None` is what the refused part becomes.
-    fn refuse<T>(&mut self, fault: Fault) -> Option<T> {
-        self.faults.push(fault);
-        None
-    }
-
-    fn checked<T>(&mut self, value: Checked<T>) -> Option<T> {
-        value.map_err(|fault| self.faults.push(fault)).ok()
-    }
 }
 
 struct Comment {

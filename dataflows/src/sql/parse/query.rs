@@ -1,7 +1,7 @@
 //! Queries: SELECT, FROM, WITH.
 
+use super::converter::{Converter, DEEPEST, position};
 use super::text::{label, name, simple};
-use super::{Converter, DEEPEST, position};
 use crate::sql::ast::{Item, Join, Limit, Query, Relation, RelationKind};
 use crate::sql::diagnostic::{Fault, Position};
 use crate::sql::plan::JoinType;

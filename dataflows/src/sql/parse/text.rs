@@ -1,6 +1,6 @@
 //! Names, literals and types.
 
-use super::{Converter, position};
+use super::converter::{Converter, position};
 use crate::sql::ast::Name;
 use crate::sql::diagnostic::{Checked, Fault, Position};
 use crate::sql::types::Ty;

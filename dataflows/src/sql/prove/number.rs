@@ -71,9 +71,10 @@ impl Prover<'_> {
     fn in_range(&self, e: ExprId, facts: Facts) -> Proved {
         let ty = self.plan.ty(e);
         if ty == Ty::Numeric {
-            return match numeric::fits(&facts) {
-                true => Ok(facts),
-                false => self.doubt(e, Reason::Digits),
+            return if numeric::fits(&facts) {
+                Ok(facts)
+            } else {
+                self.doubt(e, Reason::Digits)
             };
         }
         let (low, high) = ty.range();
@@ -123,9 +124,10 @@ fn integer(op: Op, a: &Facts, b: &Facts) -> Facts {
                 .into_iter()
                 .filter(|divisor| *divisor != 0 && (b.low..=b.high).contains(divisor))
                 .collect();
-            let (low, high) = match divisors.is_empty() {
-                true => (0, 0),
-                false => corners(|a, b| a / b, &divisors),
+            let (low, high) = if divisors.is_empty() {
+                (0, 0)
+            } else {
+                corners(|a, b| a / b, &divisors)
             };
             (low, high, a.total)
         }

@@ -95,9 +95,10 @@ fn weight(value: u128, scale: u16) -> i32 {
 
 /// The least |value| other than 0: (digits, scale).
 fn least(facts: &Facts) -> (u128, u16) {
-    match facts.low > 0 || facts.high < 0 {
-        true => (facts.low.unsigned_abs().min(facts.high.unsigned_abs()).max(1), 0),
-        false => (1, facts.scale.1),
+    if facts.low > 0 || facts.high < 0 {
+        (facts.low.unsigned_abs().min(facts.high.unsigned_abs()).max(1), 0)
+    } else {
+        (1, facts.scale.1)
     }
 }
 

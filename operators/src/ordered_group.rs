@@ -4,15 +4,16 @@
 //! row that is not kept. Changes at the edge and below alter nothing of what is kept. Where there are others, the rows
 //! kept are looked at as they were and as they are, from the first one that changes.
 //!
-//! As on a [board](crate::board), comparing texts costs more than all the rest, so only the **head** is in full order;
-//! the **tail** below it is ordered by what is quick. A class (all rows that are equal in the quick terms) lies wholly
-//! in one of them. All rows that are kept are in the head. When the edge is not found there, classes move up from the
-//! tail, each in its turn; when the head has grown to several times the rows kept, classes move down.
+//! As in a [ranked group](crate::ranked_group), comparing texts costs more than all the rest, so only the **head** is
+//! in full order; the **tail** below it is ordered by what is quick. A class (all rows that are equal in the quick
+//! terms) lies wholly in one of them. All rows that are kept are in the head. When the edge is not found there,
+//! classes move up from the tail, each in its turn; when the head has grown to several times the rows kept, classes
+//! move down.
 
-use crate::footprint::{Footprint, Per};
 use crate::order::{Number, Order, Rules};
 use crate::sorted::Sorted;
 use std::cmp::Ordering;
+use values::footprint::{Footprint, Per};
 
 /// Rows beyond those kept that the head may hold before classes move down.
 const SLACK: usize = 64;
@@ -119,7 +120,7 @@ impl<'w, R: Ord + Clone, O: Order<R>> Walk<'w, R, O> {
 }
 
 /// A group's rows, and the changes that wait for its epoch's close.
-pub(crate) struct Standing<R> {
+pub(crate) struct OrderedGroup<R> {
     /// In full order.
     head: Sorted<Entry<R>>,
     /// In quick order. All of its classes are behind those of `head`.
@@ -145,9 +146,9 @@ pub(crate) fn footprint<R>(heap: usize) -> Footprint {
     }
 }
 
-impl<R: Ord + Clone> Standing<R> {
+impl<R: Ord + Clone> OrderedGroup<R> {
     pub(crate) fn new() -> Self {
-        Standing {
+        OrderedGroup {
             head: Sorted::new(),
             tail: Sorted::new(),
             edge: None,
@@ -166,7 +167,7 @@ impl<R: Ord + Clone> Standing<R> {
         self.len() == 0
     }
 
-    /// Puts a change by; `true` if it is the first since the last [`settle`](Standing::settle).
+    /// Stages a change; `true` if it is the first since the last [`settle`](OrderedGroup::settle).
     pub(crate) fn stage(&mut self, row: R, diff: isize) -> bool {
         let diff = i32::try_from(diff).expect("more than 2^31 copies of one row");
         self.staged.push((row, diff));
@@ -365,18 +366,18 @@ mod tests {
             terms: 2,
         };
         let rules = Rules::new(Rc::clone(&order), &Keep::Within(vec![(row_number, KEPT as u64)]), &[]);
-        let mut standing = Standing::new();
+        let mut group = OrderedGroup::new();
         let (mut rows, mut shown) = (BTreeSet::new(), BTreeSet::new());
         let mut epoch = |changes: &mut dyn Iterator<Item = (Row, isize)>| {
             for (row, diff) in changes {
-                standing.stage(row, diff);
+                group.stage(row, diff);
                 if diff > 0 {
                     rows.insert((-row.0, row.1));
                 } else {
                     rows.remove(&(-row.0, row.1));
                 }
             }
-            standing.settle(&rules, |row, _, diff| {
+            group.settle(&rules, |row, _, diff| {
                 let row = (-row.0, row.1);
                 assert!(if diff > 0 {
                     shown.insert(row)
@@ -385,12 +386,12 @@ mod tests {
                 });
             });
             assert!(shown.iter().eq(rows.iter().take(KEPT)));
-            assert_eq!(standing.head.len() + standing.tail.len(), rows.len());
+            assert_eq!(group.head.len() + group.tail.len(), rows.len());
             let order = |a: &Entry<Row>, b: &Entry<Row>| rules.class(&a.row, &b.row);
-            if let (Some(high), Some(low)) = (standing.head.iter().next_back(), standing.tail.iter().next()) {
+            if let (Some(high), Some(low)) = (group.head.iter().next_back(), group.tail.iter().next()) {
                 assert!(order(high, low).is_lt(), "a class in both parts");
             }
-            (standing.head.len(), standing.tail.len())
+            (group.head.len(), group.tail.len())
         };
         // classes of three rows each
         let row = |n: u32| (i64::from(n / 3), n ^ 5);

@@ -100,6 +100,7 @@ pub type Row = Vec<Value>;
 
 impl Value {
     /// The text of a `Text` or `String`.
+    #[inline]
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Value::Text(symbol) => Some(symbol.text()),
@@ -109,6 +110,7 @@ impl Value {
     }
 
     /// Whether this is SQL null.
+    #[inline]
     pub fn is_null(&self) -> bool {
         matches!(self, Value::Null)
     }
@@ -118,6 +120,7 @@ impl Value {
         text.map_or(Value::Null, |text| Value::String(text.into_owned().into_boxed_str()))
     }
 
+    #[inline]
     fn variant(&self) -> u8 {
         match self {
             Value::Null => 0,

@@ -7,8 +7,8 @@
 //! Names are never forgotten: the dictionary grows with the distinct names a process has seen, and a restart
 //! compacts it. That is what lets [`Symbol::text`] hand out `&'static str` without a lock.
 //!
-//! Whoever looks up many names does so through an [`Interner`] of its own: without locks, and in blocks, since
-//! finding a name costs little more than the memory accesses on the way to it.
+//! A thread that looks up many names has an [`Interner`] of its own. It takes no locks, and looks up names in blocks,
+//! since finding a name costs little more than the memory accesses on the way to it.
 
 use crate::footprint::{Footprint, Per};
 use crate::index::Index;
@@ -62,10 +62,12 @@ impl Name {
         }
     }
 
+    #[inline]
     fn hash(&self) -> u64 {
         spread(u32::from_le_bytes(self.tag))
     }
 
+    #[inline]
     fn bytes(&self) -> &[u8] {
         self.text.get(..self.length as usize).unwrap_or_else(|| {
             let number = self.text.first_chunk().expect("a name has room for a number");
@@ -99,11 +101,13 @@ static DICTIONARY: LazyLock<Dictionary> = LazyLock::new(|| Dictionary {
     shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
 });
 
+#[inline]
 fn name(id: u32) -> &'static Name {
     &DICTIONARY.names[id as usize]
 }
 
 /// A table hash (whose top seven bits hashbrown compares first) from the 32 bits that are kept.
+#[inline]
 fn spread(tag: u32) -> u64 {
     (tag as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
@@ -132,22 +136,26 @@ impl Symbol {
         Symbol::from_id(id)
     }
 
+    #[inline]
     fn from_id(id: u32) -> Symbol {
         // one more than the identifier, so that an `Option<Symbol>` is four bytes too
         Symbol(NonZeroU32::new(id.wrapping_add(1)).expect("more than 2^32 - 1 distinct names"))
     }
 
     /// The text.
+    #[inline]
     pub fn text(self) -> &'static str {
         std::str::from_utf8(name(self.id()).bytes()).expect("a copy of valid text")
     }
 
     /// The identifier: dense from 0 within this process, meaningless in any other.
+    #[inline]
     pub fn id(self) -> u32 {
         self.0.get() - 1
     }
 
     /// A hash of the text that is the same in every process, for exchanging by name.
+    #[inline]
     pub fn stable_hash(self) -> u64 {
         xxh3_64(name(self.id()).bytes())
     }
@@ -173,6 +181,7 @@ impl Interner {
     }
 
     /// The symbol of `text`.
+    #[inline]
     pub fn intern(&mut self, text: &str) -> Symbol {
         self.hashed(text, xxh3_64(text.as_bytes()))
     }
@@ -234,12 +243,14 @@ impl Interner {
 }
 
 impl PartialOrd for Symbol {
+    #[inline]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
 impl Ord for Symbol {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         if self.0 == other.0 {
             Ordering::Equal

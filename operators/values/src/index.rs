@@ -7,7 +7,7 @@
 //! can [`touch`](Index::touch) all those places first, so that the memory accesses overlap.
 
 /// Linear probing over slots; at most three in four are in use.
-pub(crate) struct Index {
+pub struct Index {
     /// [`EMPTY`], or an entry's number in the low `bits` bits and the hash's highest bits above them.
     slots: Vec<u32>,
     /// The number of slots is 2 to this power: numbers fit with one to spare, since there are fewer of them than slots.
@@ -24,17 +24,24 @@ const EMPTY: u32 = u32::MAX;
 const FIRST_BITS: u32 = 3;
 
 /// What an entry has of the index, in bytes: rounded down at least, rounded up at most.
-pub(crate) const SHARE: (usize, usize) = (5, 11);
+pub const SHARE: (usize, usize) = (5, 11);
 
 /// Bytes of an index into which so many entries were inserted.
-pub(crate) fn bytes(entries: usize) -> usize {
+pub fn bytes(entries: usize) -> usize {
     let fits = |bits: &u32| entries <= (1usize << bits) / 4 * 3;
     let bits = (FIRST_BITS..usize::BITS).find(fits).unwrap_or(FIRST_BITS);
     size_of::<u32>() << bits
 }
 
+impl Default for Index {
+    fn default() -> Self {
+        Index::new()
+    }
+}
+
 impl Index {
-    pub(crate) fn new() -> Self {
+    /// Without entries.
+    pub fn new() -> Self {
         Self::with_bits(FIRST_BITS)
     }
 
@@ -48,38 +55,48 @@ impl Index {
     }
 
     /// The number of entries.
-    pub(crate) fn len(&self) -> usize {
+    #[inline]
+    pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Whether there is no entry.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// Bytes of the slots.
     #[cfg(test)]
-    pub(crate) fn memory(&self) -> usize {
+    pub fn memory(&self) -> usize {
         size_of_val(self.slots.as_slice())
     }
 
+    #[inline]
     fn mask(&self) -> usize {
         self.slots.len() - 1
     }
 
+    #[inline]
     fn slot(&self, hash: u64, id: u32) -> u32 {
         // the lowest bits of the hash have chosen the place
         ((hash >> 32) as u32) >> self.bits << self.bits | id
     }
 
+    #[inline]
     fn id(&self, slot: u32) -> u32 {
         slot & self.mask() as u32
     }
 
     /// Reads where a lookup would start. The result means nothing.
     #[inline]
-    pub(crate) fn touch(&self, hash: u64) -> u32 {
+    pub fn touch(&self, hash: u64) -> u32 {
         self.slots[hash as usize & self.mask()]
     }
 
     /// The number with this hash of which `is` holds.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, is: impl Fn(u32) -> bool) -> Option<u32> {
+    pub fn find(&self, hash: u64, is: impl Fn(u32) -> bool) -> Option<u32> {
         let mut place = hash as usize & self.mask();
         let tag = ((hash >> 32) as u32) >> self.bits;
         loop {
@@ -95,17 +112,19 @@ impl Index {
     }
 
     /// Whether [`grow`](Index::grow) is due before the next insertion.
-    pub(crate) fn is_full(&self) -> bool {
+    #[inline]
+    pub fn is_full(&self) -> bool {
         self.len >= self.slots.len() / 4 * 3
     }
 
     /// Whether a number, however great, can be inserted before the index is [rebuilt](Index::rebuild).
-    pub(crate) fn has_room_for(&self, id: u32) -> bool {
+    #[inline]
+    pub fn has_room_for(&self, id: u32) -> bool {
         !self.is_full() && (id as usize) < self.mask()
     }
 
     /// Begins anew, with room for half as many more than `known`: all numbers are below that.
-    pub(crate) fn rebuild(&mut self, known: u32, all: impl Iterator<Item = (u64, u32)>) {
+    pub fn rebuild(&mut self, known: u32, all: impl Iterator<Item = (u64, u32)>) {
         let slots = (known as usize * 2).next_power_of_two();
         self.slots = Vec::new();
         *self = Self::with_bits(slots.ilog2().max(FIRST_BITS));
@@ -114,7 +133,8 @@ impl Index {
 
     /// Inserts a number that is not there. Numbers must be as dense as entries: each less than the greatest
     /// [`len`](Index::len) there ever was.
-    pub(crate) fn insert(&mut self, hash: u64, id: u32) {
+    #[inline]
+    pub fn insert(&mut self, hash: u64, id: u32) {
         debug_assert!(!self.is_full() && (id as usize) < self.mask());
         let mut place = hash as usize & self.mask();
         while self.slots[place] != EMPTY {
@@ -125,7 +145,7 @@ impl Index {
     }
 
     /// Doubles the slots, and fills them from all entries' hashes and numbers.
-    pub(crate) fn grow(&mut self, all: impl Iterator<Item = (u64, u32)>) {
+    pub fn grow(&mut self, all: impl Iterator<Item = (u64, u32)>) {
         let bits = self.bits + 1;
         // released first, so that the two are never there at once
         self.slots = Vec::new();
@@ -134,7 +154,8 @@ impl Index {
     }
 
     /// Removes a number that is there; `hash_of` tells the hash of any number.
-    pub(crate) fn remove(&mut self, id: u32, hash_of: impl Fn(u32) -> u64) {
+    #[inline]
+    pub fn remove(&mut self, id: u32, hash_of: impl Fn(u32) -> u64) {
         let mask = self.mask();
         let hash = hash_of(id);
         let mut hole = hash as usize & mask;

@@ -49,7 +49,7 @@ pub struct Footprint {
 
 impl Footprint {
     /// Entries that are found by an index, of this size.
-    pub(crate) const fn keyed(per: Per, bytes: usize) -> Footprint {
+    pub const fn keyed(per: Per, bytes: usize) -> Footprint {
         Footprint {
             per,
             bytes,
@@ -60,7 +60,7 @@ impl Footprint {
     }
 
     /// Entries of a B-tree of the standard library: nodes of eleven, which are full when the tree was built in order.
-    pub(crate) const fn tree(per: Per, entry: usize, align: usize) -> Footprint {
+    pub const fn tree(per: Per, entry: usize, align: usize) -> Footprint {
         let leaf = Footprint::leaf(entry, align);
         // an inner node has twelve children besides; eleven entries lie in a leaf, the twelfth in an inner node
         let bytes = (12 * leaf + leaf + 96).div_ceil(144);
@@ -75,7 +75,7 @@ impl Footprint {
     }
 
     /// A leaf of such a tree, which has a parent and two lengths.
-    pub(crate) const fn leaf(entry: usize, align: usize) -> usize {
+    pub const fn leaf(entry: usize, align: usize) -> usize {
         let word = if align > 8 { align } else { 8 };
         (11 * entry + 12).next_multiple_of(word)
     }
@@ -86,7 +86,7 @@ impl Footprint {
     }
 
     /// The same with so many bytes beside each entry until its epoch closes.
-    pub(crate) const fn staging(self, staged: usize) -> Footprint {
+    pub const fn staging(self, staged: usize) -> Footprint {
         Footprint { staged, ..self }
     }
 
@@ -97,9 +97,10 @@ impl Footprint {
 
     /// Bytes of an entry with its share of the index: at least, and at most after long random change.
     pub fn range(&self) -> (usize, usize) {
-        match self.indexed {
-            true => (self.bytes + index::SHARE.0, self.most + index::SHARE.1),
-            false => (self.bytes, self.most),
+        if self.indexed {
+            (self.bytes + index::SHARE.0, self.most + index::SHARE.1)
+        } else {
+            (self.bytes, self.most)
         }
     }
 }
@@ -107,27 +108,6 @@ impl Footprint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Symbol, Tuple};
-
-    /// What the documentation of the operators says.
-    #[test]
-    fn entries_have_the_documented_sizes() {
-        type Pair = Tuple<2, 0>;
-        let count = crate::count::footprint::<Pair>(0);
-        assert_eq!((count.per, count.bytes, count.range()), (Per::Key, 16, (21, 27)));
-        let [one, _] = crate::greatest::footprint::<Pair, i64>(0);
-        assert_eq!(one.bytes, 24);
-        let [_, row] = crate::rank::footprint::<Symbol, Symbol>(crate::rank::Keep::Leaders);
-        assert_eq!((row.per, row.bytes, row.most), (Per::Row, 14, 21));
-        let [_, shown] = crate::rank::footprint::<Symbol, Symbol>(crate::rank::Keep::Top(0));
-        assert_eq!(shown.bytes, 34 + 56, "an entry of the map, and a leaf of the set in it");
-        let [item, group] = crate::distinct::footprint::<Tuple<0, 1>, Tuple<2, 4>>(0, 0);
-        assert_eq!((item.bytes, group.bytes), (28, 16));
-        let fold = crate::fold::footprint::<u64, 8>(0);
-        assert_eq!(fold.bytes, 8 + 8 + 8 * 8);
-        assert_eq!(crate::gather::footprint::<u64, u64>(3, 0, 0).bytes, 8 + 16 + 3 * 16);
-        assert_eq!(crate::latest::footprint::<[u8; 44]>(0).bytes, 24 + 44);
-    }
 
     #[test]
     fn the_index_is_between_three_eighths_and_three_quarters_full() {

@@ -10,6 +10,9 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// The greatest number of records that make one row, and so of positions that a row has.
+pub const MAX_SLOTS: usize = 3;
+
 /// Bits of a packed position that hold the partition.
 const PARTITION_BITS: u32 = 12;
 /// Bits of a packed position that hold the offset.
@@ -41,6 +44,7 @@ impl Position {
     pub const MAX_PARTITION: i32 = (1 << PARTITION_BITS) - 1;
 
     /// Packs a log position; `generation` is 1 or more for records that have an offset.
+    #[inline]
     pub fn new(generation: u8, offset: i64, partition: i32) -> Result<Position, PositionError> {
         if !(0..=Self::MAX_OFFSET).contains(&offset) {
             return Err(PositionError::Offset(offset));
@@ -52,34 +56,40 @@ impl Position {
     }
 
     /// The parts in their places; each is within its bits.
+    #[inline]
     fn pack(generation: u64, offset: u64, partition: u64) -> Position {
         Position(generation << (OFFSET_BITS + PARTITION_BITS) | offset << PARTITION_BITS | partition)
     }
 
     /// All but the lower 32 bits of the offset, and those. Positions of one region are in the order of the latter.
-    pub(crate) fn region(self) -> (u32, u32) {
+    #[inline]
+    pub fn region(self) -> (u32, u32) {
         let region = u64::from(self.generation()) << 24 | self.offset() as u64 >> 32 << 12 | self.partition() as u64;
         (region as u32, self.offset() as u32)
     }
 
     /// The position whose [`region`](Position::region) this is.
-    pub(crate) fn in_region(region: u32, low: u32) -> Position {
+    #[inline]
+    pub fn in_region(region: u32, low: u32) -> Position {
         let (generation, high, partition) = (region >> 24, region >> 12 & 0xfff, region & 0xfff);
         let offset = u64::from(high) << 32 | u64::from(low);
         Position::pack(generation.into(), offset, partition.into())
     }
 
     /// The generation: 0 for records without an offset, else 1 or more.
+    #[inline]
     pub fn generation(self) -> u8 {
         (self.0 >> (OFFSET_BITS + PARTITION_BITS)) as u8
     }
 
     /// The offset within the partition.
+    #[inline]
     pub fn offset(self) -> i64 {
         (self.0 >> PARTITION_BITS) as i64 & Self::MAX_OFFSET
     }
 
     /// The partition within the topic.
+    #[inline]
     pub fn partition(self) -> i32 {
         self.0 as i32 & Self::MAX_PARTITION
     }

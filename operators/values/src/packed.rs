@@ -24,12 +24,14 @@ impl Packed64 {
 }
 
 impl Ord for Packed64 {
+    #[inline]
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.get().cmp(&other.get())
     }
 }
 
 impl PartialOrd for Packed64 {
+    #[inline]
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }

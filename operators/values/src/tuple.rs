@@ -2,8 +2,8 @@
 //!
 //! What is computed from SQL has keys and rows of a shape that no type of Rust was written for. A [`Tuple`] has room
 //! for them: names stand in parts of their own, since they travel, route and order as their texts, and all else is
-//! packed into words by whoever made the tuple, who alone knows what they mean. Only the two sizes are fixed when
-//! this is compiled.
+//! packed into words by the code that made the tuple, which alone knows what they mean. Only the two sizes are fixed
+//! when this is compiled.
 //!
 //! # Contract
 //! Equal values must be packed into equal words, with 0 in bits and parts that are not used. A tuple then groups,
@@ -14,7 +14,6 @@
 //! 4 bytes a name and 4 bytes a word, without gaps.
 
 use crate::Symbol;
-use crate::route::{Route, join};
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -38,7 +37,8 @@ impl<const S: usize, const P: usize> Tuple<S, P> {
     };
 
     /// The names' identifiers, each plus one, and 0 for none.
-    pub(crate) fn ids(&self) -> [u32; S] {
+    #[inline]
+    pub fn ids(&self) -> [u32; S] {
         self.names
             .map(|name| name.map_or(0, |symbol| symbol.id().wrapping_add(1)))
     }
@@ -50,8 +50,9 @@ impl<const S: usize, const P: usize> Default for Tuple<S, P> {
     }
 }
 
-/// The words by two, the last one perhaps alone.
-fn pairs(words: &[u32]) -> impl Iterator<Item = u64> + '_ {
+/// The words by two, the last one perhaps alone: two are hashed and routed as fast as one.
+#[inline]
+pub fn pairs(words: &[u32]) -> impl Iterator<Item = u64> + '_ {
     words.chunks(2).map(|pair| match *pair {
         [low, high] => u64::from(high) << 32 | u64::from(low),
         _ => u64::from(pair[0]),
@@ -68,13 +69,6 @@ impl<const S: usize, const P: usize> Hash for Tuple<S, P> {
         for pair in pairs(&self.plain) {
             state.write_u64(pair);
         }
-    }
-}
-
-impl<const S: usize, const P: usize> Route for Tuple<S, P> {
-    fn route(&self) -> u64 {
-        let route = self.names.iter().fold(0, |route, name| join(route, name.route()));
-        pairs(&self.plain).fold(route, join)
     }
 }
 
@@ -146,7 +140,6 @@ mod tests {
         let same = parts(&a) == parts(&b);
         prop_assert_eq!(a == b, same);
         prop_assert_eq!(a.cmp(&b), parts(&a).cmp(&parts(&b)));
-        prop_assert_eq!(a.route() == b.route(), same);
         let hasher = foldhash::fast::RandomState::default();
         prop_assert_eq!(hasher.hash_one(a) == hasher.hash_one(b), same);
         prop_assert_eq!(a.ids() == b.ids(), a.names == b.names);
@@ -189,26 +182,5 @@ mod tests {
         assert_eq!(serde_json::from_str::<Tuple<0, 0>>("[]").unwrap(), Tuple::EMPTY);
         assert_eq!((size_of::<Tuple<2, 3>>(), align_of::<Tuple<2, 3>>()), (20, 4));
         assert_eq!(Tuple::<2, 3>::default().names, [None, None]);
-    }
-
-    /// Pinned, as the routes of other keys are: two processes may run different builds of the same version.
-    #[test]
-    fn routes_are_fixed_and_spread_evenly() {
-        let tuple = Tuple {
-            names: [Some(Symbol::new("video")), None],
-            plain: [1, 2, 3],
-        };
-        assert_eq!(tuple.route(), 0x6a26d84e8282bbc8);
-        assert_eq!(Tuple::<0, 0>::EMPTY.route(), 0);
-        for workers in [2u64, 3, 4, 7] {
-            let mut shares = vec![0i64; workers as usize];
-            for word in 0..10_000u32 {
-                let (names, plain) = ([Some(Symbol::new("video"))], [word % 100, word / 100]);
-                shares[(Tuple { names, plain }.route() % workers) as usize] += 1;
-            }
-            let fair = 10_000 / workers as i64;
-            let even = shares.iter().all(|share| (share - fair).abs() < fair / 5);
-            assert!(even, "{workers} workers: {shares:?}");
-        }
     }
 }

@@ -1,25 +1,25 @@
-//! One group's leader board: who stands where, kept in order under changes.
+//! One group's rows in the order of their ranks, under changes.
 //!
 //! Rows are ordered by value descending, then by name ascending. Only the first rows are ever shown, and comparing
-//! names means fetching their texts, which for a million rows costs more than all the rest. So a board has two parts:
-//! the **head**, in full order, and the **tail** below it, ordered by value and then by whatever is cheapest. A tie
-//! class (all rows of one value) lies wholly in one of them. When the head has fewer rows than are shown, classes
-//! move up from the tail, each in its turn; when it has grown to several times that, classes move down. A row moves
-//! up only after rows above it have left and down only after rows above it have come, so a change costs O(log rows)
+//! names means fetching their texts, which for a million rows costs more than all the rest. So a group has two parts:
+//! the **head**, in full order, and the **tail** below it, ordered by value and then by what is cheapest to compare. A
+//! tie class (all rows of one value) lies wholly in one of them. When the head has fewer rows than are shown, classes
+//! move up from the tail, each in its turn; when it has grown to several times that, classes move down. A row moves up
+//! only after rows above it have left and down only after rows above it have come, so a change costs O(log rows)
 //! amortised.
 
-use crate::Packed64;
-use crate::footprint::{Footprint, Per};
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
+use values::Packed64;
+use values::footprint::{Footprint, Per};
 
 /// What a ranked thing is called: the order of names decides among ties, its [`identity`](Name::identity) only
-/// tells names apart.
+/// distinguishes names.
 pub trait Name: Clone + Ord {
     /// Equal for equal names only, and cheap to compare. Its order means nothing.
     type Identity: Ord;
 
-    /// What tells this name from others in this process.
+    /// What distinguishes this name from others in this process.
     fn identity(&self) -> Self::Identity;
 }
 
@@ -59,14 +59,14 @@ impl<const S: usize, const P: usize> Name for crate::Tuple<S, P> {
 const SLACK: usize = 64;
 
 /// A row below the head, in the tail's order: greatest value first.
-struct Low<N> {
+struct TailRow<N> {
     value: Packed64,
     name: N,
 }
 
-impl<N: Name> Low<N> {
-    fn new(value: i64, name: N) -> Low<N> {
-        Low {
+impl<N: Name> TailRow<N> {
+    fn new(value: i64, name: N) -> TailRow<N> {
+        TailRow {
             value: value.into(),
             name,
         }
@@ -77,7 +77,7 @@ impl<N: Name> Low<N> {
     }
 }
 
-impl<N: Name> Ord for Low<N> {
+impl<N: Name> Ord for TailRow<N> {
     fn cmp(&self, other: &Self) -> Ordering {
         other
             .value
@@ -86,40 +86,40 @@ impl<N: Name> Ord for Low<N> {
     }
 }
 
-impl<N: Name> PartialOrd for Low<N> {
+impl<N: Name> PartialOrd for TailRow<N> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<N: Name> PartialEq for Low<N> {
+impl<N: Name> PartialEq for TailRow<N> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl<N: Name> Eq for Low<N> {}
+impl<N: Name> Eq for TailRow<N> {}
 
 /// A row as it is shown: name, value, rank.
 pub(crate) type Shown<N> = (N, i64, i64);
 
 /// A group's rows, and the changes that wait for its epoch's close.
-pub(crate) struct Board<N> {
+pub(crate) struct RankedGroup<N> {
     /// Rows by value; no class is empty.
     head: BTreeMap<Reverse<i64>, BTreeSet<N>>,
     /// The number of rows in `head`.
     heads: usize,
     /// Rows whose value is below all of `head`'s.
-    tail: BTreeSet<Low<N>>,
+    tail: BTreeSet<TailRow<N>>,
     staged: Vec<(i64, N, i32)>,
 }
 
-/// What a row takes. Those of the head take more, but they are few unless `all` rows are shown: then a row whose value no
-/// other has takes this, and rows of one value less.
+/// What a row takes. Those of the head take more, but they are few unless `all` rows are shown: then a row whose value
+/// no other has takes this, and rows of one value less.
 pub(crate) fn footprint<N: Name>(all: bool) -> Footprint {
     let staged = size_of::<(i64, N, i32)>();
     if !all {
-        return Footprint::tree(Per::Row, size_of::<Low<N>>(), align_of::<Low<N>>()).staging(staged);
+        return Footprint::tree(Per::Row, size_of::<TailRow<N>>(), align_of::<TailRow<N>>()).staging(staged);
     }
     let class = size_of::<(Reverse<i64>, BTreeSet<N>)>();
     let class = Footprint::tree(Per::Row, class, align_of::<i64>());
@@ -131,9 +131,9 @@ pub(crate) fn footprint<N: Name>(all: bool) -> Footprint {
     }
 }
 
-impl<N: Name> Board<N> {
+impl<N: Name> RankedGroup<N> {
     pub(crate) fn new() -> Self {
-        Board {
+        RankedGroup {
             head: BTreeMap::new(),
             heads: 0,
             tail: BTreeSet::new(),
@@ -151,7 +151,7 @@ impl<N: Name> Board<N> {
         self.len() == 0
     }
 
-    /// Puts a change by; `true` if it is the first since the last [`settle`](Board::settle).
+    /// Stages a change; `true` if it is the first since the last [`settle`](RankedGroup::settle).
     pub(crate) fn stage(&mut self, name: N, value: i64, diff: isize) -> bool {
         let diff = i32::try_from(diff).expect("a row of a set is added or removed once");
         self.staged.push((value, name, diff));
@@ -189,12 +189,12 @@ impl<N: Name> Board<N> {
         } else {
             if let Some(value) = first_before {
                 let staged = |name: &N| {
-                    let order = Low::order(value, name);
+                    let order = TailRow::order(value, name);
                     changes
-                        .binary_search_by(|(value, name, _)| Low::order(*value, name).cmp(&order))
+                        .binary_search_by(|(value, name, _)| TailRow::order(*value, name).cmp(&order))
                         .is_ok()
                 };
-                // those who led before: who is still there and did not just come, and who just left
+                // the former leaders: those that are still there and did not just come, and those that just left
                 for name in self.class(value).filter(|name| !staged(name)) {
                     report((name, value, 1), -1);
                 }
@@ -212,7 +212,7 @@ impl<N: Name> Board<N> {
     /// The staged changes in the tail's order, added up.
     fn take_staged(&mut self) -> Vec<(i64, N, i32)> {
         let mut changes = std::mem::take(&mut self.staged);
-        changes.sort_unstable_by(|a, b| Low::order(a.0, &a.1).cmp(&Low::order(b.0, &b.1)));
+        changes.sort_unstable_by(|a, b| TailRow::order(a.0, &a.1).cmp(&TailRow::order(b.0, &b.1)));
         changes.dedup_by(|later, sum| {
             let same = later.0 == sum.0 && later.1.identity() == sum.1.identity();
             if same {
@@ -228,7 +228,7 @@ impl<N: Name> Board<N> {
         changes
     }
 
-    /// Fills an empty board from changes in the tail's order: nodes are made full, without searching.
+    /// Fills an empty group from changes in the tail's order: nodes are made full, without searching.
     fn build(&mut self, top: usize, changes: Vec<(i64, N, i32)>) {
         debug_assert!(
             changes.iter().all(|(_, _, diff)| *diff > 0),
@@ -244,7 +244,7 @@ impl<N: Name> Board<N> {
             self.heads += class.len();
             self.head.insert(Reverse(value), class);
         }
-        self.tail = rows.map(|(value, name)| Low::new(value, name)).collect();
+        self.tail = rows.map(|(value, name)| TailRow::new(value, name)).collect();
     }
 
     fn apply(&mut self, top: usize, changes: &[(i64, N, i32)]) {
@@ -266,10 +266,10 @@ impl<N: Name> Board<N> {
                     debug_assert!(false, "a row was removed that was not there");
                 }
             } else if *diff > 0 {
-                let new = self.tail.insert(Low::new(value, name));
+                let new = self.tail.insert(TailRow::new(value, name));
                 debug_assert!(new, "a row was added twice");
             } else {
-                let found = self.tail.remove(&Low::new(value, name));
+                let found = self.tail.remove(&TailRow::new(value, name));
                 debug_assert!(found, "a row was removed that was not there");
             }
         }
@@ -297,7 +297,8 @@ impl<N: Name> Board<N> {
             }
             let (Reverse(value), class) = last.remove_entry();
             self.heads -= rows;
-            self.tail.extend(class.into_iter().map(|name| Low::new(value, name)));
+            self.tail
+                .extend(class.into_iter().map(|name| TailRow::new(value, name)));
         }
     }
 

@@ -1,18 +1,25 @@
 //! What history costs: a million posts of three records each, through `latest` and through each operator after it.
 //!
-//! `cargo bench -p operators` prints a line for each dataflow: CPU time, CPU time per record, and memory per post,
-//! all above the line before it that only makes the records. Arguments: `-- [workers [posts]]`.
+//! `cargo bench -p operators` prints a line for each dataflow: CPU time, CPU time per record, memory per post, and what
+//! one record costs after history, each in an epoch of its own (the median of [`LIVE`] of them). The first dataflow only
+//! makes the records: what it takes is part of every other line. Behind some stands the same result with differential's
+//! own operators. Arguments: `-- [workers [posts]]`.
 //! Each dataflow runs in a process of its own, so that none inherits another's memory.
 
+mod differential;
+
 use differential_dataflow::VecCollection;
-use operators::ordered::{Ask, ordered};
+use operators::ordered::{Percentile, ordered};
 use operators::top::{Order, Place, PlaceKind, top};
 use operators::{
-    Event, Keep, Name, Packed64, Position, Slots, Symbol, count, distinct_count, greatest, latest, median, rank,
+    Event, Keep, Name, Packed64, Position, Routing, Slots, Symbol, count, distinct_count, greatest, latest, median,
+    rank,
 };
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 use std::cmp::Ordering;
-use std::time::Instant;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 use timely::dataflow::operators::generic::operator::source;
 use timely::dataflow::operators::{Inspect, Probe};
 use timely::dataflow::{ProbeHandle, Stream};
@@ -24,16 +31,31 @@ const FOLLOWERS: u64 = 11_000;
 /// Records of 1,000 posts beyond three each: later versions.
 const AGAIN: u64 = 160;
 
-const DATAFLOWS: [&str; 11] = [
+/// As in one process.
+const ROUTING: Routing = Routing::OneProcess;
+
+/// Records after history.
+const LIVE: u64 = 200;
+/// Different years of joining that medians look at.
+const YEARS: u16 = 4;
+
+/// Behind the name of a dataflow: with differential's own operators.
+const BASELINE: &str = " (differential)";
+
+const DATAFLOWS: [&str; 15] = [
     "nothing",
     "latest",
     "latest, 1 count",
+    "latest, 1 count (differential)",
     "latest, 4 counts",
     "latest, 4 counts, ranks",
+    "latest, 4 counts, ranks (differential)",
     "latest, greatest, rank",
+    "latest, greatest, rank (differential)",
     "latest, greatest, top",
     "latest, distinct count",
     "latest, 3 medians",
+    "latest, 3 medians (differential)",
     "latest, 3 ordered",
     "all",
 ];
@@ -160,6 +182,12 @@ impl Names {
             .rotate_left(29)
             .wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let random = random ^ random >> 31 ^ u64::from(n >= 3 * posts);
+        // what comes after history changes all of a record
+        let random = if n >= history(posts) {
+            random.rotate_left(27)
+        } else {
+            random
+        };
         // the square of a uniform number: some are much more frequent
         let skewed = |shift: u32, bound: u64| ((((random >> shift) & 0xffff).pow(2) * bound) >> 32) as usize;
         let payload = match slot {
@@ -186,6 +214,11 @@ impl Names {
     }
 }
 
+/// The number of records in history.
+fn history(posts: u64) -> u64 {
+    3 * posts + posts * AGAIN / 1000
+}
+
 type Posts<'s> = VecCollection<'s, u64, Post, isize>;
 
 fn probe<'s, D: differential_dataflow::Data>(collection: VecCollection<'s, u64, D, isize>, probe: &ProbeHandle<u64>) {
@@ -205,11 +238,15 @@ fn popular<'s, G: operators::Key>(
         posts
             .clone()
             .flat_map(move |post| Some((group(&post)?, post.category?))),
+        "count",
+        ROUTING,
     );
     if ranked {
         probe(
             rank(
                 counts.map(|((group, category), n)| (group, (category, n))),
+                "rank",
+                ROUTING,
                 Keep::Top(10),
             ),
             done,
@@ -226,7 +263,11 @@ fn build(dataflow: &str, events: Stream<'_, u64, Vec<Event<Payload>>>, done: &Pr
             .probe_with(done);
         return;
     }
-    let posts = latest::<Post>(events, ());
+    let posts = latest::<Post>(events, "latest", ());
+    if let Some(dataflow) = dataflow.strip_suffix(BASELINE) {
+        differential::build(dataflow, posts, done);
+        return;
+    }
     let (all, ranked) = (dataflow == "all", dataflow == "all" || dataflow.ends_with("ranks"));
     if dataflow == "latest, 1 count" {
         popular(&posts, |post| post.country, false, done);
@@ -249,15 +290,28 @@ fn build(dataflow: &str, events: Stream<'_, u64, Vec<Event<Payload>>>, done: &Pr
         if dataflow.ends_with("top") {
             let place = |kind, terms| Place { kind, terms };
             let bounds = vec![(place(PlaceKind::RowNumber, 2), 10), (place(PlaceKind::Rank, 1), 1)];
-            let rows = greatest(posters).map(|((group, name), n)| (group, (name, n)));
+            let rows = greatest(posters, "greatest", ROUTING).map(|((group, name), n)| (group, (name, n)));
             let shown = |group: &Symbol, row: &(Symbol, i64), places: &[i64]| (*group, *row, places[0]);
             let keep = operators::top::Keep::Within(bounds);
-            probe(top(rows, ByNumber, keep, &[place(PlaceKind::Rank, 1)], shown), done);
+            probe(
+                top(
+                    rows,
+                    "top",
+                    ROUTING,
+                    ByNumber,
+                    keep,
+                    &[place(PlaceKind::Rank, 1)],
+                    shown,
+                ),
+                done,
+            );
             probe(posts, done);
             return;
         }
         let tops = rank(
-            greatest(posters).map(|((group, name), n)| (group, (name, n))),
+            greatest(posters, "greatest", ROUTING).map(|((group, name), n)| (group, (name, n))),
+            "rank",
+            ROUTING,
             Keep::Top(10),
         );
         probe(tops.clone(), done);
@@ -265,6 +319,8 @@ fn build(dataflow: &str, events: Stream<'_, u64, Vec<Event<Payload>>>, done: &Pr
         probe(
             rank(
                 leaders.map(|(country, name, n, _)| ((), ((country, name), n))),
+                "leaders",
+                ROUTING,
                 Keep::Leaders,
             ),
             done,
@@ -274,33 +330,55 @@ fn build(dataflow: &str, events: Stream<'_, u64, Vec<Event<Payload>>>, done: &Pr
         let users = |post: Post| {
             (post.age > 0).then(|| (post.joined_year(), (post.poster, post.age, post.joined.get() as u32)))
         };
-        probe(distinct_count(posts.clone().flat_map(users), |(year, _)| *year), done);
+        probe(
+            distinct_count(posts.clone().flat_map(users), "distinct", ROUTING, |(year, _)| *year),
+            done,
+        );
     }
     if all || dataflow.contains("medians") {
         let known = posts.clone().filter(|post| post.age > 0 && post.followers.get() > 0);
         probe(
-            median(known.clone().map(|post| (post.group(), post.followers.get()))),
+            median(
+                known.clone().map(|post| (post.group(), post.followers.get())),
+                "median",
+                ROUTING,
+            ),
             done,
         );
         probe(
-            median(known.clone().map(|post| (post.joined_year() % 4, post.followers.get()))),
+            median(
+                known
+                    .clone()
+                    .map(|post| (post.joined_year() % YEARS, post.followers.get())),
+                "median",
+                ROUTING,
+            ),
             done,
         );
         probe(
-            median(known.map(|post| ((post.joined_year() % 4, post.group()), post.followers.get()))),
+            median(
+                known.map(|post| ((post.joined_year() % YEARS, post.group()), post.followers.get())),
+                "median",
+                ROUTING,
+            ),
             done,
         );
     }
     if dataflow.contains("ordered") {
         let (fraction, descending) = (0.5, false);
-        let asks = vec![Ask::Disc { fraction, descending }, Ask::Cont { fraction, descending }];
+        let percentiles = vec![
+            Percentile::Disc { fraction, descending },
+            Percentile::Cont { fraction, descending },
+        ];
         let known = posts.clone().filter(|post| post.age > 0 && post.followers.get() > 0);
         let by_age = known.clone().map(|post| (post.group(), post.followers.get()));
-        let by_year = known.clone().map(|post| (post.joined_year() % 4, post.followers.get()));
-        let by_both = known.map(|post| ((post.joined_year() % 4, post.group()), post.followers.get()));
-        probe(ordered(by_age, asks.clone()), done);
-        probe(ordered(by_year, asks.clone()), done);
-        probe(ordered(by_both, asks), done);
+        let by_year = known
+            .clone()
+            .map(|post| (post.joined_year() % YEARS, post.followers.get()));
+        let by_both = known.map(|post| ((post.joined_year() % YEARS, post.group()), post.followers.get()));
+        probe(ordered(by_age, "ordered", ROUTING, percentiles.clone()), done);
+        probe(ordered(by_year, "ordered", ROUTING, percentiles.clone()), done);
+        probe(ordered(by_both, "ordered", ROUTING, percentiles), done);
     }
     probe(posts, done);
 }
@@ -326,24 +404,37 @@ fn memory(name: &str) -> f64 {
 }
 
 fn run(dataflow: &'static str, workers: usize, posts: u64) {
-    let records = 3 * posts + posts * AGAIN / 1000;
+    let records = history(posts);
     let names = Names::new();
-    operators::route::single_process();
     let (cpu_before, before, start) = (cpu(), memory("VmRSS:"), Instant::now());
     let names = std::sync::Arc::new(names);
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
         let done = ProbeHandle::new();
         let (index, peers, names) = (worker.index() as u64, worker.peers() as u64, names.clone());
-        worker.dataflow::<u64, _, _>(|scope| {
+        // the last epoch whose record may be sent
+        let live = Rc::new(Cell::new(0));
+        let sent = Rc::clone(&live);
+        let wake = worker.dataflow::<u64, _, _>(|scope| {
+            let mut wake = None;
             let events = source(scope, "Records", |capability, info| {
+                wake = Some(scope.activator_for(Rc::clone(&info.address)));
                 let again = scope.activator_for(info.address);
                 let (mut capability, mut next) = (Some(capability), index);
                 move |output| {
-                    let Some(open) = &capability else { return };
-                    if next >= records {
-                        // epoch 0 closes; the dataflow stays, with its state
-                        let end = open.delayed(&1);
-                        capability = (open.time() == &0).then_some(end);
+                    let Some(open) = &mut capability else { return };
+                    let epoch = *open.time();
+                    if epoch > 0 || next >= records {
+                        // the epoch closes, 0 with all of history; the dataflow stays, with its state
+                        if epoch > sent.get() {
+                            return;
+                        }
+                        if epoch > 0 && index == 0 {
+                            output.session(open).give(names.record(records + epoch, posts));
+                        }
+                        open.downgrade(&(epoch + 1));
+                        if epoch == LIVE {
+                            capability = None;
+                        }
                         return;
                     }
                     let mut batch: Vec<_> = (next..records)
@@ -357,15 +448,27 @@ fn run(dataflow: &'static str, workers: usize, posts: u64) {
                 }
             });
             build(dataflow, events, &done);
+            wake.expect("the source has been built")
         });
         while done.less_than(&1) {
             worker.step();
         }
-        let end = (cpu(), memory("VmRSS:"));
+        let end = (cpu(), memory("VmRSS:"), memory("VmHWM:"));
+        let mut took: Vec<Duration> = Vec::new();
+        for epoch in 1..=LIVE {
+            let start = Instant::now();
+            live.set(epoch);
+            wake.activate();
+            while done.less_than(&(epoch + 1)) {
+                worker.step();
+            }
+            took.push(start.elapsed());
+        }
+        took.sort_unstable();
         for dataflow in worker.installed_dataflows() {
             worker.drop_dataflow(dataflow);
         }
-        end
+        (end, took[took.len() / 2])
     });
     let ends: Vec<_> = guards
         .expect("workers")
@@ -374,13 +477,16 @@ fn run(dataflow: &'static str, workers: usize, posts: u64) {
         .map(|end| end.expect("a worker"))
         .collect();
     let wall = start.elapsed().as_secs_f64();
-    let at = ends.iter().map(|end| end.0).fold(0.0, f64::max) - cpu_before;
-    let rest = ends.iter().map(|end| end.1).fold(0.0, f64::max) - before;
+    let at = ends.iter().map(|(end, _)| end.0).fold(0.0, f64::max) - cpu_before;
+    let rest = ends.iter().map(|(end, _)| end.1).fold(0.0, f64::max) - before;
+    let peak = ends.iter().map(|(end, _)| end.2).fold(0.0, f64::max) - before;
+    let live = ends.iter().map(|(_, live)| *live).max().unwrap_or_default();
     println!(
-        "{dataflow:26} {at:6.2} s CPU {:6.0} ns/record {wall:6.2} s  {:5.0} B/post, at most {:5.0}",
+        "{dataflow:41} {at:6.2} s CPU {:6.0} ns/record {wall:6.2} s  {:5.0} B/post, at most {:5.0}, {:7.1} µs/change",
         at * 1e9 / records as f64,
         rest / posts as f64,
-        (memory("VmHWM:") - before) / posts as f64,
+        peak / posts as f64,
+        live.as_secs_f64() * 1e6,
     );
 }
 
