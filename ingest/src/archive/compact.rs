@@ -22,7 +22,7 @@ use super::line::append_of_other_writer;
 use super::resume::list;
 use crate::coverage::coverage;
 use crate::failpoint;
-use crate::lake::{CONTROL_FOLDER, Encoding, Lake, Object, ObjectMetadata, Place, checksum};
+use crate::lake::{CONTROL_FOLDER, Encoding, Lake, Object, ObjectMetadata, Place, checksum, strip_byte_order_mark};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -284,9 +284,7 @@ impl Partition<'_> {
         let mut bytes = self.lake.read_prefix(&object.key, object.encoding, MOST_BYTES).await?;
         let sum = known.metadata.checksum;
         let altered = sum.is_some_and(|sum| sum != checksum(&bytes));
-        if bytes.starts_with(b"\xef\xbb\xbf") {
-            bytes.drain(..3);
-        }
+        strip_byte_order_mark(&mut bytes);
         if !bytes.is_empty() && !bytes.ends_with(b"\n") {
             bytes.push(b'\n');
         }

@@ -15,6 +15,7 @@
 //!
 //! [`ObjectMetadata::is_ours`]: crate::lake::ObjectMetadata::is_ours
 
+use crate::lake::BYTE_ORDER_MARK;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -27,7 +28,6 @@ const RAW: &str = "__pinflow_raw";
 const RAW_BASE64: &str = "__pinflow_raw_base64";
 const TOMBSTONE: &str = "__pinflow_tombstone";
 const TOMBSTONE_BASE64: &str = "__pinflow_tombstone_base64";
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How much is kept of a value above the limit, to recognise it by.
 pub const KEPT_BYTES: usize = 4096;

@@ -4,7 +4,7 @@
 //! for the next one before it ends. rust-rdkafka's `AdminClient` serves no such question, so what needs one (making
 //! topics, reading their settings) is not there over IAM.
 
-use super::KafkaConfigError;
+use super::config_error::KafkaConfigError;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::config::{Credentials, ProvideCredentials};
 use aws_sdk_s3::error::DisplayErrorContext;

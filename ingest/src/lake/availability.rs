@@ -5,7 +5,7 @@
 //! that wait for its end: a warning when it has lasted for [`Retries::notice`], then one a minute, and a call of the
 //! [`LakeObserver`]. Nothing that may pass is ever taken for damage of an object.
 
-use super::error::LakeError;
+use super::error::{LakeError, shown};
 use super::retry::Retries;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -265,14 +265,6 @@ impl Drop for Attempts {
     /// A request that gives up ends no outage: the next success does.
     fn drop(&mut self) {
         self.leave();
-    }
-}
-
-/// `45 s`, `3 min`
-pub(crate) fn shown(time: Duration) -> String {
-    match time.as_secs() {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds => format!("{} min", seconds / 60),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What can go wrong with a lake, each named with the object it concerns.
 
-use super::availability::shown;
+use super::name::Encoding;
 use std::io;
 use std::time::Duration;
 
@@ -198,5 +198,29 @@ pub(crate) fn from_io(action: &'static str, object: &str, error: io::Error) -> L
             object: object.to_string(),
             source,
         },
+    }
+}
+
+/// Tells damage from failure.
+pub(super) fn read_error(key: &str, encoding: Encoding, error: io::Error) -> LakeError {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    match (encoding, error.kind()) {
+        (Encoding::Gzip, UnexpectedEof) => LakeError::Corrupt {
+            object: key.to_string(),
+            why: "the gzip stream is cut short".to_string(),
+        },
+        (Encoding::Gzip, InvalidData | InvalidInput) => LakeError::Corrupt {
+            object: key.to_string(),
+            why: error.to_string(),
+        },
+        _ => from_io("read", key, error),
+    }
+}
+
+/// `45 s`, `3 min`
+pub(crate) fn shown(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds => format!("{} min", seconds / 60),
     }
 }

@@ -6,15 +6,15 @@
 //! is one), and a small buffer that fills is exchanged for a large one first: an object of less than a chunk is handed
 //! out whole and sound or not at all. The object's metadata go before its first content, once.
 
+use super::bom::strip_byte_order_mark;
 use super::error::LakeError;
-use super::fetch::Fetched;
+use super::fetched::Fetched;
 use super::metadata::ObjectMetadata;
 use super::pool::{Pool, Size};
 use std::io::{self, Read};
 use std::ops::{Deref, DerefMut};
 use xxhash_rust::xxh3::Xxh3;
 
-pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How much of a line above the limit is handed out: enough to get the first 4 KiB of a value back that is wrapped in
 /// the line (see [`crate::archive::kept_of_line`]).
 pub(crate) const PREFIX_BYTES: usize = 25 << 10;
@@ -100,7 +100,7 @@ impl<'a> Cutter<'a> {
             let upto = buffer.capacity().min(buffer.len() + self.limits.chunk_bytes);
             let ended = self.fill(source, &mut buffer, upto)?;
             if std::mem::take(&mut at_start) {
-                strip_mark(&mut buffer);
+                strip_byte_order_mark(&mut buffer);
             }
             if let Some(line) = &mut skipped {
                 let end = memchr::memchr(b'\n', &buffer);
@@ -176,7 +176,7 @@ impl<'a> Cutter<'a> {
             buffer = self.enlarge(buffer, bytes)?;
         }
         self.verify()?;
-        strip_mark(&mut buffer);
+        strip_byte_order_mark(&mut buffer);
         let bytes = buffer.hand_out();
         self.hand_out(Fetched::Whole { id: self.id, bytes })
     }
@@ -278,12 +278,6 @@ impl<'a> Cutter<'a> {
             object: self.key.to_string(),
         }
         .into()
-    }
-}
-
-fn strip_mark(buffer: &mut Vec<u8>) {
-    if buffer.starts_with(BYTE_ORDER_MARK) {
-        buffer.drain(..BYTE_ORDER_MARK.len());
     }
 }
 

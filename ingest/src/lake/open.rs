@@ -5,10 +5,12 @@
 
 use super::body::{S3Body, Waiter};
 use super::error::{LakeError, from_io};
+use super::file;
 use super::listing::Object;
 use super::metadata::ObjectMetadata;
 use super::name::{Encoding, sidecar_key};
-use super::{Lake, SMALL_OBJECT_BYTES, Store, file};
+use super::options::SMALL_OBJECT_BYTES;
+use super::store::{Lake, Store};
 use flate2::bufread::MultiGzDecoder;
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -78,21 +80,5 @@ fn decoder<'a>(key: &str, mut source: impl BufRead + 'a) -> Result<Box<dyn Read 
     {
         true => Ok(Box::new(io::empty())),
         false => Ok(Box::new(MultiGzDecoder::new(source))),
-    }
-}
-
-/// Tells damage from failure.
-pub(super) fn read_error(key: &str, encoding: Encoding, error: io::Error) -> LakeError {
-    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-    match (encoding, error.kind()) {
-        (Encoding::Gzip, UnexpectedEof) => LakeError::Corrupt {
-            object: key.to_string(),
-            why: "the gzip stream is cut short".to_string(),
-        },
-        (Encoding::Gzip, InvalidData | InvalidInput) => LakeError::Corrupt {
-            object: key.to_string(),
-            why: error.to_string(),
-        },
-        _ => from_io("read", key, error),
     }
 }

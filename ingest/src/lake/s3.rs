@@ -1,23 +1,24 @@
 //! A lake in an S3 bucket (`s3://`): listing, small objects, and the one request that opens an object for reading.
-//! `write` has the requests that change something, `judge` says what a failed one means.
+//! `write` has the requests that change something, `errors` says what a failed one means.
 //!
 //! The SDK's own retries are off: they do not reach into bodies, so one policy here covers requests and bodies alike
 //! (see [`super::body`] for the latter, and [`super::availability`]). Its stalled-stream guard is off too, because a reader that waits for its
 //! consumer is no stall; silence counts only while somebody waits for bytes.
 
-mod judge;
+mod conditions;
+mod errors;
 mod upload;
 mod write;
 
-pub(crate) use judge::Failure;
+pub(crate) use errors::Failure;
 
 use super::availability::{Asked, Attempts, Availability};
 use super::error::LakeError;
 use super::listing::{Builder, Listing};
 use super::metadata::ObjectMetadata;
 use super::name::Encoding;
+use super::options::{LakeOptions, S3Credentials};
 use super::retry::Retries;
-use super::{LakeOptions, S3Credentials};
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -32,14 +33,14 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_types::byte_stream::error::Error as BodyError;
+use conditions::Conditions;
+use errors::{SILENT, classify_error};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use judge::judge;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OnceCell;
-use write::Conditions;
 
 /// A folder that splits into more sub-folders than this is listed as one flat run of keys.
 const MOST_FOLDERS: usize = 64;
@@ -49,7 +50,6 @@ const LISTED_AT_ONCE: usize = 8;
 const LEVELS: usize = 3;
 /// No more of a compressed object is read to compare it with another.
 const MOST_COMPRESSED_BYTES: usize = 256 << 20;
-const SILENT: &str = "no answer in time";
 
 /// A lake in a bucket, under a prefix.
 #[derive(Debug)]
@@ -217,7 +217,7 @@ impl S3Store {
         }
         match tokio::time::timeout(self.retries().silence, request.send()).await {
             Err(_) => Err(Failure::Passing(SILENT.to_string())),
-            Ok(answer) => answer.map_err(|error| judge(&self.availability, Asked::Object, "read", key, error)),
+            Ok(answer) => answer.map_err(|error| classify_error(&self.availability, Asked::Object, "read", key, error)),
         }
     }
 
@@ -268,7 +268,7 @@ impl S3Store {
 
     /// The next bytes of a body; too long a silence is an error.
     pub(crate) async fn frame(&self, body: &mut ByteStream) -> Option<Result<bytes::Bytes, String>> {
-        let text = |error: BodyError| judge::root(&error);
+        let text = |error: BodyError| errors::root(&error);
         match tokio::time::timeout(self.retries().silence, body.next()).await {
             Err(_) => Some(Err("the body fell silent".to_string())),
             Ok(frame) => frame.map(|frame| frame.map_err(text)),
@@ -314,7 +314,7 @@ impl S3Store {
                     attempts.succeeded();
                     return Ok(Some(head));
                 }
-                Ok(Err(error)) => judge(&self.availability, Asked::Object, "look at", key, error),
+                Ok(Err(error)) => classify_error(&self.availability, Asked::Object, "look at", key, error),
             };
             if let Failure::Doubtful(LakeError::Missing { .. }) = failure {
                 attempts.succeeded();
@@ -378,7 +378,7 @@ impl S3Store {
                     attempts.succeeded();
                     return Ok(output);
                 }
-                Ok(Err(error)) => judge(&self.availability, asked, action, object, error),
+                Ok(Err(error)) => classify_error(&self.availability, asked, action, object, error),
             };
             tokio::time::sleep(self.settle(object, failure, &mut attempts).await?).await;
         }
@@ -413,7 +413,13 @@ impl S3Store {
                 self.availability.answered();
                 Ok(())
             }
-            Ok(Err(refused)) => Err(judge(&self.availability, Asked::Listing, "list", &self.bucket, refused)),
+            Ok(Err(refused)) => Err(classify_error(
+                &self.availability,
+                Asked::Listing,
+                "list",
+                &self.bucket,
+                refused,
+            )),
         }
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::lake::checksum;
+use crate::lake::{BYTE_ORDER_MARK, checksum};
 use proptest::prelude::*;
 
 /// Gives as many bytes at a time as it is told to.

@@ -4,7 +4,7 @@
 //! a rule of the bucket has to remove them.
 
 use super::S3Store;
-use super::judge::root;
+use super::errors::root;
 use crate::lake::availability::Asked;
 use crate::lake::error::LakeError;
 use aws_sdk_s3::primitives::ByteStream;

@@ -4,28 +4,20 @@
 //! other, and some say yes to everything; so a server is asked with an object of its own before it is trusted. Where a
 //! condition is not known, what stands there is looked at before the write, which leaves a moment between the two.
 
-use super::super::SMALL_OBJECT_BYTES;
 use super::super::availability::Asked;
 use super::super::error::LakeError;
 use super::super::metadata::MetadataMap;
 use super::super::name::CONTROL_FOLDER;
+use super::super::options::SMALL_OBJECT_BYTES;
 use super::super::retry;
 use super::super::version::Version;
-use super::judge::{Failure, judge};
-use super::{S3Store, SILENT};
+use super::S3Store;
+use super::conditions::Conditions;
+use super::errors::{Failure, SILENT, classify_error};
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use std::collections::HashMap;
-
-/// Which conditions the server looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Conditions {
-    /// `If-None-Match: *`
-    pub(crate) absent: bool,
-    /// `If-Match: <etag>`
-    pub(crate) same: bool,
-}
 
 /// What became of a write under a condition that does not hold.
 enum Probed {
@@ -161,7 +153,10 @@ impl S3Store {
                 }
                 Ok(Err(error)) => {
                     let status = error.raw_response().map_or(0, |response| response.status().as_u16());
-                    match (status, judge(&self.availability, Asked::Change, "write", key, error)) {
+                    match (
+                        status,
+                        classify_error(&self.availability, Asked::Change, "write", key, error),
+                    ) {
                         // a server that is busy, or does not take our credentials, says nothing about conditions
                         (_, passing @ Failure::Passing(_)) if status != 501 => passing,
                         (_, Failure::Lasting(error @ LakeError::NoAccess { .. })) => return Err(error),

@@ -3,15 +3,16 @@
 //! A server that cannot be reached, is overloaded or does not accept the credentials *any more* is waited for: sessions
 //! expire and keys are rotated while a program runs. The same before anything has ever succeeded is a wrong setting, and
 //! said at once. A refusal that concerns a single object is only believed when the lake can still be listed: see
-//! [`S3Store::confirm`](super::S3Store::confirm).
+//! `S3Store::settle`.
 
 use super::super::availability::{Asked, Availability};
 use super::super::error::LakeError;
-use super::SILENT;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use std::error::Error;
 
+/// What is said of a request that was not answered in time.
+pub(super) const SILENT: &str = "no answer in time";
 /// Longer texts of others are cut.
 const TEXT_BYTES: usize = 200;
 
@@ -56,8 +57,8 @@ pub(crate) enum Failure {
     Lasting(LakeError),
 }
 
-/// Judges a failed attempt.
-pub(crate) fn judge<E>(
+/// Says what a failed attempt means.
+pub(super) fn classify_error<E>(
     availability: &Availability,
     asked: Asked,
     action: &'static str,
