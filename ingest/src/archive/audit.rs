@@ -7,10 +7,9 @@
 
 use super::error::ArchiveError;
 use super::examine::{self, Examined};
-use super::line::{Original, original};
 use super::resume::list;
 use crate::coverage::{Counted, Gap, OrderConflict, RangeSet, coverage};
-use crate::lake::{Lake, Object, ObjectMetadata, Place};
+use crate::lake::{Lake, Object, ObjectMetadata, Original, Place, original};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::HashMap;

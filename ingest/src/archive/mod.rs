@@ -25,7 +25,6 @@ pub use compact::{CompactOptions, Compacted, compact};
 pub use cutter::CutOptions;
 pub use error::ArchiveError;
 pub use layout::{Layout, Partitioner, PathFormat, PathFormatError};
-pub use line::{KEPT_BYTES, Original, kept, kept_of_line, longest_line, original};
 pub use probe::{Stretch, first_records};
 pub use run::{ArchiveOptions, Archived, NullValues, Observer, archive};
 pub use writer::Stored;

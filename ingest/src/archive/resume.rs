@@ -8,11 +8,11 @@
 
 use super::error::ArchiveError;
 use super::examine;
-use super::line::{append_value, original};
+use super::line::append_value;
 use super::writer::{key_hash, same_record};
 use crate::coverage::{Gap, RangeSet, coverage};
 use crate::kafka::{Cluster, Watermarks};
-use crate::lake::{CONTROL_FOLDER, Encoding, Lake, LakeError, LakeUrl, Listing, Object, Place};
+use crate::lake::{CONTROL_FOLDER, Encoding, Lake, LakeError, LakeUrl, Listing, Object, Place, original};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;

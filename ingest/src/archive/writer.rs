@@ -8,9 +8,8 @@
 use super::cutter::Piece;
 use super::error::ArchiveError;
 use super::layout::Layout;
-use super::line::{Original, original};
 use crate::failpoint;
-use crate::lake::{CONTROL_FOLDER, Encoding, Lake, LakeError, ObjectMetadata, checksum};
+use crate::lake::{CONTROL_FOLDER, Encoding, Lake, LakeError, ObjectMetadata, Original, checksum, original};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;

@@ -34,7 +34,7 @@ pub enum Fetched {
     TooLarge {
         /// The object.
         id: u32,
-        /// The line's beginning; [`crate::archive::kept_of_line`] makes of it what is kept of the value.
+        /// The line's beginning; [`kept_of_line`](super::kept_of_line) makes of it what is kept of the value.
         prefix: Vec<u8>,
         /// The line's length without its newline.
         bytes: u64,

@@ -9,15 +9,12 @@
 use super::bom::strip_byte_order_mark;
 use super::error::LakeError;
 use super::fetched::Fetched;
+use super::line::PREFIX_BYTES;
 use super::metadata::ObjectMetadata;
 use super::pool::{Pool, Size};
 use std::io::{self, Read};
 use std::ops::{Deref, DerefMut};
 use xxhash_rust::xxh3::Xxh3;
-
-/// How much of a line above the limit is handed out: enough to get the first 4 KiB of a value back that is wrapped in
-/// the line (see [`crate::archive::kept_of_line`]).
-pub(crate) const PREFIX_BYTES: usize = 25 << 10;
 
 /// What one object may demand.
 #[derive(Debug, Clone, Copy)]

@@ -2,9 +2,8 @@ use super::plan::merged_key;
 use super::*;
 use crate::archive::cutter::Piece;
 use crate::archive::layout::{Layout, Partitioner};
-use crate::archive::line::{Original, original};
 use crate::archive::writer::Writer;
-use crate::lake::LakeOptions;
+use crate::lake::{LakeOptions, Original, original};
 use std::ops::Range;
 
 #[test]
