@@ -53,7 +53,7 @@ impl LakeSettings {
         LakeOptions {
             s3_endpoint: self.s3_endpoint.clone(),
             retries: Retries {
-                patience: self.patience,
+                retry_timeout: self.patience,
                 ..Retries::default()
             },
             ..LakeOptions::default()

@@ -26,5 +26,5 @@ pub use cutter::CutOptions;
 pub use error::ArchiveError;
 pub use layout::{Layout, Partitioner, PathFormat, PathFormatError};
 pub use probe::{Stretch, first_records};
-pub use run::{ArchiveOptions, Archived, NullValues, Observer, archive};
+pub use run::{ArchiveOptions, ArchiveSummary, NullValues, Observer, archive};
 pub use writer::Stored;

@@ -10,7 +10,7 @@ use super::cutter::{CutOptions, Cutter, Piece};
 use super::error::ArchiveError;
 use super::layout::{Folders, Layout};
 use super::line;
-use super::resume::{self, Control};
+use super::resume::{self, Checkpoint};
 use super::survey::{Marks, Surveyor, survey};
 use super::writer::{Stored, Writer};
 use crate::coverage::Gap;
@@ -28,10 +28,10 @@ use tokio::task::JoinSet;
 const TICK: Duration = Duration::from_millis(100);
 /// How often the group's offsets are committed.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
-/// How often the next run is left word.
-const CONTROL_EVERY: Duration = Duration::from_secs(10);
+/// How often the next run is told how far everything is in place.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 /// How long that may take.
-const CONTROL_WAIT: Duration = Duration::from_secs(5);
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long pieces may take to become durable after a request to stop.
 const GRACE: Duration = Duration::from_secs(20);
 /// How often another archiver's lock is asked for.
@@ -94,7 +94,7 @@ pub trait Observer: Send + Sync {
 
 /// What a run has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Archived {
+pub struct ArchiveSummary {
     /// The sums of all pieces.
     pub stored: Stored,
     /// Offsets of the gaps that were met.
@@ -107,13 +107,13 @@ pub async fn archive(
     options: ArchiveOptions,
     observer: Arc<dyn Observer>,
     mut stop: watch::Receiver<bool>,
-) -> Result<Archived, ArchiveError> {
+) -> Result<ArchiveSummary, ArchiveError> {
     let Some(_locks) = lock(&lake, &options.topics, &*observer, &mut stop).await? else {
-        return Ok(Archived::default());
+        return Ok(ArchiveSummary::default());
     };
     let refuses = tokio::select! {
         refuses = lake.refuses_overwriting() => refuses?,
-        _ = stop.wait_for(|stop| *stop) => return Ok(Archived::default()),
+        _ = stop.wait_for(|stop| *stop) => return Ok(ArchiveSummary::default()),
     };
     if !refuses {
         tracing::warn!(
@@ -168,7 +168,7 @@ async fn blocking<O: Send + 'static>(work: impl FnOnce() -> O + Send + 'static) 
 }
 
 /// A piece on its way.
-struct Flight {
+struct InFlightUpload {
     number: u64,
     /// The partition is archived up to here once this and everything before it is.
     end: i64,
@@ -178,7 +178,7 @@ struct Flight {
 }
 
 /// One partition.
-struct Part {
+struct PartitionArchiver {
     topic: u8,
     partition: i32,
     cutter: Cutter,
@@ -190,15 +190,15 @@ struct Part {
     /// Where it ends, with `once`.
     until: Option<i64>,
     finished: bool,
-    flights: VecDeque<Flight>,
+    in_flight_uploads: VecDeque<InFlightUpload>,
     numbers: u64,
     archived: i64,
     /// The first offset of the whole stretch that ends at `archived`, once no hole is open.
-    whole_from: i64,
+    contiguous_from: i64,
     /// The sum of the hashes of the keys of its objects below `archived`.
     keys: u64,
     committed: i64,
-    noted: i64,
+    checkpointed: i64,
     end: i64,
 }
 
@@ -223,16 +223,16 @@ struct Archiver {
     cluster: Arc<Cluster>,
     reader: Reader,
     arrived: Arc<Notify>,
-    parts: Vec<Part>,
+    partitions: Vec<PartitionArchiver>,
     index: BTreeMap<(u8, i32), usize>,
     ready: VecDeque<Ready>,
     tasks: JoinSet<Ended>,
     /// Bytes of pieces that wait or are on their way.
     in_flight: usize,
-    archived: Archived,
+    archived: ArchiveSummary,
     rotation: u128,
     last_commit: Instant,
-    last_control: Instant,
+    last_checkpoint: Instant,
 }
 
 impl Archiver {
@@ -243,12 +243,12 @@ impl Archiver {
         cluster: Arc<Cluster>,
     ) -> Result<Archiver, ArchiveError> {
         let arrived = Arc::new(Notify::new());
-        let bell = Arc::clone(&arrived);
+        let wake_channel = Arc::clone(&arrived);
         let reading = ReaderOptions {
             queue_bytes: (options.buffer_bytes / 8).max(1 << 20),
             ..ReaderOptions::default()
         };
-        let reader = Reader::start(&options.kafka, reading, Arc::new(move || bell.notify_one()))?;
+        let reader = Reader::start(&options.kafka, reading, Arc::new(move || wake_channel.notify_one()))?;
         let writer = Writer {
             lake,
             layout: options.layout.clone(),
@@ -262,14 +262,14 @@ impl Archiver {
             cluster,
             reader,
             arrived,
-            parts: Vec::new(),
+            partitions: Vec::new(),
             index: BTreeMap::new(),
             ready: VecDeque::new(),
             tasks: JoinSet::new(),
             in_flight: 0,
-            archived: Archived::default(),
+            archived: ArchiveSummary::default(),
             last_commit: Instant::now(),
-            last_control: Instant::now(),
+            last_checkpoint: Instant::now(),
         })
     }
 
@@ -319,11 +319,11 @@ impl Archiver {
         let mut new = Marks::new();
         for (at, marks) in marks {
             match self.index.get(&at) {
-                Some(part) => self.parts[*part].end = marks.stable,
+                Some(part) => self.partitions[*part].end = marks.stable,
                 None => drop(new.insert(at, marks)),
             }
         }
-        if new.is_empty() || (self.options.once && !self.parts.is_empty()) {
+        if new.is_empty() || (self.options.once && !self.partitions.is_empty()) {
             return Ok(());
         }
         let topics = &self.options.topics;
@@ -336,7 +336,7 @@ impl Archiver {
             let first = holes.front().map_or(resume.next, |hole| hole.start);
             let mut folders = Folders::new(&self.options.layout.partitioner, partition);
             let end = new[&at].stable;
-            let part = Part {
+            let part = PartitionArchiver {
                 topic,
                 partition,
                 cutter: Cutter::new(self.options.cut, first, folders.of(now_millis())),
@@ -344,17 +344,17 @@ impl Archiver {
                 next: resume.next,
                 until: self.options.once.then_some(end.max(resume.next)),
                 finished: false,
-                flights: VecDeque::new(),
+                in_flight_uploads: VecDeque::new(),
                 numbers: 0,
                 archived: first,
-                whole_from: match holes.is_empty() {
-                    true => resume.whole_from,
+                contiguous_from: match holes.is_empty() {
+                    true => resume.contiguous_from,
                     false => holes[0].start,
                 },
                 holes,
                 keys: resume.keys,
                 committed: -1,
-                noted: -1,
+                checkpointed: -1,
                 end,
             };
             let name = &self.options.topics[usize::from(topic)];
@@ -369,14 +369,14 @@ impl Archiver {
             for range in part.ranges(name) {
                 self.reader.assign(range);
             }
-            self.index.insert(at, self.parts.len());
-            self.parts.push(part);
+            self.index.insert(at, self.partitions.len());
+            self.partitions.push(part);
         }
         Ok(())
     }
 
     fn is_done(&self) -> bool {
-        let read = self.options.once && self.parts.iter().all(|part| part.finished);
+        let read = self.options.once && self.partitions.iter().all(|part| part.finished);
         read && self.ready.is_empty() && self.tasks.is_empty()
     }
 
@@ -398,7 +398,7 @@ impl Archiver {
                 Some(Polled::Failed(error)) => self.failed(error)?,
             }
             self.launch();
-            self.ease();
+            self.flush_largest();
         }
         self.arrived.notify_one();
         Ok(())
@@ -408,7 +408,7 @@ impl Archiver {
         let Some(&index) = self.index.get(&(batch.topic, batch.partition)) else {
             return;
         };
-        let part = &mut self.parts[index];
+        let part = &mut self.partitions[index];
         let options = &self.options;
         let name = &options.topics[usize::from(batch.topic)];
         let mut pieces = Vec::new();
@@ -447,7 +447,7 @@ impl Archiver {
     /// A stretch has been read to its end, or nothing is there below `next` that was not handed over.
     fn reached(&mut self, at: (u8, i32), next: i64) {
         let Some(&index) = self.index.get(&at) else { return };
-        let part = &mut self.parts[index];
+        let part = &mut self.partitions[index];
         part.cutter.reached(next);
         let ended = match part.holes.front() {
             Some(hole) => next >= hole.end,
@@ -457,7 +457,7 @@ impl Archiver {
             return;
         }
         self.flush(index);
-        let part = &mut self.parts[index];
+        let part = &mut self.partitions[index];
         if part.holes.pop_front().is_none() {
             part.finished = true;
             return;
@@ -493,7 +493,7 @@ impl Archiver {
             });
         };
         // retention was faster than we
-        let seen = self.parts[index].cutter.seen();
+        let seen = self.partitions[index].cutter.seen();
         self.report(Gap {
             topic: topic.clone(),
             partition: *partition,
@@ -501,7 +501,7 @@ impl Archiver {
             to: *low,
         });
         self.flush(index);
-        let part = &mut self.parts[index];
+        let part = &mut self.partitions[index];
         while part.holes.front().is_some_and(|hole| hole.end <= *low) {
             part.holes.pop_front();
         }
@@ -510,7 +510,7 @@ impl Archiver {
         } else {
             part.next = part.next.max(*low);
         }
-        part.whole_from = part.go_on(self.options.cut);
+        part.contiguous_from = part.go_on(self.options.cut);
         for range in part.ranges(topic) {
             self.reader.assign(range);
         }
@@ -527,9 +527,9 @@ impl Archiver {
     /// Lines pieces up for storing.
     fn send(&mut self, index: usize, pieces: Vec<Piece>) {
         for piece in pieces {
-            let part = &mut self.parts[index];
+            let part = &mut self.partitions[index];
             let number = part.number();
-            part.flights.push_back(Flight {
+            part.in_flight_uploads.push_back(InFlightUpload {
                 number,
                 end: piece.covers.end,
                 done: false,
@@ -549,7 +549,7 @@ impl Archiver {
             && let Some(Ready { part, number, piece }) = self.ready.pop_front()
         {
             let writer = Arc::clone(&self.writer);
-            let (topic, partition) = (&self.parts[part], self.parts[part].partition);
+            let (topic, partition) = (&self.partitions[part], self.partitions[part].partition);
             let topic = self.options.topics[usize::from(topic.topic)].clone();
             let bytes = cost(&piece);
             self.tasks.spawn(async move {
@@ -565,10 +565,10 @@ impl Archiver {
     }
 
     /// Ends the largest open piece while all of them together are too large.
-    fn ease(&mut self) {
-        let mut open: usize = self.parts.iter().map(|part| part.cutter.open_bytes()).sum();
+    fn flush_largest(&mut self) {
+        let mut open: usize = self.partitions.iter().map(|part| part.cutter.open_bytes()).sum();
         while open > self.options.buffer_bytes / 2 {
-            let parts = self.parts.iter().enumerate();
+            let parts = self.partitions.iter().enumerate();
             let Some((index, bytes)) = parts
                 .map(|(index, part)| (index, part.cutter.open_bytes()))
                 .max_by_key(|(_, bytes)| *bytes)
@@ -582,7 +582,7 @@ impl Archiver {
 
     fn flush(&mut self, index: usize) {
         let mut pieces = Vec::new();
-        self.parts[index].cutter.flush(&mut |piece| pieces.push(piece));
+        self.partitions[index].cutter.flush(&mut |piece| pieces.push(piece));
         self.send(index, pieces);
     }
 
@@ -596,13 +596,13 @@ impl Archiver {
         sum.bytes += stored.bytes;
         sum.found += stored.found;
         self.observer.stored(stored);
-        let part = &mut self.parts[ended.part];
-        // numbers are consecutive, so a flight's place is known
-        if let Some(first) = part.flights.front().map(|flight| flight.number)
-            && let Some(flight) = part.flights.get_mut((ended.number - first) as usize)
+        let part = &mut self.partitions[ended.part];
+        // numbers are consecutive, so a upload's place is known
+        if let Some(first) = part.in_flight_uploads.front().map(|upload| upload.number)
+            && let Some(upload) = part.in_flight_uploads.get_mut((ended.number - first) as usize)
         {
-            flight.done = true;
-            flight.keys = stored.keys;
+            upload.done = true;
+            upload.keys = stored.keys;
         }
         part.settle();
         Ok(())
@@ -612,7 +612,7 @@ impl Archiver {
         let rotation = rotation(self.options.rotate);
         if rotation != self.rotation {
             self.rotation = rotation;
-            (0..self.parts.len()).for_each(|index| self.flush(index));
+            (0..self.partitions.len()).for_each(|index| self.flush(index));
         }
         if self.last_commit.elapsed() >= COMMIT_EVERY {
             self.last_commit = Instant::now();
@@ -622,13 +622,13 @@ impl Archiver {
                     .map(|(topic, partition, next)| (topic.as_str(), *partition, *next)),
             );
         }
-        for part in &self.parts {
+        for part in &self.partitions {
             let name = &self.options.topics[usize::from(part.topic)];
             self.observer.progress(name, part.partition, part.archived, part.end);
         }
-        if self.last_control.elapsed() >= CONTROL_EVERY {
-            self.last_control = Instant::now();
-            self.leave_word().await?;
+        if self.last_checkpoint.elapsed() >= CHECKPOINT_EVERY {
+            self.last_checkpoint = Instant::now();
+            self.write_checkpoints().await?;
         }
         Ok(())
     }
@@ -636,7 +636,10 @@ impl Archiver {
     /// What has become durable since the last commit.
     fn take_commits(&mut self) -> Vec<(String, i32, i64)> {
         let topics = &self.options.topics;
-        let moved = self.parts.iter_mut().filter(|part| part.archived != part.committed);
+        let moved = self
+            .partitions
+            .iter_mut()
+            .filter(|part| part.archived != part.committed);
         let next: Vec<_> = moved
             .map(|part| {
                 part.committed = part.archived;
@@ -650,21 +653,21 @@ impl Archiver {
     }
 
     /// Tells the next run how far everything is in place.
-    async fn leave_word(&mut self) -> Result<(), ArchiveError> {
-        for part in &mut self.parts {
-            if !part.holes.is_empty() || part.noted == part.archived || part.whole_from >= part.archived {
+    async fn write_checkpoints(&mut self) -> Result<(), ArchiveError> {
+        for part in &mut self.partitions {
+            if !part.holes.is_empty() || part.checkpointed == part.archived || part.contiguous_from >= part.archived {
                 continue;
             }
-            part.noted = part.archived;
-            let control = Control {
-                from: part.whole_from,
+            part.checkpointed = part.archived;
+            let checkpoint = Checkpoint {
+                from: part.contiguous_from,
                 to: part.archived,
                 keys: part.keys,
             };
             let topic = &self.options.topics[usize::from(part.topic)];
-            let write = resume::write_control(&self.writer.lake, topic, part.partition, &control);
+            let write = resume::write_checkpoint(&self.writer.lake, topic, part.partition, &checkpoint);
             // the next start only takes longer without it
-            let written = tokio::time::timeout(CONTROL_WAIT, write).await;
+            let written = tokio::time::timeout(CHECKPOINT_TIMEOUT, write).await;
             let failed = written.map_or_else(
                 |_| Some("the lake did not answer in time".to_owned()),
                 |written| written.err().map(|error| error.to_string()),
@@ -716,12 +719,12 @@ impl Archiver {
         };
         // advice alone: not worth a long wait for a broker that is away
         let _ = tokio::time::timeout(Duration::from_secs(5), blocking(commit)).await;
-        self.leave_word().await?;
+        self.write_checkpoints().await?;
         failed
     }
 }
 
-impl Part {
+impl PartitionArchiver {
     fn number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers
@@ -733,7 +736,7 @@ impl Part {
         let from = self.holes.front().map_or(self.next, |hole| hole.start);
         self.cutter = Cutter::new(cut, from, self.folders.of(now_millis()));
         let number = self.number();
-        self.flights.push_back(Flight {
+        self.in_flight_uploads.push_back(InFlightUpload {
             number,
             end: from,
             done: true,
@@ -759,10 +762,10 @@ impl Part {
 
     /// Moves on to the first piece that is not durable.
     fn settle(&mut self) {
-        while self.flights.front().is_some_and(|flight| flight.done) {
-            if let Some(flight) = self.flights.pop_front() {
-                self.archived = self.archived.max(flight.end);
-                self.keys = self.keys.wrapping_add(flight.keys);
+        while self.in_flight_uploads.front().is_some_and(|upload| upload.done) {
+            if let Some(upload) = self.in_flight_uploads.pop_front() {
+                self.archived = self.archived.max(upload.end);
+                self.keys = self.keys.wrapping_add(upload.keys);
             }
         }
     }

@@ -140,7 +140,7 @@ impl Writer {
         for line in prefix.split_inclusive(|byte| *byte == b'\n') {
             match mine.next() {
                 None => more += 1,
-                Some(mine) if same_record(line, ours, mine) => lines += 1,
+                Some(mine) if lines_hold_same_record(line, ours, mine) => lines += 1,
                 Some(_) => return Err(other_records(key, start + lines as i64)),
             }
         }
@@ -184,7 +184,7 @@ fn end_of_line(content: &[u8], lines: u64) -> usize {
 
 /// Whether a line of an object holds the same record as one of ours: the same bytes, or the same JSON as another writer
 /// prints it. `wrapped` says whether pinflow wrote the object.
-pub(super) fn same_record(theirs: &[u8], wrapped: bool, mine: &[u8]) -> bool {
+pub(super) fn lines_hold_same_record(theirs: &[u8], wrapped: bool, mine: &[u8]) -> bool {
     let json = |value: &[u8]| serde_json::from_slice::<serde_json::Value>(value).ok();
     let record = |line: &[u8], wrapped: bool| {
         let original = wrapped.then(|| original(line)).flatten();
@@ -278,11 +278,13 @@ mod tests {
         super::super::line::append_value(b"{\"__pinflow_raw\":\"x\"}", 100, &mut mine);
         assert!(original(&mine).is_some());
         // another writer's line is the record itself, the same bytes in an object of ours are not
-        assert!(same_record(theirs, false, &mine));
-        assert!(!same_record(theirs, true, &mine));
-        assert!(same_record(&mine, true, &mine));
+        assert!(lines_hold_same_record(theirs, false, &mine));
+        assert!(!lines_hold_same_record(theirs, true, &mine));
+        assert!(lines_hold_same_record(&mine, true, &mine));
         let mut tombstone = Vec::new();
         super::super::line::append_tombstone(Some(b"x"), &mut tombstone);
-        assert!(same_record(&tombstone, true, &tombstone) && !same_record(&tombstone, true, &mine));
+        assert!(
+            lines_hold_same_record(&tombstone, true, &tombstone) && !lines_hold_same_record(&tombstone, true, &mine)
+        );
     }
 }

@@ -122,7 +122,7 @@ impl Connections {
     /// Makes so many bytes of the budget free, as far as slow clients hold some: their connections are closed, the
     /// largest first. Where most of the budget is held by requests that wait for more of it, which no acknowledgement
     /// of Kafka's ends, the largest of these are refused instead.
-    pub(super) fn make_room(&self, bytes: usize, total: usize) {
+    pub(super) fn evict_slow_clients(&self, bytes: usize, total: usize) {
         let Some(late) = self.search(&self.searched, SLOW) else {
             return;
         };
@@ -314,17 +314,17 @@ mod tests {
             let mut context = std::task::Context::from_waker(std::task::Waker::noop());
             notified.poll(&mut context).is_ready()
         };
-        connections.make_room(60, 1000);
+        connections.evict_slow_clients(60, 1000);
         assert!(!places.iter().any(closed), "nobody is slow yet");
         tokio::time::sleep(SLOW + Duration::from_millis(50)).await;
-        connections.make_room(60, 1000);
+        connections.evict_slow_clients(60, 1000);
         let found: Vec<bool> = places.iter().map(closed).collect();
         assert_eq!(
             found,
             [false, true, true, false, false],
             "70 bytes wait for us, 10 are not needed"
         );
-        connections.make_room(60, 1000);
+        connections.evict_slow_clients(60, 1000);
         assert!(!places.iter().any(closed), "it was just done");
         drop(guards);
     }

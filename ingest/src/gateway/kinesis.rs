@@ -387,7 +387,7 @@ fn send(state: &State, topic: &Topic, checked: &Checked<'_>, bytes: &Arc<Permit>
 }
 
 fn place(state: &State, shard: i32, at: &Delivered) -> String {
-    let number = sequence::number(state.moments.next(), at.partition, at.offset);
+    let number = sequence::number(state.sequence_clock.next(), at.partition, at.offset);
     format!("\"SequenceNumber\":\"{number}\",\"ShardId\":\"{}\"", shard_id(shard))
 }
 

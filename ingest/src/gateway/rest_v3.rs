@@ -8,9 +8,9 @@
 use super::api_error::ApiError;
 use super::body::{Body, BodyError};
 use super::budget::RECORD_OVERHEAD;
+use super::budget_lease::BudgetLease;
 use super::encoding;
 use super::entry::RequestGuard;
-use super::held::Held;
 use super::media_type::MediaType;
 use super::metadata::TopicError;
 use super::producer::DeliveryError;
@@ -296,11 +296,11 @@ impl Stream {
     /// Reads a record and sends it.
     async fn step(&self, record: RawRecord) -> Step {
         let RawRecord { object, mut reporting } = record;
-        let outcome = self.outcome(&object, &mut reporting.held).await;
+        let outcome = self.outcome(&object, &mut reporting.lease).await;
         Step { outcome, reporting }
     }
 
-    async fn outcome(&self, object: &Bytes, held: &mut Held) -> Outcome {
+    async fn outcome(&self, object: &Bytes, lease: &mut BudgetLease) -> Outcome {
         let Ok(text) = std::str::from_utf8(object) else {
             return Outcome::wrong(StatusCode::BAD_REQUEST, "Bad Request: not UTF-8");
         };
@@ -328,7 +328,7 @@ impl Stream {
             Ok(timestamp) => timestamp,
             Err(text) => return Outcome::wrong(StatusCode::BAD_REQUEST, format!("Bad Request: {text}")),
         };
-        if let Err(wrong) = self.take_headers(item.headers.as_ref(), held).await {
+        if let Err(wrong) = self.take_headers(item.headers.as_ref(), lease).await {
             return wrong;
         }
         let headers = match record_headers(item.headers.as_ref()) {
@@ -347,7 +347,7 @@ impl Stream {
             timestamp,
             ..Record::default()
         };
-        let bytes = held.hand_over(held.bytes().saturating_sub(RECORD_OVERHEAD));
+        let bytes = lease.hand_over(lease.bytes().saturating_sub(RECORD_OVERHEAD));
         let sent = self.state.send(&self.topic, record, &Arc::new(bytes));
         let size = |content: Option<(&'static str, Cow<'_, [u8]>)>| {
             content.map(|(kind, bytes)| Size {
@@ -363,7 +363,7 @@ impl Stream {
     }
 
     /// Takes what headers cost beside their bytes from the budget.
-    async fn take_headers(&self, headers: Option<&Headers<'_>>, held: &mut Held) -> Result<(), Outcome> {
+    async fn take_headers(&self, headers: Option<&Headers<'_>>, lease: &mut BudgetLease) -> Result<(), Outcome> {
         let count = headers.map_or(0, |List(headers)| headers.len());
         if count > HEADERS {
             return Err(Outcome::wrong(
@@ -372,11 +372,11 @@ impl Stream {
             ));
         }
         let bytes = count * HEADER_OVERHEAD;
-        if held.bytes() + bytes > self.state.budget.total() {
+        if lease.bytes() + bytes > self.state.budget.total() {
             let text = "The record has more headers than gateway.in_flight_bytes has room for";
             return Err(Outcome::wrong(StatusCode::PAYLOAD_TOO_LARGE, text));
         }
-        self.state.take(held, bytes).await.map_err(|error| {
+        self.state.take(lease, bytes).await.map_err(|error| {
             self.state.metrics.shed();
             Outcome::refused(&error.into())
         })

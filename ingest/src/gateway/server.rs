@@ -19,7 +19,7 @@ use super::producer::Producer;
 use super::readiness::Readiness;
 use super::request_id::RequestIds;
 use super::route::Router;
-use super::sequence::Moments;
+use super::sequence::SequenceClock;
 use super::service::answer;
 use super::sites::Sites;
 use super::state::{State, UNKNOWN};
@@ -110,7 +110,7 @@ impl Gateway {
             version: config.version,
             process_metrics: config.process_metrics,
             ids: RequestIds::new(),
-            moments: Moments::new(),
+            sequence_clock: SequenceClock::new(),
             tokens,
             sites,
             limits,

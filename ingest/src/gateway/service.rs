@@ -223,7 +223,7 @@ async fn refuse(state: &State, refused: Refused, body: &mut Body) -> Reply {
     let error = refused.api();
     if error.is_some_and(ApiError::is_over_budget) {
         state.metrics.shed();
-        state.make_room();
+        state.evict_slow_clients();
     }
     if let Some(reason) = error.and_then(ApiError::refusal) {
         state.metrics.refused(reason);

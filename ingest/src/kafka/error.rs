@@ -3,7 +3,7 @@
 //! A broker that is away is not here: librdkafka finds it again by itself, and the log says so.
 
 use super::KafkaConfigError;
-use super::sentence::{CLOSED, sentence};
+use super::message::{CLOSED, normalize_message};
 use std::any::Any;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub enum KafkaError {
     #[error(transparent)]
     Config(#[from] KafkaConfigError),
     /// librdkafka refused to make a client, or to do what its own documentation promises.
-    #[error("librdkafka failed to {action}: {}", sentence(&.cause.to_string()))]
+    #[error("librdkafka failed to {action}: {}", normalize_message(&.cause.to_string()))]
     Client {
         /// What was asked of it.
         action: &'static str,
@@ -33,7 +33,7 @@ pub enum KafkaError {
         waited: Duration,
         /// What was asked.
         question: String,
-        /// The last trouble with a connection, if any.
+        /// The last error of a connection, if any.
         detail: String,
     },
     /// Kafka does not accept who we are.
@@ -111,7 +111,7 @@ pub enum KafkaError {
         message: String,
     },
     /// The broker answered a question with an error.
-    #[error("Kafka answered the question for {question} with an error: {}", sentence(&.cause.to_string()))]
+    #[error("Kafka answered the question for {question} with an error: {}", normalize_message(&.cause.to_string()))]
     Refused {
         /// What was asked.
         question: String,

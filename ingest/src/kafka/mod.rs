@@ -9,7 +9,7 @@
 //! frontier stands in the same transaction as the tables, and anything else would be a second opinion.
 //!
 //! A topic that was deleted and created again under its name is another log. A [`RecordId`] tells its records from
-//! those of the old one, and a reader never goes on in it: see `part.rs`.
+//! those of the old one, and a reader never goes on in it: see `assigned_partition.rs`.
 //!
 //! Everything is read committed. Offsets are sparse: transaction markers, aborted records and compaction leave
 //! holes, so the offset after a record is never assumed to hold one, and the end of a range is taken from the end
@@ -19,6 +19,7 @@
 //! writes nothing to Kafka but group offsets.
 
 mod ask;
+mod assigned_partition;
 mod batch;
 mod client;
 mod cluster;
@@ -27,14 +28,13 @@ mod config_error;
 mod error;
 mod fetch;
 mod iam;
+mod message;
 mod output;
-mod part;
 mod range;
 mod reader;
 mod record;
 mod retention;
 mod sample;
-mod sentence;
 mod throttle;
 mod watermarks;
 

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 const THREAD: &str = "kafka-reader";
 
 /// The partitions of one answer of a broker arrive one after the other, within less than this part of the pace.
-const GATHERED: u32 = 16;
+const GATHER_DIVISOR: u32 = 16;
 
 /// How much a reader holds.
 #[derive(Debug, Clone)]
@@ -66,7 +66,7 @@ impl Reader {
             inbox.clone(),
             config.bootstrap.clone(),
             options.batch_bytes.max(1),
-            config.pace / GATHERED,
+            config.pace / GATHER_DIVISOR,
         );
         let thread = std::thread::Builder::new()
             .name(THREAD.into())

@@ -81,7 +81,7 @@ impl Cluster {
             if marks.iter().flatten().all(in_order) {
                 return Ok(marks);
             }
-            if start.elapsed() >= self.asker.patience {
+            if start.elapsed() >= self.asker.retry_timeout {
                 return Err(self.asker.unreachable(&self.asker.committed, &question));
             }
             std::thread::sleep(PAUSE);

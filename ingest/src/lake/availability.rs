@@ -1,7 +1,7 @@
 //! Whether the lake answers: what its requests have met, in one place, whatever store it is.
 //!
 //! A request that fails because the store cannot be reached, or does not let us in just now, is repeated after a pause
-//! until [`Retries::patience`] is over: without end where there is none. Such an outage is shown once for all requests
+//! until [`Retries::retry_timeout`] is over: without end where there is none. Such an outage is shown once for all requests
 //! that wait for its end: a warning when it has lasted for [`Retries::notice`], then one a minute, and a call of the
 //! [`LakeObserver`]. Nothing that may pass is ever taken for damage of an object.
 
@@ -49,7 +49,7 @@ impl fmt::Debug for LakeObserver {
 
 /// What is asked of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum RequestKind {
     /// A listing: the lake as a whole.
     Listing,
     /// An object's content or metadata.
@@ -177,7 +177,7 @@ pub(crate) struct Attempts {
     /// It is among those that an outage counts.
     counted: bool,
     /// The last attempt was refused for the object's own sake, and the lake could be listed after it.
-    doubted: bool,
+    unconfirmed: bool,
 }
 
 impl Attempts {
@@ -189,7 +189,7 @@ impl Attempts {
             failures: 0,
             began: None,
             counted: false,
-            doubted: false,
+            unconfirmed: false,
         }
     }
 
@@ -200,10 +200,13 @@ impl Attempts {
         let began = *self.began.get_or_insert_with(Instant::now);
         let waited = began.elapsed();
         self.failures += 1;
-        self.doubted = false;
+        self.unconfirmed = false;
         let action = self.action;
         tracing::debug!(object, self.failures, cause, "trying again to {action}");
-        if retries.patience.is_some_and(|patience| waited >= patience) {
+        if retries
+            .retry_timeout
+            .is_some_and(|retry_timeout| waited >= retry_timeout)
+        {
             return Err(self.given_up(object, cause));
         }
         if waited >= retries.notice {
@@ -212,7 +215,9 @@ impl Attempts {
                 .fails(began, &error, std::mem::replace(&mut self.counted, true));
         }
         let pause = retries.pause(self.failures);
-        let left = retries.patience.map_or(pause, |patience| patience - waited);
+        let left = retries
+            .retry_timeout
+            .map_or(pause, |retry_timeout| retry_timeout - waited);
         // no pause may sleep through the moment at which the outage is to be shown
         let unseen = retries.notice.checked_sub(waited).filter(|left| !left.is_zero());
         Ok(pause.min(left).min(unseen.unwrap_or(pause)))
@@ -222,7 +227,7 @@ impl Attempts {
     /// second time in a row. An outage may have ended between the refusal and the listing, so the object is asked for
     /// once more, now that the lake is known to answer.
     pub(crate) fn refused(&mut self, error: LakeError) -> Result<Duration, LakeError> {
-        match std::mem::replace(&mut self.doubted, true) {
+        match std::mem::replace(&mut self.unconfirmed, true) {
             true => Err(error),
             false => Ok(Duration::ZERO),
         }
@@ -247,7 +252,7 @@ impl Attempts {
     /// The same for a request that succeeds where there is no lake as well: in a folder that does not exist, nothing is
     /// found.
     pub(crate) fn passed(&mut self) {
-        (self.failures, self.began, self.doubted) = (0, None, false);
+        (self.failures, self.began, self.unconfirmed) = (0, None, false);
         self.leave();
         self.availability.recovered();
     }
@@ -272,11 +277,11 @@ impl Drop for Attempts {
 mod tests {
     use super::*;
 
-    fn availability(patience: Option<Duration>) -> (Arc<Availability>, Arc<Mutex<Vec<LakeState>>>) {
+    fn availability(retry_timeout: Option<Duration>) -> (Arc<Availability>, Arc<Mutex<Vec<LakeState>>>) {
         let states = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&states);
         let retries = Retries {
-            patience,
+            retry_timeout,
             notice: Duration::ZERO,
             ..Retries::default()
         };

@@ -168,12 +168,12 @@ impl S3Body {
                         why,
                     });
                 }
-                Some(Err(cause)) => self.failed(Failure::Passing(cause))?,
+                Some(Err(cause)) => self.failed(Failure::Transient(cause))?,
                 None if complete || self.length.is_none() => {
                     self.ended = true;
                     self.attempts.succeeded();
                 }
-                None => self.failed(Failure::Passing("the body ended early".to_string()))?,
+                None => self.failed(Failure::Transient("the body ended early".to_string()))?,
             }
         }
         Ok(())

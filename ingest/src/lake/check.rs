@@ -1,6 +1,6 @@
 //! Looks into one object without the fetcher's buffers: whether it can be read to its end, and what its first line is.
 
-use super::availability::Asked;
+use super::availability::RequestKind;
 use super::body::Waiter;
 use super::bom::strip_byte_order_mark;
 use super::error::{LakeError, read_error};
@@ -78,6 +78,6 @@ impl Lake {
             let whole = !line.is_empty() && (ended || line.len() <= limit);
             Ok(whole.then(|| (line, metadata.unwrap_or_default())))
         };
-        self.repeat(Asked::Object, "read", key, read).await
+        self.repeat(RequestKind::Object, "read", key, read).await
     }
 }

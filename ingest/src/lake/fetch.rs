@@ -7,7 +7,7 @@
 //!
 //! The consumer polls [`Fetcher::try_next`]; after it returned `None`, the next arrival calls `wake` once.
 
-use super::availability::{Asked, Attempts};
+use super::availability::{Attempts, RequestKind};
 use super::body::Waiter;
 use super::check;
 use super::error::{LakeError, read_error};
@@ -298,7 +298,7 @@ impl Shared {
                 Err(error) => error,
             };
             let again = !cutter.handed_out && reads < READS && error.is_worth_another_read();
-            let pause = match self.lake.settle(Asked::Object, &object.key, error, &mut attempts) {
+            let pause = match self.lake.settle(RequestKind::Object, &object.key, error, &mut attempts) {
                 // a part of it was handed out: it cannot be read again from its start
                 Ok(_) if cutter.handed_out => Err(attempts.given_up(&object.key, "reading it broke off".to_owned())),
                 Ok(pause) => Ok(pause),

@@ -1,6 +1,6 @@
 //! A lake in a folder of the local file system (`file://`).
 
-use super::availability::{Asked, Availability};
+use super::availability::{Availability, RequestKind};
 use super::error::{LakeError, from_io};
 use super::listing::{Builder, Listing};
 use super::lock::LakeLock;
@@ -230,25 +230,25 @@ impl FileStore {
     ///
     /// Errors of the disk and of the network below it are waited for. What concerns a single object is only believed
     /// when the lake's folder is there and holds something: an unmounted folder is empty, and none of its objects lost.
-    pub(crate) fn passing(
+    pub(crate) fn transient_cause(
         &self,
         availability: &Availability,
-        asked: Asked,
+        kind: RequestKind,
         error: LakeError,
     ) -> Result<String, LakeError> {
         match &error {
             LakeError::NoLake { .. } if availability.has_answered() => return Ok("the folder is gone".to_owned()),
-            LakeError::Missing { .. } if asked == Asked::Object => {}
+            LakeError::Missing { .. } if kind == RequestKind::Object => {}
             LakeError::Io { source, .. } => {
                 let of_object = OF_OBJECT.contains(&source.kind());
-                let passes = match asked {
-                    Asked::Listing => availability.has_answered() || !of_object,
-                    Asked::Object => !of_object,
-                    Asked::Change => OF_NETWORK.contains(&source.kind()),
+                let passes = match kind {
+                    RequestKind::Listing => availability.has_answered() || !of_object,
+                    RequestKind::Object => !of_object,
+                    RequestKind::Change => OF_NETWORK.contains(&source.kind()),
                 };
                 match passes {
                     true => return Ok(source.to_string()),
-                    false if asked == Asked::Object => {}
+                    false if kind == RequestKind::Object => {}
                     false => return Err(error),
                 }
             }

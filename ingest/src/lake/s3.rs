@@ -12,7 +12,7 @@ mod write;
 
 pub(crate) use errors::Failure;
 
-use super::availability::{Asked, Attempts, Availability};
+use super::availability::{Attempts, Availability, RequestKind};
 use super::error::LakeError;
 use super::listing::{Builder, Listing};
 use super::metadata::ObjectMetadata;
@@ -196,7 +196,7 @@ impl S3Store {
                 let Some(token) = token else { return Ok(None) };
                 let request = request.set_continuation_token(token);
                 let send = || request.clone().send();
-                let page = self.retry(Asked::Listing, "list", &self.bucket, send).await?;
+                let page = self.retry(RequestKind::Listing, "list", &self.bucket, send).await?;
                 let next = page.next_continuation_token().map(|token| Some(token.to_string()));
                 let next = next.filter(|_| page.is_truncated().unwrap_or(false));
                 Ok(Some((page, next)))
@@ -216,8 +216,10 @@ impl S3Store {
             request = request.if_match(etag);
         }
         match tokio::time::timeout(self.retries().silence, request.send()).await {
-            Err(_) => Err(Failure::Passing(SILENT.to_string())),
-            Ok(answer) => answer.map_err(|error| classify_error(&self.availability, Asked::Object, "read", key, error)),
+            Err(_) => Err(Failure::Transient(SILENT.to_string())),
+            Ok(answer) => {
+                answer.map_err(|error| classify_error(&self.availability, RequestKind::Object, "read", key, error))
+            }
         }
     }
 
@@ -227,7 +229,7 @@ impl S3Store {
         loop {
             let failure = match self.get(key, 0, None).await {
                 // what is not there needs no proof: nothing is lost when it comes later
-                Err(Failure::Doubtful(LakeError::Missing { .. })) => {
+                Err(Failure::Unconfirmed(LakeError::Missing { .. })) => {
                     attempts.succeeded();
                     return Ok(None);
                 }
@@ -245,7 +247,7 @@ impl S3Store {
                                 limit,
                             });
                         }
-                        Err(cause) => Failure::Passing(cause),
+                        Err(cause) => Failure::Transient(cause),
                     }
                 }
             };
@@ -286,7 +288,7 @@ impl S3Store {
                 action: "look at",
                 object: key.to_string(),
             };
-            tokio::time::sleep(self.settle(key, Failure::Doubtful(missing), &mut attempts).await?).await;
+            tokio::time::sleep(self.settle(key, Failure::Unconfirmed(missing), &mut attempts).await?).await;
         }
     }
 
@@ -309,14 +311,14 @@ impl S3Store {
         loop {
             let send = request.clone().send();
             let failure = match tokio::time::timeout(self.retries().silence * 2, send).await {
-                Err(_) => Failure::Passing(SILENT.to_string()),
+                Err(_) => Failure::Transient(SILENT.to_string()),
                 Ok(Ok(head)) => {
                     attempts.succeeded();
                     return Ok(Some(head));
                 }
-                Ok(Err(error)) => classify_error(&self.availability, Asked::Object, "look at", key, error),
+                Ok(Err(error)) => classify_error(&self.availability, RequestKind::Object, "look at", key, error),
             };
-            if let Failure::Doubtful(LakeError::Missing { .. }) = failure {
+            if let Failure::Unconfirmed(LakeError::Missing { .. }) = failure {
                 attempts.succeeded();
                 return Ok(None);
             }
@@ -340,7 +342,7 @@ impl S3Store {
                     loop {
                         match self.frame(&mut output.body).await {
                             Some(Ok(frame)) if bytes.len() < range => bytes.extend_from_slice(&frame),
-                            Some(Err(cause)) => break Failure::Passing(cause),
+                            Some(Err(cause)) => break Failure::Transient(cause),
                             _ => {
                                 attempts.succeeded();
                                 return Ok(bytes);
@@ -360,7 +362,7 @@ impl S3Store {
     /// Sends a request until it succeeds, fails for good, or has failed for too long.
     async fn retry<O, E, F>(
         &self,
-        asked: Asked,
+        kind: RequestKind,
         action: &'static str,
         object: &str,
         send: impl Fn() -> F,
@@ -373,12 +375,12 @@ impl S3Store {
         loop {
             let attempt = tokio::time::timeout(self.retries().silence * 2, send()).await;
             let failure = match attempt {
-                Err(_) => Failure::Passing(SILENT.to_string()),
+                Err(_) => Failure::Transient(SILENT.to_string()),
                 Ok(Ok(output)) => {
                     attempts.succeeded();
                     return Ok(output);
                 }
-                Ok(Err(error)) => classify_error(&self.availability, asked, action, object, error),
+                Ok(Err(error)) => classify_error(&self.availability, kind, action, object, error),
             };
             tokio::time::sleep(self.settle(object, failure, &mut attempts).await?).await;
         }
@@ -392,12 +394,12 @@ impl S3Store {
         attempts: &mut Attempts,
     ) -> Result<Duration, LakeError> {
         match failure {
-            Failure::Passing(cause) => attempts.failed(object, cause),
-            Failure::Lasting(error) => Err(error),
-            Failure::Doubtful(error) => match self.list_one(object).await {
+            Failure::Transient(cause) => attempts.failed(object, cause),
+            Failure::Permanent(error) => Err(error),
+            Failure::Unconfirmed(error) => match self.list_one(object).await {
                 Ok(()) => attempts.refused(error),
-                Err(Failure::Passing(cause)) => attempts.failed(object, cause),
-                Err(Failure::Doubtful(error) | Failure::Lasting(error)) => Err(error),
+                Err(Failure::Transient(cause)) => attempts.failed(object, cause),
+                Err(Failure::Unconfirmed(error) | Failure::Permanent(error)) => Err(error),
             },
         }
     }
@@ -408,14 +410,14 @@ impl S3Store {
         let request = self.client.list_objects_v2().bucket(&self.bucket);
         let request = request.prefix(self.full_key(key)).max_keys(1).send();
         match tokio::time::timeout(self.retries().silence, request).await {
-            Err(_) => Err(Failure::Passing(SILENT.to_string())),
+            Err(_) => Err(Failure::Transient(SILENT.to_string())),
             Ok(Ok(_)) => {
                 self.availability.answered();
                 Ok(())
             }
             Ok(Err(refused)) => Err(classify_error(
                 &self.availability,
-                Asked::Listing,
+                RequestKind::Listing,
                 "list",
                 &self.bucket,
                 refused,

@@ -1,6 +1,6 @@
 //! A lake's calls, whichever store keeps its objects: a folder or a bucket.
 
-use super::availability::{Asked, Attempts, Availability};
+use super::availability::{Attempts, Availability, RequestKind};
 use super::error::{LakeError, read_error};
 use super::file::{FileStore, parse_sidecar};
 use super::listing::{Listing, Object};
@@ -63,7 +63,7 @@ impl Lake {
             Store::File(store) => {
                 let (store, topics) = (store.clone(), topics.to_vec());
                 let folder = self.url.to_string();
-                self.repeat(Asked::Listing, "list", &folder, move || store.list(&topics))
+                self.repeat(RequestKind::Listing, "list", &folder, move || store.list(&topics))
                     .await
             }
         }
@@ -92,8 +92,10 @@ impl Lake {
             Store::S3(store) => store.put(key, bytes, &metadata).await,
             Store::File(store) => {
                 let (store, of, bytes) = (store.clone(), key.to_string(), bytes::Bytes::from(bytes));
-                self.repeat(Asked::Change, "write", key, move || store.put(&of, &bytes, &metadata))
-                    .await
+                self.repeat(RequestKind::Change, "write", key, move || {
+                    store.put(&of, &bytes, &metadata)
+                })
+                .await
             }
         }
     }
@@ -115,7 +117,7 @@ impl Lake {
             Store::S3(store) => store.put_new(key, bytes, metadata, part_bytes).await,
             Store::File(store) => {
                 let (store, of, metadata) = (store.clone(), key.to_string(), metadata.clone());
-                self.repeat(Asked::Change, "write", key, move || {
+                self.repeat(RequestKind::Change, "write", key, move || {
                     store.put_new(&of, &bytes, &metadata)
                 })
                 .await
@@ -138,7 +140,7 @@ impl Lake {
             Store::S3(store) => store.delete(key).await,
             Store::File(store) => {
                 let (store, of) = (store.clone(), key.to_string());
-                self.repeat(Asked::Change, "remove", key, move || store.delete(&of))
+                self.repeat(RequestKind::Change, "remove", key, move || store.delete(&of))
                     .await
             }
         }
@@ -151,9 +153,11 @@ impl Lake {
             Store::S3(store) => store.look_at(key).await,
             Store::File(store) => {
                 let (store, of) = (store.clone(), key.to_string());
-                self.repeat(Asked::Object, "look at", key, move || match store.exists(&of)? {
-                    true => Ok(Some(store.metadata(&of, SMALL_OBJECT_BYTES)?.unwrap_or_default())),
-                    false => Ok(None),
+                self.repeat(RequestKind::Object, "look at", key, move || {
+                    match store.exists(&of)? {
+                        true => Ok(Some(store.metadata(&of, SMALL_OBJECT_BYTES)?.unwrap_or_default())),
+                        false => Ok(None),
+                    }
                 })
                 .await
             }
@@ -170,7 +174,7 @@ impl Lake {
             }
             Store::File(store) => {
                 let store = store.clone();
-                self.repeat(Asked::Object, "read", key, move || {
+                self.repeat(RequestKind::Object, "read", key, move || {
                     decoded_prefix(&of, store.open(&of)?, encoding, limit)
                 })
                 .await
@@ -196,7 +200,7 @@ impl Lake {
             }
             Store::File(store) => {
                 let (store, of) = (store.clone(), key.to_string());
-                self.repeat(Asked::Object, "read", key, move || {
+                self.repeat(RequestKind::Object, "read", key, move || {
                     store.get_small(&of, SMALL_OBJECT_BYTES)
                 })
                 .await
@@ -236,7 +240,7 @@ impl Lake {
             Store::S3(store) => store.put_if(key, bytes.into(), expected).await,
             Store::File(store) => {
                 let (store, of, expected) = (store.clone(), key.to_string(), expected.cloned());
-                self.repeat(Asked::Change, "write", key, move || {
+                self.repeat(RequestKind::Change, "write", key, move || {
                     store.put_if(&of, &bytes, expected.as_ref(), SMALL_OBJECT_BYTES)
                 })
                 .await
@@ -247,7 +251,7 @@ impl Lake {
     /// Does blocking work until it succeeds, fails for good, or has failed for too long.
     pub(super) async fn repeat<O: Send + 'static>(
         &self,
-        asked: Asked,
+        kind: RequestKind,
         action: &'static str,
         object: &str,
         work: impl Fn() -> Result<O, LakeError> + Send + Sync + 'static,
@@ -258,13 +262,13 @@ impl Lake {
             let work = Arc::clone(&work);
             match blocking(move || work()).await {
                 Ok(outcome) => {
-                    match asked {
-                        Asked::Listing => attempts.succeeded(),
-                        Asked::Object | Asked::Change => attempts.passed(),
+                    match kind {
+                        RequestKind::Listing => attempts.succeeded(),
+                        RequestKind::Object | RequestKind::Change => attempts.passed(),
                     }
                     return Ok(outcome);
                 }
-                Err(error) => tokio::time::sleep(self.settle(asked, object, error, &mut attempts)?).await,
+                Err(error) => tokio::time::sleep(self.settle(kind, object, error, &mut attempts)?).await,
             }
         }
     }
@@ -273,7 +277,7 @@ impl Lake {
     /// repeated before.
     pub(super) fn settle(
         &self,
-        asked: Asked,
+        kind: RequestKind,
         object: &str,
         error: LakeError,
         attempts: &mut Attempts,
@@ -281,7 +285,7 @@ impl Lake {
         let Store::File(store) = &self.store else {
             return Err(error);
         };
-        match store.passing(&self.availability, asked, error) {
+        match store.transient_cause(&self.availability, kind, error) {
             Ok(cause) => attempts.failed(object, cause),
             Err(error @ (LakeError::Missing { .. } | LakeError::Inaccessible { .. })) => attempts.refused(error),
             Err(error) => Err(error),

@@ -15,7 +15,7 @@ fn observed(world: &World, url: &str) -> (Lake, States) {
     let seen = Arc::clone(&states);
     let lake = world.open_changed(url, |mut options: LakeOptions| {
         let seen = Arc::clone(&seen);
-        options.retries.patience = None;
+        options.retries.retry_timeout = None;
         options.retries.notice = Duration::ZERO;
         options.observer = Some(LakeObserver::new(move |state| seen.lock().unwrap().push(state)));
         options

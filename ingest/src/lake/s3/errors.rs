@@ -5,7 +5,7 @@
 //! said at once. A refusal that concerns a single object is only believed when the lake can still be listed: see
 //! `S3Store::settle`.
 
-use super::super::availability::{Asked, Availability};
+use super::super::availability::{Availability, RequestKind};
 use super::super::error::LakeError;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -50,17 +50,17 @@ const CLOCK_HINT: &str = "set this machine's clock";
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// It may go better next time.
-    Passing(String),
+    Transient(String),
     /// The object is not given out; true of this object alone when the lake can be listed.
-    Doubtful(LakeError),
+    Unconfirmed(LakeError),
     /// It will not go better.
-    Lasting(LakeError),
+    Permanent(LakeError),
 }
 
 /// Says what a failed attempt means.
 pub(super) fn classify_error<E>(
     availability: &Availability,
-    asked: Asked,
+    kind: RequestKind,
     action: &'static str,
     object: &str,
     error: SdkError<E>,
@@ -72,7 +72,7 @@ where
     let code = error.code().unwrap_or_default().to_string();
     let object = object.to_string();
     let refused = |code: String| {
-        Failure::Lasting(LakeError::Refused {
+        Failure::Permanent(LakeError::Refused {
             action,
             object: object.clone(),
             status,
@@ -85,7 +85,7 @@ where
         SdkError::DispatchFailure(failure) if failure.is_user() => return refused(root(&error)),
         _ => {
             return match credentials_error(&error) {
-                Some(CredentialsError::ProviderTimedOut(_)) | None => Failure::Passing(summary(&error)),
+                Some(CredentialsError::ProviderTimedOut(_)) | None => Failure::Transient(summary(&error)),
                 Some(CredentialsError::CredentialsNotLoaded(_)) => {
                     no_access(availability, "there are no credentials".to_owned(), KEYS_HINT)
                 }
@@ -102,23 +102,25 @@ where
         let hint = if code == CLOCK { CLOCK_HINT } else { KEYS_HINT };
         return no_access(availability, answer, hint);
     }
-    match (status, asked) {
-        (429 | 500.., _) => Failure::Passing(answer),
-        _ if BUSY.contains(&code.as_str()) => Failure::Passing(answer),
-        (404, Asked::Listing) => no_lake(availability, action, object, answer),
+    match (status, kind) {
+        (429 | 500.., _) => Failure::Transient(answer),
+        _ if BUSY.contains(&code.as_str()) => Failure::Transient(answer),
+        (404, RequestKind::Listing) => no_lake(availability, action, object, answer),
         (404, _) if code == "NoSuchBucket" => no_lake(availability, action, object, answer),
-        (403, Asked::Listing) => no_access(availability, answer, POLICY_HINT),
-        (404, Asked::Object) => Failure::Doubtful(LakeError::Missing { action, object }),
-        (404, Asked::Change) => Failure::Lasting(LakeError::Missing { action, object }),
-        (403, Asked::Object) => Failure::Doubtful(LakeError::Inaccessible { object, why: answer }),
+        (403, RequestKind::Listing) => no_access(availability, answer, POLICY_HINT),
+        (404, RequestKind::Object) => Failure::Unconfirmed(LakeError::Missing { action, object }),
+        (404, RequestKind::Change) => Failure::Permanent(LakeError::Missing { action, object }),
+        (403, RequestKind::Object) => Failure::Unconfirmed(LakeError::Inaccessible { object, why: answer }),
         // a HEAD is answered without a code: an expired session looks like this
-        (400, Asked::Object) if matches!(code.as_str(), "" | "BadRequest") => Failure::Doubtful(LakeError::Refused {
-            action,
-            object,
-            status,
-            code: said,
-        }),
-        (412 | 416, _) => Failure::Lasting(LakeError::Changed { object }),
+        (400, RequestKind::Object) if matches!(code.as_str(), "" | "BadRequest") => {
+            Failure::Unconfirmed(LakeError::Refused {
+                action,
+                object,
+                status,
+                code: said,
+            })
+        }
+        (412 | 416, _) => Failure::Permanent(LakeError::Changed { object }),
         _ => refused(said),
     }
 }
@@ -126,8 +128,8 @@ where
 /// Nothing of the lake is given out: an outage when something was before.
 fn no_access(availability: &Availability, why: String, hint: &'static str) -> Failure {
     match availability.has_answered() {
-        true => Failure::Passing(why),
-        false => Failure::Lasting(LakeError::NoAccess {
+        true => Failure::Transient(why),
+        false => Failure::Permanent(LakeError::NoAccess {
             lake: availability.lake().to_owned(),
             why,
             hint,
@@ -138,8 +140,8 @@ fn no_access(availability: &Availability, why: String, hint: &'static str) -> Fa
 /// The bucket is not there: an outage when it was before.
 fn no_lake(availability: &Availability, action: &'static str, object: String, why: String) -> Failure {
     match availability.has_answered() {
-        true => Failure::Passing(why),
-        false => Failure::Lasting(LakeError::NoLake { action, object }),
+        true => Failure::Transient(why),
+        false => Failure::Permanent(LakeError::NoLake { action, object }),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::S3Store;
 use super::errors::root;
-use crate::lake::availability::Asked;
+use crate::lake::availability::RequestKind;
 use crate::lake::error::LakeError;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
@@ -52,7 +52,9 @@ impl S3Store {
             let request = self.client.create_multipart_upload().bucket(&self.bucket);
             request.key(self.full_key(key)).set_metadata(Some(items.clone())).send()
         };
-        let upload = self.retry(Asked::Change, "begin an upload of", key, begin).await?;
+        let upload = self
+            .retry(RequestKind::Change, "begin an upload of", key, begin)
+            .await?;
         let upload = upload.upload_id().unwrap_or_default().to_string();
         let ended = self.send_parts(key, &bytes, &upload, part_bytes, condition).await;
         if ended.is_err() {
@@ -86,7 +88,7 @@ impl S3Store {
                     .body(ByteStream::from(part.clone()))
                     .send()
             };
-            let sent = self.retry(Asked::Change, "write a part of", key, send).await?;
+            let sent = self.retry(RequestKind::Change, "write a part of", key, send).await?;
             let done = CompletedPart::builder().part_number(number);
             Ok::<_, LakeError>(done.set_e_tag(sent.e_tag().map(str::to_string)).build())
         };
@@ -104,7 +106,10 @@ impl S3Store {
                 .set_if_none_match(condition.clone())
                 .send()
         };
-        match self.retry(Asked::Change, "complete an upload of", key, complete).await {
+        match self
+            .retry(RequestKind::Change, "complete an upload of", key, complete)
+            .await
+        {
             Ok(_) => Ok(()),
             // the answer to an earlier attempt was lost: the upload does not exist any more because the object is
             Err(LakeError::Missing { .. } | LakeError::Refused { .. }) if self.exists(key).await? => {
