@@ -37,12 +37,11 @@ pub fn append_value(value: &[u8], record_bytes: usize, out: &mut Vec<u8>) {
 
 /// Appends a line of another writer's object to one of ours, a newline behind it: it means the same there.
 pub(super) fn append_of_other_writer(line: &[u8], out: &mut Vec<u8>) {
-    match line.starts_with(WRAPPED_PREFIX) {
-        true => append_wrapped(RAW, RAW_BASE64, line, out),
-        false => {
-            out.extend_from_slice(line);
-            out.push(b'\n');
-        }
+    if line.starts_with(WRAPPED_PREFIX) {
+        append_wrapped(RAW, RAW_BASE64, line, out)
+    } else {
+        out.extend_from_slice(line);
+        out.push(b'\n');
     }
 }
 

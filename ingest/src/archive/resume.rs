@@ -221,12 +221,13 @@ async fn check_sample(
     let whole = object.encoding == Encoding::Gzip || line.len() < SAMPLE_BYTES;
     // other writers keep what is no JSON in ways of their own
     let comparable = original(&ours).is_none() || wrapped && original(line).is_some();
-    match !whole || !comparable || lines_hold_same_record(line, wrapped, &ours) {
-        true => Ok(()),
-        false => Err(ArchiveError::OtherRecords {
+    if !whole || !comparable || lines_hold_same_record(line, wrapped, &ours) {
+        Ok(())
+    } else {
+        Err(ArchiveError::OtherRecords {
             key: object.key.clone(),
             offset: start,
-        }),
+        })
     }
 }
 

@@ -347,9 +347,10 @@ impl Archiver {
                 in_flight_uploads: VecDeque::new(),
                 numbers: 0,
                 archived: first,
-                contiguous_from: match holes.is_empty() {
-                    true => resume.contiguous_from,
-                    false => holes[0].start,
+                contiguous_from: if holes.is_empty() {
+                    resume.contiguous_from
+                } else {
+                    holes[0].start
                 },
                 holes,
                 keys: resume.keys,
@@ -482,14 +483,15 @@ impl Archiver {
         let index = self.index.get(&(number as u8, *partition)).copied();
         let Some(index) = index.filter(|_| *low > *offset) else {
             let (topic, partition) = (topic.clone(), *partition);
-            return Err(match offset > high {
-                true => ArchiveError::Ahead {
+            return Err(if offset > high {
+                ArchiveError::Ahead {
                     topic,
                     partition,
                     lake: *offset,
                     kafka: *high,
-                },
-                false => error.into(),
+                }
+            } else {
+                error.into()
             });
         };
         // retention was faster than we

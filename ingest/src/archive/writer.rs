@@ -87,9 +87,10 @@ impl Writer {
             rest = rest.slice(end_of_line(&rest, lines)..);
             tracing::info!(key, lines, "the object is there already, continuing behind it");
             covers.start = existing.covers_end.max(covers.start);
-            start = match lines < count {
-                true => start + lines as i64,
-                false => covers.start,
+            start = if lines < count {
+                start + lines as i64
+            } else {
+                covers.start
             };
             count -= lines;
         }
@@ -146,9 +147,10 @@ impl Writer {
         }
         let covers_end = covers_end(theirs.count.unwrap_or(lines + more));
         // an object that stands for nothing cannot be continued behind
-        match covers_end > start || lines == count {
-            true => Ok(Existing { lines, covers_end }),
-            false => Err(other_records(key, start)),
+        if covers_end > start || lines == count {
+            Ok(Existing { lines, covers_end })
+        } else {
+            Err(other_records(key, start))
         }
     }
 }

@@ -106,12 +106,13 @@ impl Connections {
     /// The connection that can best be closed.
     fn eviction_candidate(&self) -> Option<Arc<Entry>> {
         let late = self.before(SLOW);
-        let rank = |entry: &Entry| match entry.is_busy() {
-            false => Some((false, entry.idle_since(), entry.number)),
-            true => {
+        let rank = |entry: &Entry| {
+            if entry.is_busy() {
                 let since = entry.waited_for_since();
                 late.is_some_and(|late| since <= late)
                     .then_some((true, since, entry.number))
+            } else {
+                Some((false, entry.idle_since(), entry.number))
             }
         };
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

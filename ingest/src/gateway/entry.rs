@@ -206,10 +206,12 @@ impl Entry {
     /// Milliseconds after the server's beginning since which the client is waited for, the largest number when it is
     /// not.
     pub(super) fn waited_for_since(&self) -> u64 {
-        match self.is_busy() {
-            _ if self.room.since() != NEVER => NEVER,
-            false => self.idle_since(),
-            true => self.body.since().min(self.reader.since()),
+        if self.room.since() != NEVER {
+            NEVER
+        } else if self.is_busy() {
+            self.body.since().min(self.reader.since())
+        } else {
+            self.idle_since()
         }
     }
 

@@ -152,9 +152,10 @@ fn check(text: &str, fields: &[Field], json: bool) -> Result<String, FastApiErro
 fn append(echo: &mut String, name: &str, value: &str) {
     echo.push(if echo.is_empty() { '{' } else { ',' });
     // most names need no escapes, and there are many of them in a request
-    match name.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
-        false => echo.extend(["\"", name, "\""]),
-        true => echo.push_str(&quoted(name)),
+    if name.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+        echo.push_str(&quoted(name))
+    } else {
+        echo.extend(["\"", name, "\""])
     }
     echo.push(':');
     echo.push_str(value);

@@ -291,9 +291,10 @@ pub(super) async fn create(state: &Arc<State>, stream: &str, incoming: &mut Body
         count: Option<i64>,
     }
     let taken = take(state, incoming).await?;
-    let count = match taken.bytes.iter().all(u8::is_ascii_whitespace) {
-        true => None,
-        false => parse::<Shards>(&taken.bytes)?.count,
+    let count = if taken.bytes.iter().all(u8::is_ascii_whitespace) {
+        None
+    } else {
+        parse::<Shards>(&taken.bytes)?.count
     };
     let count = match count.map_or(Ok(SHARDS), i32::try_from) {
         Ok(count @ 1..=MOST_SHARDS) => count,

@@ -16,9 +16,10 @@ pub(super) fn shortened(text: &str) -> &str {
 /// A text, or its beginning, as a JSON string.
 pub(super) fn json(text: &str) -> String {
     let short = shortened(text);
-    let quoted = match short.len() == text.len() {
-        true => serde_json::to_string(short),
-        false => serde_json::to_string(&format!("{short}…")),
+    let quoted = if short.len() == text.len() {
+        serde_json::to_string(short)
+    } else {
+        serde_json::to_string(&format!("{short}…"))
     };
     quoted.unwrap_or_default()
 }

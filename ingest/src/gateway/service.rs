@@ -82,9 +82,10 @@ pub(super) async fn answer(
     let id = state.ids.of(&head.headers);
     let given = head.uri.path();
     let path: Arc<str> = Arc::from(&given[..given.floor_char_boundary(PATH)]);
-    let (interface, target) = match path.len() < given.len() {
-        true => (Interface::FastApi, Target::Nowhere),
-        false => state.router.route(&head.method, &path),
+    let (interface, target) = if path.len() < given.len() {
+        (Interface::FastApi, Target::Nowhere)
+    } else {
+        state.router.route(&head.method, &path)
     };
     let caller = state.tokens.caller(&head.headers);
     let log = RequestLog {

@@ -100,11 +100,12 @@ fn parse(line: &[u8], default_name: impl Fn() -> String) -> Result<Entry, String
 
 fn check_name(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    match (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(plain) {
-        true => Ok(text.to_owned()),
-        false => Err(format!(
+    if (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
             "a name is 1 to {LONGEST_NAME} letters, digits, `.`, `_` and `-`"
-        )),
+        ))
     }
 }
 

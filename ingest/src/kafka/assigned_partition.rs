@@ -264,9 +264,10 @@ impl AssignedPartition {
     /// What becomes of the range when its topic has become another one, whatever else there is.
     pub(super) fn check_topic(&mut self, consumer: &Arc<BaseConsumer<Context>>) -> Progress {
         let changes = consumer.context().changes(&self.range.name);
-        match changes == self.changes {
-            true => Progress::Continue,
-            false => self.changed(changes, consumer),
+        if changes == self.changes {
+            Progress::Continue
+        } else {
+            self.changed(changes, consumer)
         }
     }
 

@@ -29,9 +29,10 @@ const LIFETIME: Duration = Duration::from_secs(900);
 
 /// The mechanism as librdkafka is to be given it: ours is OAUTHBEARER to it.
 pub(super) fn known_to_librdkafka<'a>(name: &str, value: &'a str) -> &'a str {
-    match MECHANISMS.contains(&name) && value == MECHANISM {
-        true => "OAUTHBEARER",
-        false => value,
+    if MECHANISMS.contains(&name) && value == MECHANISM {
+        "OAUTHBEARER"
+    } else {
+        value
     }
 }
 

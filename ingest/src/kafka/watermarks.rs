@@ -111,9 +111,12 @@ impl Cluster {
             // librdkafka judges by what it heard of the topic minutes ago, so it is made to look
             Err(error) if is_unknown(&error) => {
                 let absent = absent(client, of, timeout)?;
-                let later = |error| match is_unknown(&error) {
-                    true => Native::MetadataFetch(Code::LeaderNotAvailable),
-                    false => error,
+                let later = |error| {
+                    if is_unknown(&error) {
+                        Native::MetadataFetch(Code::LeaderNotAvailable)
+                    } else {
+                        error
+                    }
                 };
                 list_offsets(client, of, &absent, which, timeout).map_err(later)
             }

@@ -227,9 +227,10 @@ impl Attempts {
     /// second time in a row. An outage may have ended between the refusal and the listing, so the object is asked for
     /// once more, now that the lake is known to answer.
     pub(crate) fn refused(&mut self, error: LakeError) -> Result<Duration, LakeError> {
-        match std::mem::replace(&mut self.unconfirmed, true) {
-            true => Err(error),
-            false => Ok(Duration::ZERO),
+        if std::mem::replace(&mut self.unconfirmed, true) {
+            Err(error)
+        } else {
+            Ok(Duration::ZERO)
         }
     }
 

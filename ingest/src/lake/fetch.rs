@@ -281,10 +281,7 @@ impl Shared {
                 lines: 0,
                 bytes: 0,
             };
-            let proved = match self.prove_first {
-                true => self.prove(object),
-                false => Ok(()),
-            };
+            let proved = if self.prove_first { self.prove(object) } else { Ok(()) };
             let error = match proved.and_then(|()| self.read_once(object, &mut cutter)) {
                 Ok(()) => {
                     attempts.succeeded();

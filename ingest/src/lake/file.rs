@@ -55,10 +55,12 @@ impl FileStore {
         while let Some((folder, prefix)) = folders.pop() {
             let failed = |source| from_io("list", &folder.display().to_string(), source);
             let entries = match fs::read_dir(&folder) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => match prefix.is_empty() {
-                    true => return Err(self.absent()),
-                    false => continue,
-                },
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if prefix.is_empty() {
+                        return Err(self.absent());
+                    }
+                    continue;
+                }
                 entries => entries.map_err(failed)?,
             };
             for entry in entries {
@@ -85,9 +87,10 @@ impl FileStore {
                         continue;
                     }
                 }
-                match metadata.is_dir() {
-                    true => folders.push((path, key + "/")),
-                    false => builder.add(&key, metadata.len(), None),
+                if metadata.is_dir() {
+                    folders.push((path, key + "/"))
+                } else {
+                    builder.add(&key, metadata.len(), None)
                 }
             }
         }
@@ -110,12 +113,13 @@ impl FileStore {
         };
         let mut bytes = Vec::new();
         file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
-        match bytes.len() as u64 > limit {
-            true => Err(LakeError::TooLarge {
+        if bytes.len() as u64 > limit {
+            Err(LakeError::TooLarge {
                 object: key.to_string(),
                 limit,
-            }),
-            false => Ok(Some(bytes)),
+            })
+        } else {
+            Ok(Some(bytes))
         }
     }
 
@@ -246,10 +250,11 @@ impl FileStore {
                     RequestKind::Object => !of_object,
                     RequestKind::Change => OF_NETWORK.contains(&source.kind()),
                 };
-                match passes {
-                    true => return Ok(source.to_string()),
-                    false if kind == RequestKind::Object => {}
-                    false => return Err(error),
+                if passes {
+                    return Ok(source.to_string());
+                }
+                if kind != RequestKind::Object {
+                    return Err(error);
                 }
             }
             _ => return Err(error),
@@ -275,11 +280,12 @@ impl FileStore {
 
     fn path(&self, key: &str) -> Result<PathBuf, LakeError> {
         let plain = !key.is_empty() && key.split('/').all(|part| !matches!(part, "" | "." | ".."));
-        match plain {
-            true => Ok(self.root.join(key)),
-            false => Err(LakeError::Key {
+        if plain {
+            Ok(self.root.join(key))
+        } else {
+            Err(LakeError::Key {
                 object: key.to_string(),
-            }),
+            })
         }
     }
 }

@@ -49,9 +49,10 @@ pub fn kept_of_line(beginning: &[u8], ours: bool) -> Vec<u8> {
         let text = beginning.strip_prefix(b"{\"")?.strip_prefix(field.as_bytes())?;
         text.strip_prefix(b"\":\"")
     };
-    let value = match ours {
-        false => None,
-        true => after(RAW).map(unescaped).or_else(|| after(RAW_BASE64).map(decoded)),
+    let value = if ours {
+        after(RAW).map(unescaped).or_else(|| after(RAW_BASE64).map(decoded))
+    } else {
+        None
     };
     kept(value.as_deref().unwrap_or(beginning)).to_vec()
 }

@@ -234,9 +234,10 @@ impl<'a> Cutter<'a> {
             id: self.id,
             metadata: self.metadata.take(),
         };
-        match (self.out)(opened) {
-            true => Ok(()),
-            false => Err(self.stopped()),
+        if (self.out)(opened) {
+            Ok(())
+        } else {
+            Err(self.stopped())
         }
     }
 

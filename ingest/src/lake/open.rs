@@ -23,9 +23,10 @@ pub(super) fn open(lake: &Lake, waiter: &Waiter, object: &Object) -> Result<Open
     Ok(match &lake.store {
         Store::File(store) => {
             let file = store.open(key)?;
-            let metadata = match object.sidecar {
-                true => store.metadata_of(key, &file, SMALL_OBJECT_BYTES)?,
-                false => None,
+            let metadata = if object.sidecar {
+                store.metadata_of(key, &file, SMALL_OBJECT_BYTES)?
+            } else {
+                None
             };
             match object.encoding {
                 Encoding::Plain => (Box::new(file), metadata),
@@ -73,12 +74,13 @@ fn s3_sidecar(
     reason = "the cutter counts what comes out and stops at the limit"
 )]
 fn decoder<'a>(key: &str, mut source: impl BufRead + 'a) -> Result<Box<dyn Read + 'a>, LakeError> {
-    match source
+    if source
         .fill_buf()
         .map_err(|error| from_io("read", key, error))?
         .is_empty()
     {
-        true => Ok(Box::new(io::empty())),
-        false => Ok(Box::new(MultiGzDecoder::new(source))),
+        Ok(Box::new(io::empty()))
+    } else {
+        Ok(Box::new(MultiGzDecoder::new(source)))
     }
 }

@@ -80,9 +80,10 @@ impl Pool {
     /// The size for content of about `bytes`.
     pub(crate) fn size_for(&self, bytes: u64) -> Size {
         // Strictly less, so that one read that fills the content also meets its end.
-        match bytes < SMALL_BYTES as u64 && SMALL_BYTES < self.chunk_bytes {
-            true => Size::Small,
-            false => Size::Large,
+        if bytes < SMALL_BYTES as u64 && SMALL_BYTES < self.chunk_bytes {
+            Size::Small
+        } else {
+            Size::Large
         }
     }
 

@@ -154,9 +154,10 @@ impl Lake {
             Store::File(store) => {
                 let (store, of) = (store.clone(), key.to_string());
                 self.repeat(RequestKind::Object, "look at", key, move || {
-                    match store.exists(&of)? {
-                        true => Ok(Some(store.metadata(&of, SMALL_OBJECT_BYTES)?.unwrap_or_default())),
-                        false => Ok(None),
+                    if store.exists(&of)? {
+                        Ok(Some(store.metadata(&of, SMALL_OBJECT_BYTES)?.unwrap_or_default()))
+                    } else {
+                        Ok(None)
                     }
                 })
                 .await

@@ -30,9 +30,10 @@ impl FromStr for LakeUrl {
             })
         };
         if let Some(path) = url.strip_prefix("file://") {
-            return match path.starts_with('/') {
-                true => Ok(LakeUrl::File(PathBuf::from(path))),
-                false => wrong("the folder is not absolute, so three slashes are needed"),
+            return if path.starts_with('/') {
+                Ok(LakeUrl::File(PathBuf::from(path)))
+            } else {
+                wrong("the folder is not absolute, so three slashes are needed")
             };
         }
         let Some(rest) = url.strip_prefix("s3://") else {

@@ -50,10 +50,9 @@ const OUTAGES: [Fault; 9] = [
 /// Every request meets the fault for so long.
 fn out_for(world: &World, time: Duration, fault: Fault) {
     let until = Instant::now() + time;
-    world.server.inject(move |_| match Instant::now() < until {
-        true => fault,
-        false => Fault::None,
-    });
+    world
+        .server
+        .inject(move |_| if Instant::now() < until { fault } else { Fault::None });
 }
 
 #[test]

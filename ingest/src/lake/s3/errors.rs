@@ -127,21 +127,23 @@ where
 
 /// Nothing of the lake is given out: an outage when something was before.
 fn no_access(availability: &Availability, why: String, hint: &'static str) -> Failure {
-    match availability.has_answered() {
-        true => Failure::Transient(why),
-        false => Failure::Permanent(LakeError::NoAccess {
+    if availability.has_answered() {
+        Failure::Transient(why)
+    } else {
+        Failure::Permanent(LakeError::NoAccess {
             lake: availability.lake().to_owned(),
             why,
             hint,
-        }),
+        })
     }
 }
 
 /// The bucket is not there: an outage when it was before.
 fn no_lake(availability: &Availability, action: &'static str, object: String, why: String) -> Failure {
-    match availability.has_answered() {
-        true => Failure::Transient(why),
-        false => Failure::Permanent(LakeError::NoLake { action, object }),
+    if availability.has_answered() {
+        Failure::Transient(why)
+    } else {
+        Failure::Permanent(LakeError::NoLake { action, object })
     }
 }
 

@@ -49,12 +49,11 @@ impl S3Store {
         }
         let condition = conditional.then(|| "*".to_string());
         let items: HashMap<String, String> = metadata.clone().into_iter().collect();
-        let written = match large {
-            true => self.put_parts(key, bytes, items, part_bytes, condition).await,
-            false => {
-                let under = |request: PutObjectFluentBuilder| request.set_if_none_match(condition.clone());
-                self.put_whole(key, bytes, items, under).await
-            }
+        let written = if large {
+            self.put_parts(key, bytes, items, part_bytes, condition).await
+        } else {
+            let under = |request: PutObjectFluentBuilder| request.set_if_none_match(condition.clone());
+            self.put_whole(key, bytes, items, under).await
         };
         match written {
             Ok(()) => Ok(true),
