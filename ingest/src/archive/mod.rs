@@ -2,7 +2,7 @@
 //!
 //! The way of a record: `line` makes one line of it, `cutter` gathers lines into pieces whose ends follow from
 //! offsets, `layout` names them, `writer` stores each exactly once, and `run` drives it all. A start finds in the
-//! lake where to go on (`resume`). `compact` merges small objects; `audit` says what the lake has of the log, and
+//! lake where to resume (`resume`). `compact` merges small objects; `audit` says what the lake has of the log, and
 //! `probe` asks Kafka about the rest. `examine` looks at objects for all of them.
 //!
 //! Nothing here knows what a record means: how a delete looks is told by the caller.

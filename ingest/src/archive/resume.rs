@@ -1,4 +1,4 @@
-//! Where an archiver goes on: what the lake has of what Kafka holds.
+//! Where an archiver resumes: what the lake has of what Kafka holds.
 //!
 //! The lake is the truth. It is listed, objects that stand where Kafka still has records are looked at, and what is
 //! missing there is read again: the holes first, then everything behind the lake's end. A small control object,
@@ -23,7 +23,7 @@ const MOST_HOLES: usize = 1000;
 /// A first line above this is not compared.
 const SAMPLE_BYTES: usize = 16 << 20;
 
-/// Where to go on with one partition.
+/// Where to resume one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Resume {
     /// What the lake lacks before its end and Kafka still has, in order.
@@ -77,7 +77,7 @@ pub(super) async fn list(lake: &Lake, topics: &[String]) -> Result<Listing, Lake
     }
 }
 
-/// Finds where to go on with the given partitions, by (topic's number, partition).
+/// Finds where to resume the given partitions, by (topic's number, partition).
 pub(super) async fn resume(
     lake: &Lake,
     cluster: &Arc<Cluster>,

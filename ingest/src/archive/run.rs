@@ -117,7 +117,7 @@ pub async fn archive(
     };
     if !refuses {
         tracing::warn!(
-            "{}: the server writes over objects although it is asked not to: see to it that one archiver runs alone",
+            "{}: the server ignores If-None-Match; run only one archiver",
             lake.url()
         );
     }
@@ -139,7 +139,7 @@ async fn lock(
 ) -> Result<Option<Vec<LakeLock>>, ArchiveError> {
     let mut locks = Vec::new();
     let mut names: Vec<&String> = topics.iter().collect();
-    // everybody takes them in the same order, so nobody waits in a circle
+    // all archivers lock in the same order, so that no two wait for each other
     names.sort();
     for topic in names {
         let mut told = false;
@@ -149,7 +149,7 @@ async fn lock(
                 break;
             }
             if !std::mem::replace(&mut told, true) {
-                tracing::info!(topic, "another archiver has {}: waiting for its end", lake.url());
+                tracing::info!(topic, "{} is locked by another archiver, waiting", lake.url());
                 observer.waiting_for(topic);
             }
             tokio::select! {

@@ -1,6 +1,6 @@
 //! Creating and deleting topics, where that is allowed. Everything here blocks.
 //!
-//! All changes share one client, which comes into being with the first and is closed a while later: nobody reads what
+//! All changes share one client, which comes into being with the first and is closed a while later: nothing reads what
 //! librdkafka has to say about an admin client, and that would grow as long as the client lives.
 
 use super::client_failure::{Cause, ClientFailure};

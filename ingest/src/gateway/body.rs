@@ -144,7 +144,7 @@ impl Body {
         self.waited = 0;
     }
 
-    /// The wait goes on with the next piece.
+    /// The wait continues with the next piece.
     fn pause(&mut self) {
         // where it did not begin, that was at once
         self.waited = self.entry.has_body().max(self.waited);

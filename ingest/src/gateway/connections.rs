@@ -1,13 +1,13 @@
 //! Open connections, at most so many.
 //!
 //! When all are taken, the one that has been without a request for the longest makes room: a client that opens
-//! connections and sends nothing, or a request's head byte by byte, keeps nobody out. When every connection has a
+//! connections and sends nothing, or a request's head byte by byte, keeps no other client out. When every connection has a
 //! request, the one whose client has left its body unfinished, or its answer unread, for the longest goes, so that
-//! bodies sent byte by byte keep nobody out either. Connections that wait for us are never closed for this.
+//! bodies sent byte by byte keep no other client out either. Connections that wait for us are never closed for this.
 //!
 //! Bytes of the budget are given back in the same way: when none are free, those go that hold some and whose clients
 //! are waited for, the largest first. Where most of the budget is held by requests that themselves wait for more of it,
-//! none of them could go on: the largest are refused.
+//! none of them could proceed: the largest are refused.
 
 use super::entry::{Entry, RequestGuard, Signal, elapsed};
 use std::collections::HashMap;
@@ -161,7 +161,7 @@ impl Connections {
             let since = entry.waited_for_since();
             // one without a request gives the buffers back by itself
             let is_slow = entry.is_served() && entry.is_busy() && since <= late;
-            // who may not come in keeps nobody out who may
+            // a client without a valid token keeps out none that has one
             let admitted = !entry.was_refused();
             is_slow.then(|| (admitted, since, Arc::clone(entry)))
         };
@@ -316,7 +316,7 @@ mod tests {
             notified.poll(&mut context).is_ready()
         };
         connections.evict_slow_clients(60, 1000);
-        assert!(!places.iter().any(closed), "nobody is slow yet");
+        assert!(!places.iter().any(closed), "no client is slow yet");
         tokio::time::sleep(SLOW + Duration::from_millis(50)).await;
         connections.evict_slow_clients(60, 1000);
         let found: Vec<bool> = places.iter().map(closed).collect();

@@ -72,8 +72,7 @@ impl Wait {
         let _ = self.0.compare_exchange(NEVER, at, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Ends; how many milliseconds it was, where `now` is this moment. Mostly it has not begun, and nobody looks at the
-    /// clock.
+    /// Ends; how many milliseconds it was, where `now` is this moment. Mostly it has not begun, and the clock is not read.
     fn end(&self, now: impl FnOnce() -> u64) -> u64 {
         if self.since() == NEVER {
             return 0;

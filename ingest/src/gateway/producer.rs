@@ -247,13 +247,15 @@ impl Producer {
         self.failure.error(code, &reason);
         match create(&self.config, &self.tokens, &self.failure) {
             Ok(fresh) => {
-                tracing::error!("Kafka's producer ended for good and begins anew: {reason}");
+                tracing::error!("Kafka producer failed fatally; recreating it: {reason}");
                 current.since = Instant::now();
                 let old = std::mem::replace(&mut current.producer, Arc::new(fresh));
                 // its end waits for its threads
                 std::thread::spawn(move || drop(old));
             }
-            Err(error) => tracing::error!("Kafka's producer ended for good ({reason}), and a new one fails: {error}"),
+            Err(error) => {
+                tracing::error!("Kafka producer failed fatally ({reason}), and creating a new one failed: {error}")
+            }
         }
     }
 

@@ -211,7 +211,7 @@ impl Gateway {
     }
 }
 
-/// The next stop; none comes when nobody is left who could say so.
+/// The next stop; none comes when all senders are gone.
 async fn next(stops: &mut mpsc::Receiver<Stop>) -> Stop {
     match stops.recv().await {
         Some(stop) => stop,

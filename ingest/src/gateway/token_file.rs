@@ -83,10 +83,10 @@ fn parse(line: &[u8], default_name: impl Fn() -> String) -> Result<Entry, String
             Some(("scopes", text)) => scopes.replace(parse_scopes(text)?).is_some(),
             Some(("rate", text)) => rate.replace(parse_rate(text)?).is_some(),
             // the word may be a part of a token that holds a space
-            _ => return Err("behind a token stand name=, scopes= and rate= alone".to_owned()),
+            _ => return Err("expected name=, scopes= or rate= after the token".to_owned()),
         };
         if twice {
-            return Err("name=, scopes= and rate= stand once each".to_owned());
+            return Err("duplicate attribute: name=, scopes= and rate= occur at most once".to_owned());
         }
     }
     Ok(Entry {
@@ -144,8 +144,11 @@ mod tests {
         for (line, said) in [
             ("secret-secret", "at least 16"),
             ("secret-secret-s\u{e9}cret", "visible ASCII"),
-            ("secret-secret-secret secret", "name=, scopes= and rate= alone"),
-            ("secret-secret-secret scope=secret", "alone"),
+            (
+                "secret-secret-secret secret",
+                "expected name=, scopes= or rate= after the token",
+            ),
+            ("secret-secret-secret scope=secret", "after the token"),
             ("secret-secret-secret name=", "a name is"),
             ("secret-secret-secret name=secret/", "a name is"),
             ("secret-secret-secret scopes=", "unknown scope"),
@@ -153,8 +156,8 @@ mod tests {
             ("secret-secret-secret scopes=secret", "unknown scope"),
             ("secret-secret-secret rate=0", "a rate is"),
             ("secret-secret-secret rate=-1", "a rate is"),
-            ("secret-secret-secret rate=1 rate=2", "once each"),
-            ("secret-secret-secret scopes=read scopes=raw", "once each"),
+            ("secret-secret-secret rate=1 rate=2", "duplicate attribute"),
+            ("secret-secret-secret scopes=read scopes=raw", "duplicate attribute"),
         ] {
             let error = of(line).unwrap_err();
             assert!(error.contains(said) && !error.contains("secret"), "{line}: {error}");

@@ -95,7 +95,7 @@ enum Stopped {
 
 /// What becomes of a range.
 pub(super) enum Progress {
-    /// It goes on.
+    /// There is more to read.
     Continue,
     /// It is at its end.
     Done,

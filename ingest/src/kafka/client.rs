@@ -153,7 +153,7 @@ impl ClientContext for Context {
         self.tokens.make()
     }
 
-    /// When librdkafka hears that a topic has another id it goes on at the same offset of the new topic, and the only
+    /// When librdkafka hears that a topic has another id it continues at the same offset of the new topic, and the only
     /// thing that it says is a debug line, before it fetches from the new topic. The line waits on the consumer's own
     /// queue, so that who serves that queue between taking a record and handing it over knows of it in time.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {

@@ -195,7 +195,7 @@ const FILES: [&str; 5] = [
 ];
 
 /// Whether the file that a property names can be opened: librdkafka reads it when a client is made, and a client of
-/// another protocol would not miss it. Properties of other names are nobody's files.
+/// another protocol would not miss it. Properties of other names name no files.
 ///
 /// # Errors
 /// [`KafkaConfigError::Value`], which names the file.
@@ -210,7 +210,7 @@ pub fn check_file(name: &str, value: &str) -> Result<(), KafkaConfigError> {
     })
 }
 
-/// Debug lines cost librdkafka's threads time, so they are asked for only when somebody listens.
+/// Debug lines cost librdkafka's threads time, so they are asked for only when they are logged.
 pub(crate) fn log_level() -> RDKafkaLogLevel {
     if tracing::enabled!(target: "librdkafka", tracing::Level::DEBUG) {
         RDKafkaLogLevel::Debug

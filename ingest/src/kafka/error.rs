@@ -7,7 +7,7 @@ use super::message::{CLOSED, normalize_message};
 use std::any::Any;
 use std::time::Duration;
 
-/// A failure that somebody has to see.
+/// A failure that waiting does not mend, or that has lasted too long.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum KafkaError {
     /// The configuration cannot be used.
@@ -60,8 +60,8 @@ pub enum KafkaError {
     },
     /// The topic was deleted and created again under its name: its records are not those that were read before.
     #[error(
-        "topic {topic} was deleted and created again: {found}, record {topic}/{partition} {offset} was read before; go \
-         on under a new name with --topics"
+        "topic {topic} was deleted and created again: {found}, record {topic}/{partition} {offset} was read before; \
+         continue under a new name with --topics"
     )]
     TopicRemade {
         /// The topic.
@@ -135,7 +135,7 @@ pub enum Remade {
 }
 
 impl KafkaError {
-    /// Whether the same question may succeed later without anybody doing anything.
+    /// Whether the same question may succeed later without intervention.
     pub fn can_pass(&self) -> bool {
         matches!(self, KafkaError::Unreachable { .. } | KafkaError::Refused { .. })
     }

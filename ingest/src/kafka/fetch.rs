@@ -87,7 +87,7 @@ impl Fetch {
         }
     }
 
-    /// Reads until it is stopped or cannot go on.
+    /// Reads until it is stopped or cannot continue.
     pub(super) fn run(mut self, mut consumer: BaseConsumer<Context>) {
         let thread = std::thread::current();
         consumer.set_nonempty_callback(move || thread.unpark());
@@ -103,10 +103,12 @@ impl Fetch {
                 break;
             }
             if let Some((code, detail)) = consumer.client().fatal_error() {
-                tracing::error!("librdkafka cannot go on: {detail}");
+                tracing::error!("librdkafka cannot continue: {detail}");
                 let cause = Native::MessageConsumptionFatal(code);
-                self.output
-                    .push(Polled::Failed(KafkaError::Client { action: "go on", cause }));
+                self.output.push(Polled::Failed(KafkaError::Client {
+                    action: "continue",
+                    cause,
+                }));
                 break;
             }
             self.check_availability_of_all(&consumer);

@@ -2,14 +2,14 @@
 //!
 //! Two things face outwards. [`Cluster`] answers questions (which partitions, from where to where, one record at an
 //! offset) and leaves the group offsets that lag tools look at. [`Reader`] delivers ranges of partitions, each from
-//! an offset on, until another or for ever.
+//! an offset on, until another or without end.
 //!
 //! Positions belong to the caller. There is no group balancing, no offset is ever taken from the broker, and a
 //! position that the broker does not hold is an error and not a reason to jump (`auto.offset.reset=error`): the
 //! frontier stands in the same transaction as the tables, and anything else would be a second opinion.
 //!
 //! A topic that was deleted and created again under its name is another log. A [`RecordId`] tells its records from
-//! those of the old one, and a reader never goes on in it: see `assigned_partition.rs`.
+//! those of the old one, and a reader never continues in it: see `assigned_partition.rs`.
 //!
 //! Everything is read committed. Offsets are sparse: transaction markers, aborted records and compaction leave
 //! holes, so the offset after a record is never assumed to hold one, and the end of a range is taken from the end

@@ -13,7 +13,7 @@ pub struct Range {
     pub partition: i32,
     /// The first offset that is wanted.
     pub from: i64,
-    /// The first offset that is not wanted any more; `None` reads for ever.
+    /// The first offset that is not wanted any more; `None` reads without end.
     ///
     /// It is reached when a record at or past it, or the end of the partition at or past it, has been seen, so it
     /// should not lie beyond the high watermark; if it does the range ends when the partition has grown to it.

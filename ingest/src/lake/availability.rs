@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often an outage that goes on is logged.
+/// How often an outage that lasts is logged.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// Whether the lake answers.
@@ -124,7 +124,11 @@ impl Availability {
             return;
         };
         self.is_out.store(false, Ordering::Relaxed);
-        tracing::info!("{} answers again after {}", self.lake, shown(ended.since.elapsed()));
+        tracing::info!(
+            "{} is available again after {}",
+            self.lake,
+            shown(ended.since.elapsed())
+        );
         self.observe(LakeState::Available);
     }
 
@@ -146,7 +150,7 @@ impl Availability {
         }
         outage.said = now;
         let lasted = shown(outage.since.elapsed());
-        tracing::warn!("{} cannot be used for {lasted}, waiting for it: {error}", self.lake);
+        tracing::warn!("{} has been unavailable for {lasted}, retrying: {error}", self.lake);
         self.observe(LakeState::Unavailable {
             since: outage.since,
             error: error.to_owned(),
@@ -244,7 +248,7 @@ impl Attempts {
         }
     }
 
-    /// The attempt has succeeded, or the body has gone on.
+    /// The attempt has succeeded, or the body has continued.
     pub(crate) fn succeeded(&mut self) {
         self.passed();
         self.availability.answered();

@@ -23,7 +23,7 @@ pub enum LakeError {
         /// The folder or the bucket.
         object: String,
     },
-    /// Nothing of the lake was given out since the start.
+    /// The server has refused every request since the start.
     #[error("cannot use {lake}: {why} ({hint})")]
     NoAccess {
         /// The lake's URL.
@@ -41,8 +41,8 @@ pub enum LakeError {
         /// The object's key.
         object: String,
     },
-    /// The store does not give this object out, although the lake can be listed.
-    #[error("{object} is not given out although the lake can be listed: {why}")]
+    /// This object cannot be read, although the lake can be listed.
+    #[error("cannot read {object}, although the lake can be listed: {why}")]
     Inaccessible {
         /// The object's key.
         object: String,
@@ -142,8 +142,8 @@ pub enum Class {
     /// An outage: the store, or the access to it, is away. Waiting helps; it was waited for as long as was allowed. No
     /// object may be left out because of it.
     Unavailable,
-    /// This object is proved unreadable while the store answers: its content is damaged or beyond the limits, or it is
-    /// not given out although the lake can be listed. Others can be read.
+    /// This object is proved unreadable while the store answers: its content is damaged or beyond the limits, or it
+    /// cannot be read although the lake can be listed. Others can be read.
     Damaged,
     /// Neither waiting nor leaving an object out helps: a wrong setting, a refused write, an object that was replaced
     /// while it was read.

@@ -39,7 +39,7 @@ const GZIP_RATIO: u64 = 1032;
 /// How often a damaged or replaced object is read again from its start.
 const READS: u32 = 3;
 /// Readers of a local folder. One copies a gigabyte in a fraction of a second; four of them, each filling buffers that
-/// nobody has decoded yet, throw the decoder's data out of the cache (2.6 instead of 1.9 CPU s a gigabyte in all).
+/// are not decoded yet, throw the decoder's data out of the cache (2.6 instead of 1.9 CPU s a gigabyte in all).
 const FILE_THREADS: usize = 1;
 
 /// How much a [`Fetcher`] may do and hold at once.
@@ -181,7 +181,7 @@ impl Fetcher {
         let fetched = arrivals.try_recv().ok().or_else(|| {
             self.shared.pool.give_all(self.returned.drain(..));
             self.shared.wants_wake.store(true, Ordering::SeqCst);
-            // What came between the look and the wish would wake nobody.
+            // What came between the look and the wish would wake no one.
             arrivals.try_recv().ok()
         })?;
         if matches!(fetched, Fetched::Done { .. } | Fetched::Failed { .. }) {

@@ -77,7 +77,7 @@ impl FileStore {
                     metadata => metadata.map_err(failed)?,
                 };
                 if metadata.is_symlink() {
-                    // A link into nowhere is somebody's unfinished business, not ours.
+                    // A dangling link is not an object of the lake.
                     let (Ok(target), Ok(real)) = (fs::metadata(&path), fs::canonicalize(&path)) else {
                         builder.ignore(&key);
                         continue;

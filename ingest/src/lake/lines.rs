@@ -31,7 +31,7 @@ pub(crate) struct Cutter<'a> {
     pub(crate) key: &'a str,
     pub(crate) pool: &'a Pool,
     pub(crate) limits: Limits,
-    /// Takes what is handed out; `false` when nobody wants more.
+    /// Takes what is handed out; `false` when no more is wanted.
     pub(crate) out: &'a mut dyn FnMut(Fetched) -> bool,
     /// Scratch space for what follows a chunk's last newline.
     pub(crate) carry: &'a mut Vec<u8>,

@@ -3,7 +3,7 @@
 //!
 //! The SDK's own retries are off: they do not reach into bodies, so one policy here covers requests and bodies alike
 //! (see [`super::body`] for the latter, and [`super::availability`]). Its stalled-stream guard is off too, because a reader that waits for its
-//! consumer is no stall; silence counts only while somebody waits for bytes.
+//! consumer is no stall; silence counts only while bytes are waited for.
 
 mod conditions;
 mod errors;
@@ -405,7 +405,7 @@ impl S3Store {
     }
 
     /// Asks for a listing before one object is believed to be refused: where that is refused too the object is as sound
-    /// as all others, which are not given out either.
+    /// as all others, which cannot be read either.
     async fn list_one(&self, key: &str) -> Result<(), Failure> {
         let request = self.client.list_objects_v2().bucket(&self.bucket);
         let request = request.prefix(self.full_key(key)).max_keys(1).send();

@@ -184,7 +184,7 @@ impl Lake {
     }
 
     /// Takes the lock of this name for this process, until the value is dropped; `None` while another process of this
-    /// machine has it. Only `file://` lakes have locks: an S3 lake gives one to everybody.
+    /// machine has it. Only `file://` lakes have locks: an S3 lake grants every one.
     pub fn lock(&self, name: &str) -> Result<Option<LakeLock>, LakeError> {
         match &self.url {
             LakeUrl::S3 { .. } => Ok(Some(LakeLock::none())),

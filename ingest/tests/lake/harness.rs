@@ -170,7 +170,7 @@ impl World {
         }
         while fetcher.open() > 0 {
             let Some(fetched) = fetcher.try_next() else {
-                woken.recv_timeout(PATIENCE).expect("nobody woke the consumer");
+                woken.recv_timeout(PATIENCE).expect("the consumer was not woken");
                 continue;
             };
             look(&fetched);

@@ -24,7 +24,7 @@ fn a_write_over_another_version_is_refused() {
         };
         assert!(get().is_none());
         assert!(put(b"first", None));
-        // somebody else who found nothing
+        // another writer that found nothing
         assert!(!put(b"other", None));
         let (bytes, first) = get().unwrap();
         assert_eq!(bytes, b"first");

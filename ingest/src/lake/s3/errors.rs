@@ -1,4 +1,4 @@
-//! What a failed request to an S3 server means: an outage, one object that is not given out, or a refusal.
+//! What a failed request to an S3 server means: an outage, one object that cannot be read, or a refusal.
 //!
 //! A server that cannot be reached, is overloaded or does not accept the credentials *any more* is waited for: sessions
 //! expire and keys are rotated while a program runs. The same before anything has ever succeeded is a wrong setting, and
@@ -51,7 +51,7 @@ const CLOCK_HINT: &str = "set this machine's clock";
 pub(crate) enum Failure {
     /// It may go better next time.
     Transient(String),
-    /// The object is not given out; true of this object alone when the lake can be listed.
+    /// The object cannot be read; true of this object alone when the lake can be listed.
     Unconfirmed(LakeError),
     /// It will not go better.
     Permanent(LakeError),
@@ -125,7 +125,7 @@ where
     }
 }
 
-/// Nothing of the lake is given out: an outage when something was before.
+/// Every request is refused: an outage when something was before.
 fn no_access(availability: &Availability, why: String, hint: &'static str) -> Failure {
     if availability.has_answered() {
         Failure::Transient(why)

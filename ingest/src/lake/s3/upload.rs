@@ -1,6 +1,6 @@
 //! Large objects, sent in parts: an object appears as a whole when its upload is completed, or not at all.
 //!
-//! An upload that fails is given up. One whose writer was killed is not: its parts are no object, nobody lists them, and
+//! An upload that fails is given up. One whose writer was killed is not: its parts are no object, no listing shows them, and
 //! a rule of the bucket has to remove them.
 
 use super::S3Store;
@@ -17,7 +17,7 @@ use std::collections::HashMap;
 const PARTS_AT_ONCE: usize = 4;
 
 impl S3Store {
-    /// Writes an object in parts of this size; an upload that somebody else gives up, such as a rule of the bucket, is
+    /// Writes an object in parts of this size; an upload that is aborted from outside, such as by a rule of the bucket, is
     /// begun anew.
     pub(super) async fn put_parts(
         &self,
@@ -58,7 +58,7 @@ impl S3Store {
         let upload = upload.upload_id().unwrap_or_default().to_string();
         let ended = self.send_parts(key, &bytes, &upload, part_bytes, condition).await;
         if ended.is_err() {
-            // parts of an upload that is never completed are stored, and paid for, until somebody gives it up
+            // parts of an upload that is never completed are stored, and paid for, until it is aborted
             let abort = self.client.abort_multipart_upload().bucket(&self.bucket);
             let aborted = abort.key(self.full_key(key)).upload_id(&upload).send().await;
             if let Err(error) = aborted {
