@@ -322,7 +322,9 @@ impl Stream {
         }
         let (key, value) = match (content(item.key), content(item.value)) {
             (Ok(key), Ok(value)) => (key, value),
-            (Err(text), _) | (_, Err(text)) => return Outcome::wrong(StatusCode::UNPROCESSABLE_ENTITY, text),
+            (Err(error), _) | (_, Err(error)) => {
+                return Outcome::wrong(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
+            }
         };
         let timestamp = match timestamp(item.timestamp.as_deref()) {
             Ok(timestamp) => timestamp,
@@ -333,7 +335,7 @@ impl Stream {
         }
         let headers = match record_headers(item.headers.as_ref()) {
             Ok(headers) => headers,
-            Err(text) => return Outcome::wrong(StatusCode::UNPROCESSABLE_ENTITY, text),
+            Err(error) => return Outcome::wrong(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
         };
         let text = value.as_ref().map(|(_, bytes)| std::str::from_utf8(bytes));
         let ind = text.and_then(Result::ok);
@@ -449,15 +451,24 @@ fn timestamp(text: Option<&str>) -> Result<Option<i64>, &'static str> {
     }
 }
 
-fn record_headers(headers: Option<&Headers<'_>>) -> Result<Option<OwnedHeaders>, String> {
+/// Why a record's headers are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum HeaderError {
+    #[error("a header's name holds no NUL")]
+    Name,
+    #[error("a header's value is base64")]
+    Value,
+}
+
+fn record_headers(headers: Option<&Headers<'_>>) -> Result<Option<OwnedHeaders>, HeaderError> {
     let Some(List(headers)) = headers else { return Ok(None) };
     let mut owned = OwnedHeaders::new_with_capacity(headers.len());
     for NamedValue { name, value } in headers {
         if name.contains('\0') {
-            return Err("a header's name holds no NUL".to_owned());
+            return Err(HeaderError::Name);
         }
         let value = match value {
-            Some(value) => Some(encoding::base64(value).ok_or("a header's value is base64")?),
+            Some(value) => Some(encoding::base64(value).ok_or(HeaderError::Value)?),
             None => None,
         };
         let (key, value) = (&**name, value.as_deref());

@@ -165,10 +165,10 @@ impl S3Body {
                 Some(Err(why)) if complete => {
                     return Err(LakeError::Corrupt {
                         object: self.key.clone(),
-                        why,
+                        why: why.to_string(),
                     });
                 }
-                Some(Err(cause)) => self.failed(Failure::Transient(cause))?,
+                Some(Err(cause)) => self.failed(Failure::Transient(cause.to_string()))?,
                 None if complete || self.length.is_none() => {
                     self.ended = true;
                     self.attempts.succeeded();

@@ -32,9 +32,8 @@ use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_types::byte_stream::error::Error as BodyError;
 use conditions::Conditions;
-use errors::{SILENT, classify_error};
+use errors::{BodyError, SILENT, classify_error};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::HashMap;
 use std::future::Future;
@@ -247,7 +246,7 @@ impl S3Store {
                                 limit,
                             });
                         }
-                        Err(cause) => Failure::Transient(cause),
+                        Err(cause) => Failure::Transient(cause.to_string()),
                     }
                 }
             };
@@ -256,7 +255,7 @@ impl S3Store {
     }
 
     /// A body up to `limit` bytes; `None` when it is longer.
-    async fn collect(&self, mut body: ByteStream, limit: u64) -> Result<Option<Vec<u8>>, String> {
+    async fn collect(&self, mut body: ByteStream, limit: u64) -> Result<Option<Vec<u8>>, BodyError> {
         let mut bytes = Vec::new();
         loop {
             match self.frame(&mut body).await {
@@ -269,11 +268,10 @@ impl S3Store {
     }
 
     /// The next bytes of a body; too long a silence is an error.
-    pub(crate) async fn frame(&self, body: &mut ByteStream) -> Option<Result<bytes::Bytes, String>> {
-        let text = |error: BodyError| errors::root(&error);
+    pub(crate) async fn frame(&self, body: &mut ByteStream) -> Option<Result<bytes::Bytes, BodyError>> {
         match tokio::time::timeout(self.retries().silence, body.next()).await {
-            Err(_) => Some(Err("the body fell silent".to_string())),
-            Ok(frame) => frame.map(|frame| frame.map_err(text)),
+            Err(_) => Some(Err(BodyError::Silent)),
+            Ok(frame) => frame.map(|frame| frame.map_err(BodyError::Broken)),
         }
     }
 
@@ -342,7 +340,7 @@ impl S3Store {
                     loop {
                         match self.frame(&mut output.body).await {
                             Some(Ok(frame)) if bytes.len() < range => bytes.extend_from_slice(&frame),
-                            Some(Err(cause)) => break Failure::Transient(cause),
+                            Some(Err(cause)) => break Failure::Transient(cause.to_string()),
                             _ => {
                                 attempts.succeeded();
                                 return Ok(bytes);

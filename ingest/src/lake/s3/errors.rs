@@ -9,6 +9,7 @@ use super::super::availability::{Availability, RequestKind};
 use super::super::error::LakeError;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_types::byte_stream;
 use std::error::Error;
 
 /// What is said of a request that was not answered in time.
@@ -55,6 +56,17 @@ pub(crate) enum Failure {
     Unconfirmed(LakeError),
     /// It will not go better.
     Permanent(LakeError),
+}
+
+/// Why no further bytes of a body arrive.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    /// For too long.
+    #[error("the body fell silent")]
+    Silent,
+    /// The connection is cut, or a check failed; the cause is part of the text, so that it is no source.
+    #[error("{}", root(.0))]
+    Broken(byte_stream::error::Error),
 }
 
 /// Says what a failed attempt means.
