@@ -1,4 +1,4 @@
-//! From Kafka to the lake, and the care of the lake: the archiver, the compaction of small objects, the audit.
+//! From Kafka to the lake, and maintenance of the lake: the archiver, the compaction of small objects, the audit.
 //!
 //! The way of a record: `line` makes one line of it, `cutter` gathers lines into pieces whose ends follow from
 //! offsets, `layout` names them, `writer` stores each exactly once. `partition` keeps the state of one partition (`reading`:

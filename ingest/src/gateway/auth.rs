@@ -1,4 +1,4 @@
-//! Who may come in: tokens from files, re-read when they change, and what each of them opens.
+//! Authentication: tokens from files, re-read when they change, each with its scopes and its rate.
 //!
 //! Several tokens are valid at the same time, so that one can be replaced without a moment in which clients fail.
 //! Tokens are kept and compared as SHA-256 digests, all of them, in constant time: how long a comparison takes says
@@ -213,7 +213,7 @@ impl Tokens {
         }
     }
 
-    /// Who sends a request with these headers, if it may come in.
+    /// Who sends a request with these headers, if it is authenticated.
     pub fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
         if !self.are_asked_for() {
             return Some(Caller::Anyone);

@@ -24,7 +24,7 @@ struct Known {
 /// Why nothing succeeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// Kafka does not accept who we are.
+    /// Kafka does not accept our credentials.
     Unauthenticated,
     /// Kafka does not let us produce.
     Denied,
@@ -44,7 +44,7 @@ impl ClientFailure {
         self.any.store(true, Ordering::Relaxed);
     }
 
-    /// Kafka has answered a question: it knows who we are, and may refuse records all the same.
+    /// Kafka has answered a question: it accepts our credentials, and may refuse records all the same.
     pub(super) fn is_known(&self) {
         if self.any.load(Ordering::Relaxed) {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! What a gateway is told: where it listens and produces, which streams it serves, and its bounds.
+//! The settings of a gateway: where it listens and produces, which streams it serves, and its bounds.
 
 use super::access_log::AccessLog;
 use super::rate::Rate;

@@ -1,4 +1,4 @@
-//! Open connections, at most so many.
+//! Open connections, bounded in number.
 //!
 //! When all are taken, the one that has been without a request for the longest makes room: a client that opens
 //! connections and sends nothing, or a request's head byte by byte, keeps no other client out. When every connection has a

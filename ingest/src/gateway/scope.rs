@@ -1,4 +1,4 @@
-//! What a token opens.
+//! The scopes of a token: which requests it authorizes.
 
 use std::fmt;
 use std::str::FromStr;

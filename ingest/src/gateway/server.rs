@@ -1,4 +1,4 @@
-//! The life of the server: accept, serve, make room, and end in order.
+//! The life cycle of the server: accept, serve, evict, shut down.
 //!
 //! At the end the gateway first says that it is not ready, and serves on while balancers notice. Then no connection is
 //! accepted any more, and requests under way are answered; who is not done in time is cut off unanswered, which

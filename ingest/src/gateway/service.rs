@@ -1,4 +1,4 @@
-//! A request's way: who asks, what for, may it, and the answer.
+//! How a request is served: routed, authenticated, authorized, answered.
 
 use super::api_error::{ApiError, permit};
 use super::auth::Caller;
@@ -147,7 +147,7 @@ pub(super) async fn answer(
 fn admit(state: &State, target: &Target<'_>, head: &Parts, caller: Option<Caller>) -> Result<Caller, ApiError> {
     state.sites.check(&head.uri, head.version, &head.headers)?;
     let caller = match caller {
-        // who may come in without a token has nothing to lose by a wrong one
+        // where no token is required a wrong one does no harm
         _ if target.is_open() => Caller::Anyone,
         Some(caller) => caller,
         None => return Err(ApiError::Unauthenticated),

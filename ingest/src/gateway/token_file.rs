@@ -1,4 +1,4 @@
-//! Files of tokens: a token a line, and behind it what it is called and what it opens.
+//! Token files: one token a line, followed by its name, scopes and rate.
 //!
 //! ```text
 //! # whoever has a bare token may do everything

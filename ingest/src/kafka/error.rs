@@ -36,7 +36,7 @@ pub enum KafkaError {
         /// The last error of a connection, if any.
         detail: String,
     },
-    /// Kafka does not accept who we are.
+    /// Kafka does not accept our credentials.
     #[error("Kafka at {bootstrap} refuses to authenticate us{} (check sasl.* and security.protocol)", because(.bootstrap, .detail))]
     Authentication {
         /// The brokers that were asked.

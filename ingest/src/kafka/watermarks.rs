@@ -1,4 +1,4 @@
-//! From where to where Kafka holds partitions.
+//! Watermarks: from where to where Kafka holds partitions.
 //!
 //! All partitions are asked for at once: a request a broker and kind of offset, whatever the number of partitions. The
 //! kinds are asked for in the order low, stable, high, each of which only grows and lies below the next, so that an

@@ -1,6 +1,6 @@
 //! Whether the lake answers: what its requests have met, in one place, whatever store it is.
 //!
-//! A request that fails because the store cannot be reached, or does not let us in just now, is repeated after a pause
+//! A request that fails because the store cannot be reached, or denies access for now, is repeated after a pause
 //! until [`Retries::retry_timeout`] is over: without end where there is none. Such an outage is shown once for all requests
 //! that wait for its end: a warning when it has lasted for [`Retries::notice`], then one a minute, and a call of the
 //! [`LakeObserver`]. Nothing that may pass is ever taken for damage of an object.
@@ -103,7 +103,7 @@ impl Availability {
         &self.lake
     }
 
-    /// A request has succeeded that does so only when the lake is there and lets us in.
+    /// A request has succeeded that does so only when the lake is there and accessible.
     pub(crate) fn answered(&self) {
         if !self.has_answered() {
             self.answered.store(true, Ordering::Relaxed);

@@ -74,7 +74,7 @@ pub enum LakeError {
         /// The server's error code and message.
         code: String,
     },
-    /// The store could not be reached, or did not let us in, for as long as it was waited for.
+    /// The store could not be reached, or denied access, for as long as it was waited for.
     #[error("cannot {action} {object}: given up after {}, the last attempt: {cause}", shown(*.waited))]
     Unavailable {
         /// What was being done.
