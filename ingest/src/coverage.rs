@@ -10,7 +10,7 @@
 //! (compaction, markers, a shortened or lost object), so no frontier may lie inside it. Order inside it still holds.
 //!
 //! **Unproved.** Of the exact objects some are taken for it on trust: the last one of a partition, because nothing comes
-//! after it that its end could meet, and one that only meets objects of our own archiver, which goes on wherever history
+//! after it that its end could meet, and one that only meets objects of our own archiver, which continues wherever history
 //! seems to end. If records are missing inside such an object, its end is too low and its later lines stand for other
 //! offsets than `start + line`. [`Coverage::unproved`] names them; whoever builds more than an order on their offsets
 //! (what is settled, what covers what) treats them as inexact. An object of one line is always proved: its offset is

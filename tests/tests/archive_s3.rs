@@ -237,7 +237,7 @@ fn an_object_sent_in_parts_is_whole_or_absent() -> Result<()> {
 
 #[test]
 fn a_server_that_does_not_know_the_condition_keeps_what_it_has() -> Result<()> {
-    const WARNING: &str = "writes over objects although it is asked not to";
+    const WARNING: &str = "server ignores If-None-Match";
     let kafka = Kafka::start()?;
     for topic in TOPICS {
         kafka.create_topic(topic, 2, &[])?;

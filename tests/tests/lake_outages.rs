@@ -96,7 +96,7 @@ fn an_outage_is_no_damage_for_a_backfill() -> Result<()> {
         given_up.expect(1, SOON)?;
         let said = given_up.stderr();
         ensure!(said.contains("given up after"), "{said}");
-        ensure!(lines_with(&said, "waiting for it").len() == 1, "{said}");
+        ensure!(lines_with(&said, "has been unavailable for").len() == 1, "{said}");
         ensure!(
             lines_with(&said, "gap ").is_empty() && !said.contains("skipped"),
             "{said}"
@@ -174,8 +174,8 @@ fn a_run_waits_for_the_lake_in_sight() -> Result<()> {
     })?;
     ensure!(outage()? == 0.0, "the outage is still counted");
     let said = run.stderr();
-    ensure!(lines_with(&said, "waiting for it").len() == 1, "{said}");
-    ensure!(lines_with(&said, "answers again").len() == 1, "{said}");
+    ensure!(lines_with(&said, "has been unavailable for").len() == 1, "{said}");
+    ensure!(lines_with(&said, "is available again").len() == 1, "{said}");
     run.terminate()?;
     run.expect(0, SOON)
 }

@@ -4,8 +4,8 @@ use super::protocol::{LinesHash, ReaderReport};
 use super::reader::Placing;
 use dataflows::exec::Layout;
 use dataflows::{Block, Chunk, Decoder, Event, Kind, Limits, Marked, Marks, Raw, Reason, Unreadable};
-use ingest::archive::Original;
 use ingest::kafka::Batch;
+use ingest::lake::Original;
 use operators::Position;
 use sinks::{CleanedRow, Reject, RejectPlace};
 use std::collections::BTreeMap;
@@ -157,7 +157,7 @@ impl Decode {
                 self.hash.add(offset, line.bytes(), offset < place.hashed);
                 // what the archiver could not write as JSON is what it was
                 let original = if place.ours {
-                    ingest::archive::original(line.bytes())
+                    ingest::lake::original(line.bytes())
                 } else {
                     None
                 };
@@ -360,7 +360,7 @@ impl Decode {
         *self.reasons.entry(reason.as_str()).or_default() += 1;
         if wanted {
             let value = match reason {
-                Reason::TooLarge => value.map(ingest::archive::kept),
+                Reason::TooLarge => value.map(ingest::lake::kept),
                 _ => value,
             };
             let object = place.object.map(str::to_owned);

@@ -79,7 +79,7 @@ impl LogOptions {
         // a chunk is decoded while it is still in the processor's cache
         let chunk_bytes = 256 << 10;
         // a wrapped line is longer than the value that it stands for
-        let max_record_bytes = ingest::archive::longest_line(self.limits.record_bytes);
+        let max_record_bytes = ingest::lake::longest_line(self.limits.record_bytes);
         let mut options = FetchOptions {
             chunk_bytes,
             max_record_bytes,

@@ -276,7 +276,7 @@ impl Reader {
             Fetched::TooLarge { id, prefix, .. } => {
                 if let Some(reading) = self.reading.get_mut(&id) {
                     let place = reading.placing(pass, &self.generations, topics);
-                    let prefix = ingest::archive::kept_of_line(&prefix, place.ours);
+                    let prefix = ingest::lake::kept_of_line(&prefix, place.ours);
                     self.decode.too_large(&place, reading.lines, prefix);
                     reading.lines += 1;
                     reading.lines_hash += self.decode.take_hash();

@@ -33,7 +33,7 @@ impl Reader<'_> {
             options: LakeOptions {
                 s3_endpoint,
                 retries: Retries {
-                    patience: timeout.filter(|_| wait == LakeWait::AsConfigured),
+                    retry_timeout: timeout.filter(|_| wait == LakeWait::AsConfigured),
                     ..Retries::default()
                 },
                 ..LakeOptions::default()

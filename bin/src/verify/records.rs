@@ -3,9 +3,8 @@
 use super::recorded::{Partition, Recorded};
 use dataflows::{Decoder, Kind, Limits, Raw, Reason, State};
 use engine::Topics;
-use ingest::archive::Original;
 use ingest::coverage::RangeSet;
-use ingest::lake::{Object, ObjectMetadata, Place};
+use ingest::lake::{Object, ObjectMetadata, Original, Place};
 use operators::Position;
 use sinks::{Reject, RejectPlace};
 use std::collections::{BTreeMap, HashMap};
@@ -142,7 +141,7 @@ impl Replayed {
                     offset,
                     object: Some(&object.key),
                 };
-                let wrapped = reading.metadata.is_ours().then(|| ingest::archive::original(line));
+                let wrapped = reading.metadata.is_ours().then(|| ingest::lake::original(line));
                 match wrapped.flatten() {
                     Some(Original::Value(value)) => self.record(recorded, origin, None, Some(&value)),
                     Some(Original::Tombstone(key)) => self.record(recorded, origin, key.as_deref(), None),
@@ -167,7 +166,7 @@ impl Replayed {
                 offset,
                 object: Some(&object.key),
             };
-            let kept = ingest::archive::kept_of_line(prefix, reading.metadata.is_ours());
+            let kept = ingest::lake::kept_of_line(prefix, reading.metadata.is_ours());
             self.reject(origin, None, Some(&kept), Reason::TooLarge);
         }
     }
@@ -276,7 +275,7 @@ impl Replayed {
             .entry(index)
             .or_insert(reason.as_str());
         let value = match reason {
-            Reason::TooLarge => value.map(ingest::archive::kept),
+            Reason::TooLarge => value.map(ingest::lake::kept),
             _ => value,
         };
         let (key, value) = (key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec));

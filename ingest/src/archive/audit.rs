@@ -7,10 +7,9 @@
 
 use super::error::ArchiveError;
 use super::examine::{self, Examined};
-use super::line::{Original, original};
 use super::resume::list;
 use crate::coverage::{Counted, Gap, OrderConflict, RangeSet, coverage};
-use crate::lake::{Lake, Object, ObjectMetadata, Place};
+use crate::lake::{Lake, Object, ObjectMetadata, Original, Place, original};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -180,20 +179,19 @@ impl Look<'_> {
     async fn examine(&self, trusted: &[bool], found: &mut PartitionAudit) -> Result<Vec<Counted>, ArchiveError> {
         let wanted: Vec<usize> = (0..trusted.len()).filter(|index| !trusted[*index]).collect();
         found.examined += wanted.len() as u64;
-        let mut examined = match self.options.deep {
-            false => examine::recorded(self.lake, self.objects, wanted).await?,
-            true => {
-                let mut examined = Vec::new();
-                examine::read(
-                    self.lake,
-                    self.objects,
-                    wanted,
-                    |_, _, _| {},
-                    |done| examined.push(done),
-                )
-                .await?;
-                examined
-            }
+        let mut examined = if self.options.deep {
+            let mut examined = Vec::new();
+            examine::read(
+                self.lake,
+                self.objects,
+                wanted,
+                |_, _, _| {},
+                |done| examined.push(done),
+            )
+            .await?;
+            examined
+        } else {
+            examine::recorded(self.lake, self.objects, wanted).await?
         };
         examined.sort_by_key(|examined| examined.index);
         let mut counted = Vec::with_capacity(examined.len());

@@ -22,7 +22,7 @@ use super::line::append_of_other_writer;
 use super::resume::list;
 use crate::coverage::coverage;
 use crate::failpoint;
-use crate::lake::{CONTROL_FOLDER, Encoding, Lake, Object, ObjectMetadata, Place, checksum};
+use crate::lake::{CONTROL_FOLDER, Encoding, Lake, Object, ObjectMetadata, Place, checksum, strip_byte_order_mark};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -145,12 +145,11 @@ impl Partition<'_> {
         let noted = self.lake.get_small(&notes_key).await?;
         // what is not readable is no note, and the time begins anew
         let mut written: Option<Notes> = noted.map(|bytes| serde_json::from_slice(&bytes).unwrap_or_default());
-        let (mut notes, due) = match self.options.keep.is_zero() {
-            true => (Notes::new(), keys.into_iter().collect()),
-            false => {
-                let now = self.lake.now().await?;
-                noted_since(&keys, written.clone().unwrap_or_default(), &now, self.options.keep)
-            }
+        let (mut notes, due) = if self.options.keep.is_zero() {
+            (Notes::new(), keys.into_iter().collect())
+        } else {
+            let now = self.lake.now().await?;
+            noted_since(&keys, written.clone().unwrap_or_default(), &now, self.options.keep)
         };
         self.note(&notes_key, &notes, &mut written).await?;
         failpoint::reach(failpoint::COMPACT_BEFORE_DELETE);
@@ -168,12 +167,11 @@ impl Partition<'_> {
             ended.push(known[by].object.key.clone());
         }
         for (key, run) in fresh {
-            match is_due(&key) {
-                true => {
-                    done.removed += self.remove(&known, run).await?;
-                    ended.push(key);
-                }
-                false => done.waiting += run.len() as u64,
+            if is_due(&key) {
+                done.removed += self.remove(&known, run).await?;
+                ended.push(key);
+            } else {
+                done.waiting += run.len() as u64
             }
         }
         notes.retain(|key, _| !ended.contains(key));
@@ -271,9 +269,10 @@ impl Partition<'_> {
         let found = self.lake.look_at(&key).await?;
         let limit = content.len() + 1;
         let read = self.lake.read_prefix(&key, self.options.encoding, limit).await?;
-        match found == Some(metadata) && read == content {
-            true => Ok(Some((key, records))),
-            false => Err(ArchiveError::Unverified { key, covers }),
+        if found == Some(metadata) && read == content {
+            Ok(Some((key, records)))
+        } else {
+            Err(ArchiveError::Unverified { key, covers })
         }
     }
 
@@ -284,9 +283,7 @@ impl Partition<'_> {
         let mut bytes = self.lake.read_prefix(&object.key, object.encoding, MOST_BYTES).await?;
         let sum = known.metadata.checksum;
         let altered = sum.is_some_and(|sum| sum != checksum(&bytes));
-        if bytes.starts_with(b"\xef\xbb\xbf") {
-            bytes.drain(..3);
-        }
+        strip_byte_order_mark(&mut bytes);
         if !bytes.is_empty() && !bytes.ends_with(b"\n") {
             bytes.push(b'\n');
         }
@@ -323,13 +320,14 @@ impl Partition<'_> {
             let small = &known[index];
             let first = (small.start - large.start).max(0) as u64;
             let held = (small.lines > 0).then(|| &content[at(first)..at(first + small.lines)]);
-            match lines.is_some_and(|lines| lines == held.unwrap_or_default()) {
-                true => same.push(index),
-                false => tracing::warn!(
+            if lines.is_some_and(|lines| lines == held.unwrap_or_default()) {
+                same.push(index)
+            } else {
+                tracing::warn!(
                     "{} and {} differ, both stay: see `pinflow audit`",
                     small.object.key,
                     large.object.key
-                ),
+                )
             }
         }
         Ok(same)

@@ -4,7 +4,7 @@ use crate::kafka::KafkaError;
 use crate::lake::LakeError;
 use std::ops::Range;
 
-/// Why archiving, compacting or auditing could not go on.
+/// Why archiving, compacting or auditing could not continue.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// The lake.

@@ -94,7 +94,7 @@ pub(super) async fn read(
         return Ok(());
     }
     let arrived = Arc::new(Notify::new());
-    let bell = Arc::clone(&arrived);
+    let wake_channel = Arc::clone(&arrived);
     let options = FetchOptions {
         chunks: 16,
         max_record_bytes: 64 << 20,
@@ -102,7 +102,12 @@ pub(super) async fn read(
     };
     let lake = lake.clone();
     // starting and dropping it waits for threads
-    let mut fetcher = Fetcher::start(lake, Handle::current(), options, Arc::new(move || bell.notify_one()));
+    let mut fetcher = Fetcher::start(
+        lake,
+        Handle::current(),
+        options,
+        Arc::new(move || wake_channel.notify_one()),
+    );
     let mut opened: HashMap<u32, ObjectMetadata> = HashMap::new();
     let none = ObjectMetadata::default();
     let result = loop {

@@ -108,9 +108,10 @@ impl std::str::FromStr for PathFormat {
         if !folder.split('/').all(plain) {
             return Err(wrong("a folder has no name".to_owned()));
         }
-        match format.parts.iter().any(|part| matches!(part, Part::Field(..))) {
-            true => Ok(format),
-            false => Err(wrong("it names no part of the time".to_owned())),
+        if format.parts.iter().any(|part| matches!(part, Part::Field(..))) {
+            Ok(format)
+        } else {
+            Err(wrong("it names no part of the time".to_owned()))
         }
     }
 }

@@ -1,112 +1,14 @@
-//! One Kafka record as one line of JSON, so that line `n` of an object is the record `start + n` whatever it holds.
+//! Makes one line of a lake of one record (see `lake/line.rs` for the format).
 //!
 //! A value that is JSON is written as it came, byte for byte; only the white space of a value that spans several lines
-//! is left out. Everything else is wrapped, so that the lake stays readable JSON and the record can be had back exactly:
-//!
-//! | line | stands for |
-//! |---|---|
-//! | `{"__pinflow_raw":"…"}` | a value that is no JSON (or half a surrogate pair, or the empty value), as text |
-//! | `{"__pinflow_raw_base64":"…"}` | the same where it is not UTF-8 |
-//! | `{"__pinflow_tombstone":"…"}`, `…_base64`, or null | a null value under a key that no delete line can express |
-//!
-//! A value that looks like one of these is wrapped as well, so in an object that pinflow wrote ([`ObjectMetadata::is_ours`])
-//! [`original`] never mistakes a producer's own record for ours. In objects of other writers nothing is wrapped; a
-//! compaction that merges them wraps what looks like it ([`append_of_other_writer`]).
-//!
-//! [`ObjectMetadata::is_ours`]: crate::lake::ObjectMetadata::is_ours
+//! is left out. Everything else is wrapped, and so is a value that looks like a wrapped line. A compaction that merges
+//! objects of other writers, in which nothing is wrapped, wraps what looks like it ([`append_of_other_writer`]).
 
+use crate::lake::{BYTE_ORDER_MARK, RAW, RAW_BASE64, TOMBSTONE, TOMBSTONE_BASE64, WRAPPED_PREFIX, longest_line};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use std::collections::BTreeMap;
 use std::fmt;
-
-/// How each wrapped line begins; no other line does.
-const PREFIX: &[u8] = b"{\"__pinflow_";
-const RAW: &str = "__pinflow_raw";
-const RAW_BASE64: &str = "__pinflow_raw_base64";
-const TOMBSTONE: &str = "__pinflow_tombstone";
-const TOMBSTONE_BASE64: &str = "__pinflow_tombstone_base64";
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// How much is kept of a value above the limit, to recognise it by.
-pub const KEPT_BYTES: usize = 4096;
-
-// a control character is escaped with six bytes
-const _: () = assert!(crate::lake::PREFIX_BYTES >= 6 * KEPT_BYTES + 64);
-
-/// What is kept of a value above the limit: its first 4 KiB, the same wherever the record was read.
-pub fn kept(value: &[u8]) -> &[u8] {
-    &value[..value.len().min(KEPT_BYTES)]
-}
-
-/// The same of a line that was too large to be read whole ([`Fetched::TooLarge`](crate::lake::Fetched::TooLarge)), from
-/// the beginning that was handed out: of a wrapped line it is the beginning of the value. `ours` says whether pinflow
-/// wrote the object.
-pub fn kept_of_line(beginning: &[u8], ours: bool) -> Vec<u8> {
-    let after = |field: &str| {
-        let text = beginning.strip_prefix(b"{\"")?.strip_prefix(field.as_bytes())?;
-        text.strip_prefix(b"\":\"")
-    };
-    let value = match ours {
-        false => None,
-        true => after(RAW).map(unescaped).or_else(|| after(RAW_BASE64).map(decoded)),
-    };
-    kept(value.as_deref().unwrap_or(beginning)).to_vec()
-}
-
-/// The text of a JSON string of which only the beginning is there.
-fn unescaped(json: &[u8]) -> Vec<u8> {
-    let mut text = Vec::with_capacity(KEPT_BYTES);
-    let mut rest = json;
-    while let [byte, tail @ ..] = rest
-        && *byte != b'"'
-        && text.len() < KEPT_BYTES
-    {
-        let (plain, used) = match (byte, tail) {
-            (b'\\', [b'u', hex @ ..]) => {
-                let digits = hex.get(..4).and_then(|digits| std::str::from_utf8(digits).ok());
-                let code = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
-                // serde_json escapes control characters alone; what is cut off says nothing
-                match code.and_then(char::from_u32) {
-                    Some(character) => (character, 6),
-                    None => break,
-                }
-            }
-            (b'\\', [escape, ..]) => {
-                let plain = match escape {
-                    b'n' => '\n',
-                    b'r' => '\r',
-                    b't' => '\t',
-                    b'b' => '\u{8}',
-                    b'f' => '\u{c}',
-                    other => char::from(*other),
-                };
-                (plain, 2)
-            }
-            (b'\\', []) => break,
-            _ => {
-                text.push(*byte);
-                rest = tail;
-                continue;
-            }
-        };
-        text.extend_from_slice(plain.encode_utf8(&mut [0; 4]).as_bytes());
-        rest = &rest[used..];
-    }
-    text
-}
-
-/// The bytes of a base64 string of which only the beginning is there.
-fn decoded(json: &[u8]) -> Vec<u8> {
-    let end = memchr::memchr(b'"', json).unwrap_or(json.len() / 4 * 4);
-    BASE64.decode(&json[..end]).unwrap_or_default()
-}
-
-/// The longest line of a value of so many bytes: base64 of it, and the field around.
-pub const fn longest_line(value_bytes: usize) -> usize {
-    value_bytes.div_ceil(3) * 4 + 64
-}
 
 /// Whether a value is JSON that every reader takes.
 pub fn is_json(value: &[u8]) -> bool {
@@ -124,7 +26,7 @@ pub fn append_value(value: &[u8], record_bytes: usize, out: &mut Vec<u8>) {
             append_compact(value, out);
         }
         let taken = !several || value.len() <= record_bytes;
-        if taken && !out[begin..].starts_with(PREFIX) {
+        if taken && !out[begin..].starts_with(WRAPPED_PREFIX) {
             out.push(b'\n');
             return;
         }
@@ -135,12 +37,11 @@ pub fn append_value(value: &[u8], record_bytes: usize, out: &mut Vec<u8>) {
 
 /// Appends a line of another writer's object to one of ours, a newline behind it: it means the same there.
 pub(super) fn append_of_other_writer(line: &[u8], out: &mut Vec<u8>) {
-    match line.starts_with(PREFIX) {
-        true => append_wrapped(RAW, RAW_BASE64, line, out),
-        false => {
-            out.extend_from_slice(line);
-            out.push(b'\n');
-        }
+    if line.starts_with(WRAPPED_PREFIX) {
+        append_wrapped(RAW, RAW_BASE64, line, out)
+    } else {
+        out.extend_from_slice(line);
+        out.push(b'\n');
     }
 }
 
@@ -156,7 +57,7 @@ fn append_wrapped(text_field: &str, base64_field: &str, bytes: &[u8], out: &mut 
     let text = std::str::from_utf8(bytes)
         .ok()
         .and_then(|text| serde_json::to_string(text).ok());
-    // control characters take six bytes each as text: then base64 is the shorter one
+    // checkpoint characters take six bytes each as text: then base64 is the shorter one
     let text = text.filter(|text| text.len() + text_field.len() + 6 <= longest_line(bytes.len()));
     let (field, text) = match text {
         Some(text) => (text_field, text),
@@ -181,33 +82,6 @@ fn append_compact(json: &[u8], out: &mut Vec<u8>) {
             _ => {}
         }
         out.push(byte);
-    }
-}
-
-/// What a wrapped line stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Original {
-    /// This value.
-    Value(Vec<u8>),
-    /// A null value under this key.
-    Tombstone(Option<Vec<u8>>),
-}
-
-/// The record that a wrapped line stands for; `None` for every other line, which is its own value.
-pub fn original(line: &[u8]) -> Option<Original> {
-    // nearly every line ends here
-    if !line.starts_with(PREFIX) {
-        return None;
-    }
-    let fields: BTreeMap<String, Option<String>> = serde_json::from_slice(line).ok()?;
-    let (field, text) = fields.into_iter().next()?;
-    match (field.as_str(), text) {
-        (RAW, Some(text)) => Some(Original::Value(text.into_bytes())),
-        (RAW_BASE64, Some(text)) => Some(Original::Value(BASE64.decode(text).ok()?)),
-        (TOMBSTONE, Some(text)) => Some(Original::Tombstone(Some(text.into_bytes()))),
-        (TOMBSTONE_BASE64, Some(text)) => Some(Original::Tombstone(Some(BASE64.decode(text).ok()?))),
-        (TOMBSTONE, None) => Some(Original::Tombstone(None)),
-        _ => None,
     }
 }
 
@@ -266,6 +140,7 @@ impl<'de> Visitor<'de> for Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lake::{Original, kept, kept_of_line, original};
     use proptest::prelude::*;
 
     const LIMIT: usize = 64;
@@ -332,7 +207,7 @@ mod tests {
                 Some(back) => assert_eq!(back, Original::Value(theirs.to_vec())),
                 None => assert_eq!(out, theirs),
             }
-            assert_eq!(original(&out).is_some(), theirs.starts_with(PREFIX));
+            assert_eq!(original(&out).is_some(), theirs.starts_with(WRAPPED_PREFIX));
         }
     }
 

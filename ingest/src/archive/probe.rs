@@ -31,12 +31,12 @@ pub async fn first_records(
         return Ok(found);
     }
     let arrived = Arc::new(Notify::new());
-    let bell = Arc::clone(&arrived);
+    let wake_channel = Arc::clone(&arrived);
     let options = ReaderOptions {
         queue_bytes: 4 << 20,
         ..ReaderOptions::default()
     };
-    let reader = Reader::start(kafka, options, Arc::new(move || bell.notify_one()))?;
+    let reader = Reader::start(kafka, options, Arc::new(move || wake_channel.notify_one()))?;
     let mut open: BTreeMap<(u8, i32), VecDeque<&Stretch>> = BTreeMap::new();
     for stretch in stretches {
         open.entry((stretch.topic, stretch.partition))

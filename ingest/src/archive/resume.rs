@@ -1,4 +1,4 @@
-//! Where an archiver goes on: what the lake has of what Kafka holds.
+//! Where an archiver resumes: what the lake has of what Kafka holds.
 //!
 //! The lake is the truth. It is listed, objects that stand where Kafka still has records are looked at, and what is
 //! missing there is read again: the holes first, then everything behind the lake's end. A small control object,
@@ -8,11 +8,11 @@
 
 use super::error::ArchiveError;
 use super::examine;
-use super::line::{append_value, original};
-use super::writer::{key_hash, same_record};
+use super::line::append_value;
+use super::writer::{key_hash, lines_hold_same_record};
 use crate::coverage::{Gap, RangeSet, coverage};
 use crate::kafka::{Cluster, Watermarks};
-use crate::lake::{CONTROL_FOLDER, Encoding, Lake, LakeError, LakeUrl, Listing, Object, Place};
+use crate::lake::{CONTROL_FOLDER, Encoding, Lake, LakeError, LakeUrl, Listing, Object, Place, original};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -23,7 +23,7 @@ const MOST_HOLES: usize = 1000;
 /// A first line above this is not compared.
 const SAMPLE_BYTES: usize = 16 << 20;
 
-/// Where to go on with one partition.
+/// Where to resume one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Resume {
     /// What the lake lacks before its end and Kafka still has, in order.
@@ -31,7 +31,7 @@ pub(super) struct Resume {
     /// Where live reading starts.
     pub(super) next: i64,
     /// The first offset of the stretch that ends at `next` and holds no hole.
-    pub(super) whole_from: i64,
+    pub(super) contiguous_from: i64,
     /// What neither has.
     pub(super) gaps: Vec<Gap>,
     /// The sum of the hashes of the keys of the lake's objects.
@@ -40,30 +40,31 @@ pub(super) struct Resume {
 
 /// How far everything was found in place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Control {
+pub(super) struct Checkpoint {
     pub(super) from: i64,
     pub(super) to: i64,
     /// The sum of the hashes of the keys of all objects that begin below `to`.
     pub(super) keys: u64,
 }
 
-fn control_key(topic: &str, partition: i32) -> String {
+fn checkpoint_key(topic: &str, partition: i32) -> String {
     format!("{CONTROL_FOLDER}/archive/{topic}+{partition}.json")
 }
 
-/// Leaves word for the next run.
-pub(super) async fn write_control(
+/// Records for the next run how far everything is in place.
+pub(super) async fn write_checkpoint(
     lake: &Lake,
     topic: &str,
     partition: i32,
-    control: &Control,
+    checkpoint: &Checkpoint,
 ) -> Result<(), LakeError> {
-    let bytes = serde_json::to_vec(control).expect("two numbers serialise");
-    lake.put(&control_key(topic, partition), bytes, BTreeMap::new()).await
+    let bytes = serde_json::to_vec(checkpoint).expect("two numbers serialise");
+    lake.put(&checkpoint_key(topic, partition), bytes, BTreeMap::new())
+        .await
 }
 
-async fn read_control(lake: &Lake, topic: &str, partition: i32) -> Result<Option<Control>, LakeError> {
-    let key = control_key(topic, partition);
+async fn read_checkpoint(lake: &Lake, topic: &str, partition: i32) -> Result<Option<Checkpoint>, LakeError> {
+    let key = checkpoint_key(topic, partition);
     let bytes = lake.get_small(&key).await?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
@@ -76,7 +77,7 @@ pub(super) async fn list(lake: &Lake, topics: &[String]) -> Result<Listing, Lake
     }
 }
 
-/// Finds where to go on with the given partitions, by (topic's number, partition).
+/// Finds where to resume the given partitions, by (topic's number, partition).
 pub(super) async fn resume(
     lake: &Lake,
     cluster: &Arc<Cluster>,
@@ -91,7 +92,7 @@ pub(super) async fn resume(
             object.topic == Some(at.0) && matches!(object.place, Place::Log { partition, .. } if partition == at.1)
         };
         let own: Vec<Object> = objects.iter().filter(of_partition).cloned().collect();
-        let known = read_control(lake, topic, at.1).await?;
+        let known = read_checkpoint(lake, topic, at.1).await?;
         let covered = covered(lake, topics, &own, known, marks.low).await?;
         if let Some(end) = covered.iter().next_back().map(|range| range.end)
             && end > marks.stable
@@ -117,7 +118,7 @@ async fn covered(
     lake: &Lake,
     topics: &[String],
     objects: &[Object],
-    known: Option<Control>,
+    known: Option<Checkpoint>,
     low: i64,
 ) -> Result<RangeSet, ArchiveError> {
     let start = |object: &Object| match object.place {
@@ -180,11 +181,11 @@ fn plan(topic: &str, partition: i32, covered: &RangeSet, marks: &Watermarks, key
         holes.truncate(MOST_HOLES);
     }
     let next = end.max(marks.low);
-    let whole_from = holes.last().map_or(first.max(marks.low).min(next), |hole| hole.end);
+    let contiguous_from = holes.last().map_or(first.max(marks.low).min(next), |hole| hole.end);
     Resume {
         holes,
         next,
-        whole_from: covered.around(next - 1).map_or(whole_from, |range| range.start),
+        contiguous_from: covered.around(next - 1).map_or(contiguous_from, |range| range.start),
         gaps,
         keys,
     }
@@ -220,12 +221,13 @@ async fn check_sample(
     let whole = object.encoding == Encoding::Gzip || line.len() < SAMPLE_BYTES;
     // other writers keep what is no JSON in ways of their own
     let comparable = original(&ours).is_none() || wrapped && original(line).is_some();
-    match !whole || !comparable || same_record(line, wrapped, &ours) {
-        true => Ok(()),
-        false => Err(ArchiveError::OtherRecords {
+    if !whole || !comparable || lines_hold_same_record(line, wrapped, &ours) {
+        Ok(())
+    } else {
+        Err(ArchiveError::OtherRecords {
             key: object.key.clone(),
             offset: start,
-        }),
+        })
     }
 }
 
@@ -257,7 +259,10 @@ mod tests {
     #[test]
     fn holes_are_read_again_while_kafka_has_them() {
         let resume = resume(&[0..10, 15..20, 30..40], 17, 50);
-        assert_eq!((resume.holes, resume.next, resume.whole_from), (vec![20..30], 40, 30));
+        assert_eq!(
+            (resume.holes, resume.next, resume.contiguous_from),
+            (vec![20..30], 40, 30)
+        );
         assert_eq!(
             resume.gaps.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["gap pin/0 10..15"]

@@ -8,9 +8,8 @@
 use super::cutter::Piece;
 use super::error::ArchiveError;
 use super::layout::Layout;
-use super::line::{Original, original};
 use crate::failpoint;
-use crate::lake::{CONTROL_FOLDER, Encoding, Lake, LakeError, ObjectMetadata, checksum};
+use crate::lake::{CONTROL_FOLDER, Encoding, Lake, LakeError, ObjectMetadata, Original, checksum, original};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -88,9 +87,10 @@ impl Writer {
             rest = rest.slice(end_of_line(&rest, lines)..);
             tracing::info!(key, lines, "the object is there already, continuing behind it");
             covers.start = existing.covers_end.max(covers.start);
-            start = match lines < count {
-                true => start + lines as i64,
-                false => covers.start,
+            start = if lines < count {
+                start + lines as i64
+            } else {
+                covers.start
             };
             count -= lines;
         }
@@ -141,15 +141,16 @@ impl Writer {
         for line in prefix.split_inclusive(|byte| *byte == b'\n') {
             match mine.next() {
                 None => more += 1,
-                Some(mine) if same_record(line, ours, mine) => lines += 1,
+                Some(mine) if lines_hold_same_record(line, ours, mine) => lines += 1,
                 Some(_) => return Err(other_records(key, start + lines as i64)),
             }
         }
         let covers_end = covers_end(theirs.count.unwrap_or(lines + more));
         // an object that stands for nothing cannot be continued behind
-        match covers_end > start || lines == count {
-            true => Ok(Existing { lines, covers_end }),
-            false => Err(other_records(key, start)),
+        if covers_end > start || lines == count {
+            Ok(Existing { lines, covers_end })
+        } else {
+            Err(other_records(key, start))
         }
     }
 }
@@ -185,7 +186,7 @@ fn end_of_line(content: &[u8], lines: u64) -> usize {
 
 /// Whether a line of an object holds the same record as one of ours: the same bytes, or the same JSON as another writer
 /// prints it. `wrapped` says whether pinflow wrote the object.
-pub(super) fn same_record(theirs: &[u8], wrapped: bool, mine: &[u8]) -> bool {
+pub(super) fn lines_hold_same_record(theirs: &[u8], wrapped: bool, mine: &[u8]) -> bool {
     let json = |value: &[u8]| serde_json::from_slice::<serde_json::Value>(value).ok();
     let record = |line: &[u8], wrapped: bool| {
         let original = wrapped.then(|| original(line)).flatten();
@@ -279,11 +280,13 @@ mod tests {
         super::super::line::append_value(b"{\"__pinflow_raw\":\"x\"}", 100, &mut mine);
         assert!(original(&mine).is_some());
         // another writer's line is the record itself, the same bytes in an object of ours are not
-        assert!(same_record(theirs, false, &mine));
-        assert!(!same_record(theirs, true, &mine));
-        assert!(same_record(&mine, true, &mine));
+        assert!(lines_hold_same_record(theirs, false, &mine));
+        assert!(!lines_hold_same_record(theirs, true, &mine));
+        assert!(lines_hold_same_record(&mine, true, &mine));
         let mut tombstone = Vec::new();
         super::super::line::append_tombstone(Some(b"x"), &mut tombstone);
-        assert!(same_record(&tombstone, true, &tombstone) && !same_record(&tombstone, true, &mine));
+        assert!(
+            lines_hold_same_record(&tombstone, true, &tombstone) && !lines_hold_same_record(&tombstone, true, &mine)
+        );
     }
 }

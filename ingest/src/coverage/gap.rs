@@ -67,7 +67,7 @@ pub enum AcceptGap {
 
 /// A text that accepts no gap.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} names no gap: {why} (expected TOPIC/PARTITION:FROM..TO, such as pin/0:1200..1500, or all)")]
+#[error("invalid gap `{text}`: {why}; expected TOPIC/PARTITION:FROM..TO, such as pin/0:1200..1500, or all")]
 pub struct AcceptGapError {
     text: String,
     why: &'static str,

@@ -30,6 +30,14 @@ impl RangeSet {
             self.ranges.remove(&from);
         }
         self.ranges.insert(start, end);
+        debug_assert!(
+            {
+                let before = self.ranges.range(..start).next_back();
+                let after = self.ranges.range(start.saturating_add(1)..).next();
+                before.is_none_or(|(_, to)| *to < start) && after.is_none_or(|(from, _)| end < *from)
+            },
+            "the ranges beside {start}..{end} overlap it or touch it"
+        );
     }
 
     /// The ranges in order.

@@ -198,7 +198,7 @@ fn texts_that_accept_no_gap_say_why() {
     ] {
         let why = why(text);
         assert!(
-            why.starts_with(&format!("{text:?} names no gap: ")) && why.contains("pin/0:1200..1500"),
+            why.starts_with(&format!("invalid gap `{text}`: ")) && why.contains("pin/0:1200..1500"),
             "{why}"
         );
     }

@@ -1,11 +1,11 @@
 //! Creating and deleting topics, where that is allowed. Everything here blocks.
 //!
-//! All changes share one client, which comes into being with the first and is closed a while later: nobody reads what
+//! All changes share one client, which comes into being with the first and is closed a while later: nothing reads what
 //! librdkafka has to say about an admin client, and that would grow as long as the client lives.
 
+use super::client_failure::{Cause, ClientFailure};
 use super::metadata::TopicError;
 use super::producer::Producer;
-use super::trouble::{Cause, Trouble};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -37,7 +37,7 @@ pub(super) struct Admin {
     /// `None` where an admin client could not authenticate.
     config: Option<ClientConfig>,
     /// What the producer knows about Kafka: an admin client does not say it.
-    trouble: Arc<Trouble>,
+    failure: Arc<ClientFailure>,
     current: Mutex<Option<(Arc<NativeAdmin>, Instant)>>,
 }
 
@@ -45,7 +45,7 @@ impl Admin {
     pub(super) fn new(producer: &Producer) -> Admin {
         Admin {
             config: producer.config().cloned(),
-            trouble: producer.trouble(),
+            failure: producer.client_failure(),
             current: Mutex::default(),
         }
     }
@@ -110,7 +110,7 @@ impl Admin {
             | Code::RequestTimedOut
             | Code::BrokerTransportFailure
             | Code::AllBrokersDown
-            | Code::NotController => match self.trouble.cause() {
+            | Code::NotController => match self.failure.cause() {
                 Some(Cause::Unauthenticated) => TopicError::Unauthenticated,
                 _ => TopicError::Unreachable(code.to_string()),
             },

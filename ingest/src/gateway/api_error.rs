@@ -177,8 +177,9 @@ impl ApiError {
 
 /// Whether the caller may do this.
 pub(super) fn permit(caller: &Caller, need: Need<'_>) -> Result<(), ApiError> {
-    match caller.may(need) {
-        true => Ok(()),
-        false => Err(ApiError::Scope(need.to_string())),
+    if caller.may(need) {
+        Ok(())
+    } else {
+        Err(ApiError::Scope(need.to_string()))
     }
 }

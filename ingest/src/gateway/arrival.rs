@@ -11,7 +11,7 @@ const BODY: usize = 64 << 10;
 
 /// What a request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Awaited {
+pub(super) enum NextRead {
     /// The rest of its head.
     Head,
     /// The rest of its body, or of the first object in it.
@@ -41,7 +41,7 @@ enum Stage {
         chunk: Chunk,
         nesting: Nesting,
     },
-    Decided(Awaited),
+    Decided(NextRead),
 }
 
 /// Where in a chunk the next byte stands.
@@ -60,41 +60,41 @@ impl Arrival {
     }
 
     /// Looks at all bytes that have arrived; those that were there before are the same.
-    pub(super) fn look(&mut self, bytes: &[u8]) -> Awaited {
+    pub(super) fn look(&mut self, bytes: &[u8]) -> NextRead {
         if matches!(self.stage, Stage::Head) {
             let Some(end) = head_end(bytes, self.seen) else {
                 self.seen = bytes.len();
-                return Awaited::Head;
+                return NextRead::Head;
             };
             self.seen = end;
             self.stage = framing(&bytes[..end]);
         }
-        let awaited = match &mut self.stage {
-            Stage::Head => Awaited::Head,
-            Stage::Decided(awaited) => *awaited,
-            Stage::Sized { end, .. } if bytes.len() >= *end => Awaited::Nothing,
-            Stage::Sized { start, .. } if bytes.len() >= *start + BODY => Awaited::Server,
-            Stage::Sized { .. } => Awaited::Body,
+        let next_read = match &mut self.stage {
+            Stage::Head => NextRead::Head,
+            Stage::Decided(next_read) => *next_read,
+            Stage::Sized { end, .. } if bytes.len() >= *end => NextRead::Nothing,
+            Stage::Sized { start, .. } if bytes.len() >= *start + BODY => NextRead::Server,
+            Stage::Sized { .. } => NextRead::Body,
             Stage::Chunked { start, chunk, nesting } => {
                 let new = bytes[self.seen..].iter();
                 let found = new
                     .map(|byte| chunk.take(*byte, nesting))
-                    .find(|next| *next != Awaited::Body);
+                    .find(|next| *next != NextRead::Body);
                 self.seen = bytes.len();
                 let is_long = bytes.len() >= *start + BODY;
-                found.unwrap_or(if is_long { Awaited::Server } else { Awaited::Body })
+                found.unwrap_or(if is_long { NextRead::Server } else { NextRead::Body })
             }
         };
-        if matches!(awaited, Awaited::Nothing | Awaited::Server) {
-            self.stage = Stage::Decided(awaited);
+        if matches!(next_read, NextRead::Nothing | NextRead::Server) {
+            self.stage = Stage::Decided(next_read);
         }
-        awaited
+        next_read
     }
 }
 
 impl Chunk {
     /// What is awaited after this byte.
-    fn take(&mut self, byte: u8, nesting: &mut Nesting) -> Awaited {
+    fn take(&mut self, byte: u8, nesting: &mut Nesting) -> NextRead {
         match self {
             Chunk::Size { bytes, digits } => match (byte, char::from(byte).to_digit(16)) {
                 (_, Some(digit)) if *digits < 7 => {
@@ -103,10 +103,10 @@ impl Chunk {
                 (b'\r', _) if *digits > 0 => {}
                 (b'\n', _) if *digits > 0 => match *bytes {
                     // the end of the body
-                    0 => return Awaited::Nothing,
+                    0 => return NextRead::Nothing,
                     left => *self = Chunk::Data { left },
                 },
-                _ => return Awaited::Server,
+                _ => return NextRead::Server,
             },
             Chunk::Data { left } => {
                 *left -= 1;
@@ -118,17 +118,17 @@ impl Chunk {
                     (true, byte) if byte.is_ascii_whitespace() => {}
                     (true, b'{') | (false, _) => nesting.take(byte),
                     // no object
-                    (true, _) => return Awaited::Server,
+                    (true, _) => return NextRead::Server,
                 }
                 if !was_outside && nesting.is_outside() {
-                    return Awaited::Nothing;
+                    return NextRead::Nothing;
                 }
             }
             Chunk::End if byte == b'\n' => *self = Chunk::Size { bytes: 0, digits: 0 },
             Chunk::End if byte == b'\r' => {}
-            Chunk::End => return Awaited::Server,
+            Chunk::End => return NextRead::Server,
         }
-        Awaited::Body
+        NextRead::Body
     }
 }
 
@@ -148,16 +148,16 @@ fn framing(head: &[u8]) -> Stage {
                 .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
             match digits.and_then(|text| text.parse::<u32>().ok()) {
                 Some(bytes) if length.is_none() => length = Some(bytes as usize),
-                _ => return Stage::Decided(Awaited::Server),
+                _ => return Stage::Decided(NextRead::Server),
             }
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") && value.eq_ignore_ascii_case(b"chunked") {
             chunked = true;
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") || name.eq_ignore_ascii_case(b"expect") {
-            return Stage::Decided(Awaited::Server);
+            return Stage::Decided(NextRead::Server);
         }
     }
     match (length, chunked) {
-        (None, false) => Stage::Decided(Awaited::Nothing),
+        (None, false) => Stage::Decided(NextRead::Nothing),
         (Some(length), false) => Stage::Sized {
             start,
             end: start + length,
@@ -167,7 +167,7 @@ fn framing(head: &[u8]) -> Stage {
             chunk: Chunk::Size { bytes: 0, digits: 0 },
             nesting: Nesting::default(),
         },
-        (Some(_), true) => Stage::Decided(Awaited::Server),
+        (Some(_), true) => Stage::Decided(NextRead::Server),
     }
 }
 
@@ -186,19 +186,19 @@ mod tests {
     use super::*;
 
     /// What is awaited when the bytes come in two parts, for every cut.
-    fn all(text: &str) -> Awaited {
+    fn all(text: &str) -> NextRead {
         let bytes = text.as_bytes();
         let mut whole = Arrival::new();
-        let awaited = whole.look(bytes);
+        let next_read = whole.look(bytes);
         for cut in 0..bytes.len() {
             let mut arrival = Arrival::new();
             let first = arrival.look(&bytes[..cut]);
-            assert_eq!(arrival.look(bytes), awaited, "{text:?} {cut}");
-            if matches!(first, Awaited::Nothing | Awaited::Server) {
-                assert_eq!(first, awaited, "{text:?} {cut}");
+            assert_eq!(arrival.look(bytes), next_read, "{text:?} {cut}");
+            if matches!(first, NextRead::Nothing | NextRead::Server) {
+                assert_eq!(first, next_read, "{text:?} {cut}");
             }
         }
-        awaited
+        next_read
     }
 
     #[test]
@@ -215,20 +215,20 @@ mod tests {
             }
             let with_body = format!("{head}{{}}");
             assert_eq!(head_end(with_body.as_bytes(), 0), Some(head.len()));
-            assert_eq!(all(head), Awaited::Nothing);
+            assert_eq!(all(head), NextRead::Nothing);
         }
         for open in ["", "\r", "\n", "a\r\n\r", "a\r\r", "a\nb\n"] {
-            assert_eq!(all(open), Awaited::Head, "{open:?}");
+            assert_eq!(all(open), NextRead::Head, "{open:?}");
         }
     }
 
     #[test]
     fn a_body_of_known_length_is_awaited_and_a_long_one_is_the_servers() {
         let head = |more: &str| format!("POST / HTTP/1.1\r\nhost: g\r\n{more}\r\n");
-        assert_eq!(all(&head("Content-Length: 3\r\n")), Awaited::Body);
-        assert_eq!(all(&(head("content-length:3\r\n") + "{}")), Awaited::Body);
-        assert_eq!(all(&(head("content-length: 3 \r\n") + "{} ")), Awaited::Nothing);
-        assert_eq!(all(&head("content-length: 0\r\n")), Awaited::Nothing);
+        assert_eq!(all(&head("Content-Length: 3\r\n")), NextRead::Body);
+        assert_eq!(all(&(head("content-length:3\r\n") + "{}")), NextRead::Body);
+        assert_eq!(all(&(head("content-length: 3 \r\n") + "{} ")), NextRead::Nothing);
+        assert_eq!(all(&head("content-length: 0\r\n")), NextRead::Nothing);
         for odd in [
             "content-length: 3\r\nContent-Length: 3\r\n",
             "content-length: +3\r\n",
@@ -238,33 +238,33 @@ mod tests {
             "transfer-encoding: gzip\r\n",
             "expect: 100-continue\r\ncontent-length: 3\r\n",
         ] {
-            assert_ne!(all(&head(odd)), Awaited::Body, "{odd}");
+            assert_ne!(all(&head(odd)), NextRead::Body, "{odd}");
         }
         let mut arrival = Arrival::new();
         let long = head("content-length: 1000000\r\n") + &"x".repeat(BODY);
-        assert_eq!(arrival.look(&long.as_bytes()[..1_000]), Awaited::Body);
-        assert_eq!(arrival.look(long.as_bytes()), Awaited::Server);
+        assert_eq!(arrival.look(&long.as_bytes()[..1_000]), NextRead::Body);
+        assert_eq!(arrival.look(long.as_bytes()), NextRead::Server);
     }
 
     #[test]
     fn of_a_stream_the_first_object_is_awaited() {
         let head = "POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n";
-        for (body, awaited) in [
-            ("", Awaited::Body),
-            ("6\r\n{\"a\":{\r\n", Awaited::Body),
-            ("6\r\n{\"a\":{\r\n4\r\n}\"}\"\r\n", Awaited::Body),
-            ("6\r\n{\"a\":1\r\n1\r\n}\r\n", Awaited::Nothing),
-            ("8\r\n {\"a\":{}\r\n1\r\n}\r\n", Awaited::Nothing),
-            ("0\r\n\r\n", Awaited::Nothing),
-            ("2\r\n  \r\n0\r\n\r\n", Awaited::Nothing),
-            ("2\r\n[]\r\n", Awaited::Server),
-            ("x\r\n", Awaited::Server),
-            ("\r\n", Awaited::Server),
-            ("ffffffff\r\n", Awaited::Server),
-            ("2;a=b\r\n{}\r\n", Awaited::Server),
-            ("2\r\n {xx", Awaited::Server),
+        for (body, next_read) in [
+            ("", NextRead::Body),
+            ("6\r\n{\"a\":{\r\n", NextRead::Body),
+            ("6\r\n{\"a\":{\r\n4\r\n}\"}\"\r\n", NextRead::Body),
+            ("6\r\n{\"a\":1\r\n1\r\n}\r\n", NextRead::Nothing),
+            ("8\r\n {\"a\":{}\r\n1\r\n}\r\n", NextRead::Nothing),
+            ("0\r\n\r\n", NextRead::Nothing),
+            ("2\r\n  \r\n0\r\n\r\n", NextRead::Nothing),
+            ("2\r\n[]\r\n", NextRead::Server),
+            ("x\r\n", NextRead::Server),
+            ("\r\n", NextRead::Server),
+            ("ffffffff\r\n", NextRead::Server),
+            ("2;a=b\r\n{}\r\n", NextRead::Server),
+            ("2\r\n {xx", NextRead::Server),
         ] {
-            assert_eq!(all(&format!("{head}{body}")), awaited, "{body:?}");
+            assert_eq!(all(&format!("{head}{body}")), next_read, "{body:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who may come in: tokens from files, re-read when they change, and what each of them opens.
+//! Authentication: tokens from files, re-read when they change, each with its scopes and its rate.
 //!
 //! Several tokens are valid at the same time, so that one can be replaced without a moment in which clients fail.
 //! Tokens are kept and compared as SHA-256 digests, all of them, in constant time: how long a comparison takes says
@@ -32,13 +32,13 @@ pub struct Token {
 /// Who sends a request.
 #[derive(Debug, Clone)]
 pub enum Caller {
-    /// Nobody was asked.
+    /// No token is required.
     Anyone,
     /// Who has this token.
     Token(Arc<Token>),
 }
 
-/// The tokens; without files everybody may come in.
+/// The tokens; without files none is required.
 #[derive(Debug)]
 pub struct Tokens {
     settings: TokenSettings,
@@ -123,7 +123,7 @@ impl Tokens {
             });
             if let (_, Some(name)) = join(&sources) {
                 return Err(wrong(format!(
-                    "{name} is a token that stands elsewhere with other scopes or another rate"
+                    "token {name} is defined twice with different scopes or rate"
                 )));
             }
         }
@@ -144,7 +144,7 @@ impl Tokens {
         Ok(tokens)
     }
 
-    /// Whether anybody is asked for a token.
+    /// Whether a token is required.
     pub fn are_asked_for(&self) -> bool {
         !self.settings.files.is_empty()
     }
@@ -193,7 +193,7 @@ impl Tokens {
         let same = fresh.len() == current.len() && fresh.iter().zip(&*current).all(|(a, b)| Arc::ptr_eq(a, b));
         if !same {
             if let Some(name) = twice {
-                tracing::warn!("{name} stands in two lines with other scopes or another rate: it opens nothing");
+                tracing::warn!("token {name} is defined twice with different scopes or rate and is ignored");
             }
             let gone = |token: &&Arc<Token>| !fresh.iter().any(|other| Arc::ptr_eq(other, token));
             for token in current.iter().filter(gone) {
@@ -213,7 +213,7 @@ impl Tokens {
         }
     }
 
-    /// Who sends a request with these headers, if it may come in.
+    /// Who sends a request with these headers, if it is authenticated.
     pub fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
         if !self.are_asked_for() {
             return Some(Caller::Anyone);
@@ -403,7 +403,10 @@ mod tests {
         write(&other, &format!("{OLD} scopes=read\n"));
         assert!(read(&[&path]).is_ok());
         let error = read(&[&path, &other]).unwrap_err().to_string();
-        assert!(error.contains("stands elsewhere") && !error.contains(OLD), "{error}");
+        assert!(
+            error.contains("is defined twice with different scopes or rate") && !error.contains(OLD),
+            "{error}"
+        );
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::auth::Caller;
 use super::budget::{Budget, OverBudget, Permit};
+use super::budget_lease::BudgetLease;
 use super::entry::Entry;
-use super::held::Held;
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as _, Incoming};
 use std::pin::Pin;
@@ -144,7 +144,7 @@ impl Body {
         self.waited = 0;
     }
 
-    /// The wait goes on with the next piece.
+    /// The wait continues with the next piece.
     fn pause(&mut self) {
         // where it did not begin, that was at once
         self.waited = self.entry.has_body().max(self.waited);
@@ -177,7 +177,7 @@ pub(super) async fn read(
 }
 
 async fn gather(body: &mut Body, limit: usize, budget: &Budget) -> Result<Taken, ReadError> {
-    let mut held = Held::none(budget, &body.entry);
+    let mut lease = BudgetLease::none(budget, &body.entry);
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     let mut length = 0;
@@ -187,7 +187,7 @@ async fn gather(body: &mut Body, limit: usize, budget: &Budget) -> Result<Taken,
         if length > limit {
             return Err(BodyError::TooLarge(limit).into());
         }
-        held.take(budget, bytes.len())?;
+        lease.take(budget, bytes.len())?;
         // a small body comes in one piece, which need not be copied
         match first {
             None if body.is_at_end() || bytes.len() > COPIED => first = Some(bytes),
@@ -206,7 +206,7 @@ async fn gather(body: &mut Body, limit: usize, budget: &Budget) -> Result<Taken,
     } else {
         rest.freeze()
     };
-    let permit = held.hand_over_all();
+    let permit = lease.hand_over_all();
     Ok(Taken { bytes, permit })
 }
 

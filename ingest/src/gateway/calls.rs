@@ -39,7 +39,7 @@ impl Calls {
     }
 
     /// Makes a call, which may block, when it has its turn. A call that has begun is finished, and keeps its turn until
-    /// then, also when nobody waits for its answer any more.
+    /// then, also when no request waits for its answer any more.
     pub(super) async fn run<T: Send + 'static>(&self, call: impl FnOnce() -> T + Send + 'static) -> Result<T, Busy> {
         let turn = match Arc::clone(&self.running).try_acquire_owned() {
             Ok(turn) => turn,
@@ -88,7 +88,7 @@ impl<T: Clone> Shared<T> {
     }
 }
 
-/// Somebody waits for an answer.
+/// Waits for an answer.
 struct Question<'q, T> {
     shared: &'q Shared<T>,
     question: &'q str,
@@ -96,8 +96,7 @@ struct Question<'q, T> {
 }
 
 impl<T> Drop for Question<'_, T> {
-    /// An answer is for those who waited for it: who asks later asks anew. And nobody waits for what the last has given
-    /// up.
+    /// An answer is for those who waited for it: who asks later asks anew. And nothing waits for what the last has given up.
     fn drop(&mut self) {
         let mut asked = self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = std::mem::take(&mut self.answer);

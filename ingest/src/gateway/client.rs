@@ -6,10 +6,10 @@
 //! Where tokens are asked for, what waits here before its token is known, or without one, has a part of the budget: it
 //! leaves the rest to those who have a token.
 
-use super::arrival::{Arrival, Awaited};
+use super::arrival::{Arrival, NextRead};
 use super::budget::{OverBudget, Permit};
+use super::budget_lease::BudgetLease;
 use super::entry::Entry;
-use super::held::Held;
 use super::state::State;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use std::io;
@@ -38,7 +38,7 @@ pub(super) struct Client<S> {
 
 /// What a request takes of the budget while it waits here.
 pub(super) struct Ahead {
-    held: Held,
+    lease: BudgetLease,
     /// The same bytes of what all clients without a known token may take together; `None`: its token is known, or none
     /// is asked for.
     share: Option<Permit>,
@@ -48,7 +48,7 @@ impl Ahead {
     /// Nothing yet.
     pub(super) fn none(state: &State, entry: &Arc<Entry>) -> Ahead {
         Ahead {
-            held: Held::none(&state.budget, entry),
+            lease: BudgetLease::none(&state.budget, entry),
             share: state.tokens.are_asked_for().then(|| state.unknown.none()),
         }
     }
@@ -63,10 +63,10 @@ impl Ahead {
     /// Takes so many bytes more, if they are free.
     fn take(&mut self, state: &State, bytes: usize) -> Result<(), OverBudget> {
         let Some(share) = &mut self.share else {
-            return self.held.take(&state.budget, bytes);
+            return self.lease.take(&state.budget, bytes);
         };
         let permit = state.unknown.take(bytes)?;
-        self.held.take(&state.budget, bytes)?;
+        self.lease.take(&state.budget, bytes)?;
         share.add(permit);
         Ok(())
     }
@@ -74,10 +74,10 @@ impl Ahead {
     /// The same as soon as they are free.
     async fn wait(&mut self, state: &State, bytes: usize, timeout: Duration) -> Result<(), OverBudget> {
         let Some(share) = &mut self.share else {
-            return state.take_within(&mut self.held, bytes, timeout).await;
+            return state.take_within(&mut self.lease, bytes, timeout).await;
         };
-        let permit = state.room(&state.unknown, &self.held, bytes, timeout).await?;
-        state.take_within(&mut self.held, bytes, timeout).await?;
+        let permit = state.room(&state.unknown, &self.lease, bytes, timeout).await?;
+        state.take_within(&mut self.lease, bytes, timeout).await?;
         share.add(permit);
         Ok(())
     }
@@ -123,9 +123,9 @@ impl<S: AsyncRead + Unpin> Client<S> {
         let mut under_way = None;
         loop {
             match arrival.look(&self.ahead) {
-                Awaited::Head if self.ahead.len() >= HEAD || !may_begin(&self.ahead) => return Ok(()),
-                Awaited::Head => {}
-                Awaited::Body => {
+                NextRead::Head if self.ahead.len() >= HEAD || !may_begin(&self.ahead) => return Ok(()),
+                NextRead::Head => {}
+                NextRead::Body => {
                     if under_way.is_none() {
                         under_way = Some(entry.begin());
                         taken.look(state, &self.ahead);
@@ -133,14 +133,14 @@ impl<S: AsyncRead + Unpin> Client<S> {
                     }
                     entry.waits_for_body(0);
                 }
-                Awaited::Nothing => {
+                NextRead::Nothing => {
                     entry.has_body();
                     return Ok(());
                 }
-                Awaited::Server => return Ok(()),
+                NextRead::Server => return Ok(()),
             }
             // what has to wait counts
-            let bytes = self.ahead.len() - taken.held.bytes();
+            let bytes = self.ahead.len() - taken.lease.bytes();
             if taken.take(state, bytes).is_err() {
                 if under_way.is_some() {
                     // it is read there, or refused in its own words

@@ -1,4 +1,4 @@
-//! What a gateway is told: where it listens and produces, which streams it serves, and its bounds.
+//! The settings of a gateway: where it listens and produces, which streams it serves, and its bounds.
 
 use super::access_log::AccessLog;
 use super::rate::Rate;
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Where tokens come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenSettings {
-    /// The files; none: everybody may do everything.
+    /// The files; none: no token is required.
     pub files: Vec<PathBuf>,
     /// Whether files of tokens, and a TLS key, are taken that others may read or change.
     pub exposed: bool,
@@ -72,7 +72,7 @@ pub struct Limits {
     pub connections: usize,
     /// For a TLS handshake, for a request's head, and for a connection without a request.
     pub header_timeout: Duration,
-    /// For a request's body; between two pieces of a streamed one; for a client to go on reading its answer.
+    /// For a request's body; between two pieces of a streamed one; for a client to continue reading its answer.
     pub body_timeout: Duration,
     /// For Kafka's acknowledgement.
     pub produce_timeout: Duration,

@@ -1,13 +1,13 @@
-//! Open connections, at most so many.
+//! Open connections, bounded in number.
 //!
 //! When all are taken, the one that has been without a request for the longest makes room: a client that opens
-//! connections and sends nothing, or a request's head byte by byte, keeps nobody out. When every connection has a
+//! connections and sends nothing, or a request's head byte by byte, keeps no other client out. When every connection has a
 //! request, the one whose client has left its body unfinished, or its answer unread, for the longest goes, so that
-//! bodies sent byte by byte keep nobody out either. Connections that wait for us are never closed for this.
+//! bodies sent byte by byte keep no other client out either. Connections that wait for us are never closed for this.
 //!
 //! Bytes of the budget are given back in the same way: when none are free, those go that hold some and whose clients
 //! are waited for, the largest first. Where most of the budget is held by requests that themselves wait for more of it,
-//! none of them could go on: the largest are refused.
+//! none of them could proceed: the largest are refused.
 
 use super::entry::{Entry, RequestGuard, Signal, elapsed};
 use std::collections::HashMap;
@@ -106,12 +106,13 @@ impl Connections {
     /// The connection that can best be closed.
     fn eviction_candidate(&self) -> Option<Arc<Entry>> {
         let late = self.before(SLOW);
-        let rank = |entry: &Entry| match entry.is_busy() {
-            false => Some((false, entry.idle_since(), entry.number)),
-            true => {
+        let rank = |entry: &Entry| {
+            if entry.is_busy() {
                 let since = entry.waited_for_since();
                 late.is_some_and(|late| since <= late)
                     .then_some((true, since, entry.number))
+            } else {
+                Some((false, entry.idle_since(), entry.number))
             }
         };
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,7 +123,7 @@ impl Connections {
     /// Makes so many bytes of the budget free, as far as slow clients hold some: their connections are closed, the
     /// largest first. Where most of the budget is held by requests that wait for more of it, which no acknowledgement
     /// of Kafka's ends, the largest of these are refused instead.
-    pub(super) fn make_room(&self, bytes: usize, total: usize) {
+    pub(super) fn evict_slow_clients(&self, bytes: usize, total: usize) {
         let Some(late) = self.search(&self.searched, SLOW) else {
             return;
         };
@@ -160,7 +161,7 @@ impl Connections {
             let since = entry.waited_for_since();
             // one without a request gives the buffers back by itself
             let is_slow = entry.is_served() && entry.is_busy() && since <= late;
-            // who may not come in keeps nobody out who may
+            // a client without a valid token keeps out none that has one
             let admitted = !entry.was_refused();
             is_slow.then(|| (admitted, since, Arc::clone(entry)))
         };
@@ -314,17 +315,17 @@ mod tests {
             let mut context = std::task::Context::from_waker(std::task::Waker::noop());
             notified.poll(&mut context).is_ready()
         };
-        connections.make_room(60, 1000);
-        assert!(!places.iter().any(closed), "nobody is slow yet");
+        connections.evict_slow_clients(60, 1000);
+        assert!(!places.iter().any(closed), "no client is slow yet");
         tokio::time::sleep(SLOW + Duration::from_millis(50)).await;
-        connections.make_room(60, 1000);
+        connections.evict_slow_clients(60, 1000);
         let found: Vec<bool> = places.iter().map(closed).collect();
         assert_eq!(
             found,
             [false, true, true, false, false],
             "70 bytes wait for us, 10 are not needed"
         );
-        connections.make_room(60, 1000);
+        connections.evict_slow_clients(60, 1000);
         assert!(!places.iter().any(closed), "it was just done");
         drop(guards);
     }

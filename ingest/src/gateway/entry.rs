@@ -72,8 +72,7 @@ impl Wait {
         let _ = self.0.compare_exchange(NEVER, at, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Ends; how many milliseconds it was, where `now` is this moment. Mostly it has not begun, and nobody looks at the
-    /// clock.
+    /// Ends; how many milliseconds it was, where `now` is this moment. Mostly it has not begun, and the clock is not read.
     fn end(&self, now: impl FnOnce() -> u64) -> u64 {
         if self.since() == NEVER {
             return 0;
@@ -206,10 +205,12 @@ impl Entry {
     /// Milliseconds after the server's beginning since which the client is waited for, the largest number when it is
     /// not.
     pub(super) fn waited_for_since(&self) -> u64 {
-        match self.is_busy() {
-            _ if self.room.since() != NEVER => NEVER,
-            false => self.idle_since(),
-            true => self.body.since().min(self.reader.since()),
+        if self.room.since() != NEVER {
+            NEVER
+        } else if self.is_busy() {
+            self.body.since().min(self.reader.since())
+        } else {
+            self.idle_since()
         }
     }
 

@@ -7,23 +7,51 @@ use super::api_error::ApiError;
 use super::body::{self, Body, ReadError};
 use super::config::{Field, FieldType};
 use super::media_type::MediaType;
-use super::quote::{self, QUOTED};
+use super::quote::{QUOTED, Quoted, to_json};
 use super::record;
 use super::reply::{JSON, Reply};
 use super::send::Record;
 use super::state::State;
 use hyper::StatusCode;
+use serde::Serialize;
 use serde::de::{Deserializer as _, Error, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+
+/// The body of an error.
+#[derive(Serialize)]
+struct Errors<T> {
+    detail: T,
+}
+
+/// One entry of `detail`.
+#[derive(Serialize)]
+struct Problem<'a, L, I> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    loc: L,
+    msg: &'a str,
+    input: I,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ctx: Option<Context<'a>>,
+}
+
+#[derive(Serialize)]
+struct Context<'a> {
+    error: &'a str,
+}
+
+/// `{}`
+#[derive(Serialize)]
+struct Empty {}
 
 /// Why a request is not served, in FastAPI's words.
 pub(super) enum FastApiError {
     Api(ApiError),
     /// What is wrong with the body: the entries of `detail`, in JSON.
-    Invalid(Vec<String>),
+    Invalid(Vec<Box<RawValue>>),
 }
 
 impl From<ApiError> for FastApiError {
@@ -42,12 +70,12 @@ impl FastApiError {
     pub(super) fn reply(&self) -> Reply {
         match self {
             FastApiError::Api(error) => {
-                let body = format!("{{\"detail\":{}}}", quote::json(&error.to_string()));
+                let text = error.to_string();
+                let body = to_json(&Errors { detail: Quoted(&text) });
                 error.with_headers(Reply::new(error.status(), JSON, body))
             }
             FastApiError::Invalid(problems) => {
-                let detail = problems.join(",");
-                let body = format!("{{\"detail\":[{detail}]}}");
+                let body = to_json(&Errors { detail: problems });
                 Reply::new(StatusCode::UNPROCESSABLE_ENTITY, JSON, body)
             }
         }
@@ -152,9 +180,10 @@ fn check(text: &str, fields: &[Field], json: bool) -> Result<String, FastApiErro
 fn append(echo: &mut String, name: &str, value: &str) {
     echo.push(if echo.is_empty() { '{' } else { ',' });
     // most names need no escapes, and there are many of them in a request
-    match name.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
-        false => echo.extend(["\"", name, "\""]),
-        true => echo.push_str(&quoted(name)),
+    if name.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+        echo.push_str(&quoted(name))
+    } else {
+        echo.extend(["\"", name, "\""])
     }
     echo.push(':');
     echo.push_str(value);
@@ -241,23 +270,34 @@ impl Repeats {
 }
 
 /// One entry of `detail`; `input` is JSON.
-fn problem(kind: &str, path: &[&str], message: &str, input: &str) -> String {
-    let path: Vec<String> = path.iter().map(|part| quoted(part)).collect();
-    let (path, message) = (path.join(","), quoted(message));
-    format!("{{\"type\":\"{kind}\",\"loc\":[{path}],\"msg\":{message},\"input\":{input}}}")
+fn problem(kind: &str, path: &[&str], message: &str, input: &str) -> Box<RawValue> {
+    let input: &RawValue = serde_json::from_str(input).unwrap_or(RawValue::NULL);
+    raw(&Problem {
+        kind,
+        loc: path,
+        msg: message,
+        input,
+        ctx: None,
+    })
 }
 
-fn invalid(problem: String) -> FastApiError {
+fn raw(problem: &impl Serialize) -> Box<RawValue> {
+    to_raw_value(problem).expect("a problem has no keys but names")
+}
+
+fn invalid(problem: Box<RawValue>) -> FastApiError {
     FastApiError::Invalid(vec![problem])
 }
 
 /// A body that is no JSON; the position counts characters.
 fn invalid_json(position: usize, words: &str) -> FastApiError {
-    invalid(format!(
-        "{{\"type\":\"json_invalid\",\"loc\":[\"body\",{position}],\"msg\":\"JSON decode error\",\"input\":{{}},\
-         \"ctx\":{{\"error\":{}}}}}",
-        quoted(words)
-    ))
+    invalid(raw(&Problem {
+        kind: "json_invalid",
+        loc: ("body", position),
+        msg: "JSON decode error",
+        input: Empty {},
+        ctx: Some(Context { error: words }),
+    }))
 }
 
 /// What Python's decoder says where ours stopped.

@@ -9,7 +9,7 @@ use std::path::Path;
 /// More than any chain of certificates or list of tokens needs.
 const LIMIT: u64 = 1 << 20;
 
-/// What nobody may do with a secret but its owner, and its group to read it.
+/// Permission bits that a secret must not have: only its owner may use it, and its group read it.
 const EXPOSED: u32 = 0o027;
 
 /// The whole of a small file.

@@ -12,7 +12,7 @@ use super::budget::{OverBudget, Permit};
 use super::kinesis_record::{Checked, Many, One, Protocol, RECORDS, WrongRecord};
 use super::partition;
 use super::producer::{Delivered, DeliveryError};
-use super::quote;
+use super::quote::{self, Quoted, to_json};
 use super::record;
 use super::reply::{JSON, Reply};
 use super::scope::Need;
@@ -22,7 +22,7 @@ use super::shape::Object;
 use super::state::State;
 use super::topics::Topic;
 use hyper::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -129,8 +129,13 @@ fn api(error: &ApiError) -> Reply {
 }
 
 fn error_reply(status: StatusCode, kind: &str, text: &str) -> Reply {
-    let text = quote::json(text);
-    Reply::new(status, JSON, format!("{{\"__type\":\"{kind}\",\"message\":{text}}}"))
+    #[derive(Serialize)]
+    struct ErrorBody<'a> {
+        __type: &'a str,
+        message: Quoted<'a>,
+    }
+    let message = Quoted(text);
+    Reply::new(status, JSON, to_json(&ErrorBody { __type: kind, message }))
 }
 
 /// `PUT /streams/{stream}/record`.
@@ -235,19 +240,63 @@ pub(super) async fn put_records(
     Ok(Reply::json(body).counted(count - failed, length))
 }
 
+/// The names of streams.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Streams<'a> {
+    has_more_streams: bool,
+    stream_names: &'a [String],
+}
+
+/// A stream and its shards.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Described<'a> {
+    stream_description: StreamDescription<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct StreamDescription<'a> {
+    stream_name: &'a str,
+    stream_status: &'static str,
+    has_more_shards: bool,
+    shards: Vec<Shard>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Shard {
+    shard_id: String,
+    hash_key_range: HashKeyRange,
+    sequence_number_range: SequenceNumberRange,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct HashKeyRange {
+    starting_hash_key: String,
+    ending_hash_key: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct SequenceNumberRange {
+    starting_sequence_number: String,
+}
+
 /// `GET /streams`.
 pub(super) async fn list(state: &Arc<State>) -> Result<Reply, KinesisError> {
     let names = state.topics.list().await.map_err(|error| ApiError::topic(error, ""))?;
-    let names = serde_json::to_string(&names).unwrap_or_default();
-    Ok(Reply::json(format!(
-        "{{\"HasMoreStreams\":false,\"StreamNames\":{names}}}"
-    )))
+    Ok(Reply::json(to_json(&Streams {
+        has_more_streams: false,
+        stream_names: &names,
+    })))
 }
 
 /// `GET /streams/{stream}`.
 pub(super) async fn describe(state: &Arc<State>, stream: &str) -> Result<Reply, KinesisError> {
     let topic = topic(state, stream, None).await?;
-    let name = serde_json::to_string(stream).unwrap_or_default();
     let count = u128::from(topic.pinned.unsigned_abs().max(1));
     // 2^128 × shard / count, rounded up: the first hash that falls into the shard
     let start = |shard: u128| match shard {
@@ -258,29 +307,32 @@ pub(super) async fn describe(state: &Arc<State>, stream: &str) -> Result<Reply, 
             whole * shard + ((rest + 1) * shard).div_ceil(count)
         }
     };
-    let mut shards = String::new();
-    for shard in 0..count {
+    let shards = (0..count).map(|shard| {
         let end = if shard + 1 == count {
             u128::MAX
         } else {
             start(shard + 1) - 1
         };
-        let comma = if shard > 0 { "," } else { "" };
         let partition = i32::try_from(shard).unwrap_or(0);
-        write!(
-            shards,
-            "{comma}{{\"ShardId\":\"{}\",\"HashKeyRange\":{{\"StartingHashKey\":\"{}\",\"EndingHashKey\":\"{end}\"}},\
-             \"SequenceNumberRange\":{{\"StartingSequenceNumber\":\"{}\"}}}}",
-            shard_id(partition),
-            start(shard),
-            sequence::number(0, partition, Some(0)),
-        )
-        .expect("writing to a String");
-    }
-    let status = "\"StreamStatus\":\"ACTIVE\",\"HasMoreShards\":false";
-    Ok(Reply::json(format!(
-        "{{\"StreamDescription\":{{\"StreamName\":{name},{status},\"Shards\":[{shards}]}}}}"
-    )))
+        Shard {
+            shard_id: shard_id(partition),
+            hash_key_range: HashKeyRange {
+                starting_hash_key: start(shard).to_string(),
+                ending_hash_key: end.to_string(),
+            },
+            sequence_number_range: SequenceNumberRange {
+                starting_sequence_number: sequence::number(0, partition, Some(0)),
+            },
+        }
+    });
+    Ok(Reply::json(to_json(&Described {
+        stream_description: StreamDescription {
+            stream_name: stream,
+            stream_status: "ACTIVE",
+            has_more_shards: false,
+            shards: shards.collect(),
+        },
+    })))
 }
 
 /// `POST /streams/{stream}`.
@@ -291,9 +343,10 @@ pub(super) async fn create(state: &Arc<State>, stream: &str, incoming: &mut Body
         count: Option<i64>,
     }
     let taken = take(state, incoming).await?;
-    let count = match taken.bytes.iter().all(u8::is_ascii_whitespace) {
-        true => None,
-        false => parse::<Shards>(&taken.bytes)?.count,
+    let count = if taken.bytes.iter().all(u8::is_ascii_whitespace) {
+        None
+    } else {
+        parse::<Shards>(&taken.bytes)?.count
     };
     let count = match count.map_or(Ok(SHARDS), i32::try_from) {
         Ok(count @ 1..=MOST_SHARDS) => count,
@@ -387,7 +440,7 @@ fn send(state: &State, topic: &Topic, checked: &Checked<'_>, bytes: &Arc<Permit>
 }
 
 fn place(state: &State, shard: i32, at: &Delivered) -> String {
-    let number = sequence::number(state.moments.next(), at.partition, at.offset);
+    let number = sequence::number(state.sequence_clock.next(), at.partition, at.offset);
     format!("\"SequenceNumber\":\"{number}\",\"ShardId\":\"{}\"", shard_id(shard))
 }
 

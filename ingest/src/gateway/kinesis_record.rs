@@ -35,9 +35,10 @@ impl Protocol {
             let start = value.trim_ascii().get(..beginning.len());
             start.is_some_and(|start| start.eq_ignore_ascii_case(beginning.as_bytes()))
         };
-        match begins(CONTENT_TYPE.as_str(), "application/x-amz-json-") || begins("x-amz-target", "Kinesis_") {
-            true => Protocol::Aws,
-            false => Protocol::Mapped,
+        if begins(CONTENT_TYPE.as_str(), "application/x-amz-json-") || begins("x-amz-target", "Kinesis_") {
+            Protocol::Aws
+        } else {
+            Protocol::Mapped
         }
     }
 }

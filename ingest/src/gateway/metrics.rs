@@ -101,7 +101,7 @@ impl Metrics {
         registry.register("connections", "Open connections", metrics.connections.clone());
         registry.register(
             "access_log_dropped_lines",
-            "Lines that nobody read in time",
+            "Access log lines dropped because the consumer was too slow",
             metrics.dropped_lines.clone(),
         );
         metrics

@@ -1,4 +1,4 @@
-//! The front door: HTTP in four dialects that producers speak already, Kafka behind it.
+//! HTTP gateway to Kafka: four dialects that producers speak already.
 //!
 //! What a client sees is exactly what its old server said (`fastapi`, `rest_v2`, `rest_v3`, `kinesis`); what
 //! all of them share is the promise that an answer of success follows the acknowledgement of all replicas in sync.
@@ -18,8 +18,10 @@ mod arrival;
 mod auth;
 mod body;
 mod budget;
+mod budget_lease;
 mod calls;
 mod client;
+mod client_failure;
 mod config;
 mod connections;
 mod encoding;
@@ -27,7 +29,6 @@ mod entry;
 mod error;
 mod fastapi;
 mod files;
-mod held;
 mod http_errors;
 mod kinesis;
 mod kinesis_record;
@@ -64,7 +65,6 @@ mod state;
 mod tls;
 mod token_file;
 mod topics;
-mod trouble;
 mod unreported;
 mod watch;
 mod write_timeout;

@@ -108,7 +108,7 @@ fn rest_v2(topic: &str) -> Vec<(&'static str, Value)> {
     });
     let request = json!({ "required": true, "content": content });
     let answers = responses(&[
-        ("200", "the fate of each record"),
+        ("200", "the delivery result of each record"),
         ("400", "no JSON"),
         ("404", "40401 no such topic, 40402 no such partition"),
         ("415", "another content type"),
@@ -293,7 +293,7 @@ fn responses(statuses: &[(&str, &str)]) -> Value {
         ),
         (
             "403",
-            "the scopes of the token, or Kafka, do not allow it, or a page of another site asks",
+            "the scopes of the token, or Kafka, do not allow it, or it is a cross-site request",
         ),
         ("408", "the body did not come in time"),
         ("413", "the body is too large"),

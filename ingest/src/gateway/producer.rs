@@ -4,8 +4,8 @@
 //! its report; a report that fails says whether the same record may be sent again.
 
 use super::budget::Permit;
+use super::client_failure::{Cause, ClientFailure};
 use super::properties;
-use super::trouble::{Cause, Trouble};
 use crate::kafka::{KafkaConfig, KafkaError, Tokens, log_line};
 use rdkafka::ClientContext;
 use rdkafka::client::{Client, OAuthToken};
@@ -105,7 +105,7 @@ pub(super) struct Pending {
 /// What librdkafka tells us.
 pub(super) struct Context {
     tokens: Tokens,
-    trouble: Arc<Trouble>,
+    failure: Arc<ClientFailure>,
 }
 
 impl ClientContext for Context {
@@ -120,7 +120,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: Native, reason: &str) {
-        self.trouble.error(error.rdkafka_error_code(), reason);
+        self.failure.error(error.rdkafka_error_code(), reason);
         tracing::debug!(target: "librdkafka", "{error}: {reason}");
     }
 }
@@ -131,14 +131,14 @@ impl ProducerContext for Context {
     fn delivery(&self, result: &NativeResult<'_>, pending: Box<Pending>) {
         let delivered = match result {
             Ok(message) => {
-                self.trouble.is_over();
+                self.failure.is_over();
                 Ok(Delivered {
                     partition: message.partition(),
                     offset: Some(message.offset()).filter(|offset| *offset >= 0),
                     timestamp: message.timestamp().to_millis().filter(|time| *time >= 0),
                 })
             }
-            Err((error, message)) => Err(classify(error, message.partition(), &self.trouble)),
+            Err((error, message)) => Err(classify(error, message.partition(), &self.failure)),
         };
         // a client that has gone has no receiver
         let _ = pending.result.send(delivered);
@@ -151,7 +151,7 @@ type NativeProducer = ThreadedProducer<Context>;
 pub(super) struct Producer {
     config: ClientConfig,
     tokens: Tokens,
-    trouble: Arc<Trouble>,
+    failure: Arc<ClientFailure>,
     current: RwLock<Current>,
 }
 
@@ -167,15 +167,15 @@ impl Producer {
         properties::check(kafka)?;
         let mut config = properties::producer(kafka, timeout, message_bytes);
         let tokens = Tokens::of(&mut config)?;
-        let trouble = Arc::new(Trouble::default());
+        let failure = Arc::new(ClientFailure::default());
         let current = RwLock::new(Current {
-            producer: Arc::new(create(&config, &tokens, &trouble)?),
+            producer: Arc::new(create(&config, &tokens, &failure)?),
             since: Instant::now(),
         });
         Ok(Producer {
             config,
             tokens,
-            trouble,
+            failure,
             current,
         })
     }
@@ -186,8 +186,8 @@ impl Producer {
     }
 
     /// What is known about why nothing succeeds.
-    pub(super) fn trouble(&self) -> Arc<Trouble> {
-        Arc::clone(&self.trouble)
+    pub(super) fn client_failure(&self) -> Arc<ClientFailure> {
+        Arc::clone(&self.failure)
     }
 
     fn current(&self) -> Arc<NativeProducer> {
@@ -197,9 +197,9 @@ impl Producer {
     /// Asks the client something.
     pub(super) fn ask<T>(&self, question: impl FnOnce(&Client<Context>) -> Result<T, Native>) -> Result<T, AskError> {
         let answer = question(self.current().client());
-        match (answer, self.trouble.cause()) {
+        match (answer, self.failure.cause()) {
             (Ok(answer), _) => {
-                self.trouble.is_known();
+                self.failure.is_known();
                 Ok(answer)
             }
             (Err(_), Some(Cause::Unauthenticated)) => Err(AskError::Unauthenticated),
@@ -229,9 +229,9 @@ impl Producer {
             Ok(()) => Ok(receiver),
             Err((Native::MessageProduction(Code::Fatal), _)) => {
                 self.replace(&producer);
-                Err(classify(&Native::MessageProduction(Code::Fatal), -1, &self.trouble))
+                Err(classify(&Native::MessageProduction(Code::Fatal), -1, &self.failure))
             }
-            Err((error, _)) => Err(classify(&error, record.partition.unwrap_or(-1), &self.trouble)),
+            Err((error, _)) => Err(classify(&error, record.partition.unwrap_or(-1), &self.failure)),
         }
     }
 
@@ -244,16 +244,18 @@ impl Producer {
         }
         let (code, reason) = failed.client().fatal_error().unzip();
         let reason = reason.unwrap_or_default();
-        self.trouble.error(code, &reason);
-        match create(&self.config, &self.tokens, &self.trouble) {
+        self.failure.error(code, &reason);
+        match create(&self.config, &self.tokens, &self.failure) {
             Ok(fresh) => {
-                tracing::error!("Kafka's producer ended for good and begins anew: {reason}");
+                tracing::error!("Kafka producer failed fatally; recreating it: {reason}");
                 current.since = Instant::now();
                 let old = std::mem::replace(&mut current.producer, Arc::new(fresh));
                 // its end waits for its threads
                 std::thread::spawn(move || drop(old));
             }
-            Err(error) => tracing::error!("Kafka's producer ended for good ({reason}), and a new one fails: {error}"),
+            Err(error) => {
+                tracing::error!("Kafka producer failed fatally ({reason}), and creating a new one failed: {error}")
+            }
         }
     }
 
@@ -265,19 +267,19 @@ impl Producer {
     }
 }
 
-fn create(config: &ClientConfig, tokens: &Tokens, trouble: &Arc<Trouble>) -> Result<NativeProducer, KafkaError> {
+fn create(config: &ClientConfig, tokens: &Tokens, failure: &Arc<ClientFailure>) -> Result<NativeProducer, KafkaError> {
     let failed = |cause| KafkaError::Client {
         action: "create a producer",
         cause,
     };
     let context = Context {
         tokens: tokens.clone(),
-        trouble: Arc::clone(trouble),
+        failure: Arc::clone(failure),
     };
     config.create_with_context(context).map_err(failed)
 }
 
-fn classify(error: &Native, partition: i32, trouble: &Trouble) -> DeliveryError {
+fn classify(error: &Native, partition: i32, failure: &ClientFailure) -> DeliveryError {
     let text = || {
         error
             .rdkafka_error_code()
@@ -292,7 +294,7 @@ fn classify(error: &Native, partition: i32, trouble: &Trouble) -> DeliveryError 
         Some(
             Code::InvalidTopic | Code::PolicyViolation | Code::InvalidArgument | Code::UnsupportedForMessageFormat,
         ) => DeliveryError::Refused(text()),
-        _ => match trouble.cause() {
+        _ => match failure.cause() {
             Some(Cause::Unauthenticated) => DeliveryError::Unauthenticated,
             Some(Cause::Denied) => DeliveryError::Denied,
             None => DeliveryError::Retry(text()),

@@ -8,7 +8,7 @@ const PROMISE: &str = "the gateway answers only for what every replica in sync h
 const ADDRESS: &str = "name the brokers with --kafka";
 const PLACE: &str = "the gateway places keys itself, over a pinned number of partitions";
 const TIME: &str = "set produce_timeout of [gateway]";
-const REPORTS: &str = "every record's fate is an answer to somebody";
+const REPORTS: &str = "delivery reports are required to answer requests";
 
 /// The properties that are ours, with the reason a user is told.
 const OWNED: [(&str, &str); 15] = [
@@ -29,7 +29,7 @@ const OWNED: [(&str, &str); 15] = [
     ("queue.buffering.overflow.strategy", REPORTS),
 ];
 
-/// What a user may override: few milliseconds of gathering, since somebody waits for every record.
+/// What a user may override: few milliseconds of gathering, since a request waits for every record.
 const DEFAULTS: [(&str, &str); 8] = [
     ("client.id", "pinflow-gateway"),
     ("linger.ms", "3"),

@@ -1,6 +1,7 @@
 //! Parts of an answer in JSON. What it repeats of what a client sent is never more than a little, so that no answer and
 //! no log line grows with a request.
 
+use serde::{Serialize, Serializer};
 use std::fmt;
 
 /// Bytes of a client's own text in an error, or in a line of the access log.
@@ -14,13 +15,27 @@ pub(super) fn shortened(text: &str) -> &str {
 }
 
 /// A text, or its beginning, as a JSON string.
+pub(super) struct Quoted<'t>(pub(super) &'t str);
+
+impl Serialize for Quoted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let short = shortened(self.0);
+        if short.len() == self.0.len() {
+            serializer.serialize_str(short)
+        } else {
+            serializer.collect_str(&format_args!("{short}…"))
+        }
+    }
+}
+
+/// A text, or its beginning, as a JSON string.
 pub(super) fn json(text: &str) -> String {
-    let short = shortened(text);
-    let quoted = match short.len() == text.len() {
-        true => serde_json::to_string(short),
-        false => serde_json::to_string(&format!("{short}…")),
-    };
-    quoted.unwrap_or_default()
+    to_json(&Quoted(text))
+}
+
+/// An answer in JSON.
+pub(super) fn to_json(answer: &impl Serialize) -> String {
+    serde_json::to_string(answer).expect("an answer has no keys but names")
 }
 
 /// A number, or `null` where there is none.

@@ -1,7 +1,7 @@
 //! Answers, whole or streamed.
 
+use super::budget_lease::BudgetLease;
 use super::entry::{Entry, RequestGuard};
-use super::held::Held;
 use super::request_id::REQUEST_ID;
 use super::state::State;
 use super::unreported::Reporting;
@@ -78,11 +78,11 @@ impl Reply {
         if bytes.len() <= UNCOUNTED {
             return;
         }
-        let mut held = Held::none(&state.budget, entry);
-        self.close |= state.take(&mut held, bytes.len()).await.is_err();
+        let mut lease = BudgetLease::none(&state.budget, entry);
+        self.close |= state.take(&mut lease, bytes.len()).await.is_err();
         let bytes_held = Counted {
             bytes: std::mem::take(bytes),
-            _held: held,
+            _lease: lease,
         };
         *bytes = Bytes::from_owner(bytes_held);
     }
@@ -112,7 +112,7 @@ impl Reply {
 /// Bytes of an answer, and what they take of the budget until they are written.
 struct Counted {
     bytes: Bytes,
-    _held: Held,
+    _lease: BudgetLease,
 }
 
 impl AsRef<[u8]> for Counted {

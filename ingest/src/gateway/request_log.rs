@@ -1,4 +1,4 @@
-//! What is said about a request when its answer is complete: metrics and a line of the access log.
+//! Metrics and the access log line of a request, written when its answer is complete.
 
 use super::access_log::Line;
 use super::auth::Caller;

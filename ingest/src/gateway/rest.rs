@@ -3,9 +3,10 @@
 use super::api_error::ApiError;
 use super::body::{BodyError, ReadError};
 use super::budget::OverBudget;
-use super::quote;
+use super::quote::{Quoted, to_json};
 use super::reply::{JSON, Reply};
 use hyper::StatusCode;
+use serde::Serialize;
 
 /// Why a request is not served, in the proxy's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,7 +100,15 @@ pub(super) const NO_TOPIC_PARTITION: &str = "This server does not host this topi
 
 /// `{"error_code":N,"message":"…"}`.
 pub(super) fn error_json(code: u32, text: &str) -> String {
-    format!("{{\"error_code\":{code},\"message\":{}}}", quote::json(text))
+    #[derive(Serialize)]
+    struct Body<'a> {
+        error_code: u32,
+        message: Quoted<'a>,
+    }
+    to_json(&Body {
+        error_code: code,
+        message: Quoted(text),
+    })
 }
 
 fn body(status: StatusCode, content_type: &'static str, code: u32, text: &str) -> Reply {

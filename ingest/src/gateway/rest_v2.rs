@@ -8,7 +8,7 @@ use super::body::{self, Body};
 use super::encoding;
 use super::media_type::MediaType;
 use super::producer::{DeliveryError, DeliveryResult};
-use super::quote::{self, JsonNumber};
+use super::quote::{self, JsonNumber, to_json};
 use super::record;
 use super::reply::{Reply, V2_JSON};
 use super::rest::{DENIED, RestError, UNAUTHENTICATED};
@@ -16,8 +16,8 @@ use super::send::{Record, Sent};
 use super::shape::{List, Object};
 use super::state::State;
 use hyper::StatusCode;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -148,6 +148,32 @@ pub(super) async fn list(state: &Arc<State>) -> Result<Reply, RestError> {
     Ok(Reply::new(StatusCode::OK, V2_JSON, body))
 }
 
+/// A topic, as `GET /topics/{topic}` describes it.
+#[derive(Serialize)]
+struct Topic<'a> {
+    name: &'a str,
+    configs: Configs,
+    partitions: Vec<Partition>,
+}
+
+/// No setting is told.
+#[derive(Serialize)]
+struct Configs {}
+
+#[derive(Serialize)]
+struct Partition {
+    partition: i32,
+    leader: i32,
+    replicas: Vec<Replica>,
+}
+
+#[derive(Serialize)]
+struct Replica {
+    broker: i32,
+    leader: bool,
+    in_sync: bool,
+}
+
 /// `GET /topics/{topic}`.
 pub(super) async fn describe(state: &Arc<State>, name: &str) -> Result<Reply, RestError> {
     let kafka_name = state
@@ -159,28 +185,23 @@ pub(super) async fn describe(state: &Arc<State>, name: &str) -> Result<Reply, Re
         .describe(kafka_name)
         .await
         .map_err(|error| ApiError::topic(error, name))?;
-    let name = serde_json::to_string(name).unwrap_or_default();
-    let mut body = format!("{{\"name\":{name},\"configs\":{{}},\"partitions\":[");
-    for (index, placed) in placed.iter().enumerate() {
-        let comma = if index > 0 { "," } else { "" };
-        let (partition, leader) = (placed.partition, placed.leader);
-        write!(
-            body,
-            "{comma}{{\"partition\":{partition},\"leader\":{leader},\"replicas\":["
-        )
-        .expect(WRITING);
-        for (index, (broker, in_sync)) in placed.replicas.iter().enumerate() {
-            let comma = if index > 0 { "," } else { "" };
-            let leads = *broker == leader;
-            write!(
-                body,
-                "{comma}{{\"broker\":{broker},\"leader\":{leads},\"in_sync\":{in_sync}}}"
-            )
-            .expect(WRITING);
+    let partitions = placed.iter().map(|placed| {
+        let replica = |&(broker, in_sync): &(i32, bool)| Replica {
+            broker,
+            leader: broker == placed.leader,
+            in_sync,
+        };
+        Partition {
+            partition: placed.partition,
+            leader: placed.leader,
+            replicas: placed.replicas.iter().map(replica).collect(),
         }
-        body.push_str("]}");
-    }
-    body.push_str("]}");
+    });
+    let body = to_json(&Topic {
+        name,
+        configs: Configs {},
+        partitions: partitions.collect(),
+    });
     Ok(Reply::new(StatusCode::OK, V2_JSON, body))
 }
 

@@ -8,9 +8,9 @@
 use super::api_error::ApiError;
 use super::body::{Body, BodyError};
 use super::budget::RECORD_OVERHEAD;
+use super::budget_lease::BudgetLease;
 use super::encoding;
 use super::entry::RequestGuard;
-use super::held::Held;
 use super::media_type::MediaType;
 use super::metadata::TopicError;
 use super::producer::DeliveryError;
@@ -296,11 +296,11 @@ impl Stream {
     /// Reads a record and sends it.
     async fn step(&self, record: RawRecord) -> Step {
         let RawRecord { object, mut reporting } = record;
-        let outcome = self.outcome(&object, &mut reporting.held).await;
+        let outcome = self.outcome(&object, &mut reporting.lease).await;
         Step { outcome, reporting }
     }
 
-    async fn outcome(&self, object: &Bytes, held: &mut Held) -> Outcome {
+    async fn outcome(&self, object: &Bytes, lease: &mut BudgetLease) -> Outcome {
         let Ok(text) = std::str::from_utf8(object) else {
             return Outcome::wrong(StatusCode::BAD_REQUEST, "Bad Request: not UTF-8");
         };
@@ -322,18 +322,20 @@ impl Stream {
         }
         let (key, value) = match (content(item.key), content(item.value)) {
             (Ok(key), Ok(value)) => (key, value),
-            (Err(text), _) | (_, Err(text)) => return Outcome::wrong(StatusCode::UNPROCESSABLE_ENTITY, text),
+            (Err(error), _) | (_, Err(error)) => {
+                return Outcome::wrong(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
+            }
         };
         let timestamp = match timestamp(item.timestamp.as_deref()) {
             Ok(timestamp) => timestamp,
             Err(text) => return Outcome::wrong(StatusCode::BAD_REQUEST, format!("Bad Request: {text}")),
         };
-        if let Err(wrong) = self.take_headers(item.headers.as_ref(), held).await {
+        if let Err(wrong) = self.take_headers(item.headers.as_ref(), lease).await {
             return wrong;
         }
         let headers = match record_headers(item.headers.as_ref()) {
             Ok(headers) => headers,
-            Err(text) => return Outcome::wrong(StatusCode::UNPROCESSABLE_ENTITY, text),
+            Err(error) => return Outcome::wrong(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
         };
         let text = value.as_ref().map(|(_, bytes)| std::str::from_utf8(bytes));
         let ind = text.and_then(Result::ok);
@@ -347,7 +349,7 @@ impl Stream {
             timestamp,
             ..Record::default()
         };
-        let bytes = held.hand_over(held.bytes().saturating_sub(RECORD_OVERHEAD));
+        let bytes = lease.hand_over(lease.bytes().saturating_sub(RECORD_OVERHEAD));
         let sent = self.state.send(&self.topic, record, &Arc::new(bytes));
         let size = |content: Option<(&'static str, Cow<'_, [u8]>)>| {
             content.map(|(kind, bytes)| Size {
@@ -363,7 +365,7 @@ impl Stream {
     }
 
     /// Takes what headers cost beside their bytes from the budget.
-    async fn take_headers(&self, headers: Option<&Headers<'_>>, held: &mut Held) -> Result<(), Outcome> {
+    async fn take_headers(&self, headers: Option<&Headers<'_>>, lease: &mut BudgetLease) -> Result<(), Outcome> {
         let count = headers.map_or(0, |List(headers)| headers.len());
         if count > HEADERS {
             return Err(Outcome::wrong(
@@ -372,11 +374,11 @@ impl Stream {
             ));
         }
         let bytes = count * HEADER_OVERHEAD;
-        if held.bytes() + bytes > self.state.budget.total() {
+        if lease.bytes() + bytes > self.state.budget.total() {
             let text = "The record has more headers than gateway.in_flight_bytes has room for";
             return Err(Outcome::wrong(StatusCode::PAYLOAD_TOO_LARGE, text));
         }
-        self.state.take(held, bytes).await.map_err(|error| {
+        self.state.take(lease, bytes).await.map_err(|error| {
             self.state.metrics.shed();
             Outcome::refused(&error.into())
         })
@@ -449,15 +451,24 @@ fn timestamp(text: Option<&str>) -> Result<Option<i64>, &'static str> {
     }
 }
 
-fn record_headers(headers: Option<&Headers<'_>>) -> Result<Option<OwnedHeaders>, String> {
+/// Why a record's headers are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum HeaderError {
+    #[error("a header's name holds no NUL")]
+    Name,
+    #[error("a header's value is base64")]
+    Value,
+}
+
+fn record_headers(headers: Option<&Headers<'_>>) -> Result<Option<OwnedHeaders>, HeaderError> {
     let Some(List(headers)) = headers else { return Ok(None) };
     let mut owned = OwnedHeaders::new_with_capacity(headers.len());
     for NamedValue { name, value } in headers {
         if name.contains('\0') {
-            return Err("a header's name holds no NUL".to_owned());
+            return Err(HeaderError::Name);
         }
         let value = match value {
-            Some(value) => Some(encoding::base64(value).ok_or("a header's value is base64")?),
+            Some(value) => Some(encoding::base64(value).ok_or(HeaderError::Value)?),
             None => None,
         };
         let (key, value) = (&**name, value.as_deref());

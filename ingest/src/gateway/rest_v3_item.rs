@@ -42,13 +42,24 @@ pub(super) struct NamedValue<'a> {
     pub(super) value: Option<Cow<'a, str>>,
 }
 
+/// Why a key or a value is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ContentError {
+    #[error("data of type {0} is a string")]
+    NotText(&'static str),
+    #[error("data of type BINARY is base64")]
+    NotBase64,
+    #[error("type {0} is not served: JSON, BINARY and STRING are")]
+    UnknownType(String),
+}
+
 /// Type and bytes of a key or a value; `None` for null.
-pub(super) fn content<'a>(data: Option<Data<'a>>) -> Result<Option<(&'static str, Cow<'a, [u8]>)>, String> {
+pub(super) fn content<'a>(data: Option<Data<'a>>) -> Result<Option<(&'static str, Cow<'a, [u8]>)>, ContentError> {
     let Some(Data { kind, data }) = data else {
         return Ok(None);
     };
-    let text = |raw: &RawValue, what: &str| {
-        serde_json::from_str::<String>(raw.get()).map_err(|_| format!("data of type {what} is a string"))
+    let text = |raw: &RawValue, kind: &'static str| {
+        serde_json::from_str::<String>(raw.get()).map_err(|_| ContentError::NotText(kind))
     };
     let raw = data.filter(|raw| raw.get() != "null");
     match (kind.as_deref(), raw) {
@@ -62,9 +73,9 @@ pub(super) fn content<'a>(data: Option<Data<'a>>) -> Result<Option<(&'static str
         ))),
         (Some("STRING"), Some(raw)) => Ok(Some(("STRING", Cow::Owned(text(raw, "STRING")?.into_bytes())))),
         (Some("BINARY"), Some(raw)) => {
-            let bytes = encoding::base64(&text(raw, "BINARY")?).ok_or("data of type BINARY is base64")?;
+            let bytes = encoding::base64(&text(raw, "BINARY")?).ok_or(ContentError::NotBase64)?;
             Ok(Some(("BINARY", Cow::Owned(bytes))))
         }
-        (Some(other), _) => Err(format!("type {other} is not served: JSON, BINARY and STRING are")),
+        (Some(other), _) => Err(ContentError::UnknownType(other.to_owned())),
     }
 }

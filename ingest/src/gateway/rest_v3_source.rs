@@ -5,7 +5,7 @@
 
 use super::body::{Body, BodyError};
 use super::budget::{OverBudget, RECORD_OVERHEAD};
-use super::held::Held;
+use super::budget_lease::BudgetLease;
 use super::rest::RestError;
 use super::split::{SplitError, Splitter};
 use super::state::State;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub(super) struct Source {
     splitter: Splitter,
     /// The bytes in the splitter.
-    held: Held,
+    lease: BudgetLease,
     unreported: Arc<Unreported>,
     ended: bool,
     bytes: u64,
@@ -55,7 +55,7 @@ impl Source {
     pub(super) fn new(state: &State, incoming: &Body) -> Source {
         Source {
             splitter: Splitter::new(state.limits.body_bytes),
-            held: Held::none(&state.budget, incoming.entry()),
+            lease: BudgetLease::none(&state.budget, incoming.entry()),
             unreported: Arc::default(),
             ended: false,
             bytes: 0,
@@ -69,7 +69,7 @@ impl Source {
 
     /// What ends a stream is reported as a record is.
     pub(super) fn end(&self, state: &State, incoming: &Body) -> Reporting {
-        self.unreported.add(Held::none(&state.budget, incoming.entry()))
+        self.unreported.add(BudgetLease::none(&state.budget, incoming.entry()))
     }
 
     /// The next record; `None` at the end.
@@ -78,15 +78,15 @@ impl Source {
             match self.splitter.next() {
                 Ok(Some(object)) => {
                     incoming.has_arrived();
-                    let mut held = self.held.split(object.len());
-                    self.held.shrink(self.splitter.held());
-                    let overhead = state.take(&mut held, 2 * RECORD_OVERHEAD).await;
+                    let mut lease = self.lease.split(object.len());
+                    self.lease.shrink(self.splitter.held());
+                    let overhead = state.take(&mut lease, 2 * RECORD_OVERHEAD).await;
                     overhead.map_err(SourceError::Budget)?;
-                    let reporting = self.unreported.add(held);
+                    let reporting = self.unreported.add(lease);
                     return Ok(Some(RawRecord { object, reporting }));
                 }
                 // white space is gone
-                Ok(None) => self.held.shrink(self.splitter.held()),
+                Ok(None) => self.lease.shrink(self.splitter.held()),
                 Err(SplitError::TooLarge) => {
                     return Err(SourceError::Body(BodyError::TooLarge(state.limits.body_bytes)));
                 }
@@ -98,7 +98,7 @@ impl Source {
             match self.piece(state, incoming).await {
                 Some(Ok(bytes)) => {
                     self.bytes += bytes.len() as u64;
-                    let taken = state.take(&mut self.held, bytes.len()).await;
+                    let taken = state.take(&mut self.lease, bytes.len()).await;
                     taken.map_err(SourceError::Budget)?;
                     self.splitter.feed(&bytes);
                 }

@@ -177,9 +177,8 @@ impl Router {
         let get = method == Method::GET || method == Method::HEAD;
         let post = method == Method::POST;
         let put = method == Method::PUT;
-        let pick = |right: bool, target: Target<'p>, allowed: &'static str| match right {
-            true => target,
-            false => Target::WrongMethod(allowed),
+        let pick = |right: bool, target: Target<'p>, allowed: &'static str| {
+            if right { target } else { Target::WrongMethod(allowed) }
         };
         let own = match path {
             "/healthz" => Some(Target::Health),

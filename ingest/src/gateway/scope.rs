@@ -1,4 +1,4 @@
-//! What a token opens.
+//! The scopes of a token: which requests it authorizes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ pub enum Scope {
     Raw,
     /// `metrics`: to read `/metrics`.
     Metrics,
-    /// `admin`: to create and delete topics, where the server lets anybody do so.
+    /// `admin`: to create and delete topics, where the server allows it at all.
     Admin,
 }
 

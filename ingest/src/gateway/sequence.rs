@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The moments of sequence numbers: microseconds since 1970, each later than the one before, whatever the clock does.
-pub(super) struct Moments(AtomicU64);
+pub(super) struct SequenceClock(AtomicU64);
 
-impl Moments {
-    pub(super) fn new() -> Moments {
-        Moments(AtomicU64::new(0))
+impl SequenceClock {
+    pub(super) fn new() -> SequenceClock {
+        SequenceClock(AtomicU64::new(0))
     }
 
     pub(super) fn next(&self) -> u64 {
@@ -43,11 +43,11 @@ mod tests {
 
     #[test]
     fn moments_never_stand_still() {
-        let moments = Moments::new();
-        let all: Vec<u64> = (0..10_000).map(|_| moments.next()).collect();
+        let sequence_clock = SequenceClock::new();
+        let all: Vec<u64> = (0..10_000).map(|_| sequence_clock.next()).collect();
         assert!(all.windows(2).all(|pair| pair[0] < pair[1]));
         assert!(all[0] > 1_700_000_000_000_000);
-        let ahead = Moments(AtomicU64::new(u64::from(u32::MAX) << 32));
+        let ahead = SequenceClock(AtomicU64::new(u64::from(u32::MAX) << 32));
         assert!(ahead.next() < ahead.next(), "the clock was set back");
     }
 

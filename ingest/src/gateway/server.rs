@@ -1,4 +1,4 @@
-//! The life of the server: accept, serve, make room, and end in order.
+//! The life cycle of the server: accept, serve, evict, shut down.
 //!
 //! At the end the gateway first says that it is not ready, and serves on while balancers notice. Then no connection is
 //! accepted any more, and requests under way are answered; who is not done in time is cut off unanswered, which
@@ -19,7 +19,7 @@ use super::producer::Producer;
 use super::readiness::Readiness;
 use super::request_id::RequestIds;
 use super::route::Router;
-use super::sequence::Moments;
+use super::sequence::SequenceClock;
 use super::service::answer;
 use super::sites::Sites;
 use super::state::{State, UNKNOWN};
@@ -110,7 +110,7 @@ impl Gateway {
             version: config.version,
             process_metrics: config.process_metrics,
             ids: RequestIds::new(),
-            moments: Moments::new(),
+            sequence_clock: SequenceClock::new(),
             tokens,
             sites,
             limits,
@@ -211,7 +211,7 @@ impl Gateway {
     }
 }
 
-/// The next stop; none comes when nobody is left who could say so.
+/// The next stop; none comes when all senders are gone.
 async fn next(stops: &mut mpsc::Receiver<Stop>) -> Stop {
     match stops.recv().await {
         Some(stop) => stop,

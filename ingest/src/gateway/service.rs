@@ -1,4 +1,4 @@
-//! A request's way: who asks, what for, may it, and the answer.
+//! How a request is served: routed, authenticated, authorized, answered.
 
 use super::api_error::{ApiError, permit};
 use super::auth::Caller;
@@ -82,9 +82,10 @@ pub(super) async fn answer(
     let id = state.ids.of(&head.headers);
     let given = head.uri.path();
     let path: Arc<str> = Arc::from(&given[..given.floor_char_boundary(PATH)]);
-    let (interface, target) = match path.len() < given.len() {
-        true => (Interface::FastApi, Target::Nowhere),
-        false => state.router.route(&head.method, &path),
+    let (interface, target) = if path.len() < given.len() {
+        (Interface::FastApi, Target::Nowhere)
+    } else {
+        state.router.route(&head.method, &path)
     };
     let caller = state.tokens.caller(&head.headers);
     let log = RequestLog {
@@ -146,7 +147,7 @@ pub(super) async fn answer(
 fn admit(state: &State, target: &Target<'_>, head: &Parts, caller: Option<Caller>) -> Result<Caller, ApiError> {
     state.sites.check(&head.uri, head.version, &head.headers)?;
     let caller = match caller {
-        // who may come in without a token has nothing to lose by a wrong one
+        // where no token is required a wrong one does no harm
         _ if target.is_open() => Caller::Anyone,
         Some(caller) => caller,
         None => return Err(ApiError::Unauthenticated),
@@ -223,7 +224,7 @@ async fn refuse(state: &State, refused: Refused, body: &mut Body) -> Reply {
     let error = refused.api();
     if error.is_some_and(ApiError::is_over_budget) {
         state.metrics.shed();
-        state.make_room();
+        state.evict_slow_clients();
     }
     if let Some(reason) = error.and_then(ApiError::refusal) {
         state.metrics.refused(reason);

@@ -4,7 +4,7 @@
 //! it to. Two headers tell: `Origin` names the page, and `Host` the name that the page used, also where that name was made to
 //! resolve to this machine after the page was loaded (DNS rebinding). Programs send no `Origin`.
 //!
-//! Nobody can make an address, or a name without a dot, resolve to something else, so that these are accepted where
+//! An address, or a name without a dot, cannot be made to resolve to something else, so that these are accepted where
 //! others than this machine are served at all; every other name has to be configured.
 
 use super::quote::shortened;
@@ -108,7 +108,7 @@ impl Site {
         }
     }
 
-    /// Whether nobody outside can make it resolve to something else.
+    /// Whether it cannot be made to resolve to something else from outside.
     fn is_fixed(&self) -> bool {
         match self {
             Site::Address(_) => true,

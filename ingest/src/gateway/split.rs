@@ -26,7 +26,7 @@ pub(super) struct Nesting {
 }
 
 impl Nesting {
-    /// Goes on to the next byte.
+    /// Advances to the next byte.
     pub(super) fn take(&mut self, byte: u8) {
         match byte {
             _ if self.escaped => self.escaped = false,

@@ -3,14 +3,14 @@
 use super::access_log::AccessLogWriter;
 use super::auth::Tokens;
 use super::budget::{Budget, OverBudget, Permit};
+use super::budget_lease::BudgetLease;
 use super::config::{Limits, Stream};
 use super::connections::{Connections, SLOW};
-use super::held::Held;
 use super::metrics::Metrics;
 use super::readiness::Readiness;
 use super::request_id::RequestIds;
 use super::route::Router;
-use super::sequence::Moments;
+use super::sequence::SequenceClock;
 use super::sites::Sites;
 use super::topics::Topics;
 use bytes::Bytes;
@@ -40,7 +40,7 @@ pub(super) struct State {
     pub(super) process_metrics: fn() -> Registry,
     pub(super) openapi: Bytes,
     pub(super) ids: RequestIds,
-    pub(super) moments: Moments,
+    pub(super) sequence_clock: SequenceClock,
 }
 
 /// So much of the budget, as a divisor, is taken back from slow clients when none is free.
@@ -50,22 +50,27 @@ pub(super) const UNKNOWN: usize = 2;
 
 impl State {
     /// The budget is exhausted: connections of slow clients that hold some of it are closed.
-    pub(super) fn make_room(&self) {
+    pub(super) fn evict_slow_clients(&self) {
         let total = self.budget.total();
-        self.connections.make_room(total / ROOM, total);
+        self.connections.evict_slow_clients(total / ROOM, total);
     }
 
     /// So many bytes of the budget, as soon as they are free, for a connection that holds these already.
-    pub(super) async fn take(&self, held: &mut Held, bytes: usize) -> Result<(), OverBudget> {
-        self.take_within(held, bytes, self.limits.body_timeout).await
+    pub(super) async fn take(&self, lease: &mut BudgetLease, bytes: usize) -> Result<(), OverBudget> {
+        self.take_within(lease, bytes, self.limits.body_timeout).await
     }
 
     /// The same with a time of its own.
-    pub(super) async fn take_within(&self, held: &mut Held, bytes: usize, timeout: Duration) -> Result<(), OverBudget> {
-        if held.take(&self.budget, bytes).is_ok() {
+    pub(super) async fn take_within(
+        &self,
+        lease: &mut BudgetLease,
+        bytes: usize,
+        timeout: Duration,
+    ) -> Result<(), OverBudget> {
+        if lease.take(&self.budget, bytes).is_ok() {
             return Ok(());
         }
-        held.add(self.room(&self.budget, held, bytes, timeout).await?);
+        lease.add(self.room(&self.budget, lease, bytes, timeout).await?);
         Ok(())
     }
 
@@ -73,23 +78,23 @@ impl State {
     pub(super) async fn room(
         &self,
         budget: &Budget,
-        held: &Held,
+        lease: &BudgetLease,
         bytes: usize,
         timeout: Duration,
     ) -> Result<Permit, OverBudget> {
         if let Ok(permit) = budget.take(bytes) {
             return Ok(permit);
         }
-        let entry = Arc::clone(held.entry());
-        let _waits = entry.waits_for_room(held.bytes());
-        self.make_room();
+        let entry = Arc::clone(lease.entry());
+        let _waits = entry.waits_for_room(lease.bytes());
+        self.evict_slow_clients();
         let mut room = std::pin::pin!(budget.wait(bytes, timeout));
         loop {
             tokio::select! {
                 permit = &mut room => return permit,
                 () = entry.given_up() => return Err(OverBudget::Now),
                 // who was at work a moment ago may be slow by now
-                () = tokio::time::sleep(SLOW) => self.make_room(),
+                () = tokio::time::sleep(SLOW) => self.evict_slow_clients(),
             }
         }
     }

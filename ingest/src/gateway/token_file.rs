@@ -1,4 +1,4 @@
-//! Files of tokens: a token a line, and behind it what it is called and what it opens.
+//! Token files: one token a line, followed by its name, scopes and rate.
 //!
 //! ```text
 //! # whoever has a bare token may do everything
@@ -10,7 +10,7 @@
 use super::error::GatewayError;
 use super::files;
 use super::rate::Rate;
-use super::scope::Scope;
+use super::scope::{Scope, ScopeError};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -44,7 +44,24 @@ impl Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct WrongLine {
     pub(super) line: usize,
-    pub(super) reason: String,
+    pub(super) reason: LineError,
+}
+
+/// Why a line describes no token; never with what stands in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum LineError {
+    #[error("a token has at least {SHORTEST} visible ASCII characters and no spaces")]
+    Token,
+    #[error("expected name=, scopes= or rate= after the token")]
+    Attribute,
+    #[error("duplicate attribute: name=, scopes= and rate= occur at most once")]
+    Duplicate,
+    #[error("a name is 1 to {LONGEST_NAME} letters, digits, `.`, `_` and `-`")]
+    Name,
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
+    #[error("a rate is a whole number of requests and records a second, from 1")]
+    Rate,
 }
 
 /// The tokens of a file, which others may read where it may be `exposed`, and the lines that are wrong.
@@ -68,13 +85,12 @@ pub(super) fn read(path: &Path, exposed: bool) -> Result<(Vec<Entry>, Vec<WrongL
     Ok((entries, wrong))
 }
 
-fn parse(line: &[u8], default_name: impl Fn() -> String) -> Result<Entry, String> {
-    let wrong_token = || format!("a token has at least {SHORTEST} visible ASCII characters and no spaces");
-    let text = std::str::from_utf8(line).map_err(|_| wrong_token())?;
+fn parse(line: &[u8], default_name: impl Fn() -> String) -> Result<Entry, LineError> {
+    let text = std::str::from_utf8(line).map_err(|_| LineError::Token)?;
     let mut words = text.split_ascii_whitespace();
     let token = words.next().unwrap_or_default();
     if token.len() < SHORTEST || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(wrong_token());
+        return Err(LineError::Token);
     }
     let (mut name, mut scopes, mut rate) = (None, None, None);
     for word in words {
@@ -83,10 +99,10 @@ fn parse(line: &[u8], default_name: impl Fn() -> String) -> Result<Entry, String
             Some(("scopes", text)) => scopes.replace(parse_scopes(text)?).is_some(),
             Some(("rate", text)) => rate.replace(parse_rate(text)?).is_some(),
             // the word may be a part of a token that holds a space
-            _ => return Err("behind a token stand name=, scopes= and rate= alone".to_owned()),
+            _ => return Err(LineError::Attribute),
         };
         if twice {
-            return Err("name=, scopes= and rate= stand once each".to_owned());
+            return Err(LineError::Duplicate);
         }
     }
     Ok(Entry {
@@ -98,31 +114,29 @@ fn parse(line: &[u8], default_name: impl Fn() -> String) -> Result<Entry, String
     })
 }
 
-fn check_name(text: &str) -> Result<String, String> {
+fn check_name(text: &str) -> Result<String, LineError> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    match (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(plain) {
-        true => Ok(text.to_owned()),
-        false => Err(format!(
-            "a name is 1 to {LONGEST_NAME} letters, digits, `.`, `_` and `-`"
-        )),
+    if (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err(LineError::Name)
     }
 }
 
-fn parse_scopes(text: &str) -> Result<Vec<Scope>, String> {
-    let scopes = text.split(',').map(|scope| scope.parse::<Scope>());
-    scopes.collect::<Result<_, _>>().map_err(|error| error.to_string())
+fn parse_scopes(text: &str) -> Result<Vec<Scope>, LineError> {
+    text.split(',').map(|scope| Ok(scope.parse::<Scope>()?)).collect()
 }
 
-fn parse_rate(text: &str) -> Result<Rate, String> {
+fn parse_rate(text: &str) -> Result<Rate, LineError> {
     let rate = text.parse().ok().and_then(Rate::new);
-    rate.ok_or_else(|| "a rate is a whole number of requests and records a second, from 1".to_owned())
+    rate.ok_or(LineError::Rate)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of(line: &str) -> Result<Entry, String> {
+    fn of(line: &str) -> Result<Entry, LineError> {
         parse(line.as_bytes(), || "tokens:7".to_owned())
     }
 
@@ -143,8 +157,11 @@ mod tests {
         for (line, said) in [
             ("secret-secret", "at least 16"),
             ("secret-secret-s\u{e9}cret", "visible ASCII"),
-            ("secret-secret-secret secret", "name=, scopes= and rate= alone"),
-            ("secret-secret-secret scope=secret", "alone"),
+            (
+                "secret-secret-secret secret",
+                "expected name=, scopes= or rate= after the token",
+            ),
+            ("secret-secret-secret scope=secret", "after the token"),
             ("secret-secret-secret name=", "a name is"),
             ("secret-secret-secret name=secret/", "a name is"),
             ("secret-secret-secret scopes=", "unknown scope"),
@@ -152,10 +169,10 @@ mod tests {
             ("secret-secret-secret scopes=secret", "unknown scope"),
             ("secret-secret-secret rate=0", "a rate is"),
             ("secret-secret-secret rate=-1", "a rate is"),
-            ("secret-secret-secret rate=1 rate=2", "once each"),
-            ("secret-secret-secret scopes=read scopes=raw", "once each"),
+            ("secret-secret-secret rate=1 rate=2", "duplicate attribute"),
+            ("secret-secret-secret scopes=read scopes=raw", "duplicate attribute"),
         ] {
-            let error = of(line).unwrap_err();
+            let error = of(line).unwrap_err().to_string();
             assert!(error.contains(said) && !error.contains("secret"), "{line}: {error}");
         }
     }

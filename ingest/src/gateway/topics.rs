@@ -1,7 +1,7 @@
 //! Names of topics and streams, and what is known about the topics behind them.
 //!
 //! A client reaches the topics of the streams, names that end in `.STREAM`, and configured aliases; all others do
-//! not exist for it, so that no request writes where nobody looks. A stream of Kinesis is also found by the end of its
+//! not exist for it, so that no request writes to an unexpected topic. A stream of Kinesis is also found by the end of its
 //! name, which is good enough for a record and not for a change: what is created or deleted is named exactly. Strict
 //! names leave configured topics and aliases alone. The number of partitions over which keys are
 //! spread is read when a topic is first seen and then stays: see [`super::partition`].

@@ -3,7 +3,7 @@
 //! A client may wait for the report of one record before it sends the next. Until it has been given all of them it is
 //! not waited for.
 
-use super::held::Held;
+use super::budget_lease::BudgetLease;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
@@ -17,16 +17,16 @@ pub(super) struct Unreported {
 
 /// What a record takes of the budget until it is reported; dropped when the report is written.
 pub(super) struct Reporting {
-    pub(super) held: Held,
+    pub(super) lease: BudgetLease,
     of: Arc<Unreported>,
 }
 
 impl Unreported {
     /// A record of which so much is held is not reported yet.
-    pub(super) fn add(self: &Arc<Self>, held: Held) -> Reporting {
+    pub(super) fn add(self: &Arc<Self>, lease: BudgetLease) -> Reporting {
         self.count.fetch_add(1, Ordering::Relaxed);
         let of = Arc::clone(self);
-        Reporting { held, of }
+        Reporting { lease, of }
     }
 
     /// Resolves when all records are reported; for one who waits.

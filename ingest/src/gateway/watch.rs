@@ -1,4 +1,4 @@
-//! What is looked at all the time: whether Kafka answers, and whether files have changed.
+//! Periodic checks: whether Kafka answers, and whether files have changed.
 
 use super::metadata::TopicError;
 use super::state::State;

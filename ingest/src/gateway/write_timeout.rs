@@ -1,4 +1,4 @@
-//! A connection whose client does not take its answer.
+//! A timeout for writing: a connection whose client does not take its answer is closed.
 //!
 //! What is written waits in the system's buffers until the client reads; once these are full, nothing moves. Such a
 //! connection may make room for others at once, and ends when not a byte has moved for a time.

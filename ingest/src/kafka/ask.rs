@@ -16,7 +16,7 @@ pub(super) const TRY: Duration = Duration::from_secs(2);
 /// Between two tries that were refused at once.
 pub(super) const PAUSE: Duration = Duration::from_millis(200);
 /// How long the thread sleeps between two looks at the clients' queues.
-const NAP: Duration = Duration::from_millis(100);
+const IDLE_WAIT: Duration = Duration::from_millis(100);
 
 type Client = Arc<BaseConsumer<Context>>;
 type Clients = Arc<Mutex<Vec<Client>>>;
@@ -24,7 +24,7 @@ type Clients = Arc<Mutex<Vec<Client>>>;
 /// Clients for questions, and what serves them.
 pub(super) struct Asker {
     config: KafkaConfig,
-    pub(super) patience: Duration,
+    pub(super) retry_timeout: Duration,
     /// Reads committed records only, as the reader does.
     pub(super) committed: Client,
     /// librdkafka asks for the end of a partition with the isolation level of the client, so that the end as others
@@ -35,7 +35,7 @@ pub(super) struct Asker {
 }
 
 impl Asker {
-    pub(super) fn start(config: &KafkaConfig, patience: Duration) -> Result<Asker, KafkaError> {
+    pub(super) fn start(config: &KafkaConfig, retry_timeout: Duration) -> Result<Asker, KafkaError> {
         let committed = Arc::new(consumer(config, Reads::Samples)?);
         let served: Clients = Arc::new(Mutex::new(vec![Arc::clone(&committed)]));
         let clients = Arc::clone(&served);
@@ -47,7 +47,7 @@ impl Asker {
         };
         Ok(Asker {
             config: config.clone(),
-            patience,
+            retry_timeout,
             committed,
             uncommitted: Mutex::default(),
             served,
@@ -67,7 +67,7 @@ impl Asker {
         Ok(Arc::clone(made.insert(client)))
     }
 
-    /// Asks until there is an answer that no later one can differ from, or patience ends.
+    /// Asks until there is an answer that no later one can differ from, or the retry timeout is over.
     pub(super) fn ask<T>(
         &self,
         client: &BaseConsumer<Context>,
@@ -78,7 +78,7 @@ impl Asker {
         let context = client.context();
         loop {
             self.check()?;
-            let left = self.patience.saturating_sub(start.elapsed());
+            let left = self.retry_timeout.saturating_sub(start.elapsed());
             let cause = match ask(TRY.min(left).max(Duration::from_millis(1))) {
                 Ok(answer) => {
                     context.authenticated();
@@ -98,7 +98,7 @@ impl Asker {
                     cause,
                 });
             }
-            if start.elapsed() + PAUSE >= self.patience {
+            if start.elapsed() + PAUSE >= self.retry_timeout {
                 return Err(self.unreachable(client, question));
             }
             std::thread::sleep(PAUSE);
@@ -119,9 +119,9 @@ impl Asker {
     pub(super) fn unreachable(&self, client: &BaseConsumer<Context>, question: &str) -> KafkaError {
         KafkaError::Unreachable {
             bootstrap: self.config.bootstrap.clone(),
-            waited: self.patience,
+            waited: self.retry_timeout,
             question: question.to_owned(),
-            detail: client.context().trouble(),
+            detail: client.context().connection_error(),
         }
     }
 }
@@ -145,7 +145,7 @@ impl Service {
             let turns = AssertUnwindSafe(|| {
                 while !stopped.load(SeqCst) {
                     turn();
-                    std::thread::park_timeout(NAP);
+                    std::thread::park_timeout(IDLE_WAIT);
                 }
             });
             if let Err(panic) = catch_unwind(turns) {

@@ -1,7 +1,7 @@
 //! The librdkafka client under [`super::Cluster`] and [`super::Reader`]: its log lines become ours, and its errors
 //! are sorted into those that pass and those that do not.
 
-use super::sentence::sentence;
+use super::message::normalize_message;
 use super::throttle::THROTTLE;
 use super::{KafkaConfig, KafkaError, Tokens};
 use rdkafka::TopicPartitionList;
@@ -43,8 +43,8 @@ struct TopicId {
 struct Said {
     /// The text of the error event that is being served.
     reason: String,
-    /// The last trouble with a connection, in one sentence.
-    trouble: String,
+    /// The last error of a connection, in one sentence.
+    connection_error: String,
     authentication: Authentication,
 }
 
@@ -91,15 +91,15 @@ impl Context {
     }
 
     /// What librdkafka last said about a connection that failed.
-    pub(super) fn trouble(&self) -> String {
-        self.said().trouble.clone()
+    pub(super) fn connection_error(&self) -> String {
+        self.said().connection_error.clone()
     }
 
     /// A broker has answered something that only the authenticated get.
     pub(super) fn authenticated(&self) {
         let mut said = self.said();
         said.authentication.worked();
-        said.trouble.clear();
+        said.connection_error.clear();
     }
 
     /// How often the topic of this name was found to be another one than before: deleted and created again. Counts what
@@ -153,14 +153,14 @@ impl ClientContext for Context {
         self.tokens.make()
     }
 
-    /// When librdkafka hears that a topic has another id it goes on at the same offset of the new topic, and the only
+    /// When librdkafka hears that a topic has another id it continues at the same offset of the new topic, and the only
     /// thing that it says is a debug line, before it fetches from the new topic. The line waits on the consumer's own
     /// queue, so that who serves that queue between taking a record and handing it over knows of it in time.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.served.fetch_add(1, Relaxed);
         // a connection that the broker closes is no error event
         if facility == "FAIL" {
-            self.said().trouble = sentence(message);
+            self.said().connection_error = normalize_message(message);
         }
         if let Some((topic, ids)) = changed_id(message) {
             self.identify(topic, ids);
@@ -182,12 +182,12 @@ impl ClientContext for Context {
         said.reason = reason.to_owned();
         match error.rdkafka_error_code() {
             Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism) => {
-                let sentence = sentence(reason);
-                said.authentication.failed(Instant::now(), &sentence);
-                said.trouble = sentence;
+                let message = normalize_message(reason);
+                said.authentication.failed(Instant::now(), &message);
+                said.connection_error = message;
             }
             Some(Code::BrokerTransportFailure | Code::Resolve | Code::SSL | Code::OperationTimedOut) => {
-                said.trouble = sentence(reason);
+                said.connection_error = normalize_message(reason);
             }
             _ => {}
         }
@@ -200,7 +200,7 @@ pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(target: "librdkafka", facility, "{message}");
         return;
     }
-    let Some(message) = THROTTLE.pass(&sentence(message)) else {
+    let Some(message) = THROTTLE.pass(&normalize_message(message)) else {
         return;
     };
     // what librdkafka calls an error is mostly a connection that it makes anew by itself
@@ -296,12 +296,12 @@ pub(super) fn warn_of_commit(error: &Native) {
 
 /// Errors that concern no partition. librdkafka has logged what it knows about a connection already.
 fn log_general(error: &Native, context: &Context) {
-    let reason = sentence(&context.reason());
+    let reason = normalize_message(&context.reason());
     let said = match error.rdkafka_error_code() {
         // librdkafka's text is the number of brokers
-        Some(Code::AllBrokersDown) => match context.trouble().as_str() {
+        Some(Code::AllBrokersDown) => match context.connection_error().as_str() {
             "" => "no Kafka broker answers, waiting for one".to_owned(),
-            trouble => format!("no Kafka broker answers, waiting for one: {trouble}"),
+            connection_error => format!("no Kafka broker answers, waiting for one: {connection_error}"),
         },
         Some(Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut) => {
             tracing::debug!("{reason}");

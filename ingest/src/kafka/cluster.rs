@@ -31,10 +31,10 @@ impl Cluster {
         Cluster::connect_within(config, PATIENCE)
     }
 
-    /// [`Cluster::connect`] with another patience, for this and for all further questions.
-    pub fn connect_within(config: &KafkaConfig, patience: Duration) -> Result<Cluster, KafkaError> {
+    /// [`Cluster::connect`] with another retry timeout, for this and for all further questions.
+    pub fn connect_within(config: &KafkaConfig, retry_timeout: Duration) -> Result<Cluster, KafkaError> {
         let cluster = Cluster {
-            asker: Asker::start(config, patience)?,
+            asker: Asker::start(config, retry_timeout)?,
             sampling: Mutex::default(),
         };
         let client = &cluster.asker.committed;

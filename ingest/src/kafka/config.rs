@@ -4,6 +4,7 @@
 //! promise that every offset counts once; a user who set them would get wrong tables without a message, so they are
 //! refused by name and with the reason. The rest is checked by librdkafka itself.
 
+use super::config_error::{DEFAULT_GROUP, KafkaConfigError};
 use super::iam::{self, Tokens};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use std::fmt;
@@ -22,47 +23,6 @@ pub struct KafkaConfig {
     /// For how long a broker may gather records for one answer to a reader: more records an answer, fewer answers. Zero
     /// asks for every record at once. So does a `fetch.wait.max.ms` of the user's, with a `fetch.min.bytes` of theirs.
     pub pace: Duration,
-}
-
-/// Why a Kafka configuration cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum KafkaConfigError {
-    /// No broker is named.
-    #[error("no Kafka broker is named: expected host:port[,host:port…]")]
-    NoBootstrap,
-    /// The group has no name.
-    #[error(
-        "the Kafka group id is empty: leave it out to get the default, {}",
-        KafkaConfig::DEFAULT_GROUP
-    )]
-    NoGroup,
-    /// Tokens are signed for a region, and nothing names it.
-    #[error(
-        "sasl.mechanism = AWS_MSK_IAM needs the cluster's region: it is in the brokers' names at Amazon, elsewhere set AWS_REGION"
-    )]
-    NoRegion,
-    /// The property is set by pinflow itself.
-    #[error("Kafka property {name} cannot be set: {reason}")]
-    Owned {
-        /// The property as the user wrote it.
-        name: String,
-        /// Why it is ours, and what to use instead.
-        reason: &'static str,
-    },
-    /// librdkafka does not know the property.
-    #[error("Kafka property {name} does not exist in librdkafka: see its CONFIGURATION.md for the names")]
-    Unknown {
-        /// The property as the user wrote it.
-        name: String,
-    },
-    /// librdkafka does not take the value.
-    #[error("Kafka property {name}: {reason}")]
-    Value {
-        /// The property as the user wrote it.
-        name: String,
-        /// librdkafka's own words.
-        reason: String,
-    },
 }
 
 const POSITION: &str =
@@ -131,7 +91,7 @@ const MOST_WAIT: Duration = Duration::from_millis(100);
 
 impl KafkaConfig {
     /// The group id if none is configured.
-    pub const DEFAULT_GROUP: &'static str = "pinflow";
+    pub const DEFAULT_GROUP: &'static str = DEFAULT_GROUP;
 
     /// A configuration without properties, under the default group id.
     pub fn new(bootstrap: impl Into<String>) -> KafkaConfig {
@@ -235,7 +195,7 @@ const FILES: [&str; 5] = [
 ];
 
 /// Whether the file that a property names can be opened: librdkafka reads it when a client is made, and a client of
-/// another protocol would not miss it. Properties of other names are nobody's files.
+/// another protocol would not miss it. Properties of other names name no files.
 ///
 /// # Errors
 /// [`KafkaConfigError::Value`], which names the file.
@@ -250,7 +210,7 @@ pub fn check_file(name: &str, value: &str) -> Result<(), KafkaConfigError> {
     })
 }
 
-/// Debug lines cost librdkafka's threads time, so they are asked for only when somebody listens.
+/// Debug lines cost librdkafka's threads time, so they are asked for only when they are logged.
 pub(crate) fn log_level() -> RDKafkaLogLevel {
     if tracing::enabled!(target: "librdkafka", tracing::Level::DEBUG) {
         RDKafkaLogLevel::Debug

@@ -3,18 +3,18 @@
 //! A broker that is away is not here: librdkafka finds it again by itself, and the log says so.
 
 use super::KafkaConfigError;
-use super::sentence::{CLOSED, sentence};
+use super::message::{CLOSED, normalize_message};
 use std::any::Any;
 use std::time::Duration;
 
-/// A failure that somebody has to see.
+/// A failure that waiting does not mend, or that has lasted too long.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum KafkaError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] KafkaConfigError),
     /// librdkafka refused to make a client, or to do what its own documentation promises.
-    #[error("librdkafka failed to {action}: {}", sentence(&.cause.to_string()))]
+    #[error("librdkafka failed to {action}: {}", normalize_message(&.cause.to_string()))]
     Client {
         /// What was asked of it.
         action: &'static str,
@@ -33,10 +33,10 @@ pub enum KafkaError {
         waited: Duration,
         /// What was asked.
         question: String,
-        /// The last trouble with a connection, if any.
+        /// The last error of a connection, if any.
         detail: String,
     },
-    /// Kafka does not accept who we are.
+    /// Kafka does not accept our credentials.
     #[error("Kafka at {bootstrap} refuses to authenticate us{} (check sasl.* and security.protocol)", because(.bootstrap, .detail))]
     Authentication {
         /// The brokers that were asked.
@@ -60,8 +60,8 @@ pub enum KafkaError {
     },
     /// The topic was deleted and created again under its name: its records are not those that were read before.
     #[error(
-        "topic {topic} was deleted and created again: {found}, record {topic}/{partition} {offset} was read before; go \
-         on under a new name with --topics"
+        "topic {topic} was deleted and created again: {found}, record {topic}/{partition} {offset} was read before; \
+         continue under a new name with --topics"
     )]
     TopicRemade {
         /// The topic.
@@ -111,7 +111,7 @@ pub enum KafkaError {
         message: String,
     },
     /// The broker answered a question with an error.
-    #[error("Kafka answered the question for {question} with an error: {}", sentence(&.cause.to_string()))]
+    #[error("Kafka answered the question for {question} with an error: {}", normalize_message(&.cause.to_string()))]
     Refused {
         /// What was asked.
         question: String,
@@ -135,7 +135,7 @@ pub enum Remade {
 }
 
 impl KafkaError {
-    /// Whether the same question may succeed later without anybody doing anything.
+    /// Whether the same question may succeed later without intervention.
     pub fn can_pass(&self) -> bool {
         matches!(self, KafkaError::Unreachable { .. } | KafkaError::Refused { .. })
     }

@@ -10,9 +10,9 @@
 //! Parking ends after a tenth of a second all the same. Woken, the thread lets the rest of a broker's answer arrive
 //! before it polls, so that it and its caller are woken once an answer and not once a partition.
 
+use super::assigned_partition::{AssignedPartition, Progress};
 use super::client::{Context, serve};
 use super::output::Output;
-use super::part::{Fate, Part};
 use super::{KafkaError, Polled, Range};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as Native;
@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The longest sleep.
-const NAP: Duration = Duration::from_millis(100);
+const IDLE_WAIT: Duration = Duration::from_millis(100);
 
 /// What the caller wants of the thread.
 #[derive(Default)]
@@ -52,13 +52,13 @@ pub(super) struct Fetch {
     inbox: Arc<Inbox>,
     bootstrap: String,
     batch_bytes: usize,
-    parts: Vec<Part>,
+    assigned: Vec<AssignedPartition>,
     /// Ranges of partitions that are being read already.
     waiting: VecDeque<Range>,
     /// Whether a range has ended, so that one that waits may begin.
     freed: bool,
     /// Partitions of which a record came on the common queue.
-    strays: Vec<(String, i32)>,
+    misrouted_partitions: Vec<(String, i32)>,
     /// How often topics had become others when the ranges were last looked at.
     changes: u64,
     /// How long the rest of an answer takes to arrive.
@@ -78,16 +78,16 @@ impl Fetch {
             inbox,
             bootstrap,
             batch_bytes,
-            parts: Vec::new(),
+            assigned: Vec::new(),
             waiting: VecDeque::new(),
             freed: false,
-            strays: Vec::new(),
+            misrouted_partitions: Vec::new(),
             changes: 0,
             gather,
         }
     }
 
-    /// Reads until it is stopped or cannot go on.
+    /// Reads until it is stopped or cannot continue.
     pub(super) fn run(mut self, mut consumer: BaseConsumer<Context>) {
         let thread = std::thread::current();
         consumer.set_nonempty_callback(move || thread.unpark());
@@ -103,13 +103,15 @@ impl Fetch {
                 break;
             }
             if let Some((code, detail)) = consumer.client().fatal_error() {
-                tracing::error!("librdkafka cannot go on: {detail}");
+                tracing::error!("librdkafka cannot continue: {detail}");
                 let cause = Native::MessageConsumptionFatal(code);
-                self.output
-                    .push(Polled::Failed(KafkaError::Client { action: "go on", cause }));
+                self.output.push(Polled::Failed(KafkaError::Client {
+                    action: "continue",
+                    cause,
+                }));
                 break;
             }
-            self.look_after_all(&consumer);
+            self.check_availability_of_all(&consumer);
             let worked = self.drain_all(&consumer);
             self.output.announce();
             if !worked {
@@ -118,16 +120,16 @@ impl Fetch {
         }
         self.output.announce();
         // the queues before their consumer
-        self.parts.clear();
+        self.assigned.clear();
     }
 
     /// Sleeps until there is something to do.
     fn sleep(&self) {
         let asleep = Instant::now();
-        std::thread::park_timeout(NAP);
+        std::thread::park_timeout(IDLE_WAIT);
         let slept = asleep.elapsed();
         // a wake-up that came while the queues were polled is no sign of a new answer
-        if self.gather < slept && slept < NAP {
+        if self.gather < slept && slept < IDLE_WAIT {
             std::thread::sleep(self.gather);
         }
     }
@@ -142,23 +144,23 @@ impl Fetch {
         let mut later = VecDeque::new();
         while let Some(range) = self.waiting.pop_front() {
             let busy = self
-                .parts
+                .assigned
                 .iter()
-                .map(|part| &part.range)
+                .map(|assigned| &assigned.range)
                 .chain(&later)
                 .any(|other| range.same_partition(other));
             if busy {
                 later.push_back(range);
                 continue;
             }
-            let mut part = Part::new(range, consumer);
-            if part.is_at_end() {
-                self.output.push(part.reached());
+            let mut assigned = AssignedPartition::new(range, consumer);
+            if assigned.is_at_end() {
+                self.output.push(assigned.reached());
                 // the next range of this partition may begin at once, too
                 continue;
             }
-            match part.attach(consumer) {
-                Ok(()) => self.parts.push(part),
+            match assigned.attach(consumer) {
+                Ok(()) => self.assigned.push(assigned),
                 Err(error) => self.output.push(Polled::Failed(error)),
             }
         }
@@ -168,26 +170,27 @@ impl Fetch {
     /// Log lines and errors of connections, and what follows from them for the ranges.
     fn serve_client(&mut self, consumer: &Arc<BaseConsumer<Context>>) {
         self.serve_queue(consumer);
-        for (topic, partition) in std::mem::take(&mut self.strays) {
-            let of = |part: &Part| part.range.name == topic && part.range.partition == partition;
-            if let Some(at) = self.parts.iter().position(of) {
-                let fate = self.parts[at].restart(consumer);
-                self.follow(at, consumer, fate);
+        for (topic, partition) in std::mem::take(&mut self.misrouted_partitions) {
+            let of =
+                |assigned: &AssignedPartition| assigned.range.name == topic && assigned.range.partition == partition;
+            if let Some(at) = self.assigned.iter().position(of) {
+                let progress = self.assigned[at].restart(consumer);
+                self.follow(at, consumer, progress);
             }
         }
         let changes = consumer.context().changes_of_all();
         if changes != self.changes {
             self.changes = changes;
-            self.each(consumer, |part| part.check_topic(consumer));
+            self.each(consumer, |assigned| assigned.check_topic(consumer));
         }
     }
 
     /// A record here would mean that a queue was split off too late: then the partition starts again where it was.
     fn serve_queue(&mut self, consumer: &BaseConsumer<Context>) {
-        while let Some(stray) = serve(consumer) {
-            let (topic, partition) = (stray.topic(), stray.partition());
+        while let Some(misrouted) = serve(consumer) {
+            let (topic, partition) = (misrouted.topic(), misrouted.partition());
             tracing::warn!("a record of {topic}/{partition} came on the common queue, reading it again");
-            self.strays.push((topic.to_owned(), partition));
+            self.misrouted_partitions.push((topic.to_owned(), partition));
         }
     }
 
@@ -195,64 +198,65 @@ impl Fetch {
     fn drain_all(&mut self, consumer: &Arc<BaseConsumer<Context>>) -> bool {
         let mut worked = false;
         let mut at = 0;
-        while at < self.parts.len() && !self.output.is_full() {
-            let turn = self.parts[at].poll(self.batch_bytes);
-            if turn.is_empty() {
+        while at < self.assigned.len() && !self.output.is_full() {
+            let outcome = self.assigned[at].poll(self.batch_bytes);
+            if outcome.is_empty() {
                 at += 1;
                 continue;
             }
             worked = true;
             // what librdkafka said before it fetched these records
             self.serve_queue(consumer);
-            let part = &mut self.parts[at];
-            let stray =
-                |(topic, partition): &(String, i32)| part.range.name == *topic && part.range.partition == *partition;
-            let fate = match self.strays.iter().position(stray) {
-                Some(stray) => {
-                    self.strays.swap_remove(stray);
-                    part.restart(consumer)
-                }
-                None => part.settle(turn, consumer, &mut |polled| self.output.push(polled)),
+            let assigned = &mut self.assigned[at];
+            let misrouted = |(topic, partition): &(String, i32)| {
+                assigned.range.name == *topic && assigned.range.partition == *partition
             };
-            at += usize::from(self.follow(at, consumer, fate));
+            let progress = match self.misrouted_partitions.iter().position(misrouted) {
+                Some(misrouted) => {
+                    self.misrouted_partitions.swap_remove(misrouted);
+                    assigned.restart(consumer)
+                }
+                None => assigned.settle(outcome, consumer, &mut |polled| self.output.push(polled)),
+            };
+            at += usize::from(self.follow(at, consumer, progress));
         }
         // those that were not served come first when there is room again
-        let served = at % self.parts.len().max(1);
-        self.parts.rotate_left(served);
+        let served = at % self.assigned.len().max(1);
+        self.assigned.rotate_left(served);
         if worked {
             consumer.context().authenticated();
         }
         worked
     }
 
-    fn look_after_all(&mut self, consumer: &Arc<BaseConsumer<Context>>) {
-        self.each(consumer, |part| part.look_after(consumer));
+    fn check_availability_of_all(&mut self, consumer: &Arc<BaseConsumer<Context>>) {
+        self.each(consumer, |assigned| assigned.check_availability(consumer));
     }
 
     /// Does something with each range, and what follows from it.
-    fn each(&mut self, consumer: &BaseConsumer<Context>, act: impl Fn(&mut Part) -> Fate) {
+    fn each(&mut self, consumer: &BaseConsumer<Context>, act: impl Fn(&mut AssignedPartition) -> Progress) {
         let mut at = 0;
-        while at < self.parts.len() {
-            let fate = act(&mut self.parts[at]);
-            at += usize::from(self.follow(at, consumer, fate));
+        while at < self.assigned.len() {
+            let progress = act(&mut self.assigned[at]);
+            at += usize::from(self.follow(at, consumer, progress));
         }
     }
 
     /// Says whether the range is still there. One that fails is given up together with the ranges of its partition that
     /// were to come.
-    fn follow(&mut self, at: usize, consumer: &BaseConsumer<Context>, fate: Fate) -> bool {
-        if let Fate::Goes = fate {
+    fn follow(&mut self, at: usize, consumer: &BaseConsumer<Context>, progress: Progress) -> bool {
+        if let Progress::Continue = progress {
             return true;
         }
-        let mut part = self.parts.swap_remove(at);
-        part.detach(consumer);
+        let mut assigned = self.assigned.swap_remove(at);
+        assigned.detach(consumer);
         self.freed = true;
-        self.output.push(match fate {
-            Fate::Fails(error) => {
-                self.waiting.retain(|range| !part.range.same_partition(range));
+        self.output.push(match progress {
+            Progress::Failed(error) => {
+                self.waiting.retain(|range| !assigned.range.same_partition(range));
                 Polled::Failed(error)
             }
-            Fate::Ends | Fate::Goes => part.reached(),
+            Progress::Done | Progress::Continue => assigned.reached(),
         });
         false
     }

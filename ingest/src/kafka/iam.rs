@@ -4,7 +4,7 @@
 //! for the next one before it ends. rust-rdkafka's `AdminClient` serves no such question, so what needs one (making
 //! topics, reading their settings) is not there over IAM.
 
-use super::KafkaConfigError;
+use super::config_error::KafkaConfigError;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::config::{Credentials, ProvideCredentials};
 use aws_sdk_s3::error::DisplayErrorContext;
@@ -29,9 +29,10 @@ const LIFETIME: Duration = Duration::from_secs(900);
 
 /// The mechanism as librdkafka is to be given it: ours is OAUTHBEARER to it.
 pub(super) fn known_to_librdkafka<'a>(name: &str, value: &'a str) -> &'a str {
-    match MECHANISMS.contains(&name) && value == MECHANISM {
-        true => "OAUTHBEARER",
-        false => value,
+    if MECHANISMS.contains(&name) && value == MECHANISM {
+        "OAUTHBEARER"
+    } else {
+        value
     }
 }
 

@@ -2,14 +2,14 @@
 //!
 //! Two things face outwards. [`Cluster`] answers questions (which partitions, from where to where, one record at an
 //! offset) and leaves the group offsets that lag tools look at. [`Reader`] delivers ranges of partitions, each from
-//! an offset on, until another or for ever.
+//! an offset on, until another or without end.
 //!
 //! Positions belong to the caller. There is no group balancing, no offset is ever taken from the broker, and a
 //! position that the broker does not hold is an error and not a reason to jump (`auto.offset.reset=error`): the
 //! frontier stands in the same transaction as the tables, and anything else would be a second opinion.
 //!
 //! A topic that was deleted and created again under its name is another log. A [`RecordId`] tells its records from
-//! those of the old one, and a reader never goes on in it: see `part.rs`.
+//! those of the old one, and a reader never continues in it: see `assigned_partition.rs`.
 //!
 //! Everything is read committed. Offsets are sparse: transaction markers, aborted records and compaction leave
 //! holes, so the offset after a record is never assumed to hold one, and the end of a range is taken from the end
@@ -19,20 +19,22 @@
 //! writes nothing to Kafka but group offsets.
 
 mod ask;
+mod assigned_partition;
 mod batch;
 mod client;
 mod cluster;
 mod config;
+mod config_error;
 mod error;
 mod fetch;
 mod iam;
+mod message;
 mod output;
-mod part;
+mod range;
 mod reader;
 mod record;
 mod retention;
 mod sample;
-mod sentence;
 mod throttle;
 mod watermarks;
 
@@ -41,10 +43,12 @@ pub(crate) use config::log_level;
 
 pub use batch::{Batch, Polled, Span};
 pub use cluster::Cluster;
-pub use config::{KafkaConfig, KafkaConfigError, check_file};
+pub use config::{KafkaConfig, check_file};
+pub use config_error::KafkaConfigError;
 pub use error::{KafkaError, Remade};
 pub use iam::Tokens;
-pub use reader::{Range, Reader, ReaderOptions};
+pub use range::Range;
+pub use reader::{Reader, ReaderOptions};
 pub use record::RecordId;
 pub use retention::retention;
 pub use sample::{Sample, Sampled};

@@ -4,7 +4,8 @@ use super::client::{Reads, consumer};
 use super::error::panic_text;
 use super::fetch::{Fetch, Inbox};
 use super::output::{Input, queue};
-use super::{KafkaConfig, KafkaError, Polled, RecordId};
+use super::range::Range;
+use super::{KafkaConfig, KafkaError, Polled};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -13,34 +14,7 @@ use std::thread::JoinHandle;
 const THREAD: &str = "kafka-reader";
 
 /// The partitions of one answer of a broker arrive one after the other, within less than this part of the pace.
-const GATHERED: u32 = 16;
-
-/// Offsets of one partition to be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Range {
-    /// The caller's number of the topic, handed back with its records.
-    pub topic: u8,
-    /// The topic's name in Kafka.
-    pub name: String,
-    /// The partition.
-    pub partition: i32,
-    /// The first offset that is wanted.
-    pub from: i64,
-    /// The first offset that is not wanted any more; `None` reads for ever.
-    ///
-    /// It is reached when a record at or past it, or the end of the partition at or past it, has been seen, so it
-    /// should not lie beyond the high watermark; if it does the range ends when the partition has grown to it.
-    pub until: Option<i64>,
-    /// The last record that was read before `from`, where one is known: while Kafka holds its offset it must be the same
-    /// record, otherwise the topic was created again and the range fails with [`KafkaError::TopicRemade`].
-    pub after: Option<RecordId>,
-}
-
-impl Range {
-    pub(super) fn same_partition(&self, other: &Range) -> bool {
-        self.partition == other.partition && self.name == other.name
-    }
-}
+const GATHER_DIVISOR: u32 = 16;
 
 /// How much a reader holds.
 #[derive(Debug, Clone)]
@@ -92,7 +66,7 @@ impl Reader {
             inbox.clone(),
             config.bootstrap.clone(),
             options.batch_bytes.max(1),
-            config.pace / GATHERED,
+            config.pace / GATHER_DIVISOR,
         );
         let thread = std::thread::Builder::new()
             .name(THREAD.into())

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// How long the answer may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// `retention.ms` of each topic, -1 for ever. A topic whose settings we may not see is absent. A size limit
+/// `retention.ms` of each topic, -1 without limit. A topic whose settings we may not see is absent. A size limit
 /// (`retention.bytes`) may drop records earlier.
 pub async fn retention(config: &KafkaConfig, topics: &[String]) -> Result<BTreeMap<String, i64>, KafkaError> {
     let mut client = ClientConfig::new();

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// Partitions that are assigned at a time.
 const GROUP: usize = 250;
 /// The longest sleep while records are waited for.
-const NAP: Duration = Duration::from_millis(100);
+const IDLE_WAIT: Duration = Duration::from_millis(100);
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl Cluster {
             if open.is_empty() {
                 return Ok(found.into_iter().flatten().collect());
             }
-            if again && start.elapsed() > self.asker.patience {
+            if again && start.elapsed() > self.asker.retry_timeout {
                 return Err(self.asker.unreachable(&self.asker.committed, &question(wanted)));
             }
             again = true;
@@ -216,10 +216,10 @@ impl Cluster {
                 continue;
             }
             self.asker.check()?;
-            if last.elapsed() >= self.asker.patience {
+            if last.elapsed() >= self.asker.retry_timeout {
                 return Err(self.asker.unreachable(&self.asker.committed, &question(wanted)));
             }
-            std::thread::park_timeout(NAP);
+            std::thread::park_timeout(IDLE_WAIT);
         }
         Ok(said)
     }

@@ -1,4 +1,4 @@
-//! Log lines that say the same over and over: each is let through at most once in ten seconds, with a count.
+//! Repeated log lines: each is let through at most once in ten seconds, with a count.
 //!
 //! librdkafka repeats what it cannot do for every connection and every try; a broker that is away for an hour would
 //! fill a disk. Shared by all clients of the process, since they meet the same broker.

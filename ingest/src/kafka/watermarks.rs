@@ -1,4 +1,4 @@
-//! From where to where Kafka holds partitions.
+//! Watermarks: from where to where Kafka holds partitions.
 //!
 //! All partitions are asked for at once: a request a broker and kind of offset, whatever the number of partitions. The
 //! kinds are asked for in the order low, stable, high, each of which only grows and lies below the next, so that an
@@ -81,7 +81,7 @@ impl Cluster {
             if marks.iter().flatten().all(in_order) {
                 return Ok(marks);
             }
-            if start.elapsed() >= self.asker.patience {
+            if start.elapsed() >= self.asker.retry_timeout {
                 return Err(self.asker.unreachable(&self.asker.committed, &question));
             }
             std::thread::sleep(PAUSE);
@@ -111,9 +111,12 @@ impl Cluster {
             // librdkafka judges by what it heard of the topic minutes ago, so it is made to look
             Err(error) if is_unknown(&error) => {
                 let absent = absent(client, of, timeout)?;
-                let later = |error| match is_unknown(&error) {
-                    true => Native::MetadataFetch(Code::LeaderNotAvailable),
-                    false => error,
+                let later = |error| {
+                    if is_unknown(&error) {
+                        Native::MetadataFetch(Code::LeaderNotAvailable)
+                    } else {
+                        error
+                    }
                 };
                 list_offsets(client, of, &absent, which, timeout).map_err(later)
             }

@@ -1,18 +1,18 @@
 //! Whether the lake answers: what its requests have met, in one place, whatever store it is.
 //!
-//! A request that fails because the store cannot be reached, or does not let us in just now, is repeated after a pause
-//! until [`Retries::patience`] is over: without end where there is none. Such an outage is shown once for all requests
+//! A request that fails because the store cannot be reached, or denies access for now, is repeated after a pause
+//! until [`Retries::retry_timeout`] is over: without end where there is none. Such an outage is shown once for all requests
 //! that wait for its end: a warning when it has lasted for [`Retries::notice`], then one a minute, and a call of the
 //! [`LakeObserver`]. Nothing that may pass is ever taken for damage of an object.
 
-use super::error::LakeError;
+use super::error::{LakeError, shown};
 use super::retry::Retries;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often an outage that goes on is logged.
+/// How often an outage that lasts is logged.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// Whether the lake answers.
@@ -49,7 +49,7 @@ impl fmt::Debug for LakeObserver {
 
 /// What is asked of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum RequestKind {
     /// A listing: the lake as a whole.
     Listing,
     /// An object's content or metadata.
@@ -103,7 +103,7 @@ impl Availability {
         &self.lake
     }
 
-    /// A request has succeeded that does so only when the lake is there and lets us in.
+    /// A request has succeeded that does so only when the lake is there and accessible.
     pub(crate) fn answered(&self) {
         if !self.has_answered() {
             self.answered.store(true, Ordering::Relaxed);
@@ -124,7 +124,11 @@ impl Availability {
             return;
         };
         self.is_out.store(false, Ordering::Relaxed);
-        tracing::info!("{} answers again after {}", self.lake, shown(ended.since.elapsed()));
+        tracing::info!(
+            "{} is available again after {}",
+            self.lake,
+            shown(ended.since.elapsed())
+        );
         self.observe(LakeState::Available);
     }
 
@@ -146,7 +150,7 @@ impl Availability {
         }
         outage.said = now;
         let lasted = shown(outage.since.elapsed());
-        tracing::warn!("{} cannot be used for {lasted}, waiting for it: {error}", self.lake);
+        tracing::warn!("{} has been unavailable for {lasted}, retrying: {error}", self.lake);
         self.observe(LakeState::Unavailable {
             since: outage.since,
             error: error.to_owned(),
@@ -177,7 +181,7 @@ pub(crate) struct Attempts {
     /// It is among those that an outage counts.
     counted: bool,
     /// The last attempt was refused for the object's own sake, and the lake could be listed after it.
-    doubted: bool,
+    unconfirmed: bool,
 }
 
 impl Attempts {
@@ -189,7 +193,7 @@ impl Attempts {
             failures: 0,
             began: None,
             counted: false,
-            doubted: false,
+            unconfirmed: false,
         }
     }
 
@@ -200,10 +204,13 @@ impl Attempts {
         let began = *self.began.get_or_insert_with(Instant::now);
         let waited = began.elapsed();
         self.failures += 1;
-        self.doubted = false;
+        self.unconfirmed = false;
         let action = self.action;
         tracing::debug!(object, self.failures, cause, "trying again to {action}");
-        if retries.patience.is_some_and(|patience| waited >= patience) {
+        if retries
+            .retry_timeout
+            .is_some_and(|retry_timeout| waited >= retry_timeout)
+        {
             return Err(self.given_up(object, cause));
         }
         if waited >= retries.notice {
@@ -212,7 +219,9 @@ impl Attempts {
                 .fails(began, &error, std::mem::replace(&mut self.counted, true));
         }
         let pause = retries.pause(self.failures);
-        let left = retries.patience.map_or(pause, |patience| patience - waited);
+        let left = retries
+            .retry_timeout
+            .map_or(pause, |retry_timeout| retry_timeout - waited);
         // no pause may sleep through the moment at which the outage is to be shown
         let unseen = retries.notice.checked_sub(waited).filter(|left| !left.is_zero());
         Ok(pause.min(left).min(unseen.unwrap_or(pause)))
@@ -222,9 +231,10 @@ impl Attempts {
     /// second time in a row. An outage may have ended between the refusal and the listing, so the object is asked for
     /// once more, now that the lake is known to answer.
     pub(crate) fn refused(&mut self, error: LakeError) -> Result<Duration, LakeError> {
-        match std::mem::replace(&mut self.doubted, true) {
-            true => Err(error),
-            false => Ok(Duration::ZERO),
+        if std::mem::replace(&mut self.unconfirmed, true) {
+            Err(error)
+        } else {
+            Ok(Duration::ZERO)
         }
     }
 
@@ -238,7 +248,7 @@ impl Attempts {
         }
     }
 
-    /// The attempt has succeeded, or the body has gone on.
+    /// The attempt has succeeded, or the body has continued.
     pub(crate) fn succeeded(&mut self) {
         self.passed();
         self.availability.answered();
@@ -247,7 +257,7 @@ impl Attempts {
     /// The same for a request that succeeds where there is no lake as well: in a folder that does not exist, nothing is
     /// found.
     pub(crate) fn passed(&mut self) {
-        (self.failures, self.began, self.doubted) = (0, None, false);
+        (self.failures, self.began, self.unconfirmed) = (0, None, false);
         self.leave();
         self.availability.recovered();
     }
@@ -268,23 +278,15 @@ impl Drop for Attempts {
     }
 }
 
-/// `45 s`, `3 min`
-pub(crate) fn shown(time: Duration) -> String {
-    match time.as_secs() {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds => format!("{} min", seconds / 60),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn availability(patience: Option<Duration>) -> (Arc<Availability>, Arc<Mutex<Vec<LakeState>>>) {
+    fn availability(retry_timeout: Option<Duration>) -> (Arc<Availability>, Arc<Mutex<Vec<LakeState>>>) {
         let states = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&states);
         let retries = Retries {
-            patience,
+            retry_timeout,
             notice: Duration::ZERO,
             ..Retries::default()
         };

@@ -165,15 +165,15 @@ impl S3Body {
                 Some(Err(why)) if complete => {
                     return Err(LakeError::Corrupt {
                         object: self.key.clone(),
-                        why,
+                        why: why.to_string(),
                     });
                 }
-                Some(Err(cause)) => self.failed(Failure::Passing(cause))?,
+                Some(Err(cause)) => self.failed(Failure::Transient(cause.to_string()))?,
                 None if complete || self.length.is_none() => {
                     self.ended = true;
                     self.attempts.succeeded();
                 }
-                None => self.failed(Failure::Passing("the body ended early".to_string()))?,
+                None => self.failed(Failure::Transient("the body ended early".to_string()))?,
             }
         }
         Ok(())

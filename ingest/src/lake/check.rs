@@ -1,13 +1,13 @@
 //! Looks into one object without the fetcher's buffers: whether it can be read to its end, and what its first line is.
 
-use super::Lake;
-use super::availability::Asked;
+use super::availability::RequestKind;
 use super::body::Waiter;
-use super::error::LakeError;
-use super::lines::BYTE_ORDER_MARK;
+use super::bom::strip_byte_order_mark;
+use super::error::{LakeError, read_error};
 use super::listing::Object;
 use super::metadata::ObjectMetadata;
-use super::open::{open, read_error};
+use super::open::open;
+use super::store::Lake;
 use std::io::{self, BufRead, BufReader, Read};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -73,13 +73,11 @@ impl Lake {
                 .take(limit as u64 + 1)
                 .read_until(b'\n', &mut line)
                 .map_err(|error| read_error(&object.key, object.encoding, error))?;
-            if line.starts_with(BYTE_ORDER_MARK) {
-                line.drain(..BYTE_ORDER_MARK.len());
-            }
+            strip_byte_order_mark(&mut line);
             let ended = line.pop_if(|byte| *byte == b'\n').is_some();
             let whole = !line.is_empty() && (ended || line.len() <= limit);
             Ok(whole.then(|| (line, metadata.unwrap_or_default())))
         };
-        self.repeat(Asked::Object, "read", key, read).await
+        self.repeat(RequestKind::Object, "read", key, read).await
     }
 }

@@ -6,7 +6,7 @@
 
 use super::error::LakeError;
 use super::name::CONTROL_FOLDER;
-use super::{Lake, Store};
+use super::store::{Lake, Store};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

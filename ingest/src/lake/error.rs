@@ -1,6 +1,6 @@
 //! What can go wrong with a lake, each named with the object it concerns.
 
-use super::availability::shown;
+use super::name::Encoding;
 use std::io;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub enum LakeError {
         /// The folder or the bucket.
         object: String,
     },
-    /// Nothing of the lake was given out since the start.
+    /// The server has refused every request since the start.
     #[error("cannot use {lake}: {why} ({hint})")]
     NoAccess {
         /// The lake's URL.
@@ -41,8 +41,8 @@ pub enum LakeError {
         /// The object's key.
         object: String,
     },
-    /// The store does not give this object out, although the lake can be listed.
-    #[error("{object} is not given out although the lake can be listed: {why}")]
+    /// This object cannot be read, although the lake can be listed.
+    #[error("cannot read {object}, although the lake can be listed: {why}")]
     Inaccessible {
         /// The object's key.
         object: String,
@@ -74,7 +74,7 @@ pub enum LakeError {
         /// The server's error code and message.
         code: String,
     },
-    /// The store could not be reached, or did not let us in, for as long as it was waited for.
+    /// The store could not be reached, or denied access, for as long as it was waited for.
     #[error("cannot {action} {object}: given up after {}, the last attempt: {cause}", shown(*.waited))]
     Unavailable {
         /// What was being done.
@@ -142,8 +142,8 @@ pub enum Class {
     /// An outage: the store, or the access to it, is away. Waiting helps; it was waited for as long as was allowed. No
     /// object may be left out because of it.
     Unavailable,
-    /// This object is proved unreadable while the store answers: its content is damaged or beyond the limits, or it is
-    /// not given out although the lake can be listed. Others can be read.
+    /// This object is proved unreadable while the store answers: its content is damaged or beyond the limits, or it
+    /// cannot be read although the lake can be listed. Others can be read.
     Damaged,
     /// Neither waiting nor leaving an object out helps: a wrong setting, a refused write, an object that was replaced
     /// while it was read.
@@ -198,5 +198,29 @@ pub(crate) fn from_io(action: &'static str, object: &str, error: io::Error) -> L
             object: object.to_string(),
             source,
         },
+    }
+}
+
+/// Tells damage from failure.
+pub(super) fn read_error(key: &str, encoding: Encoding, error: io::Error) -> LakeError {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    match (encoding, error.kind()) {
+        (Encoding::Gzip, UnexpectedEof) => LakeError::Corrupt {
+            object: key.to_string(),
+            why: "the gzip stream is cut short".to_string(),
+        },
+        (Encoding::Gzip, InvalidData | InvalidInput) => LakeError::Corrupt {
+            object: key.to_string(),
+            why: error.to_string(),
+        },
+        _ => from_io("read", key, error),
+    }
+}
+
+/// `45 s`, `3 min`
+pub(crate) fn shown(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds => format!("{} min", seconds / 60),
     }
 }

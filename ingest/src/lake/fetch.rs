@@ -7,16 +7,17 @@
 //!
 //! The consumer polls [`Fetcher::try_next`]; after it returned `None`, the next arrival calls `wake` once.
 
-use super::availability::{Asked, Attempts};
+use super::availability::{Attempts, RequestKind};
 use super::body::Waiter;
-use super::error::LakeError;
+use super::check;
+use super::error::{LakeError, read_error};
+use super::fetched::Fetched;
 use super::lines::{Cutter, Limits};
 use super::listing::Object;
-use super::metadata::ObjectMetadata;
 use super::name::{Encoding, Place};
-use super::open::{open, read_error};
+use super::open::open;
 use super::pool::{Pool, SMALL_BYTES};
-use super::{Lake, Store, check};
+use super::store::{Lake, Store};
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::VecDeque;
 use std::panic::{self, AssertUnwindSafe};
@@ -38,7 +39,7 @@ const GZIP_RATIO: u64 = 1032;
 /// How often a damaged or replaced object is read again from its start.
 const READS: u32 = 3;
 /// Readers of a local folder. One copies a gigabyte in a fraction of a second; four of them, each filling buffers that
-/// nobody has decoded yet, throw the decoder's data out of the cache (2.6 instead of 1.9 CPU s a gigabyte in all).
+/// are not decoded yet, throw the decoder's data out of the cache (2.6 instead of 1.9 CPU s a gigabyte in all).
 const FILE_THREADS: usize = 1;
 
 /// How much a [`Fetcher`] may do and hold at once.
@@ -74,64 +75,6 @@ impl Default for FetchOptions {
             prove_first: false,
         }
     }
-}
-
-/// What arrives. `id` is the number the object was pushed with. Every object ends with exactly one `Done` or `Failed`;
-/// what is handed out of it lies between its one `Opened` and that end.
-#[derive(Debug)]
-pub enum Fetched {
-    /// Comes once for each object, before anything else of it; an object that fails without any content has none.
-    /// Metadata and content belong to the same version of the object.
-    Opened {
-        /// The object.
-        id: u32,
-        /// What its writer recorded about it, when there is something.
-        metadata: Option<Box<ObjectMetadata>>,
-    },
-    /// Whole lines, in order; only the object's very last line may lack its `\n`. Give `bytes` back with
-    /// [`Fetcher::recycle`].
-    Lines {
-        /// The object.
-        id: u32,
-        /// The lines.
-        bytes: Vec<u8>,
-    },
-    /// The whole content of an object of an older layout. Give `bytes` back with [`Fetcher::recycle`].
-    Whole {
-        /// The object.
-        id: u32,
-        /// The content.
-        bytes: Vec<u8>,
-    },
-    /// One line above `max_record_bytes`, in its place among the lines.
-    TooLarge {
-        /// The object.
-        id: u32,
-        /// The line's beginning; [`crate::archive::kept_of_line`] makes of it what is kept of the value.
-        prefix: Vec<u8>,
-        /// The line's length without its newline.
-        bytes: u64,
-    },
-    /// The object has been handed out completely, and it was sound.
-    Done {
-        /// The object.
-        id: u32,
-        /// Its lines, those too large and empty ones included; 0 for objects of older layouts.
-        lines: u64,
-        /// Its content's bytes, after decompression.
-        bytes: u64,
-        /// The [`checksum`](super::checksum) of its content, after decompression. Always there for objects of older
-        /// layouts; for objects of the log only where their writer recorded a checksum, which was compared with it.
-        digest: Option<u64>,
-    },
-    /// The object is unreadable. Lines of it may have been handed out before, unless [`FetchOptions::prove_first`] is
-    /// set; an object of less than a chunk fails without any.
-    Failed {
-        /// The object.
-        id: u32,
-        /// Why, naming the object.
-        error: LakeError,
-    },
 }
 
 /// Reads objects in the background. Dropping it stops the reading.
@@ -238,7 +181,7 @@ impl Fetcher {
         let fetched = arrivals.try_recv().ok().or_else(|| {
             self.shared.pool.give_all(self.returned.drain(..));
             self.shared.wants_wake.store(true, Ordering::SeqCst);
-            // What came between the look and the wish would wake nobody.
+            // What came between the look and the wish would wake no one.
             arrivals.try_recv().ok()
         })?;
         if matches!(fetched, Fetched::Done { .. } | Fetched::Failed { .. }) {
@@ -338,10 +281,7 @@ impl Shared {
                 lines: 0,
                 bytes: 0,
             };
-            let proved = match self.prove_first {
-                true => self.prove(object),
-                false => Ok(()),
-            };
+            let proved = if self.prove_first { self.prove(object) } else { Ok(()) };
             let error = match proved.and_then(|()| self.read_once(object, &mut cutter)) {
                 Ok(()) => {
                     attempts.succeeded();
@@ -355,7 +295,7 @@ impl Shared {
                 Err(error) => error,
             };
             let again = !cutter.handed_out && reads < READS && error.is_worth_another_read();
-            let pause = match self.lake.settle(Asked::Object, &object.key, error, &mut attempts) {
+            let pause = match self.lake.settle(RequestKind::Object, &object.key, error, &mut attempts) {
                 // a part of it was handed out: it cannot be read again from its start
                 Ok(_) if cutter.handed_out => Err(attempts.given_up(&object.key, "reading it broke off".to_owned())),
                 Ok(pause) => Ok(pause),

@@ -1,6 +1,6 @@
 //! A lake in a folder of the local file system (`file://`).
 
-use super::availability::{Asked, Availability};
+use super::availability::{Availability, RequestKind};
 use super::error::{LakeError, from_io};
 use super::listing::{Builder, Listing};
 use super::lock::LakeLock;
@@ -55,10 +55,12 @@ impl FileStore {
         while let Some((folder, prefix)) = folders.pop() {
             let failed = |source| from_io("list", &folder.display().to_string(), source);
             let entries = match fs::read_dir(&folder) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => match prefix.is_empty() {
-                    true => return Err(self.absent()),
-                    false => continue,
-                },
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if prefix.is_empty() {
+                        return Err(self.absent());
+                    }
+                    continue;
+                }
                 entries => entries.map_err(failed)?,
             };
             for entry in entries {
@@ -75,7 +77,7 @@ impl FileStore {
                     metadata => metadata.map_err(failed)?,
                 };
                 if metadata.is_symlink() {
-                    // A link into nowhere is somebody's unfinished business, not ours.
+                    // A dangling link is not an object of the lake.
                     let (Ok(target), Ok(real)) = (fs::metadata(&path), fs::canonicalize(&path)) else {
                         builder.ignore(&key);
                         continue;
@@ -85,9 +87,10 @@ impl FileStore {
                         continue;
                     }
                 }
-                match metadata.is_dir() {
-                    true => folders.push((path, key + "/")),
-                    false => builder.add(&key, metadata.len(), None),
+                if metadata.is_dir() {
+                    folders.push((path, key + "/"))
+                } else {
+                    builder.add(&key, metadata.len(), None)
                 }
             }
         }
@@ -110,12 +113,13 @@ impl FileStore {
         };
         let mut bytes = Vec::new();
         file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
-        match bytes.len() as u64 > limit {
-            true => Err(LakeError::TooLarge {
+        if bytes.len() as u64 > limit {
+            Err(LakeError::TooLarge {
                 object: key.to_string(),
                 limit,
-            }),
-            false => Ok(Some(bytes)),
+            })
+        } else {
+            Ok(Some(bytes))
         }
     }
 
@@ -230,26 +234,27 @@ impl FileStore {
     ///
     /// Errors of the disk and of the network below it are waited for. What concerns a single object is only believed
     /// when the lake's folder is there and holds something: an unmounted folder is empty, and none of its objects lost.
-    pub(crate) fn passing(
+    pub(crate) fn transient_cause(
         &self,
         availability: &Availability,
-        asked: Asked,
+        kind: RequestKind,
         error: LakeError,
     ) -> Result<String, LakeError> {
         match &error {
             LakeError::NoLake { .. } if availability.has_answered() => return Ok("the folder is gone".to_owned()),
-            LakeError::Missing { .. } if asked == Asked::Object => {}
+            LakeError::Missing { .. } if kind == RequestKind::Object => {}
             LakeError::Io { source, .. } => {
                 let of_object = OF_OBJECT.contains(&source.kind());
-                let passes = match asked {
-                    Asked::Listing => availability.has_answered() || !of_object,
-                    Asked::Object => !of_object,
-                    Asked::Change => OF_NETWORK.contains(&source.kind()),
+                let passes = match kind {
+                    RequestKind::Listing => availability.has_answered() || !of_object,
+                    RequestKind::Object => !of_object,
+                    RequestKind::Change => OF_NETWORK.contains(&source.kind()),
                 };
-                match passes {
-                    true => return Ok(source.to_string()),
-                    false if asked == Asked::Object => {}
-                    false => return Err(error),
+                if passes {
+                    return Ok(source.to_string());
+                }
+                if kind != RequestKind::Object {
+                    return Err(error);
                 }
             }
             _ => return Err(error),
@@ -275,11 +280,12 @@ impl FileStore {
 
     fn path(&self, key: &str) -> Result<PathBuf, LakeError> {
         let plain = !key.is_empty() && key.split('/').all(|part| !matches!(part, "" | "." | ".."));
-        match plain {
-            true => Ok(self.root.join(key)),
-            false => Err(LakeError::Key {
+        if plain {
+            Ok(self.root.join(key))
+        } else {
+            Err(LakeError::Key {
                 object: key.to_string(),
-            }),
+            })
         }
     }
 }

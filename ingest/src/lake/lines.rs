@@ -6,18 +6,15 @@
 //! is one), and a small buffer that fills is exchanged for a large one first: an object of less than a chunk is handed
 //! out whole and sound or not at all. The object's metadata go before its first content, once.
 
+use super::bom::strip_byte_order_mark;
 use super::error::LakeError;
-use super::fetch::Fetched;
+use super::fetched::Fetched;
+use super::line::PREFIX_BYTES;
 use super::metadata::ObjectMetadata;
 use super::pool::{Pool, Size};
 use std::io::{self, Read};
 use std::ops::{Deref, DerefMut};
 use xxhash_rust::xxh3::Xxh3;
-
-pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// How much of a line above the limit is handed out: enough to get the first 4 KiB of a value back that is wrapped in
-/// the line (see [`crate::archive::kept_of_line`]).
-pub(crate) const PREFIX_BYTES: usize = 25 << 10;
 
 /// What one object may demand.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +31,7 @@ pub(crate) struct Cutter<'a> {
     pub(crate) key: &'a str,
     pub(crate) pool: &'a Pool,
     pub(crate) limits: Limits,
-    /// Takes what is handed out; `false` when nobody wants more.
+    /// Takes what is handed out; `false` when no more is wanted.
     pub(crate) out: &'a mut dyn FnMut(Fetched) -> bool,
     /// Scratch space for what follows a chunk's last newline.
     pub(crate) carry: &'a mut Vec<u8>,
@@ -100,7 +97,7 @@ impl<'a> Cutter<'a> {
             let upto = buffer.capacity().min(buffer.len() + self.limits.chunk_bytes);
             let ended = self.fill(source, &mut buffer, upto)?;
             if std::mem::take(&mut at_start) {
-                strip_mark(&mut buffer);
+                strip_byte_order_mark(&mut buffer);
             }
             if let Some(line) = &mut skipped {
                 let end = memchr::memchr(b'\n', &buffer);
@@ -176,7 +173,7 @@ impl<'a> Cutter<'a> {
             buffer = self.enlarge(buffer, bytes)?;
         }
         self.verify()?;
-        strip_mark(&mut buffer);
+        strip_byte_order_mark(&mut buffer);
         let bytes = buffer.hand_out();
         self.hand_out(Fetched::Whole { id: self.id, bytes })
     }
@@ -237,9 +234,10 @@ impl<'a> Cutter<'a> {
             id: self.id,
             metadata: self.metadata.take(),
         };
-        match (self.out)(opened) {
-            true => Ok(()),
-            false => Err(self.stopped()),
+        if (self.out)(opened) {
+            Ok(())
+        } else {
+            Err(self.stopped())
         }
     }
 
@@ -278,12 +276,6 @@ impl<'a> Cutter<'a> {
             object: self.key.to_string(),
         }
         .into()
-    }
-}
-
-fn strip_mark(buffer: &mut Vec<u8>) {
-    if buffer.starts_with(BYTE_ORDER_MARK) {
-        buffer.drain(..BYTE_ORDER_MARK.len());
     }
 }
 

@@ -54,7 +54,7 @@ impl ObjectMetadata {
     }
 
     /// Whether pinflow wrote the object: any item of ours was stored with it. Only lines of such an object may be
-    /// wrapped values ([`crate::archive::original`]); in any other one the same bytes are a producer's own record.
+    /// wrapped values ([`original`](super::original)); in any other one the same bytes are a producer's own record.
     pub fn is_ours(&self) -> bool {
         *self != ObjectMetadata::default()
     }

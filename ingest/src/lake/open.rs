@@ -5,10 +5,12 @@
 
 use super::body::{S3Body, Waiter};
 use super::error::{LakeError, from_io};
+use super::file;
 use super::listing::Object;
 use super::metadata::ObjectMetadata;
 use super::name::{Encoding, sidecar_key};
-use super::{Lake, SMALL_OBJECT_BYTES, Store, file};
+use super::options::SMALL_OBJECT_BYTES;
+use super::store::{Lake, Store};
 use flate2::bufread::MultiGzDecoder;
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -21,9 +23,10 @@ pub(super) fn open(lake: &Lake, waiter: &Waiter, object: &Object) -> Result<Open
     Ok(match &lake.store {
         Store::File(store) => {
             let file = store.open(key)?;
-            let metadata = match object.sidecar {
-                true => store.metadata_of(key, &file, SMALL_OBJECT_BYTES)?,
-                false => None,
+            let metadata = if object.sidecar {
+                store.metadata_of(key, &file, SMALL_OBJECT_BYTES)?
+            } else {
+                None
             };
             match object.encoding {
                 Encoding::Plain => (Box::new(file), metadata),
@@ -71,28 +74,13 @@ fn s3_sidecar(
     reason = "the cutter counts what comes out and stops at the limit"
 )]
 fn decoder<'a>(key: &str, mut source: impl BufRead + 'a) -> Result<Box<dyn Read + 'a>, LakeError> {
-    match source
+    if source
         .fill_buf()
         .map_err(|error| from_io("read", key, error))?
         .is_empty()
     {
-        true => Ok(Box::new(io::empty())),
-        false => Ok(Box::new(MultiGzDecoder::new(source))),
-    }
-}
-
-/// Tells damage from failure.
-pub(super) fn read_error(key: &str, encoding: Encoding, error: io::Error) -> LakeError {
-    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-    match (encoding, error.kind()) {
-        (Encoding::Gzip, UnexpectedEof) => LakeError::Corrupt {
-            object: key.to_string(),
-            why: "the gzip stream is cut short".to_string(),
-        },
-        (Encoding::Gzip, InvalidData | InvalidInput) => LakeError::Corrupt {
-            object: key.to_string(),
-            why: error.to_string(),
-        },
-        _ => from_io("read", key, error),
+        Ok(Box::new(io::empty()))
+    } else {
+        Ok(Box::new(MultiGzDecoder::new(source)))
     }
 }

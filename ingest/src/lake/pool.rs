@@ -80,9 +80,10 @@ impl Pool {
     /// The size for content of about `bytes`.
     pub(crate) fn size_for(&self, bytes: u64) -> Size {
         // Strictly less, so that one read that fills the content also meets its end.
-        match bytes < SMALL_BYTES as u64 && SMALL_BYTES < self.chunk_bytes {
-            true => Size::Small,
-            false => Size::Large,
+        if bytes < SMALL_BYTES as u64 && SMALL_BYTES < self.chunk_bytes {
+            Size::Small
+        } else {
+            Size::Large
         }
     }
 
@@ -136,7 +137,7 @@ impl Pool {
         self.give_all(std::iter::once(buffer));
     }
 
-    /// Takes buffers back, and wakes as many threads as can go on.
+    /// Takes buffers back, and wakes as many threads as can continue.
     pub(crate) fn give_all(&self, buffers: impl Iterator<Item = Vec<u8>>) {
         let mut state = self.lock();
         let (mut small, mut large, mut giant) = (0, 0, false);
@@ -152,7 +153,7 @@ impl Pool {
                 small += 1;
             }
         }
-        // a notification costs a system call even where nobody waits
+        // a notification costs a system call even where no thread waits
         let (small, large) = (small.min(state.small.waiting), large.min(state.large.waiting));
         drop(state);
         (0..small).for_each(|_| self.small_freed.notify_one());
@@ -162,7 +163,7 @@ impl Pool {
         }
     }
 
-    /// Wakes everybody who waits, for good.
+    /// Wakes all waiting threads, for good.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.small_freed.notify_all();

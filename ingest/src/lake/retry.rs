@@ -14,7 +14,7 @@ pub struct Retries {
     /// How long a request, or a body, may stay silent before it counts as failed.
     pub silence: Duration,
     /// How long a request may fail before it is given up; `None`: never.
-    pub patience: Option<Duration>,
+    pub retry_timeout: Option<Duration>,
     /// How long a request fails before the lake is shown as unavailable.
     pub notice: Duration,
 }
@@ -25,7 +25,7 @@ impl Default for Retries {
             first_pause: Duration::from_millis(100),
             longest_pause: Duration::from_secs(20),
             silence: Duration::from_secs(30),
-            patience: Some(Duration::from_secs(600)),
+            retry_timeout: Some(Duration::from_secs(600)),
             notice: Duration::from_secs(3),
         }
     }

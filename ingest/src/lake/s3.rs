@@ -1,23 +1,24 @@
 //! A lake in an S3 bucket (`s3://`): listing, small objects, and the one request that opens an object for reading.
-//! `write` has the requests that change something, `judge` says what a failed one means.
+//! `write` has the requests that change something, `errors` says what a failed one means.
 //!
 //! The SDK's own retries are off: they do not reach into bodies, so one policy here covers requests and bodies alike
 //! (see [`super::body`] for the latter, and [`super::availability`]). Its stalled-stream guard is off too, because a reader that waits for its
-//! consumer is no stall; silence counts only while somebody waits for bytes.
+//! consumer is no stall; silence counts only while bytes are waited for.
 
-mod judge;
+mod conditions;
+mod errors;
 mod upload;
 mod write;
 
-pub(crate) use judge::Failure;
+pub(crate) use errors::Failure;
 
-use super::availability::{Asked, Attempts, Availability};
+use super::availability::{Attempts, Availability, RequestKind};
 use super::error::LakeError;
 use super::listing::{Builder, Listing};
 use super::metadata::ObjectMetadata;
 use super::name::Encoding;
+use super::options::{LakeOptions, S3Credentials};
 use super::retry::Retries;
-use super::{LakeOptions, S3Credentials};
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -31,15 +32,14 @@ use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_types::byte_stream::error::Error as BodyError;
+use conditions::Conditions;
+use errors::{BodyError, SILENT, classify_error};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use judge::judge;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OnceCell;
-use write::Conditions;
 
 /// A folder that splits into more sub-folders than this is listed as one flat run of keys.
 const MOST_FOLDERS: usize = 64;
@@ -49,7 +49,6 @@ const LISTED_AT_ONCE: usize = 8;
 const LEVELS: usize = 3;
 /// No more of a compressed object is read to compare it with another.
 const MOST_COMPRESSED_BYTES: usize = 256 << 20;
-const SILENT: &str = "no answer in time";
 
 /// A lake in a bucket, under a prefix.
 #[derive(Debug)]
@@ -196,7 +195,7 @@ impl S3Store {
                 let Some(token) = token else { return Ok(None) };
                 let request = request.set_continuation_token(token);
                 let send = || request.clone().send();
-                let page = self.retry(Asked::Listing, "list", &self.bucket, send).await?;
+                let page = self.retry(RequestKind::Listing, "list", &self.bucket, send).await?;
                 let next = page.next_continuation_token().map(|token| Some(token.to_string()));
                 let next = next.filter(|_| page.is_truncated().unwrap_or(false));
                 Ok(Some((page, next)))
@@ -216,8 +215,10 @@ impl S3Store {
             request = request.if_match(etag);
         }
         match tokio::time::timeout(self.retries().silence, request.send()).await {
-            Err(_) => Err(Failure::Passing(SILENT.to_string())),
-            Ok(answer) => answer.map_err(|error| judge(&self.availability, Asked::Object, "read", key, error)),
+            Err(_) => Err(Failure::Transient(SILENT.to_string())),
+            Ok(answer) => {
+                answer.map_err(|error| classify_error(&self.availability, RequestKind::Object, "read", key, error))
+            }
         }
     }
 
@@ -227,7 +228,7 @@ impl S3Store {
         loop {
             let failure = match self.get(key, 0, None).await {
                 // what is not there needs no proof: nothing is lost when it comes later
-                Err(Failure::Doubtful(LakeError::Missing { .. })) => {
+                Err(Failure::Unconfirmed(LakeError::Missing { .. })) => {
                     attempts.succeeded();
                     return Ok(None);
                 }
@@ -245,7 +246,7 @@ impl S3Store {
                                 limit,
                             });
                         }
-                        Err(cause) => Failure::Passing(cause),
+                        Err(cause) => Failure::Transient(cause.to_string()),
                     }
                 }
             };
@@ -254,7 +255,7 @@ impl S3Store {
     }
 
     /// A body up to `limit` bytes; `None` when it is longer.
-    async fn collect(&self, mut body: ByteStream, limit: u64) -> Result<Option<Vec<u8>>, String> {
+    async fn collect(&self, mut body: ByteStream, limit: u64) -> Result<Option<Vec<u8>>, BodyError> {
         let mut bytes = Vec::new();
         loop {
             match self.frame(&mut body).await {
@@ -267,11 +268,10 @@ impl S3Store {
     }
 
     /// The next bytes of a body; too long a silence is an error.
-    pub(crate) async fn frame(&self, body: &mut ByteStream) -> Option<Result<bytes::Bytes, String>> {
-        let text = |error: BodyError| judge::root(&error);
+    pub(crate) async fn frame(&self, body: &mut ByteStream) -> Option<Result<bytes::Bytes, BodyError>> {
         match tokio::time::timeout(self.retries().silence, body.next()).await {
-            Err(_) => Some(Err("the body fell silent".to_string())),
-            Ok(frame) => frame.map(|frame| frame.map_err(text)),
+            Err(_) => Some(Err(BodyError::Silent)),
+            Ok(frame) => frame.map(|frame| frame.map_err(BodyError::Broken)),
         }
     }
 
@@ -286,7 +286,7 @@ impl S3Store {
                 action: "look at",
                 object: key.to_string(),
             };
-            tokio::time::sleep(self.settle(key, Failure::Doubtful(missing), &mut attempts).await?).await;
+            tokio::time::sleep(self.settle(key, Failure::Unconfirmed(missing), &mut attempts).await?).await;
         }
     }
 
@@ -309,14 +309,14 @@ impl S3Store {
         loop {
             let send = request.clone().send();
             let failure = match tokio::time::timeout(self.retries().silence * 2, send).await {
-                Err(_) => Failure::Passing(SILENT.to_string()),
+                Err(_) => Failure::Transient(SILENT.to_string()),
                 Ok(Ok(head)) => {
                     attempts.succeeded();
                     return Ok(Some(head));
                 }
-                Ok(Err(error)) => judge(&self.availability, Asked::Object, "look at", key, error),
+                Ok(Err(error)) => classify_error(&self.availability, RequestKind::Object, "look at", key, error),
             };
-            if let Failure::Doubtful(LakeError::Missing { .. }) = failure {
+            if let Failure::Unconfirmed(LakeError::Missing { .. }) = failure {
                 attempts.succeeded();
                 return Ok(None);
             }
@@ -340,7 +340,7 @@ impl S3Store {
                     loop {
                         match self.frame(&mut output.body).await {
                             Some(Ok(frame)) if bytes.len() < range => bytes.extend_from_slice(&frame),
-                            Some(Err(cause)) => break Failure::Passing(cause),
+                            Some(Err(cause)) => break Failure::Transient(cause.to_string()),
                             _ => {
                                 attempts.succeeded();
                                 return Ok(bytes);
@@ -360,7 +360,7 @@ impl S3Store {
     /// Sends a request until it succeeds, fails for good, or has failed for too long.
     async fn retry<O, E, F>(
         &self,
-        asked: Asked,
+        kind: RequestKind,
         action: &'static str,
         object: &str,
         send: impl Fn() -> F,
@@ -373,12 +373,12 @@ impl S3Store {
         loop {
             let attempt = tokio::time::timeout(self.retries().silence * 2, send()).await;
             let failure = match attempt {
-                Err(_) => Failure::Passing(SILENT.to_string()),
+                Err(_) => Failure::Transient(SILENT.to_string()),
                 Ok(Ok(output)) => {
                     attempts.succeeded();
                     return Ok(output);
                 }
-                Ok(Err(error)) => judge(&self.availability, asked, action, object, error),
+                Ok(Err(error)) => classify_error(&self.availability, kind, action, object, error),
             };
             tokio::time::sleep(self.settle(object, failure, &mut attempts).await?).await;
         }
@@ -392,28 +392,34 @@ impl S3Store {
         attempts: &mut Attempts,
     ) -> Result<Duration, LakeError> {
         match failure {
-            Failure::Passing(cause) => attempts.failed(object, cause),
-            Failure::Lasting(error) => Err(error),
-            Failure::Doubtful(error) => match self.list_one(object).await {
+            Failure::Transient(cause) => attempts.failed(object, cause),
+            Failure::Permanent(error) => Err(error),
+            Failure::Unconfirmed(error) => match self.list_one(object).await {
                 Ok(()) => attempts.refused(error),
-                Err(Failure::Passing(cause)) => attempts.failed(object, cause),
-                Err(Failure::Doubtful(error) | Failure::Lasting(error)) => Err(error),
+                Err(Failure::Transient(cause)) => attempts.failed(object, cause),
+                Err(Failure::Unconfirmed(error) | Failure::Permanent(error)) => Err(error),
             },
         }
     }
 
     /// Asks for a listing before one object is believed to be refused: where that is refused too the object is as sound
-    /// as all others, which are not given out either.
+    /// as all others, which cannot be read either.
     async fn list_one(&self, key: &str) -> Result<(), Failure> {
         let request = self.client.list_objects_v2().bucket(&self.bucket);
         let request = request.prefix(self.full_key(key)).max_keys(1).send();
         match tokio::time::timeout(self.retries().silence, request).await {
-            Err(_) => Err(Failure::Passing(SILENT.to_string())),
+            Err(_) => Err(Failure::Transient(SILENT.to_string())),
             Ok(Ok(_)) => {
                 self.availability.answered();
                 Ok(())
             }
-            Ok(Err(refused)) => Err(judge(&self.availability, Asked::Listing, "list", &self.bucket, refused)),
+            Ok(Err(refused)) => Err(classify_error(
+                &self.availability,
+                RequestKind::Listing,
+                "list",
+                &self.bucket,
+                refused,
+            )),
         }
     }
 

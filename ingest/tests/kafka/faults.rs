@@ -116,7 +116,7 @@ fn topics_that_never_were_and_topics_that_are_no_more() {
         "{failed}"
     );
     assert_eq!(cluster.partitions(&topics[0]).unwrap(), None);
-    // the other topic goes on
+    // the other topic continues
     fill(&producer, &topics[1], 0, 0..10);
     reading.until("records of the other topic", |r| r.offsets(1, 0).len() == 10);
     assert_eq!(reading.failed.len(), 1);
@@ -204,7 +204,7 @@ fn no_broker_is_named_and_a_reader_waits_for_it() {
     let config = KafkaConfig::new(&free);
     let error = Cluster::connect_within(&config, Duration::from_secs(2))
         .err()
-        .expect("nobody answers");
+        .expect("no broker answers");
     assert!(
         matches!(&error, KafkaError::Unreachable { bootstrap, .. } if *bootstrap == free),
         "{error}"

@@ -50,7 +50,7 @@ fn after(range: Range, after: RecordId) -> Range {
     Range { after, ..range }
 }
 
-/// librdkafka goes on at the same offset of the new topic, without a word.
+/// librdkafka continues at the same offset of the new topic, without a word.
 #[test]
 fn a_topic_that_is_created_again_while_it_is_read_ends_its_reader() {
     let Some((broker, _up)) = shared() else { return };
@@ -156,7 +156,7 @@ fn a_topic_that_was_created_again_before_it_is_read_is_known_by_its_last_record(
     let last = reading.last.clone();
     let resumed = |partition, until| after(range(0, &topic, partition, 100, until), last[&(0, partition)]);
 
-    // the same topic: goes on
+    // the same topic: continues
     let mut reading = Reading::start(&broker.config());
     reading.assign([resumed(0, None)]);
     fill(&broker.producer(), &topic, 0, 100..110);

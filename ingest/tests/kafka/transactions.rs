@@ -50,7 +50,7 @@ fn markers_and_aborted_records_are_passed_but_not_seen() {
     reading.until("five ends", |r| r.reached.len() == 5);
     assert!(reading.seen.is_empty());
 
-    // live: the position passes the aborted tail, and goes on from there
+    // live: the position passes the aborted tail, and continues from there
     let mut reading = Reading::start(&broker.config());
     reading.assign([range(0, &topic, 0, 0, None)]);
     reading.until("progress past the tail", |r| r.reached.last() == Some(&(0, 0, 15)));

@@ -59,7 +59,7 @@ fn what_is_replaced_goes_when_it_has_been_for_long_enough_on_one_clock() {
             earlier(100)(note);
         });
         assert_eq!((run(&world, &lake).removed, run(&world, &lake).waiting), (0, 3));
-        // noted in the future: somebody has set the clock back
+        // noted in the future: the clock was set back
         alter(&world, &lake, |note| note["seconds"] = u64::MAX.into());
         assert_eq!((run(&world, &lake).removed, run(&world, &lake).waiting), (0, 3));
         // what an earlier version has left says nothing

@@ -107,7 +107,7 @@ impl World {
                 first_pause: Duration::from_millis(1),
                 longest_pause: Duration::from_millis(5),
                 silence: Duration::from_secs(1),
-                patience: Some(Duration::from_secs(60)),
+                retry_timeout: Some(Duration::from_secs(60)),
                 notice: Duration::from_millis(20),
             },
             ..LakeOptions::default()
@@ -119,9 +119,9 @@ impl World {
     }
 
     /// The bucket, given up after so long.
-    pub fn s3_for(&self, patience: Duration) -> Lake {
+    pub fn s3_for(&self, retry_timeout: Duration) -> Lake {
         self.open_changed("s3://lake", |mut options| {
-            options.retries.patience = Some(patience);
+            options.retries.retry_timeout = Some(retry_timeout);
             options
         })
     }
@@ -170,7 +170,7 @@ impl World {
         }
         while fetcher.open() > 0 {
             let Some(fetched) = fetcher.try_next() else {
-                woken.recv_timeout(PATIENCE).expect("nobody woke the consumer");
+                woken.recv_timeout(PATIENCE).expect("the consumer was not woken");
                 continue;
             };
             look(&fetched);

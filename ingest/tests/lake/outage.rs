@@ -15,7 +15,7 @@ fn observed(world: &World, url: &str) -> (Lake, States) {
     let seen = Arc::clone(&states);
     let lake = world.open_changed(url, |mut options: LakeOptions| {
         let seen = Arc::clone(&seen);
-        options.retries.patience = None;
+        options.retries.retry_timeout = None;
         options.retries.notice = Duration::ZERO;
         options.observer = Some(LakeObserver::new(move |state| seen.lock().unwrap().push(state)));
         options
@@ -50,10 +50,9 @@ const OUTAGES: [Fault; 9] = [
 /// Every request meets the fault for so long.
 fn out_for(world: &World, time: Duration, fault: Fault) {
     let until = Instant::now() + time;
-    world.server.inject(move |_| match Instant::now() < until {
-        true => fault,
-        false => Fault::None,
-    });
+    world
+        .server
+        .inject(move |_| if Instant::now() < until { fault } else { Fault::None });
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn a_lake_that_is_not_there_is_missing() {
         format!("file://{}/nowhere", world.folder.path().display()),
     ] {
         let lake = world.open_changed(&url, |mut options| {
-            options.retries.patience = Some(Duration::from_millis(100));
+            options.retries.retry_timeout = Some(Duration::from_millis(100));
             options
         });
         if url.starts_with("file") {

@@ -24,7 +24,7 @@ fn a_write_over_another_version_is_refused() {
         };
         assert!(get().is_none());
         assert!(put(b"first", None));
-        // somebody else who found nothing
+        // another writer that found nothing
         assert!(!put(b"other", None));
         let (bytes, first) = get().unwrap();
         assert_eq!(bytes, b"first");
@@ -68,9 +68,10 @@ fn many_writers_lose_nothing() {
         let (bytes, _) = world.runtime.block_on(lake.get_versioned(KEY)).unwrap().unwrap();
         let written = written.load(Ordering::SeqCst);
         // the test server compares and writes in two steps: there alone may one be lost, and only with its twin
-        match url.starts_with("file") {
-            true => assert_eq!(number(&bytes), written),
-            false => assert!(number(&bytes) <= written),
+        if url.starts_with("file") {
+            assert_eq!(number(&bytes), written)
+        } else {
+            assert!(number(&bytes) <= written)
         }
         assert!(written >= 25);
     }
@@ -85,9 +86,12 @@ fn a_server_that_does_not_know_the_conditions_is_asked_before_the_write() {
     let world = World::new();
     let lake = world.s3();
     // it says that it has not implemented them
-    world.server.inject(|seen| match seen.conditional {
-        true => Fault::Status(501, "NotImplemented"),
-        false => Fault::None,
+    world.server.inject(|seen| {
+        if seen.conditional {
+            Fault::Status(501, "NotImplemented")
+        } else {
+            Fault::None
+        }
     });
     let get = || world.runtime.block_on(lake.get_versioned(KEY)).unwrap();
     let put = |bytes: &[u8], expected| {

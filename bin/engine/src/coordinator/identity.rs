@@ -16,10 +16,9 @@ use crate::error::{EngineError, panicked};
 use crate::log::growth::PartitionWatermarks;
 use crate::log::identity::{Place, TopicCheck, compare_last_record};
 use crate::topic_partition::TopicPartition;
-use ingest::archive::Original;
 use ingest::coverage::Coverage;
 use ingest::kafka::{Sample, Sampled};
-use ingest::lake::Object;
+use ingest::lake::{Object, Original};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -150,7 +149,7 @@ impl Coordinator {
         let mut compared = 0;
         for ((at, offset, object), sampled) in chosen.into_iter().zip(self.samples(&wanted).await?) {
             let Sampled::Record(sample) = sampled else { continue };
-            let limit = ingest::archive::longest_line(self.options.log.limits.record_bytes);
+            let limit = ingest::lake::longest_line(self.options.log.limits.record_bytes);
             let Some((line, metadata)) = lake.first_line(&object, limit).await? else {
                 continue;
             };
@@ -217,7 +216,7 @@ fn spread<T: Copy>(items: &[T], count: usize) -> Vec<T> {
 /// Whether a line of the lake and a record of Kafka are the same; `None` when that cannot be told. In an object of `ours`
 /// a line may be wrapped, and then stands for exactly what was wrapped.
 fn same_record(line: &[u8], ours: bool, sample: &Sample) -> Option<bool> {
-    if let Some(original) = ours.then(|| ingest::archive::original(line)).flatten() {
+    if let Some(original) = ours.then(|| ingest::lake::original(line)).flatten() {
         return Some(match (original, &sample.value) {
             (Original::Value(of_lake), Some(value)) => of_lake == *value,
             (Original::Tombstone(key), None) => key == sample.key,

@@ -2,9 +2,8 @@ use super::plan::merged_key;
 use super::*;
 use crate::archive::cutter::Piece;
 use crate::archive::layout::{Layout, Partitioner};
-use crate::archive::line::{Original, original};
 use crate::archive::writer::Writer;
-use crate::lake::LakeOptions;
+use crate::lake::{LakeOptions, Original, original};
 use std::ops::Range;
 
 #[test]
@@ -182,7 +181,7 @@ async fn parts_that_a_killed_run_has_left_go_whichever_they_are() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_nothing_proves_exact_is_not_merged() {
     let folder = tempfile::tempdir().unwrap();
-    // our own archiver goes on where history seems to end, which proves nothing either
+    // our own archiver continues where history seems to end, which proves nothing either
     let lake = lake(folder.path(), &[(6, 1, 6..7), (7, 1, 7..8)]).await;
     foreign(&lake, &[(0, 2), (2, 2), (4, 2)]).await;
     let done = compact(&lake, &options(0)).await.unwrap();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::lake::checksum;
+use crate::lake::{BYTE_ORDER_MARK, checksum};
 use proptest::prelude::*;
 
 /// Gives as many bytes at a time as it is told to.
@@ -34,9 +34,10 @@ fn naive(content: &[u8], record_bytes: usize) -> Vec<Line> {
     let content = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(content);
     let line = |line: &[u8]| {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
-        match text.len() > record_bytes {
-            true => Line::TooLarge(text[..PREFIX_BYTES.min(text.len())].to_vec(), text.len() as u64),
-            false => Line::Text(line.to_vec()),
+        if text.len() > record_bytes {
+            Line::TooLarge(text[..PREFIX_BYTES.min(text.len())].to_vec(), text.len() as u64)
+        } else {
+            Line::Text(line.to_vec())
         }
     };
     content.split_inclusive(|b| *b == b'\n').map(line).collect()

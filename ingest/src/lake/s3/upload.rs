@@ -1,11 +1,11 @@
 //! Large objects, sent in parts: an object appears as a whole when its upload is completed, or not at all.
 //!
-//! An upload that fails is given up. One whose writer was killed is not: its parts are no object, nobody lists them, and
+//! An upload that fails is given up. One whose writer was killed is not: its parts are no object, no listing shows them, and
 //! a rule of the bucket has to remove them.
 
 use super::S3Store;
-use super::judge::root;
-use crate::lake::availability::Asked;
+use super::errors::root;
+use crate::lake::availability::RequestKind;
 use crate::lake::error::LakeError;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
@@ -17,7 +17,7 @@ use std::collections::HashMap;
 const PARTS_AT_ONCE: usize = 4;
 
 impl S3Store {
-    /// Writes an object in parts of this size; an upload that somebody else gives up, such as a rule of the bucket, is
+    /// Writes an object in parts of this size; an upload that is aborted from outside, such as by a rule of the bucket, is
     /// begun anew.
     pub(super) async fn put_parts(
         &self,
@@ -52,11 +52,13 @@ impl S3Store {
             let request = self.client.create_multipart_upload().bucket(&self.bucket);
             request.key(self.full_key(key)).set_metadata(Some(items.clone())).send()
         };
-        let upload = self.retry(Asked::Change, "begin an upload of", key, begin).await?;
+        let upload = self
+            .retry(RequestKind::Change, "begin an upload of", key, begin)
+            .await?;
         let upload = upload.upload_id().unwrap_or_default().to_string();
         let ended = self.send_parts(key, &bytes, &upload, part_bytes, condition).await;
         if ended.is_err() {
-            // parts of an upload that is never completed are stored, and paid for, until somebody gives it up
+            // parts of an upload that is never completed are stored, and paid for, until it is aborted
             let abort = self.client.abort_multipart_upload().bucket(&self.bucket);
             let aborted = abort.key(self.full_key(key)).upload_id(&upload).send().await;
             if let Err(error) = aborted {
@@ -86,7 +88,7 @@ impl S3Store {
                     .body(ByteStream::from(part.clone()))
                     .send()
             };
-            let sent = self.retry(Asked::Change, "write a part of", key, send).await?;
+            let sent = self.retry(RequestKind::Change, "write a part of", key, send).await?;
             let done = CompletedPart::builder().part_number(number);
             Ok::<_, LakeError>(done.set_e_tag(sent.e_tag().map(str::to_string)).build())
         };
@@ -104,7 +106,10 @@ impl S3Store {
                 .set_if_none_match(condition.clone())
                 .send()
         };
-        match self.retry(Asked::Change, "complete an upload of", key, complete).await {
+        match self
+            .retry(RequestKind::Change, "complete an upload of", key, complete)
+            .await
+        {
             Ok(_) => Ok(()),
             // the answer to an earlier attempt was lost: the upload does not exist any more because the object is
             Err(LakeError::Missing { .. } | LakeError::Refused { .. }) if self.exists(key).await? => {

@@ -4,28 +4,20 @@
 //! other, and some say yes to everything; so a server is asked with an object of its own before it is trusted. Where a
 //! condition is not known, what stands there is looked at before the write, which leaves a moment between the two.
 
-use super::super::SMALL_OBJECT_BYTES;
-use super::super::availability::Asked;
+use super::super::availability::RequestKind;
 use super::super::error::LakeError;
 use super::super::metadata::MetadataMap;
 use super::super::name::CONTROL_FOLDER;
+use super::super::options::SMALL_OBJECT_BYTES;
 use super::super::retry;
 use super::super::version::Version;
-use super::judge::{Failure, judge};
-use super::{S3Store, SILENT};
+use super::S3Store;
+use super::conditions::Conditions;
+use super::errors::{Failure, SILENT, classify_error};
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use std::collections::HashMap;
-
-/// Which conditions the server looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Conditions {
-    /// `If-None-Match: *`
-    pub(crate) absent: bool,
-    /// `If-Match: <etag>`
-    pub(crate) same: bool,
-}
 
 /// What became of a write under a condition that does not hold.
 enum Probed {
@@ -57,12 +49,11 @@ impl S3Store {
         }
         let condition = conditional.then(|| "*".to_string());
         let items: HashMap<String, String> = metadata.clone().into_iter().collect();
-        let written = match large {
-            true => self.put_parts(key, bytes, items, part_bytes, condition).await,
-            false => {
-                let under = |request: PutObjectFluentBuilder| request.set_if_none_match(condition.clone());
-                self.put_whole(key, bytes, items, under).await
-            }
+        let written = if large {
+            self.put_parts(key, bytes, items, part_bytes, condition).await
+        } else {
+            let under = |request: PutObjectFluentBuilder| request.set_if_none_match(condition.clone());
+            self.put_whole(key, bytes, items, under).await
         };
         match written {
             Ok(()) => Ok(true),
@@ -117,7 +108,7 @@ impl S3Store {
             let request = request.set_metadata(Some(items.clone()));
             under(request).body(ByteStream::from(bytes.clone())).send()
         };
-        self.retry(Asked::Change, "write", key, send).await.map(drop)
+        self.retry(RequestKind::Change, "write", key, send).await.map(drop)
     }
 
     /// Which conditions the server looks at; it is asked once.
@@ -154,18 +145,21 @@ impl S3Store {
             let request = self.client.put_object().bucket(&self.bucket).key(self.full_key(key));
             let request = under(request).body(ByteStream::from_static(b"probe\n")).send();
             let failure = match tokio::time::timeout(self.retries().silence, request).await {
-                Err(_) => Failure::Passing(SILENT.to_string()),
+                Err(_) => Failure::Transient(SILENT.to_string()),
                 Ok(Ok(_)) => {
                     attempts.succeeded();
                     return Ok(Probed::Written);
                 }
                 Ok(Err(error)) => {
                     let status = error.raw_response().map_or(0, |response| response.status().as_u16());
-                    match (status, judge(&self.availability, Asked::Change, "write", key, error)) {
+                    match (
+                        status,
+                        classify_error(&self.availability, RequestKind::Change, "write", key, error),
+                    ) {
                         // a server that is busy, or does not take our credentials, says nothing about conditions
-                        (_, passing @ Failure::Passing(_)) if status != 501 => passing,
-                        (_, Failure::Lasting(error @ LakeError::NoAccess { .. })) => return Err(error),
-                        (412 | 404, Failure::Lasting(LakeError::Changed { .. } | LakeError::Missing { .. })) => {
+                        (_, transient @ Failure::Transient(_)) if status != 501 => transient,
+                        (_, Failure::Permanent(error @ LakeError::NoAccess { .. })) => return Err(error),
+                        (412 | 404, Failure::Permanent(LakeError::Changed { .. } | LakeError::Missing { .. })) => {
                             return Ok(Probed::Refused);
                         }
                         (400 | 501, _) => return Ok(Probed::NotUnderstood),
@@ -194,7 +188,7 @@ impl S3Store {
             let request = self.client.delete_object().bucket(&self.bucket);
             request.key(self.full_key(key)).send()
         };
-        match self.retry(Asked::Change, "remove", key, send).await {
+        match self.retry(RequestKind::Change, "remove", key, send).await {
             Ok(_) | Err(LakeError::Missing { .. }) => Ok(()),
             Err(error) => Err(error),
         }

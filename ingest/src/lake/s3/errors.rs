@@ -1,17 +1,19 @@
-//! What a failed request to an S3 server means: an outage, one object that is not given out, or a refusal.
+//! What a failed request to an S3 server means: an outage, one object that cannot be read, or a refusal.
 //!
 //! A server that cannot be reached, is overloaded or does not accept the credentials *any more* is waited for: sessions
 //! expire and keys are rotated while a program runs. The same before anything has ever succeeded is a wrong setting, and
 //! said at once. A refusal that concerns a single object is only believed when the lake can still be listed: see
-//! [`S3Store::confirm`](super::S3Store::confirm).
+//! `S3Store::settle`.
 
-use super::super::availability::{Asked, Availability};
+use super::super::availability::{Availability, RequestKind};
 use super::super::error::LakeError;
-use super::SILENT;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_types::byte_stream;
 use std::error::Error;
 
+/// What is said of a request that was not answered in time.
+pub(super) const SILENT: &str = "no answer in time";
 /// Longer texts of others are cut.
 const TEXT_BYTES: usize = 200;
 
@@ -49,17 +51,28 @@ const CLOCK_HINT: &str = "set this machine's clock";
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// It may go better next time.
-    Passing(String),
-    /// The object is not given out; true of this object alone when the lake can be listed.
-    Doubtful(LakeError),
+    Transient(String),
+    /// The object cannot be read; true of this object alone when the lake can be listed.
+    Unconfirmed(LakeError),
     /// It will not go better.
-    Lasting(LakeError),
+    Permanent(LakeError),
 }
 
-/// Judges a failed attempt.
-pub(crate) fn judge<E>(
+/// Why no further bytes of a body arrive.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    /// For too long.
+    #[error("the body fell silent")]
+    Silent,
+    /// The connection is cut, or a check failed; the cause is part of the text, so that it is no source.
+    #[error("{}", root(.0))]
+    Broken(byte_stream::error::Error),
+}
+
+/// Says what a failed attempt means.
+pub(super) fn classify_error<E>(
     availability: &Availability,
-    asked: Asked,
+    kind: RequestKind,
     action: &'static str,
     object: &str,
     error: SdkError<E>,
@@ -71,7 +84,7 @@ where
     let code = error.code().unwrap_or_default().to_string();
     let object = object.to_string();
     let refused = |code: String| {
-        Failure::Lasting(LakeError::Refused {
+        Failure::Permanent(LakeError::Refused {
             action,
             object: object.clone(),
             status,
@@ -84,7 +97,7 @@ where
         SdkError::DispatchFailure(failure) if failure.is_user() => return refused(root(&error)),
         _ => {
             return match credentials_error(&error) {
-                Some(CredentialsError::ProviderTimedOut(_)) | None => Failure::Passing(summary(&error)),
+                Some(CredentialsError::ProviderTimedOut(_)) | None => Failure::Transient(summary(&error)),
                 Some(CredentialsError::CredentialsNotLoaded(_)) => {
                     no_access(availability, "there are no credentials".to_owned(), KEYS_HINT)
                 }
@@ -101,44 +114,48 @@ where
         let hint = if code == CLOCK { CLOCK_HINT } else { KEYS_HINT };
         return no_access(availability, answer, hint);
     }
-    match (status, asked) {
-        (429 | 500.., _) => Failure::Passing(answer),
-        _ if BUSY.contains(&code.as_str()) => Failure::Passing(answer),
-        (404, Asked::Listing) => no_lake(availability, action, object, answer),
+    match (status, kind) {
+        (429 | 500.., _) => Failure::Transient(answer),
+        _ if BUSY.contains(&code.as_str()) => Failure::Transient(answer),
+        (404, RequestKind::Listing) => no_lake(availability, action, object, answer),
         (404, _) if code == "NoSuchBucket" => no_lake(availability, action, object, answer),
-        (403, Asked::Listing) => no_access(availability, answer, POLICY_HINT),
-        (404, Asked::Object) => Failure::Doubtful(LakeError::Missing { action, object }),
-        (404, Asked::Change) => Failure::Lasting(LakeError::Missing { action, object }),
-        (403, Asked::Object) => Failure::Doubtful(LakeError::Inaccessible { object, why: answer }),
+        (403, RequestKind::Listing) => no_access(availability, answer, POLICY_HINT),
+        (404, RequestKind::Object) => Failure::Unconfirmed(LakeError::Missing { action, object }),
+        (404, RequestKind::Change) => Failure::Permanent(LakeError::Missing { action, object }),
+        (403, RequestKind::Object) => Failure::Unconfirmed(LakeError::Inaccessible { object, why: answer }),
         // a HEAD is answered without a code: an expired session looks like this
-        (400, Asked::Object) if matches!(code.as_str(), "" | "BadRequest") => Failure::Doubtful(LakeError::Refused {
-            action,
-            object,
-            status,
-            code: said,
-        }),
-        (412 | 416, _) => Failure::Lasting(LakeError::Changed { object }),
+        (400, RequestKind::Object) if matches!(code.as_str(), "" | "BadRequest") => {
+            Failure::Unconfirmed(LakeError::Refused {
+                action,
+                object,
+                status,
+                code: said,
+            })
+        }
+        (412 | 416, _) => Failure::Permanent(LakeError::Changed { object }),
         _ => refused(said),
     }
 }
 
-/// Nothing of the lake is given out: an outage when something was before.
+/// Every request is refused: an outage when something was before.
 fn no_access(availability: &Availability, why: String, hint: &'static str) -> Failure {
-    match availability.has_answered() {
-        true => Failure::Passing(why),
-        false => Failure::Lasting(LakeError::NoAccess {
+    if availability.has_answered() {
+        Failure::Transient(why)
+    } else {
+        Failure::Permanent(LakeError::NoAccess {
             lake: availability.lake().to_owned(),
             why,
             hint,
-        }),
+        })
     }
 }
 
 /// The bucket is not there: an outage when it was before.
 fn no_lake(availability: &Availability, action: &'static str, object: String, why: String) -> Failure {
-    match availability.has_answered() {
-        true => Failure::Passing(why),
-        false => Failure::Lasting(LakeError::NoLake { action, object }),
+    if availability.has_answered() {
+        Failure::Transient(why)
+    } else {
+        Failure::Permanent(LakeError::NoLake { action, object })
     }
 }
 

@@ -5,15 +5,15 @@ use super::entry::Entry;
 use std::sync::Arc;
 
 /// Bytes that come back when the connection is closed; its entry knows how many.
-pub(super) struct Held {
+pub(super) struct BudgetLease {
     permit: Permit,
     entry: Arc<Entry>,
 }
 
-impl Held {
+impl BudgetLease {
     /// Nothing yet.
-    pub(super) fn none(budget: &Budget, entry: &Arc<Entry>) -> Held {
-        Held {
+    pub(super) fn none(budget: &Budget, entry: &Arc<Entry>) -> BudgetLease {
+        BudgetLease {
             permit: budget.none(),
             entry: Arc::clone(entry),
         }
@@ -42,8 +42,8 @@ impl Held {
     }
 
     /// Takes so many of them out.
-    pub(super) fn split(&mut self, bytes: usize) -> Held {
-        Held {
+    pub(super) fn split(&mut self, bytes: usize) -> BudgetLease {
+        BudgetLease {
             permit: self.permit.split(bytes),
             entry: Arc::clone(&self.entry),
         }
@@ -71,7 +71,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for BudgetLease {
     fn drop(&mut self) {
         self.entry.release(self.permit.bytes());
     }

@@ -11,7 +11,7 @@ pub(super) const CLOSED: &str = "the broker closed the connection";
 /// `127.0.0.1:9092: Connection refused` of
 /// `[thrd:127.0.0.1:9092/bootstrap]: 127.0.0.1:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection
 /// refused (after 0ms in state CONNECT, 3 identical error(s) suppressed)`.
-pub(super) fn sentence(said: &str) -> String {
+pub(super) fn normalize_message(said: &str) -> String {
     let said = said.lines().map(str::trim).filter(|line| !line.is_empty());
     let said = said.collect::<Vec<_>>().join("; ");
     let said = match said.strip_prefix("[thrd:").and_then(|said| said.split_once("]: ")) {
@@ -143,13 +143,13 @@ mod tests {
             ),
             ("", ""),
         ] {
-            assert_eq!(sentence(said), expected);
+            assert_eq!(normalize_message(said), expected);
         }
     }
 
     #[test]
     fn a_page_is_cut() {
-        let text = sentence(&"ä ".repeat(2000));
+        let text = normalize_message(&"ä ".repeat(2000));
         assert_eq!(text.chars().count(), MOST + 1);
         assert!(text.ends_with('…'));
     }

@@ -14,7 +14,7 @@
 
 use super::client::{Context, end_offset};
 use super::error::Remade;
-use super::sentence::sentence;
+use super::message::normalize_message;
 use super::{Batch, KafkaError, Polled, Range, RecordId};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -37,7 +37,7 @@ const WARN_EVERY: Duration = Duration::from_secs(10);
 const MOST_RETRIES: u32 = 3;
 
 /// A range that is being read.
-pub(super) struct Part {
+pub(super) struct AssignedPartition {
     pub(super) range: Range,
     /// Everything below has been handed over.
     next: i64,
@@ -74,7 +74,7 @@ struct Check {
 }
 
 /// What was taken from a partition's queue.
-pub(super) struct Turn {
+pub(super) struct PollOutcome {
     batch: Batch,
     stopped: Stopped,
 }
@@ -94,28 +94,28 @@ enum Stopped {
 }
 
 /// What becomes of a range.
-pub(super) enum Fate {
-    /// It goes on.
-    Goes,
+pub(super) enum Progress {
+    /// There is more to read.
+    Continue,
     /// It is at its end.
-    Ends,
+    Done,
     /// It cannot be read any further.
-    Fails(KafkaError),
+    Failed(KafkaError),
 }
 
-impl Turn {
+impl PollOutcome {
     /// Whether there was nothing.
     pub(super) fn is_empty(&self) -> bool {
         self.batch.records.is_empty() && matches!(self.stopped, Stopped::Empty)
     }
 }
 
-impl Part {
-    pub(super) fn new(range: Range, consumer: &BaseConsumer<Context>) -> Part {
+impl AssignedPartition {
+    pub(super) fn new(range: Range, consumer: &BaseConsumer<Context>) -> AssignedPartition {
         let next = range.from.max(0);
         let last = range.after.filter(|last| last.offset < next);
         debug_assert_eq!(last, range.after, "the record lies before the range");
-        Part {
+        AssignedPartition {
             next,
             last,
             state: State::Detached,
@@ -177,9 +177,10 @@ impl Part {
         }
     }
 
-    pub(super) fn restart(&mut self, consumer: &Arc<BaseConsumer<Context>>) -> Fate {
+    pub(super) fn restart(&mut self, consumer: &Arc<BaseConsumer<Context>>) -> Progress {
         self.detach(consumer);
-        self.attach(consumer).map_or_else(Fate::Fails, |()| Fate::Goes)
+        self.attach(consumer)
+            .map_or_else(Progress::Failed, |()| Progress::Continue)
     }
 
     pub(super) fn reached(&self) -> Polled {
@@ -192,12 +193,12 @@ impl Part {
     }
 
     /// Takes what is there, at most one batch. None of it is handed over yet.
-    pub(super) fn poll(&mut self, batch_bytes: usize) -> Turn {
+    pub(super) fn poll(&mut self, batch_bytes: usize) -> PollOutcome {
         let mut batch = Batch::new(self.range.topic, self.range.partition, self.next);
         let until = self.range.until.unwrap_or(i64::MAX);
         let State::Attached { queue, check } = &mut self.state else {
             let stopped = Stopped::Empty;
-            return Turn { batch, stopped };
+            return PollOutcome { batch, stopped };
         };
         let stopped = loop {
             let message = match queue.poll(Duration::ZERO) {
@@ -230,17 +231,17 @@ impl Part {
                 break Stopped::More;
             }
         };
-        Turn { batch, stopped }
+        PollOutcome { batch, stopped }
     }
 
     /// Hands over what was taken, and says what comes next. The consumer has been served in between.
     pub(super) fn settle(
         &mut self,
-        turn: Turn,
+        outcome: PollOutcome,
         consumer: &Arc<BaseConsumer<Context>>,
         hand_over: &mut dyn FnMut(Polled),
-    ) -> Fate {
-        let Turn { batch, stopped } = turn;
+    ) -> Progress {
+        let PollOutcome { batch, stopped } = outcome;
         let changes = consumer.context().changes(&self.range.name);
         if changes != self.changes {
             return self.changed(changes, consumer);
@@ -253,23 +254,24 @@ impl Part {
             hand_over(Polled::Batch(batch));
         }
         match stopped {
-            Stopped::Empty | Stopped::More => Fate::Goes,
-            Stopped::Reached => Fate::Ends,
-            Stopped::Event(event) => self.judge(consumer, hand_over, event),
+            Stopped::Empty | Stopped::More => Progress::Continue,
+            Stopped::Reached => Progress::Done,
+            Stopped::Event(event) => self.handle_event(consumer, hand_over, event),
             Stopped::OtherRecord => self.remade(Remade::OtherRecord),
         }
     }
 
     /// What becomes of the range when its topic has become another one, whatever else there is.
-    pub(super) fn check_topic(&mut self, consumer: &Arc<BaseConsumer<Context>>) -> Fate {
+    pub(super) fn check_topic(&mut self, consumer: &Arc<BaseConsumer<Context>>) -> Progress {
         let changes = consumer.context().changes(&self.range.name);
-        match changes == self.changes {
-            true => Fate::Goes,
-            false => self.changed(changes, consumer),
+        if changes == self.changes {
+            Progress::Continue
+        } else {
+            self.changed(changes, consumer)
         }
     }
 
-    fn changed(&mut self, changes: u64, consumer: &Arc<BaseConsumer<Context>>) -> Fate {
+    fn changed(&mut self, changes: u64, consumer: &Arc<BaseConsumer<Context>>) -> Progress {
         if self.next > 0 {
             return self.remade(Remade::OtherId);
         }
@@ -277,12 +279,12 @@ impl Part {
         self.changes = changes;
         match self.state {
             State::Attached { .. } => self.restart(consumer),
-            State::Detached | State::Missing { .. } => Fate::Goes,
+            State::Detached | State::Missing { .. } => Progress::Continue,
         }
     }
 
-    fn remade(&self, found: Remade) -> Fate {
-        Fate::Fails(KafkaError::TopicRemade {
+    fn remade(&self, found: Remade) -> Progress {
+        Progress::Failed(KafkaError::TopicRemade {
             topic: self.range.name.clone(),
             partition: self.range.partition,
             offset: self.last.map_or(self.next - 1, |last| last.offset),
@@ -291,22 +293,22 @@ impl Part {
     }
 
     /// What an event on the partition's queue means for the range.
-    fn judge(
+    fn handle_event(
         &mut self,
         consumer: &Arc<BaseConsumer<Context>>,
         hand_over: &mut dyn FnMut(Polled),
         event: Native,
-    ) -> Fate {
+    ) -> Progress {
         let reason = consumer.context().reason();
         let code = match event {
             Native::PartitionEOF(_) => return self.end_of_partition(hand_over, &reason),
             ref other => other.rdkafka_error_code(),
         };
-        let detail = sentence(&reason);
+        let detail = normalize_message(&reason);
         let (topic, partition, offset) = (self.range.name.clone(), self.range.partition, self.next);
         match code {
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => self.out_of_range(consumer, detail),
-            Some(Code::TopicAuthorizationFailed) => Fate::Fails(KafkaError::NotAuthorized { topic }),
+            Some(Code::TopicAuthorizationFailed) => Progress::Failed(KafkaError::NotAuthorized { topic }),
             Some(
                 Code::BadMessage
                 | Code::BadCompression
@@ -314,7 +316,7 @@ impl Part {
                 | Code::InvalidMessage
                 | Code::MessageSizeTooLarge
                 | Code::UnsupportedCompressionType,
-            ) => Fate::Fails(KafkaError::Unreadable {
+            ) => Progress::Failed(KafkaError::Unreadable {
                 topic,
                 partition,
                 offset,
@@ -327,20 +329,20 @@ impl Part {
                 self.detach(consumer);
                 let now = Instant::now();
                 self.state = State::Missing { since: now, asked: now };
-                Fate::Goes
+                Progress::Continue
             }
             _ => {
                 if self.warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
                     self.warned = Some(Instant::now());
                     tracing::warn!("{topic}/{partition} cannot be read at offset {offset}, trying again: {detail}");
                 }
-                Fate::Goes
+                Progress::Continue
             }
         }
     }
 
     /// The broker has no record at the queue's position or above, up to the offset that it names.
-    fn end_of_partition(&mut self, hand_over: &mut dyn FnMut(Polled), reason: &str) -> Fate {
+    fn end_of_partition(&mut self, hand_over: &mut dyn FnMut(Polled), reason: &str) -> Progress {
         let end = end_offset(reason);
         debug_assert!(
             end.is_some(),
@@ -354,7 +356,7 @@ impl Part {
                 // not believed at once, see `check_end`
                 let now = Instant::now();
                 short.get_or_insert((now, now));
-                return Fate::Goes;
+                return Progress::Continue;
             }
             *check = None;
         }
@@ -362,16 +364,16 @@ impl Part {
         let advanced = end > self.next;
         self.next = self.next.max(end);
         if self.is_at_end() {
-            return Fate::Ends;
+            return Progress::Done;
         }
         if self.range.until.is_none() && advanced {
             hand_over(self.reached());
         }
-        Fate::Goes
+        Progress::Continue
     }
 
     /// The broker does not hold the position of the queue.
-    fn out_of_range(&mut self, consumer: &Arc<BaseConsumer<Context>>, detail: String) -> Fate {
+    fn out_of_range(&mut self, consumer: &Arc<BaseConsumer<Context>>, detail: String) -> Progress {
         let (topic, partition) = (self.range.name.clone(), self.range.partition);
         let held = consumer.fetch_watermarks(&topic, partition, ASK_TIMEOUT).ok();
         if let (Some((_, end)), Some(last)) = (held, self.last)
@@ -381,7 +383,7 @@ impl Part {
         }
         let holds = |offset| held.is_none_or(|(low, end)| (low..=end).contains(&offset));
         if !holds(self.next) || self.retries >= MOST_RETRIES {
-            return Fate::Fails(KafkaError::OffsetOutOfRange {
+            return Progress::Failed(KafkaError::OffsetOutOfRange {
                 topic,
                 partition,
                 offset: self.next,
@@ -396,18 +398,20 @@ impl Part {
     }
 
     /// Looks after a partition that seems not to exist, or whose log seems too short.
-    pub(super) fn look_after(&mut self, consumer: &Arc<BaseConsumer<Context>>) -> Fate {
+    pub(super) fn check_availability(&mut self, consumer: &Arc<BaseConsumer<Context>>) -> Progress {
         match &mut self.state {
             State::Missing { since, asked } if asked.elapsed() >= ASK_EVERY => {
                 let since = *since;
                 *asked = Instant::now();
                 match self.exists(consumer) {
-                    Some(true) => self.attach(consumer).map_or_else(Fate::Fails, |()| Fate::Goes),
-                    Some(false) if since.elapsed() >= GONE_AFTER => Fate::Fails(KafkaError::TopicGone {
+                    Some(true) => self
+                        .attach(consumer)
+                        .map_or_else(Progress::Failed, |()| Progress::Continue),
+                    Some(false) if since.elapsed() >= GONE_AFTER => Progress::Failed(KafkaError::TopicGone {
                         topic: self.range.name.clone(),
                         partition: self.range.partition,
                     }),
-                    _ => Fate::Goes,
+                    _ => Progress::Continue,
                 }
             }
             State::Attached {
@@ -422,10 +426,10 @@ impl Part {
                 *asked = Instant::now();
                 match consumer.fetch_watermarks(&self.range.name, self.range.partition, ASK_TIMEOUT) {
                     Ok((_, end)) if end <= last => self.remade(Remade::Ends(end)),
-                    _ => Fate::Goes,
+                    _ => Progress::Continue,
                 }
             }
-            _ => Fate::Goes,
+            _ => Progress::Continue,
         }
     }
 

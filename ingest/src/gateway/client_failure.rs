@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// The trouble of one client.
+/// The failure of one client.
 #[derive(Default)]
-pub(super) struct Trouble {
+pub(super) struct ClientFailure {
     /// Whether there is any, so that what succeeds takes no lock.
     any: AtomicBool,
     known: Mutex<Known>,
@@ -24,13 +24,13 @@ struct Known {
 /// Why nothing succeeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// Kafka does not accept who we are.
+    /// Kafka does not accept our credentials.
     Unauthenticated,
     /// Kafka does not let us produce.
     Denied,
 }
 
-impl Trouble {
+impl ClientFailure {
     /// An error of the client as a whole.
     pub(super) fn error(&self, code: Option<Code>, reason: &str) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,7 +44,7 @@ impl Trouble {
         self.any.store(true, Ordering::Relaxed);
     }
 
-    /// Kafka has answered a question: it knows who we are, and may refuse records all the same.
+    /// Kafka has answered a question: it accepts our credentials, and may refuse records all the same.
     pub(super) fn is_known(&self) {
         if self.any.load(Ordering::Relaxed) {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,19 +83,19 @@ mod tests {
 
     #[test]
     fn a_cause_stands_until_something_succeeds() {
-        let trouble = Trouble::default();
-        trouble.error(Some(Code::BrokerTransportFailure), "away");
-        assert_eq!(trouble.cause(), None);
-        trouble.error(Some(Code::ClusterAuthorizationFailed), "no");
-        assert_eq!(trouble.cause(), Some(Cause::Denied));
-        trouble.error(Some(Code::Authentication), "who are you");
-        assert_eq!(trouble.cause(), Some(Cause::Unauthenticated));
-        trouble.is_known();
-        assert_eq!(trouble.cause(), Some(Cause::Denied), "a question is no record");
-        trouble.is_over();
-        assert_eq!(trouble.cause(), None);
+        let failure = ClientFailure::default();
+        failure.error(Some(Code::BrokerTransportFailure), "away");
+        assert_eq!(failure.cause(), None);
+        failure.error(Some(Code::ClusterAuthorizationFailed), "no");
+        assert_eq!(failure.cause(), Some(Cause::Denied));
+        failure.error(Some(Code::Authentication), "who are you");
+        assert_eq!(failure.cause(), Some(Cause::Unauthenticated));
+        failure.is_known();
+        assert_eq!(failure.cause(), Some(Cause::Denied), "a question is no record");
+        failure.is_over();
+        assert_eq!(failure.cause(), None);
         // it has worked, so that a broker that restarts may not know its users yet
-        trouble.error(Some(Code::Authentication), "who are you");
-        assert_eq!(trouble.cause(), None);
+        failure.error(Some(Code::Authentication), "who are you");
+        assert_eq!(failure.cause(), None);
     }
 }

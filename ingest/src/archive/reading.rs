@@ -1,0 +1,136 @@
+//! What is read of a partition: the holes of the lake one after the other, then everything behind its end.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// Which stretch of a partition is being read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Offsets before the lake's end that it lacks.
+    Hole {
+        /// This hole.
+        hole: Range<i64>,
+        /// The holes after it, in order.
+        later: VecDeque<Range<i64>>,
+        /// Where live reading will start.
+        next: i64,
+    },
+    /// Everything behind the lake's end.
+    Live {
+        /// Where it starts.
+        next: i64,
+    },
+    /// All that was to be read has been.
+    Done,
+}
+
+impl Reading {
+    /// Reads these holes, then everything from `next` on.
+    pub(super) fn new(holes: impl IntoIterator<Item = Range<i64>>, next: i64) -> Reading {
+        let mut later: VecDeque<Range<i64>> = holes.into_iter().collect();
+        match later.pop_front() {
+            Some(hole) => Reading::Hole { hole, later, next },
+            None => Reading::Live { next },
+        }
+    }
+
+    /// Where the stretch begins; `None` at the end of all.
+    pub(super) fn start(&self) -> Option<i64> {
+        match self {
+            Reading::Hole { hole, .. } => Some(hole.start),
+            Reading::Live { next } => Some(*next),
+            Reading::Done => None,
+        }
+    }
+
+    /// Whether a hole is being read.
+    pub(super) fn is_in_hole(&self) -> bool {
+        matches!(self, Reading::Hole { .. })
+    }
+
+    /// Whether there is nothing left to read.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self, Reading::Done)
+    }
+
+    /// Whether the stretch is read to its end when everything below `offset` has been seen; live reading ends at `until`.
+    pub(super) fn ends_at(&self, offset: i64, until: Option<i64>) -> bool {
+        match self {
+            Reading::Hole { hole, .. } => offset >= hole.end,
+            Reading::Live { .. } => until.is_some_and(|until| offset >= until),
+            Reading::Done => false,
+        }
+    }
+
+    /// Goes to the next stretch; where it begins, or `None` at the end of all.
+    pub(super) fn advance(&mut self) -> Option<i64> {
+        *self = match std::mem::replace(self, Reading::Done) {
+            Reading::Hole { later, next, .. } => Reading::new(later, next),
+            Reading::Live { .. } | Reading::Done => Reading::Done,
+        };
+        self.start()
+    }
+
+    /// Leaves out what lies below `low`.
+    pub(super) fn skip_below(&mut self, low: i64) {
+        *self = match std::mem::replace(self, Reading::Done) {
+            Reading::Hole { hole, later, next } => {
+                let mut left: VecDeque<Range<i64>> = std::iter::once(hole).chain(later).collect();
+                while left.pop_front_if(|hole| hole.end <= low).is_some() {}
+                match left.front_mut() {
+                    Some(hole) => {
+                        hole.start = hole.start.max(low);
+                        Reading::new(left, next)
+                    }
+                    None => Reading::Live { next: next.max(low) },
+                }
+            }
+            Reading::Live { next } => Reading::Live { next: next.max(low) },
+            Reading::Done => Reading::Done,
+        };
+    }
+
+    /// The stretches that are left, in order: from where on, and to where.
+    pub(super) fn stretches(&self, until: Option<i64>) -> Vec<(i64, Option<i64>)> {
+        let bounded = |hole: &Range<i64>| (hole.start, Some(hole.end));
+        match self {
+            Reading::Hole { hole, later, next } => {
+                let holes = std::iter::once(hole).chain(later).map(bounded);
+                holes.chain([(*next, until)]).collect()
+            }
+            Reading::Live { next } => vec![(*next, until)],
+            Reading::Done => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_come_first_and_live_reading_ends_where_it_is_told_to() {
+        let mut reading = Reading::new([2..4, 6..8], 10);
+        let stretches = vec![(2, Some(4)), (6, Some(8)), (10, Some(20))];
+        assert_eq!(reading.stretches(Some(20)), stretches);
+        assert!(!reading.ends_at(3, Some(20)) && reading.ends_at(4, Some(20)));
+        assert_eq!((reading.advance(), reading.is_in_hole()), (Some(6), true));
+        assert_eq!((reading.advance(), reading.is_in_hole()), (Some(10), false));
+        assert!(!reading.ends_at(19, Some(20)) && reading.ends_at(20, Some(20)) && !reading.ends_at(99, None));
+        assert_eq!((reading.advance(), reading.is_done()), (None, true));
+        assert_eq!(reading.stretches(None), vec![]);
+    }
+
+    #[test]
+    fn what_retention_has_passed_is_left_out() {
+        let skipped = |low| {
+            let mut reading = Reading::new([2..4, 6..8], 10);
+            reading.skip_below(low);
+            reading.stretches(None)
+        };
+        assert_eq!(skipped(3), vec![(3, Some(4)), (6, Some(8)), (10, None)]);
+        assert_eq!(skipped(4), vec![(6, Some(8)), (10, None)]);
+        assert_eq!(skipped(9), vec![(10, None)]);
+        assert_eq!(skipped(12), vec![(12, None)]);
+    }
+}
