@@ -48,7 +48,7 @@ pub struct ArchiveSettings {
     pub buffer_bytes: usize,
     /// Serve metrics and health here.
     pub serve: Option<ServeSettings>,
-    /// `/readyz` says no above this many waiting records.
+    /// `/readyz` returns 503 above this lag in records.
     pub ready_lag_records: u64,
 }
 
@@ -99,7 +99,7 @@ impl ArchiveSettings {
         };
         let kafka = reader.kafka();
         if reader.entry("kafka.bootstrap").is_none() {
-            reader.missing("`archive` needs --kafka HOST:PORT: where records come from".into());
+            reader.missing("`archive` needs --kafka HOST:PORT, the source of the records".into());
         }
         let write_deletes = reader.choice("archive.behavior.on.null.values", ["write", "ignore"]);
         let lossy = reader.switch("archive.lossy_deletes");
@@ -144,7 +144,7 @@ impl ArchiveSettings {
         if settings.group_id.trim().is_empty()
             && let Some(entry) = reader.entry("archive.group_id")
         {
-            reader.wrong("archive.group_id", entry, "the group has no name".into());
+            reader.wrong("archive.group_id", entry, "the group name is empty".into());
         }
         reader.done(settings)
     }
@@ -186,7 +186,7 @@ impl AuditSettings {
 fn needed_lake(reader: &mut Reader<'_>, command: &str) -> LakeSettings {
     let lake = reader.lake();
     if lake.is_none() && reader.entry("lake.url").is_none() {
-        reader.missing(format!("`{command}` needs --lake URL: where the lake is"));
+        reader.missing(format!("`{command}` needs --lake URL, the lake"));
     }
     lake.unwrap_or(LakeSettings {
         url: String::new(),
@@ -235,7 +235,7 @@ fn check_folder(text: &str) -> Result<String, String> {
     match folder.is_empty() || folder.split('/').all(plain) {
         true => Ok(folder.to_owned()),
         false => Err(format!(
-            "invalid folder of a lake `{text}`: no empty parts, `.` or `..`"
+            "invalid folder `{text}`: empty parts, `.` and `..` are not allowed"
         )),
     }
 }
@@ -246,7 +246,7 @@ fn check_partitioner(text: &str) -> Result<bool, String> {
         "default" | "DefaultPartitioner" => Ok(false),
         "time-based" | "TimeBasedPartitioner" => Ok(true),
         _ => Err(format!(
-            "`{text}` is neither default nor time-based{}",
+            "invalid partitioner `{text}`: expected default or time-based{}",
             did_you_mean(nearest(text, ["default", "time-based"]))
         )),
     }

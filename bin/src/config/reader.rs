@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
         let chosen = self.optional(path, |text| match words.iter().position(|word| *word == text) {
             Some(index) => Ok(index == 0),
             None => Err(format!(
-                "`{text}` is neither {} nor {}{}",
+                "invalid value `{text}`: expected {} or {}{}",
                 words[0],
                 words[1],
                 did_you_mean(nearest(text, words))
@@ -105,7 +105,11 @@ impl<'a> Reader<'a> {
         let entry = self.entry(path)?;
         let number = entry.value.as_integer().unwrap_or(least);
         if !(least..=most).contains(&number) {
-            self.wrong(path, entry, format!("{number} is not within {least} to {most}"));
+            self.wrong(
+                path,
+                entry,
+                format!("{number} is out of range: expected {least} to {most}"),
+            );
         }
         Some(number.clamp(least, most))
     }
@@ -145,7 +149,7 @@ impl<'a> Reader<'a> {
         let Some(entry) = self.entry(path) else { return 0.0 };
         let number = entry.value.as_float().unwrap_or(0.0);
         if !(0.0..=1.0).contains(&number) {
-            self.wrong(path, entry, format!("{number} is not within 0 to 1"));
+            self.wrong(path, entry, format!("{number} is out of range: expected 0 to 1"));
         }
         number
     }
@@ -277,7 +281,7 @@ impl<'a> Reader<'a> {
             };
             match check_topic(entry.value.as_str().unwrap_or_default()) {
                 Ok(name) if topics.contains(&Some(name.clone())) => {
-                    self.wrong(&path, entry, format!("topic `{name}` is named for two kinds"));
+                    self.wrong(&path, entry, format!("topic `{name}` is given for two kinds"));
                 }
                 Ok(name) => topics[index] = Some(name),
                 Err(message) => self.wrong(&path, entry, message),
@@ -307,7 +311,7 @@ impl<'a> Reader<'a> {
             self.wrong(
                 "workers.hostfile",
                 entry,
-                format!("{found} lines are too few for {processes} processes"),
+                format!("{found} lines do not suffice for {processes} processes"),
             );
         }
         addresses.truncate(processes);
@@ -316,7 +320,7 @@ impl<'a> Reader<'a> {
             self.wrong(
                 "workers.process",
                 entry,
-                format!("{process} is not within 0 to {}", processes - 1),
+                format!("{process} is out of range: expected 0 to {}", processes - 1),
             );
         }
         WorkerSettings {
@@ -408,21 +412,21 @@ impl<'a> Reader<'a> {
         match mode {
             Mode::Run => {
                 if self.entry("kafka.bootstrap").is_none() {
-                    self.missing("`run` needs --kafka HOST:PORT: where live records come from".into());
+                    self.missing("`run` needs --kafka HOST:PORT, the source of live records".into());
                 }
                 if self.entry("postgres.url").is_none() {
-                    self.missing("`run` needs --postgres URL: where the tables are".into());
+                    self.missing("`run` needs --postgres URL, the database of the tables".into());
                 }
             }
             Mode::Backfill => {
                 if self.entry("lake.url").is_none() {
-                    self.missing("`backfill` needs --lake URL: where history is".into());
+                    self.missing("`backfill` needs --lake URL, the source of history".into());
                 }
                 self.one_sink(&mut settings);
             }
             Mode::Verify => {
                 if self.entry("postgres.url").is_none() {
-                    self.missing("`verify` needs --postgres URL: where the tables are".into());
+                    self.missing("`verify` needs --postgres URL, the database of the tables".into());
                 }
             }
         }
@@ -444,14 +448,14 @@ impl<'a> Reader<'a> {
             (Some(out), Some(postgres)) => match (out.origin.is_flag(), postgres.origin.is_flag()) {
                 (true, false) => settings.postgres = None,
                 (false, true) => settings.out = None,
-                _ => self.missing("--out and --postgres are two sinks: give one of them".into()),
+                _ => self.missing("--out and --postgres are mutually exclusive".into()),
             },
             _ => {}
         }
         let about_a_schema = [("--takeover", settings.takeover), ("--drop", !settings.drop.is_empty())];
         for (flag, _) in about_a_schema.into_iter().filter(|(_, given)| *given) {
             if let (Some(entry), true) = (self.entry("backfill.out"), settings.out.is_some()) {
-                let message = format!("{flag} is about a schema, and --out writes none");
+                let message = format!("{flag} requires --postgres and cannot be used with --out");
                 self.wrong("backfill.out", entry, message);
             }
         }

@@ -46,7 +46,7 @@ impl Reader<'_> {
             rate: rate.and_then(|rate| Rate::new(u32::try_from(rate).unwrap_or(u32::MAX))),
         };
         if settings.rate.is_some() && settings.files.is_empty() {
-            self.missing("--token-rate limits tokens, and there are none: give --token-file".into());
+            self.missing("--token-rate requires --token-file".into());
         }
         settings
     }

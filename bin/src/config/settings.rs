@@ -337,7 +337,7 @@ impl PlanSettings {
             }),
             None => {
                 if reader.entry("postgres.url").is_none() {
-                    reader.missing("`results plan` needs --postgres URL: where the tables are".into());
+                    reader.missing("`results plan` needs --postgres URL, the database of the tables".into());
                 }
                 Err(ConfigError(reader.problems))
             }
@@ -353,10 +353,10 @@ impl VerifySettings {
         let (repair, replay) = (reader.switch("verify.repair"), reader.switch("verify.replay"));
         if (repair || replay) && engine.lake.is_none() && engine.kafka.is_none() {
             let flag = if repair { "--repair" } else { "--replay" };
-            reader.missing(format!("{flag} reads the log again: give --lake, --kafka or both"));
+            reader.missing(format!("{flag} replays the log: give --lake, --kafka or both"));
         }
         if !engine.cleaned && !repair && !replay {
-            reader.missing("without cleaned tables there is nothing to compare with: use --replay".into());
+            reader.missing("with --cleaned off there are no cleaned tables to compare with: use --replay".into());
         }
         reader.done(VerifySettings { engine, repair, replay })
     }
@@ -368,11 +368,11 @@ impl GenerateSettings {
         let mut reader = Reader::new(effective);
         let lake = reader.lake();
         if lake.is_none() {
-            reader.missing("`generate` needs --lake URL: where to write".into());
+            reader.missing("`generate` needs --lake URL, the lake to write".into());
         }
         let posts = reader.optional_whole("generate.posts", 0, 1 << 40);
         if posts.is_none() {
-            reader.missing("`generate` needs --posts N: how many posts to write".into());
+            reader.missing("`generate` needs --posts N, the number of posts".into());
         }
         let settings = GenerateSettings {
             lake: lake.unwrap_or(LakeSettings {
