@@ -223,7 +223,7 @@ fn results_come_change_and_go_with_their_files() -> Result<()> {
     refused(
         &case.command("verify"),
         &[
-            "hold other results",
+            "the given results differ",
             "shares",
             "popular_category_by_year",
             "--results DIR",
