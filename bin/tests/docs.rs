@@ -111,6 +111,36 @@ fn an_explanation_is_shown_as_it_is_printed() {
     check("adding-a-result.md", &format!("{before}{command}{printed}```{after}"));
 }
 
+/// The page on faults names tests, and the page on architecture names the functions on the way of a record and a request:
+/// rows of tables with a file and a function in neighbouring cells. Each file must exist and define that function.
+#[test]
+fn functions_that_the_pages_name_exist() {
+    for (page, least) in [("faults.md", 90), ("architecture.md", 20)] {
+        let text = std::fs::read_to_string(path(page)).unwrap();
+        let named: Vec<(&str, &str)> = text.lines().filter_map(named_function).collect();
+        assert!(named.len() >= least, "{page} names {} functions", named.len());
+        for (file, function) in named {
+            let source = std::fs::read_to_string(path("..").join(file));
+            let source = source.unwrap_or_else(|error| panic!("docs/{page} names {file}: {error}"));
+            let name = function.rsplit("::").next().unwrap_or(function);
+            let defined = ["(", "<"]
+                .iter()
+                .any(|next| source.contains(&format!("fn {name}{next}")));
+            assert!(defined, "docs/{page} names {function}, which {file} does not define");
+        }
+    }
+}
+
+/// The file and the function of a row of a table, if it names both in neighbouring cells.
+fn named_function(line: &str) -> Option<(&str, &str)> {
+    let cells: Vec<&str> = line.strip_prefix('|')?.split('|').map(str::trim).collect();
+    cells.windows(2).find_map(|pair| {
+        let file = pair[0].strip_prefix('`')?.strip_suffix('`')?;
+        let function = pair[1].strip_prefix('`')?.strip_suffix('`')?;
+        file.ends_with(".rs").then_some((file, function))
+    })
+}
+
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars
