@@ -61,7 +61,7 @@ pub enum Verb {
         /// The folder.
         results: Option<PathBuf>,
     },
-    /// Say what a result is made of and what it costs.
+    /// Print the plan of a result, its shared operators and its costs.
     ResultsExplain {
         /// Its name.
         name: String,
@@ -70,7 +70,7 @@ pub enum Verb {
         /// `--top`.
         top: usize,
     },
-    /// Say what a start would make of the results that a schema holds.
+    /// Print what a start would do with the results of a schema.
     ResultsPlan,
     /// Write the built-in results to a folder.
     ResultsPrint {
@@ -82,7 +82,7 @@ pub enum Verb {
 /// Why there is no [`Invocation`].
 #[derive(Debug)]
 pub enum CliError {
-    /// Help or version was asked for, or clap refuses the command line; it prints itself and knows its exit code.
+    /// Help or version was requested, or clap refuses the command line; clap prints it and knows its exit code.
     Clap(clap::Error),
     /// A flag's value does not have the shape of its key.
     Values(ConfigError),
@@ -163,7 +163,7 @@ pub fn command() -> Command {
         .subcommand(results())
 }
 
-/// The flags of `check`, `explain` and `print` are no settings: these work without any.
+/// The flags of `check`, `explain` and `print` are not settings: these commands need no configuration.
 fn results() -> Command {
     let folder = |name: &'static str, help: &'static str| {
         let parser = clap::value_parser!(PathBuf);
@@ -271,8 +271,7 @@ fn results_invocation(name: &str, matches: &ArgMatches) -> Invocation {
     }
 }
 
-/// Prints what clap has to say, help or a refusal, and returns its exit code. A refusal repeats arguments, in which
-/// secrets are masked.
+/// Prints help or an error of clap and returns its exit code. Errors repeat arguments, in which secrets are masked.
 pub fn print(error: &clap::Error) -> u8 {
     if error.use_stderr() {
         let text = match std::io::stderr().is_terminal() {
@@ -280,7 +279,7 @@ pub fn print(error: &clap::Error) -> u8 {
             false => error.render().to_string(),
         };
         let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
-        // whoever reads our output may be gone
+        // the reader of standard error may be gone
         let _ = std::io::stderr().write_all(mask_repeated(&text, arguments).as_bytes());
     } else {
         let _ = error.print();
@@ -379,7 +378,7 @@ fn entries(matches: &ArgMatches) -> Result<Entries, ConfigError> {
                         Some((name, value)) if !name.is_empty() => {
                             insert(format!("{}.{}", key.path, name.trim()), Value::String(value.to_owned()));
                         }
-                        // what was meant for a secret is not repeated
+                        // the text may contain a secret and is not repeated
                         _ if key.path == "kafka.properties" => problems.push(Problem {
                             at: flag.clone(),
                             message: "invalid property: expected NAME=VALUE".into(),

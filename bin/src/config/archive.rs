@@ -34,7 +34,7 @@ pub struct ArchiveSettings {
     pub part_bytes: usize,
     /// Whether null values become lines.
     pub write_deletes: bool,
-    /// Whether values that are no JSON are kept beside the lake.
+    /// Whether values that are not JSON are stored as dead letters outside the topic folders.
     pub dead_letters: bool,
     /// A longer value is no JSON to readers.
     pub record_bytes: usize,

@@ -263,7 +263,7 @@ impl<'a> Reader<'a> {
         TLS_FILES.into_iter().find(names)
     }
 
-    /// The default names when nobody names any; else the named kinds alone.
+    /// The default names if none is given, otherwise only the given kinds.
     pub(super) fn topics(&mut self) -> [Option<String>; 3] {
         let mut topics = [None, None, None];
         let mut named = false;

@@ -20,7 +20,7 @@ impl Reader<'_> {
     /// Where a process listens: this machine alone, unless an address is given.
     pub(super) fn listen(&mut self) -> Option<SocketAddr> {
         self.optional("serve.listen", |text| {
-            // `:9000` is what people write, and nobody writes it to serve other machines
+            // `:9000` is a common notation, and not meant to serve other machines
             let address = match text.strip_prefix(':') {
                 Some(port) => format!("127.0.0.1:{port}"),
                 None => text.replace("localhost:", "127.0.0.1:"),

@@ -24,7 +24,7 @@ pub const KINDS: [&str; 3] = ["pin", "geo", "user"];
 /// Which command the settings are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// History, then live, for ever.
+    /// History, then live records until stopped.
     Run,
     /// History alone.
     Backfill,
@@ -297,7 +297,7 @@ pub struct DemoSettings {
     pub seed: u64,
     /// Live records a second.
     pub rate: u64,
-    /// How long to go on; `None`: until Ctrl-C.
+    /// Duration; `None`: until Ctrl-C.
     pub duration: Option<Duration>,
     /// Serve metrics and health here.
     pub listen: Option<SocketAddr>,
