@@ -1,9 +1,9 @@
-//! `pinflow audit`: what the lake, Kafka and the tables have of the log, beside each other.
+//! `pinflow audit`: compares the offsets that the lake, Kafka and the tables cover.
 //!
-//! Something is *missing* when the lake lacks it although it lies before the lake's end: `gap` when nobody has it any
-//! more, `missing` when Kafka still does (an archiver that is started mends it). Holes in which Kafka, where it spans
-//! them, has no record are natural. What lies behind the lake's end only waits to be archived, as long as Kafka keeps
-//! it. Nothing is changed.
+//! Offsets before the end of the lake that the lake lacks are a `gap` when Kafka no longer has them either, and
+//! `missing` when Kafka still has them (an archiver will write them). Holes that Kafka spans without a record in them
+//! are natural. Offsets after the end of the lake are waiting to be archived, as long as Kafka retains them. The audit
+//! changes nothing.
 
 use crate::archive::{failed, open, runtime};
 use crate::config::AuditSettings;
@@ -23,10 +23,10 @@ const SHOWN_RANGES: usize = 5;
 
 type At = (u8, i32);
 
-/// What is known of the whole log.
+/// The findings for all partitions.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Whether nothing is missing and every object is what it should be.
+    /// Whether no offset is missing and every object agrees with its metadata.
     pub ok: bool,
     /// By topic and partition.
     pub partitions: Vec<Entry>,
@@ -36,7 +36,7 @@ pub struct Report {
     pub ignored_keys: u64,
 }
 
-/// What is known of one partition.
+/// The findings for one partition.
 #[derive(Debug, Default, Serialize)]
 pub struct Entry {
     /// What the lake has.
@@ -46,21 +46,21 @@ pub struct Entry {
     pub kafka: Option<(i64, i64)>,
     /// What the tables answer for: the first offset, and the one after the last.
     pub tables: Option<(i64, i64)>,
-    /// What neither the lake nor Kafka has.
+    /// Offsets that neither the lake nor Kafka has.
     pub gaps: Vec<Gap>,
-    /// What the lake lacks and Kafka has, before the lake's end.
+    /// Offsets before the end of the lake that only Kafka has.
     pub missing: Vec<Gap>,
-    /// Offsets in Kafka behind the lake's end.
+    /// Offsets in Kafka after the end of the lake.
     pub waiting: i64,
-    /// How long Kafka keeps records, in milliseconds; -1 for ever.
+    /// `retention.ms` of the topic; -1 is unlimited.
     pub retention_ms: Option<i64>,
     /// Seconds until Kafka may drop the first record that the lake lacks.
     pub dropped_in_seconds: Option<i64>,
-    /// What else is wrong.
+    /// Other problems.
     pub problems: Vec<String>,
 }
 
-/// Audits, prints, and fails when something is missing.
+/// Audits, prints the report, and fails when it is not [`Report::ok`].
 pub fn run(settings: &AuditSettings) -> Result<(), Failure> {
     let runtime = runtime()?;
     let report = runtime.block_on(look(settings, open(&runtime, &settings.lake)?))?;
@@ -112,7 +112,7 @@ async fn look(settings: &AuditSettings, lake: ingest::lake::Lake) -> Result<Repo
     for (at, entry) in &mut entries {
         entry.lake.topic.clone_from(&topics[usize::from(at.0)]);
         entry.lake.partition = at.1;
-        entry.judge(settings.kafka.is_some());
+        entry.draw_conclusions(settings.kafka.is_some());
     }
     let partitions: Vec<Entry> = entries.into_values().collect();
     Ok(Report {
@@ -152,7 +152,7 @@ async fn ask_kafka(config: &KafkaConfig, topics: &[String], entries: &mut BTreeM
     let keeps = match retention(config, topics).await {
         Ok(keeps) => keeps,
         Err(error) => {
-            tracing::warn!("how long Kafka keeps records is not known: {error}");
+            tracing::warn!("cannot read the retention of the topics: {error}");
             BTreeMap::new()
         }
     };
@@ -213,8 +213,8 @@ impl Entry {
         self.lake.covered.iter().next_back().map(|range| range.end)
     }
 
-    /// Draws the conclusions from what the three sides said, or two where Kafka was not asked.
-    fn judge(&mut self, asked: bool) {
+    /// Compares the lake, Kafka (if it was asked) and the tables.
+    fn draw_conclusions(&mut self, asked: bool) {
         let (topic, partition) = (self.lake.topic.clone(), self.lake.partition);
         let first = self.lake.covered.iter().next().map(|range| range.start);
         let end = self.end();
@@ -227,7 +227,7 @@ impl Entry {
                 }
                 if let Some(end) = end.filter(|end| *end > high) {
                     self.problems.push(format!(
-                        "the lake ends at {end}, Kafka at {high}: was the topic created anew?"
+                        "the lake ends at {end}, Kafka at {high}: was the topic deleted and created again?"
                     ));
                 }
             }
@@ -238,13 +238,13 @@ impl Entry {
             let natural = self.lake.holes.iter().map(|hole| hole.from..hole.to);
             natural.for_each(|hole| held.insert(hole));
             self.gaps.iter().for_each(|gap| held.insert(gap.from..gap.to));
-            let nobody = match asked {
+            let missing_from = match asked {
                 true => "neither the lake nor Kafka has",
-                false => "the lake lacks, and Kafka was not asked",
+                false => "the lake lacks (Kafka was not asked)",
             };
             for lost in held.missing(from..next) {
                 self.problems
-                    .push(format!("the tables answer for {lost:?}, which {nobody}"));
+                    .push(format!("the tables answer for {lost:?}, which {missing_from}"));
             }
         }
         let differing = self.lake.differing.count();
@@ -254,10 +254,11 @@ impl Entry {
                 .push(format!("objects hold different records at {differing} offsets: {at}"));
         }
         for conflict in &self.lake.conflicts {
-            self.problems.push(format!("{conflict}: objects interleave there"));
+            self.problems
+                .push(format!("{conflict}: overlapping objects of unknown order"));
         }
         if first.is_none() && self.lake.objects > 0 {
-            self.problems.push("none of its objects covers anything".to_owned());
+            self.problems.push("none of its objects covers an offset".to_owned());
         }
     }
 
@@ -266,7 +267,7 @@ impl Entry {
     }
 }
 
-/// The report for people. The lines that begin with `gap` and `missing` are for scripts as well.
+/// The report as text. Scripts may rely on the lines that begin with `gap` and `missing`.
 fn text(report: &Report) -> String {
     let mut text = String::new();
     for entry in &report.partitions {
@@ -289,23 +290,27 @@ fn text(report: &Report) -> String {
         }
         text.push('\n');
         if lake.overlapping > 0 {
-            let _ = writeln!(text, "  {} offsets are held more than once", lake.overlapping);
+            let _ = writeln!(text, "  {} offsets are in more than one object", lake.overlapping);
         }
         if lake.inexact > 0 {
-            let _ = writeln!(text, "  {} objects lack records inside or behind them", lake.inexact);
+            let _ = writeln!(
+                text,
+                "  {} objects lack records within or after their range",
+                lake.inexact
+            );
         }
         if entry.waiting > 0 {
-            let _ = writeln!(text, "  {} offsets wait to be archived", entry.waiting);
+            let _ = writeln!(text, "  {} offsets are waiting to be archived", entry.waiting);
         }
         match entry.dropped_in_seconds {
             Some(seconds) if seconds <= 0 => {
-                text.push_str("  Kafka may drop the first record that the lake lacks now\n")
+                text.push_str("  Kafka may now delete the first record that the lake lacks\n")
             }
             Some(seconds) => {
                 let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
                 let _ = writeln!(
                     text,
-                    "  Kafka drops the first record that the lake lacks in {days}d {hours}h {minutes}m at the earliest"
+                    "  Kafka deletes the first record that the lake lacks in {days}d {hours}h {minutes}m at the earliest"
                 );
             }
             None => {}
@@ -335,13 +340,13 @@ fn text(report: &Report) -> String {
     if report.legacy_objects > 0 {
         let _ = writeln!(
             text,
-            "{} objects of older layouts have no offsets",
+            "{} objects of older layouts, without offsets",
             report.legacy_objects
         );
     }
     let verdict = match report.ok {
         true => "nothing is missing\n",
-        false => "the lake is not whole\n",
+        false => "the lake is incomplete\n",
     };
     text.push_str(verdict);
     text

@@ -61,7 +61,7 @@ pub enum Verb {
         /// The folder.
         results: Option<PathBuf>,
     },
-    /// Say what a result is made of and what it costs.
+    /// Print the plan of a result, its shared operators and its costs.
     ResultsExplain {
         /// Its name.
         name: String,
@@ -70,7 +70,7 @@ pub enum Verb {
         /// `--top`.
         top: usize,
     },
-    /// Say what a start would make of the results that a schema holds.
+    /// Print what a start would do with the results of a schema.
     ResultsPlan,
     /// Write the built-in results to a folder.
     ResultsPrint {
@@ -82,7 +82,7 @@ pub enum Verb {
 /// Why there is no [`Invocation`].
 #[derive(Debug)]
 pub enum CliError {
-    /// Help or version was asked for, or clap refuses the command line; it prints itself and knows its exit code.
+    /// Help or version was requested, or clap refuses the command line; clap prints it and knows its exit code.
     Clap(clap::Error),
     /// A flag's value does not have the shape of its key.
     Values(ConfigError),
@@ -94,14 +94,14 @@ pub fn command() -> Command {
         with_flags(Command::new(name), commands).about(about)
     };
     let launch = with_flags(Command::new("launch"), Commands::LAUNCH)
-        .about("Start local processes of `run` or `backfill` and look after them")
+        .about("Start and supervise local processes of `run` or `backfill`")
         .after_help(
             "Example: pinflow launch -n 2 -w 2 -- run --kafka localhost:9092 --postgres postgres://localhost/pins",
         )
         .arg(
             Arg::new("command")
                 .value_name("COMMAND")
-                .help("`run` or `backfill` with its flags, after --")
+                .help("`run` or `backfill` and its flags, after --")
                 .last(true)
                 .required(true)
                 .num_args(1..)
@@ -109,28 +109,28 @@ pub fn command() -> Command {
                 .value_parser(clap::value_parser!(OsString)),
         );
     let config = base(Command::new("config"))
-        .about("Show or check the configuration that flags, environment and file make together")
+        .about("Check or print the effective configuration of flags, environment and file")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(with_flags(Command::new("check"), Commands::CONFIG).about("Check every value that is given"))
-        .subcommand(with_flags(Command::new("print"), Commands::CONFIG).about("Print it as TOML, secrets masked"));
+        .subcommand(with_flags(Command::new("check"), Commands::CONFIG).about("Check all values"))
+        .subcommand(with_flags(Command::new("print"), Commands::CONFIG).about("Print it as TOML with secrets masked"));
     base(Command::new("pinflow"))
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Keeps answers true: posts, places and people from a lake and from Kafka, exact tables in Postgres")
-        .after_help("Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 fenced by a newer run.")
+        .about("Maintains exact result tables in PostgreSQL from a lake and Kafka")
+        .after_help("Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 fenced by a newer run.")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(engine(
             "demo",
             Commands::DEMO,
-            "Everything, embedded: a history, a live stream, tables",
+            "Run the complete pipeline with embedded servers and synthetic records",
         ))
         .subcommand(engine(
             "run",
             Commands::RUN,
-            "Read history, then live records, for ever",
+            "Read history, then follow live records until stopped",
         ))
-        .subcommand(engine("backfill", Commands::BACKFILL, "Read history alone, then exit"))
+        .subcommand(engine("backfill", Commands::BACKFILL, "Read history only, then exit"))
         .subcommand(engine(
             "verify",
             Commands::VERIFY,
@@ -140,30 +140,30 @@ pub fn command() -> Command {
         .subcommand(engine(
             "emulate",
             Commands::EMULATE,
-            "Send records as the users' emulators send them",
+            "Send records like the users' emulators",
         ))
         .subcommand(engine(
             "gateway",
             Commands::GATEWAY,
-            "Take records over HTTP, in four dialects, and produce them to Kafka",
+            "Accept records over HTTP in four dialects and produce them to Kafka",
         ))
         .subcommand(engine(
             "archive",
             Commands::ARCHIVE,
-            "Write what Kafka holds into the lake, for ever",
+            "Archive Kafka records to the lake until stopped",
         ))
-        .subcommand(engine("compact", Commands::COMPACT, "Merge the lake's small objects"))
+        .subcommand(engine("compact", Commands::COMPACT, "Merge small objects of the lake"))
         .subcommand(engine(
             "audit",
             Commands::AUDIT,
-            "Say what the lake has of the log, and what it lacks",
+            "Report offsets that the lake covers and offsets that it lacks",
         ))
         .subcommand(launch)
         .subcommand(config)
         .subcommand(results())
 }
 
-/// The flags of `check`, `explain` and `print` are no settings: these work without any.
+/// The flags of `check`, `explain` and `print` are not settings: these commands need no configuration.
 fn results() -> Command {
     let folder = |name: &'static str, help: &'static str| {
         let parser = clap::value_parser!(PathBuf);
@@ -174,39 +174,39 @@ fn results() -> Command {
             .help(help)
     };
     base(Command::new("results"))
-        .about("Check and explain SQL files that define results, or write the built-in ones")
+        .about("Check and explain result definitions in SQL, or write the built-in ones")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
             base(Command::new("check"))
-                .about("Compile every .sql file of a folder; print every error; nothing is written")
-                .arg(folder("results", "The folder [default: the built-in results]")),
+                .about("Compile every .sql file of a folder and print all errors; writes nothing")
+                .arg(folder("results", "Folder of the result files [default: the built-in results]")),
         )
         .subcommand(
             base(Command::new("explain"))
-                .about("Say what a result is made of, what it shares, and what it costs")
-                .arg(Arg::new("name").value_name("NAME").help("The result").required(true))
-                .arg(folder("results", "The folder it is in [default: the built-in results]"))
+                .about("Print the plan of a result, its shared operators and its costs")
+                .arg(Arg::new("name").value_name("NAME").help("Name of the result").required(true))
+                .arg(folder("results", "Folder of the result files [default: the built-in results]"))
                 .arg(
                     Arg::new("top")
                         .long("top")
                         .value_name("N")
                         .value_parser(clap::value_parser!(usize))
                         .default_value("10")
-                        .help("As of `run`: rows kept of each group of a ranked table at least, 0 for all"),
+                        .help("As of `run`: rows kept of each group of a ranked table, in addition to all rows with rank 1; 0 keeps every row"),
                 ),
         )
         .subcommand(
             with_flags(Command::new("plan"), Commands::PLAN)
-                .about("Say which tables a start would make, change and drop; nothing is written"),
+                .about("Print the tables that a start would create, change and drop; writes nothing"),
         )
         .subcommand(
             base(Command::new("print"))
-                .about("Write the built-in results as files, to start from")
+                .about("Write the built-in results as files to start from")
                 .arg(
                     folder(
                         "out",
-                        "The folder; what stands there with another text is not overwritten",
+                        "Output folder; existing files with different content are not overwritten",
                     )
                     .required(true),
                 ),
@@ -271,8 +271,7 @@ fn results_invocation(name: &str, matches: &ArgMatches) -> Invocation {
     }
 }
 
-/// Prints what clap has to say, help or a refusal, and returns its exit code. A refusal repeats arguments, in which
-/// secrets are masked.
+/// Prints help or an error of clap and returns its exit code. Errors repeat arguments, in which secrets are masked.
 pub fn print(error: &clap::Error) -> u8 {
     if error.use_stderr() {
         let text = match std::io::stderr().is_terminal() {
@@ -280,7 +279,7 @@ pub fn print(error: &clap::Error) -> u8 {
             false => error.render().to_string(),
         };
         let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
-        // whoever reads our output may be gone
+        // the reader of standard error may be gone
         let _ = std::io::stderr().write_all(mask_repeated(&text, arguments).as_bytes());
     } else {
         let _ = error.print();
@@ -299,7 +298,7 @@ fn with_flags(command: Command, commands: Commands) -> Command {
         .long("config")
         .value_name("FILE")
         .value_parser(clap::value_parser!(PathBuf))
-        .help("Read the configuration from this TOML file; flags and environment win over it");
+        .help("Read the configuration from this TOML file; flags and environment variables take precedence");
     let all = commands == Commands::CONFIG;
     let keys = KEYS
         .iter()
@@ -369,7 +368,7 @@ fn entries(matches: &ArgMatches) -> Result<Entries, ConfigError> {
                 if texts.iter().all(|text| pairs(text).next().is_none()) {
                     problems.push(Problem {
                         at: flag.clone(),
-                        message: "names no topic: write pin=NAME".into(),
+                        message: "no topic given: expected pin=NAME".into(),
                     });
                 }
             }
@@ -379,14 +378,14 @@ fn entries(matches: &ArgMatches) -> Result<Entries, ConfigError> {
                         Some((name, value)) if !name.is_empty() => {
                             insert(format!("{}.{}", key.path, name.trim()), Value::String(value.to_owned()));
                         }
-                        // what was meant for a secret is not repeated
+                        // the text may contain a secret and is not repeated
                         _ if key.path == "kafka.properties" => problems.push(Problem {
                             at: flag.clone(),
-                            message: "a property is not of the form NAME=VALUE".into(),
+                            message: "invalid property: expected NAME=VALUE".into(),
                         }),
                         _ => problems.push(Problem {
                             at: flag.clone(),
-                            message: format!("`{text}` is not of the form K=V"),
+                            message: format!("invalid value `{text}`: expected K=V"),
                         }),
                     }
                 }

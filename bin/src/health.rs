@@ -1,5 +1,5 @@
-//! Whether a process is ready, as far as its parts have told: history is committed, no topic is missing, the lag is
-//! small, and the lake can be used.
+//! Readiness of a process, from the state that its parts report: history is committed, no topic is missing, the lag is
+//! below its limit, and the lake is available.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -9,14 +9,14 @@ use std::time::Instant;
 /// Whether this process is ready: what `/readyz` says.
 #[derive(Debug, Default)]
 pub struct Health {
-    /// More waiting records than this: not ready.
+    /// The greatest lag, in records, of a ready process.
     lag_threshold: u64,
     /// Only process 0 knows about hydration and lag; the others are ready when they run.
     follows: bool,
     hydrated: AtomicBool,
     absent_topics: AtomicUsize,
     lag: Mutex<BTreeMap<(String, i32), i64>>,
-    /// Since when the lake cannot be used, and why.
+    /// Since when the lake has been unavailable, and why.
     lake: Mutex<Option<(Instant, String)>>,
 }
 
@@ -40,7 +40,7 @@ impl Health {
         self.absent_topics.store(topics, Ordering::Relaxed);
     }
 
-    /// Since when the lake cannot be used, and why; `None` when it can.
+    /// Since when the lake has been unavailable, and why; `None` when it is available.
     pub fn lake_unavailable(&self, outage: Option<(Instant, String)>) {
         *self.lake.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = outage;
     }
@@ -52,11 +52,11 @@ impl Health {
     }
 
     /// Why this process is not ready, or `None` when it is.
-    pub fn obstacle(&self) -> Option<String> {
+    pub fn unready_reason(&self) -> Option<String> {
         let lake = self.lake.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some((since, error)) = &*lake {
             let seconds = since.elapsed().as_secs();
-            return Some(format!("the lake cannot be used for {seconds} s: {error}"));
+            return Some(format!("the lake has been unavailable for {seconds} s: {error}"));
         }
         if self.follows {
             return None;
@@ -66,11 +66,11 @@ impl Health {
         }
         let absent = self.absent_topics.load(Ordering::Relaxed);
         if absent > 0 {
-            return Some(format!("{absent} topics are neither in the lake nor in Kafka"));
+            return Some(format!("{absent} topics exist neither in the lake nor in Kafka"));
         }
         let lag = self.lag.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let waiting: u64 = lag.values().map(|records| u64::try_from(*records).unwrap_or(0)).sum();
         let threshold = self.lag_threshold;
-        (waiting > threshold).then(|| format!("{waiting} records wait in Kafka, more than {threshold}"))
+        (waiting > threshold).then(|| format!("the Kafka lag of {waiting} records exceeds {threshold}"))
     }
 }

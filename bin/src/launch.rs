@@ -3,7 +3,7 @@
 //! Processes share fate, as timely intends: when one ends badly the others are stopped, and `run` is started again as
 //! a whole, on new ports. The pauses between starts double up to ten seconds, so that there are at most a dozen starts
 //! in any minute; there is no last start, because a database may be away for longer than anybody would have guessed.
-//! Exit codes 2 and 3 are final: a restart cannot mend a configuration, and must not fight a newer run. `backfill` is
+//! Exit codes 2 and 3 are final: a restart cannot fix a configuration, and must not fight a newer run. `backfill` is
 //! never started again.
 
 use crate::cli::{self, CliError, Verb};

@@ -194,9 +194,9 @@ async fn metrics_text(State(shared): State<Shared>, request: Request) -> Respons
 }
 
 async fn ready(State(shared): State<Shared>) -> (StatusCode, String) {
-    match shared.health.obstacle() {
+    match shared.health.unready_reason() {
         None => (StatusCode::OK, "ready\n".to_owned()),
-        Some(obstacle) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {obstacle}\n")),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
     }
 }
 
@@ -263,7 +263,7 @@ mod tests {
         health.lag("pin", 0, 60);
         health.lag("pin", 1, 41);
         let (status, body) = get(at, "/readyz");
-        assert!(status == 503 && body.contains("101 records wait"), "{status} {body}");
+        assert!(status == 503 && body.contains("lag of 101 records"), "{status} {body}");
         health.lag("pin", 1, 40);
         assert_eq!(get(at, "/readyz").0, 200);
         health.lake_unavailable(Some((Instant::now(), "cannot read x: status 503".to_owned())));

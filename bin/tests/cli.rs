@@ -240,7 +240,7 @@ fn launch_refuses_what_it_cannot_supervise() {
     assert_eq!(code(&output), 2);
     assert_eq!(
         stderr(&output),
-        "error: `run` needs --postgres URL: where the tables are\n"
+        "error: `run` needs --postgres URL, the database of the tables\n"
     );
     let output = pinflow(&["launch", "-n", "2", "--", "run", "-n", "3"]);
     assert_eq!(code(&output), 2);
@@ -451,7 +451,7 @@ fn every_error_of_every_result_is_printed() {
         places[1].starts_with(&format!("{}:2:21: ind + 1 can exceed bigint", path("b.sql"))),
         "{said}"
     );
-    // what is no file of SQL, each by name; and one with a mark of its byte order is like others
+    // files that are not valid SQL files, each by name; a byte order mark is accepted
     std::fs::create_dir(path("c.sql")).unwrap();
     std::fs::write(path("d.sql"), b"-- d: \xff").unwrap();
     std::fs::write(path("e.SQL"), "-- e: x\nSELECT").unwrap();
@@ -460,9 +460,9 @@ fn every_error_of_every_result_is_printed() {
     let said = stderr(&output);
     assert_eq!(said.lines().count(), 3, "{said}");
     for (name, why) in [
-        ("c.sql", "it is no file"),
-        ("d.sql", "it is not UTF-8"),
-        ("e.SQL", "ends in .sql"),
+        ("c.sql", "not a regular file"),
+        ("d.sql", "not valid UTF-8"),
+        ("e.SQL", "end in .sql"),
     ] {
         let line = format!("error: {}: ", path(name));
         assert!(

@@ -1,5 +1,6 @@
-//! Two pages are made from the program itself, so that they cannot lag behind it: every key, and every result with
-//! its SQL; and a third shows what the program prints. `UPDATE_DOCS=1 cargo test -p pinflow --test docs` writes them.
+//! Two pages are generated from the program, so that they cannot become outdated: every key, and every result with its
+//! SQL. A third page contains output of the program. `UPDATE_DOCS=1 cargo test -p pinflow --test docs` writes them.
+//! Two more pages name functions of the source and of the tests, which must exist.
 
 mod program;
 
@@ -19,7 +20,7 @@ fn check(page: &str, text: &str) {
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         written == text,
-        "docs/{page} is behind the program: UPDATE_DOCS=1 cargo test -p pinflow --test docs"
+        "docs/{page} is outdated: UPDATE_DOCS=1 cargo test -p pinflow --test docs"
     );
 }
 
@@ -27,15 +28,16 @@ fn check(page: &str, text: &str) {
 fn every_key_is_documented() {
     let mut page = String::from(
         "# Configuration\n\n\
-         Every setting has a key in the file (`--config FILE`, TOML), most have a flag, and each has an environment\n\
-         variable: `lake.url` is `url` in `[lake]`, `--lake`, and `PINFLOW__LAKE__URL`. A variable that ends in `_FILE`\n\
-         names a file that holds the value, as `PINFLOW__POSTGRES__PASSWORD_FILE`; in the file `{ file = PATH }` does the\n\
-         same for passwords, connection strings and properties of Kafka ([secrets](security.md#secrets)). A flag\n\
-         overrides a variable, a variable the file, the file the default. Unknown keys and wrong values end the program\n\
-         with exit code 2, naming key and line. `pinflow config check` checks, `pinflow config print` shows what is in\n\
-         force, secrets masked.\n\n\
-         Results are announced by `NOTIFY` on the channel `SCHEMA_commits` with\n\
-         `{\"commit\":…,\"epoch\":…,\"tables\":[…]}`, in the transaction that changed them.\n\n\
+         Every setting has a key in the configuration file (`--config FILE`, TOML) and an environment variable; most have a\n\
+         flag: `lake.url` is `url` in `[lake]`, `PINFLOW__LAKE__URL`, and `--lake`. A variable that ends in `_FILE` names a\n\
+         file that contains the value, for example `PINFLOW__POSTGRES__PASSWORD_FILE`; in the configuration file,\n\
+         `{ file = PATH }` does the same for passwords, connection strings and Kafka properties\n\
+         ([secrets](security.md#secrets)). A flag overrides a variable, a variable the file, and the file the default.\n\
+         Unknown keys and invalid values are usage errors with exit code 2; the message names the key and the line.\n\
+         `pinflow config check` checks the configuration, `pinflow config print` prints the effective values with secrets\n\
+         masked.\n\n\
+         Changes of results are announced by `NOTIFY` on the channel `SCHEMA_commits` with\n\
+         `{\"commit\":…,\"epoch\":…,\"tables\":[…]}`, in the transaction that makes them.\n\n\
          | key | flag | default | meaning |\n|---|---|---|---|\n",
     );
     for key in KEYS {
@@ -56,16 +58,16 @@ fn every_key_is_documented() {
 fn every_result_is_documented() {
     let mut page = String::from(
         "# Results\n\n\
-         Ten tables come with the program, kept exact. Each is defined by its SQL over the cleaned tables `pin_table`, `geo_table` and\n\
-         `user_table`: that is what `pinflow verify` runs. `{top}` is `--top` (default 10, 0 keeps all rows). Ranked tables\n\
-         hold, of each group, the first `{top}` rows by value descending and name ascending by bytes, and all that lead;\n\
-         `rank` is SQL `RANK()`, so `WHERE rank = 1` is the most popular, ties included. Medians are exact:\n\
+         The ten built-in result tables. Each is defined by its SQL over the cleaned tables `pin_table`, `geo_table` and\n\
+         `user_table`; `pinflow verify` runs this SQL. `{top}` is `--top` (default 10, 0 keeps all rows). Ranked tables\n\
+         contain, for each group, the first `{top}` rows by value descending and name ascending by bytes, and all rows with\n\
+         rank 1; `rank` is SQL `RANK()`, so `WHERE rank = 1` selects the most popular, including ties. Medians are exact:\n\
          `median_follower_count` is `percentile_cont(0.5)`, `lower_median_follower_count` is `percentile_disc(0.5)`, and\n\
          `post_count` is the number of values. Years are UTC calendar years; age groups are `18-24`, `25-35`, `36-50`\n\
          and `50+` (over 50).\n",
     );
     let results = dataflows::Results::built_in(&dataflows::Options::default());
-    // in the order in which the files are listed: what belongs together stands together
+    // in the order of the list of files, which groups related results
     for file in dataflows::sql::built_in() {
         let of_file = |result: &&dataflows::Definition| result.table.name == file.name();
         let table = results
@@ -107,6 +109,36 @@ fn an_explanation_is_shown_as_it_is_printed() {
     let printed = program::pinflow(&["results", "explain", "top_poster_by_country"]).stdout;
     let printed = String::from_utf8(printed).unwrap();
     check("adding-a-result.md", &format!("{before}{command}{printed}```{after}"));
+}
+
+/// The page on faults names tests, and the page on architecture names the functions on the way of a record and a request:
+/// rows of tables with a file and a function in neighbouring cells. Each file must exist and define that function.
+#[test]
+fn functions_that_the_pages_name_exist() {
+    for (page, least) in [("faults.md", 90), ("architecture.md", 20)] {
+        let text = std::fs::read_to_string(path(page)).unwrap();
+        let named: Vec<(&str, &str)> = text.lines().filter_map(named_function).collect();
+        assert!(named.len() >= least, "{page} names {} functions", named.len());
+        for (file, function) in named {
+            let source = std::fs::read_to_string(path("..").join(file));
+            let source = source.unwrap_or_else(|error| panic!("docs/{page} names {file}: {error}"));
+            let name = function.rsplit("::").next().unwrap_or(function);
+            let defined = ["(", "<"]
+                .iter()
+                .any(|next| source.contains(&format!("fn {name}{next}")));
+            assert!(defined, "docs/{page} names {function}, which {file} does not define");
+        }
+    }
+}
+
+/// The file and the function of a row of a table, if it names both in neighbouring cells.
+fn named_function(line: &str) -> Option<(&str, &str)> {
+    let cells: Vec<&str> = line.strip_prefix('|')?.split('|').map(str::trim).collect();
+    cells.windows(2).find_map(|pair| {
+        let file = pair[0].strip_prefix('`')?.strip_suffix('`')?;
+        let function = pair[1].strip_prefix('`')?.strip_suffix('`')?;
+        file.ends_with(".rs").then_some((file, function))
+    })
 }
 
 fn capital(text: &str) -> String {

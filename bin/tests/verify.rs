@@ -34,7 +34,7 @@ impl Ended {
         let counted = self
             .stdout
             .lines()
-            .filter(|line| line.ends_with(" surplus") && !line.starts_with("mended "));
+            .filter(|line| line.ends_with(" surplus") && !line.starts_with("repaired "));
         let name = |line: &str| {
             let (name, rest) = line.split_once(" (").unwrap();
             format!("{name}: {}", rest.rsplit_once("): ").unwrap().1)
@@ -172,7 +172,7 @@ fn pinflow(arguments: &[&str]) -> Ended {
 const ODD: [&str; 6] = ["--dirty", "0.05", "--duplicates", "0.05", "--deletes", "0.02"];
 
 #[test]
-fn edits_are_found_exactly_and_mended() {
+fn edits_are_found_exactly_and_repaired() {
     let world = World::new("edits");
     world.generate(600, 2, &ODD);
     // history without offsets: posts of its own, and one that the log replaces
@@ -297,23 +297,26 @@ fn edits_are_found_exactly_and_mended() {
         assert!(
             other
                 .stderr
-                .contains("the tables were made with --top 10, not 3: give --top 10"),
+                .contains("the tables were computed with --top 10, not 3: give --top 10"),
             "{other:?}"
         );
     }
 
-    // mended, in one commit, and nothing of the repair stays behind
+    // repaired, in one commit, and nothing of the repair stays behind
     let commits: i64 = world.one("SELECT commits FROM progress");
     let frontier = "SELECT string_agg(f::text, ' ' ORDER BY topic, partition) FROM frontier f";
     let before: String = world.one(frontier);
-    let mended = world.verify(&["--repair"]);
+    let repaired = world.verify(&["--repair"]);
     assert_eq!(
-        (mended.code, mended.differing()),
+        (repaired.code, repaired.differing()),
         (0, differing.map(str::to_owned).to_vec()),
-        "{mended:?}"
+        "{repaired:?}"
     );
-    assert_eq!(mended.lines("mended ").len(), 7, "{mended:?}");
-    assert!(mended.stdout.contains("ok: 10 tables agree at frontier "), "{mended:?}");
+    assert_eq!(repaired.lines("repaired ").len(), 7, "{repaired:?}");
+    assert!(
+        repaired.stdout.contains("ok: 10 tables agree at frontier "),
+        "{repaired:?}"
+    );
     assert_eq!(world.one::<i64>("SELECT commits FROM progress"), commits + 1);
     assert_eq!(world.one::<String>(frontier), before);
     world.is_clean(15, &[]);
@@ -321,7 +324,7 @@ fn edits_are_found_exactly_and_mended() {
     assert_eq!(world.verify(&[]).code, 0);
     let again = world.verify(&["--repair"]);
     assert_eq!(again.code, 0, "{again:?}");
-    assert!(again.stdout.contains("nothing to mend\n"), "{again:?}");
+    assert!(again.stdout.contains("nothing to repair\n"), "{again:?}");
     assert_eq!(world.one::<i64>("SELECT commits FROM progress"), commits + 1);
     let staging =
         "SELECT count(*) FROM pg_class WHERE relname LIKE 'staging%' AND relnamespace = 'edits'::regnamespace";
@@ -334,7 +337,7 @@ fn edits_are_found_exactly_and_mended() {
     assert!(
         changed
             .stderr
-            .contains("not what the tables were made of: 5 records in 2 objects now, 4 records then"),
+            .contains("the history that the tables were computed from: 5 records in 2 objects now, 4 records then"),
         "{changed:?}"
     );
     // a restart takes it in
@@ -414,17 +417,17 @@ fn a_repair_needs_the_fence() {
     assert!(refused.stderr.contains("schema fence is held by"), "{refused:?}");
     assert_eq!(world.one::<i64>("SELECT commits FROM progress"), commits);
 
-    let mended = world.verify(&["--repair", "--takeover"]);
-    assert_eq!(mended.code, 0, "{mended:?}");
+    let repaired = world.verify(&["--repair", "--takeover"]);
+    assert_eq!(repaired.code, 0, "{repaired:?}");
     assert!(
-        mended.stdout.contains("mended geo_table: 1 missing, 0 surplus"),
-        "{mended:?}"
+        repaired.stdout.contains("repaired geo_table: 1 missing, 0 surplus"),
+        "{repaired:?}"
     );
     world.is_clean(15, &[]);
     // who held it is fenced
     let late = world.runtime.block_on(sink.heartbeat(1)).unwrap_err();
     assert!(late.is_fenced(), "{late}");
-    // with nothing to mend a live run is left alone
+    // with nothing to repair a live run is left alone
     let fence: i64 = world.one("SELECT fence FROM progress");
     let idle = world.verify(&["--repair", "--takeover"]);
     assert_eq!(
@@ -436,8 +439,8 @@ fn a_repair_needs_the_fence() {
     world.edit(0, "DROP TABLE users_joined_by_year");
     let found = world.verify(&["--replay"]);
     assert_eq!((found.code, found.differing().len()), (1, 1), "{found:?}");
-    let mended = world.verify(&["--repair"]);
-    assert_eq!(mended.code, 0, "{mended:?}");
+    let repaired = world.verify(&["--repair"]);
+    assert_eq!(repaired.code, 0, "{repaired:?}");
     world.is_clean(15, &[]);
 }
 
@@ -461,8 +464,8 @@ fn without_cleaned_tables_the_log_is_the_only_witness() {
     let found = world.verify(&["--replay"]);
     assert_eq!(found.code, 1, "{found:?}");
     assert_eq!(found.differing(), ["country_of_top_poster: 1 missing, 1 surplus"]);
-    let mended = world.verify(&["--repair"]);
-    assert_eq!(mended.code, 0, "{mended:?}");
+    let repaired = world.verify(&["--repair"]);
+    assert_eq!(repaired.code, 0, "{repaired:?}");
     world.is_clean(11, &[]);
     assert_eq!(world.one::<i64>("SELECT count(*) FROM pin_table"), 0);
 }
@@ -532,7 +535,7 @@ fn nothing_committed_is_nothing_to_verify() {
     assert!(
         replay
             .stderr
-            .contains("--replay reads the log again: give --lake, --kafka or both"),
+            .contains("--replay replays the log: give --lake, --kafka or both"),
         "{replay:?}"
     );
 }
@@ -619,10 +622,10 @@ fn a_live_run_is_verified_at_its_committed_frontier() {
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.stderr.contains("schema live is held by"), "{refused:?}");
     assert!(run.try_wait().unwrap().is_none(), "the run goes on");
-    // a repair that has something to mend ends the run, and is right about what it had read
+    // a repair that has something to repair ends the run, and is right about what it had read
     world.edit(1, "DELETE FROM geo_table WHERE ind = 1");
-    let mended = world.verify(&[&["--repair", "--takeover"], &kafka[..]].concat());
-    assert_eq!(mended.code, 0, "{mended:?}");
+    let repaired = world.verify(&[&["--repair", "--takeover"], &kafka[..]].concat());
+    assert_eq!(repaired.code, 0, "{repaired:?}");
     assert_eq!(run.wait().unwrap().code(), Some(3));
     world.is_clean(15, &kafka);
     assert_eq!(

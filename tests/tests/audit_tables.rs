@@ -99,7 +99,7 @@ fn what_the_tables_answer_for_is_asked_of_lake_and_kafka() -> Result<()> {
     ensure!(code == 1 && one["problems"] == json!([lost]), "{one:#}");
     let (code, said) = text(beside())?;
     ensure!(
-        code == 1 && said.contains(&format!("  {lost}\n")) && said.ends_with("the lake is not whole\n"),
+        code == 1 && said.contains(&format!("  {lost}\n")) && said.ends_with("the lake is incomplete\n"),
         "{code} {said}"
     );
     // nor is a partition forgotten of which the lake has nothing at all

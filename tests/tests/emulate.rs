@@ -453,7 +453,7 @@ fn the_schedule_is_kept_and_usage_is_checked() -> Result<()> {
     let cases: [(&[&str], &str); 10] = [
         (
             &["--api", "pin", "--deletes", "0.1"],
-            "--deletes: the FastAPI era has no deletes",
+            "--deletes: the FastAPI interface has no deletes",
         ),
         (&["--api", "rest"], "needs --to URL"),
         (&["--to", "http://127.0.0.1:9"], "needs --api"),
@@ -463,7 +463,7 @@ fn the_schedule_is_kept_and_usage_is_checked() -> Result<()> {
         ),
         (&["--to", "http://a:b@127.0.0.1:9", "--api", "rest"], "--token-file"),
         (&["--api", "rset"], "did you mean `rest`?"),
-        (&["--api", "rest", "--classic"], "synthetic has none"),
+        (&["--api", "rest", "--classic"], "the synthetic source has none"),
         (
             &["--api", "rest", "--source", "/nowhere"],
             "--source: `/nowhere` is not a folder",
@@ -474,7 +474,7 @@ fn the_schedule_is_kept_and_usage_is_checked() -> Result<()> {
         ),
         (
             &["--api", "rest", "--source", ".", "--dirty", "0.1"],
-            "--dirty: tables are sent as they are",
+            "--dirty: only valid with `--source synthetic`",
         ),
     ];
     for (arguments, expected) in cases {
@@ -495,7 +495,7 @@ fn the_schedule_is_kept_and_usage_is_checked() -> Result<()> {
     let mut program = Pinflow::new("emulate").args(owned).start()?;
     program.expect(2, SOON)?;
     assert!(
-        program.stderr().contains("`acks` is not to be set"),
+        program.stderr().contains("`acks` cannot be set"),
         "{}",
         program.stderr()
     );

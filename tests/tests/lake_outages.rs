@@ -151,13 +151,12 @@ fn a_run_waits_for_the_lake_in_sight() -> Result<()> {
         .postgres(&postgres)
         .args(["--skip-unreadable", "--listen", &address])
         .start()?;
-    let is_waiting =
-        || {
-            let ready = get(&address, "/readyz").unwrap_or_default();
-            Ok(ready.starts_with("HTTP/1.1 503")
-                && ready.contains("the lake cannot be used")
-                && ready.contains("SlowDown"))
-        };
+    let is_waiting = || {
+        let ready = get(&address, "/readyz").unwrap_or_default();
+        Ok(ready.starts_with("HTTP/1.1 503")
+            && ready.contains("the lake has been unavailable")
+            && ready.contains("SlowDown"))
+    };
     eventually("a readyz that names the outage", SOON, is_waiting).with_context(|| run.tail())?;
     let outage = || -> Result<f64> {
         let metrics = get(&address, "/metrics")?;

@@ -223,7 +223,7 @@ fn results_come_change_and_go_with_their_files() -> Result<()> {
     refused(
         &case.command("verify"),
         &[
-            "hold other results",
+            "the given results differ",
             "shares",
             "popular_category_by_year",
             "--results DIR",
@@ -275,7 +275,7 @@ fn results_come_change_and_go_with_their_files() -> Result<()> {
     )?;
     refused(
         &case.command("run").args(taken.flags()),
-        &["frontier_pkey.sql:1:1: ", "dead_letters.sql:1:1: ", "keeps this name"],
+        &["frontier_pkey.sql:1:1: ", "dead_letters.sql:1:1: ", "reserved name"],
     )?;
 
     // other columns, a file that is gone: not unasked

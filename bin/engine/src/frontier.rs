@@ -37,7 +37,7 @@ impl Frontier {
             for (partition, next) in partitions {
                 if *partition < 0 || *next < 0 {
                     return Err(format!(
-                        "{topic}/{partition} {next}: partitions and offsets are not negative"
+                        "{topic}/{partition} {next}: partitions and offsets must not be negative"
                     ));
                 }
             }

@@ -37,7 +37,7 @@ pub struct ArchiveSettings {
     pub part_bytes: usize,
     /// Whether null values become lines.
     pub write_deletes: bool,
-    /// Whether values that are no JSON are kept beside the lake.
+    /// Whether values that are not JSON are stored as dead letters outside the topic folders.
     pub dead_letters: bool,
     /// A longer value is no JSON to readers.
     pub record_bytes: usize,
@@ -51,7 +51,7 @@ pub struct ArchiveSettings {
     pub buffer_bytes: usize,
     /// Serve metrics and health here.
     pub serve: Option<ServeSettings>,
-    /// `/readyz` says no above this many waiting records.
+    /// `/readyz` returns 503 above this lag in records.
     pub ready_lag_records: u64,
 }
 
@@ -101,7 +101,7 @@ impl ArchiveSettings {
         let kafka = reader.need(
             "kafka.bootstrap",
             kafka,
-            "`archive` needs --kafka HOST:PORT: where records come from".into(),
+            "`archive` needs --kafka HOST:PORT, the source of the records".into(),
         );
         let write_deletes = reader.choice("archive.behavior.on.null.values", ["write", "ignore"]);
         let lossy = reader.switch("archive.lossy_deletes");
@@ -120,7 +120,7 @@ impl ArchiveSettings {
         if group_id.trim().is_empty()
             && let Some(entry) = reader.entry("archive.group_id")
         {
-            reader.wrong("archive.group_id", entry, "the group has no name".into());
+            reader.wrong("archive.group_id", entry, "the group name is empty".into());
         }
         let serve = reader.serve();
         let topics = reader.topics();
@@ -252,7 +252,7 @@ fn check_folder(text: &str) -> Result<String, String> {
     match folder.is_empty() || folder.split('/').all(plain) {
         true => Ok(folder.to_owned()),
         false => Err(format!(
-            "invalid folder of a lake `{text}`: no empty parts, `.` or `..`"
+            "invalid folder `{text}`: empty parts, `.` and `..` are not allowed"
         )),
     }
 }
@@ -263,7 +263,7 @@ fn check_partitioner(text: &str) -> Result<bool, String> {
         "default" | "DefaultPartitioner" => Ok(false),
         "time-based" | "TimeBasedPartitioner" => Ok(true),
         _ => Err(format!(
-            "`{text}` is neither default nor time-based{}",
+            "invalid partitioner `{text}`: expected default or time-based{}",
             did_you_mean(nearest(text, ["default", "time-based"]))
         )),
     }

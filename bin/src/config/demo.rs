@@ -17,7 +17,7 @@ pub struct DemoSettings {
     pub seed: u64,
     /// Live records a second.
     pub rate: u64,
-    /// How long to go on; `None`: until Ctrl-C.
+    /// Duration; `None`: until Ctrl-C.
     pub duration: Option<Duration>,
     /// Serve metrics and health here.
     pub listen: Option<SocketAddr>,

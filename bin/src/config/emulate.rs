@@ -28,7 +28,7 @@ impl Api {
     fn parse_all(text: &str) -> Result<Vec<Api>, String> {
         let all = text.split(',').map(Api::parse).collect::<Result<Vec<Api>, String>>()?;
         if all.len() > 1 && all.contains(&Api::Kafka) {
-            return Err("kafka is not an interface of a gateway: it stands alone".into());
+            return Err("kafka is not an interface of the gateway and cannot be combined with others".into());
         }
         Ok(all)
     }
@@ -40,7 +40,7 @@ impl Api {
             "kinesis" => Ok(Api::Kinesis),
             "kafka" => Ok(Api::Kafka),
             _ => Err(format!(
-                "`{text}` is none of {}{}",
+                "unknown interface `{text}`: expected one of {}{}",
                 Api::WORDS.join(", "),
                 did_you_mean(nearest(text, Api::WORDS))
             )),
@@ -135,13 +135,13 @@ impl EmulateSettings {
         if let (Some(Source::Synthetic), true) = (&source, classic) {
             let hint = "give --source mysql://…, postgres://… or a folder";
             reader.missing(format!(
-                "--classic chooses rows of tables, and synthetic has none: {hint}"
+                "--classic selects rows of tables, and the synthetic source has none: {hint}"
             ));
         }
         if !matches!(source, Some(Source::Synthetic) | None) {
             for path in OF_THE_GENERATOR {
                 if let Some(entry) = reader.entry(path).filter(|entry| entry.origin.is_flag()) {
-                    let message = "tables are sent as they are: only `--source synthetic` takes this".into();
+                    let message = "only valid with `--source synthetic`: tables are sent unchanged".into();
                     reader.wrong(path, entry, message);
                 }
             }
@@ -149,7 +149,7 @@ impl EmulateSettings {
         if let (true, Some(entry)) = (apis.contains(&Api::Pin), reader.entry("generate.deletes"))
             && entry.value.as_float().is_some_and(|share| share > 0.0)
         {
-            let message = "the FastAPI era has no deletes: a record without its fields is refused".into();
+            let message = "the FastAPI interface has no deletes: it refuses records without fields".into();
             reader.wrong("generate.deletes", entry, message);
         }
         let properties = properties(&mut reader, effective, &apis);
@@ -179,10 +179,10 @@ impl EmulateSettings {
         };
         // a wrong value has been reported as such
         if reader.entry("emulate.to").is_none() {
-            reader.missing("`emulate` needs --to URL: where records are sent".into());
+            reader.missing("`emulate` needs --to URL, the receiver of the records".into());
         }
         if reader.entry("emulate.api").is_none() {
-            reader.missing("`emulate` needs --api pin, rest, kinesis or kafka: how records are sent".into());
+            reader.missing("`emulate` needs --api pin, rest, kinesis or kafka, the interface of the receiver".into());
         }
         reader.done(settings)
     }
@@ -193,7 +193,7 @@ fn check_base_url(text: &str) -> Result<String, String> {
     let authority = text.split("://").nth(1).unwrap_or_default();
     if authority.split('/').next().unwrap_or_default().contains('@') {
         return Err(format!(
-            "`{}` has a user: a token goes into --token-file",
+            "`{}` contains a user: use --token-file for a token",
             mask_value(text)
         ));
     }
@@ -255,7 +255,7 @@ fn iso_dates(reader: &mut Reader<'_>) -> bool {
     let chosen = reader.optional("emulate.dates", |text| match text {
         "str" => Ok(false),
         "iso" => Ok(true),
-        _ => Err(format!("`{text}` is neither str nor iso")),
+        _ => Err(format!("invalid date format `{text}`: expected str or iso")),
     });
     chosen.unwrap_or(false)
 }
@@ -268,7 +268,7 @@ fn properties(reader: &mut Reader<'_>, effective: &Effective, apis: &[Api]) -> V
     let mut properties = Vec::new();
     for (name, entry) in effective.map("kafka.properties") {
         if OWNED.contains(&name) && entry.origin != Origin::Default {
-            let message = format!("`{name}` is not to be set: records are acknowledged by all replicas, in order");
+            let message = format!("`{name}` cannot be set: records are acknowledged by all replicas, in order");
             reader.wrong(&format!("kafka.properties.{name}"), entry, message);
         }
         let value = entry.value.as_str().unwrap_or_default();

@@ -55,7 +55,7 @@ impl Reader<'_> {
             self.wrong(
                 "workers.hostfile",
                 entry,
-                format!("{found} lines are too few for {processes} processes"),
+                format!("{found} lines do not suffice for {processes} processes"),
             );
         }
         addresses.truncate(processes);
@@ -64,7 +64,7 @@ impl Reader<'_> {
             self.wrong(
                 "workers.process",
                 entry,
-                format!("{process} is not within 0 to {}", processes - 1),
+                format!("{process} is out of range: expected 0 to {}", processes - 1),
             );
         }
         Workers {

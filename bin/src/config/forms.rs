@@ -1,4 +1,4 @@
-//! The forms of single values: durations, addresses, names, host files. Each check returns the value or a message.
+//! Checks of single values: durations, addresses, names, host files. Each returns the value or a message.
 
 use super::secret::mask_value;
 use ingest::coverage::{AcceptGap, AcceptGapError};
@@ -46,7 +46,7 @@ pub(super) fn check_pace(text: &str) -> Result<Duration, String> {
     let pace = parse_duration(text)?;
     match pace <= Duration::from_secs(1) {
         true => Ok(pace),
-        false => Err(format!("`{text}` is more than 1s")),
+        false => Err(format!("`{text}` exceeds the maximum of 1s")),
     }
 }
 
@@ -58,7 +58,7 @@ pub(super) fn to_path(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// Keys of S3 do not stand in its URL: it is logged.
+/// The URL of a lake is logged, so it must not contain keys of S3.
 pub(super) fn check_lake_url(url: &str) -> Result<LakeUrl, String> {
     without_secret(url)?;
     url.parse().map_err(|error: LakeError| error.to_string())
@@ -80,7 +80,7 @@ fn without_secret(url: &str) -> Result<(), String> {
     match mask_value(url) {
         masked if masked == url => Ok(()),
         masked => Err(format!(
-            "`{masked}` holds a secret, which does not belong into this URL: of S3, keys come from AWS's environment and files"
+            "`{masked}`: the URL contains a secret; use AWS credentials instead"
         )),
     }
 }
@@ -88,7 +88,7 @@ fn without_secret(url: &str) -> Result<(), String> {
 pub(super) fn check_bootstrap(servers: &str) -> Result<String, String> {
     // of an address with a user nothing is repeated
     if servers.contains('@') {
-        return Err("a broker is HOST:PORT: a user and a password are sasl.username and sasl.password".into());
+        return Err("invalid broker address: expected HOST:PORT; user and password are the properties sasl.username and sasl.password".into());
     }
     let wrong = |server: &str| Err(format!("invalid address `{server}`: expected HOST:PORT"));
     for server in servers.split(',') {
@@ -148,7 +148,7 @@ pub(super) fn read_hosts(path: &str) -> Result<Vec<String>, String> {
         hosts.push(host.to_owned());
     }
     if hosts.is_empty() {
-        Err(format!("{path} names no host"))
+        Err(format!("{path} contains no host"))
     } else {
         Ok(hosts)
     }

@@ -52,13 +52,13 @@ impl GatewaySettings {
         let listen = reader.need(
             "serve.listen",
             listen,
-            "`gateway` needs --listen ADDR:PORT: where producers send to".into(),
+            "`gateway` needs --listen ADDR:PORT, the address for producers".into(),
         );
         let kafka = reader.kafka();
         let kafka = reader.need(
             "kafka.bootstrap",
             kafka,
-            "`gateway` needs --kafka HOST:PORT: where records go".into(),
+            "`gateway` needs --kafka HOST:PORT, the destination of the records".into(),
         );
         if let Some(kafka) = &kafka
             && let Err(error) = ingest::gateway::check_properties(kafka)
@@ -85,7 +85,7 @@ impl GatewaySettings {
                 _ => "TLS (--tls-cert, --tls-key)",
             };
             reader.missing(format!(
-                "a gateway that others can reach needs {lacks}: give them, listen on 127.0.0.1, or say --insecure"
+                "a gateway on a non-loopback address needs {lacks}: configure them, listen on 127.0.0.1, or pass --insecure"
             ));
         }
         let duration = |reader: &mut Reader<'_>, path| reader.optional(path, parse_duration).unwrap_or_default();
@@ -113,14 +113,14 @@ impl GatewaySettings {
             ("gateway.produce_timeout", limits.produce_timeout),
         ] {
             if time.is_zero() {
-                reader.missing(format!("{path} is at least 1s"));
+                reader.missing(format!("{path} must be at least 1s"));
             }
         }
         let access_log = reader.optional("gateway.access_log", |text| match text {
             "off" => Ok(AccessLog::Off),
             "stdout" => Ok(AccessLog::Stdout),
             "stderr" => Ok(AccessLog::Stderr),
-            other => Err(format!("`{other}` is neither stdout nor stderr nor off")),
+            other => Err(format!("invalid destination `{other}`: expected stdout, stderr or off")),
         });
         let partitions = |text: &str| match text.parse::<i32>() {
             Ok(count @ 1..=100_000) => Ok(count),

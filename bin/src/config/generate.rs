@@ -37,11 +37,11 @@ impl GenerateSettings {
         let mut reader = Reader::new(effective);
         let lake = reader.lake(LakeWait::AsConfigured);
         if lake.is_none() {
-            reader.missing("`generate` needs --lake URL: where to write".into());
+            reader.missing("`generate` needs --lake URL, the lake to write".into());
         }
         let posts = reader.optional_whole("generate.posts", 0, 1 << 40);
         if posts.is_none() {
-            reader.missing("`generate` needs --posts N: how many posts to write".into());
+            reader.missing("`generate` needs --posts N, the number of posts".into());
         }
         let topics = reader.topics();
         let seed = reader.whole("generate.seed", 0, i64::MAX) as u64;

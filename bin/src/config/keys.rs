@@ -1,4 +1,4 @@
-//! Every configuration key, with its flag: the one place where these names stand.
+//! Every configuration key, with its flag: the one place where these names are defined.
 //!
 //! The command line, the configuration file, the environment overlay, `config print` and the documentation are all
 //! driven by [`KEYS`]. Adding a setting is one entry here and one line in `settings.rs` that reads it.
@@ -71,12 +71,12 @@ impl Shape {
     /// The words of an error message: "expected …".
     pub fn expected(self) -> &'static str {
         match self {
-            Shape::Text => "a text",
+            Shape::Text => "a string",
             Shape::Whole => "a whole number",
             Shape::Fraction => "a number",
             Shape::Switch => "true or false",
-            Shape::List => "an array of texts",
-            Shape::Map => "a table of texts",
+            Shape::List => "an array of strings",
+            Shape::Map => "a table of strings",
         }
     }
 }
@@ -155,256 +155,271 @@ const fn connection(mut key: Key) -> Key {
 use Commands as C;
 use Shape::{Fraction, List, Map, Switch, Text, Whole};
 
-const WRITING: Commands = C::BACKFILL.and(C::VERIFY);
-const LOADING: Commands = C::RUN.and(C::BACKFILL);
-/// The commands that know the results.
-const DEFINED: Commands = C::ENGINE.and(C::PLAN);
-const LAKED: Commands = C::ARCHIVE.and(C::AUDIT).and(C::COMPACT);
-const PLACED: Commands = C::ENGINE.and(C::GENERATE).and(LAKED);
-const WAITING: Commands = WRITING.and(C::GENERATE).and(C::AUDIT).and(C::COMPACT);
-const CONSUMING: Commands = C::ENGINE.and(C::ARCHIVE).and(C::AUDIT);
-const TABLED: Commands = C::ENGINE.and(C::AUDIT).and(C::PLAN);
-const SIZED: Commands = C::ENGINE.and(C::LAUNCH);
-const FILLING: Commands = C::GENERATE.and(C::DEMO).and(C::EMULATE);
-const SOILING: Commands = C::GENERATE.and(C::EMULATE);
-const STREAMING: Commands = C::DEMO.and(C::EMULATE);
-const SERVING: Commands = C::RUN.and(C::DEMO).and(C::GATEWAY).and(C::ARCHIVE);
-const GUARDED: Commands = C::RUN.and(C::GATEWAY).and(C::ARCHIVE);
-const TALKING: Commands = CONSUMING.and(C::GATEWAY);
-const WRITING_LAKE: Commands = C::ARCHIVE.and(C::COMPACT);
+/// The commands that write a schema and may fence a live run.
+const TAKEOVER_COMMANDS: Commands = C::BACKFILL.and(C::VERIFY);
+/// The commands that load tables.
+const LOAD_COMMANDS: Commands = C::RUN.and(C::BACKFILL);
+/// The commands that compile result files.
+const RESULT_COMMANDS: Commands = C::ENGINE.and(C::PLAN);
+/// The commands that maintain a lake.
+const LAKE_TOOLS: Commands = C::ARCHIVE.and(C::AUDIT).and(C::COMPACT);
+/// The commands that read or write a lake.
+const LAKE_COMMANDS: Commands = C::ENGINE.and(C::GENERATE).and(LAKE_TOOLS);
+/// The commands that end with an error when the lake stays unavailable.
+const LAKE_TIMEOUT_COMMANDS: Commands = TAKEOVER_COMMANDS.and(C::GENERATE).and(C::AUDIT).and(C::COMPACT);
+/// The commands that read Kafka.
+const KAFKA_READERS: Commands = C::ENGINE.and(C::ARCHIVE).and(C::AUDIT);
+/// The commands that connect to the database of the tables.
+const TABLE_COMMANDS: Commands = C::ENGINE.and(C::AUDIT).and(C::PLAN);
+/// The commands that start dataflow workers.
+const WORKER_COMMANDS: Commands = C::ENGINE.and(C::LAUNCH);
+/// The commands that take a number of posts and a seed.
+const POST_COMMANDS: Commands = C::GENERATE.and(C::DEMO).and(C::EMULATE);
+/// The commands that generate synthetic records with duplicates, invalid records and deletes.
+const SYNTHETIC_COMMANDS: Commands = C::GENERATE.and(C::EMULATE);
+/// The commands that send records at a rate for some time.
+const RATE_COMMANDS: Commands = C::DEMO.and(C::EMULATE);
+/// The commands that listen for HTTP.
+const LISTENING_COMMANDS: Commands = C::RUN.and(C::DEMO).and(C::GATEWAY).and(C::ARCHIVE);
+/// The listeners that can require tokens.
+const TOKEN_COMMANDS: Commands = C::RUN.and(C::GATEWAY).and(C::ARCHIVE);
+/// The commands that connect to Kafka, except the emulator and the demo.
+const KAFKA_CLIENTS: Commands = KAFKA_READERS.and(C::GATEWAY);
+/// The commands that write objects into a lake.
+const LAKE_WRITERS: Commands = C::ARCHIVE.and(C::COMPACT);
 
 /// All keys, section by section, in the order of the documentation.
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
-    key("lake.url", "lake", "URL", Text, None, PLACED,
-        "The folder that holds the topic folders: file:///dir or s3://bucket/prefix"),
-    key("lake.s3_endpoint", "s3-endpoint", "URL", Text, None, PLACED,
-        "An S3 server other than Amazon's, addressed path style"),
-    key("lake.timeout", "lake-timeout", "D", Text, Some("10m"), WAITING,
-        "How long a command that ends by itself waits for a lake that cannot be reached; `run` and `archive` wait without end"),
+    key("lake.url", "lake", "URL", Text, None, LAKE_COMMANDS,
+        "Folder that contains the topic folders: file:///dir or s3://bucket/prefix"),
+    key("lake.s3_endpoint", "s3-endpoint", "URL", Text, None, LAKE_COMMANDS,
+        "Endpoint of an S3 server other than Amazon S3, addressed in path style"),
+    key("lake.timeout", "lake-timeout", "D", Text, Some("10m"), LAKE_TIMEOUT_COMMANDS,
+        "How long a command that ends by itself waits for an unavailable lake; `run` and `archive` wait without a limit"),
     key("lake.skip_unreadable", "skip-unreadable", "BOOL", Switch, Some("false"), C::ENGINE,
-        "Record an object that is proved unreadable as a gap instead of stopping; an outage is waited for"),
-    key("lake.accept_gap", "accept-gap", "GAP", List, None, LOADING,
-        "A hole in the log to go on over: TOPIC/P:FROM..TO, repeatable, or all for those found now"),
+        "Record an object that is proved unreadable as a gap instead of stopping; an outage never counts as unreadable"),
+    key("lake.accept_gap", "accept-gap", "GAP", List, None, LOAD_COMMANDS,
+        "Accept a gap in the log: TOPIC/P:FROM..TO, repeatable, or `all` for the gaps found at this start"),
     key("lake.objects_in_flight", "", "N", Whole, Some("16"), C::ENGINE,
-        "Objects of the lake read at the same time, in each process"),
+        "Objects of the lake read concurrently by each process"),
     key("lake.buffer_bytes", "", "BYTES", Whole, Some("8388608"), C::ENGINE,
-        "Bytes of lake objects held in memory at most, in each process"),
+        "Maximum bytes of lake objects held in memory by each process"),
 
-    key("kafka.bootstrap", "kafka", "HOST:PORT,…", Text, None, TALKING,
-        "Kafka's bootstrap servers"),
+    key("kafka.bootstrap", "kafka", "HOST:PORT,…", Text, None, KAFKA_CLIENTS,
+        "Kafka bootstrap servers"),
     key("kafka.buffer_bytes", "", "BYTES", Whole, Some("67108864"), C::ENGINE,
-        "Bytes of Kafka records held in memory at most, in each process"),
-    key("kafka.allow_missing_topic", "allow-missing-topic", "BOOL", Switch, Some("false"), LOADING,
-        "Go on although a topic that is named with --topics does not exist"),
-    key("kafka.replace_topics", "replace-topics", "BOOL", Switch, Some("false"), LOADING,
-        "Let the tables hold what the topics named now say, and nothing of those that they were made of"),
-    key("kafka.topics", "topics", "pin=NAME,geo=NAME,user=NAME", Map, None, PLACED.and(C::GATEWAY).and(C::EMULATE),
-        "The topic of each kind, in Kafka and in the lake alike; kinds left out are not read [default: pin,geo,user]"),
-    key("kafka.properties", "kafka-property", "K=V", Map, None, TALKING.and(C::EMULATE),
-        "A librdkafka property under its own dotted name, repeatable; a secret is { file = PATH } in the file"),
+        "Maximum bytes of Kafka records held in memory by each process"),
+    key("kafka.allow_missing_topic", "allow-missing-topic", "BOOL", Switch, Some("false"), LOAD_COMMANDS,
+        "Start although a topic named with --topics does not exist"),
+    key("kafka.replace_topics", "replace-topics", "BOOL", Switch, Some("false"), LOAD_COMMANDS,
+        "Rebuild the tables from the topics given now and drop the data of the previous topics"),
+    key("kafka.topics", "topics", "pin=NAME,geo=NAME,user=NAME", Map, None, LAKE_COMMANDS.and(C::GATEWAY).and(C::EMULATE),
+        "Topic of each kind, in Kafka and in the lake; kinds that are left out are not read [default: pin,geo,user]"),
+    key("kafka.properties", "kafka-property", "K=V", Map, None, KAFKA_CLIENTS.and(C::EMULATE),
+        "librdkafka property under its dotted name, repeatable; in the file, a secret is { file = PATH }"),
 
-    connection(key("postgres.url", "postgres", "URL", Text, None, TABLED,
-        "The database that holds the tables: postgres://user@host:port/database")),
-    secret(key("postgres.password", "", "PASSWORD", Text, None, TABLED,
-        "The password when the URL has none; give it as PINFLOW__POSTGRES__PASSWORD_FILE, or as { file = PATH }")),
-    key("postgres.schema", "schema", "NAME", Text, Some("pinflow"), TABLED,
-        "The schema of the tables, ours alone"),
+    connection(key("postgres.url", "postgres", "URL", Text, None, TABLE_COMMANDS,
+        "Database that contains the tables: postgres://user@host:port/database")),
+    secret(key("postgres.password", "", "PASSWORD", Text, None, TABLE_COMMANDS,
+        "Password if the URL contains none; set PINFLOW__POSTGRES__PASSWORD_FILE, or { file = PATH } in the file")),
+    key("postgres.schema", "schema", "NAME", Text, Some("pinflow"), TABLE_COMMANDS,
+        "Schema of the tables; must not be shared with other applications"),
     key("postgres.cleaned", "cleaned", "postgres|off", Text, Some("postgres"), C::ENGINE,
-        "Whether the cleaned records are kept as tables beside the results"),
-    key("postgres.sslmode", "", "MODE", Text, None, TABLED,
-        "What is checked of the database's certificate, as sslmode of the URL: disable, prefer, require, verify-ca or verify-full [default: prefer, or verify-full with a root certificate]"),
-    key("postgres.sslrootcert", "", "FILE", Text, None, TABLED,
-        "Certificates (PEM) to trust for the database, or system; without sslmode the certificate and its name are checked"),
-    key("postgres.sslcert", "", "FILE", Text, None, TABLED,
-        "The certificate (PEM) that is shown to the database"),
-    key("postgres.sslkey", "", "FILE", Text, None, TABLED,
-        "Its key (PEM), not encrypted"),
+        "Whether the cleaned records are stored as tables in addition to the results"),
+    key("postgres.sslmode", "", "MODE", Text, None, TABLE_COMMANDS,
+        "TLS mode, as sslmode in the URL: disable, allow, prefer, require, verify-ca or verify-full [default: prefer, or verify-full with a root certificate]"),
+    key("postgres.sslrootcert", "", "FILE", Text, None, TABLE_COMMANDS,
+        "Trusted root certificates (PEM) for the database, or `system`; without sslmode, certificate and host name are verified"),
+    key("postgres.sslcert", "", "FILE", Text, None, TABLE_COMMANDS,
+        "Client certificate (PEM) for the database"),
+    key("postgres.sslkey", "", "FILE", Text, None, TABLE_COMMANDS,
+        "Private key (PEM, not encrypted) of the client certificate"),
     key("postgres.reject_bytes", "", "BYTES", Whole, Some("4096"), C::ENGINE,
-        "Bytes kept of a dead letter's key and of its value"),
+        "Maximum bytes stored of a dead letter's key, and of its value"),
     key("postgres.reject_rows", "", "N", Whole, Some("100000"), C::ENGINE,
-        "Dead letters kept at most; the oldest go first"),
+        "Maximum number of dead letters; the oldest are removed first"),
     key("postgres.reject_table_bytes", "", "BYTES", Whole, Some("268435456"), C::ENGINE,
-        "Bytes of all dead letters' keys and values at most; the oldest go first"),
-    key("postgres.takeover", "takeover", "BOOL", Switch, Some("false"), WRITING,
-        "Take the schema from a live run, which then stops with exit code 3"),
+        "Maximum bytes of the keys and values of all dead letters; the oldest are removed first"),
+    key("postgres.takeover", "takeover", "BOOL", Switch, Some("false"), TAKEOVER_COMMANDS,
+        "Fence the live run that holds the schema; it exits with code 3"),
 
     key("engine.pace", "pace", "D", Text, Some("5ms"), C::RUN,
-        "How long live records are gathered for one commit; longer by itself while commits are slow, 0 commits as fast as Postgres answers"),
+        "How long live records are collected for one commit; extended automatically while commits are slow; 0 commits as fast as PostgreSQL answers"),
 
-    key("results.folder", "results", "DIR", Text, None, DEFINED,
-        "The results: every .sql file of this folder is one [default: the built-in results]"),
-    key("results.top", "top", "N", Whole, Some("10"), DEFINED,
-        "Rows kept of each ranked group, all leaders besides; 0 keeps every row"),
-    key("results.drop", "drop", "NAME", List, None, LOADING.and(C::PLAN),
-        "A result that the schema holds and shall not hold any more, or not with its columns: its table is dropped, and made anew when it is still defined; repeatable"),
+    key("results.folder", "results", "DIR", Text, None, RESULT_COMMANDS,
+        "Folder of result files: each .sql file defines one result [default: the built-in results]"),
+    key("results.top", "top", "N", Whole, Some("10"), RESULT_COMMANDS,
+        "Rows kept of each group of a ranked table, in addition to all rows with rank 1; 0 keeps every row"),
+    key("results.drop", "drop", "NAME", List, None, LOAD_COMMANDS.and(C::PLAN),
+        "Drop the table of this result, which is no longer defined or has different columns; repeatable"),
 
     key("limits.record_bytes", "", "BYTES", Whole, Some("8388608"), C::ENGINE,
-        "A longer record is a dead letter; part of the tables' definition"),
+        "Maximum size of a record; larger ones become dead letters; part of the definition of the tables"),
     key("limits.depth", "", "N", Whole, Some("64"), C::ENGINE,
-        "A record nested deeper is a dead letter; part of the tables' definition"),
+        "Maximum nesting depth of a record; deeper ones become dead letters; part of the definition of the tables"),
 
-    short(key("workers.threads", "threads", "N", Whole, Some("1"), SIZED,
-        "Worker threads in each process"), 'w'),
-    short(key("workers.processes", "processes", "N", Whole, None, SIZED,
-        "Processes in all [default: the lines of the host file, or 1]"), 'n'),
+    short(key("workers.threads", "threads", "N", Whole, Some("1"), WORKER_COMMANDS,
+        "Worker threads of each process"), 'w'),
+    short(key("workers.processes", "processes", "N", Whole, None, WORKER_COMMANDS,
+        "Number of processes [default: the lines of the host file, or 1]"), 'n'),
     short(key("workers.process", "process", "INDEX", Whole, Some("0"), C::ENGINE,
-        "Which of the processes this one is, from 0"), 'p'),
+        "Index of this process, starting at 0"), 'p'),
     short(key("workers.hostfile", "hostfile", "FILE", Text, None, C::ENGINE,
-        "A file of host:port lines, one a process [default: localhost:2101 and up]"), 'h'),
+        "File with one HOST:PORT line per process [default: localhost, ports from 2101]"), 'h'),
 
     key("log.format", "log-format", "text|json", Text, Some("text"), C::ALL,
-        "How log lines on standard error look"),
+        "Format of log lines on standard error"),
     key("log.level", "log-level", "LEVEL", Text, Some("info"), C::ALL,
-        "error, warn, info, debug or trace; also per module: info,ingest=debug"),
+        "Log level: error, warn, info, debug or trace; per module as in info,ingest=debug"),
 
-    key("serve.listen", "listen", "ADDR:PORT", Text, None, SERVING,
-        "Serve /metrics, /healthz, /readyz and /version here; of `gateway`: everything; a port alone is 127.0.0.1's"),
+    key("serve.listen", "listen", "ADDR:PORT", Text, None, LISTENING_COMMANDS,
+        "Address of /metrics, /healthz, /readyz and /version, and of all interfaces of `gateway`; a port alone listens on 127.0.0.1"),
     key("serve.ready_lag_records", "", "N", Whole, Some("100000"), C::RUN,
-        "/readyz says no while more records than this wait in Kafka"),
+        "/readyz returns 503 while the Kafka lag exceeds this number of records"),
 
-    key("gateway.token_files", "token-file", "FILE", List, None, GUARDED.and(C::EMULATE),
-        "A file of tokens, one a line, that open the gateway, or /metrics of `run` and `archive`; read again when it changes, repeatable; `emulate` sends the first"),
+    key("gateway.token_files", "token-file", "FILE", List, None, TOKEN_COMMANDS.and(C::EMULATE),
+        "File of access tokens, one per line, for the gateway or for /metrics of `run` and `archive`; reloaded when it changes, repeatable; `emulate` sends the first token"),
     key("gateway.tls_cert", "tls-cert", "FILE", Text, None, C::GATEWAY,
-        "The certificate chain (PEM) for TLS; read again when it changes"),
+        "TLS certificate chain (PEM); reloaded when it changes"),
     key("gateway.tls_key", "tls-key", "FILE", Text, None, C::GATEWAY,
-        "The certificate's key (PEM)"),
+        "Private key (PEM) of the certificate"),
     key("gateway.prefixes", "prefix", "PATH", List, None, C::GATEWAY,
-        "A path that may stand in front of an interface's own, as /prod, repeatable [default: any single segment that is not a name of the gateway's own]"),
-    key("gateway.hosts", "hosts", "HOST", List, None, GUARDED,
-        "A name under which the process is reached, and whose pages may send requests to it; any port, repeatable"),
-    key("gateway.token_rate", "token-rate", "N", Whole, None, GUARDED,
-        "Requests and records a second that each token may send, unless its line says rate= [default: as many as are taken]"),
-    key("gateway.insecure", "insecure", "BOOL", Switch, Some("false"), GUARDED,
-        "Serve other machines without tokens or without TLS, and take token files and a TLS key that others may read or change"),
+        "Path prefix accepted before the interfaces' own paths, for example /prod; repeatable [default: any single segment that is not one of the gateway's own path names]"),
+    key("gateway.hosts", "hosts", "HOST", List, None, TOKEN_COMMANDS,
+        "Allowed Host and Origin name, any port; repeatable"),
+    key("gateway.token_rate", "token-rate", "N", Whole, None, TOKEN_COMMANDS,
+        "Requests and records per second allowed for each token without rate= of its own [default: unlimited]"),
+    key("gateway.insecure", "insecure", "BOOL", Switch, Some("false"), TOKEN_COMMANDS,
+        "Allow remote clients without tokens or without TLS, and token files and TLS keys that other users can read or change"),
     key("gateway.strict_topics", "strict-topics", "BOOL", Switch, Some("false"), C::GATEWAY,
-        "Serve the configured topics and aliases alone, not every name that ends in a kind's"),
+        "Serve only the configured topics and aliases, not every topic name that ends in .pin, .geo or .user"),
     key("gateway.create_topics", "create-topics", "BOOL", Switch, Some("false"), C::GATEWAY,
-        "Create topics that are missing"),
+        "Create missing topics"),
     key("gateway.delete_topics", "delete-topics", "BOOL", Switch, Some("false"), C::GATEWAY,
-        "Let clients delete topics (Kinesis's DELETE)"),
+        "Allow clients to delete topics (DELETE of the Kinesis interface)"),
     key("gateway.new_partitions", "", "N", Whole, None, C::GATEWAY,
-        "Partitions of a new topic [default: the broker's]"),
+        "Partitions of a topic that the gateway creates [default: the broker's default]"),
     key("gateway.pin_partitions", "pin-partitions", "TOPIC=N", Map, None, C::GATEWAY,
-        "Spread a topic's keys over so many partitions [default: as many as it has at the start], repeatable"),
+        "Number of partitions over which the keys of a topic are hashed; repeatable [default: the number of partitions at the start]"),
     key("gateway.aliases", "alias", "NAME=TOPIC", Map, None, C::GATEWAY,
-        "Another name for a topic, as an old topic or stream was called, repeatable"),
+        "Additional name of a topic, for example that of an older topic or stream; repeatable"),
     key("gateway.access_log", "access-log", "stdout|stderr|off", Text, Some("stdout"), C::GATEWAY,
-        "Where one line of JSON for each request goes"),
+        "Destination of the access log, one JSON line per request"),
     key("gateway.body_bytes", "", "BYTES", Whole, Some("8388608"), C::GATEWAY,
-        "Bytes of a request's body at most, or of a record in a streamed one"),
+        "Maximum size of a request body, or of one record of a streamed request"),
     key("gateway.in_flight_bytes", "", "BYTES", Whole, Some("67108864"), C::GATEWAY,
-        "Bytes taken and not yet acknowledged by Kafka, at most; beyond, requests are refused with Retry-After"),
+        "Maximum bytes accepted and not yet acknowledged by Kafka; further requests are refused with Retry-After"),
     key("gateway.connections", "", "N", Whole, Some("10000"), C::GATEWAY,
-        "Connections at most, fewer where the process may open few files; the one idle for the longest makes room"),
+        "Maximum connections; the longest idle one is closed when the limit is reached; lower if the limit of open files requires it"),
     key("gateway.header_timeout", "", "D", Text, Some("30s"), C::GATEWAY,
-        "For a request's head, a TLS handshake, and a connection without a request"),
+        "Timeout for a request head, for a TLS handshake, and for an idle connection"),
     key("gateway.body_timeout", "", "D", Text, Some("30s"), C::GATEWAY,
-        "For a request's body, or between two records of a streamed one"),
+        "Timeout for a request body, or between two records of a streamed request"),
     key("gateway.produce_timeout", "", "D", Text, Some("10s"), C::GATEWAY,
-        "For Kafka's acknowledgement; then the answer is an error, and the client may try again"),
+        "Timeout for the acknowledgement by Kafka; afterwards the request fails with a retriable error"),
     key("gateway.drain_delay", "drain-delay", "D", Text, Some("5s"), C::GATEWAY,
-        "How long requests are served after SIGTERM while /readyz says no, before no further connection is taken"),
+        "How long requests are still accepted after SIGTERM while /readyz returns 503"),
     key("gateway.drain_timeout", "", "D", Text, Some("30s"), C::GATEWAY,
-        "For requests under way when the gateway is told to stop"),
+        "Timeout for requests in progress during the shutdown"),
 
     key("backfill.out", "out", "DIR", Text, None, C::BACKFILL,
-        "Write one CSV file a result table into this folder instead of to Postgres"),
+        "Write one CSV file per result table into this folder instead of writing to PostgreSQL"),
     key("backfill.upto", "upto", "FILE", Text, None, C::BACKFILL,
         "Stop at the frontier recorded in this JSON file"),
     key("backfill.summary", "summary", "FILE", Text, None, C::BACKFILL.and(C::EMULATE),
-        "Write the figures of the run to this JSON file: records, seconds, memory, frontier, or what was acknowledged"),
+        "Write statistics of the run to this JSON file: records, seconds, memory and frontier; of `emulate`, the acknowledged records"),
 
     key("verify.repair", "repair", "BOOL", Switch, Some("false"), C::VERIFY,
-        "Mend the rows that differ, after the cleaned tables are proven by a replay"),
+        "Repair differing rows after verifying the cleaned tables by replay"),
     key("verify.replay", "replay", "BOOL", Switch, Some("false"), C::VERIFY,
-        "Read lake and Kafka again up to the committed frontier and compare every table"),
+        "Replay the lake and Kafka up to the committed frontier and compare every table"),
 
-    key("generate.posts", "posts", "N", Whole, None, FILLING,
-        "Posts of the synthetic history; `emulate`: posts or rows that are sent [default there: until the source ends]"),
-    key("generate.seed", "seed", "S", Whole, Some("1"), FILLING,
-        "The same seed writes the same bytes; `emulate --classic`: the seed of Python's random numbers"),
+    key("generate.posts", "posts", "N", Whole, None, POST_COMMANDS,
+        "Posts of the synthetic history; of `emulate`, posts or rows to send [default there: until the source ends]"),
+    key("generate.seed", "seed", "S", Whole, Some("1"), POST_COMMANDS,
+        "Random seed; the same seed produces the same bytes; of `emulate --classic`, the seed of Python's random module"),
     key("generate.records_per_object", "records-per-object", "N", Whole, Some("50000"), C::GENERATE,
-        "Records in each object; 1 writes a lake as flush.size=1 does"),
+        "Records per object; 1 writes a lake like flush.size=1"),
     key("generate.partitions", "partitions", "P", Whole, Some("1"), C::GENERATE,
-        "Partitions of each topic; one post stays in one partition"),
+        "Partitions of each topic; all records of a post are in one partition"),
     key("generate.gzip", "gzip", "BOOL", Switch, Some("false"), C::GENERATE,
-        "Compress the objects"),
-    key("generate.duplicates", "duplicates", "F", Fraction, Some("0.0526"), SOILING,
-        "Records sent again per record, half of them unchanged and half corrected"),
-    key("generate.dirty", "dirty", "F", Fraction, Some("0"), SOILING,
-        "The share of records in odd but real forms, half of them dead letters"),
-    key("generate.deletes", "deletes", "F", Fraction, Some("0"), SOILING,
-        "Deletes of earlier records per record"),
+        "Compress the objects with gzip"),
+    key("generate.duplicates", "duplicates", "F", Fraction, Some("0.0526"), SYNTHETIC_COMMANDS,
+        "Number of repeated records per record; half of them are unchanged, half corrected"),
+    key("generate.dirty", "dirty", "F", Fraction, Some("0"), SYNTHETIC_COMMANDS,
+        "Fraction of records in unusual forms; half of them are dead letters"),
+    key("generate.deletes", "deletes", "F", Fraction, Some("0"), SYNTHETIC_COMMANDS,
+        "Number of deletes of earlier records per record"),
 
     key("archive.flush.size", "flush-size", "N", Whole, Some("10000"), C::ARCHIVE,
-        "Records of an object at most; objects end at offsets that are multiples of it"),
+        "Maximum records per object; objects end at offsets that are multiples of this number"),
     key("archive.rotate.schedule.interval.ms", "rotate-schedule-interval-ms", "MS", Whole, Some("60000"), C::ARCHIVE,
-        "Objects also end when the wall clock passes a multiple of this; -1: never"),
+        "Objects also end when the wall clock passes a multiple of this interval; -1 disables it"),
     key("archive.topics.dir", "topics-dir", "DIR", Text, None, C::ARCHIVE,
-        "The folder above the topic folders; may be empty [default: topics, or empty where the lake's URL ends so]"),
-    key("archive.s3.compression.type", "s3-compression-type", "none|gzip", Text, Some("none"), WRITING_LAKE,
-        "How objects are stored"),
-    key("archive.s3.part.size", "s3-part-size", "BYTES", Whole, Some("26214400"), WRITING_LAKE,
-        "A larger object is uploaded to S3 in parts of this size"),
+        "Folder above the topic folders; may be empty [default: topics, or empty if the URL of the lake ends in /topics]"),
+    key("archive.s3.compression.type", "s3-compression-type", "none|gzip", Text, Some("none"), LAKE_WRITERS,
+        "Compression of the objects"),
+    key("archive.s3.part.size", "s3-part-size", "BYTES", Whole, Some("26214400"), LAKE_WRITERS,
+        "Part size of multipart uploads; larger objects are uploaded to S3 in parts"),
     key("archive.behavior.on.null.values", "behavior-on-null-values", "write|ignore", Text, Some("write"), C::ARCHIVE,
-        "Whether a null value becomes a delete line; ignore only together with --lossy-deletes"),
+        "Whether a null value is written as a delete line; `ignore` requires --lossy-deletes"),
     key("archive.behavior.on.undecodable.values", "behavior-on-undecodable-values", "write|dead-letter", Text, Some("write"), C::ARCHIVE,
-        "Whether a value that is not JSON, or too large, is wrapped in a line or kept beside the lake"),
+        "Whether a value that is not JSON, or too large, is written as a wrapped line or as a dead letter outside the topic folders"),
     key("archive.partitioner.class", "partitioner-class", "default|time-based", Text, Some("default"), C::ARCHIVE,
-        "Folders by Kafka partition or by the record's timestamp; the sink's class names serve, too"),
+        "Partition folders by Kafka partition or by record timestamp; the class names of the Confluent sink are accepted"),
     key("archive.path.format", "path-format", "FORMAT", Text, Some("'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH"), C::ARCHIVE,
-        "The folders of the time-based partitioner, in UTC"),
+        "Folders of the time-based partitioner, in UTC"),
     key("archive.lossy_deletes", "lossy-deletes", "BOOL", Switch, Some("false"), C::ARCHIVE,
-        "Allow deletes to be left out of the lake: a replay of it brings deleted rows back"),
+        "Allow deletes to be left out of the lake: a replay of such a lake restores deleted rows"),
     key("archive.once", "once", "BOOL", Switch, Some("false"), C::ARCHIVE,
-        "Archive what Kafka holds now, then end"),
+        "Archive the records that Kafka holds now, then exit"),
     key("archive.group_id", "", "NAME", Text, Some("pinflow-archive"), C::ARCHIVE,
-        "The group that archived offsets are committed under, for lag tools"),
+        "Consumer group to which archived offsets are committed, for lag monitoring only"),
     key("archive.objects_in_flight", "", "N", Whole, Some("64"), C::ARCHIVE,
-        "Objects written at the same time"),
+        "Objects written concurrently"),
     key("archive.buffer_bytes", "", "BYTES", Whole, Some("268435456"), C::ARCHIVE,
-        "Bytes of records in memory at most"),
+        "Maximum bytes of records held in memory"),
 
     key("compact.target_bytes", "target-bytes", "BYTES", Whole, Some("67108864"), C::COMPACT,
-        "About how large merged objects become"),
+        "Target size of merged objects"),
     key("compact.keep", "keep", "D", Text, Some("1h"), C::COMPACT,
-        "How long merged objects' parts stay for readers that have listed them; a later run removes them"),
+        "How long the source objects of a merge are kept for readers that have listed them; a later run removes them"),
 
     key("audit.deep", "deep", "BOOL", Switch, Some("false"), C::AUDIT,
-        "Read every object and compare it with what its writer recorded"),
+        "Read every object and compare it with the metadata recorded by its writer"),
     key("audit.json", "json", "BOOL", Switch, Some("false"), C::AUDIT,
-        "Print the findings as JSON"),
+        "Print the report as JSON"),
     key("audit.small_bytes", "small-bytes", "BYTES", Whole, Some("1048576"), C::AUDIT,
-        "An object with fewer bytes counts as small"),
+        "Objects below this size are counted as small"),
 
-    key("demo.rate", "rate", "R", Whole, Some("100"), STREAMING,
-        "Live records a second; `emulate` takes 0 for as many as are taken"),
-    key("demo.duration", "duration", "D", Text, None, STREAMING,
-        "How long to go on: 30s, 5m, 1h [default: until Ctrl-C]"),
+    key("demo.rate", "rate", "R", Whole, Some("100"), RATE_COMMANDS,
+        "Live records per second; of `emulate`, 0 sends as fast as possible"),
+    key("demo.duration", "duration", "D", Text, None, RATE_COMMANDS,
+        "Duration of the live stream: 30s, 5m, 1h [default: until Ctrl-C]"),
     key("demo.dir", "dir", "DIR", Text, None, C::DEMO,
-        "Keep everything in this folder instead of a temporary one"),
+        "Keep all files in this folder instead of a temporary one"),
 
     key("emulate.to", "to", "URL", Text, None, C::EMULATE,
-        "Where records are sent: the URL in front of the interface's own path, or HOST:PORT for --api kafka"),
+        "Target: the base URL before the interface's own path, or HOST:PORT for --api kafka"),
     key("emulate.api", "api", "pin|rest|kinesis|kafka", Text, None, C::EMULATE,
-        "How they are sent: as to FastAPI, the Kafka REST proxy, Kinesis, or Kafka itself; pin,rest spreads posts over both"),
+        "Interface: FastAPI (pin), Kafka REST proxy, Kinesis, or Kafka itself; several, as pin,rest, share the posts"),
     key("emulate.source", "source", "SOURCE", Text, Some("synthetic"), C::EMULATE,
-        "Where they come from: synthetic, mysql://…, postgres://…, or a folder of CSV and JSONL files"),
+        "Source of the records: synthetic, mysql://…, postgres://…, or a folder of CSV and JSONL files"),
     secret(key("emulate.source_password", "", "PASSWORD", Text, None, C::EMULATE,
-        "The source's password when its URL has none; give it as PINFLOW__EMULATE__SOURCE_PASSWORD_FILE, or as { file = PATH }")),
+        "Password of the source if its URL contains none; set PINFLOW__EMULATE__SOURCE_PASSWORD_FILE, or { file = PATH } in the file")),
     key("emulate.first_post", "first-post", "N", Whole, Some("0"), C::EMULATE,
-        "The synthetic stream begins with this post, as if the earlier ones had been sent"),
+        "First post of the synthetic stream; earlier ones count as sent"),
     key("emulate.classic", "classic", "BOOL", Switch, Some("false"), C::EMULATE,
-        "Choose rows as the classic emulator does, by Python's random numbers"),
+        "Select rows as the classic emulator does, with Python's random numbers"),
     key("emulate.dates", "dates", "str|iso", Text, Some("str"), C::EMULATE,
-        "How dates of tables are written: as Python's default=str or as .isoformat()"),
+        "Date format: Python's `default=str` or `.isoformat()`"),
     key("emulate.connections", "connections", "N", Whole, None, C::EMULATE,
-        "Requests on their way at the same time [default: 16, and 1 with --classic]"),
+        "Concurrent requests [default: 16, or 1 with --classic]"),
     key("emulate.patience", "patience", "D", Text, Some("2m"), C::EMULATE,
-        "How long one record is tried again before the emulator gives up"),
+        "How long one record is retried before the emulator fails"),
     key("emulate.ca_file", "ca-file", "FILE", Text, None, C::EMULATE,
-        "Certificates (PEM) to trust for https, instead of the system's"),
+        "Trusted root certificates (PEM) for https instead of those of the system"),
 ];
 
 /// The key at a path, if there is one.

@@ -357,7 +357,7 @@ fn scalar_text(value: &DeValue<'_>) -> Option<String> {
 
 fn found(value: &DeValue<'_>) -> String {
     match value {
-        DeValue::String(_) => "a text".to_owned(),
+        DeValue::String(_) => "a string".to_owned(),
         DeValue::Integer(_) => "a whole number".to_owned(),
         DeValue::Float(_) => "a number with a fraction".to_owned(),
         DeValue::Boolean(_) => "true or false".to_owned(),
@@ -414,7 +414,7 @@ fn read_environment(variables: impl IntoIterator<Item = (String, String)>, probl
                 let path = plain_path(&variable);
                 let suggestion = suggest_key(&path).map(environment_name);
                 problem(format!(
-                    "no key `{path}` belongs to this variable{}",
+                    "unknown variable: no key `{path}`{}",
                     did_you_mean(suggestion.as_deref())
                 ));
                 continue;

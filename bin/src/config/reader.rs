@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
         let chosen = self.optional(path, |text| match words.iter().position(|word| *word == text) {
             Some(index) => Ok(index == 0),
             None => Err(format!(
-                "`{text}` is neither {} nor {}{}",
+                "invalid value `{text}`: expected {} or {}{}",
                 words[0],
                 words[1],
                 did_you_mean(nearest(text, words))
@@ -91,7 +91,11 @@ impl<'a> Reader<'a> {
         let entry = self.entry(path)?;
         let number = entry.value.as_integer().unwrap_or(least);
         if !(least..=most).contains(&number) {
-            self.wrong(path, entry, format!("{number} is not within {least} to {most}"));
+            self.wrong(
+                path,
+                entry,
+                format!("{number} is out of range: expected {least} to {most}"),
+            );
         }
         Some(number.clamp(least, most))
     }
@@ -131,7 +135,7 @@ impl<'a> Reader<'a> {
         let Some(entry) = self.entry(path) else { return 0.0 };
         let number = entry.value.as_float().unwrap_or(0.0);
         if !(0.0..=1.0).contains(&number) {
-            self.wrong(path, entry, format!("{number} is not within 0 to 1"));
+            self.wrong(path, entry, format!("{number} is out of range: expected 0 to 1"));
         }
         number
     }

@@ -45,7 +45,7 @@ impl RunSettings {
         });
         let ready_lag_records = reader.whole("serve.ready_lag_records", 0, i64::MAX) as u64;
         if log.kafka.is_none() && reader.entry("kafka.bootstrap").is_none() {
-            reader.missing("`run` needs --kafka HOST:PORT: where live records come from".into());
+            reader.missing("`run` needs --kafka HOST:PORT, the source of live records".into());
         }
         let postgres = reader.needed_postgres("run");
         let accept_gaps = reader.accept_gaps();
@@ -79,7 +79,7 @@ impl BackfillSettings {
         let tables = reader.table_options();
         let workers = reader.workers();
         if log.lake.is_none() && reader.entry("lake.url").is_none() {
-            reader.missing("`backfill` needs --lake URL: where history is".into());
+            reader.missing("`backfill` needs --lake URL, the source of history".into());
         }
         let (takeover, drops) = (reader.switch("postgres.takeover"), !tables.drop.is_empty());
         let sink = reader.one_sink(takeover, drops);
@@ -119,7 +119,7 @@ impl Reader<'_> {
                 (true, false) => folder.map(SinkOptions::Files),
                 (false, true) => postgres.map(SinkOptions::Postgres),
                 _ => {
-                    self.missing("--out and --postgres are two sinks: give one of them".into());
+                    self.missing("--out and --postgres are mutually exclusive".into());
                     None
                 }
             },
@@ -129,7 +129,7 @@ impl Reader<'_> {
         if let (Some(SinkOptions::Files(_)), Some(entry)) = (&sink, out) {
             let about_a_schema = [("--takeover", takeover), ("--drop", drops)];
             for (flag, _) in about_a_schema.into_iter().filter(|(_, given)| *given) {
-                let message = format!("{flag} is about a schema, and --out writes none");
+                let message = format!("{flag} requires --postgres and cannot be used with --out");
                 self.wrong("backfill.out", entry, message);
             }
         }

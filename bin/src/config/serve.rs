@@ -20,7 +20,7 @@ impl Reader<'_> {
     /// Where a process listens: this machine alone, unless an address is given.
     pub(super) fn listen(&mut self) -> Option<SocketAddr> {
         self.optional("serve.listen", |text| {
-            // `:9000` is what people write, and nobody writes it to serve other machines
+            // `:9000` is a common notation, and not meant to serve other machines
             let address = match text.strip_prefix(':') {
                 Some(port) => format!("127.0.0.1:{port}"),
                 None => text.replace("localhost:", "127.0.0.1:"),
@@ -46,7 +46,7 @@ impl Reader<'_> {
             rate: rate.and_then(|rate| Rate::new(u32::try_from(rate).unwrap_or(u32::MAX))),
         };
         if settings.rate.is_some() && settings.files.is_empty() {
-            self.missing("--token-rate limits tokens, and there are none: give --token-file".into());
+            self.missing("--token-rate requires --token-file".into());
         }
         settings
     }

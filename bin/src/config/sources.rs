@@ -46,11 +46,7 @@ impl Reader<'_> {
     /// The lake of a command that cannot do without.
     pub(super) fn needed_lake(&mut self, command: &str, wait: LakeWait) -> Option<LakeSource> {
         let lake = self.lake(wait);
-        self.need(
-            "lake.url",
-            lake,
-            format!("`{command}` needs --lake URL: where the lake is"),
-        )
+        self.need("lake.url", lake, format!("`{command}` needs --lake URL, the lake"))
     }
 
     pub(super) fn kafka(&mut self) -> Option<KafkaConfig> {
@@ -128,7 +124,7 @@ impl Reader<'_> {
         self.need(
             "postgres.url",
             postgres,
-            format!("`{command}` needs --postgres URL: where the tables are"),
+            format!("`{command}` needs --postgres URL, the database of the tables"),
         )
     }
 
@@ -141,7 +137,7 @@ impl Reader<'_> {
         TLS_FILES.into_iter().find(names)
     }
 
-    /// The default names when nobody names any; else the named kinds alone.
+    /// The default names if none is given, otherwise only the given kinds.
     pub(super) fn topics(&mut self) -> [Option<String>; 3] {
         let mut topics = [None, None, None];
         let mut named = false;
@@ -159,7 +155,7 @@ impl Reader<'_> {
             };
             match check_topic(entry.value.as_str().unwrap_or_default()) {
                 Ok(name) if topics.contains(&Some(name.clone())) => {
-                    self.wrong(&path, entry, format!("topic `{name}` is named for two kinds"));
+                    self.wrong(&path, entry, format!("topic `{name}` is given for two kinds"));
                 }
                 Ok(name) => topics[index] = Some(name),
                 Err(message) => self.wrong(&path, entry, message),

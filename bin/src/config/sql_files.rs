@@ -25,7 +25,7 @@ fn of_reserved(file: &SqlFile) -> Diagnostic {
     Diagnostic {
         file: file.path.clone(),
         position: Position { line: 1, column: 1 },
-        message: "a schema keeps this name for itself: those of its own tables, staging_… and …_pkey".to_owned(),
+        message: "reserved name: names of control tables, staging_… and …_pkey cannot be used for results".to_owned(),
         hint: Some("another file name".to_owned()),
     }
 }
@@ -60,7 +60,7 @@ pub fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Everything in a folder that is called a file of SQL.
+/// Everything in a folder whose name ends in `.sql`.
 fn paths(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -74,15 +74,15 @@ fn paths(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// What stands in a file, or why it is none that could define a result.
-#[expect(clippy::disallowed_methods, reason = "no more is taken than the longest file has")]
+/// The content of a file, or why it cannot define a result.
+#[expect(clippy::disallowed_methods, reason = "the read is limited to the longest file")]
 fn text(path: &Path) -> Result<String, String> {
     if path.extension().is_some_and(|extension| extension != "sql") {
-        return Err("the name of a file ends in .sql, in small letters".to_owned());
+        return Err("the file name must end in .sql, in lower case".to_owned());
     }
-    // what is no plain file may never end, or keep us waiting for its first byte
+    // anything but a regular file may never end, or block before its first byte
     if !fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
-        return Err("it is no file".to_owned());
+        return Err("not a regular file".to_owned());
     }
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
@@ -91,8 +91,8 @@ fn text(path: &Path) -> Result<String, String> {
     let read = file.take(most + 1).read_to_end(&mut bytes);
     read.map_err(|error| error.to_string())?;
     if bytes.len() as u64 > most {
-        return Err(format!("it has more than {most} bytes"));
+        return Err(format!("longer than {most} bytes"));
     }
-    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    let text = String::from_utf8(bytes).map_err(|_| "not valid UTF-8".to_owned())?;
     Ok(text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned))
 }

@@ -131,27 +131,27 @@ fn a_wrong_type_is_named_with_what_was_expected_and_found() {
     let cases = [
         (
             "[results]\ntop = \"ten\"\n",
-            "pinflow.toml:2: results.top: expected a whole number, found a text",
+            "pinflow.toml:2: results.top: expected a whole number, found a string",
         ),
         (
             "[lake]\nurl = 3\n",
-            "pinflow.toml:2: lake.url: expected a text, found a whole number",
+            "pinflow.toml:2: lake.url: expected a string, found a whole number",
         ),
         (
             "[lake]\nskip_unreadable = \"yes\"\n",
-            "pinflow.toml:2: lake.skip_unreadable: expected true or false, found a text",
+            "pinflow.toml:2: lake.skip_unreadable: expected true or false, found a string",
         ),
         (
             "[lake]\naccept_gap = [\"all\",\n 3]\n",
-            "pinflow.toml:2: lake.accept_gap: expected an array of texts, found an array",
+            "pinflow.toml:2: lake.accept_gap: expected an array of strings, found an array",
         ),
         (
             "[kafka]\ntopics = \"pin\"\n",
-            "pinflow.toml:2: kafka.topics: expected a table of texts, found a text",
+            "pinflow.toml:2: kafka.topics: expected a table of strings, found a string",
         ),
         (
             "[kafka.properties]\nx = [1]\n",
-            "pinflow.toml:2: kafka.properties.x: expected a text, found an array",
+            "pinflow.toml:2: kafka.properties.x: expected a string, found an array",
         ),
         (
             "lake = \"file:///a\"\n",
@@ -326,7 +326,7 @@ fn topics_default_to_all_kinds_and_a_flag_replaces_the_whole_set() {
         settings.engine.log.topics,
         Topics::new([None, None, Some("u".to_owned())])
     );
-    assert!(message(run_with(&["--topics", "pin=a,geo=a"]).unwrap_err()).contains("named for two kinds"));
+    assert!(message(run_with(&["--topics", "pin=a,geo=a"]).unwrap_err()).contains("given for two kinds"));
     assert!(message(run_with(&["--topics", "pin=a b"]).unwrap_err()).contains("invalid topic name `a b`"));
     let unknown = cli::parse(["pinflow", "run", "--topics", "pins=a"]).unwrap_err();
     assert!(format!("{unknown:?}").contains("did you mean `pin`?"), "{unknown:?}");
@@ -351,7 +351,7 @@ fn each_command_says_what_it_needs() {
         "--postgres",
         "postgres://c/d",
     ];
-    assert!(backfill(&both).contains("--out and --postgres are two sinks"));
+    assert!(backfill(&both).contains("--out and --postgres are mutually exclusive"));
     let verify = message(VerifySettings::check(&of_flags(&["verify"])).unwrap_err());
     assert!(verify.contains("needs --postgres"), "{verify}");
     let generate = message(GenerateSettings::check(&of_flags(&["generate"])).unwrap_err());
@@ -382,8 +382,8 @@ fn verify_knows_what_it_can_compare_with() {
         |more: &[&str]| VerifySettings::check(&of_flags(&[&["verify", "--postgres", "postgres://a/b"], more].concat()));
     assert!(check(&[]).is_ok());
     assert!(message(check(&["--cleaned", "off"]).unwrap_err()).contains("use --replay"));
-    assert!(message(check(&["--replay"]).unwrap_err()).contains("--replay reads the log again"));
-    assert!(message(check(&["--repair"]).unwrap_err()).contains("--repair reads the log again"));
+    assert!(message(check(&["--replay"]).unwrap_err()).contains("--replay replays the log"));
+    assert!(message(check(&["--repair"]).unwrap_err()).contains("--repair replays the log"));
     let repair = check(&["--repair", "--lake", "file:///a", "--takeover"]).unwrap();
     assert!(repair.repair && !repair.replay && repair.takeover);
 }
@@ -399,8 +399,8 @@ fn workers_are_timelys() {
     let two = workers(&["-w", "2", "-n", "2", "-p", "1"]).unwrap();
     assert_eq!((two.peers(), two.process), (4, 1));
     assert_eq!(two.addresses, ["localhost:2101", "localhost:2102"]);
-    assert!(message(workers(&["-p", "1"]).unwrap_err()).contains("--process: 1 is not within 0 to 0"));
-    assert!(message(workers(&["-w", "0"]).unwrap_err()).contains("--threads: 0 is not within 1"));
+    assert!(message(workers(&["-p", "1"]).unwrap_err()).contains("--process: 1 is out of range: expected 0 to 0"));
+    assert!(message(workers(&["-w", "0"]).unwrap_err()).contains("--threads: 0 is out of range: expected 1"));
     let hosts = file("hosts", "# ours\na:2101\n\nb:2101\n a:2102 \n");
     let hosts = hosts.path.to_str().unwrap();
     let all = workers(&["-h", hosts, "-p", "2"]).unwrap();
@@ -412,7 +412,7 @@ fn workers_are_timelys() {
         workers(&["-h", hosts, "-n", "2"]).unwrap().addresses,
         ["a:2101", "b:2101"]
     );
-    assert!(message(workers(&["-h", hosts, "-n", "4"]).unwrap_err()).contains("3 lines are too few for 4"));
+    assert!(message(workers(&["-h", hosts, "-n", "4"]).unwrap_err()).contains("3 lines do not suffice for 4"));
     let broken = file("hosts", "a:2101\nb\n");
     let text = message(workers(&["-h", broken.path.to_str().unwrap()]).unwrap_err());
     assert!(
@@ -461,7 +461,7 @@ fn values_are_checked_where_they_stand() {
         (&["--accept-gap", "pin/0:5"][..], "--accept-gap: "),
         (
             &["--cleaned", "of"],
-            "--cleaned: `of` is neither postgres nor off: did you mean `off`?",
+            "--cleaned: invalid value `of`: expected postgres or off: did you mean `off`?",
         ),
         (&["--log-level", "loud=chatty"], ""),
         (&["--lake", "/data"], "--lake: "),
@@ -563,7 +563,7 @@ fn check_all_finds_wrong_values_of_any_command_and_misses_nothing_else() {
     let text =
         message(check_all(&of_file("[demo]\nduration = \"soon\"\n[generate]\ndirty = 2\n").unwrap()).unwrap_err());
     assert!(
-        text.contains("demo.duration") && text.contains("generate.dirty: 2 is not within 0 to 1"),
+        text.contains("demo.duration") && text.contains("generate.dirty: 2 is out of range: expected 0 to 1"),
         "{text}"
     );
 }
@@ -625,7 +625,7 @@ fn a_gateway_is_told_everything_by_flags_and_refuses_what_cannot_be() {
     assert!(refused(&["--pin-partitions", "pin=none"]).contains("invalid number of partitions `none`"));
     assert!(refused(&["--alias", "x=a b"]).contains("invalid topic name"));
     assert!(refused(&["--tls-cert", "c.pem"]).contains("both --tls-cert and --tls-key"));
-    assert!(refused(&["--access-log", "syslog"]).contains("neither stdout nor stderr nor off"));
+    assert!(refused(&["--access-log", "syslog"]).contains("expected stdout, stderr or off"));
     let owned = refused(&["--kafka-property", "enable.idempotence=false"]);
     assert!(
         owned.contains("--kafka-property: Kafka property enable.idempotence cannot be set"),

@@ -44,10 +44,10 @@ impl VerifySettings {
         let postgres = reader.needed_postgres("verify");
         if (repair || replay) && log.lake.is_none() && log.kafka.is_none() {
             let flag = if repair { "--repair" } else { "--replay" };
-            reader.missing(format!("{flag} reads the log again: give --lake, --kafka or both"));
+            reader.missing(format!("{flag} replays the log: give --lake, --kafka or both"));
         }
         if !tables.cleaned && !repair && !replay {
-            reader.missing("without cleaned tables there is nothing to compare with: use --replay".into());
+            reader.missing("with --cleaned off there are no cleaned tables to compare with: use --replay".into());
         }
         let Some(postgres) = postgres else {
             return reader.refuse();

@@ -20,7 +20,7 @@ pub(super) fn write(posts: u64, seed: u64, runtime: &Runtime, broker: &Broker, s
         .set("linger.ms", "1")
         .set("queue.buffering.max.messages", "100000")
         .create()
-        .context("making a producer")?;
+        .context("creating a producer")?;
     let url = LakeUrl::S3 {
         bucket: BUCKET.into(),
         prefix: PREFIX.into(),

@@ -65,7 +65,7 @@ impl Probes {
     pub(super) fn check(&mut self, runtime: &tokio::runtime::Runtime) -> Result<()> {
         match self.task.is_finished() {
             false => Ok(()),
-            true => runtime.block_on(&mut self.task).context("the timed requests ended")?,
+            true => runtime.block_on(&mut self.task).context("the timed requests failed")?,
         }
     }
 
@@ -94,5 +94,5 @@ async fn ask(http: &Http, json: &[u8]) -> Result<i64> {
     ensure!(answer.status == 200, "the gateway: {answer}");
     let slots: serde_json::Value = serde_json::from_slice(&answer.body).context("the gateway's answer is not JSON")?;
     let offset = slots["offsets"][0]["offset"].as_i64();
-    offset.with_context(|| format!("the gateway gave no offset: {slots}"))
+    offset.with_context(|| format!("the gateway returned no offset: {slots}"))
 }

@@ -1,11 +1,11 @@
-//! `pinflow demo`: the whole way of the data on one machine, with nothing installed but PostgreSQL.
+//! `pinflow demo`: the complete pipeline on one machine; only PostgreSQL has to be installed.
 //!
 //! An embedded broker, an S3 server in this process and a private PostgreSQL cluster are started, and a history of
-//! posts is written. Then the commands of this program run as processes of their own, exactly as they would be run
-//! elsewhere: `run` replays the history and follows the live log, `gateway` takes records over HTTP, `archive` writes
+//! posts is written. Then the commands of this program run as processes of their own, exactly as in a
+//! deployment: `run` replays the history and follows the live log, `gateway` takes records over HTTP, `archive` writes
 //! them to S3, and `emulate` sends them in three dialects. At the end `audit` says whether the lake covers the log,
-//! and `verify --replay` whether the tables are true. Everything that was started ends, and everything that was
-//! written is removed, unless `--dir` keeps it.
+//! and `verify --replay` whether the tables are correct. All processes are stopped and all files are removed, unless
+//! `--dir` keeps them.
 
 mod history;
 mod live;
@@ -44,12 +44,12 @@ const ROTATE: Duration = Duration::from_secs(2);
 pub fn run(settings: &DemoSettings) -> Result<()> {
     ensure!(
         settings.rate <= MAX_RATE,
-        "--rate {} is more than the embedded broker can keep: at most {MAX_RATE} records/s (run against Apache Kafka for more)",
+        "--rate {} exceeds the capacity of the embedded broker: at most {MAX_RATE} records/s (use Apache Kafka for more)",
         settings.rate
     );
     let stop = watch_signals()?;
     // removed when it is dropped
-    let temporary = tempfile::tempdir().context("making a folder for the demo")?;
+    let temporary = tempfile::tempdir().context("creating a folder for the demo")?;
     let dir = match &settings.dir {
         Some(dir) => fresh_folder(dir)?,
         None => temporary.path().to_owned(),
@@ -69,7 +69,7 @@ pub fn run(settings: &DemoSettings) -> Result<()> {
 
     let mut chain = Chain::start(settings, &servers, &dir)?;
     let password = servers.postgres.password_file();
-    say(&format!("the database's password stands in {}", password.display()));
+    say(&format!("the database password is in {}", password.display()));
     for part in chain.parts() {
         say(&format!("running: {}", part.shown()));
     }
@@ -77,7 +77,7 @@ pub fn run(settings: &DemoSettings) -> Result<()> {
     let client = runtime.block_on(connect(&servers.postgres.url()))?;
     chain.wait_for_frontier(&runtime, &client, &written, &stop)?;
     say(&format!(
-        "history is in the tables: {} records in {:.1} s",
+        "history is committed: {} records in {:.1} s",
         written.iter().sum::<i64>(),
         began.elapsed().as_secs_f64()
     ));
@@ -87,7 +87,7 @@ pub fn run(settings: &DemoSettings) -> Result<()> {
     let sent = servers.log_end()?;
     chain.wait_for_frontier(&runtime, &client, &sent, &AtomicBool::new(false))?;
     chain.stop()?;
-    say("the stream has ended and every record is in the tables");
+    say("the live stream has ended and every record is committed");
     print_tables(&runtime, &client)?;
     print_freshness(freshness, settings.rate);
     drop(client);
@@ -115,7 +115,7 @@ fn stream(
         0 => None,
         rate => {
             say(&format!(
-                "streaming {rate} records/s {lasts}: to FastAPI's paths, the REST proxy's and Kinesis's"
+                "sending {rate} records/s {lasts} to the FastAPI, Kafka REST proxy and Kinesis interfaces"
             ));
             let arguments = [
                 ("--to", chain.gateway_url.clone()),
@@ -144,32 +144,30 @@ fn stream(
             told = Instant::now();
             let end: i64 = servers.log_end()?.iter().sum();
             let behind = (end - runtime.block_on(frontier(client))?.iter().sum::<i64>()).max(0);
-            say(&format!(
-                "{end} records in Kafka, {behind} of them not in the tables yet"
-            ));
+            say(&format!("{end} records in Kafka, {behind} of them not committed yet"));
         }
     }
     let seen = probes.finish();
     if let Some(mut emulator) = emulator {
         let counts: serde_json::Value = serde_json::from_str(&emulator.stop(PATIENCE)?)?;
         say(&format!(
-            "acknowledged by the gateway: {}, sent again: {}",
+            "acknowledged by the gateway: {}, retries: {}",
             counts["acknowledged"], counts["retries"]
         ));
     }
     Ok(seen)
 }
 
-/// A folder for a new demo: the broker forgets everything at the end, so an older demo cannot go on.
+/// A folder for a new demo: the embedded broker keeps nothing, so an earlier demo cannot be continued.
 fn fresh_folder(dir: &Path) -> Result<PathBuf> {
-    std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+    std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
     let empty = std::fs::read_dir(dir)
         .with_context(|| format!("reading {}", dir.display()))?
         .next()
         .is_none();
     ensure!(
         empty,
-        "--dir {} is not empty: a demo begins in a new folder",
+        "--dir {} is not empty: the demo needs an empty folder",
         dir.display()
     );
     dir.canonicalize()
@@ -257,7 +255,7 @@ impl Chain {
         let rotate = ("--rotate-schedule-interval-ms", ROTATE.as_millis().to_string());
         let archiver = flags([servers.kafka(), lake, endpoint, rotate]);
         let archiver = Part::start("archive", &archiver, &servers.keys(), dir)?;
-        // somebody may take the port before the gateway does: then it says so and ends
+        // another process may take the port before the gateway does: then the gateway exits with an error
         let listen = format!("127.0.0.1:{}", free_port()?);
         let gateway = flags([
             servers.kafka(),
@@ -309,17 +307,17 @@ impl Chain {
             if reached.iter().zip(wanted).all(|(reached, wanted)| reached >= wanted) {
                 return Ok(());
             }
-            ensure!(!stop.load(Ordering::SeqCst), "stopped before history was in the tables");
+            ensure!(!stop.load(Ordering::SeqCst), "stopped before history was committed");
             ensure!(
                 Instant::now() < deadline,
-                "the tables reached {reached:?} of {wanted:?} within {PATIENCE:?}:\n{}",
+                "the committed frontier reached {reached:?} of {wanted:?} within {PATIENCE:?}:\n{}",
                 self.engine.tail()
             );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// Ends them in the order of the data's way; the archiver has closed what the stream left open.
+    /// Stops them in the order of the data flow; by then the archiver has closed the objects of the live stream.
     fn stop(&mut self) -> Result<()> {
         self.gateway.stop(PATIENCE)?;
         std::thread::sleep(ROTATE + Duration::from_millis(500));
@@ -336,7 +334,6 @@ fn flags<const N: usize>(flags: [(&str, String); N]) -> Vec<String> {
         .collect()
 }
 
-/// Counts what a test may want to know of the limits.
 #[cfg(test)]
 mod tests {
     use super::*;

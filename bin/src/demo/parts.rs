@@ -27,14 +27,14 @@ impl Part {
         logs: &Path,
     ) -> Result<Part> {
         let (log, out) = (logs.join(format!("{name}.log")), logs.join(format!("{name}.out")));
-        let mut command = Command::new(std::env::current_exe().context("finding this program")?);
+        let mut command = Command::new(std::env::current_exe().context("locating this program")?);
         command
             .arg(name)
             .args(arguments)
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
-            .stdout(File::create(&out).context("making a file for the output")?)
-            .stderr(File::create(&log).context("making a file for the log")?);
+            .stdout(File::create(&out).context("creating a file for the output")?)
+            .stderr(File::create(&log).context("creating a file for the log")?);
         let server = Server::spawn(&mut command, "TERM", None);
         Ok(Part {
             server: server.with_context(|| format!("starting `pinflow {name}`"))?,
@@ -63,7 +63,7 @@ impl Part {
         self.server.signal(Signal::TERM)?;
         match self.server.wait(patience)? {
             Some(status) if status.success() => {
-                std::fs::read_to_string(&self.out).with_context(|| format!("reading what {} printed", self.name))
+                std::fs::read_to_string(&self.out).with_context(|| format!("reading the output of {}", self.name))
             }
             Some(status) => bail!("`pinflow {}` ended with {status}:\n{}", self.name, self.tail()),
             None => bail!("`pinflow {}` did not end within {patience:?}", self.name),

@@ -74,20 +74,20 @@ impl Servers {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", self.broker.bootstrap())
             .create()
-            .context("making a consumer")?;
+            .context("creating a consumer")?;
         let mut end = [0; 3];
         for (end, topic) in end.iter_mut().zip(TOPICS) {
             let marks = consumer.fetch_watermarks(topic, 0, Duration::from_secs(10));
-            *end = marks.with_context(|| format!("asking where {topic} ends"))?.1;
+            *end = marks.with_context(|| format!("reading the end of {topic}"))?.1;
         }
         Ok(end)
     }
 
-    /// `pinflow audit` and `pinflow verify`, in both ways; their verdicts are printed as they come.
+    /// Runs `pinflow audit`, `pinflow verify` and `pinflow verify --replay`; their output is printed.
     pub(super) fn prove(&self) -> Result<()> {
         let ways: [(&str, &[&str]); 3] = [
             (
-                "pinflow audit: what the lake, Kafka and the tables have of the log",
+                "pinflow audit: the offsets covered by the lake, Kafka and the tables",
                 &["audit"],
             ),
             (
@@ -95,7 +95,7 @@ impl Servers {
                 &["verify"],
             ),
             (
-                "pinflow verify --replay: every table against the log, read again by a plain evaluator",
+                "pinflow verify --replay: every table against the log, replayed by an independent evaluator",
                 &["verify", "--replay"],
             ),
         ];

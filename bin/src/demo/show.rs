@@ -40,7 +40,11 @@ pub(super) fn print_tables(runtime: &Runtime, client: &Client) -> Result<()> {
         };
         println!(
             "\n{name}: {count} rows{}",
-            if ranked { ", the first leaders:" } else { ", the first:" }
+            if ranked {
+                ", first rows with rank 1:"
+            } else {
+                ", first rows:"
+            }
         );
         let mut lines = vec![
             table
@@ -83,7 +87,7 @@ pub(super) fn print_freshness(mut seen: Vec<Duration>, rate: u64) {
     seen.sort_unstable();
     let at = |share: f64| seen[((seen.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
     say(&format!(
-        "freshness at {rate} records/s, from the request to the gateway until visible in all tables: p50 {:.1} ms, p99 {:.1} ms, greatest {:.1} ms ({} probes)",
+        "freshness at {rate} records/s, from the request to the gateway until visible in all tables: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms ({} probes)",
         at(0.5),
         at(0.99),
         at(1.0),

@@ -17,10 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// What takes dead letters with their bytes.
+/// Receives dead letters with their bytes.
 type Rejects<'a> = &'a mut dyn FnMut(Vec<Reject>) -> Result<(), Failure>;
 
-/// Lake and Kafka, as far as they are given.
+/// Lake and Kafka, as far as they are configured.
 pub struct Log {
     lake: Option<Lake>,
     kafka: Option<KafkaConfig>,
@@ -30,7 +30,7 @@ pub struct Log {
     results: Arc<Results>,
 }
 
-/// What reading the lake showed beside its records.
+/// What was learnt from the lake, apart from its records.
 #[derive(Default)]
 struct Shown {
     counted: Vec<Counted>,
@@ -40,7 +40,7 @@ struct Shown {
 }
 
 impl Log {
-    /// Prepares to read; nothing is asked of Kafka before something is missing in the lake.
+    /// Opens the lake; Kafka is not contacted before the lake turns out to lack something.
     pub fn open(options: &LogOptions, results: &Arc<Results>, runtime: &Runtime) -> Result<Log, Failure> {
         let lake = match &options.lake {
             None => None,
@@ -102,7 +102,7 @@ impl Log {
     ) -> Result<Shown, Failure> {
         let names = self.topics.to_list();
         let listing = runtime.block_on(lake.list(&names)).map_err(failed)?;
-        let (wake, woken) = bell();
+        let (wake, woken) = wake_channel();
         let mut fetcher = Fetcher::start(lake.clone(), runtime.handle().clone(), self.fetch.clone(), wake);
         // older layouts stand first in a listing: their number is their rank, from 1
         let mut reading: HashMap<u32, Reading> = HashMap::new();
@@ -112,7 +112,7 @@ impl Log {
                 reading.insert(number, Reading::of(object));
             }
         }
-        tracing::info!(objects = reading.len(), lake = %lake.url(), "reading the lake again");
+        tracing::info!(objects = reading.len(), lake = %lake.url(), "replaying the lake");
         let mut shown = Shown::default();
         while !reading.is_empty() {
             let Some(fetched) = fetcher.try_next() else {
@@ -160,7 +160,7 @@ impl Log {
                     }
                 }
             }
-            hand_on(replayed, rejects)?;
+            forward_rejects(replayed, rejects)?;
         }
         Ok(shown)
     }
@@ -182,8 +182,8 @@ impl Log {
         match found == recorded.legacy {
             true => Ok(()),
             false => Err(failed(format!(
-                "the history without offsets is not what the tables were made of: {} records in {} objects now, {} \
-                 records then{} (start the engine once, so that it takes the change in)",
+                "the history without offsets differs from the history that the tables were computed from: {} records \
+                 in {} objects now, {} records then{} (start the engine once to apply the change)",
                 found.count,
                 digest.objects,
                 recorded.legacy.count,
@@ -217,14 +217,14 @@ impl Log {
         }
         if let Some(first) = lost.first() {
             lost.iter().for_each(|gap| eprintln!("{gap}"));
-            let who = match (&self.lake, &self.kafka) {
+            let missing_from = match (&self.lake, &self.kafka) {
                 (Some(_), Some(_)) => "neither the lake nor Kafka has it",
                 (Some(_), None) => "the lake does not have it, and no --kafka is given",
                 _ => "Kafka does not have it, and no --lake is given",
             };
             return Err(failed(format!(
-                "the log no longer holds what the tables were made of, first {first}: {who}{}, so a replay would show \
-                 differences that are none",
+                "the log no longer contains all records that the tables were computed from, first {first}: {missing_from}{}; a \
+                 replay would report false differences",
                 unreadable(shown),
             )));
         }
@@ -234,7 +234,7 @@ impl Log {
                 with_their_objects(ranges, objects, span);
             }
         }
-        let (wake, woken) = bell();
+        let (wake, woken) = wake_channel();
         let reader = Reader::start(config, ReaderOptions::default(), wake).map_err(of_kafka)?;
         let mut waiting = 0;
         let mut arrived: BTreeMap<Partition, RangeSet> = BTreeMap::new();
@@ -246,7 +246,7 @@ impl Log {
                     partition,
                     from = range.start,
                     to = range.end,
-                    "reading Kafka again"
+                    "replaying Kafka"
                 );
                 let (from, until) = (range.start, Some(range.end));
                 reader.assign(ingest::kafka::Range {
@@ -283,7 +283,7 @@ impl Log {
                             );
                         }
                     }
-                    hand_on(replayed, rejects)?;
+                    forward_rejects(replayed, rejects)?;
                 }
             }
         }
@@ -410,7 +410,7 @@ fn outside(range: Range<i64>, held: Option<&Range<i64>>) -> Vec<Range<i64>> {
     held.cloned().into_iter().collect::<RangeSet>().missing(range)
 }
 
-fn hand_on(replayed: &mut Replayed, rejects: Rejects<'_>) -> Result<(), Failure> {
+fn forward_rejects(replayed: &mut Replayed, rejects: Rejects<'_>) -> Result<(), Failure> {
     match replayed.fresh.is_empty() {
         true => Ok(()),
         false => rejects(std::mem::take(&mut replayed.fresh)),
@@ -436,19 +436,19 @@ fn objects(count: usize) -> String {
     )
 }
 
-/// Something to ring when there is more to read, and something to wait with.
-pub fn bell() -> (Arc<dyn Fn() + Send + Sync>, Receiver<()>) {
+/// A callback that signals new input, and the receiver to wait on.
+pub fn wake_channel() -> (Arc<dyn Fn() + Send + Sync>, Receiver<()>) {
     let (sender, receiver) = crossbeam_channel::bounded(1);
-    // a full channel has rung already; without a receiver nobody waits
-    let ring = move || {
+    // a full channel has signalled already; without a receiver no thread waits
+    let wake = move || {
         let _ = sender.try_send(());
     };
-    (Arc::new(ring), receiver)
+    (Arc::new(wake), receiver)
 }
 
-/// Waits for the bell, but not for ever: a second look costs nothing.
-pub fn wait(bell: &Receiver<()>) {
-    match bell.recv_timeout(Duration::from_millis(100)) {
+/// Waits for the signal, at most 100 ms: polling once more costs nothing.
+pub fn wait(woken: &Receiver<()>) {
+    match woken.recv_timeout(Duration::from_millis(100)) {
         Ok(()) | Err(RecvTimeoutError::Timeout) => {}
         Err(RecvTimeoutError::Disconnected) => std::thread::sleep(Duration::from_millis(10)),
     }

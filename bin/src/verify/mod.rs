@@ -1,10 +1,10 @@
 //! `verify`: whether the tables hold what they should.
 //!
-//! Plainly, every result table is compared with its SQL over the cleaned tables, in one snapshot: that needs Postgres
+//! By default, every result table is compared with its SQL over the cleaned tables, in one snapshot: that needs Postgres
 //! alone. With `--replay` lake and Kafka are read again up to the committed frontier through a plain evaluator that
 //! shares the decoder with the engine and nothing else, and **every** table is compared: results, cleaned rows with
-//! the positions they are from, deletes, and dead letters. `--repair` replays too, and mends under the fence what
-//! differs, in one commit.
+//! the positions they are from, deletes, and dead letters. `--repair` replays too, and repairs under the fence
+//! what differs, in one commit.
 //!
 //! | module | does |
 //! |---|---|
@@ -13,24 +13,26 @@
 //! | `records` | positions and the plain evaluator |
 //! | `compare` | tables against the evaluator |
 //! | `report` | what is printed |
-//! | `mend` | the commit of a repair |
+//! | `repair` | the commit of a repair |
 //!
 //! A log that no longer holds what the tables were made of is an error that names the gap, never a difference.
 
 mod compare;
 mod log;
-mod mend;
+
 mod recorded;
 mod records;
+mod repair;
 mod report;
 
 use crate::config::{ConfigError, VerifySettings};
 use crate::exit::Failure;
 use compare::{Differing, Held};
 use log::Log;
-use mend::Mender;
+
 use recorded::{Given, Recorded};
 use records::Replayed;
+use repair::Repairer;
 use sinks::{Progress, Reader, Snapshot};
 use tokio::runtime::Runtime;
 
@@ -118,7 +120,7 @@ impl Verify<'_> {
         let (snapshot, recorded) = self.snapshot()?;
         if !recorded.kept {
             return Err(usage(
-                "the tables were made with --cleaned off, so there is nothing to compare results with: use --replay",
+                "the tables were computed with --cleaned off, so the results cannot be compared with cleaned tables: use --replay",
             ));
         }
         self.print_head(&snapshot)?;
@@ -181,20 +183,20 @@ impl Verify<'_> {
         })
     }
 
-    /// Replays, and mends what differs.
+    /// Replays, and repairs what differs.
     fn repair(&self) -> Result<(), Failure> {
         let log = Log::open(&self.settings.log, &self.settings.tables.results, &self.runtime)?;
         let (snapshot, recorded) = self.snapshot()?;
         let takeover = self.settings.takeover;
         if takeover {
-            // the proof comes first, so that a live run is not ended for nothing
+            // the verification comes first, so that a live run is not fenced without need
             self.print_head(&snapshot)?;
             let proof = self.prove(&log, snapshot, &recorded, &mut |_| Ok(()))?;
             if proof.differing.is_empty() {
                 return self.verdict(&proof.progress, proof.tables, &[]);
             }
             print!("{}", report::differences(&proof.differing));
-            println!("taking the schema over to mend it");
+            println!("taking over the schema for repair");
         } else {
             drop(snapshot);
         }
@@ -202,17 +204,17 @@ impl Verify<'_> {
         definition.keep_cleaned = recorded.kept;
         // a file of settings may hold it, and a repair drops nothing
         definition.drop.clear();
-        let mut mender = Mender::take(self.settings.postgres.clone(), definition, takeover, &self.runtime)?;
-        let mended = self.mend(&log, &mut mender);
-        mender.close();
-        mended?;
-        // what was mended is looked at again as anybody would
+        let mut repairer = Repairer::take(self.settings.postgres.clone(), definition, takeover, &self.runtime)?;
+        let repaired = self.repair_under_fence(&log, &mut repairer);
+        repairer.close();
+        repaired?;
+        // the repaired tables are verified again in a new snapshot
         let (snapshot, recorded) = self.snapshot()?;
         match recorded.kept {
             true => self.against_sql(&snapshot),
             false => {
                 println!(
-                    "ok: as the log says at frontier {}",
+                    "ok: the tables agree with the log at frontier {}",
                     report::frontier(snapshot.progress())
                 );
                 Ok(())
@@ -220,26 +222,26 @@ impl Verify<'_> {
         }
     }
 
-    /// Under the fence nothing moves: what is proven here is what is mended.
-    fn mend(&self, log: &Log, mender: &mut Mender<'_>) -> Result<(), Failure> {
+    /// Under the fence the tables do not change: what is verified here is what is repaired.
+    fn repair_under_fence(&self, log: &Log, repairer: &mut Repairer<'_>) -> Result<(), Failure> {
         let (snapshot, recorded) = self.snapshot()?;
         self.print_head(&snapshot)?;
-        mender.begin()?;
+        repairer.begin()?;
         let proof = self.prove(log, snapshot, &recorded, &mut |rejects| {
-            mender.stage(Vec::new(), rejects)
+            repairer.stage(Vec::new(), rejects)
         })?;
         if proof.differing.is_empty() {
-            println!("nothing to mend");
+            println!("nothing to repair");
             return Ok(());
         }
         print!("{}", report::differences(&proof.differing));
         let topics = self.settings.log.topics.names().map(str::to_owned).collect();
-        mender.commit(&proof.replayed, &self.settings.tables.results, recorded.kept, topics)?;
+        repairer.commit(&proof.replayed, &self.settings.tables.results, recorded.kept, topics)?;
         for Differing {
             name, missing, surplus, ..
         } in &proof.differing
         {
-            println!("mended {name}: {missing} missing, {surplus} surplus");
+            println!("repaired {name}: {missing} missing, {surplus} surplus");
         }
         Ok(())
     }

@@ -91,7 +91,7 @@ impl Recorded {
         let Given { results, top, limits } = *given;
         if self.commits == 0 {
             return Err(super::failed(format!(
-                "nothing has been committed to schema {schema} yet: there is nothing to verify"
+                "nothing to verify: schema {schema} has no commit yet"
             )));
         }
         if self.definitions != Some(results.hash(limits)) {
@@ -107,18 +107,18 @@ impl Recorded {
             let names = other_results(made_of, results);
             return Err(super::usage(match other {
                 Some((setting, theirs, ours)) => {
-                    format!("the tables were made with {setting} {theirs}, not {ours}: give {setting} {theirs}")
+                    format!("the tables were computed with {setting} {theirs}, not {ours}: give {setting} {theirs}")
                 }
                 // tables of an earlier version do not say what they were made of, and are compared with what is given
                 None if made_of.is_empty() => return self.check_topics(),
                 None if !names.is_empty() => format!(
-                    "the tables of schema {schema} hold other results than these ({}): give the files that they were \
-                     made with as --results DIR",
+                    "schema {schema} and the given results differ ({}): give the files that the tables were computed \
+                     with as --results DIR",
                     names.join(", ")
                 ),
                 None => format!(
-                    "the tables of schema {schema} were made by other definitions than this program's: start it on \
-                     them once, or verify them with the program that made them"
+                    "the tables of schema {schema} were computed with other definitions than those of this program: start \
+                     it on them once, or verify them with the program that wrote them"
                 ),
             }));
         }
@@ -236,7 +236,7 @@ mod tests {
         let held: Vec<i64> = (0..120).filter(|offset| recorded.holds((0, 0), *offset)).collect();
         let expected: Vec<i64> = (5..10).chain(12..100).collect();
         assert_eq!(held, expected);
-        assert!(!recorded.holds((2, 0), 0), "a topic that nobody recorded");
+        assert!(!recorded.holds((2, 0), 0), "a topic without a recorded frontier");
     }
 
     #[test]
@@ -309,7 +309,7 @@ mod tests {
         assert_eq!(code, 2);
         let [first, second] = [0, 1].map(|n: usize| built_in.definitions()[n].table.name);
         let names = format!("{first}, {second}, {second}2");
-        assert!(text.contains(&format!("other results than these ({names})")), "{text}");
+        assert!(text.contains(&format!("the given results differ ({names})")), "{text}");
         assert!(text.contains("--results DIR"), "{text}");
         let mut more = progress();
         more.partitions

@@ -26,7 +26,7 @@ pub struct Replayed {
     pub records: u64,
     /// Those that were rejected.
     pub rejected: u64,
-    /// Dead letters with their bytes, until somebody takes them.
+    /// Dead letters with their bytes, until they are taken.
     pub fresh: Vec<Reject>,
     /// Offsets that were asked of Kafka and yielded no record: markers, aborted records, and what compaction has
     /// removed, perhaps after the tables had it.

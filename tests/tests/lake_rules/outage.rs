@@ -189,7 +189,7 @@ fn a_run_waits_for_s3_and_is_not_ready_meanwhile() -> Result<()> {
         .args(["--accept-gap", "all"])
         .start()?;
     let ready = || get(&address, "/readyz").unwrap_or_default();
-    let out = || Ok(ready().contains("the lake cannot be used for") && ready().contains("503"));
+    let out = || Ok(ready().contains("the lake has been unavailable for") && ready().contains("503"));
     eventually("an answer of /readyz", SOON, out).with_context(|| run.tail())?;
     ensure!(ready().starts_with("HTTP/1.1 503"), "{}", ready());
     let seconds = get(&address, "/metrics")?;

@@ -21,11 +21,11 @@ fn the_demo_shows_its_password_to_nobody() -> Result<()> {
         .args(["--posts", "500", "--rate", "50", "--duration", "3s", "--dir"])
         .args([&dir])
         .start()?;
-    demo.wait_for("streaming 50 records/s", SOON)?;
+    demo.wait_for("sending 50 records/s", SOON)?;
     let password = std::fs::read_to_string(dir.join("postgres/password"))?;
     ensure!(password.len() >= 16, "no password: {password}");
     let told = format!(
-        "the database's password stands in {}",
+        "the database password is in {}",
         dir.join("postgres/password").display()
     );
     ensure!(demo.stdout().contains(&told), "{}", demo.stdout());

@@ -77,19 +77,19 @@ fn what_is_no_secret_is_no_table_either() {
     for (text, expected) in [
         (
             "[postgres]\npassword = { path = \"x\" }\n",
-            "expected a text or { file = PATH }, found a table",
+            "expected a string or { file = PATH }, found a table",
         ),
         (
             "[postgres]\npassword = { file = 7 }\n",
-            "expected a text or { file = PATH }, found a table",
+            "expected a string or { file = PATH }, found a table",
         ),
         (
             "[postgres]\npassword = { file = \"x\", mode = \"y\" }\n",
-            "expected a text or { file = PATH }, found a table",
+            "expected a string or { file = PATH }, found a table",
         ),
         (
             "[postgres]\nschema = { file = \"x\" }\n",
-            "postgres.schema: expected a text, found a table",
+            "postgres.schema: expected a string, found a table",
         ),
     ] {
         let text = message(of_file(text).unwrap_err());

@@ -1,10 +1,10 @@
-//! The commit of a repair: what the log says, staged beside the tables and settled in full under the fence.
+//! The commit of a repair: the replayed log, staged next to the tables and reconciled with them under the fence.
 //!
-//! It is the commit that ends a replay of history: cleaned tables, deletes, dead letters and results become equal to
-//! what was staged in one transaction, rows that are right are not touched, and the frontier stays where it is.
+//! It is the commit that ends a replay of history: one transaction makes cleaned tables, deletes, dead letters and results
+//! equal to what was staged, rows that already agree are not touched, and the frontier does not move.
 
 use super::failed;
-use super::log::{bell, wait};
+use super::log::{wait, wake_channel};
 use super::records::Replayed;
 use crate::exit::Failure;
 use crossbeam_channel::Receiver;
@@ -19,8 +19,8 @@ use tokio::runtime::Runtime;
 /// Rows staged at a time.
 const ROWS: usize = 2048;
 
-/// Holds the fence.
-pub struct Mender<'a> {
+/// The schema under the fence of a repair.
+pub struct Repairer<'a> {
     runtime: &'a Runtime,
     config: PostgresConfig,
     definition: Arc<Definition>,
@@ -29,14 +29,14 @@ pub struct Mender<'a> {
     stager: Option<(Stager, Receiver<()>)>,
 }
 
-impl<'a> Mender<'a> {
-    /// Takes the fence; refused while a run holds it, unless it is taken over.
+impl<'a> Repairer<'a> {
+    /// Takes the fence; fails while a live run holds it, unless `takeover` fences that run.
     pub fn take(
         config: PostgresConfig,
         definition: Definition,
         takeover: bool,
         runtime: &'a Runtime,
-    ) -> Result<Mender<'a>, Failure> {
+    ) -> Result<Repairer<'a>, Failure> {
         let taken = runtime.block_on(async {
             let mut sink = Sink::connect(config.clone()).await?;
             sink.prepare(&definition).await?;
@@ -46,7 +46,7 @@ impl<'a> Mender<'a> {
             Ok::<_, SinkError>((sink, fence))
         });
         let (sink, fence) = taken?;
-        Ok(Mender {
+        Ok(Repairer {
             runtime,
             config,
             definition: Arc::new(definition),
@@ -59,17 +59,17 @@ impl<'a> Mender<'a> {
     /// Creates the staging tables.
     pub fn begin(&mut self) -> Result<(), Failure> {
         self.runtime.block_on(self.sink.create_staging())?;
-        let (wake, woken) = bell();
+        let (wake, woken) = wake_channel();
         let (config, definition) = (self.config.clone(), Arc::clone(&self.definition));
         let stager = Stager::start(config, definition, self.fence, StagerOptions::default(), wake)?;
         self.stager = Some((stager, woken));
         Ok(())
     }
 
-    /// Stages rows and dead letters; waits while there is no room.
+    /// Stages rows and dead letters; blocks while the queue is full.
     pub fn stage(&self, cleaned: Vec<CleanedRow>, rejects: Vec<Reject>) -> Result<(), Failure> {
         let Some((stager, woken)) = &self.stager else {
-            return Err(failed("rows were staged before staging began"));
+            return Err(failed("cannot stage rows: the staging tables do not exist yet"));
         };
         let mut batch = StageBatch { cleaned, rejects };
         while let Err(back) = stager.offer(batch) {
@@ -82,7 +82,7 @@ impl<'a> Mender<'a> {
         Ok(())
     }
 
-    /// Makes all tables what the replayed log of `topics` says. Its dead letters have been staged while it was read.
+    /// Reconciles all tables with the replayed log of `topics`. Its dead letters were staged during the replay.
     pub fn commit(
         &mut self,
         replayed: &Replayed,
@@ -94,11 +94,11 @@ impl<'a> Mender<'a> {
             self.stage_rows(replayed)?;
         }
         let Some((stager, _)) = &self.stager else {
-            return Err(failed("nothing was staged"));
+            return Err(failed("cannot commit the repair: nothing was staged"));
         };
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         stager.flush(move |result| drop(sender.send(result)));
-        let rows = receiver.recv().map_err(|_| failed("the staging thread is gone"))??;
+        let rows = receiver.recv().map_err(|_| failed("the staging thread has ended"))??;
         let results = replayed.state.results(results);
         let progress = self.sink.progress().clone();
         let step = Step {
@@ -151,9 +151,9 @@ impl<'a> Mender<'a> {
         Ok(())
     }
 
-    /// Gives the schema back.
+    /// Releases the schema.
     pub fn close(self) {
-        let Mender {
+        let Repairer {
             runtime,
             mut sink,
             stager,
