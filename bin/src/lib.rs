@@ -12,7 +12,6 @@ pub mod command_line;
 pub mod compact;
 pub mod config;
 pub mod demo;
-pub mod embedded;
 pub mod emulate;
 pub mod engine;
 pub mod exit;

@@ -2,8 +2,8 @@
 
 use crate::{Kafka, LakeFolder, Postgres, S3Server};
 use anyhow::{Context, Result, bail, ensure};
-use pinflow::embedded::process::Server;
 use rustix::process::Signal;
+use servers::process::Server;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;

@@ -144,7 +144,7 @@ fn a_run_waits_for_the_lake_in_sight() -> Result<()> {
             false => Fault::None,
         },
     );
-    let address = format!("127.0.0.1:{}", pinflow::embedded::free_port()?);
+    let address = format!("127.0.0.1:{}", servers::free_port()?);
     let mut run = Pinflow::new("run")
         .s3(&server, "history/topics")
         .kafka(&kafka)

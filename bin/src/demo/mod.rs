@@ -9,16 +9,16 @@
 
 mod history;
 mod live;
+mod local_servers;
 mod parts;
-mod servers;
 mod show;
 
 use crate::config::DemoSettings;
-use crate::embedded::free_port;
 use anyhow::{Context, Result, ensure};
 use live::Probes;
+use local_servers::Servers;
 use parts::Part;
-use servers::Servers;
+use servers::free_port;
 use show::{print_freshness, print_tables};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const PROMPT: Duration = Duration::from_secs(3);
 
 fn closed_port() -> Result<String> {
-    Ok(format!("127.0.0.1:{}", pinflow::embedded::free_port()?))
+    Ok(format!("127.0.0.1:{}", servers::free_port()?))
 }
 
 #[test]

@@ -7,8 +7,9 @@
 //!
 //! It takes no care of upgrades: a kept directory is for the same major version.
 
-use super::process::Server;
-use super::{EmbeddedError, free_port};
+use crate::error::ServerError;
+use crate::free_port;
+use crate::process::Server;
 use rustix::process::Signal;
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
@@ -70,7 +71,7 @@ struct Owner {
 
 impl Postgres {
     /// Makes a cluster, or takes the one in `options.dir`, and starts it.
-    pub fn start(options: PostgresOptions) -> Result<Postgres, EmbeddedError> {
+    pub fn start(options: PostgresOptions) -> Result<Postgres, ServerError> {
         let programs = find_programs()?;
         let owner = if rustix::process::geteuid().is_root() {
             Some(Owner::find()?)
@@ -81,14 +82,14 @@ impl Postgres {
             Some(dir) => (dir.clone(), None),
             None => {
                 let made = tempfile::Builder::new().prefix("pinflow-postgres-").tempdir();
-                let made = made.map_err(EmbeddedError::io("making a temporary directory for PostgreSQL"))?;
+                let made = made.map_err(ServerError::io("making a temporary directory for PostgreSQL"))?;
                 (made.path().to_owned(), Some(made))
             }
         };
-        fs::create_dir_all(&dir).map_err(EmbeddedError::io(format!("creating {}", dir.display())))?;
+        fs::create_dir_all(&dir).map_err(ServerError::io(format!("creating {}", dir.display())))?;
         let dir = dir
             .canonicalize()
-            .map_err(EmbeddedError::io(format!("opening {}", dir.display())))?;
+            .map_err(ServerError::io(format!("opening {}", dir.display())))?;
         if let Some(owner) = &owner {
             owner.take(&dir)?;
         }
@@ -138,37 +139,37 @@ impl Postgres {
     }
 
     /// Fast shutdown (SIGINT): open transactions are rolled back, then a checkpoint.
-    pub fn stop(&mut self) -> Result<(), EmbeddedError> {
+    pub fn stop(&mut self) -> Result<(), ServerError> {
         if let Some(mut server) = self.server.take() {
             server
                 .stop(Signal::INT, STOP_LIMIT)
-                .map_err(EmbeddedError::io("stopping PostgreSQL"))?;
+                .map_err(ServerError::io("stopping PostgreSQL"))?;
         }
         Ok(())
     }
 
     /// SIGKILL to the postmaster: its backends end without a checkpoint, as after a crash.
-    pub fn kill(&mut self) -> Result<(), EmbeddedError> {
+    pub fn kill(&mut self) -> Result<(), ServerError> {
         if let Some(mut server) = self.server.take() {
-            server.kill().map_err(EmbeddedError::io("killing PostgreSQL"))?;
+            server.kill().map_err(ServerError::io("killing PostgreSQL"))?;
         }
         Ok(())
     }
 
     /// Fast shutdown, then a start on the same port and directory.
-    pub fn restart(&mut self) -> Result<(), EmbeddedError> {
+    pub fn restart(&mut self) -> Result<(), ServerError> {
         self.stop()?;
         self.start_again()
     }
 
     /// Starts the stopped or killed server on its port and directory and waits until it accepts sessions, crash
     /// recovery included.
-    pub fn start_again(&mut self) -> Result<(), EmbeddedError> {
+    pub fn start_again(&mut self) -> Result<(), ServerError> {
         let first = self.port == 0;
         let deadline = Instant::now() + START_LIMIT;
         loop {
             if first {
-                self.port = free_port().map_err(EmbeddedError::io("looking for a free port"))?;
+                self.port = free_port().map_err(ServerError::io("looking for a free port"))?;
             }
             match self.try_start(deadline)? {
                 Started::Ready => return Ok(()),
@@ -186,14 +187,14 @@ impl Postgres {
         tail(&self.dir.join("postgres.log"), 10)
     }
 
-    fn make_cluster(&mut self, icu_locale: Option<&str>) -> Result<(), EmbeddedError> {
+    fn make_cluster(&mut self, icu_locale: Option<&str>) -> Result<(), ServerError> {
         let password_file = self.password_file();
         if self.dir.join("data/PG_VERSION").exists() {
             let read = fs::read_to_string(&password_file);
-            self.password = read.map_err(EmbeddedError::io(format!("reading {}", password_file.display())))?;
+            self.password = read.map_err(ServerError::io(format!("reading {}", password_file.display())))?;
             return Ok(());
         }
-        self.password = random_hex().map_err(EmbeddedError::io("reading random bytes"))?;
+        self.password = random_hex().map_err(ServerError::io("reading random bytes"))?;
         self.write_private(&password_file)?;
         let mut initdb = self.command("initdb");
         initdb
@@ -219,10 +220,10 @@ impl Postgres {
         let output = initdb
             .stdin(Stdio::null())
             .output()
-            .map_err(EmbeddedError::io("running initdb"))?;
+            .map_err(ServerError::io("running initdb"))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(EmbeddedError::NotReady {
+            return Err(ServerError::NotReady {
                 server: "PostgreSQL",
                 reason: format!("initdb said: {said}"),
             });
@@ -230,13 +231,13 @@ impl Postgres {
         Ok(())
     }
 
-    fn try_start(&mut self, deadline: Instant) -> Result<Started, EmbeddedError> {
+    fn try_start(&mut self, deadline: Instant) -> Result<Started, ServerError> {
         let log_path = self.dir.join("postgres.log");
         let log = File::options().create(true).append(true).open(&log_path);
-        let log = log.map_err(EmbeddedError::io(format!("opening {}", log_path.display())))?;
+        let log = log.map_err(ServerError::io(format!("opening {}", log_path.display())))?;
         let errors = log
             .try_clone()
-            .map_err(EmbeddedError::io(format!("opening {}", log_path.display())))?;
+            .map_err(ServerError::io(format!("opening {}", log_path.display())))?;
         let mut postgres = self.command("postgres");
         postgres
             .arg("-D")
@@ -256,11 +257,11 @@ impl Postgres {
         postgres.stdin(Stdio::null()).stdout(log).stderr(errors);
         let remove = self.temporary.as_ref().map(|temporary| temporary.path());
         let spawned = Server::spawn(&mut postgres, "INT", remove);
-        let mut server = spawned.map_err(EmbeddedError::io("starting the postgres program"))?;
+        let mut server = spawned.map_err(ServerError::io("starting the postgres program"))?;
         loop {
             if server
                 .exited()
-                .map_err(EmbeddedError::io("watching PostgreSQL"))?
+                .map_err(ServerError::io("watching PostgreSQL"))?
                 .is_some()
             {
                 return Ok(Started::Ended);
@@ -299,7 +300,7 @@ impl Postgres {
         command
     }
 
-    fn write_private(&self, path: &Path) -> Result<(), EmbeddedError> {
+    fn write_private(&self, path: &Path) -> Result<(), ServerError> {
         let write = || {
             let mut file = File::create(path)?;
             file.set_permissions(Permissions::from_mode(0o600))?;
@@ -309,11 +310,11 @@ impl Postgres {
                 None => Ok(()),
             }
         };
-        write().map_err(EmbeddedError::io(format!("writing {}", path.display())))
+        write().map_err(ServerError::io(format!("writing {}", path.display())))
     }
 
-    fn not_ready(&self, what: &str) -> EmbeddedError {
-        EmbeddedError::NotReady {
+    fn not_ready(&self, what: &str) -> ServerError {
+        ServerError::NotReady {
             server: "PostgreSQL",
             reason: format!("{what}; its log ends: {}", self.log_tail()),
         }
@@ -337,8 +338,8 @@ enum Started {
 }
 
 impl Owner {
-    fn find() -> Result<Owner, EmbeddedError> {
-        let users = fs::read_to_string("/etc/passwd").map_err(EmbeddedError::io("reading /etc/passwd"))?;
+    fn find() -> Result<Owner, ServerError> {
+        let users = fs::read_to_string("/etc/passwd").map_err(ServerError::io("reading /etc/passwd"))?;
         let owner = ["postgres", "nobody"].iter().find_map(|name| {
             let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
             let user = fields
@@ -350,18 +351,18 @@ impl Owner {
                 gid: user[3].parse().ok()?,
             })
         });
-        owner.ok_or(EmbeddedError::Missing {
+        owner.ok_or(ServerError::Missing {
             program: "an unprivileged user (postgres or nobody)",
             hint: "PostgreSQL refuses to run as root: `useradd --system postgres`, or run as another user",
         })
     }
 
     /// Gives the directory to the user and checks that the way to it is open.
-    fn take(&self, dir: &Path) -> Result<(), EmbeddedError> {
+    fn take(&self, dir: &Path) -> Result<(), ServerError> {
         for parent in dir.ancestors().skip(1) {
             let metadata = fs::metadata(parent);
             let mode = metadata
-                .map_err(EmbeddedError::io(format!("reading {}", parent.display())))?
+                .map_err(ServerError::io(format!("reading {}", parent.display())))?
                 .permissions()
                 .mode();
             if mode & 0o001 == 0 {
@@ -370,7 +371,7 @@ impl Owner {
                     self.name,
                     parent.display()
                 );
-                return Err(EmbeddedError::Directory {
+                return Err(ServerError::Directory {
                     path: dir.into(),
                     what: "a PostgreSQL cluster",
                     reason,
@@ -379,7 +380,7 @@ impl Owner {
         }
         let give = fs::set_permissions(dir, Permissions::from_mode(0o700));
         give.and_then(|()| chown(dir, Some(self.uid), Some(self.gid)))
-            .map_err(EmbeddedError::io(format!(
+            .map_err(ServerError::io(format!(
                 "giving {} to user {}",
                 dir.display(),
                 self.name
@@ -387,7 +388,7 @@ impl Owner {
     }
 }
 
-fn find_programs() -> Result<PathBuf, EmbeddedError> {
+fn find_programs() -> Result<PathBuf, ServerError> {
     let on_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
     let mut places = on_path.unwrap_or_default();
     for (root, bin) in PLACES {
@@ -407,7 +408,7 @@ fn find_programs() -> Result<PathBuf, EmbeddedError> {
     let found = places
         .into_iter()
         .find(|place| place.join("initdb").is_file() && place.join("postgres").is_file());
-    found.ok_or(EmbeddedError::Missing {
+    found.ok_or(ServerError::Missing {
         program: "PostgreSQL (initdb, postgres)",
         hint: "Debian and Ubuntu: apt-get install postgresql; or put its bin folder on PATH",
     })

@@ -2,10 +2,10 @@
 
 use super::{BUCKET, PREFIX, TOPICS, flags, say};
 use crate::config::DemoSettings;
-use crate::embedded::{Broker, Postgres, PostgresOptions, S3Server};
 use anyhow::{Context, Result, ensure};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use servers::{Broker, Postgres, PostgresOptions, S3Server};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;

@@ -5,7 +5,7 @@
 //! about 30,000 records/s of one partition. Whoever writes to it keeps within the limits; nothing about durability,
 //! transactions or load can be learnt from it.
 
-use super::EmbeddedError;
+use crate::error::ServerError;
 use rdkafka::mocking::MockCluster;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -16,7 +16,7 @@ pub const PARTITION_BYTES: u64 = 5 * 1024 * 1024;
 /// Record batches that a partition keeps.
 pub const PARTITION_BATCHES: u64 = 100_000;
 
-type Answer = SyncSender<Result<(), EmbeddedError>>;
+type Answer = SyncSender<Result<(), ServerError>>;
 
 struct CreateTopic {
     name: String,
@@ -34,7 +34,7 @@ pub struct Broker {
 
 impl Broker {
     /// Starts a broker on a free port of 127.0.0.1.
-    pub fn start() -> Result<Broker, EmbeddedError> {
+    pub fn start() -> Result<Broker, ServerError> {
         // the cluster's handle cannot change threads: one thread owns it
         let (started, start) = sync_channel(1);
         let (requests, inbox) = sync_channel(1);
@@ -46,13 +46,13 @@ impl Broker {
                     serve(&cluster, &inbox);
                 }
                 Err(source) => {
-                    let _ = started.send(Err(EmbeddedError::Broker {
+                    let _ = started.send(Err(ServerError::Broker {
                         action: "start".into(),
                         source,
                     }));
                 }
             })
-            .map_err(EmbeddedError::io("starting the embedded broker's thread"))?;
+            .map_err(ServerError::io("starting the embedded broker's thread"))?;
         let bootstrap = start.recv().unwrap_or_else(|_| Err(gone()))?;
         Ok(Broker {
             bootstrap,
@@ -67,7 +67,7 @@ impl Broker {
     }
 
     /// Creates a topic. Producing to an unknown topic creates it too, with librdkafka's number of partitions.
-    pub fn create_topic(&self, name: &str, partitions: i32) -> Result<(), EmbeddedError> {
+    pub fn create_topic(&self, name: &str, partitions: i32) -> Result<(), ServerError> {
         let (answer, result) = sync_channel(1);
         let request = CreateTopic {
             name: name.into(),
@@ -98,12 +98,12 @@ fn serve<C: rdkafka::ClientContext>(cluster: &MockCluster<'_, C>, inbox: &Receiv
     {
         let result = cluster.create_topic(&name, partitions, 1);
         let action = format!("create topic {name} with {partitions} partitions");
-        let _ = answer.send(result.map_err(|source| EmbeddedError::Broker { action, source }));
+        let _ = answer.send(result.map_err(|source| ServerError::Broker { action, source }));
     }
 }
 
-fn gone() -> EmbeddedError {
-    EmbeddedError::NotReady {
+fn gone() -> ServerError {
+    ServerError::NotReady {
         server: "the embedded broker",
         reason: "its thread has ended".into(),
     }

@@ -12,7 +12,7 @@ mod fault;
 
 pub use fault::{Fault, FaultHook, Seen};
 
-use super::EmbeddedError;
+use crate::error::ServerError;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use s3s::auth::SimpleAuth;
@@ -50,15 +50,15 @@ pub struct S3Server {
 
 impl S3Server {
     /// Serves `root`, which is created if absent, on a free port of 127.0.0.1.
-    pub fn start(root: impl AsRef<Path>) -> Result<S3Server, EmbeddedError> {
+    pub fn start(root: impl AsRef<Path>) -> Result<S3Server, ServerError> {
         S3Server::start_on(root, 0)
     }
 
     /// Serves `root` on that port of 127.0.0.1: a stopped server comes back under its address.
-    pub fn start_on(root: impl AsRef<Path>, port: u16) -> Result<S3Server, EmbeddedError> {
+    pub fn start_on(root: impl AsRef<Path>, port: u16) -> Result<S3Server, ServerError> {
         let root = root.as_ref().to_owned();
-        std::fs::create_dir_all(&root).map_err(EmbeddedError::io(format!("creating {}", root.display())))?;
-        let files = s3s_fs::FileSystem::new(&root).map_err(|error| EmbeddedError::Directory {
+        std::fs::create_dir_all(&root).map_err(ServerError::io(format!("creating {}", root.display())))?;
+        let files = s3s_fs::FileSystem::new(&root).map_err(|error| ServerError::Directory {
             path: root.clone(),
             what: "S3 buckets",
             reason: format!("{error:?}"),
@@ -74,17 +74,17 @@ impl S3Server {
             .thread_name("embedded-s3")
             .enable_all()
             .build();
-        let runtime = runtime.map_err(EmbeddedError::io("starting the S3 server's runtime"))?;
+        let runtime = runtime.map_err(ServerError::io("starting the S3 server's runtime"))?;
         let bound = std::net::TcpListener::bind(("127.0.0.1", port));
         let listener = bound.and_then(|listener| {
             listener.set_nonblocking(true)?;
             let _entered = runtime.enter();
             TcpListener::from_std(listener)
         });
-        let listener = listener.map_err(EmbeddedError::io(format!("listening on 127.0.0.1:{port} for S3")))?;
+        let listener = listener.map_err(ServerError::io(format!("listening on 127.0.0.1:{port} for S3")))?;
         let address = listener
             .local_addr()
-            .map_err(EmbeddedError::io("reading the S3 server's address"))?;
+            .map_err(ServerError::io("reading the S3 server's address"))?;
         let faults = Arc::new(fault::Faults::default());
         let (stop, stopped) = watch::channel(false);
         let accepting = runtime.spawn(accept(listener, service, faults.clone(), stopped));
@@ -119,9 +119,9 @@ impl S3Server {
     }
 
     /// Makes an empty bucket and returns its folder; one that exists is left as it is.
-    pub fn create_bucket(&self, name: &str) -> Result<PathBuf, EmbeddedError> {
+    pub fn create_bucket(&self, name: &str) -> Result<PathBuf, ServerError> {
         let folder = self.root.join(name);
-        std::fs::create_dir_all(&folder).map_err(EmbeddedError::io(format!("creating bucket {}", folder.display())))?;
+        std::fs::create_dir_all(&folder).map_err(ServerError::io(format!("creating bucket {}", folder.display())))?;
         Ok(folder)
     }
 
