@@ -4,6 +4,8 @@ use crate::config::ConfigError;
 use ingest::gateway::GatewayError;
 use sinks::SinkError;
 use std::process::ExitCode;
+use workload::emulate::EmulateError;
+use workload::generate::GenerateError;
 
 /// Done.
 pub const DONE: u8 = 0;
@@ -48,6 +50,18 @@ impl From<SinkError> for Failure {
             error if error.is_usage() => ConfigError::one(error.to_string()).into(),
             _ => Failure::Failed(anyhow::anyhow!("{error}")),
         }
+    }
+}
+
+impl From<GenerateError> for Failure {
+    fn from(error: GenerateError) -> Failure {
+        Failure::Failed(error.into())
+    }
+}
+
+impl From<EmulateError> for Failure {
+    fn from(error: EmulateError) -> Failure {
+        Failure::Failed(error.into())
     }
 }
 

@@ -12,21 +12,19 @@ pub mod command_line;
 pub mod compact;
 pub mod config;
 pub mod demo;
-pub mod emulate;
 pub mod engine;
 pub mod exit;
 pub mod explain;
 pub mod gateway;
-pub mod generate;
 pub mod health;
 pub mod launch;
 pub mod logging;
 pub mod metrics;
 pub mod observe;
 pub mod panics;
-pub mod progress;
 pub mod results;
 pub mod serve;
+pub mod signals;
 pub mod stages;
 pub mod summary;
 pub mod verify;
@@ -121,7 +119,7 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
             let settings = GenerateSettings::check(&effective)?;
             start_logging();
             let began = Instant::now();
-            let written = generate::write(&settings)?;
+            let written = workload::generate::write(&settings.options()?)?;
             let (records, objects, bytes) = (written.records, written.objects, written.bytes);
             let seconds = began.elapsed().as_secs_f64();
             println!("wrote {records} records in {objects} objects, {bytes} bytes, in {seconds:.1} s");
@@ -134,7 +132,8 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
         Verb::Emulate => {
             let settings = EmulateSettings::check(&effective)?;
             start_logging();
-            emulate::run(&settings)?;
+            let signals = signals::watch_signals(&signals::STOP, |_, _| {}).map_err(anyhow::Error::from)?;
+            workload::emulate::run(&settings.options(), signals)?;
         }
         Verb::Gateway => {
             let settings = GatewaySettings::check(&effective)?;

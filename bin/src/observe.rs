@@ -4,10 +4,10 @@ use crate::config::{Mode, RunSettings};
 use crate::engine::{Observer, Profile};
 use crate::health::Health;
 use crate::metrics::{HydrationEstimate, Metrics};
-use crate::progress::{Manner, Progress};
 use ingest::lake::LakeState;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use workload::progress::{Progress, ProgressStyle};
 
 /// Metrics, health and progress of one process.
 #[derive(Debug)]
@@ -26,16 +26,16 @@ impl Shown {
     /// Begins to show a run.
     pub fn new(settings: &RunSettings) -> Shown {
         let process = settings.workers.process;
-        let manner = match settings.mode {
-            Mode::Backfill => Manner::of_terminal(),
-            Mode::Run | Mode::Verify => Manner::Log,
+        let style = match settings.mode {
+            Mode::Backfill => ProgressStyle::for_terminal(),
+            Mode::Run | Mode::Verify => ProgressStyle::Log,
         };
         let profile = settings.serve.is_some().then(Arc::<Profile>::default);
         Shown {
             metrics: Arc::new(Metrics::of_run(profile.clone())),
             health: Arc::new(Health::new(process, settings.ready_lag_records)),
             estimate: HydrationEstimate::default(),
-            progress: Mutex::new((process == 0).then(|| Progress::start(manner))),
+            progress: Mutex::new((process == 0).then(|| Progress::start(style))),
             profile,
         }
     }

@@ -363,6 +363,23 @@ impl VerifySettings {
 }
 
 impl GenerateSettings {
+    /// The generator's own form of these settings.
+    pub fn options(&self) -> Result<workload::generate::GenerateOptions, workload::generate::GenerateError> {
+        Ok(workload::generate::GenerateOptions {
+            lake: self.lake.url.parse()?,
+            lake_options: self.lake.options(),
+            topics: self.topics.clone(),
+            posts: self.posts,
+            seed: self.seed,
+            records_per_object: self.records_per_object,
+            partitions: self.partitions,
+            gzip: self.gzip,
+            duplicates: self.duplicates,
+            dirty: self.dirty,
+            deletes: self.deletes,
+        })
+    }
+
     /// Checks the settings of `generate`.
     pub fn check(effective: &Effective) -> Result<GenerateSettings, ConfigError> {
         let mut reader = Reader::new(effective);

@@ -1,7 +1,6 @@
 //! The demo's history: what an older pipeline left in S3, and what of it the broker still remembers.
 
 use super::{BUCKET, PATIENCE, PREFIX, TOPICS};
-use crate::generate::Generator;
 use anyhow::{Context, Result};
 use ingest::lake::{Encoding, Lake, LakeOptions, LakeUrl, MetadataMap, S3Credentials, connect_key};
 use rdkafka::ClientConfig;
@@ -9,6 +8,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use servers::{Broker, S3Server};
 use std::time::Duration;
 use tokio::runtime::Runtime;
+use workload::generate::Generator;
 
 const RECORDS_PER_OBJECT: usize = 10_000;
 

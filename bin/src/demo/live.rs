@@ -2,11 +2,11 @@
 //! on their way into the tables.
 
 use super::{TOPICS, connect, frontier};
-use crate::emulate::target::http::{Call, Http};
-use crate::generate::{Event, Form, Renderer};
 use anyhow::{Context, Result, ensure};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use workload::emulate::interface::http::{Call, Http};
+use workload::generate::{Event, Form, Renderer};
 
 /// A timed request is sent this often.
 const EVERY: Duration = Duration::from_millis(100);
@@ -90,7 +90,7 @@ async fn ask(http: &Http, json: &[u8]) -> Result<i64> {
     let answer = http
         .ask(call)
         .await
-        .map_err(|verdict| anyhow::anyhow!("the gateway: {verdict:?}"))?;
+        .map_err(|outcome| anyhow::anyhow!("the gateway: {outcome:?}"))?;
     ensure!(answer.status == 200, "the gateway: {answer}");
     let slots: serde_json::Value = serde_json::from_slice(&answer.body).context("the gateway's answer is not JSON")?;
     let offset = slots["offsets"][0]["offset"].as_i64();

@@ -18,7 +18,6 @@ mod machine;
 use anyhow::{Context, Result, ensure};
 use clients::{Load, PARTITIONS, Place, Python, Reader, Seen, Sent, Wake};
 use machine::{NoAutogroups, cpu_seconds, cpu_seconds_with_children};
-use pinflow::generate::{Generator, partition_of};
 use pinflow_tests::scene::TOPICS;
 use pinflow_tests::{Database, Kafka, Message, Pinflow, Postgres, Producer, Program, eventually, postgres, root};
 use rdkafka::config::ClientConfig;
@@ -28,6 +27,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use workload::generate::{Generator, partition_of};
 
 const SEED: u64 = 7;
 
