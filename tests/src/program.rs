@@ -296,7 +296,7 @@ fn binary() -> Result<PathBuf> {
     let binary = folder.join("pinflow");
     ensure!(
         binary.is_file(),
-        "{} is missing: run `cargo build -p pinflow`, or `make test`",
+        "{} is missing: build it with `cargo build -p pinflow`",
         binary.display()
     );
     Ok(binary)
