@@ -1,8 +1,9 @@
 //! `pinflow archive`: the wiring around the archiver: settings, the form of a delete, signals, metrics.
 
-use crate::config::{ArchiveSettings, LakeSettings};
+use crate::config::ArchiveSettings;
 use crate::exit::Failure;
 use crate::health::Health;
+use crate::lake::{failed, runtime};
 use crate::metrics::{LakeOutage, Metrics};
 use crate::serve::Server;
 use dataflows::{Decoder, Kind, Limits, Raw};
@@ -112,26 +113,6 @@ fn deletes(kinds: Vec<Kind>, record_bytes: usize) -> impl Fn(u8, &[u8]) -> Optio
             .ok()?;
         Some(format!("{{\"ind\":{},\"__deleted\":true}}", event.key))
     }
-}
-
-/// The runtime of a command that works on the lake.
-pub(crate) fn runtime() -> Result<Runtime, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8))
-        .enable_all()
-        .build();
-    runtime.map_err(failed)
-}
-
-/// Opens the lake of a command.
-pub(crate) fn open(runtime: &Runtime, settings: &LakeSettings) -> Result<Lake, Failure> {
-    let url = settings.url.parse().map_err(failed)?;
-    runtime.block_on(Lake::open(url, settings.options())).map_err(failed)
-}
-
-/// An error with its causes as the failure of a command.
-pub(crate) fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
-    Failure::Failed(anyhow::Error::new(error))
 }
 
 /// True once SIGTERM or Ctrl-C has come; a second one ends the process at once.

@@ -5,9 +5,9 @@
 //! them, has no record are natural. What lies behind the lake's end only waits to be archived, as long as Kafka keeps
 //! it. Nothing is changed.
 
-use crate::archive::{failed, open, runtime};
 use crate::config::AuditSettings;
 use crate::exit::{self, Failure};
+use crate::lake::{failed, open, runtime};
 use anyhow::anyhow;
 use ingest::archive::{AuditOptions, LakeAudit, PartitionAudit, Stretch, audit, first_records};
 use ingest::coverage::{Gap, RangeSet};

@@ -8,7 +8,7 @@
 
 use crate::cli::{self, CliError, Verb};
 use crate::command_line::{Again, warn_of_secrets};
-use crate::config::{ConfigError, Mode, RunSettings, sql_files};
+use crate::config::{self, ConfigError, Mode, RunSettings, sql_files};
 use crate::exit::{self, Failure};
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
@@ -142,7 +142,7 @@ fn check(command: &[OsString], own: &[OsString]) -> Result<(Mode, Again, Option<
     let (Some(mode), Some(again)) = (mode, Again::of(&invocation, &OWN_KEYS)) else {
         return Err(ConfigError::one("`launch` starts `run` or `backfill`, no other command").into());
     };
-    let effective = crate::configuration(&invocation)?;
+    let effective = config::load(invocation.config.as_deref(), invocation.flags.clone())?;
     RunSettings::check(&effective, mode)?;
     warn_of_secrets(&invocation.flags);
     let results = effective.get("results.folder").and_then(|entry| entry.value.as_str());

@@ -17,6 +17,7 @@ pub mod exit;
 pub mod explain;
 pub mod gateway;
 pub mod health;
+mod lake;
 pub mod launch;
 pub mod logging;
 pub mod metrics;
@@ -31,8 +32,8 @@ pub mod verify;
 
 use cli::{CliError, Invocation, Verb};
 use config::{
-    ArchiveSettings, AuditSettings, CompactSettings, ConfigError, DemoSettings, Effective, EmulateSettings,
-    GatewaySettings, GenerateSettings, LaunchSettings, LogSettings, Mode, PlanSettings, RunSettings, VerifySettings,
+    ArchiveSettings, AuditSettings, CompactSettings, ConfigError, DemoSettings, EmulateSettings, GatewaySettings,
+    GenerateSettings, LaunchSettings, LogSettings, Mode, PlanSettings, RunSettings, VerifySettings,
 };
 use exit::Failure;
 use observe::Shown;
@@ -67,16 +68,9 @@ fn report(failure: Failure) -> ExitCode {
     failure.into()
 }
 
-/// The configuration of all sources together.
-pub fn configuration(invocation: &Invocation) -> Result<Effective, ConfigError> {
-    let environment =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Effective::load(invocation.config.as_deref(), environment, invocation.flags.clone())
-}
-
 fn execute(invocation: Invocation) -> Result<(), Failure> {
     launch::follow_supervisor();
-    let effective = configuration(&invocation)?;
+    let effective = config::load(invocation.config.as_deref(), invocation.flags.clone())?;
     let log = LogSettings::check(&effective)?;
     let start_logging = || {
         logging::start(&log);

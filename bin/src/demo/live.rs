@@ -1,7 +1,7 @@
 //! The demo's live stream: the emulator sends it in three dialects, and a few requests of the demo's own are timed
 //! on their way into the tables.
 
-use super::{TOPICS, connect, frontier};
+use super::common::{TOPICS, connect, frontier};
 use anyhow::{Context, Result, ensure};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -63,9 +63,10 @@ impl Probes {
 
     /// Whether requests are still taken.
     pub(super) fn check(&mut self, runtime: &tokio::runtime::Runtime) -> Result<()> {
-        match self.task.is_finished() {
-            false => Ok(()),
-            true => runtime.block_on(&mut self.task).context("the timed requests ended")?,
+        if self.task.is_finished() {
+            runtime.block_on(&mut self.task).context("the timed requests ended")?
+        } else {
+            Ok(())
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the demo starts around the program: a broker, an S3 server and PostgreSQL.
 
-use super::{BUCKET, PREFIX, TOPICS, flags, say};
+use super::common::{BUCKET, PREFIX, TOPICS, flags, say};
 use crate::config::DemoSettings;
 use anyhow::{Context, Result, ensure};
 use rdkafka::ClientConfig;

@@ -7,6 +7,7 @@
 //! and `verify --replay` whether the tables are true. Everything that was started ends, and everything that was
 //! written is removed, unless `--dir` keeps it.
 
+mod common;
 mod history;
 mod live;
 mod local_servers;
@@ -15,6 +16,7 @@ mod show;
 
 use crate::config::DemoSettings;
 use anyhow::{Context, Result, ensure};
+use common::{BUCKET, DUPLICATES, PATIENCE, PREFIX, connect, flags, frontier, say};
 use live::Probes;
 use local_servers::Servers;
 use parts::Part;
@@ -26,17 +28,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 /// Records a second that the embedded broker can keep: a partition holds 5 MiB, which is seven seconds of pins then.
 pub const MAX_RATE: u64 = 3_000;
 
-const TOPICS: [&str; 3] = ["pin", "geo", "user"];
-const BUCKET: &str = "demo";
-const PREFIX: &str = "topics";
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Records sent again per record, in the history and live.
-const DUPLICATES: f64 = 0.053;
 /// The archiver closes its objects this often, well before the embedded broker forgets.
 const ROTATE: Duration = Duration::from_secs(2);
 
@@ -176,10 +172,6 @@ fn fresh_folder(dir: &Path) -> Result<PathBuf> {
         .with_context(|| format!("resolving {}", dir.display()))
 }
 
-fn say(text: &str) {
-    println!("demo: {text}");
-}
-
 fn watch_signals() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
@@ -205,37 +197,6 @@ fn watch_signals() -> Result<Arc<AtomicBool>> {
         });
     })?;
     Ok(stop)
-}
-
-async fn connect(url: &str) -> Result<Client> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls)
-        .await
-        .context("connecting to PostgreSQL")?;
-    tokio::spawn(connection);
-    Ok(client)
-}
-
-/// The committed frontier of the three topics; 0 before the first commit.
-async fn frontier(client: &Client) -> Result<[i64; 3]> {
-    let mut reached = [0; 3];
-    let exists = client
-        .query_one("SELECT to_regclass('pinflow.frontier') IS NOT NULL", &[])
-        .await?;
-    if exists.get::<_, bool>(0) {
-        for row in client
-            .query(
-                "SELECT topic, next_offset FROM pinflow.frontier WHERE partition = 0",
-                &[],
-            )
-            .await?
-        {
-            let topic: String = row.get(0);
-            if let Some(kind) = TOPICS.iter().position(|name| *name == topic) {
-                reached[kind] = row.get(1);
-            }
-        }
-    }
-    Ok(reached)
 }
 
 /// The commands that run from the history's end to the stream's.
@@ -329,14 +290,6 @@ impl Chain {
     }
 }
 
-fn flags<const N: usize>(flags: [(&str, String); N]) -> Vec<String> {
-    flags
-        .into_iter()
-        .flat_map(|(flag, value)| [flag.to_owned(), value])
-        .collect()
-}
-
-/// Counts what a test may want to know of the limits.
 #[cfg(test)]
 mod tests {
     use super::*;
