@@ -6,6 +6,7 @@ use crate::health::Health;
 use crate::lake::{failed, runtime};
 use crate::metrics::{LakeOutage, Metrics};
 use crate::serve::Server;
+use crate::signals;
 use dataflows::{Decoder, Kind, Limits, Raw};
 use ingest::archive::{ArchiveOptions, NullValues, Observer, Stored, archive};
 use ingest::coverage::Gap;
@@ -18,7 +19,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 /// How long the program waits for threads that wait for servers, at its end.
@@ -39,10 +39,7 @@ pub fn run(settings: &ArchiveSettings) -> Result<(), Failure> {
         Some(serve) => Some(Server::start(serve, shown.metrics(), Arc::clone(&shown.health))?),
         None => None,
     };
-    let stop = {
-        let _entered = runtime.enter();
-        stop_on_signals(&runtime)?
-    };
+    let stop = stop_on_signals()?;
     let began = Instant::now();
     let options = options(settings);
     let observer = Arc::clone(&shown) as Arc<dyn Observer>;
@@ -116,24 +113,16 @@ fn deletes(kinds: Vec<Kind>, record_bytes: usize) -> impl Fn(u8, &[u8]) -> Optio
 }
 
 /// True once SIGTERM or Ctrl-C has come; a second one ends the process at once.
-fn stop_on_signals(runtime: &Runtime) -> Result<watch::Receiver<bool>, Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (told, stop) = watch::channel(false);
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    runtime.spawn(async move {
-        for round in 0.. {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            if round > 0 {
-                std::process::exit(130);
-            }
-            tracing::info!("stopping: objects that are complete are written, open ones will be read again");
-            let _ = told.send(true);
+fn stop_on_signals() -> Result<watch::Receiver<bool>, Failure> {
+    let (sender, stop) = watch::channel(false);
+    let on_signal = move |_, count| {
+        if count > 1 {
+            std::process::exit(signals::INTERRUPTED);
         }
-    });
+        tracing::info!("stopping: objects that are complete are written, open ones will be read again");
+        sender.send_replace(true);
+    };
+    signals::watch_signals(&signals::STOP, on_signal).map_err(failed)?;
     Ok(stop)
 }
 

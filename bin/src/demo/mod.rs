@@ -13,6 +13,7 @@ mod live;
 mod local_servers;
 mod parts;
 mod show;
+mod stop;
 
 use crate::config::DemoSettings;
 use anyhow::{Context, Result, ensure};
@@ -24,9 +25,8 @@ use servers::free_port;
 use show::{print_freshness, print_tables};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use stop::Stop;
 use tokio::runtime::Runtime;
 use tokio_postgres::Client;
 
@@ -35,6 +35,8 @@ pub const MAX_RATE: u64 = 3_000;
 
 /// The archiver closes its objects this often, well before the embedded broker forgets.
 const ROTATE: Duration = Duration::from_secs(2);
+/// How often the parts and the tables are looked at.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Runs the demo to its end.
 pub fn run(settings: &DemoSettings) -> Result<()> {
@@ -43,7 +45,7 @@ pub fn run(settings: &DemoSettings) -> Result<()> {
         "--rate {} is more than the embedded broker can keep: at most {MAX_RATE} records/s (run against Apache Kafka for more)",
         settings.rate
     );
-    let stop = watch_signals()?;
+    let stop = Stop::on_signals()?;
     // removed when it is dropped
     let temporary = tempfile::tempdir().context("making a folder for the demo")?;
     let dir = match &settings.dir {
@@ -71,7 +73,7 @@ pub fn run(settings: &DemoSettings) -> Result<()> {
     }
     let began = Instant::now();
     let client = runtime.block_on(connect(&servers.postgres.url()))?;
-    chain.wait_for_frontier(&runtime, &client, &written, &stop)?;
+    chain.wait_for_frontier(&runtime, &client, &written, Some(&stop))?;
     say(&format!(
         "history is in the tables: {} records in {:.1} s",
         written.iter().sum::<i64>(),
@@ -81,7 +83,7 @@ pub fn run(settings: &DemoSettings) -> Result<()> {
 
     let freshness = stream(settings, &servers, &mut chain, &runtime, &client, &stop, &dir)?;
     let sent = servers.log_end()?;
-    chain.wait_for_frontier(&runtime, &client, &sent, &AtomicBool::new(false))?;
+    chain.wait_for_frontier(&runtime, &client, &sent, None)?;
     chain.stop()?;
     say("the stream has ended and every record is in the tables");
     print_tables(&runtime, &client)?;
@@ -101,7 +103,7 @@ fn stream(
     chain: &mut Chain,
     runtime: &Runtime,
     client: &Client,
-    stop: &AtomicBool,
+    stop: &Stop,
     dir: &Path,
 ) -> Result<Vec<Duration>> {
     let lasts = settings
@@ -129,8 +131,7 @@ fn stream(
     let postgres = servers.postgres.url();
     let mut probes = Probes::start(runtime, &chain.gateway_url, &postgres, settings.seed, settings.posts)?;
     let (began, mut told) = (Instant::now(), Instant::now());
-    while !stop.load(Ordering::SeqCst) && settings.duration.is_none_or(|duration| began.elapsed() < duration) {
-        std::thread::sleep(Duration::from_millis(20));
+    while settings.duration.is_none_or(|duration| began.elapsed() < duration) && !stop.within(LOOK) {
         chain.check()?;
         probes.check(runtime)?;
         if let Some(emulator) = &mut emulator {
@@ -170,33 +171,6 @@ fn fresh_folder(dir: &Path) -> Result<PathBuf> {
     );
     dir.canonicalize()
         .with_context(|| format!("resolving {}", dir.display()))
-}
-
-fn watch_signals() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        runtime.block_on(async {
-            use tokio::signal::unix::{SignalKind, signal};
-            let (Ok(mut terminate), Ok(mut interrupt)) =
-                (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-            else {
-                return;
-            };
-            loop {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-                if flag.swap(true, Ordering::SeqCst) {
-                    std::process::exit(130);
-                }
-                say("stopping");
-            }
-        });
-    })?;
-    Ok(stop)
 }
 
 /// The commands that run from the history's end to the stream's.
@@ -261,7 +235,7 @@ impl Chain {
         runtime: &Runtime,
         client: &Client,
         wanted: &[i64; 3],
-        stop: &AtomicBool,
+        stop: Option<&Stop>,
     ) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -270,13 +244,15 @@ impl Chain {
             if reached.iter().zip(wanted).all(|(reached, wanted)| reached >= wanted) {
                 return Ok(());
             }
-            ensure!(!stop.load(Ordering::SeqCst), "stopped before history was in the tables");
             ensure!(
                 Instant::now() < deadline,
                 "the tables reached {reached:?} of {wanted:?} within {PATIENCE:?}:\n{}",
                 self.engine.tail()
             );
-            std::thread::sleep(Duration::from_millis(10));
+            match stop {
+                Some(stop) => ensure!(!stop.within(LOOK), "stopped before history was in the tables"),
+                None => std::thread::sleep(LOOK),
+            }
         }
     }
 
