@@ -77,9 +77,10 @@ fn options(settings: &ArchiveSettings) -> ArchiveOptions {
         cut: settings.cut,
         rotate: settings.rotate,
         part_bytes: settings.part_bytes,
-        null_values: match settings.write_deletes {
-            true => NullValues::Write(Arc::new(deletes(kinds, settings.record_bytes))),
-            false => NullValues::Ignore,
+        null_values: if settings.write_deletes {
+            NullValues::Write(Arc::new(deletes(kinds, settings.record_bytes)))
+        } else {
+            NullValues::Ignore
         },
         dead_letters: settings.dead_letters,
         record_bytes: settings.record_bytes,

@@ -66,9 +66,10 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder)? {
             let entry = entry?;
-            match entry.file_type()?.is_dir() {
-                true => folders.push(entry.path()),
-                false => found.push(entry.path()),
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path())
+            } else {
+                found.push(entry.path())
             }
         }
     }

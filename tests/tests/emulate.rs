@@ -300,9 +300,10 @@ fn what_was_not_taken_is_sent_again_with_the_same_key_and_never_beside_itself() 
     // the order of each post's records, retries aside, is that of the source
     let mut wanted: BTreeMap<u64, Vec<Value>> = BTreeMap::new();
     for (kind, ind, bytes, delete) in &expected {
-        let value = match delete {
-            true => json!({"key": ind, "value": null}),
-            false => json!({"value": serde_json::from_slice::<Value>(bytes)?}),
+        let value = if *delete {
+            json!({"key": ind, "value": null})
+        } else {
+            json!({"value": serde_json::from_slice::<Value>(bytes)?})
         };
         wanted.entry(*ind).or_default().push(json!([kind, value]));
     }

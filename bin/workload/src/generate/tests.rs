@@ -149,18 +149,17 @@ fn gzip_and_one_record_per_object_hold_the_same_lines() {
     .unwrap();
     assert_eq!(single.objects, single.records);
     let lines = |folder: &tempfile::TempDir| -> Vec<u8> {
-        let all = files(folder.path())
-            .into_iter()
-            .map(|(name, bytes)| match name.ends_with(".gz") {
-                true => {
-                    let mut plain = Vec::new();
-                    flate2::read::GzDecoder::new(&bytes[..])
-                        .read_to_end(&mut plain)
-                        .unwrap();
-                    plain
-                }
-                false => bytes,
-            });
+        let all = files(folder.path()).into_iter().map(|(name, bytes)| {
+            if name.ends_with(".gz") {
+                let mut plain = Vec::new();
+                flate2::read::GzDecoder::new(&bytes[..])
+                    .read_to_end(&mut plain)
+                    .unwrap();
+                plain
+            } else {
+                bytes
+            }
+        });
         all.flatten().collect()
     };
     assert!(lines(&folders[0]) == lines(&folders[1]) && lines(&folders[0]) == lines(&folders[2]));

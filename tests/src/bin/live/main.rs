@@ -347,9 +347,12 @@ impl Bench {
             let consumer = consumer.map(cpu_seconds).transpose()?.unwrap_or_default();
             Ok([consumer, cpu_seconds(broker)?, cpu_seconds_with_children(postmaster)?])
         };
-        let commits = || match engine {
-            true => database.number("SELECT commits FROM pinflow.progress"),
-            false => Ok(0),
+        let commits = || {
+            if engine {
+                database.number("SELECT commits FROM pinflow.progress")
+            } else {
+                Ok(0)
+            }
         };
         std::thread::sleep(Duration::from_secs(self.settings.warm_up));
         let (began, from, first, before) = (Instant::now(), clients::now(), commits()?, read()?);
