@@ -3,13 +3,14 @@
 use crate::config::ArchiveSettings;
 use crate::exit::Failure;
 use crate::health::Health;
+use crate::lake::{failed, runtime};
 use crate::metrics::{LakeOutage, Metrics};
 use crate::serve::Server;
+use crate::signals;
 use dataflows::{Decoder, Kind, Limits, Raw};
-use engine::LakeSource;
 use ingest::archive::{ArchiveOptions, NullValues, Observer, Stored, archive};
 use ingest::coverage::Gap;
-use ingest::lake::{Lake, LakeObserver, LakeState};
+use ingest::lake::{LakeObserver, LakeState};
 use operators::Position;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -18,7 +19,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 /// How long the program waits for threads that wait for servers, at its end.
@@ -35,10 +35,7 @@ pub fn run(settings: &ArchiveSettings) -> Result<(), Failure> {
         Some(serve) => Some(Server::start(serve, shown.metrics(), Arc::clone(&shown.health))?),
         None => None,
     };
-    let stop = {
-        let _entered = runtime.enter();
-        stop_on_signals(&runtime)?
-    };
+    let stop = stop_on_signals()?;
     let began = Instant::now();
     let options = options(settings);
     let observer = Arc::clone(&shown) as Arc<dyn Observer>;
@@ -76,9 +73,10 @@ fn options(settings: &ArchiveSettings) -> ArchiveOptions {
         cut: settings.cut,
         rotate: settings.rotate,
         part_bytes: settings.part_bytes,
-        null_values: match settings.write_deletes {
-            true => NullValues::Write(Arc::new(deletes(kinds, settings.record_bytes))),
-            false => NullValues::Ignore,
+        null_values: if settings.write_deletes {
+            NullValues::Write(Arc::new(deletes(kinds, settings.record_bytes)))
+        } else {
+            NullValues::Ignore
         },
         dead_letters: settings.dead_letters,
         record_bytes: settings.record_bytes,
@@ -111,44 +109,17 @@ fn deletes(kinds: Vec<Kind>, record_bytes: usize) -> impl Fn(u8, &[u8]) -> Optio
     }
 }
 
-/// The runtime of a command that works on the lake.
-pub(crate) fn runtime() -> Result<Runtime, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8))
-        .enable_all()
-        .build();
-    runtime.map_err(failed)
-}
-
-/// Opens the lake of a command.
-pub(crate) fn open(runtime: &Runtime, lake: &LakeSource) -> Result<Lake, Failure> {
-    runtime.block_on(lake.open(None)).map_err(failed)
-}
-
-/// An error with its causes as the failure of a command.
-pub(crate) fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
-    Failure::Failed(anyhow::Error::new(error))
-}
-
 /// True once SIGTERM or Ctrl-C has come; a second one ends the process at once.
-fn stop_on_signals(runtime: &Runtime) -> Result<watch::Receiver<bool>, Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (told, stop) = watch::channel(false);
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    runtime.spawn(async move {
-        for round in 0.. {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            if round > 0 {
-                std::process::exit(130);
-            }
-            tracing::info!("stopping: objects that are complete are written, open ones will be read again");
-            let _ = told.send(true);
+fn stop_on_signals() -> Result<watch::Receiver<bool>, Failure> {
+    let (sender, stop) = watch::channel(false);
+    let on_signal = move |_, count| {
+        if count > 1 {
+            std::process::exit(signals::INTERRUPTED);
         }
-    });
+        tracing::info!("stopping: objects that are complete are written, open ones will be read again");
+        sender.send_replace(true);
+    };
+    signals::watch_signals(&signals::STOP, on_signal).map_err(failed)?;
     Ok(stop)
 }
 

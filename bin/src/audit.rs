@@ -5,9 +5,9 @@
 //! are natural. Offsets after the end of the lake are waiting to be archived, as long as Kafka retains them. The audit
 //! changes nothing.
 
-use crate::archive::{failed, open, runtime};
 use crate::config::AuditSettings;
 use crate::exit::{self, Failure};
+use crate::lake::{failed, open, runtime};
 use anyhow::anyhow;
 use ingest::archive::{AuditOptions, LakeAudit, PartitionAudit, Stretch, audit, first_records};
 use ingest::coverage::{Gap, RangeSet};
@@ -64,13 +64,15 @@ pub struct Entry {
 pub fn run(settings: &AuditSettings) -> Result<(), Failure> {
     let runtime = runtime()?;
     let report = runtime.block_on(look(settings, open(&runtime, &settings.lake)?))?;
-    match settings.json {
-        true => println!("{}", serde_json::to_string_pretty(&report).map_err(failed)?),
-        false => print!("{}", text(&report)),
+    if settings.json {
+        println!("{}", serde_json::to_string_pretty(&report).map_err(failed)?)
+    } else {
+        print!("{}", text(&report))
     }
-    match report.ok {
-        true => Ok(()),
-        false => Err(Failure::Silent(exit::FAILED)),
+    if report.ok {
+        Ok(())
+    } else {
+        Err(Failure::Silent(exit::FAILED))
     }
 }
 
@@ -238,9 +240,10 @@ impl Entry {
             let natural = self.lake.holes.iter().map(|hole| hole.from..hole.to);
             natural.for_each(|hole| held.insert(hole));
             self.gaps.iter().for_each(|gap| held.insert(gap.from..gap.to));
-            let missing_from = match asked {
-                true => "neither the lake nor Kafka has",
-                false => "the lake lacks (Kafka was not asked)",
+            let missing_from = if asked {
+                "neither the lake nor Kafka has"
+            } else {
+                "the lake lacks (Kafka was not asked)"
             };
             for lost in held.missing(from..next) {
                 self.problems
@@ -344,9 +347,10 @@ fn text(report: &Report) -> String {
             report.legacy_objects
         );
     }
-    let verdict = match report.ok {
-        true => "nothing is missing\n",
-        false => "the lake is incomplete\n",
+    let verdict = if report.ok {
+        "nothing is missing\n"
+    } else {
+        "the lake is incomplete\n"
     };
     text.push_str(verdict);
     text
@@ -362,8 +366,9 @@ fn ranges(set: &RangeSet) -> String {
     if more > 0 {
         ranges.push(format!("and {more} more"));
     }
-    match ranges.is_empty() {
-        true => "nothing".to_owned(),
-        false => ranges.join(", "),
+    if ranges.is_empty() {
+        "nothing".to_owned()
+    } else {
+        ranges.join(", ")
     }
 }

@@ -1,8 +1,8 @@
 //! `pinflow compact`: the lake's small objects merged into large ones.
 
-use crate::archive::{failed, open, runtime};
 use crate::config::CompactSettings;
 use crate::exit::Failure;
+use crate::lake::{failed, open, runtime};
 use ingest::archive::{CompactOptions, Compacted, compact};
 
 /// Merges, and says what was done.

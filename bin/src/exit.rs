@@ -5,6 +5,8 @@ use engine::{Class, EngineError, with_causes};
 use ingest::gateway::GatewayError;
 use sinks::SinkError;
 use std::process::ExitCode;
+use workload::emulate::EmulateError;
+use workload::generate::GenerateError;
 
 /// Done.
 pub const DONE: u8 = 0;
@@ -51,6 +53,18 @@ impl From<SinkError> for Failure {
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Failure {
         Failure::of(error.class(), error)
+    }
+}
+
+impl From<GenerateError> for Failure {
+    fn from(error: GenerateError) -> Failure {
+        Failure::Failed(error.into())
+    }
+}
+
+impl From<EmulateError> for Failure {
+    fn from(error: EmulateError) -> Failure {
+        Failure::Failed(error.into())
     }
 }
 

@@ -1,10 +1,11 @@
 //! `pinflow gateway`: the front door, told what a pin, a place and a person look like.
 
 use crate::config::GatewaySettings;
-use crate::metrics;
+use crate::{metrics, signals};
 use anyhow::Context;
 use engine::KINDS;
 use ingest::gateway::{Ended, Field, FieldType, Gateway, GatewayConfig, Stop, Stream};
+use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc;
 
 use FieldType::{Number, Text, Whole};
@@ -102,24 +103,14 @@ pub fn run(mut settings: GatewaySettings) -> anyhow::Result<()> {
         .build()
         .context("starting a runtime")?;
     runtime.block_on(async {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        let (sender, stops) = mpsc::channel(4);
+        signals::watch_signals(&signals::STOP, move |kind, _| {
+            // more signals than are waited for say nothing new
+            let _ = sender.try_send(stop_of(kind));
+        })?;
         let gateway = Gateway::start(config).await?;
         let scheme = if secure { "https" } else { "http" };
         tracing::info!("listening on {scheme}://{}", gateway.address());
-        let (told, stops) = mpsc::channel(4);
-        tokio::spawn(async move {
-            loop {
-                let stop = tokio::select! {
-                    _ = terminate.recv() => Stop::AfterDelay,
-                    // whoever sits at the terminal is no load balancer
-                    _ = interrupt.recv() => Stop::Now,
-                };
-                // more signals than are waited for say nothing new
-                let _ = told.try_send(stop);
-            }
-        });
         if gateway.serve(stops).await == Ended::CutOff {
             std::process::exit(i32::from(crate::exit::FAILED));
         }
@@ -128,6 +119,15 @@ pub fn run(mut settings: GatewaySettings) -> anyhow::Result<()> {
     // a question to Kafka that is under way is not waited for
     runtime.shutdown_timeout(std::time::Duration::from_millis(100));
     Ok(())
+}
+
+/// What a signal asks for: Ctrl-C comes from a terminal, where no load balancer has to be told first.
+fn stop_of(signal: SignalKind) -> Stop {
+    if signal == SignalKind::interrupt() {
+        Stop::Now
+    } else {
+        Stop::AfterDelay
+    }
 }
 
 /// Each connection takes a file descriptor, and many systems begin with few. Returns how many there may be.

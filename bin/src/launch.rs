@@ -8,8 +8,9 @@
 
 use crate::cli::{self, CliError, Verb};
 use crate::command_line::{Again, warn_of_secrets};
-use crate::config::{BackfillSettings, ConfigError, RunSettings, sql_files};
+use crate::config::{self, BackfillSettings, ConfigError, RunSettings, sql_files};
 use crate::exit::{self, Failure};
+use crate::signals;
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
@@ -19,9 +20,9 @@ use std::net::TcpListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
+use tokio::signal::unix::SignalKind;
 
 /// Tells a process who started it, so that it ends when its supervisor is gone.
 const SUPERVISOR: &str = "PINFLOW_SUPERVISOR_PID";
@@ -33,7 +34,7 @@ const PEER_GRACE: Duration = Duration::from_secs(5);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 /// A run that lasted so long starts with the shortest pause again.
 const STEADY: Duration = Duration::from_secs(60);
-/// How often the processes are looked at.
+/// How often the processes are checked.
 const GLANCE: Duration = Duration::from_millis(20);
 /// A longer line is cut into pieces.
 const LINE_BYTES: u64 = 1 << 20;
@@ -59,23 +60,23 @@ pub fn run(command: &[OsString], processes: usize, threads: usize) -> Result<(),
         threads,
         hostfile: &hostfile,
     };
-    let signals = watch_signals()?;
+    let mut signals = Signals::watch()?;
     let mut pause = PAUSES.0;
     loop {
         let began = Instant::now();
-        let ended = supervise(start(&plan)?, &signals);
+        let ended = supervise(start(&plan)?, &mut signals);
         let code = match ended {
             Ended::Well => return Ok(()),
             Ended::Badly(code) => code,
         };
-        if restart == Restart::Never || code != exit::FAILED || signals.load(Ordering::SeqCst) > 0 {
+        if restart == Restart::Never || code != exit::FAILED || signals.count() > 0 {
             return Err(Failure::Silent(code));
         }
         if began.elapsed() >= STEADY {
             pause = PAUSES.0;
         }
         tracing::warn!("the processes ended with exit code {code}: starting all again in {pause:?}");
-        if !sleep_unless_signalled(pause, &signals) {
+        if signals.within(pause) > 0 {
             return Err(Failure::Silent(code));
         }
         pause = (pause * 2).min(PAUSES.1);
@@ -151,7 +152,7 @@ fn check(command: &[OsString], own: &[OsString]) -> Result<(Restart, Again, Opti
     let (Some(restart), Some(again)) = (restart, Again::of(&invocation, &OWN_KEYS)) else {
         return Err(ConfigError::one("`launch` starts `run` or `backfill`, no other command").into());
     };
-    let effective = crate::configuration(&invocation)?;
+    let effective = config::load(invocation.config.as_deref(), invocation.flags.clone())?;
     match restart {
         Restart::WhenFailed => drop(RunSettings::check(&effective)?),
         Restart::Never => drop(BackfillSettings::check(&effective)?),
@@ -252,7 +253,7 @@ enum Ended {
     Badly(u8),
 }
 
-fn supervise(mut running: Vec<Running>, signals: &AtomicUsize) -> Ended {
+fn supervise(mut running: Vec<Running>, signals: &mut Signals) -> Ended {
     let mut first_end: Option<Instant> = None;
     loop {
         look(&mut running);
@@ -260,7 +261,7 @@ fn supervise(mut running: Vec<Running>, signals: &AtomicUsize) -> Ended {
         if all_ended {
             break;
         }
-        if signals.load(Ordering::SeqCst) > 0 {
+        if signals.count() > 0 {
             tracing::info!("stopping all processes");
             stop(&mut running, GRACE, Some(signals));
             break;
@@ -280,7 +281,7 @@ fn supervise(mut running: Vec<Running>, signals: &AtomicUsize) -> Ended {
             stop(&mut running, PEER_GRACE, Some(signals));
             break;
         }
-        std::thread::sleep(GLANCE);
+        signals.within(GLANCE);
     }
     let mut codes = Vec::new();
     for one in running {
@@ -324,8 +325,8 @@ fn look(running: &mut [Running]) {
 }
 
 /// SIGTERM, and SIGKILL for those that are still there after `grace` or at a second signal to us.
-fn stop(running: &mut [Running], grace: Duration, signals: Option<&AtomicUsize>) {
-    let before = signals.map_or(0, |signals| signals.load(Ordering::SeqCst).max(1));
+fn stop(running: &mut [Running], grace: Duration, mut signals: Option<&mut Signals>) {
+    let before = signals.as_deref_mut().map_or(0, |signals| signals.count().max(1));
     send(running, Signal::TERM);
     let began = Instant::now();
     loop {
@@ -333,11 +334,17 @@ fn stop(running: &mut [Running], grace: Duration, signals: Option<&AtomicUsize>)
         if running.iter().all(|one| one.status.is_some()) {
             return;
         }
-        let urged = signals.is_some_and(|signals| signals.load(Ordering::SeqCst) > before);
-        if began.elapsed() >= grace || urged {
+        if began.elapsed() >= grace {
             break;
         }
-        std::thread::sleep(GLANCE);
+        match signals.as_deref_mut() {
+            Some(signals) => {
+                if signals.within(GLANCE) > before {
+                    break;
+                }
+            }
+            None => std::thread::sleep(GLANCE),
+        }
     }
     send(running, Signal::KILL);
     for one in running.iter_mut().filter(|one| one.status.is_none()) {
@@ -355,51 +362,35 @@ fn send(running: &[Running], signal: Signal) {
     }
 }
 
-fn sleep_unless_signalled(pause: Duration, signals: &AtomicUsize) -> bool {
-    let until = Instant::now() + pause;
-    while Instant::now() < until {
-        if signals.load(Ordering::SeqCst) > 0 {
-            return false;
-        }
-        std::thread::sleep(GLANCE.min(pause));
-    }
-    true
+/// The signals that have come: SIGTERM, SIGINT and SIGHUP.
+struct Signals {
+    receiver: Receiver<()>,
+    count: usize,
 }
 
-static SIGNALS: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
-
-/// Counts SIGTERM, SIGINT and SIGHUP.
-fn watch_signals() -> anyhow::Result<Arc<AtomicUsize>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    if let Some(signals) = SIGNALS.get() {
-        return Ok(Arc::clone(signals));
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let guard = runtime.enter();
-    let mut kinds = [
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::hangup())?,
-    ];
-    drop(guard);
-    let signals = Arc::clone(SIGNALS.get_or_init(Arc::default));
-    let counted = Arc::clone(&signals);
-    std::thread::Builder::new()
-        .name("pinflow:signals".into())
-        .spawn(move || {
-            runtime.block_on(async {
-                let [terminate, interrupt, hangup] = &mut kinds;
-                loop {
-                    tokio::select! {
-                        _ = terminate.recv() => {}
-                        _ = interrupt.recv() => {}
-                        _ = hangup.recv() => {}
-                    }
-                    counted.fetch_add(1, Ordering::SeqCst);
-                }
-            });
+impl Signals {
+    /// Counts them from now on.
+    fn watch() -> anyhow::Result<Signals> {
+        let (sender, receiver) = sync_channel(8);
+        let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        signals::watch_signals(&kinds, move |_, _| {
+            // the third and later ones say nothing new
+            let _ = sender.try_send(());
         })?;
-    Ok(signals)
+        Ok(Signals { receiver, count: 0 })
+    }
+
+    /// Waits so long, or until one comes: how many have come in all.
+    fn within(&mut self, limit: Duration) -> usize {
+        self.count += usize::from(self.receiver.recv_timeout(limit).is_ok());
+        self.count()
+    }
+
+    /// How many have come.
+    fn count(&mut self) -> usize {
+        self.count += self.receiver.try_iter().count();
+        self.count
+    }
 }
 
 #[cfg(test)]

@@ -12,30 +12,27 @@ pub mod command_line;
 pub mod compact;
 pub mod config;
 pub mod demo;
-pub mod embedded;
-pub mod emulate;
 pub mod exit;
 pub mod explain;
 pub mod gateway;
-pub mod generate;
 pub mod health;
+mod lake;
 pub mod launch;
 pub mod logging;
 pub mod metrics;
 pub mod observe;
 pub mod panics;
-pub mod progress;
 pub mod results;
 pub mod serve;
+pub mod signals;
 pub mod stages;
 pub mod summary;
 pub mod verify;
 
 use cli::{CliError, Invocation, Verb};
 use config::{
-    ArchiveSettings, AuditSettings, BackfillSettings, CompactSettings, ConfigError, DemoSettings, Effective,
-    EmulateSettings, GatewaySettings, GenerateSettings, LaunchSettings, LogSettings, PlanSettings, RunSettings,
-    VerifySettings,
+    ArchiveSettings, AuditSettings, BackfillSettings, CompactSettings, ConfigError, DemoSettings, EmulateSettings,
+    GatewaySettings, GenerateSettings, LaunchSettings, LogSettings, PlanSettings, RunSettings, VerifySettings,
 };
 use engine::{Class, EngineError};
 use exit::Failure;
@@ -71,16 +68,9 @@ fn report(failure: Failure) -> ExitCode {
     failure.into()
 }
 
-/// The configuration of all sources together.
-pub fn configuration(invocation: &Invocation) -> Result<Effective, ConfigError> {
-    let environment =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Effective::load(invocation.config.as_deref(), environment, invocation.flags.clone())
-}
-
 fn execute(invocation: Invocation) -> Result<(), Failure> {
     launch::follow_supervisor();
-    let effective = configuration(&invocation)?;
+    let effective = config::load(invocation.config.as_deref(), invocation.flags.clone())?;
     let log = LogSettings::check(&effective)?;
     let start_logging = || {
         logging::start(&log);
@@ -123,7 +113,7 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
             let settings = GenerateSettings::check(&effective)?;
             start_logging();
             let began = Instant::now();
-            let written = generate::write(&settings)?;
+            let written = workload::generate::write(&settings.options())?;
             let (records, objects, bytes) = (written.records, written.objects, written.bytes);
             let seconds = began.elapsed().as_secs_f64();
             println!("wrote {records} records in {objects} objects, {bytes} bytes, in {seconds:.1} s");
@@ -136,7 +126,8 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
         Verb::Emulate => {
             let settings = EmulateSettings::check(&effective)?;
             start_logging();
-            emulate::run(&settings)?;
+            let signals = signals::watch_signals(&signals::STOP, |_, _| {}).map_err(anyhow::Error::from)?;
+            workload::emulate::run(&settings.options(), signals)?;
         }
         Verb::Gateway => {
             let settings = GatewaySettings::check(&effective)?;

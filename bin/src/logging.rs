@@ -1,9 +1,9 @@
 //! Log lines on standard error, as text or as one JSON object each. Standard output is for results alone.
 
 use crate::config::LogSettings;
-use crate::progress::BesideBar;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
+use workload::progress::BarAwareStderr;
 
 /// What the libraries say by themselves before they return the same as an error, with pages of their internals: our own
 /// line says it in one sentence. A level that names the target brings them back.
@@ -15,7 +15,7 @@ pub fn start(settings: &LogSettings) {
     let filter = EnvFilter::new(format!("{QUIET},{level}"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(BesideBar::default);
+        .with_writer(BarAwareStderr::default);
     // a second start (tests, the demo) finds a subscriber in place, which is fine
     let _ = if settings.json {
         builder

@@ -3,11 +3,11 @@
 use crate::config::{BackfillSettings, RunSettings};
 use crate::health::Health;
 use crate::metrics::{HydrationEstimate, Metrics};
-use crate::progress::{Manner, Progress};
 use engine::{Observer, Options, Profile};
 use ingest::lake::LakeState;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use workload::progress::{Progress, ProgressStyle};
 
 /// Metrics, health and progress of one process.
 #[derive(Debug)]
@@ -26,21 +26,26 @@ impl Shown {
     /// Begins to show `run`.
     pub fn of_run(settings: &RunSettings) -> Shown {
         let profile = settings.serve.is_some().then(Arc::<Profile>::default);
-        Shown::new(&settings.engine, Manner::Log, profile, settings.ready_lag_records)
+        Shown::new(
+            &settings.engine,
+            ProgressStyle::Log,
+            profile,
+            settings.ready_lag_records,
+        )
     }
 
     /// Begins to show `backfill`, which has no server that answers questions.
     pub fn of_backfill(settings: &BackfillSettings) -> Shown {
-        Shown::new(&settings.engine, Manner::of_terminal(), None, 0)
+        Shown::new(&settings.engine, ProgressStyle::for_terminal(), None, 0)
     }
 
-    fn new(options: &Options, manner: Manner, profile: Option<Arc<Profile>>, ready_lag_records: u64) -> Shown {
+    fn new(options: &Options, style: ProgressStyle, profile: Option<Arc<Profile>>, ready_lag_records: u64) -> Shown {
         let process = options.workers.process;
         Shown {
             metrics: Arc::new(Metrics::of_run(profile.clone())),
             health: Arc::new(Health::new(process, ready_lag_records)),
             estimate: HydrationEstimate::default(),
-            progress: Mutex::new((process == 0).then(|| Progress::start(manner))),
+            progress: Mutex::new((process == 0).then(|| Progress::start(style))),
             profile,
         }
     }

@@ -170,7 +170,7 @@ fn generate_writes_a_lake_once() {
 #[test]
 fn generate_writes_the_same_lake_to_s3() {
     let folder = tempfile::tempdir().unwrap();
-    let server = pinflow::embedded::S3Server::start(folder.path().join("s3")).unwrap();
+    let server = servers::S3Server::start(folder.path().join("s3")).unwrap();
     let bucket = server.create_bucket("lake").unwrap();
     let local = folder.path().join("local");
     let to = |lake: &str| {

@@ -1,8 +1,8 @@
 //! `verify` against real tables: it finds what hands have edited, exactly that, and mends it.
 
-use pinflow::embedded::{Broker, Postgres, PostgresOptions};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use servers::{Broker, Postgres, PostgresOptions};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;

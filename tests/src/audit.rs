@@ -222,9 +222,10 @@ fn watch(url: &str, audit: &Audit, stop: &AtomicBool, looks: &AtomicU64) -> Resu
         }
         let look = session.as_ref().map(|database| {
             audit.look_and(database, |frontier| {
-                match *frontier != last && !audit.checks.is_empty() {
-                    true => samples.offer(|| Sample::read(database, frontier)),
-                    false => Ok(()),
+                if *frontier != last && !audit.checks.is_empty() {
+                    samples.offer(|| Sample::read(database, frontier))
+                } else {
+                    Ok(())
                 }
             })
         });

@@ -2,7 +2,7 @@
 
 use crate::{Kafka, MariaDb, root};
 use anyhow::{Context, Result, ensure};
-use pinflow::embedded::process::Server;
+use servers::process::Server;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -5,13 +5,13 @@
 
 use crate::{block_on, eventually, root};
 use anyhow::{Context, Result, bail, ensure};
-use pinflow::embedded::{free_port, process::Server};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use rustix::process::Signal;
+use servers::{free_port, process::Server};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

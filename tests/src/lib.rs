@@ -34,12 +34,12 @@ pub use flow::{Flow, prove};
 pub use kafka::Kafka;
 pub use lake::LakeFolder;
 pub use mariadb::MariaDb;
-pub use pinflow::embedded::s3::{Fault, Seen};
-pub use pinflow::embedded::{Broker, S3Server};
-pub use pinflow::embedded::{Postgres, PostgresOptions};
 pub use produce::{Message, Producer};
 pub use program::{Pinflow, Program};
 pub use receiver::{Asked, Receiver, Reply};
+pub use servers::s3::{Fault, Seen};
+pub use servers::{Broker, S3Server};
+pub use servers::{Postgres, PostgresOptions};
 pub use sql::Database;
 pub use tables::Tables;
 
@@ -66,9 +66,10 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder)? {
             let entry = entry?;
-            match entry.file_type()?.is_dir() {
-                true => folders.push(entry.path()),
-                false => found.push(entry.path()),
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path())
+            } else {
+                found.push(entry.path())
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::tables::Tables;
 use anyhow::{Context, Result, bail, ensure};
-use pinflow::embedded::{free_port, process::Server};
+use servers::{free_port, process::Server};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -2,8 +2,8 @@
 
 use crate::{Kafka, LakeFolder, Postgres, S3Server};
 use anyhow::{Context, Result, bail, ensure};
-use pinflow::embedded::process::Server;
 use rustix::process::Signal;
+use servers::process::Server;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
@@ -296,7 +296,7 @@ fn binary() -> Result<PathBuf> {
     let binary = folder.join("pinflow");
     ensure!(
         binary.is_file(),
-        "{} is missing: run `cargo build -p pinflow`, or `make test`",
+        "{} is missing: build it with `cargo build -p pinflow`",
         binary.display()
     );
     Ok(binary)

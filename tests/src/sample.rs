@@ -147,9 +147,10 @@ impl Sample {
             digests.push(read(&result.table, "")?);
         }
         for table in &CLEANED {
-            digests.push(match kept > 0 || frontier.is_empty() {
-                true => read(table, ", log_generation, log_partition, log_offset")?,
-                false => None,
+            digests.push(if kept > 0 || frontier.is_empty() {
+                read(table, ", log_generation, log_partition, log_offset")?
+            } else {
+                None
             });
         }
         Ok(Sample {

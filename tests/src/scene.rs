@@ -6,9 +6,9 @@ use crate::{Database, LakeFolder, Message, Producer};
 use anyhow::{Context, Result, ensure};
 use dataflows::{Decoder, Kind, Raw, State};
 use operators::{Position, Row};
-use pinflow::generate::{Generator, partition_of};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+use workload::generate::{Generator, partition_of};
 
 /// The default topics, by the kinds' numbers.
 pub const TOPICS: [&str; 3] = ["pin", "geo", "user"];
@@ -21,7 +21,7 @@ pub type Frontier = BTreeMap<(String, i32), i64>;
 
 /// A log that is being produced.
 pub struct Feed {
-    records: Box<dyn Iterator<Item = pinflow::generate::Record> + Send>,
+    records: Box<dyn Iterator<Item = workload::generate::Record> + Send>,
     partitions: i32,
     /// Per (kind, partition), the records in the order of their offsets, from 0.
     pub log: BTreeMap<(u8, i32), Vec<Entry>>,

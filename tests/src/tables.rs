@@ -103,9 +103,10 @@ impl Tables {
     /// Statements that make and fill the tables.
     pub fn sql(&self, mysql: bool) -> String {
         let quote = if mysql { '`' } else { '"' };
-        let types = match mysql {
-            true => ["INT", "FLOAT", "DATETIME", "TEXT"],
-            false => ["integer", "real", "timestamp", "text"],
+        let types = if mysql {
+            ["INT", "FLOAT", "DATETIME", "TEXT"]
+        } else {
+            ["integer", "real", "timestamp", "text"]
         };
         let mut sql = String::new();
         for ((rows, columns), name) in self.0.iter().zip(COLUMNS).zip(NAMES) {

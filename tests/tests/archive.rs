@@ -290,12 +290,11 @@ fn folders_of_time_packed_objects_and_holes_are_read_by_others() -> Result<()> {
                 serde_json::json!({"ind": round * 100 + ind, "country": "Albania", "timestamp": "2020-01-02 03:04:05"});
             transactions.put("geo", ind, &value)?;
         }
-        match round == 3 {
-            true => transactions.abort()?,
-            false => {
-                transactions.commit()?;
-                records += 25;
-            }
+        if round == 3 {
+            transactions.abort()?
+        } else {
+            transactions.commit()?;
+            records += 25;
         }
     }
     let folder = tempfile::tempdir()?;

@@ -154,9 +154,12 @@ fn a_compaction_that_dies_anywhere_loses_nothing() -> Result<()> {
         let objects = root.join("topics/pin/partition=0");
         let before = lines(&objects, "pin", 0)?;
         ensure!(before.len() > 100, "few records");
-        let with = |command: &str| match in_s3 {
-            true => Pinflow::new(command).s3(&server, "lake"),
-            false => Pinflow::new(command).lake(&lake),
+        let with = |command: &str| {
+            if in_s3 {
+                Pinflow::new(command).s3(&server, "lake")
+            } else {
+                Pinflow::new(command).lake(&lake)
+            }
         };
         let compact = || {
             with("compact")

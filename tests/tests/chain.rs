@@ -2,16 +2,16 @@
 //! What the gateway acknowledged is in the tables, the lake covers the log, and a replay of both agrees.
 
 use anyhow::{Context, Result, ensure};
-use pinflow::embedded::free_port;
-use pinflow::generate::Generator;
 use pinflow_tests::clients::{PythonClient, SCRIPTS, read_topics};
 use pinflow_tests::scene::{Feed, Frontier, TOPICS, texts, wait_for_frontier};
 use pinflow_tests::{
     Audit, Auditor, Kafka, LakeFolder, MariaDb, Pinflow, Postgres, Program, Tables, eventually, files, long, prove,
 };
 use serde_json::Value;
+use servers::free_port;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
+use workload::generate::Generator;
 
 const SOON: Duration = Duration::from_secs(60);
 /// Hundreds of thousands of records may wait when the last fault is over.

@@ -336,9 +336,12 @@ impl Slow {
     }
 
     fn delay(&self) {
-        self.server.set_faults(|seen| match seen.is_get() {
-            true => Fault::delay(Duration::from_millis(300)),
-            false => Fault::None,
+        self.server.set_faults(|seen| {
+            if seen.is_get() {
+                Fault::delay(Duration::from_millis(300))
+            } else {
+                Fault::None
+            }
         });
     }
 }
@@ -388,15 +391,16 @@ fn whoever_is_killed_in_whatever_phase_the_answer_stands() -> Result<()> {
         Phase::ShuttingDown,
     ];
     let victims = [Victim::Engine, Victim::Postgres, Victim::Kafka];
-    let cases: Vec<(Victim, Phase)> = match long() {
-        true => victims
+    let cases: Vec<(Victim, Phase)> = if long() {
+        victims
             .iter()
             .flat_map(|victim| phases.map(|phase| (*victim, phase)))
-            .collect(),
-        false => vec![
+            .collect()
+    } else {
+        vec![
             (Victim::Kafka, Phase::Hydrating),
             (Victim::Postgres, Phase::ShuttingDown),
-        ],
+        ]
     };
     for (number, (victim, phase)) in cases.into_iter().enumerate() {
         let schema = format!("phase_{number}");
@@ -475,12 +479,13 @@ fn the_engine_dies_at_a_step_of_a_commit_in_each_phase() -> Result<()> {
         Phase::Steady,
         Phase::ShuttingDown,
     ];
-    let cases: Vec<(&str, Phase)> = match long() {
-        true => points
+    let cases: Vec<(&str, Phase)> = if long() {
+        points
             .iter()
             .flat_map(|point| phases.map(|phase| (*point, phase)))
-            .collect(),
-        false => vec![("before_commit", Phase::ShuttingDown)],
+            .collect()
+    } else {
+        vec![("before_commit", Phase::ShuttingDown)]
     };
     let folder = tempfile::tempdir()?;
     for (number, (point, phase)) in cases.into_iter().enumerate() {

@@ -2,7 +2,6 @@
 //! which a receiver does not take a record.
 
 use anyhow::{Context, Result, ensure};
-use pinflow::generate::{Form, Generator, Renderer, partition_of};
 use pinflow_tests::tables::recorded;
 use pinflow_tests::{Asked, Kafka, MariaDb, Pinflow, Receiver, Reply, Tables};
 use serde_json::{Value, json};
@@ -11,6 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use workload::generate::{Form, Generator, Renderer, partition_of};
 
 const SOON: Duration = Duration::from_secs(60);
 const SLOTS: &str = r#"{"offsets":[{"partition":0,"offset":0,"error_code":null,"error":null}],"key_schema_id":null,"value_schema_id":null}"#;
@@ -48,7 +48,7 @@ fn generated(seed: u64, posts: u64, dirty: f64, deletes: f64) -> Vec<(u8, u64, V
         .dirty(dirty)
         .deletes(deletes);
     let made =
-        |event: pinflow::generate::Event| (event.kind, event.ind, renderer.json(&event), event.form == Form::Delete);
+        |event: workload::generate::Event| (event.kind, event.ind, renderer.json(&event), event.form == Form::Delete);
     events.map(made).collect()
 }
 
@@ -300,9 +300,10 @@ fn what_was_not_taken_is_sent_again_with_the_same_key_and_never_beside_itself() 
     // the order of each post's records, retries aside, is that of the source
     let mut wanted: BTreeMap<u64, Vec<Value>> = BTreeMap::new();
     for (kind, ind, bytes, delete) in &expected {
-        let value = match delete {
-            true => json!({"key": ind, "value": null}),
-            false => json!({"value": serde_json::from_slice::<Value>(bytes)?}),
+        let value = if *delete {
+            json!({"key": ind, "value": null})
+        } else {
+            json!({"value": serde_json::from_slice::<Value>(bytes)?})
         };
         wanted.entry(*ind).or_default().push(json!([kind, value]));
     }

@@ -168,9 +168,10 @@ fn a_partition_added_while_history_is_replayed_begins_a_generation() -> Result<(
                 return Fault::None;
             }
             seen.store(true, Ordering::Relaxed);
-            match hold.load(Ordering::Relaxed) {
-                true => Fault::After(Duration::from_millis(500), Box::new(Fault::Status(503))),
-                false => Fault::None,
+            if hold.load(Ordering::Relaxed) {
+                Fault::After(Duration::from_millis(500), Box::new(Fault::Status(503)))
+            } else {
+                Fault::None
             }
         });
         let schema = ["replayed", "replayed_anew"][round];

@@ -272,7 +272,7 @@ fn freshness_counts_from_the_record_s_timestamp() -> Result<()> {
     for topic in TOPICS {
         kafka.create_topic(topic, 1, &[])?;
     }
-    let address = format!("127.0.0.1:{}", pinflow::embedded::free_port()?);
+    let address = format!("127.0.0.1:{}", servers::free_port()?);
     let run = Pinflow::new("run")
         .kafka(&kafka)
         .postgres(&postgres)

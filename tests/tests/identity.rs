@@ -427,7 +427,7 @@ fn a_run_without_a_named_topic_is_not_ready_until_it_is_created() -> Result<()> 
     let mut case = filled("unready", 1, History::Nowhere)?;
     let missing = "unready.pim".to_owned();
     case.topics[0] = Some(missing.clone());
-    let address = format!("127.0.0.1:{}", pinflow::embedded::free_port()?);
+    let address = format!("127.0.0.1:{}", servers::free_port()?);
     let mut run = case.command("run").args(["--listen", &address]).start()?;
     run.wait_for("unready.pim does not exist", SOON)?;
     case.reaches(&mut run, "geo", 0, FIRST)?;
@@ -443,7 +443,7 @@ fn a_run_without_a_named_topic_is_not_ready_until_it_is_created() -> Result<()> 
 
     // those who mean it are ready at once
     case.topics[0] = Some("unready.pin3".into());
-    let address = format!("127.0.0.1:{}", pinflow::embedded::free_port()?);
+    let address = format!("127.0.0.1:{}", servers::free_port()?);
     let other = case.command_in("unready_allowed", "run");
     let mut run = other.args(["--allow-missing-topic", "--listen", &address]).start()?;
     case.reaches_in(&mut run, "unready_allowed", &case.topic("geo"), 0, FIRST)?;

@@ -85,12 +85,13 @@ fn an_outage_is_no_damage_for_a_backfill() -> Result<()> {
     // the listing is answered, then everything fails, in the ways in which access is lost
     for status in [503, 403] {
         let listed = Arc::new(AtomicBool::new(false));
-        server.set_faults(move |seen| match seen.is_get() || listed.load(Ordering::SeqCst) {
-            true => {
+        server.set_faults(move |seen| {
+            if seen.is_get() || listed.load(Ordering::SeqCst) {
                 listed.store(true, Ordering::SeqCst);
                 Fault::Status(status)
+            } else {
+                Fault::None
             }
-            false => Fault::None,
         });
         let mut given_up = backfill().args(["5s"]).start()?;
         given_up.expect(1, SOON)?;
@@ -109,9 +110,12 @@ fn an_outage_is_no_damage_for_a_backfill() -> Result<()> {
     }
     // an outage that ends in time costs nothing
     let (began, out) = (Instant::now(), Duration::from_secs(6));
-    server.set_faults(move |seen| match seen.is_get() && began.elapsed() < out {
-        true => Fault::Status(503),
-        false => Fault::None,
+    server.set_faults(move |seen| {
+        if seen.is_get() && began.elapsed() < out {
+            Fault::Status(503)
+        } else {
+            Fault::None
+        }
     });
     backfill().args(["5m"]).succeed(SOON)?;
     demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
@@ -138,13 +142,14 @@ fn a_run_waits_for_the_lake_in_sight() -> Result<()> {
     feed.archive(&lake, 0.8, 50)?;
     let out = Arc::new(AtomicBool::new(true));
     let is_out = Arc::clone(&out);
-    server.set_faults(
-        move |seen| match seen.is_get() && seen.key.contains("+0000") && is_out.load(Ordering::SeqCst) {
-            true => Fault::Status(503),
-            false => Fault::None,
-        },
-    );
-    let address = format!("127.0.0.1:{}", pinflow::embedded::free_port()?);
+    server.set_faults(move |seen| {
+        if seen.is_get() && seen.key.contains("+0000") && is_out.load(Ordering::SeqCst) {
+            Fault::Status(503)
+        } else {
+            Fault::None
+        }
+    });
+    let address = format!("127.0.0.1:{}", servers::free_port()?);
     let mut run = Pinflow::new("run")
         .s3(&server, "history/topics")
         .kafka(&kafka)

@@ -3,8 +3,8 @@
 //! Apache Kafka cannot judge such a token, since it is no web token; that it refuses this one shows that it came.
 
 use anyhow::{Result, ensure};
-use pinflow::embedded::free_port;
 use pinflow_tests::{Kafka, LakeFolder, Pinflow, Program};
+use servers::free_port;
 use std::path::Path;
 use std::time::Duration;
 

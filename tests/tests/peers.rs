@@ -2,10 +2,10 @@
 //! not in `make test`.
 
 use anyhow::{Context, Result, ensure};
-use pinflow::embedded::free_port;
 use pinflow_tests::scene::TOPICS;
 use pinflow_tests::{Kafka, LakeFolder, Pinflow, root};
 use serde_json::Value;
+use servers::free_port;
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;

@@ -108,17 +108,18 @@ fn planned(case: &Case, folder: &Folder, drop: &[&str], lines: &[&str]) -> Resul
         ensure!(found.starts_with(line), "{found} instead of {line}");
     }
     let last = said.next();
-    match is_refused {
-        true => ensure!(
+    if is_refused {
+        ensure!(
             last.is_none() && run.stderr().contains("a start would be refused"),
             "{}",
             run.tail()
-        ),
-        false => ensure!(
+        )
+    } else {
+        ensure!(
             last.is_some_and(|last| last.starts_with("a start replays history first")),
             "{}",
             run.tail()
-        ),
+        )
     }
     Ok(())
 }

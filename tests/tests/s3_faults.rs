@@ -203,12 +203,13 @@ fn nothing_of_a_large_object_that_fails_late_is_taken_in() -> Result<()> {
 #[test]
 fn a_key_that_may_not_be_read_is_named() -> Result<()> {
     let bucket = Bucket::fill(54, 900, 50)?;
-    bucket.server.set_faults(
-        |seen| match seen.is_get() && seen.key.ends_with("geo+0+0000000050.json") {
-            true => Fault::Status(403),
-            false => Fault::None,
-        },
-    );
+    bucket.server.set_faults(|seen| {
+        if seen.is_get() && seen.key.ends_with("geo+0+0000000050.json") {
+            Fault::Status(403)
+        } else {
+            Fault::None
+        }
+    });
     let mut stopped = bucket.backfill().start()?;
     stopped.expect(1, SOON)?;
     let said = stopped.stderr();
@@ -229,9 +230,10 @@ fn a_list_that_misses_a_key_is_asked_again_and_believed_in_the_end() -> Result<(
         if seen.is_get() && seen.key.contains("+0000") {
             reading.store(true, Ordering::Relaxed);
         }
-        match seen.is_list() && !reading.load(Ordering::Relaxed) {
-            true => Fault::hide(hidden),
-            false => Fault::None,
+        if seen.is_list() && !reading.load(Ordering::Relaxed) {
+            Fault::hide(hidden)
+        } else {
+            Fault::None
         }
     });
     bucket.backfill().succeed(SOON)?;
@@ -239,9 +241,12 @@ fn a_list_that_misses_a_key_is_asked_again_and_believed_in_the_end() -> Result<(
     ensure!(read.load(Ordering::Relaxed), "no object was read");
 
     // a key that does not appear is a gap; one at the end cannot be missed
-    bucket.server.set_faults(|seen| match seen.is_list() {
-        true => Fault::hide(|key| key.ends_with("pin+0+0000000100.json")),
-        false => Fault::None,
+    bucket.server.set_faults(|seen| {
+        if seen.is_list() {
+            Fault::hide(|key| key.ends_with("pin+0+0000000100.json"))
+        } else {
+            Fault::None
+        }
     });
     let mut stopped = bucket.backfill().args(["--schema", "missing"]).start()?;
     stopped.expect(1, SOON)?;

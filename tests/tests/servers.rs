@@ -5,12 +5,12 @@ use anyhow::{Context, Result, ensure};
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::primitives::ByteStream;
-use pinflow::embedded::process::Server;
-use pinflow::embedded::{Broker, S3Server, s3};
 use pinflow_tests::{
     Audit, Auditor, Database, Fault, Kafka, Message, Pinflow, PostgresOptions, Producer, eventually, postgres,
 };
 use serde_json::json;
+use servers::process::Server;
+use servers::{Broker, S3Server, s3};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

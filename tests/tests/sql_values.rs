@@ -114,9 +114,10 @@ fn arithmetic_of_numerics() -> Result<()> {
         let mut rows = Vec::with_capacity(MANY);
         while rows.len() < MANY {
             // half of them such as real sums and counts are
-            let (a, b) = match choices.one_in(2) {
-                true => (small(&mut choices), small(&mut choices)),
-                false => (decimal(&mut choices), decimal(&mut choices)),
+            let (a, b) = if choices.one_in(2) {
+                (small(&mut choices), small(&mut choices))
+            } else {
+                (decimal(&mut choices), decimal(&mut choices))
             };
             if b.unscaled != 0
                 && let Some(expected) = function(a, b)

@@ -46,7 +46,7 @@ fn start(command: &Pinflow, folder: &Path, processes: usize, threads: usize) -> 
 /// A record as the emulation sends it, for the posts whose corrections this test makes up.
 fn send(feed: &mut Feed, producer: &Producer, kind: u8, ind: i64, record: serde_json::Value) -> Result<()> {
     let value = record.to_string().into_bytes();
-    let partition = pinflow::generate::partition_of(ind as u64, 2);
+    let partition = workload::generate::partition_of(ind as u64, 2);
     let entry: Entry = (ind, Some(value.clone()));
     feed.log.entry((kind, partition)).or_default().push(entry);
     let key = ind.to_string();

@@ -7,44 +7,31 @@ use super::reader::Reader;
 use super::secret::{Secret, mask_value, with_password};
 use std::path::PathBuf;
 use std::time::Duration;
+use workload::emulate::{self, Api, EmulateOptions};
 
-/// How records are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Api {
-    /// One object a request to `/pin/`, `/geo/` or `/user/`: the FastAPI era.
-    Pin,
-    /// Kafka REST Proxy v2: `/topics/{topic}`.
-    Rest,
-    /// Kinesis behind API Gateway: `/streams/{stream}/record`.
-    Kinesis,
-    /// Kafka's own protocol.
-    Kafka,
+/// The interfaces, as they are written.
+const API_WORDS: [&str; 4] = ["pin", "rest", "kinesis", "kafka"];
+
+/// One interface, or several that share the posts: `pin,rest`.
+fn parse_apis(text: &str) -> Result<Vec<Api>, String> {
+    let all = text.split(',').map(parse_api).collect::<Result<Vec<Api>, String>>()?;
+    if all.len() > 1 && all.contains(&Api::Kafka) {
+        return Err("kafka is not an interface of the gateway and cannot be combined with others".into());
+    }
+    Ok(all)
 }
 
-impl Api {
-    const WORDS: [&str; 4] = ["pin", "rest", "kinesis", "kafka"];
-
-    /// One interface, or several that share the posts: `pin,rest`.
-    fn parse_all(text: &str) -> Result<Vec<Api>, String> {
-        let all = text.split(',').map(Api::parse).collect::<Result<Vec<Api>, String>>()?;
-        if all.len() > 1 && all.contains(&Api::Kafka) {
-            return Err("kafka is not an interface of the gateway and cannot be combined with others".into());
-        }
-        Ok(all)
-    }
-
-    fn parse(text: &str) -> Result<Api, String> {
-        match text {
-            "pin" => Ok(Api::Pin),
-            "rest" => Ok(Api::Rest),
-            "kinesis" => Ok(Api::Kinesis),
-            "kafka" => Ok(Api::Kafka),
-            _ => Err(format!(
-                "unknown interface `{text}`: expected one of {}{}",
-                Api::WORDS.join(", "),
-                did_you_mean(nearest(text, Api::WORDS))
-            )),
-        }
+fn parse_api(text: &str) -> Result<Api, String> {
+    match text {
+        "pin" => Ok(Api::Pin),
+        "rest" => Ok(Api::Rest),
+        "kinesis" => Ok(Api::Kinesis),
+        "kafka" => Ok(Api::Kafka),
+        _ => Err(format!(
+            "unknown interface `{text}`: expected one of {}{}",
+            API_WORDS.join(", "),
+            did_you_mean(nearest(text, API_WORDS))
+        )),
     }
 }
 
@@ -119,10 +106,41 @@ const OWNED: [&str; 5] = [
 ];
 
 impl EmulateSettings {
+    /// The emulator's own form of these settings.
+    pub fn options(&self) -> EmulateOptions {
+        EmulateOptions {
+            to: self.to.clone(),
+            apis: self.apis.clone(),
+            source: match &self.source {
+                Source::Synthetic => emulate::Source::Synthetic,
+                Source::MySql(url) => emulate::Source::MySql(url.expose().to_owned()),
+                Source::Postgres(url) => emulate::Source::Postgres(url.expose().to_owned()),
+                Source::Folder(folder) => emulate::Source::Folder(folder.clone()),
+            },
+            topics: self.topics.clone(),
+            posts: self.posts,
+            duration: self.duration,
+            rate: self.rate,
+            first_post: self.first_post,
+            seed: self.seed,
+            duplicates: self.duplicates,
+            dirty: self.dirty,
+            deletes: self.deletes,
+            classic: self.classic,
+            iso_dates: self.iso_dates,
+            connections: self.connections,
+            patience: self.patience,
+            token_file: self.token_file.clone(),
+            ca_file: self.ca_file.clone(),
+            summary: self.summary.clone(),
+            properties: self.properties.clone(),
+        }
+    }
+
     /// Checks the settings of `emulate`.
     pub fn check(effective: &Effective) -> Result<EmulateSettings, ConfigError> {
         let mut reader = Reader::new(effective);
-        let apis = reader.optional("emulate.api", Api::parse_all).unwrap_or_default();
+        let apis = reader.optional("emulate.api", parse_apis).unwrap_or_default();
         let to = match apis.first() {
             Some(Api::Kafka) => reader.optional("emulate.to", |text| {
                 check_bootstrap(text.strip_prefix("kafka://").unwrap_or(text))
@@ -216,11 +234,11 @@ fn source(reader: &mut Reader<'_>) -> Option<Source> {
     reader.optional("emulate.source", |text| match text.split_once("://") {
         Some(("mysql" | "mariadb", rest)) => {
             let url = complete(&format!("mysql://{rest}"));
-            match mysql_async::Opts::from_url(url.expose()) {
-                Ok(options) if options.db_name().is_none() => Err(format!(
+            match emulate::source::mysql_database(url.expose()) {
+                Ok(None) => Err(format!(
                     "`{url}` names no database: write mysql://user@host:port/database"
                 )),
-                Ok(_) => Ok(Source::MySql(url)),
+                Ok(Some(_)) => Ok(Source::MySql(url)),
                 Err(error) => Err(format!("invalid MySQL URL `{url}`: {error}")),
             }
         }

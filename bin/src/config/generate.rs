@@ -5,6 +5,7 @@ use super::problem::ConfigError;
 use super::reader::Reader;
 use super::sources::LakeWait;
 use engine::LakeSource;
+use workload::generate::GenerateOptions;
 
 /// What `generate` needs.
 #[derive(Clone, Debug)]
@@ -67,5 +68,22 @@ impl GenerateSettings {
             deletes,
         };
         reader.done(settings)
+    }
+
+    /// The generator's own form of these settings.
+    pub fn options(&self) -> GenerateOptions {
+        GenerateOptions {
+            lake: self.lake.url.clone(),
+            lake_options: self.lake.options.clone(),
+            topics: self.topics.clone(),
+            posts: self.posts,
+            seed: self.seed,
+            records_per_object: self.records_per_object,
+            partitions: self.partitions,
+            gzip: self.gzip,
+            duplicates: self.duplicates,
+            dirty: self.dirty,
+            deletes: self.deletes,
+        }
     }
 }

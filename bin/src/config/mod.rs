@@ -40,5 +40,15 @@ pub use secret::Secret;
 pub use serve::ServeSettings;
 pub use verify::{PlanSettings, VerifySettings};
 
+use layers::Entries;
+use std::path::Path;
+
+/// The configuration of all sources together: flags over environment over file over defaults.
+pub fn load(file: Option<&Path>, flags: Entries) -> Result<Effective, ConfigError> {
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Effective::load(file, environment, flags)
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,14 @@
 //! The demo's history: what an older pipeline left in S3, and what of it the broker still remembers.
 
-use super::{BUCKET, PATIENCE, PREFIX, TOPICS};
-use crate::embedded::{Broker, S3Server};
-use crate::generate::Generator;
+use super::common::{BUCKET, DUPLICATES, PATIENCE, PREFIX, TOPICS};
 use anyhow::{Context, Result};
 use ingest::lake::{Encoding, Lake, LakeOptions, LakeUrl, MetadataMap, S3Credentials, connect_key};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use servers::{Broker, S3Server};
 use std::time::Duration;
 use tokio::runtime::Runtime;
+use workload::generate::Generator;
 
 const RECORDS_PER_OBJECT: usize = 10_000;
 
@@ -28,11 +28,7 @@ pub(super) fn write(posts: u64, seed: u64, runtime: &Runtime, broker: &Broker, s
     let lake = runtime.block_on(Lake::open(url, lake_options(s3)))?;
     let mut objects: [(i64, usize, Vec<u8>); 3] = Default::default();
     let mut next = [0; 3];
-    for record in Generator::new(seed)
-        .posts(posts)
-        .duplicates(super::DUPLICATES)
-        .records()
-    {
+    for record in Generator::new(seed).posts(posts).duplicates(DUPLICATES).records() {
         let kind = usize::from(record.kind);
         send(&producer, kind, &record.ind.to_string(), &record.json)?;
         next[kind] += 1;

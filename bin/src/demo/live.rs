@@ -1,12 +1,12 @@
 //! The demo's live stream: the emulator sends it in three dialects, and a few requests of the demo's own are timed
 //! on their way into the tables.
 
-use super::{TOPICS, connect, frontier};
-use crate::emulate::target::http::{Call, Http};
-use crate::generate::{Event, Form, Renderer};
+use super::common::{TOPICS, connect, frontier};
 use anyhow::{Context, Result, ensure};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use workload::emulate::interface::http::{Call, Http};
+use workload::generate::{Event, Form, Renderer};
 
 /// A timed request is sent this often.
 const EVERY: Duration = Duration::from_millis(100);
@@ -63,9 +63,10 @@ impl Probes {
 
     /// Whether requests are still taken.
     pub(super) fn check(&mut self, runtime: &tokio::runtime::Runtime) -> Result<()> {
-        match self.task.is_finished() {
-            false => Ok(()),
-            true => runtime.block_on(&mut self.task).context("the timed requests failed")?,
+        if self.task.is_finished() {
+            runtime.block_on(&mut self.task).context("the timed requests failed")?
+        } else {
+            Ok(())
         }
     }
 
@@ -90,7 +91,7 @@ async fn ask(http: &Http, json: &[u8]) -> Result<i64> {
     let answer = http
         .ask(call)
         .await
-        .map_err(|verdict| anyhow::anyhow!("the gateway: {verdict:?}"))?;
+        .map_err(|outcome| anyhow::anyhow!("the gateway: {outcome:?}"))?;
     ensure!(answer.status == 200, "the gateway: {answer}");
     let slots: serde_json::Value = serde_json::from_slice(&answer.body).context("the gateway's answer is not JSON")?;
     let offset = slots["offsets"][0]["offset"].as_i64();

@@ -7,38 +7,36 @@
 //! and `verify --replay` whether the tables are correct. All processes are stopped and all files are removed, unless
 //! `--dir` keeps them.
 
+mod common;
 mod history;
 mod live;
+mod local_servers;
 mod parts;
-mod servers;
 mod show;
+mod stop;
 
 use crate::config::DemoSettings;
-use crate::embedded::free_port;
 use anyhow::{Context, Result, ensure};
+use common::{BUCKET, DUPLICATES, PATIENCE, PREFIX, connect, flags, frontier, say};
 use live::Probes;
+use local_servers::Servers;
 use parts::Part;
-use servers::Servers;
+use servers::free_port;
 use show::{print_freshness, print_tables};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use stop::Stop;
 use tokio::runtime::Runtime;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 /// Records a second that the embedded broker can keep: a partition holds 5 MiB, which is seven seconds of pins then.
 pub const MAX_RATE: u64 = 3_000;
 
-const TOPICS: [&str; 3] = ["pin", "geo", "user"];
-const BUCKET: &str = "demo";
-const PREFIX: &str = "topics";
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Records sent again per record, in the history and live.
-const DUPLICATES: f64 = 0.053;
 /// The archiver closes its objects this often, well before the embedded broker forgets.
 const ROTATE: Duration = Duration::from_secs(2);
+/// How often the parts and the tables are looked at.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Runs the demo to its end.
 pub fn run(settings: &DemoSettings) -> Result<()> {
@@ -47,7 +45,7 @@ pub fn run(settings: &DemoSettings) -> Result<()> {
         "--rate {} exceeds the capacity of the embedded broker: at most {MAX_RATE} records/s (use Apache Kafka for more)",
         settings.rate
     );
-    let stop = watch_signals()?;
+    let stop = Stop::on_signals()?;
     // removed when it is dropped
     let temporary = tempfile::tempdir().context("creating a folder for the demo")?;
     let dir = match &settings.dir {
@@ -75,7 +73,7 @@ pub fn run(settings: &DemoSettings) -> Result<()> {
     }
     let began = Instant::now();
     let client = runtime.block_on(connect(&servers.postgres.url()))?;
-    chain.wait_for_frontier(&runtime, &client, &written, &stop)?;
+    chain.wait_for_frontier(&runtime, &client, &written, Some(&stop))?;
     say(&format!(
         "history is committed: {} records in {:.1} s",
         written.iter().sum::<i64>(),
@@ -85,7 +83,7 @@ pub fn run(settings: &DemoSettings) -> Result<()> {
 
     let freshness = stream(settings, &servers, &mut chain, &runtime, &client, &stop, &dir)?;
     let sent = servers.log_end()?;
-    chain.wait_for_frontier(&runtime, &client, &sent, &AtomicBool::new(false))?;
+    chain.wait_for_frontier(&runtime, &client, &sent, None)?;
     chain.stop()?;
     say("the live stream has ended and every record is committed");
     print_tables(&runtime, &client)?;
@@ -105,7 +103,7 @@ fn stream(
     chain: &mut Chain,
     runtime: &Runtime,
     client: &Client,
-    stop: &AtomicBool,
+    stop: &Stop,
     dir: &Path,
 ) -> Result<Vec<Duration>> {
     let lasts = settings
@@ -133,8 +131,7 @@ fn stream(
     let postgres = servers.postgres.url();
     let mut probes = Probes::start(runtime, &chain.gateway_url, &postgres, settings.seed, settings.posts)?;
     let (began, mut told) = (Instant::now(), Instant::now());
-    while !stop.load(Ordering::SeqCst) && settings.duration.is_none_or(|duration| began.elapsed() < duration) {
-        std::thread::sleep(Duration::from_millis(20));
+    while settings.duration.is_none_or(|duration| began.elapsed() < duration) && !stop.within(LOOK) {
         chain.check()?;
         probes.check(runtime)?;
         if let Some(emulator) = &mut emulator {
@@ -172,68 +169,6 @@ fn fresh_folder(dir: &Path) -> Result<PathBuf> {
     );
     dir.canonicalize()
         .with_context(|| format!("resolving {}", dir.display()))
-}
-
-fn say(text: &str) {
-    println!("demo: {text}");
-}
-
-fn watch_signals() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        runtime.block_on(async {
-            use tokio::signal::unix::{SignalKind, signal};
-            let (Ok(mut terminate), Ok(mut interrupt)) =
-                (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-            else {
-                return;
-            };
-            loop {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-                if flag.swap(true, Ordering::SeqCst) {
-                    std::process::exit(130);
-                }
-                say("stopping");
-            }
-        });
-    })?;
-    Ok(stop)
-}
-
-async fn connect(url: &str) -> Result<Client> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls)
-        .await
-        .context("connecting to PostgreSQL")?;
-    tokio::spawn(connection);
-    Ok(client)
-}
-
-/// The committed frontier of the three topics; 0 before the first commit.
-async fn frontier(client: &Client) -> Result<[i64; 3]> {
-    let mut reached = [0; 3];
-    let exists = client
-        .query_one("SELECT to_regclass('pinflow.frontier') IS NOT NULL", &[])
-        .await?;
-    if exists.get::<_, bool>(0) {
-        for row in client
-            .query(
-                "SELECT topic, next_offset FROM pinflow.frontier WHERE partition = 0",
-                &[],
-            )
-            .await?
-        {
-            let topic: String = row.get(0);
-            if let Some(kind) = TOPICS.iter().position(|name| *name == topic) {
-                reached[kind] = row.get(1);
-            }
-        }
-    }
-    Ok(reached)
 }
 
 /// The commands that run from the history's end to the stream's.
@@ -298,7 +233,7 @@ impl Chain {
         runtime: &Runtime,
         client: &Client,
         wanted: &[i64; 3],
-        stop: &AtomicBool,
+        stop: Option<&Stop>,
     ) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -307,13 +242,15 @@ impl Chain {
             if reached.iter().zip(wanted).all(|(reached, wanted)| reached >= wanted) {
                 return Ok(());
             }
-            ensure!(!stop.load(Ordering::SeqCst), "stopped before history was committed");
             ensure!(
                 Instant::now() < deadline,
                 "the committed frontier reached {reached:?} of {wanted:?} within {PATIENCE:?}:\n{}",
                 self.engine.tail()
             );
-            std::thread::sleep(Duration::from_millis(10));
+            match stop {
+                Some(stop) => ensure!(!stop.within(LOOK), "stopped before history was committed"),
+                None => std::thread::sleep(LOOK),
+            }
         }
     }
 
@@ -325,13 +262,6 @@ impl Chain {
         self.engine.stop(PATIENCE)?;
         Ok(())
     }
-}
-
-fn flags<const N: usize>(flags: [(&str, String); N]) -> Vec<String> {
-    flags
-        .into_iter()
-        .flat_map(|(flag, value)| [flag.to_owned(), value])
-        .collect()
 }
 
 #[cfg(test)]

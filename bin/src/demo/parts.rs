@@ -1,8 +1,8 @@
 //! The demo's parts: commands of this program as processes of their own, as they would be run elsewhere.
 
-use crate::embedded::process::Server;
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
+use servers::process::Server;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! What the demo prints: the tables' first rows, and how fresh they were.
 
-use super::say;
+use super::common::say;
 use anyhow::Result;
 use dataflows::{Options, Results};
 use std::io::IsTerminal;

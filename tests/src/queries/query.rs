@@ -74,9 +74,12 @@ impl Select {
             items.join(",\n       "),
             self.from
         );
-        let clause = |word: &str, parts: &[String], between: &str| match parts.is_empty() {
-            true => String::new(),
-            false => format!("\n{word} {}", parts.join(between)),
+        let clause = |word: &str, parts: &[String], between: &str| {
+            if parts.is_empty() {
+                String::new()
+            } else {
+                format!("\n{word} {}", parts.join(between))
+            }
         };
         let bracketed = |parts: &[String]| parts.iter().map(|part| format!("({part})")).collect::<Vec<_>>();
         sql.push_str(&clause("WHERE", &bracketed(&self.filter), " AND "));
@@ -337,9 +340,10 @@ impl Queries<'_> {
                 }
             }
         };
-        match expressions.choices.one_in(4) {
-            true => format!("{call} FILTER (WHERE {})", expressions.bool(depth)),
-            false => call,
+        if expressions.choices.one_in(4) {
+            format!("{call} FILTER (WHERE {})", expressions.bool(depth))
+        } else {
+            call
         }
     }
 
@@ -388,9 +392,10 @@ impl Queries<'_> {
             let mut expressions = self.expressions(&columns);
             let ty = expressions.ty();
             let item = expressions.of(ty, DEPTH);
-            let filter = match self.choices.one_in(2) {
-                true => format!("\nWHERE {}", self.expressions(&columns).bool(DEPTH)),
-                false => String::new(),
+            let filter = if self.choices.one_in(2) {
+                format!("\nWHERE {}", self.expressions(&columns).bool(DEPTH))
+            } else {
+                String::new()
             };
             let sql = format!("SELECT {}, {item} AS {new}\nFROM {{inner}}{filter}", items.join(", "));
             let sql = self.around(inner, &sql);
@@ -438,9 +443,10 @@ impl Queries<'_> {
             .iter()
             .map(|column| column.sql.clone())
             .collect();
-        let partition = match partition.is_empty() {
-            true => String::new(),
-            false => format!("PARTITION BY {} ", partition.join(", ")),
+        let partition = if partition.is_empty() {
+            String::new()
+        } else {
+            format!("PARTITION BY {} ", partition.join(", "))
         };
         let (first, second) = (self.fresh(inner, "p"), self.fresh(inner, "n"));
         let rank = self.choices.pick(&["rank", "dense_rank"]);
@@ -466,9 +472,10 @@ impl Queries<'_> {
             ),
             _ => (rank, format!("{first} = {bound}")),
         };
-        let more = match self.choices.one_in(4) {
-            true => format!(" AND ({})", self.expressions(&columns).bool(1)),
-            false => String::new(),
+        let more = if self.choices.one_in(4) {
+            format!(" AND ({})", self.expressions(&columns).bool(1))
+        } else {
+            String::new()
         };
         let sql = self.around(inner, &format!("SELECT q.*, {places}\nFROM {{inner}}"));
         let whole = format!("SELECT *\nFROM (\n{sql}\n) AS ranked\nWHERE ({filter}){more}");
@@ -480,9 +487,10 @@ impl Queries<'_> {
         let ties = self.choices.one_in(2);
         let order = self.order(inner, !ties).join(", ");
         let rows = 1 + self.choices.below(4);
-        let limit = match ties {
-            true => format!("FETCH FIRST {rows} ROWS WITH TIES"),
-            false => format!("LIMIT {rows}"),
+        let limit = if ties {
+            format!("FETCH FIRST {rows} ROWS WITH TIES")
+        } else {
+            format!("LIMIT {rows}")
         };
         let sql = self.around(inner, &format!("SELECT *\nFROM {{inner}}\nORDER BY {order}\n{limit}"));
         self.accepted(&sql)

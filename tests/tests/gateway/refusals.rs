@@ -4,10 +4,10 @@ use crate::http::{Answer, Connection, JSON, V2, V2_BINARY};
 use crate::limits::{REQUESTS, gateway};
 use crate::{Gateway, SOON, kafka};
 use anyhow::{Result, ensure};
-use pinflow::embedded::free_port;
 use pinflow_tests::clients::allow;
 use pinflow_tests::{Kafka, eventually, write_private};
 use serde_json::json;
+use servers::free_port;
 
 /// None of the records of a request is written when one of them cannot be.
 #[test]

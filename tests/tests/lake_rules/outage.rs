@@ -181,7 +181,7 @@ fn a_run_waits_for_s3_and_is_not_ready_meanwhile() -> Result<()> {
         .lake
         .objects("pin", 0, 0, 1, &[pin(0, "art"), pin(1, "art"), pin(2, "art")])?;
     bucket.fail_from(|seen| seen.is_get(), Fault::Status(503), Duration::from_secs(600));
-    let address = format!("127.0.0.1:{}", pinflow::embedded::free_port()?);
+    let address = format!("127.0.0.1:{}", servers::free_port()?);
     let mut run = bucket
         .command("run", "pinflow")
         .args(PINS)

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const PROMPT: Duration = Duration::from_secs(3);
 
 fn closed_port() -> Result<String> {
-    Ok(format!("127.0.0.1:{}", pinflow::embedded::free_port()?))
+    Ok(format!("127.0.0.1:{}", servers::free_port()?))
 }
 
 #[test]
@@ -96,9 +96,12 @@ fn a_start_ends_promptly_when_it_is_stopped_in_any_of_its_parts() -> Result<()> 
     let hangs: [(&str, fn(&Seen<'_>) -> bool); 2] =
         [("s3_lists", |seen| seen.is_list()), ("s3_reads", |seen| seen.is_get())];
     for (part, which) in hangs {
-        server.set_faults(move |seen| match which(seen) {
-            true => Fault::delay(Duration::from_secs(300)),
-            false => Fault::None,
+        server.set_faults(move |seen| {
+            if which(seen) {
+                Fault::delay(Duration::from_secs(300))
+            } else {
+                Fault::None
+            }
         });
         let run = with(part).s3(&server, "history/topics").postgres(&postgres);
         let run = run.args(["--kafka", broker.bootstrap()]).start()?;

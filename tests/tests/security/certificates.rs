@@ -2,11 +2,11 @@
 
 use super::SOON;
 use anyhow::{Context, Result, ensure};
-use pinflow::embedded::free_port;
 use pinflow_tests::scene::{Feed, TOPICS, demand_answer};
 use pinflow_tests::{Database, Kafka, LakeFolder, Pinflow, Postgres, Producer, eventually};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use servers::free_port;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;

@@ -2,8 +2,8 @@
 
 use super::SOON;
 use anyhow::{Context, Result, ensure};
-use pinflow::embedded::free_port;
 use pinflow_tests::{Database, Kafka, LakeFolder, Message, Pinflow, Producer, eventually, get};
+use servers::free_port;
 
 /// A value that is no JSON, longer than what is kept of it.
 fn bad(number: i64) -> String {

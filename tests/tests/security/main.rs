@@ -1,11 +1,10 @@
-//! What docs/security.md promises, on real servers: certificates that servers demand, secrets that nobody sees, roles
-//! that suffice, and services without privileges.
+//! What docs/security.md promises, on real servers: certificates that servers demand, secrets that nobody sees, and
+//! roles that suffice.
 
 mod certificates;
 mod dead_letters;
 mod demo;
 mod roles;
-mod units;
 
 use std::time::Duration;
 

@@ -3,7 +3,6 @@
 //! Times are seconds since 1970, since they are compared over processes of one machine.
 
 use anyhow::{Context, Result, bail, ensure};
-use pinflow::generate::{Record, partition_of};
 use pinflow_tests::scene::TOPICS;
 use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
@@ -18,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio_postgres::{AsyncMessage, NoTls};
+use workload::generate::{Record, partition_of};
 
 /// Partitions of each topic.
 pub const PARTITIONS: i32 = 3;

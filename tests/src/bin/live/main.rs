@@ -18,7 +18,6 @@ mod machine;
 use anyhow::{Context, Result, ensure};
 use clients::{Load, PARTITIONS, Place, Python, Reader, Seen, Sent, Wake};
 use machine::{NoAutogroups, cpu_seconds, cpu_seconds_with_children};
-use pinflow::generate::{Generator, partition_of};
 use pinflow_tests::scene::TOPICS;
 use pinflow_tests::{Database, Kafka, Message, Pinflow, Postgres, Producer, Program, eventually, postgres, root};
 use rdkafka::config::ClientConfig;
@@ -28,6 +27,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use workload::generate::{Generator, partition_of};
 
 const SEED: u64 = 7;
 
@@ -347,9 +347,12 @@ impl Bench {
             let consumer = consumer.map(cpu_seconds).transpose()?.unwrap_or_default();
             Ok([consumer, cpu_seconds(broker)?, cpu_seconds_with_children(postmaster)?])
         };
-        let commits = || match engine {
-            true => database.number("SELECT commits FROM pinflow.progress"),
-            false => Ok(0),
+        let commits = || {
+            if engine {
+                database.number("SELECT commits FROM pinflow.progress")
+            } else {
+                Ok(0)
+            }
         };
         std::thread::sleep(Duration::from_secs(self.settings.warm_up));
         let (began, from, first, before) = (Instant::now(), clients::now(), commits()?, read()?);

@@ -1,0 +1,28 @@
+//! Servers that need nothing installed around them: a private PostgreSQL cluster, an S3 server in this process,
+//! and librdkafka's mock broker.
+//!
+//! `pinflow demo` shows the whole way of the data on one machine with them, and the tests start the same ones.
+//! Each listens on 127.0.0.1 on a free port, keeps its files in one directory, and takes both away when it is
+//! dropped; a child process ends with this one even when this one is killed (see [`process`]).
+//!
+//! They are not for production: the S3 server does not fsync, the broker keeps a few megabytes a partition, and the
+//! cluster's superuser password stands in its URL.
+
+#![forbid(unsafe_code)]
+
+pub mod broker;
+mod error;
+pub mod postgres;
+pub mod process;
+pub mod s3;
+
+pub use broker::Broker;
+pub use error::ServerError;
+pub use postgres::{Postgres, PostgresOptions};
+pub use s3::S3Server;
+
+/// A port of 127.0.0.1 that was free a moment ago. Somebody else may take it before it is used: servers that
+/// get one from here are started again with another when they cannot bind.
+pub fn free_port() -> std::io::Result<u16> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
