@@ -274,9 +274,10 @@ fn results_invocation(name: &str, matches: &ArgMatches) -> Invocation {
 /// Prints help or an error of clap and returns its exit code. Errors repeat arguments, in which secrets are masked.
 pub fn print(error: &clap::Error) -> u8 {
     if error.use_stderr() {
-        let text = match std::io::stderr().is_terminal() {
-            true => error.render().ansi().to_string(),
-            false => error.render().to_string(),
+        let text = if std::io::stderr().is_terminal() {
+            error.render().ansi().to_string()
+        } else {
+            error.render().to_string()
         };
         let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
         // the reader of standard error may be gone

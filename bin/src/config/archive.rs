@@ -219,9 +219,10 @@ fn text(reader: &mut Reader<'_>, path: &str) -> String {
 }
 
 fn encoding(reader: &mut Reader<'_>) -> Encoding {
-    match reader.choice("archive.s3.compression.type", ["none", "gzip"]) {
-        true => Encoding::Plain,
-        false => Encoding::Gzip,
+    if reader.choice("archive.s3.compression.type", ["none", "gzip"]) {
+        Encoding::Plain
+    } else {
+        Encoding::Gzip
     }
 }
 
@@ -249,11 +250,12 @@ fn layout(reader: &mut Reader<'_>, lake: Option<&LakeUrl>) -> Layout {
 fn check_folder(text: &str) -> Result<String, String> {
     let folder = text.trim_matches('/');
     let plain = |part: &str| !matches!(part, "" | "." | "..") && part != ingest::lake::CONTROL_FOLDER;
-    match folder.is_empty() || folder.split('/').all(plain) {
-        true => Ok(folder.to_owned()),
-        false => Err(format!(
+    if folder.is_empty() || folder.split('/').all(plain) {
+        Ok(folder.to_owned())
+    } else {
+        Err(format!(
             "invalid folder `{text}`: empty parts, `.` and `..` are not allowed"
-        )),
+        ))
     }
 }
 

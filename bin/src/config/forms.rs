@@ -44,9 +44,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// A pace is a part of what readers of the tables wait; the fence's heartbeat comes once a second.
 pub(super) fn check_pace(text: &str) -> Result<Duration, String> {
     let pace = parse_duration(text)?;
-    match pace <= Duration::from_secs(1) {
-        true => Ok(pace),
-        false => Err(format!("`{text}` exceeds the maximum of 1s")),
+    if pace <= Duration::from_secs(1) {
+        Ok(pace)
+    } else {
+        Err(format!("`{text}` exceeds the maximum of 1s"))
     }
 }
 

@@ -110,9 +110,10 @@ pub fn mask_value(text: &str) -> String {
     }
     let start = text.find("://").map_or(0, |found| found + 3);
     let is_url = start > 0;
-    let without_user = match is_url {
-        true => mask_without_host(&mask_user_part(text, start), start),
-        false => mask_user_part(text, start),
+    let without_user = if is_url {
+        mask_without_host(&mask_user_part(text, start), start)
+    } else {
+        mask_user_part(text, start)
     };
     // a password may hold blanks, and nothing says where it ends
     mask_settings(&without_user, |c| is_url && c == '&', |_, _| "")

@@ -3,7 +3,6 @@
 //! Of a cleaned row only its position and a fingerprint are held, 24 bytes a row: the evaluator holds the rows, and
 //! those few of the table that are shown are fetched again by key.
 
-use super::SHOWN;
 use super::records::{Rejects, Replayed};
 use crate::config::VerifySettings;
 use dataflows::{CLEANED, Kind, Results};
@@ -11,6 +10,9 @@ use operators::{Position, Row, Table, Value};
 use sinks::{SinkError, Snapshot, TableCheck, UNKNOWN_TOPIC};
 use std::collections::{BTreeMap, HashMap};
 use xxhash_rust::xxh3::xxh3_64;
+
+/// Rows shown of each side of a table.
+pub const SHOWN: usize = 20;
 
 /// Which row of a cleaned table: where it is from, and what is in it.
 type Found = (Option<Position>, u64);

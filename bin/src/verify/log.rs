@@ -1,6 +1,6 @@
 //! Reads the part of the log that the tables answer for: objects of the lake, and from Kafka what the lake lacks.
 
-use super::failed;
+use super::failure::failed;
 use super::recorded::{Partition, Recorded};
 use super::records::{Origin, Reading, Replayed};
 use crate::exit::Failure;
@@ -63,9 +63,10 @@ impl Log {
     /// Reads everything that the tables answer for, each record once or, where objects overlap, several times.
     pub fn replay(&self, recorded: &Recorded, runtime: &Runtime, rejects: Rejects<'_>) -> Result<Replayed, Failure> {
         // whole rows where they are compared, else what results are made of
-        let state = match recorded.kept {
-            true => State::new(),
-            false => State::for_results(&self.results),
+        let state = if recorded.kept {
+            State::new()
+        } else {
+            State::for_results(&self.results)
         };
         let mut replayed = Replayed::new(self.limits, self.topics.clone(), state);
         let shown = match &self.lake {
@@ -179,16 +180,17 @@ impl Log {
             count: digest.records,
             hash: digest.hash,
         };
-        match found == recorded.legacy {
-            true => Ok(()),
-            false => Err(failed(format!(
+        if found == recorded.legacy {
+            Ok(())
+        } else {
+            Err(failed(format!(
                 "the history without offsets differs from the history that the tables were computed from: {} records \
-                 in {} objects now, {} records then{} (start the engine once to apply the change)",
+             in {} objects now, {} records then{} (start the engine once to apply the change)",
                 found.count,
                 digest.objects,
                 recorded.legacy.count,
                 unreadable(shown),
-            ))),
+            )))
         }
     }
 
@@ -411,9 +413,10 @@ fn outside(range: Range<i64>, held: Option<&Range<i64>>) -> Vec<Range<i64>> {
 }
 
 fn forward_rejects(replayed: &mut Replayed, rejects: Rejects<'_>) -> Result<(), Failure> {
-    match replayed.fresh.is_empty() {
-        true => Ok(()),
-        false => rejects(std::mem::take(&mut replayed.fresh)),
+    if replayed.fresh.is_empty() {
+        Ok(())
+    } else {
+        rejects(std::mem::take(&mut replayed.fresh))
     }
 }
 

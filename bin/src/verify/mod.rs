@@ -18,6 +18,7 @@
 //! A log that no longer holds what the tables were made of is an error that names the gap, never a difference.
 
 mod compare;
+mod failure;
 mod log;
 
 mod recorded;
@@ -25,9 +26,10 @@ mod records;
 mod repair;
 mod report;
 
-use crate::config::{ConfigError, VerifySettings};
+use crate::config::VerifySettings;
 use crate::exit::Failure;
-use compare::{Differing, Held};
+use compare::{Differing, Held, SHOWN};
+use failure::{failed, usage};
 use log::Log;
 
 use recorded::{Given, Recorded};
@@ -35,9 +37,6 @@ use records::Replayed;
 use repair::Repairer;
 use sinks::{Progress, Reader, Snapshot};
 use tokio::runtime::Runtime;
-
-/// Rows shown of each side of a table.
-const SHOWN: usize = 20;
 
 /// Runs the command; what differs has been printed when it returns.
 pub fn run(settings: &VerifySettings) -> Result<(), Failure> {
@@ -52,14 +51,6 @@ pub fn run(settings: &VerifySettings) -> Result<(), Failure> {
         (false, true) => verify.replay(),
         (false, false) => verify.plain(),
     }
-}
-
-fn failed(text: impl std::fmt::Display) -> Failure {
-    Failure::Failed(anyhow::anyhow!("{text}"))
-}
-
-fn usage(text: impl Into<String>) -> Failure {
-    ConfigError::one(text).into()
 }
 
 /// One run of the command.
@@ -210,15 +201,14 @@ impl Verify<'_> {
         repaired?;
         // the repaired tables are verified again in a new snapshot
         let (snapshot, recorded) = self.snapshot()?;
-        match recorded.kept {
-            true => self.against_sql(&snapshot),
-            false => {
-                println!(
-                    "ok: the tables agree with the log at frontier {}",
-                    report::frontier(snapshot.progress())
-                );
-                Ok(())
-            }
+        if recorded.kept {
+            self.against_sql(&snapshot)
+        } else {
+            println!(
+                "ok: the tables agree with the log at frontier {}",
+                report::frontier(snapshot.progress())
+            );
+            Ok(())
         }
     }
 

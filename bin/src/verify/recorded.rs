@@ -90,7 +90,7 @@ impl Recorded {
     pub fn check(&self, given: &Given<'_>, made_of: &[RecordedResult], schema: &str) -> Result<(), Failure> {
         let Given { results, top, limits } = *given;
         if self.commits == 0 {
-            return Err(super::failed(format!(
+            return Err(super::failure::failed(format!(
                 "nothing to verify: schema {schema} has no commit yet"
             )));
         }
@@ -105,7 +105,7 @@ impl Recorded {
                 (theirs != ours as u64).then_some((setting, theirs, ours))
             });
             let names = other_results(made_of, results);
-            return Err(super::usage(match other {
+            return Err(super::failure::usage(match other {
                 Some((setting, theirs, ours)) => {
                     format!("the tables were computed with {setting} {theirs}, not {ours}: give {setting} {theirs}")
                 }
@@ -126,12 +126,13 @@ impl Recorded {
     }
 
     fn check_topics(&self) -> Result<(), Failure> {
-        match self.unnamed.is_empty() {
-            true => Ok(()),
-            false => Err(super::usage(format!(
+        if self.unnamed.is_empty() {
+            Ok(())
+        } else {
+            Err(super::failure::usage(format!(
                 "the tables hold records of {}, which --topics does not name",
                 self.unnamed.join(", ")
-            ))),
+            )))
         }
     }
 

@@ -199,9 +199,10 @@ impl Replayed {
             self.records += 1;
             let origin = Origin::Legacy { object, index };
             // what lies beyond the limit has no place in the order of the log
-            let position = match index < 1 << RECORD_BITS {
-                true => Position::new(0, i64::from(number) << RECORD_BITS | index, 0).ok(),
-                false => None,
+            let position = if index < 1 << RECORD_BITS {
+                Position::new(0, i64::from(number) << RECORD_BITS | index, 0).ok()
+            } else {
+                None
             };
             let value = match value {
                 Ok(value) => value,

@@ -3,7 +3,7 @@
 //! It is the commit that ends a replay of history: one transaction makes cleaned tables, deletes, dead letters and results
 //! equal to what was staged, rows that already agree are not touched, and the frontier does not move.
 
-use super::failed;
+use super::failure::failed;
 use super::log::{wait, wake_channel};
 use super::records::Replayed;
 use crate::exit::Failure;

@@ -49,9 +49,10 @@ pub fn frontier(progress: &Progress) -> String {
         format!("{topic}/{partition} {}", known.next)
     };
     let partitions: Vec<String> = progress.partitions.iter().map(partition).collect();
-    match partitions.is_empty() {
-        true => "of no partition".to_owned(),
-        false => partitions.join(", "),
+    if partitions.is_empty() {
+        "of no partition".to_owned()
+    } else {
+        partitions.join(", ")
     }
 }
 
