@@ -3,7 +3,11 @@
 use dataflows::Results;
 use dataflows::explain::Explanation;
 use dataflows::sql::{Options, SqlFile, built_in};
-use operators::Per;
+use operators::{Per, Routing};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use timely::dataflow::operators::Input;
+use timely::logging::{TimelyEvent, TimelyEventBuilder};
 
 fn explained(name: &str) -> Explanation {
     let results = Results::built_in(&Options::default());
@@ -43,6 +47,41 @@ fn what_is_shared_is_said_of_both() {
     let country = shared("country_of_top_poster");
     assert_eq!(country[1..3], [["top_poster_by_country"], ["top_poster_by_country"]]);
     assert_eq!(country[3], [""; 0]);
+}
+
+/// In timely's logs.
+#[test]
+fn operators_are_named_by_the_results_that_they_belong_to() {
+    let names: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+    let logged = Arc::clone(&names);
+    timely::execute_directly(move |worker| {
+        let mut logs = worker.log_register().expect("logs are compiled in");
+        logs.insert::<TimelyEventBuilder, _>("timely", move |_, events| {
+            for (_, event) in events.iter().flatten() {
+                if let TimelyEvent::Operates(operator) = event {
+                    logged.lock().unwrap().insert(operator.name.clone());
+                }
+            }
+        });
+        drop(logs);
+        let results = Results::built_in(&Options::default());
+        worker.dataflow::<u64, _, _>(|scope| {
+            let (_, events) = scope.new_input::<Vec<_>>();
+            results.build(events, Routing::OneProcess).1
+        })
+    });
+    let names = names.lock().unwrap();
+    for expected in [
+        "posts: latest",
+        "popular_category_by_year: count",
+        "popular_category_by_year: rank",
+        "users_joined_by_year: distinct_count",
+        "users_joined_by_year: distinct_count, items",
+        "country_of_top_poster: rank",
+        "top_poster_by_country and 1 more: greatest",
+    ] {
+        assert!(names.contains(expected), "{expected} is not among {names:?}");
+    }
 }
 
 #[test]
