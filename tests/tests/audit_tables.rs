@@ -133,7 +133,7 @@ fn what_the_tables_answer_for_is_asked_of_lake_and_kafka() -> Result<()> {
     ensure!(
         code == 1
             && one["problems"]
-                == json!(["the tables answer for 1000..1050, which the lake lacks, and Kafka was not asked"]),
+                == json!(["the tables answer for 1000..1050, which the lake lacks (Kafka was not asked)"]),
         "{one:#}"
     );
 
