@@ -1,6 +1,6 @@
 //! A lake that an archiver has written, read as plainly as possible: every line at its offset.
 
-use crate::scene::{Feed, TOPICS};
+use crate::workload::{TOPICS, Workload};
 use crate::{Pinflow, files};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -67,8 +67,8 @@ fn gunzip(bytes: &[u8]) -> Result<String> {
 }
 
 /// Demands that each line is the record that was produced at its offset.
-pub fn demand_feed(feed: &Feed, root: &Path) -> Result<()> {
-    for ((kind, partition), entries) in &feed.log {
+pub fn demand_archived(workload: &Workload, root: &Path) -> Result<()> {
+    for ((kind, partition), entries) in &workload.log {
         let topic = TOPICS[*kind as usize];
         let found = lines(root, topic, *partition)?;
         ensure!(

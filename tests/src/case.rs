@@ -221,12 +221,12 @@ impl Case {
     }
 
     /// Demands that `verify` and `verify --replay` find nothing in the schema.
-    pub fn prove(&self) -> Result<()> {
-        self.prove_in(&self.name)
+    pub fn verify_tables(&self) -> Result<()> {
+        self.verify_tables_in(&self.name)
     }
 
     /// The same of any schema.
-    pub fn prove_in(&self, schema: &str) -> Result<()> {
+    pub fn verify_tables_in(&self, schema: &str) -> Result<()> {
         let verify = self.command_in(schema, "verify").args(["--replay"]);
         verify.succeed(SOON).map(drop)
     }

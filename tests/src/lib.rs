@@ -6,14 +6,14 @@
 //!
 //! Everything is synchronous and fails with `anyhow`: a scenario reads from top to bottom.
 
+pub mod answer;
 pub mod archived;
-pub mod audit;
+pub mod background_load;
 pub mod case;
 pub mod clients;
-pub mod flow;
 pub mod kafka;
 pub mod lake;
-pub mod log;
+pub mod log_image;
 pub mod mariadb;
 pub mod need;
 pub mod plain;
@@ -22,26 +22,29 @@ pub mod program;
 pub mod queries;
 pub mod receiver;
 pub mod sample;
-pub mod scene;
+pub mod snapshot_check;
 pub mod sql;
 pub mod tables;
+pub mod verify;
+pub mod workload;
 
 #[cfg(test)]
 mod tests;
 
-pub use audit::{Audit, Auditor};
-pub use flow::{Flow, prove};
+pub use background_load::BackgroundLoad;
 pub use kafka::Kafka;
 pub use lake::LakeFolder;
 pub use mariadb::MariaDb;
 pub use produce::{Message, Producer};
 pub use program::{Pinflow, Program};
-pub use receiver::{Asked, Receiver, Reply};
+pub use receiver::{ReceivedRequest, Receiver, Reply};
 pub use servers::s3::{Fault, Seen};
 pub use servers::{Broker, S3Server};
 pub use servers::{Postgres, PostgresOptions};
+pub use snapshot_check::{Auditor, SnapshotChecker};
 pub use sql::Database;
 pub use tables::Tables;
+pub use verify::verify_tables;
 
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};

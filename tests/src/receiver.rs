@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 /// A request that came.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct ReceivedRequest {
     /// Which request it was, from 0.
     pub number: usize,
     /// GET, POST, PUT.
@@ -34,7 +34,7 @@ pub struct Asked {
     pub status: Option<u16>,
 }
 
-impl Asked {
+impl ReceivedRequest {
     /// The body as JSON; null when it is none.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
@@ -60,15 +60,18 @@ impl Reply {
 /// The server; gone when dropped.
 pub struct Receiver {
     url: String,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    requests: Arc<Mutex<Vec<ReceivedRequest>>>,
     _runtime: Runtime,
 }
 
-type Answer = dyn Fn(&Asked) -> Reply + Send + Sync;
+type Answer = dyn Fn(&ReceivedRequest) -> Reply + Send + Sync;
 
 impl Receiver {
     /// Starts a server that answers with `answer`, after `delay`.
-    pub fn start(delay: Duration, answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Result<Receiver> {
+    pub fn start(
+        delay: Duration,
+        answer: impl Fn(&ReceivedRequest) -> Reply + Send + Sync + 'static,
+    ) -> Result<Receiver> {
         Receiver::start_with(delay, Arc::new(answer), None)
     }
 
@@ -76,7 +79,7 @@ impl Receiver {
     pub fn start_tls(
         certificate: &Path,
         key: &Path,
-        answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+        answer: impl Fn(&ReceivedRequest) -> Reply + Send + Sync + 'static,
     ) -> Result<Receiver> {
         use rustls::pki_types::pem::PemObject;
         use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -105,8 +108,8 @@ impl Receiver {
             .context("listening")?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}", listener.local_addr()?);
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&asked);
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&requests);
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (answer, log, tls) = (Arc::clone(&answer), Arc::clone(&log), tls.clone());
@@ -125,7 +128,7 @@ impl Receiver {
         });
         Ok(Receiver {
             url,
-            asked,
+            requests,
             _runtime: runtime,
         })
     }
@@ -136,15 +139,15 @@ impl Receiver {
     }
 
     /// What came so far, in the order in which bodies were complete.
-    pub fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What came and was answered with 200.
-    pub fn taken(&self) -> Vec<Asked> {
-        let mut asked = self.asked();
-        asked.retain(|asked| asked.status == Some(200));
-        asked
+    pub fn taken(&self) -> Vec<ReceivedRequest> {
+        let mut requests = self.requests();
+        requests.retain(|request| request.status == Some(200));
+        requests
     }
 }
 
@@ -152,7 +155,7 @@ async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     delay: Duration,
     answer: Arc<Answer>,
-    log: Arc<Mutex<Vec<Asked>>>,
+    log: Arc<Mutex<Vec<ReceivedRequest>>>,
 ) {
     let service = service_fn(move |request: Request<Incoming>| {
         let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
@@ -164,7 +167,7 @@ async fn serve(
                 let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
                 (name.as_str().to_owned(), value)
             });
-            let mut asked = Asked {
+            let mut received = ReceivedRequest {
                 number: 0,
                 method: head.method.to_string(),
                 path: head.uri.to_string(),
@@ -175,12 +178,12 @@ async fn serve(
             };
             let reply = {
                 let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-                asked.number = log.len();
-                let reply = answer(&asked);
+                received.number = log.len();
+                let reply = answer(&received);
                 if let Reply::Status(status, ..) = &reply {
-                    asked.status = Some(*status);
+                    received.status = Some(*status);
                 }
-                log.push(asked);
+                log.push(received);
                 reply
             };
             tokio::time::sleep(delay).await;

@@ -7,9 +7,9 @@
 //! the engine but the decoder.
 
 use crate::Database;
-use crate::log::Log;
+use crate::log_image::LogImage;
 use crate::plain::{self, definitions};
-use crate::scene::{Entry, Feed, Frontier, TOPICS};
+use crate::workload::{Entry, Frontier, TOPICS, Workload};
 use anyhow::{Context, Result, ensure};
 use dataflows::{CLEANED, Decoder, Kind, Raw, State};
 use operators::{Position, Row, Table};
@@ -25,13 +25,13 @@ pub trait Records {
     fn record(&self, kind: u8, partition: i32, offset: i64) -> Option<&Entry>;
 }
 
-impl Records for Feed {
+impl Records for Workload {
     fn record(&self, kind: u8, partition: i32, offset: i64) -> Option<&Entry> {
         self.log.get(&(kind, partition))?.get(usize::try_from(offset).ok()?)
     }
 }
 
-impl Records for Log {
+impl Records for LogImage {
     fn record(&self, kind: u8, partition: i32, offset: i64) -> Option<&Entry> {
         self.0.get(&(kind, partition))?.get(&offset)
     }
@@ -311,8 +311,8 @@ impl Oracle {
 mod tests {
     use super::*;
 
-    fn sample(feed: &Feed, next: i64) -> Sample {
-        let mut frontier = feed.frontier();
+    fn sample(workload: &Workload, next: i64) -> Sample {
+        let mut frontier = workload.frontier();
         frontier.insert(("pin".into(), 0), next);
         let mut sample = Sample {
             frontier,
@@ -320,7 +320,7 @@ mod tests {
             digests: Vec::new(),
         };
         let mut oracle = Oracle::default();
-        oracle.advance(&sample, feed).unwrap();
+        oracle.advance(&sample, workload).unwrap();
         sample.digests = oracle.digests(10).into_iter().map(Some).collect();
         sample
     }
@@ -333,46 +333,46 @@ mod tests {
 
     #[test]
     fn tables_of_one_record_more_or_less_are_found() {
-        let mut feed = Feed::new(5, 1);
-        feed.take(600);
-        let whole = [sample(&feed, 150), sample(&feed, 30), sample(&feed, 149)];
-        assert_eq!(samples(whole).demand(&feed, 10).unwrap(), 3);
+        let mut workload = Workload::new(5, 1);
+        workload.take(600);
+        let whole = [sample(&workload, 150), sample(&workload, 30), sample(&workload, 149)];
+        assert_eq!(samples(whole).demand(&workload, 10).unwrap(), 3);
         for false_by in [-1, 1] {
             // tables that answer for another frontier than the recorded one
-            let mut off = sample(&feed, 100);
+            let mut off = sample(&workload, 100);
             *off.frontier.get_mut(&("pin".to_owned(), 0)).unwrap() += false_by;
-            let error = samples([sample(&feed, 50), off]).demand(&feed, 10).unwrap_err();
+            let error = samples([sample(&workload, 50), off]).demand(&workload, 10).unwrap_err();
             assert!(error.to_string().starts_with("I1: "), "{error}");
         }
     }
 
     #[test]
     fn a_gap_is_left_out_and_nothing_else() {
-        let mut feed = Feed::new(6, 1);
-        feed.take(600);
+        let mut workload = Workload::new(6, 1);
+        workload.take(600);
         let basis = Basis {
             gaps: vec![("pin".into(), 0, 20, 25)],
             generations: Vec::new(),
         };
-        let mut holed = sample(&feed, 100);
+        let mut holed = sample(&workload, 100);
         holed.basis = basis;
-        samples([holed.clone()]).demand(&feed, 10).unwrap_err();
+        samples([holed.clone()]).demand(&workload, 10).unwrap_err();
         for offset in 20..25 {
-            feed.log.get_mut(&(0, 0)).unwrap()[offset].1 = Some(b"rejected".to_vec());
+            workload.log.get_mut(&(0, 0)).unwrap()[offset].1 = Some(b"rejected".to_vec());
         }
-        holed.digests = sample(&feed, 100).digests;
-        samples([holed, sample(&feed, 130)]).demand(&feed, 10).unwrap();
+        holed.digests = sample(&workload, 100).digests;
+        samples([holed, sample(&workload, 130)]).demand(&workload, 10).unwrap();
     }
 
     #[test]
     fn a_run_of_any_length_is_sampled_evenly_in_bounded_memory() {
-        let feed = Feed::new(7, 1);
+        let workload = Workload::new(7, 1);
         let mut samples = Samples::default();
         let mut read = 0;
-        for look in 0..10_000 {
+        for next in 0..10_000 {
             let taken = || {
                 read += 1;
-                Ok(sample(&feed, look))
+                Ok(sample(&workload, next))
             };
             samples.offer(taken).unwrap();
         }

@@ -4,8 +4,9 @@
 use anyhow::{Context, Result, ensure};
 use dataflows::{Decoder, Kind, Limits, Raw};
 use operators::Position;
-use pinflow_tests::archived::{demand_feed, demand_whole, lines};
-use pinflow_tests::scene::{Feed, TOPICS, demand_answer};
+use pinflow_tests::answer::demand_answer;
+use pinflow_tests::archived::{demand_archived, demand_whole, lines};
+use pinflow_tests::workload::{TOPICS, Workload};
 use pinflow_tests::{Database, Fault, Kafka, LakeFolder, Message, Pinflow, Postgres, Producer, Program, S3Server, get};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -22,16 +23,16 @@ fn archive(kafka: &Kafka) -> Pinflow {
         .env("PINFLOW__ARCHIVE__ROTATE_SCHEDULE_INTERVAL_MS", "-1")
 }
 
-fn produced(kafka: &Kafka, seed: u64, records: usize) -> Result<(Producer, Feed)> {
+fn produced(kafka: &Kafka, seed: u64, records: usize) -> Result<(Producer, Workload)> {
     for topic in TOPICS {
         kafka.create_topic(topic, 2, &[])?;
     }
     let producer = Producer::new(&kafka.bootstrap())?;
-    let mut feed = Feed::new(seed, 2);
-    feed.produce(&producer, records)?;
-    feed.delete(&producer, 0, 5)?;
-    feed.delete(&producer, 2, 9)?;
-    Ok((producer, feed))
+    let mut workload = Workload::new(seed, 2);
+    workload.produce(&producer, records)?;
+    workload.delete(&producer, 0, 5)?;
+    workload.delete(&producer, 2, 9)?;
+    Ok((producer, workload))
 }
 
 fn ends(program: &mut Program) -> Result<()> {
@@ -43,7 +44,7 @@ fn killed_at_every_step_it_writes_every_record_once() -> Result<()> {
     let kafka = Kafka::start()?;
     let folder = tempfile::tempdir()?;
     let lake = LakeFolder::new(folder.path());
-    let (producer, mut feed) = produced(&kafka, 71, 3_000)?;
+    let (producer, mut workload) = produced(&kafka, 71, 3_000)?;
     let archiver = || archive(&kafka).lake(&lake).args(["--flush-size", "100"]);
     for (at, more) in [
         ("archive_before_put=3", 0),
@@ -51,7 +52,7 @@ fn killed_at_every_step_it_writes_every_record_once() -> Result<()> {
         ("archive_before_commit", 0),
         ("archive_after_put=2", 300),
     ] {
-        feed.produce(&producer, more)?;
+        workload.produce(&producer, more)?;
         let mut killed = archiver().env("PINFLOW_FAILPOINT", at).start()?;
         killed.wait_for("fail point", SOON)?;
         killed.wait(SOON)?;
@@ -62,13 +63,13 @@ fn killed_at_every_step_it_writes_every_record_once() -> Result<()> {
     live.wait_for("archiving", SOON)?;
     let mut waiting = archiver().start()?;
     waiting.wait_for("another archiver", SOON)?;
-    feed.produce(&producer, 1_000)?;
+    workload.produce(&producer, 1_000)?;
     live.kill()?;
     waiting.terminate()?;
     ends(&mut waiting)?;
     let said = archiver().args(["--once"]).succeed(SOON)?;
     ensure!(said.contains("archived"), "{said}");
-    demand_feed(&feed, folder.path())?;
+    demand_archived(&workload, folder.path())?;
     let report = demand_whole(Pinflow::new("audit").lake(&lake).kafka(&kafka).args(["--deep"]))?;
     ensure!(report["partitions"].as_array().map_or(0, Vec::len) == 6, "{report:#}");
     // nothing is left to do
@@ -77,7 +78,7 @@ fn killed_at_every_step_it_writes_every_record_once() -> Result<()> {
 
     let postgres = pinflow_tests::postgres()?;
     Pinflow::new("backfill").lake(&lake).postgres(&postgres).succeed(SOON)?;
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)
 }
 
 #[test]
@@ -86,7 +87,7 @@ fn two_archivers_a_failing_server_and_a_broker_that_restarts_do_no_harm() -> Res
     let folder = tempfile::tempdir()?;
     let server = S3Server::start(folder.path())?;
     let bucket = server.create_bucket("lake")?;
-    let (producer, mut feed) = produced(&kafka, 72, 2_500)?;
+    let (producer, mut workload) = produced(&kafka, 72, 2_500)?;
     let refused = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&refused);
     server.set_faults(move |seen| {
@@ -111,11 +112,11 @@ fn two_archivers_a_failing_server_and_a_broker_that_restarts_do_no_harm() -> Res
     let mut both = [both[0].start()?, both[1].start()?];
     both.iter_mut()
         .try_for_each(|one| one.wait_for("archiving", SOON).map(drop))?;
-    feed.produce(&producer, 500)?;
+    workload.produce(&producer, 500)?;
     kafka.kill()?;
     std::thread::sleep(Duration::from_millis(500));
     kafka.start_again()?;
-    feed.produce(&producer, 500)?;
+    workload.produce(&producer, 500)?;
     for one in &mut both {
         one.terminate()?;
         ends(one)?;
@@ -123,14 +124,14 @@ fn two_archivers_a_failing_server_and_a_broker_that_restarts_do_no_harm() -> Res
     last.succeed(SOON)?;
     ensure!(refused.load(Ordering::Relaxed) > 10, "few requests failed");
     server.clear_faults();
-    demand_feed(&feed, &bucket)?;
+    demand_archived(&workload, &bucket)?;
     demand_whole(whole)?;
 
     // history from the lake, the answer of the whole log
     let postgres = pinflow_tests::postgres()?;
     let backfill = Pinflow::new("backfill").s3(&server, "lake/topics").postgres(&postgres);
     backfill.succeed(SOON)?;
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)
 }
 
 /// What decoding says of a record, straight from Kafka.

@@ -2,8 +2,8 @@
 //! `If-None-Match`. Whatever dies, an object is whole or absent, and what stands there is not replaced.
 
 use anyhow::{Context, Result, ensure};
-use pinflow_tests::archived::{audit, demand_feed, demand_whole, lines};
-use pinflow_tests::scene::{Feed, TOPICS};
+use pinflow_tests::archived::{audit, demand_archived, demand_whole, lines};
+use pinflow_tests::workload::{TOPICS, Workload};
 use pinflow_tests::{Fault, Kafka, LakeFolder, Message, Pinflow, Producer, Program, S3Server, Seen, eventually, files};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -243,23 +243,23 @@ fn a_server_that_does_not_know_the_condition_keeps_what_it_has() -> Result<()> {
         kafka.create_topic(topic, 2, &[])?;
     }
     let producer = Producer::new(&kafka.bootstrap())?;
-    let mut feed = Feed::new(73, 2);
+    let mut workload = Workload::new(73, 2);
     let folder = tempfile::tempdir()?;
     let server = S3Server::start(folder.path())?;
     let bucket = server.create_bucket("lake")?;
     let twice = Arc::new(AtomicU64::new(0));
     let (counter, objects) = (Arc::clone(&twice), bucket.clone());
     server.set_faults(move |seen| {
-        let fault = match seen.is_put() && seen.key.contains("/partition=") {
-            // sent again, because nobody heard that it was written
-            true if seen.key.contains("geo+1") && seen.before == 0 => Fault::LoseAnswer,
-            true if seen.key.contains("geo+1") => Fault::None,
-            true => {
+        let is_object = seen.is_put() && seen.key.contains("/partition=");
+        let fault = if is_object && seen.key.contains("geo+1") && seen.before == 0 {
+            // sent again, because the answer that it was written got lost
+            Fault::LoseAnswer
+        } else {
+            if is_object && !seen.key.contains("geo+1") {
                 // a request whose sender was killed has left nothing, and is made again
                 counter.fetch_add(u64::from(objects.join(seen.key).exists()), Ordering::Relaxed);
-                Fault::None
             }
-            false => Fault::None,
+            Fault::None
         };
         fault.unconditional()
     });
@@ -273,7 +273,7 @@ fn a_server_that_does_not_know_the_condition_keeps_what_it_has() -> Result<()> {
     let mut had = BTreeMap::new();
     for at in ["archive_after_put=4", "archive_before_put=3", "archive_before_commit"] {
         // what was on its way when the last one died may be in the lake by now
-        feed.produce(&producer, 1_500)?;
+        workload.produce(&producer, 1_500)?;
         let mut killed = archiver("100", "-1").env("PINFLOW_FAILPOINT", at).start()?;
         killed.wait_for(WARNING, SOON)?;
         killed.wait_for("fail point", SOON)?;
@@ -284,7 +284,7 @@ fn a_server_that_does_not_know_the_condition_keeps_what_it_has() -> Result<()> {
     }
     archiver("100", "-1").args(["--once"]).succeed(SOON)?;
     demand_kept(&had, &bucket)?;
-    demand_feed(&feed, &bucket)?;
+    demand_archived(&workload, &bucket)?;
     let report = demand_whole(whole().args(["--deep"]))?;
     ensure!(sum(&report, "overlapping") == 0, "{report:#}");
 
@@ -296,7 +296,7 @@ fn a_server_that_does_not_know_the_condition_keeps_what_it_has() -> Result<()> {
         early.wait_for("archiving", SOON)?;
         // everything that is produced now is new to both
         late.freeze()?;
-        feed.produce(&producer, 1_500)?;
+        workload.produce(&producer, 1_500)?;
         eventually("the early one's objects", SOON, || {
             let (_, report) = audit(whole())?;
             let partitions = report["partitions"].as_array().context("partitions")?;
@@ -312,7 +312,7 @@ fn a_server_that_does_not_know_the_condition_keeps_what_it_has() -> Result<()> {
         ensure!(!found.contains("; 0 objects were there already"), "{found}");
         ensure!(stored(&bucket)?.len() > had.len(), "the late one wrote nothing");
     }
-    demand_feed(&feed, &bucket)?;
+    demand_archived(&workload, &bucket)?;
     let report = demand_whole(whole().args(["--deep"]))?;
     ensure!(sum(&report, "overlapping") > 0, "{report:#}");
     ensure!(twice.load(Ordering::Relaxed) == 0, "objects were written twice");

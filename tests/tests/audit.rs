@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use pinflow_tests::archived::{self, lines};
-use pinflow_tests::scene::Feed;
+use pinflow_tests::workload::Workload;
 use pinflow_tests::{Kafka, LakeFolder, Pinflow, Producer, S3Server};
 use serde_json::Value;
 use std::time::Duration;
@@ -131,11 +131,11 @@ fn what_is_missing_altered_or_double_is_named() -> Result<()> {
 }
 
 /// A lake of objects with one record each, as its writer's sink would leave it.
-fn small_objects(lake: &LakeFolder, records: usize) -> Result<Feed> {
-    let mut feed = Feed::new(9, 1);
-    feed.take(records);
-    feed.archive(lake, 1.0, 1)?;
-    Ok(feed)
+fn small_objects(lake: &LakeFolder, records: usize) -> Result<Workload> {
+    let mut workload = Workload::new(9, 1);
+    workload.take(records);
+    workload.archive(lake, 1.0, 1)?;
+    Ok(workload)
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! The audit beside the tables: what they answer for has to be in the lake or in Kafka, or nobody can prove it again.
 
 use anyhow::{Context, Result, ensure};
+use pinflow_tests::answer::wait_for_frontier;
 use pinflow_tests::archived::audit;
-use pinflow_tests::scene::{Frontier, wait_for_frontier};
+use pinflow_tests::workload::Frontier;
 use pinflow_tests::{Kafka, LakeFolder, Pinflow, Postgres, Producer};
 use serde_json::{Value, json};
 use std::time::Duration;

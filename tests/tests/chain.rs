@@ -2,10 +2,12 @@
 //! What the gateway acknowledged is in the tables, the lake covers the log, and a replay of both agrees.
 
 use anyhow::{Context, Result, ensure};
+use pinflow_tests::answer::{texts, wait_for_frontier};
 use pinflow_tests::clients::{PythonClient, SCRIPTS, read_topics};
-use pinflow_tests::scene::{Feed, Frontier, TOPICS, texts, wait_for_frontier};
+use pinflow_tests::workload::{Frontier, TOPICS, Workload};
 use pinflow_tests::{
-    Audit, Auditor, Kafka, LakeFolder, MariaDb, Pinflow, Postgres, Program, Tables, eventually, files, long, prove,
+    Auditor, Kafka, LakeFolder, MariaDb, Pinflow, Postgres, Program, SnapshotChecker, Tables, eventually, files, long,
+    verify_tables,
 };
 use serde_json::Value;
 use servers::free_port;
@@ -125,7 +127,7 @@ impl Chain {
     }
 
     /// Ends everything in order, and demands that lake, log and tables agree.
-    fn prove(mut self) -> Result<()> {
+    fn verify_tables(mut self) -> Result<()> {
         let end = self.log_end()?;
         // whatever the schedule has not closed yet is closed within a second
         eventually("the lake's coverage of the log", CATCHING_UP, || {
@@ -144,7 +146,7 @@ impl Chain {
             .args(["--deep"])
             .succeed(SOON)
             .context("audit")?;
-        prove(Some(&self.lake), &self.kafka, &self.postgres)?;
+        verify_tables(Some(&self.lake), &self.kafka, &self.postgres)?;
         // the lake alone gives the same answer
         let schema = Pinflow::new("backfill").lake(&self.lake).postgres(&self.postgres);
         schema.args(["--schema", "from_lake"]).succeed(CATCHING_UP)?;
@@ -192,9 +194,9 @@ fn what_was_acknowledged_under_faults_is_in_the_tables() -> Result<()> {
     let mut chance = Chance(seed);
     let folder = tempfile::tempdir()?;
     let mut chain = Chain::start(folder.path())?;
-    let auditor = Auditor::start(&chain.postgres.url(), Audit::frontier_only("pinflow"))?;
+    let auditor = Auditor::start(&chain.postgres.url(), SnapshotChecker::frontier_only("pinflow"))?;
 
-    // the feed knows what the emulator sends: the same generator under the same seed
+    // the workload knows what the emulator sends: the same generator under the same seed
     let posts = seconds * RATE * 10 / 32;
     let events = Generator::new(11)
         .posts(posts)
@@ -249,9 +251,9 @@ fn what_was_acknowledged_under_faults_is_in_the_tables() -> Result<()> {
     let end = chain.log_end()?;
     assert!(end.values().sum::<i64>() as u64 >= sum(&counted["acknowledged"]));
     let (_, tables) = wait_for_frontier(&chain.postgres.url(), "pinflow", &end, CATCHING_UP)?;
-    let mut feed = Feed::new(11, PARTITIONS);
-    feed.take(records);
-    let expected = texts(&feed.answer(&feed.frontier(), 10)?);
+    let mut workload = Workload::new(11, PARTITIONS);
+    workload.take(records);
+    let expected = texts(&workload.answer(&workload.frontier(), 10)?);
     for ((result, actual), expected) in pinflow_tests::plain::definitions().iter().zip(&tables).zip(&expected) {
         assert!(
             actual == expected,
@@ -260,7 +262,7 @@ fn what_was_acknowledged_under_faults_is_in_the_tables() -> Result<()> {
         );
     }
     auditor.finish(10)?;
-    chain.prove()
+    chain.verify_tables()
 }
 
 /// The users' Python scripts, with nothing changed but the URL, and the emulator's three dialects beside them.
@@ -304,5 +306,5 @@ fn the_users_scripts_reach_the_tables_through_the_gateway() -> Result<()> {
     assert_eq!(database.number("SELECT count(*) FROM pinflow.rejects")?, 0);
     let engine = chain.engine.as_mut().context("the engine runs")?;
     ensure!(engine.is_running()?, "the engine ended: {}", engine.tail());
-    chain.prove()
+    chain.verify_tables()
 }

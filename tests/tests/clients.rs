@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use pinflow_tests::clients::{PythonClient, SCRIPTS};
-use pinflow_tests::{Asked, MariaDb, Pinflow, Receiver, Reply, Tables, eventually};
+use pinflow_tests::{MariaDb, Pinflow, ReceivedRequest, Receiver, Reply, Tables, eventually};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -30,7 +30,7 @@ fn the_emulator_sends_what_the_users_scripts_send() -> Result<()> {
     for (client, receiver, script, api, dates) in &mut clients {
         eventually(&format!("{ROUNDS} rounds of {script}"), SOON, || {
             client.check()?;
-            Ok(receiver.asked().len() >= 3 * ROUNDS)
+            Ok(receiver.requests().len() >= 3 * ROUNDS)
         })?;
         client.stop()?;
         let same = willing()?;
@@ -49,10 +49,10 @@ fn the_emulator_sends_what_the_users_scripts_send() -> Result<()> {
             ])
             .args(["--rate", "0", "--posts", &rounds, "--dates", dates])
             .succeed(SOON)?;
-        let (python, ours) = (receiver.asked(), same.asked());
+        let (python, ours) = (receiver.requests(), same.requests());
         assert_eq!(ours.len(), 3 * ROUNDS);
         for (python, ours) in python.iter().zip(&ours) {
-            let shown = |asked: &Asked| -> Result<(String, String, String, String)> {
+            let shown = |asked: &ReceivedRequest| -> Result<(String, String, String, String)> {
                 let content_type = asked.headers.get("content-type").context("a type")?;
                 let body = String::from_utf8(asked.body.to_vec())?;
                 Ok((asked.method.clone(), asked.path.clone(), content_type.clone(), body))

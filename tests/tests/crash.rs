@@ -2,11 +2,12 @@
 //! step of a commit. Nothing is lost, nothing is applied twice, and whoever lives on needs nobody's help.
 
 use anyhow::{Context, Result, ensure};
-use pinflow_tests::flow::prove_schema;
-use pinflow_tests::scene::{Feed, TOPICS, demand_answer};
+use pinflow_tests::answer::demand_answer;
+use pinflow_tests::verify::verify_schema;
+use pinflow_tests::workload::{TOPICS, Workload};
 use pinflow_tests::{
-    Audit, Auditor, Database, Fault, Flow, Kafka, LakeFolder, Pinflow, Postgres, Producer, Program, S3Server,
-    eventually, long, prove,
+    Auditor, BackgroundLoad, Database, Fault, Kafka, LakeFolder, Pinflow, Postgres, Producer, Program, S3Server,
+    SnapshotChecker, eventually, long, verify_tables,
 };
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ struct Stage {
     kafka: Kafka,
     postgres: Postgres,
     lake: LakeFolder,
-    feed: Feed,
+    workload: Workload,
     _folder: tempfile::TempDir,
 }
 
@@ -30,14 +31,14 @@ impl Stage {
         for topic in TOPICS {
             kafka.create_topic(topic, 2, &[])?;
         }
-        let mut feed = Feed::new(seed, 2);
-        feed.produce(&Producer::new(&kafka.bootstrap())?, records)?;
-        feed.archive(&lake, 0.6, 300)?;
+        let mut workload = Workload::new(seed, 2);
+        workload.produce(&Producer::new(&kafka.bootstrap())?, records)?;
+        workload.archive(&lake, 0.6, 300)?;
         Ok(Stage {
             kafka,
             postgres,
             lake,
-            feed,
+            workload,
             _folder: folder,
         })
     }
@@ -63,12 +64,12 @@ fn the_engine_is_killed_while_records_flow() -> Result<()> {
         kafka,
         postgres,
         lake,
-        feed,
+        workload,
         _folder,
     } = Stage::set(11, 4_000)?;
     let command = Pinflow::new("run").lake(&lake).kafka(&kafka).postgres(&postgres);
-    let auditor = Auditor::start(&postgres.url(), Audit::results("pinflow", 10))?;
-    let flow = Flow::start(feed, &kafka, 40, PAUSE)?;
+    let auditor = Auditor::start(&postgres.url(), SnapshotChecker::results("pinflow", 10))?;
+    let load = BackgroundLoad::start(workload, &kafka, 40, PAUSE)?;
     for round in 0..4 {
         // the number of workers may differ from start to start
         let mut run = command
@@ -81,11 +82,11 @@ fn the_engine_is_killed_while_records_flow() -> Result<()> {
     }
     let run = command.start()?;
     wait_for_commits(&postgres, 3)?;
-    let feed = flow.finish()?;
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
+    let workload = load.finish()?;
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
     stop(run)?;
-    prove(Some(&lake), &kafka, &postgres)?;
-    auditor.finish_with(20, 4, &feed)?;
+    verify_tables(Some(&lake), &kafka, &postgres)?;
+    auditor.finish_with(20, 4, &workload)?;
     Ok(())
 }
 
@@ -96,14 +97,14 @@ fn the_engine_and_postgres_are_killed_while_history_is_replayed() -> Result<()> 
     let Stage {
         kafka,
         mut postgres,
-        feed,
+        workload,
         _folder,
         ..
     } = Stage::set(12, 6_000)?;
     let folder = tempfile::tempdir()?;
     let server = S3Server::start(folder.path())?;
     let lake = LakeFolder::new(server.create_bucket("history")?);
-    feed.archive(&lake, 0.6, 50)?;
+    workload.archive(&lake, 0.6, 50)?;
     server.set_faults(|seen| {
         if seen.is_get() {
             Fault::delay(Duration::from_millis(400))
@@ -132,7 +133,7 @@ fn the_engine_and_postgres_are_killed_while_history_is_replayed() -> Result<()> 
         "history was committed before the engine was killed"
     );
 
-    let flow = Flow::start(feed, &kafka, 20, PAUSE)?;
+    let load = BackgroundLoad::start(workload, &kafka, 20, PAUSE)?;
     let mut run = command.start()?;
     run.wait_for("listed the lake", SOON)?;
     eventually("staging", SOON, || staged(&postgres))?;
@@ -147,11 +148,11 @@ fn the_engine_and_postgres_are_killed_while_history_is_replayed() -> Result<()> 
     postgres.start_again()?;
     // the same process goes on
     wait_for_commits(&postgres, 3).with_context(|| run.tail())?;
-    let feed = flow.finish()?;
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON).with_context(|| run.tail())?;
+    let workload = load.finish()?;
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON).with_context(|| run.tail())?;
     ensure!(run.is_running()?, "the run ended: {}", run.tail());
     stop(run)?;
-    prove(Some(&lake), &kafka, &postgres)
+    verify_tables(Some(&lake), &kafka, &postgres)
 }
 
 #[test]
@@ -160,7 +161,7 @@ fn postgres_is_killed_while_records_flow_and_the_engine_goes_on() -> Result<()> 
         kafka,
         mut postgres,
         lake,
-        feed,
+        workload,
         _folder,
     } = Stage::set(13, 3_000)?;
     let mut run = Pinflow::new("run")
@@ -168,8 +169,8 @@ fn postgres_is_killed_while_records_flow_and_the_engine_goes_on() -> Result<()> 
         .kafka(&kafka)
         .postgres(&postgres)
         .start()?;
-    let auditor = Auditor::start(&postgres.url(), Audit::results("pinflow", 10))?;
-    let flow = Flow::start(feed, &kafka, 40, PAUSE)?;
+    let auditor = Auditor::start(&postgres.url(), SnapshotChecker::results("pinflow", 10))?;
+    let load = BackgroundLoad::start(workload, &kafka, 40, PAUSE)?;
     for _ in 0..2 {
         wait_for_commits(&postgres, 5)?;
         postgres.kill()?;
@@ -186,12 +187,12 @@ fn postgres_is_killed_while_records_flow_and_the_engine_goes_on() -> Result<()> 
     wait_for_commits(&postgres, 3)?;
     postgres.restart()?;
     wait_for_commits(&postgres, 3)?;
-    let feed = flow.finish()?;
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
+    let workload = load.finish()?;
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
     ensure!(run.is_running()?, "the run ended: {}", run.tail());
     stop(run)?;
-    prove(Some(&lake), &kafka, &postgres)?;
-    auditor.finish_with(20, 4, &feed)?;
+    verify_tables(Some(&lake), &kafka, &postgres)?;
+    auditor.finish_with(20, 4, &workload)?;
     Ok(())
 }
 
@@ -201,7 +202,7 @@ fn kafka_is_killed_while_records_flow_and_the_engine_goes_on() -> Result<()> {
         mut kafka,
         postgres,
         lake,
-        feed,
+        workload,
         _folder,
     } = Stage::set(14, 3_000)?;
     let mut run = Pinflow::new("run")
@@ -209,25 +210,25 @@ fn kafka_is_killed_while_records_flow_and_the_engine_goes_on() -> Result<()> {
         .kafka(&kafka)
         .postgres(&postgres)
         .start()?;
-    let auditor = Auditor::start(&postgres.url(), Audit::results("pinflow", 10))?;
-    let flow = Flow::start(feed, &kafka, 40, PAUSE)?;
+    let auditor = Auditor::start(&postgres.url(), SnapshotChecker::results("pinflow", 10))?;
+    let load = BackgroundLoad::start(workload, &kafka, 40, PAUSE)?;
     wait_for_commits(&postgres, 5)?;
     kafka.kill()?;
     // the heartbeat goes on without Kafka
     wait_for_commits(&postgres, 2)?;
     kafka.start_again()?;
-    let before = flow.produced();
-    eventually("the flow's going on", SOON, || Ok(flow.produced() > before + 200))?;
+    let before = load.produced();
+    eventually("the background load", SOON, || Ok(load.produced() > before + 200))?;
     kafka.stop()?;
     kafka.start_again()?;
-    let before = flow.produced();
-    eventually("the flow's going on", SOON, || Ok(flow.produced() > before + 200))?;
-    let feed = flow.finish()?;
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON).with_context(|| run.tail())?;
+    let before = load.produced();
+    eventually("the background load", SOON, || Ok(load.produced() > before + 200))?;
+    let workload = load.finish()?;
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON).with_context(|| run.tail())?;
     ensure!(run.is_running()?, "the run ended: {}", run.tail());
     stop(run)?;
-    prove(Some(&lake), &kafka, &postgres)?;
-    auditor.finish_with(20, 4, &feed)?;
+    verify_tables(Some(&lake), &kafka, &postgres)?;
+    auditor.finish_with(20, 4, &workload)?;
     Ok(())
 }
 
@@ -238,7 +239,7 @@ fn the_engine_dies_at_each_step_of_a_commit() -> Result<()> {
         kafka,
         postgres,
         lake,
-        mut feed,
+        mut workload,
         _folder,
     } = Stage::set(15, 1_500)?;
     let points = [
@@ -268,7 +269,7 @@ fn the_engine_dies_at_each_step_of_a_commit() -> Result<()> {
                 let commits = database.number(&format!("SELECT max(commits) FROM {schema}.progress"));
                 Ok(commits.unwrap_or(0) > 0)
             })?;
-            feed.produce(&producer, 100)?;
+            workload.produce(&producer, 100)?;
         }
         let ended = dies.wait(SOON)?;
         ensure!(
@@ -284,10 +285,10 @@ fn the_engine_dies_at_each_step_of_a_commit() -> Result<()> {
         );
 
         let run = command.start()?;
-        feed.produce(&producer, 50)?;
-        demand_answer(&feed, &postgres.url(), &schema, 10, SOON).with_context(|| format!("after {point}"))?;
+        workload.produce(&producer, 50)?;
+        demand_answer(&workload, &postgres.url(), &schema, 10, SOON).with_context(|| format!("after {point}"))?;
         stop(run)?;
-        prove_schema(&schema, Some(&lake), &kafka, &postgres).with_context(|| format!("after {point}"))?;
+        verify_schema(&schema, Some(&lake), &kafka, &postgres).with_context(|| format!("after {point}"))?;
     }
     Ok(())
 }
@@ -323,11 +324,11 @@ struct Slow {
 }
 
 impl Slow {
-    fn archive(feed: &Feed) -> Result<Slow> {
+    fn archive(workload: &Workload) -> Result<Slow> {
         let folder = tempfile::tempdir()?;
         let server = S3Server::start(folder.path())?;
         let lake = LakeFolder::new(server.create_bucket("history")?);
-        feed.archive(&lake, 0.6, 50)?;
+        workload.archive(&lake, 0.6, 50)?;
         Ok(Slow {
             server,
             lake,
@@ -378,11 +379,11 @@ fn whoever_is_killed_in_whatever_phase_the_answer_stands() -> Result<()> {
     let Stage {
         mut kafka,
         mut postgres,
-        mut feed,
+        mut workload,
         _folder,
         ..
     } = Stage::set(16, 3_000)?;
-    let slow = Slow::archive(&feed)?;
+    let slow = Slow::archive(&workload)?;
     let phases = [
         Phase::Idle,
         Phase::Hydrating,
@@ -414,10 +415,10 @@ fn whoever_is_killed_in_whatever_phase_the_answer_stands() -> Result<()> {
         if phase == Phase::Hydrating {
             slow.delay();
         }
-        let flow = match phase {
+        let load = match phase {
             Phase::Idle => None,
-            _ => Some(Flow::start(
-                std::mem::replace(&mut feed, Feed::new(0, 2)),
+            _ => Some(BackgroundLoad::start(
+                std::mem::replace(&mut workload, Workload::new(0, 2)),
                 &kafka,
                 20,
                 PAUSE,
@@ -446,16 +447,16 @@ fn whoever_is_killed_in_whatever_phase_the_answer_stands() -> Result<()> {
             run.wait(SOON).with_context(at)?;
             run = command.start()?;
         }
-        if let Some(flow) = flow {
-            feed = flow.finish().with_context(at)?;
+        if let Some(load) = load {
+            workload = load.finish().with_context(at)?;
         }
-        feed.produce(&Producer::new(&kafka.bootstrap())?, 50)?;
-        demand_answer(&feed, &postgres.url(), &schema, 10, SOON)
+        workload.produce(&Producer::new(&kafka.bootstrap())?, 50)?;
+        demand_answer(&workload, &postgres.url(), &schema, 10, SOON)
             .with_context(|| run.tail())
             .with_context(at)?;
         ensure!(run.is_running()?, "{}: the run ended: {}", at(), run.tail());
         stop(run).with_context(at)?;
-        prove_schema(&schema, Some(&slow.lake), &kafka, &postgres).with_context(at)?;
+        verify_schema(&schema, Some(&slow.lake), &kafka, &postgres).with_context(at)?;
     }
     Ok(())
 }
@@ -468,7 +469,7 @@ fn the_engine_dies_at_a_step_of_a_commit_in_each_phase() -> Result<()> {
         kafka,
         postgres,
         lake,
-        mut feed,
+        mut workload,
         _folder,
     } = Stage::set(17, 1_500)?;
     let points = ["after_begin", "after_delete", "before_commit", "after_commit"];
@@ -501,9 +502,9 @@ fn the_engine_dies_at_a_step_of_a_commit_in_each_phase() -> Result<()> {
             .clone()
             .env("PINFLOW_FAILPOINT", format!("{point}@{}", now.display()))
             .start()?;
-        let flow = match phase {
-            Phase::HandOver | Phase::Steady => Some(Flow::start(
-                std::mem::replace(&mut feed, Feed::new(0, 2)),
+        let load = match phase {
+            Phase::HandOver | Phase::Steady => Some(BackgroundLoad::start(
+                std::mem::replace(&mut workload, Workload::new(0, 2)),
                 &kafka,
                 20,
                 PAUSE,
@@ -529,15 +530,15 @@ fn the_engine_dies_at_a_step_of_a_commit_in_each_phase() -> Result<()> {
             at()
         );
         let run = command.start()?;
-        if let Some(flow) = flow {
-            feed = flow.finish()?;
+        if let Some(load) = load {
+            workload = load.finish()?;
         }
-        feed.produce(&Producer::new(&kafka.bootstrap())?, 50)?;
-        demand_answer(&feed, &postgres.url(), &schema, 10, SOON)
+        workload.produce(&Producer::new(&kafka.bootstrap())?, 50)?;
+        demand_answer(&workload, &postgres.url(), &schema, 10, SOON)
             .with_context(|| run.tail())
             .with_context(at)?;
         stop(run).with_context(at)?;
-        prove_schema(&schema, Some(&lake), &kafka, &postgres).with_context(at)?;
+        verify_schema(&schema, Some(&lake), &kafka, &postgres).with_context(at)?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use pinflow_tests::tables::recorded;
-use pinflow_tests::{Asked, Kafka, MariaDb, Pinflow, Receiver, Reply, Tables};
+use pinflow_tests::{Kafka, MariaDb, Pinflow, ReceivedRequest, Receiver, Reply, Tables};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -30,7 +30,7 @@ fn counts(stdout: &str) -> Result<Value> {
 }
 
 /// The record inside a request of any interface.
-fn record(asked: &Asked) -> Value {
+fn record(asked: &ReceivedRequest) -> Value {
     let mut body = asked.json();
     match (&body["records"], &body["Data"]) {
         (Value::Array(_), _) => body["records"][0]["value"].take(),
@@ -53,7 +53,7 @@ fn generated(seed: u64, posts: u64, dirty: f64, deletes: f64) -> Vec<(u8, u64, V
 }
 
 /// Demands that requests hold the recorded rounds, each as pin, geo, user, in order.
-fn demand_recorded(asked: &[Asked], rounds: usize, sources: &str) -> Result<()> {
+fn demand_recorded(asked: &[ReceivedRequest], rounds: usize, sources: &str) -> Result<()> {
     let recorded = recorded()?.context("the tables are there, and the stream is not")?;
     ensure!(asked.len() == rounds * 3, "{} requests from {sources}", asked.len());
     for (number, (three, round)) in asked.chunks(3).zip(&recorded).enumerate() {
@@ -95,7 +95,7 @@ fn the_classic_stream_comes_from_every_source_as_it_was_recorded() -> Result<()>
     let receiver = willing()?;
     let counted = classic(&receiver, "rest", &mariadb.url(), 2525)?;
     assert_eq!(counted["acknowledged"], json!({"pin": 2525, "geo": 2525, "user": 2525}));
-    let asked = receiver.asked();
+    let asked = receiver.requests();
     demand_recorded(&asked, 2525, "MariaDB")?;
     let paths: Vec<&str> = asked.iter().take(3).map(|asked| asked.path.as_str()).collect();
     assert_eq!(paths, ["/topics/pin", "/topics/geo", "/topics/user"]);
@@ -104,13 +104,13 @@ fn the_classic_stream_comes_from_every_source_as_it_was_recorded() -> Result<()>
     tables.write(folder.path())?;
     let receiver = willing()?;
     classic(&receiver, "kinesis", &folder.path().to_string_lossy(), 2525)?;
-    demand_recorded(&receiver.asked(), 2525, "a folder")?;
+    demand_recorded(&receiver.requests(), 2525, "a folder")?;
 
     let postgres = pinflow_tests::postgres()?;
     pinflow_tests::Database::connect(&postgres.url())?.run(&tables.sql(false))?;
     let receiver = willing()?;
     classic(&receiver, "pin", &postgres.url(), 500)?;
-    demand_recorded(&receiver.asked(), 500, "Postgres")?;
+    demand_recorded(&receiver.requests(), 500, "Postgres")?;
 
     // without --classic whole tables are sent, side by side
     for source in [mariadb.url(), postgres.url()] {
@@ -123,7 +123,7 @@ fn the_classic_stream_comes_from_every_source_as_it_was_recorded() -> Result<()>
             counts(&out)?["acknowledged"],
             json!({"pin": 0, "geo": 11154, "user": 11154})
         );
-        let mut asked = receiver.asked();
+        let mut asked = receiver.requests();
         // as `.isoformat()` writes them
         let first = asked.iter().find(|asked| asked.path == "/geo/").context("a place")?;
         let row = &tables.0[1][first.json()["ind"].as_u64().context("an index")? as usize];
@@ -172,7 +172,7 @@ fn every_interface_is_spoken_as_its_users_speak_it() -> Result<()> {
             ])
             .args([Path::new("--token-file"), &token, Path::new("--summary"), &summary])
             .succeed(SOON)?;
-        let asked = receiver.asked();
+        let asked = receiver.requests();
         assert_eq!(asked.len(), expected.len(), "{api}");
         for (asked, (kind, ind, bytes, delete)) in asked.iter().zip(&expected) {
             let name = ["pin", "geo", "user"][usize::from(*kind)];
@@ -229,7 +229,7 @@ fn several_interfaces_share_the_posts_and_a_stream_goes_on_behind_another() -> R
         ])
         .succeed(SOON)?;
     let mut by_api: HashMap<&str, HashSet<u64>> = HashMap::new();
-    for asked in receiver.asked() {
+    for asked in receiver.requests() {
         let api = match asked.path.split('/').nth(1) {
             Some("topics") => "rest",
             Some("streams") => "kinesis",
@@ -287,7 +287,7 @@ fn what_was_not_taken_is_sent_again_with_the_same_key_and_never_beside_itself() 
             "0",
         ])
         .succeed(SOON)?;
-    let asked = receiver.asked();
+    let asked = receiver.requests();
     let counted = counts(&out)?;
     let of = |kind: u8| expected.iter().filter(|record| record.0 == kind).count();
     assert_eq!(
@@ -365,7 +365,7 @@ fn the_end_says_what_is_known_of_every_record() -> Result<()> {
     program.expect(1, SOON)?;
     assert!(program.stderr().contains("answer 404"), "{}", program.stderr());
     assert_eq!(counts(&program.stdout())?["acknowledged"]["pin"], 0);
-    assert!(nowhere.asked().len() <= 16);
+    assert!(nowhere.requests().len() <= 16);
 
     // refused records are a failure, unless they were sent to be refused
     let strict = || {
@@ -394,8 +394,8 @@ fn the_end_says_what_is_known_of_every_record() -> Result<()> {
     let out = pins(&receiver, "kinesis").args(["--dirty", "0.1"]).succeed(SOON)?;
     let (taken, counted) = (receiver.taken().len(), counts(&out)?);
     assert_eq!(counted["acknowledged"]["pin"], json!(taken));
-    assert_eq!(counted["refused"]["pin"], json!(receiver.asked().len() - taken));
-    assert!(receiver.asked().len() - taken > 5);
+    assert_eq!(counted["refused"]["pin"], json!(receiver.requests().len() - taken));
+    assert!(receiver.requests().len() - taken > 5);
 
     // nobody is there: patience ends
     let mut program = emulate("http://127.0.0.1:9", "pin")
@@ -407,7 +407,7 @@ fn the_end_says_what_is_known_of_every_record() -> Result<()> {
     // a signal: what was acknowledged is counted, nothing else
     let receiver = willing()?;
     let mut program = emulate(receiver.url(), "rest").args(["--rate", "500"]).start()?;
-    pinflow_tests::eventually("a hundred records", SOON, || Ok(receiver.asked().len() > 100))?;
+    pinflow_tests::eventually("a hundred records", SOON, || Ok(receiver.requests().len() > 100))?;
     program.terminate()?;
     program.expect(0, SOON)?;
     let counted = counts(&program.stdout())?;
@@ -429,11 +429,11 @@ fn the_schedule_is_kept_and_usage_is_checked() -> Result<()> {
     // the last of 600 records is due 599/400 s after the first
     assert!(began.elapsed() >= Duration::from_millis(1497), "{:?}", began.elapsed());
     assert_eq!(counts(&out)?["acknowledged"]["user"], 200);
-    let asked = receiver.asked();
+    let asked = receiver.requests();
     for (number, asked) in asked.iter().enumerate().skip(1) {
         // never early: 16 connections may swap neighbours, the schedule allows none of them before its time
         let due = Duration::from_micros(2500 * (number as u64).saturating_sub(16));
-        let after = asked.at - receiver.asked()[0].at;
+        let after = asked.at - receiver.requests()[0].at;
         assert!(
             after + Duration::from_millis(20) >= due,
             "record {number} came {after:?} after the first"
@@ -544,7 +544,7 @@ fn certificates_are_checked() -> Result<()> {
     let mut stranger = send.args(["--patience", "1s"]).start()?;
     stranger.expect(1, SOON)?;
     assert!(stranger.stderr().contains("certificate"), "{}", stranger.stderr());
-    assert_eq!(receiver.asked().len(), 9);
+    assert_eq!(receiver.requests().len(), 9);
     Ok(())
 }
 

@@ -78,7 +78,7 @@ fn a_boundary_is_the_end_of_the_log_and_not_the_reader_s_place() -> Result<()> {
                 case.generations(name, "geo")?
             );
             stop(run)?;
-            case.prove()?;
+            case.verify_tables()?;
             if history != History::Nowhere {
                 case.demand_as_new()?;
             }
@@ -141,7 +141,7 @@ fn two_growths_while_a_commit_blocks_are_two_generations() -> Result<()> {
     let generations = case.generations(&case.name, "geo")?;
     ensure!(generations == wanted, "{generations:?}");
     stop(run)?;
-    case.prove()?;
+    case.verify_tables()?;
     case.demand_as_new()
 }
 
@@ -188,7 +188,7 @@ fn a_partition_added_while_history_is_replayed_begins_a_generation() -> Result<(
         ensure!(found.as_deref() == Some(country), "{schema}: {found:?}");
         stop(run)?;
         case.s3.as_ref().context("a server")?.clear_faults();
-        case.prove_in(schema)?;
+        case.verify_tables_in(schema)?;
     }
     // the other tables of this lake learn of the second growth
     let mut run = case.command("run").start()?;
@@ -242,7 +242,7 @@ fn a_partition_that_was_there_and_not_read_begins_none() -> Result<()> {
         let generations = case.generations(schema, "geo")?;
         ensure!(generations.is_empty(), "{schema}: {generations:?}");
         stop(run)?;
-        case.prove_in(schema)?;
+        case.verify_tables_in(schema)?;
     }
     ensure!(!case.boundaries()?.exists(), "a boundary was written to the lake");
     Ok(())
@@ -293,7 +293,7 @@ fn growth_since_the_recorded_number_of_partitions_is_found_at_the_next_start() -
                 generations == ["2:0:3", "2:1:0", "3:0:3", "3:1:0", "3:2:0"],
                 "{name}: {generations:?}"
             );
-            case.prove()?;
+            case.verify_tables()?;
             case.demand_as_new()?;
             Ok(())
         },
@@ -341,7 +341,7 @@ fn a_crash_between_the_boundary_and_its_commit_leaves_the_boundary_to_the_next_s
             let generations = case.generations(name, "geo")?;
             ensure!(generations == ["2:0:7", "2:1:0"], "{name}: {generations:?}");
             stop(run)?;
-            case.prove()?;
+            case.verify_tables()?;
             case.demand_as_new()?;
             Ok(())
         },
@@ -435,7 +435,7 @@ fn the_first_boundary_in_the_lake_is_everyone_s() -> Result<()> {
                 "the tables differ"
             );
             for schema in &schemas {
-                case.prove_in(schema)?;
+                case.verify_tables_in(schema)?;
             }
             case.demand_as_new()?;
             Ok(())
@@ -469,7 +469,7 @@ fn a_topic_that_is_created_while_the_engine_runs_grows_from_its_first_number_of_
     let generations = case.generations(&case.name, "geo")?;
     ensure!(generations == ["2:0:11", "2:1:1", "2:2:0"], "{generations:?}");
     stop(run)?;
-    case.prove()
+    case.verify_tables()
 }
 
 #[test]

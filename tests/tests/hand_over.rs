@@ -2,8 +2,9 @@
 //! answer is that of the whole log.
 
 use anyhow::Result;
-use pinflow_tests::scene::{Feed, TOPICS, demand_answer};
-use pinflow_tests::{Audit, Auditor, Kafka, LakeFolder, Pinflow, Producer};
+use pinflow_tests::answer::demand_answer;
+use pinflow_tests::workload::{TOPICS, Workload};
+use pinflow_tests::{Auditor, Kafka, LakeFolder, Pinflow, Producer, SnapshotChecker};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -19,24 +20,24 @@ fn an_overlapping_history_and_a_live_log_make_one_answer() -> Result<()> {
         kafka.create_topic(topic, 2, &[])?;
     }
     let producer = Producer::new(&kafka.bootstrap())?;
-    let mut feed = Feed::new(1, 2);
-    feed.produce(&producer, 6_000)?;
-    feed.archive(&lake, 0.6, 300)?;
+    let mut workload = Workload::new(1, 2);
+    workload.produce(&producer, 6_000)?;
+    workload.archive(&lake, 0.6, 300)?;
 
-    let auditor = Auditor::start(&postgres.url(), Audit::results("pinflow", 10))?;
+    let auditor = Auditor::start(&postgres.url(), SnapshotChecker::results("pinflow", 10))?;
     let mut run = Pinflow::new("run")
         .lake(&lake)
         .kafka(&kafka)
         .postgres(&postgres)
         .start()?;
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
     for _ in 0..5 {
-        feed.produce(&producer, 500)?;
-        demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
+        workload.produce(&producer, 500)?;
+        demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
     }
-    feed.delete(&producer, 0, 7)?;
-    feed.delete(&producer, 2, 11)?;
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
+    workload.delete(&producer, 0, 7)?;
+    workload.delete(&producer, 2, 11)?;
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
     run.terminate()?;
     run.expect(0, SOON)?;
 
@@ -47,10 +48,10 @@ fn an_overlapping_history_and_a_live_log_make_one_answer() -> Result<()> {
         .postgres(&postgres)
         .args(["-w", "2"])
         .start()?;
-    feed.produce(&producer, 500)?;
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
+    workload.produce(&producer, 500)?;
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
     run.terminate()?;
     run.expect(0, SOON)?;
-    auditor.finish_with(5, 3, &feed)?;
+    auditor.finish_with(5, 3, &workload)?;
     Ok(())
 }

@@ -2,10 +2,11 @@
 //! Kafka's topic is the one that was archived.
 
 use anyhow::{Context, Result, ensure};
+use pinflow_tests::answer::{demand_answer, tables, texts};
 use pinflow_tests::get;
-use pinflow_tests::log::{Log, demand, ends, send};
-use pinflow_tests::scene::{Feed, Frontier, TOPICS, demand_answer, tables, texts};
-use pinflow_tests::{Database, Kafka, LakeFolder, Message, Pinflow, Producer, Program, eventually, prove};
+use pinflow_tests::log_image::{LogImage, demand, ends, send};
+use pinflow_tests::workload::{Frontier, TOPICS, Workload};
+use pinflow_tests::{Database, Kafka, LakeFolder, Message, Pinflow, Producer, Program, eventually, verify_tables};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -20,9 +21,9 @@ fn a_bound_inside_an_object_with_holes_is_rounded_to_its_edge() -> Result<()> {
     let postgres = pinflow_tests::postgres()?;
     let folder = tempfile::tempdir()?;
     let lake = LakeFolder::new(folder.path());
-    let mut feed = Feed::new(61, 1);
-    feed.take(900);
-    feed.archive(&lake, 1.0, 50)?;
+    let mut workload = Workload::new(61, 1);
+    workload.take(900);
+    workload.archive(&lake, 1.0, 50)?;
     // compaction had taken twenty records of pin 100..150 before they were archived
     let key = lake.key("pin", 0, 100, None);
     let whole = lake.get(&key)?;
@@ -60,7 +61,7 @@ fn a_bound_inside_an_object_with_holes_is_rounded_to_its_edge() -> Result<()> {
         let (frontier, actual) = tables(&Database::connect(&postgres.url())?, schema)?;
         ensure!(frontier == wanted, "{schema}: the frontier is {frontier:?}");
         ensure!(
-            actual == texts(&feed.answer(&wanted, 10)?),
+            actual == texts(&workload.answer(&wanted, 10)?),
             "{schema}: the answer differs"
         );
     }
@@ -82,21 +83,21 @@ fn a_topic_that_was_made_again_is_recognised() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let lake = LakeFolder::new(folder.path());
     let producer = Producer::new(&kafka.bootstrap())?;
-    let mut feed = Feed::new(62, 1);
-    feed.produce(&producer, 600)?;
-    feed.archive(&lake, 0.9, 40)?;
+    let mut workload = Workload::new(62, 1);
+    workload.produce(&producer, 600)?;
+    workload.archive(&lake, 0.9, 40)?;
     let command = Pinflow::new("run").lake(&lake).kafka(&kafka).postgres(&postgres);
     let run = command.start()?;
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON).with_context(|| run.tail())?;
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON).with_context(|| run.tail())?;
     stop(run)?;
     let shown = tables(&Database::connect(&postgres.url())?, "pinflow")?;
 
     kafka.delete_topic("geo")?;
     kafka.create_topic("geo", 1, &[])?;
-    let mut other = Feed::new(63, 1);
+    let mut other = Workload::new(63, 1);
     let producer = Producer::new(&kafka.bootstrap())?;
     let mut sent = 0;
-    while sent < 2 * feed.log[&(1, 0)].len() {
+    while sent < 2 * workload.log[&(1, 0)].len() {
         for (kind, _, (key, value)) in other.take(300) {
             if kind == 1 {
                 let key = key.to_string();
@@ -147,14 +148,14 @@ fn holes_that_kafka_proved_natural_stay_so_when_retention_passes() -> Result<()>
     for topic in TOPICS {
         kafka.create_topic(topic, 2, &[])?;
     }
-    let mut feed = Feed::new(64, 2);
+    let mut workload = Workload::new(64, 2);
     let writer = Producer::transactional(&kafka.bootstrap(), "writer")?;
     let mut round = |count: usize| -> Result<()> {
         writer.begin()?;
-        send(&writer, &mut feed, count)?;
+        send(&writer, &mut workload, count)?;
         writer.commit()?;
         writer.begin()?;
-        send(&writer, &mut feed, 30)?;
+        send(&writer, &mut workload, 30)?;
         writer.abort()
     };
     // markers lie inside of objects as well as between them
@@ -162,7 +163,7 @@ fn holes_that_kafka_proved_natural_stay_so_when_retention_passes() -> Result<()>
         round(count)?;
     }
     let archived = ends(&kafka, 2)?;
-    let log = Log::of(&kafka, 2)?;
+    let log = LogImage::of(&kafka, 2)?;
     let folder = tempfile::tempdir()?;
     let lake = LakeFolder::new(folder.path());
     log.archive(&lake, &archived, 17)?;
@@ -186,7 +187,7 @@ fn holes_that_kafka_proved_natural_stay_so_when_retention_passes() -> Result<()>
 
     let command = Pinflow::new("run").lake(&lake).kafka(&kafka).postgres(&postgres);
     let run = command.start()?;
-    let log = Log::of(&kafka, 2)?;
+    let log = LogImage::of(&kafka, 2)?;
     demand(&url, &ends(&kafka, 2)?, &log.answer(|_, _, _| 1)?).with_context(|| run.tail())?;
     ensure!(
         !run.stderr().contains("gap "),
@@ -204,16 +205,16 @@ fn holes_that_kafka_proved_natural_stay_so_when_retention_passes() -> Result<()>
         "natural holes of {} partitions are recorded",
         recorded.len()
     );
-    prove(Some(&lake), &kafka, &postgres)?;
+    verify_tables(Some(&lake), &kafka, &postgres)?;
 
     // what is mended while Kafka has the records is proved at the next start
     lake.put(&key, &unharmed)?;
     let run = command.start()?;
     round(20)?;
-    let log = Log::of(&kafka, 2)?;
+    let log = LogImage::of(&kafka, 2)?;
     demand(&url, &ends(&kafka, 2)?, &log.answer(|_, _, _| 1)?).with_context(|| run.tail())?;
     stop(run)?;
-    prove(Some(&lake), &kafka, &postgres)?;
+    verify_tables(Some(&lake), &kafka, &postgres)?;
 
     // retention comes as far as the lake reaches
     for (kind, topic) in (0u8..).zip(TOPICS) {
@@ -242,7 +243,7 @@ fn holes_that_kafka_proved_natural_stay_so_when_retention_passes() -> Result<()>
     let run = command.start()?;
     round(50)?;
     let mut all = log;
-    for (place, records) in Log::of(&kafka, 2)?.0 {
+    for (place, records) in LogImage::of(&kafka, 2)?.0 {
         all.0.entry(place).or_default().extend(records);
     }
     demand(&url, &ends(&kafka, 2)?, &all.answer(|_, _, _| 1)?).with_context(|| run.tail())?;
@@ -252,7 +253,7 @@ fn holes_that_kafka_proved_natural_stay_so_when_retention_passes() -> Result<()>
         run.tail()
     );
     stop(run)?;
-    prove(Some(&lake), &kafka, &postgres)?;
+    verify_tables(Some(&lake), &kafka, &postgres)?;
     ensure!(holes()?.len() == 6, "natural holes were forgotten: {:?}", holes()?);
     Ok(())
 }
@@ -280,7 +281,7 @@ fn freshness_counts_from_the_record_s_timestamp() -> Result<()> {
         .start()?;
     let producer = Producer::new(&kafka.bootstrap())?;
     let now = || -> Result<i64> { Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64) };
-    let mut feed = Feed::new(65, 1);
+    let mut workload = Workload::new(65, 1);
     let freshness = || metric(&address, "pinflow_freshness_seconds");
     // history has no freshness: what is produced before the engine follows the log would not count
     eventually("readiness", SOON, || {
@@ -289,7 +290,7 @@ fn freshness_counts_from_the_record_s_timestamp() -> Result<()> {
     // written an hour ago by one clock, a minute in the future by another one, and now; a wait of a minute is too long
     // for the engine to blame
     for (stamp, from, to) in [(-3_600_000, 3_600.0, 3_660.0), (60_000, 0.0, 0.0), (0, 0.0, 60.0)] {
-        for (kind, partition, (key, value)) in feed.take(20) {
+        for (kind, partition, (key, value)) in workload.take(20) {
             let key = key.to_string();
             let message = Message {
                 partition: Some(partition),
@@ -299,7 +300,7 @@ fn freshness_counts_from_the_record_s_timestamp() -> Result<()> {
             producer.send_at(TOPICS[kind as usize], message, Some(now()? + stamp))?;
         }
         producer.flush()?;
-        demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON).with_context(|| run.tail())?;
+        demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON).with_context(|| run.tail())?;
         eventually(
             &format!("a freshness of {from} to {to}"),
             Duration::from_secs(5),

@@ -63,7 +63,7 @@ fn every_record_of_an_object_with_holes_inside_reaches_the_tables_once() -> Resu
                     "{name}: start {round} has {} rejects",
                     rejects(&case)?
                 );
-                case.prove()?;
+                case.verify_tables()?;
             }
             // the same object, now the last one of the lake, with an aborted transaction before its last record
             writer.begin()?;
@@ -81,7 +81,7 @@ fn every_record_of_an_object_with_holes_inside_reaches_the_tables_once() -> Resu
                 "{name}: {categories:?}"
             );
             ensure!(rejects(&case)? == 1, "{name}: {} rejects at last", rejects(&case)?);
-            case.prove()?;
+            case.verify_tables()?;
             Ok(())
         },
     )
@@ -123,7 +123,7 @@ fn a_hole_behind_the_last_object_is_no_gap_once_the_frontier_has_passed_it() -> 
             case.update(name, &[])?;
             case.demand_country(4, "Albania")?;
             case.demand_country(7, "Brazil")?;
-            case.prove()?;
+            case.verify_tables()?;
             // tables that have not seen it have no proof
             let mut refused = case.command_in(&format!("{name}_new"), "run").start()?;
             refused.expect(1, SOON)?;
@@ -196,7 +196,7 @@ fn a_record_that_compaction_replaced_by_a_dead_letter_is_gone_after_a_restart() 
                 ensure!(found == wanted, "{name}: after start {round} place 7 is in {found:?}");
                 case.demand_country(1, "Albania")?;
                 ensure!(rejects(&case)? == 1, "{name}: {} rejects", rejects(&case)?);
-                case.prove()?;
+                case.verify_tables()?;
             }
             case.demand_as_new()?;
             Ok(())
@@ -238,7 +238,7 @@ fn an_object_that_was_archived_after_compaction_agrees_with_the_tables() -> Resu
             case.demand_country(ind, country)?;
         }
         ensure!(rejects(&case)? == 1, "{} rejects", rejects(&case)?);
-        case.prove()?;
+        case.verify_tables()?;
     }
     case.demand_as_new()
 }
@@ -272,7 +272,7 @@ fn a_bound_within_the_last_object_is_kept_only_where_kafka_proves_its_offsets() 
             .database()?
             .number(&format!("SELECT count(*) FROM {schema}.geo_table"))?;
         ensure!(found == posts, "{bound}: {found} posts of {posts}");
-        case.prove_in(&schema)?;
+        case.verify_tables_in(&schema)?;
     }
     Ok(())
 }

@@ -334,7 +334,7 @@ fn another_topic_of_a_kind_is_refused_unless_it_is_to_replace_it() -> Result<()>
             let mut run = replace.start()?;
             case.reaches_in(&mut run, name, &other, 0, 7)?;
             stop(run)?;
-            case.prove()?;
+            case.verify_tables()?;
             case.demand_as_new()?;
             ensure!(case.shown(name)? != before, "nothing was replaced");
             // the name is the recorded one from now on, and the flag changes nothing
@@ -348,7 +348,7 @@ fn another_topic_of_a_kind_is_refused_unless_it_is_to_replace_it() -> Result<()>
             demand_usage(&case, "run", &[&first, &other])?;
             case.update(&case.name, &["--replace-topics"])?;
             ensure!(case.shown(name)? == before, "the first topic has another answer now");
-            case.prove()?;
+            case.verify_tables()?;
             Ok(())
         },
     )
@@ -382,7 +382,7 @@ fn a_kind_that_is_not_named_any_more_is_refused_and_one_more_is_not() -> Result<
     let run = followed(&case, 1)?;
     case.demand_country(7, "Albania")?;
     stop(run)?;
-    case.prove()?;
+    case.verify_tables()?;
     case.demand_as_new()?;
     // and without it again
     case.topics[1] = None;
@@ -395,7 +395,7 @@ fn a_kind_that_is_not_named_any_more_is_refused_and_one_more_is_not() -> Result<
     case.topics[1] = Some(geo);
     case.update("kinds", &[])?;
     case.demand_country(7, "Albania")?;
-    case.prove()
+    case.verify_tables()
 }
 
 #[test]
@@ -439,7 +439,7 @@ fn a_run_without_a_named_topic_is_not_ready_until_it_is_created() -> Result<()> 
     case.send_to(&missing, 0, &pins(0..3, "art"))?;
     case.reaches_in(&mut run, "unready", &missing, 0, 3)?;
     stop(run)?;
-    case.prove()?;
+    case.verify_tables()?;
 
     // those who mean it are ready at once
     case.topics[0] = Some("unready.pin3".into());

@@ -2,11 +2,13 @@
 //! and a sink that is slower than the log. What is there is in the answer; what is not is said.
 
 use anyhow::{Context, Result, bail, ensure};
+use pinflow_tests::answer::{demand_answer, tables, wait_for_frontier};
 use pinflow_tests::case::{Case, History, geo, send_through};
-use pinflow_tests::log::{Log, demand, ends, send};
-use pinflow_tests::scene::{Entry, Feed, TOPICS, demand_answer, tables, wait_for_frontier};
+use pinflow_tests::log_image::{LogImage, demand, ends, send};
+use pinflow_tests::workload::{Entry, TOPICS, Workload};
 use pinflow_tests::{
-    Audit, Auditor, Database, Flow, Kafka, LakeFolder, Message, Pinflow, Producer, Program, eventually, prove,
+    Auditor, BackgroundLoad, Database, Kafka, LakeFolder, Message, Pinflow, Producer, Program, SnapshotChecker,
+    eventually, verify_tables,
 };
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -25,25 +27,25 @@ fn transactions_leave_holes_that_are_no_gaps() -> Result<()> {
     for topic in TOPICS {
         kafka.create_topic(topic, 2, &[])?;
     }
-    let mut feed = Feed::new(41, 2);
+    let mut workload = Workload::new(41, 2);
     let writer = Producer::transactional(&kafka.bootstrap(), "writer")?;
-    let round = |feed: &mut Feed| -> Result<()> {
+    let round = |workload: &mut Workload| -> Result<()> {
         writer.begin()?;
-        send(&writer, feed, 120)?;
+        send(&writer, workload, 120)?;
         writer.commit()?;
         writer.begin()?;
-        send(&writer, feed, 40)?;
+        send(&writer, workload, 40)?;
         writer.abort()
     };
     for _ in 0..4 {
-        round(&mut feed)?;
+        round(&mut workload)?;
     }
     // the tail is an aborted transaction and its marker: no record ever comes to show the end
     let archived = ends(&kafka, 2)?;
     for _ in 0..3 {
-        round(&mut feed)?;
+        round(&mut workload)?;
     }
-    let log = Log::of(&kafka, 2)?;
+    let log = LogImage::of(&kafka, 2)?;
     let folder = tempfile::tempdir()?;
     let lake = LakeFolder::new(folder.path());
     log.archive(&lake, &archived, 17)?;
@@ -60,27 +62,27 @@ fn transactions_leave_holes_that_are_no_gaps() -> Result<()> {
     // an open transaction holds back what comes after it, and nothing else
     let before = ends(&kafka, 2)?;
     writer.begin()?;
-    send(&writer, &mut feed, 60)?;
+    send(&writer, &mut workload, 60)?;
     writer.flush()?;
     let plain = Producer::new(&kafka.bootstrap())?;
-    send(&plain, &mut feed, 60)?;
+    send(&plain, &mut workload, 60)?;
     plain.flush()?;
     std::thread::sleep(Duration::from_secs(2));
     demand(&url, &before, &log.answer(|_, _, _| 1)?).with_context(|| run.tail())?;
     writer.abort()?;
-    let log = Log::of(&kafka, 2)?;
+    let log = LogImage::of(&kafka, 2)?;
     demand(&url, &ends(&kafka, 2)?, &log.answer(|_, _, _| 1)?).with_context(|| run.tail())?;
-    round(&mut feed)?;
-    let log = Log::of(&kafka, 2)?;
+    round(&mut workload)?;
+    let log = LogImage::of(&kafka, 2)?;
     demand(&url, &ends(&kafka, 2)?, &log.answer(|_, _, _| 1)?).with_context(|| run.tail())?;
     stop(run)?;
 
     let run = command.start()?;
-    round(&mut feed)?;
-    let log = Log::of(&kafka, 2)?;
+    round(&mut workload)?;
+    let log = LogImage::of(&kafka, 2)?;
     demand(&url, &ends(&kafka, 2)?, &log.answer(|_, _, _| 1)?).with_context(|| run.tail())?;
     stop(run)?;
-    prove(Some(&lake), &kafka, &postgres)
+    verify_tables(Some(&lake), &kafka, &postgres)
 }
 
 #[test]
@@ -98,9 +100,9 @@ fn a_compacted_log_gives_the_answer_of_the_whole() -> Result<()> {
     }
     // many records a post, so that there is something to compact
     let producer = Producer::new(&kafka.bootstrap())?;
-    let mut feed = Feed::new(42, 2);
-    let again = |feed: &mut Feed| -> Result<()> {
-        let posts: Vec<(u8, i32, Entry)> = feed
+    let mut workload = Workload::new(42, 2);
+    let again = |workload: &mut Workload| -> Result<()> {
+        let posts: Vec<(u8, i32, Entry)> = workload
             .log
             .iter()
             .flat_map(|((kind, p), log)| log.iter().take(60).map(|e| (*kind, *p, e.clone())))
@@ -113,36 +115,36 @@ fn a_compacted_log_gives_the_answer_of_the_whole() -> Result<()> {
                 value: value.as_deref(),
             };
             producer.send(TOPICS[kind as usize], message)?;
-            feed.log.entry((kind, partition)).or_default().push((ind, value));
+            workload.log.entry((kind, partition)).or_default().push((ind, value));
         }
         producer.flush()
     };
-    feed.produce(&producer, 600)?;
+    workload.produce(&producer, 600)?;
     let folder = tempfile::tempdir()?;
     let lake = LakeFolder::new(folder.path());
-    again(&mut feed)?;
-    feed.archive(&lake, 0.4, 50)?;
+    again(&mut workload)?;
+    workload.archive(&lake, 0.4, 50)?;
     eventually("compaction", SOON, || {
         // a segment is closed by a later record
         std::thread::sleep(Duration::from_millis(300));
-        again(&mut feed)?;
-        let left = Log::of(&kafka, 2)?;
+        again(&mut workload)?;
+        let left = LogImage::of(&kafka, 2)?;
         Ok(left
             .0
             .iter()
-            .all(|(place, records)| records.len() < feed.log[place].len() * 2 / 3))
+            .all(|(place, records)| records.len() < workload.log[place].len() * 2 / 3))
     })?;
     let command = Pinflow::new("run").lake(&lake).kafka(&kafka).postgres(&postgres);
     let run = command.start()?;
-    demand_answer(&feed, &url, "pinflow", 10, SOON).with_context(|| run.tail())?;
+    demand_answer(&workload, &url, "pinflow", 10, SOON).with_context(|| run.tail())?;
     ensure!(
         !run.stderr().contains("gap "),
         "compaction was called a gap: {}",
         run.tail()
     );
-    feed.produce(&producer, 100)?;
-    feed.delete(&producer, 1, 3)?;
-    demand_answer(&feed, &url, "pinflow", 10, SOON)?;
+    workload.produce(&producer, 100)?;
+    workload.delete(&producer, 1, 3)?;
+    demand_answer(&workload, &url, "pinflow", 10, SOON)?;
     stop(run)?;
     // Kafka alone has the same answer: compaction keeps the newest of each key
     let schema = ["--schema", "alone"];
@@ -151,13 +153,13 @@ fn a_compacted_log_gives_the_answer_of_the_whole() -> Result<()> {
         .postgres(&postgres)
         .args(schema)
         .start()?;
-    demand_answer(&feed, &url, "alone", 10, SOON)?;
+    demand_answer(&workload, &url, "alone", 10, SOON)?;
     stop(alone)?;
     let run = command.start()?;
-    again(&mut feed)?;
-    demand_answer(&feed, &url, "pinflow", 10, SOON)?;
+    again(&mut workload)?;
+    demand_answer(&workload, &url, "pinflow", 10, SOON)?;
     stop(run)?;
-    prove(Some(&lake), &kafka, &postgres)
+    verify_tables(Some(&lake), &kafka, &postgres)
 }
 
 #[test]
@@ -168,12 +170,12 @@ fn retention_past_the_end_of_the_lake_is_a_gap_that_must_be_accepted() -> Result
         kafka.create_topic(topic, 1, &[])?;
     }
     let producer = Producer::new(&kafka.bootstrap())?;
-    let mut feed = Feed::new(43, 1);
-    feed.produce(&producer, 900)?;
+    let mut workload = Workload::new(43, 1);
+    workload.produce(&producer, 900)?;
     let folder = tempfile::tempdir()?;
     let lake = LakeFolder::new(folder.path());
-    feed.archive(&lake, 0.3, 50)?;
-    let from = (feed.log[&(0, 0)].len() as f64 * 0.3) as i64;
+    workload.archive(&lake, 0.3, 50)?;
+    let from = (workload.log[&(0, 0)].len() as f64 * 0.3) as i64;
     let to = from + 40;
     kafka.delete_records("pin", 0, to)?;
 
@@ -199,9 +201,9 @@ fn retention_past_the_end_of_the_lake_is_a_gap_that_must_be_accepted() -> Result
     )?;
 
     // the records in the gap are lost, and nothing else
-    let lost = |feed: &Feed, from: i64, to: i64| -> Result<Vec<Vec<String>>> {
-        let mut log = Log::default();
-        for (place, records) in &feed.log {
+    let lost = |workload: &Workload, from: i64, to: i64| -> Result<Vec<Vec<String>>> {
+        let mut log = LogImage::default();
+        for (place, records) in &workload.log {
             let records = (0i64..).zip(records.iter().cloned());
             let kept = records.filter(|(offset, _)| *place != (0, 0) || !(from..to).contains(offset));
             log.0.insert(*place, kept.collect());
@@ -210,9 +212,9 @@ fn retention_past_the_end_of_the_lake_is_a_gap_that_must_be_accepted() -> Result
     };
     let accepting = command.clone().args(["--accept-gap", &format!("pin/0:{from}..{to}")]);
     let run = accepting.start()?;
-    demand(&url, &feed.frontier(), &lost(&feed, from, to)?).with_context(|| run.tail())?;
-    feed.produce(&producer, 100)?;
-    demand(&url, &feed.frontier(), &lost(&feed, from, to)?).with_context(|| run.tail())?;
+    demand(&url, &workload.frontier(), &lost(&workload, from, to)?).with_context(|| run.tail())?;
+    workload.produce(&producer, 100)?;
+    demand(&url, &workload.frontier(), &lost(&workload, from, to)?).with_context(|| run.tail())?;
     stop(run)?;
     let recorded = "SELECT topic || '/' || partition || ' ' || from_offset || '..' || to_offset FROM pinflow.gaps";
     let recorded = Database::connect(&url)?.value(recorded)?;
@@ -225,20 +227,20 @@ fn retention_past_the_end_of_the_lake_is_a_gap_that_must_be_accepted() -> Result
 
     // a restart needs no flag
     let run = command.start()?;
-    feed.produce(&producer, 50)?;
-    demand(&url, &feed.frontier(), &lost(&feed, from, to)?).with_context(|| run.tail())?;
+    workload.produce(&producer, 50)?;
+    demand(&url, &workload.frontier(), &lost(&workload, from, to)?).with_context(|| run.tail())?;
     stop(run)?;
-    prove(Some(&lake), &kafka, &postgres)?;
+    verify_tables(Some(&lake), &kafka, &postgres)?;
 
     // one that grows stops again: history that the tables had is gone
     kafka.delete_records("pin", 0, to + 30)?;
     refused(&command, &format!("gap pin/0 {from}..{}", to + 30))?;
     let all = command.args(["--accept-gap", "all"]);
     let run = all.start()?;
-    feed.produce(&producer, 50)?;
-    demand(&url, &feed.frontier(), &lost(&feed, from, to + 30)?).with_context(|| run.tail())?;
+    workload.produce(&producer, 50)?;
+    demand(&url, &workload.frontier(), &lost(&workload, from, to + 30)?).with_context(|| run.tail())?;
     stop(run)?;
-    prove(Some(&lake), &kafka, &postgres)
+    verify_tables(Some(&lake), &kafka, &postgres)
 }
 
 #[test]
@@ -249,11 +251,11 @@ fn a_hole_in_the_lake_is_read_from_kafka() -> Result<()> {
         kafka.create_topic(topic, 2, &[])?;
     }
     let producer = Producer::new(&kafka.bootstrap())?;
-    let mut feed = Feed::new(44, 2);
-    feed.produce(&producer, 1_500)?;
+    let mut workload = Workload::new(44, 2);
+    workload.produce(&producer, 1_500)?;
     let folder = tempfile::tempdir()?;
     let lake = LakeFolder::new(folder.path());
-    feed.archive(&lake, 0.8, 20)?;
+    workload.archive(&lake, 0.8, 20)?;
     let mut removed = Vec::new();
     for (topic, partition, start) in [("pin", 0, 40), ("pin", 0, 60), ("geo", 1, 0), ("user", 0, 100)] {
         let key = lake.key(topic, partition, start, None);
@@ -261,18 +263,18 @@ fn a_hole_in_the_lake_is_read_from_kafka() -> Result<()> {
         lake.remove(&key)?;
     }
     let command = Pinflow::new("run").lake(&lake).kafka(&kafka).postgres(&postgres);
-    let auditor = Auditor::start(&url, Audit::results("pinflow", 10))?;
+    let auditor = Auditor::start(&url, SnapshotChecker::results("pinflow", 10))?;
     let run = command.start()?;
-    demand_answer(&feed, &url, "pinflow", 10, SOON).with_context(|| run.tail())?;
+    demand_answer(&workload, &url, "pinflow", 10, SOON).with_context(|| run.tail())?;
     ensure!(
         !run.stderr().contains("gap "),
         "a hole that Kafka fills is no gap: {}",
         run.tail()
     );
-    feed.produce(&producer, 200)?;
-    demand_answer(&feed, &url, "pinflow", 10, SOON)?;
+    workload.produce(&producer, 200)?;
+    demand_answer(&workload, &url, "pinflow", 10, SOON)?;
     stop(run)?;
-    prove(Some(&lake), &kafka, &postgres)?;
+    verify_tables(Some(&lake), &kafka, &postgres)?;
 
     // without Kafka the holes are gaps, each of them
     let mut alone = Pinflow::new("backfill")
@@ -296,11 +298,11 @@ fn a_hole_in_the_lake_is_read_from_kafka() -> Result<()> {
         lake.put(&key, &bytes)?;
     }
     let run = command.start()?;
-    feed.produce(&producer, 100)?;
-    demand_answer(&feed, &url, "pinflow", 10, SOON).with_context(|| run.tail())?;
+    workload.produce(&producer, 100)?;
+    demand_answer(&workload, &url, "pinflow", 10, SOON).with_context(|| run.tail())?;
     stop(run)?;
-    prove(Some(&lake), &kafka, &postgres)?;
-    auditor.finish_with(5, 2, &feed)?;
+    verify_tables(Some(&lake), &kafka, &postgres)?;
+    auditor.finish_with(5, 2, &workload)?;
     Ok(())
 }
 
@@ -313,19 +315,19 @@ fn partitions_are_added_while_we_run_and_while_we_do_not() -> Result<()> {
         kafka.create_topic(topic, 1, &[])?;
     }
     let producer = Producer::new(&kafka.bootstrap())?;
-    let mut feed = Feed::new(45, 1);
-    feed.produce(&producer, 900)?;
+    let mut workload = Workload::new(45, 1);
+    workload.produce(&producer, 900)?;
     let folder = tempfile::tempdir()?;
     let lake = LakeFolder::new(folder.path());
-    feed.archive(&lake, 0.5, 50)?;
+    workload.archive(&lake, 0.5, 50)?;
     let command = Pinflow::new("run").lake(&lake).kafka(&kafka).postgres(&postgres);
     let run = command.start()?;
-    demand_answer(&feed, &url, "pinflow", 10, SOON)?;
+    demand_answer(&workload, &url, "pinflow", 10, SOON)?;
 
     // posts that exist in all three topics
     let inds: Vec<i64> = {
         let keys = |kind: u8| {
-            feed.log[&(kind, 0)]
+            workload.log[&(kind, 0)]
                 .iter()
                 .map(|(ind, _)| *ind)
                 .collect::<std::collections::BTreeSet<_>>()
@@ -389,7 +391,7 @@ fn partitions_are_added_while_we_run_and_while_we_do_not() -> Result<()> {
     .with_context(|| fresh.tail())?;
     stop(fresh)?;
     // the answer by the plain evaluator: what came after a boundary is newer than anything before it
-    let log = Log::of(&kafka, 1)?;
+    let log = LogImage::of(&kafka, 1)?;
     let mut all = log;
     for partition in 1..3 {
         let records = kafka.records("geo", partition, "read_committed")?;
@@ -400,7 +402,7 @@ fn partitions_are_added_while_we_run_and_while_we_do_not() -> Result<()> {
         all.0
             .insert((1, partition), records.into_iter().filter_map(entry).collect());
     }
-    let end = feed.log[&(1, 0)].len() as i64;
+    let end = workload.log[&(1, 0)].len() as i64;
     let generation = |kind: u8, partition: i32, offset: i64| match (kind, partition) {
         (1, 0) if offset < end => 1,
         (1, 0) => 2,
@@ -408,7 +410,7 @@ fn partitions_are_added_while_we_run_and_while_we_do_not() -> Result<()> {
         _ => 1,
     };
     ensure!(shown.1 == all.answer(generation)?, "the answer differs");
-    prove(Some(&lake), &kafka, &postgres)
+    verify_tables(Some(&lake), &kafka, &postgres)
 }
 
 /// Postgres does not answer while more flows than fits into memory: reading waits, and nothing is lost.
@@ -420,15 +422,15 @@ fn a_stalled_postgres_costs_no_memory_and_no_record() -> Result<()> {
         kafka.create_topic(topic, 1, &[])?;
     }
     let producer = Producer::new(&kafka.bootstrap())?;
-    let mut feed = Feed::new(46, 1);
-    feed.produce(&producer, 600)?;
+    let mut workload = Workload::new(46, 1);
+    workload.produce(&producer, 600)?;
     let mut run = Pinflow::new("run").kafka(&kafka).postgres(&postgres).start()?;
-    demand_answer(&feed, &url, "pinflow", 10, SOON)?;
+    demand_answer(&workload, &url, "pinflow", 10, SOON)?;
     let (resident, _) = run.memory()?;
 
     let lock = Database::connect(&url)?;
     lock.run("BEGIN; SELECT * FROM pinflow.progress FOR UPDATE")?;
-    let (before, _) = wait_for_frontier(&url, "pinflow", &feed.frontier(), SOON)?;
+    let (before, _) = wait_for_frontier(&url, "pinflow", &workload.frontier(), SOON)?;
     let wide = "wide ".repeat(4_000);
     let (mut bytes, mut ind) = (0, 800_000_000i64);
     let limit = 500 << 20;
@@ -445,7 +447,7 @@ fn a_stalled_postgres_costs_no_memory_and_no_record() -> Result<()> {
             };
             producer.send("pin", message)?;
             bytes += value.len();
-            feed.log.entry((0, 0)).or_default().push((ind, Some(value)));
+            workload.log.entry((0, 0)).or_default().push((ind, Some(value)));
             ind += 1;
         }
         producer.flush()?;
@@ -466,7 +468,7 @@ fn a_stalled_postgres_costs_no_memory_and_no_record() -> Result<()> {
     let (after, _) = tables(&Database::connect(&url)?, "pinflow")?;
     ensure!(after == before, "something was committed past a locked row");
     lock.run("ROLLBACK")?;
-    demand_answer(&feed, &url, "pinflow", 10, SOON)?;
+    demand_answer(&workload, &url, "pinflow", 10, SOON)?;
     let (_, peak) = run.memory()?;
     ensure!(
         peak.saturating_sub(resident) < 400 << 20,
@@ -488,9 +490,9 @@ fn a_sleeping_postgres_is_waited_for() -> Result<()> {
     for topic in TOPICS {
         kafka.create_topic(topic, 2, &[])?;
     }
-    let feed = Feed::new(47, 2);
+    let workload = Workload::new(47, 2);
     let mut run = Pinflow::new("run").kafka(&kafka).postgres(&postgres).start()?;
-    let flow = Flow::start(feed, &kafka, 40, Duration::from_millis(10))?;
+    let load = BackgroundLoad::start(workload, &kafka, 40, Duration::from_millis(10))?;
     eventually("commits", SOON, || {
         let commits = || Database::connect(&url)?.number("SELECT commits FROM pinflow.progress");
         Ok(commits().unwrap_or(0) > 5)
@@ -504,11 +506,11 @@ fn a_sleeping_postgres_is_waited_for() -> Result<()> {
     rustix::process::kill_process(pid, rustix::process::Signal::STOP)?;
     std::thread::sleep(Duration::from_secs(5));
     rustix::process::kill_process(pid, rustix::process::Signal::CONT)?;
-    let feed = flow.finish()?;
-    demand_answer(&feed, &url, "pinflow", 10, SOON)?;
+    let workload = load.finish()?;
+    demand_answer(&workload, &url, "pinflow", 10, SOON)?;
     ensure!(run.is_running()?, "the run ended: {}", run.tail());
     stop(run)?;
-    prove(None, &kafka, &postgres)
+    verify_tables(None, &kafka, &postgres)
 }
 
 #[test]
@@ -542,5 +544,5 @@ fn live_commits_begin_a_pace_apart_and_hold_everything_that_came_meanwhile() -> 
         "{made} commits for {sent:?} records, {most} at most"
     );
     stop(run)?;
-    case.prove()
+    case.verify_tables()
 }

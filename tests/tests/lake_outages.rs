@@ -1,8 +1,9 @@
 //! A lake that is away: what is waited for, for how long, and that it costs no row; and what is said at once.
 
 use anyhow::{Context, Result, ensure};
+use pinflow_tests::answer::demand_answer;
 use pinflow_tests::get;
-use pinflow_tests::scene::{Feed, TOPICS, demand_answer};
+use pinflow_tests::workload::{TOPICS, Workload};
 use pinflow_tests::{Database, Fault, Kafka, LakeFolder, Pinflow, Producer, S3Server, eventually};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,9 +73,9 @@ fn an_outage_is_no_damage_for_a_backfill() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let server = S3Server::start(folder.path())?;
     let lake = LakeFolder::new(server.create_bucket("history")?);
-    let mut feed = Feed::new(71, 2);
-    feed.take(3_000);
-    feed.archive(&lake, 1.0, 50)?;
+    let mut workload = Workload::new(71, 2);
+    workload.take(3_000);
+    workload.archive(&lake, 1.0, 50)?;
     let postgres = pinflow_tests::postgres()?;
     let backfill = || {
         Pinflow::new("backfill")
@@ -118,7 +119,7 @@ fn an_outage_is_no_damage_for_a_backfill() -> Result<()> {
         }
     });
     backfill().args(["5m"]).succeed(SOON)?;
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
     let database = Database::connect(&postgres.url())?;
     ensure!(
         database.number("SELECT count(*) FROM pinflow.gaps")? == 0,
@@ -137,9 +138,9 @@ fn a_run_waits_for_the_lake_in_sight() -> Result<()> {
         kafka.create_topic(topic, 2, &[])?;
     }
     let producer = Producer::new(&kafka.bootstrap())?;
-    let mut feed = Feed::new(72, 2);
-    feed.produce(&producer, 2_000)?;
-    feed.archive(&lake, 0.8, 50)?;
+    let mut workload = Workload::new(72, 2);
+    workload.produce(&producer, 2_000)?;
+    workload.archive(&lake, 0.8, 50)?;
     let out = Arc::new(AtomicBool::new(true));
     let is_out = Arc::clone(&out);
     server.set_faults(move |seen| {
@@ -172,7 +173,7 @@ fn a_run_waits_for_the_lake_in_sight() -> Result<()> {
     };
     ensure!(outage()? > 0.0, "no outage is counted");
     out.store(false, Ordering::SeqCst);
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON).with_context(|| run.tail())?;
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON).with_context(|| run.tail())?;
     eventually("readiness", SOON, || {
         Ok(get(&address, "/readyz")?.starts_with("HTTP/1.1 200"))
     })?;

@@ -2,7 +2,7 @@
 //! not in `make test`.
 
 use anyhow::{Context, Result, ensure};
-use pinflow_tests::scene::TOPICS;
+use pinflow_tests::workload::TOPICS;
 use pinflow_tests::{Kafka, LakeFolder, Pinflow, root};
 use serde_json::Value;
 use servers::free_port;

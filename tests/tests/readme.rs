@@ -2,7 +2,8 @@
 //! replaced by those of real servers. A command that this test does not know fails it.
 
 use anyhow::{Context, Result, bail, ensure};
-use pinflow_tests::scene::{Feed, TOPICS, demand_answer};
+use pinflow_tests::answer::demand_answer;
+use pinflow_tests::workload::{TOPICS, Workload};
 use pinflow_tests::{Kafka, LakeFolder, Pinflow, Postgres, Producer, S3Server, root};
 use std::path::Path;
 use std::process::Command;
@@ -60,9 +61,9 @@ impl Servers {
         Ok(environment.fold(command, |command, (name, value)| command.env(name, value)))
     }
 
-    fn archive(&self, feed: &Feed, share: f64) -> Result<()> {
-        feed.archive(&self.bucket, share, 100)?;
-        feed.archive(&self.local, share, 100)
+    fn archive(&self, workload: &Workload, share: f64) -> Result<()> {
+        workload.archive(&self.bucket, share, 100)?;
+        workload.archive(&self.local, share, 100)
     }
 }
 
@@ -82,10 +83,10 @@ fn the_commands_of_the_readme_do_what_it_says() -> Result<()> {
         servers.kafka.create_topic(topic, 2, &[])?;
     }
     let producer = Producer::new(&servers.kafka.bootstrap())?;
-    let mut feed = Feed::new(71, 2);
-    feed.produce(&producer, 2_000)?;
+    let mut workload = Workload::new(71, 2);
+    workload.produce(&producer, 2_000)?;
     std::fs::create_dir_all(servers.local.root())?;
-    servers.archive(&feed, 0.6)?;
+    servers.archive(&workload, 0.6)?;
 
     let mut seen = Vec::new();
     for command in commands()? {
@@ -103,13 +104,13 @@ fn the_commands_of_the_readme_do_what_it_says() -> Result<()> {
             }
             ["pinflow", "run", ..] => {
                 let mut run = servers.pinflow(&words[1..])?.start()?;
-                demand_answer(&feed, &servers.postgres.url(), "pinflow", 10, SOON).with_context(|| run.tail())?;
-                feed.produce(&producer, 300)?;
-                demand_answer(&feed, &servers.postgres.url(), "pinflow", 10, SOON).with_context(|| run.tail())?;
+                demand_answer(&workload, &servers.postgres.url(), "pinflow", 10, SOON).with_context(|| run.tail())?;
+                workload.produce(&producer, 300)?;
+                demand_answer(&workload, &servers.postgres.url(), "pinflow", 10, SOON).with_context(|| run.tail())?;
                 run.terminate()?;
                 run.expect(0, SOON)?;
                 // a target never moves back: what comes next has the whole log
-                servers.archive(&feed, 1.0)?;
+                servers.archive(&workload, 1.0)?;
                 seen.push("run".to_owned());
             }
             ["pinflow", "backfill", ..] => {
@@ -121,7 +122,7 @@ fn the_commands_of_the_readme_do_what_it_says() -> Result<()> {
                     written(&servers.folder.path().join(words[out + 1]))?;
                     seen.push("backfill into files".to_owned());
                 } else {
-                    demand_answer(&feed, &servers.postgres.url(), "pinflow", 10, SOON)?;
+                    demand_answer(&workload, &servers.postgres.url(), "pinflow", 10, SOON)?;
                     seen.push("backfill".to_owned());
                 }
                 if let Some(summary) = words.iter().position(|word| *word == "--summary") {
@@ -150,7 +151,7 @@ fn the_commands_of_the_readme_do_what_it_says() -> Result<()> {
             ["pinflow", "archive", ..] => {
                 // for ever, until it is told to stop; the second one archives what has come meanwhile, and ends
                 let mut archive = servers.pinflow(&words[1..])?.start()?;
-                feed.produce(&producer, 300)?;
+                workload.produce(&producer, 300)?;
                 std::thread::sleep(Duration::from_secs(2));
                 ensure!(archive.is_running()?, "it has ended:\n{}", archive.tail());
                 archive.terminate()?;

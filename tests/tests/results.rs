@@ -86,7 +86,7 @@ fn rows_in(case: &Case, schema: &str, sql: &str) -> Result<Vec<String>> {
 }
 
 /// Plainly and by a replay.
-fn prove(case: &Case, folder: &Folder) -> Result<()> {
+fn verify_tables(case: &Case, folder: &Folder) -> Result<()> {
     let verify = || case.command("verify").args(folder.flags());
     let said = verify().succeed(SOON)?;
     ensure!(said.contains("tables agree"), "{said}");
@@ -219,7 +219,7 @@ fn results_come_change_and_go_with_their_files() -> Result<()> {
         "{:?}",
         shares()?
     );
-    prove(&case, &folder)?;
+    verify_tables(&case, &folder)?;
     // nobody else's tables
     refused(
         &case.command("verify"),
@@ -257,7 +257,7 @@ fn results_come_change_and_go_with_their_files() -> Result<()> {
         Ok(rows(&case, "SELECT * FROM largest ORDER BY 1")? == ["Chad|6|1", "Peru|6|1"])
     })?;
     stop(run)?;
-    prove(&case, &folder)?;
+    verify_tables(&case, &folder)?;
 
     // another meaning, the same columns
     folder.write("countries", &COUNTRIES.replace("IS NOT NULL", "<> 'Peru'"))?;
@@ -266,7 +266,7 @@ fn results_come_change_and_go_with_their_files() -> Result<()> {
     case.update("files", &folder.flags())?;
     ensure!(rows(&case, "SELECT * FROM countries ORDER BY 1")? == ["Chad|6", "Niue|4"]);
     ensure!(rows(&case, "SELECT * FROM largest")? == ["Chad|6|1"]);
-    prove(&case, &folder)?;
+    verify_tables(&case, &folder)?;
 
     // names of a schema's own tables, views and indexes
     let taken = Folder::new(
@@ -317,7 +317,7 @@ fn results_come_change_and_go_with_their_files() -> Result<()> {
         shares()?
     );
     ensure!(rows(&case, "SELECT to_regclass('files.largest')")? == [""]);
-    prove(&case, &folder)
+    verify_tables(&case, &folder)
 }
 
 /// Wherever a run dies that makes, drops, reshapes and changes results at once, all of them are as they were or as they
@@ -397,7 +397,7 @@ fn another_schema_has_other_results() -> Result<()> {
     ensure!(database.number("SELECT count(*) FROM green.results")? == 1);
     ensure!(database.number("SELECT count(*) FROM blue.results")? == 10);
     stop(blue)?;
-    case.prove()
+    case.verify_tables()
 }
 
 #[test]
@@ -464,7 +464,7 @@ fn processes_with_other_files_refuse_each_other_by_name() -> Result<()> {
     case.reaches(&mut both[0], "geo", 0, 12)?;
     both[0].terminate()?;
     both.iter_mut().try_for_each(|process| process.expect(0, SOON))?;
-    prove(&case, &one)
+    verify_tables(&case, &one)
 }
 
 /// As many as a large team may write: each with a meaning of its own, and several operators of its own.
@@ -502,5 +502,5 @@ fn a_hundred_results_at_once() -> Result<()> {
     case.reaches(&mut run, "pin", 0, 14)?;
     stop(run)?;
     ensure!(rows(&case, "SELECT count(*) FROM results")? == ["100"]);
-    prove(&case, &folder)
+    verify_tables(&case, &folder)
 }

@@ -2,8 +2,9 @@
 //! does not know of a key yet. What can be mended by asking again is; what cannot is named.
 
 use anyhow::{Result, ensure};
+use pinflow_tests::answer::demand_answer;
 use pinflow_tests::lake::gzip;
-use pinflow_tests::scene::{Feed, demand_answer};
+use pinflow_tests::workload::Workload;
 use pinflow_tests::{Database, Fault, LakeFolder, Pinflow, Postgres, S3Server};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,7 +16,7 @@ const SOON: Duration = Duration::from_secs(60);
 struct Bucket {
     server: S3Server,
     lake: LakeFolder,
-    feed: Feed,
+    workload: Workload,
     postgres: Postgres,
     _folder: tempfile::TempDir,
 }
@@ -25,13 +26,13 @@ impl Bucket {
         let folder = tempfile::tempdir()?;
         let server = S3Server::start(folder.path())?;
         let lake = LakeFolder::new(server.create_bucket("history")?);
-        let mut feed = Feed::new(seed, 2);
-        feed.take(records);
-        feed.archive(&lake, 1.0, per_object)?;
+        let mut workload = Workload::new(seed, 2);
+        workload.take(records);
+        workload.archive(&lake, 1.0, per_object)?;
         Ok(Bucket {
             server,
             lake,
-            feed,
+            workload,
             postgres: pinflow_tests::postgres()?,
             _folder: folder,
         })
@@ -44,7 +45,7 @@ impl Bucket {
     }
 
     fn demand(&self) -> Result<()> {
-        demand_answer(&self.feed, &self.postgres.url(), "pinflow", 10, SOON)
+        demand_answer(&self.workload, &self.postgres.url(), "pinflow", 10, SOON)
     }
 }
 
@@ -172,9 +173,9 @@ fn nothing_of_a_large_object_that_fails_late_is_taken_in() -> Result<()> {
     );
 
     // the rest of the partition is behind the object, or there is no hole to be seen
-    let mut feed = Feed::new(58, 2);
-    feed.take(3 * records);
-    let more = &feed.log[&(0, 1)];
+    let mut workload = Workload::new(58, 2);
+    workload.take(3 * records);
+    let more = &workload.log[&(0, 1)];
     let mut lines = Vec::new();
     for (_, value) in more {
         lines.extend_from_slice(value.as_deref().unwrap_or_default());
@@ -261,7 +262,7 @@ fn a_list_that_misses_a_key_is_asked_again_and_believed_in_the_end() -> Result<(
         .server
         .set_faults(|seen| if seen.is_list() { Fault::Repeat } else { Fault::None });
     bucket.backfill().args(["--schema", "twice"]).succeed(SOON)?;
-    demand_answer(&bucket.feed, &bucket.postgres.url(), "twice", 10, SOON)
+    demand_answer(&bucket.workload, &bucket.postgres.url(), "twice", 10, SOON)
 }
 
 #[test]

@@ -6,7 +6,7 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::primitives::ByteStream;
 use pinflow_tests::{
-    Audit, Auditor, Database, Fault, Kafka, Message, Pinflow, PostgresOptions, Producer, eventually, postgres,
+    Auditor, Database, Fault, Kafka, Message, Pinflow, PostgresOptions, Producer, SnapshotChecker, eventually, postgres,
 };
 use serde_json::json;
 use servers::process::Server;
@@ -448,8 +448,8 @@ fn the_auditor_finds_what_is_wrong() -> Result<()> {
     let server = postgres()?;
     let url = server.url();
     let database = Database::connect(&url)?;
-    let audit = Audit::results("audited", 10);
-    ensure!(audit.look(&database)?.is_none(), "there is nothing to look at yet");
+    let checker = SnapshotChecker::results("audited", 10);
+    ensure!(checker.check(&database)?.is_none(), "there is nothing to check yet");
     database.run(
         "CREATE SCHEMA audited; SET search_path TO audited;
          CREATE TABLE frontier (topic text, partition integer, next_offset bigint, cleaned_next_offset bigint);
@@ -468,20 +468,22 @@ fn the_auditor_finds_what_is_wrong() -> Result<()> {
         let sql = result.sql.clone();
         database.run(&format!("CREATE TABLE {} AS {sql}", result.table.name))?;
     }
-    let frontier = audit.demand(&url)?;
+    let frontier = checker.demand(&url)?;
     assert_eq!(frontier, [(("pin".to_owned(), 0), 2)].into());
 
     // true commits are no findings
-    let auditor = Auditor::start(&url, audit.clone())?;
-    eventually("a look", Duration::from_secs(20), || Ok(auditor.looks() > 0))?;
+    let auditor = Auditor::start(&url, checker.clone())?;
+    eventually("a check", Duration::from_secs(20), || Ok(auditor.checks() > 0))?;
     database.run("UPDATE frontier SET next_offset = 3")?;
-    let seen = auditor.looks();
-    eventually("more looks", Duration::from_secs(20), || Ok(auditor.looks() > seen + 1))?;
+    let seen = auditor.checks();
+    eventually("more checks", Duration::from_secs(20), || {
+        Ok(auditor.checks() > seen + 1)
+    })?;
     auditor.finish(3)?;
 
     // a frontier that moves back is one
-    let auditor = Auditor::start(&url, audit.clone())?;
-    eventually("a look", Duration::from_secs(20), || Ok(auditor.looks() > 0))?;
+    let auditor = Auditor::start(&url, checker.clone())?;
+    eventually("a check", Duration::from_secs(20), || Ok(auditor.checks() > 0))?;
     database.run("UPDATE frontier SET next_offset = 2")?;
     std::thread::sleep(Duration::from_secs(1));
     let finding = auditor
@@ -491,8 +493,8 @@ fn the_auditor_finds_what_is_wrong() -> Result<()> {
     ensure!(format!("{finding:#}").contains("moved from 3"), "{finding:#}");
 
     // and a row that its table does not know
-    let auditor = Auditor::start(&url, audit.clone())?;
-    eventually("a look", Duration::from_secs(20), || Ok(auditor.looks() > 0))?;
+    let auditor = Auditor::start(&url, checker.clone())?;
+    eventually("a check", Duration::from_secs(20), || Ok(auditor.checks() > 0))?;
     database.run("INSERT INTO user_table VALUES (3, 'E F', 40, '2017-01-01')")?;
     std::thread::sleep(Duration::from_secs(1));
     let finding = auditor
@@ -504,8 +506,8 @@ fn the_auditor_finds_what_is_wrong() -> Result<()> {
         "{finding:#}"
     );
     ensure!(
-        audit.demand(&url).is_err(),
-        "a single look misses what the auditor finds"
+        checker.demand(&url).is_err(),
+        "a single check misses what the auditor finds"
     );
     Ok(())
 }

@@ -1,18 +1,20 @@
 //! The soak: for a minute (ten in `make test-long`) records flow and everything is broken in turn, by chance, while the
-//! auditor looks. In the end the tables are the answer, and nothing was ever false on the way.
+//! auditor checks. In the end the tables are the answer, and nothing was ever false on the way.
 //!
 //! The seed is printed; `PINFLOW_TEST_SEED=N` gives the same faults in the same order again.
 
 use anyhow::{Context, Result, ensure};
-use pinflow_tests::scene::{Feed, TOPICS, demand_answer};
+use pinflow_tests::answer::demand_answer;
+use pinflow_tests::workload::{TOPICS, Workload};
 use pinflow_tests::{
-    Audit, Auditor, Database, Flow, Kafka, LakeFolder, Pinflow, Postgres, Producer, Program, eventually, long, prove,
+    Auditor, BackgroundLoad, Database, Kafka, LakeFolder, Pinflow, Postgres, Producer, Program, SnapshotChecker,
+    eventually, long, verify_tables,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const SOON: Duration = Duration::from_secs(60);
-/// After the flow has stopped, everything that waits is taken in.
+/// After the background load has stopped, everything that waits is taken in.
 const IN_THE_END: Duration = Duration::from_secs(120);
 
 /// A small generator of chance (splitmix64).
@@ -185,11 +187,11 @@ fn soak(seed: u64, length: Duration) -> Result<()> {
     }
     let folder = tempfile::tempdir()?;
     let lake = LakeFolder::new(folder.path());
-    let mut feed = Feed::new(seed, 2);
-    feed.produce(&Producer::new(&kafka.bootstrap())?, 3_000)?;
-    feed.archive(&lake, 0.6, 200)?;
-    let auditor = Auditor::start(&postgres.url(), Audit::results("pinflow", 10))?;
-    let flow = Flow::start(feed, &kafka, 20, Duration::from_millis(50))?;
+    let mut workload = Workload::new(seed, 2);
+    workload.produce(&Producer::new(&kafka.bootstrap())?, 3_000)?;
+    workload.archive(&lake, 0.6, 200)?;
+    let auditor = Auditor::start(&postgres.url(), SnapshotChecker::results("pinflow", 10))?;
+    let load = BackgroundLoad::start(workload, &kafka, 20, Duration::from_millis(50))?;
     let mut system = System {
         kafka,
         postgres,
@@ -216,14 +218,14 @@ fn soak(seed: u64, length: Duration) -> Result<()> {
         ensure!(engine.is_running()?, "the engine ended at {fault:?}: {}", engine.tail());
         inflicted += 1;
     }
-    let produced = flow.produced();
-    let feed = flow.finish()?;
-    demand_answer(&feed, &system.postgres.url(), "pinflow", 10, IN_THE_END)
+    let produced = load.produced();
+    let workload = load.finish()?;
+    demand_answer(&workload, &system.postgres.url(), "pinflow", 10, IN_THE_END)
         .with_context(|| system.engine.as_ref().map(Program::tail).unwrap_or_default())?;
     stop(system.engine()?)?;
-    prove(Some(&system.lake), &system.kafka, &system.postgres)?;
-    let looks = auditor.finish_with(length.as_secs(), 10, &feed)?;
-    eprintln!("{inflicted} faults, {produced} records while they happened, {looks} looks at the tables");
+    verify_tables(Some(&system.lake), &system.kafka, &system.postgres)?;
+    let checks = auditor.finish_with(length.as_secs(), 10, &workload)?;
+    eprintln!("{inflicted} faults, {produced} records while they happened, {checks} snapshots checked");
     ensure!(inflicted >= length.as_secs() / 15, "only {inflicted} faults");
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! However many workers and processes share the work, the tables are the same; and processes share one fate.
 
 use anyhow::{Context, Result, ensure};
-use pinflow_tests::scene::{Entry, Feed, TOPICS, demand_answer, tables};
+use pinflow_tests::answer::{demand_answer, tables};
+use pinflow_tests::workload::{Entry, TOPICS, Workload};
 use pinflow_tests::{Database, Kafka, LakeFolder, Message, Pinflow, Producer, Program};
 use serde_json::json;
 use std::net::TcpListener;
@@ -44,11 +45,11 @@ fn start(command: &Pinflow, folder: &Path, processes: usize, threads: usize) -> 
 }
 
 /// A record as the emulation sends it, for the posts whose corrections this test makes up.
-fn send(feed: &mut Feed, producer: &Producer, kind: u8, ind: i64, record: serde_json::Value) -> Result<()> {
+fn send(workload: &mut Workload, producer: &Producer, kind: u8, ind: i64, record: serde_json::Value) -> Result<()> {
     let value = record.to_string().into_bytes();
     let partition = workload::generate::partition_of(ind as u64, 2);
     let entry: Entry = (ind, Some(value.clone()));
-    feed.log.entry((kind, partition)).or_default().push(entry);
+    workload.log.entry((kind, partition)).or_default().push(entry);
     let key = ind.to_string();
     let message = Message {
         partition: Some(partition),
@@ -77,14 +78,14 @@ fn user(ind: i64, name: &str, age: u32, joined: &str) -> serde_json::Value {
 
 /// Posts that exist for this test alone: they move between categories, countries, years, age groups and persons, lose
 /// a third of themselves, come back, and go.
-fn corrections(feed: &mut Feed, producer: &Producer, live: bool) -> Result<()> {
+fn corrections(workload: &mut Workload, producer: &Producer, live: bool) -> Result<()> {
     let base = 900_000_000;
     if !live {
         for n in 0..60 {
             let ind = base + n;
             let country = ["Albania", "Zambia", "Åland"][n as usize % 3];
             send(
-                feed,
+                workload,
                 producer,
                 0,
                 ind,
@@ -95,9 +96,9 @@ fn corrections(feed: &mut Feed, producer: &Producer, live: bool) -> Result<()> {
                     "12k",
                 ),
             )?;
-            send(feed, producer, 1, ind, geo(ind, country, "2019-05-06T07:08:09"))?;
+            send(workload, producer, 1, ind, geo(ind, country, "2019-05-06T07:08:09"))?;
             send(
-                feed,
+                workload,
                 producer,
                 2,
                 ind,
@@ -107,24 +108,30 @@ fn corrections(feed: &mut Feed, producer: &Producer, live: bool) -> Result<()> {
         // half of the moves happen in history
         for n in 0..15 {
             let ind = base + n;
-            send(feed, producer, 1, ind, geo(ind, "Chad", "2021-05-06T07:08:09"))?;
-            send(feed, producer, 2, ind, user(ind, "moved", 55, "2017-01-02T03:04:05"))?;
+            send(workload, producer, 1, ind, geo(ind, "Chad", "2021-05-06T07:08:09"))?;
+            send(
+                workload,
+                producer,
+                2,
+                ind,
+                user(ind, "moved", 55, "2017-01-02T03:04:05"),
+            )?;
         }
-        feed.delete(producer, 1, base + 1)?;
+        workload.delete(producer, 1, base + 1)?;
         return Ok(());
     }
     for n in 10..40 {
         let ind = base + n;
         send(
-            feed,
+            workload,
             producer,
             0,
             ind,
             pin(ind, "travel", &format!("poster {}", n % 3), "3M"),
         )?;
-        send(feed, producer, 1, ind, geo(ind, "Zambia", "2018-05-06T07:08:09"))?;
+        send(workload, producer, 1, ind, geo(ind, "Zambia", "2018-05-06T07:08:09"))?;
         send(
-            feed,
+            workload,
             producer,
             2,
             ind,
@@ -132,11 +139,11 @@ fn corrections(feed: &mut Feed, producer: &Producer, live: bool) -> Result<()> {
         )?;
     }
     for n in 20..30 {
-        feed.delete(producer, (n % 3) as u8, base + n)?;
+        workload.delete(producer, (n % 3) as u8, base + n)?;
     }
     // one comes back elsewhere
     send(
-        feed,
+        workload,
         producer,
         2,
         base + 20,
@@ -155,11 +162,11 @@ fn any_number_of_workers_and_processes_makes_the_same_tables() -> Result<()> {
     let lake = LakeFolder::new(folder.path().join("lake"));
     std::fs::create_dir_all(lake.root())?;
     let producer = Producer::new(&kafka.bootstrap())?;
-    let mut feed = Feed::new(31, 2);
-    feed.produce(&producer, 1_500)?;
-    corrections(&mut feed, &producer, false)?;
-    feed.produce(&producer, 1_500)?;
-    feed.archive(&lake, 0.7, 100)?;
+    let mut workload = Workload::new(31, 2);
+    workload.produce(&producer, 1_500)?;
+    corrections(&mut workload, &producer, false)?;
+    workload.produce(&producer, 1_500)?;
+    workload.archive(&lake, 0.7, 100)?;
 
     let shapes = [(1, 1), (1, 2), (2, 2)];
     let mut runs = Vec::new();
@@ -175,12 +182,12 @@ fn any_number_of_workers_and_processes_makes_the_same_tables() -> Result<()> {
         runs.push((start(&command, &dir, processes, threads)?, schema));
     }
     for (_, schema) in &runs {
-        demand_answer(&feed, &url, schema, 10, SOON).with_context(|| schema.clone())?;
+        demand_answer(&workload, &url, schema, 10, SOON).with_context(|| schema.clone())?;
     }
-    corrections(&mut feed, &producer, true)?;
-    feed.produce(&producer, 1_000)?;
+    corrections(&mut workload, &producer, true)?;
+    workload.produce(&producer, 1_000)?;
     for (_, schema) in &runs {
-        demand_answer(&feed, &url, schema, 10, SOON).with_context(|| schema.clone())?;
+        demand_answer(&workload, &url, schema, 10, SOON).with_context(|| schema.clone())?;
     }
     let database = Database::connect(&url)?;
     let first = tables(&database, &runs[0].1)?;
@@ -209,7 +216,8 @@ fn any_number_of_workers_and_processes_makes_the_same_tables() -> Result<()> {
         for process in &mut run {
             process.expect(0, SOON).with_context(|| schema.clone())?;
         }
-        pinflow_tests::flow::prove_schema(&schema, Some(&lake), &kafka, &postgres).with_context(|| schema.clone())?;
+        pinflow_tests::verify::verify_schema(&schema, Some(&lake), &kafka, &postgres)
+            .with_context(|| schema.clone())?;
     }
     Ok(())
 }
@@ -219,15 +227,15 @@ fn launch_supervises_a_backfill_of_two_processes() -> Result<()> {
     let postgres = pinflow_tests::postgres()?;
     let folder = tempfile::tempdir()?;
     let lake = LakeFolder::new(folder.path());
-    let mut feed = Feed::new(32, 3);
-    feed.take(3_000);
-    feed.archive(&lake, 1.0, 70)?;
+    let mut workload = Workload::new(32, 3);
+    workload.take(3_000);
+    workload.archive(&lake, 1.0, 70)?;
     let launch = Pinflow::new("launch")
         .args(["-n", "2", "-w", "1", "--", "backfill"])
         .lake(&lake)
         .postgres(&postgres);
     launch.succeed(SOON)?;
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
 
     // what goes wrong in one process goes wrong for all, is said, and is not tried again
     let mut wrong = Pinflow::new("launch")
@@ -247,14 +255,14 @@ fn when_one_process_dies_all_end_and_name_it() -> Result<()> {
         kafka.create_topic(topic, 2, &[])?;
     }
     let producer = Producer::new(&kafka.bootstrap())?;
-    let mut feed = Feed::new(33, 2);
-    feed.produce(&producer, 1_000)?;
+    let mut workload = Workload::new(33, 2);
+    workload.produce(&producer, 1_000)?;
     let command = Pinflow::new("run").kafka(&kafka).postgres(&postgres);
     for victim in [1, 0] {
         let folder = tempfile::tempdir()?;
         let mut run = start(&command, folder.path(), 2, 1)?;
-        feed.produce(&producer, 200)?;
-        demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
+        workload.produce(&producer, 200)?;
+        demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
         let hosts = std::fs::read_to_string(folder.path().join("hosts"))?;
         let address = hosts.lines().nth(victim).context("a line for each process")?;
         run[victim].kill()?;
@@ -271,9 +279,9 @@ fn when_one_process_dies_all_end_and_name_it() -> Result<()> {
         ensure!(said.contains(&expected), "`{expected}` is not in: {said}");
     }
     // nothing is lost
-    feed.produce(&producer, 200)?;
+    workload.produce(&producer, 200)?;
     let mut run = command.start()?;
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
     run.terminate()?;
     run.expect(0, SOON)
 }

@@ -2,8 +2,12 @@
 //! schema that somebody works in, nor moves one back.
 
 use anyhow::{Result, ensure};
-use pinflow_tests::scene::{Feed, Frontier, TOPICS, demand_answer, tables, texts};
-use pinflow_tests::{Audit, Auditor, Database, Flow, Kafka, LakeFolder, Pinflow, Producer, eventually, long, prove};
+use pinflow_tests::answer::{demand_answer, tables, texts};
+use pinflow_tests::workload::{Frontier, TOPICS, Workload};
+use pinflow_tests::{
+    Auditor, BackgroundLoad, Database, Kafka, LakeFolder, Pinflow, Producer, SnapshotChecker, eventually, long,
+    verify_tables,
+};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -23,16 +27,16 @@ fn a_zombie_commits_nothing() -> Result<()> {
     for topic in TOPICS {
         kafka.create_topic(topic, 2, &[])?;
     }
-    let mut feed = Feed::new(21, 2);
+    let mut workload = Workload::new(21, 2);
     let producer = Producer::new(&kafka.bootstrap())?;
-    feed.produce(&producer, 1_000)?;
+    workload.produce(&producer, 1_000)?;
     let command = Pinflow::new("run").kafka(&kafka).postgres(&postgres);
-    let auditor = Auditor::start(&postgres.url(), Audit::results("pinflow", 10))?;
+    let auditor = Auditor::start(&postgres.url(), SnapshotChecker::results("pinflow", 10))?;
     let mut old = command.start()?;
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
 
     // it falls asleep in the middle of its work
-    let flow = Flow::start(feed, &kafka, 50, Duration::from_millis(5))?;
+    let load = BackgroundLoad::start(workload, &kafka, 50, Duration::from_millis(5))?;
     std::thread::sleep(Duration::from_millis(500));
     old.freeze()?;
     let asleep = std::time::Instant::now();
@@ -41,13 +45,13 @@ fn a_zombie_commits_nothing() -> Result<()> {
     eventually("the new run's fence", SOON, || {
         Ok(progress(&postgres.url())?.1 > old_fence)
     })?;
-    let mut feed = flow.finish()?;
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
+    let mut workload = load.finish()?;
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
     let rest = Duration::from_secs(if long() { 60 } else { 5 });
     std::thread::sleep(rest.saturating_sub(asleep.elapsed()));
 
     old.thaw()?;
-    feed.produce(&producer, 300)?;
+    workload.produce(&producer, 300)?;
     old.expect(3, SOON)?;
     let said = old.stderr();
     ensure!(
@@ -58,12 +62,12 @@ fn a_zombie_commits_nothing() -> Result<()> {
         progress(&postgres.url())?.1 == old_fence + 1,
         "somebody else took the fence"
     );
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
     ensure!(new.is_running()?, "the new run ended: {}", new.tail());
     new.terminate()?;
     new.expect(0, SOON)?;
-    prove(None, &kafka, &postgres)?;
-    auditor.finish_with(10, 3, &feed)?;
+    verify_tables(None, &kafka, &postgres)?;
+    auditor.finish_with(10, 3, &workload)?;
     Ok(())
 }
 
@@ -74,11 +78,11 @@ fn an_idle_run_ends_when_a_newer_one_starts() -> Result<()> {
     for topic in TOPICS {
         kafka.create_topic(topic, 1, &[])?;
     }
-    let mut feed = Feed::new(22, 1);
-    feed.produce(&Producer::new(&kafka.bootstrap())?, 500)?;
+    let mut workload = Workload::new(22, 1);
+    workload.produce(&Producer::new(&kafka.bootstrap())?, 500)?;
     let command = Pinflow::new("run").kafka(&kafka).postgres(&postgres);
     let mut old = command.start()?;
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
     let mut new = command.start()?;
     old.expect(3, Duration::from_secs(30))?;
     let (commits, _) = progress(&postgres.url())?;
@@ -88,7 +92,7 @@ fn an_idle_run_ends_when_a_newer_one_starts() -> Result<()> {
     ensure!(new.is_running()?, "the new run ended: {}", new.tail());
     new.terminate()?;
     new.expect(0, SOON)?;
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)
 }
 
 #[test]
@@ -100,16 +104,16 @@ fn a_backfill_takes_no_schema_that_is_held_and_moves_none_back() -> Result<()> {
     }
     let folder = tempfile::tempdir()?;
     let lake = LakeFolder::new(folder.path());
-    let mut feed = Feed::new(23, 2);
+    let mut workload = Workload::new(23, 2);
     let producer = Producer::new(&kafka.bootstrap())?;
-    feed.produce(&producer, 2_000)?;
-    feed.archive(&lake, 0.5, 100)?;
+    workload.produce(&producer, 2_000)?;
+    workload.archive(&lake, 0.5, 100)?;
     let mut run = Pinflow::new("run")
         .lake(&lake)
         .kafka(&kafka)
         .postgres(&postgres)
         .start()?;
-    demand_answer(&feed, &url, "pinflow", 10, SOON)?;
+    demand_answer(&workload, &url, "pinflow", 10, SOON)?;
 
     let backfill = Pinflow::new("backfill").lake(&lake).postgres(&postgres);
     let mut refused = backfill.start()?;
@@ -135,9 +139,9 @@ fn a_backfill_takes_no_schema_that_is_held_and_moves_none_back() -> Result<()> {
     );
 
     // the whole log in the lake: nobody is there now, so no --takeover is needed
-    feed.archive(&lake, 1.0, 100)?;
+    workload.archive(&lake, 1.0, 100)?;
     backfill.succeed(SOON)?;
-    demand_answer(&feed, &url, "pinflow", 10, SOON)?;
+    demand_answer(&workload, &url, "pinflow", 10, SOON)?;
 
     // and a backfill that ends later than the tables takes over from a run
     let mut run = Pinflow::new("run")
@@ -149,11 +153,11 @@ fn a_backfill_takes_no_schema_that_is_held_and_moves_none_back() -> Result<()> {
     eventually("the run's commits", SOON, || Ok(progress(&url)?.0 > commits + 1))?;
     backfill.clone().args(["--takeover"]).succeed(SOON)?;
     run.expect(3, SOON)?;
-    demand_answer(&feed, &url, "pinflow", 10, SOON)?;
-    prove(Some(&lake), &kafka, &postgres)?;
+    demand_answer(&workload, &url, "pinflow", 10, SOON)?;
+    verify_tables(Some(&lake), &kafka, &postgres)?;
 
     // bounded below the frontier: refused in this schema, welcome in another one
-    let bound: Frontier = feed
+    let bound: Frontier = workload
         .frontier()
         .into_iter()
         .map(|(place, next)| (place, next / 3))
@@ -164,11 +168,14 @@ fn a_backfill_takes_no_schema_that_is_held_and_moves_none_back() -> Result<()> {
     let mut back = bounded.start()?;
     back.expect(1, SOON)?;
     ensure!(back.stderr().contains("a target never moves back"), "{}", back.stderr());
-    demand_answer(&feed, &url, "pinflow", 10, SOON)?;
+    demand_answer(&workload, &url, "pinflow", 10, SOON)?;
     bounded.args(["--schema", "earlier"]).succeed(SOON)?;
     let (frontier, actual) = tables(&Database::connect(&url)?, "earlier")?;
     ensure!(frontier == bound, "bounded by {bound:?}, the frontier is {frontier:?}");
-    ensure!(actual == texts(&feed.answer(&bound, 10)?), "the bounded answer differs");
+    ensure!(
+        actual == texts(&workload.answer(&bound, 10)?),
+        "the bounded answer differs"
+    );
     Ok(())
 }
 

@@ -381,16 +381,13 @@ fn what_is_no_request_is_logged_counted_and_has_an_id() -> Result<()> {
         for (before, pause) in [(0, false), (1, false), (1, true), (3, false)] {
             let mut connection = Connection::open(gateway.at)?;
             let first = health.repeat(before);
-            match pause {
-                true => {
-                    connection.write(&first)?;
-                    std::thread::sleep(std::time::Duration::from_millis(100));
-                    let _ = connection.write(bytes);
-                }
+            if pause {
+                connection.write(&first)?;
+                std::thread::sleep(std::time::Duration::from_millis(100));
+                let _ = connection.write(bytes);
+            } else {
                 // all at once
-                false => {
-                    let _ = connection.write(&[&first[..], bytes].concat());
-                }
+                let _ = connection.write(&[&first[..], bytes].concat());
             }
             for _ in 0..before {
                 assert_eq!(connection.answer()?.status, 200);

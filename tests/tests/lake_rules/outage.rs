@@ -2,9 +2,10 @@
 
 use crate::{PINS, SOON, agrees, demand_rows, pin, rows};
 use anyhow::{Context, Result, ensure};
+use pinflow_tests::answer::demand_answer;
 use pinflow_tests::get;
 use pinflow_tests::lake::gzip;
-use pinflow_tests::scene::{Feed, demand_answer};
+use pinflow_tests::workload::Workload;
 use pinflow_tests::{Broker, Fault, LakeFolder, Pinflow, Postgres, Producer, S3Server, Seen, eventually};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -55,9 +56,9 @@ impl Bucket {
 #[test]
 fn an_outage_of_s3_loses_nothing_when_unreadable_objects_are_skipped() -> Result<()> {
     let bucket = Bucket::new()?;
-    let mut feed = Feed::new(81, 2);
-    feed.take(1_500);
-    feed.archive(&bucket.lake, 1.0, 40)?;
+    let mut workload = Workload::new(81, 2);
+    workload.take(1_500);
+    workload.archive(&bucket.lake, 1.0, 40)?;
     // three objects without offsets, of posts that nothing else knows
     for index in 0..3 {
         bucket
@@ -85,7 +86,7 @@ fn an_outage_of_s3_loses_nothing_when_unreadable_objects_are_skipped() -> Result
         demand_rows(&bucket.postgres, schema, "SELECT count(*) FROM gaps", &["0"])?;
         let alone = "SELECT count(*) FROM pin_table WHERE ind >= 9000000";
         demand_rows(&bucket.postgres, schema, alone, &["3"])?;
-        demand_answer(&feed, &bucket.postgres.url(), schema, 10, SOON)?;
+        demand_answer(&workload, &bucket.postgres.url(), schema, 10, SOON)?;
     }
     Ok(())
 }

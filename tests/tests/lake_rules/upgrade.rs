@@ -2,7 +2,7 @@
 
 use crate::SOON;
 use anyhow::{Context, Result, ensure};
-use pinflow_tests::scene::TOPICS;
+use pinflow_tests::workload::TOPICS;
 use pinflow_tests::{Database, Kafka, LakeFolder, Message, Pinflow, Producer, eventually};
 use serde_json::{Value, json};
 

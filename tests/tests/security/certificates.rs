@@ -2,7 +2,8 @@
 
 use super::SOON;
 use anyhow::{Context, Result, ensure};
-use pinflow_tests::scene::{Feed, TOPICS, demand_answer};
+use pinflow_tests::answer::demand_answer;
+use pinflow_tests::workload::{TOPICS, Workload};
 use pinflow_tests::{Database, Kafka, LakeFolder, Pinflow, Postgres, Producer, eventually};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -155,8 +156,8 @@ fn every_command_shows_its_certificates() -> Result<()> {
         kafka.create_topic(topic, 1, &[])?;
     }
     let producer = Producer::new(&kafka.bootstrap())?;
-    let mut feed = Feed::new(3, 1);
-    feed.produce(&producer, 1_000)?;
+    let mut workload = Workload::new(3, 1);
+    workload.produce(&producer, 1_000)?;
     let archived = command("archive").args(["--once", "--topics-dir="]).succeed(SOON)?;
     let lake = LakeFolder::new(folder.path().join("lake"));
     ensure!(
@@ -164,9 +165,9 @@ fn every_command_shows_its_certificates() -> Result<()> {
         "nothing is archived: {archived}"
     );
     let mut run = command("run").start()?;
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
-    feed.produce(&producer, 200)?;
-    demand_answer(&feed, &postgres.url(), "pinflow", 10, SOON)?;
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
+    workload.produce(&producer, 200)?;
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
 
     let mut gateway = command("gateway").args(["--listen", "127.0.0.1:0"]).start()?;
     let line = gateway.wait_for("listening on http", SOON)?;

@@ -130,10 +130,12 @@ impl Renderer {
             tags(category, random, out);
         }
         let source = !empty && !random.per_mille(17);
-        let kind: &[u8] = match story {
-            true => b"multi-video(story page format)",
-            false if random.per_mille(31) => b"video",
-            false => b"image",
+        let kind: &[u8] = if story {
+            b"multi-video(story page format)"
+        } else if random.per_mille(31) {
+            b"video"
+        } else {
+            b"image"
         };
         out.extend_from_slice(b"\",\"is_image_or_video\":\"");
         out.extend_from_slice(kind);

@@ -3,7 +3,7 @@
 //! Times are seconds since 1970, since they are compared over processes of one machine.
 
 use anyhow::{Context, Result, bail, ensure};
-use pinflow_tests::scene::TOPICS;
+use pinflow_tests::workload::TOPICS;
 use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::message::{DeliveryResult, Message as _};

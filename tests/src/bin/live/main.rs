@@ -18,7 +18,7 @@ mod machine;
 use anyhow::{Context, Result, ensure};
 use clients::{Load, PARTITIONS, Place, Python, Reader, Seen, Sent, Wake};
 use machine::{NoAutogroups, cpu_seconds, cpu_seconds_with_children};
-use pinflow_tests::scene::TOPICS;
+use pinflow_tests::workload::TOPICS;
 use pinflow_tests::{Database, Kafka, Message, Pinflow, Postgres, Producer, Program, eventually, postgres, root};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};

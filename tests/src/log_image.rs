@@ -1,8 +1,9 @@
 //! A real Kafka log as a reader of committed records sees it: with holes where markers, aborted records and compaction
 //! have used up offsets.
 
+use crate::answer::{texts, wait_for_frontier};
 use crate::plain::{self, definitions};
-use crate::scene::{Entry, Feed, Frontier, TOPICS, texts, wait_for_frontier};
+use crate::workload::{Entry, Frontier, TOPICS, Workload};
 use crate::{Kafka, LakeFolder, Message, Producer};
 use anyhow::{Context, Result, ensure};
 use dataflows::{Decoder, Kind, Raw, State};
@@ -14,12 +15,12 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// Records by their true offsets, as a reader of committed records sees them.
 #[derive(Default)]
-pub struct Log(pub BTreeMap<(u8, i32), BTreeMap<i64, Entry>>);
+pub struct LogImage(pub BTreeMap<(u8, i32), BTreeMap<i64, Entry>>);
 
-impl Log {
+impl LogImage {
     /// Everything that Kafka holds now.
-    pub fn of(kafka: &Kafka, partitions: i32) -> Result<Log> {
-        let mut log = Log::default();
+    pub fn of(kafka: &Kafka, partitions: i32) -> Result<LogImage> {
+        let mut log = LogImage::default();
         for (kind, topic) in (0u8..).zip(TOPICS) {
             for partition in 0..partitions {
                 let records = kafka.records(topic, partition, "read_committed")?;
@@ -112,9 +113,9 @@ pub fn demand(url: &str, wanted: &Frontier, answer: &[Vec<String>]) -> Result<()
     Ok(())
 }
 
-/// Sends the next records of a feed, and does not wait for them.
-pub fn send(producer: &Producer, feed: &mut Feed, count: usize) -> Result<()> {
-    for (kind, partition, (key, value)) in feed.take(count) {
+/// Sends the next records of a workload, and does not wait for them.
+pub fn send(producer: &Producer, workload: &mut Workload, count: usize) -> Result<()> {
+    for (kind, partition, (key, value)) in workload.take(count) {
         let key = key.to_string();
         let message = Message {
             partition: Some(partition),

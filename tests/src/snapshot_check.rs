@@ -1,6 +1,6 @@
 //! The auditor: it reads the tables while everything moves, and every snapshot has to be true.
 //!
-//! A hundred milliseconds after the last look it opens a `REPEATABLE READ` transaction, so it sees the state of one
+//! A hundred milliseconds after the last check it opens a `REPEATABLE READ` transaction, so it sees the state of one
 //! commit, and demands that every result table equals its SQL over the cleaned tables of the same snapshot (I3) and
 //! that no partition's frontier moved back (I2). Of some snapshots it keeps what they answer for and a digest of every
 //! table, so that [`Auditor::finish_with`] can compare them with the log itself (I1). A lost connection is no finding:
@@ -19,33 +19,33 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// What is compared: each table with the query that it should equal.
 #[derive(Clone, Debug)]
-pub struct Audit {
+pub struct SnapshotChecker {
     schema: String,
     top: usize,
-    checks: Vec<Check>,
+    tables: Vec<TableCheck>,
 }
 
 #[derive(Clone, Debug)]
-struct Check {
+struct TableCheck {
     table: String,
     columns: String,
     sql: String,
 }
 
-/// What a look saw.
+/// What a check of one snapshot found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct SnapshotCheck {
     /// The recorded frontier: one past the last offset covered, by topic and partition.
     pub frontier: BTreeMap<(String, i32), i64>,
     /// The rows that differ, each with its table and `+` (only in the table) or `-` (only in its definition).
     pub differences: Vec<String>,
 }
 
-impl Audit {
+impl SnapshotChecker {
     /// The ten results with this `--top`, in this schema.
-    pub fn results(schema: &str, top: usize) -> Audit {
+    pub fn results(schema: &str, top: usize) -> SnapshotChecker {
         let results = dataflows::Results::built_in(&dataflows::Options { top });
-        let checks = results.definitions().iter().map(|result| Check {
+        let tables = results.definitions().iter().map(|result| TableCheck {
             table: result.table.name.into(),
             columns: result
                 .table
@@ -56,45 +56,45 @@ impl Audit {
                 .join(", "),
             sql: result.sql.clone(),
         });
-        Audit {
+        SnapshotChecker {
             schema: schema.into(),
             top,
-            checks: checks.collect(),
+            tables: tables.collect(),
         }
     }
 
     /// Only frontiers, for runs with `--cleaned off`.
-    pub fn frontier_only(schema: &str) -> Audit {
-        Audit {
+    pub fn frontier_only(schema: &str) -> SnapshotChecker {
+        SnapshotChecker {
             schema: schema.into(),
             top: 0,
-            checks: Vec::new(),
+            tables: Vec::new(),
         }
     }
 
-    /// One look in one snapshot. `None` before the schema's tables exist.
-    pub fn look(&self, database: &Database) -> Result<Option<Look>> {
-        self.look_and(database, |_| Ok(()))
+    /// Checks one snapshot. `None` before the schema's tables exist.
+    pub fn check(&self, database: &Database) -> Result<Option<SnapshotCheck>> {
+        self.check_and(database, |_| Ok(()))
     }
 
     /// The same, with something else to do in the snapshot, at the frontier that was seen.
-    fn look_and(
+    fn check_and(
         &self,
         database: &Database,
         also: impl FnOnce(&BTreeMap<(String, i32), i64>) -> Result<()>,
-    ) -> Result<Option<Look>> {
+    ) -> Result<Option<SnapshotCheck>> {
         let schema = format!("\"{}\"", self.schema.replace('"', "\"\""));
         database.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
-        let look = self.look_inside(database, &schema);
-        let done = match &look {
-            Ok(Some(look)) => also(&look.frontier),
+        let check = self.compare(database, &schema);
+        let done = match &check {
+            Ok(Some(check)) => also(&check.frontier),
             _ => Ok(()),
         };
         database.run("ROLLBACK")?;
-        done.and(look)
+        done.and(check)
     }
 
-    fn look_inside(&self, database: &Database, schema: &str) -> Result<Option<Look>> {
+    fn compare(&self, database: &Database, schema: &str) -> Result<Option<SnapshotCheck>> {
         // a schema that is still being made has its frontier table last of all or not yet
         if database
             .value(&format!("SELECT to_regclass('{schema}.frontier')"))?
@@ -111,7 +111,7 @@ impl Audit {
             frontier.insert((topic.clone(), partition.parse()?), next.parse()?);
         }
         let mut differences = Vec::new();
-        for Check { table, columns, sql } in &self.checks {
+        for TableCheck { table, columns, sql } in &self.tables {
             let difference = format!(
                 "WITH actual AS (SELECT {columns} FROM {table}), expected AS (SELECT {columns} FROM ({sql}) AS definition)
                  (SELECT '+' AS side, surplus::text FROM (TABLE actual EXCEPT ALL TABLE expected) AS surplus)
@@ -128,78 +128,81 @@ impl Audit {
                     .map(|row| format!("{table} {row}")),
             );
         }
-        Ok(Some(Look { frontier, differences }))
+        Ok(Some(SnapshotCheck { frontier, differences }))
     }
 
-    /// One look that has to be true, of tables that have to exist; returns the frontier.
+    /// Checks one snapshot, which has to be true, of tables that have to exist; returns the frontier.
     pub fn demand(&self, url: &str) -> Result<BTreeMap<(String, i32), i64>> {
-        let look = self
-            .look(&Database::connect(url)?)?
+        let check = self
+            .check(&Database::connect(url)?)?
             .with_context(|| format!("schema {} has no tables", self.schema))?;
         ensure!(
-            look.differences.is_empty(),
+            check.differences.is_empty(),
             "tables differ from their SQL:\n{}",
-            look.differences.join("\n")
+            check.differences.join("\n")
         );
-        Ok(look.frontier)
+        Ok(check.frontier)
     }
 }
 
-/// A thread that looks all the time; its findings are an error of [`Auditor::finish`].
+/// A thread that checks snapshots all the time; its findings are an error of [`Auditor::finish`].
 pub struct Auditor {
     stop: Arc<AtomicBool>,
-    looks: Arc<AtomicU64>,
+    checks: Arc<AtomicU64>,
     top: usize,
     thread: Option<JoinHandle<Result<Samples>>>,
 }
 
 impl Auditor {
-    /// Starts looking.
-    pub fn start(url: &str, audit: Audit) -> Result<Auditor> {
+    /// Starts checking.
+    pub fn start(url: &str, checker: SnapshotChecker) -> Result<Auditor> {
         let stop = Arc::new(AtomicBool::new(false));
-        let looks = Arc::new(AtomicU64::new(0));
-        let (url, stopped, counter, top) = (url.to_owned(), stop.clone(), looks.clone(), audit.top);
-        let watch = move || watch(&url, &audit, &stopped, &counter);
+        let checks = Arc::new(AtomicU64::new(0));
+        let (url, stopped, counter, top) = (url.to_owned(), stop.clone(), checks.clone(), checker.top);
+        let watch = move || watch(&url, &checker, &stopped, &counter);
         let thread = std::thread::Builder::new().name("auditor".into()).spawn(watch)?;
         Ok(Auditor {
             stop,
-            looks,
+            checks,
             top,
             thread: Some(thread),
         })
     }
 
-    /// Looks at existing tables so far.
-    pub fn looks(&self) -> u64 {
-        self.looks.load(Ordering::Relaxed)
+    /// Snapshots of existing tables that have been checked so far.
+    pub fn checks(&self) -> u64 {
+        self.checks.load(Ordering::Relaxed)
     }
 
-    /// Stops, and fails with the first finding, or when there were fewer than `at_least` looks to find anything in.
+    /// Stops, and fails with the first finding, or when there were fewer than `at_least` snapshots to find anything in.
     pub fn finish(self, at_least: u64) -> Result<u64> {
-        self.end(at_least).map(|(looks, _)| looks)
+        self.end(at_least).map(|(checks, _)| checks)
     }
 
     /// The same, and demands of the snapshots that were sampled that they are the answer for exactly the offsets recorded
     /// in them; fails, too, when fewer than `samples` were.
     pub fn finish_with(self, at_least: u64, samples: usize, records: &impl Records) -> Result<u64> {
         let top = self.top;
-        let (looks, sampled) = self.end(at_least)?;
+        let (checks, sampled) = self.end(at_least)?;
         let compared = sampled.demand(records, top)?;
         ensure!(
             compared >= samples,
             "the auditor compared {compared} snapshots with the log, not {samples}"
         );
-        eprintln!("{compared} of {looks} snapshots are the answer for their offsets");
-        Ok(looks)
+        eprintln!("{compared} of {checks} snapshots are the answer for their offsets");
+        Ok(checks)
     }
 
     fn end(mut self, at_least: u64) -> Result<(u64, Samples)> {
         self.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take().context("an auditor ends once")?;
         let samples = thread.join().map_err(|_| anyhow::anyhow!("the auditor panicked"))??;
-        let looks = self.looks();
-        ensure!(looks >= at_least, "the auditor looked {looks} times, not {at_least}");
-        Ok((looks, samples))
+        let checks = self.checks();
+        ensure!(
+            checks >= at_least,
+            "the auditor checked {checks} snapshots, not {at_least}"
+        );
+        Ok((checks, samples))
     }
 }
 
@@ -212,7 +215,7 @@ impl Drop for Auditor {
     }
 }
 
-fn watch(url: &str, audit: &Audit, stop: &AtomicBool, looks: &AtomicU64) -> Result<Samples> {
+fn watch(url: &str, checker: &SnapshotChecker, stop: &AtomicBool, checks: &AtomicU64) -> Result<Samples> {
     let mut samples = Samples::default();
     let mut session: Option<Database> = None;
     let mut last: BTreeMap<(String, i32), i64> = BTreeMap::new();
@@ -220,31 +223,31 @@ fn watch(url: &str, audit: &Audit, stop: &AtomicBool, looks: &AtomicU64) -> Resu
         if session.is_none() {
             session = Database::connect(url).ok();
         }
-        let look = session.as_ref().map(|database| {
-            audit.look_and(database, |frontier| {
-                if *frontier != last && !audit.checks.is_empty() {
+        let check = session.as_ref().map(|database| {
+            checker.check_and(database, |frontier| {
+                if *frontier != last && !checker.tables.is_empty() {
                     samples.offer(|| Sample::read(database, frontier))
                 } else {
                     Ok(())
                 }
             })
         });
-        match look {
-            Some(Ok(Some(look))) => {
-                looks.fetch_add(1, Ordering::Relaxed);
+        match check {
+            Some(Ok(Some(check))) => {
+                checks.fetch_add(1, Ordering::Relaxed);
                 ensure!(
-                    look.differences.is_empty(),
+                    check.differences.is_empty(),
                     "tables differ from their SQL:\n{}",
-                    look.differences.join("\n")
+                    check.differences.join("\n")
                 );
                 for (partition, next) in &last {
-                    let now = look.frontier.get(partition);
+                    let now = check.frontier.get(partition);
                     ensure!(
                         now.is_some_and(|now| now >= next),
                         "the frontier of {partition:?} moved from {next} to {now:?}"
                     );
                 }
-                last = look.frontier;
+                last = check.frontier;
             }
             Some(Err(error)) if !lost(&error) => return Err(error),
             // Postgres is down
