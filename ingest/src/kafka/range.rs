@@ -19,7 +19,7 @@ pub struct Range {
     /// should not lie beyond the high watermark; if it does the range ends when the partition has grown to it.
     pub until: Option<i64>,
     /// The last record that was read before `from`, where one is known: while Kafka holds its offset it must be the same
-    /// record, otherwise the topic was created again and the range fails with [`KafkaError::TopicRemade`].
+    /// record, otherwise the topic was created again and the range fails with [`KafkaError::TopicRemade`](super::KafkaError::TopicRemade).
     pub after: Option<RecordId>,
 }
 
