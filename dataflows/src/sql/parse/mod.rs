@@ -86,6 +86,10 @@ fn tokens(text: &str) -> Checked<Vec<TokenWithSpan>> {
             _ => fault.hint(format!("{before} {after}")),
         });
     }
+    if let Some(not) = not_null(&tokens) {
+        let fault = Fault::new(position(not.span.start), "NOT NULL is written IS NOT NULL");
+        return Err(fault.hint("IS NOT NULL"));
+    }
     let count = tokens.iter().filter(|token| !is_space(token)).count();
     if count > MOST_TOKENS {
         return Err(Fault::new(
@@ -94,6 +98,43 @@ fn tokens(text: &str) -> Checked<Vec<TokenWithSpan>> {
         ));
     }
     Ok(tokens)
+}
+
+/// Words behind which an operand begins.
+const BEFORE_OPERANDS: [Keyword; 13] = [
+    Keyword::AND,
+    Keyword::BY,
+    Keyword::CASE,
+    Keyword::DISTINCT,
+    Keyword::ELSE,
+    Keyword::HAVING,
+    Keyword::NOT,
+    Keyword::ON,
+    Keyword::OR,
+    Keyword::SELECT,
+    Keyword::THEN,
+    Keyword::WHEN,
+    Keyword::WHERE,
+];
+
+/// A NOT NULL behind an operand: the parser reads it as IS NOT NULL, and PostgreSQL does not.
+fn not_null(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
+    let is = |token: &TokenWithSpan, keyword| matches!(&token.token, Token::Word(word) if word.keyword == keyword);
+    let ends_operand = |token: &TokenWithSpan| match &token.token {
+        Token::Word(word) => word.keyword != Keyword::IS && !BEFORE_OPERANDS.contains(&word.keyword),
+        Token::Number(..) | Token::SingleQuotedString(_) | Token::Placeholder(_) | Token::RParen | Token::RBracket => {
+            true
+        }
+        _ => false,
+    };
+    let words: Vec<&TokenWithSpan> = tokens.iter().filter(|token| !is_space(token)).collect();
+    let mut threes = words.windows(3).filter_map(|three| match three {
+        [operand, not, null] => Some((operand, not, null)),
+        _ => None,
+    });
+    let found =
+        threes.find(|(operand, not, null)| ends_operand(operand) && is(not, Keyword::NOT) && is(null, Keyword::NULL));
+    found.map(|(_, not, _)| *not)
 }
 
 /// A word or a number that begins where a number ends. PostgreSQL refuses them from version 15 on, and reads them as two
