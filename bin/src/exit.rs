@@ -46,13 +46,13 @@ impl From<anyhow::Error> for Failure {
 
 impl From<SinkError> for Failure {
     fn from(error: SinkError) -> Failure {
-        Failure::of(Class::of_sink(&error), error)
+        Failure::of(Class::of_sink(&error), &error)
     }
 }
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Failure {
-        Failure::of(error.class(), error)
+        Failure::of(error.class(), &error)
     }
 }
 
@@ -69,11 +69,12 @@ impl From<EmulateError> for Failure {
 }
 
 impl Failure {
-    fn of(class: Class, error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    /// The text of the engine's and the sink's errors is complete: it names their causes in words of its own.
+    fn of(class: Class, error: &dyn std::error::Error) -> Failure {
         match class {
-            Class::Usage => ConfigError::one(with_causes(&error)).into(),
-            Class::Fenced => Failure::Fenced(with_causes(&error)),
-            Class::Stopped | Class::Failed => Failure::Failed(error.into()),
+            Class::Usage => ConfigError::one(error.to_string()).into(),
+            Class::Fenced => Failure::Fenced(error.to_string()),
+            Class::Stopped | Class::Failed => Failure::Failed(anyhow::anyhow!("{error}")),
         }
     }
 

@@ -66,11 +66,11 @@ fn described(changes: &[(String, ResultChange)], drop: &[String]) -> String {
                 "other SQL, the same columns: rows that differ are written".to_owned(),
             ),
             ResultChange::Reshaped { .. } if is_named => {
-                ("new", "its table is dropped, made anew and filled".to_owned())
+                ("new", "its table is dropped, created again and filled".to_owned())
             }
             ResultChange::Reshaped { object, found, wanted } => (
                 "refused",
-                format!("{object} is {found}, wanted {wanted}: --drop {name} makes its table anew"),
+                format!("{object} is {found}, wanted {wanted}: --drop {name} creates its table again"),
             ),
             ResultChange::Gone if is_named => ("dropped", "its table is dropped".to_owned()),
             ResultChange::Gone => ("refused", format!("defined no more: --drop {name} drops its table")),

@@ -32,12 +32,12 @@ pub struct Summary<'a> {
 impl<'a> Summary<'a> {
     /// The summary of a finished run of this process.
     pub fn new(report: &'a Report) -> Summary<'a> {
-        let rate = report.totals.records as f64 / report.seconds.max(f64::MIN_POSITIVE);
+        let rate = report.totals.counts.records as f64 / report.seconds.max(f64::MIN_POSITIVE);
         Summary {
-            records: report.totals.records,
-            rejected: report.totals.rejected,
-            rejected_by_reason: &report.totals.reasons,
-            unreadable_fields: &report.totals.fields,
+            records: report.totals.counts.records,
+            rejected: report.totals.counts.rejected,
+            rejected_by_reason: &report.totals.counts.reasons,
+            unreadable_fields: &report.totals.counts.fields,
             seconds: report.seconds,
             cpu_seconds: cpu_seconds(),
             records_per_second: rate.round(),
@@ -85,7 +85,7 @@ mod tests {
             seconds: 2.0,
             ..Report::default()
         };
-        report.totals.records = 10;
+        report.totals.counts.records = 10;
         report.frontier.entry("pin".into()).or_default().insert(0, 7);
         let json = serde_json::to_value(Summary::new(&report)).unwrap();
         for member in [

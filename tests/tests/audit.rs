@@ -120,13 +120,13 @@ fn what_is_missing_altered_or_double_is_named() -> Result<()> {
     text.expect(1, SOON)?;
     ensure!(text.stdout().contains("gap pin/0 1050..1100\n"), "{}", text.stdout());
 
-    // a topic that was created anew is not written over the old one
+    // a topic that was created again is not written over the old one
     kafka.delete_topic("pin")?;
     kafka.create_topic("pin", 1, &[])?;
     produce(&producer, 5..1_500)?;
     let mut anew = once(&kafka, &lake, "100").start()?;
     anew.expect(1, SOON)?;
-    ensure!(anew.stderr().contains("created anew"), "{}", anew.stderr());
+    ensure!(anew.stderr().contains("created again"), "{}", anew.stderr());
     Ok(())
 }
 

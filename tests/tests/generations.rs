@@ -411,7 +411,11 @@ fn the_first_boundary_in_the_lake_is_everyone_s() -> Result<()> {
                 // a few seconds decide; then whoever has passed the boundary takes it over
                 if let Err(error) = case.reaches_in(run, schema, &topic, 2, 2) {
                     ensure!(!run.is_running()?, "{schema}: {error:#}");
-                    ensure!(run.stderr().contains("another run found first"), "{}", run.tail());
+                    ensure!(
+                        run.stderr().contains("another run has recorded the growth"),
+                        "{}",
+                        run.tail()
+                    );
                     run.expect(1, SOON)?;
                     *run = start(schema)?;
                     case.reaches_in(run, schema, &topic, 2, 2)?;

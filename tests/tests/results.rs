@@ -457,7 +457,7 @@ fn processes_with_other_files_refuse_each_other_by_name() -> Result<()> {
     for process in &mut both {
         process.expect(2, SOON)?;
         let said = process.tail();
-        ensure!(said.contains("do not compute the same: shares differ;"), "{said}");
+        ensure!(said.contains("have different definitions: shares differ;"), "{said}");
     }
     ensure!(case.database()?.value("SELECT to_regclass('apart.shares')")?.is_none());
     let mut both = [start("0", &one)?, start("1", &one)?];

@@ -1,7 +1,9 @@
 //! The end of the dataflow, on worker 0: what each closed epoch changed, handed to the coordinator.
 
-use super::protocol::ReaderReport;
+use super::protocol::{Counts, EpochReport, Mark, ReaderReport};
+use super::topic_partition::TopicPartition;
 use operators::Row;
+use sinks::{CleanedRow, Reject};
 use std::collections::BTreeMap;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
@@ -17,14 +19,58 @@ pub enum Event {
 }
 
 /// Everything that one epoch changed.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct ClosedEpoch {
     /// The epoch.
     pub epoch: u64,
     /// Per result, net changes: `-1` for a row that is gone, `+1` for a new one.
     pub results: Vec<Vec<(Row, isize)>>,
-    /// Marks, boundaries, rows, rejects and counts.
-    pub reports: Vec<ReaderReport>,
+    /// How far partitions have been read.
+    pub marks: Vec<(TopicPartition, Mark)>,
+    /// Cleaned rows and deletes.
+    pub rows: Vec<CleanedRow>,
+    /// Rejects.
+    pub rejects: Vec<Reject>,
+    /// What was counted.
+    pub counts: Counts,
+    /// The least timestamp of the records that Kafka gave, in milliseconds since 1970.
+    pub oldest: Option<i64>,
+}
+
+impl ClosedEpoch {
+    fn new(epoch: u64, results: usize) -> ClosedEpoch {
+        ClosedEpoch {
+            epoch,
+            results: vec![Vec::new(); results],
+            ..ClosedEpoch::default()
+        }
+    }
+
+    fn take_in(&mut self, report: EpochReport) {
+        match report {
+            EpochReport::Mark { at, mark } => self.marks.push((at, mark)),
+            EpochReport::Row(row) => self.rows.push(row),
+            EpochReport::Rejected(reject) => self.rejects.push(*reject),
+            EpochReport::Counted(counts) => self.counts += counts,
+            EpochReport::Stamped { oldest } => {
+                self.oldest = Some(self.oldest.map_or(oldest, |known| known.min(oldest)));
+            }
+        }
+    }
+
+    /// This epoch and an earlier one that was not committed, as one.
+    pub fn after(mut self, before: ClosedEpoch) -> ClosedEpoch {
+        for (rows, earlier) in self.results.iter_mut().zip(before.results) {
+            rows.extend(earlier);
+            differential_dataflow::consolidation::consolidate(rows);
+        }
+        self.marks.splice(0..0, before.marks);
+        self.rows.splice(0..0, before.rows);
+        self.rejects.splice(0..0, before.rejects);
+        self.counts += before.counts;
+        self.oldest = self.oldest.into_iter().chain(before.oldest).min();
+        self
+    }
 }
 
 /// Gathers `changes` (result, row) and `reports` on worker 0 and sends each epoch when it has closed everywhere.
@@ -38,11 +84,7 @@ pub fn collect<'s>(
 ) {
     let mut open: BTreeMap<u64, ClosedEpoch> = BTreeMap::new();
     let mut next = 0u64;
-    let closed = move |epoch| ClosedEpoch {
-        epoch,
-        results: vec![Vec::new(); results],
-        reports: Vec::new(),
-    };
+    let closed = move |epoch| ClosedEpoch::new(epoch, results);
     let mut builder = OperatorBuilder::new("Collect".to_owned(), changes.scope());
     let mut changes = builder.new_input(changes, Exchange::new(|_| 0));
     let mut reports = builder.new_input(reports, Exchange::new(|_| 0));
@@ -56,11 +98,13 @@ pub fn collect<'s>(
             });
             reports.for_each(|capability, batch| {
                 let epoch = *capability.time();
-                for note in batch.drain(..) {
-                    if note.of_epoch() {
-                        open.entry(epoch).or_insert_with(|| closed(epoch)).reports.push(note);
-                    } else if let Some(to) = &to {
-                        let _ = to.send(Event::ReaderReport(epoch, note));
+                for report in batch.drain(..) {
+                    match (report, &to) {
+                        (ReaderReport::Epoch(report), _) => {
+                            open.entry(epoch).or_insert_with(|| closed(epoch)).take_in(report);
+                        }
+                        (report, Some(to)) => drop(to.send(Event::ReaderReport(epoch, report))),
+                        (_, None) => {}
                     }
                 }
             });

@@ -1,6 +1,6 @@
 //! From bytes with a place in the log to events, cleaned rows and rejects: the loop around the decoder.
 
-use super::protocol::{LinesHash, ReaderReport};
+use super::protocol::{Counts, EpochReport, LinesHash, ReaderReport};
 use super::reader::Placing;
 use dataflows::exec::Layout;
 use dataflows::{Block, Chunk, Decoder, Event, Kind, Limits, Marked, Marks, Raw, Reason, Unreadable};
@@ -39,13 +39,12 @@ impl Rows {
     }
 
     /// The same as reports of a live epoch.
-    pub fn into_notes(self, reports: &mut Vec<ReaderReport>) {
-        reports.extend(self.cleaned.into_iter().map(ReaderReport::Row));
-        reports.extend(
-            self.rejects
-                .into_iter()
-                .map(|reject| ReaderReport::Rejected(Box::new(reject))),
-        );
+    pub fn into_reports(self, reports: &mut Vec<ReaderReport>) {
+        let rows = self.cleaned.into_iter().map(EpochReport::Row);
+        reports.extend(rows.map(ReaderReport::Epoch));
+        let rejects = self.rejects.into_iter();
+        let rejects = rejects.map(|reject| EpochReport::Rejected(Box::new(reject)));
+        reports.extend(rejects.map(ReaderReport::Epoch));
     }
 }
 
@@ -390,7 +389,7 @@ impl Decode {
     pub fn take_counts(&mut self) -> Option<ReaderReport> {
         let altered = self.decoder.take_unreadable().into_iter();
         let name = |field: &Unreadable| format!("{}.{} {}", field.kind, field.field, field.why.as_str());
-        let fields: Vec<(String, u64)> = altered.map(|field| (name(&field), field.count)).collect();
+        let fields: BTreeMap<String, u64> = altered.map(|field| (name(&field), field.count)).collect();
         let rejected = self.rejected - std::mem::replace(&mut self.reported_rejected, self.rejected);
         let records = std::mem::take(&mut self.records);
         if records == 0 && rejected == 0 && fields.is_empty() {
@@ -400,11 +399,11 @@ impl Decode {
             .into_iter()
             .map(|(r, n)| (r.to_owned(), n))
             .collect();
-        Some(ReaderReport::Counted {
+        Some(ReaderReport::Epoch(EpochReport::Counted(Counts {
             records,
             rejected,
             reasons,
             fields,
-        })
+        })))
     }
 }

@@ -88,7 +88,7 @@ pub enum EngineError {
     KafkaConfig(KafkaError),
     /// Processes of one run that do not compute the same.
     #[error(
-        "the processes of this run do not compute the same: {} differ; start all with the same files and options",
+        "the processes of this run have different definitions: {} differ; start all with the same files and options",
         names.join(", ")
     )]
     OtherResults {
@@ -102,7 +102,7 @@ pub enum EngineError {
     #[error("{0}")]
     TopicMissing(TopicMissing),
     /// An object that cannot be read.
-    #[error("object {key} is damaged: {error} (repair it, or go on without it with --skip-unreadable)")]
+    #[error("object {key} is damaged: {error} (restore it, or skip it with --skip-unreadable)")]
     Damaged {
         /// The object.
         key: String,
@@ -111,8 +111,8 @@ pub enum EngineError {
     },
     /// Offsets that neither the lake nor Kafka has.
     #[error(
-        "{count} {} missing from the log, first {first}: neither the lake nor Kafka has it (restore it, or go on without \
-         it with --accept-gap)",
+        "{count} {} missing from the log, first {first}: neither the lake nor Kafka has it (restore the objects, or \
+         accept the gap with --accept-gap)",
         if *count == 1 { "range is" } else { "ranges are" }
     )]
     Gaps {
@@ -138,7 +138,7 @@ pub enum EngineError {
     },
     /// The topic in Kafka is not the one that the tables or the lake were made of.
     #[error(
-        "{place}: {why}: the topic was deleted and created again under its name (go on under a new name, with --topics)"
+        "{place}: {why}: the topic was deleted and created again under its name (continue under a new name, with --topics)"
     )]
     TopicRemade {
         /// The partition, or the topic.
@@ -170,8 +170,8 @@ pub enum EngineError {
     },
     /// Another run has found the growth of a topic first, and chosen a boundary that lies behind what we have read.
     #[error(
-        "{place}: another run found first that the topic has grown, and its boundary lies before what this run has read: \
-         start again to take it over"
+        "{place}: another run has recorded the growth of the topic first, with a boundary below what this run has read: \
+         restart to use it"
     )]
     BoundaryPassed {
         /// The partition.
@@ -189,7 +189,7 @@ pub enum EngineError {
     #[error("stopped before history was committed")]
     Stopped,
     /// The dataflow is gone.
-    #[error("the dataflow ended by itself")]
+    #[error("the dataflow ended unexpectedly")]
     DataflowEnded,
     /// The dataflow closed epochs in another order than they were opened.
     #[error("epoch {epoch} closed out of order")]
@@ -255,8 +255,8 @@ impl std::fmt::Display for TopicsChanged {
             }
         }
         f.write_str(
-            " (name the recorded topics with --topics, or give --replace-topics: then the tables hold what the topics \
-             named now say, and nothing else)",
+            " (name the recorded topics with --topics, or give --replace-topics to rebuild the tables from the topics \
+             given now)",
         )
     }
 }

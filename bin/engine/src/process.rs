@@ -145,21 +145,21 @@ pub async fn watch_signals(process: Arc<ProcessState>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
-        tracing::warn!("signals cannot be watched: the process ends without a last commit when it is told to");
+        tracing::warn!("cannot install signal handlers: the process will end without a last commit");
         return;
     };
-    for replay in 0.. {
+    for count in 0.. {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        if replay > 0 {
+        if count > 0 {
             std::process::exit(130);
         }
         tracing::info!("stopping after a last commit");
         process.request_stop();
         if !process.joined.load(Ordering::SeqCst) {
-            // it waits for its peers, perhaps for ever, and has read and written nothing
+            // it waits for its peers, and has read and written nothing
             std::process::exit(0);
         }
     }

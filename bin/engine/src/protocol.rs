@@ -137,23 +137,51 @@ pub enum ReaderReport {
     StagingLost { pass: u32, error: String },
     /// The reader of a worker holds, having read so far.
     Held { places: Vec<(TopicPartition, i64)> },
-    /// How far a partition has been read at the close of the report's epoch.
-    Mark { at: TopicPartition, mark: Mark },
-    /// A cleaned row or a delete of a live epoch.
-    Row(CleanedRow),
-    /// A reject of a live epoch.
-    Rejected(Box<Reject>),
-    /// Records read and rejected, and fields that became null, since this worker's last report.
-    Counted {
-        records: u64,
-        rejected: u64,
-        reasons: Vec<(String, u64)>,
-        fields: Vec<(String, u64)>,
-    },
-    /// The least timestamp of the records that Kafka gave to a live epoch, in milliseconds since 1970.
-    Stamped { oldest: i64 },
+    /// What belongs to the report's epoch, and waits for its close.
+    Epoch(EpochReport),
     /// The process has been asked to stop.
     Stop,
+}
+
+/// What a reader reports of an epoch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum EpochReport {
+    /// How far a partition has been read at the close.
+    Mark { at: TopicPartition, mark: Mark },
+    /// A cleaned row or a delete.
+    Row(CleanedRow),
+    /// A reject.
+    Rejected(Box<Reject>),
+    /// What was counted since this worker's last report.
+    Counted(Counts),
+    /// The least timestamp of the records that Kafka gave, in milliseconds since 1970.
+    Stamped { oldest: i64 },
+}
+
+/// Records, and what became of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Records read.
+    pub records: u64,
+    /// Records rejected.
+    pub rejected: u64,
+    /// Rejects by reason.
+    pub reasons: BTreeMap<String, u64>,
+    /// Fields that became null, by `kind.field`.
+    pub fields: BTreeMap<String, u64>,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.records += other.records;
+        self.rejected += other.rejected;
+        for (reason, n) in other.reasons {
+            *self.reasons.entry(reason).or_default() += n;
+        }
+        for (field, n) in other.fields {
+            *self.fields.entry(field).or_default() += n;
+        }
+    }
 }
 
 /// What reading an object to its end has shown.
@@ -209,18 +237,4 @@ pub struct Mark {
     pub last: Option<RecordId>,
     /// Ranges of offsets passed since the last mark that hold no record.
     pub holes: Vec<(i64, i64)>,
-}
-
-impl ReaderReport {
-    /// Whether the report belongs to its epoch and must wait for the epoch's close.
-    pub fn of_epoch(&self) -> bool {
-        matches!(
-            self,
-            ReaderReport::Mark { .. }
-                | ReaderReport::Row(_)
-                | ReaderReport::Rejected(_)
-                | ReaderReport::Counted { .. }
-                | ReaderReport::Stamped { .. }
-        )
-    }
 }

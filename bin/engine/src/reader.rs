@@ -17,9 +17,8 @@ pub use placing::Placing;
 pub use read_range::{Passed, ReadRange};
 pub use state::ReaderContext;
 
-use super::causes::with_causes;
 use super::error::ReaderError;
-use super::protocol::{Command, Consume, ObjectRead, Pass, Purpose, ReaderReport};
+use super::protocol::{Command, Consume, EpochReport, ObjectRead, Pass, Purpose, ReaderReport};
 use super::topic_partition::TopicPartition;
 use dataflows::{Event, Kind};
 use ingest::kafka::{Polled, Range, Reader as KafkaReader, ReaderOptions};
@@ -54,7 +53,7 @@ pub fn read<'s>(
     let mut builder = OperatorBuilder::new("Read".to_owned(), scope);
     let mut input = builder.new_input(commands, Pipeline);
     let (events, events_stream) = builder.new_output::<Vec<Event>>();
-    let (reports, notes_stream) = builder.new_output::<Vec<ReaderReport>>();
+    let (reports, reports_stream) = builder.new_output::<Vec<ReaderReport>>();
     let mut events = OutputBuilder::<_, CapacityContainerBuilder<Vec<Event>>>::from(events);
     let mut reports = OutputBuilder::<_, CapacityContainerBuilder<Vec<ReaderReport>>>::from(reports);
     let info = builder.operator_info();
@@ -69,9 +68,9 @@ pub fn read<'s>(
     let first_of_process = scope.index().is_multiple_of(context.process.threads);
 
     builder.build(move |mut capabilities| {
-        let notes_capability = capabilities.pop().expect("an output for notes");
+        let reports_capability = capabilities.pop().expect("an output for notes");
         let events_capability = capabilities.pop().expect("an output for events");
-        let mut open = Some((events_capability, notes_capability));
+        let mut open = Some((events_capability, reports_capability));
         let mut reader = Reader::new(context, wake, again, first_of_process);
         move |frontiers| {
             let mut events = events.activate();
@@ -81,7 +80,7 @@ pub fn read<'s>(
                     reader.handle(command);
                 }
             });
-            let Some((events_at, notes_at)) = open.as_mut() else {
+            let Some((events_at, reports_at)) = open.as_mut() else {
                 return;
             };
             {
@@ -94,19 +93,19 @@ pub fn read<'s>(
                 reader.close();
             }
             if !reader.reports.is_empty() {
-                reports.session(notes_at).give_iterator(reader.reports.drain(..));
+                reports.session(reports_at).give_iterator(reader.reports.drain(..));
             }
             match frontier {
                 None => {
                     reader.end();
                     open = None;
                 }
-                Some(frontier) if closes => advance(events_at, notes_at, frontier),
+                Some(frontier) if closes => advance(events_at, reports_at, frontier),
                 Some(_) => {}
             }
         }
     });
-    (events_stream, notes_stream)
+    (events_stream, reports_stream)
 }
 
 fn advance(events: &mut Capability<u64>, reports: &mut Capability<u64>, epoch: u64) {
@@ -177,7 +176,7 @@ impl Reader {
             Some(kafka) => kafka,
             kafka @ None => match KafkaReader::start(config, options, Arc::clone(&self.wake)) {
                 Ok(started) => kafka.insert(started),
-                Err(error) => return self.break_off(ReaderError::Kafka(with_causes(&error))),
+                Err(error) => return self.break_off(ReaderError::Kafka(error.to_string())),
             },
         };
         kafka.assign(Range {
@@ -303,14 +302,14 @@ impl Reader {
             Fetched::Failed { id, error } => {
                 if let Some(reading) = self.reading.remove(&id) {
                     if error.class() != Class::Damaged {
-                        self.break_off(ReaderError::Lake(with_causes(&error)));
+                        self.break_off(ReaderError::Lake(error.to_string()));
                         return true;
                     }
                     self.reports.push(ReaderReport::Damaged {
                         pass: pass.number,
                         id,
                         lines: reading.lines,
-                        error: with_causes(&error),
+                        error: error.to_string(),
                     });
                 }
             }
@@ -346,7 +345,7 @@ impl Reader {
                     self.report_passed(at);
                 }
             }
-            Polled::Failed(error) => self.break_off(ReaderError::Kafka(with_causes(&error))),
+            Polled::Failed(error) => self.break_off(ReaderError::Kafka(error.to_string())),
         }
         true
     }
@@ -388,7 +387,7 @@ impl Reader {
                 self.epoch.oldest = Some(self.epoch.oldest.map_or(oldest, |known| known.min(oldest)));
             }
             self.epoch.bytes += batch.bytes.len();
-            self.decode.take_rows().into_notes(&mut self.reports);
+            self.decode.take_rows().into_reports(&mut self.reports);
         }
     }
 
@@ -411,13 +410,13 @@ impl Reader {
     /// Closes the open epoch: says how far every partition has come, and what was counted.
     fn close(&mut self) {
         for (at, read_range) in &mut self.read_ranges {
-            self.reports
-                .extend(read_range.mark().map(|mark| ReaderReport::Mark { at: *at, mark }));
+            let mark = read_range.mark().map(|mark| EpochReport::Mark { at: *at, mark });
+            self.reports.extend(mark.map(ReaderReport::Epoch));
         }
         self.reports.extend(self.decode.take_counts());
         let epoch = std::mem::take(&mut self.epoch);
-        self.reports
-            .extend(epoch.oldest.map(|oldest| ReaderReport::Stamped { oldest }));
+        let stamp = epoch.oldest.map(|oldest| EpochReport::Stamped { oldest });
+        self.reports.extend(stamp.map(ReaderReport::Epoch));
         if let Phase::Staged = self.phase {
             self.phase = Phase::Live;
         }

@@ -1,18 +1,13 @@
 //! What a run counts, and what is left of it when it has ended.
 
+use super::protocol::Counts;
 use std::collections::BTreeMap;
 
 /// What has been counted since the run began.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
-    /// Records read, each arrival counted.
-    pub records: u64,
-    /// Records rejected.
-    pub rejected: u64,
-    /// Rejects by reason.
-    pub reasons: BTreeMap<String, u64>,
-    /// Fields that could not be read and became null, by `kind.field`.
-    pub fields: BTreeMap<String, u64>,
+    /// Records, each arrival counted, and what became of them.
+    pub counts: Counts,
     /// How history was replayed, once it was.
     pub replay: Option<Replay>,
 }

@@ -2,14 +2,15 @@
 //! reaches becomes here what the sinks know as tables, rows and progress.
 
 use super::answer::{Answer, Missing, OffsetRange};
+use super::collect::ClosedEpoch;
 use super::error::EngineError;
 use super::options::{Mode, Options, SinkOptions};
 use super::recorded::{Recorded, topics_changed};
 use super::report::Totals;
 use super::topic_partition::TopicPartition;
 use super::topics::Topics;
-use operators::{Row, Table};
-use sinks::{AcceptedGap, Claim, CleanedRow, Generation, LastRecord, Legacy, PartitionProgress, Progress, Reject};
+use operators::Table;
+use sinks::{AcceptedGap, Claim, Generation, LastRecord, Legacy, PartitionProgress, Progress};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -31,21 +32,6 @@ pub struct History {
     pub staged: Option<Staged>,
     /// Whether cleaned tables are reconciled in full.
     pub full: bool,
-}
-
-/// One step to commit.
-#[derive(Default)]
-pub struct Commit<'a> {
-    /// The last epoch it holds.
-    pub epoch: u64,
-    /// Net changes of each result; the whole contents when `history` is given.
-    pub results: Vec<Vec<(Row, isize)>>,
-    /// Given for the commit that ends the replay.
-    pub history: Option<History>,
-    /// Cleaned rows and deletes.
-    pub rows: Vec<&'a CleanedRow>,
-    /// Rejects.
-    pub rejects: Vec<&'a Reject>,
 }
 
 /// What a commit records beside its rows.
@@ -124,9 +110,9 @@ impl State<'_> {
             options: options.clone(),
             run_id: run_id.to_owned(),
             counters: serde_json::json!({
-                "records": self.totals.records,
-                "rejected": self.totals.rejected,
-                "unreadable_fields": self.totals.fields,
+                "records": self.totals.counts.records,
+                "rejected": self.totals.counts.rejected,
+                "unreadable_fields": self.totals.counts.fields,
                 "replay": self.totals.replay.map(|replay| serde_json::json!({
                     "records": replay.records,
                     "seconds": (replay.seconds * 1e3).round() / 1e3,
@@ -246,8 +232,13 @@ impl Target {
         Ok(sink.fence())
     }
 
-    /// Commits one step: all of it or nothing. Returns how many dead letters there was no room for.
-    pub async fn commit(&mut self, commit: Commit<'_>, state: &State<'_>) -> Result<u64, EngineError> {
+    /// Commits an epoch, and history with the one that ends its replay: all of it or nothing. Returns how many dead letters there was no room for.
+    pub async fn commit(
+        &mut self,
+        closed: ClosedEpoch,
+        history: Option<History>,
+        state: &State<'_>,
+    ) -> Result<u64, EngineError> {
         match self {
             Target::Postgres {
                 sink,
@@ -257,13 +248,13 @@ impl Target {
                 forgotten,
             } => {
                 let sink = sink.as_mut().ok_or(EngineError::DataflowEnded)?;
-                let progress = state.progress(commit.epoch, definition.keep_cleaned, options, run_id);
-                let step = commit.step(progress, state, forgotten);
+                let progress = state.progress(closed.epoch, definition.keep_cleaned, options, run_id);
+                let step = step(closed, history, progress, state, forgotten);
                 let committed = sink.commit(&step).await?;
                 if committed.missing > 0 {
                     tracing::warn!(
                         rows = committed.missing,
-                        "rows to delete were not there: somebody edited a table"
+                        "rows to delete were missing: a table was modified outside pinflow"
                     );
                 }
                 Ok(committed.dropped_rejects)
@@ -271,7 +262,7 @@ impl Target {
             Target::Files { dir, tables } => {
                 let tables: Vec<_> = tables
                     .iter()
-                    .zip(commit.results)
+                    .zip(closed.results)
                     .map(|(table, rows)| (*table, rows.into_iter().map(|(row, _)| row).collect()))
                     .collect();
                 sinks::csv::write_tables(dir, &tables)?;
@@ -296,40 +287,49 @@ fn gone(forgotten: &[String], progress: &Progress) -> Vec<String> {
     forgotten.iter().filter(|topic| !named(topic)).cloned().collect()
 }
 
-impl Commit<'_> {
-    fn step(self, progress: Progress, state: &State<'_>, forgotten: &[String]) -> sinks::Step {
-        let whole = self.history.is_some();
-        let named = |ranges: Vec<(TopicPartition, Range<i64>)>| {
-            let named = |(at, range): (TopicPartition, Range<i64>)| (state.name(at.topic), at.partition, range);
-            ranges.into_iter().map(named).collect()
-        };
-        let staged = |staged: Staged, full| {
-            let [pin, geo, user, rejects] = staged.rows;
-            sinks::StagedHistory {
-                rows: sinks::Staged {
-                    cleaned: vec![pin, geo, user],
-                    rejects,
-                },
-                full,
-                replaced_rejects: named(staged.replaced),
-                from_kafka: named(staged.from_kafka),
-            }
-        };
-        let history = self.history.unwrap_or_default();
-        sinks::Step {
-            epoch: self.epoch,
-            full_snapshot: whole,
-            results: self.results,
-            staged: history.staged.map(|rows| staged(rows, history.full)),
-            cleaned: self.rows.into_iter().cloned().collect(),
-            rejects: self.rejects.into_iter().cloned().collect(),
-            forget_topics: if whole { gone(forgotten, &progress) } else { Vec::new() },
-            reject_topics: if whole {
-                state.topics.names().map(str::to_owned).collect()
-            } else {
-                Vec::new()
+/// An epoch in the names of the sink.
+fn step(
+    closed: ClosedEpoch,
+    history: Option<History>,
+    progress: Progress,
+    state: &State<'_>,
+    forgotten: &[String],
+) -> sinks::Step {
+    let named = |ranges: Vec<(TopicPartition, Range<i64>)>| {
+        let named = |(at, range): (TopicPartition, Range<i64>)| (state.name(at.topic), at.partition, range);
+        ranges.into_iter().map(named).collect()
+    };
+    let staged = |staged: Staged, full| {
+        let [pin, geo, user, rejects] = staged.rows;
+        sinks::StagedHistory {
+            rows: sinks::Staged {
+                cleaned: vec![pin, geo, user],
+                rejects,
             },
-            progress,
+            full,
+            replaced_rejects: named(staged.replaced),
+            from_kafka: named(staged.from_kafka),
         }
+    };
+    let full_snapshot = history.is_some();
+    let history = history.unwrap_or_default();
+    sinks::Step {
+        epoch: closed.epoch,
+        full_snapshot,
+        results: closed.results,
+        staged: history.staged.map(|rows| staged(rows, history.full)),
+        cleaned: closed.rows,
+        rejects: closed.rejects,
+        forget_topics: if full_snapshot {
+            gone(forgotten, &progress)
+        } else {
+            Vec::new()
+        },
+        reject_topics: if full_snapshot {
+            state.topics.names().map(str::to_owned).collect()
+        } else {
+            Vec::new()
+        },
+        progress,
     }
 }

@@ -57,7 +57,7 @@ impl Watch {
                         observed.changes.extend(changes);
                         change.notify_waiters();
                     }
-                    Err(error) => tracing::warn!(%error, "Kafka's partitions cannot be looked at, trying again"),
+                    Err(error) => tracing::warn!(%error, "cannot read partition metadata from Kafka, retrying"),
                 }
             }
         });

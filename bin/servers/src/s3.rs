@@ -4,11 +4,12 @@
 //! speaks plain HTTP on 127.0.0.1, path style, with fixed credentials. `If-Match` on GET, which s3s-fs ignores, is
 //! answered here, from the entity tag of the answer.
 //!
-//! Not a model of S3's guarantees: `If-None-Match` is checked without atomicity, nothing is fsynced, a LIST walks
+//! Not a model of S3's guarantees: nothing is fsynced, a LIST walks
 //! the whole bucket and names no entity tags, and a file overwritten by hand keeps the tag of its last PUT.
 
 mod condition;
 mod fault;
+mod locks;
 
 pub use fault::{Fault, FaultHook, Seen};
 

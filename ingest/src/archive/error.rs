@@ -15,7 +15,7 @@ pub enum ArchiveError {
     Kafka(#[from] KafkaError),
     /// The lake holds another record than Kafka at the same offset.
     #[error(
-        "{key} holds another record than Kafka at offset {offset} (was the topic created anew? archive it under a new name, or into another lake)"
+        "{key} holds another record than Kafka at offset {offset} (was the topic created again? archive it under a new name, or into another lake)"
     )]
     OtherRecords {
         /// The object's key.
@@ -25,7 +25,7 @@ pub enum ArchiveError {
     },
     /// The lake is ahead of Kafka.
     #[error(
-        "the lake holds {topic}/{partition} up to offset {lake}, Kafka ends at {kafka} (was the topic created anew? archive it under a new name, or into another lake)"
+        "the lake holds {topic}/{partition} up to offset {lake}, Kafka ends at {kafka} (was the topic created again? archive it under a new name, or into another lake)"
     )]
     Ahead {
         /// The topic.

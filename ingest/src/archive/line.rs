@@ -57,7 +57,7 @@ fn append_wrapped(text_field: &str, base64_field: &str, bytes: &[u8], out: &mut 
     let text = std::str::from_utf8(bytes)
         .ok()
         .and_then(|text| serde_json::to_string(text).ok());
-    // checkpoint characters take six bytes each as text: then base64 is the shorter one
+    // control characters take six bytes each as text: then base64 is the shorter one
     let text = text.filter(|text| text.len() + text_field.len() + 6 <= longest_line(bytes.len()));
     let (field, text) = match text {
         Some(text) => (text_field, text),

@@ -191,7 +191,7 @@ fn plan(topic: &str, partition: i32, covered: &RangeSet, marks: &Watermarks, key
     }
 }
 
-/// A topic that was created anew has other records at the offsets of the old one.
+/// A topic that was created again has other records at the offsets of the old one.
 async fn check_sample(
     lake: &Lake,
     cluster: &Arc<Cluster>,

@@ -51,7 +51,7 @@ pub enum KafkaError {
         topic: String,
     },
     /// The partition was there and is no more.
-    #[error("partition {topic}/{partition} does not exist (any more): was the topic deleted or created anew?")]
+    #[error("partition {topic}/{partition} does not exist (any more): was the topic deleted or created again?")]
     TopicGone {
         /// The topic.
         topic: String,
@@ -73,9 +73,9 @@ pub enum KafkaError {
         /// What stands there now.
         found: Remade,
     },
-    /// The broker does not hold the offset: retention has passed it, or the topic was created anew.
+    /// The broker does not hold the offset: retention has passed it, or the topic was created again.
     #[error(
-        "offset {offset} of {topic}/{partition} is not in Kafka{}: retention has passed it, or the topic was created anew ({detail})",
+        "offset {offset} of {topic}/{partition} is not in Kafka{}: retention has passed it, or the topic was created again ({detail})",
         holds(.held)
     )]
     OffsetOutOfRange {
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "offset 1200 of pin/3 is not in Kafka, which holds 3000..9000: retention has passed it, \
-             or the topic was created anew (Broker: Offset out of range)"
+             or the topic was created again (Broker: Offset out of range)"
         );
         assert!(!error.can_pass());
         let error = KafkaError::Unreachable {

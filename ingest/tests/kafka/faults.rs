@@ -20,7 +20,7 @@ fn an_offset_that_is_gone_is_a_typed_failure_of_its_partition() {
     reading.assign([
         range(0, &topic, 0, 0, Some(100)),
         range(0, &topic, 1, 10, Some(100)),
-        // the log is shorter than the position: a topic that was created anew
+        // the log is shorter than the position: a topic that was created again
         range(0, &topic, 2, 1000, None),
     ]);
     reading.until("an end and two failures", |r| {

@@ -3,9 +3,8 @@
 use super::state::Coordinator;
 use crate::collect::ClosedEpoch;
 use crate::error::EngineError;
-use crate::protocol::ReaderReport;
 use crate::report::Replay;
-use crate::target::{Commit, History, State};
+use crate::target::{History, State};
 use crate::watch::{self, Watch};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,49 +14,25 @@ impl Coordinator {
     /// The readers go on meanwhile, until `watch` sees that a topic has grown.
     pub(super) async fn commit(
         &mut self,
-        closed: &ClosedEpoch,
+        closed: ClosedEpoch,
         history: Option<History>,
         watch: Option<&Watch>,
     ) -> Result<(), EngineError> {
-        let mut commit = Commit {
-            epoch: closed.epoch,
-            results: closed.results.clone(),
-            history,
-            ..Commit::default()
-        };
-        let live = commit.history.is_none();
-        let mut oldest: Option<i64> = None;
-        let before = self.totals.records;
-        for note in &closed.reports {
-            match note {
-                ReaderReport::Mark { at, mark } => self.answer.advance(*at, mark),
-                ReaderReport::Stamped { oldest: stamp } => {
-                    oldest = Some(oldest.map_or(*stamp, |oldest| oldest.min(*stamp)))
-                }
-                ReaderReport::Row(row) => commit.rows.push(row),
-                ReaderReport::Rejected(reject) => commit.rejects.push(reject),
-                ReaderReport::Counted {
-                    records,
-                    rejected,
-                    reasons,
-                    fields,
-                } => {
-                    self.totals.records += records;
-                    self.totals.rejected += rejected;
-                    for (reason, n) in reasons {
-                        self.process.observer.dead_letters(reason, *n);
-                        *self.totals.reasons.entry(reason.clone()).or_default() += n;
-                    }
-                    for (field, n) in fields {
-                        *self.totals.fields.entry(field.clone()).or_default() += n;
-                    }
-                }
-                other => unreachable!("{other:?} does not wait for its epoch"),
-            }
+        let live = history.is_none();
+        let oldest = closed.oldest.filter(|_| live);
+        let records = closed.counts.records;
+        let changed: Vec<usize> = closed.results.iter().map(Vec::len).collect();
+        closed
+            .marks
+            .iter()
+            .for_each(|(at, mark)| self.answer.advance(*at, mark));
+        for (reason, n) in &closed.counts.reasons {
+            self.process.observer.dead_letters(reason, *n);
         }
-        if commit.history.is_some() {
+        self.totals.counts += closed.counts.clone();
+        if !live {
             self.totals.replay.get_or_insert(Replay {
-                records: self.totals.records,
+                records: self.totals.counts.records,
                 seconds: self.began.elapsed().as_secs_f64(),
                 workers: self.flow.workers(),
             });
@@ -70,7 +45,7 @@ impl Coordinator {
             totals: &self.totals,
         };
         let dropped = {
-            let mut committed = std::pin::pin!(self.target.commit(commit, &state));
+            let mut committed = std::pin::pin!(self.target.commit(closed, history, &state));
             let mut stopped = std::pin::pin!(process.stopped_for(Duration::from_secs(10)));
             let mut holding = false;
             loop {
@@ -87,14 +62,13 @@ impl Coordinator {
         self.process.observer.dead_letters_dropped(dropped);
         self.process.observer.committed(began.elapsed());
         if live {
-            self.process.observer.live_records(self.totals.records - before);
-            let changed = self.options.tables.results.definitions().iter().zip(&closed.results);
-            for (result, rows) in changed.filter(|(_, rows)| !rows.is_empty()) {
-                let observer = &self.process.observer;
-                observer.result_rows(result.table.name, rows.len() as u64);
+            self.process.observer.live_records(records);
+            let changed = self.options.tables.results.definitions().iter().zip(changed);
+            for (result, rows) in changed.filter(|(_, rows)| *rows > 0) {
+                self.process.observer.result_rows(result.table.name, rows as u64);
             }
         }
-        if let Some(oldest) = oldest.filter(|_| live) {
+        if let Some(oldest) = oldest {
             let now = jiff::Timestamp::now().as_millisecond();
             self.process.observer.freshness(age(oldest, now));
         }

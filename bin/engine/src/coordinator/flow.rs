@@ -1,6 +1,5 @@
 //! The coordinator's side of the dataflow: commands out, events in.
 
-use crate::causes::with_causes;
 use crate::collect::{ClosedEpoch, Event};
 use crate::error::{EngineError, Outcome};
 use crate::plan::{Plan, Planner};
@@ -167,7 +166,7 @@ impl Flow {
             Ok(_) => Ending::Done,
             Err(error) => Ending::Failed {
                 class: error.class(),
-                text: with_causes(error),
+                text: error.to_string(),
             },
         };
         self.broadcast(Command::End(ending));

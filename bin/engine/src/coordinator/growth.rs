@@ -79,7 +79,7 @@ impl Coordinator {
                 |at: TopicPartition| topics.contains(&at.topic) && watermarks.keys().any(|end| end.topic == at.topic);
             match self.check_answer(&watermarks, there).await {
                 Err(EngineError::TopicRemade { place, why }) if look < LOOKS => {
-                    tracing::warn!(place, why, "the topic may have been created again, looking once more");
+                    tracing::warn!(place, why, "the topic may have been created again, checking again");
                     tokio::time::sleep(PAUSE).await;
                 }
                 checked => return checked,
@@ -123,9 +123,9 @@ impl Coordinator {
                     return Ok(open);
                 }
                 Some(Err(error)) => return Err(error),
-                None => tracing::warn!(
-                    "the lake does not take the boundary of a generation: nothing is read until it does, trying again"
-                ),
+                None => {
+                    tracing::warn!("cannot write the boundary of a generation to the lake: reading is paused, retrying")
+                }
             }
             // the readers hold on: what they read before the boundary is persisted would be of the older generation
             if open == Open::Last {

@@ -11,7 +11,7 @@ use crate::collect::ClosedEpoch;
 use crate::error::EngineError;
 use crate::log::growth::PartitionWatermarks;
 use crate::log::hand_over::{HandOver, Known, ReadRange, hand_over};
-use crate::protocol::{Command, Consume, Pass, Purpose, ReaderReport};
+use crate::protocol::{Command, Consume, Counts, Pass, Purpose, ReaderReport};
 use crate::target::{History, Staged};
 use crate::topic_partition::TopicPartition;
 use crate::watch::{self, Watch};
@@ -146,7 +146,7 @@ impl Coordinator {
         }
         self.go_live(&plans);
         let closed = match replay.before.take() {
-            Some(before) => merge_epochs(before, closing.closed),
+            Some(before) => closing.closed.after(before),
             None => closing.closed,
         };
         let history = History {
@@ -157,19 +157,15 @@ impl Coordinator {
             }),
             full: replay.full,
         };
-        let result = self
-            .commit(&closed, Some(history), replay.watch)
-            .await
-            .map_err(ReplayError::from);
+        // another pass starts from what this one has computed; what it counted has been counted
+        let kept = ClosedEpoch {
+            counts: Counts::default(),
+            ..closed.clone()
+        };
+        let result = self.commit(closed, Some(history), replay.watch).await;
+        let result = result.map_err(ReplayError::from);
         if let Err(ReplayError::Again { .. }) = result {
-            replay.before = Some(ClosedEpoch {
-                reports: closed
-                    .reports
-                    .into_iter()
-                    .filter(|note| !matches!(note, ReaderReport::Counted { .. }))
-                    .collect(),
-                ..closed
-            });
+            replay.before = Some(kept);
         }
         result
     }
@@ -456,14 +452,4 @@ fn again(plans: &BTreeMap<TopicPartition, HandOver>) -> Vec<(TopicPartition, Ran
             .collect::<Vec<_>>()
     };
     plans.iter().flat_map(of).collect()
-}
-
-/// Two closed epochs as one.
-fn merge_epochs(before: ClosedEpoch, mut closed: ClosedEpoch) -> ClosedEpoch {
-    for (rows, earlier) in closed.results.iter_mut().zip(before.results) {
-        rows.extend(earlier);
-        differential_dataflow::consolidation::consolidate(rows);
-    }
-    closed.reports.splice(0..0, before.reports);
-    closed
 }

@@ -101,11 +101,12 @@ impl Coordinator {
             let began = Instant::now();
             let closing = self.flow.close().await?;
             let closed = began.elapsed();
-            self.commit(&closing.closed, None, watch.as_ref()).await?;
+            let epoch = closing.closed.epoch;
+            self.commit(closing.closed, None, watch.as_ref()).await?;
             pace.committed(began, Instant::now());
             self.process.observer.pace(pace.current());
             if began.elapsed() > SLOW {
-                let (epoch, committing) = (closing.closed.epoch, began.elapsed() - closed);
+                let committing = began.elapsed() - closed;
                 tracing::debug!(epoch, closing = ?closed, ?committing, "a slow step");
             }
             heartbeat = Due::every(HEARTBEAT);

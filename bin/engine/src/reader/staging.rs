@@ -1,7 +1,6 @@
 //! How history's rows get into staging.
 
 use super::state::{Phase, Reader};
-use crate::causes::with_causes;
 use crate::protocol::ReaderReport;
 use crate::staging::{Offer, StagingError};
 use std::sync::mpsc::TryRecvError;
@@ -83,7 +82,7 @@ impl Reader {
     }
 
     fn lose_staging(&mut self, error: &StagingError) {
-        let (pass, error) = (self.pass.number, with_causes(error));
+        let (pass, error) = (self.pass.number, error.to_string());
         self.reports.push(ReaderReport::StagingLost { pass, error });
         self.phase = Phase::Broken;
     }

@@ -1,6 +1,7 @@
 //! What can go wrong with a request, injected between HTTP and the S3 service.
 
 use super::condition::Unconditional;
+use super::locks::ObjectLocks;
 use hyper::body::{Body as _, Bytes, Frame, Incoming, SizeHint};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
 use s3s::Body;
@@ -118,6 +119,7 @@ pub(super) struct Faults {
     hook: RwLock<Option<FaultHook>>,
     requests: AtomicU64,
     seen: Mutex<HashMap<(Method, String), u64>>,
+    locks: ObjectLocks,
 }
 
 impl fmt::Debug for Faults {
@@ -167,10 +169,12 @@ impl Faults {
 
         let reads = request.method() == Method::GET;
         let if_match = request.headers().get(header::IF_MATCH).cloned().filter(|_| reads);
+        let at_work = self.locks.enter(&request).await;
         let answer = service
             .call(request.map(Body::from))
             .await
             .map_err(|error| failed(format!("{error:?}")))?;
+        drop(at_work);
         if if_match.is_some_and(|wanted| answer.headers().get(header::ETAG).is_some_and(|tag| *tag != wanted)) {
             return error_answer(412);
         }
