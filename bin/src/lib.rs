@@ -1,7 +1,14 @@
-//! The command line of pinflow: configuration, wiring, and everything around the engine.
+//! The command line of pinflow: configuration, and the commands around the engine.
 //!
-//! The way of a command: [`cli`] reads raw flags, [`config`] lays them over environment and file and checks them,
-//! and only then does the command start. [`exit`] says what the exit codes mean.
+//! ```text
+//!  flags ───────┐
+//!  environment ─┼─▶ layers ──▶ settings of one command ──▶ engine::run, gateway, archive, verify, …
+//!  file ────────┘      (config)          (checked)                     │
+//!                                               metrics, health, progress ◀─ observe
+//! ```
+//!
+//! [`cli`] parses raw flags, [`config`] lays them over environment and file and checks them, and only then does a command
+//! start. [`exit`] defines the exit codes.
 
 #![forbid(unsafe_code)]
 

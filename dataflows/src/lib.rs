@@ -1,11 +1,21 @@
-//! What is computed: the records and their cleaning, and results, each a file of SQL.
+//! What is computed: records and their cleaning, and results, each defined by a file of SQL.
 //!
-//! The way of a record: [`records::Decoder`] reads the bytes of one record into an [`Event`]; [`Results::build`] keeps
-//! what is needed of the latest records of each `ind` together as one row (that is the join) and computes every result
-//! of these rows, as its SQL says ([`exec`]). [`State`] computes the same tables from the same records by plain loops,
-//! for tests and for `verify --replay`.
+//! ```text
+//!  bytes ──▶ records::Decoder ──▶ Event ──▶ latest ──▶ one row a post ──▶ exec ──▶ changed rows of each result
+//!               (cleaning)                  (the join)                     ▲
+//!                                               result.sql ──▶ sql ──▶ plan┘
+//! ```
 //!
-//! Nothing here knows where records come from or where tables are kept.
+//! | module | contents |
+//! |---|---|
+//! | [`records`] | one record from its bytes: a fast scanner, and the reference decoder for unusual forms |
+//! | [`cleaning`] | what each field becomes, and the cleaned tables |
+//! | [`sql`] | the text of a result: parsed, bound, proved free of run-time errors, planned |
+//! | [`exec`] | plans as one dataflow, in which equal parts of several results are one operator |
+//! | [`Results`] | the compiled results of a run |
+//! | [`State`] | the same tables from the same records by plain loops, for tests and for `verify --replay` |
+//!
+//! Nothing here depends on where records come from or where tables are stored.
 
 #![forbid(unsafe_code)]
 

@@ -1,7 +1,23 @@
-//! Bytes with a log position, from anywhere.
+//! Bytes with a log position: the lake, Kafka, and the way from HTTP to both.
 //!
-//! A source hands over records as bytes together with (topic, partition, offset); topics are numbered by the caller,
-//! and nothing here knows what a record means.
+//! ```text
+//!  HTTP ──▶ gateway ──▶ Kafka ──▶ archive ──▶ lake
+//!                         │                    │
+//!                         ▼                    ▼
+//!                   kafka::Reader        lake::Fetcher      coverage: which offsets
+//!                         └────── bytes ───────┘            are there, and which lack
+//! ```
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`lake`] | objects in S3 or in a folder: names, listing, fetching, lines, conditional writes |
+//! | [`kafka`] | ranges of partitions, watermarks, samples of single records |
+//! | [`coverage`] | the offsets that objects cover, gaps, and the order of objects that overlap |
+//! | [`archive`] | Kafka to the lake, compaction, audit |
+//! | [`gateway`] | HTTP to Kafka, in the interfaces of four kinds of producers |
+//!
+//! A source returns records as bytes together with (topic, partition, offset). Topics are numbered by the caller, and
+//! nothing here depends on what a record means.
 
 pub mod archive;
 pub mod coverage;

@@ -1,17 +1,26 @@
-//! Incremental building blocks that know no pins: the latest record of each key, counts, sums, distinct counts, the
-//! greatest value, ranks with ties, exact medians and percentiles. The values that they compute with (positions, names,
-//! tuples, tables) are those of the crate [`values`].
+//! Incremental operators on timely and differential-dataflow: the latest record of each key, counts, sums, distinct
+//! counts, the greatest value, ranks with ties, exact medians and percentiles.
 //!
-//! Every operator's module states its contract: what it asks of its input, what its output accumulates to at each
-//! epoch's close, and what a change costs. All of them act at the close of an epoch, in order, whatever order records
-//! arrive in; they may be given records of later epochs early, several epochs may close at once, and time may pass
-//! without records. None of them knows how many workers there are, except to save work.
+//! ```text
+//!  records ──▶ latest ──▶ rows ──┬──▶ count ───▶ rank, top ──▶ changed rows
+//!             (by key)           ├──▶ greatest ─▶ rank           of a result
+//!                                ├──▶ distinct ─▶ count
+//!                                ├──▶ median, ordered
+//!                                └──▶ gather (to one worker)
+//! ```
+//!
+//! The module of an operator states its contract: what it requires of its input, what its output accumulates to at the
+//! close of each epoch, and what a change costs. An operator acts at the close of an epoch, in order, whatever the order of
+//! the records; records of later epochs may arrive early, several epochs may close at once, and time may pass without
+//! records. No operator depends on the number of workers, except to save work.
 //!
 //! Time is `u64`, a total order, because epochs are numbered by one coordinator and close one after the other: an
-//! operator keeps the present alone, without the times at which it came about. They cannot be used within an iteration,
-//! or in any scope whose timestamps are partially ordered.
+//! operator keeps the present alone, without the times at which it came about. Operators cannot be used within an
+//! iteration, or in any scope whose timestamps are partially ordered.
 //!
-//! Every operator has a `name`, which timely's logs show, and those that exchange records a [`Routing`].
+//! Every operator has a `name`, which timely's logs show, and those that exchange records take a [`Routing`]. The values
+//! that they compute with (positions, names, tuples, tables) are those of the crate [`values`]; no operator knows the
+//! kinds of records.
 
 #![forbid(unsafe_code)]
 

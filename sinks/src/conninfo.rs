@@ -4,6 +4,8 @@
 //! credentials end at the first `@`, whatever they hold. What could be a password that was not encoded (a second `@`,
 //! a setting of an unknown name) is refused, and no error repeats a part of the string.
 
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// What stands where a password was.
@@ -336,30 +338,13 @@ fn word_value(text: &str, at: usize, number: usize) -> Result<(String, usize), C
 }
 
 fn percent_decoded(text: &str) -> Result<String, ConninfoError> {
-    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
-    while let Some((&byte, tail)) = rest.split_first() {
-        let hex = (byte == b'%').then(|| tail.get(..2)).flatten();
-        let decoded = hex
-            .filter(|hex| hex.iter().all(u8::is_ascii_hexdigit))
-            .and_then(|hex| std::str::from_utf8(hex).ok())
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        bytes.push(decoded.unwrap_or(byte));
-        rest = if decoded.is_some() { &tail[2..] } else { tail };
-    }
-    String::from_utf8(bytes).map_err(|_| ConninfoError::Encoding)
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map(Cow::into_owned).map_err(|_| ConninfoError::Encoding)
 }
 
 /// Encodes everything but letters and digits, so that no character can end the value.
 pub fn percent_encoded(text: &str) -> String {
-    use std::fmt::Write;
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() {
-            encoded.push(byte as char);
-        } else {
-            write!(encoded, "%{byte:02X}").expect("writing to a String");
-        }
-        encoded
-    })
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 #[cfg(test)]

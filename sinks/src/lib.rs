@@ -1,7 +1,14 @@
-//! Tables outside: Postgres and files. Knows nothing of what the tables mean: they come as [`values::Table`]s.
+//! Tables outside of the process: PostgreSQL and CSV files. The meaning of the tables is not known here: they come as
+//! [`values::Table`]s.
 //!
-//! The promise kept here: every committed Postgres transaction holds, in all tables at once, the answer for one
-//! recorded vector of log offsets, and nothing is ever applied twice or by a run that was superseded.
+//! ```text
+//!  history ──▶ Stager ──▶ staging tables ──┐
+//!                                          ▼
+//!  Step (changes, frontier) ──▶ Sink ──▶ one transaction: fence, tables, frontier, NOTIFY ──▶ Snapshot, verify
+//! ```
+//!
+//! The guarantee: every committed transaction holds, in all tables at once, the answer for one recorded vector of log
+//! offsets, and nothing is applied twice or by a run that was superseded.
 //!
 //! | module | does |
 //! |---|---|

@@ -2,6 +2,7 @@
 
 use crate::tables::Tables;
 use anyhow::{Context, Result, bail, ensure};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use servers::{free_port, process::Server};
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -101,7 +102,7 @@ impl MariaDb {
 
     /// `mysql://…` with the password in it.
     pub fn url(&self) -> String {
-        let password: String = PASSWORD.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let password = utf8_percent_encode(PASSWORD, NON_ALPHANUMERIC);
         format!("mysql://{NAME}:{password}@127.0.0.1:{}/{NAME}", self.port)
     }
 

@@ -7,6 +7,7 @@
 
 use super::config::Stream;
 use hyper::Method;
+use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
 /// The dialects.
@@ -247,24 +248,9 @@ fn is_plain(segment: &str) -> bool {
 
 /// `%2E` → `.`; what is not an escape, or not UTF-8, stays as it is.
 fn decode(segment: &str) -> Cow<'_, str> {
-    if !segment.contains('%') {
-        return Cow::Borrowed(segment);
-    }
-    let hex = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
-    let (bytes, mut decoded, mut at) = (segment.as_bytes(), Vec::with_capacity(segment.len()), 0);
-    while let Some(byte) = bytes.get(at) {
-        match (byte, hex(bytes.get(at + 1)), hex(bytes.get(at + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push(u8::try_from(high * 16 + low).unwrap_or(b'%'));
-                at += 3;
-            }
-            _ => {
-                decoded.push(*byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8(decoded).map_or(Cow::Borrowed(segment), Cow::Owned)
+    percent_decode_str(segment)
+        .decode_utf8()
+        .unwrap_or(Cow::Borrowed(segment))
 }
 
 #[cfg(test)]

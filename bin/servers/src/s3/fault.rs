@@ -4,6 +4,7 @@ use super::condition::Unconditional;
 use super::locks::ObjectLocks;
 use hyper::body::{Body as _, Bytes, Frame, Incoming, SizeHint};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
+use percent_encoding::percent_decode_str;
 use s3s::Body;
 use s3s::service::S3Service;
 use std::collections::HashMap;
@@ -198,7 +199,7 @@ impl Faults {
         };
         let path = request.uri().path().trim_start_matches('/');
         let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-        let key = percent_decoded(key);
+        let key = percent_decode_str(key).decode_utf8_lossy();
         let before = {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             let count = seen
@@ -312,24 +313,6 @@ fn xml_text(escaped: &str) -> String {
         .replace("&quot;", "\"")
         .replace("&apos;", "'");
     text.replace("&#43;", "+").replace("&amp;", "&")
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = tail
-            .get(..2)
-            .and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        if let (b'%', Some(byte)) = (first, hex) {
-            bytes.push(byte);
-            rest = &tail[2..];
-        } else {
-            bytes.push(*first);
-            rest = tail;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// An answer's body with [`Fault::Cut`], [`Fault::Stall`] or [`Fault::Flip`] worked into it.
