@@ -38,8 +38,8 @@ pub mod verify;
 
 use cli::{CliError, Invocation, Verb};
 use config::{
-    ArchiveSettings, AuditSettings, BackfillSettings, CompactSettings, ConfigError, DemoSettings, EmulateSettings,
-    GatewaySettings, GenerateSettings, LaunchSettings, LogSettings, PlanSettings, RunSettings, VerifySettings,
+    ArchiveSettings, AuditSettings, BackfillSettings, CompactSettings, ConfigError, DemoSettings, GatewaySettings,
+    LaunchSettings, LogSettings, PlanSettings, RunSettings, VerifySettings,
 };
 use engine::{Class, EngineError};
 use exit::Failure;
@@ -117,10 +117,10 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
             verify::run(&settings)?;
         }
         Verb::Generate => {
-            let settings = GenerateSettings::check(&effective)?;
+            let options = config::generate_options(&effective)?;
             start_logging();
             let began = Instant::now();
-            let written = workload::generate::write(&settings.options())?;
+            let written = workload::generate::write(&options)?;
             let (records, objects, bytes) = (written.records, written.objects, written.bytes);
             let seconds = began.elapsed().as_secs_f64();
             println!("wrote {records} records in {objects} objects, {bytes} bytes, in {seconds:.1} s");
@@ -131,10 +131,10 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
             demo::run(&settings)?;
         }
         Verb::Emulate => {
-            let settings = EmulateSettings::check(&effective)?;
+            let options = config::emulate_options(&effective)?;
             start_logging();
             let signals = signals::watch_signals(&signals::STOP, |_, _| {}).map_err(anyhow::Error::from)?;
-            workload::emulate::run(&settings.options(), signals)?;
+            workload::emulate::run(&options, signals)?;
         }
         Verb::Gateway => {
             let settings = GatewaySettings::check(&effective)?;

@@ -3,8 +3,8 @@
 use super::layers::Effective;
 use super::problem::{ConfigError, Problem};
 use super::{
-    ArchiveSettings, AuditSettings, BackfillSettings, CompactSettings, DemoSettings, EmulateSettings, GatewaySettings,
-    GenerateSettings, LogSettings, PlanSettings, RunSettings, VerifySettings,
+    ArchiveSettings, AuditSettings, BackfillSettings, CompactSettings, DemoSettings, GatewaySettings, LogSettings,
+    PlanSettings, RunSettings, VerifySettings, emulate_options, generate_options,
 };
 
 /// Checks every value that is given, whatever the command.
@@ -16,8 +16,8 @@ pub fn check_all(effective: &Effective) -> Result<(), ConfigError> {
         VerifySettings::check(effective).err(),
         PlanSettings::check(effective).err(),
         DemoSettings::check(effective).err(),
-        GenerateSettings::check(effective).err(),
-        EmulateSettings::check(effective).err(),
+        generate_options(effective).err(),
+        emulate_options(effective).err(),
         GatewaySettings::check(effective).err(),
         ArchiveSettings::check(effective).err(),
         CompactSettings::check(effective).err(),

@@ -6,7 +6,6 @@ use super::problem::{ConfigError, Origin, did_you_mean, nearest};
 use super::reader::Reader;
 use super::secret::{Secret, mask_value, with_password};
 use std::path::PathBuf;
-use std::time::Duration;
 use workload::emulate::{self, Api, EmulateOptions};
 
 /// The interfaces, as they are written.
@@ -48,49 +47,15 @@ pub enum Source {
     Folder(PathBuf),
 }
 
-/// What `emulate` needs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EmulateSettings {
-    /// A URL, or bootstrap servers for [`Api::Kafka`]; checked.
-    pub to: String,
-    /// How records are sent: each post by one of these, at least one; [`Api::Kafka`] only alone.
-    pub apis: Vec<Api>,
-    /// Where they come from.
-    pub source: Source,
-    /// The topic (or stream) of each kind; kinds without one are not sent.
-    pub topics: [Option<String>; 3],
-    /// Posts, rows of each table, or rounds of the classic emulator; `None`: until the source ends.
-    pub posts: Option<u64>,
-    /// Take no new record after this long.
-    pub duration: Option<Duration>,
-    /// Records a second; 0: as many as are taken.
-    pub rate: u64,
-    /// Where the synthetic stream begins.
-    pub first_post: u64,
-    /// Of the generator, or of Python's random numbers.
-    pub seed: u64,
-    /// Synthetic records sent again per record.
-    pub duplicates: f64,
-    /// Share of synthetic records in odd forms.
-    pub dirty: f64,
-    /// Deletes per synthetic record.
-    pub deletes: f64,
-    /// Rows by Python's random numbers.
-    pub classic: bool,
-    /// Dates with a `T`, as `.isoformat()` writes them.
-    pub iso_dates: bool,
-    /// Requests on their way at the same time, at least 1.
-    pub connections: usize,
-    /// How long one record is tried.
-    pub patience: Duration,
-    /// The bearer token's file.
-    pub token_file: Option<PathBuf>,
-    /// Certificates to trust instead of the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Write the final counts here too.
-    pub summary: Option<PathBuf>,
-    /// librdkafka properties, for [`Api::Kafka`].
-    pub properties: Vec<(String, String)>,
+impl From<Source> for emulate::Source {
+    fn from(source: Source) -> emulate::Source {
+        match source {
+            Source::Synthetic => emulate::Source::Synthetic,
+            Source::MySql(url) => emulate::Source::MySql(url.expose().to_owned()),
+            Source::Postgres(url) => emulate::Source::Postgres(url.expose().to_owned()),
+            Source::Folder(folder) => emulate::Source::Folder(folder),
+        }
+    }
 }
 
 /// What only a generated stream can have.
@@ -105,105 +70,90 @@ const OWNED: [&str; 5] = [
     "partitioner",
 ];
 
-impl EmulateSettings {
-    /// The emulator's own form of these settings.
-    pub fn options(&self) -> EmulateOptions {
-        EmulateOptions {
-            to: self.to.clone(),
-            apis: self.apis.clone(),
-            source: match &self.source {
-                Source::Synthetic => emulate::Source::Synthetic,
-                Source::MySql(url) => emulate::Source::MySql(url.expose().to_owned()),
-                Source::Postgres(url) => emulate::Source::Postgres(url.expose().to_owned()),
-                Source::Folder(folder) => emulate::Source::Folder(folder.clone()),
-            },
-            topics: self.topics.clone(),
-            posts: self.posts,
-            duration: self.duration,
-            rate: self.rate,
-            first_post: self.first_post,
-            seed: self.seed,
-            duplicates: self.duplicates,
-            dirty: self.dirty,
-            deletes: self.deletes,
-            classic: self.classic,
-            iso_dates: self.iso_dates,
-            connections: self.connections,
-            patience: self.patience,
-            token_file: self.token_file.clone(),
-            ca_file: self.ca_file.clone(),
-            summary: self.summary.clone(),
-            properties: self.properties.clone(),
-        }
+/// Checks what `emulate` is given.
+pub fn emulate_options(effective: &Effective) -> Result<EmulateOptions, ConfigError> {
+    let mut reader = Reader::new(effective);
+    let apis = reader.optional("emulate.api", parse_apis).unwrap_or_default();
+    let to = match apis.first() {
+        Some(Api::Kafka) => reader.optional("emulate.to", |text| {
+            check_bootstrap(text.strip_prefix("kafka://").unwrap_or(text))
+        }),
+        Some(_) => reader.optional("emulate.to", check_base_url),
+        None => reader.optional("emulate.to", |text| Ok(text.to_owned())),
+    };
+    let source = source(&mut reader);
+    let classic = reader.switch("emulate.classic");
+    if let (Some(Source::Synthetic), true) = (&source, classic) {
+        let hint = "give --source mysql://…, postgres://… or a folder";
+        reader.missing(format!(
+            "--classic selects rows of tables, and the synthetic source has none: {hint}"
+        ));
     }
-
-    /// Checks the settings of `emulate`.
-    pub fn check(effective: &Effective) -> Result<EmulateSettings, ConfigError> {
-        let mut reader = Reader::new(effective);
-        let apis = reader.optional("emulate.api", parse_apis).unwrap_or_default();
-        let to = match apis.first() {
-            Some(Api::Kafka) => reader.optional("emulate.to", |text| {
-                check_bootstrap(text.strip_prefix("kafka://").unwrap_or(text))
-            }),
-            Some(_) => reader.optional("emulate.to", check_base_url),
-            None => reader.optional("emulate.to", |text| Ok(text.to_owned())),
-        };
-        let source = source(&mut reader);
-        let classic = reader.switch("emulate.classic");
-        if let (Some(Source::Synthetic), true) = (&source, classic) {
-            let hint = "give --source mysql://…, postgres://… or a folder";
-            reader.missing(format!(
-                "--classic selects rows of tables, and the synthetic source has none: {hint}"
-            ));
-        }
-        if !matches!(source, Some(Source::Synthetic) | None) {
-            for path in OF_THE_GENERATOR {
-                if let Some(entry) = reader.entry(path).filter(|entry| entry.origin.is_flag()) {
-                    let message = "only valid with `--source synthetic`: tables are sent unchanged".into();
-                    reader.wrong(path, entry, message);
-                }
+    if !matches!(source, Some(Source::Synthetic) | None) {
+        for path in OF_THE_GENERATOR {
+            if let Some(entry) = reader.entry(path).filter(|entry| entry.origin.is_flag()) {
+                let message = "only valid with `--source synthetic`: tables are sent unchanged".into();
+                reader.wrong(path, entry, message);
             }
         }
-        if let (true, Some(entry)) = (apis.contains(&Api::Pin), reader.entry("generate.deletes"))
-            && entry.value.as_float().is_some_and(|share| share > 0.0)
-        {
-            let message = "the FastAPI interface has no deletes: it refuses records without fields".into();
-            reader.wrong("generate.deletes", entry, message);
-        }
-        let properties = properties(&mut reader, effective, &apis);
-        let connections = reader.optional_whole("emulate.connections", 1, 4096);
-        let settings = EmulateSettings {
-            to: to.clone().unwrap_or_default(),
-            source: source.unwrap_or(Source::Synthetic),
-            topics: reader.topics(),
-            posts: reader.optional_whole("generate.posts", 0, 1 << 40).map(|n| n as u64),
-            duration: reader.optional("demo.duration", parse_duration),
-            rate: reader.whole("demo.rate", 0, 10_000_000) as u64,
-            first_post: reader.whole("emulate.first_post", 0, 1 << 40) as u64,
-            seed: reader.whole("generate.seed", 0, i64::MAX) as u64,
-            duplicates: reader.fraction("generate.duplicates"),
-            dirty: reader.fraction("generate.dirty"),
-            deletes: reader.fraction("generate.deletes"),
-            classic,
-            iso_dates: iso_dates(&mut reader),
-            // each interface has at least one
-            connections: (connections.unwrap_or(if classic { 1 } else { 16 }) as usize).max(apis.len()),
-            apis,
-            patience: reader.optional("emulate.patience", parse_duration).unwrap_or_default(),
-            token_file: first_path(effective, "gateway.token_files"),
-            ca_file: reader.optional("emulate.ca_file", to_path),
-            summary: reader.optional("backfill.summary", to_path),
-            properties,
-        };
-        // a wrong value has been reported as such
-        if reader.entry("emulate.to").is_none() {
-            reader.missing("`emulate` needs --to URL, the receiver of the records".into());
-        }
-        if reader.entry("emulate.api").is_none() {
-            reader.missing("`emulate` needs --api pin, rest, kinesis or kafka, the interface of the receiver".into());
-        }
-        reader.done(settings)
     }
+    if let (true, Some(entry)) = (apis.contains(&Api::Pin), reader.entry("generate.deletes"))
+        && entry.value.as_float().is_some_and(|share| share > 0.0)
+    {
+        let message = "the FastAPI interface has no deletes: it refuses records without fields".into();
+        reader.wrong("generate.deletes", entry, message);
+    }
+    let properties = properties(&mut reader, effective, &apis);
+    let connections = reader.optional_whole("emulate.connections", 1, 4096);
+    let topics = reader.topics();
+    let posts = reader.optional_whole("generate.posts", 0, 1 << 40).map(|n| n as u64);
+    let duration = reader.optional("demo.duration", parse_duration);
+    let rate = reader.whole("demo.rate", 0, 10_000_000) as u64;
+    let first_post = reader.whole("emulate.first_post", 0, 1 << 40) as u64;
+    let seed = reader.whole("generate.seed", 0, i64::MAX) as u64;
+    let duplicates = reader.fraction("generate.duplicates");
+    let dirty = reader.fraction("generate.dirty");
+    let deletes = reader.fraction("generate.deletes");
+    let iso_dates = iso_dates(&mut reader);
+    // each interface has at least one
+    let connections = (connections.unwrap_or(if classic { 1 } else { 16 }) as usize).max(apis.len());
+    let patience = reader.optional("emulate.patience", parse_duration).unwrap_or_default();
+    let token_file = first_path(effective, "gateway.token_files");
+    let ca_file = reader.optional("emulate.ca_file", to_path);
+    let summary = reader.optional("backfill.summary", to_path);
+    // a wrong value has been reported as such
+    if reader.entry("emulate.to").is_none() {
+        reader.missing("`emulate` needs --to URL, the receiver of the records".into());
+    }
+    if reader.entry("emulate.api").is_none() {
+        reader.missing("`emulate` needs --api pin, rest, kinesis or kafka, the interface of the receiver".into());
+    }
+    let (Some(to), Some(source)) = (to, source) else {
+        return reader.refuse();
+    };
+    let options = EmulateOptions {
+        to,
+        source: source.into(),
+        topics,
+        posts,
+        duration,
+        rate,
+        first_post,
+        seed,
+        duplicates,
+        dirty,
+        deletes,
+        classic,
+        iso_dates,
+        connections,
+        apis,
+        patience,
+        token_file,
+        ca_file,
+        summary,
+        properties,
+    };
+    reader.done(options)
 }
 
 /// The URL in front of an interface's own path: no query, and no slash at its end.

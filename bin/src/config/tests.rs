@@ -354,7 +354,7 @@ fn each_command_says_what_it_needs() {
     assert!(backfill(&both).contains("--out and --postgres are mutually exclusive"));
     let verify = message(VerifySettings::check(&of_flags(&["verify"])).unwrap_err());
     assert!(verify.contains("needs --postgres"), "{verify}");
-    let generate = message(GenerateSettings::check(&of_flags(&["generate"])).unwrap_err());
+    let generate = message(generate_options(&of_flags(&["generate"])).err().unwrap());
     assert!(
         generate.contains("needs --lake") && generate.contains("needs --posts"),
         "{generate}"

@@ -205,10 +205,10 @@ fn files_of_a_connection_are_read_by_every_command_that_takes_them() {
     // by the sources of `emulate`, and in the connection string
     let source = "postgres://me@127.0.0.1:1/x?sslrootcert=/nonexistent/a.pem";
     let effective = of_flags(&["emulate", "--to", "http://h", "--api", "pin", "--source", source]);
-    assert!(message(EmulateSettings::check(&effective).unwrap_err()).contains("/nonexistent/a.pem"));
+    assert!(message(emulate_options(&effective).err().unwrap()).contains("/nonexistent/a.pem"));
     let property = ["--kafka-property", "ssl.ca.location=/nonexistent/a.pem"];
     let effective = of_flags(&[&["emulate", "--to", "h:1", "--api", "kafka"][..], &property].concat());
-    assert!(message(EmulateSettings::check(&effective).unwrap_err()).contains("/nonexistent/a.pem"));
+    assert!(message(emulate_options(&effective).err().unwrap()).contains("/nonexistent/a.pem"));
     assert!(message(run_with(&property).unwrap_err()).contains("/nonexistent/a.pem"));
 }
 
