@@ -254,6 +254,51 @@ fn libraries() -> Result<BTreeMap<String, PathBuf>> {
         .collect())
 }
 
+/// The crates that each crate may depend on: what stands above knows what stands below, and nothing else.
+const MAY_NEED: [(&str, &[&str]); 10] = [
+    ("operators/values", &[]),
+    ("operators", &["values"]),
+    ("ingest", &[]),
+    ("dataflows", &["operators"]),
+    ("sinks", &["values"]),
+    ("bin/engine", &["dataflows", "ingest", "operators", "sinks"]),
+    ("bin/servers", &[]),
+    ("bin/workload", &["ingest", "sinks"]),
+    (
+        "bin",
+        &[
+            "dataflows",
+            "engine",
+            "ingest",
+            "operators",
+            "servers",
+            "sinks",
+            "workload",
+        ],
+    ),
+    ("tests", &["dataflows", "operators", "servers", "sinks", "workload"]),
+];
+
+#[test]
+fn crates_know_what_stands_below_them_alone() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no workspace")?;
+    let folder = |member: &'static str| member.rsplit('/').next().unwrap_or(member);
+    let ours: Vec<&str> = MAY_NEED
+        .iter()
+        .map(|(member, _)| folder(member))
+        .chain(["pinflow"])
+        .collect();
+    assert_eq!(libraries()?.len(), MAY_NEED.len(), "a crate is not in the list");
+    for (member, may_need) in MAY_NEED {
+        let manifest: toml::Value = toml::from_str(&std::fs::read_to_string(root.join(member).join("Cargo.toml"))?)?;
+        let dependencies = manifest["dependencies"].as_table().context("no dependencies")?;
+        let needed = dependencies.keys().filter(|name| ours.contains(&name.as_str()));
+        let surplus: Vec<&String> = needed.filter(|name| !may_need.contains(&name.as_str())).collect();
+        assert!(surplus.is_empty(), "{member} depends on {surplus:?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn files_import_one_way() -> Result<()> {
     let libraries = libraries()?;
