@@ -7,6 +7,7 @@ mod call;
 mod converter;
 mod expr;
 mod query;
+mod read_alike;
 mod text;
 
 use super::ast::{File, Item};
@@ -76,20 +77,7 @@ fn tokens(text: &str) -> Checked<Vec<TokenWithSpan>> {
         let fault = Fault::new(position(token.span.start), "the operator == is not accepted");
         return Err(fault.hint("="));
     }
-    if let Some((before, after)) = without_space(&tokens) {
-        let fault = Fault::new(
-            position(after.span.start),
-            format!("`{after}` follows `{before}` without a space"),
-        );
-        return Err(match after.token {
-            Token::Number(..) => fault,
-            _ => fault.hint(format!("{before} {after}")),
-        });
-    }
-    if let Some(not) = not_null(&tokens) {
-        let fault = Fault::new(position(not.span.start), "NOT NULL is written IS NOT NULL");
-        return Err(fault.hint("IS NOT NULL"));
-    }
+    read_alike::check(text, &tokens)?;
     let count = tokens.iter().filter(|token| !is_space(token)).count();
     if count > MOST_TOKENS {
         return Err(Fault::new(
@@ -100,62 +88,7 @@ fn tokens(text: &str) -> Checked<Vec<TokenWithSpan>> {
     Ok(tokens)
 }
 
-/// Words behind which an operand begins.
-const BEFORE_OPERANDS: [Keyword; 13] = [
-    Keyword::AND,
-    Keyword::BY,
-    Keyword::CASE,
-    Keyword::DISTINCT,
-    Keyword::ELSE,
-    Keyword::HAVING,
-    Keyword::NOT,
-    Keyword::ON,
-    Keyword::OR,
-    Keyword::SELECT,
-    Keyword::THEN,
-    Keyword::WHEN,
-    Keyword::WHERE,
-];
-
-/// A NOT NULL behind an operand: the parser reads it as IS NOT NULL, and PostgreSQL does not.
-fn not_null(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
-    let is = |token: &TokenWithSpan, keyword| matches!(&token.token, Token::Word(word) if word.keyword == keyword);
-    let ends_operand = |token: &TokenWithSpan| match &token.token {
-        Token::Word(word) => word.keyword != Keyword::IS && !BEFORE_OPERANDS.contains(&word.keyword),
-        Token::Number(..) | Token::SingleQuotedString(_) | Token::Placeholder(_) | Token::RParen | Token::RBracket => {
-            true
-        }
-        _ => false,
-    };
-    let words: Vec<&TokenWithSpan> = tokens.iter().filter(|token| !is_space(token)).collect();
-    let mut threes = words.windows(3).filter_map(|three| match three {
-        [operand, not, null] => Some((operand, not, null)),
-        _ => None,
-    });
-    let found =
-        threes.find(|(operand, not, null)| ends_operand(operand) && is(not, Keyword::NOT) && is(null, Keyword::NULL));
-    found.map(|(_, not, _)| *not)
-}
-
-/// A word or a number that begins where a number ends. PostgreSQL refuses them from version 15 on, and reads them as two
-/// before. `{top}` is a number in the text that PostgreSQL is given, so nothing may touch it on either side.
-fn without_space(tokens: &[TokenWithSpan]) -> Option<(&TokenWithSpan, &TokenWithSpan)> {
-    let is_number = |token: &Token| matches!(token, Token::Number(..) | Token::Placeholder(_));
-    let is_word = |token: &Token| matches!(token, Token::Word(word) if word.quote_style.is_none());
-    let pairs = tokens.windows(2).filter_map(|pair| match pair {
-        [before, after] => Some((before, after)),
-        _ => None,
-    });
-    pairs
-        .filter(|(before, after)| before.span.end == after.span.start)
-        .find(|(before, after)| match (&before.token, &after.token) {
-            (before, after) if is_number(before) => is_word(after) || is_number(after),
-            (before, Token::Placeholder(_)) => is_word(before),
-            _ => false,
-        })
-}
-
-fn is_space(token: &TokenWithSpan) -> bool {
+pub(super) fn is_space(token: &TokenWithSpan) -> bool {
     matches!(token.token, Token::Whitespace(_))
 }
 
