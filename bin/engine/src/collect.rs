@@ -13,9 +13,9 @@ use tokio::sync::mpsc::UnboundedSender;
 /// From the dataflow to the coordinator.
 pub enum Event {
     /// A report that does not wait for its epoch, with the epoch it was made in.
-    ReaderReport(u64, ReaderReport),
+    Report(u64, ReaderReport),
     /// Everything of an epoch, in the order of epochs.
-    ClosedEpoch(ClosedEpoch),
+    Closed(ClosedEpoch),
 }
 
 /// Everything that one epoch changed.
@@ -103,7 +103,7 @@ pub fn collect<'s>(
                         (ReaderReport::Epoch(report), _) => {
                             open.entry(epoch).or_insert_with(|| closed(epoch)).take_in(report);
                         }
-                        (report, Some(to)) => drop(to.send(Event::ReaderReport(epoch, report))),
+                        (report, Some(to)) => drop(to.send(Event::Report(epoch, report))),
                         (_, None) => {}
                     }
                 }
@@ -119,7 +119,7 @@ pub fn collect<'s>(
                 for rows in &mut epoch.results {
                     differential_dataflow::consolidation::consolidate(rows);
                 }
-                let _ = to.send(Event::ClosedEpoch(epoch));
+                let _ = to.send(Event::Closed(epoch));
                 next += 1;
             }
         }

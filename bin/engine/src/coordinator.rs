@@ -1,7 +1,7 @@
 //! The coordinator: the one place that decides what is read, when an epoch closes, and what is committed.
 //!
 //! It lives beside worker 0 of process 0. A start goes: list the lake → take the sink's fence → read the committed
-//! frontier under it → ask Kafka for its ends → replay → hand over → commit epoch 0. After that the loop is closed:
+//! frontier under it → read Kafka's watermarks → replay → hand over → commit epoch 0. After that the loop is closed:
 //! an epoch is closed when the last one is committed, something has arrived and the pace is over, or once a second as
 //! the fence's heartbeat; while a commit is slow, the open epoch grows instead of a queue.
 //!

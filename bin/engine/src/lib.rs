@@ -169,7 +169,7 @@ fn start(
     let (planner_sender, planner) = oneshot::channel();
     #[expect(
         clippy::disallowed_methods,
-        reason = "a closed loop: notes are of the one epoch that is open or closing"
+        reason = "a closed loop: reports are of the one epoch that is open or closing"
     )]
     let (event_sender, events) = mpsc::unbounded_channel();
     let plans = Mutex::new(leads.then(|| Plans::new(move |planner| drop(planner_sender.send(planner)))));

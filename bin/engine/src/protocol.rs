@@ -1,7 +1,7 @@
 //! What the coordinator tells the readers, and what they report back: all of it data in the dataflow.
 //!
-//! One place decides what is read. The coordinator, beside worker 0 of process 0, lists the lake, asks Kafka for its
-//! ends and opens and closes epochs; its [`Command`]s reach every worker through the dataflow's own exchange, so two
+//! One place decides what is read. The coordinator, beside worker 0 of process 0, lists the lake, reads Kafka's
+//! watermarks, opens and closes epochs; its [`Command`]s reach every worker through the dataflow's own exchange, so two
 //! processes never list for themselves and disagree. The answers come back the same way as [`ReaderReport`]s.
 
 use super::error::{Class, ReaderError};
@@ -53,7 +53,7 @@ pub struct Consume {
     pub at: TopicPartition,
     /// The first offset wanted.
     pub from: i64,
-    /// Where to stop, or none to go on until the run ends.
+    /// Where to stop, or none to read until the run ends.
     pub until: Option<i64>,
     /// The offset whose passing is reported as [`ReaderReport::Reached`]: the bound of epoch 0.
     pub bound: i64,

@@ -68,7 +68,7 @@ pub fn read<'s>(
     let first_of_process = scope.index().is_multiple_of(context.process.threads);
 
     builder.build(move |mut capabilities| {
-        let reports_capability = capabilities.pop().expect("an output for notes");
+        let reports_capability = capabilities.pop().expect("an output for reports");
         let events_capability = capabilities.pop().expect("an output for events");
         let mut open = Some((events_capability, reports_capability));
         let mut reader = Reader::new(context, wake, again, first_of_process);
@@ -204,8 +204,8 @@ impl Reader {
         self.reports.push(ReaderReport::Held { places });
     }
 
-    fn break_off(&mut self, trouble: ReaderError) {
-        self.reports.push(ReaderReport::Broken(trouble));
+    fn break_off(&mut self, error: ReaderError) {
+        self.reports.push(ReaderReport::Broken(error));
         self.phase = Phase::Broken;
     }
 

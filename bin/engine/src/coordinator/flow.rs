@@ -104,7 +104,7 @@ impl Flow {
     /// The next event.
     pub async fn event(&mut self) -> Result<Event, EngineError> {
         let event = self.events.recv().await.ok_or(EngineError::DataflowEnded)?;
-        if let Event::ReaderReport(_, ReaderReport::Held { places }) = &event {
+        if let Event::Report(_, ReaderReport::Held { places }) = &event {
             self.places.extend(places.iter().copied());
             self.unheld -= 1;
         }
@@ -126,19 +126,19 @@ impl Flow {
     pub async fn next_report(&mut self) -> Result<ReaderReport, ReplayError> {
         loop {
             match self.event().await? {
-                Event::ReaderReport(_, ReaderReport::Stop) => return Err(EngineError::Stopped.into()),
-                Event::ReaderReport(_, ReaderReport::Held { .. }) => {}
-                Event::ReaderReport(_, ReaderReport::StagingLost { pass, error }) if pass == self.pass => {
+                Event::Report(_, ReaderReport::Stop) => return Err(EngineError::Stopped.into()),
+                Event::Report(_, ReaderReport::Held { .. }) => {}
+                Event::Report(_, ReaderReport::StagingLost { pass, error }) if pass == self.pass => {
                     return Err(ReplayError::Again {
                         full: false,
                         reason: format!("staging was lost: {error}"),
                     });
                 }
-                Event::ReaderReport(_, note) => match check_report(note)? {
-                    Some(note) => return Ok(note),
+                Event::Report(_, report) => match check_report(report)? {
+                    Some(report) => return Ok(report),
                     None => continue,
                 },
-                Event::ClosedEpoch(ClosedEpoch { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }.into()),
+                Event::Closed(ClosedEpoch { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }.into()),
             }
         }
     }
@@ -151,11 +151,11 @@ impl Flow {
         let (mut data, mut stop) = (false, false);
         loop {
             match self.event().await? {
-                Event::ClosedEpoch(closed) if closed.epoch == epoch => return Ok(EpochClose { closed, data, stop }),
-                Event::ClosedEpoch(ClosedEpoch { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
-                Event::ReaderReport(at, ReaderReport::Data) if at == self.epoch => data = true,
-                Event::ReaderReport(_, ReaderReport::Stop) => stop = true,
-                Event::ReaderReport(_, note) => drop(check_report(note)?),
+                Event::Closed(closed) if closed.epoch == epoch => return Ok(EpochClose { closed, data, stop }),
+                Event::Closed(ClosedEpoch { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
+                Event::Report(at, ReaderReport::Data) if at == self.epoch => data = true,
+                Event::Report(_, ReaderReport::Stop) => stop = true,
+                Event::Report(_, report) => drop(check_report(report)?),
             }
         }
     }
@@ -184,11 +184,11 @@ pub struct EpochClose {
 }
 
 /// A report that may come at any time, unless it says that a reader cannot go on.
-pub fn check_report(note: ReaderReport) -> Result<Option<ReaderReport>, EngineError> {
-    match note {
-        ReaderReport::Broken(trouble) => Err(EngineError::Reader(trouble)),
+pub fn check_report(report: ReaderReport) -> Result<Option<ReaderReport>, EngineError> {
+    match report {
+        ReaderReport::Broken(error) => Err(EngineError::Reader(error)),
         // of an earlier pass
         ReaderReport::StagingLost { .. } => Ok(None),
-        note => Ok(Some(note)),
+        report => Ok(Some(report)),
     }
 }

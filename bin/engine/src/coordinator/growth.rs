@@ -67,7 +67,7 @@ impl Coordinator {
         Ok(open)
     }
 
-    /// Compares what was read with topics that appeared or whose ends fell.
+    /// Compares what was read with topics that appeared or whose watermarks fell.
     async fn check_doubtful(&self, topics: &[u8]) -> Result<(), EngineError> {
         let Some(cluster) = &self.sources.cluster else {
             return Ok(());
@@ -88,7 +88,7 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Settles the boundaries of added partitions: all of them, or the run ends.
+    /// Persists the boundaries of added partitions: all of them, or the run ends.
     async fn settle_growths(&mut self, growths: &[(TopicPartition, BTreeMap<i32, i64>)]) -> Result<Open, EngineError> {
         let mut open = Open::Idle;
         loop {
@@ -143,10 +143,10 @@ impl Coordinator {
                 return Ok((places.clone(), open));
             }
             match self.flow.event().await? {
-                Event::ReaderReport(epoch, ReaderReport::Data) if epoch == self.flow.epoch() => open = Open::Data,
-                Event::ReaderReport(_, ReaderReport::Stop) => open = Open::Last,
-                Event::ReaderReport(_, note) => drop(check_report(note)?),
-                Event::ClosedEpoch(ClosedEpoch { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
+                Event::Report(epoch, ReaderReport::Data) if epoch == self.flow.epoch() => open = Open::Data,
+                Event::Report(_, ReaderReport::Stop) => open = Open::Last,
+                Event::Report(_, report) => drop(check_report(report)?),
+                Event::Closed(ClosedEpoch { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
             }
         }
     }

@@ -197,7 +197,7 @@ impl Coordinator {
         let names: Vec<String> = (0..3).map(|topic| self.topic_name(topic).to_owned()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut history = self.read.coverage(&names);
-        // retention may have moved on during the replay; partitions and ends are those of the first look
+        // retention may have moved on during the replay; partitions and watermarks are those of the first look
         if let Some(cluster) = &self.sources.cluster {
             let asked = watch::watermarks(cluster, &self.options.log.topics);
             let now = Self::unless_stopped(&self.process, asked).await?;

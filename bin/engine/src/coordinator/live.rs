@@ -131,12 +131,12 @@ impl Coordinator {
                 () = watch::growth(watch) => return Ok(open),
             };
             match event {
-                Event::ReaderReport(epoch, ReaderReport::Data) if epoch == current && open == Open::Idle => {
+                Event::Report(epoch, ReaderReport::Data) if epoch == current && open == Open::Idle => {
                     return Ok(Open::Data);
                 }
-                Event::ReaderReport(_, ReaderReport::Stop) => return Ok(Open::Last),
-                Event::ReaderReport(_, note) => drop(check_report(note)?),
-                Event::ClosedEpoch(ClosedEpoch { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
+                Event::Report(_, ReaderReport::Stop) => return Ok(Open::Last),
+                Event::Report(_, report) => drop(check_report(report)?),
+                Event::Closed(ClosedEpoch { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
             }
         }
     }

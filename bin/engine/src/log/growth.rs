@@ -1,4 +1,4 @@
-//! What has changed between two looks at Kafka: partitions added, topics that came or went, ends that fell.
+//! What has changed between two looks at Kafka: partitions added, topics that came or went, watermarks that fell.
 //!
 //! Growth is evidence, not absence: a partition is an added one when the topic had fewer partitions at an earlier look,
 //! in this run or as recorded with the tables; never because something has not been read from it yet.
@@ -51,7 +51,7 @@ pub enum Change {
 pub struct Seen {
     /// Partitions of each topic that was ever seen.
     counts: BTreeMap<u8, i32>,
-    /// The ends of the last look.
+    /// The watermarks of the last look.
     watermarks: PartitionWatermarks,
 }
 

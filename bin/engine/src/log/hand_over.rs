@@ -20,7 +20,7 @@ pub struct Known {
     /// First covered offset and frontier of the last committed answer; `0..0` for a partition that was added since, of
     /// which everything is wanted.
     pub recorded: Option<Range<i64>>,
-    /// Whether to go on reading Kafka until the run ends.
+    /// Whether to read Kafka until the run ends.
     pub live: bool,
     /// Where a bounded replay is to end.
     pub upto: Option<i64>,
@@ -31,7 +31,7 @@ pub struct Known {
 pub struct ReadRange {
     /// The first offset.
     pub from: i64,
-    /// The end, or none to go on until the run ends.
+    /// The end, or none to read until the run ends.
     pub until: Option<i64>,
     /// What must have been read before the first epoch may close.
     pub bound: i64,

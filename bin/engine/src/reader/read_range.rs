@@ -70,7 +70,7 @@ impl ReadRange {
         self.next
     }
 
-    /// Whether it goes on until the run ends.
+    /// Whether it is read until the run ends.
     pub fn is_endless(&self) -> bool {
         self.extent == Extent::Endless
     }
