@@ -1,20 +1,21 @@
 //! Checks every value that is given, whatever the command: `config check`.
 
+use super::forms::{check_pace, to_path};
 use super::layers::Effective;
 use super::problem::{ConfigError, Problem};
+use super::reader::Reader;
+use super::sources::LakeWait;
 use super::{
-    ArchiveSettings, AuditSettings, BackfillSettings, CompactSettings, DemoSettings, GatewaySettings, LogSettings,
-    PlanSettings, RunSettings, VerifySettings, emulate_options, generate_options,
+    ArchiveSettings, AuditSettings, CompactSettings, DemoSettings, GatewaySettings, LogSettings, emulate_options,
+    generate_options,
 };
+use engine::Frontier;
 
 /// Checks every value that is given, whatever the command.
 pub fn check_all(effective: &Effective) -> Result<(), ConfigError> {
-    let checks: [Option<ConfigError>; 12] = [
+    let mut problems = of_engine(effective);
+    let checks = [
         LogSettings::check(effective).err(),
-        RunSettings::check(effective).err(),
-        BackfillSettings::check(effective).err(),
-        VerifySettings::check(effective).err(),
-        PlanSettings::check(effective).err(),
         DemoSettings::check(effective).err(),
         generate_options(effective).err(),
         emulate_options(effective).err(),
@@ -23,9 +24,9 @@ pub fn check_all(effective: &Effective) -> Result<(), ConfigError> {
         CompactSettings::check(effective).err(),
         AuditSettings::check(effective).err(),
     ];
-    let problems = checks.into_iter().flatten().flat_map(|error| error.0);
+    let others = checks.into_iter().flatten().flat_map(|error| error.0);
     // what a command would miss is no fault of the configuration
-    let mut problems: Vec<Problem> = problems.filter(|problem| !problem.at.is_empty()).collect();
+    problems.extend(others.filter(|problem| !problem.at.is_empty()));
     problems.sort_by(|a, b| a.at.cmp(&b.at));
     problems.dedup();
     if problems.is_empty() {
@@ -33,4 +34,22 @@ pub fn check_all(effective: &Effective) -> Result<(), ConfigError> {
     } else {
         Err(ConfigError(problems))
     }
+}
+
+/// What is wrong with the values that `run`, `backfill` and `verify` share, each read once. None of them is required
+/// here, so that a problem without a place is one, too: an error in a file of results.
+fn of_engine(effective: &Effective) -> Vec<Problem> {
+    let mut reader = Reader::new(effective);
+    reader.log_options(LakeWait::AsConfigured);
+    reader.table_options();
+    reader.postgres();
+    reader.accept_gaps();
+    reader.workers();
+    reader.serve();
+    reader.whole("serve.ready_lag_records", 0, i64::MAX);
+    reader.optional("engine.pace", check_pace);
+    reader.optional("backfill.out", to_path);
+    reader.optional("backfill.upto", |text| Frontier::read(text.as_ref()));
+    reader.optional("backfill.summary", to_path);
+    reader.problems
 }

@@ -558,6 +558,15 @@ fn print_masks_secrets_and_reads_back_as_toml() {
 }
 
 #[test]
+fn check_all_names_errors_in_files_of_results() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("broken.sql"), "-- broken: a row\nSELECT nothing\n").unwrap();
+    let effective = of_flags(&["config", "check", "--results", folder.path().to_str().unwrap()]);
+    let text = message(check_all(&effective).unwrap_err());
+    assert!(text.contains("broken.sql:2:"), "{text}");
+}
+
+#[test]
 fn check_all_finds_wrong_values_of_any_command_and_misses_nothing_else() {
     assert!(check_all(&of_file("").unwrap()).is_ok());
     let text =
