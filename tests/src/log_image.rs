@@ -3,8 +3,8 @@
 
 use crate::answer::{texts, wait_for_frontier};
 use crate::plain::{self, definitions};
-use crate::workload::{Entry, Frontier, TOPICS, Workload};
-use crate::{Kafka, LakeFolder, Message, Producer};
+use crate::workload::{Entry, Frontier, TOPICS};
+use crate::{Kafka, LakeFolder};
 use anyhow::{Context, Result, ensure};
 use dataflows::{Decoder, Kind, Raw, State};
 use operators::Position;
@@ -109,20 +109,6 @@ pub fn demand(url: &str, wanted: &Frontier, answer: &[Vec<String>]) -> Result<()
             "{} is {actual:?} instead of {expected:?}",
             result.table.name
         );
-    }
-    Ok(())
-}
-
-/// Sends the next records of a workload, and does not wait for them.
-pub fn send(producer: &Producer, workload: &mut Workload, count: usize) -> Result<()> {
-    for (kind, partition, (key, value)) in workload.take(count) {
-        let key = key.to_string();
-        let message = Message {
-            partition: Some(partition),
-            key: Some(key.as_bytes()),
-            value: value.as_deref(),
-        };
-        producer.send(TOPICS[kind as usize], message)?;
     }
     Ok(())
 }

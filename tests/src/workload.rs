@@ -62,6 +62,12 @@ impl Workload {
 
     /// Produces the next records and waits until the broker has them.
     pub fn produce(&mut self, producer: &Producer, count: usize) -> Result<()> {
+        self.send(producer, count)?;
+        producer.flush()
+    }
+
+    /// Sends the next records, and does not wait for them.
+    pub fn send(&mut self, producer: &Producer, count: usize) -> Result<()> {
         for (kind, partition, (key, value)) in self.take(count) {
             let key = key.to_string();
             let message = Message {
@@ -71,7 +77,7 @@ impl Workload {
             };
             producer.send(TOPICS[kind as usize], message)?;
         }
-        producer.flush()
+        Ok(())
     }
 
     /// Produces a tombstone.

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use pinflow_tests::answer::{demand_answer, tables, texts};
 use pinflow_tests::get;
-use pinflow_tests::log_image::{LogImage, demand, ends, send};
+use pinflow_tests::log_image::{LogImage, demand, ends};
 use pinflow_tests::workload::{Frontier, TOPICS, Workload};
 use pinflow_tests::{Database, Kafka, LakeFolder, Message, Pinflow, Producer, Program, eventually, verify_tables};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -152,10 +152,10 @@ fn holes_that_kafka_proved_natural_stay_so_when_retention_passes() -> Result<()>
     let writer = Producer::transactional(&kafka.bootstrap(), "writer")?;
     let mut round = |count: usize| -> Result<()> {
         writer.begin()?;
-        send(&writer, &mut workload, count)?;
+        workload.send(&writer, count)?;
         writer.commit()?;
         writer.begin()?;
-        send(&writer, &mut workload, 30)?;
+        workload.send(&writer, 30)?;
         writer.abort()
     };
     // markers lie inside of objects as well as between them

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use pinflow_tests::answer::{demand_answer, tables, wait_for_frontier};
 use pinflow_tests::case::{Case, History, geo, send_through};
-use pinflow_tests::log_image::{LogImage, demand, ends, send};
+use pinflow_tests::log_image::{LogImage, demand, ends};
 use pinflow_tests::workload::{Entry, TOPICS, Workload};
 use pinflow_tests::{
     Auditor, BackgroundLoad, Database, Kafka, LakeFolder, Message, Pinflow, Producer, Program, SnapshotChecker,
@@ -31,10 +31,10 @@ fn transactions_leave_holes_that_are_no_gaps() -> Result<()> {
     let writer = Producer::transactional(&kafka.bootstrap(), "writer")?;
     let round = |workload: &mut Workload| -> Result<()> {
         writer.begin()?;
-        send(&writer, workload, 120)?;
+        workload.send(&writer, 120)?;
         writer.commit()?;
         writer.begin()?;
-        send(&writer, workload, 40)?;
+        workload.send(&writer, 40)?;
         writer.abort()
     };
     for _ in 0..4 {
@@ -62,10 +62,10 @@ fn transactions_leave_holes_that_are_no_gaps() -> Result<()> {
     // an open transaction holds back what comes after it, and nothing else
     let before = ends(&kafka, 2)?;
     writer.begin()?;
-    send(&writer, &mut workload, 60)?;
+    workload.send(&writer, 60)?;
     writer.flush()?;
     let plain = Producer::new(&kafka.bootstrap())?;
-    send(&plain, &mut workload, 60)?;
+    workload.send(&plain, 60)?;
     plain.flush()?;
     std::thread::sleep(Duration::from_secs(2));
     demand(&url, &before, &log.answer(|_, _, _| 1)?).with_context(|| run.tail())?;

@@ -1,5 +1,6 @@
 //! A partition of a topic by numbers.
 
+use ingest::coverage::Counted;
 use serde::{Deserialize, Serialize};
 
 /// A partition of a topic; topics are numbered like kinds.
@@ -9,4 +10,14 @@ pub struct TopicPartition {
     pub topic: u8,
     /// The partition.
     pub partition: i32,
+}
+
+impl TopicPartition {
+    /// The partition that an object of the log is of.
+    pub fn of(object: &Counted) -> TopicPartition {
+        TopicPartition {
+            topic: object.topic,
+            partition: object.partition,
+        }
+    }
 }

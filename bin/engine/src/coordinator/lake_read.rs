@@ -145,10 +145,7 @@ impl LakeRead {
     pub fn archived(&self) -> Vec<ArchivedRange> {
         let starts = self.starts();
         let archived = self.of_log().map(|object| ArchivedRange {
-            at: TopicPartition {
-                topic: object.topic,
-                partition: object.partition,
-            },
+            at: TopicPartition::of(&object),
             reach: object.covers.clone().unwrap_or_else(|| starts.reach(&object)),
             assigned: object.start..object.start.saturating_add_unsigned(object.lines),
             exact: object.covers.is_some(),
@@ -162,10 +159,7 @@ impl LakeRead {
         let starts = self.starts();
         let restaged = self.of_log().filter(|object| self.restaged.contains(&object.object));
         let with_reach = |object: Counted| {
-            let at = TopicPartition {
-                topic: object.topic,
-                partition: object.partition,
-            };
+            let at = TopicPartition::of(&object);
             (at, starts.reach(&object))
         };
         restaged

@@ -41,10 +41,7 @@ impl Coordinator {
         self.read_assigned(assigned, true).await?;
 
         let misclassified = |object: &Counted| {
-            let at = TopicPartition {
-                topic: object.topic,
-                partition: object.partition,
-            };
+            let at = TopicPartition::of(object);
             by_names.contains(&object.object) && starts.was_misclassified(object, of(&at))
         };
         let again: Vec<Assigned> = self

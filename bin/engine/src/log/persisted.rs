@@ -39,38 +39,30 @@ impl Starts {
 
     /// Where the next object starts.
     pub fn follower(&self, object: &Counted) -> Option<i64> {
-        let at = TopicPartition {
-            topic: object.topic,
-            partition: object.partition,
-        };
+        let at = TopicPartition::of(object);
         self.at_or_after(at, object.start.saturating_add(1))
     }
 
     /// The offsets that the records of a counted object may have: to the start of the object that follows.
     pub fn reach(&self, object: &Counted) -> Range<i64> {
-        let at = TopicPartition {
-            topic: object.topic,
-            partition: object.partition,
-        };
-        let end = object
-            .start
-            .saturating_add(i64::try_from(object.lines).unwrap_or(i64::MAX));
+        let at = TopicPartition::of(object);
+        let end = end(object);
         object.start..self.at_or_after(at, end).unwrap_or(end)
     }
 
     /// Whether an object that [`Starts::is_persisted`] took for persisted is not, now that its lines are counted: it
     /// overlaps with others and reaches beyond the persisted offset.
     pub fn was_misclassified(&self, object: &Counted, persisted: i64) -> bool {
-        let at = TopicPartition {
-            topic: object.topic,
-            partition: object.partition,
-        };
-        let end = object
-            .start
-            .saturating_add(i64::try_from(object.lines).unwrap_or(i64::MAX));
+        let at = TopicPartition::of(object);
+        let end = end(object);
         let follower = self.at_or_after(at, end);
         object.covers.is_none() && follower.is_none_or(|follower| follower > persisted)
     }
+}
+
+/// The offset after an object's last line, as names assign offsets.
+fn end(object: &Counted) -> i64 {
+    object.start.saturating_add_unsigned(object.lines)
 }
 
 #[cfg(test)]
