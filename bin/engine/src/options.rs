@@ -109,7 +109,7 @@ pub struct LakeSource {
 }
 
 impl LakeSource {
-    /// Prepares to read; `observer` is told when the lake cannot be used.
+    /// Prepares to read; `observer` is notified when the lake is unavailable.
     ///
     /// # Errors
     /// The folder of a `file://` lake cannot be read.

@@ -21,7 +21,7 @@ pub use error::ServerError;
 pub use postgres::{Postgres, PostgresOptions};
 pub use s3::S3Server;
 
-/// A port of 127.0.0.1 that was free a moment ago. Somebody else may take it before it is used: servers that
+/// A port of 127.0.0.1 that was free a moment ago. Another process may take it before it is used: servers that
 /// get one from here are started again with another when they cannot bind.
 pub fn free_port() -> std::io::Result<u16> {
     Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())

@@ -1,4 +1,4 @@
-//! What is archived and how, and who is told what happens.
+//! The options of the archiver, and its observer.
 
 use super::cutter::CutOptions;
 use super::layout::Layout;
@@ -47,7 +47,7 @@ pub struct ArchiveOptions {
     pub once: bool,
 }
 
-/// Who is told what happens. Calls are short and come from the loop.
+/// Is notified of what the archiver does. Calls are short and come from the loop.
 pub trait Observer: Send + Sync {
     /// The lake is known, reading begins.
     fn ready(&self) {}

@@ -1,6 +1,6 @@
 //! Where records come from: each source is a file, and hands its records over in order.
 //!
-//! A source ends when it has no more, when as many as asked for are handed over, or when nobody takes them any more.
+//! A source ends when it has no more, when as many as asked for are handed over, or when the receiver is gone.
 
 mod error;
 mod folder;
