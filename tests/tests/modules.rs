@@ -255,18 +255,20 @@ fn libraries() -> Result<BTreeMap<String, PathBuf>> {
 }
 
 /// The crates that each crate may depend on: what stands above knows what stands below, and nothing else.
-const MAY_NEED: [(&str, &[&str]); 10] = [
+const MAY_NEED: [(&str, &[&str]); 11] = [
     ("operators/values", &[]),
     ("operators", &["values"]),
     ("ingest", &[]),
     ("dataflows", &["operators"]),
     ("sinks", &["values"]),
+    ("bin/api", &["dataflows", "engine", "ingest", "operators", "sinks"]),
     ("bin/engine", &["dataflows", "ingest", "operators", "sinks"]),
     ("bin/servers", &[]),
     ("bin/workload", &["ingest", "sinks"]),
     (
         "bin",
         &[
+            "api",
             "dataflows",
             "engine",
             "ingest",

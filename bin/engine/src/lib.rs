@@ -44,7 +44,7 @@ pub use frontier::Frontier;
 pub use log::generations::TooManyGenerations;
 pub use log::hand_over::LogShorter;
 pub use options::{KafkaSource, LakeSource, LogOptions, Mode, Options, SinkOptions, TableOptions, Workers};
-pub use process::{Observer, ProcessState};
+pub use process::{Commit, Observer, ProcessState};
 pub use profile::{Profile, Taken};
 pub use recorded_detail::natural_holes;
 pub use report::{Replay, Report, Totals};

@@ -4,11 +4,26 @@
 use super::profile::Profile;
 use super::protocol::Ending;
 use ingest::lake::LakeState;
+use operators::Row;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use timely::scheduling::SyncActivator;
 use tokio::sync::Notify;
+
+/// What a committed transaction holds.
+#[derive(Debug)]
+pub struct Commit<'a> {
+    /// Its number, counted over the life of the schema; 0 where files are written instead of tables.
+    pub number: i64,
+    /// Whether `results` holds all rows instead of changes, as the first commit of a run does.
+    pub full_snapshot: bool,
+    /// Per topic and partition the first offset that the tables do not contain, in the order of topics and partitions.
+    pub frontier: &'a [(&'a str, i32, i64)],
+    /// Per result, in the order of [`dataflows::Results::definitions`], net: rows that went (-1) and came (+1), at most
+    /// one of each for a primary key.
+    pub results: Vec<Vec<(Row, isize)>>,
+}
 
 /// What a run shows while it runs: metrics, progress, health. Every method has an empty default.
 pub trait Observer: Send + Sync {
@@ -20,6 +35,8 @@ pub trait Observer: Send + Sync {
     fn hydrated(&self) {}
     /// A commit took this long.
     fn committed(&self, _took: Duration) {}
+    /// What a commit holds, after everything else about it was reported. The next epoch waits for this to return.
+    fn persisted(&self, _commit: Commit<'_>) {}
     /// A live commit took in so many records.
     fn live_records(&self, _records: u64) {}
     /// A live commit took out or put in so many rows of a result.

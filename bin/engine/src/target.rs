@@ -9,7 +9,7 @@ use super::recorded::{Recorded, topics_changed};
 use super::report::Totals;
 use super::topic_partition::TopicPartition;
 use super::topics::Topics;
-use operators::Table;
+use operators::{Row, Table};
 use sinks::{AcceptedGap, Claim, Generation, LastRecord, Legacy, PartitionProgress, Progress};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -124,6 +124,17 @@ impl State<'_> {
     }
 }
 
+/// What a commit has written.
+#[derive(Debug, Default)]
+pub struct Persisted {
+    /// Its number, counted over the life of the schema; 0 for files.
+    pub number: i64,
+    /// How many dead letters there was no room for.
+    pub dropped_rejects: u64,
+    /// Per result, the rows that it took out (-1) and put in (+1), or for a full snapshot all rows; none for files.
+    pub results: Vec<Vec<(Row, isize)>>,
+}
+
 /// Where answers go.
 pub enum Target {
     /// Tables in PostgreSQL.
@@ -232,13 +243,13 @@ impl Target {
         Ok(sink.fence())
     }
 
-    /// Commits an epoch, and history with the one that ends its replay: all of it or nothing. Returns how many dead letters there was no room for.
+    /// Commits an epoch, and history with the one that ends its replay: all of it or nothing.
     pub async fn commit(
         &mut self,
         closed: ClosedEpoch,
         history: Option<History>,
         state: &State<'_>,
-    ) -> Result<u64, EngineError> {
+    ) -> Result<Persisted, EngineError> {
         match self {
             Target::Postgres {
                 sink,
@@ -257,7 +268,11 @@ impl Target {
                         "rows to delete were missing: a table was modified outside pinflow"
                     );
                 }
-                Ok(committed.dropped_rejects)
+                Ok(Persisted {
+                    number: committed.commits,
+                    dropped_rejects: committed.dropped_rejects,
+                    results: step.results,
+                })
             }
             Target::Files { dir, tables } => {
                 let tables: Vec<_> = tables
@@ -266,7 +281,7 @@ impl Target {
                     .map(|(table, rows)| (*table, rows.into_iter().map(|(row, _)| row).collect()))
                     .collect();
                 sinks::csv::write_tables(dir, &tables)?;
-                Ok(0)
+                Ok(Persisted::default())
             }
         }
     }

@@ -3,6 +3,7 @@
 use super::state::Coordinator;
 use crate::collect::ClosedEpoch;
 use crate::error::EngineError;
+use crate::process::Commit;
 use crate::report::Replay;
 use crate::target::{History, State};
 use crate::watch::{self, Watch};
@@ -44,7 +45,7 @@ impl Coordinator {
             answer: &self.answer,
             totals: &self.totals,
         };
-        let dropped = {
+        let persisted = {
             let mut committed = std::pin::pin!(self.target.commit(closed, history, &state));
             let mut stopped = std::pin::pin!(process.stopped_for(Duration::from_secs(10)));
             let mut holding = false;
@@ -59,7 +60,7 @@ impl Coordinator {
                 }
             }
         };
-        self.process.observer.dead_letters_dropped(dropped);
+        self.process.observer.dead_letters_dropped(persisted.dropped_rejects);
         self.process.observer.committed(began.elapsed());
         if live {
             self.process.observer.live_records(records);
@@ -72,10 +73,19 @@ impl Coordinator {
             let now = jiff::Timestamp::now().as_millisecond();
             self.process.observer.freshness(age(oldest, now));
         }
-        for (at, reach) in &self.answer.frontier {
-            let topic = self.topic_name(at.topic);
-            self.process.observer.frontier(topic, at.partition, reach.next);
+        let frontier = self.answer.frontier.iter();
+        let frontier: Vec<(&str, i32, i64)> = frontier
+            .map(|(at, reach)| (self.topic_name(at.topic), at.partition, reach.next))
+            .collect();
+        for (topic, partition, next) in &frontier {
+            self.process.observer.frontier(topic, *partition, *next);
         }
+        self.process.observer.persisted(Commit {
+            number: persisted.number,
+            full_snapshot: !live,
+            frontier: &frontier,
+            results: persisted.results,
+        });
         Ok(())
     }
 }
