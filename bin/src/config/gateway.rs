@@ -5,7 +5,8 @@ use super::layers::Effective;
 use super::problem::ConfigError;
 use super::reader::Reader;
 use engine::KINDS;
-use ingest::gateway::{AccessLog, Limits, RECORD_OVERHEAD, TlsFiles, TokenSettings, check_prefix};
+use http_server::{TlsFiles, TokenSettings};
+use ingest::gateway::{AccessLog, Limits, RECORD_OVERHEAD, check_prefix};
 use ingest::kafka::KafkaConfig;
 use std::net::SocketAddr;
 

@@ -1,15 +1,12 @@
 //! Why a request is not served, as far as all dialects agree; each dialect puts it into its own form.
 
 use super::admin::AdminError;
-use super::auth::Caller;
 use super::body::{BodyError, ReadError};
 use super::budget::OverBudget;
 use super::metadata::TopicError;
 use super::producer::DeliveryError;
-use super::rate::Exhausted;
 use super::reply::Reply;
-use super::scope::Need;
-use super::sites::SiteError;
+use http_server::{Caller, Exhausted, Need, SiteError};
 use hyper::StatusCode;
 
 /// Why a request is not served. Its text is what a server without a dialect would say.

@@ -1,10 +1,9 @@
 //! Reading a request's body: bounded in size and time, its bytes taken from the budget as they come.
 
-use super::auth::Caller;
 use super::budget::{Budget, OverBudget, Permit};
 use super::budget_lease::BudgetLease;
-use super::entry::Entry;
 use bytes::{Bytes, BytesMut};
+use http_server::{Caller, Entry};
 use hyper::body::{Body as _, Incoming};
 use std::pin::Pin;
 use std::sync::Arc;

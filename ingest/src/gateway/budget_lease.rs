@@ -1,7 +1,7 @@
 //! Bytes of the budget that a connection holds while its client is waited for.
 
 use super::budget::{Budget, OverBudget, Permit};
-use super::entry::Entry;
+use http_server::Entry;
 use std::sync::Arc;
 
 /// Bytes that come back when the connection is closed; its entry knows how many.

@@ -9,8 +9,8 @@
 use super::arrival::{Arrival, NextRead};
 use super::budget::{OverBudget, Permit};
 use super::budget_lease::BudgetLease;
-use super::entry::Entry;
 use super::state::State;
+use http_server::Entry;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use std::io;
 use std::mem::MaybeUninit;

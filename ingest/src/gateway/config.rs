@@ -1,23 +1,11 @@
 //! The settings of a gateway: where it listens and produces, which streams it serves, and its bounds.
 
 use super::access_log::AccessLog;
-use super::rate::Rate;
 use crate::kafka::KafkaConfig;
+use http_server::{TlsFiles, TokenSettings};
 use prometheus_client::registry::Registry;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
-
-/// Where tokens come from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TokenSettings {
-    /// The files; none: no token is required.
-    pub files: Vec<PathBuf>,
-    /// Whether files of tokens, and a TLS key, are taken that others may read or change.
-    pub exposed: bool,
-    /// What each token may send whose line does not say it.
-    pub rate: Option<Rate>,
-}
 
 /// A kind of record that has a topic: what `POST /NAME/` accepts and where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,15 +38,6 @@ pub enum FieldType {
     Whole,
     /// A number.
     Number,
-}
-
-/// Certificate chain and key, both PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The chain, the server's own certificate first.
-    pub certificates: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
 }
 
 /// The bounds.

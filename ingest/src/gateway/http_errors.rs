@@ -4,9 +4,8 @@
 //! under way and every answer of ours is written. They get a request id, a line of the access log, and are counted.
 
 use super::access_log::Line;
-use super::entry::Entry;
-use super::request_id::REQUEST_ID;
 use super::state::State;
+use http_server::{Entry, REQUEST_ID};
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;

@@ -6,21 +6,20 @@
 
 use super::admin::AdminError;
 use super::api_error::{ApiError, permit};
-use super::auth::Caller;
 use super::body::{self, Body, BodyError, ReadError, Taken};
 use super::budget::{OverBudget, Permit};
 use super::kinesis_record::{Checked, Many, One, Protocol, RECORDS, WrongRecord};
 use super::partition;
 use super::producer::{Delivered, DeliveryError};
-use super::quote::{self, Quoted, to_json};
 use super::record;
 use super::reply::{JSON, Reply};
-use super::scope::Need;
 use super::send::{Record, Sent};
 use super::sequence;
 use super::shape::Object;
 use super::state::State;
 use super::topics::Topic;
+use http_server::quote::{self, Quoted, to_json};
+use http_server::{Caller, Need};
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;

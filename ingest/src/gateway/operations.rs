@@ -2,9 +2,9 @@
 
 use super::api_error::ApiError;
 use super::metrics::CONTENT_TYPE;
-use super::quote::shortened;
 use super::reply::{Reply, TEXT};
 use super::state::State;
+use http_server::quote::shortened;
 use hyper::StatusCode;
 
 /// The process lives.

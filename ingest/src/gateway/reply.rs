@@ -1,11 +1,10 @@
 //! Answers, whole or streamed.
 
 use super::budget_lease::BudgetLease;
-use super::entry::{Entry, RequestGuard};
-use super::request_id::REQUEST_ID;
 use super::state::State;
 use super::unreported::Reporting;
 use bytes::Bytes;
+use http_server::{Entry, REQUEST_ID, RequestGuard};
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};

@@ -1,10 +1,10 @@
 //! Metrics and the access log line of a request, written when its answer is complete.
 
 use super::access_log::Line;
-use super::auth::Caller;
-use super::quote::shortened;
 use super::route::Interface;
 use super::state::State;
+use http_server::Caller;
+use http_server::quote::shortened;
 use hyper::Method;
 use hyper::header::HeaderValue;
 use std::net::IpAddr;

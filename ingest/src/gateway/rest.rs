@@ -3,8 +3,8 @@
 use super::api_error::ApiError;
 use super::body::{BodyError, ReadError};
 use super::budget::OverBudget;
-use super::quote::{Quoted, to_json};
 use super::reply::{JSON, Reply};
+use http_server::quote::{Quoted, to_json};
 use hyper::StatusCode;
 use serde::Serialize;
 

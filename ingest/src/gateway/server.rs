@@ -5,28 +5,24 @@
 //! acknowledges nothing. What they produced is waited for last, as long as Kafka may take for a record.
 
 use super::access_log::AccessLogWriter;
-use super::auth::Tokens;
 use super::budget::Budget;
 use super::client::{Ahead, Client, HEAD, HEADERS, NoRequest};
 use super::config::GatewayConfig;
-use super::connections::{Connections, Place};
-use super::entry::{Entry, Signal};
 use super::error::GatewayError;
 use super::http_errors::HttpErrors;
 use super::metrics::Metrics;
 use super::openapi;
 use super::producer::Producer;
 use super::readiness::Readiness;
-use super::request_id::RequestIds;
 use super::route::Router;
 use super::sequence::SequenceClock;
 use super::service::answer;
-use super::sites::Sites;
 use super::state::{State, UNKNOWN};
-use super::tls::Certificate;
 use super::topics::Topics;
 use super::watch::Watch;
-use super::write_timeout::WriteTimeout;
+use http_server::{
+    Certificate, Connections, Entry, Place, RequestIds, ServerError, Signal, Sites, Tokens, WriteTimeout,
+};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
@@ -77,7 +73,7 @@ pub enum Ended {
 impl Gateway {
     /// Reads tokens and certificates, makes the producer and binds the address. Kafka need not answer yet.
     pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
-        let refused = |action| move |source| GatewayError::System { action, source };
+        let refused = |action| move |source| ServerError::System { action, source };
         let limits = config.limits.clone();
         let tokens = Tokens::read(&config.tokens)?;
         let sites = Sites::new(config.listen, tokens.are_asked_for(), &config.hosts)?;
@@ -86,7 +82,7 @@ impl Gateway {
         let certificate = certificate.transpose()?;
         let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
         let producer = Producer::new(&config.kafka, limits.produce_timeout, limits.body_bytes)?;
-        let listener = listen(config.listen).map_err(|source| GatewayError::Listen {
+        let listener = listen(config.listen).map_err(|source| ServerError::Listen {
             address: config.listen,
             source,
         })?;
@@ -241,7 +237,7 @@ async fn encrypted(
     let shaken = tokio::select! {
         shaken = handshake => shaken,
         // there is no request yet
-        _ = place.entry.signalled() => return None,
+        _ = place.entry().signalled() => return None,
     };
     match shaken {
         Ok(Ok(stream)) => return Some(stream),
@@ -263,23 +259,23 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     let mut stream = stream;
     loop {
         let mut client = Client::new(stream, ahead);
-        let mut taken = Ahead::none(&state, &place.entry);
+        let mut taken = Ahead::none(&state, place.entry());
         let arrived = {
-            let mut request = std::pin::pin!(client.request(&state, &mut taken, &place.entry));
+            let mut request = std::pin::pin!(client.request(&state, &mut taken, place.entry()));
             let mut ends = false;
             let arrived = loop {
                 tokio::select! {
                     arrived = &mut request => break arrived,
-                    signal = place.entry.signalled() => match signal {
+                    signal = place.entry().signalled() => match signal {
                         // a request under way is finished
-                        Signal::End if place.entry.is_busy() => ends = true,
+                        Signal::End if place.entry().is_busy() => ends = true,
                         Signal::End | Signal::MakeRoom | Signal::CutOff => return,
                     },
                 }
             };
             if ends {
                 // the server has to be told as well
-                place.entry.signal(Signal::End);
+                place.entry().signal(Signal::End);
             }
             arrived
         };
@@ -292,7 +288,7 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         drop(taken);
         let _served = place.serve();
         // boxed, a connection without a request does not take the room of one that has
-        match Box::pin(serve(&state, client, peer, &place.entry)).await {
+        match Box::pin(serve(&state, client, peer, place.entry())).await {
             Some(idle) => (stream, ahead) = idle,
             None => return,
         }

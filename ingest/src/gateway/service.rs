@@ -1,9 +1,7 @@
 //! How a request is served: routed, authenticated, authorized, answered.
 
 use super::api_error::{ApiError, permit};
-use super::auth::Caller;
 use super::body::{self, Body};
-use super::entry::Entry;
 use super::fastapi::{self, FastApiError};
 use super::kinesis::{self, KinesisError};
 use super::kinesis_record::Protocol;
@@ -13,9 +11,9 @@ use super::reply::{JSON, Reply, ReplyBody, V2_JSON};
 use super::request_log::RequestLog;
 use super::rest::RestError;
 use super::route::{Interface, Target};
-use super::scope::Need;
 use super::state::State;
 use super::{rest_v2, rest_v3};
+use http_server::{Caller, Entry, Need};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, EXPECT, HeaderMap};
 use hyper::http::request::Parts;

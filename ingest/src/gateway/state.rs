@@ -1,19 +1,16 @@
 //! What all requests share. It stands below the dialects, which know nothing of each other.
 
 use super::access_log::AccessLogWriter;
-use super::auth::Tokens;
 use super::budget::{Budget, OverBudget, Permit};
 use super::budget_lease::BudgetLease;
 use super::config::{Limits, Stream};
-use super::connections::{Connections, SLOW};
 use super::metrics::Metrics;
 use super::readiness::Readiness;
-use super::request_id::RequestIds;
 use super::route::Router;
 use super::sequence::SequenceClock;
-use super::sites::Sites;
 use super::topics::Topics;
 use bytes::Bytes;
+use http_server::{Connections, RequestIds, SLOW, Sites, Tokens};
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use super::metadata::TopicError;
 use super::state::State;
-use super::tls::Certificate;
+use http_server::Certificate;
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 /// A stream to a client that may stop reading.
-pub(super) struct WriteTimeout<S> {
+pub struct WriteTimeout<S> {
     stream: S,
     entry: Arc<Entry>,
     timeout: Duration,
@@ -22,7 +22,8 @@ pub(super) struct WriteTimeout<S> {
 }
 
 impl<S> WriteTimeout<S> {
-    pub(super) fn new(stream: S, entry: Arc<Entry>, timeout: Duration) -> WriteTimeout<S> {
+    /// Ends a write that has not moved a byte for `timeout`; `entry` knows meanwhile that its client is waited for.
+    pub fn new(stream: S, entry: Arc<Entry>, timeout: Duration) -> WriteTimeout<S> {
         WriteTimeout {
             stream,
             entry,
@@ -32,7 +33,7 @@ impl<S> WriteTimeout<S> {
     }
 
     /// The stream itself.
-    pub(super) fn into_inner(self) -> S {
+    pub fn into_inner(self) -> S {
         self.stream
     }
 

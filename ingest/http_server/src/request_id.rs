@@ -1,20 +1,27 @@
-//! Ids of requests: the client's own, or one that differs between gateways and restarts.
+//! Ids of requests: the client's own, or one that differs between servers and restarts.
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The header that carries it, both ways.
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Makes ids.
-pub(super) struct RequestIds {
+pub struct RequestIds {
     prefix: u64,
     next: AtomicU64,
 }
 
+impl Default for RequestIds {
+    fn default() -> RequestIds {
+        RequestIds::new()
+    }
+}
+
 impl RequestIds {
-    pub(super) fn new() -> RequestIds {
+    /// Ids that begin with a number of this process.
+    pub fn new() -> RequestIds {
         // the standard library's hashers are seeded by the system's randomness
         let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
         hasher.write_u32(std::process::id());
@@ -25,7 +32,7 @@ impl RequestIds {
     }
 
     /// The client's own id when it is a sensible one, else a new one.
-    pub(super) fn of(&self, headers: &HeaderMap) -> HeaderValue {
+    pub fn of(&self, headers: &HeaderMap) -> HeaderValue {
         let sensible = |bytes: &&[u8]| (1..=128).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
         let given = headers.get(REQUEST_ID).map(HeaderValue::as_bytes).filter(sensible);
         // a copy: the header itself would keep all of the request's head
@@ -34,7 +41,7 @@ impl RequestIds {
     }
 
     /// A new one.
-    pub(super) fn next(&self) -> HeaderValue {
+    pub fn next(&self) -> HeaderValue {
         let id = format!("{:016x}-{:x}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed));
         HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("-"))
     }

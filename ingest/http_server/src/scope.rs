@@ -21,7 +21,7 @@ pub enum Scope {
 /// What a request needs of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need<'a> {
-    /// To write to this topic of Kafka's.
+    /// To write to this topic.
     Produce(&'a str),
     /// To ask for topics, streams and results.
     Read,
@@ -78,7 +78,7 @@ impl Scope {
 impl fmt::Display for Need<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // under which name Kafka knows the topic is not told
+            // under which name the topic is known behind the server is not told
             Need::Produce(_) => f.write_str("produce for this topic"),
             Need::Read => f.write_str("read"),
             Need::Raw => f.write_str("raw"),

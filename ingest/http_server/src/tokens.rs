@@ -6,9 +6,8 @@
 //!
 //! A file that is gone, or that others may read, opens nothing any more: what is not known to be valid is not.
 
-use super::config::TokenSettings;
-use super::error::GatewayError;
-use super::rate::{Allowance, Exhausted};
+use super::error::ServerError;
+use super::rate::{Allowance, Exhausted, Rate};
 use super::scope::Need;
 use super::token_file::{self, Entry};
 use hyper::header::{AUTHORIZATION, HeaderMap};
@@ -19,6 +18,17 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use subtle::ConstantTimeEq;
+
+/// Where tokens come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenSettings {
+    /// The files; none: no token is required.
+    pub files: Vec<PathBuf>,
+    /// Whether files of tokens, and a TLS key, are taken that others may read or change.
+    pub exposed: bool,
+    /// What each token may send whose line does not say it.
+    pub rate: Option<Rate>,
+}
 
 /// A valid token.
 #[derive(Debug)]
@@ -105,10 +115,10 @@ impl Caller {
 
 impl Tokens {
     /// Reads the files; at the start all of them have to be right, and hold a token.
-    pub fn read(settings: &TokenSettings) -> Result<Tokens, GatewayError> {
+    pub fn read(settings: &TokenSettings) -> Result<Tokens, ServerError> {
         let mut sources = Vec::with_capacity(settings.files.len());
         for path in &settings.files {
-            let wrong = |reason| GatewayError::Content {
+            let wrong = |reason| ServerError::Content {
                 path: path.clone(),
                 reason,
             };
@@ -130,7 +140,7 @@ impl Tokens {
         if let Some(first) = sources.first()
             && sources.iter().all(|source| source.entries.is_empty())
         {
-            return Err(GatewayError::Content {
+            return Err(ServerError::Content {
                 path: first.path.clone(),
                 reason: "it holds no token: write one a line".to_owned(),
             });
@@ -251,15 +261,15 @@ fn join(sources: &[Source]) -> (Vec<&Entry>, Option<&str>) {
 }
 
 /// Whether a file could not be read for lack of something of ours, so that nothing was learned about it.
-fn is_of_this_process(error: &GatewayError) -> bool {
-    let GatewayError::File { source, .. } = error else {
+fn is_of_this_process(error: &ServerError) -> bool {
+    let ServerError::File { source, .. } = error else {
         return false;
     };
     let ours = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR];
     Errno::from_io_error(source).is_some_and(|errno| ours.contains(&errno))
 }
 
-fn with_cause(error: &GatewayError) -> String {
+fn with_cause(error: &ServerError) -> String {
     match error.source() {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
@@ -274,7 +284,6 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rate::Rate;
     use super::*;
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
@@ -297,7 +306,7 @@ mod tests {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    fn read(files: &[&Path]) -> Result<Tokens, GatewayError> {
+    fn read(files: &[&Path]) -> Result<Tokens, ServerError> {
         Tokens::read(&TokenSettings {
             files: files.iter().map(|path| path.to_path_buf()).collect(),
             ..TokenSettings::default()

@@ -5,17 +5,17 @@ use serde::{Serialize, Serializer};
 use std::fmt;
 
 /// Bytes of a client's own text in an error, or in a line of the access log.
-pub(super) const QUOTED: usize = 1 << 10;
+pub const QUOTED: usize = 1 << 10;
 
 /// The beginning of a text.
-pub(super) fn shortened(text: &str) -> &str {
+pub fn shortened(text: &str) -> &str {
     let end = text.len().min(QUOTED);
     let end = (0..=end).rev().find(|end| text.is_char_boundary(*end));
     &text[..end.unwrap_or(0)]
 }
 
 /// A text, or its beginning, as a JSON string.
-pub(super) struct Quoted<'t>(pub(super) &'t str);
+pub struct Quoted<'t>(pub &'t str);
 
 impl Serialize for Quoted<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -29,17 +29,17 @@ impl Serialize for Quoted<'_> {
 }
 
 /// A text, or its beginning, as a JSON string.
-pub(super) fn json(text: &str) -> String {
+pub fn json(text: &str) -> String {
     to_json(&Quoted(text))
 }
 
 /// An answer in JSON.
-pub(super) fn to_json(answer: &impl Serialize) -> String {
+pub fn to_json(answer: &impl Serialize) -> String {
     serde_json::to_string(answer).expect("an answer has no keys but names")
 }
 
 /// A number, or `null` where there is none.
-pub(super) struct JsonNumber(pub(super) Option<i64>);
+pub struct JsonNumber(pub Option<i64>);
 
 impl fmt::Display for JsonNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

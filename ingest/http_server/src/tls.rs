@@ -2,20 +2,28 @@
 //!
 //! Connections that are open keep the certificate they were opened with. HTTP/1.1 alone is offered.
 
-use super::config::TlsFiles;
-use super::error::GatewayError;
+use super::error::ServerError;
 use super::files;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio_rustls::TlsAcceptor;
 
+/// Certificate chain and key, both PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain, the server's own certificate first.
+    pub certificates: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
 /// The certificate that new connections get.
 #[derive(Debug)]
-pub(super) struct Certificate {
+pub struct Certificate {
     files: TlsFiles,
     /// Whether a key is taken that others may read or change.
     exposed: bool,
@@ -24,7 +32,7 @@ pub(super) struct Certificate {
 
 impl Certificate {
     /// Reads the files; they must belong together. A key that others may read or change is taken where `exposed` says so.
-    pub(super) fn read(tls: &TlsFiles, exposed: bool) -> Result<Arc<Certificate>, GatewayError> {
+    pub fn read(tls: &TlsFiles, exposed: bool) -> Result<Arc<Certificate>, ServerError> {
         let current = RwLock::new(load(tls, exposed)?);
         Ok(Arc::new(Certificate {
             files: tls.clone(),
@@ -34,7 +42,7 @@ impl Certificate {
     }
 
     /// Reads the files again; what cannot be used leaves the certificate as it was.
-    pub(super) fn refresh(&self) {
+    pub fn refresh(&self) {
         match load(&self.files, self.exposed) {
             Ok(fresh) => {
                 let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
@@ -49,7 +57,7 @@ impl Certificate {
     }
 
     /// What turns connections into TLS connections.
-    pub(super) fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, GatewayError> {
+    pub fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, ServerError> {
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| content(&self.files.certificates, &error))?;
@@ -68,7 +76,7 @@ impl ResolvesServerCert for Certificate {
 }
 
 /// The bytes of both files and what they hold.
-fn load(tls: &TlsFiles, exposed: bool) -> Result<(Vec<u8>, Arc<CertifiedKey>), GatewayError> {
+fn load(tls: &TlsFiles, exposed: bool) -> Result<(Vec<u8>, Arc<CertifiedKey>), ServerError> {
     let mut bytes = files::read(&tls.certificates)?;
     let key_bytes = files::read_secret(&tls.key, exposed)?;
     let chain: Result<Vec<_>, _> = rustls_pemfile::certs(&mut bytes.as_slice()).collect();
@@ -85,8 +93,8 @@ fn load(tls: &TlsFiles, exposed: bool) -> Result<(Vec<u8>, Arc<CertifiedKey>), G
     Ok((bytes, Arc::new(certified)))
 }
 
-fn content(path: &Path, reason: &dyn std::fmt::Display) -> GatewayError {
-    GatewayError::Content {
+fn content(path: &Path, reason: &dyn std::fmt::Display) -> ServerError {
+    ServerError::Content {
         path: path.to_owned(),
         reason: reason.to_string(),
     }

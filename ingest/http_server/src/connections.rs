@@ -3,13 +3,14 @@
 //! When all are taken, the one that has been without a request for the longest makes room: a client that opens
 //! connections and sends nothing, or a request's head byte by byte, keeps no other client out. When every connection has a
 //! request, the one whose client has left its body unfinished, or its answer unread, for the longest goes, so that
-//! bodies sent byte by byte keep no other client out either. Connections that wait for us are never closed for this.
+//! bodies sent byte by byte keep no other client out either. Connections that wait for us are never closed for this,
+//! and neither are those whose answer is a stream.
 //!
 //! Bytes of the budget are given back in the same way: when none are free, those go that hold some and whose clients
 //! are waited for, the largest first. Where most of the budget is held by requests that themselves wait for more of it,
 //! none of them could proceed: the largest are refused.
 
-use super::entry::{Entry, RequestGuard, Signal, elapsed};
+use super::entry::{Entry, Signal, elapsed};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// A client that is waited for less long is at work.
-pub(super) const SLOW: Duration = Duration::from_millis(500);
+pub const SLOW: Duration = Duration::from_millis(500);
 /// The HTTP server, whose buffers are large, runs for so many slow clients at most: those with a long body, an open
 /// stream, or an answer that they do not take.
 const SERVED: usize = 768;
@@ -43,11 +44,11 @@ pub struct Connections {
 /// A place among the open connections, given back when dropped.
 pub struct Place {
     connections: Arc<Connections>,
-    pub(super) entry: Arc<Entry>,
+    entry: Arc<Entry>,
 }
 
 /// The HTTP server runs for a connection while this lives.
-pub(super) struct Served<'p>(&'p Place);
+pub struct Served<'p>(&'p Place);
 
 impl Connections {
     /// At most so many, and one at least.
@@ -64,12 +65,12 @@ impl Connections {
     }
 
     /// How many are open.
-    pub(super) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).1.len()
     }
 
     /// Asks all for something.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.1.values().for_each(|entry| entry.signal(signal));
     }
@@ -121,9 +122,9 @@ impl Connections {
     }
 
     /// Makes so many bytes of the budget free, as far as slow clients hold some: their connections are closed, the
-    /// largest first. Where most of the budget is held by requests that wait for more of it, which no acknowledgement
-    /// of Kafka's ends, the largest of these are refused instead.
-    pub(super) fn evict_slow_clients(&self, bytes: usize, total: usize) {
+    /// largest first. Where most of the budget is held by requests that wait for more of it, which none of them
+    /// ends, the largest of these are refused instead.
+    pub fn evict_slow_clients(&self, bytes: usize, total: usize) {
         let Some(late) = self.search(&self.searched, SLOW) else {
             return;
         };
@@ -150,7 +151,7 @@ impl Connections {
 
     /// Closes connections of slow clients for which the HTTP server runs, where these are more than [`SERVED`]: those
     /// that have been waited for the longest.
-    pub(super) fn close_slow_served(&self) {
+    pub fn close_slow_served(&self) {
         if self.served.load(Ordering::Relaxed) <= SERVED {
             return;
         }
@@ -191,18 +192,13 @@ impl Connections {
 }
 
 impl Place {
-    /// A request begins on this connection.
-    pub fn request(&self) -> RequestGuard {
-        self.entry.begin()
-    }
-
-    /// Resolves when the connection is to be closed, to make room for instance.
-    pub async fn reclaimed(&self) {
-        self.entry.signalled().await;
+    /// The connection that has it.
+    pub fn entry(&self) -> &Arc<Entry> {
+        &self.entry
     }
 
     /// The HTTP server begins to run for this connection.
-    pub(super) fn serve(&self) -> Served<'_> {
+    pub fn serve(&self) -> Served<'_> {
         self.entry.set_served(true);
         self.connections.served.fetch_add(1, Ordering::Relaxed);
         self.connections.close_slow_served();
@@ -243,6 +239,7 @@ fn largest_first(mut holders: Vec<(usize, &Arc<Entry>)>, bytes: usize, free: imp
 
 #[cfg(test)]
 mod tests {
+    use super::super::entry::RequestGuard;
     use super::*;
 
     #[tokio::test]

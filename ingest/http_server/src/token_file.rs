@@ -7,7 +7,7 @@
 //! e18a6c04d95b7f32  name=prometheus  scopes=metrics
 //! ```
 
-use super::error::GatewayError;
+use super::error::ServerError;
 use super::files;
 use super::rate::Rate;
 use super::scope::{Scope, ScopeError};
@@ -65,7 +65,7 @@ pub(super) enum LineError {
 }
 
 /// The tokens of a file, which others may read where it may be `exposed`, and the lines that are wrong.
-pub(super) fn read(path: &Path, exposed: bool) -> Result<(Vec<Entry>, Vec<WrongLine>), GatewayError> {
+pub(super) fn read(path: &Path, exposed: bool) -> Result<(Vec<Entry>, Vec<WrongLine>), ServerError> {
     let content = files::read_secret(path, exposed)?;
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     let (mut entries, mut wrong): (Vec<Entry>, Vec<WrongLine>) = (Vec::new(), Vec::new());

@@ -1,7 +1,7 @@
 //! One open connection: whether a request is under way, what of the budget it holds, and who waits for whom.
 //!
-//! A client is waited for only while we wait for its bytes, or for it to take ours: not while it waits for Kafka, or
-//! for room in the budget.
+//! A client is waited for only while we wait for its bytes, or for it to take ours: not while it waits for
+//! what the answer needs, or for room in the budget: the bytes that all requests of a server may hold together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -13,18 +13,18 @@ const NEVER: u64 = u64::MAX;
 
 /// What a connection is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Signal {
+pub enum Signal {
     /// To make room for others, if its client is waited for.
     MakeRoom = 1,
-    /// To take no further request: the gateway ends.
+    /// To take no further request: the server ends.
     End = 2,
     /// To close as it is.
     CutOff = 4,
 }
 
 /// An open connection.
-pub(super) struct Entry {
-    pub(super) number: u64,
+pub struct Entry {
+    pub(crate) number: u64,
     began: Instant,
     busy: AtomicU32,
     /// Milliseconds after `began` since which no request is under way.
@@ -41,6 +41,8 @@ pub(super) struct Entry {
     room: Wait,
     /// Bytes of the budget that what waits for room holds.
     stuck: AtomicUsize,
+    /// Answers that last until client or server ends them.
+    streams: AtomicU32,
     /// Whether the HTTP server runs for it.
     served: AtomicBool,
     /// Whether its last request was refused before it was read.
@@ -88,11 +90,11 @@ impl Wait {
 pub struct RequestGuard(Arc<Entry>);
 
 /// The client waits for room in the budget while this lives.
-pub(super) struct RoomGuard(Arc<Entry>);
+pub struct RoomGuard(Arc<Entry>);
 
 impl Entry {
     /// A connection of a server that began at this moment.
-    pub(super) fn new(number: u64, began: Instant) -> Entry {
+    pub(crate) fn new(number: u64, began: Instant) -> Entry {
         Entry {
             number,
             began,
@@ -104,6 +106,7 @@ impl Entry {
             reader: Wait::default(),
             room: Wait::default(),
             stuck: AtomicUsize::new(0),
+            streams: AtomicU32::new(0),
             served: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             signals: AtomicU8::new(0),
@@ -113,14 +116,14 @@ impl Entry {
     }
 
     /// Asks the connection for something.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         self.signals.fetch_or(signal as u8, Ordering::AcqRel);
         self.signalled.notify_one();
     }
 
     /// Resolves when the connection was asked for something: with the most urgent of what it has not seen yet. One
     /// task of a connection waits for it at a time.
-    pub(super) async fn signalled(&self) -> Signal {
+    pub async fn signalled(&self) -> Signal {
         loop {
             self.signalled.notified().await;
             for signal in [Signal::CutOff, Signal::End, Signal::MakeRoom] {
@@ -138,64 +141,78 @@ impl Entry {
     }
 
     /// Asks what waits for room in the budget to wait no longer.
-    pub(super) fn give_up(&self) {
+    pub(crate) fn give_up(&self) {
         // what does not wait any more has what it wanted
         self.give_up.notify_waiters();
     }
 
     /// Resolves when room in the budget is not to be waited for any longer.
-    pub(super) async fn given_up(&self) {
+    pub async fn given_up(&self) {
         self.give_up.notified().await;
     }
 
     /// Whether the HTTP server runs for it.
-    pub(super) fn is_served(&self) -> bool {
+    pub(crate) fn is_served(&self) -> bool {
         self.served.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_served(&self, served: bool) {
+    pub(crate) fn set_served(&self, served: bool) {
         self.served.store(served, Ordering::Relaxed);
     }
 
+    /// Whether its answer is a stream. Such a connection makes room for no other: who opens streams bounds their number,
+    /// and a client that does not read meets the timeout for writing.
+    pub fn is_streaming(&self) -> bool {
+        self.streams.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn begin_stream(&self) {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end_stream(&self) {
+        self.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// The request that is under way is refused, and its rest is read for good manners alone.
-    pub(super) fn is_refused(&self) {
+    pub fn is_refused(&self) {
         self.refused.store(true, Ordering::Relaxed);
     }
 
     /// Whether the request that is under way was refused before it was read.
-    pub(super) fn was_refused(&self) -> bool {
+    pub(crate) fn was_refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed)
     }
 
     /// Whether a client is waited for, and not we.
-    pub(super) fn is_waited_for(&self) -> bool {
+    pub fn is_waited_for(&self) -> bool {
         !self.is_busy() || self.waited_for_since() != NEVER
     }
 
     /// A request begins.
-    pub(super) fn begin(self: &Arc<Self>) -> RequestGuard {
+    pub fn begin(self: &Arc<Self>) -> RequestGuard {
         self.refused.store(false, Ordering::Relaxed);
         self.busy.fetch_add(1, Ordering::Relaxed);
         RequestGuard(Arc::clone(self))
     }
 
     /// Whether a request is under way.
-    pub(super) fn is_busy(&self) -> bool {
+    pub fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Relaxed) > 0
     }
 
     /// Requests that were answered; the answers may not be written yet.
-    pub(super) fn answers(&self) -> u64 {
+    pub fn answers(&self) -> u64 {
         self.answers.load(Ordering::Relaxed)
     }
 
     /// Milliseconds after the server's beginning since which there is no request.
-    pub(super) fn idle_since(&self) -> u64 {
+    pub(crate) fn idle_since(&self) -> u64 {
         self.idle_since.load(Ordering::Relaxed)
     }
 
     /// How long there has been no request; nothing while one is under way, or its answer not written.
-    pub(super) fn idle_for(&self) -> Duration {
+    pub fn idle_for(&self) -> Duration {
         if self.is_busy() || self.reader.since() != NEVER {
             return Duration::ZERO;
         }
@@ -204,8 +221,8 @@ impl Entry {
 
     /// Milliseconds after the server's beginning since which the client is waited for, the largest number when it is
     /// not.
-    pub(super) fn waited_for_since(&self) -> u64 {
-        if self.room.since() != NEVER {
+    pub(crate) fn waited_for_since(&self) -> u64 {
+        if self.room.since() != NEVER || self.is_streaming() {
             NEVER
         } else if self.is_busy() {
             self.body.since().min(self.reader.since())
@@ -215,51 +232,51 @@ impl Entry {
     }
 
     /// So many bytes more of the budget go back when the connection is closed.
-    pub(super) fn hold(&self, bytes: usize) {
+    pub fn hold(&self, bytes: usize) {
         self.held.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// So many bytes less.
-    pub(super) fn release(&self, bytes: usize) {
+    pub fn release(&self, bytes: usize) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Bytes of the budget that go back when the connection is closed.
-    pub(super) fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
     /// What holds so many bytes of the budget waits for more.
-    pub(super) fn waits_for_room(self: &Arc<Self>, held: usize) -> RoomGuard {
+    pub fn waits_for_room(self: &Arc<Self>, held: usize) -> RoomGuard {
         self.stuck.store(held, Ordering::Relaxed);
         self.room.begin(elapsed(self.began));
         RoomGuard(Arc::clone(self))
     }
 
     /// How many bytes of the budget are held by what waits for more, and since when.
-    pub(super) fn stuck(&self) -> Option<(usize, u64)> {
+    pub(crate) fn stuck(&self) -> Option<(usize, u64)> {
         let since = self.room.since();
         (since != NEVER).then(|| (self.stuck.load(Ordering::Relaxed), since))
     }
 
     /// The rest of a body, or of a stream's next record, is waited for, and so many milliseconds were waited before;
     /// counts from the first call on.
-    pub(super) fn waits_for_body(&self, before: u64) {
+    pub fn waits_for_body(&self, before: u64) {
         self.body.begin(elapsed(self.began).saturating_sub(before));
     }
 
     /// Nothing is waited for now; for how many milliseconds it was.
-    pub(super) fn has_body(&self) -> u64 {
+    pub fn has_body(&self) -> u64 {
         self.body.end(|| elapsed(self.began))
     }
 
     /// The client does not take its answer; counts from the first call on.
-    pub(super) fn waits_for_reader(&self) {
+    pub fn waits_for_reader(&self) {
         self.reader.begin(elapsed(self.began));
     }
 
     /// The client has taken something of its answer.
-    pub(super) fn is_read(&self) {
+    pub fn is_read(&self) {
         self.reader.end(|| 0);
     }
 }
@@ -281,6 +298,6 @@ impl Drop for RoomGuard {
 }
 
 /// Milliseconds since a moment.
-pub(super) fn elapsed(since: Instant) -> u64 {
+pub(crate) fn elapsed(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
