@@ -8,15 +8,6 @@ use ingest::lake::LakeError;
 use serde::{Deserialize, Serialize};
 use sinks::SinkError;
 
-/// How a run ended well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// History is committed, and that was all.
-    Finished,
-    /// A signal or the supervisor asked for the end.
-    Stopped,
-}
-
 /// What a run that ended with an error can expect of a restart. Travels between processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Class {

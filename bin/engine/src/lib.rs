@@ -39,7 +39,7 @@ mod topics;
 mod watch;
 
 pub use causes::with_causes;
-pub use error::{Class, EngineError, Outcome, ReaderError, TopicMissing, TopicsChanged};
+pub use error::{Class, EngineError, ReaderError, TopicMissing, TopicsChanged};
 pub use frontier::Frontier;
 pub use log::generations::TooManyGenerations;
 pub use log::hand_over::LogShorter;
@@ -52,7 +52,7 @@ pub use staging::{Offer, Staging};
 pub use topic_partition::TopicPartition;
 pub use topics::{KINDS, Topics};
 
-use coordinator::{Coordinator, Flow, Sources};
+use coordinator::{Flow, Run, Sources};
 use ingest::kafka::{Cluster, KafkaConfig};
 use ingest::lake::{Lake, LakeObserver};
 use operators::Routing;
@@ -233,16 +233,12 @@ async fn lead(
 ) -> Result<Report, EngineError> {
     let planner = planner.await.map_err(|_| EngineError::DataflowEnded)?;
     let flow = Flow::new(planner, events, options.workers.peers());
-    let prepared = tokio::select! {
-        prepared = prepare(&options, lake) => prepared,
-        () = process.stopped_for(Duration::ZERO) => Err(EngineError::Stopped),
-    };
-    match prepared {
-        Ok((sources, target)) => Coordinator::new(options, sources, target, flow, process).run().await,
+    match process.unless_stopped(prepare(&options, lake)).await {
+        Ok((sources, target)) => coordinator::lead(Run::new(options, sources, target, flow, process)).await,
         Err(error) => {
             let ended = Err(error);
             flow.end(&ended);
-            ended.map(|_: Outcome| Report::default())
+            ended
         }
     }
 }

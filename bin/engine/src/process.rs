@@ -1,6 +1,7 @@
 //! What the workers, the coordinator and the signal handlers of one process share: how it is asked to stop, how it
 //! ended, and what it shows of itself.
 
+use super::error::EngineError;
 use super::profile::Profile;
 use super::protocol::Ending;
 use ingest::lake::LakeState;
@@ -129,6 +130,18 @@ impl ProcessState {
             notified.await;
         }
         tokio::time::sleep(grace).await;
+    }
+
+    /// What comes of `work`, unless the process is asked to stop first: for what takes its time before anything is
+    /// committed.
+    pub async fn unless_stopped<T>(
+        &self,
+        work: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        tokio::select! {
+            done = work => done,
+            () = self.stopped_for(Duration::ZERO) => Err(EngineError::Stopped),
+        }
     }
 
     /// Records how the run has ended; the first report counts.

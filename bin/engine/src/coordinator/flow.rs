@@ -1,7 +1,7 @@
 //! The coordinator's side of the dataflow: commands out, events in.
 
 use crate::collect::{ClosedEpoch, Event};
-use crate::error::{EngineError, Outcome};
+use crate::error::EngineError;
 use crate::plan::{Plan, Planner};
 use crate::protocol::{Command, Consume, Ending, ReaderReport};
 use crate::topic_partition::TopicPartition;
@@ -161,7 +161,7 @@ impl Flow {
     }
 
     /// Tells every process how it ended; the dataflow ends when this is dropped.
-    pub fn end(&self, result: &Result<Outcome, EngineError>) {
+    pub fn end<T>(&self, result: &Result<T, EngineError>) {
         let ending = match result {
             Ok(_) => Ending::Done,
             Err(error) => Ending::Failed {
