@@ -255,20 +255,22 @@ fn libraries() -> Result<BTreeMap<String, PathBuf>> {
 }
 
 /// The crates that each crate may depend on: what stands above knows what stands below, and nothing else.
-const MAY_NEED: [(&str, &[&str]); 11] = [
+const MAY_NEED: [(&str, &[&str]); 12] = [
+    ("causes", &[]),
     ("operators/values", &[]),
     ("operators", &["values"]),
-    ("ingest", &[]),
+    ("ingest", &["causes"]),
     ("dataflows", &["operators"]),
-    ("sinks", &["values"]),
+    ("sinks", &["causes", "values"]),
     ("bin/api", &["dataflows", "engine", "ingest", "operators", "sinks"]),
-    ("bin/engine", &["dataflows", "ingest", "operators", "sinks"]),
+    ("bin/engine", &["causes", "dataflows", "ingest", "operators", "sinks"]),
     ("bin/servers", &[]),
-    ("bin/workload", &["ingest", "sinks"]),
+    ("bin/workload", &["causes", "ingest", "sinks"]),
     (
         "bin",
         &[
             "api",
+            "causes",
             "dataflows",
             "engine",
             "ingest",
