@@ -1,7 +1,8 @@
 //! How a command ends: the exit codes that scripts and supervisors rely on.
 
 use crate::config::ConfigError;
-use engine::{Class, EngineError, with_causes};
+use causes::with_causes;
+use engine::{Class, EngineError};
 use http_server::ServerError;
 use ingest::gateway::GatewayError;
 use sinks::SinkError;
@@ -21,11 +22,11 @@ pub const FENCED: u8 = 3;
 /// Why a command did not end with exit code 0.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Something failed; the text names it.
-    #[error("{}", with_causes(.0.as_ref()))]
+    /// Something failed; the error and its causes name it.
+    #[error(transparent)]
     Failed(anyhow::Error),
     /// Bad usage or configuration.
-    #[error("{0}")]
+    #[error(transparent)]
     Usage(#[from] ConfigError),
     /// A newer run took the schema.
     #[error("{0}")]
@@ -57,13 +58,13 @@ impl From<ServerError> for Failure {
 
 impl From<SinkError> for Failure {
     fn from(error: SinkError) -> Failure {
-        Failure::of(Class::of_sink(&error), &error)
+        Failure::of(Class::of_sink(&error), error)
     }
 }
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Failure {
-        Failure::of(error.class(), &error)
+        Failure::of(error.class(), error)
     }
 }
 
@@ -80,12 +81,11 @@ impl From<EmulateError> for Failure {
 }
 
 impl Failure {
-    /// The text of the engine's and the sink's errors is complete: it names their causes in words of its own.
-    fn of(class: Class, error: &dyn std::error::Error) -> Failure {
+    fn of(class: Class, error: impl std::error::Error + Send + Sync + 'static) -> Failure {
         match class {
-            Class::Usage => ConfigError::one(error.to_string()).into(),
-            Class::Fenced => Failure::Fenced(error.to_string()),
-            Class::Stopped | Class::Failed => Failure::Failed(anyhow::anyhow!("{error}")),
+            Class::Usage => ConfigError::one(with_causes(&error)).into(),
+            Class::Fenced => Failure::Fenced(with_causes(&error)),
+            Class::Stopped | Class::Failed => Failure::Failed(error.into()),
         }
     }
 

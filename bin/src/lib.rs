@@ -69,7 +69,7 @@ fn report(failure: Failure) -> ExitCode {
     match &failure {
         Failure::Usage(ConfigError(problems)) => problems.iter().for_each(|problem| eprintln!("error: {problem}")),
         Failure::Silent(_) => {}
-        other => eprintln!("error: {other}"),
+        other => eprintln!("error: {}", causes::with_causes(other)),
     }
     failure.into()
 }
@@ -194,7 +194,7 @@ fn backfill(settings: BackfillSettings) -> Result<(), Failure> {
 fn unless_stopped(ended: Result<Option<engine::Report>, EngineError>) -> Result<Option<engine::Report>, Failure> {
     match ended {
         Err(error) if error.class() == Class::Stopped => {
-            tracing::info!("{error}");
+            tracing::info!("{}", causes::with_causes(&error));
             Ok(None)
         }
         ended => Ok(ended?),

@@ -255,24 +255,34 @@ fn libraries() -> Result<BTreeMap<String, PathBuf>> {
 }
 
 /// The crates that each crate may depend on: what stands above knows what stands below, and nothing else.
-const MAY_NEED: [(&str, &[&str]); 12] = [
+const MAY_NEED: [(&str, &[&str]); 13] = [
+    ("operators/causes", &[]),
     ("operators/values", &[]),
     ("operators", &["values"]),
-    ("ingest/http_server", &[]),
-    ("ingest", &["http_server"]),
+    ("ingest/http_server", &["causes"]),
+    ("ingest", &["causes", "http_server"]),
     ("dataflows", &["operators"]),
-    ("sinks", &["values"]),
+    ("sinks", &["causes", "values"]),
     (
         "bin/api",
-        &["dataflows", "engine", "http_server", "ingest", "operators", "sinks"],
+        &[
+            "causes",
+            "dataflows",
+            "engine",
+            "http_server",
+            "ingest",
+            "operators",
+            "sinks",
+        ],
     ),
-    ("bin/engine", &["dataflows", "ingest", "operators", "sinks"]),
+    ("bin/engine", &["causes", "dataflows", "ingest", "operators", "sinks"]),
     ("bin/servers", &[]),
-    ("bin/workload", &["ingest", "sinks"]),
+    ("bin/workload", &["causes", "ingest", "sinks"]),
     (
         "bin",
         &[
             "api",
+            "causes",
             "dataflows",
             "engine",
             "http_server",

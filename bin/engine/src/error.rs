@@ -55,10 +55,10 @@ pub enum EngineError {
         text: String,
     },
     /// A reader, perhaps of another process, cannot go on.
-    #[error("{0}")]
+    #[error(transparent)]
     Reader(ReaderError),
     /// A system call at the start failed.
-    #[error("cannot start {what}: {source}")]
+    #[error("cannot start {what}")]
     Start {
         /// What was to be started.
         what: &'static str,
@@ -119,7 +119,7 @@ pub enum EngineError {
     )]
     Order(OrderConflict),
     /// The log ends before the tables do.
-    #[error("{place}: {source}")]
+    #[error("{place}")]
     LogShorter {
         /// The partition.
         place: String,
@@ -151,7 +151,7 @@ pub enum EngineError {
         offered: i64,
     },
     /// A topic has grown too often.
-    #[error("topic {topic}: {source} (copy it into a new topic, and name that with --topics)")]
+    #[error("topic {topic} (copy it into a new topic, and name that with --topics)")]
     Generations {
         /// The topic.
         topic: String,

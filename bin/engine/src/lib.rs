@@ -16,7 +16,6 @@ mod agree;
 mod answer;
 mod archived;
 mod boundaries;
-mod causes;
 mod collect;
 mod coordinator;
 mod decode;
@@ -38,7 +37,6 @@ mod topic_partition;
 mod topics;
 mod watch;
 
-pub use causes::with_causes;
 pub use error::{Class, EngineError, ReaderError, TopicMissing, TopicsChanged};
 pub use frontier::Frontier;
 pub use log::generations::TooManyGenerations;

@@ -176,7 +176,7 @@ impl Reader {
             Some(kafka) => kafka,
             kafka @ None => match KafkaReader::start(config, options, Arc::clone(&self.wake)) {
                 Ok(started) => kafka.insert(started),
-                Err(error) => return self.break_off(ReaderError::Kafka(error.to_string())),
+                Err(error) => return self.break_off(ReaderError::Kafka(causes::with_causes(&error))),
             },
         };
         kafka.assign(Range {
@@ -302,14 +302,14 @@ impl Reader {
             Fetched::Failed { id, error } => {
                 if let Some(reading) = self.reading.remove(&id) {
                     if error.class() != Class::Damaged {
-                        self.break_off(ReaderError::Lake(error.to_string()));
+                        self.break_off(ReaderError::Lake(causes::with_causes(&error)));
                         return true;
                     }
                     self.reports.push(ReaderReport::Damaged {
                         pass: pass.number,
                         id,
                         lines: reading.lines,
-                        error: error.to_string(),
+                        error: causes::with_causes(&error),
                     });
                 }
             }
@@ -345,7 +345,7 @@ impl Reader {
                     self.report_passed(at);
                 }
             }
-            Polled::Failed(error) => self.break_off(ReaderError::Kafka(error.to_string())),
+            Polled::Failed(error) => self.break_off(ReaderError::Kafka(causes::with_causes(&error))),
         }
         true
     }

@@ -154,7 +154,7 @@ impl Log {
                 Fetched::Failed { id, error } => {
                     if let Some(mut reading) = reading.remove(&id) {
                         // no error yet: Kafka may have its records, or the gap was accepted
-                        tracing::warn!(object = reading.object.key, %error, "an object cannot be read");
+                        tracing::warn!(object = reading.object.key, error = %causes::with_causes(&error), "an object cannot be read");
                         shown.unreadable.push(reading.object.key.clone());
                         reading.metadata.covers = None;
                         shown.count(id, reading, None);

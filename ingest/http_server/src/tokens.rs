@@ -13,7 +13,6 @@ use super::token_file::{self, Entry};
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
-use std::error::Error;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -173,13 +172,13 @@ impl Tokens {
                 }
                 Err(error) if is_of_this_process(&error) => Some(format!(
                     "the tokens of {path} stay as they were: {}",
-                    with_cause(&error)
+                    causes::with_causes(&error)
                 )),
                 Err(error) => {
                     source.entries.clear();
                     Some(format!(
                         "the tokens of {path} open nothing any more: {}",
-                        with_cause(&error)
+                        causes::with_causes(&error)
                     ))
                 }
             };
@@ -267,13 +266,6 @@ fn is_of_this_process(error: &ServerError) -> bool {
     };
     let ours = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR];
     Errno::from_io_error(source).is_some_and(|errno| ours.contains(&errno))
-}
-
-fn with_cause(error: &ServerError) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
 }
 
 /// The token of `Bearer TOKEN`; the scheme's case does not matter.

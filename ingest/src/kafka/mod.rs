@@ -45,7 +45,7 @@ pub use batch::{Batch, Polled, Span};
 pub use cluster::Cluster;
 pub use config::{KafkaConfig, check_file};
 pub use config_error::KafkaConfigError;
-pub use error::{KafkaError, Remade};
+pub use error::{KafkaError, LibrdkafkaError, Remade};
 pub use iam::Tokens;
 pub use range::Range;
 pub use reader::{Reader, ReaderOptions};

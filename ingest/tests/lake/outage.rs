@@ -2,6 +2,7 @@
 
 use crate::harness::{World, lines, object, pin};
 use crate::server::{Fault, Seen};
+use causes::with_causes;
 use ingest::lake::{Class, FetchOptions, Lake, LakeError, LakeObserver, LakeOptions, LakeState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -153,7 +154,7 @@ fn an_object_is_damaged_only_when_the_lake_can_be_listed() {
     for (key, _) in &refused {
         let error = reads[key].unread();
         assert_eq!(error.class(), Class::Damaged, "{error}");
-        assert!(error.to_string().contains(key.as_str()), "{error}");
+        assert!(with_causes(&error).contains(key.as_str()), "{error}");
     }
 }
 
@@ -196,9 +197,9 @@ fn without_access_from_the_start_nothing_is_waited_for() {
         let error = world.runtime.block_on(lake.list(&["pin"])).unwrap_err();
         assert!(matches!(error, LakeError::NoAccess { .. }), "{error}");
         assert_eq!(error.class(), Class::Fatal);
-        let text = error.to_string();
+        let text = with_causes(&error);
         assert!(
-            text.starts_with("cannot use s3://lake: ") && text.contains(hint),
+            text.starts_with("cannot use s3://lake (") && text.contains(hint),
             "{text}"
         );
         assert!(!text.contains('\n'), "{text}");

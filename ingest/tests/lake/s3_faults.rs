@@ -2,6 +2,7 @@
 
 use crate::harness::{World, gzip, lines, pin};
 use crate::server::{Fault, Seen};
+use causes::with_causes;
 use ingest::lake::{FetchOptions, Fetched, LakeError, ObjectMetadata, checksum};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -70,7 +71,7 @@ fn a_server_that_never_answers_is_given_up_by_name() {
             matches!(error, LakeError::Unavailable { object, .. } if *object == key),
             "{error}"
         );
-        assert!(error.to_string().contains("SlowDown"), "{error}");
+        assert!(with_causes(&error).contains("SlowDown"), "{error}");
         assert!(world.server.requests(&key).len() > 4);
     }
 }

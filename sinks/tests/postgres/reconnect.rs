@@ -4,6 +4,7 @@ use crate::cluster::{Cluster, own, run, schema, shared};
 use crate::listener::Listener;
 use crate::proxy::Proxy;
 use crate::tables::{Model, NAMES, empty_full_snapshot, open, progress};
+use causes::with_causes;
 use sinks::{PostgresConfig, Sink, SinkState, Step};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -302,7 +303,7 @@ fn errors_of_the_server_are_retried_or_final_by_their_code() {
             let reset = format!("DELETE FROM code; INSERT INTO code VALUES ('{code}'); SELECT setval('tries', 3)");
             client.batch_execute(&reset).await.unwrap();
             let error = sink.commit(&step(epoch + 1, &mut model.clone())).await.unwrap_err();
-            assert!(error.to_string().contains(code), "{code}: {error}");
+            assert!(with_causes(&error).contains(code), "{code}: {error}");
             assert_eq!(error.class(), sinks::Class::Stop);
             assert!(matches!(*sink.state().borrow(), SinkState::Stopped(_)));
             assert_eq!(crate::tables::results(&config).await[1], model.rows(), "{code}");
@@ -352,7 +353,7 @@ fn an_absent_server_is_an_error_at_the_start() {
         let config = sinks::PostgresConfig::new("postgres://x@127.0.0.1:1/x?sslmode=disable", "pinflow");
         let error = Sink::connect(config).await.map(|_| ()).unwrap_err();
         assert_eq!(
-            error.to_string(),
+            with_causes(&error),
             "cannot connect to postgres at 127.0.0.1:1, database x: connection refused"
         );
     });

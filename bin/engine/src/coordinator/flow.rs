@@ -29,7 +29,7 @@ impl<E: Into<EngineError>> From<E> for ReplayError {
             EngineError::Sink(error @ (SinkError::Rehydrate { .. } | SinkError::Restage { .. })) => {
                 ReplayError::Again {
                     full: false,
-                    reason: error.to_string(),
+                    reason: causes::with_causes(&error),
                 }
             }
             error => ReplayError::Failed(error),
@@ -166,7 +166,7 @@ impl Flow {
             Ok(_) => Ending::Done,
             Err(error) => Ending::Failed {
                 class: error.class(),
-                text: error.to_string(),
+                text: causes::with_causes(error),
             },
         };
         self.broadcast(Command::End(ending));
