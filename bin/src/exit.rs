@@ -5,6 +5,7 @@ use engine::{Class, EngineError, with_causes};
 use ingest::gateway::GatewayError;
 use sinks::SinkError;
 use std::process::ExitCode;
+use verify::VerifyError;
 use workload::emulate::EmulateError;
 use workload::generate::GenerateError;
 
@@ -56,6 +57,15 @@ impl From<EngineError> for Failure {
     }
 }
 
+impl From<VerifyError> for Failure {
+    fn from(error: VerifyError) -> Failure {
+        match error {
+            VerifyError::Sink(error) => error.into(),
+            other => Failure::of_text(other.class(), with_causes(&other)),
+        }
+    }
+}
+
 impl From<GenerateError> for Failure {
     fn from(error: GenerateError) -> Failure {
         Failure::Failed(error.into())
@@ -71,10 +81,14 @@ impl From<EmulateError> for Failure {
 impl Failure {
     /// The text of the engine's and the sink's errors is complete: it names their causes in words of its own.
     fn of(class: Class, error: &dyn std::error::Error) -> Failure {
+        Failure::of_text(class, error.to_string())
+    }
+
+    fn of_text(class: Class, text: String) -> Failure {
         match class {
-            Class::Usage => ConfigError::one(error.to_string()).into(),
-            Class::Fenced => Failure::Fenced(error.to_string()),
-            Class::Stopped | Class::Failed => Failure::Failed(anyhow::anyhow!("{error}")),
+            Class::Usage => ConfigError::one(text).into(),
+            Class::Fenced => Failure::Fenced(text),
+            Class::Stopped | Class::Failed => Failure::Failed(anyhow::anyhow!("{text}")),
         }
     }
 
@@ -92,5 +106,32 @@ impl Failure {
 impl From<Failure> for ExitCode {
     fn from(failure: Failure) -> ExitCode {
         ExitCode::from(failure.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verification_that_cannot_be_made_ends_otherwise_than_one_that_fails() {
+        let code = |error| Failure::from(error).code();
+        assert_eq!(code(VerifyError::NotKept), USAGE);
+        let topics = vec!["b.user".to_owned()];
+        assert_eq!(code(VerifyError::Topics { topics }), USAGE);
+        let schema = || "s".to_owned();
+        assert_eq!(code(VerifyError::OtherProgram { schema: schema() }), USAGE);
+        assert_eq!(code(VerifyError::NoCommit { schema: schema() }), FAILED);
+        let names = vec!["rejects"];
+        assert_eq!(code(VerifyError::Differ { tables: 15, names }), FAILED);
+        let fenced = SinkError::Fenced {
+            ours: 1,
+            theirs: 2,
+            by: String::new(),
+        };
+        assert_eq!(code(VerifyError::Sink(fenced)), FENCED);
+        let source = std::io::Error::other("no threads left");
+        let text = Failure::from(VerifyError::Start { source }).to_string();
+        assert_eq!(text, "cannot start the I/O threads: no threads left");
     }
 }

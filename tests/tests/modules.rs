@@ -255,7 +255,7 @@ fn libraries() -> Result<BTreeMap<String, PathBuf>> {
 }
 
 /// The crates that each crate may depend on: what stands above knows what stands below, and nothing else.
-const MAY_NEED: [(&str, &[&str]); 11] = [
+const MAY_NEED: [(&str, &[&str]); 12] = [
     ("operators/values", &[]),
     ("operators", &["values"]),
     ("ingest", &[]),
@@ -264,6 +264,7 @@ const MAY_NEED: [(&str, &[&str]); 11] = [
     ("bin/api", &["dataflows", "engine", "ingest", "operators", "sinks"]),
     ("bin/engine", &["dataflows", "ingest", "operators", "sinks"]),
     ("bin/servers", &[]),
+    ("bin/verify", &["dataflows", "engine", "ingest", "operators", "sinks"]),
     ("bin/workload", &["ingest", "sinks"]),
     (
         "bin",
@@ -275,6 +276,7 @@ const MAY_NEED: [(&str, &[&str]); 11] = [
             "operators",
             "servers",
             "sinks",
+            "verify",
             "workload",
         ],
     ),
