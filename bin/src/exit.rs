@@ -7,6 +7,7 @@ use http_server::ServerError;
 use ingest::gateway::GatewayError;
 use sinks::SinkError;
 use std::process::ExitCode;
+use verify::VerifyError;
 use workload::emulate::EmulateError;
 use workload::generate::GenerateError;
 
@@ -68,6 +69,12 @@ impl From<EngineError> for Failure {
     }
 }
 
+impl From<VerifyError> for Failure {
+    fn from(error: VerifyError) -> Failure {
+        Failure::of(error.class(), error)
+    }
+}
+
 impl From<GenerateError> for Failure {
     fn from(error: GenerateError) -> Failure {
         Failure::Failed(error.into())
@@ -103,5 +110,32 @@ impl Failure {
 impl From<Failure> for ExitCode {
     fn from(failure: Failure) -> ExitCode {
         ExitCode::from(failure.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verification_that_cannot_be_made_ends_otherwise_than_one_that_fails() {
+        let code = |error| Failure::from(error).code();
+        assert_eq!(code(VerifyError::NotKept), USAGE);
+        let topics = vec!["b.user".to_owned()];
+        assert_eq!(code(VerifyError::Topics { topics }), USAGE);
+        let schema = || "s".to_owned();
+        assert_eq!(code(VerifyError::OtherProgram { schema: schema() }), USAGE);
+        assert_eq!(code(VerifyError::NoCommit { schema: schema() }), FAILED);
+        let names = vec!["rejects"];
+        assert_eq!(code(VerifyError::Differ { tables: 15, names }), FAILED);
+        let fenced = SinkError::Fenced {
+            ours: 1,
+            theirs: 2,
+            by: String::new(),
+        };
+        assert_eq!(code(VerifyError::Sink(fenced)), FENCED);
+        let source = std::io::Error::other("no threads left");
+        let text = Failure::from(VerifyError::Start { source }).to_string();
+        assert_eq!(text, "cannot start the I/O threads: no threads left");
     }
 }

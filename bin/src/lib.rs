@@ -34,12 +34,11 @@ pub mod serve;
 pub mod signals;
 pub mod stages;
 pub mod summary;
-pub mod verify;
 
 use cli::{CliError, Invocation, Verb};
 use config::{
     ArchiveSettings, AuditSettings, BackfillSettings, CompactSettings, ConfigError, DemoSettings, GatewaySettings,
-    LaunchSettings, LogSettings, PlanSettings, RunSettings, VerifySettings,
+    LaunchSettings, LogSettings, PlanSettings, RunSettings,
 };
 use engine::{Class, EngineError};
 use exit::Failure;
@@ -48,6 +47,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 use summary::Summary;
+use verify::Finding;
 
 /// Runs the command line of this process and returns its exit code.
 pub fn main() -> ExitCode {
@@ -111,9 +111,9 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
             backfill(settings)?;
         }
         Verb::Verify => {
-            let settings = VerifySettings::check(&effective)?;
+            let options = config::verify_options(&effective)?;
             start_logging();
-            verify::run(&settings)?;
+            verify(&options)?;
         }
         Verb::Generate => {
             let options = config::generate_options(&effective)?;
@@ -188,6 +188,16 @@ fn backfill(settings: BackfillSettings) -> Result<(), Failure> {
         (Some(report), Some(path)) => Ok(Summary::new(&report).write(&path)?),
         _ => Ok(()),
     }
+}
+
+/// `verify`: what is found is printed at once, the log's gaps where errors go.
+fn verify(options: &verify::Options) -> Result<(), Failure> {
+    let report = verify::run(options, &mut |finding| match finding {
+        Finding::Gap(_) => eprint!("{finding}"),
+        _ => print!("{finding}"),
+    })?;
+    print!("{report}");
+    Ok(report.check()?)
 }
 
 /// A run that was asked to stop has not failed.

@@ -255,7 +255,7 @@ fn libraries() -> Result<BTreeMap<String, PathBuf>> {
 }
 
 /// The crates that each crate may depend on: what stands above knows what stands below, and nothing else.
-const MAY_NEED: [(&str, &[&str]); 13] = [
+const MAY_NEED: [(&str, &[&str]); 14] = [
     ("operators/causes", &[]),
     ("operators/values", &[]),
     ("operators", &["values"]),
@@ -277,6 +277,10 @@ const MAY_NEED: [(&str, &[&str]); 13] = [
     ),
     ("bin/engine", &["causes", "dataflows", "ingest", "operators", "sinks"]),
     ("bin/servers", &[]),
+    (
+        "bin/verify",
+        &["causes", "dataflows", "engine", "ingest", "operators", "sinks"],
+    ),
     ("bin/workload", &["causes", "ingest", "sinks"]),
     (
         "bin",
@@ -290,6 +294,7 @@ const MAY_NEED: [(&str, &[&str]); 13] = [
             "operators",
             "servers",
             "sinks",
+            "verify",
             "workload",
         ],
     ),

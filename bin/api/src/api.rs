@@ -164,7 +164,9 @@ async fn tidy(pins: Arc<Pins>) {
 fn segments(path: &str) -> Result<Vec<String>, ApiError> {
     let decode = |segment: &str| {
         let decoded = percent_encoding::percent_decode_str(segment).decode_utf8();
-        decoded.map(String::from).map_err(|_| ApiError::bad("the path is not UTF-8", "percent-encode UTF-8"))
+        decoded
+            .map(String::from)
+            .map_err(|_| ApiError::bad("the path is not UTF-8", "percent-encode UTF-8"))
     };
     path.trim_start_matches('/').split('/').map(decode).collect()
 }

@@ -41,6 +41,7 @@ pub use error::{Class, EngineError, ReaderError, TopicMissing, TopicsChanged};
 pub use frontier::Frontier;
 pub use log::generations::TooManyGenerations;
 pub use log::hand_over::LogShorter;
+pub use log::holes::Tail;
 pub use options::{KafkaSource, LakeSource, LogOptions, Mode, Options, SinkOptions, TableOptions, Workers};
 pub use process::{Commit, Observer, ProcessState};
 pub use profile::{Profile, Taken};

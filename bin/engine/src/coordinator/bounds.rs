@@ -70,14 +70,7 @@ impl Surveyed<'_> {
             let Some((at, start)) = log_place(object) else { continue };
             // of what lies behind the bound only the beginning matters: it may end the object before it
             if !known.contains(&id) && bounds.get(&at).is_some_and(|bound| start >= *bound) {
-                counted.push(Counted {
-                    topic: at.topic,
-                    partition: at.partition,
-                    start,
-                    lines: 1,
-                    covers: None,
-                    object: id,
-                });
+                counted.extend(Counted::of(object, id, 1, None));
             }
         }
         let names: Vec<&str> = (0..3).map(|topic| self.run.topic_name(topic)).collect();

@@ -89,15 +89,8 @@ impl LakeRead {
     /// The objects of the log as coverage is computed from them.
     pub fn of_log(&self) -> impl Iterator<Item = Counted> {
         self.counted().filter_map(|(id, object, read)| {
-            let (at, start) = log_place(object)?;
-            Some(Counted {
-                topic: at.topic,
-                partition: at.partition,
-                start,
-                lines: read.lines,
-                covers: read.covers.map(|(from, to)| from..to),
-                object: id,
-            })
+            let covers = read.covers.map(|(from, to)| from..to);
+            Counted::of(object, id, read.lines, covers)
         })
     }
 
@@ -176,10 +169,8 @@ impl LakeRead {
 
 /// The place of an object of the log.
 pub(super) fn log_place(object: &Object) -> Option<(TopicPartition, i64)> {
-    match (object.topic, object.place) {
-        (Some(topic), Place::Log { partition, start }) => Some((TopicPartition { topic, partition }, start)),
-        _ => None,
-    }
+    let (topic, partition, start) = object.log_place()?;
+    Some((TopicPartition { topic, partition }, start))
 }
 
 #[cfg(test)]
