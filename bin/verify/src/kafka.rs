@@ -13,16 +13,23 @@ use std::ops::Range;
 /// The offsets that Kafka holds of some partitions; those that it does not know are absent.
 pub type Spans = BTreeMap<Partition, Range<i64>>;
 
-/// What Kafka holds of the topics of `wanted`.
+/// What Kafka holds of the partitions that are `wanted`. Others are not asked for: they may have no leader.
 pub fn spans(
     config: &KafkaConfig,
     topics: &Topics,
-    wanted: &BTreeMap<Partition, RangeSet>,
+    wanted: impl Iterator<Item = Partition>,
 ) -> Result<Spans, KafkaError> {
-    let is_wanted = |topic: u8| wanted.keys().any(|at| at.0 == topic);
-    let topics = topics.named().filter(|(topic, _)| is_wanted(*topic));
-    let spans = Cluster::connect(config)?.spans(topics)?.into_iter();
-    Ok(spans.map(|(at, marks)| (at, marks.low..marks.stable)).collect())
+    let cluster = Cluster::connect(config)?;
+    let mut spans = Spans::new();
+    for at in wanted {
+        let name = topics.name(at.0);
+        let partitions = cluster.partitions(name)?.unwrap_or_default();
+        if partitions.contains(&at.1) {
+            let marks = cluster.watermarks(name, at.1)?;
+            spans.insert(at, marks.low..marks.stable);
+        }
+    }
+    Ok(spans)
 }
 
 /// Reads `wanted`, and notes in which of these offsets there is no record.

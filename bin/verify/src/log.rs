@@ -71,7 +71,7 @@ impl Log {
             return Ok(replayed);
         }
         let spans = match &self.kafka {
-            Some(config) => kafka::spans(config, &self.topics, &wanted)?,
+            Some(config) => kafka::spans(config, &self.topics, wanted.keys().copied())?,
             None => kafka::Spans::new(),
         };
         let lost = ranges::lost(&wanted, &spans, &names);

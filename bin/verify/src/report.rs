@@ -62,10 +62,10 @@ impl Report {
     /// # Errors
     /// [`VerifyError::Differ`] names the tables that differ.
     pub fn check(&self) -> Result<(), VerifyError> {
-        match (self.tables, self.differing.as_slice()) {
-            (_, []) | (None, _) => Ok(()),
-            (Some(tables), differing) => Err(VerifyError::Differ {
-                tables,
+        match self.differing.as_slice() {
+            [] => Ok(()),
+            differing => Err(VerifyError::Differ {
+                tables: self.tables.unwrap_or(differing.len()),
                 names: differing.iter().map(|table| table.name).collect(),
             }),
         }
