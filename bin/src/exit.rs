@@ -2,8 +2,8 @@
 
 use crate::config::ConfigError;
 use engine::{Class, EngineError, with_causes};
+use gateway::GatewayError;
 use http_server::ServerError;
-use ingest::gateway::GatewayError;
 use sinks::SinkError;
 use std::process::ExitCode;
 use workload::emulate::EmulateError;

@@ -255,11 +255,12 @@ fn libraries() -> Result<BTreeMap<String, PathBuf>> {
 }
 
 /// The crates that each crate may depend on: what stands above knows what stands below, and nothing else.
-const MAY_NEED: [(&str, &[&str]); 12] = [
+const MAY_NEED: [(&str, &[&str]); 13] = [
     ("operators/values", &[]),
     ("operators", &["values"]),
     ("ingest/http_server", &[]),
-    ("ingest", &["http_server"]),
+    ("ingest", &[]),
+    ("ingest/gateway", &["http_server", "ingest"]),
     ("dataflows", &["operators"]),
     ("sinks", &["values"]),
     (
@@ -275,6 +276,7 @@ const MAY_NEED: [(&str, &[&str]); 12] = [
             "api",
             "dataflows",
             "engine",
+            "gateway",
             "http_server",
             "ingest",
             "operators",
