@@ -3,8 +3,8 @@
 use crate::config::ConfigError;
 use causes::with_causes;
 use engine::{Class, EngineError};
+use gateway::GatewayError;
 use http_server::ServerError;
-use ingest::gateway::GatewayError;
 use sinks::SinkError;
 use std::process::ExitCode;
 use verify::VerifyError;

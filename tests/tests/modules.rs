@@ -255,12 +255,13 @@ fn libraries() -> Result<BTreeMap<String, PathBuf>> {
 }
 
 /// The crates that each crate may depend on: what stands above knows what stands below, and nothing else.
-const MAY_NEED: [(&str, &[&str]); 14] = [
+const MAY_NEED: [(&str, &[&str]); 15] = [
     ("operators/causes", &[]),
     ("operators/values", &[]),
     ("operators", &["values"]),
     ("ingest/http_server", &["causes"]),
-    ("ingest", &["causes", "http_server"]),
+    ("ingest", &["causes"]),
+    ("ingest/gateway", &["causes", "http_server", "ingest"]),
     ("dataflows", &["operators"]),
     ("sinks", &["causes", "values"]),
     (
@@ -289,6 +290,7 @@ const MAY_NEED: [(&str, &[&str]); 14] = [
             "causes",
             "dataflows",
             "engine",
+            "gateway",
             "http_server",
             "ingest",
             "operators",

@@ -6,7 +6,7 @@
 use super::budget::Permit;
 use super::client_failure::{Cause, ClientFailure};
 use super::properties;
-use crate::kafka::{KafkaConfig, KafkaError, Tokens, log_line};
+use ingest::kafka::{KafkaConfig, KafkaError, Tokens, log_line};
 use rdkafka::ClientContext;
 use rdkafka::client::{Client, OAuthToken};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};

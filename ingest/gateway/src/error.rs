@@ -1,8 +1,8 @@
 //! Why a gateway does not start.
 
 use super::route::PrefixError;
-use crate::kafka::{KafkaConfigError, KafkaError};
 use http_server::{HostError, ServerError};
+use ingest::kafka::{KafkaConfigError, KafkaError};
 
 /// Why a gateway does not start, or ends.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! What librdkafka says about its connections, and that explains why a record or a question fails: by itself a failure
 //! is only late.
 
-use crate::kafka::Authentication;
+use ingest::kafka::Authentication;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};

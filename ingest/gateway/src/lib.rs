@@ -1,5 +1,22 @@
 //! HTTP gateway to Kafka: four dialects that producers speak already.
 //!
+//! ```text
+//!  HTTP ──▶ http_server ──▶ client ──▶ service ──▶ fastapi, rest_v2, rest_v3, kinesis ──▶ producer ──▶ Kafka
+//!            connections,    a head     route,      a dialect each                          │
+//!            TLS, tokens     within     admit         ▲     body: within the budget         │
+//!                            the budget               └──── delivered, reply ◀──────────────┘
+//! ```
+//!
+//! | files | contents |
+//! |---|---|
+//! | `server`, `client`, `arrival`, `http_errors` | the life of a connection, from its first byte to its last |
+//! | `service`, `route`, `api_error`, `reply` | a request: where it goes, who may send it, why it is refused |
+//! | `fastapi`, `rest_v2`, `rest_v3*`, `kinesis*`, `openapi` | the dialects |
+//! | `body`, `budget*`, `unreported`, `calls` | what requests may hold, together and each |
+//! | `record`, `shape`, `split`, `encoding`, `media_type`, `partition`, `sequence` | one record: its key, its form, its place |
+//! | `topics`, `metadata`, `admin`, `producer`, `properties`, `client_failure` | Kafka |
+//! | `access_log`, `request_log`, `metrics`, `operations`, `readiness`, `watch` | what operators see |
+//!
 //! What a client sees is exactly what its old server said (`fastapi`, `rest_v2`, `rest_v3`, `kinesis`); what
 //! all of them share is the promise that an answer of success follows the acknowledgement of all replicas in sync.
 //! Everything is bounded: bodies, bytes in flight, connections, and how long anything may take.
@@ -10,6 +27,8 @@
 //!
 //! It keeps no state of its own: sequence numbers are Kafka's offsets, and a restart loses only what was never
 //! acknowledged. It does not read records, does not deduplicate retries, and does not transform.
+
+#![forbid(unsafe_code)]
 
 mod access_log;
 mod admin;

@@ -1,6 +1,6 @@
 //! librdkafka's properties for producing: which are ours, and what a user may override.
 
-use crate::kafka::{KafkaConfig, KafkaConfigError};
+use ingest::kafka::{KafkaConfig, KafkaConfigError};
 use rdkafka::config::ClientConfig;
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ pub(super) fn producer(config: &KafkaConfig, timeout: Duration, message_bytes: u
         .set("partitioner", "murmur2_random")
         .set("message.timeout.ms", timeout.as_millis().to_string())
         .set("allow.auto.create.topics", "false")
-        .set_log_level(crate::kafka::log_level());
+        .set_log_level(ingest::kafka::log_level());
     client
 }
 

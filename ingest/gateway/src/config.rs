@@ -1,8 +1,8 @@
 //! The settings of a gateway: where it listens and produces, which streams it serves, and its bounds.
 
 use super::access_log::AccessLog;
-use crate::kafka::KafkaConfig;
 use http_server::{TlsFiles, TokenSettings};
+use ingest::kafka::KafkaConfig;
 use prometheus_client::registry::Registry;
 use std::net::SocketAddr;
 use std::time::Duration;
