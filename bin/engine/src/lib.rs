@@ -20,6 +20,7 @@ mod causes;
 mod collect;
 mod coordinator;
 mod decode;
+mod epoch;
 mod error;
 mod frontier;
 mod handle;
@@ -41,6 +42,7 @@ mod topics;
 mod watch;
 
 pub use causes::with_causes;
+pub use epoch::Epoch;
 pub use error::{Class, EngineError, ReaderError, TopicMissing, TopicsChanged};
 pub use frontier::Frontier;
 pub use handle::{Handle, StopRequest};
