@@ -30,6 +30,7 @@ pub mod metrics;
 pub mod observe;
 pub mod panics;
 pub mod results;
+pub mod run;
 pub mod serve;
 pub mod signals;
 pub mod stages;
@@ -40,13 +41,9 @@ use config::{
     ArchiveSettings, AuditSettings, BackfillSettings, CompactSettings, ConfigError, DemoSettings, GatewaySettings,
     LaunchSettings, LogSettings, PlanSettings, RunSettings,
 };
-use engine::{Class, EngineError};
 use exit::Failure;
-use observe::Shown;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
-use summary::Summary;
 use verify::Finding;
 
 /// Runs the command line of this process and returns its exit code.
@@ -103,12 +100,12 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
         Verb::Run => {
             let settings = RunSettings::check(&effective)?;
             start_logging();
-            run(settings)?;
+            run::run(settings)?;
         }
         Verb::Backfill => {
             let settings = BackfillSettings::check(&effective)?;
             start_logging();
-            backfill(settings)?;
+            run::backfill(settings)?;
         }
         Verb::Verify => {
             let options = config::verify_options(&effective)?;
@@ -164,32 +161,6 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `run`: the engine with everything that shows what it does.
-fn run(settings: RunSettings) -> Result<(), Failure> {
-    let shown = Arc::new(Shown::of_run(&settings));
-    let server = match &settings.serve {
-        Some(serve) => Some(serve::start(
-            serve,
-            Arc::clone(&shown.metrics),
-            Arc::clone(&shown.health),
-        )?),
-        None => None,
-    };
-    let ended = engine::run(settings.engine, Arc::clone(&shown) as Arc<dyn engine::Observer>);
-    drop((server, shown));
-    unless_stopped(ended).map(drop)
-}
-
-/// `backfill`: the engine up to the end of history.
-fn backfill(settings: BackfillSettings) -> Result<(), Failure> {
-    let shown = Arc::new(Shown::of_backfill(&settings));
-    let ended = engine::run(settings.engine, shown);
-    match (unless_stopped(ended)?, settings.summary) {
-        (Some(report), Some(path)) => Ok(Summary::new(&report).write(&path)?),
-        _ => Ok(()),
-    }
-}
-
 /// `verify`: what is found is printed at once, the log's gaps where errors go.
 fn verify(options: &verify::Options) -> Result<(), Failure> {
     let report = verify::run(options, &mut |finding| match finding {
@@ -198,15 +169,4 @@ fn verify(options: &verify::Options) -> Result<(), Failure> {
     })?;
     print!("{report}");
     Ok(report.check()?)
-}
-
-/// A run that was asked to stop has not failed.
-fn unless_stopped(ended: Result<Option<engine::Report>, EngineError>) -> Result<Option<engine::Report>, Failure> {
-    match ended {
-        Err(error) if error.class() == Class::Stopped => {
-            tracing::info!("{}", causes::with_causes(&error));
-            Ok(None)
-        }
-        ended => Ok(ended?),
-    }
 }

@@ -1,5 +1,6 @@
 //! Why a run ends, and with which exit code.
 
+use super::epoch::Epoch;
 use super::log::generations::TooManyGenerations;
 use super::log::hand_over::LogShorter;
 use ingest::coverage::{Gap, OrderConflict};
@@ -186,7 +187,7 @@ pub enum EngineError {
     #[error("epoch {epoch} closed out of order")]
     EpochOrder {
         /// The epoch.
-        epoch: u64,
+        epoch: Epoch,
     },
 }
 

@@ -107,7 +107,7 @@ impl Live<'_> {
             self.run.process.observer.pace(pace.current());
             if began.elapsed() > SLOW {
                 let committing = began.elapsed() - closed;
-                tracing::debug!(epoch, closing = ?closed, ?committing, "a slow step");
+                tracing::debug!(epoch = epoch.0, closing = ?closed, ?committing, "a slow step");
             }
             heartbeat = Due::every(HEARTBEAT);
             if group_commit.take() || open == Open::Last {
