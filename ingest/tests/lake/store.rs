@@ -65,9 +65,9 @@ fn a_listing_survives_a_server_that_does_not_answer_at_first() {
     let world = World::new();
     world.write(&pin(0, "json"), b"{}\n");
     world.server.inject(|seen| match seen.before {
-        0 => Fault::Status(503, "SlowDown"),
+        0 => Fault::Refused(503, "SlowDown"),
         1 => Fault::Reset,
-        2 => Fault::Status(500, "InternalError"),
+        2 => Fault::Refused(500, "InternalError"),
         _ => Fault::None,
     });
     assert_eq!(world.list(&world.s3()).objects.len(), 1);

@@ -77,12 +77,13 @@ fn a_restart_and_a_crash_of_the_server_need_nobody() {
         sink.commit(&empty_full_snapshot(0)).await.unwrap();
         let mut state = sink.state();
         let mut model = Model::default();
-        for (round, signal) in ["INT", "QUIT"].into_iter().enumerate() {
+        let ends: [fn(&Cluster); 2] = [Cluster::stop, Cluster::abort];
+        for (round, end) in ends.into_iter().enumerate() {
             let round = round as u64 * 100;
             for epoch in round + 1..round + 10 {
                 sink.commit(&step(epoch, &mut model)).await.unwrap();
             }
-            cluster.stop(signal);
+            end(&cluster);
             let restart = {
                 let cluster = cluster.clone();
                 tokio::task::spawn_blocking(move || {
@@ -110,7 +111,7 @@ fn a_standby_is_waited_for_until_it_is_promoted() {
         let mut model = Model::default();
         sink.commit(&empty_full_snapshot(0)).await.unwrap();
         sink.commit(&step(1, &mut model)).await.unwrap();
-        cluster.stop("INT");
+        cluster.stop();
         let standby = cluster.clone();
         let launched = tokio::task::spawn_blocking(move || standby.launch_as_standby());
         launched.await.unwrap();
