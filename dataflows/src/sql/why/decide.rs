@@ -75,11 +75,12 @@ impl Why<'_> {
         let mut types = self.types(&key)?;
         let value = |place: usize| arguments.show(place, types.get(place).copied().unwrap_or(Ty::Int8));
         let (mut columns, mut conditions) = (Vec::new(), Vec::new());
+        let below = self.text.grouping(self.grouping + 1);
+        let rows = if below.is_none() { "posts" } else { ROWS };
         for (place, call) in origin.aggregates.iter().enumerate() {
-            conditions.push(self.condition(place + 1, call, &mut columns));
+            conditions.push(self.condition(place + 1, call, rows, &mut columns));
         }
         // the rows of the row's group alone
-        let below = self.text.grouping(self.grouping + 1);
         let traced = self.traced_keys();
         let (from, relation) = match traced {
             Some(traced) => {
@@ -200,9 +201,9 @@ impl Why<'_> {
         }
     }
 
-    /// The condition on a row of [`ROWS`] that it decides an aggregate; adds the columns that it needs, numbered
-    /// `number`.
-    fn condition(&self, number: usize, call: &Call, columns: &mut Vec<InputColumn>) -> String {
+    /// The condition on a row of [`ROWS`], here named `rows`, that it decides an aggregate; adds the columns that it
+    /// needs, numbered `number`.
+    fn condition(&self, number: usize, call: &Call, rows: &str, columns: &mut Vec<InputColumn>) -> String {
         let (value, passes) = (format!("\"value {number}\""), format!("\"passes {number}\""));
         let within = call.within.as_ref();
         let argument = within.map(|term| &term.expr).or(call.args.first());
@@ -223,7 +224,7 @@ impl Why<'_> {
         let descending = if within.is_some_and(|term| term.descending) { " DESC" } else { "" };
         let of_all = |aggregate: String| {
             let filter = if filtered { format!(" WHERE a.{passes}") } else { String::new() };
-            format!("{ROWS}.{value} = (SELECT {aggregate} FROM {ROWS} AS a{filter}){}", and_passes(ROWS))
+            format!("{rows}.{value} = (SELECT {aggregate} FROM {ROWS} AS a{filter}){}", and_passes(rows))
         };
         match call.name.as_str() {
             "min" | "max" | "bool_and" | "bool_or" | "every" => of_all(format!("{}(a.{value})", call.name)),
@@ -238,15 +239,15 @@ impl Why<'_> {
                     _ => format!("(greatest(1, ceil({fraction} * sorted.total)))"),
                 };
                 format!(
-                    "{ROWS}.{value} IN (\nSELECT sorted.{value}\nFROM (\nSELECT a.{value}, row_number() OVER (ORDER BY \
+                    "{rows}.{value} IN (\nSELECT sorted.{value}\nFROM (\nSELECT a.{value}, row_number() OVER (ORDER BY \
                      a.{value}{descending}) AS place, count(*) OVER () AS total\nFROM {ROWS} AS a\nWHERE a.{value} IS NOT \
                      NULL{}\n) AS sorted\nWHERE sorted.place IN {places}\n){}",
                     and_passes("a"),
-                    and_passes(ROWS)
+                    and_passes(rows)
                 )
             }
-            _ if call.star || is_row(call) => format!("{ROWS}.{passes}"),
-            _ => format!("{ROWS}.{value} IS NOT NULL{}", and_passes(ROWS)),
+            _ if call.star || is_row(call) => format!("{rows}.{passes}"),
+            _ => format!("{rows}.{value} IS NOT NULL{}", and_passes(rows)),
         }
     }
 }
