@@ -47,7 +47,8 @@ impl Printer<'_> {
     /// The text of relations joined by a key.
     pub fn joined(&self, from: &Relation, joins: &[Join]) -> String {
         let mut out = String::new();
-        self.from(&mut out, from, joins).expect("writing to a string cannot fail");
+        self.from(&mut out, from, joins)
+            .expect("writing to a string cannot fail");
         out
     }
 

@@ -4,8 +4,8 @@
 //! WITH that are read are blocks of the chain like any other; `*` is written out; DISTINCT is grouping by all columns,
 //! and over grouped rows it is a block of its own.
 
-use crate::sql::ast::{Expr, ExprKind, Item, Join, Name, OrderTerm, Query, Relation, RelationKind};
 use crate::sql::ast::Limit;
+use crate::sql::ast::{Expr, ExprKind, Item, Join, Name, OrderTerm, Query, Relation, RelationKind};
 use crate::sql::diagnostic::Position;
 use crate::sql::schema::Schema;
 use std::collections::BTreeMap;
@@ -111,7 +111,9 @@ impl<'a> Names<'a> {
             Some(block) => block.items.iter().any(|(item, _)| item == name),
             None => {
                 let joined = query.joins.iter().map(|join| &join.relation);
-                std::iter::once(&query.from).chain(joined).any(|relation| self.has(relation, name))
+                std::iter::once(&query.from)
+                    .chain(joined)
+                    .any(|relation| self.has(relation, name))
             }
         };
         let grouped = !query.group.is_empty();
@@ -153,7 +155,9 @@ impl<'a> Names<'a> {
 fn distinct(block: &Block, position: Position) -> Block {
     const ALIAS: &str = "grouped";
     let items = block.items.iter();
-    let items: Vec<_> = items.map(|(name, _)| (name.clone(), column(ALIAS, name, position))).collect();
+    let items: Vec<_> = items
+        .map(|(name, _)| (name.clone(), column(ALIAS, name, position)))
+        .collect();
     Block {
         keys: items.iter().map(|(_, expr)| expr.clone()).collect(),
         items,
@@ -172,9 +176,10 @@ fn resolved(query: &Query, key: &Expr, known: &impl Fn(&str) -> bool) -> Expr {
             let place = digits.parse::<usize>().ok().and_then(|place| place.checked_sub(1));
             place.and_then(|place| query.items.get(place))
         }
-        ExprKind::Column { relation: None, name } if !known(&name.text) => query.items.iter().find(|item| {
-            matches!(item, Item::Expr { alias: Some(alias), .. } if alias.text == name.text)
-        }),
+        ExprKind::Column { relation: None, name } if !known(&name.text) => query
+            .items
+            .iter()
+            .find(|item| matches!(item, Item::Expr { alias: Some(alias), .. } if alias.text == name.text)),
         _ => None,
     };
     match item {

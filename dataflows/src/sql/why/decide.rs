@@ -3,8 +3,8 @@
 use super::text::{InputColumn, POST, Text};
 use super::walk::operands;
 use super::{Arguments, Decides, Why, WhyError, WhyQuery};
-use crate::sql::bind::is_aggregate;
 use crate::sql::ast::{Call, Expr, ExprKind};
+use crate::sql::bind::is_aggregate;
 use crate::sql::print::quoted;
 use crate::sql::types::Ty;
 
@@ -85,15 +85,17 @@ impl Why<'_> {
         let (from, relation) = match traced {
             Some(traced) => {
                 columns.extend(traced);
-                (format!("(\n{}\n) AS input", self.text.input(self.grouping, &columns)), "input")
+                (
+                    format!("(\n{}\n) AS input", self.text.input(self.grouping, &columns)),
+                    "input",
+                )
             }
             None => {
                 columns.push(self.text.input_group(self.grouping));
                 let (result, input) = (self.text.fenced_rows(0, &[]), self.text.input(self.grouping, &columns));
                 let group = self.text.identity(0);
-                let from = format!(
-                    "(\n{result}\n) AS result\nJOIN (\n{input}\n) AS input ON input.{group} = result.{group}"
-                );
+                let from =
+                    format!("(\n{result}\n) AS result\nJOIN (\n{input}\n) AS input ON input.{group} = result.{group}");
                 (from, "result")
             }
         };
@@ -156,10 +158,16 @@ impl Why<'_> {
         let ranked = self.text.fenced_rows(at, &more);
         // a partition by a key column is computed alone
         let equal = |name: &String, place: usize| format!("ranked.{} = {}", quoted(name), value(place));
-        let in_partition: Vec<_> = names.iter().flatten().enumerate().filter(|(_, name)| {
-            let item = block.items.iter().find(|(item, _)| item == *name);
-            item.is_some_and(|(_, item)| partition.contains(&self.text.expression(item)))
-        }).map(|(place, name)| equal(name, place)).collect();
+        let in_partition: Vec<_> = names
+            .iter()
+            .flatten()
+            .enumerate()
+            .filter(|(_, name)| {
+                let item = block.items.iter().find(|(item, _)| item == *name);
+                item.is_some_and(|(_, item)| partition.contains(&self.text.expression(item)))
+            })
+            .map(|(place, name)| equal(name, place))
+            .collect();
         let in_partition = match in_partition.is_empty() {
             true => String::new(),
             false => format!("\nWHERE {}", in_partition.join(" AND ")),
@@ -176,7 +184,11 @@ impl Why<'_> {
                 format!("this.{group} IN (SELECT result.{group} FROM (\n{result}\n) AS result WHERE {conditions})")
             }
         };
-        let columns: Vec<_> = block.items.iter().map(|(name, _)| format!("other.{}", quoted(name))).collect();
+        let columns: Vec<_> = block
+            .items
+            .iter()
+            .map(|(name, _)| format!("other.{}", quoted(name)))
+            .collect();
         format!(
             "WITH ranked AS (\nSELECT ranked.*\nFROM (\n{ranked}\n) AS ranked{in_partition}\n)\nSELECT {}\nFROM ranked AS this \
              JOIN ranked AS other USING (\"partition of row\")\nWHERE {this}\n  AND other.\"place of row\" < \
@@ -214,17 +226,31 @@ impl Why<'_> {
             }
             columns.push(column);
         }
-        let filter = call.filter.as_ref().map(|filter| self.text.input_column(self.grouping, passes.clone(), filter));
+        let filter = call
+            .filter
+            .as_ref()
+            .map(|filter| self.text.input_column(self.grouping, passes.clone(), filter));
         let filtered = filter.is_some();
         columns.extend(filter);
         let and_passes = |relation: &str| match filtered {
             true => format!(" AND {relation}.{passes}"),
             false => String::new(),
         };
-        let descending = if within.is_some_and(|term| term.descending) { " DESC" } else { "" };
+        let descending = if within.is_some_and(|term| term.descending) {
+            " DESC"
+        } else {
+            ""
+        };
         let of_all = |aggregate: String| {
-            let filter = if filtered { format!(" WHERE a.{passes}") } else { String::new() };
-            format!("{rows}.{value} = (SELECT {aggregate} FROM {ROWS} AS a{filter}){}", and_passes(rows))
+            let filter = if filtered {
+                format!(" WHERE a.{passes}")
+            } else {
+                String::new()
+            };
+            format!(
+                "{rows}.{value} = (SELECT {aggregate} FROM {ROWS} AS a{filter}){}",
+                and_passes(rows)
+            )
         };
         match call.name.as_str() {
             "min" | "max" | "bool_and" | "bool_or" | "every" => of_all(format!("{}(a.{value})", call.name)),
@@ -282,5 +308,11 @@ fn takes_every_row(call: &Call) -> bool {
 
 /// Whether this is `count(DISTINCT (a, b))`: it counts rows of nulls, too.
 fn is_row(call: &Call) -> bool {
-    matches!(call.args.as_slice(), [Expr { kind: ExprKind::Row(_), .. }])
+    matches!(
+        call.args.as_slice(),
+        [Expr {
+            kind: ExprKind::Row(_),
+            ..
+        }]
+    )
 }

@@ -182,7 +182,10 @@ impl<'a> Why<'a> {
             None => (self.groups(false), true),
         };
         let relation = self.keyed(exact);
-        let columns: Vec<_> = names.iter().map(|name| format!("{relation}.{}", quoted(name))).collect();
+        let columns: Vec<_> = names
+            .iter()
+            .map(|name| format!("{relation}.{}", quoted(name)))
+            .collect();
         let sql = format!(
             "SELECT {}\nFROM {from}\nWHERE posts.{POST} = {}",
             columns.join(", "),
@@ -245,7 +248,9 @@ impl<'a> Why<'a> {
                 None => joined.push_str(&format!("(\n{input}\n) AS {name}")),
                 Some(outer) => {
                     let group = self.text.identity(at);
-                    joined.push_str(&format!("\nJOIN (\n{input}\n) AS {name} ON {name}.{group} = {outer}.{group}"));
+                    joined.push_str(&format!(
+                        "\nJOIN (\n{input}\n) AS {name} ON {name}.{group} = {outer}.{group}"
+                    ));
                 }
             }
             if let Some(below) = next {

@@ -114,7 +114,11 @@ impl Text<'_> {
     /// expressions over these rows, each with its name.
     pub fn input(&self, at: usize, columns: &[InputColumn]) -> String {
         let mut items = vec![self.handed_on(at)];
-        items.extend(columns.iter().map(|column| format!("{} AS {}", column.text, column.name)));
+        items.extend(
+            columns
+                .iter()
+                .map(|column| format!("{} AS {}", column.text, column.name)),
+        );
         let may_fail = columns.iter().any(|column| column.may_fail);
         self.select(at, &items, |below| self.fenced(below, &[], may_fail))
     }
@@ -123,7 +127,9 @@ impl Text<'_> {
     fn fenced(&self, at: usize, more: &[String], may_fail: bool) -> String {
         let rows = self.rows(at, more);
         let blocks = &self.chain[at..];
-        let filtered = blocks.iter().any(|block| block.filter.is_some() || block.having.is_some());
+        let filtered = blocks
+            .iter()
+            .any(|block| block.filter.is_some() || block.having.is_some());
         match filtered && (may_fail || blocks.iter().any(|block| may_fail_itself(block))) {
             true => format!("{rows}\nOFFSET 0"),
             false => rows,
@@ -166,7 +172,14 @@ impl Text<'_> {
             })
             .collect();
         // constants alone: one group
-        format!("ROW({})", if values.is_empty() { "1".to_owned() } else { values.join(", ") })
+        format!(
+            "ROW({})",
+            if values.is_empty() {
+                "1".to_owned()
+            } else {
+                values.join(", ")
+            }
+        )
     }
 
     /// A term of GROUP BY: an item by its number, because PostgreSQL takes no constant there.
@@ -191,7 +204,10 @@ impl Text<'_> {
             Source::Posts { from, joins } => self.printer().joined(from, joins),
             Source::Below(alias) => format!("(\n{}\n) AS {}", below(at + 1), quoted(alias)),
         };
-        let filter = block.filter.iter().map(|filter| format!("\nWHERE {}", self.expression(filter)));
+        let filter = block
+            .filter
+            .iter()
+            .map(|filter| format!("\nWHERE {}", self.expression(filter)));
         let filter: String = filter.collect();
         format!("SELECT {}\nFROM {from}{filter}", items.join(", "))
     }
@@ -199,14 +215,32 @@ impl Text<'_> {
 
 /// Whether an expression of a block may fail.
 fn may_fail_itself(block: &Block) -> bool {
-    block.items.iter().map(|(_, expr)| expr).chain(&block.keys).any(may_fail)
+    block
+        .items
+        .iter()
+        .map(|(_, expr)| expr)
+        .chain(&block.keys)
+        .any(may_fail)
 }
 
 /// Whether an expression may fail for some values, as far as its form tells.
 fn may_fail(expr: &Expr) -> bool {
     const NEVER: [&str; 15] = [
-        "btrim", "coalesce", "greatest", "least", "left", "length", "lower", "ltrim", "nullif", "replace", "right", "rtrim",
-        "starts_with", "strpos", "upper",
+        "btrim",
+        "coalesce",
+        "greatest",
+        "least",
+        "left",
+        "length",
+        "lower",
+        "ltrim",
+        "nullif",
+        "replace",
+        "right",
+        "rtrim",
+        "starts_with",
+        "strpos",
+        "upper",
     ];
     let itself = match &expr.kind {
         ExprKind::Arith(..) | ExprKind::Negate(_) => true,
