@@ -5,7 +5,7 @@ use crate::exit::Failure;
 use crate::health::Health;
 use crate::lake::{failed, runtime};
 use crate::metrics::{LakeOutage, Metrics};
-use crate::serve::Server;
+use crate::serve;
 use crate::signals;
 use dataflows::{Decoder, Kind, Limits, Raw};
 use ingest::archive::{ArchiveOptions, NullValues, Observer, Stored, archive};
@@ -32,7 +32,7 @@ pub fn run(settings: &ArchiveSettings) -> Result<(), Failure> {
     let observer = LakeObserver::new(move |state| observer.lake(state));
     let lake = runtime.block_on(settings.lake.open(Some(observer))).map_err(failed)?;
     let server = match &settings.serve {
-        Some(serve) => Some(Server::start(serve, shown.metrics(), Arc::clone(&shown.health))?),
+        Some(serve) => Some(serve::start(serve, shown.metrics(), Arc::clone(&shown.health))?),
         None => None,
     };
     let stop = stop_on_signals()?;

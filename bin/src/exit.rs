@@ -2,7 +2,8 @@
 
 use crate::config::ConfigError;
 use engine::{Class, EngineError, with_causes};
-use ingest::gateway::GatewayError;
+use gateway::GatewayError;
+use http_server::ServerError;
 use sinks::SinkError;
 use std::process::ExitCode;
 use workload::emulate::EmulateError;
@@ -37,10 +38,20 @@ pub enum Failure {
 impl From<anyhow::Error> for Failure {
     /// A file of secrets that others may read is a fault of the configuration: a restart does not help.
     fn from(error: anyhow::Error) -> Failure {
-        match error.downcast_ref() {
-            Some(GatewayError::Exposed { .. }) => ConfigError::one(with_causes(error.as_ref())).into(),
+        let server = match error.downcast_ref() {
+            Some(GatewayError::Server(server)) => Some(server),
+            _ => error.downcast_ref(),
+        };
+        match server {
+            Some(ServerError::Exposed { .. }) => ConfigError::one(with_causes(error.as_ref())).into(),
             _ => Failure::Failed(error),
         }
+    }
+}
+
+impl From<ServerError> for Failure {
+    fn from(error: ServerError) -> Failure {
+        anyhow::Error::from(error).into()
     }
 }
 

@@ -4,7 +4,7 @@ use crate::config::GatewaySettings;
 use crate::{metrics, signals};
 use anyhow::Context;
 use engine::KINDS;
-use ingest::gateway::{Ended, Field, FieldType, Gateway, GatewayConfig, Stop, Stream};
+use gateway::{Ended, Field, FieldType, Gateway, GatewayConfig, Stop, Stream};
 use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc;
 

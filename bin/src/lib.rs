@@ -44,7 +44,6 @@ use config::{
 use engine::{Class, EngineError};
 use exit::Failure;
 use observe::Shown;
-use serve::Server;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -169,7 +168,7 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
 fn run(settings: RunSettings) -> Result<(), Failure> {
     let shown = Arc::new(Shown::of_run(&settings));
     let server = match &settings.serve {
-        Some(serve) => Some(Server::start(
+        Some(serve) => Some(serve::start(
             serve,
             Arc::clone(&shown.metrics),
             Arc::clone(&shown.health),

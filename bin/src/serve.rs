@@ -1,219 +1,73 @@
 //! The small HTTP side of a process: `/metrics`, `/healthz`, `/readyz`, `/version`.
 //!
-//! It has a thread and a runtime of its own, so that it answers while the engine is busy. Connections are bounded in
-//! number and time: when all are taken, the one without a request for the longest makes room, so that nobody keeps a
-//! probe out. Requests have no bodies worth reading. Who may ask is decided as at the gateway: by the same tokens, which
-//! `/metrics` alone asks for, and by the names and sites that a request may be sent to and from.
+//! Who may ask is decided as at the gateway: by the same tokens, which `/metrics` alone asks for, and by the names and
+//! sites that a request may be sent to and from.
 
 use crate::config::ServeSettings;
 use crate::health::Health;
 use crate::metrics::{CONTENT_TYPE, Metrics};
-use anyhow::Context;
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use ingest::gateway::{Connections, Need, Place, Sites, Tokens};
-use std::net::SocketAddr;
+use http_server::{
+    Body, Need, Refusal, Request, Server, ServerError, ServerLimits, ServerSettings, json, response, text,
+};
+use hyper::{Response, StatusCode};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
 
-/// Connections at the same time.
-const CONNECTIONS: usize = 64;
-/// A connection that sends no complete request head for so long is closed.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection is closed after so long, whatever it does.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
-/// How often the files of tokens are read again.
-const REFRESH: Duration = Duration::from_millis(500);
-
-#[derive(Clone)]
-struct Shared {
-    metrics: Arc<Metrics>,
-    health: Arc<Health>,
-    tokens: Arc<Tokens>,
-}
-
-/// A running server; it ends when it is dropped.
-#[derive(Debug)]
-pub struct Server {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Server {
-    /// Reads the tokens, binds the address and starts to answer.
-    pub fn start(settings: &ServeSettings, metrics: Arc<Metrics>, health: Arc<Health>) -> anyhow::Result<Server> {
-        let listen = settings.listen;
-        let tokens = Arc::new(Tokens::read(&settings.tokens)?);
-        let sites = Arc::new(Sites::new(listen, tokens.are_asked_for(), &settings.hosts)?);
-        let listener = std::net::TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let router = Router::new()
-            .route("/metrics", get(metrics_text))
-            .route("/healthz", get(async || "ok\n"))
-            .route("/readyz", get(ready))
-            .route("/version", get(version))
-            .layer(middleware::from_fn_with_state(sites, from_our_sites))
-            .with_state(Shared {
-                metrics,
-                health,
-                tokens: Arc::clone(&tokens),
-            });
-        let (stop, stopped) = oneshot::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = std::thread::Builder::new().name("pinflow:http".into()).spawn(move || {
-            runtime.block_on(async {
-                match TcpListener::from_std(listener) {
-                    Ok(listener) => serve(listener, router, tokens, stopped).await,
-                    Err(error) => tracing::error!("the HTTP side does not start: {error}"),
-                }
-            });
-            // a file of tokens that cannot be read in time is not waited for
-            runtime.shutdown_timeout(Duration::from_millis(100));
-        })?;
-        tracing::info!("serving /metrics, /healthz, /readyz and /version on http://{address}");
-        Ok(Server {
-            address,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
-    }
-
-    /// The bound address: the port is real even when 0 was asked for.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // a panic of that thread has been reported by the panic hook
-            let _ = thread.join();
-        }
-    }
-}
-
-async fn serve(listener: TcpListener, router: Router, tokens: Arc<Tokens>, stopped: oneshot::Receiver<()>) {
-    tokio::select! {
-        () = accept(listener, router) => {}
-        () = refresh(tokens) => {}
-        _ = stopped => {}
-    }
-}
-
-/// Reads the files of tokens again and again; a file system that hangs holds up no answer.
-async fn refresh(tokens: Arc<Tokens>) {
-    loop {
-        tokio::time::sleep(REFRESH).await;
-        let tokens = Arc::clone(&tokens);
-        if tokio::task::spawn_blocking(move || tokens.refresh()).await.is_err() {
-            tracing::error!("reading the tokens again panicked");
-        }
-    }
-}
-
-async fn accept(listener: TcpListener, router: Router) {
-    let connections = Connections::new(CONNECTIONS);
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let place = connections.place().await;
-                tokio::spawn(connection(stream, place, router.clone()));
-            }
-            Err(error) => {
-                // out of file descriptors, most likely: wait for connections to end
-                tracing::warn!("cannot accept a connection: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-/// Serves a connection until it ends, its time is over, or another needs its place.
-async fn connection(stream: TcpStream, place: Place, router: Router) {
-    let router = TowerToHyperService::new(router);
-    let service = service_fn(|request| {
-        let under_way = place.request();
-        let answer = router.call(request);
-        async move {
-            let answer = answer.await;
-            drop(under_way);
-            answer
-        }
-    });
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(16 << 10);
-    let served = tokio::time::timeout(
-        CONNECTION_TIMEOUT,
-        builder.serve_connection(TokioIo::new(stream), service),
-    );
-    tokio::select! {
-        // a client that goes away is its own business
-        _ = served => {}
-        () = place.reclaimed() => {}
-    }
-}
-
-/// Refuses what a browser sends for a page of another site, whatever it asks for.
-async fn from_our_sites(State(sites): State<Arc<Sites>>, request: Request, next: Next) -> Response {
-    match sites.check(request.uri(), request.version(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(error) if error.is_malformed() => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
-        Err(error) => (StatusCode::FORBIDDEN, format!("{error}\n")).into_response(),
-    }
-}
-
-async fn metrics_text(State(shared): State<Shared>, request: Request) -> Response {
-    let Some(caller) = shared.tokens.caller(request.headers()) else {
-        let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-        return (StatusCode::UNAUTHORIZED, challenge, "Not authenticated\n").into_response();
+/// Reads the tokens, binds the address and starts to answer, until the server is dropped.
+pub fn start(settings: &ServeSettings, metrics: Arc<Metrics>, health: Arc<Health>) -> Result<Server, ServerError> {
+    let settings = ServerSettings {
+        thread: "pinflow:http",
+        listen: settings.listen,
+        tokens: settings.tokens.clone(),
+        hosts: settings.hosts.clone(),
+        cors_origins: Vec::new(),
+        limits: ServerLimits::default(),
     };
-    if let Err(error) = caller.take() {
-        let later = [(header::RETRY_AFTER, error.0.to_string())];
-        return (StatusCode::TOO_MANY_REQUESTS, later, format!("{error}\n")).into_response();
-    }
-    if !caller.may(Need::Metrics) {
-        return (StatusCode::FORBIDDEN, "The scopes of the token lack metrics\n").into_response();
-    }
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], shared.metrics.text()).into_response()
+    let server = Server::start(settings, move |request| {
+        let answer = answer(&request, &metrics, &health).unwrap_or_else(|refusal| refusal.response());
+        std::future::ready(answer)
+    })?;
+    let address = server.address();
+    tracing::info!("serving /metrics, /healthz, /readyz and /version on http://{address}");
+    Ok(server)
 }
 
-async fn ready(State(shared): State<Shared>) -> (StatusCode, String) {
-    match shared.health.unready_reason() {
-        None => (StatusCode::OK, "ready\n".to_owned()),
-        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+fn answer(request: &Request, metrics: &Metrics, health: &Health) -> Result<Response<Body>, Refusal> {
+    match request.head.uri.path() {
+        "/metrics" => {
+            request.reads()?;
+            request.permit(Need::Metrics)?;
+            Ok(response(StatusCode::OK, CONTENT_TYPE, metrics.text()))
+        }
+        "/healthz" => {
+            request.reads()?;
+            Ok(text(StatusCode::OK, "ok\n"))
+        }
+        "/readyz" => {
+            request.reads()?;
+            Ok(match health.unready_reason() {
+                None => text(StatusCode::OK, "ready\n"),
+                Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+            })
+        }
+        "/version" => {
+            request.reads()?;
+            let version = serde_json::json!({ "name": "pinflow", "version": env!("CARGO_PKG_VERSION") });
+            Ok(json(StatusCode::OK, version.to_string()))
+        }
+        _ => Err(Refusal::NotFound),
     }
-}
-
-async fn version() -> axum::Json<serde_json::Value> {
-    axum::Json(serde_json::json!({ "name": "pinflow", "version": env!("CARGO_PKG_VERSION") }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ingest::gateway::TokenSettings;
+    use http_server::TokenSettings;
     use std::io::{Read, Write};
-    use std::net::TcpStream;
+    use std::net::{SocketAddr, TcpStream};
     use std::path::Path;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
-    fn start(health: Health, token_files: &[&Path]) -> anyhow::Result<Server> {
+    fn start_with(health: Health, token_files: &[&Path]) -> Result<Server, ServerError> {
         let settings = ServeSettings {
             listen: "127.0.0.1:0".parse().unwrap(),
             tokens: TokenSettings {
@@ -222,7 +76,7 @@ mod tests {
             },
             hosts: vec!["metrics.example.com".to_owned()],
         };
-        Server::start(&settings, Arc::new(Metrics::new()), Arc::new(health))
+        start(&settings, Arc::new(Metrics::new()), Arc::new(health))
     }
 
     fn get(address: SocketAddr, path: &str) -> (u16, String) {
@@ -250,7 +104,7 @@ mod tests {
             tokens: TokenSettings::default(),
             hosts: Vec::new(),
         };
-        let server = Server::start(&settings, metrics, Arc::clone(&health)).unwrap();
+        let server = start(&settings, metrics, Arc::clone(&health)).unwrap();
         let at = server.address();
         assert_eq!(get(at, "/healthz").0, 200);
         let (status, body) = get(at, "/readyz");
@@ -289,10 +143,10 @@ mod tests {
 
     #[test]
     fn idle_connections_keep_nobody_out_and_the_server_ends() {
-        let server = start(Health::new(1, 0), &[]).unwrap();
+        let server = start_with(Health::new(1, 0), &[]).unwrap();
         let at = server.address();
         let mut idle = Vec::new();
-        for index in 0..3 * CONNECTIONS {
+        for index in 0..3 * ServerLimits::default().connections {
             let mut stream = TcpStream::connect(at).unwrap();
             match index % 3 {
                 0 => stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: loc").unwrap(),
@@ -304,10 +158,14 @@ mod tests {
             idle.push(stream);
         }
         let began = Instant::now();
-        for _ in 0..CONNECTIONS {
+        for _ in 0..ServerLimits::default().connections {
             assert_eq!(get(at, "/healthz").0, 200);
         }
-        assert!(began.elapsed() < HEAD_TIMEOUT / 2, "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() < ServerLimits::default().head_timeout / 2,
+            "{:?}",
+            began.elapsed()
+        );
         assert_eq!(get(at, "/readyz").0, 200, "a follower is ready when it runs");
         drop(server);
         assert!(TcpStream::connect(at).is_err());
@@ -315,7 +173,7 @@ mod tests {
 
     #[test]
     fn pages_of_other_sites_and_other_names_are_refused() {
-        let server = start(Health::new(1, 0), &[]).unwrap();
+        let server = start_with(Health::new(1, 0), &[]).unwrap();
         for path in ["/metrics", "/healthz", "/readyz", "/version", "/nothing"] {
             for headers in ["host: evil.example\r\n", "host: localhost\r\norigin: null\r\n"] {
                 assert_eq!(ask(server.address(), path, headers).0, 403, "{path} {headers}");
@@ -332,12 +190,15 @@ mod tests {
     fn metrics_ask_for_a_token_where_there_are_tokens_and_probes_do_not() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tokens");
-        assert!(start(Health::new(1, 0), &[&file]).is_err(), "there is no such file");
+        assert!(
+            start_with(Health::new(1, 0), &[&file]).is_err(),
+            "there is no such file"
+        );
         write(
             &file,
             "first-token-0001\nreading-token-01 scopes=read\nslow-token-00001 rate=1\n",
         );
-        let server = start(Health::new(1, 0), &[&file]).unwrap();
+        let server = start_with(Health::new(1, 0), &[&file]).unwrap();
         let at = server.address();
         let metrics = |token: &str| ask(at, "/metrics", &format!("host: localhost\r\nx-api-key: {token}\r\n")).0;
         assert_eq!((get(at, "/metrics").0, metrics("wrong-token-0001")), (401, 401));
@@ -378,7 +239,7 @@ mod tests {
             tokens: TokenSettings::default(),
             hosts: Vec::new(),
         };
-        let error = Server::start(&settings, Arc::new(Metrics::new()), Arc::new(Health::new(0, 0))).unwrap_err();
+        let error = start(&settings, Arc::new(Metrics::new()), Arc::new(Health::new(0, 0))).unwrap_err();
         assert!(format!("{error:#}").contains(&listen.to_string()), "{error:#}");
     }
 }

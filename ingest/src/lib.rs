@@ -1,11 +1,11 @@
-//! Bytes with a log position: the lake, Kafka, and the way from HTTP to both.
+//! Bytes with a log position: the lake, Kafka, and the way from one to the other.
 //!
 //! ```text
-//!  HTTP ──▶ gateway ──▶ Kafka ──▶ archive ──▶ lake
-//!                         │                    │
-//!                         ▼                    ▼
-//!                   kafka::Reader        lake::Fetcher      coverage: which offsets
-//!                         └────── bytes ───────┘            are there, and which lack
+//!  Kafka ──▶ archive ──▶ lake
+//!    │                    │
+//!    ▼                    ▼
+//!  kafka::Reader   lake::Fetcher      coverage: which offsets
+//!    └────── bytes ───────┘           are there, and which lack
 //! ```
 //!
 //! | module | contents |
@@ -14,7 +14,6 @@
 //! | [`kafka`] | ranges of partitions, watermarks, samples of single records |
 //! | [`coverage`] | the offsets that objects cover, gaps, and the order of objects that overlap |
 //! | [`archive`] | Kafka to the lake, compaction, audit |
-//! | [`gateway`] | HTTP to Kafka, in the interfaces of four kinds of producers |
 //!
 //! A source returns records as bytes together with (topic, partition, offset). Topics are numbered by the caller, and
 //! nothing here depends on what a record means.
@@ -22,6 +21,5 @@
 pub mod archive;
 pub mod coverage;
 mod failpoint;
-pub mod gateway;
 pub mod kafka;
 pub mod lake;

@@ -1,7 +1,7 @@
 //! Identifiers and literals as they stand in a statement.
 
 /// An identifier in double quotes.
-pub(crate) fn quoted(name: &str) -> String {
+pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
@@ -12,7 +12,7 @@ pub(crate) fn literal(text: &str) -> String {
 }
 
 /// `"schema"."table"`
-pub(crate) fn qualified(schema: &str, table: &str) -> String {
+pub fn qualified(schema: &str, table: &str) -> String {
     format!("{}.{}", quoted(schema), quoted(table))
 }
 

@@ -176,7 +176,11 @@ impl Reader {
     }
 }
 
-pub(crate) fn read_value(
+/// The value of a column that a query returns in its own type, as binary results carry it.
+///
+/// # Errors
+/// The column is of another type.
+pub fn read_value(
     row: &tokio_postgres::Row,
     index: usize,
     ty: ColumnType,

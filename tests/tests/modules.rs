@@ -255,13 +255,18 @@ fn libraries() -> Result<BTreeMap<String, PathBuf>> {
 }
 
 /// The crates that each crate may depend on: what stands above knows what stands below, and nothing else.
-const MAY_NEED: [(&str, &[&str]); 11] = [
+const MAY_NEED: [(&str, &[&str]); 13] = [
     ("operators/values", &[]),
     ("operators", &["values"]),
+    ("ingest/http_server", &[]),
     ("ingest", &[]),
+    ("ingest/gateway", &["http_server", "ingest"]),
     ("dataflows", &["operators"]),
     ("sinks", &["values"]),
-    ("bin/api", &["dataflows", "engine", "ingest", "operators", "sinks"]),
+    (
+        "bin/api",
+        &["dataflows", "engine", "http_server", "ingest", "operators", "sinks"],
+    ),
     ("bin/engine", &["dataflows", "ingest", "operators", "sinks"]),
     ("bin/servers", &[]),
     ("bin/workload", &["ingest", "sinks"]),
@@ -271,6 +276,8 @@ const MAY_NEED: [(&str, &[&str]); 11] = [
             "api",
             "dataflows",
             "engine",
+            "gateway",
+            "http_server",
             "ingest",
             "operators",
             "servers",

@@ -1,3 +1,29 @@
 //! Results over HTTP: tables as rows and as a stream of changes, and why a number is what it is.
-
 #![forbid(unsafe_code)]
+
+mod accept;
+mod answer;
+mod api;
+mod body;
+mod cell;
+mod error;
+mod events;
+mod feeds;
+mod follow;
+mod frontier;
+mod load;
+mod order;
+mod params;
+mod pins;
+mod postgres;
+mod query;
+mod queue;
+mod recent;
+mod routes;
+mod rows;
+mod shared;
+mod state;
+mod wait;
+
+pub use api::{Access, Api, ApiOptions};
+pub use state::Bounds;

@@ -5,7 +5,8 @@ use super::layers::Effective;
 use super::problem::ConfigError;
 use super::reader::Reader;
 use engine::KINDS;
-use ingest::gateway::{AccessLog, Limits, RECORD_OVERHEAD, TlsFiles, TokenSettings, check_prefix};
+use gateway::{AccessLog, Limits, RECORD_OVERHEAD, check_prefix};
+use http_server::{TlsFiles, TokenSettings};
 use ingest::kafka::KafkaConfig;
 use std::net::SocketAddr;
 
@@ -61,7 +62,7 @@ impl GatewaySettings {
             "`gateway` needs --kafka HOST:PORT, the destination of the records".into(),
         );
         if let Some(kafka) = &kafka
-            && let Err(error) = ingest::gateway::check_properties(kafka)
+            && let Err(error) = gateway::check_properties(kafka)
         {
             reader.wrong_property(&error);
         }

@@ -2,7 +2,7 @@
 
 use super::forms::to_path;
 use super::reader::Reader;
-use ingest::gateway::{Rate, TokenSettings, check_host};
+use http_server::{Rate, TokenSettings, check_host};
 use std::net::SocketAddr;
 
 /// Where and for whom `/metrics` and its siblings are served.

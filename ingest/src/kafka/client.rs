@@ -50,7 +50,7 @@ struct Said {
 
 /// Whether authentication fails for good.
 #[derive(Default)]
-pub(crate) struct Authentication {
+pub struct Authentication {
     worked: bool,
     /// The first and the last failure of an unbroken row.
     failing: Option<(Instant, Instant)>,
@@ -59,13 +59,13 @@ pub(crate) struct Authentication {
 
 impl Authentication {
     /// A broker has answered something that only the authenticated get.
-    pub(crate) fn worked(&mut self) {
+    pub fn worked(&mut self) {
         self.worked = true;
         self.failing = None;
     }
 
     /// A broker has refused to authenticate us, in these words.
-    pub(crate) fn failed(&mut self, now: Instant, detail: &str) {
+    pub fn failed(&mut self, now: Instant, detail: &str) {
         self.detail = detail.to_owned();
         self.failing = match self.failing {
             Some((first, last)) if now - last < AUTHENTICATION_PATIENCE => Some((first, now)),
@@ -74,7 +74,7 @@ impl Authentication {
     }
 
     /// Whether this will not pass by itself.
-    pub(crate) fn is_final(&self) -> bool {
+    pub fn is_final(&self) -> bool {
         self.failing
             .is_some_and(|(first, last)| !self.worked || last - first >= AUTHENTICATION_PATIENCE)
     }
@@ -195,7 +195,7 @@ impl ClientContext for Context {
 }
 
 /// A line of librdkafka's log becomes one of ours.
-pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
+pub fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
     if let RDKafkaLogLevel::Debug = level {
         tracing::debug!(target: "librdkafka", facility, "{message}");
         return;

@@ -211,7 +211,7 @@ pub fn check_file(name: &str, value: &str) -> Result<(), KafkaConfigError> {
 }
 
 /// Debug lines cost librdkafka's threads time, so they are asked for only when they are logged.
-pub(crate) fn log_level() -> RDKafkaLogLevel {
+pub fn log_level() -> RDKafkaLogLevel {
     if tracing::enabled!(target: "librdkafka", tracing::Level::DEBUG) {
         RDKafkaLogLevel::Debug
     } else {

@@ -64,7 +64,7 @@ impl Tokens {
     }
 
     /// Whether there are any to make.
-    pub(crate) fn are_made(&self) -> bool {
+    pub fn are_made(&self) -> bool {
         self.0.is_some()
     }
 

@@ -38,12 +38,10 @@ mod sample;
 mod throttle;
 mod watermarks;
 
-pub(crate) use client::{Authentication, log_line};
-pub(crate) use config::log_level;
-
 pub use batch::{Batch, Polled, Span};
+pub use client::{Authentication, log_line};
 pub use cluster::Cluster;
-pub use config::{KafkaConfig, check_file};
+pub use config::{KafkaConfig, check_file, log_level};
 pub use config_error::KafkaConfigError;
 pub use error::{KafkaError, Remade};
 pub use iam::Tokens;

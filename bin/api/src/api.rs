@@ -1,0 +1,179 @@
+//! The API of a process: what the engine hands its commits to, and what answers requests.
+
+use crate::answer::{Answer, refused, set};
+use crate::error::{ApiError, nearest};
+use crate::feeds::Feeds;
+use crate::follow::follow;
+use crate::params;
+use crate::pins::Pins;
+use crate::postgres::Pool;
+use crate::queue::Queue;
+use crate::routes;
+use crate::shared::Shared;
+use crate::state::Bounds;
+use dataflows::Results;
+use engine::Commit;
+use hyper::header::{ALLOW, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
+use sinks::PostgresConfig;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Bytes of changes that may wait to be taken over.
+const QUEUE_BYTES: usize = 64 << 20;
+/// Commits that may wait to be taken over.
+const QUEUE: usize = 10_000;
+/// Requests that may wait for an offset at the same time.
+const WAITING: usize = 512;
+/// How often what is not used any more is let go.
+const TIDY: Duration = Duration::from_secs(10);
+
+/// What the API is told.
+#[derive(Clone, Debug)]
+pub struct ApiOptions {
+    /// The results of the run.
+    pub results: Arc<Results>,
+    /// Where their tables are.
+    pub postgres: PostgresConfig,
+    /// Names of the topics that are read.
+    pub topics: Vec<String>,
+    /// What is held in memory.
+    pub bounds: Bounds,
+}
+
+/// See the module's head. Its tasks end with it.
+#[derive(Debug)]
+pub struct Api {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) feeds: Arc<Feeds>,
+    pub(crate) pins: Arc<Pins>,
+    pub(crate) waiting: Semaphore,
+    queue: Arc<Queue>,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+/// What the caller of a request may do beyond reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Read the bytes of records as they were sent.
+    pub raw: bool,
+}
+
+impl Api {
+    /// Starts to follow the tables, on a thread of its own.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(options: ApiOptions) -> std::io::Result<Arc<Api>> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("pinflow:api")
+            .enable_all()
+            .build()?;
+        let shared = Arc::new(Shared::new(options.results, options.topics, options.bounds));
+        let queue = Arc::new(Queue::new(QUEUE_BYTES, QUEUE));
+        let pins = Arc::new(Pins::default());
+        let following = follow(Arc::clone(&shared), Arc::clone(&queue), options.postgres.clone());
+        runtime.spawn(following);
+        runtime.spawn(tidy(Arc::clone(&pins)));
+        Ok(Arc::new(Api {
+            pool: Arc::new(Pool::new(options.postgres)),
+            feeds: Feeds::new(Arc::clone(&shared), runtime.handle().clone()),
+            pins,
+            waiting: Semaphore::new(WAITING),
+            queue,
+            runtime: Some(runtime),
+            shared,
+        }))
+    }
+
+    /// Takes over what a commit of the engine holds. Nothing waits here.
+    pub fn persisted(&self, commit: Commit<'_>) {
+        self.queue.push(commit);
+    }
+
+    /// Whether a path is answered here.
+    pub fn serves(path: &str) -> bool {
+        path == "/api" || path.starts_with("/api/") || path == "/openapi.json"
+    }
+
+    /// Whether a request is answered by a stream that lasts until somebody ends it.
+    pub fn is_stream(path: &str) -> bool {
+        path == "/api/changes" || (path.starts_with("/api/results/") && path.ends_with("/changes"))
+    }
+
+    /// Answers a request; runs on any runtime with a clock.
+    pub async fn answer(&self, head: &Parts, access: Access) -> Answer {
+        match self.route(head, access).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let mut answer = refused(&error);
+                if error.status == StatusCode::METHOD_NOT_ALLOWED {
+                    set(&mut answer, ALLOW, HeaderValue::from_static("GET, HEAD"));
+                }
+                answer
+            }
+        }
+    }
+
+    async fn route(&self, head: &Parts, access: Access) -> Result<Answer, ApiError> {
+        if !matches!(head.method, Method::GET | Method::HEAD) {
+            let error = format!("{} is not allowed here", head.method);
+            return Err(ApiError::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                error,
+                "the API answers GET and HEAD",
+            ));
+        }
+        let params = params::parse(head.uri.query())?;
+        let segments = segments(head.uri.path())?;
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        match segments.as_slice() {
+            ["openapi.json"] => Ok(routes::openapi::answer()),
+            ["api", "results"] => routes::tables::answer(self, &params).await,
+            ["api", "results", table] => routes::table::answer(self, table, &params, &head.headers).await,
+            ["api", "results", table, "changes"] => routes::changes::of_table(self, table, &params, &head.headers),
+            ["api", "changes"] => routes::changes::of_tables(self, &params, &head.headers),
+            ["api", "rejects"] => routes::rejects::answer(self, &params, access).await,
+            ["api", "gaps"] => routes::gaps::answer(self, &params).await,
+            ["api", "frontier"] => routes::frontier::answer(self, &params).await,
+            _ => Err(not_found(head.uri.path())),
+        }
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn tidy(pins: Arc<Pins>) {
+    loop {
+        tokio::time::sleep(TIDY).await;
+        pins.expire();
+    }
+}
+
+/// The segments of a path, decoded.
+fn segments(path: &str) -> Result<Vec<String>, ApiError> {
+    let decode = |segment: &str| {
+        let decoded = percent_encoding::percent_decode_str(segment).decode_utf8();
+        decoded.map(String::from).map_err(|_| ApiError::bad("the path is not UTF-8", "percent-encode UTF-8"))
+    };
+    path.trim_start_matches('/').split('/').map(decode).collect()
+}
+
+fn not_found(path: &str) -> ApiError {
+    let hint = match nearest(path, &routes::PATHS) {
+        Some(nearest) => format!("did you mean {nearest}?"),
+        None => "/openapi.json lists the routes".to_owned(),
+    };
+    let error = format!("there is no route {}", crate::error::shown(path));
+    ApiError::new(StatusCode::NOT_FOUND, error, hint).with("nearest", nearest(path, &routes::PATHS))
+}

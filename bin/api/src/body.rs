@@ -1,0 +1,71 @@
+//! Bodies of answers: pieces that are shared, and streams.
+
+use bytes::Bytes;
+use futures_util::Stream;
+use futures_util::stream::BoxStream;
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::{Body, Frame, SizeHint};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// The body of every answer.
+pub type AnswerBody = UnsyncBoxBody<Bytes, Infallible>;
+
+/// Pieces that are sent one after the other; their length is known.
+struct Pieces {
+    pieces: VecDeque<Bytes>,
+    left: u64,
+}
+
+/// A body of pieces.
+pub fn pieces(pieces: Vec<Bytes>) -> AnswerBody {
+    let left = pieces.iter().map(|piece| piece.len() as u64).sum();
+    let body = Pieces {
+        pieces: pieces.into(),
+        left,
+    };
+    body.boxed_unsync()
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.pieces.pop_front();
+        self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+/// A stream of pieces, of unknown length.
+struct Streamed(BoxStream<'static, Bytes>);
+
+/// A body of what a stream gives.
+pub fn streamed(stream: impl Stream<Item = Bytes> + Send + 'static) -> AnswerBody {
+    Streamed(Box::pin(stream)).boxed_unsync()
+}
+
+impl Body for Streamed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let polled = self.0.as_mut().poll_next(context);
+        polled.map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+    }
+}

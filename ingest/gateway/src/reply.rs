@@ -1,0 +1,162 @@
+//! Answers, whole or streamed.
+
+use super::budget_lease::BudgetLease;
+use super::state::State;
+use super::unreported::Reporting;
+use bytes::Bytes;
+use http_server::{Entry, REQUEST_ID, RequestGuard};
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Response, StatusCode};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
+
+/// JSON without anything special.
+pub(super) const JSON: &str = "application/json";
+/// What version 2 of the REST proxy answers with.
+pub(super) const V2_JSON: &str = "application/vnd.kafka.v2+json";
+/// Text for people and probes.
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+
+/// An answer that is not longer does not count: the system has room for it.
+const UNCOUNTED: usize = 4 << 10;
+
+/// An answer.
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) content_type: &'static str,
+    pub(super) body: ReplyBody,
+    /// Seconds after which another try makes sense.
+    pub(super) retry_after: Option<u32>,
+    /// The methods that would have been right.
+    pub(super) allow: Option<&'static str>,
+    /// Whether the client has to bring a token.
+    pub(super) challenge: bool,
+    /// Whether the connection ends with this answer.
+    pub(super) close: bool,
+    /// Records that Kafka has acknowledged.
+    pub(super) records: u64,
+    /// Bytes of the request's body.
+    pub(super) bytes: u64,
+}
+
+impl Reply {
+    pub(super) fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+        Reply {
+            status,
+            content_type,
+            body: ReplyBody::Whole(Some(body.into())),
+            retry_after: None,
+            allow: None,
+            challenge: false,
+            close: false,
+            records: 0,
+            bytes: 0,
+        }
+    }
+
+    /// `200` with JSON.
+    pub(super) fn json(body: impl Into<Bytes>) -> Reply {
+        Reply::new(StatusCode::OK, JSON, body)
+    }
+
+    /// The same with these counts, for the log.
+    pub(super) fn counted(mut self, records: u64, bytes: usize) -> Reply {
+        (self.records, self.bytes) = (records, bytes as u64);
+        self
+    }
+
+    /// Counts a long answer until its client has taken it. One that finds no room in time ends its connection.
+    pub(super) async fn count(&mut self, state: &State, entry: &Arc<Entry>) {
+        let ReplyBody::Whole(Some(bytes)) = &mut self.body else {
+            return;
+        };
+        if bytes.len() <= UNCOUNTED {
+            return;
+        }
+        let mut lease = BudgetLease::none(&state.budget, entry);
+        self.close |= state.take(&mut lease, bytes.len()).await.is_err();
+        let bytes_held = Counted {
+            bytes: std::mem::take(bytes),
+            _lease: lease,
+        };
+        *bytes = Bytes::from_owner(bytes_held);
+    }
+
+    pub(super) fn response(self, id: HeaderValue) -> Response<ReplyBody> {
+        let mut response = Response::new(self.body);
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        headers.insert(REQUEST_ID, id);
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(methods) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        if self.challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// Bytes of an answer, and what they take of the budget until they are written.
+struct Counted {
+    bytes: Bytes,
+    _lease: BudgetLease,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The body of an answer.
+pub(super) enum ReplyBody {
+    Whole(Option<Bytes>),
+    /// Pieces as they come; the request is under way until the last.
+    Pieces {
+        pieces: mpsc::Receiver<Piece>,
+        _guard: RequestGuard,
+    },
+}
+
+/// A piece of an answer, and what its records take of the budget until it is written.
+pub(super) struct Piece {
+    pub(super) bytes: Bytes,
+    pub(super) _reported: Vec<Reporting>,
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            ReplyBody::Whole(body) => Poll::Ready(body.take().map(|bytes| Ok(Frame::data(bytes)))),
+            ReplyBody::Pieces { pieces, .. } => pieces
+                .poll_recv(context)
+                .map(|piece| piece.map(|piece| Ok(Frame::data(piece.bytes)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, ReplyBody::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            ReplyBody::Whole(body) => SizeHint::with_exact(body.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            ReplyBody::Pieces { .. } => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,458 @@
+//! Authentication: tokens from files, re-read when they change, each with its scopes and its rate.
+//!
+//! Several tokens are valid at the same time, so that one can be replaced without a moment in which clients fail.
+//! Tokens are kept and compared as SHA-256 digests, all of them, in constant time: how long a comparison takes says
+//! neither how much of a token was right nor which one it was.
+//!
+//! A file that is gone, or that others may read, opens nothing any more: what is not known to be valid is not.
+
+use super::error::ServerError;
+use super::rate::{Allowance, Exhausted, Rate};
+use super::scope::Need;
+use super::token_file::{self, Entry};
+use hyper::header::{AUTHORIZATION, HeaderMap};
+use rustix::io::Errno;
+use sha2::{Digest, Sha256};
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use subtle::ConstantTimeEq;
+
+/// Where tokens come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenSettings {
+    /// The files; none: no token is required.
+    pub files: Vec<PathBuf>,
+    /// Whether files of tokens, and a TLS key, are taken that others may read or change.
+    pub exposed: bool,
+    /// What each token may send whose line does not say it.
+    pub rate: Option<Rate>,
+}
+
+/// A valid token.
+#[derive(Debug)]
+pub struct Token {
+    entry: Entry,
+    allowance: Option<Allowance>,
+    /// Set when no file says it any more.
+    revoked: AtomicBool,
+}
+
+/// Who sends a request.
+#[derive(Debug, Clone)]
+pub enum Caller {
+    /// No token is required.
+    Anyone,
+    /// Who has this token.
+    Token(Arc<Token>),
+}
+
+/// The tokens; without files none is required.
+#[derive(Debug)]
+pub struct Tokens {
+    settings: TokenSettings,
+    sources: Mutex<Vec<Source>>,
+    current: RwLock<Vec<Arc<Token>>>,
+}
+
+/// A file as it was read last.
+#[derive(Debug)]
+struct Source {
+    path: PathBuf,
+    entries: Vec<Entry>,
+    /// What was said about it.
+    said: Option<String>,
+}
+
+impl Caller {
+    /// What the access log calls it.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Caller::Anyone => None,
+            Caller::Token(token) => Some(&token.entry.name),
+        }
+    }
+
+    /// Whether it may still do what it was let in for: of a request that takes long.
+    pub fn is_valid(&self) -> bool {
+        match self {
+            Caller::Anyone => true,
+            Caller::Token(token) => !token.revoked.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether it may do this.
+    pub fn may(&self, need: Need<'_>) -> bool {
+        match self {
+            Caller::Anyone => true,
+            Caller::Token(token) => {
+                let scopes = token.entry.scopes.as_ref();
+                scopes.is_none_or(|scopes| scopes.iter().any(|scope| scope.covers(need)))
+            }
+        }
+    }
+
+    /// Takes one request, or one record of a stream, from what it may send.
+    pub fn take(&self) -> Result<(), Exhausted> {
+        self.allowance().map_or(Ok(()), Allowance::take)
+    }
+
+    /// Takes further records of a request that was let in.
+    pub fn charge(&self, records: u64) {
+        if let Some(allowance) = self.allowance() {
+            allowance.charge(records);
+        }
+    }
+
+    fn allowance(&self) -> Option<&Allowance> {
+        match self {
+            Caller::Anyone => None,
+            Caller::Token(token) => token.allowance.as_ref(),
+        }
+    }
+}
+
+impl Tokens {
+    /// Reads the files; at the start all of them have to be right, and hold a token.
+    pub fn read(settings: &TokenSettings) -> Result<Tokens, ServerError> {
+        let mut sources = Vec::with_capacity(settings.files.len());
+        for path in &settings.files {
+            let wrong = |reason| ServerError::Content {
+                path: path.clone(),
+                reason,
+            };
+            let (entries, lines) = token_file::read(path, settings.exposed)?;
+            if let Some(first) = lines.first() {
+                return Err(wrong(format!("line {}: {}", first.line, first.reason)));
+            }
+            sources.push(Source {
+                path: path.clone(),
+                entries,
+                said: None,
+            });
+            if let (_, Some(name)) = join(&sources) {
+                return Err(wrong(format!(
+                    "token {name} is defined twice with different scopes or rate"
+                )));
+            }
+        }
+        if let Some(first) = sources.first()
+            && sources.iter().all(|source| source.entries.is_empty())
+        {
+            return Err(ServerError::Content {
+                path: first.path.clone(),
+                reason: "it holds no token: write one a line".to_owned(),
+            });
+        }
+        let tokens = Tokens {
+            settings: settings.clone(),
+            current: RwLock::default(),
+            sources: Mutex::new(sources),
+        };
+        tokens.set(&tokens.sources.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(tokens)
+    }
+
+    /// Whether a token is required.
+    pub fn are_asked_for(&self) -> bool {
+        !self.settings.files.is_empty()
+    }
+
+    /// Reads the files again. What a file no longer says is no longer valid, also when there is no such file any more;
+    /// a line that is wrong is left out.
+    pub fn refresh(&self) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        for source in sources.iter_mut() {
+            let path = source.path.display();
+            let said = match token_file::read(&source.path, self.settings.exposed) {
+                Ok((entries, wrong)) => {
+                    source.entries = entries;
+                    let first = wrong.first();
+                    first.map(|first| format!("{path}: line {} is left out: {}", first.line, first.reason))
+                }
+                Err(error) if is_of_this_process(&error) => Some(format!(
+                    "the tokens of {path} stay as they were: {}",
+                    with_cause(&error)
+                )),
+                Err(error) => {
+                    source.entries.clear();
+                    Some(format!(
+                        "the tokens of {path} open nothing any more: {}",
+                        with_cause(&error)
+                    ))
+                }
+            };
+            if let Some(text) = said.as_ref().filter(|_| said != source.said) {
+                tracing::warn!("{text}");
+            }
+            source.said = said;
+        }
+        self.set(&sources);
+    }
+
+    /// Makes these the valid tokens; one that stays as it was keeps what is left of its rate.
+    fn set(&self, sources: &[Source]) {
+        let (entries, twice) = join(sources);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let token = |entry: &&Entry| {
+            let known = current.iter().find(|token| token.entry.is_same(entry));
+            known.map_or_else(|| Arc::new(self.token((*entry).clone())), Arc::clone)
+        };
+        let fresh: Vec<Arc<Token>> = entries.iter().map(token).collect();
+        let same = fresh.len() == current.len() && fresh.iter().zip(&*current).all(|(a, b)| Arc::ptr_eq(a, b));
+        if !same {
+            if let Some(name) = twice {
+                tracing::warn!("token {name} is defined twice with different scopes or rate and is ignored");
+            }
+            let gone = |token: &&Arc<Token>| !fresh.iter().any(|other| Arc::ptr_eq(other, token));
+            for token in current.iter().filter(gone) {
+                token.revoked.store(true, Ordering::Relaxed);
+            }
+            tracing::info!("{} tokens are valid", fresh.len());
+            *current = fresh;
+        }
+    }
+
+    fn token(&self, entry: Entry) -> Token {
+        let rate = entry.rate.or(self.settings.rate);
+        Token {
+            allowance: rate.map(Allowance::new),
+            revoked: AtomicBool::new(false),
+            entry,
+        }
+    }
+
+    /// Who sends a request with these headers, if it is authenticated.
+    pub fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
+        if !self.are_asked_for() {
+            return Some(Caller::Anyone);
+        }
+        let bearer = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
+        let key = headers.get("x-api-key").map(|value| value.as_bytes());
+        let digest: [u8; 32] = Sha256::digest(bearer.or(key)?).into();
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let mut found = None;
+        for token in current.iter() {
+            if token.entry.digest.ct_eq(&digest).into() {
+                found = Some(token);
+            }
+        }
+        found.map(|token| Caller::Token(Arc::clone(token)))
+    }
+}
+
+/// Each token once, and the name of one that two lines describe differently: it is left out, since it is unknown which
+/// of them is meant.
+fn join(sources: &[Source]) -> (Vec<&Entry>, Option<&str>) {
+    let all: Vec<&Entry> = sources.iter().flat_map(|source| &source.entries).collect();
+    let (mut entries, mut twice): (Vec<&Entry>, _) = (Vec::with_capacity(all.len()), None);
+    for entry in &all {
+        let differs = |other: &&&Entry| {
+            other.digest == entry.digest && (&other.scopes, other.rate) != (&entry.scopes, entry.rate)
+        };
+        if all.iter().any(|other| differs(&other)) {
+            twice = Some(entry.name.as_str());
+        } else if !entries.iter().any(|other| other.digest == entry.digest) {
+            entries.push(entry);
+        }
+    }
+    (entries, twice)
+}
+
+/// Whether a file could not be read for lack of something of ours, so that nothing was learned about it.
+fn is_of_this_process(error: &ServerError) -> bool {
+    let ServerError::File { source, .. } = error else {
+        return false;
+    };
+    let ours = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR];
+    Errno::from_io_error(source).is_some_and(|errno| ours.contains(&errno))
+}
+
+fn with_cause(error: &ServerError) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+/// The token of `Bearer TOKEN`; the scheme's case does not matter.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    const OLD: &str = "old-old-old-old-1";
+    const NEW: &str = "new-new-new-new-2";
+
+    fn with(name: &'static str, value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        headers
+    }
+
+    fn write(path: &Path, text: &str) {
+        std::fs::write(path, text).unwrap();
+        set_mode(path, 0o600);
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn read(files: &[&Path]) -> Result<Tokens, ServerError> {
+        Tokens::read(&TokenSettings {
+            files: files.iter().map(|path| path.to_path_buf()).collect(),
+            ..TokenSettings::default()
+        })
+    }
+
+    fn opens(tokens: &Tokens, token: &str) -> bool {
+        tokens.caller(&with("x-api-key", token)).is_some()
+    }
+
+    #[test]
+    fn every_token_of_every_file_opens_and_a_file_can_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        write(&one, &format!("# clients\n{OLD}\n\n"));
+        write(&two, NEW);
+        let tokens = read(&[&one, &two]).unwrap();
+        let admits = |headers: &HeaderMap| tokens.caller(headers).is_some();
+        assert!(admits(&with("authorization", &format!("Bearer {OLD}"))));
+        assert!(admits(&with("authorization", &format!("bearer  {NEW}"))));
+        assert!(opens(&tokens, NEW));
+        for wrong in [
+            "Bearer",
+            "Bearer ",
+            "Basic abc",
+            &format!("Bearer {OLD}x"),
+            &format!("Bearer {}", &OLD[1..]),
+        ] {
+            assert!(!admits(&with("authorization", wrong)), "{wrong}");
+        }
+        assert!(!admits(&HeaderMap::new()));
+        write(&one, "");
+        tokens.refresh();
+        assert!(!opens(&tokens, OLD) && opens(&tokens, NEW));
+        write(&one, &format!("short\n{OLD}"));
+        tokens.refresh();
+        assert!(opens(&tokens, OLD), "a wrong line is left out alone");
+    }
+
+    #[test]
+    fn a_file_that_is_gone_or_exposed_opens_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        write(&one, OLD);
+        write(&two, NEW);
+        let tokens = read(&[&one, &two]).unwrap();
+        std::fs::remove_file(&one).unwrap();
+        tokens.refresh();
+        assert!(!opens(&tokens, OLD) && opens(&tokens, NEW));
+        std::fs::remove_file(&two).unwrap();
+        tokens.refresh();
+        assert!(
+            !opens(&tokens, NEW) && tokens.caller(&HeaderMap::new()).is_none(),
+            "no file is not no tokens"
+        );
+        write(&one, OLD);
+        tokens.refresh();
+        assert!(opens(&tokens, OLD));
+        for mode in [0o604, 0o602, 0o620, 0o644, 0o666] {
+            set_mode(&one, mode);
+            tokens.refresh();
+            assert!(!opens(&tokens, OLD), "{mode:o}");
+            let error = read(&[&one]).unwrap_err().to_string();
+            assert!(
+                error.contains("--insecure") && error.contains(&format!("{mode:04o}")),
+                "{error}"
+            );
+        }
+        for mode in [0o400, 0o440, 0o640] {
+            set_mode(&one, mode);
+            tokens.refresh();
+            assert!(opens(&tokens, OLD) && read(&[&one]).is_ok(), "{mode:o}");
+        }
+        // the mode of the file counts, not that of a link to it
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&one, &link).unwrap();
+        assert!(read(&[&link]).is_ok());
+        set_mode(&one, 0o644);
+        assert!(read(&[&link]).is_err());
+        let exposed = TokenSettings {
+            files: vec![link],
+            exposed: true,
+            rate: None,
+        };
+        assert!(Tokens::read(&exposed).is_ok());
+    }
+
+    #[test]
+    fn files_without_tokens_and_short_tokens_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("tokens"), folder.path().join("other"));
+        write(&path, "# nothing\n");
+        assert!(read(&[&path]).is_err());
+        write(&path, "\nshort\n");
+        let error = read(&[&path]).unwrap_err().to_string();
+        assert!(
+            error.contains("line 2: a token has at least 16") && !error.contains("short"),
+            "{error}"
+        );
+        assert!(read(&[]).unwrap().caller(&HeaderMap::new()).is_some());
+        // the same twice says nothing new, unless it says something else
+        write(&path, &format!("{OLD} name=a\n{OLD} name=b\n"));
+        write(&other, &format!("{OLD} scopes=read\n"));
+        assert!(read(&[&path]).is_ok());
+        let error = read(&[&path, &other]).unwrap_err().to_string();
+        assert!(
+            error.contains("is defined twice with different scopes or rate") && !error.contains(OLD),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_token_has_a_name_scopes_and_a_rate_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        write(
+            &path,
+            &format!("{OLD} name=mobile scopes=produce:*.pin rate=1\n{NEW}\n"),
+        );
+        let settings = TokenSettings {
+            files: vec![path.clone()],
+            exposed: false,
+            rate: Rate::new(2),
+        };
+        let tokens = Tokens::read(&settings).unwrap();
+        let caller = |token: &str| tokens.caller(&with("x-api-key", token)).unwrap();
+        let (old, new) = (caller(OLD), caller(NEW));
+        assert_eq!((old.name(), new.name()), (Some("mobile"), Some("tokens:2")));
+        assert!(old.may(Need::Produce("u.pin")) && !old.may(Need::Produce("u.geo")) && !old.may(Need::Read));
+        for need in [Need::Produce("x"), Need::Read, Need::Raw, Need::Metrics, Need::Admin] {
+            assert!(new.may(need) && Caller::Anyone.may(need));
+        }
+        assert!(old.take().is_ok() && old.take().is_err());
+        assert!(new.take().is_ok() && new.take().is_ok() && new.take().is_err());
+        new.charge(1000);
+        // reading the file again gives nothing back
+        write(
+            &path,
+            &format!("{OLD} name=mobile scopes=produce:*.pin rate=1\n{NEW}\n# more\n"),
+        );
+        tokens.refresh();
+        assert!(caller(NEW).take().is_err() && new.is_valid() && old.is_valid());
+        // narrower scopes hold at once
+        write(&path, &format!("{OLD} name=mobile scopes=metrics\n"));
+        tokens.refresh();
+        assert!(!caller(OLD).may(Need::Produce("u.pin")) && caller(OLD).may(Need::Metrics));
+        assert!(!old.is_valid() && !new.is_valid() && caller(OLD).is_valid());
+    }
+}
