@@ -18,9 +18,11 @@ mod walk;
 
 pub(super) use block::{Chain, chain};
 
+use super::ast::{Relation, RelationKind};
 use super::catalog::ResultSpec;
 use super::print::{literal, quoted};
 use super::types::Ty;
+use block::Source;
 use decide::Origin;
 use text::{InputColumn, POST, Text};
 use thiserror::Error;
@@ -47,6 +49,8 @@ pub struct WhyQuery {
 pub enum Arguments<'v> {
     /// As `$1`, `$2`, …
     Numbered,
+    /// As `$1`, `$2`, … for clients that send every value as text: each is cast from text to its type.
+    Text,
     /// As literals: for each parameter its value in PostgreSQL's text form. Those missing stand as `$n`.
     Literal(&'v [String]),
 }
@@ -133,6 +137,21 @@ impl<'a> Why<'a> {
         let columns = self.spec.columns.iter().map(|column| &*column.name);
         let counts = |column: &&str| decide::is_count_of_rows(&self.text, self.grouping, column);
         posts.then(|| columns.into_iter().find(counts)).flatten()
+    }
+
+    /// The cleaned tables that posts of the result are seen in, in the order of FROM.
+    pub fn tables(&self) -> Vec<&'a str> {
+        let leaf = self.text.chain.last().map(|block| &block.source);
+        let Some(Source::Posts { from, joins }) = leaf else {
+            return Vec::new();
+        };
+        let joined = joins.iter().map(|join| &join.relation);
+        let relations = std::iter::once(from).chain(joined);
+        let name = |relation: &'a Relation| match &relation.what {
+            RelationKind::Named(name) => Some(&*name.text),
+            RelationKind::Query(_) => None,
+        };
+        relations.filter_map(name).collect()
     }
 
     /// The posts of the rows that have certain values in some columns of the key; of all rows for no columns, of at most
@@ -321,6 +340,7 @@ impl Arguments<'_> {
     fn show(&self, place: usize, ty: Ty) -> String {
         let value = match self {
             Arguments::Numbered => None,
+            Arguments::Text => return format!("CAST(CAST(${} AS text) AS {ty})", place + 1),
             Arguments::Literal(values) => values.get(place),
         };
         match value {
