@@ -47,6 +47,7 @@ pub struct ApiOptions {
 #[derive(Debug)]
 pub struct Api {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) results: Arc<Results>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) feeds: Arc<Feeds>,
     pub(crate) pins: Arc<Pins>,
@@ -73,6 +74,7 @@ impl Api {
             .thread_name("pinflow:api")
             .enable_all()
             .build()?;
+        let results = Arc::clone(&options.results);
         let shared = Arc::new(Shared::new(options.results, options.topics, options.bounds));
         let queue = Arc::new(Queue::new(QUEUE_BYTES, QUEUE));
         let pins = Arc::new(Pins::default());
@@ -87,6 +89,7 @@ impl Api {
             queue,
             runtime: Some(runtime),
             shared,
+            results,
         }))
     }
 
@@ -137,6 +140,10 @@ impl Api {
             ["api", "results", table] => routes::table::answer(self, table, &params, &head.headers).await,
             ["api", "results", table, "changes"] => routes::changes::of_table(self, table, &params, &head.headers),
             ["api", "changes"] => routes::changes::of_tables(self, &params, &head.headers),
+            ["api", "why", table] => routes::why::answer(self, table, &params).await,
+            ["api", "lineage", topic, partition, offset] => {
+                routes::lineage::answer(self, [topic, partition, offset], &params).await
+            }
             ["api", "rejects"] => routes::rejects::answer(self, &params, access).await,
             ["api", "gaps"] => routes::gaps::answer(self, &params).await,
             ["api", "frontier"] => routes::frontier::answer(self, &params).await,

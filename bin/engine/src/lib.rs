@@ -50,7 +50,7 @@ pub use log::holes::Tail;
 pub use options::{KafkaSource, LakeSource, LogOptions, Mode, Options, SinkOptions, TableOptions, Workers};
 pub use process::{Commit, Observer, ProcessState};
 pub use profile::{Profile, Taken};
-pub use recorded_detail::natural_holes;
+pub use recorded_detail::{lake_covered, natural_holes};
 pub use report::{Replay, Report, Totals};
 pub use staging::{Offer, Staging};
 pub use threads::DataflowThread;
