@@ -25,3 +25,6 @@ mod failpoint;
 pub mod gateway;
 pub mod kafka;
 pub mod lake;
+mod topic_partition;
+
+pub use topic_partition::TopicPartition;

@@ -37,7 +37,6 @@ mod report;
 mod staging;
 mod target;
 mod threads;
-mod topic_partition;
 mod topics;
 mod watch;
 
@@ -46,6 +45,7 @@ pub use epoch::Epoch;
 pub use error::{Class, EngineError, ReaderError, TopicMissing, TopicsChanged};
 pub use frontier::Frontier;
 pub use handle::{Handle, StopRequest};
+pub use ingest::TopicPartition;
 pub use log::generations::TooManyGenerations;
 pub use log::hand_over::LogShorter;
 pub use options::{KafkaSource, LakeSource, LogOptions, Mode, Options, SinkOptions, TableOptions, Workers};
@@ -55,7 +55,6 @@ pub use recorded_detail::natural_holes;
 pub use report::{Replay, Report, Totals};
 pub use staging::{Offer, Staging};
 pub use threads::DataflowThread;
-pub use topic_partition::TopicPartition;
 pub use topics::{KINDS, Topics};
 
 use coordinator::{Flow, Run, Sources};

@@ -75,7 +75,7 @@ impl Log {
         };
         self.check_legacy(recorded, &shown)?;
         let names: Vec<String> = (0..3).map(|topic| self.name(topic)).collect();
-        let coverage = ingest::coverage::coverage(&shown.counted, &names);
+        let coverage = coverage(&shown.counted, &names);
         for (at, coverage) in &coverage {
             let objects = coverage.inexact.iter().chain(&coverage.unproved);
             let natural = recorded.natural.get(at);
@@ -353,6 +353,14 @@ fn is_wanted(object: &Object, recorded: &Recorded) -> bool {
     }
 }
 
+/// What the objects cover, per partition.
+fn coverage(objects: &[Counted], topics: &[impl AsRef<str>]) -> BTreeMap<Partition, Coverage> {
+    let coverage = ingest::coverage::coverage(objects, topics).into_iter();
+    coverage
+        .map(|(at, coverage)| ((at.topic, at.partition), coverage))
+        .collect()
+}
+
 /// What the lake lacks of the tables' answer, and what only Kafka knows the order of.
 fn wanted(recorded: &Recorded, coverage: &BTreeMap<Partition, Coverage>) -> BTreeMap<Partition, RangeSet> {
     let nothing = (Coverage::default(), RangeSet::default());
@@ -497,7 +505,7 @@ mod tests {
     }
 
     fn ranges(recorded: &Recorded, objects: &[Counted]) -> Vec<Range<i64>> {
-        let wanted = wanted(recorded, &ingest::coverage::coverage(objects, &["pin"]));
+        let wanted = wanted(recorded, &coverage(objects, &["pin"]));
         wanted
             .get(&(0, 0))
             .map(|ranges| ranges.iter().collect())
