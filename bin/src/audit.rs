@@ -9,6 +9,7 @@ use crate::config::AuditSettings;
 use crate::exit::{self, Failure};
 use crate::lake::{failed, open, runtime};
 use anyhow::anyhow;
+use ingest::TopicPartition;
 use ingest::archive::{AuditOptions, LakeAudit, PartitionAudit, Stretch, audit, first_records};
 use ingest::coverage::{Gap, RangeSet};
 use ingest::kafka::{Cluster, KafkaConfig, Watermarks, retention};
@@ -20,8 +21,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Ranges shown in one line of text.
 const SHOWN_RANGES: usize = 5;
-
-type At = (u8, i32);
 
 /// The findings for all partitions.
 #[derive(Debug, Serialize)]
@@ -89,10 +88,11 @@ async fn look(settings: &AuditSettings, lake: ingest::lake::Lake) -> Result<Repo
         legacy,
         ignored,
     } = audit(&lake, &options).await.map_err(failed)?;
-    let mut entries: BTreeMap<At, Entry> = BTreeMap::new();
+    let mut entries: BTreeMap<TopicPartition, Entry> = BTreeMap::new();
     for lake in partitions {
         if let Some(topic) = number(&lake.topic) {
-            let at = (topic, lake.partition);
+            let partition = lake.partition;
+            let at = TopicPartition { topic, partition };
             entries.entry(at).or_default().lake = lake;
         }
     }
@@ -100,7 +100,8 @@ async fn look(settings: &AuditSettings, lake: ingest::lake::Lake) -> Result<Repo
         let mut reader = sinks::Reader::connect(postgres).await.map_err(failed)?;
         for ((topic, partition), known) in reader.progress().await.map_err(failed)?.partitions {
             if let Some(topic) = number(&topic) {
-                entries.entry((topic, partition)).or_default().tables = Some((known.first, known.next));
+                let at = TopicPartition { topic, partition };
+                entries.entry(at).or_default().tables = Some((known.first, known.next));
             }
         }
     }
@@ -112,8 +113,8 @@ async fn look(settings: &AuditSettings, lake: ingest::lake::Lake) -> Result<Repo
         ask_kafka(&config, &topics, &mut entries).await?;
     }
     for (at, entry) in &mut entries {
-        entry.lake.topic.clone_from(&topics[usize::from(at.0)]);
-        entry.lake.partition = at.1;
+        entry.lake.topic.clone_from(&topics[usize::from(at.topic)]);
+        entry.lake.partition = at.partition;
         entry.draw_conclusions(settings.kafka.is_some());
     }
     let partitions: Vec<Entry> = entries.into_values().collect();
@@ -125,7 +126,7 @@ async fn look(settings: &AuditSettings, lake: ingest::lake::Lake) -> Result<Repo
     })
 }
 
-async fn watermarks(config: &KafkaConfig, topics: &[String]) -> Result<BTreeMap<At, Watermarks>, Failure> {
+async fn watermarks(config: &KafkaConfig, topics: &[String]) -> Result<BTreeMap<TopicPartition, Watermarks>, Failure> {
     let (config, topics) = (config.clone(), topics.to_vec());
     let ask = move || {
         let cluster = Cluster::connect(&config)?;
@@ -136,13 +137,17 @@ async fn watermarks(config: &KafkaConfig, topics: &[String]) -> Result<BTreeMap<
 }
 
 /// Which of the lake's holes Kafka has records in, and how old the first record is that the lake lacks.
-async fn ask_kafka(config: &KafkaConfig, topics: &[String], entries: &mut BTreeMap<At, Entry>) -> Result<(), Failure> {
+async fn ask_kafka(
+    config: &KafkaConfig,
+    topics: &[String],
+    entries: &mut BTreeMap<TopicPartition, Entry>,
+) -> Result<(), Failure> {
     let mut stretches = Vec::new();
     for (at, entry) in entries.iter() {
         let Some((low, high)) = entry.kafka else { continue };
         let of = |range: Range<i64>| Stretch {
-            topic: at.0,
-            partition: at.1,
+            topic: at.topic,
+            partition: at.partition,
             from: range.start.max(low),
             to: range.end.min(high),
         };
@@ -164,10 +169,10 @@ async fn ask_kafka(config: &KafkaConfig, topics: &[String], entries: &mut BTreeM
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
     for (at, entry) in entries {
-        entry.retention_ms = keeps.get(&topics[usize::from(at.0)]).copied();
+        entry.retention_ms = keeps.get(&topics[usize::from(at.topic)]).copied();
         let lacked: Vec<(&Stretch, i64)> = found
             .iter()
-            .filter(|(stretch, _)| (stretch.topic, stretch.partition) == *at)
+            .filter(|(stretch, _)| (stretch.topic, stretch.partition) == (at.topic, at.partition))
             .map(|(stretch, timestamp)| (stretch, *timestamp))
             .collect();
         let end = entry.end();
@@ -180,12 +185,12 @@ async fn ask_kafka(config: &KafkaConfig, topics: &[String], entries: &mut BTreeM
             (Some(oldest), Some(keeps)) if keeps >= 0 => Some((oldest + keeps - now) / 1000),
             _ => None,
         };
-        let topic = &topics[usize::from(at.0)];
+        let topic = &topics[usize::from(at.topic)];
         let inside = lacked
             .iter()
             .filter(|(stretch, _)| end.is_some_and(|end| stretch.to <= end));
         entry.missing = inside
-            .map(|(stretch, _)| gap(topic, at.1, stretch.from..stretch.to))
+            .map(|(stretch, _)| gap(topic, at.partition, stretch.from..stretch.to))
             .collect();
         // what Kafka spans is missing as just said, or natural
         let spanned = entry.kafka.map_or(0..0, |(low, high)| low..high);
@@ -198,7 +203,7 @@ async fn ask_kafka(config: &KafkaConfig, topics: &[String], entries: &mut BTreeM
         });
         entry.gaps = lost
             .filter(|range| !range.is_empty())
-            .map(|range| gap(topic, at.1, range))
+            .map(|range| gap(topic, at.partition, range))
             .collect();
     }
     Ok(())

@@ -30,6 +30,7 @@ pub use gap::{AcceptGap, AcceptGapError, Accepted, Gap, OrderConflict};
 pub use ranges::{RangeError, RangeSet};
 
 use crate::lake::Object;
+use crate::topic_partition::TopicPartition;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use xxhash_rust::xxh3::Xxh3;
@@ -83,19 +84,16 @@ pub struct Coverage {
     pub overlaps: RangeSet,
 }
 
-/// The coverage of every partition that has an object, by (topic's number, partition). `topics[n]` names topic `n`.
-pub fn coverage<T: AsRef<str>>(objects: &[Counted], topics: &[T]) -> BTreeMap<(u8, i32), Coverage> {
-    let mut partitions: BTreeMap<(u8, i32), Vec<&Counted>> = BTreeMap::new();
+/// The coverage of every partition that has an object, by its numbers. `topics[n]` names topic `n`.
+pub fn coverage<T: AsRef<str>>(objects: &[Counted], topics: &[T]) -> BTreeMap<TopicPartition, Coverage> {
+    let mut partitions: BTreeMap<TopicPartition, Vec<&Counted>> = BTreeMap::new();
     for object in objects {
-        partitions
-            .entry((object.topic, object.partition))
-            .or_default()
-            .push(object);
+        partitions.entry(object.at()).or_default().push(object);
     }
-    let cover = |((topic, partition), mut objects): ((u8, i32), Vec<&Counted>)| {
+    let cover = |(at, mut objects): (TopicPartition, Vec<&Counted>)| {
         objects.sort_by_key(|object| (object.start, object.object));
-        let name = topics.get(usize::from(topic)).map_or("?", |name| name.as_ref());
-        ((topic, partition), cover_partition(name, partition, &objects))
+        let name = topics.get(usize::from(at.topic)).map_or("?", |name| name.as_ref());
+        (at, cover_partition(name, at.partition, &objects))
     };
     partitions.into_iter().map(cover).collect()
 }
@@ -112,6 +110,14 @@ impl Counted {
             covers,
             object: number,
         })
+    }
+
+    /// The partition that the object is of.
+    pub fn at(&self) -> TopicPartition {
+        TopicPartition {
+            topic: self.topic,
+            partition: self.partition,
+        }
     }
 
     /// The offsets that the object stands for.

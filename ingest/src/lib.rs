@@ -23,3 +23,6 @@ pub mod coverage;
 mod failpoint;
 pub mod kafka;
 pub mod lake;
+mod topic_partition;
+
+pub use topic_partition::TopicPartition;

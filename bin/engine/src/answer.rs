@@ -4,7 +4,7 @@ use super::log::generations::Generations;
 use super::log::holes;
 use super::protocol::{LinesHash, Mark};
 use super::recorded_detail::detail;
-use super::topic_partition::TopicPartition;
+use ingest::TopicPartition;
 use ingest::coverage::RangeSet;
 use ingest::kafka::RecordId;
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! A range of offsets that an object of the lake holds.
 
-use super::topic_partition::TopicPartition;
+use ingest::TopicPartition;
 use std::ops::Range;
 
 /// An object of the lake, as a start has found it.

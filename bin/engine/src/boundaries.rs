@@ -6,8 +6,8 @@
 
 use super::error::EngineError;
 use super::log::generations::{Generations, Start};
-use super::topic_partition::TopicPartition;
 use super::topics::Topics;
+use ingest::TopicPartition;
 use ingest::lake::{Lake, LakeError};
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 
 use super::epoch::Epoch;
 use super::protocol::{Counts, EpochReport, Mark, ReaderReport};
-use super::topic_partition::TopicPartition;
+use ingest::TopicPartition;
 use operators::Row;
 use sinks::{CleanedRow, Reject};
 use std::collections::BTreeMap;

@@ -36,7 +36,6 @@ mod report;
 mod staging;
 mod target;
 mod threads;
-mod topic_partition;
 mod topics;
 mod watch;
 
@@ -44,6 +43,7 @@ pub use epoch::Epoch;
 pub use error::{Class, EngineError, ReaderError, TopicMissing, TopicsChanged};
 pub use frontier::Frontier;
 pub use handle::{Handle, StopRequest};
+pub use ingest::TopicPartition;
 pub use log::generations::TooManyGenerations;
 pub use log::hand_over::LogShorter;
 pub use log::holes::Tail;
@@ -54,7 +54,6 @@ pub use recorded_detail::{lake_covered, natural_holes};
 pub use report::{Replay, Report, Totals};
 pub use staging::{Offer, Staging};
 pub use threads::DataflowThread;
-pub use topic_partition::TopicPartition;
 pub use topics::{KINDS, Topics};
 
 use coordinator::{Flow, Run, Sources};

@@ -6,7 +6,7 @@
 
 use super::error::{Class, ReaderError};
 use super::log::generations::Generations;
-use super::topic_partition::TopicPartition;
+use ingest::TopicPartition;
 use ingest::kafka::RecordId;
 use ingest::lake::Object;
 use serde::{Deserialize, Serialize};

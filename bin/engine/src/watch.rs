@@ -2,7 +2,6 @@
 //! two growths of a topic as two.
 
 use super::log::growth::{Change, PartitionWatermarks, Seen};
-use super::topic_partition::TopicPartition;
 use super::topics::Topics;
 use ingest::kafka::{Cluster, KafkaError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,9 +17,7 @@ pub async fn watermarks(cluster: &Arc<Cluster>, topics: &Topics) -> Result<Parti
 }
 
 fn look(cluster: &Cluster, topics: &Topics) -> Result<PartitionWatermarks, KafkaError> {
-    let spans = cluster.spans(topics.named())?;
-    let at = |((topic, partition), marks)| (TopicPartition { topic, partition }, marks);
-    Ok(spans.into_iter().map(at).collect())
+    cluster.spans(topics.named())
 }
 
 /// What has been seen since it was last taken.

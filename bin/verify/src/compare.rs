@@ -4,6 +4,7 @@ use super::differing::{Differing, SHOWN, names, place, texts};
 use super::held::{Found, Held, fingerprint};
 use super::records::{Rejects, Replayed};
 use dataflows::{CLEANED, Kind, Results};
+use ingest::TopicPartition;
 use operators::{Position, Row, Table};
 use std::collections::{BTreeMap, HashMap};
 
@@ -38,7 +39,7 @@ fn same_place(replayed: &Replayed, kind: Kind, held: Option<Position>, replay: P
     let Some(held) = held else { return false };
     let same_partition = (held.generation(), held.partition()) == (replay.generation(), replay.partition());
     let around = |position: Position| {
-        let at = (kind as u8, position.partition());
+        let at = TopicPartition::new(kind as u8, position.partition());
         replayed.inexact_around(at, position.offset())
     };
     held == replay || same_partition && around(held).is_some_and(|object| Some(object) == around(replay))
@@ -104,7 +105,8 @@ fn of_tombstones(held: HashMap<(String, i64), Option<Position>>, replayed: &Repl
     }
     // compaction removes deletes after a while; the one that we have seen still stands
     let vanished = |table: &str, at: Position| {
-        kind_of(table).is_some_and(|kind| replayed.has_vanished((kind as u8, at.partition()), at.offset()))
+        let place = |kind: Kind| TopicPartition::new(kind as u8, at.partition());
+        kind_of(table).is_some_and(|kind| replayed.has_vanished(place(kind), at.offset()))
     };
     let kept = |(table, ind, at): &(String, i64, Option<Position>)| {
         !at.is_some_and(|at| vanished(table, at)) || wanted.contains(&(table.clone(), *ind, *at))
@@ -334,15 +336,21 @@ mod tests {
         let mut older = held(&replayed);
         older.tombstones.insert(("geo_table".to_owned(), 8), Some(at(50)));
         older.rejects.get_mut("geo/0").unwrap().insert(51, "empty".to_owned());
-        replayed.vanished.insert((1, 0), std::iter::once(40..51).collect());
+        replayed
+            .vanished
+            .insert(TopicPartition::new(1, 0), std::iter::once(40..51).collect());
         assert_eq!(summary(older, &replayed), [("rejects", 0, 1)]);
         let mut older = held(&replayed);
         older.tombstones.insert(("geo_table".to_owned(), 8), Some(at(50)));
         older.rejects.get_mut("geo/0").unwrap().insert(51, "empty".to_owned());
-        replayed.vanished.insert((1, 0), std::iter::once(51..60).collect());
+        replayed
+            .vanished
+            .insert(TopicPartition::new(1, 0), std::iter::once(51..60).collect());
         assert_eq!(summary(older, &replayed), [("tombstones", 0, 1)]);
         // a record that is there is compared, wherever it was read
-        replayed.vanished.insert((1, 0), std::iter::once(0..60).collect());
+        replayed
+            .vanished
+            .insert(TopicPartition::new(1, 0), std::iter::once(0..60).collect());
         assert_eq!(summary(held(&replayed), &replayed), []);
         let mut reason = held(&replayed);
         *reason.rejects.get_mut("geo/0").unwrap().get_mut(&2).unwrap() = "empty".to_owned();

@@ -1,31 +1,32 @@
 //! What the lake lacks, read from Kafka.
 
 use super::error::VerifyError;
-use super::recorded::{Partition, Recorded};
+use super::recorded::Recorded;
 use super::records::{Origin, Replayed, TakeRejects};
 use super::wake::{wait, waker};
 use engine::Topics;
+use ingest::TopicPartition;
 use ingest::coverage::RangeSet;
 use ingest::kafka::{Cluster, KafkaConfig, KafkaError, Polled, Reader, ReaderOptions};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// The offsets that Kafka holds of some partitions; those that it does not know are absent.
-pub type Spans = BTreeMap<Partition, Range<i64>>;
+pub type Spans = BTreeMap<TopicPartition, Range<i64>>;
 
 /// What Kafka holds of the partitions that are `wanted`. Others are not asked for: they may have no leader.
 pub fn spans(
     config: &KafkaConfig,
     topics: &Topics,
-    wanted: impl Iterator<Item = Partition>,
+    wanted: impl Iterator<Item = TopicPartition>,
 ) -> Result<Spans, KafkaError> {
     let cluster = Cluster::connect(config)?;
     let mut spans = Spans::new();
     for at in wanted {
-        let name = topics.name(at.0);
+        let name = topics.name(at.topic);
         let partitions = cluster.partitions(name)?.unwrap_or_default();
-        if partitions.contains(&at.1) {
-            let marks = cluster.watermarks(name, at.1)?;
+        if partitions.contains(&at.partition) {
+            let marks = cluster.watermarks(name, at.partition)?;
             spans.insert(at, marks.low..marks.stable);
         }
     }
@@ -36,17 +37,17 @@ pub fn spans(
 pub fn read(
     config: &KafkaConfig,
     topics: &Topics,
-    wanted: BTreeMap<Partition, RangeSet>,
+    wanted: BTreeMap<TopicPartition, RangeSet>,
     recorded: &Recorded,
     replayed: &mut Replayed,
     rejects: TakeRejects<'_>,
 ) -> Result<(), VerifyError> {
     let reader = Reader::start(config, ReaderOptions::default(), waker())?;
     let mut waiting = 0;
-    let mut arrived: BTreeMap<Partition, RangeSet> = BTreeMap::new();
+    let mut arrived: BTreeMap<TopicPartition, RangeSet> = BTreeMap::new();
     for (at, ranges) in &wanted {
         for range in ranges.iter() {
-            let (topic, name, partition) = (at.0, topics.name(at.0).to_owned(), at.1);
+            let (topic, name, partition) = (at.topic, topics.name(at.topic).to_owned(), at.partition);
             let (from, until) = (range.start, range.end);
             tracing::info!(topic = name, partition, from, to = until, "replaying Kafka");
             reader.assign(ingest::kafka::Range {
@@ -66,7 +67,7 @@ pub fn read(
             Some(Polled::Reached { .. }) => waiting -= 1,
             Some(Polled::Failed(error)) => return Err(error.into()),
             Some(Polled::Batch(batch)) => {
-                let at = (batch.topic, batch.partition);
+                let at = batch.at();
                 let arrived = arrived.entry(at).or_default();
                 for (offset, key, value) in batch.iter() {
                     arrived.insert(offset..offset + 1);

@@ -4,6 +4,7 @@ use super::error::{Unreadable, VerifyError};
 use super::recorded::Recorded;
 use super::records::{Reading, Replayed, TakeRejects};
 use super::wake::{wait, waker};
+use ingest::TopicPartition;
 use ingest::coverage::{Counted, LegacyObject};
 use ingest::lake::{Class, FetchOptions, Fetched, Fetcher, Lake, Object};
 use sinks::Legacy;
@@ -150,7 +151,7 @@ fn is_wanted(object: &Object, recorded: &Recorded) -> bool {
     match object.log_place() {
         Some((topic, partition, start)) => recorded
             .partitions
-            .get(&(topic, partition))
+            .get(&TopicPartition::new(topic, partition))
             .is_some_and(|span| start < span.end),
         // those that came after the last commit are in no table
         None => recorded.legacy.count > 0,

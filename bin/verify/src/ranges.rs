@@ -2,14 +2,18 @@
 //! says. Decisions without I/O, made from what the tables recorded. How far the last object of a partition reaches is
 //! [`Tail`]'s to say, for the engine as well.
 
-use super::recorded::{Partition, Recorded};
+use super::recorded::Recorded;
 use engine::Tail;
+use ingest::TopicPartition;
 use ingest::coverage::{Counted, Coverage, Gap, RangeSet};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// What the lake lacks of the tables' answer, and what only Kafka knows the order of.
-pub fn wanted(recorded: &Recorded, coverage: &BTreeMap<Partition, Coverage>) -> BTreeMap<Partition, RangeSet> {
+pub fn wanted(
+    recorded: &Recorded,
+    coverage: &BTreeMap<TopicPartition, Coverage>,
+) -> BTreeMap<TopicPartition, RangeSet> {
     let nothing = (Coverage::default(), RangeSet::default());
     let mut wanted = BTreeMap::new();
     for (at, span) in &recorded.partitions {
@@ -31,13 +35,13 @@ pub fn wanted(recorded: &Recorded, coverage: &BTreeMap<Partition, Coverage>) -> 
 
 /// What is wanted and lies outside of what Kafka holds; `names` are the topics by number.
 pub fn lost(
-    wanted: &BTreeMap<Partition, RangeSet>,
-    spans: &BTreeMap<Partition, Range<i64>>,
+    wanted: &BTreeMap<TopicPartition, RangeSet>,
+    spans: &BTreeMap<TopicPartition, Range<i64>>,
     names: &[&str],
 ) -> Vec<Gap> {
-    let of = |(at, ranges): (&Partition, &RangeSet)| {
+    let of = |(at, ranges): (&TopicPartition, &RangeSet)| {
         let lost = ranges.iter().flat_map(|range| outside(range, spans.get(at)));
-        let gap = |range| Gap::new(names[usize::from(at.0)], at.1, range);
+        let gap = |range| Gap::new(names[usize::from(at.topic)], at.partition, range);
         lost.map(gap).collect::<Vec<_>>()
     };
     wanted.iter().flat_map(of).collect()
@@ -50,11 +54,11 @@ fn outside(range: Range<i64>, held: Option<&Range<i64>>) -> Vec<Range<i64>> {
 
 /// The objects whose records may have other offsets than their lines say, by their beginnings.
 pub fn inexact(
-    coverage: &BTreeMap<Partition, Coverage>,
+    coverage: &BTreeMap<TopicPartition, Coverage>,
     counted: &[Counted],
-    natural: &BTreeMap<Partition, RangeSet>,
-) -> BTreeMap<Partition, Vec<Range<i64>>> {
-    let of = |(at, coverage): (&Partition, &Coverage)| {
+    natural: &BTreeMap<TopicPartition, RangeSet>,
+) -> BTreeMap<TopicPartition, Vec<Range<i64>>> {
+    let of = |(at, coverage): (&TopicPartition, &Coverage)| {
         let objects = coverage.inexact.iter().chain(&coverage.unproved);
         let natural = natural.get(at);
         let last = natural.and_then(|natural| last_with_holes(counted, *at, coverage, natural));
@@ -67,8 +71,13 @@ pub fn inexact(
 
 /// Where the records of a partition's last object stand, when holes that Kafka has proved lie inside it: nothing in the
 /// lake shows that its lines have other offsets.
-fn last_with_holes(counted: &[Counted], at: Partition, coverage: &Coverage, natural: &RangeSet) -> Option<Range<i64>> {
-    let of_partition = counted.iter().filter(|object| (object.topic, object.partition) == at);
+fn last_with_holes(
+    counted: &[Counted],
+    at: TopicPartition,
+    coverage: &Coverage,
+    natural: &RangeSet,
+) -> Option<Range<i64>> {
+    let of_partition = counted.iter().filter(|object| object.at() == at);
     let tail = Tail::of(of_partition.max_by_key(|object| object.start)?, coverage)?;
     // there are as many offsets with a record below it as the object has lines
     let furthest = tail
@@ -82,9 +91,9 @@ fn last_with_holes(counted: &[Counted], at: Partition, coverage: &Coverage, natu
 /// Adds the objects before the holes in `wanted`, where Kafka holds all of them: what an object with a loss lacks may be
 /// missing anywhere in it.
 pub fn add_inexact(
-    wanted: &mut BTreeMap<Partition, RangeSet>,
-    inexact: &BTreeMap<Partition, Vec<Range<i64>>>,
-    spans: &BTreeMap<Partition, Range<i64>>,
+    wanted: &mut BTreeMap<TopicPartition, RangeSet>,
+    inexact: &BTreeMap<TopicPartition, Vec<Range<i64>>>,
+    spans: &BTreeMap<TopicPartition, Range<i64>>,
 ) {
     for (at, ranges) in wanted {
         if let (Some(objects), Some(span)) = (inexact.get(at), spans.get(at)) {
@@ -145,7 +154,7 @@ mod tests {
     fn ranges(recorded: &Recorded, objects: &[Counted]) -> Vec<Range<i64>> {
         let wanted = wanted(recorded, &ingest::coverage::coverage(objects, &["pin"]));
         wanted
-            .get(&(0, 0))
+            .get(&TopicPartition::new(0, 0))
             .map(|ranges| ranges.iter().collect())
             .unwrap_or_default()
     }
@@ -188,10 +197,10 @@ mod tests {
     fn the_last_object_reaches_beyond_its_lines_when_a_proved_hole_lies_inside() {
         let objects = [object(0, 10, 1), object(10, 3, 2)];
         let inexact = |natural: &[Range<i64>]| {
-            let natural = [((0, 0), natural.iter().cloned().collect())].into();
+            let natural = [(TopicPartition::new(0, 0), natural.iter().cloned().collect())].into();
             let coverage = ingest::coverage::coverage(&objects, &["pin"]);
             let mut inexact = super::inexact(&coverage, &objects, &natural);
-            inexact.remove(&(0, 0)).unwrap_or_default()
+            inexact.remove(&TopicPartition::new(0, 0)).unwrap_or_default()
         };
         let unproved = inexact(&[]);
         assert!(!unproved.contains(&(10..14)), "{unproved:?}");

@@ -3,26 +3,24 @@
 use super::error::VerifyError;
 use dataflows::{Limits, Results};
 use engine::{TableOptions, Topics};
+use ingest::TopicPartition;
 use ingest::coverage::RangeSet;
 use operators::{Position, PositionError};
 use sinks::{Legacy, Progress, RecordedResult};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-/// A partition of a topic, by the topic's number.
-pub type Partition = (u8, i32);
-
 /// The progress of a commit in the numbers of this command's topics.
 #[derive(Debug, Default)]
 pub struct Recorded {
     /// Per partition, the offsets that the tables answer for.
-    pub partitions: BTreeMap<Partition, Range<i64>>,
+    pub partitions: BTreeMap<TopicPartition, Range<i64>>,
     /// Accepted gaps: their records are in no table.
-    pub gaps: BTreeMap<Partition, RangeSet>,
+    pub gaps: BTreeMap<TopicPartition, RangeSet>,
     /// Holes that Kafka proved to be natural: there is no record, or the lake has it.
-    pub natural: BTreeMap<Partition, RangeSet>,
+    pub natural: BTreeMap<TopicPartition, RangeSet>,
     /// Per partition (first offset, generation).
-    generations: BTreeMap<Partition, Vec<(i64, u8)>>,
+    generations: BTreeMap<TopicPartition, Vec<(i64, u8)>>,
     /// The history without offsets.
     pub legacy: Legacy,
     /// Whether the cleaned tables are kept.
@@ -49,9 +47,10 @@ impl Recorded {
         for ((topic, partition), known) in &progress.partitions {
             match number(topic) {
                 Some(topic) => {
-                    recorded.partitions.insert((topic, *partition), known.first..known.next);
+                    let at = TopicPartition::new(topic, *partition);
+                    recorded.partitions.insert(at, known.first..known.next);
                     if let Some(holes) = engine::natural_holes(&known.detail) {
-                        recorded.natural.insert((topic, *partition), holes);
+                        recorded.natural.insert(at, holes);
                     }
                 }
                 None if !recorded.unnamed.contains(topic) => recorded.unnamed.push(topic.clone()),
@@ -62,14 +61,15 @@ impl Recorded {
             if let Some(topic) = number(&gap.topic) {
                 recorded
                     .gaps
-                    .entry((topic, gap.partition))
+                    .entry(TopicPartition::new(topic, gap.partition))
                     .or_default()
                     .insert(gap.from..gap.to);
             }
         }
         for generation in &progress.generations {
             if let Some(topic) = number(&generation.topic) {
-                let starts = recorded.generations.entry((topic, generation.partition)).or_default();
+                let at = TopicPartition::new(topic, generation.partition);
+                let starts = recorded.generations.entry(at).or_default();
                 starts.push((generation.start, generation.generation));
             }
         }
@@ -133,13 +133,13 @@ impl Recorded {
     }
 
     /// Whether the record at this offset is in the tables' answer.
-    pub fn holds(&self, at: Partition, offset: i64) -> bool {
+    pub fn holds(&self, at: TopicPartition, offset: i64) -> bool {
         self.partitions.get(&at).is_some_and(|span| span.contains(&offset))
             && !self.gaps.get(&at).is_some_and(|gaps| gaps.contains(offset))
     }
 
     /// The place of the record at this offset in the order of its topic.
-    pub fn position(&self, at: Partition, offset: i64) -> Result<Position, PositionError> {
+    pub fn position(&self, at: TopicPartition, offset: i64) -> Result<Position, PositionError> {
         let begun = self
             .generations
             .get(&at)
@@ -149,7 +149,7 @@ impl Recorded {
         Position::new(
             begun.map(|(_, generation)| *generation).max().unwrap_or(1),
             offset,
-            at.1,
+            at.partition,
         )
     }
 }
@@ -221,20 +221,30 @@ mod tests {
     #[test]
     fn the_answer_is_what_lies_between_first_and_next_without_accepted_gaps() {
         let recorded = Recorded::of(&progress(), &topics());
-        let held: Vec<i64> = (0..120).filter(|offset| recorded.holds((0, 0), *offset)).collect();
+        let held: Vec<i64> = (0..120)
+            .filter(|offset| recorded.holds(TopicPartition::new(0, 0), *offset))
+            .collect();
         let expected: Vec<i64> = (5..10).chain(12..100).collect();
         assert_eq!(held, expected);
-        assert!(!recorded.holds((2, 0), 0), "a topic without a recorded frontier");
+        assert!(
+            !recorded.holds(TopicPartition::new(2, 0), 0),
+            "a topic without a recorded frontier"
+        );
     }
 
     #[test]
     fn a_later_generation_is_newer_whatever_its_offset() {
         let recorded = Recorded::of(&progress(), &topics());
-        let generation = |at, offset| recorded.position(at, offset).unwrap().generation();
-        assert_eq!((generation((0, 0), 59), generation((0, 0), 60)), (1, 2));
-        assert_eq!(generation((0, 1), 0), 2);
-        assert_eq!(generation((1, 0), 7), 1);
-        assert!(recorded.position((0, 1), 0).unwrap() > recorded.position((0, 0), 59).unwrap());
+        let position = |topic, partition, offset| {
+            recorded
+                .position(TopicPartition::new(topic, partition), offset)
+                .unwrap()
+        };
+        let generation = |topic, partition, offset| position(topic, partition, offset).generation();
+        assert_eq!((generation(0, 0, 59), generation(0, 0, 60)), (1, 2));
+        assert_eq!(generation(0, 1, 0), 2);
+        assert_eq!(generation(1, 0, 7), 1);
+        assert!(position(0, 1, 0) > position(0, 0, 59));
     }
 
     #[test]

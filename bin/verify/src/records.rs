@@ -1,9 +1,10 @@
 //! Records into the plain evaluator: decoded by the engine's decoder, placed and counted here on their own.
 
 use super::error::VerifyError;
-use super::recorded::{Partition, Recorded};
+use super::recorded::Recorded;
 use dataflows::{Decoder, Kind, Limits, Raw, Reason, State};
 use engine::Topics;
+use ingest::TopicPartition;
 use ingest::coverage::RangeSet;
 use ingest::lake::{Object, ObjectMetadata, Original};
 use operators::Position;
@@ -34,9 +35,9 @@ pub struct Replayed {
     fresh: Vec<Reject>,
     /// Offsets that were asked of Kafka and yielded no record: markers, aborted records, and what compaction has
     /// removed, perhaps after the tables had it.
-    pub vanished: BTreeMap<Partition, RangeSet>,
+    pub vanished: BTreeMap<TopicPartition, RangeSet>,
     /// Inexact objects of the lake, by their beginnings: inside one a record has another offset than it has in Kafka.
-    pub inexact: BTreeMap<Partition, Vec<Range<i64>>>,
+    pub inexact: BTreeMap<TopicPartition, Vec<Range<i64>>>,
     decoder: Decoder,
     topics: Topics,
 }
@@ -47,7 +48,7 @@ pub enum Origin<'a> {
     /// The log, by way of an object or of Kafka.
     Log {
         /// Topic and partition.
-        at: Partition,
+        at: TopicPartition,
         /// The offset.
         offset: i64,
         /// The object, if one.
@@ -85,7 +86,10 @@ impl Reading {
     /// The place of the line that comes `ahead` lines after those read, if the tables answer for it.
     fn place(&self, recorded: &Recorded, ahead: u64) -> Option<Origin<'_>> {
         let (topic, partition, start) = self.object.log_place()?;
-        let (at, offset) = ((topic, partition), start + (self.lines + ahead) as i64);
+        let (at, offset) = (
+            TopicPartition::new(topic, partition),
+            start + (self.lines + ahead) as i64,
+        );
         let object = Some(self.object.key.as_str());
         recorded.holds(at, offset).then_some(Origin::Log { at, offset, object })
     }
@@ -108,7 +112,7 @@ impl Replayed {
     }
 
     /// Whether Kafka was asked for this offset and holds no record there.
-    pub fn has_vanished(&self, at: Partition, offset: i64) -> bool {
+    pub fn has_vanished(&self, at: TopicPartition, offset: i64) -> bool {
         self.vanished.get(&at).is_some_and(|offsets| offsets.contains(offset))
     }
 
@@ -118,13 +122,13 @@ impl Replayed {
     }
 
     /// The partition of a dead letter's source.
-    pub fn source(&self, source: &str) -> Option<Partition> {
+    pub fn source(&self, source: &str) -> Option<TopicPartition> {
         let (name, partition) = source.rsplit_once('/')?;
-        Some((self.topics.number(name)?, partition.parse().ok()?))
+        Some(TopicPartition::new(self.topics.number(name)?, partition.parse().ok()?))
     }
 
     /// The inexact object around an offset.
-    pub fn inexact_around(&self, at: Partition, offset: i64) -> Option<Range<i64>> {
+    pub fn inexact_around(&self, at: TopicPartition, offset: i64) -> Option<Range<i64>> {
         let objects = self.inexact.get(&at)?;
         let before = objects.partition_point(|object| object.start <= offset);
         objects[..before].last().filter(|object| offset < object.end).cloned()
@@ -170,7 +174,7 @@ impl Replayed {
     pub fn record(&mut self, recorded: &Recorded, origin: Origin<'_>, key: Option<&[u8]>, value: Option<&[u8]>) {
         let Origin::Log { at, offset, .. } = origin else { return };
         self.records += 1;
-        match (Kind::from_number(at.0), recorded.position(at, offset)) {
+        match (Kind::from_number(at.topic), recorded.position(at, offset)) {
             (Some(kind), Ok(position)) => self.apply(
                 origin,
                 Raw {
@@ -237,11 +241,11 @@ impl Replayed {
         let (topic, place) = match origin {
             Origin::Log { at, offset, object } => {
                 let place = RejectPlace::Log {
-                    partition: at.1,
+                    partition: at.partition,
                     offset,
                     object: object.map(str::to_owned),
                 };
-                (Some(at.0), place)
+                (Some(at.topic), place)
             }
             Origin::Legacy { object, index } => {
                 let key = object.key.clone();

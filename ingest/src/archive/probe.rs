@@ -2,6 +2,7 @@
 
 use super::error::ArchiveError;
 use crate::kafka::{KafkaConfig, Polled, Range, Reader, ReaderOptions};
+use crate::topic_partition::TopicPartition;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -37,11 +38,11 @@ pub async fn first_records(
         ..ReaderOptions::default()
     };
     let reader = Reader::start(kafka, options, Arc::new(move || wake_channel.notify_one()))?;
-    let mut open: BTreeMap<(u8, i32), VecDeque<&Stretch>> = BTreeMap::new();
+    let mut open: BTreeMap<TopicPartition, VecDeque<&Stretch>> = BTreeMap::new();
     for stretch in stretches {
-        open.entry((stretch.topic, stretch.partition))
-            .or_default()
-            .push_back(stretch);
+        let (topic, partition) = (stretch.topic, stretch.partition);
+        let queue = open.entry(TopicPartition { topic, partition }).or_default();
+        queue.push_back(stretch);
         reader.assign(Range {
             topic: stretch.topic,
             name: topics[usize::from(stretch.topic)].clone(),
@@ -63,15 +64,13 @@ pub async fn first_records(
         match reader.try_next() {
             None => arrived.notified().await,
             Some(Polled::Batch(batch)) => {
-                let current = open
-                    .get(&(batch.topic, batch.partition))
-                    .and_then(|queue| queue.front());
+                let current = open.get(&batch.at()).and_then(|queue| queue.front());
                 if let (Some(stretch), Some(record)) = (current, batch.records.first()) {
                     found.entry((*stretch).clone()).or_insert(record.timestamp);
                 }
             }
             Some(Polled::Reached { topic, partition, .. }) => {
-                if let Some(queue) = open.get_mut(&(topic, partition)) {
+                if let Some(queue) = open.get_mut(&TopicPartition { topic, partition }) {
                     queue.pop_front();
                 }
             }

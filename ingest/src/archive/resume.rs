@@ -13,6 +13,7 @@ use super::writer::{key_hash, lines_hold_same_record};
 use crate::coverage::{Gap, RangeSet, coverage};
 use crate::kafka::{Cluster, Watermarks};
 use crate::lake::{CONTROL_FOLDER, Encoding, Lake, LakeError, LakeUrl, Listing, Object, Place, original};
+use crate::topic_partition::TopicPartition;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -77,37 +78,38 @@ pub(super) async fn list(lake: &Lake, topics: &[String]) -> Result<Listing, Lake
     }
 }
 
-/// Finds where to resume the given partitions, by (topic's number, partition).
+/// Finds where to resume the given partitions.
 pub(super) async fn resume(
     lake: &Lake,
     cluster: &Arc<Cluster>,
     topics: &[String],
-    partitions: &BTreeMap<(u8, i32), Watermarks>,
-) -> Result<BTreeMap<(u8, i32), Resume>, ArchiveError> {
+    partitions: &BTreeMap<TopicPartition, Watermarks>,
+) -> Result<BTreeMap<TopicPartition, Resume>, ArchiveError> {
     let objects = list(lake, topics).await?.objects;
     let mut resumed = BTreeMap::new();
     for (at, marks) in partitions {
-        let topic = &topics[usize::from(at.0)];
+        let topic = &topics[usize::from(at.topic)];
         let of_partition = |object: &&Object| {
-            object.topic == Some(at.0) && matches!(object.place, Place::Log { partition, .. } if partition == at.1)
+            object.topic == Some(at.topic)
+                && matches!(object.place, Place::Log { partition, .. } if partition == at.partition)
         };
         let own: Vec<Object> = objects.iter().filter(of_partition).cloned().collect();
-        let known = read_checkpoint(lake, topic, at.1).await?;
+        let known = read_checkpoint(lake, topic, at.partition).await?;
         let covered = covered(lake, topics, &own, known, marks.low).await?;
         if let Some(end) = covered.iter().next_back().map(|range| range.end)
             && end > marks.stable
         {
             return Err(ArchiveError::Ahead {
                 topic: topic.clone(),
-                partition: at.1,
+                partition: at.partition,
                 lake: end,
                 kafka: marks.stable,
             });
         }
         if let Some(last) = own.iter().rev().find(|object| !object.deletes) {
-            check_sample(lake, cluster, topic, at.1, last, marks).await?;
+            check_sample(lake, cluster, topic, at.partition, last, marks).await?;
         }
-        resumed.insert(*at, plan(topic, at.1, &covered, marks, sum_of_keys(own.iter())));
+        resumed.insert(*at, plan(topic, at.partition, &covered, marks, sum_of_keys(own.iter())));
     }
     Ok(resumed)
 }

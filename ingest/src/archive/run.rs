@@ -19,6 +19,7 @@ use crate::coverage::Gap;
 use crate::failpoint;
 use crate::kafka::{Cluster, KafkaError, Polled, Reader, ReaderOptions};
 use crate::lake::Lake;
+use crate::topic_partition::TopicPartition;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -79,7 +80,7 @@ struct Archiver {
     arrived: Arc<Notify>,
     partitions: Vec<PartitionArchiver>,
     /// The place of each (topic's number, partition) in `partitions`.
-    index: BTreeMap<(u8, i32), usize>,
+    index: BTreeMap<TopicPartition, usize>,
     uploads: Uploads,
     summary: ArchiveSummary,
     rotation: u128,
@@ -181,7 +182,10 @@ impl Archiver {
             for gap in &resume.gaps {
                 self.report(gap.clone());
             }
-            let (topic, number) = at;
+            let TopicPartition {
+                topic,
+                partition: number,
+            } = at;
             let holes = resume.holes.len();
             let partition = PartitionArchiver::new(&self.options, topic, number, resume, new[&at].stable);
             tracing::info!(
@@ -216,12 +220,14 @@ impl Archiver {
             match self.reader.try_next() {
                 None => return Ok(()),
                 Some(Polled::Batch(batch)) => {
-                    if let Some(&index) = self.index.get(&(batch.topic, batch.partition)) {
+                    if let Some(&index) = self.index.get(&batch.at()) {
                         let pieces = self.partitions[index].cut(&batch, &self.options);
                         self.upload(index, pieces);
                     }
                 }
-                Some(Polled::Reached { topic, partition, next }) => self.reached((topic, partition), next),
+                Some(Polled::Reached { topic, partition, next }) => {
+                    self.reached(TopicPartition { topic, partition }, next)
+                }
                 Some(Polled::Failed(error)) => self.failed(error)?,
             }
             self.uploads.launch();
@@ -232,7 +238,7 @@ impl Archiver {
     }
 
     /// A stretch has been read to its end, or nothing is there below `next` that was not handed over.
-    fn reached(&mut self, at: (u8, i32), next: i64) {
+    fn reached(&mut self, at: TopicPartition, next: i64) {
         let Some(&index) = self.index.get(&at) else { return };
         if self.partitions[index].reached(next) {
             self.flush(index);
@@ -253,7 +259,11 @@ impl Archiver {
             return Err(error.into());
         };
         let number = self.options.topics.iter().position(|name| name == topic).unwrap_or(0);
-        let index = self.index.get(&(number as u8, *partition)).copied();
+        let at = TopicPartition {
+            topic: number as u8,
+            partition: *partition,
+        };
+        let index = self.index.get(&at).copied();
         let Some(index) = index.filter(|_| *low > *offset) else {
             if offset > high {
                 return Err(ArchiveError::Ahead {

@@ -1,6 +1,7 @@
 //! Which partitions there are, and how far they reach, asked again and again while the archiver runs.
 
 use crate::kafka::{Cluster, KafkaError, Watermarks};
+use crate::topic_partition::TopicPartition;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +11,8 @@ use tokio::sync::mpsc;
 /// How often Kafka is asked for partitions and ends.
 const SURVEY_EVERY: Duration = Duration::from_secs(3);
 
-/// The watermarks of each (topic, partition).
-pub(super) type Marks = BTreeMap<(u8, i32), Watermarks>;
+/// The watermarks of each partition.
+pub(super) type Marks = BTreeMap<TopicPartition, Watermarks>;
 
 /// What Kafka holds of these topics, each known by its place among them.
 pub(super) fn survey(cluster: &Cluster, topics: &[String]) -> Result<Marks, KafkaError> {

@@ -2,6 +2,10 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
+fn place(topic: u8, partition: i32) -> TopicPartition {
+    TopicPartition { topic, partition }
+}
+
 fn counted(object: u32, start: i64, lines: u64) -> Counted {
     Counted {
         topic: 0,
@@ -23,7 +27,7 @@ fn cover(objects: &[(i64, u64)]) -> Coverage {
 }
 
 fn one(objects: &[Counted]) -> Coverage {
-    coverage(objects, &["pin"]).remove(&(0, 0)).unwrap()
+    coverage(objects, &["pin"]).remove(&place(0, 0)).unwrap()
 }
 
 fn range(from: i64, to: i64) -> RangeSet {
@@ -139,10 +143,13 @@ fn partitions_and_topics_are_kept_apart() {
     };
     let objects = [at(0, 0, 0), at(0, 1, 10), at(1, 0, 20), at(0, 0, 15)];
     let coverage = coverage(&objects, &["pin", "geo"]);
-    assert_eq!(coverage.keys().copied().collect::<Vec<_>>(), [(0, 0), (0, 1), (1, 0)]);
-    assert_eq!(printed(&coverage[&(0, 0)].holes), ["gap pin/0 10..15"]);
     assert_eq!(
-        (coverage[&(1, 0)].topic.as_str(), coverage[&(1, 0)].first()),
+        coverage.keys().copied().collect::<Vec<_>>(),
+        [place(0, 0), place(0, 1), place(1, 0)]
+    );
+    assert_eq!(printed(&coverage[&place(0, 0)].holes), ["gap pin/0 10..15"]);
+    assert_eq!(
+        (coverage[&place(1, 0)].topic.as_str(), coverage[&place(1, 0)].first()),
         ("geo", Some(20))
     );
     let mut gaps = vec![

@@ -1,6 +1,7 @@
 //! What a reader hands over: records of one partition in one buffer.
 
 use super::{KafkaError, RecordId};
+use crate::topic_partition::TopicPartition;
 use std::ops::Range;
 
 /// Records of one partition in the order of their offsets, all bytes in one buffer.
@@ -36,6 +37,14 @@ pub struct Span {
 }
 
 impl Batch {
+    /// The partition that the records are of.
+    pub fn at(&self) -> TopicPartition {
+        TopicPartition {
+            topic: self.topic,
+            partition: self.partition,
+        }
+    }
+
     pub(super) fn new(topic: u8, partition: i32, next: i64) -> Batch {
         Batch {
             topic,

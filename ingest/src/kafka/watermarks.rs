@@ -8,6 +8,7 @@ use super::KafkaError;
 use super::ask::{PAUSE, is_unknown};
 use super::client::Context;
 use super::cluster::{Cluster, name_topic};
+use crate::topic_partition::TopicPartition;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
@@ -49,12 +50,12 @@ impl Cluster {
     pub fn spans<'a>(
         &self,
         topics: impl IntoIterator<Item = (u8, &'a str)>,
-    ) -> Result<BTreeMap<(u8, i32), Watermarks>, KafkaError> {
+    ) -> Result<BTreeMap<TopicPartition, Watermarks>, KafkaError> {
         let (mut numbers, mut partitions) = (Vec::new(), Vec::new());
-        for (number, topic) in topics {
-            for partition in self.partitions(topic)?.unwrap_or_default() {
-                numbers.push((number, partition));
-                partitions.push((topic, partition));
+        for (topic, name) in topics {
+            for partition in self.partitions(name)?.unwrap_or_default() {
+                numbers.push(TopicPartition { topic, partition });
+                partitions.push((name, partition));
             }
         }
         let marks = self.marks(&partitions)?;

@@ -2,6 +2,7 @@
 
 use crate::broker::shared;
 use crate::log::{PATIENCE, Reading, fill, range, send, settled};
+use ingest::TopicPartition;
 use ingest::kafka::{Sampled, Watermarks};
 use rdkafka::producer::Producer;
 use std::time::Duration;
@@ -95,15 +96,16 @@ fn an_open_transaction_holds_back_the_stable_offset_and_not_the_high_watermark()
     // all partitions of a question are told apart
     let other = broker.topic(2, &[]);
     fill(&broker.producer(), &other, 1, 0..3);
+    let at = |topic, partition| TopicPartition { topic, partition };
     let spans = cluster
         .spans([(4, topic.as_str()), (7, other.as_str()), (9, "never.was")])
         .unwrap();
     assert_eq!(
         spans.into_iter().collect::<Vec<_>>(),
         [
-            ((4, 0), marks(0, 5, 9)),
-            ((7, 0), settled(0, 0)),
-            ((7, 1), settled(0, 3))
+            (at(4, 0), marks(0, 5, 9)),
+            (at(7, 0), settled(0, 0)),
+            (at(7, 1), settled(0, 3))
         ]
     );
     let wanted = |offset| (topic.clone(), 0, offset);

@@ -11,7 +11,7 @@ use super::phases::{Bounds, Surveyed};
 use crate::log::holes;
 use crate::options::Mode;
 use crate::protocol::{Assigned, Command, Pass};
-use crate::topic_partition::TopicPartition;
+use ingest::TopicPartition;
 use ingest::coverage::{Counted, Coverage};
 use ingest::lake::{Encoding, Object};
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,7 +62,7 @@ impl Surveyed<'_> {
     }
 
     /// What the counted objects cover, with the beginnings of those behind the bounds.
-    fn coverage_at(&self, bounds: &Bounds) -> BTreeMap<(u8, i32), Coverage> {
+    fn coverage_at(&self, bounds: &Bounds) -> BTreeMap<TopicPartition, Coverage> {
         let mut counted = Vec::new();
         counted.extend(self.read.of_log());
         let known: BTreeSet<u32> = counted.iter().map(|object| object.object).collect();
@@ -81,14 +81,14 @@ impl Surveyed<'_> {
     /// each begins.
     async fn refuted(
         &mut self,
-        coverage: &BTreeMap<(u8, i32), Coverage>,
+        coverage: &BTreeMap<TopicPartition, Coverage>,
         bounds: &Bounds,
     ) -> Result<Bounds, ReplayError> {
         let watermarks = &self.watermarks;
         let mut doubted = BTreeMap::new();
         let last = last_below(self.read.objects(), bounds);
         for (at, bound) in bounds {
-            let (Some(coverage), Some(marks)) = (coverage.get(&(at.topic, at.partition)), watermarks.get(at)) else {
+            let (Some(coverage), Some(marks)) = (coverage.get(at), watermarks.get(at)) else {
                 continue;
             };
             // records of the last object below the bound may lie beyond it, unless Kafka ends there
@@ -111,9 +111,9 @@ impl Surveyed<'_> {
         Ok(doubted.into_iter().map(|(at, taken)| (at, taken.start)).collect())
     }
 
-    fn rounded(&self, mut bounds: Bounds, coverage: &BTreeMap<(u8, i32), Coverage>, refuted: &Bounds) -> Bounds {
+    fn rounded(&self, mut bounds: Bounds, coverage: &BTreeMap<TopicPartition, Coverage>, refuted: &Bounds) -> Bounds {
         for (at, bound) in &mut bounds {
-            let Some(coverage) = coverage.get(&(at.topic, at.partition)) else {
+            let Some(coverage) = coverage.get(at) else {
                 continue;
             };
             let sound = refuted.get(at).copied().unwrap_or(*bound);

@@ -5,7 +5,7 @@ use crate::epoch::Epoch;
 use crate::error::EngineError;
 use crate::plan::{Plan, Planner};
 use crate::protocol::{Command, Consume, Ending, ReaderReport};
-use crate::topic_partition::TopicPartition;
+use ingest::TopicPartition;
 use sinks::SinkError;
 use std::collections::BTreeMap;
 use tokio::sync::mpsc::UnboundedReceiver;

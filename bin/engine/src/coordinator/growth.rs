@@ -16,8 +16,8 @@ use crate::error::EngineError;
 use crate::log::generations::Generations;
 use crate::log::growth::{Change, PartitionWatermarks};
 use crate::protocol::{Command, Consume, Purpose, ReaderReport};
-use crate::topic_partition::TopicPartition;
 use crate::watch;
+use ingest::TopicPartition;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

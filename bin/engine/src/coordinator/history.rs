@@ -12,8 +12,8 @@ use crate::error::EngineError;
 use crate::log::hand_over::{HandOver, Known, hand_over};
 use crate::protocol::{Command, Consume, Counts, Pass, Purpose, ReaderReport};
 use crate::target::{History, Staged};
-use crate::topic_partition::TopicPartition;
 use crate::watch::{self, Watch};
+use ingest::TopicPartition;
 use ingest::coverage::{Accepted, Coverage, Gap, OrderConflict, RangeSet};
 use ingest::lake::{Object, Place};
 use std::collections::{BTreeMap, BTreeSet};
@@ -224,15 +224,9 @@ impl<'a> Replay<'a> {
             self.run.check_lake(&self.read, &history, &self.watermarks).await?;
         }
         let again = self.prove_holes(&history).await?;
-        let lake = history.iter().map(|((topic, partition), coverage)| {
-            let (topic, partition) = (*topic, *partition);
-            (TopicPartition { topic, partition }, coverage.ranges.clone())
-        });
+        let lake = history.iter().map(|(at, coverage)| (*at, coverage.ranges.clone()));
         self.answer.lake = lake.collect();
-        let of_lake = history.keys().map(|(topic, partition)| TopicPartition {
-            topic: *topic,
-            partition: *partition,
-        });
+        let of_lake = history.keys().copied();
         let mut partitions: BTreeSet<TopicPartition> = of_lake.chain(self.watermarks.keys().copied()).collect();
         partitions.extend(self.recorded.partitions.keys());
         if let Some(bounds) = &self.upto {
@@ -241,7 +235,7 @@ impl<'a> Replay<'a> {
         }
         let mut plans = BTreeMap::new();
         for at in partitions {
-            let coverage = history.remove(&(at.topic, at.partition)).unwrap_or_default();
+            let coverage = history.remove(&at).unwrap_or_default();
             let known = self.known(at, &coverage, again.get(&at));
             let place = self.run.place(at);
             let plan = hand_over(&known).map_err(|source| EngineError::LogShorter { place, source })?;

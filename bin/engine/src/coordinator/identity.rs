@@ -16,7 +16,7 @@ use crate::error::{EngineError, panicked};
 use crate::log::growth::PartitionWatermarks;
 use crate::log::identity::{Place, TopicCheck, compare_last_record};
 use crate::recorded::Recorded;
-use crate::topic_partition::TopicPartition;
+use ingest::TopicPartition;
 use ingest::coverage::Coverage;
 use ingest::kafka::{Sample, Sampled};
 use ingest::lake::{Object, Original};
@@ -144,7 +144,7 @@ impl Run {
     pub(super) async fn check_lake(
         &self,
         read: &LakeRead,
-        coverage: &BTreeMap<(u8, i32), Coverage>,
+        coverage: &BTreeMap<TopicPartition, Coverage>,
         watermarks: &PartitionWatermarks,
     ) -> Result<(), EngineError> {
         let (Some(lake), Some(_)) = (&self.sources.lake, &self.sources.cluster) else {
@@ -178,7 +178,7 @@ impl Run {
 /// The objects whose first records are compared, with their places.
 fn choose(
     read: &LakeRead,
-    coverage: &BTreeMap<(u8, i32), Coverage>,
+    coverage: &BTreeMap<TopicPartition, Coverage>,
     watermarks: &PartitionWatermarks,
 ) -> Vec<(TopicPartition, i64, Object)> {
     let inexact: BTreeSet<u32> = coverage

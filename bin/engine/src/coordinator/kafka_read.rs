@@ -5,7 +5,7 @@ use super::phases::Replay;
 use crate::answer::newer;
 use crate::log::hand_over::{HandOver, ReadRange};
 use crate::protocol::{Consume, Purpose, ReaderReport};
-use crate::topic_partition::TopicPartition;
+use ingest::TopicPartition;
 use std::collections::BTreeMap;
 
 impl Replay<'_> {

@@ -3,7 +3,7 @@
 use crate::archived::ArchivedRange;
 use crate::log::persisted::Starts;
 use crate::protocol::{LinesHash, ObjectRead};
-use crate::topic_partition::TopicPartition;
+use ingest::TopicPartition;
 use ingest::coverage::{Counted, Coverage, LegacyObject};
 use ingest::lake::{Listing, Object, Place};
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,7 +95,7 @@ impl LakeRead {
     }
 
     /// What the objects read so far cover, per partition.
-    pub fn coverage(&self, names: &[&str]) -> BTreeMap<(u8, i32), Coverage> {
+    pub fn coverage(&self, names: &[&str]) -> BTreeMap<TopicPartition, Coverage> {
         let counted: Vec<Counted> = self.of_log().collect();
         ingest::coverage::coverage(&counted, names)
     }
@@ -124,9 +124,7 @@ impl LakeRead {
         objects.sort_by_key(|object| (object.topic, object.partition, object.start, u64::MAX - object.lines));
         let mut hashes: BTreeMap<TopicPartition, (LinesHash, i64)> = BTreeMap::new();
         for object in objects {
-            let (topic, partition) = (object.topic, object.partition);
-            let at = TopicPartition { topic, partition };
-            let (hash, end) = hashes.entry(at).or_insert((LinesHash::default(), i64::MIN));
+            let (hash, end) = hashes.entry(object.at()).or_insert((LinesHash::default(), i64::MIN));
             let own_end = object.start.saturating_add_unsigned(object.lines);
             if own_end > *end {
                 *end = own_end;
@@ -143,7 +141,7 @@ impl LakeRead {
     pub fn archived(&self) -> Vec<ArchivedRange> {
         let starts = self.starts();
         let archived = self.of_log().map(|object| ArchivedRange {
-            at: TopicPartition::of(&object),
+            at: object.at(),
             reach: object.covers.clone().unwrap_or_else(|| starts.reach(&object)),
             assigned: object.start..object.start.saturating_add_unsigned(object.lines),
             exact: object.covers.is_some(),
@@ -157,7 +155,7 @@ impl LakeRead {
         let starts = self.starts();
         let restaged = self.of_log().filter(|object| self.restaged.contains(&object.object));
         let with_reach = |object: Counted| {
-            let at = TopicPartition::of(&object);
+            let at = object.at();
             (at, starts.reach(&object))
         };
         restaged

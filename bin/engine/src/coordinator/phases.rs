@@ -17,8 +17,8 @@ use crate::answer::Answer;
 use crate::collect::ClosedEpoch;
 use crate::log::growth::PartitionWatermarks;
 use crate::recorded::Recorded;
-use crate::topic_partition::TopicPartition;
 use crate::watch::Watch;
+use ingest::TopicPartition;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Per partition, the first offset that is not wanted.

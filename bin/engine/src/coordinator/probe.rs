@@ -4,7 +4,7 @@ use super::flow::ReplayError;
 use super::run::Run;
 use crate::error::EngineError;
 use crate::protocol::{Consume, Purpose, ReaderReport};
-use crate::topic_partition::TopicPartition;
+use ingest::TopicPartition;
 use ingest::coverage::RangeSet;
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -7,7 +7,7 @@ use super::flow::ReplayError;
 use super::phases::Replay;
 use super::probe::Arrived;
 use crate::log::holes::{self, Suspect, Tail};
-use crate::topic_partition::TopicPartition;
+use ingest::TopicPartition;
 use ingest::coverage::{Counted, Coverage, RangeSet};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -25,14 +25,13 @@ impl Replay<'_> {
     /// Proves what can be proved of the holes of `coverage`. Returns what has to be read from Kafka again.
     pub(super) async fn prove_holes(
         &mut self,
-        coverage: &BTreeMap<(u8, i32), Coverage>,
+        coverage: &BTreeMap<TopicPartition, Coverage>,
     ) -> Result<BTreeMap<TopicPartition, Again>, ReplayError> {
         let mut suspects: BTreeMap<TopicPartition, Vec<Suspect>> = BTreeMap::new();
         let mut tails: BTreeMap<TopicPartition, (Tail, i64)> = BTreeMap::new();
         let last = self.last_objects();
-        for ((topic, partition), coverage) in coverage {
-            let (topic, partition) = (*topic, *partition);
-            let at = TopicPartition { topic, partition };
+        for (at, coverage) in coverage {
+            let at = *at;
             let known = self.answer.natural.entry(at).or_default();
             // what history covers by now needs no proof
             *known = known.iter().flat_map(|hole| coverage.ranges.missing(hole)).collect();
@@ -78,8 +77,7 @@ impl Replay<'_> {
     fn last_objects(&self) -> BTreeMap<TopicPartition, Counted> {
         let mut last: BTreeMap<TopicPartition, Counted> = BTreeMap::new();
         for object in self.read.of_log().filter(|object| !self.read.is_damaged(object.object)) {
-            let (topic, partition) = (object.topic, object.partition);
-            let at = TopicPartition { topic, partition };
+            let at = object.at();
             if last.get(&at).is_none_or(|known| known.start <= object.start) {
                 last.insert(at, object);
             }

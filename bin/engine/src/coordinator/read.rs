@@ -5,7 +5,7 @@ use super::lake_read::{LakeRead, log_place};
 use super::run::Run;
 use crate::error::EngineError;
 use crate::protocol::{Assigned, Command, ObjectRead, ReaderReport};
-use crate::topic_partition::TopicPartition;
+use ingest::TopicPartition;
 use ingest::coverage::Counted;
 use ingest::lake::{Object, Place};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,7 +42,7 @@ impl Run {
         self.read_assigned(read, assigned, true).await?;
 
         let misclassified = |object: &Counted| {
-            let at = TopicPartition::of(object);
+            let at = object.at();
             by_names.contains(&object.object) && starts.was_misclassified(object, of(&at))
         };
         let again: Vec<Assigned> = read

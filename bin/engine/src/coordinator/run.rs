@@ -6,7 +6,7 @@ use crate::options::Options;
 use crate::process::ProcessState;
 use crate::report::{Report, Totals};
 use crate::target::Target;
-use crate::topic_partition::TopicPartition;
+use ingest::TopicPartition;
 use ingest::coverage::Gap;
 use ingest::kafka::Cluster;
 use ingest::lake::Lake;

@@ -9,7 +9,7 @@
 //! A boundary may be chosen once. The lake is the place that all engines share, so the boundary that was written there
 //! first is everyone's ([`Generations::merged`]); the tables record what they were made with.
 
-use crate::topic_partition::TopicPartition;
+use ingest::TopicPartition;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 

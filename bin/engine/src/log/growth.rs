@@ -3,7 +3,7 @@
 //! Growth is evidence, not absence: a partition is an added one when the topic had fewer partitions at an earlier look,
 //! in this run or as recorded with the tables; never because something has not been read from it yet.
 
-use crate::topic_partition::TopicPartition;
+use ingest::TopicPartition;
 use ingest::kafka::Watermarks;
 use std::collections::BTreeMap;
 

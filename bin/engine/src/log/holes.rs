@@ -175,6 +175,7 @@ pub fn read_ranges(suspects: &[Suspect]) -> Vec<Range<i64>> {
 #[allow(clippy::single_range_in_vec_init)] // a list of one range is meant
 mod tests {
     use super::*;
+    use ingest::TopicPartition;
 
     fn coverage(objects: &[(i64, u64)]) -> Coverage {
         let counted: Vec<Counted> = (1..)
@@ -189,7 +190,9 @@ mod tests {
             })
             .collect();
         let mut coverage = ingest::coverage::coverage(&counted, &["pin"]);
-        coverage.remove(&(0, 0)).unwrap_or_default()
+        coverage
+            .remove(&TopicPartition { topic: 0, partition: 0 })
+            .unwrap_or_default()
     }
 
     fn suspects(objects: &[(i64, u64)], known: &[Range<i64>], span: Range<i64>) -> Vec<Suspect> {

@@ -7,7 +7,7 @@
 //!
 //! An object whose writer says what it covers has every record at its offset; there each record is judged by itself.
 
-use super::super::topic_partition::TopicPartition;
+use ingest::TopicPartition;
 use ingest::coverage::Counted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -39,13 +39,13 @@ impl Starts {
 
     /// Where the next object starts.
     pub fn follower(&self, object: &Counted) -> Option<i64> {
-        let at = TopicPartition::of(object);
+        let at = object.at();
         self.at_or_after(at, object.start.saturating_add(1))
     }
 
     /// The offsets that the records of a counted object may have: to the start of the object that follows.
     pub fn reach(&self, object: &Counted) -> Range<i64> {
-        let at = TopicPartition::of(object);
+        let at = object.at();
         let end = end(object);
         object.start..self.at_or_after(at, end).unwrap_or(end)
     }
@@ -53,7 +53,7 @@ impl Starts {
     /// Whether an object that [`Starts::is_persisted`] took for persisted is not, now that its lines are counted: it
     /// overlaps with others and reaches beyond the persisted offset.
     pub fn was_misclassified(&self, object: &Counted, persisted: i64) -> bool {
-        let at = TopicPartition::of(object);
+        let at = object.at();
         let end = end(object);
         let follower = self.at_or_after(at, end);
         object.covers.is_none() && follower.is_none_or(|follower| follower > persisted)

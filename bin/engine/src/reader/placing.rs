@@ -1,10 +1,10 @@
 //! Where the records of one object or batch belong in the order of the log, and which of them are wanted.
 
 use super::super::log::generations::{Generations, Start, generation_at};
-use super::super::topic_partition::TopicPartition;
 use crate::protocol::{Assigned, LinesHash, Pass};
 use crate::topics::Topics;
 use dataflows::Kind;
+use ingest::TopicPartition;
 use ingest::lake::{ObjectMetadata, Place};
 use operators::Position;
 

@@ -129,8 +129,8 @@ impl ReadRange {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::topic_partition::TopicPartition;
     use super::*;
+    use ingest::TopicPartition;
 
     fn read_range(from: i64, until: Option<i64>, bound: i64, purpose: Purpose) -> ReadRange {
         ReadRange::new(&Consume {

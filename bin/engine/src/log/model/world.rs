@@ -3,7 +3,7 @@
 use super::super::generations::Generations;
 use super::super::growth::PartitionWatermarks;
 use super::engine::Tables;
-use crate::topic_partition::TopicPartition;
+use ingest::TopicPartition;
 use ingest::kafka::{RecordId, Watermarks};
 use std::collections::BTreeMap;
 use std::ops::Range;
