@@ -76,6 +76,7 @@ pub use config::{Field, FieldType, GatewayConfig, Limits, Stream, TlsFiles, Toke
 pub use connections::{Connections, Place};
 pub use entry::RequestGuard;
 pub use error::GatewayError;
+pub use metrics::example_metrics;
 pub use properties::check as check_properties;
 pub use rate::{Exhausted, Rate};
 pub use route::{PrefixError, check_prefix};

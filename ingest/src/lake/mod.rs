@@ -28,6 +28,7 @@ mod pool;
 mod retry;
 mod s3;
 mod store;
+mod timed;
 mod url;
 mod version;
 
