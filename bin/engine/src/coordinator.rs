@@ -65,6 +65,13 @@ impl Coordinator {
     fn watch(&self, seen: Seen) -> Option<Watch> {
         let cluster = self.sources.cluster.as_ref().filter(|_| !self.options.is_backfill())?;
         let topics = self.options.log.topics.clone();
-        Some(Watch::start(Arc::clone(cluster), topics, seen, live::METADATA))
+        let observer = Arc::clone(&self.process.observer);
+        Some(Watch::start(
+            Arc::clone(cluster),
+            topics,
+            seen,
+            live::METADATA,
+            observer,
+        ))
     }
 }

@@ -40,6 +40,7 @@ impl Coordinator {
         }
         let began = Instant::now();
         let process = Arc::clone(&self.process);
+        process.observer.committing();
         let state = State {
             topics: &self.options.log.topics,
             answer: &self.answer,
@@ -61,7 +62,7 @@ impl Coordinator {
             }
         };
         self.process.observer.dead_letters_dropped(persisted.dropped_rejects);
-        self.process.observer.committed(began.elapsed());
+        self.process.observer.committed(persisted.number, began.elapsed());
         if live {
             self.process.observer.live_records(records);
             let changed = self.options.tables.results.definitions().iter().zip(changed);
@@ -73,12 +74,11 @@ impl Coordinator {
             let now = jiff::Timestamp::now().as_millisecond();
             self.process.observer.freshness(age(oldest, now));
         }
-        let frontier = self.answer.frontier.iter();
-        let frontier: Vec<(&str, i32, i64)> = frontier
-            .map(|(at, reach)| (self.topic_name(at.topic), at.partition, reach.next))
-            .collect();
-        for (topic, partition, next) in &frontier {
-            self.process.observer.frontier(topic, *partition, *next);
+        let mut frontier: Vec<(&str, i32, i64)> = Vec::with_capacity(self.answer.frontier.len());
+        for (at, reach) in &self.answer.frontier {
+            let topic = self.topic_name(at.topic);
+            self.process.observer.frontier(topic, at.partition, reach.shown());
+            frontier.push((topic, at.partition, reach.next));
         }
         self.process.observer.persisted(Commit {
             number: persisted.number,

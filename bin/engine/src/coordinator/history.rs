@@ -214,6 +214,12 @@ impl Coordinator {
             (TopicPartition { topic, partition }, coverage.ranges.clone())
         });
         self.answer.lake = lake.collect();
+        for (at, ranges) in &self.answer.lake {
+            if let Some(last) = ranges.iter().last() {
+                let topic = self.topic_name(at.topic);
+                self.process.observer.lake_end(topic, at.partition, last.end);
+            }
+        }
         let of_lake = history.keys().map(|(topic, partition)| TopicPartition {
             topic: *topic,
             partition: *partition,

@@ -95,7 +95,8 @@ impl Coordinator {
                 ReaderReport::Object { pass, id, read } if pass == self.flow.pass() => {
                     waiting.remove(&id);
                     if shown {
-                        self.process.observer.object(read.lines, read.bytes, read.rejected);
+                        let size = self.read.object(id).size;
+                        self.process.observer.object(read.lines, size, read.rejected);
                     }
                     self.read.counted.insert(id, read);
                 }

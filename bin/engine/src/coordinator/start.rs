@@ -39,6 +39,14 @@ impl Coordinator {
         let claimed = self.target.claim(&self.options);
         self.recorded = Self::unless_stopped(&process, claimed).await?;
         self.answer.natural = self.recorded.natural.clone();
+        if let Some((fence, commit)) = self.target.claimed() {
+            process.observer.claimed(fence, commit);
+        }
+        for (at, reach) in &self.recorded.partitions {
+            process
+                .observer
+                .frontier(self.topic_name(at.topic), at.partition, reach.shown());
+        }
         Ok(())
     }
 
@@ -51,6 +59,7 @@ impl Coordinator {
         if let Some(cluster) = self.sources.cluster.clone() {
             let process = Arc::clone(&self.process);
             watermarks = Self::unless_stopped(&process, watch::watermarks(&cluster, &self.options.log.topics)).await?;
+            watch::show(&*self.process.observer, &self.options.log.topics, &watermarks);
             for change in seen.look(watermarks.clone()) {
                 match change {
                     Change::Grown { added, mut boundaries } => {

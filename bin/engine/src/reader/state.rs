@@ -4,7 +4,7 @@ use super::placing::Reading;
 use super::read_range::ReadRange;
 use crate::decode::Decode;
 use crate::log::generations::Generations;
-use crate::process::ProcessState;
+use crate::process::{ProcessState, Wait};
 use crate::protocol::{Pass, ReaderReport};
 use crate::staging::{Staging, StagingError};
 use crate::topic_partition::TopicPartition;
@@ -88,6 +88,10 @@ pub(super) struct Reader {
     pub(super) staged: [u64; 4],
     pub(super) epoch: OpenEpoch,
     pub(super) stop: StopReport,
+    /// The index of the worker.
+    pub(super) worker: usize,
+    /// What was shown of what it waits for.
+    pub(super) waits: Option<Wait>,
 }
 
 /// What the open epoch has taken in.
@@ -107,6 +111,7 @@ impl Reader {
         context: ReaderContext,
         wake: Arc<dyn Fn() + Send + Sync>,
         again: Activator,
+        worker: usize,
         first: bool,
     ) -> Reader {
         Reader {
@@ -129,6 +134,8 @@ impl Reader {
             } else {
                 StopReport::NotOurs
             },
+            worker,
+            waits: None,
         }
     }
 }
