@@ -33,13 +33,14 @@ pub mod results;
 pub mod serve;
 pub mod signals;
 pub mod stages;
+pub mod status;
 pub mod summary;
 pub mod verify;
 
 use cli::{CliError, Invocation, Verb};
 use config::{
     ArchiveSettings, AuditSettings, BackfillSettings, CompactSettings, ConfigError, DemoSettings, GatewaySettings,
-    LaunchSettings, LogSettings, PlanSettings, RunSettings, VerifySettings,
+    LaunchSettings, LogSettings, PlanSettings, RunSettings, StatusSettings, VerifySettings,
 };
 use engine::{Class, EngineError};
 use exit::Failure;
@@ -155,6 +156,11 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
             let settings = AuditSettings::check(&effective)?;
             start_logging();
             audit::run(&settings)?;
+        }
+        Verb::Status => {
+            let settings = StatusSettings::check(&effective)?;
+            start_logging();
+            status::run(&settings)?;
         }
         Verb::Launch { command } => {
             let settings = LaunchSettings::check(&effective)?;

@@ -23,6 +23,7 @@ pub mod secret;
 mod serve;
 mod sources;
 pub mod sql_files;
+mod status;
 mod verify;
 
 pub use archive::{ArchiveSettings, AuditSettings, CompactSettings};
@@ -38,6 +39,7 @@ pub use problem::{ConfigError, Origin, Problem};
 pub use run::{BackfillSettings, RunSettings};
 pub use secret::Secret;
 pub use serve::ServeSettings;
+pub use status::StatusSettings;
 pub use verify::{PlanSettings, VerifySettings};
 
 use layers::Entries;
