@@ -163,7 +163,7 @@ impl Metrics {
         );
         registry.register(
             "commit_freshness_seconds",
-            "The same of every commit with records",
+            "From the Kafka timestamp of the oldest record of a commit to the commit's acknowledgement",
             metrics.freshness_of_commits.clone(),
         );
         registry.register(

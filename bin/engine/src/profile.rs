@@ -197,8 +197,7 @@ impl Built {
         };
         let mut named = Duration::ZERO;
         for part in &self.parts {
-            let name = operators.get(&part.step.made_of.start).map(|seen| seen.name.as_str());
-            named += add(name.unwrap_or(part.step.operator), part.taken(&operators));
+            named += add(part.name(&operators), part.taken(&operators));
         }
         for seen in operators.values().filter(|seen| NAMED.contains(&seen.name.as_str())) {
             let busy = seen.busy;
@@ -217,6 +216,21 @@ impl Built {
 }
 
 impl Part {
+    /// The name that its operator was made with, among those of what it is made of: the result that it is made for, and
+    /// what it is.
+    fn name<'a>(&'a self, operators: &'a BTreeMap<usize, Seen>) -> &'a str {
+        let own = || {
+            operators
+                .range(self.step.made_of.clone())
+                .map(|(_, seen)| seen.name.as_str())
+        };
+        let end = format!(": {}", self.step.operator);
+        let exact = own().find(|name| name.ends_with(&end));
+        // of several workers each makes a part first
+        let made = exact.or_else(|| own().find(|name| name.contains(&end)));
+        made.unwrap_or(self.step.operator)
+    }
+
     fn taken(&self, operators: &BTreeMap<usize, Seen>) -> Taken {
         let own = || operators.range(self.step.made_of.clone()).map(|(_, seen)| seen);
         let entries: Vec<usize> = own().flat_map(|seen| seen.held).flatten().collect();

@@ -52,7 +52,7 @@ const FIGURES: [Figure; 5] = [
     ),
     (
         "kafka_lag_seconds",
-        "How long the first record beyond the committed frontier has waited at most; 0 when there is none",
+        "How long the first record beyond the committed frontier has waited at most; 0 when there is none; before the first commit, since the run saw the partition",
         |of| Some(of.lag_seconds),
     ),
 ];

@@ -60,7 +60,8 @@ pub struct PartitionStatus {
     pub end: i64,
     /// Offsets between the two.
     pub lag_records: i64,
-    /// How long the first of them has waited at most; 0 when there are none.
+    /// How long the first of them has waited at most; 0 when there are none; before the first commit, how long ago the run
+    /// saw the partition first.
     pub lag_seconds: f64,
     /// How the lag changed in the last minute.
     pub trend: Trend,

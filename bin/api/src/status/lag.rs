@@ -115,7 +115,8 @@ impl Partition {
         self.end() - self.next()
     }
 
-    /// How long the first of them has waited at most; `wall` is the time in milliseconds since 1970.
+    /// How long the first of them has waited at most; before the first commit nothing bounds that, and it is how long ago
+    /// the partition was seen first. `wall` is the time in milliseconds since 1970.
     pub(super) fn lag_seconds(&self, now: Instant, wall: i64) -> f64 {
         if self.lag_records() == 0 {
             return 0.0;
@@ -127,8 +128,11 @@ impl Partition {
         bounds.reduce(f64::min).unwrap_or_else(|| since(self.first_seen))
     }
 
-    /// Whether the lag grows, by the looks of the last minute.
+    /// Whether the lag grows, by the looks of the last minute; without a lag it does not.
     pub(super) fn trend(&self, now: Instant) -> Trend {
+        if self.lag_records() == 0 {
+            return Trend::Steady;
+        }
         let recent = |look: &&Look| now.saturating_duration_since(look.at) <= Duration::from_secs(60);
         let mut looks = self.looks.iter().filter(recent);
         let (Some(first), Some(last)) = (looks.next(), looks.next_back()) else {
@@ -228,7 +232,9 @@ mod tests {
         assert_eq!(trend(&[(0, 40), (5_000, 8_000)]), Trend::Growing);
         // what is older than the window does not count
         let mut looks = vec![(0, 1_000_000)];
-        looks.extend([(10, 10); LOOKS]);
+        looks.extend([(10, 11); LOOKS]);
         assert_eq!(trend(&looks), Trend::Steady);
+        // nothing waits any more
+        assert_eq!(trend(&[(0, 1_000_000), (10, 10)]), Trend::Steady);
     }
 }
