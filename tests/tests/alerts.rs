@@ -1,6 +1,8 @@
 //! The alerts in deploy/prometheus fire when they should and not otherwise, as `promtool` sees it.
 
 use anyhow::{Context, Result, ensure};
+use pinflow_tests::need::skip;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
 
@@ -8,8 +10,13 @@ use std::process::Command;
 fn alerts_fire_when_they_should() -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/prometheus");
     for arguments in [["check", "rules", "rules.yml"], ["test", "rules", "rules_test.yml"]] {
-        let output = Command::new("promtool").args(arguments).current_dir(&folder).output();
-        let output = output.context("promtool is missing: sh tests/setup/install.sh test")?;
+        let output = match Command::new("promtool").args(arguments).current_dir(&folder).output() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                skip("promtool is missing: sh tests/setup/install.sh test");
+                return Ok(());
+            }
+            output => output.context("running promtool")?,
+        };
         ensure!(
             output.status.success(),
             "promtool {}:\n{}{}",

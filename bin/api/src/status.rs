@@ -345,7 +345,8 @@ impl Observer for Status {
     fn history(&self, objects: u64, bytes: u64) {
         let mut state = self.locked();
         state.stage = Stage::Replaying;
-        // history that is read again begins again
+        // history that is read again begins again: its commit has failed
+        state.committing = None;
         state.replay = Replay {
             began: Instant::now(),
             objects: 0,
@@ -490,9 +491,11 @@ mod tests {
         assert!(handle_status(&status).replay.eta_seconds.unwrap() >= 0.0);
         status.object(10, 750, 0);
         assert_eq!(shown(), (Phase::Replaying, 99.9));
-        // read again
+        // its commit fails, and it is read again
+        status.committing();
         status.history(3, 1000);
         assert_eq!(shown(), (Phase::Replaying, 0.0));
+        assert_eq!(status.locked().committing, None);
         status.hydrated();
         assert_eq!(shown(), (Phase::Live, 100.0));
         // nothing of a new partition is committed for longer than a run may be behind
