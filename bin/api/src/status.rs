@@ -1,6 +1,6 @@
 //! What a run is doing, how far it is, and what limits it: the body of `GET /api/status`.
 //!
-//! [`Status`] listens to the engine. What it keeps is bounded: a minute of figures ([`window`]), a dozen looks at each
+//! [`Status`] listens to the engine. What it keeps is bounded: a minute of figures ([`window`]), four looks at each
 //! partition ([`lag`]), eleven samples of the operators ([`sampled`]). Every method is a few additions under a lock that
 //! nobody holds for longer; once a second one of them samples the operators too.
 

@@ -63,7 +63,7 @@ pub struct PartitionStatus {
     /// How long the first of them has waited at most; 0 when there are none; before the first commit, how long ago the run
     /// saw the partition first.
     pub lag_seconds: f64,
-    /// How the lag changed in the last minute.
+    /// How the lag changed in the last looks at Kafka, 15 s.
     pub trend: Trend,
 }
 

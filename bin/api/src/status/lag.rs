@@ -11,8 +11,10 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// Looks at Kafka that are kept for the trend: a minute, at a look every 5 s.
-const LOOKS: usize = 12;
+/// Looks at Kafka that are kept for the trend: 15 s, at a look every 5 s.
+const LOOKS: usize = 4;
+/// Older ones say nothing any more: Kafka has not answered since.
+const RECENT: Duration = Duration::from_secs(30);
 
 /// Whether a lag grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,12 +130,12 @@ impl Partition {
         bounds.reduce(f64::min).unwrap_or_else(|| since(self.first_seen))
     }
 
-    /// Whether the lag grows, by the looks of the last minute; without a lag it does not.
+    /// Whether the lag grows, by the last looks; without a lag it does not.
     pub(super) fn trend(&self, now: Instant) -> Trend {
         if self.lag_records() == 0 {
             return Trend::Steady;
         }
-        let recent = |look: &&Look| now.saturating_duration_since(look.at) <= Duration::from_secs(60);
+        let recent = |look: &&Look| now.saturating_duration_since(look.at) <= RECENT;
         let mut looks = self.looks.iter().filter(recent);
         let (Some(first), Some(last)) = (looks.next(), looks.next_back()) else {
             return Trend::Steady;
