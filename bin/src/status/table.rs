@@ -125,9 +125,10 @@ fn columns(rows: &[Vec<String>], left: usize) -> String {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
             let cell = printable(cell);
-            let _ = match column < left {
-                true => write!(line, "{cell:<width$}"),
-                false => write!(line, "  {cell:>width$}"),
+            let _ = if column < left {
+                write!(line, "{cell:<width$}")
+            } else {
+                write!(line, "  {cell:>width$}")
             };
         }
         let _ = writeln!(text, "{}", line.trim_end());
