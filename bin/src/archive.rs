@@ -4,7 +4,7 @@ use crate::config::ArchiveSettings;
 use crate::exit::Failure;
 use crate::health::Health;
 use crate::lake::{failed, runtime};
-use crate::metrics::{LakeOutage, Metrics};
+use crate::metrics::{LakeOutage, Metrics, PartitionLabels};
 use crate::serve;
 use crate::signals;
 use dataflows::{Decoder, Kind, Limits, Raw};
@@ -12,7 +12,6 @@ use ingest::archive::{ArchiveOptions, NullValues, Observer, Stored, archive};
 use ingest::coverage::Gap;
 use ingest::lake::{LakeObserver, LakeState};
 use operators::Position;
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -123,13 +122,6 @@ fn stop_on_signals() -> Result<watch::Receiver<bool>, Failure> {
     Ok(stop)
 }
 
-/// A partition, as labels.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PartitionLabels {
-    topic: String,
-    partition: i32,
-}
-
 /// What an archiver shows of itself.
 struct Shown {
     health: Arc<Health>,
@@ -140,6 +132,7 @@ struct Shown {
     bytes: Counter,
     gap_offsets: Gauge,
     offset: Family<PartitionLabels, Gauge>,
+    kafka_start: Family<PartitionLabels, Gauge>,
     lag: Family<PartitionLabels, Gauge>,
     outage: LakeOutage,
 }
@@ -154,6 +147,7 @@ impl Shown {
             Counter::default(),
         );
         let (gap_offsets, offset, lag) = (Gauge::default(), Family::default(), Family::default());
+        let kafka_start: Family<PartitionLabels, Gauge> = Family::default();
         registry.register("archive_objects", "Objects written", objects.clone());
         registry.register(
             "archive_objects_found",
@@ -177,6 +171,11 @@ impl Shown {
             offset.clone(),
         );
         registry.register(
+            "kafka_start_offset",
+            "First offset of the partition that Kafka holds, looked at every 3 s",
+            kafka_start.clone(),
+        );
+        registry.register(
             "archive_lag_records",
             "Records in Kafka that are not durable in the lake",
             lag.clone(),
@@ -192,6 +191,7 @@ impl Shown {
             bytes,
             gap_offsets,
             offset,
+            kafka_start,
             lag,
             outage,
         }
@@ -234,9 +234,27 @@ impl Observer for Shown {
         self.health.lag(topic, partition, waiting);
     }
 
+    fn kafka_start(&self, topic: &str, partition: i32, start: i64) {
+        let topic = topic.to_owned();
+        self.kafka_start
+            .get_or_create(&PartitionLabels { topic, partition })
+            .set(start);
+    }
+
     fn gap(&self, gap: &Gap) {
         self.gap_offsets.inc_by(gap.to - gap.from);
     }
+}
+
+/// Everything that an archiver writes, with a value each, for the documentation.
+pub fn example_metrics() -> String {
+    let shown = Shown::new(10);
+    let mut stored = Stored::default();
+    (stored.objects, stored.records, stored.bytes, stored.found) = (1, 2, 3, 4);
+    shown.stored(stored);
+    shown.progress("pin", 0, 5, 7);
+    shown.kafka_start("pin", 0, 1);
+    shown.metrics.text()
 }
 
 #[cfg(test)]
@@ -245,12 +263,7 @@ mod tests {
 
     #[test]
     fn names_and_labels_are_pinned() {
-        let shown = Shown::new(10);
-        let mut stored = Stored::default();
-        (stored.objects, stored.records, stored.bytes, stored.found) = (1, 2, 3, 4);
-        shown.stored(stored);
-        shown.progress("pin", 0, 5, 7);
-        let text = shown.metrics.text();
+        let text = example_metrics();
         for line in [
             "pinflow_archive_objects_total 1",
             "pinflow_archive_objects_found_total 4",
@@ -260,6 +273,7 @@ mod tests {
             "pinflow_lake_unavailable_seconds 0.0",
             "pinflow_archive_offset{topic=\"pin\",partition=\"0\"} 5",
             "pinflow_archive_lag_records{topic=\"pin\",partition=\"0\"} 2",
+            "pinflow_kafka_start_offset{topic=\"pin\",partition=\"0\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }

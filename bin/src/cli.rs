@@ -47,6 +47,8 @@ pub enum Verb {
     Compact,
     /// `pinflow audit`
     Audit,
+    /// `pinflow status`
+    Status,
     /// `pinflow launch … -- COMMAND`
     Launch {
         /// The command of each process with its flags.
@@ -158,6 +160,11 @@ pub fn command() -> Command {
             Commands::AUDIT,
             "Report offsets that the lake covers and offsets that it lacks",
         ))
+        .subcommand(engine(
+            "status",
+            Commands::STATUS,
+            "Print the status of a run: its phase, lag and freshness, and what limits it",
+        ))
         .subcommand(launch)
         .subcommand(config)
         .subcommand(results())
@@ -236,6 +243,7 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
         "archive" => Verb::Archive,
         "compact" => Verb::Compact,
         "audit" => Verb::Audit,
+        "status" => Verb::Status,
         "launch" => Verb::Launch {
             command: matches.get_many("command").into_iter().flatten().cloned().collect(),
         },

@@ -1,6 +1,8 @@
 //! Readiness of a process, from the state that its parts report: history is committed, no topic is missing, the lag is
 //! below its limit, and the lake is available.
 
+use engine::Observer;
+use ingest::lake::LakeState;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -72,5 +74,26 @@ impl Health {
         let waiting: u64 = lag.values().map(|records| u64::try_from(*records).unwrap_or(0)).sum();
         let threshold = self.lag_threshold;
         (waiting > threshold).then(|| format!("the Kafka lag of {waiting} records exceeds {threshold}"))
+    }
+}
+
+impl Observer for Health {
+    fn hydrated(&self) {
+        Health::hydrated(self);
+    }
+
+    fn lag(&self, topic: &str, partition: i32, records: i64) {
+        Health::lag(self, topic, partition, records);
+    }
+
+    fn absent(&self, topics: usize) {
+        Health::absent(self, topics);
+    }
+
+    fn lake(&self, state: &LakeState) {
+        self.lake_unavailable(match state {
+            LakeState::Unavailable { since, error } => Some((*since, error.clone())),
+            LakeState::Available => None,
+        });
     }
 }

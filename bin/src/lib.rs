@@ -34,12 +34,13 @@ pub mod run;
 pub mod serve;
 pub mod signals;
 pub mod stages;
+pub mod status;
 pub mod summary;
 
 use cli::{CliError, Invocation, Verb};
 use config::{
     ArchiveSettings, AuditSettings, BackfillSettings, CompactSettings, ConfigError, DemoSettings, GatewaySettings,
-    LaunchSettings, LogSettings, PlanSettings, RunSettings,
+    LaunchSettings, LogSettings, PlanSettings, RunSettings, StatusSettings,
 };
 use exit::Failure;
 use std::process::ExitCode;
@@ -151,6 +152,11 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
             let settings = AuditSettings::check(&effective)?;
             start_logging();
             audit::run(&settings)?;
+        }
+        Verb::Status => {
+            let settings = StatusSettings::check(&effective)?;
+            start_logging();
+            status::run(&settings)?;
         }
         Verb::Launch { command } => {
             let settings = LaunchSettings::check(&effective)?;

@@ -1,28 +1,38 @@
-//! What Prometheus sees of a process. All names stand here, and a test pins them: dashboards depend on them.
+//! What Prometheus sees of a process. The names of an engine stand here and in the files below, and tests pin them:
+//! dashboards depend on them.
+//!
+//! Names follow Prometheus' conventions: base units, the unit last, `_total` for counters. What changes with each object,
+//! batch or commit is counted where it happens; everything else is asked for when `/metrics` is.
 
-use crate::summary::{cpu_seconds, status_bytes};
-use engine::{Profile, Taken};
+mod documented;
+mod estimate;
+mod partitions;
+mod process;
+mod taken;
+
+pub use documented::{Documented, documented, families};
+pub(crate) use partitions::PartitionLabels;
+pub use process::of_process;
+
+use api::Status;
+use engine::{Observer, Profile, Source};
+use estimate::HydrationEstimate;
+use ingest::lake::LakeState;
+use partitions::PartitionsCollector;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use taken::{ResultLabels, TakenCollector, Takes};
 
 /// The content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// A partition, as labels.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PartitionLabels {
-    topic: String,
-    partition: i32,
-}
 
 /// Why a record was rejected, as a label: one of a fixed list of reasons.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -30,23 +40,62 @@ struct ReasonLabels {
     reason: String,
 }
 
-/// A result, as a label.
+/// Where records come from, as a label.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ResultLabels {
-    result: String,
+struct SourceLabels {
+    source: &'static str,
+}
+
+/// A schema of results, as a label.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SchemaLabels {
+    schema: String,
+}
+
+/// A histogram for each source; looked up once.
+#[derive(Debug)]
+struct BySource {
+    family: Family<SourceLabels, Histogram, fn() -> Histogram>,
+    lake: Histogram,
+    kafka: Histogram,
+}
+
+impl BySource {
+    fn new(histogram: fn() -> Histogram) -> BySource {
+        let family = Family::new_with_constructor(histogram);
+        let of = |source| family.get_or_create_owned(&SourceLabels { source });
+        BySource {
+            lake: of("lake"),
+            kafka: of("kafka"),
+            family,
+        }
+    }
+
+    fn observe(&self, source: Source, took: Duration) {
+        let histogram = match source {
+            Source::Lake => &self.lake,
+            Source::Kafka => &self.kafka,
+        };
+        histogram.observe(took.as_secs_f64());
+    }
 }
 
 /// The metrics of one process.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    labels: SchemaLabels,
+    fence: Family<SchemaLabels, Gauge>,
     freshness: Gauge<f64, AtomicU64>,
+    freshness_of_commits: Histogram,
     pace: Gauge<f64, AtomicU64>,
-    frontier: Family<PartitionLabels, Gauge>,
-    lag: Family<PartitionLabels, Gauge>,
+    estimate: HydrationEstimate,
     hydration_records: Counter,
     hydration_expected: Gauge,
     commit: Histogram,
+    last_commit: Family<SchemaLabels, Gauge<f64, AtomicU64>>,
+    fetch: BySource,
+    decode: BySource,
     live_records: Counter,
     result_rows: Family<ResultLabels, Counter>,
     dead_letters: Family<ReasonLabels, Counter>,
@@ -68,15 +117,32 @@ impl Metrics {
         let commit_buckets = [
             0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0,
         ];
+        // from one pace to a producer whose records were on their way for an hour
+        let freshness_buckets = [
+            0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0,
+        ];
         let mut metrics = Metrics {
             registry: Registry::with_prefix("pinflow"),
+            labels: SchemaLabels { schema: String::new() },
+            fence: Family::default(),
             freshness: Gauge::default(),
+            freshness_of_commits: Histogram::new(freshness_buckets),
             pace: Gauge::default(),
-            frontier: Family::default(),
-            lag: Family::default(),
+            estimate: HydrationEstimate::default(),
             hydration_records: Counter::default(),
             hydration_expected: Gauge::default(),
             commit: Histogram::new(commit_buckets),
+            last_commit: Family::default(),
+            // from a batch that was there already to an object that a throttled server sends
+            fetch: BySource::new(|| {
+                Histogram::new([0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0])
+            }),
+            // from one record to a chunk of a megabyte on a busy core
+            decode: BySource::new(|| {
+                Histogram::new([
+                    0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0,
+                ])
+            }),
             live_records: Counter::default(),
             result_rows: Family::default(),
             dead_letters: Family::default(),
@@ -86,24 +152,24 @@ impl Metrics {
         };
         let registry = &mut metrics.registry;
         registry.register(
+            "fence",
+            "Number of the fence that this run holds; a run with a smaller one than another run of the schema commits nothing",
+            metrics.fence.clone(),
+        );
+        registry.register(
             "freshness_seconds",
             "From the Kafka timestamp of the oldest record of the last commit to that commit's acknowledgement",
             metrics.freshness.clone(),
         );
         registry.register(
+            "commit_freshness_seconds",
+            "From the Kafka timestamp of the oldest record of a commit to the commit's acknowledgement",
+            metrics.freshness_of_commits.clone(),
+        );
+        registry.register(
             "pace_seconds",
             "How far apart live commits are at least: engine.pace, or more while commits are slow",
             metrics.pace.clone(),
-        );
-        registry.register(
-            "frontier_offset",
-            "First offset of the partition that the tables do not contain",
-            metrics.frontier.clone(),
-        );
-        registry.register(
-            "kafka_lag_records",
-            "Records in Kafka beyond the committed frontier",
-            metrics.lag.clone(),
         );
         registry.register(
             "hydration_records",
@@ -116,12 +182,27 @@ impl Metrics {
             metrics.hydration_expected.clone(),
         );
         registry.register(
+            "fetch_seconds",
+            "How long an object of the lake took to open and read, waits for the server included, or a batch of records to take out of the Kafka client, without the wait for them",
+            metrics.fetch.family.clone(),
+        );
+        registry.register(
+            "decode_seconds",
+            "How long a chunk of an object, or a batch of Kafka, took to decode and clean",
+            metrics.decode.family.clone(),
+        );
+        registry.register(
             "live_records",
             "Records that live commits took in: over pinflow_sink_commit_seconds_count, records a commit",
             metrics.live_records.clone(),
         );
         registry.register_collector(Box::new(crate::stages::StageTimes::default()));
         registry.register("sink_commit_seconds", "How long a commit took", metrics.commit.clone());
+        registry.register(
+            "last_commit_timestamp_seconds",
+            "When the last commit was acknowledged, since 1970; without records there is one commit a second",
+            metrics.last_commit.clone(),
+        );
         registry.register(
             "result_rows_changed",
             "Rows of a result that live commits took out or put in",
@@ -147,11 +228,22 @@ impl Metrics {
         metrics
     }
 
-    /// All metrics of a run at zero, and what its results take.
-    pub fn of_run(profile: Option<Arc<Profile>>) -> Metrics {
-        let mut metrics = Metrics::new();
-        if let Some(profile) = profile {
-            metrics.registry.register_collector(Box::new(ResultsTaken(profile)));
+    /// All metrics of a run on this schema at zero, where its partitions stand, and what its results and operators take.
+    pub fn of_run(schema: &str, status: Arc<Status>, profile: Option<Arc<Profile>>) -> Metrics {
+        Metrics::with(schema, status, profile)
+    }
+
+    fn with(schema: &str, status: Arc<Status>, taken: Option<impl Takes>) -> Metrics {
+        let mut metrics = Metrics {
+            labels: SchemaLabels {
+                schema: schema.to_owned(),
+            },
+            ..Metrics::new()
+        };
+        let registry = &mut metrics.registry;
+        registry.register_collector(Box::new(PartitionsCollector(status)));
+        if let Some(taken) = taken {
+            registry.register_collector(Box::new(TakenCollector(taken)));
         }
         metrics
     }
@@ -163,75 +255,6 @@ impl Metrics {
             registry,
             ..Metrics::new()
         }
-    }
-
-    /// How long the oldest record of a commit took from Kafka into the tables.
-    pub fn freshness(&self, age: Duration) {
-        self.freshness.set(age.as_secs_f64());
-    }
-
-    /// How far apart live commits are at least.
-    pub fn pace(&self, pace: Duration) {
-        self.pace.set(pace.as_secs_f64());
-    }
-
-    /// The committed frontier of a partition.
-    pub fn frontier(&self, topic: &str, partition: i32, next: i64) {
-        self.frontier
-            .get_or_create(&PartitionLabels {
-                topic: topic.to_owned(),
-                partition,
-            })
-            .set(next);
-    }
-
-    /// How far a partition is behind.
-    pub fn lag(&self, topic: &str, partition: i32, records: i64) {
-        self.lag
-            .get_or_create(&PartitionLabels {
-                topic: topic.to_owned(),
-                partition,
-            })
-            .set(records);
-    }
-
-    /// Records of history have been read; `expected` is what history will be in all.
-    pub fn hydration(&self, records: u64, expected: u64) {
-        self.hydration_records.inc_by(records);
-        self.hydration_expected.set(i64::try_from(expected).unwrap_or(i64::MAX));
-    }
-
-    /// A commit took this long.
-    pub fn committed(&self, took: Duration) {
-        self.commit.observe(took.as_secs_f64());
-    }
-
-    /// A live commit took in so many records.
-    pub fn live_records(&self, records: u64) {
-        self.live_records.inc_by(records);
-    }
-
-    /// A live commit took out or put in so many rows of a result.
-    pub fn result_rows(&self, result: &str, rows: u64) {
-        self.result_rows
-            .get_or_create(&ResultLabels {
-                result: result.to_owned(),
-            })
-            .inc_by(rows);
-    }
-
-    /// Records were rejected.
-    pub fn dead_letters(&self, reason: &str, count: u64) {
-        self.dead_letters
-            .get_or_create(&ReasonLabels {
-                reason: reason.to_owned(),
-            })
-            .inc_by(count);
-    }
-
-    /// Dead letters went because their table is limited.
-    pub fn dead_letters_dropped(&self, count: u64) {
-        self.dead_letters_dropped.inc_by(count);
     }
 
     /// Offsets inside accepted gaps.
@@ -253,6 +276,74 @@ impl Metrics {
             .and_then(|()| encode_eof(&mut text))
             .expect("writing to a String");
         text
+    }
+}
+
+impl Observer for Metrics {
+    fn claimed(&self, fence: i64, _commit: i64) {
+        self.fence.get_or_create(&self.labels).set(fence);
+    }
+
+    fn history(&self, _objects: u64, bytes: u64) {
+        self.estimate.total(bytes);
+    }
+
+    fn object(&self, records: u64, bytes: u64, _rejected: u64) {
+        let expected = self.estimate.read(records, bytes);
+        self.hydration_records.inc_by(records);
+        self.hydration_expected.set(i64::try_from(expected).unwrap_or(i64::MAX));
+    }
+
+    fn fetched(&self, from: Source, took: Duration) {
+        self.fetch.observe(from, took);
+    }
+
+    fn decoded(&self, from: Source, took: Duration) {
+        self.decode.observe(from, took);
+    }
+
+    fn committed(&self, _number: i64, took: Duration) {
+        self.commit.observe(took.as_secs_f64());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.last_commit.get_or_create(&self.labels).set(now.as_secs_f64());
+    }
+
+    fn live_records(&self, records: u64) {
+        self.live_records.inc_by(records);
+    }
+
+    fn result_rows(&self, result: &str, rows: u64) {
+        let result = result.to_owned();
+        self.result_rows.get_or_create(&ResultLabels { result }).inc_by(rows);
+    }
+
+    fn pace(&self, pace: Duration) {
+        self.pace.set(pace.as_secs_f64());
+    }
+
+    fn freshness(&self, age: Duration) {
+        self.freshness.set(age.as_secs_f64());
+        self.freshness_of_commits.observe(age.as_secs_f64());
+    }
+
+    fn dead_letters(&self, reason: &str, count: u64) {
+        let reason = reason.to_owned();
+        self.dead_letters.get_or_create(&ReasonLabels { reason }).inc_by(count);
+    }
+
+    fn dead_letters_dropped(&self, count: u64) {
+        self.dead_letters_dropped.inc_by(count);
+    }
+
+    fn gaps(&self, offsets: i64) {
+        Metrics::gaps(self, offsets);
+    }
+
+    fn lake(&self, state: &LakeState) {
+        self.lake_unavailable(match state {
+            LakeState::Unavailable { since, .. } => Some(*since),
+            LakeState::Available => None,
+        });
     }
 }
 
@@ -280,163 +371,37 @@ impl Collector for LakeOutage {
     }
 }
 
-/// What the operators of each result take, as of the moment that it is asked.
-#[derive(Debug)]
-struct ResultsTaken(Arc<Profile>);
-
-impl Collector for ResultsTaken {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        let taken: Vec<(ResultLabels, Taken)> = (self.0.results().into_iter())
-            .map(|(result, taken)| (ResultLabels { result }, taken))
-            .collect();
-        let mut busy = encoder.encode_descriptor(
-            "result_busy_seconds",
-            "How long the operators of a result ran in this process; of operators that results share, each has its part",
-            None,
-            MetricType::Counter,
-        )?;
-        for (labels, taken) in &taken {
-            ConstCounter::new(taken.busy.as_secs_f64()).encode(busy.encode_family(labels)?)?;
-        }
-        let mut bytes = encoder.encode_descriptor(
-            "result_state_bytes",
-            "What the operators of a result keep in this process; of operators that results share, each has its part",
-            None,
-            MetricType::Gauge,
-        )?;
-        for (labels, taken) in &taken {
-            ConstGauge::new(taken.bytes as f64).encode(bytes.encode_family(labels)?)?;
-        }
-        Ok(())
-    }
-}
-
-/// What every Prometheus client tells of its process.
-pub fn of_process() -> Registry {
-    let mut process = Registry::default();
-    process.register_collector(Box::new(ProcessCollector));
-    process
-}
-
-/// What every Prometheus client tells of its process, read from /proc when asked.
-#[derive(Debug)]
-struct ProcessCollector;
-
-impl Collector for ProcessCollector {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        let cpu = ConstCounter::new(cpu_seconds());
-        cpu.encode(encoder.encode_descriptor(
-            "process_cpu_seconds",
-            "User and system time",
-            None,
-            cpu.metric_type(),
-        )?)?;
-        let gauges = [
-            (
-                "process_resident_memory_bytes",
-                "Resident memory",
-                status_bytes("VmRSS:").map(|bytes| bytes as f64),
-            ),
-            (
-                "process_virtual_memory_bytes",
-                "Virtual memory",
-                status_bytes("VmSize:").map(|bytes| bytes as f64),
-            ),
-            ("process_threads", "Threads", count("/proc/self/task")),
-            ("process_open_fds", "Open file descriptors", count("/proc/self/fd")),
-            ("process_max_fds", "File descriptors at most", max_fds()),
-            (
-                "process_start_time_seconds",
-                "Start of the process since 1970",
-                start_time(),
-            ),
-        ];
-        for (name, help, value) in gauges {
-            let Some(value) = value else { continue };
-            let gauge = ConstGauge::new(value);
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
-        Ok(())
-    }
-}
-
-fn count(folder: &str) -> Option<f64> {
-    Some(std::fs::read_dir(folder).ok()?.count() as f64)
-}
-
-fn max_fds() -> Option<f64> {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile)
-        .current
-        .map(|limit| limit as f64)
-}
-
-/// Boot time is what remains of now after the uptime; a process knows its start in clock ticks after boot.
-fn start_time() -> Option<f64> {
-    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
-    let uptime: f64 = uptime.split_whitespace().next()?.parse().ok()?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs_f64();
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // the name in parentheses may contain anything, so count from its end: field 22 is the 20th after it
-    let ticks: f64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
-    Some(now - uptime + ticks / rustix::param::clock_ticks_per_second() as f64)
-}
-
-/// The latest whole numbers behind an estimate of how many records history has.
-#[derive(Debug, Default)]
-pub struct HydrationEstimate {
-    records: AtomicU64,
-    bytes: AtomicU64,
-    bytes_total: AtomicU64,
-}
-
-impl HydrationEstimate {
-    /// History has so many bytes.
-    pub fn total(&self, bytes: u64) {
-        self.bytes_total.store(bytes, Ordering::Relaxed);
-    }
-
-    /// So many more records in so many more bytes have been read; returns how many records there will be in all.
-    pub fn read(&self, records: u64, bytes: u64) -> u64 {
-        let records = self.records.fetch_add(records, Ordering::Relaxed) + records;
-        let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let total = self.bytes_total.load(Ordering::Relaxed).max(bytes);
-        if bytes == 0 {
-            records
-        } else {
-            (u128::from(records) * u128::from(total) / u128::from(bytes)) as u64
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::documented::example_of_run;
     use super::*;
 
     #[test]
     fn names_and_labels_are_pinned() {
-        let metrics = Metrics::new();
-        metrics.freshness(Duration::from_millis(1500));
-        metrics.pace(Duration::from_millis(5));
-        metrics.frontier("pin", 0, 42);
-        metrics.lag("pin", 0, 7);
-        metrics.hydration(10, 20);
-        metrics.committed(Duration::from_millis(4));
-        metrics.live_records(12);
-        metrics.result_rows("users_joined_by_year", 3);
-        metrics.dead_letters("not_json", 3);
-        metrics.dead_letters_dropped(2);
-        metrics.gaps(300);
-        let text = metrics.text();
+        let text = example_of_run();
         for line in [
+            "pinflow_fence{schema=\"pins\"} 3",
             "pinflow_freshness_seconds 1.5",
+            "pinflow_commit_freshness_seconds_bucket{le=\"2.0\"} 1",
             "pinflow_pace_seconds 0.005",
-            "pinflow_frontier_offset{topic=\"pin\",partition=\"0\"} 42",
-            "pinflow_kafka_lag_records{topic=\"pin\",partition=\"0\"} 7",
+            "pinflow_frontier_offset{topic=\"pin\",partition=\"0\"} 42.0",
+            "pinflow_kafka_start_offset{topic=\"pin\",partition=\"0\"} 2.0",
+            "pinflow_kafka_end_offset{topic=\"pin\",partition=\"0\"} 49.0",
+            "pinflow_kafka_lag_records{topic=\"pin\",partition=\"0\"} 7.0",
             "pinflow_hydration_records_total 10",
             "pinflow_hydration_records_expected 20",
+            "pinflow_fetch_seconds_bucket{le=\"0.3\",source=\"lake\"} 1",
+            "pinflow_fetch_seconds_bucket{le=\"0.0003\",source=\"kafka\"} 1",
+            "pinflow_decode_seconds_bucket{le=\"0.003\",source=\"lake\"} 1",
+            "pinflow_decode_seconds_count{source=\"kafka\"} 0",
+            "pinflow_reader_wait_seconds_total{on=\"staging\"} 0.0",
             "pinflow_sink_commit_seconds_count 1",
             "pinflow_live_records_total 12",
             "pinflow_result_rows_changed_total{result=\"users_joined_by_year\"} 3",
+            "pinflow_result_busy_seconds_total{result=\"users_joined_by_year\"} 0.5",
+            "pinflow_result_state_bytes{result=\"users_joined_by_year\"} 68.0",
+            "pinflow_operator_busy_seconds_total{operator=\"posts: latest\",worker=\"1\"} 0.5",
+            "pinflow_operator_state_bytes{operator=\"posts: latest\",worker=\"1\"} 68.0",
             "pinflow_sink_commit_seconds_bucket{le=\"0.005\"} 1",
             "pinflow_dead_letter_total{reason=\"not_json\"} 3",
             "pinflow_dead_letter_dropped_total 2",
@@ -447,6 +412,8 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }
         for name in [
+            "pinflow_kafka_lag_seconds{topic=\"pin\",partition=\"0\"}",
+            "pinflow_last_commit_timestamp_seconds{schema=\"pins\"}",
             "process_cpu_seconds_total",
             "process_resident_memory_bytes",
             "process_virtual_memory_bytes",
@@ -461,6 +428,15 @@ mod tests {
                 .unwrap_or_else(|| panic!("{name}\n{text}"));
             assert!(value.trim().parse::<f64>().unwrap() > 0.0, "{name}{value}");
         }
+        let version = format!("pinflow_build_info{{version=\"{}\",os=", env!("CARGO_PKG_VERSION"));
+        assert!(text.contains(&version), "{text}");
+    }
+
+    #[test]
+    fn what_has_not_happened_has_no_time() {
+        let text = Metrics::new().text();
+        assert!(!text.contains("\npinflow_last_commit_timestamp_seconds{"), "{text}");
+        assert!(!text.contains("\npinflow_fence{"), "{text}");
     }
 
     #[test]
@@ -476,21 +452,5 @@ mod tests {
         assert!((90.0..100.0).contains(&seconds(metrics.text())));
         metrics.lake_unavailable(None);
         assert_eq!(seconds(metrics.text()), 0.0);
-    }
-
-    #[test]
-    fn the_process_started_a_moment_ago() {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
-        let started = start_time().unwrap();
-        assert!((0.0..3600.0).contains(&(now - started + 1.0)), "{started} {now}");
-    }
-
-    #[test]
-    fn expected_records_follow_the_bytes() {
-        let estimate = HydrationEstimate::default();
-        estimate.total(1000);
-        assert_eq!(estimate.read(10, 100), 100);
-        assert_eq!(estimate.read(10, 900), 20);
-        assert_eq!(estimate.read(5, 500), 25);
     }
 }

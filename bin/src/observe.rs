@@ -1,23 +1,26 @@
-//! What a run shows of itself while it runs: the engine reports, metrics, health and progress listen.
+//! What a run shows of itself while it runs: the engine reports, and metrics, health, status and progress listen.
 
 use crate::config::{BackfillSettings, RunSettings};
 use crate::health::Health;
-use crate::metrics::{HydrationEstimate, Metrics};
-use engine::{Observer, Options, Profile};
+use crate::logging;
+use crate::metrics::Metrics;
+use api::Status;
+use engine::{Observer, Options, Profile, Reached, SinkOptions, Source, Wait};
 use ingest::lake::LakeState;
-use std::sync::{Arc, Mutex};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use workload::progress::{Progress, ProgressStyle};
 
-/// Metrics, health and progress of one process.
-#[derive(Debug)]
+/// The parts that listen to the engine of one process: each hears everything, in this order.
 pub struct Shown {
     /// What Prometheus sees.
     pub metrics: Arc<Metrics>,
     /// What `/readyz` says.
     pub health: Arc<Health>,
-    estimate: HydrationEstimate,
-    progress: Mutex<Option<Progress>>,
+    /// What `/api/status` says.
+    pub status: Arc<Status>,
+    parts: Vec<Arc<dyn Observer>>,
     /// What operators take; noted where metrics are served.
     profile: Option<Arc<Profile>>,
 }
@@ -41,100 +44,153 @@ impl Shown {
 
     fn new(options: &Options, style: ProgressStyle, profile: Option<Arc<Profile>>, ready_lag_records: u64) -> Shown {
         let process = options.workers.process;
+        let schema = match &options.sink {
+            SinkOptions::Postgres(postgres) => postgres.schema.as_str(),
+            SinkOptions::Files(_) => "",
+        };
+        let status = Arc::new(Status::new(profile.clone(), logging::last_error));
+        let metrics = Arc::new(Metrics::of_run(schema, Arc::clone(&status), profile.clone()));
+        let health = Arc::new(Health::new(process, ready_lag_records));
+        let progress = Arc::new(ReplayProgress::start((process == 0).then_some(style)));
         Shown {
-            metrics: Arc::new(Metrics::of_run(profile.clone())),
-            health: Arc::new(Health::new(process, ready_lag_records)),
-            estimate: HydrationEstimate::default(),
-            progress: Mutex::new((process == 0).then(|| Progress::start(style))),
+            parts: vec![
+                Arc::clone(&metrics) as Arc<dyn Observer>,
+                Arc::clone(&status) as Arc<dyn Observer>,
+                Arc::clone(&health) as Arc<dyn Observer>,
+                progress,
+            ],
+            metrics,
+            health,
+            status,
             profile,
         }
     }
 
-    fn with_progress(&self, act: impl FnOnce(&Progress)) {
-        if let Some(progress) = &*self.progress.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
-            act(progress);
-        }
+    fn each(&self, report: impl Fn(&dyn Observer)) {
+        self.parts.iter().for_each(|part| report(&**part));
     }
 }
 
 impl Observer for Shown {
+    fn claimed(&self, fence: i64, commit: i64) {
+        self.each(|part| part.claimed(fence, commit));
+    }
+
     fn history(&self, objects: u64, bytes: u64) {
-        self.estimate.total(bytes);
-        self.with_progress(|progress| progress.total(objects, bytes));
+        self.each(|part| part.history(objects, bytes));
     }
 
     fn object(&self, records: u64, bytes: u64, rejected: u64) {
-        let expected = self.estimate.read(records, bytes);
-        self.metrics.hydration(records, expected);
-        self.with_progress(|progress| progress.object(records, bytes, rejected));
+        self.each(|part| part.object(records, bytes, rejected));
+    }
+
+    fn fetched(&self, from: Source, took: Duration) {
+        self.each(|part| part.fetched(from, took));
+    }
+
+    fn decoded(&self, from: Source, took: Duration) {
+        self.each(|part| part.decoded(from, took));
+    }
+
+    fn waits(&self, worker: usize, on: Option<Wait>) {
+        self.each(|part| part.waits(worker, on));
+    }
+
+    fn lake_end(&self, topic: &str, partition: i32, end: i64) {
+        self.each(|part| part.lake_end(topic, partition, end));
+    }
+
+    fn kafka(&self, topic: &str, partition: i32, held: Range<i64>) {
+        self.each(|part| part.kafka(topic, partition, held.clone()));
     }
 
     fn hydrated(&self) {
-        self.health.hydrated();
-        // dropped here, so that its last line comes before anything live
-        drop(
-            self.progress
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .take(),
-        );
+        self.each(|part| part.hydrated());
     }
 
-    fn committed(&self, took: Duration) {
-        self.metrics.committed(took);
+    fn committing(&self) {
+        self.each(|part| part.committing());
+    }
+
+    fn committed(&self, number: i64, took: Duration) {
+        self.each(|part| part.committed(number, took));
     }
 
     fn live_records(&self, records: u64) {
-        self.metrics.live_records(records);
+        self.each(|part| part.live_records(records));
     }
 
     fn result_rows(&self, result: &str, rows: u64) {
-        self.metrics.result_rows(result, rows);
+        self.each(|part| part.result_rows(result, rows));
     }
 
     fn pace(&self, pace: Duration) {
-        self.metrics.pace(pace);
+        self.each(|part| part.pace(pace));
     }
 
     fn freshness(&self, age: Duration) {
-        self.metrics.freshness(age);
+        self.each(|part| part.freshness(age));
     }
 
-    fn frontier(&self, topic: &str, partition: i32, next: i64) {
-        self.metrics.frontier(topic, partition, next);
+    fn frontier(&self, topic: &str, partition: i32, reached: Reached) {
+        self.each(|part| part.frontier(topic, partition, reached));
     }
 
     fn lag(&self, topic: &str, partition: i32, records: i64) {
-        self.metrics.lag(topic, partition, records);
-        self.health.lag(topic, partition, records);
+        self.each(|part| part.lag(topic, partition, records));
     }
 
     fn dead_letters(&self, reason: &str, count: u64) {
-        self.metrics.dead_letters(reason, count);
+        self.each(|part| part.dead_letters(reason, count));
     }
 
     fn dead_letters_dropped(&self, count: u64) {
-        self.metrics.dead_letters_dropped(count);
+        self.each(|part| part.dead_letters_dropped(count));
     }
 
     fn gaps(&self, offsets: i64) {
-        self.metrics.gaps(offsets);
+        self.each(|part| part.gaps(offsets));
+    }
+
+    fn lake(&self, state: &LakeState) {
+        self.each(|part| part.lake(state));
+    }
+
+    fn absent(&self, topics: usize) {
+        self.each(|part| part.absent(topics));
     }
 
     fn profile(&self) -> Option<Arc<Profile>> {
         self.profile.clone()
     }
+}
 
-    fn absent(&self, topics: usize) {
-        self.health.absent(topics);
+/// The progress of a replay, until it has ended.
+struct ReplayProgress(Mutex<Option<Progress>>);
+
+impl ReplayProgress {
+    fn start(style: Option<ProgressStyle>) -> ReplayProgress {
+        ReplayProgress(Mutex::new(style.map(Progress::start)))
     }
 
-    fn lake(&self, state: &LakeState) {
-        let outage = match state {
-            LakeState::Unavailable { since, error } => Some((*since, error.clone())),
-            LakeState::Available => None,
-        };
-        self.metrics.lake_unavailable(outage.as_ref().map(|(since, _)| *since));
-        self.health.lake_unavailable(outage);
+    fn with(&self, act: impl FnOnce(&Progress)) {
+        if let Some(progress) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            act(progress);
+        }
+    }
+}
+
+impl Observer for ReplayProgress {
+    fn history(&self, objects: u64, bytes: u64) {
+        self.with(|progress| progress.total(objects, bytes));
+    }
+
+    fn object(&self, records: u64, bytes: u64, rejected: u64) {
+        self.with(|progress| progress.object(records, bytes, rejected));
+    }
+
+    fn hydrated(&self) {
+        // dropped here, so that its last line comes before anything live
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }

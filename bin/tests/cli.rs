@@ -484,3 +484,120 @@ fn every_error_of_every_result_is_printed() {
         stderr(&missing)
     );
 }
+
+/// A server that answers every request with this, until the test ends.
+fn answering(answer: String) -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = String::new();
+            for line in BufReader::new(&stream)
+                .lines()
+                .map_while(Result::ok)
+                .take_while(|line| !line.is_empty())
+            {
+                head += &format!("{line}\n");
+            }
+            let found = head.starts_with("GET /api/status HTTP/1.1\n");
+            let token = head.to_lowercase().contains("authorization: bearer reading-token-01\n");
+            let (status, body) = match (found, token) {
+                (false, _) => ("404 Not Found", ""),
+                (true, false) => ("401 Unauthorized", "Not authenticated"),
+                (true, true) => ("200 OK", answer.as_str()),
+            };
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+            std::io::Write::write_all(&mut stream, answer.as_bytes()).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn status_prints_what_a_run_answers() {
+    let status = api::Status::new(None, || None);
+    let body = serde_json::to_string(&api::handle_status(&status)).unwrap();
+    let address = answering(body.clone()).to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = folder.path().join("tokens");
+    std::fs::write(&tokens, "# for dashboards\nreading-token-01 scopes=read\n").unwrap();
+    let tokens = tokens.to_str().unwrap();
+    let arguments = ["status", "--listen", &address, "--token-file", tokens];
+
+    let output = pinflow(&arguments);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let printed = stdout(&output);
+    assert!(
+        printed.starts_with("phase       listing, 0 % of history\n"),
+        "{printed}"
+    );
+    assert!(printed.contains("\nbottleneck  The start: "), "{printed}");
+
+    let output = pinflow(&[&arguments[..], &["--json"]].concat());
+    assert_eq!(
+        (code(&output), stdout(&output)),
+        (0, format!("{body}\n")),
+        "{}",
+        stderr(&output)
+    );
+
+    let output = pinflow(&arguments[..3]);
+    let expected = format!("error: http://{address}/api/status requires a token: give --token-file FILE\n");
+    assert_eq!((code(&output), stderr(&output)), (1, expected));
+}
+
+#[test]
+fn status_is_watched_until_ctrl_c() {
+    let status = api::Status::new(None, || None);
+    let address = answering(serde_json::to_string(&api::handle_status(&status)).unwrap()).to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = folder.path().join("tokens");
+    std::fs::write(&tokens, "reading-token-01\n").unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pinflow"))
+        .args(["status", "--watch", "--json", "--listen", &address, "--token-file"])
+        .arg(&tokens)
+        .env_clear()
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let began = Instant::now();
+    for line in lines.take(3) {
+        assert!(line.unwrap().starts_with("{\"phase\":\"listing\""));
+    }
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn status_says_in_one_line_that_nobody_answers() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    for more in [&[][..], &["--watch"], &["--json"]] {
+        let output = pinflow(&[&["status", "--listen", &address], more].concat());
+        let said = stderr(&output);
+        assert_eq!(code(&output), 1, "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        let begins = format!("error: no answer from http://{address}/api/status: ");
+        assert!(said.starts_with(&begins) && said.contains("refused"), "{said}");
+        assert!(output.stdout.is_empty());
+    }
+    for (arguments, expected) in [
+        (
+            &["status"][..],
+            "error: `status` needs --listen ADDR:PORT, the address of `run --listen`\n",
+        ),
+        (
+            &["status", "--listen", "nowhere"],
+            "error: --listen: invalid address `nowhere`: expected ADDR:PORT, such as 127.0.0.1:9464\n",
+        ),
+    ] {
+        let output = pinflow(arguments);
+        assert_eq!((code(&output), stderr(&output).as_str()), (2, expected));
+    }
+}

@@ -1,10 +1,12 @@
-//! Two pages are generated from the program, so that they cannot become outdated: every key, and every result with its
-//! SQL. A third page contains output of the program. `UPDATE_DOCS=1 cargo test -p pinflow --test docs` writes them.
-//! Two more pages name functions of the source and of the tests, which must exist.
+//! Three pages are generated from the program, so that they cannot become outdated: every key, every result with its
+//! SQL, and every metric. A further page contains output of the program. `UPDATE_DOCS=1 cargo test -p pinflow --test docs`
+//! writes them. Two more pages name functions of the source and of the tests, which must exist.
 
 mod program;
 
 use pinflow::config::keys::KEYS;
+use pinflow::metrics::documented;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -98,6 +100,101 @@ fn every_result_is_documented() {
         write!(page, "\n```sql\n{}\n```\n", file.text.trim()).unwrap();
     }
     check("results.md", &page);
+}
+
+#[test]
+fn every_metric_is_documented() {
+    let mut page = String::from(
+        "# Metrics\n\n\
+         `run`, `archive` and `gateway` serve these at `/metrics` in the OpenMetrics format, where they listen (`--listen`).\n\
+         Names follow Prometheus' conventions: base units, the unit last, `_total` for counters. A histogram has the series\n\
+         `_bucket`, `_sum` and `_count`. Counters begin at 0 when the process does. Of several processes of a run, process 0\n\
+         knows about commits and partitions, and each about its own workers.\n\n\
+         [deploy/prometheus/rules.yml](../deploy/prometheus/rules.yml) contains alerts,\n\
+         [deploy/grafana/pinflow.json](../deploy/grafana/pinflow.json) a dashboard.\n",
+    );
+    for (who, metrics) in documented() {
+        let title = match who {
+            "all" => "Of every process",
+            who => &format!("`pinflow {who}`"),
+        };
+        write!(
+            page,
+            "\n## {title}\n\n| metric | type | unit | labels | meaning |\n|---|---|---|---|---|\n"
+        )
+        .unwrap();
+        for metric in metrics {
+            let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            let (name, kind, unit, help) = (metric.name, metric.kind, metric.unit, metric.help.replace('|', "\\|"));
+            writeln!(page, "| `{name}` | {kind} | {unit} | {} | {help} |", labels.join(", ")).unwrap();
+        }
+    }
+    check("metrics.md", &page);
+}
+
+/// The words of a text that name a metric of ours or of the process.
+fn metrics_in(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words
+        .filter(|word| word.starts_with("pinflow_") || word.starts_with("process_"))
+        .collect()
+}
+
+/// Each query of the dashboard and of the alerts, and each page that names a metric, names one that there is.
+#[test]
+fn metrics_that_deployments_and_pages_name_exist() {
+    let metrics = documented().into_iter().flat_map(|(_, metrics)| metrics);
+    let series: BTreeSet<String> = metrics
+        .flat_map(|metric| metric.series().into_iter().chain([metric.name]))
+        .collect();
+    let read =
+        |file: &str| std::fs::read_to_string(path("..").join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let dashboard: serde_json::Value = serde_json::from_str(&read("deploy/grafana/pinflow.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let queries: Vec<&str> = panels
+        .flat_map(|panel| panel["targets"].as_array().into_iter().flatten())
+        .map(|target| target["expr"].as_str().unwrap())
+        .collect();
+    assert!(queries.len() > 30, "{} queries", queries.len());
+    for query in queries {
+        let named = metrics_in(query);
+        assert!(!named.is_empty(), "{query} names no metric");
+        for name in named {
+            assert!(
+                series.contains(name),
+                "the dashboard asks for {name}, which no process has: {query}"
+            );
+        }
+    }
+    let rules = read("deploy/prometheus/rules.yml");
+    assert!(metrics_in(&rules).len() > 8, "{:?}", metrics_in(&rules));
+    for name in metrics_in(&rules) {
+        assert!(series.contains(name), "an alert asks for {name}, which no process has");
+    }
+    for page in ["operating.md", "gateway.md", "archive.md", "security.md", "state.md"] {
+        let text = std::fs::read_to_string(path(page)).unwrap();
+        // a name in backquotes, and not that of a role or a table
+        let named = text
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter_map(|code| code.split('{').next());
+        for name in named.filter(|name| name.starts_with("pinflow_")) {
+            let of_a_metric = [
+                "_total",
+                "_seconds",
+                "_bytes",
+                "_records",
+                "_offset",
+                "_offsets",
+                "_connections",
+                "_count",
+            ];
+            if of_a_metric.iter().any(|end| name.ends_with(end)) {
+                assert!(series.contains(name), "docs/{page} names {name}, which no process has");
+            }
+        }
+    }
 }
 
 #[test]

@@ -49,6 +49,8 @@ case "$purpose" in
 test)
     # the emulator's source; its server stands in /usr/sbin, which is not on everybody's PATH
     need /usr/sbin/mariadbd mariadb-server
+    # tests the alerts in deploy/prometheus; the server that comes with it is not started
+    need promtool prometheus
     ;;
 esac
 case "$purpose" in
@@ -98,4 +100,7 @@ if [ "$status" -ne 0 ]; then
     echo "install: apt-get failed; the packages are:$missing" >&2
     exit "$status"
 fi
+case "$missing" in
+*" prometheus"*) $as_root systemctl disable prometheus >/dev/null 2>&1 || true ;; # nor at the next boot
+esac
 echo "install: installed$missing"

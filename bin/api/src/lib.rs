@@ -24,7 +24,12 @@ mod routes;
 mod rows;
 mod shared;
 mod state;
+mod status;
 mod wait;
 
 pub use api::{Access, Api, ApiOptions};
 pub use state::Bounds;
+pub use status::{
+    Freshness, LoggedError, OperatorStatus, PartitionStatus, Phase, ReplayStatus, Status, StatusBody, Trend,
+    handle_status,
+};

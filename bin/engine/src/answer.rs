@@ -2,6 +2,7 @@
 
 use super::log::generations::Generations;
 use super::log::holes;
+use super::process::Reached;
 use super::protocol::{LinesHash, Mark};
 use super::recorded_detail::detail;
 use ingest::TopicPartition;
@@ -19,6 +20,17 @@ pub struct OffsetRange {
     pub next: i64,
     /// The last record below that came from Kafka.
     pub last: Option<RecordId>,
+}
+
+impl OffsetRange {
+    /// What is shown of it.
+    pub fn shown(&self) -> Reached {
+        let stamp = self.last.map(|last| last.timestamp);
+        Reached {
+            next: self.next,
+            newest: stamp.filter(|stamp| *stamp >= 0),
+        }
+    }
 }
 
 /// A hole of the log that is part of the answer.

@@ -6,6 +6,7 @@ use super::handle::Handle;
 use super::profile::Profile;
 use ingest::lake::LakeState;
 use operators::Row;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use timely::scheduling::SyncActivator;
@@ -24,16 +25,60 @@ pub struct Commit<'a> {
     pub results: Vec<Vec<(Row, isize)>>,
 }
 
+/// Where records come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// Objects of the lake.
+    Lake,
+    /// Batches of Kafka.
+    Kafka,
+}
+
+/// What a reader waits for while history is replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Wait {
+    /// The next bytes of objects that it was assigned.
+    Lake,
+    /// Room in the staging of the sink.
+    Staging,
+}
+
+/// Where a partition stands after a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// The first offset that the tables do not contain.
+    pub next: i64,
+    /// The timestamp of the last record from Kafka below, in milliseconds since 1970, if it is known.
+    pub newest: Option<i64>,
+}
+
 /// What a run shows while it runs: metrics, progress, health. Every method has an empty default.
+///
+/// Methods are called by the threads that do the work, once for each object, batch or commit: they have to be cheap and
+/// must not wait.
 pub trait Observer: Send + Sync {
+    /// The fence was taken: a run with a smaller one commits nothing any more. The tables are at this commit.
+    fn claimed(&self, _fence: i64, _commit: i64) {}
     /// History to read has been found.
     fn history(&self, _objects: u64, _bytes: u64) {}
-    /// An object has been read.
+    /// An object has been read; `bytes` as it is stored.
     fn object(&self, _records: u64, _bytes: u64, _rejected: u64) {}
+    /// An object of the lake, or a batch of Kafka, was fetched.
+    fn fetched(&self, _from: Source, _took: Duration) {}
+    /// A chunk of an object, or a batch of Kafka, was decoded.
+    fn decoded(&self, _from: Source, _took: Duration) {}
+    /// What a worker's reader waits for from now on; `None` when it reads, or has nothing to read.
+    fn waits(&self, _worker: usize, _on: Option<Wait>) {}
+    /// The lake covers a partition up to this offset.
+    fn lake_end(&self, _topic: &str, _partition: i32, _end: i64) {}
+    /// Kafka holds these offsets of a partition.
+    fn kafka(&self, _topic: &str, _partition: i32, _held: Range<i64>) {}
     /// Epoch 0 is committed.
     fn hydrated(&self) {}
-    /// A commit took this long.
-    fn committed(&self, _took: Duration) {}
+    /// A commit begins.
+    fn committing(&self) {}
+    /// A commit took this long; its number, 0 where files are written instead of tables.
+    fn committed(&self, _number: i64, _took: Duration) {}
     /// What a commit holds, after everything else about it was reported. The next epoch waits for this to return.
     fn persisted(&self, _commit: Commit<'_>) {}
     /// A live commit took in so many records.
@@ -45,7 +90,7 @@ pub trait Observer: Send + Sync {
     /// How long ago the oldest record of a commit was written to Kafka when the commit was acknowledged.
     fn freshness(&self, _age: Duration) {}
     /// The committed frontier of a partition.
-    fn frontier(&self, _topic: &str, _partition: i32, _next: i64) {}
+    fn frontier(&self, _topic: &str, _partition: i32, _reached: Reached) {}
     /// How far behind Kafka's end a partition is.
     fn lag(&self, _topic: &str, _partition: i32, _records: i64) {}
     /// Records were rejected.

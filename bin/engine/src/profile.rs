@@ -7,12 +7,20 @@ use operators::state_size::{self, Entries, StateSize, StateSizeBuilder};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use timely::logging::{ScheduleEvent, StartStop, TimelyEvent, TimelyEventBuilder};
+use timely::logging::{OperatesEvent, ScheduleEvent, StartStop, TimelyEvent, TimelyEventBuilder};
 use timely::worker::Worker;
 
+/// The name of what is neither a part of results nor one of [`NAMED`].
+const OTHER: &str = "other";
+/// Operators beside those of results that are shown by their own names: they read and decode, and gather changes.
+const NAMED: [&str; 2] = ["Read", "Collect"];
+
 /// What was seen of one operator of a worker.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Seen {
+    name: String,
+    /// How deep it is nested: 1 for the dataflow, 2 for its operators.
+    depth: usize,
     began: Option<Duration>,
     busy: Duration,
     held: Entries,
@@ -21,16 +29,23 @@ struct Seen {
 /// What was seen of the operators of one worker, by their numbers.
 type Operators = Arc<Mutex<BTreeMap<usize, Seen>>>;
 
+/// What was built on one worker.
+#[derive(Debug)]
+struct Built {
+    worker: usize,
+    parts: Vec<Part>,
+    operators: Operators,
+}
+
 /// A part of the dataflow: an operator on one worker, with what writes down its rows.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Part {
     step: Step,
     /// The results that are made of it.
     results: Vec<usize>,
-    operators: Operators,
 }
 
-/// What results take on this process.
+/// What results or operators take on this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Taken {
     /// How long operators ran.
@@ -39,11 +54,23 @@ pub struct Taken {
     pub bytes: usize,
 }
 
+/// What an operator takes on one worker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperatorTaken {
+    /// Its name: the result that it is made for, and what it is, as in `posts: latest`; `Read` decodes, `Collect` gathers
+    /// changes, and `other` is all the rest of the dataflow.
+    pub name: String,
+    /// The index of the worker, counted over all processes.
+    pub worker: usize,
+    /// What it takes. The state of `Read`, `Collect` and `other` is not known, and given as 0.
+    pub taken: Taken,
+}
+
 /// See the module's head. Shared by the workers, who fill it, and by those who ask.
 #[derive(Debug, Default)]
 pub struct Profile {
     results: Mutex<Vec<String>>,
-    parts: Mutex<Vec<Part>>,
+    built: Mutex<Vec<Built>>,
 }
 
 fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -51,7 +78,10 @@ fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A worker whose operators are watched from now on.
-pub(super) struct Watched(Operators);
+pub(super) struct Watched {
+    worker: usize,
+    operators: Operators,
+}
 
 impl Watched {
     /// Has to be called before the dataflow is built: operators ask for their logs when they are made.
@@ -62,15 +92,15 @@ impl Watched {
             logs.insert::<TimelyEventBuilder, _>("timely", move |_, events| {
                 let mut seen = locked(&seen);
                 for (at, event) in events.iter().flatten() {
-                    if let TimelyEvent::Schedule(ScheduleEvent { id, start_stop }) = event {
-                        let operator = seen.entry(*id).or_default();
-                        match start_stop {
-                            StartStop::Start => operator.began = Some(*at),
-                            StartStop::Stop => {
-                                let began = operator.began.take();
-                                operator.busy += began.map_or(Duration::ZERO, |began| at.saturating_sub(began));
-                            }
+                    match event {
+                        TimelyEvent::Operates(OperatesEvent { id, addr, name }) => {
+                            let operator = seen.entry(*id).or_default();
+                            (operator.name, operator.depth) = (name.clone(), addr.len());
                         }
+                        TimelyEvent::Schedule(ScheduleEvent { id, start_stop }) => {
+                            seen.entry(*id).or_default().turn(*at, *start_stop);
+                        }
+                        _ => {}
                     }
                 }
             });
@@ -82,7 +112,22 @@ impl Watched {
                 }
             });
         }
-        Watched(operators)
+        Watched {
+            worker: worker.index(),
+            operators,
+        }
+    }
+}
+
+impl Seen {
+    fn turn(&mut self, at: Duration, start_stop: StartStop) {
+        match start_stop {
+            StartStop::Start => self.began = Some(at),
+            StartStop::Stop => {
+                let began = self.began.take();
+                self.busy += began.map_or(Duration::ZERO, |began| at.saturating_sub(began));
+            }
+        }
     }
 }
 
@@ -94,9 +139,12 @@ impl Profile {
         let part = |step: Step| Part {
             results: results.made_of(&step),
             step,
-            operators: Arc::clone(&watched.0),
         };
-        locked(&self.parts).extend(steps.into_iter().map(part));
+        locked(&self.built).push(Built {
+            worker: watched.worker,
+            parts: steps.into_iter().map(part).collect(),
+            operators: Arc::clone(&watched.operators),
+        });
     }
 
     /// What each result takes, by name. What several are made of counts for each in equal parts, so that all together
@@ -104,22 +152,86 @@ impl Profile {
     pub fn results(&self) -> Vec<(String, Taken)> {
         let names = locked(&self.results).clone();
         let mut taken: Vec<(String, Taken)> = names.into_iter().map(|name| (name, Taken::default())).collect();
-        for part in locked(&self.parts).iter() {
-            let Taken { busy, bytes } = part.taken();
-            let shares = part.results.len().max(1);
-            for result in &part.results {
-                let (_, taken) = &mut taken[*result];
-                taken.busy += busy / shares as u32;
-                taken.bytes += bytes / shares;
+        for built in locked(&self.built).iter() {
+            let operators = locked(&built.operators);
+            for part in &built.parts {
+                let Taken { busy, bytes } = part.taken(&operators);
+                let shares = part.results.len().max(1);
+                for result in &part.results {
+                    let (_, taken) = &mut taken[*result];
+                    taken.busy += busy / shares as u32;
+                    taken.bytes += bytes / shares;
+                }
             }
         }
         taken
     }
+
+    /// What each operator takes on each worker of this process: those of results, and `Read`, `Collect` and `other`, which
+    /// together are how long the worker ran its dataflow. Ordered by worker and name; a name comes once a worker.
+    pub fn operators(&self) -> Vec<OperatorTaken> {
+        let mut all = Vec::new();
+        for built in locked(&self.built).iter() {
+            let worker = built.worker;
+            let by_name = built.by_name();
+            all.extend(
+                by_name
+                    .into_iter()
+                    .map(|(name, taken)| OperatorTaken { name, worker, taken }),
+            );
+        }
+        all.sort_by(|a, b| (a.worker, &a.name).cmp(&(b.worker, &b.name)));
+        all
+    }
+}
+
+impl Built {
+    fn by_name(&self) -> BTreeMap<String, Taken> {
+        let operators = locked(&self.operators);
+        let mut by_name: BTreeMap<String, Taken> = BTreeMap::new();
+        let mut add = |name: &str, taken: Taken| {
+            let sum = by_name.entry(name.to_owned()).or_default();
+            sum.busy += taken.busy;
+            sum.bytes += taken.bytes;
+            taken.busy
+        };
+        let mut named = Duration::ZERO;
+        for part in &self.parts {
+            named += add(part.name(&operators), part.taken(&operators));
+        }
+        for seen in operators.values().filter(|seen| NAMED.contains(&seen.name.as_str())) {
+            let busy = seen.busy;
+            named += add(&seen.name, Taken { busy, bytes: 0 });
+        }
+        // the time of a dataflow contains that of its operators
+        let all: Duration = operators
+            .values()
+            .filter(|seen| seen.depth == 1)
+            .map(|seen| seen.busy)
+            .sum();
+        let busy = all.saturating_sub(named);
+        add(OTHER, Taken { busy, bytes: 0 });
+        by_name
+    }
 }
 
 impl Part {
-    fn taken(&self) -> Taken {
-        let operators = locked(&self.operators);
+    /// The name that its operator was made with, among those of what it is made of: the result that it is made for, and
+    /// what it is.
+    fn name<'a>(&'a self, operators: &'a BTreeMap<usize, Seen>) -> &'a str {
+        let own = || {
+            operators
+                .range(self.step.made_of.clone())
+                .map(|(_, seen)| seen.name.as_str())
+        };
+        let end = format!(": {}", self.step.operator);
+        let exact = own().find(|name| name.ends_with(&end));
+        // of several workers each makes a part first
+        let made = exact.or_else(|| own().find(|name| name.contains(&end)));
+        made.unwrap_or(self.step.operator)
+    }
+
+    fn taken(&self, operators: &BTreeMap<usize, Seen>) -> Taken {
         let own = || operators.range(self.step.made_of.clone()).map(|(_, seen)| seen);
         let entries: Vec<usize> = own().flat_map(|seen| seen.held).flatten().collect();
         Taken {

@@ -19,6 +19,7 @@ pub use state::ReaderContext;
 
 use super::error::ReaderError;
 use super::handle::StopListener;
+use super::process::{Source, Wait};
 use super::protocol::{Command, Consume, EpochReport, ObjectRead, Pass, Purpose, ReaderReport};
 use dataflows::{Event, Kind};
 use ingest::TopicPartition;
@@ -28,6 +29,7 @@ use placing::Reading;
 use state::{Phase, Reader};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
@@ -65,13 +67,14 @@ pub fn read<'s>(
         // an error means that the worker is gone
         let _ = activator.activate();
     });
-    let first_of_process = scope.index().is_multiple_of(context.process.threads);
+    let worker = scope.index();
+    let first_of_process = worker.is_multiple_of(context.process.threads);
 
     builder.build(move |mut capabilities| {
         let reports_capability = capabilities.pop().expect("an output for reports");
         let events_capability = capabilities.pop().expect("an output for events");
         let mut open = Some((events_capability, reports_capability));
-        let mut reader = Reader::new(context, wake, again, first_of_process);
+        let mut reader = Reader::new(context, wake, again, worker, first_of_process);
         move |frontiers| {
             let mut events = events.activate();
             let mut reports = reports.activate();
@@ -222,9 +225,19 @@ impl Reader {
         for _ in 0..most {
             let proceeds = match self.phase {
                 Phase::Idle | Phase::Staged | Phase::Held | Phase::Broken => false,
-                Phase::Flushing(_) => return self.flush(),
+                Phase::Flushing(_) => {
+                    self.flush();
+                    let waits = matches!(self.phase, Phase::Flushing(_));
+                    return self.wait(waits.then_some(Wait::Staging));
+                }
                 // while staging is behind nothing is read
-                Phase::Hydrating => self.stage(),
+                Phase::Hydrating => {
+                    let room = self.stage();
+                    if !room {
+                        self.wait(Some(Wait::Staging));
+                    }
+                    room
+                }
                 Phase::Live if self.epoch.bytes - bytes > BYTES_A_STEP => break,
                 Phase::Live => self.epoch.bytes <= LIVE_BYTES,
             };
@@ -232,18 +245,29 @@ impl Reader {
                 return;
             }
             if !self.read_chunk(emit) && !self.read_batch(emit) {
-                return;
+                let assigned = self.fetcher.as_ref().is_some_and(|fetcher| fetcher.open() > 0);
+                return self.wait(assigned.then_some(Wait::Lake));
             }
         }
         self.again.activate();
     }
 
+    /// Shows what is waited for, when that is something else than before.
+    fn wait(&mut self, on: Option<Wait>) {
+        if self.waits != on {
+            self.waits = on;
+            self.context.process.observer.waits(self.worker, on);
+        }
+    }
+
     /// Decodes one chunk of an object; false when none is waiting.
     fn read_chunk(&mut self, emit: &mut dyn FnMut(Event)) -> bool {
-        let Some(fetcher) = &mut self.fetcher else { return false };
-        let Some(fetched) = fetcher.try_next() else {
+        let Some(fetched) = self.fetcher.as_mut().and_then(Fetcher::try_next) else {
             return false;
         };
+        self.wait(None);
+        let Some(fetcher) = &mut self.fetcher else { return false };
+        let observer = &self.context.process.observer;
         let (pass, topics) = (&self.pass, &self.context.topics);
         match fetched {
             Fetched::Opened { id, metadata } => {
@@ -255,7 +279,9 @@ impl Reader {
                 if let Some(reading) = self.reading.get_mut(&id) {
                     let before = self.decode.rejected();
                     let place = reading.placing(pass, &self.generations, topics);
+                    let began = Instant::now();
                     let lines = self.decode.lines(&place, reading.lines, &bytes, emit);
+                    observer.decoded(Source::Lake, began.elapsed());
                     reading.lines += lines;
                     reading.lines_hash += self.decode.take_hash();
                     reading.rejected += self.decode.rejected() - before;
@@ -266,7 +292,9 @@ impl Reader {
                 if let Some(reading) = self.reading.get_mut(&id) {
                     let before = self.decode.rejected();
                     let place = reading.placing(pass, &self.generations, topics);
+                    let began = Instant::now();
                     let records = self.decode.whole(&place, &bytes, emit);
+                    observer.decoded(Source::Lake, began.elapsed());
                     reading.lines += records;
                     reading.rejected += self.decode.rejected() - before;
                 }
@@ -282,7 +310,14 @@ impl Reader {
                     reading.rejected += 1;
                 }
             }
-            Fetched::Done { id, bytes, digest, .. } => {
+            Fetched::Done {
+                id,
+                bytes,
+                digest,
+                took,
+                ..
+            } => {
+                observer.fetched(Source::Lake, took);
                 if let Some(reading) = self.reading.remove(&id) {
                     let read = ObjectRead {
                         lines: reading.lines,
@@ -322,8 +357,10 @@ impl Reader {
         let Some(polled) = self.kafka.as_mut().and_then(|kafka| kafka.try_next()) else {
             return false;
         };
+        self.wait(None);
         match polled {
             Polled::Batch(batch) => {
+                self.context.process.observer.fetched(Source::Kafka, batch.took);
                 let at = TopicPartition {
                     topic: batch.topic,
                     partition: batch.partition,
@@ -377,7 +414,9 @@ impl Reader {
             ours: false,
             object: None,
         };
+        let began = Instant::now();
         self.decode.batch(&place, batch, emit);
+        self.context.process.observer.decoded(Source::Kafka, began.elapsed());
         if live {
             if !self.epoch.reported_data {
                 self.epoch.reported_data = true;

@@ -244,6 +244,15 @@ impl Target {
         Ok(sink.fence())
     }
 
+    /// The fence that this run holds, and the number of the last commit; none before [`Target::claim`], and none for
+    /// files.
+    pub fn claimed(&self) -> Option<(i64, i64)> {
+        match self {
+            Target::Postgres { sink: Some(sink), .. } => Some((sink.fence()?, sink.progress().commits)),
+            Target::Postgres { sink: None, .. } | Target::Files { .. } => None,
+        }
+    }
+
     /// Commits an epoch, and history with the one that ends its replay: all of it or nothing.
     pub async fn commit(
         &mut self,

@@ -2,6 +2,7 @@
 //! two growths of a topic as two.
 
 use super::log::growth::{Change, PartitionWatermarks, Seen};
+use super::process::Observer;
 use super::topics::Topics;
 use ingest::kafka::{Cluster, KafkaError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,14 @@ pub async fn watermarks(cluster: &Arc<Cluster>, topics: &Topics) -> Result<Parti
 
 fn look(cluster: &Cluster, topics: &Topics) -> Result<PartitionWatermarks, KafkaError> {
     cluster.spans(topics.named())
+}
+
+/// Shows what Kafka holds.
+pub fn show(observer: &dyn Observer, topics: &Topics, watermarks: &PartitionWatermarks) {
+    for (at, marks) in watermarks {
+        let held = marks.low..marks.stable.max(marks.low);
+        observer.kafka(topics.name(at.topic), at.partition, held);
+    }
 }
 
 /// What has been seen since it was last taken.
@@ -37,8 +46,14 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Goes on from what has been `seen`.
-    pub fn start(cluster: Arc<Cluster>, topics: Topics, mut seen: Seen, interval: Duration) -> Watch {
+    /// Goes on from what has been `seen`. Each look is shown at once, also while a commit takes its time.
+    pub fn start(
+        cluster: Arc<Cluster>,
+        topics: Topics,
+        mut seen: Seen,
+        interval: Duration,
+        observer: Arc<dyn Observer>,
+    ) -> Watch {
         let observed = Arc::<Mutex<Observed>>::default();
         let shown = Arc::clone(&observed);
         let changed = Arc::<Notify>::default();
@@ -48,6 +63,7 @@ impl Watch {
                 tokio::time::sleep(interval).await;
                 match watermarks(&cluster, &topics).await {
                     Ok(watermarks) => {
+                        show(&*observer, &topics, &watermarks);
                         let changes = seen.look(watermarks.clone());
                         let mut observed = lock(&shown);
                         observed.watermarks = Some(watermarks);

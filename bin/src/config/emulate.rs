@@ -118,7 +118,7 @@ pub fn emulate_options(effective: &Effective) -> Result<EmulateOptions, ConfigEr
     // each interface has at least one
     let connections = (connections.unwrap_or(if classic { 1 } else { 16 }) as usize).max(apis.len());
     let patience = reader.optional("emulate.patience", parse_duration).unwrap_or_default();
-    let token_file = first_path(effective, "gateway.token_files");
+    let token_file = reader.first_path("gateway.token_files");
     let ca_file = reader.optional("emulate.ca_file", to_path);
     let summary = reader.optional("backfill.summary", to_path);
     // a wrong value has been reported as such
@@ -211,12 +211,6 @@ fn source(reader: &mut Reader<'_>) -> Option<Source> {
             )),
         },
     })
-}
-
-/// The first file of a list.
-fn first_path(effective: &Effective, path: &str) -> Option<PathBuf> {
-    let files = effective.get(path)?.value.as_array()?;
-    files.first()?.as_str().map(PathBuf::from)
 }
 
 fn iso_dates(reader: &mut Reader<'_>) -> bool {

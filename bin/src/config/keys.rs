@@ -34,10 +34,12 @@ impl Commands {
     pub const COMPACT: Commands = Commands(2048);
     /// `pinflow results plan`
     pub const PLAN: Commands = Commands(4096);
+    /// `pinflow status`
+    pub const STATUS: Commands = Commands(8192);
     /// The commands that run the dataflow or read what it wrote.
     pub const ENGINE: Commands = Commands(1 | 2 | 4);
     /// Every command.
-    pub const ALL: Commands = Commands(8191);
+    pub const ALL: Commands = Commands(16383);
 
     /// Both sets together.
     pub const fn and(self, other: Commands) -> Commands {
@@ -273,13 +275,13 @@ pub const KEYS: &[Key] = &[
     key("log.level", "log-level", "LEVEL", Text, Some("info"), C::ALL,
         "Log level: error, warn, info, debug or trace; per module as in info,ingest=debug"),
 
-    key("serve.listen", "listen", "ADDR:PORT", Text, None, LISTENING_COMMANDS,
-        "Address of /metrics, /healthz, /readyz and /version, and of all interfaces of `gateway`; a port alone listens on 127.0.0.1"),
+    key("serve.listen", "listen", "ADDR:PORT", Text, None, LISTENING_COMMANDS.and(C::STATUS),
+        "Address of /metrics, /healthz, /readyz and /version, and of all interfaces of `gateway`; a port alone listens on 127.0.0.1; `status` asks the run that listens there"),
     key("serve.ready_lag_records", "", "N", Whole, Some("100000"), C::RUN,
         "/readyz returns 503 while the Kafka lag exceeds this number of records"),
 
-    key("gateway.token_files", "token-file", "FILE", List, None, TOKEN_COMMANDS.and(C::EMULATE),
-        "File of access tokens, one per line, for the gateway or for /metrics of `run` and `archive`; reloaded when it changes, repeatable; `emulate` sends the first token"),
+    key("gateway.token_files", "token-file", "FILE", List, None, TOKEN_COMMANDS.and(C::EMULATE).and(C::STATUS),
+        "File of access tokens, one per line, for the gateway or for /metrics of `run` and `archive`; reloaded when it changes, repeatable; `emulate` and `status` send the first token"),
     key("gateway.tls_cert", "tls-cert", "FILE", Text, None, C::GATEWAY,
         "TLS certificate chain (PEM); reloaded when it changes"),
     key("gateway.tls_key", "tls-key", "FILE", Text, None, C::GATEWAY,
@@ -388,10 +390,13 @@ pub const KEYS: &[Key] = &[
 
     key("audit.deep", "deep", "BOOL", Switch, Some("false"), C::AUDIT,
         "Read every object and compare it with the metadata recorded by its writer"),
-    key("audit.json", "json", "BOOL", Switch, Some("false"), C::AUDIT,
-        "Print the report as JSON"),
+    key("audit.json", "json", "BOOL", Switch, Some("false"), C::AUDIT.and(C::STATUS),
+        "Print the report, or the answer of /api/status, as JSON"),
     key("audit.small_bytes", "small-bytes", "BYTES", Whole, Some("1048576"), C::AUDIT,
         "Objects below this size are counted as small"),
+
+    key("status.watch", "watch", "BOOL", Switch, Some("false"), C::STATUS,
+        "Print the status again every second until Ctrl-C"),
 
     key("demo.rate", "rate", "R", Whole, Some("100"), RATE_COMMANDS,
         "Live records per second; of `emulate`, 0 sends as fast as possible"),
@@ -532,6 +537,7 @@ mod tests {
             ("deep", "audit.deep"),
             ("json", "audit.json"),
             ("small-bytes", "audit.small_bytes"),
+            ("watch", "status.watch"),
             ("rate", "demo.rate"),
             ("duration", "demo.duration"),
             ("dir", "demo.dir"),

@@ -23,6 +23,7 @@ pub mod secret;
 mod serve;
 mod sources;
 pub mod sql_files;
+mod status;
 mod verify;
 
 pub use self::verify::{PlanSettings, verify_options};
@@ -39,6 +40,7 @@ pub use problem::{ConfigError, Origin, Problem};
 pub use run::{BackfillSettings, RunSettings};
 pub use secret::Secret;
 pub use serve::ServeSettings;
+pub use status::StatusSettings;
 
 use layers::Entries;
 use std::path::Path;

@@ -3,6 +3,7 @@
 use super::keys;
 use super::layers::{Effective, Entry, without_secrets};
 use super::problem::{ConfigError, Problem, did_you_mean, nearest};
+use std::path::PathBuf;
 
 /// Reads values of the effective configuration and collects what is wrong with them.
 pub(super) struct Reader<'a> {
@@ -117,6 +118,12 @@ impl<'a> Reader<'a> {
             }
         }
         items
+    }
+
+    /// The first of a list of files.
+    pub(super) fn first_path(&self, path: &str) -> Option<PathBuf> {
+        let files = self.entry(path)?.value.as_array()?;
+        files.first()?.as_str().map(PathBuf::from)
     }
 
     /// The names of a map with their values.

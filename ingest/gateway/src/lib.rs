@@ -86,6 +86,7 @@ pub use access_log::AccessLog;
 pub use budget::RECORD_OVERHEAD;
 pub use config::{Field, FieldType, GatewayConfig, Limits, Stream};
 pub use error::GatewayError;
+pub use metrics::example_metrics;
 pub use prefix::{PrefixError, check_prefix};
 pub use properties::check as check_properties;
 pub use server::{Ended, Gateway, Stop};

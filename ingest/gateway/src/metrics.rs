@@ -1,12 +1,15 @@
 //! What Prometheus sees of a gateway. The names stand here, and a test pins them.
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The content type of [`Metrics::text`].
@@ -39,7 +42,7 @@ pub(super) struct Metrics {
     shed: Counter,
     in_flight: Gauge,
     connections: Gauge,
-    dropped_lines: Gauge,
+    dropped_lines: DroppedLines,
 }
 
 fn histogram() -> Histogram {
@@ -60,7 +63,7 @@ impl Metrics {
             shed: Counter::default(),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
-            dropped_lines: Gauge::default(),
+            dropped_lines: DroppedLines::default(),
         };
         let registry = &mut metrics.registry;
         registry.register(
@@ -99,11 +102,7 @@ impl Metrics {
             metrics.in_flight.clone(),
         );
         registry.register("connections", "Open connections", metrics.connections.clone());
-        registry.register(
-            "access_log_dropped_lines",
-            "Access log lines dropped because the consumer was too slow",
-            metrics.dropped_lines.clone(),
-        );
+        registry.register_collector(Box::new(metrics.dropped_lines.clone()));
         metrics
     }
 
@@ -137,7 +136,7 @@ impl Metrics {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.in_flight.set(gauge(in_flight as u64));
         self.connections.set(gauge(connections as u64));
-        self.dropped_lines.set(gauge(dropped));
+        self.dropped_lines.0.store(dropped, Ordering::Relaxed);
         let mut text = String::with_capacity(8192);
         encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, process))
@@ -147,18 +146,39 @@ impl Metrics {
     }
 }
 
+/// Lines that the access log has dropped, as it counts them.
+#[derive(Clone, Debug, Default)]
+struct DroppedLines(Arc<AtomicU64>);
+
+impl Collector for DroppedLines {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let counter = ConstCounter::new(self.0.load(Ordering::Relaxed));
+        counter.encode(encoder.encode_descriptor(
+            "access_log_dropped_lines",
+            "Access log lines dropped because the consumer was too slow",
+            None,
+            counter.metric_type(),
+        )?)
+    }
+}
+
+/// Everything that a gateway writes, with a value each, for the documentation.
+pub fn example_metrics() -> String {
+    let metrics = Metrics::new();
+    metrics.answered("rest_v2", 200, 3, Duration::from_millis(4));
+    metrics.failed("timed_out");
+    metrics.refused("origin");
+    metrics.shed();
+    metrics.text(&Registry::default(), 70, 2, 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn names_and_labels_are_pinned() {
-        let metrics = Metrics::new();
-        metrics.answered("rest_v2", 200, 3, Duration::from_millis(4));
-        metrics.failed("timed_out");
-        metrics.refused("origin");
-        metrics.shed();
-        let text = metrics.text(&Registry::default(), 70, 2, 0);
+        let text = example_metrics();
         for line in [
             "pinflow_gateway_requests_total{interface=\"rest_v2\",status=\"200\"} 1",
             "pinflow_gateway_request_seconds_bucket{le=\"0.005\",interface=\"rest_v2\"} 1",
@@ -168,7 +188,7 @@ mod tests {
             "pinflow_gateway_shed_total 1",
             "pinflow_gateway_in_flight_bytes 70",
             "pinflow_gateway_connections 2",
-            "pinflow_gateway_access_log_dropped_lines 0",
+            "pinflow_gateway_access_log_dropped_lines_total 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }

@@ -57,6 +57,8 @@ pub trait Observer: Send + Sync {
     fn stored(&self, _stored: Stored) {}
     /// Everything below `archived` is durable; Kafka ends at `end`.
     fn progress(&self, _topic: &str, _partition: i32, _archived: i64, _end: i64) {}
+    /// Kafka holds the partition from this offset on: retention has dropped what lies below.
+    fn kafka_start(&self, _topic: &str, _partition: i32, _start: i64) {}
     /// Offsets that Kafka has dropped and the lake lacks.
     fn gap(&self, _gap: &Gap) {}
 }

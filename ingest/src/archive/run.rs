@@ -169,6 +169,8 @@ impl Archiver {
     async fn begin(&mut self, marks: Marks) -> Result<(), ArchiveError> {
         let mut new = Marks::new();
         for (at, marks) in marks {
+            let topic = &self.options.topics[usize::from(at.topic)];
+            self.observer.kafka_start(topic, at.partition, marks.low);
             match self.index.get(&at) {
                 Some(index) => self.partitions[*index].set_end(marks.stable),
                 None => drop(new.insert(at, marks)),

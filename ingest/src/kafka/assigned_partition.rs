@@ -200,6 +200,7 @@ impl AssignedPartition {
             let stopped = Stopped::Empty;
             return PollOutcome { batch, stopped };
         };
+        let began = Instant::now();
         let stopped = loop {
             let message = match queue.poll(Duration::ZERO) {
                 None => break Stopped::Empty,
@@ -231,6 +232,7 @@ impl AssignedPartition {
                 break Stopped::More;
             }
         };
+        batch.took = began.elapsed();
         PollOutcome { batch, stopped }
     }
 

@@ -3,6 +3,7 @@
 use super::{KafkaError, RecordId};
 use crate::topic_partition::TopicPartition;
 use std::ops::Range;
+use std::time::Duration;
 
 /// Records of one partition in the order of their offsets, all bytes in one buffer.
 ///
@@ -21,6 +22,8 @@ pub struct Batch {
     pub records: Vec<Span>,
     /// The least and the greatest of the records' timestamps, in milliseconds since 1970; `None` when none has one.
     pub stamps: Option<(i64, i64)>,
+    /// How long it took to take the records out of the Kafka client, without the wait for them.
+    pub took: Duration,
 }
 
 /// Where one record stands in its batch.
@@ -53,6 +56,7 @@ impl Batch {
             bytes: Vec::new(),
             records: Vec::new(),
             stamps: None,
+            took: Duration::ZERO,
         }
     }
 

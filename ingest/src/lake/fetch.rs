@@ -19,12 +19,14 @@ use super::open::open;
 use super::pool::{Pool, SMALL_BYTES};
 use super::request_error::RequestError;
 use super::store::{Lake, Store};
+use super::timed::Timed;
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::VecDeque;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use xxhash_rust::xxh3::Xxh3;
@@ -284,13 +286,14 @@ impl Shared {
             };
             let proved = if self.prove_first { self.prove(object) } else { Ok(()) };
             let error = match proved.and_then(|()| self.read_once(object, &mut cutter)) {
-                Ok(()) => {
+                Ok(took) => {
                     attempts.succeeded();
                     return Fetched::Done {
                         id,
                         lines: cutter.lines,
                         bytes: cutter.bytes,
                         digest: cutter.digest.map(|digest| digest.digest()),
+                        took,
                     };
                 }
                 Err(error) => error,
@@ -322,8 +325,11 @@ impl Shared {
         }
     }
 
-    fn read_once(&self, object: &Object, cutter: &mut Cutter<'_>) -> Result<(), LakeError> {
-        let (mut source, metadata) = open(&self.lake, &self.waiter, object)?;
+    /// Reads one object to its end; how long opening it and reading its bytes took.
+    fn read_once(&self, object: &Object, cutter: &mut Cutter<'_>) -> Result<Duration, LakeError> {
+        let began = Instant::now();
+        let (source, metadata) = open(&self.lake, &self.waiter, object)?;
+        let mut source = Timed::new(source, began.elapsed());
         cutter.expected = metadata.as_ref().and_then(|metadata| metadata.checksum);
         cutter.metadata = metadata.map(Box::new);
         let wanted = cutter.expected.is_some() || matches!(object.place, Place::Legacy);
@@ -335,7 +341,8 @@ impl Shared {
         };
         // an object without lines has metadata too
         let opened = read.and_then(|()| cutter.open());
-        opened.map_err(|error| read_error(&object.key, object.encoding, error))
+        opened.map_err(|error| read_error(&object.key, object.encoding, error))?;
+        Ok(source.took())
     }
 
     /// Reads an object to its end without handing anything out, when it may fill more than one chunk.

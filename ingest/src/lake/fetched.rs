@@ -2,6 +2,7 @@
 
 use super::error::LakeError;
 use super::metadata::ObjectMetadata;
+use std::time::Duration;
 
 /// What arrives. `id` is the number the object was pushed with. Every object ends with exactly one `Done` or `Failed`;
 /// what is handed out of it lies between its one `Opened` and that end.
@@ -50,6 +51,9 @@ pub enum Fetched {
         /// The [`checksum`](super::checksum) of its content, after decompression. Always there for objects of older
         /// layouts; for objects of the log only where their writer recorded a checksum, which was compared with it.
         digest: Option<u64>,
+        /// How long opening it and reading its bytes took, with the waits for the server and decompression, without
+        /// those for the consumer.
+        took: Duration,
     },
     /// The object is unreadable. Lines of it may have been handed out before, unless [`FetchOptions::prove_first`](super::FetchOptions::prove_first) is
     /// set; an object of less than a chunk fails without any.

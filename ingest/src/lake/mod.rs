@@ -29,6 +29,7 @@ mod request_error;
 mod retry;
 mod s3;
 mod store;
+mod timed;
 mod url;
 mod version;
 

@@ -218,6 +218,7 @@ fn take(fetcher: &mut Fetcher, reads: &mut [Read], fetched: Fetched) {
             lines,
             bytes,
             digest,
+            ..
         } => {
             let read = &mut reads[id as usize];
             assert!(!ended(read) && read.opened.is_some());

@@ -39,6 +39,7 @@ impl Run {
         }
         let began = Instant::now();
         let process = Arc::clone(&self.process);
+        process.observer.committing();
         let state = State {
             topics: &self.options.log.topics,
             answer,
@@ -60,7 +61,7 @@ impl Run {
             }
         };
         self.process.observer.dead_letters_dropped(persisted.dropped_rejects);
-        self.process.observer.committed(began.elapsed());
+        self.process.observer.committed(persisted.number, began.elapsed());
         if live {
             self.process.observer.live_records(records);
             let changed = self.options.tables.results.definitions().iter().zip(changed);
@@ -72,12 +73,11 @@ impl Run {
             let now = jiff::Timestamp::now().as_millisecond();
             self.process.observer.freshness(age(oldest, now));
         }
-        let frontier = answer.frontier.iter();
-        let frontier: Vec<(&str, i32, i64)> = frontier
-            .map(|(at, reach)| (self.topic_name(at.topic), at.partition, reach.next))
-            .collect();
-        for (topic, partition, next) in &frontier {
-            self.process.observer.frontier(topic, *partition, *next);
+        let mut frontier: Vec<(&str, i32, i64)> = Vec::with_capacity(answer.frontier.len());
+        for (at, reach) in &answer.frontier {
+            let topic = self.topic_name(at.topic);
+            self.process.observer.frontier(topic, at.partition, reach.shown());
+            frontier.push((topic, at.partition, reach.next));
         }
         self.process.observer.persisted(Commit {
             number: persisted.number,

@@ -226,6 +226,12 @@ impl<'a> Replay<'a> {
         let again = self.prove_holes(&history).await?;
         let lake = history.iter().map(|(at, coverage)| (*at, coverage.ranges.clone()));
         self.answer.lake = lake.collect();
+        for (at, ranges) in &self.answer.lake {
+            if let Some(last) = ranges.iter().last() {
+                let topic = self.run.topic_name(at.topic);
+                self.run.process.observer.lake_end(topic, at.partition, last.end);
+            }
+        }
         let of_lake = history.keys().copied();
         let mut partitions: BTreeSet<TopicPartition> = of_lake.chain(self.watermarks.keys().copied()).collect();
         partitions.extend(self.recorded.partitions.keys());

@@ -100,9 +100,8 @@ impl Run {
                 ReaderReport::Object { pass, id, read: object } if pass == self.flow.pass() => {
                     waiting.remove(&id);
                     if shown {
-                        self.process
-                            .observer
-                            .object(object.lines, object.bytes, object.rejected);
+                        let size = read.object(id).size;
+                        self.process.observer.object(object.lines, size, object.rejected);
                     }
                     read.counted.insert(id, object);
                 }

@@ -39,6 +39,13 @@ impl<'a> Listed<'a> {
         let Listed { run, read } = self;
         let claimed = run.target.claim(&run.options);
         let recorded = run.process.unless_stopped(claimed).await?;
+        if let Some((fence, commit)) = run.target.claimed() {
+            run.process.observer.claimed(fence, commit);
+        }
+        for (at, reach) in &recorded.partitions {
+            let topic = run.topic_name(at.topic);
+            run.process.observer.frontier(topic, at.partition, reach.shown());
+        }
         Ok(Claimed { run, read, recorded })
     }
 }
@@ -93,6 +100,7 @@ impl Run {
         };
         let looked = watch::watermarks(cluster, &self.options.log.topics);
         let watermarks = self.process.unless_stopped(looked).await?;
+        watch::show(&*self.process.observer, &self.options.log.topics, &watermarks);
         for change in seen.look(watermarks.clone()) {
             match change {
                 Change::Grown { added, mut boundaries } => {
@@ -147,6 +155,7 @@ impl Run {
     fn watch(&self, seen: Seen) -> Option<Watch> {
         let cluster = self.sources.cluster.as_ref().filter(|_| !self.options.is_backfill())?;
         let topics = self.options.log.topics.clone();
-        Some(Watch::start(Arc::clone(cluster), topics, seen, METADATA))
+        let observer = Arc::clone(&self.process.observer);
+        Some(Watch::start(Arc::clone(cluster), topics, seen, METADATA, observer))
     }
 }

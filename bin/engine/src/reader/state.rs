@@ -5,7 +5,7 @@ use super::read_range::ReadRange;
 use crate::decode::Decode;
 use crate::handle::StopListener;
 use crate::log::generations::Generations;
-use crate::process::ProcessState;
+use crate::process::{ProcessState, Wait};
 use crate::protocol::{Pass, ReaderReport};
 use crate::staging::{Staging, StagingError};
 use crate::topics::Topics;
@@ -79,6 +79,10 @@ pub(super) struct Reader {
     pub(super) epoch: OpenEpoch,
     /// Where a request to stop comes from, until it is reported: the first reader of a process does that.
     pub(super) stop: Option<StopListener>,
+    /// The index of the worker.
+    pub(super) worker: usize,
+    /// What was shown of what it waits for.
+    pub(super) waits: Option<Wait>,
 }
 
 /// What the open epoch has taken in.
@@ -98,6 +102,7 @@ impl Reader {
         context: ReaderContext,
         wake: Arc<dyn Fn() + Send + Sync>,
         again: Activator,
+        worker: usize,
         first: bool,
     ) -> Reader {
         let stop = first.then(|| context.process.handle.stop_listener());
@@ -117,6 +122,8 @@ impl Reader {
             staged: [0; 4],
             epoch: OpenEpoch::default(),
             stop,
+            worker,
+            waits: None,
         }
     }
 }

@@ -141,7 +141,8 @@ impl Http {
     }
 }
 
-fn bearer(file: &Path) -> Result<HeaderValue, DestinationError> {
+/// The `Authorization` header of the first token of a file.
+pub fn bearer(file: &Path) -> Result<HeaderValue, DestinationError> {
     let path = || file.to_owned();
     let token = std::fs::read_to_string(file).map_err(|source| DestinationError::Token { path: path(), source })?;
     // a file may hold several while they are exchanged: the first is in use
