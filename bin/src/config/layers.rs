@@ -73,8 +73,8 @@ pub fn without_secrets(message: String, path: &str, value: &Value) -> String {
         (Value::Array(items), _) => items
             .iter()
             .fold(message, |message, item| without_secrets(message, path, item)),
-        (Value::String(secret), Value::String(shown)) if !secret.is_empty() && *secret != shown => {
-            message.replace(secret, &shown)
+        (Value::String(secret), Value::String(shown)) if *secret != shown => {
+            secret::mask_occurrences(&message, secret, &shown)
         }
         _ => message,
     }

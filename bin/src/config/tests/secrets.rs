@@ -226,3 +226,11 @@ fn sslmode_is_a_key_too() {
         "{text}"
     );
 }
+
+#[test]
+fn a_short_secret_garbles_no_message() {
+    let arguments = ["run", "--kafka", "k:1", "--postgres", "e"];
+    let text = message(RunSettings::check(&of_flags(&arguments)).map(drop).unwrap_err());
+    assert!(text.contains("expected postgres://user@host:port/database"), "{text}");
+    assert!(!text.contains("`e`"), "{text}");
+}
