@@ -25,5 +25,8 @@ mod shared;
 mod state;
 mod wait;
 
-pub use api::{Access, Api, ApiOptions};
+pub use api::{Api, ApiOptions, absent};
 pub use state::Bounds;
+
+#[cfg(test)]
+mod tests;
