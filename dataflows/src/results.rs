@@ -1,7 +1,7 @@
 //! The results of a run: SQL files, compiled, with what is kept of records for them and their tables.
 
 use crate::exec::{self, Event, Layout, Step};
-use crate::sql::{Catalog, Diagnostic, Options, Position, ResultSpec, Schema, SqlFile, built_in, compile};
+use crate::sql::{Catalog, Diagnostic, Options, Position, ResultSpec, Schema, SqlFile, Why, built_in, compile};
 use crate::{CLEANED, Decoder, Limits, cleaning};
 use differential_dataflow::VecCollection;
 use operators::{Routing, Row, Table};
@@ -66,6 +66,12 @@ impl Results {
     /// What they are made of.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// The queries that say why rows of a result are what they are, by the result's number among
+    /// [`definitions`](Results::definitions); `None` for no result's.
+    pub fn why(&self, result: usize) -> Option<Why<'_>> {
+        self.catalog.why(result)
     }
 
     /// The records that they are made of.

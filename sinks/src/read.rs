@@ -180,11 +180,7 @@ impl Reader {
 ///
 /// # Errors
 /// The column is of another type.
-pub fn read_value(
-    row: &tokio_postgres::Row,
-    index: usize,
-    ty: ColumnType,
-) -> Result<Value, tokio_postgres::Error> {
+pub fn read_value(row: &tokio_postgres::Row, index: usize, ty: ColumnType) -> Result<Value, tokio_postgres::Error> {
     Ok(match ty {
         ColumnType::Text => row
             .try_get::<_, Option<String>>(index)?

@@ -62,6 +62,13 @@ impl Database {
             .collect())
     }
 
+    /// The identifiers of the types of a query's parameters.
+    pub fn parameters(&self, sql: &str) -> Result<Vec<u32>> {
+        let prepared = self.runtime.block_on(self.client.prepare(sql));
+        let prepared = prepared.with_context(|| format!("preparing {sql}"))?;
+        Ok(prepared.params().iter().map(|ty| ty.oid()).collect())
+    }
+
     /// The one value that a query answers.
     pub fn value(&self, sql: &str) -> Result<Option<String>> {
         let rows = self.rows(sql)?;

@@ -34,7 +34,9 @@ pub fn choose(headers: &HeaderMap, offered: &[&str]) -> Result<usize, ApiError> 
         let (main, _) = media.split_once('/').unwrap_or((media, ""));
         let fits = [media.to_owned(), format!("{main}/*"), "*/*".to_owned()];
         // the most specific range counts
-        let found = fits.iter().find_map(|fit| ranges.iter().find(|(range, _)| range == fit));
+        let found = fits
+            .iter()
+            .find_map(|fit| ranges.iter().find(|(range, _)| range == fit));
         found.map_or(0, |(_, quality)| *quality)
     };
     let best = offered.iter().enumerate().rev().max_by_key(|(_, media)| quality(media));

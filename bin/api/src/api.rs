@@ -12,6 +12,7 @@ use crate::queue::Queue;
 use crate::routes;
 use crate::shared::Shared;
 use crate::state::Bounds;
+use dataflows::Results;
 use engine::{Commit, Observer};
 use http_server::{Body, Need, Refusal, Request};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -37,8 +38,8 @@ const TIDY: Duration = Duration::from_secs(10);
 /// What the API is told.
 #[derive(Clone, Debug)]
 pub struct ApiOptions {
-    /// The tables of the results, in the order of the engine's commits.
-    pub tables: Vec<Table>,
+    /// The results of the run.
+    pub results: Arc<Results>,
     /// Where their tables are.
     pub postgres: PostgresConfig,
     /// Names of the topics that are read.
@@ -51,6 +52,7 @@ pub struct ApiOptions {
 #[derive(Debug)]
 pub struct Api {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) results: Arc<Results>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) feeds: Arc<Feeds>,
     pub(crate) pins: Arc<Pins>,
@@ -74,12 +76,18 @@ impl Api {
     /// # Errors
     /// The thread cannot be started.
     pub fn start(options: ApiOptions) -> std::io::Result<Arc<Api>> {
+        let definitions = options.results.definitions().iter();
+        Api::of(definitions.map(|result| result.table).collect(), options)
+    }
+
+    /// The same of any tables.
+    pub(crate) fn of(tables: Vec<Table>, options: ApiOptions) -> std::io::Result<Arc<Api>> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("pinflow:api")
             .enable_all()
             .build()?;
-        let shared = Arc::new(Shared::new(&options.tables, options.topics, options.bounds));
+        let shared = Arc::new(Shared::new(&tables, options.topics, options.bounds));
         let queue = Arc::new(Queue::new(QUEUE_BYTES, QUEUE));
         let pins = Arc::new(Pins::default());
         let following = follow(Arc::clone(&shared), Arc::clone(&queue), options.postgres.clone());
@@ -94,6 +102,7 @@ impl Api {
             queue,
             runtime: Some(runtime),
             shared,
+            results: options.results,
         }))
     }
 
@@ -156,6 +165,10 @@ impl Api {
             ["api", "results", table] => routes::table::answer(self, table, &params, &head.headers).await,
             ["api", "results", table, "changes"] => routes::changes::of_table(self, table, &params, &head.headers),
             ["api", "changes"] => routes::changes::of_tables(self, &params, &head.headers),
+            ["api", "why", table] => routes::why::answer(self, table, &params).await,
+            ["api", "lineage", topic, partition, offset] => {
+                routes::lineage::answer(self, [topic, partition, offset], &params).await
+            }
             ["api", "rejects"] => routes::rejects::answer(self, &params, access).await,
             ["api", "gaps"] => routes::gaps::answer(self, &params).await,
             ["api", "frontier"] => routes::frontier::answer(self, &params).await,
@@ -211,7 +224,9 @@ fn is_stream(answer: &Answer) -> bool {
 fn segments(path: &str) -> Result<Vec<String>, ApiError> {
     let decode = |segment: &str| {
         let decoded = percent_encoding::percent_decode_str(segment).decode_utf8();
-        decoded.map(String::from).map_err(|_| ApiError::bad("the path is not UTF-8", "percent-encode UTF-8"))
+        decoded
+            .map(String::from)
+            .map_err(|_| ApiError::bad("the path is not UTF-8", "percent-encode UTF-8"))
     };
     path.trim_start_matches('/').split('/').map(decode).collect()
 }

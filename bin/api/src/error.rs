@@ -38,9 +38,13 @@ impl ApiError {
             Some(nearest) => format!("did you mean {nearest}?"),
             None => "/api/results lists the tables".to_owned(),
         };
-        ApiError::new(StatusCode::NOT_FOUND, format!("there is no result {}", shown(name)), hint)
-            .with("table", name)
-            .with("nearest", nearest(name, tables))
+        ApiError::new(
+            StatusCode::NOT_FOUND,
+            format!("there is no result {}", shown(name)),
+            hint,
+        )
+        .with("table", name)
+        .with("nearest", nearest(name, tables))
     }
 
     /// 503.

@@ -28,7 +28,11 @@ pub fn snapshot(shared: &Shared, state: &State, tables: &[usize]) -> Option<Vec<
         pieces.push(Bytes::from(format!("{before}\"{}\":{{\"rows\":[", shape.table.name)));
         pieces.extend(rows.encoded(shape, Format::Json));
     }
-    let end = if tables.is_empty() { ",\"tables\":{}}\n\n" } else { "]}}}\n\n" };
+    let end = if tables.is_empty() {
+        ",\"tables\":{}}\n\n"
+    } else {
+        "]}}}\n\n"
+    };
     pieces.push(Bytes::from_static(end.as_bytes()));
     Some(pieces)
 }
@@ -55,7 +59,10 @@ pub fn commit(
         }
         out.extend_from_slice(format!("\"{}\":{{", shape.table.name).as_bytes());
         let columns = shape.all();
-        for (list, name) in ["\"insert\":[", "],\"update\":[", "],\"delete\":["].into_iter().enumerate() {
+        for (list, name) in ["\"insert\":[", "],\"update\":[", "],\"delete\":["]
+            .into_iter()
+            .enumerate()
+        {
             out.extend_from_slice(name.as_bytes());
             let mut first = true;
             for change in &changes {

@@ -51,7 +51,10 @@ impl Follower {
                     Ok((state, delta)) => self.shared.publish(state, Some(delta)),
                     Err(_) => {
                         let commit = state.commit;
-                        tracing::warn!(commit, "a commit does not follow the rows in memory: reading the tables again");
+                        tracing::warn!(
+                            commit,
+                            "a commit does not follow the rows in memory: reading the tables again"
+                        );
                         self.reload().await;
                     }
                 },

@@ -16,6 +16,7 @@ mod order;
 mod params;
 mod pins;
 mod postgres;
+mod provenance;
 mod query;
 mod queue;
 mod recent;

@@ -100,7 +100,11 @@ async fn columns(
 async fn content(client: &Client, schema: &str, table: &Table, bounds: &Bounds) -> Result<(Content, u64), ReadError> {
     let from = qualified(schema, table.name);
     let columns: Vec<String> = table.columns.iter().map(|column| quoted(column.name)).collect();
-    let query = format!("SELECT {} FROM {from} LIMIT {}", columns.join(", "), bounds.table_rows + 1);
+    let query = format!(
+        "SELECT {} FROM {from} LIMIT {}",
+        columns.join(", "),
+        bounds.table_rows + 1
+    );
     let none: [&str; 0] = [];
     let mut stream = std::pin::pin!(client.query_raw(&query, none).await?);
     let (mut rows, mut bytes) = (Vec::new(), 0);

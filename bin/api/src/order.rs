@@ -98,7 +98,9 @@ mod tests {
 
     #[test]
     fn numerics_are_compared_by_what_they_are_worth() {
-        let ascending = ["-100", "-12.51", "-12.5", "-0.001", "0", "0.0009", "0.01", "0.1", "9", "10", "10.5", "100"];
+        let ascending = [
+            "-100", "-12.51", "-12.5", "-0.001", "0", "0.0009", "0.01", "0.1", "9", "10", "10.5", "100",
+        ];
         for (i, a) in ascending.iter().enumerate() {
             for (j, b) in ascending.iter().enumerate() {
                 assert_eq!(numerics(a, b), i.cmp(&j), "{a} {b}");
@@ -125,7 +127,12 @@ mod tests {
         assert_eq!(compare(ColumnType::Text, &text("Z"), &text("a")), Ordering::Less);
         assert_eq!(compare(ColumnType::Text, &text("é"), &text("z")), Ordering::Greater);
         let array = |values: &[Option<f64>]| Value::Floats(values.into());
-        let less = [array(&[]), array(&[Some(1.0)]), array(&[Some(1.0), Some(0.0)]), array(&[None])];
+        let less = [
+            array(&[]),
+            array(&[Some(1.0)]),
+            array(&[Some(1.0), Some(0.0)]),
+            array(&[None]),
+        ];
         for pair in less.windows(2) {
             assert_eq!(compare(ColumnType::Float8Array, &pair[0], &pair[1]), Ordering::Less);
         }

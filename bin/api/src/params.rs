@@ -88,7 +88,9 @@ pub fn whole(
 
 /// A duration such as `5s`, `250ms` or `1m`; a number alone is of the `unit` that is usual there.
 pub fn duration(text: &str, unit: &str) -> Option<std::time::Duration> {
-    let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .unwrap_or(text.len());
     let (number, given) = text.split_at(digits);
     let number: f64 = number.parse().ok()?;
     let seconds = match if given.is_empty() { unit } else { given } {
@@ -109,7 +111,10 @@ mod tests {
     fn names_and_values_are_decoded() {
         let params = parse(Some("country=eq.C%C3%B4te+d%27Ivoire&&limit=3&flag")).unwrap();
         let expected = [("country", "eq.Côte d'Ivoire"), ("limit", "3"), ("flag", "")];
-        assert_eq!(params, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(
+            params,
+            expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
         assert_eq!(parse(None), Ok(Vec::new()));
         assert!(parse(Some("a=%ff")).is_err() && parse(Some("a=%00")).is_err());
         assert!(parse(Some(&"a=1&".repeat(MOST + 1))).is_err());

@@ -125,7 +125,9 @@ pub struct Snapshot {
 
 impl std::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Snapshot").field("head", &self.head).finish_non_exhaustive()
+        f.debug_struct("Snapshot")
+            .field("head", &self.head)
+            .finish_non_exhaustive()
     }
 }
 
@@ -186,7 +188,9 @@ impl Pool {
 impl Snapshot {
     /// The connection, in its transaction.
     pub fn client(&self) -> &Client {
-        self.client.as_ref().expect("it is there until the snapshot is finished")
+        self.client
+            .as_ref()
+            .expect("it is there until the snapshot is finished")
     }
 
     /// Ends the transaction and gives the connection back.

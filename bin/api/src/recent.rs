@@ -80,7 +80,9 @@ impl Recent {
         self.bytes += bytes;
         self.deltas.push_back((Arc::new(delta), bytes));
         while self.bytes > self.most_bytes || self.deltas.len() > self.most {
-            let Some((_, bytes)) = self.deltas.pop_front() else { return };
+            let Some((_, bytes)) = self.deltas.pop_front() else {
+                return;
+            };
             self.bytes -= bytes;
         }
     }
@@ -142,7 +144,10 @@ mod tests {
         recent.push(delta(3, 5, vec![change(1, Some(3), None), change(3, None, Some(9))]));
         let net = |from, to| net(&TABLE, 0, &recent.between(from, to)?);
         assert_eq!(net(1, 3), Some(vec![change(1, None, Some(3))]));
-        assert_eq!(net(2, 3), Some(vec![change(1, Some(1), Some(3)), change(2, None, Some(2))]));
+        assert_eq!(
+            net(2, 3),
+            Some(vec![change(1, Some(1), Some(3)), change(2, None, Some(2))])
+        );
         assert_eq!(net(1, 5), Some(vec![change(3, None, Some(9))]));
         assert_eq!(net(3, 3), Some(Vec::new()));
         for (from, to) in [(0, 5), (1, 4), (4, 5), (5, 1), (2, 1)] {

@@ -229,7 +229,9 @@ fn changes(table: &Table, mut rows: Vec<(Row, isize)>) -> Result<Vec<Change>, Mi
             _ => return Err(Mismatch),
         }
     }
-    let once = changes.windows(2).all(|two| compare_keys(table, two[0].row(), two[1].row()).is_lt());
+    let once = changes
+        .windows(2)
+        .all(|two| compare_keys(table, two[0].row(), two[1].row()).is_lt());
     changes.retain(|change| change.old != change.new);
     if once { Ok(changes) } else { Err(Mismatch) }
 }
@@ -265,7 +267,10 @@ mod tests {
         let first = begin(&bounds, 3);
         let commit = committed(11, vec![(1, 5, 1), (1, 0, -1), (9, 9, 1), (2, 0, -1)]);
         let (second, delta) = first.after(&shapes, &bounds, commit).unwrap();
-        assert_eq!((second.commit, second.tables[0].rows, second.tables[0].changed), (11, 3, 11));
+        assert_eq!(
+            (second.commit, second.tables[0].rows, second.tables[0].changed),
+            (11, 3, 11)
+        );
         let expected = vec![
             change(1, Some(0), Some(5)),
             change(2, Some(0), None),
@@ -299,7 +304,10 @@ mod tests {
         let (state, delta) = replace(rows);
         let delta = delta.unwrap();
         assert_eq!((state.tables[0].changed, delta.from, delta.to), (15, 10, 15));
-        assert_eq!(delta.tables, [(0, TableDelta::Changes(vec![change(2, Some(0), Some(7))]))]);
+        assert_eq!(
+            delta.tables,
+            [(0, TableDelta::Changes(vec![change(2, Some(0), Some(7))]))]
+        );
         let (state, delta) = replace(Rows::of(&TABLE, vec![row(0, 0), row(1, 0), row(2, 0)]));
         assert_eq!((state.tables[0].changed, delta.unwrap().tables.len()), (10, 0));
     }

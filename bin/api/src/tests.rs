@@ -7,6 +7,7 @@ mod need;
 
 use crate::api::{Access, Api, ApiOptions};
 use crate::state::Bounds;
+use dataflows::Results;
 use engine::{Commit, Observer};
 use http_body_util::BodyExt;
 use hyper::{Request, StatusCode};
@@ -166,12 +167,12 @@ impl Setting {
     /// An API over the tables, with something to show.
     async fn api(&self, bounds: Bounds) -> Arc<Api> {
         let options = ApiOptions {
-            tables: vec![WIDE, LONG],
+            results: Arc::new(Results::built_in(&dataflows::Options { top: 0 })),
             postgres: self.config.clone(),
             topics: vec!["pin".to_owned()],
             bounds,
         };
-        let api = Api::start(options).unwrap();
+        let api = Api::of(vec![WIDE, LONG], options).unwrap();
         while api.shared.state().is_none() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -394,12 +395,12 @@ async fn dead_letters_come_in_pages_and_bytes_need_a_scope() {
 async fn what_is_not_there_is_said() {
     let Some(setting) = Setting::new().await else { return };
     let options = ApiOptions {
-        tables: vec![WIDE, LONG],
+        results: Arc::new(Results::built_in(&dataflows::Options { top: 0 })),
         postgres: setting.config.clone(),
         topics: vec!["pin".to_owned()],
         bounds: Bounds::default(),
     };
-    let api = Api::start(options).unwrap();
+    let api = Api::of(vec![WIDE, LONG], options).unwrap();
     for path in ["/api/results", "/api/results/wide", "/api/changes", "/api/rejects", "/api/gaps", "/api/frontier"] {
         let mut said = String::new();
         while !said.contains("schema pinflow holds no results yet") {

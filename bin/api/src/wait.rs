@@ -35,10 +35,12 @@ impl AtLeast {
         let wanted = texts.iter().map(|text| position(text.trim(), topics));
         let timeout = match once(params, "timeout")? {
             None => DEFAULT_TIMEOUT,
-            Some(text) => duration(text, "s").filter(|timeout| *timeout <= MOST_TIMEOUT).ok_or_else(|| {
-                let error = format!("invalid timeout {}", shown(text));
-                ApiError::bad(error, "expected a duration of at most 60s, such as 5s").with("parameter", "timeout")
-            })?,
+            Some(text) => duration(text, "s")
+                .filter(|timeout| *timeout <= MOST_TIMEOUT)
+                .ok_or_else(|| {
+                    let error = format!("invalid timeout {}", shown(text));
+                    ApiError::bad(error, "expected a duration of at most 60s, such as 5s").with("parameter", "timeout")
+                })?,
         };
         Ok(AtLeast {
             wanted: wanted.collect::<Result<_, _>>()?,
@@ -121,7 +123,9 @@ fn position(text: &str, topics: &[String]) -> Result<(String, i32, i64), ApiErro
         None => format!("the topics are {}", names.join(", ")),
     };
     let error = ApiError::bad(format!("topic {} is not read", shown(&topic)), hint);
-    Err(error.with("topic", topic.as_str()).with("nearest", nearest(&topic, &names)))
+    Err(error
+        .with("topic", topic.as_str())
+        .with("nearest", nearest(&topic, &names)))
 }
 
 #[cfg(test)]
@@ -136,9 +140,20 @@ mod tests {
             wanted: vec![("pin".into(), 0, 12), ("a.geo".into(), 3, 4), ("pin".into(), 1, 0)],
             timeout: Duration::from_millis(1500),
         };
-        assert_eq!(parse("at_least=pin/0:12,a.geo/3:4&at_least=pin/1:0&timeout=1.5s"), Ok(expected));
+        assert_eq!(
+            parse("at_least=pin/0:12,a.geo/3:4&at_least=pin/1:0&timeout=1.5s"),
+            Ok(expected)
+        );
         assert_eq!(parse("").unwrap().timeout, DEFAULT_TIMEOUT);
-        for wrong in ["at_least=pin", "at_least=pin/0", "at_least=pin/-1:2", "at_least=pin/0:-2", "at_least=", "timeout=61s", "timeout=x"] {
+        for wrong in [
+            "at_least=pin",
+            "at_least=pin/0",
+            "at_least=pin/-1:2",
+            "at_least=pin/0:-2",
+            "at_least=",
+            "timeout=61s",
+            "timeout=x",
+        ] {
             assert_eq!(parse(wrong).unwrap_err().status, StatusCode::BAD_REQUEST, "{wrong}");
         }
         assert_eq!(parse("at_least=pim/0:1").unwrap_err().more["nearest"], "pin");

@@ -15,6 +15,12 @@ pub fn natural_holes(detail: &serde_json::Value) -> Option<RangeSet> {
     detail.get(NATURAL)?.as_str()?.parse().ok()
 }
 
+/// Whether the lake covered an offset at the last start; `None` where the detail does not say.
+pub fn lake_covered(detail: &serde_json::Value, offset: i64) -> Option<bool> {
+    let ranges: RangeSet = detail.get(LAKE)?.as_str()?.parse().ok()?;
+    Some(ranges.contains(offset))
+}
+
 /// A partition's detail: its natural holes, what the lake covers, and a hash of the lake's lines.
 pub fn detail(holes: &RangeSet, lake: &RangeSet, hash: Option<u64>) -> serde_json::Value {
     let hash = hash.map(|hash| format!("{hash:016x}"));

@@ -9,6 +9,7 @@ use super::plan::{NodeId, Plan};
 use super::print::{Form, Printer};
 use super::schema::Schema;
 use super::types::Ty;
+use super::why::{Chain, Why, chain};
 use operators::{Column, ColumnType, Table};
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
@@ -65,6 +66,12 @@ pub struct Catalog {
     pub results: Vec<ResultSpec>,
     /// What was accepted and has no effect.
     pub notes: Vec<Diagnostic>,
+    /// The queries that each result is made of.
+    chains: BTreeMap<String, Chain>,
+    /// What `{top}` stands for.
+    top: u64,
+    /// The column that joins the cleaned tables.
+    key: String,
 }
 
 /// A result.
@@ -100,6 +107,14 @@ pub struct ColumnSpec {
     pub nullable: bool,
     /// What it holds; empty where the file does not say.
     pub comment: String,
+}
+
+impl Catalog {
+    /// Why rows of one of the results are what they are, by its number in `results`; `None` for no result's.
+    pub fn why(&self, result: usize) -> Option<Why<'_>> {
+        let spec = self.results.get(result)?;
+        Some(Why::new(spec, self.chains.get(&spec.name)?, self.top, &self.key))
+    }
 }
 
 impl ResultSpec {
@@ -244,6 +259,9 @@ impl<'a> Compiler<'a> {
             plan: Plan::default(),
             results: Vec::new(),
             notes: Vec::new(),
+            chains: BTreeMap::new(),
+            top: self.top,
+            key: self.schema.key.clone(),
         };
         let mut bound: BTreeMap<String, Bound> = BTreeMap::new();
         let mut printed: BTreeMap<String, String> = BTreeMap::new();
@@ -346,6 +364,8 @@ impl<'a> Compiler<'a> {
             node: result.node,
             reads,
         };
+        let blocks = chain(query, self.schema, &catalog.chains);
+        catalog.chains.insert(parsed.name.to_owned(), blocks);
         printed.insert(parsed.name.to_owned(), sql);
         bound.insert(parsed.name.to_owned(), result);
         Some(spec)

@@ -7,7 +7,7 @@
 //! The way of a file: `parse` (tokens and comments to a syntax tree of our own, `ast`) → `bind` (names, types, and
 //! the proof that no expression can fail, to a [`plan`]) → `catalog` (tables, order, hashes). `print` writes the
 //! syntax tree back with all parentheses: that text is what PostgreSQL runs, so nothing that was not understood here
-//! is ever run there.
+//! is ever run there. `why` takes the tree apart again: it derives the queries that name the posts behind a row.
 
 mod ast;
 mod bind;
@@ -23,6 +23,7 @@ mod print;
 mod prove;
 pub mod schema;
 pub mod types;
+pub mod why;
 
 #[cfg(test)]
 mod tests;
@@ -32,3 +33,4 @@ pub use catalog::{Catalog, ColumnSpec, MOST_RESULTS, Options, ResultSpec, SqlFil
 pub use diagnostic::{Diagnostic, Position};
 pub use parse::LONGEST_FILE;
 pub use schema::Schema;
+pub use why::Why;

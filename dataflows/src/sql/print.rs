@@ -2,7 +2,7 @@
 //! in, and every result that is read written out in its place. What was not understood is not in the tree, and so not
 //! in the text.
 
-use super::ast::{Call, Expr, ExprKind, Item, OrderTerm, Query, Relation, RelationKind, Test};
+use super::ast::{Call, Expr, ExprKind, Item, Join, OrderTerm, Query, Relation, RelationKind, Test};
 use super::plan::JoinType;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -44,6 +44,21 @@ impl Printer<'_> {
         out
     }
 
+    /// The text of relations joined by a key.
+    pub fn joined(&self, from: &Relation, joins: &[Join]) -> String {
+        let mut out = String::new();
+        self.from(&mut out, from, joins)
+            .expect("writing to a string cannot fail");
+        out
+    }
+
+    /// The text of the terms of an ORDER BY.
+    pub fn terms(&self, terms: &[OrderTerm]) -> String {
+        let mut out = String::new();
+        self.order(&mut out, terms).expect("writing to a string cannot fail");
+        out
+    }
+
     fn name(&self, name: &str) -> String {
         match self.form {
             Form::Message | Form::Compared => as_written(name),
@@ -75,18 +90,7 @@ impl Printer<'_> {
             }
         }
         out.push_str("\nFROM ");
-        self.relation(out, &query.from)?;
-        for join in &query.joins {
-            out.push_str(match join.how {
-                JoinType::Inner => " JOIN ",
-                JoinType::Left => " LEFT JOIN ",
-                JoinType::Right => " RIGHT JOIN ",
-                JoinType::Full => " FULL JOIN ",
-            });
-            self.relation(out, &join.relation)?;
-            let using: Vec<_> = join.using.iter().map(|name| self.name(&name.text)).collect();
-            write!(out, " USING ({})", using.join(", "))?;
-        }
+        self.from(out, &query.from, &query.joins)?;
         if let Some(filter) = &query.filter {
             out.push_str("\nWHERE ");
             self.expr(out, filter)?;
@@ -111,6 +115,22 @@ impl Printer<'_> {
                 out.push_str("\nLIMIT ");
                 self.expr(out, &limit.rows)?;
             }
+        }
+        Ok(())
+    }
+
+    fn from(&self, out: &mut String, from: &Relation, joins: &[Join]) -> fmt::Result {
+        self.relation(out, from)?;
+        for join in joins {
+            out.push_str(match join.how {
+                JoinType::Inner => " JOIN ",
+                JoinType::Left => " LEFT JOIN ",
+                JoinType::Right => " RIGHT JOIN ",
+                JoinType::Full => " FULL JOIN ",
+            });
+            self.relation(out, &join.relation)?;
+            let using: Vec<_> = join.using.iter().map(|name| self.name(&name.text)).collect();
+            write!(out, " USING ({})", using.join(", "))?;
         }
         Ok(())
     }
@@ -365,7 +385,8 @@ impl Printer<'_> {
     }
 }
 
-fn quoted(name: &str) -> String {
+/// A name in quotes.
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
@@ -390,6 +411,7 @@ const RESERVED: &str = "all analyse analyze and any array as asc asymmetric auth
     system_user table tablesample then time timestamp to trailing treat trim true union unique user using values \
     varchar variadic verbose when where window with";
 
-fn literal(text: &str) -> String {
+/// A text literal.
+pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

@@ -95,10 +95,17 @@ mod tests {
             (r"a\_b", "a_b", true),
             ("A*", "abc", false),
         ] {
-            assert_eq!(Pattern::parse(pattern, false).unwrap().matches(text), expected, "{pattern} {text}");
+            assert_eq!(
+                Pattern::parse(pattern, false).unwrap().matches(text),
+                expected,
+                "{pattern} {text}"
+            );
         }
         assert!(Pattern::parse("cÔTE*", true).unwrap().matches("CÔTE d'Ivoire"));
-        assert!(!Pattern::parse("côte*", true).unwrap().matches("CÔTE"), "the case of ASCII letters alone");
+        assert!(
+            !Pattern::parse("côte*", true).unwrap().matches("CÔTE"),
+            "the case of ASCII letters alone"
+        );
         assert_eq!(Pattern::parse("a\\", false), None);
         // no time that grows with a power of the length
         let pattern = Pattern::parse(&"*a".repeat(500), false).unwrap();

@@ -10,7 +10,9 @@ pub fn parse(ty: ColumnType, text: &str) -> Option<Value> {
         ColumnType::Text => Some(Value::String(text.into())),
         ColumnType::Int4 | ColumnType::Int8 => text.trim().parse().ok().map(Value::Int),
         ColumnType::Float8 => double(text.trim()).map(Value::Float),
-        ColumnType::Numeric => is_decimal(text.trim()).then(|| Value::String(text.trim().trim_start_matches('+').into())),
+        ColumnType::Numeric => {
+            is_decimal(text.trim()).then(|| Value::String(text.trim().trim_start_matches('+').into()))
+        }
         ColumnType::Bool => match text.trim().to_ascii_lowercase().as_str() {
             "true" | "t" | "yes" | "on" | "1" => Some(Value::Int(1)),
             "false" | "f" | "no" | "off" | "0" => Some(Value::Int(0)),
@@ -78,7 +80,11 @@ mod tests {
             (ColumnType::Numeric, "1.2.3", None),
             (ColumnType::Bool, "TRUE", Some(Value::Int(1))),
             (ColumnType::Bool, "maybe", None),
-            (ColumnType::Timestamp, "1970-01-01 00:00:01.5", Some(Value::Int(1_500_000))),
+            (
+                ColumnType::Timestamp,
+                "1970-01-01 00:00:01.5",
+                Some(Value::Int(1_500_000)),
+            ),
             (ColumnType::Timestamp, "1970-01-02", Some(Value::Int(86_400_000_000))),
             (ColumnType::Timestamp, "1970-01-02T00:00:00Z", None),
             (ColumnType::Date, "1969-12-31", Some(Value::Int(-1))),

@@ -66,11 +66,16 @@ impl Query {
         for (name, value) in params {
             if !RESERVED.contains(&name.as_str()) {
                 let number = column(table, name, Some(&RESERVED))?;
-                query.filters.push(Filter::parse(number, &table.columns[number], value)?);
+                query
+                    .filters
+                    .push(Filter::parse(number, &table.columns[number], value)?);
             }
         }
         if query.filters.len() > MOST_FILTERS {
-            let error = format!("{} conditions, of which there may be {MOST_FILTERS}", query.filters.len());
+            let error = format!(
+                "{} conditions, of which there may be {MOST_FILTERS}",
+                query.filters.len()
+            );
             return Err(ApiError::bad(error, "`in.(…)` takes a list of values"));
         }
         if let Some(names) = once(params, "select")? {
@@ -271,7 +276,9 @@ mod tests {
 
     fn rows() -> Vec<Arc<Row>> {
         let row = |(country, rank): (&str, Option<i64>)| Arc::new(vec![Value::from(country), Value::from(rank)]);
-        [("a", Some(2)), ("b", None), ("c", Some(1)), ("d", Some(2))].map(row).to_vec()
+        [("a", Some(2)), ("b", None), ("c", Some(1)), ("d", Some(2))]
+            .map(row)
+            .to_vec()
     }
 
     fn run(query: &str) -> (String, bool) {

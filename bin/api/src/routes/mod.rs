@@ -3,17 +3,21 @@
 pub mod changes;
 pub mod frontier;
 pub mod gaps;
+pub mod lineage;
 pub mod openapi;
 pub mod rejects;
 pub mod table;
 pub mod tables;
+pub mod why;
 
 /// The routes, as the description writes them.
-pub const PATHS: [&str; 8] = [
+pub const PATHS: [&str; 10] = [
     "/api/results",
     "/api/results/{table}",
     "/api/results/{table}/changes",
     "/api/changes",
+    "/api/why/{table}",
+    "/api/lineage/{topic}/{partition}/{offset}",
     "/api/rejects",
     "/api/gaps",
     "/api/frontier",

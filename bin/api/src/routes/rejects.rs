@@ -80,7 +80,11 @@ async fn read(snapshot: &Snapshot, schema: &str, asked: &Asked<'_>) -> Result<Ma
         let count: i64 = row.try_get(2)?;
         counted.push(json!({ "topic": topic, "reason": reason, "count": count }));
     }
-    let bytes = if asked.raw { "key, value" } else { "NULL::bytea, NULL::bytea" };
+    let bytes = if asked.raw {
+        "key, value"
+    } else {
+        "NULL::bytea, NULL::bytea"
+    };
     let rows = format!(
         "SELECT source, position, topic, partition, \"offset\", object, reason, \
          to_char(rejected_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), {bytes} FROM {table} \

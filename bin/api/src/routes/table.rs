@@ -62,7 +62,11 @@ pub async fn answer(
         parameters,
     };
     let unchanged = |since: &i64| (of.changed..=state.commit).contains(since);
-    if page.query.cursor.is_none() && known(headers).iter().any(|known| known.is_none_or(|since| unchanged(&since))) {
+    if page.query.cursor.is_none()
+        && known(headers)
+            .iter()
+            .any(|known| known.is_none_or(|since| unchanged(&since)))
+    {
         let mut answer = with_body(StatusCode::NOT_MODIFIED, media, pieces(Vec::new()));
         answer.headers_mut().remove(hyper::header::CONTENT_TYPE);
         mark(&mut answer, of.changed);
@@ -89,7 +93,9 @@ pub fn number(api: &Api, name: &str) -> Result<usize, ApiError> {
 /// The commits that the client holds the table of; `None` for `*`.
 fn known(headers: &HeaderMap) -> Vec<Option<i64>> {
     let values = headers.get_all(IF_NONE_MATCH).iter();
-    let tags = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let tags = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
     let commit = |tag: &str| match tag.trim() {
         "*" => Some(None),
         tag => {
@@ -217,7 +223,13 @@ impl Page<'_> {
     fn encode(&self, rows: &[Arc<Row>], last: bool, columns: &[usize]) -> Bytes {
         let mut out = Vec::new();
         for row in rows {
-            write_row(&mut out, &self.api.shared.shapes[self.number], row, columns, self.format);
+            write_row(
+                &mut out,
+                &self.api.shared.shapes[self.number],
+                row,
+                columns,
+                self.format,
+            );
         }
         if last && self.format == Format::Json {
             out.pop();
@@ -274,10 +286,12 @@ impl Page<'_> {
     /// The URL of the next page.
     fn link(&self, next: &str) -> String {
         let left_out = ["cursor", "at_least", "timeout"];
-        let kept = self.parameters.iter().filter(|(name, _)| !left_out.contains(&name.as_str()));
-        let encode = |text: &str| {
-            percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
-        };
+        let kept = self
+            .parameters
+            .iter()
+            .filter(|(name, _)| !left_out.contains(&name.as_str()));
+        let encode =
+            |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
         let mut pairs: Vec<String> = kept
             .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
             .collect();
@@ -298,13 +312,19 @@ impl Page<'_> {
             commit: head.commit,
             frontier: Bytes::from(head.frontier.json()),
             // the table may have been changed by a commit that is not known here yet
-            changed: if state.commit >= head.commit { changed } else { head.commit },
+            changed: if state.commit >= head.commit {
+                changed
+            } else {
+                head.commit
+            },
         };
         let patience = snapshot.client().batch_execute(PATIENCE).await;
         patience.map_err(|error| unreadable(error.into()))?;
         let statement = self.query.statement(self.api.pool.schema(), self.table());
         let parameters = statement.parameters.iter().map(|parameter| parameter.as_sql());
-        let parameters: Vec<_> = parameters.map(|parameter| parameter as &dyn tokio_postgres::types::ToSql).collect();
+        let parameters: Vec<_> = parameters
+            .map(|parameter| parameter as &dyn tokio_postgres::types::ToSql)
+            .collect();
         let rows = snapshot.client().query_raw(&statement.sql, parameters).await;
         let rows = rows.map_err(|error| unreadable(error.into()))?;
         let mut reading = Reading {
@@ -420,7 +440,10 @@ pub fn unreadable(error: ReadError) -> ApiError {
     match &error {
         ReadError::NoResults { .. } => crate::wait::nothing(&error.to_string()),
         ReadError::Statement(cause) if cause.code() == Some(&tokio_postgres::error::SqlState::QUERY_CANCELED) => {
-            ApiError::unavailable("the query took too long", "ask for less, by the columns of the primary key")
+            ApiError::unavailable(
+                "the query took too long",
+                "ask for less, by the columns of the primary key",
+            )
         }
         ReadError::Busy | ReadError::Connect(_) | ReadError::Statement(_) => {
             tracing::warn!(%error, "a request cannot be answered");

@@ -17,7 +17,9 @@ pub async fn answer(api: &Api, parameters: &[(String, String)]) -> Result<Answer
     let tables = api.shared.shapes.iter().zip(&state.tables);
     let tables: Vec<Value> = tables.map(|(shape, of)| described(&shape.table, of)).collect();
     let frontier: Value = serde_json::from_slice(&state.frontier_json()).unwrap_or_default();
-    Ok(json(&json!({ "commit": state.commit, "frontier": frontier, "tables": tables })))
+    Ok(json(
+        &json!({ "commit": state.commit, "frontier": frontier, "tables": tables }),
+    ))
 }
 
 fn described(table: &Table, state: &TableState) -> Value {
@@ -68,7 +70,11 @@ fn chart(table: &Table) -> Value {
     let (Some(x), Some(y)) = (x, y) else {
         return json!({ "kind": "table" });
     };
-    let series: Vec<&str> = key.iter().map(|column| column.name).filter(|name| *name != x.name).collect();
+    let series: Vec<&str> = key
+        .iter()
+        .map(|column| column.name)
+        .filter(|name| *name != x.name)
+        .collect();
     let kind = if is_time(&x) { "line" } else { "bar" };
     json!({ "kind": kind, "x": x.name, "y": y.name, "series": series })
 }

@@ -1,7 +1,7 @@
 //! Aggregates and window functions: what they are given.
 
 use super::binder::Binder;
-use super::functions::AGGREGATES;
+use super::functions::is_aggregate;
 use super::value::{AggregateCall, Clause, Context, Value, WindowCall};
 use crate::sql::ast::{Call, Expr, ExprKind, OrderTerm};
 use crate::sql::diagnostic::{Fault, Position};
@@ -19,7 +19,7 @@ impl<'a> Binder<'a> {
     /// `None`: this is no aggregate.
     pub(super) fn aggregate(&mut self, cx: &mut Context, call: &'a Call, at: Position) -> Option<Option<Value<'a>>> {
         let name = call.name.as_str();
-        if !AGGREGATES.split(", ").any(|known| known == name) {
+        if !is_aggregate(name) {
             return None;
         }
         Some(self.aggregate_inside(cx, call, at))
@@ -236,7 +236,7 @@ impl<'a> Binder<'a> {
             "dense_rank" => PlaceKind::DenseRank,
             "row_number" => PlaceKind::RowNumber,
             name => {
-                let aggregate = AGGREGATES.split(", ").any(|known| known == name);
+                let aggregate = is_aggregate(name);
                 if call.over.is_none() || aggregate {
                     return None;
                 }

@@ -307,3 +307,8 @@ const FUNCTIONS: &str = "abs, btrim, char_length, coalesce, date_trunc, greatest
 
 pub(super) const AGGREGATES: &str =
     "count, sum, avg, min, max, bool_and, every, bool_or, percentile_cont, percentile_disc, mode";
+
+/// Whether a function is an aggregate.
+pub(in crate::sql) fn is_aggregate(name: &str) -> bool {
+    AGGREGATES.split(", ").any(|known| known == name)
+}

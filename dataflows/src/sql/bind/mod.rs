@@ -22,6 +22,7 @@ use super::plan::Plan;
 use super::schema::Schema;
 use binder::Binder;
 pub(super) use binder::Bound;
+pub(super) use functions::is_aggregate;
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 

@@ -21,6 +21,9 @@ pub struct Interpreter<'a> {
     posts: HashMap<i64, [Option<&'a operators::Row>; MOST_KINDS]>,
     /// The rows of nodes that were asked for, and of those below them.
     computed: HashMap<NodeId, Rc<Vec<Vec<Datum>>>>,
+    /// For each row of `computed` the keys that it is made of, where they are noted.
+    made_of: HashMap<NodeId, Rc<Vec<Vec<i64>>>>,
+    notes_keys: bool,
     evaluator: Evaluator<'a>,
     /// Each name once, whatever rows and groups hold it.
     names: Names,
@@ -37,8 +40,18 @@ impl<'a> Interpreter<'a> {
             schema,
             posts: HashMap::new(),
             computed: HashMap::new(),
+            made_of: HashMap::new(),
+            notes_keys: false,
             evaluator: Evaluator::new(plan),
             names: Names::default(),
+        }
+    }
+
+    /// The same, with [`Interpreter::made_of`]. It takes eight bytes for each key and node.
+    pub fn noting_keys(plan: &'a Plan, schema: &'a Schema) -> Interpreter<'a> {
+        Interpreter {
+            notes_keys: true,
+            ..Interpreter::new(plan, schema)
         }
     }
 
@@ -61,10 +74,21 @@ impl<'a> Interpreter<'a> {
                 let mut evaluator = std::mem::replace(&mut self.evaluator, Evaluator::new(self.plan));
                 let rows = self.compute(id, &mut evaluator);
                 self.evaluator = evaluator;
-                self.computed.insert(id, Rc::new(rows?));
+                let (rows, made_of) = rows?.into_iter().unzip();
+                self.computed.insert(id, Rc::new(rows));
+                if self.notes_keys {
+                    self.made_of.insert(id, Rc::new(made_of));
+                }
             }
         }
         self.computed.get(&id).cloned().ok_or(Failure::NoColumns)
+    }
+
+    /// For each of the [`rows`](Interpreter::rows) of a node the keys of the cleaned rows that it is made of, in no order:
+    /// of a group those of all rows in it. Only where they are [noted](Interpreter::noting_keys).
+    pub fn made_of(&mut self, id: NodeId) -> Computed<Rc<Vec<Vec<i64>>>> {
+        self.rows(id)?;
+        self.made_of.get(&id).cloned().ok_or(Failure::NoColumns)
     }
 
     /// Whether an expression was null in some row that it was computed for. Tests demand with it that each operation
@@ -73,7 +97,7 @@ impl<'a> Interpreter<'a> {
         self.evaluator.was_null(e)
     }
 
-    fn compute(&self, id: NodeId, evaluator: &mut Evaluator<'a>) -> Computed<Vec<Vec<Datum>>> {
+    fn compute(&self, id: NodeId, evaluator: &mut Evaluator<'a>) -> Computed<Vec<Made>> {
         match self.plan.node(id) {
             Node::Posts { .. } => Err(Failure::NoColumns),
             Node::Fold { input, key, aggregates } => {
@@ -82,13 +106,14 @@ impl<'a> Interpreter<'a> {
                     key,
                     aggregates,
                     evaluator,
+                    notes_keys: self.notes_keys,
                     groups: HashMap::new(),
                 };
                 match self.plan.node(*input) {
                     Node::Posts { join, filter } => self.fold_posts(join, *filter, &mut fold)?,
-                    _ => self.input(*input)?.iter().try_for_each(|row| {
+                    _ => self.input(*input)?.iter().enumerate().try_for_each(|(place, row)| {
                         fold.evaluator.next_row();
-                        fold.add(row)
+                        fold.add(row, self.keys(*input, place))
                     })?,
                 }
                 fold.finish()
@@ -99,13 +124,17 @@ impl<'a> Interpreter<'a> {
                 order,
                 places,
                 keep,
-            } => self.rank(self.input(*input)?, partition, order, places, keep, evaluator),
+            } => {
+                let ranked = self.rank(self.input(*input)?, partition, order, places, keep, evaluator)?;
+                let keys = |(row, place)| (row, self.keys(*input, place).to_vec());
+                Ok(ranked.into_iter().map(keys).collect())
+            }
             Node::Map { input, filter, columns } => {
                 let mut rows = Vec::new();
-                for row in self.input(*input)? {
+                for (place, row) in self.input(*input)?.iter().enumerate() {
                     evaluator.next_row();
                     if evaluator.holds(*filter, row)? {
-                        rows.push(evaluator.values(columns, row)?);
+                        rows.push((evaluator.values(columns, row)?, self.keys(*input, place).to_vec()));
                     }
                 }
                 Ok(rows)
@@ -115,6 +144,11 @@ impl<'a> Interpreter<'a> {
 
     fn input(&self, id: NodeId) -> Computed<&Vec<Vec<Datum>>> {
         self.computed.get(&id).map(|rows| &**rows).ok_or(Failure::NoColumns)
+    }
+
+    /// What a row of a node is made of; nothing where that is not noted.
+    fn keys(&self, id: NodeId, place: usize) -> &[i64] {
+        self.made_of.get(&id).map_or(&[], |made_of| &made_of[place])
     }
 
     fn fold_posts(&self, join: &Join, filter: Option<ExprId>, fold: &mut Fold) -> Computed<()> {
@@ -136,12 +170,13 @@ impl<'a> Interpreter<'a> {
             };
             fold.evaluator.next_row();
             if fold.evaluator.holds(filter, &post)? {
-                fold.add(&post)?;
+                fold.add(&post, &[*key])?;
             }
         }
         Ok(())
     }
 
+    /// The rows that stay, each with its place in `input`.
     fn rank(
         &self,
         input: &[Vec<Datum>],
@@ -150,13 +185,13 @@ impl<'a> Interpreter<'a> {
         places: &[Place],
         keep: &Keep,
         evaluator: &mut Evaluator<'a>,
-    ) -> Computed<Vec<Vec<Datum>>> {
+    ) -> Computed<Vec<(Vec<Datum>, usize)>> {
         let mut ranked = Vec::with_capacity(input.len());
-        for row in input {
+        for (place, row) in input.iter().enumerate() {
             evaluator.next_row();
             let partition = evaluator.values(partition, row)?;
             let by: Vec<ExprId> = order.iter().map(|order| order.by).collect();
-            ranked.push((partition, evaluator.values(&by, row)?, row));
+            ranked.push((partition, evaluator.values(&by, row)?, place));
         }
         ranked.sort_by(|(a_partition, a, _), (b_partition, b, _)| {
             a_partition.cmp(b_partition).then_with(|| in_order(order, a, b))
@@ -164,7 +199,7 @@ impl<'a> Interpreter<'a> {
         let mut rows = Vec::new();
         for partition in ranked.chunk_by(|(a, ..), (b, ..)| a == b) {
             let mut numbers: Vec<i64> = vec![0; places.len()];
-            for (before, (_, terms, row)) in partition.iter().enumerate() {
+            for (before, (_, terms, at)) in partition.iter().enumerate() {
                 let last = before.checked_sub(1).map(|last| &partition[last].1);
                 for (number, place) in numbers.iter_mut().zip(places) {
                     let is_peer = last.is_some_and(|last| last[..place.terms] == terms[..place.terms]);
@@ -183,7 +218,7 @@ impl<'a> Interpreter<'a> {
                 };
                 if kept {
                     let numbers = numbers.iter().map(|number| Datum::Int(*number));
-                    rows.push(row.iter().cloned().chain(numbers).collect());
+                    rows.push((input[*at].iter().cloned().chain(numbers).collect(), *at));
                 }
             }
         }
@@ -204,21 +239,28 @@ fn in_order(order: &[Order], a: &[Datum], b: &[Datum]) -> Ordering {
     terms.find(|ordering| ordering.is_ne()).unwrap_or(Ordering::Equal)
 }
 
+/// A row, and the keys that it is made of.
+type Made = (Vec<Datum>, Vec<i64>);
+
 /// The groups of a [`Node::Fold`].
 struct Fold<'p, 'e> {
     plan: &'p Plan,
     key: &'p [ExprId],
     aggregates: &'p [Agg],
     evaluator: &'e mut Evaluator<'p>,
-    groups: HashMap<Vec<Datum>, Vec<Accumulator>>,
+    notes_keys: bool,
+    groups: HashMap<Vec<Datum>, (Vec<Accumulator>, Vec<i64>)>,
 }
 
 impl Fold<'_, '_> {
-    /// Takes in the evaluator's current row.
-    fn add(&mut self, row: &impl Row) -> Computed<()> {
+    /// Takes in the evaluator's current row, which is made of `keys`.
+    fn add(&mut self, row: &impl Row, keys: &[i64]) -> Computed<()> {
         let key = self.evaluator.values(self.key, row)?;
         let new = || self.aggregates.iter().map(|aggregate| Accumulator::new(aggregate.kind));
-        let group = self.groups.entry(key).or_insert_with(|| new().collect());
+        let (group, made_of) = self.groups.entry(key).or_insert_with(|| (new().collect(), Vec::new()));
+        if self.notes_keys {
+            made_of.extend_from_slice(keys);
+        }
         for (aggregate, accumulator) in self.aggregates.iter().zip(group) {
             if self.evaluator.holds(aggregate.filter, row)? {
                 let arguments = self.evaluator.values(&aggregate.args, row)?;
@@ -228,14 +270,14 @@ impl Fold<'_, '_> {
         Ok(())
     }
 
-    fn finish(self) -> Computed<Vec<Vec<Datum>>> {
+    fn finish(self) -> Computed<Vec<Made>> {
         let mut rows = Vec::with_capacity(self.groups.len());
-        for (mut row, group) in self.groups {
+        for (mut row, (group, made_of)) in self.groups {
             for (aggregate, accumulator) in self.aggregates.iter().zip(group) {
                 let ty = aggregate.args.first().map(|argument| self.plan.ty(*argument));
                 row.push(accumulator.finish(aggregate.kind, ty)?);
             }
-            rows.push(row);
+            rows.push((row, made_of));
         }
         Ok(rows)
     }
