@@ -28,6 +28,7 @@ pub mod launch;
 pub mod logging;
 pub mod metrics;
 pub mod observe;
+mod open_files;
 pub mod panics;
 pub mod results;
 pub mod run;

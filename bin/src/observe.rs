@@ -4,8 +4,8 @@ use crate::config::{BackfillSettings, RunSettings};
 use crate::health::Health;
 use crate::logging;
 use crate::metrics::Metrics;
-use api::Status;
-use engine::{Observer, Options, Profile, Reached, SinkOptions, Source, Wait};
+use api::{Api, Status};
+use engine::{Commit, Observer, Options, Profile, Reached, SinkOptions, Source, Wait};
 use ingest::lake::LakeState;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +23,8 @@ pub struct Shown {
     parts: Vec<Arc<dyn Observer>>,
     /// What operators take; noted where metrics are served.
     profile: Option<Arc<Profile>>,
+    /// What answers questions about results, where that is served.
+    api: Option<Arc<Api>>,
 }
 
 impl Shown {
@@ -35,6 +37,11 @@ impl Shown {
             profile,
             settings.ready_lag_records,
         )
+    }
+
+    /// What it holds is handed to `api` as well.
+    pub fn with_api(self, api: Option<Arc<Api>>) -> Shown {
+        Shown { api, ..self }
     }
 
     /// Begins to show `backfill`, which has no server that answers questions.
@@ -63,6 +70,7 @@ impl Shown {
             health,
             status,
             profile,
+            api: None,
         }
     }
 
@@ -114,6 +122,12 @@ impl Observer for Shown {
 
     fn committed(&self, number: i64, took: Duration) {
         self.each(|part| part.committed(number, took));
+    }
+
+    fn persisted(&self, commit: Commit<'_>) {
+        if let Some(api) = &self.api {
+            api.persisted(commit);
+        }
     }
 
     fn live_records(&self, records: u64) {

@@ -7,18 +7,21 @@ use crate::observe::Shown;
 use crate::serve;
 use crate::summary::Summary;
 use crate::{panics, signals};
+use anyhow::Context;
 use engine::{Class, Handle, Observer, Options, Report, StopRequest};
 use std::sync::Arc;
 
 /// `run`: until it is stopped.
 pub fn run(settings: RunSettings) -> Result<(), Failure> {
-    let shown = Arc::new(Shown::of_run(&settings));
+    let shown = Shown::of_run(&settings);
+    let api = serve::api_of(&settings, &shown.status).context("cannot start the API")?;
+    let shown = Arc::new(shown.with_api(api.clone()));
     let server = match &settings.serve {
-        Some(serve) => Some(serve::start(
-            serve,
-            Arc::clone(&shown.metrics),
-            Arc::clone(&shown.health),
-        )?),
+        Some(serve) => {
+            let api = api.ok_or("this process serves no results: process 0 of the run does");
+            let parts = (Arc::clone(&shown.metrics), Arc::clone(&shown.health), api);
+            Some(serve::start(serve, parts)?)
+        }
         None => None,
     };
     let ended = execute(settings.engine, Arc::clone(&shown) as Arc<dyn Observer>);

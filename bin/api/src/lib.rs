@@ -27,9 +27,12 @@ mod state;
 mod status;
 mod wait;
 
-pub use api::{Access, Api, ApiOptions};
+pub use api::{Api, ApiOptions, absent};
 pub use state::Bounds;
 pub use status::{
     Freshness, LoggedError, OperatorStatus, PartitionStatus, Phase, ReplayStatus, Status, StatusBody, Trend,
     handle_status,
 };
+
+#[cfg(test)]
+mod tests;

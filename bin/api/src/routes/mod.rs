@@ -6,12 +6,14 @@ pub mod gaps;
 pub mod lineage;
 pub mod openapi;
 pub mod rejects;
+pub mod status;
 pub mod table;
 pub mod tables;
 pub mod why;
 
 /// The routes, as the description writes them.
-pub const PATHS: [&str; 10] = [
+pub const PATHS: [&str; 11] = [
+    "/api/status",
     "/api/results",
     "/api/results/{table}",
     "/api/results/{table}/changes",
