@@ -111,7 +111,11 @@ impl Log {
             return Ok(());
         }
         let error = "the cleaned tables, which hold the posts, are not kept";
-        Err(ApiError::new(StatusCode::CONFLICT, error, "run with --cleaned"))
+        Err(ApiError::new(
+            StatusCode::CONFLICT,
+            error,
+            "run with --cleaned postgres",
+        ))
     }
 
     /// The number of the kind with a topic.
