@@ -84,7 +84,12 @@ impl From<tokio_postgres::Error> for Failed {
 
 impl From<WhyError> for Failed {
     fn from(error: WhyError) -> Failed {
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), "report this").into()
+        let (status, hint) = match error {
+            WhyError::TooLong { .. } => (StatusCode::CONFLICT, "ask for a result that it reads"),
+            // the route asks for what the result has
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "report this"),
+        };
+        ApiError::new(status, error.to_string(), hint).into()
     }
 }
 
