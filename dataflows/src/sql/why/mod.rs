@@ -193,9 +193,10 @@ impl<'a> Why<'a> {
         let types = self.types(columns)?;
         let value = |place: usize| arguments.show(place, types[place]);
         let (from, conditions) = self.of_rows(columns, &value);
-        let filter = match conditions.is_empty() {
-            true => String::new(),
-            false => format!("\nWHERE {}", conditions.join("\n  AND ")),
+        let filter = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!("\nWHERE {}", conditions.join("\n  AND "))
         };
         Ok(WhyQuery {
             sql: format!("SELECT count(*) AS posts\nFROM {from}{filter}"),
@@ -326,12 +327,13 @@ impl<'a> Why<'a> {
 
     fn bounded(&self) -> Result<(), WhyError> {
         let groupings = self.text.chain.iter().filter(|block| block.is_grouped()).count();
-        match groupings.saturating_mul(self.spec.sql.len()) > LONGEST_SQL {
-            true => Err(WhyError::TooLong {
+        if groupings.saturating_mul(self.spec.sql.len()) > LONGEST_SQL {
+            Err(WhyError::TooLong {
                 table: self.spec.name.clone(),
                 groupings,
-            }),
-            false => Ok(()),
+            })
+        } else {
+            Ok(())
         }
     }
 
