@@ -21,6 +21,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
+/// What requests for results are told.
+const NO_RESULTS: &str = "`pinflow archive` serves no results: `pinflow run` does";
 /// How long the program waits for threads that wait for servers, at its end.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -32,7 +34,10 @@ pub fn run(settings: &ArchiveSettings) -> Result<(), Failure> {
     let observer = LakeObserver::new(move |state| observer.lake(state));
     let lake = runtime.block_on(settings.lake.open(Some(observer))).map_err(failed)?;
     let server = match &settings.serve {
-        Some(serve) => Some(serve::start(serve, shown.metrics(), Arc::clone(&shown.health))?),
+        Some(serve) => Some(serve::start(
+            serve,
+            (shown.metrics(), Arc::clone(&shown.health), Err(NO_RESULTS)),
+        )?),
         None => None,
     };
     let stop = stop_on_signals()?;

@@ -1,7 +1,7 @@
 //! `pinflow gateway`: the front door, told what a pin, a place and a person look like.
 
 use crate::config::GatewaySettings;
-use crate::{metrics, signals};
+use crate::{metrics, open_files, signals};
 use anyhow::Context;
 use engine::KINDS;
 use gateway::{Ended, Field, FieldType, Gateway, GatewayConfig, Stop, Stream};
@@ -82,7 +82,7 @@ pub fn config(settings: GatewaySettings) -> GatewayConfig {
 /// Serves until SIGTERM, which first takes it off its load balancers, or Ctrl-C, and then finishes what it took; one more
 /// signal meanwhile ends it at once.
 pub fn run(mut settings: GatewaySettings) -> anyhow::Result<()> {
-    let files = raise_open_files();
+    let files = open_files::raise();
     let wanted = settings.limits.connections;
     settings.limits.connections = wanted.min(connections_within(files));
     let most = settings.limits.connections;
@@ -128,17 +128,6 @@ fn stop_of(signal: SignalKind) -> Stop {
     } else {
         Stop::AfterDelay
     }
-}
-
-/// Each connection takes a file descriptor, and many systems begin with few. Returns how many there may be.
-fn raise_open_files() -> u64 {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!("the number of open files stays as it is: {error}");
-    }
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// The connections that so many open files allow, beside those to Kafka, files of tokens and certificates, and the one

@@ -28,6 +28,7 @@ pub mod launch;
 pub mod logging;
 pub mod metrics;
 pub mod observe;
+mod open_files;
 pub mod panics;
 pub mod results;
 pub mod serve;
@@ -36,6 +37,7 @@ pub mod stages;
 pub mod summary;
 pub mod verify;
 
+use anyhow::Context;
 use cli::{CliError, Invocation, Verb};
 use config::{
     ArchiveSettings, AuditSettings, BackfillSettings, CompactSettings, ConfigError, DemoSettings, GatewaySettings,
@@ -166,13 +168,14 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
 
 /// `run`: the engine with everything that shows what it does.
 fn run(settings: RunSettings) -> Result<(), Failure> {
-    let shown = Arc::new(Shown::of_run(&settings));
+    let api = serve::api_of(&settings).context("cannot start the API")?;
+    let shown = Arc::new(Shown::of_run(&settings, api.clone()));
     let server = match &settings.serve {
-        Some(serve) => Some(serve::start(
-            serve,
-            Arc::clone(&shown.metrics),
-            Arc::clone(&shown.health),
-        )?),
+        Some(serve) => {
+            let api = api.ok_or("this process serves no results: process 0 of the run does");
+            let parts = (Arc::clone(&shown.metrics), Arc::clone(&shown.health), api);
+            Some(serve::start(serve, parts)?)
+        }
         None => None,
     };
     let ended = engine::run(settings.engine, Arc::clone(&shown) as Arc<dyn engine::Observer>);

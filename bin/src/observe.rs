@@ -3,7 +3,8 @@
 use crate::config::{BackfillSettings, RunSettings};
 use crate::health::Health;
 use crate::metrics::{HydrationEstimate, Metrics};
-use engine::{Observer, Options, Profile};
+use api::Api;
+use engine::{Commit, Observer, Options, Profile};
 use ingest::lake::LakeState;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,18 +21,21 @@ pub struct Shown {
     progress: Mutex<Option<Progress>>,
     /// What operators take; noted where metrics are served.
     profile: Option<Arc<Profile>>,
+    /// What answers questions about results, where that is served.
+    api: Option<Arc<Api>>,
 }
 
 impl Shown {
     /// Begins to show `run`.
-    pub fn of_run(settings: &RunSettings) -> Shown {
+    pub fn of_run(settings: &RunSettings, api: Option<Arc<Api>>) -> Shown {
         let profile = settings.serve.is_some().then(Arc::<Profile>::default);
-        Shown::new(
+        let shown = Shown::new(
             &settings.engine,
             ProgressStyle::Log,
             profile,
             settings.ready_lag_records,
-        )
+        );
+        Shown { api, ..shown }
     }
 
     /// Begins to show `backfill`, which has no server that answers questions.
@@ -47,6 +51,7 @@ impl Shown {
             estimate: HydrationEstimate::default(),
             progress: Mutex::new((process == 0).then(|| Progress::start(style))),
             profile,
+            api: None,
         }
     }
 
@@ -82,6 +87,12 @@ impl Observer for Shown {
 
     fn committed(&self, took: Duration) {
         self.metrics.committed(took);
+    }
+
+    fn persisted(&self, commit: Commit<'_>) {
+        if let Some(api) = &self.api {
+            api.persisted(commit);
+        }
     }
 
     fn live_records(&self, records: u64) {

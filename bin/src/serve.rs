@@ -1,37 +1,100 @@
-//! The small HTTP side of a process: `/metrics`, `/healthz`, `/readyz`, `/version`.
+//! The HTTP side of a process: `/metrics`, `/healthz`, `/readyz`, `/version`, and in process 0 of `run` the API.
 //!
-//! Who may ask is decided as at the gateway: by the same tokens, which `/metrics` alone asks for, and by the names and
-//! sites that a request may be sent to and from.
+//! Who may ask is decided as at the gateway: by the same tokens, which `/metrics` and the API ask for, and by the names
+//! and sites that a request may be sent to and from.
 
-use crate::config::ServeSettings;
+use crate::config::{RunSettings, ServeSettings};
 use crate::health::Health;
 use crate::metrics::{CONTENT_TYPE, Metrics};
+use crate::open_files;
+use api::{Api, ApiOptions, Bounds};
+use engine::SinkOptions;
 use http_server::{
     Body, Need, Refusal, Request, Server, ServerError, ServerLimits, ServerSettings, json, response, text,
 };
 use hyper::{Response, StatusCode};
 use std::sync::Arc;
 
+/// Connections at the same time where the API is served.
+const CONNECTIONS: usize = 4096;
+
+/// What answers requests: metrics, readiness, and the API or why there is none.
+pub type Parts = (Arc<Metrics>, Arc<Health>, Result<Arc<Api>, &'static str>);
+
+/// The API of a run, in its process 0 where that listens.
+///
+/// # Errors
+/// Its thread cannot be started.
+pub fn api_of(settings: &RunSettings) -> std::io::Result<Option<Arc<Api>>> {
+    let engine = &settings.engine;
+    let SinkOptions::Postgres(postgres) = &engine.sink else {
+        return Ok(None);
+    };
+    if settings.serve.is_none() || engine.workers.process > 0 {
+        return Ok(None);
+    }
+    let options = ApiOptions {
+        tables: engine
+            .tables
+            .results
+            .definitions()
+            .iter()
+            .map(|result| result.table)
+            .collect(),
+        results: Arc::clone(&engine.tables.results),
+        postgres: postgres.clone(),
+        topics: engine.log.topics.names().map(str::to_owned).collect(),
+        bounds: Bounds::default(),
+    };
+    Api::start(options).map(Some)
+}
+
 /// Reads the tokens, binds the address and starts to answer, until the server is dropped.
-pub fn start(settings: &ServeSettings, metrics: Arc<Metrics>, health: Arc<Health>) -> Result<Server, ServerError> {
+pub fn start(settings: &ServeSettings, parts: Parts) -> Result<Server, ServerError> {
+    let limits = match &parts.2 {
+        Ok(_) => limits_of_api(open_files::raise()),
+        Err(_) => ServerLimits::default(),
+    };
     let settings = ServerSettings {
         thread: "pinflow:http",
         listen: settings.listen,
         tokens: settings.tokens.clone(),
         hosts: settings.hosts.clone(),
-        cors_origins: Vec::new(),
-        limits: ServerLimits::default(),
+        cors_origins: settings.cors_origins.clone(),
+        limits,
     };
+    let with_api = if parts.2.is_ok() { " and the API" } else { "" };
+    let parts = Arc::new(parts);
     let server = Server::start(settings, move |request| {
-        let answer = answer(&request, &metrics, &health).unwrap_or_else(|refusal| refusal.response());
-        std::future::ready(answer)
+        let parts = Arc::clone(&parts);
+        async move { answer(&request, &parts).await }
     })?;
     let address = server.address();
-    tracing::info!("serving /metrics, /healthz, /readyz and /version on http://{address}");
+    tracing::info!("serving /metrics, /healthz, /readyz, /version{with_api} on http://{address}");
     Ok(server)
 }
 
-fn answer(request: &Request, metrics: &Metrics, health: &Health) -> Result<Response<Body>, Refusal> {
+/// Connections, half of the open files at most: the engine needs the others. A quarter of them is for requests that end.
+fn limits_of_api(files: u64) -> ServerLimits {
+    let connections = usize::try_from(files / 2).unwrap_or(usize::MAX).min(CONNECTIONS).max(2);
+    ServerLimits {
+        connections,
+        streams: connections - connections.div_ceil(4),
+        ..ServerLimits::default()
+    }
+}
+
+async fn answer(request: &Request, (metrics, health, api): &Parts) -> Response<Body> {
+    if Api::serves(request.head.uri.path()) {
+        return match api {
+            Ok(api) => api.handle(request).await,
+            Err(why) => api::absent(why),
+        };
+    }
+    small(request, metrics, health).unwrap_or_else(|refusal| refusal.response())
+}
+
+fn small(request: &Request, metrics: &Metrics, health: &Health) -> Result<Response<Body>, Refusal> {
     match request.head.uri.path() {
         "/metrics" => {
             request.reads()?;
@@ -75,8 +138,13 @@ mod tests {
                 ..TokenSettings::default()
             },
             hosts: vec!["metrics.example.com".to_owned()],
+            cors_origins: Vec::new(),
         };
-        start(&settings, Arc::new(Metrics::new()), Arc::new(health))
+        start(&settings, parts(Arc::new(Metrics::new()), Arc::new(health)))
+    }
+
+    fn parts(metrics: Arc<Metrics>, health: Arc<Health>) -> Parts {
+        (metrics, health, Err("there is no API here"))
     }
 
     fn get(address: SocketAddr, path: &str) -> (u16, String) {
@@ -103,8 +171,9 @@ mod tests {
             listen: "127.0.0.1:0".parse().unwrap(),
             tokens: TokenSettings::default(),
             hosts: Vec::new(),
+            cors_origins: Vec::new(),
         };
-        let server = start(&settings, metrics, Arc::clone(&health)).unwrap();
+        let server = start(&settings, parts(metrics, Arc::clone(&health))).unwrap();
         let at = server.address();
         assert_eq!(get(at, "/healthz").0, 200);
         let (status, body) = get(at, "/readyz");
@@ -139,6 +208,16 @@ mod tests {
         let (status, body) = get(at, "/version");
         assert!(status == 200 && body.contains(env!("CARGO_PKG_VERSION")), "{body}");
         assert_eq!(get(at, "/nothing").0, 404);
+        let (status, body) = get(at, "/api/results");
+        assert!(status == 404 && body.contains("there is no API here"), "{body}");
+    }
+
+    #[test]
+    fn the_api_leaves_files_to_the_engine_and_connections_to_short_requests() {
+        for (files, connections, streams) in [(1024, 512, 384), (1 << 20, 4096, 3072), (0, 2, 1)] {
+            let limits = limits_of_api(files);
+            assert_eq!((limits.connections, limits.streams), (connections, streams), "{files}");
+        }
     }
 
     #[test]
@@ -238,8 +317,9 @@ mod tests {
             listen,
             tokens: TokenSettings::default(),
             hosts: Vec::new(),
+            cors_origins: Vec::new(),
         };
-        let error = start(&settings, Arc::new(Metrics::new()), Arc::new(Health::new(0, 0))).unwrap_err();
+        let error = start(&settings, parts(Arc::new(Metrics::new()), Arc::new(Health::new(0, 0)))).unwrap_err();
         assert!(format!("{error:#}").contains(&listen.to_string()), "{error:#}");
     }
 }

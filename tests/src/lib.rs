@@ -7,6 +7,7 @@
 //! Everything is synchronous and fails with `anyhow`: a scenario reads from top to bottom.
 
 pub mod answer;
+pub mod api_client;
 pub mod archived;
 pub mod background_load;
 pub mod case;

@@ -1,5 +1,6 @@
 //! The API of a process: what the engine hands its commits to, and what answers requests.
 
+use crate::accept::EVENTS;
 use crate::answer::{Answer, refused, set};
 use crate::error::{ApiError, nearest};
 use crate::feeds::Feeds;
@@ -12,10 +13,12 @@ use crate::routes;
 use crate::shared::Shared;
 use crate::state::Bounds;
 use dataflows::Results;
-use engine::Commit;
-use hyper::header::{ALLOW, HeaderValue};
+use engine::{Commit, Observer};
+use http_server::{Body, Need, Refusal, Request};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, StatusCode};
+use hyper::{Method, Response, StatusCode};
+use operators::Table;
 use sinks::PostgresConfig;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,13 +30,19 @@ const QUEUE_BYTES: usize = 64 << 20;
 const QUEUE: usize = 10_000;
 /// Requests that may wait for an offset at the same time.
 const WAITING: usize = 512;
+/// Requests that may look through a large table at the same time.
+const ASIDE: usize = 2;
+/// Requests that may read cleaned tables as a whole at the same time: half of the connections stay free for the others.
+const SCANS: usize = 2;
 /// How often what is not used any more is let go.
 const TIDY: Duration = Duration::from_secs(10);
 
 /// What the API is told.
 #[derive(Clone, Debug)]
 pub struct ApiOptions {
-    /// The results of the run.
+    /// The tables of the results, in the order of the engine's commits.
+    pub tables: Vec<Table>,
+    /// The results, which say what each table is made of.
     pub results: Arc<Results>,
     /// Where their tables are.
     pub postgres: PostgresConfig,
@@ -48,10 +57,14 @@ pub struct ApiOptions {
 pub struct Api {
     pub(crate) shared: Arc<Shared>,
     pub(crate) results: Arc<Results>,
+    /// For requests that read cleaned tables as a whole.
+    pub(crate) scans: Semaphore,
     pub(crate) pool: Arc<Pool>,
     pub(crate) feeds: Arc<Feeds>,
     pub(crate) pins: Arc<Pins>,
     pub(crate) waiting: Semaphore,
+    /// For requests that look through a large table.
+    pub(crate) aside: Semaphore,
     queue: Arc<Queue>,
     runtime: Option<tokio::runtime::Runtime>,
 }
@@ -74,8 +87,7 @@ impl Api {
             .thread_name("pinflow:api")
             .enable_all()
             .build()?;
-        let results = Arc::clone(&options.results);
-        let shared = Arc::new(Shared::new(options.results, options.topics, options.bounds));
+        let shared = Arc::new(Shared::new(&options.tables, options.topics, options.bounds));
         let queue = Arc::new(Queue::new(QUEUE_BYTES, QUEUE));
         let pins = Arc::new(Pins::default());
         let following = follow(Arc::clone(&shared), Arc::clone(&queue), options.postgres.clone());
@@ -86,16 +98,13 @@ impl Api {
             feeds: Feeds::new(Arc::clone(&shared), runtime.handle().clone()),
             pins,
             waiting: Semaphore::new(WAITING),
+            aside: Semaphore::new(ASIDE),
             queue,
             runtime: Some(runtime),
             shared,
-            results,
+            results: options.results,
+            scans: Semaphore::new(SCANS),
         }))
-    }
-
-    /// Takes over what a commit of the engine holds. Nothing waits here.
-    pub fn persisted(&self, commit: Commit<'_>) {
-        self.queue.push(commit);
     }
 
     /// Whether a path is answered here.
@@ -103,13 +112,30 @@ impl Api {
         path == "/api" || path.starts_with("/api/") || path == "/openapi.json"
     }
 
-    /// Whether a request is answered by a stream that lasts until somebody ends it.
-    pub fn is_stream(path: &str) -> bool {
-        path == "/api/changes" || (path.starts_with("/api/results/") && path.ends_with("/changes"))
+    /// Answers a request of the server, if its caller may read.
+    pub async fn handle(&self, request: &Request) -> Response<Body> {
+        match self.permitted(request).await {
+            Ok(answer) => answer,
+            Err(refusal) => refuse(&refusal),
+        }
+    }
+
+    async fn permitted(&self, request: &Request) -> Result<Response<Body>, Refusal> {
+        let caller = request.permit(Need::Read)?;
+        let access = Access {
+            raw: caller.may(Need::Raw),
+        };
+        let answer = self.answer(&request.head, access).await;
+        if answer.status() != StatusCode::OK || !is_stream(&answer) {
+            return Ok(answer);
+        }
+        // it lasts until somebody ends it, and has a place of its own kind
+        let place = request.stream()?;
+        Ok(answer.map(|body| place.body(body)))
     }
 
     /// Answers a request; runs on any runtime with a clock.
-    pub async fn answer(&self, head: &Parts, access: Access) -> Answer {
+    pub(crate) async fn answer(&self, head: &Parts, access: Access) -> Answer {
         match self.route(head, access).await {
             Ok(answer) => answer,
             Err(error) => {
@@ -135,7 +161,7 @@ impl Api {
         let segments = segments(head.uri.path())?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         match segments.as_slice() {
-            ["openapi.json"] => Ok(routes::openapi::answer()),
+            ["openapi.json"] => Ok(routes::openapi::answer(self)),
             ["api", "results"] => routes::tables::answer(self, &params).await,
             ["api", "results", table] => routes::table::answer(self, table, &params, &head.headers).await,
             ["api", "results", table, "changes"] => routes::changes::of_table(self, table, &params, &head.headers),
@@ -152,6 +178,12 @@ impl Api {
     }
 }
 
+impl Observer for Api {
+    fn persisted(&self, commit: Commit<'_>) {
+        self.queue.push(commit);
+    }
+}
+
 impl Drop for Api {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
@@ -165,6 +197,28 @@ async fn tidy(pins: Arc<Pins>) {
         tokio::time::sleep(TIDY).await;
         pins.expire();
     }
+}
+
+/// Answers what is said before a request is looked at, in the form of all errors.
+pub fn refuse(refusal: &Refusal) -> Response<Body> {
+    let hint = match refusal {
+        Refusal::Unauthenticated => "send a token: authorization: Bearer TOKEN",
+        Refusal::Scope(_) => "use a token with this scope",
+        Refusal::Rate(_) | Refusal::Streams => "try again later",
+        Refusal::NotFound | Refusal::Method | Refusal::Site(_) => "/openapi.json lists the routes",
+    };
+    let error = ApiError::new(refusal.status(), refusal.to_string(), hint);
+    refusal.with_headers(refused(&error))
+}
+
+/// Answers requests for the API in a process that has none.
+pub fn absent(why: &str) -> Response<Body> {
+    let hint = "ask process 0 of `pinflow run`, where --listen says";
+    refused(&ApiError::new(StatusCode::NOT_FOUND, why, hint))
+}
+
+fn is_stream(answer: &Answer) -> bool {
+    answer.headers().get(CONTENT_TYPE).is_some_and(|media| media == EVENTS)
 }
 
 /// The segments of a path, decoded.

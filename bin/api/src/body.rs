@@ -4,7 +4,6 @@ use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::BoxStream;
 use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Frame, SizeHint};
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -12,7 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// The body of every answer.
-pub type AnswerBody = UnsyncBoxBody<Bytes, Infallible>;
+pub type AnswerBody = http_server::Body;
 
 /// Pieces that are sent one after the other; their length is known.
 struct Pieces {

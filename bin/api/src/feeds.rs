@@ -23,6 +23,8 @@ const MOST_FEEDS: usize = 256;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Net changes for one client alone may take so many bytes; beyond, it gets a snapshot, whose pieces are shared.
 const OWN_BYTES: usize = 48 << 10;
+/// So many changes are merged for one client alone.
+const OWN_CHANGES: usize = 5000;
 
 /// What a feed is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -243,6 +245,10 @@ impl Client {
         if deltas.is_empty() {
             return true;
         }
+        let changes = deltas.iter().map(|delta| delta.changes_of(&self.tables));
+        if changes.sum::<usize>() > OWN_CHANGES {
+            return false;
+        }
         let event = events::commit(&self.shared, self.at, commit, frontier, &self.tables, &deltas);
         let Some(event) = event.filter(|event| event.len() <= OWN_BYTES) else {
             return false;
@@ -261,3 +267,6 @@ impl Client {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

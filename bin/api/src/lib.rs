@@ -26,5 +26,8 @@ mod shared;
 mod state;
 mod wait;
 
-pub use api::{Access, Api, ApiOptions};
+pub use api::{Api, ApiOptions, absent};
 pub use state::Bounds;
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,15 @@ impl Delta {
         found.map(|(_, delta)| delta)
     }
 
+    /// How many changes there are of these tables.
+    pub fn changes_of(&self, tables: &[usize]) -> usize {
+        let of = |(number, delta): &(usize, TableDelta)| match delta {
+            TableDelta::Changes(changes) if tables.contains(number) => changes.len(),
+            _ => 0,
+        };
+        self.tables.iter().map(of).sum()
+    }
+
     fn bytes(&self) -> usize {
         let table = |(_, delta): &(usize, TableDelta)| match delta {
             TableDelta::Changes(changes) => changes.iter().map(Change::bytes).sum(),

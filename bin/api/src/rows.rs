@@ -32,7 +32,7 @@ pub enum Format {
 /// See the module's head.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
-    chunks: Vec<Arc<Chunk>>,
+    chunks: Arc<Vec<Arc<Chunk>>>,
     rows: usize,
     bytes: usize,
 }
@@ -106,7 +106,7 @@ impl Rows {
         Rows {
             rows: rows.len(),
             bytes,
-            chunks: rows.chunks(FILLED_ROWS).map(chunk).collect(),
+            chunks: Arc::new(rows.chunks(FILLED_ROWS).map(chunk).collect()),
         }
     }
 
@@ -144,7 +144,7 @@ impl Rows {
 
     fn apply_one(&mut self, table: &Table, change: &Change) -> Result<(), Mismatch> {
         let index = self.chunk_of(table, change.row());
-        let Some(chunk) = self.chunks.get_mut(index) else {
+        let Some(chunk) = Arc::make_mut(&mut self.chunks).get_mut(index) else {
             // behind all chunks: into the last one, or the first one of all
             return self.append(change);
         };
@@ -169,9 +169,10 @@ impl Rows {
         let (None, Some(new)) = (&change.old, &change.new) else {
             return Err(Mismatch);
         };
-        match self.chunks.last_mut() {
+        let chunks = Arc::make_mut(&mut self.chunks);
+        match chunks.last_mut() {
             Some(last) => edit(last).push(Arc::clone(new)),
-            None => self.chunks.push(Arc::new(Chunk {
+            None => chunks.push(Arc::new(Chunk {
                 rows: vec![Arc::clone(new)],
                 encoded: Default::default(),
             })),
@@ -203,22 +204,23 @@ impl Rows {
 
     /// Splits a chunk that has grown too large, and joins one that has become small with the next one.
     fn keep_balance(&mut self, index: usize) {
-        let length = self.chunks[index].rows.len();
+        let chunks = Arc::make_mut(&mut self.chunks);
+        let length = chunks[index].rows.len();
         if length == 0 {
-            self.chunks.remove(index);
+            chunks.remove(index);
         } else if length > CHUNK_ROWS {
-            let rows = edit(&mut self.chunks[index]).split_off(length / 2);
+            let rows = edit(&mut chunks[index]).split_off(length / 2);
             let second = Chunk {
                 rows,
                 encoded: Default::default(),
             };
-            self.chunks.insert(index + 1, Arc::new(second));
+            chunks.insert(index + 1, Arc::new(second));
         } else if length < LEAST_ROWS
-            && let Some(next) = self.chunks.get(index + 1)
+            && let Some(next) = chunks.get(index + 1)
             && next.rows.len() + length <= FILLED_ROWS
         {
-            let next = self.chunks.remove(index + 1);
-            edit(&mut self.chunks[index]).extend(next.rows.iter().cloned());
+            let next = chunks.remove(index + 1);
+            edit(&mut chunks[index]).extend(next.rows.iter().cloned());
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::cell::Shape;
 use crate::recent::{Delta, Recent};
 use crate::state::{Bounds, State};
-use dataflows::Results;
+use operators::Table;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -26,8 +26,6 @@ pub enum Standing {
 pub struct Shared {
     /// The result tables, by number.
     pub shapes: Vec<Shape>,
-    /// The results.
-    pub results: Arc<Results>,
     /// Names of the topics that are read.
     pub topics: Vec<String>,
     /// What is held in memory.
@@ -38,15 +36,19 @@ pub struct Shared {
 
 impl Shared {
     /// Nothing is known yet.
-    pub fn new(results: Arc<Results>, topics: Vec<String>, bounds: Bounds) -> Shared {
-        let tables = results.definitions().iter();
+    pub fn new(tables: &[Table], topics: Vec<String>, bounds: Bounds) -> Shared {
+        let shapes = tables.iter().copied().map(Shape::new).collect();
+        Shared::of(shapes, topics, bounds, Recent::new(RECENT_BYTES, RECENT))
+    }
+
+    /// The same of any tables.
+    pub fn of(shapes: Vec<Shape>, topics: Vec<String>, bounds: Bounds, recent: Recent) -> Shared {
         Shared {
-            shapes: tables.map(|result| Shape::new(result.table)).collect(),
-            results,
+            shapes,
             topics,
             bounds,
             standing: watch::Sender::new(Standing::Nothing("the tables have not been read yet".into())),
-            recent: Mutex::new(Recent::new(RECENT_BYTES, RECENT)),
+            recent: Mutex::new(recent),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::forms::to_path;
 use super::reader::Reader;
-use http_server::{Rate, TokenSettings, check_host};
+use http_server::{Origin, OriginError, Rate, TokenSettings, check_host};
 use std::net::SocketAddr;
 
 /// Where and for whom `/metrics` and its siblings are served.
@@ -14,6 +14,8 @@ pub struct ServeSettings {
     pub tokens: TokenSettings,
     /// Names under which it is reached, and whose pages may send requests to it.
     pub hosts: Vec<String>,
+    /// Origins whose pages may read answers.
+    pub cors_origins: Vec<Origin>,
 }
 
 impl Reader<'_> {
@@ -54,7 +56,15 @@ impl Reader<'_> {
     /// The HTTP side of a process, if it has one.
     pub(super) fn serve(&mut self) -> Option<ServeSettings> {
         let (tokens, hosts) = (self.tokens(), self.hosts());
+        let cors_origins = self.list("serve.cors_origins", |text| {
+            text.parse().map_err(|error: OriginError| error.to_string())
+        });
         let listen = self.listen()?;
-        Some(ServeSettings { listen, tokens, hosts })
+        Some(ServeSettings {
+            listen,
+            tokens,
+            hosts,
+            cors_origins,
+        })
     }
 }

@@ -6,7 +6,6 @@ mod literal;
 mod sql;
 
 pub use filter::Filter;
-pub use sql::Statement;
 
 use crate::error::{ApiError, nearest, shown};
 use crate::order::compare;

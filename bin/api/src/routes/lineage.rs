@@ -54,7 +54,7 @@ pub async fn answer(api: &Api, path: [&str; 3], parameters: &[(String, String)])
         offset: number("offset", offset, i64::MAX)?,
         ind: ind.map(|text| text.parse().map_err(|_| invalid(text))).transpose()?,
     };
-    let _scan = provenance::scan()?;
+    let _scan = provenance::scan(api)?;
     let snapshot = api.pool.snapshot().await.map_err(unreadable)?;
     let found = asked.find(api, &snapshot).await;
     let (commit, frontier) = head_json(&snapshot.head);

@@ -15,7 +15,9 @@ use crate::wait::AtLeast;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use hyper::StatusCode;
-use hyper::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LINK, VARY};
+use hyper::header::{
+    ACCESS_CONTROL_EXPOSE_HEADERS, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LINK, VARY,
+};
 use operators::{Row, Table};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,10 +30,14 @@ pub const COMMIT: HeaderName = HeaderName::from_static("pinflow-commit");
 pub const FRONTIER: HeaderName = HeaderName::from_static("pinflow-frontier");
 /// A frontier with more bytes is in the body of JSON alone.
 const MOST_HEADER: usize = 4 << 10;
+/// A table of so many rows is looked through at once.
+const FEW: usize = 2000;
 /// Rows that are encoded together.
 const BATCH: usize = 512;
 /// Bytes read from PostgreSQL before an answer begins; what is complete then occupies no connection any longer.
 const AHEAD: usize = 1 << 20;
+/// For a client that takes a long answer slowly.
+const PATIENCE: &str = "SET LOCAL statement_timeout = '300s'";
 /// Bytes of a piece of a longer answer.
 const PIECE: usize = 32 << 10;
 
@@ -69,7 +75,7 @@ pub async fn answer(
         return Ok(answer);
     }
     match &of.content {
-        Content::Held(rows) => page.from_memory(&state, of.changed, rows),
+        Content::Held(rows) => page.from_memory(&state, of.changed, rows).await,
         Content::Large => page.from_postgres(&state, of.changed).await,
         Content::Absent => {
             let error = format!("{name} is not there yet: the first commit of this run makes it");
@@ -136,7 +142,7 @@ impl Page<'_> {
         self.query.select.clone().unwrap_or_else(all)
     }
 
-    fn from_memory(&self, state: &State, changed: i64, rows: &Rows) -> Result<Answer, ApiError> {
+    async fn from_memory(&self, state: &State, changed: i64, rows: &Rows) -> Result<Answer, ApiError> {
         let present = || Pinned {
             commit: state.commit,
             frontier: state.frontier_json(),
@@ -158,13 +164,20 @@ impl Page<'_> {
         };
         let shape = &self.api.shared.shapes[self.number];
         if self.query.is_everything() {
+            let (shared, rows) = (Arc::clone(&self.api.shared), pinned.rows.clone());
+            let (number, format) = (self.number, self.format);
+            let encode = move || rows.encoded(&shared.shapes[number], format);
             let mut body = vec![self.before(&at)];
-            body.extend(pinned.rows.encoded(shape, self.format));
+            body.extend(self.aside(pinned.rows.len(), encode).await?);
             body.push(self.after(None));
             return Ok(self.finish(&at, None, pieces(body)));
         }
-        let (page, more) = self.query.run(&shape.table, pinned.rows.iter());
-        let page: Vec<Arc<Row>> = page.into_iter().cloned().collect();
+        let (query, table, rows) = (self.query.clone(), shape.table, pinned.rows.clone());
+        let run = move || {
+            let (page, more) = query.run(&table, rows.iter());
+            (page.into_iter().cloned().collect::<Vec<Arc<Row>>>(), more)
+        };
+        let (page, more) = self.aside(pinned.rows.len(), run).await?;
         let next = more.then(|| self.query.next(at.commit, page.len()));
         if more {
             self.api.pins.keep(pinned);
@@ -192,6 +205,20 @@ impl Page<'_> {
         });
         let body = std::iter::once(before).chain(rows).chain([after]);
         Ok(self.finish(&at, next, streamed(futures_util::stream::iter(body))))
+    }
+
+    /// Does what takes time with the number of rows; of many rows aside, so that other requests do not wait.
+    async fn aside<T: Send + 'static>(
+        &self,
+        rows: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        if rows <= FEW {
+            return Ok(work());
+        }
+        let failed = || ApiError::unavailable("the program ends", "try again");
+        let _one_of_few = self.api.aside.acquire().await.map_err(|_| failed())?;
+        tokio::task::spawn_blocking(work).await.map_err(|_| failed())
     }
 
     /// Rows with what stands between them, and behind the last one unless it is the `last` of all.
@@ -243,6 +270,9 @@ impl Page<'_> {
         let mut answer = with_body(StatusCode::OK, self.media, body);
         mark(&mut answer, at.changed);
         set(&mut answer, COMMIT, HeaderValue::from(at.commit));
+        // what scripts of other pages may read, where they may read anything
+        let exposed = HeaderValue::from_static("etag, link, pinflow-commit, pinflow-frontier");
+        set(&mut answer, ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         if at.frontier.len() <= MOST_HEADER
             && let Ok(frontier) = HeaderValue::from_bytes(&at.frontier)
         {
@@ -290,6 +320,8 @@ impl Page<'_> {
                 head.commit
             },
         };
+        let patience = snapshot.client().batch_execute(PATIENCE).await;
+        patience.map_err(|error| unreadable(error.into()))?;
         let statement = self.query.statement(self.api.pool.schema(), self.table());
         let parameters = statement.parameters.iter().map(|parameter| parameter.as_sql());
         let parameters: Vec<_> = parameters
