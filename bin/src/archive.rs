@@ -34,10 +34,7 @@ pub fn run(settings: &ArchiveSettings) -> Result<(), Failure> {
     let observer = LakeObserver::new(move |state| observer.lake(state));
     let lake = runtime.block_on(settings.lake.open(Some(observer))).map_err(failed)?;
     let server = match &settings.serve {
-        Some(serve) => Some(serve::start(
-            serve,
-            (shown.metrics(), Arc::clone(&shown.health), Err(NO_RESULTS)),
-        )?),
+        Some(serve) => Some(serve::start(serve, (shown.metrics(), Arc::clone(&shown.health), Err(NO_RESULTS)))?),
         None => None,
     };
     let stop = stop_on_signals()?;

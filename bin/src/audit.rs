@@ -154,7 +154,10 @@ async fn ask_kafka(config: &KafkaConfig, topics: &[String], entries: &mut BTreeM
     let keeps = match retention(config, topics).await {
         Ok(keeps) => keeps,
         Err(error) => {
-            tracing::warn!("cannot read the retention of the topics: {error}");
+            tracing::warn!(
+                "cannot read the retention of the topics: {}",
+                causes::with_causes(&error)
+            );
             BTreeMap::new()
         }
     };

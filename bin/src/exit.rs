@@ -1,11 +1,13 @@
 //! How a command ends: the exit codes that scripts and supervisors rely on.
 
 use crate::config::ConfigError;
-use engine::{Class, EngineError, with_causes};
+use causes::with_causes;
+use engine::{Class, EngineError};
 use gateway::GatewayError;
 use http_server::ServerError;
 use sinks::SinkError;
 use std::process::ExitCode;
+use verify::VerifyError;
 use workload::emulate::EmulateError;
 use workload::generate::GenerateError;
 
@@ -21,11 +23,11 @@ pub const FENCED: u8 = 3;
 /// Why a command did not end with exit code 0.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Something failed; the text names it.
-    #[error("{}", with_causes(.0.as_ref()))]
+    /// Something failed; the error and its causes name it.
+    #[error(transparent)]
     Failed(anyhow::Error),
     /// Bad usage or configuration.
-    #[error("{0}")]
+    #[error(transparent)]
     Usage(#[from] ConfigError),
     /// A newer run took the schema.
     #[error("{0}")]
@@ -57,13 +59,19 @@ impl From<ServerError> for Failure {
 
 impl From<SinkError> for Failure {
     fn from(error: SinkError) -> Failure {
-        Failure::of(Class::of_sink(&error), &error)
+        Failure::of(Class::of_sink(&error), error)
     }
 }
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Failure {
-        Failure::of(error.class(), &error)
+        Failure::of(error.class(), error)
+    }
+}
+
+impl From<VerifyError> for Failure {
+    fn from(error: VerifyError) -> Failure {
+        Failure::of(error.class(), error)
     }
 }
 
@@ -80,12 +88,11 @@ impl From<EmulateError> for Failure {
 }
 
 impl Failure {
-    /// The text of the engine's and the sink's errors is complete: it names their causes in words of its own.
-    fn of(class: Class, error: &dyn std::error::Error) -> Failure {
+    fn of(class: Class, error: impl std::error::Error + Send + Sync + 'static) -> Failure {
         match class {
-            Class::Usage => ConfigError::one(error.to_string()).into(),
-            Class::Fenced => Failure::Fenced(error.to_string()),
-            Class::Stopped | Class::Failed => Failure::Failed(anyhow::anyhow!("{error}")),
+            Class::Usage => ConfigError::one(with_causes(&error)).into(),
+            Class::Fenced => Failure::Fenced(with_causes(&error)),
+            Class::Stopped | Class::Failed => Failure::Failed(error.into()),
         }
     }
 
@@ -103,5 +110,32 @@ impl Failure {
 impl From<Failure> for ExitCode {
     fn from(failure: Failure) -> ExitCode {
         ExitCode::from(failure.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verification_that_cannot_be_made_ends_otherwise_than_one_that_fails() {
+        let code = |error| Failure::from(error).code();
+        assert_eq!(code(VerifyError::NotKept), USAGE);
+        let topics = vec!["b.user".to_owned()];
+        assert_eq!(code(VerifyError::Topics { topics }), USAGE);
+        let schema = || "s".to_owned();
+        assert_eq!(code(VerifyError::OtherProgram { schema: schema() }), USAGE);
+        assert_eq!(code(VerifyError::NoCommit { schema: schema() }), FAILED);
+        let names = vec!["rejects"];
+        assert_eq!(code(VerifyError::Differ { tables: 15, names }), FAILED);
+        let fenced = SinkError::Fenced {
+            ours: 1,
+            theirs: 2,
+            by: String::new(),
+        };
+        assert_eq!(code(VerifyError::Sink(fenced)), FENCED);
+        let source = std::io::Error::other("no threads left");
+        let text = Failure::from(VerifyError::Start { source }).to_string();
+        assert_eq!(text, "cannot start the I/O threads: no threads left");
     }
 }

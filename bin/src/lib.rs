@@ -31,25 +31,21 @@ pub mod observe;
 mod open_files;
 pub mod panics;
 pub mod results;
+pub mod run;
 pub mod serve;
 pub mod signals;
 pub mod stages;
 pub mod summary;
-pub mod verify;
 
-use anyhow::Context;
 use cli::{CliError, Invocation, Verb};
 use config::{
     ArchiveSettings, AuditSettings, BackfillSettings, CompactSettings, ConfigError, DemoSettings, GatewaySettings,
-    LaunchSettings, LogSettings, PlanSettings, RunSettings, VerifySettings,
+    LaunchSettings, LogSettings, PlanSettings, RunSettings,
 };
-use engine::{Class, EngineError};
 use exit::Failure;
-use observe::Shown;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
-use summary::Summary;
+use verify::Finding;
 
 /// Runs the command line of this process and returns its exit code.
 pub fn main() -> ExitCode {
@@ -71,7 +67,7 @@ fn report(failure: Failure) -> ExitCode {
     match &failure {
         Failure::Usage(ConfigError(problems)) => problems.iter().for_each(|problem| eprintln!("error: {problem}")),
         Failure::Silent(_) => {}
-        other => eprintln!("error: {other}"),
+        other => eprintln!("error: {}", causes::with_causes(other)),
     }
     failure.into()
 }
@@ -105,17 +101,17 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
         Verb::Run => {
             let settings = RunSettings::check(&effective)?;
             start_logging();
-            run(settings)?;
+            run::run(settings)?;
         }
         Verb::Backfill => {
             let settings = BackfillSettings::check(&effective)?;
             start_logging();
-            backfill(settings)?;
+            run::backfill(settings)?;
         }
         Verb::Verify => {
-            let settings = VerifySettings::check(&effective)?;
+            let options = config::verify_options(&effective)?;
             start_logging();
-            verify::run(&settings)?;
+            verify(&options)?;
         }
         Verb::Generate => {
             let options = config::generate_options(&effective)?;
@@ -166,40 +162,12 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `run`: the engine with everything that shows what it does.
-fn run(settings: RunSettings) -> Result<(), Failure> {
-    let api = serve::api_of(&settings).context("cannot start the API")?;
-    let shown = Arc::new(Shown::of_run(&settings, api.clone()));
-    let server = match &settings.serve {
-        Some(serve) => {
-            let api = api.ok_or("this process serves no results: process 0 of the run does");
-            let parts = (Arc::clone(&shown.metrics), Arc::clone(&shown.health), api);
-            Some(serve::start(serve, parts)?)
-        }
-        None => None,
-    };
-    let ended = engine::run(settings.engine, Arc::clone(&shown) as Arc<dyn engine::Observer>);
-    drop((server, shown));
-    unless_stopped(ended).map(drop)
-}
-
-/// `backfill`: the engine up to the end of history.
-fn backfill(settings: BackfillSettings) -> Result<(), Failure> {
-    let shown = Arc::new(Shown::of_backfill(&settings));
-    let ended = engine::run(settings.engine, shown);
-    match (unless_stopped(ended)?, settings.summary) {
-        (Some(report), Some(path)) => Ok(Summary::new(&report).write(&path)?),
-        _ => Ok(()),
-    }
-}
-
-/// A run that was asked to stop has not failed.
-fn unless_stopped(ended: Result<Option<engine::Report>, EngineError>) -> Result<Option<engine::Report>, Failure> {
-    match ended {
-        Err(error) if error.class() == Class::Stopped => {
-            tracing::info!("{error}");
-            Ok(None)
-        }
-        ended => Ok(ended?),
-    }
+/// `verify`: what is found is printed at once, the log's gaps where errors go.
+fn verify(options: &verify::Options) -> Result<(), Failure> {
+    let report = verify::run(options, &mut |finding| match finding {
+        Finding::Gap(_) => eprint!("{finding}"),
+        _ => print!("{finding}"),
+    })?;
+    print!("{report}");
+    Ok(report.check()?)
 }

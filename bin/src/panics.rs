@@ -1,7 +1,12 @@
 //! A panic ends the process where nothing else would notice that a thread is gone.
 //!
 //! Left out are threads whose panics end where they happen: those that read the lake (the object fails), the HTTP side
-//! (the connection ends), displays; and the main thread, which unwinds so that servers it has started are stopped.
+//! (the connection ends), displays; and the main thread, which unwinds so that servers it has started are stopped. In a
+//! run it does not: it would wait for workers that wait for it. There the threads of the dataflow end the process, too;
+//! a panic of one that exchanges data with another process means that the other one is gone.
+
+use engine::{DataflowThread, Handle};
+use std::sync::OnceLock;
 
 /// Whether a command would wait without end for a thread of this name.
 fn awaited(thread: &str) -> bool {
@@ -9,13 +14,42 @@ fn awaited(thread: &str) -> bool {
     of_gateway || thread.starts_with("kafka-") || thread == sinks::stager::THREAD || thread == engine::IO_THREADS
 }
 
-/// Installs the hook: after the usual message such a thread ends the process with exit code 1.
+/// The run of this process, and where its processes are.
+static RUN: OnceLock<(Handle, Vec<String>)> = OnceLock::new();
+
+/// From now on the panic of a thread of this run, or of the main thread, which waits for them, ends the process.
+pub fn watch_run(run: Handle, addresses: Vec<String>) {
+    // a process has one run
+    let _ = RUN.set((run, addresses));
+}
+
+/// Installs the hook: after the usual message a thread that is waited for ends the process with exit code 1.
 pub fn install() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        default(info);
         let thread = std::thread::current();
         let name = thread.name().unwrap_or_default();
+        if let Some((run, addresses)) = RUN.get() {
+            match DataflowThread::of_name(name) {
+                // the connection closed after everybody had finished
+                Some(DataflowThread::Peer(_)) if run.is_over() => return,
+                Some(DataflowThread::Peer(peer)) => {
+                    let address = addresses.get(peer).map_or("unknown", String::as_str);
+                    eprintln!("error: process {peer} ({address}) is gone: all processes end together");
+                    std::process::exit(crate::exit::FAILED.into());
+                }
+                Some(DataflowThread::Worker) => {
+                    default(info);
+                    std::process::exit(crate::exit::FAILED.into());
+                }
+                None if name == "main" => {
+                    default(info);
+                    std::process::exit(crate::exit::FAILED.into());
+                }
+                None => {}
+            }
+        }
+        default(info);
         if awaited(name) {
             eprintln!("error: thread {name} panicked: the process ends");
             std::process::exit(crate::exit::FAILED.into());
@@ -30,6 +64,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     const THREAD: &str = "PINFLOW_TEST_PANIC";
+    const OF_RUN: &str = "PINFLOW_TEST_PANIC_RUN";
 
     /// Not a test by itself: the process that panics.
     #[test]
@@ -37,6 +72,9 @@ mod tests {
     fn child() {
         let Ok(name) = std::env::var(THREAD) else { return };
         super::install();
+        if std::env::var_os(OF_RUN).is_some() {
+            super::watch_run(engine::Handle::default(), vec!["a:1".into(), "b:2".into()]);
+        }
         if name == sinks::stager::THREAD {
             // the stager itself: no server is there, and it says so by the callback
             let config = sinks::PostgresConfig::new("postgres://x@127.0.0.1:1/x?sslmode=disable", "pinflow");
@@ -58,8 +96,19 @@ mod tests {
     }
 
     fn ends_with(thread: &str) -> (Option<i32>, String) {
+        ends(thread, Command::new(std::env::current_exe().unwrap()))
+    }
+
+    /// The same in a process with a run of two processes.
+    fn ends_run_with(thread: &str) -> (Option<i32>, String) {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.env(OF_RUN, "1");
+        ends(thread, command)
+    }
+
+    fn ends(thread: &str, mut command: Command) -> (Option<i32>, String) {
         let began = Instant::now();
-        let output = Command::new(std::env::current_exe().unwrap())
+        let output = command
             .args(["--ignored", "--exact", "panics::tests::child", "--nocapture"])
             .env(THREAD, thread)
             .stdin(Stdio::null())
@@ -88,5 +137,22 @@ mod tests {
         for thread in ["lake-0", "pinflow:http"] {
             assert_eq!(ends_with(thread).0, Some(42), "{thread}");
         }
+    }
+
+    #[test]
+    fn the_threads_of_a_run_end_the_process_and_a_peer_that_is_gone_is_named() {
+        for thread in ["timely:recv-1", "timely:send-1"] {
+            let (code, stderr) = ends_run_with(thread);
+            assert_eq!(code, Some(1), "{thread}: {stderr}");
+            let gone = "error: process 1 (b:2) is gone: all processes end together";
+            assert!(stderr.contains(gone) && !stderr.contains("on purpose"), "{stderr}");
+        }
+        for thread in ["timely:work-0", "main"] {
+            let (code, stderr) = ends_run_with(thread);
+            assert_eq!(code, Some(1), "{thread}: {stderr}");
+            assert!(stderr.contains("on purpose"), "{stderr}");
+            assert_eq!(ends_with(thread).0, Some(42), "{thread} without a run");
+        }
+        assert_eq!(ends_run_with("lake-0").0, Some(42));
     }
 }

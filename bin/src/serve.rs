@@ -34,13 +34,6 @@ pub fn api_of(settings: &RunSettings) -> std::io::Result<Option<Arc<Api>>> {
         return Ok(None);
     }
     let options = ApiOptions {
-        tables: engine
-            .tables
-            .results
-            .definitions()
-            .iter()
-            .map(|result| result.table)
-            .collect(),
         results: Arc::clone(&engine.tables.results),
         postgres: postgres.clone(),
         topics: engine.log.topics.names().map(str::to_owned).collect(),

@@ -29,6 +29,7 @@ mod ranges;
 pub use gap::{AcceptGap, AcceptGapError, Accepted, Gap, OrderConflict};
 pub use ranges::{RangeError, RangeSet};
 
+use crate::lake::Object;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use xxhash_rust::xxh3::Xxh3;
@@ -100,6 +101,19 @@ pub fn coverage<T: AsRef<str>>(objects: &[Counted], topics: &[T]) -> BTreeMap<(u
 }
 
 impl Counted {
+    /// What reading the `number`-th object to its end showed; `None` for an object without offsets.
+    pub fn of(object: &Object, number: u32, lines: u64, covers: Option<Range<i64>>) -> Option<Counted> {
+        let (topic, partition, start) = object.log_place()?;
+        Some(Counted {
+            topic,
+            partition,
+            start,
+            lines,
+            covers,
+            object: number,
+        })
+    }
+
     /// The offsets that the object stands for.
     fn assigned(&self) -> Range<i64> {
         match &self.covers {

@@ -65,7 +65,9 @@ impl PostgresConfig {
         check_schema(&self.schema)?;
         let conninfo = Conninfo::parse(&self.url).map_err(|source| SinkError::Url { source })?;
         let url = conninfo.without(&TLS_SETTINGS);
-        let mut pg: tokio_postgres::Config = url.parse().map_err(|source| SinkError::UrlValue { source })?;
+        let mut pg: tokio_postgres::Config = url
+            .parse()
+            .map_err(|source: tokio_postgres::Error| SinkError::UrlValue { source: source.into() })?;
         let file = |given: &Option<PathBuf>, name: &str| {
             let in_url = conninfo.get(name).filter(|path| !path.is_empty()).map(PathBuf::from);
             given.clone().or(in_url)
@@ -151,6 +153,7 @@ fn check_schema(schema: &str) -> Result<(), SinkError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use causes::with_causes;
 
     #[test]
     fn a_root_certificate_alone_makes_everything_verified() {
@@ -245,7 +248,8 @@ mod tests {
                 ),
             ] {
                 let url = format!("host=127.0.0.1 port=1 sslmode={mode} {settings}");
-                let error = PostgresConfig::new(&url, "pinflow").check().unwrap_err().to_string();
+                let error = PostgresConfig::new(&url, "pinflow").check().unwrap_err();
+                let error = with_causes(&error);
                 assert!(error.contains(&expected), "{url}: {error}");
             }
         }

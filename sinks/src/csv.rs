@@ -47,16 +47,14 @@ fn write_table(path: &Path, table: &Table, rows: &[Row]) -> std::io::Result<()> 
     for line in &lines {
         writer.write_record(line).map_err(std::io::Error::other)?;
     }
-    let mut file = writer
-        .into_inner()
-        .map_err(|error| std::io::Error::other(error.to_string()))?;
+    let mut file = writer.into_inner().map_err(csv::IntoInnerError::into_error)?;
     file.flush()?;
     file.get_ref().sync_all()
 }
 
 fn failed(path: &Path, source: std::io::Error) -> SinkError {
-    SinkError::File {
-        path: path.display().to_string(),
+    SinkError::Io {
+        object: path.display().to_string(),
         source,
     }
 }

@@ -1,24 +1,26 @@
 //! What can go wrong, classed once: connect again, try again, or stop.
 
 use crate::conninfo::ConninfoError;
+use crate::postgres_error::PostgresError;
+use std::path::PathBuf;
 
 /// Everything the sinks can fail with. [`SinkError::class`] says what to do about it; the sink itself has already
 /// dealt with the first two classes, so an error that reaches a caller means: stop.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// The connection string cannot be read.
-    #[error("postgres url: {source}; expected postgres://user@host:port/database")]
+    #[error("postgres url (expected postgres://user@host:port/database)")]
     Url {
         /// Which rule is broken; nothing of the string is repeated.
         #[source]
         source: ConninfoError,
     },
     /// A setting of the connection string has a value that it cannot have.
-    #[error("postgres url: {}", describe(.source))]
+    #[error("postgres url")]
     UrlValue {
         /// What tokio-postgres says: it names the setting and does not repeat the value.
         #[source]
-        source: tokio_postgres::Error,
+        source: PostgresError,
     },
     /// An `sslmode` that libpq does not have either.
     #[error("unknown sslmode; one of disable, allow, prefer, require, verify-ca, verify-full")]
@@ -29,12 +31,27 @@ pub enum SinkError {
     /// The system's authorities sign for anybody, so that the name has to be checked.
     #[error("sslrootcert=system goes with sslmode=verify-full alone")]
     SystemRoot,
-    /// A certificate, a key, or the system's store of certificates cannot be used.
-    #[error("tls to postgres: {what}")]
+    /// TLS cannot be set up.
+    #[error("tls to postgres")]
     Tls {
-        /// Which file and why.
-        what: String,
+        /// What rustls says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A certificate or a key cannot be used.
+    #[error("tls to postgres: {}{}", file.display(), key.as_ref().map_or(String::new(), |key| format!(" with the key {}", key.display())))]
+    TlsFile {
+        /// The file.
+        file: PathBuf,
+        /// The key that was to go with the certificate.
+        key: Option<PathBuf>,
+        /// What is wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The system's store of certificates cannot be used.
+    #[error("tls to postgres: the system has no root certificates; name them with sslrootcert")]
+    NoSystemRoots,
     /// A schema name outside `[a-z_][a-z0-9_]*`, longer than 48 bytes or starting with `pg_`.
     #[error("schema {schema:?}: lower-case letters, digits and _ only, at most 48, not starting with a digit or pg_")]
     SchemaName {
@@ -62,13 +79,13 @@ pub enum SinkError {
         server: String,
     },
     /// Postgres answered with an error, or the connection broke.
-    #[error("{context}: {}", describe(.source))]
+    #[error("{context}")]
     Postgres {
         /// What was being done, on which object.
         context: String,
-        /// What tokio-postgres says.
+        /// The answer, or why there was none.
         #[source]
-        source: tokio_postgres::Error,
+        source: PostgresError,
     },
     /// A table exists with another shape.
     #[error("table {table}: {object} is {found}, wanted {wanted}; rename or drop the table, or use another schema")]
@@ -109,14 +126,13 @@ pub enum SinkError {
         role: String,
     },
     /// A table vanished or was altered while we ran.
-    #[error("{context}: {message} ({code}); the tables were altered under a running pinflow: restart it")]
+    #[error("{context}; the tables were altered under a running pinflow, restart it")]
     SchemaChanged {
         /// What was being done, on which object.
         context: String,
-        /// The SQLSTATE.
-        code: String,
-        /// The server's message.
-        message: String,
+        /// The answer.
+        #[source]
+        source: PostgresError,
     },
     /// A newer run holds the fence: this one must end and commits nothing.
     #[error(
@@ -230,11 +246,11 @@ pub enum SinkError {
     /// A call that the order prepare, take the fence, commit does not allow.
     #[error("{0}")]
     Order(&'static str),
-    /// A file could not be written.
-    #[error("{path}: {source}")]
-    File {
-        /// The file.
-        path: String,
+    /// A file could not be written, or a thread not be started.
+    #[error("{object}")]
+    Io {
+        /// The file or the thread.
+        object: String,
         /// Why.
         #[source]
         source: std::io::Error,
@@ -291,13 +307,9 @@ pub enum Class {
 impl SinkError {
     /// Wraps an error of the server with what was being done.
     pub(crate) fn postgres(context: impl Into<String>, source: tokio_postgres::Error) -> SinkError {
-        let context = context.into();
-        match source.as_db_error() {
-            Some(db) if SCHEMA_CHANGED.contains(&db.code().code()) => SinkError::SchemaChanged {
-                context,
-                code: db.code().code().into(),
-                message: db.message().into(),
-            },
+        let (context, source) = (context.into(), PostgresError::from(source));
+        match source.code() {
+            Some(code) if SCHEMA_CHANGED.contains(&code.code()) => SinkError::SchemaChanged { context, source },
             _ => SinkError::Postgres { context, source },
         }
     }
@@ -327,13 +339,14 @@ impl SinkError {
 /// undefined_object, invalid_column_reference (ON CONFLICT without its key), wrong_object_type
 const SCHEMA_CHANGED: [&str; 8] = ["42P01", "42703", "3F000", "42804", "0A000", "42704", "42P10", "42809"];
 
-fn class_of(error: &tokio_postgres::Error) -> Class {
+fn class_of(error: &PostgresError) -> Class {
     let Some(code) = error.code() else {
-        // Without an SQLSTATE it is the wire: reset, closed, timed out, nonsense. Other causes (a value of the wrong
-        // type, a bad password) would only come again.
-        let cause = std::error::Error::source(error);
-        let wire = cause.is_none_or(|cause| cause.is::<std::io::Error>());
-        return if wire { Class::Reconnect } else { Class::Stop };
+        // Other causes than the connection would only come again.
+        return if error.is_of_connection() {
+            Class::Reconnect
+        } else {
+            Class::Stop
+        };
     };
     match code.code() {
         // statement or lock time-out, serialisation, deadlock
@@ -349,34 +362,74 @@ fn class_of(error: &tokio_postgres::Error) -> Class {
     }
 }
 
-fn describe(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(db) => {
-            let mut text = format!("{} ({})", db.message(), db.code().code());
-            for (name, part) in [("detail", db.detail()), ("hint", db.hint())] {
-                if let Some(part) = part {
-                    text.push_str(&format!("; {name}: {part}"));
-                }
-            }
-            text
-        }
-        None => match std::error::Error::source(error) {
-            Some(source) => match source.downcast_ref::<std::io::Error>() {
-                Some(wire) => describe_io(wire),
-                None => format!("{error}: {source}"),
-            },
-            None => error.to_string(),
-        },
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error;
 
-/// The cause alone: `connection refused`. What was being done is said before it.
-fn describe_io(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut characters = text.chars();
-    match characters.next() {
-        Some(first) => first.to_lowercase().chain(characters).collect(),
-        None => error.kind().to_string(),
+    fn io() -> std::io::Error {
+        std::io::Error::from(std::io::ErrorKind::PermissionDenied)
+    }
+
+    fn postgres() -> tokio_postgres::Error {
+        "port=none".parse::<tokio_postgres::Config>().expect_err("no port")
+    }
+
+    /// At least one error of every variant that has a source.
+    fn with_sources() -> Vec<SinkError> {
+        vec![
+            SinkError::Url {
+                source: ConninfoError::Port,
+            },
+            SinkError::UrlValue {
+                source: postgres().into(),
+            },
+            SinkError::Tls { source: io().into() },
+            SinkError::TlsFile {
+                file: "ca.pem".into(),
+                key: Some("ca.key".into()),
+                source: "no certificate in it".into(),
+            },
+            SinkError::Postgres {
+                context: "writing counts".into(),
+                source: postgres().into(),
+            },
+            SinkError::SchemaChanged {
+                context: "writing counts".into(),
+                source: postgres().into(),
+            },
+            SinkError::Io {
+                object: "counts.csv".into(),
+                source: io(),
+            },
+        ]
+    }
+
+    #[test]
+    fn no_error_repeats_its_cause() {
+        for error in with_sources() {
+            let text = error.to_string();
+            let mut cause = error.source();
+            assert!(cause.is_some(), "{error:?}");
+            while let Some(inner) = cause {
+                let said = inner.to_string();
+                assert!(!said.is_empty() && !text.contains(&said), "{text:?} repeats {said:?}");
+                cause = inner.source();
+            }
+            let whole = causes::with_causes(&error);
+            let said = error.source().map(ToString::to_string).unwrap_or_default();
+            assert_eq!(whole.matches(&said).count(), 1, "{whole}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_postgres_is_one_line_and_keeps_what_tokio_postgres_hides_in_sources() {
+        let error = SinkError::UrlValue {
+            source: postgres().into(),
+        };
+        let said = Error::source(&postgres()).map(ToString::to_string).unwrap_or_default();
+        let whole = causes::with_causes(&error);
+        assert!(whole.starts_with("postgres url: ") && whole.contains(&said), "{whole}");
+        assert!(!whole.contains('\n'), "{whole}");
     }
 }

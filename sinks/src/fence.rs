@@ -14,6 +14,7 @@
 use crate::backoff::Backoff;
 use crate::error::SinkError;
 use crate::hash::fnv1a;
+use crate::postgres_error::PostgresError;
 use crate::quote::quoted;
 use crate::session::{BEGIN_TO_WRITE, Pending, Session, pipeline};
 use std::cmp::Ordering;
@@ -180,7 +181,7 @@ async fn raise(session: &Session, schema: &str, claim: Claim, run_id: &str) -> R
         // a stopped process may hold the row in the middle of a commit
         set_lock_timeout("1s").await?;
         let raised = raise_once(session, schema, &raise, run_id).await;
-        let is_locked = |error: &tokio_postgres::Error| error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE);
+        let is_locked = |error: &PostgresError| error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE);
         match raised {
             Ok(number) => {
                 set_lock_timeout("30s").await?;
@@ -277,7 +278,7 @@ impl Holder {
             .execute("SELECT pg_terminate_backend($1)", &[&self.pid])
             .await
         {
-            tracing::warn!(%error, holder = %self.text, "may not end the session; waiting until it ends itself");
+            tracing::warn!(error = %PostgresError::from(error), holder = %self.text, "may not end the session; waiting until it ends itself");
         }
     }
 }

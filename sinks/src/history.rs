@@ -8,6 +8,7 @@
 use crate::access;
 use crate::definition::Definition;
 use crate::error::SinkError;
+use crate::postgres_error::PostgresError;
 use crate::quote::{list, qualified, quoted};
 use crate::reject_limits::RejectLimits;
 use crate::reject_surplus::Surplus;
@@ -45,7 +46,7 @@ pub(crate) async fn drop_up_to(client: &Client, schema: &str, fence: i64) -> Res
         client.batch_execute("SET lock_timeout = '30s'").await.map_err(failed)?;
         if let Err(error) = dropped {
             // its name carries its fence: it is in nobody's way
-            tracing::warn!(%error, table = %name, "an old staging table stays until the next start");
+            tracing::warn!(error = %PostgresError::from(error), table = %name, "an old staging table stays until the next start");
         }
     }
     Ok(())

@@ -20,6 +20,7 @@ use crate::quote::qualified;
 use crate::reject_limits::RejectLimits;
 use crate::session::Session;
 use crate::sql::{self, is_below, staging_name, was_dropped};
+use causes::with_causes;
 use tokio_postgres::Client;
 
 /// Positions of one row of the table, at most; the places are counted once, row by row.
@@ -85,7 +86,7 @@ impl Surplus {
         if error.class() != Class::Retry {
             return Err(error);
         }
-        tracing::warn!(%error, "staged dead letters stay for now");
+        tracing::warn!(error = %with_causes(&error), "staged dead letters stay for now");
         session.client.batch_execute("ROLLBACK").await.map_err(failed)?;
         Ok(false)
     }

@@ -53,8 +53,9 @@ pub enum RejectPlace {
 }
 
 impl Reject {
-    /// The two columns that identify it.
-    pub(crate) fn source(&self) -> (String, i64) {
+    /// The two columns that identify it, `source` and `position`: `topic/partition` and its offset, or the object and
+    /// its number there.
+    pub fn source(&self) -> (String, i64) {
         match &self.place {
             RejectPlace::Log { partition, offset, .. } => (format!("{}/{partition}", self.topic), *offset),
             RejectPlace::Object { object, index } => (object.clone(), *index),

@@ -35,6 +35,7 @@ use crate::results;
 use crate::session::{BEGIN_TO_WRITE, Session};
 use crate::shape;
 use crate::table_spec::TableSpec;
+use causes::with_causes;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_postgres::Client;
@@ -86,7 +87,7 @@ pub(crate) async fn prepare(
             };
             return Err(named.unwrap_or(error));
         }
-        tracing::warn!(%error, "preparing the tables failed, trying again");
+        tracing::warn!(error = %with_causes(&error), "preparing the tables failed, trying again");
         if locked && upgrade == Upgrade::Now {
             fence::end_holder(session, schema).await?;
         }

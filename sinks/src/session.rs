@@ -2,6 +2,7 @@
 
 use crate::config::PostgresConfig;
 use crate::error::SinkError;
+use crate::postgres_error::PostgresError;
 use crate::quote::quoted;
 use crate::target::Target;
 use crate::tls;
@@ -46,7 +47,7 @@ impl Session {
         check_encoding(connection.parameter("server_encoding"), &target)?;
         let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection to postgres ended");
+                tracing::debug!(error = %PostgresError::from(error), "connection to postgres ended");
             }
         });
         let mut session = Session { client, driver, pid: 0 };
@@ -75,7 +76,7 @@ pub async fn connect(config: &PostgresConfig) -> Result<Client, SinkError> {
     let (client, connection) = target.pg.connect(connector).await.map_err(failed)?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
-            tracing::debug!(%error, "connection to postgres ended");
+            tracing::debug!(error = %PostgresError::from(error), "connection to postgres ended");
         }
     });
     let settings = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET extra_float_digits = 1";

@@ -21,6 +21,7 @@ use crate::results;
 use crate::schema::{self, Upgrade};
 use crate::session::{Purpose, Session};
 use crate::step::{Committed, Step};
+use causes::with_causes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -176,7 +177,7 @@ impl Sink {
         }
         let state = match &result {
             Ok(_) => SinkState::Ready,
-            Err(error) => SinkState::Stopped(error.to_string()),
+            Err(error) => SinkState::Stopped(with_causes(error)),
         };
         self.set_state(state);
         result.map(|committed| Committed {
@@ -304,7 +305,7 @@ impl Sink {
         if let (Some(session), Some(statements)) = (&self.session, &self.statements) {
             let prepared = statements.of_results(&session.client, &self.config.schema, definition);
             if let Err(error) = prepared.await {
-                tracing::debug!(%error, "statements are prepared with the first step");
+                tracing::debug!(error = %with_causes(&error), "statements are prepared with the first step");
             }
         }
     }
@@ -353,13 +354,13 @@ impl Sink {
                 return Err(self.fenced_meanwhile().await.unwrap_or(error));
             }
             Class::Retry => {
-                tracing::warn!(%error, "commit failed, trying again");
-                self.set_state(SinkState::Retrying(error.to_string()));
+                tracing::warn!(error = %with_causes(&error), "commit failed, trying again");
+                self.set_state(SinkState::Retrying(with_causes(&error)));
                 self.roll_back().await;
             }
             Class::Reconnect => {
-                tracing::warn!(%error, "connection to postgres lost, connecting again");
-                self.set_state(SinkState::Reconnecting(error.to_string()));
+                tracing::warn!(error = %with_causes(&error), "connection to postgres lost, connecting again");
+                self.set_state(SinkState::Reconnecting(with_causes(&error)));
                 (self.session, self.statements) = (None, None);
             }
         }
@@ -431,7 +432,7 @@ impl Sink {
         if let (Some(session), Some(fence)) = (&self.session, &self.fence)
             && let Err(error) = history::drop_up_to(&session.client, &self.config.schema, fence.number).await
         {
-            tracing::warn!(%error, "staging tables stay until the next start");
+            tracing::warn!(error = %with_causes(&error), "staging tables stay until the next start");
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::reject_surplus::Surplus;
 use crate::rows::{CleanedRow, Reject};
 use crate::session::{Purpose, Session};
 use crate::step::Staged;
+use causes::with_causes;
 use copy::Buffer;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -138,8 +139,8 @@ impl Stager {
             shared: shared.clone(),
             queue,
         };
-        let failed = |source| SinkError::File {
-            path: format!("thread {THREAD}"),
+        let failed = |source| SinkError::Io {
+            object: format!("thread {THREAD}"),
             source,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -221,7 +222,7 @@ impl Thread {
         let stage = AssertUnwindSafe(|| runtime.block_on(self.stage()));
         let staged = panic::catch_unwind(stage).unwrap_or(Err(SinkError::Panicked { thread: THREAD }));
         if let Err(error) = staged {
-            tracing::error!(%error, "staging history failed");
+            tracing::error!(error = %with_causes(&error), "staging history failed");
             *self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             // what waits in the queue is answered and dropped
             self.queue.close();
@@ -292,7 +293,7 @@ impl Thread {
             Ok(true) => rejects.unlimited = Held::default(),
             Ok(false) => {}
             Err(error) if error.class() == Class::Reconnect => {
-                return Err(rejects.lost(format!("the connection lost ({error}), unknown")));
+                return Err(rejects.lost(format!("the connection lost ({}), unknown", with_causes(&error))));
             }
             Err(error) => return Err(error),
         }

@@ -18,9 +18,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 /// one that cannot be is found out at the start.
 pub(crate) fn connector(target: &Target) -> Result<MakeRustlsConnect, SinkError> {
     let provider = Arc::new(ring::default_provider());
-    let failed = |error: rustls::Error| SinkError::Tls {
-        what: error.to_string(),
-    };
+    let failed = |source: rustls::Error| SinkError::Tls { source: source.into() };
     let named = match &target.root {
         Some(Root::File(file)) => Some(roots_of(file)?),
         Some(Root::System) | None => None,
@@ -32,9 +30,7 @@ pub(crate) fn connector(target: &Target) -> Result<MakeRustlsConnect, SinkError>
         SslMode::VerifyFull => {
             let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots()?), provider.clone())
                 .build()
-                .map_err(|error| SinkError::Tls {
-                    what: error.to_string(),
-                })?;
+                .map_err(|source| SinkError::Tls { source: source.into() })?;
             Check::All(verifier)
         }
     };
@@ -47,11 +43,10 @@ pub(crate) fn connector(target: &Target) -> Result<MakeRustlsConnect, SinkError>
         None => builder.with_no_client_auth(),
         Some(files) => {
             let (chain, key) = (chain_of(&files.certificate)?, key_of(&files.key)?);
-            let unfit = |error: rustls::Error| {
-                unusable(
-                    &files.certificate,
-                    format!("{error}; its key is {}", files.key.display()),
-                )
+            let unfit = |source: rustls::Error| SinkError::TlsFile {
+                file: files.certificate.clone(),
+                key: Some(files.key.clone()),
+                source: source.into(),
             };
             builder.with_client_auth_cert(chain, key).map_err(unfit)?
         }
@@ -59,9 +54,11 @@ pub(crate) fn connector(target: &Target) -> Result<MakeRustlsConnect, SinkError>
     Ok(MakeRustlsConnect::new(config))
 }
 
-fn unusable(file: &Path, what: String) -> SinkError {
-    SinkError::Tls {
-        what: format!("{}: {what}", file.display()),
+fn unusable(file: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SinkError {
+    SinkError::TlsFile {
+        file: file.to_owned(),
+        key: None,
+        source: source.into(),
     }
 }
 
@@ -69,7 +66,7 @@ fn unusable(file: &Path, what: String) -> SinkError {
 const LONGEST_FILE: u64 = 16 << 20;
 
 fn read(file: &Path) -> Result<Vec<u8>, SinkError> {
-    let failed = |error: std::io::Error| unusable(file, error.to_string());
+    let failed = |error: std::io::Error| unusable(file, error);
     let mut pem = Vec::new();
     #[expect(clippy::disallowed_methods, reason = "what is read is limited by `take`")]
     let length = File::open(file)
@@ -86,9 +83,9 @@ fn chain_of(file: &Path) -> Result<Vec<CertificateDer<'static>>, SinkError> {
     let pem = read(file)?;
     let chain: Result<Vec<_>, _> = rustls_pemfile::certs(&mut pem.as_slice()).collect();
     match chain {
-        Ok(chain) if chain.is_empty() => Err(unusable(file, "no certificate in it".into())),
+        Ok(chain) if chain.is_empty() => Err(unusable(file, "no certificate in it")),
         Ok(chain) => Ok(chain),
-        Err(error) => Err(unusable(file, error.to_string())),
+        Err(error) => Err(unusable(file, error)),
     }
 }
 
@@ -98,19 +95,17 @@ fn key_of(file: &Path) -> Result<PrivateKeyDer<'static>, SinkError> {
         Ok(Some(key)) => Ok(key),
         Ok(None) if pem.windows(9).any(|window| window == b"ENCRYPTED") => {
             let hint = "the key is encrypted, which is not supported; openssl pkey writes it without a passphrase";
-            Err(unusable(file, hint.into()))
+            Err(unusable(file, hint))
         }
-        Ok(None) => Err(unusable(file, "no private key in it".into())),
-        Err(error) => Err(unusable(file, error.to_string())),
+        Ok(None) => Err(unusable(file, "no private key in it")),
+        Err(error) => Err(unusable(file, error)),
     }
 }
 
 fn roots_of(file: &Path) -> Result<RootCertStore, SinkError> {
     let mut store = RootCertStore::empty();
     for certificate in chain_of(file)? {
-        store
-            .add(certificate)
-            .map_err(|error| unusable(file, error.to_string()))?;
+        store.add(certificate).map_err(|error| unusable(file, error))?;
     }
     Ok(store)
 }
@@ -120,9 +115,7 @@ fn system_roots() -> Result<RootCertStore, SinkError> {
     let found = rustls_native_certs::load_native_certs();
     store.add_parsable_certificates(found.certs);
     if store.is_empty() {
-        Err(SinkError::Tls {
-            what: "the system has no root certificates; name them with sslrootcert".into(),
-        })
+        Err(SinkError::NoSystemRoots)
     } else {
         Ok(store)
     }

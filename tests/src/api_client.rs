@@ -103,12 +103,7 @@ impl EventStream {
                 if event.starts_with(':') {
                     continue;
                 }
-                let field = |name: &str| {
-                    event
-                        .lines()
-                        .find_map(|line| line.strip_prefix(name))
-                        .unwrap_or_default()
-                };
+                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
                 return Ok(Event {
                     name: field("event: ").to_owned(),
                     id: field("id: ").to_owned(),
@@ -142,11 +137,7 @@ impl Followed {
         ensure!(event.id == commit.to_string(), "id {} of commit {commit}", event.id);
         match event.name.as_str() {
             "snapshot" => self.tables.clear(),
-            "commit" => ensure!(
-                data["from"] == self.commit,
-                "{data} does not follow commit {}",
-                self.commit
-            ),
+            "commit" => ensure!(data["from"] == self.commit, "{data} does not follow commit {}", self.commit),
             other => bail!("an event {other}"),
         }
         for (table, changes) in data["tables"].as_object().context("no tables")? {
@@ -160,10 +151,7 @@ impl Followed {
             }
             let came = updates.iter().map(|update| update["new"].clone());
             for row in came.chain(list("insert")).chain(list("rows")) {
-                ensure!(
-                    rows.insert(row.to_string(), row.clone()).is_none(),
-                    "{row} was there: {data}"
-                );
+                ensure!(rows.insert(row.to_string(), row.clone()).is_none(), "{row} was there: {data}");
             }
         }
         self.commit = commit;
@@ -175,11 +163,7 @@ impl Followed {
     pub fn follow(&mut self, stream: &mut EventStream, topic: &str, partition: i32, next: i64) -> Result<()> {
         let deadline = Instant::now() + LIMIT;
         while self.frontier[topic][partition.to_string()].as_i64().unwrap_or(-1) < next {
-            ensure!(
-                Instant::now() < deadline,
-                "{topic}/{partition} does not reach {next}: {}",
-                self.frontier
-            );
+            ensure!(Instant::now() < deadline, "{topic}/{partition} does not reach {next}: {}", self.frontier);
             self.take(&stream.next()?)?;
         }
         Ok(())
@@ -196,23 +180,15 @@ impl Connection {
     fn open(address: &str, path: &str, headers: &[(&str, &str)], limit: Duration) -> Result<Connection> {
         let mut stream = TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
         stream.set_read_timeout(Some(limit))?;
-        let more: String = headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {value}\r\n"))
-            .collect();
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{more}\r\n"
-        )?;
+        let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{more}\r\n")?;
         let mut reader = BufReader::new(stream);
         let status = line(&mut reader)?;
         let status = status.split(' ').nth(1).context("no status")?.parse()?;
         let mut headers = BTreeMap::new();
         loop {
             let line = line(&mut reader)?;
-            let Some((name, value)) = line.split_once(':') else {
-                break;
-            };
+            let Some((name, value)) = line.split_once(':') else { break };
             headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
         }
         Ok(Connection {

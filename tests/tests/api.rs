@@ -16,12 +16,7 @@ const TABLES: [&str; 3] = [BY_COUNTRY, "popular_category_by_year", "users_joined
 
 /// Starts `run` with the API on a free port; where it listens.
 fn start(case: &Case, args: &[&str]) -> Result<(Program, String)> {
-    listening(
-        case.command("run")
-            .args(["--listen", "127.0.0.1:0"])
-            .args(args)
-            .start()?,
-    )
+    listening(case.command("run").args(["--listen", "127.0.0.1:0"]).args(args).start()?)
 }
 
 fn listening(mut run: Program) -> Result<(Program, String)> {
@@ -73,11 +68,7 @@ fn rows_are_those_of_postgres_at_their_commit_while_records_flow() -> Result<()>
     eventually("the first commit", SOON, || {
         Ok(ask(&address, "/api/results", &[])?.status == 200)
     })?;
-    let mut stream = EventStream::open(
-        &address,
-        &format!("/api/changes?tables={}&pace=0", TABLES.join(",")),
-        None,
-    )?;
+    let mut stream = EventStream::open(&address, &format!("/api/changes?tables={}&pace=0", TABLES.join(",")), None)?;
     let (mut followed, mut states) = (Followed::default(), BTreeMap::new());
     let database = case.database()?;
     let (mut over_http, mut in_tables) = (BTreeMap::new(), BTreeMap::new());
@@ -94,10 +85,7 @@ fn rows_are_those_of_postgres_at_their_commit_while_records_flow() -> Result<()>
         for table in TABLES {
             let body = ask_json(&address, &format!("/api/results/{table}"))?;
             ensure!(body["table"] == table, "{body}");
-            over_http.insert(
-                (commit_of(&body)?, table),
-                (body["frontier"].clone(), sorted(&body["rows"])),
-            );
+            over_http.insert((commit_of(&body)?, table), (body["frontier"].clone(), sorted(&body["rows"])));
             let (commit, frontier, rows) = in_postgres(&case, &database, table)?;
             in_tables.insert((commit, table), (frontier, rows));
         }
@@ -107,29 +95,20 @@ fn rows_are_those_of_postgres_at_their_commit_while_records_flow() -> Result<()>
         followed.take(&stream.next()?)?;
         for table in TABLES {
             let rows = followed.tables[table].values().cloned().collect();
-            states.insert(
-                (followed.commit, table),
-                (followed.frontier.clone(), sorted(&Value::Array(rows))),
-            );
+            states.insert((followed.commit, table), (followed.frontier.clone(), sorted(&Value::Array(rows))));
         }
     }
     let equal = |of: &BTreeMap<(i64, &str), (Value, Value)>| -> Result<usize> {
         let common = in_tables.iter().filter_map(|(at, rows)| Some((at, rows, of.get(at)?)));
         let mut compared = 0;
         for (at, expected, found) in common {
-            ensure!(
-                expected == found,
-                "{at:?}: {expected:?} in PostgreSQL, {found:?} over HTTP"
-            );
+            ensure!(expected == found, "{at:?}: {expected:?} in PostgreSQL, {found:?} over HTTP");
             compared += 1;
         }
         Ok(compared)
     };
     let (compared, streamed) = (equal(&over_http)?, equal(&states)?);
-    ensure!(
-        compared > 20 && streamed > 20,
-        "{compared} and {streamed} states were compared"
-    );
+    ensure!(compared > 20 && streamed > 20, "{compared} and {streamed} states were compared");
     let commits: std::collections::BTreeSet<i64> = over_http.keys().map(|(commit, _)| *commit).collect();
     ensure!(commits.len() > 5, "{} commits were seen", commits.len());
     stop(run)
@@ -158,25 +137,12 @@ fn whoever_wrote_a_record_reads_it() -> Result<()> {
         ensure!(body["frontier"][&pins]["1"].as_i64() > Some(last(&pins)?), "{body}");
     }
     let began = Instant::now();
-    let late = ask(
-        &address,
-        &format!("/api/frontier?at_least={pins}/1:1000000&timeout=300ms"),
-        &[],
-    )?;
-    ensure!(
-        late.status == 504 && began.elapsed() < Duration::from_secs(10),
-        "{late:?}"
-    );
+    let late = ask(&address, &format!("/api/frontier?at_least={pins}/1:1000000&timeout=300ms"), &[])?;
+    ensure!(late.status == 504 && began.elapsed() < Duration::from_secs(10), "{late:?}");
     let body = late.json()?;
-    ensure!(
-        body["frontier"][&pins]["1"] == 10 && body["commit"].is_i64() && body["error"].is_string(),
-        "{body}"
-    );
+    ensure!(body["frontier"][&pins]["1"] == 10 && body["commit"].is_i64() && body["error"].is_string(), "{body}");
     let unknown = ask(&address, "/api/results?at_least=api_writes.pim/0:1", &[])?;
-    ensure!(
-        unknown.status == 400 && unknown.json()?["nearest"] == pins.as_str(),
-        "{unknown:?}"
-    );
+    ensure!(unknown.status == 400 && unknown.json()?["nearest"] == pins.as_str(), "{unknown:?}");
     stop(run)
 }
 
@@ -201,10 +167,7 @@ fn a_stream_goes_on_where_it_ended_also_over_a_restart_of_the_engine() -> Result
     ask_json(&address, &format!("/api/frontier?at_least={pins}/0:119&timeout=60s"))?;
     let mut stream = EventStream::open(&address, &path, Some(&followed.commit.to_string()))?;
     let resumed = stream.next()?;
-    ensure!(
-        resumed.name == "commit" && resumed.data["from"] == followed.commit,
-        "{resumed:?}"
-    );
+    ensure!(resumed.name == "commit" && resumed.data["from"] == followed.commit, "{resumed:?}");
     followed.take(&resumed)?;
     followed.follow(&mut stream, &pins, 0, 120)?;
     drop(stream);
@@ -215,9 +178,7 @@ fn a_stream_goes_on_where_it_ended_also_over_a_restart_of_the_engine() -> Result
     run.kill()?;
     send(&case, 120, 40)?;
     let (run, address) = start(&case, &[])?;
-    eventually("the tables", SOON, || {
-        Ok(ask(&address, "/api/frontier", &[])?.status == 200)
-    })?;
+    eventually("the tables", SOON, || Ok(ask(&address, "/api/frontier", &[])?.status == 200))?;
     let mut stream = EventStream::open(&address, &path, Some(&followed.commit.to_string()))?;
     followed.follow(&mut stream, &pins, 0, 160)?;
     let (commit, _, rows) = in_postgres(&case, &case.database()?, BY_COUNTRY)?;
@@ -240,19 +201,10 @@ fn while_a_replay_goes_on_the_last_commit_is_served() -> Result<()> {
     let silent = silent.local_addr()?.to_string();
     let nowhere = nowhere.args(["--kafka", &silent]);
     let (mut run, address) = listening(nowhere.start()?)?;
-    for path in [
-        "/api/results",
-        "/api/frontier",
-        "/api/gaps",
-        "/api/rejects",
-        "/api/changes",
-    ] {
+    for path in ["/api/results", "/api/frontier", "/api/gaps", "/api/rejects", "/api/changes"] {
         let answered = ask(&address, path, &[])?;
         ensure!(answered.status == 503, "{path}: {answered:?}");
-        ensure!(
-            answered.json()?["error"].is_string() && answered.header("retry-after") == "1",
-            "{answered:?}"
-        );
+        ensure!(answered.json()?["error"].is_string() && answered.header("retry-after") == "1", "{answered:?}");
     }
     run.kill()?;
     let (run, _) = start(&case, &[])?;
@@ -260,23 +212,15 @@ fn while_a_replay_goes_on_the_last_commit_is_served() -> Result<()> {
     case.catches_up(&mut run, &case.name)?;
     stop(run)?;
     let (mut run, address) = listening(nowhere.start()?)?;
-    eventually("the tables", SOON, || {
-        Ok(ask(&address, "/api/frontier", &[])?.status == 200)
-    })?;
+    eventually("the tables", SOON, || Ok(ask(&address, "/api/frontier", &[])?.status == 200))?;
     let database = case.database()?;
     for table in TABLES {
         let body = ask_json(&address, &format!("/api/results/{table}"))?;
         let (commit, frontier, rows) = in_postgres(&case, &database, table)?;
-        ensure!(
-            (commit_of(&body)?, &body["frontier"], sorted(&body["rows"])) == (commit, &frontier, rows),
-            "{body}"
-        );
+        ensure!((commit_of(&body)?, &body["frontier"], sorted(&body["rows"])) == (commit, &frontier, rows), "{body}");
     }
     let event = EventStream::open(&address, "/api/changes", None)?.next()?;
-    ensure!(
-        event.name == "snapshot" && event.data["tables"].as_object().map(|of| of.len()) == Some(10),
-        "{event:?}"
-    );
+    ensure!(event.name == "snapshot" && event.data["tables"].as_object().map(|of| of.len()) == Some(10), "{event:?}");
     run.kill()
 }
 
@@ -296,62 +240,28 @@ fn filters_formats_and_pages_are_those_of_postgres() -> Result<()> {
     send(&case, 0, 60)?;
     case.send("pin", 0, &["not a record".to_owned()])?;
     let (run, address) = start(&case, &[])?;
-    ask_json(
-        &address,
-        &format!("/api/frontier?at_least={}/0:60&timeout=60s", case.topic("pin")),
-    )?;
+    ask_json(&address, &format!("/api/frontier?at_least={}/0:60&timeout=60s", case.topic("pin")))?;
     let path = format!("/api/results/{BY_COUNTRY}");
     for (query, condition) in [
         ("country=eq.Albania", "WHERE country = 'Albania' ORDER BY 1, 2"),
-        (
-            "country=eq.C%C3%B4te+d%27Ivoire&rank=lte.2",
-            "WHERE country = 'Côte d''Ivoire' AND rank <= 2 ORDER BY 1, 2",
-        ),
-        (
-            "country=neq.Peru&category_count=gt.4",
-            "WHERE country <> 'Peru' AND category_count > 4 ORDER BY 1, 2",
-        ),
-        (
-            "category=in.(art,%22home-decor%22)",
-            "WHERE category IN ('art', 'home-decor') ORDER BY 1, 2",
-        ),
-        (
-            "category=not.in.(art)&rank=not.gte.3",
-            "WHERE category NOT IN ('art') AND NOT rank >= 3 ORDER BY 1, 2",
-        ),
+        ("country=eq.C%C3%B4te+d%27Ivoire&rank=lte.2", "WHERE country = 'Côte d''Ivoire' AND rank <= 2 ORDER BY 1, 2"),
+        ("country=neq.Peru&category_count=gt.4", "WHERE country <> 'Peru' AND category_count > 4 ORDER BY 1, 2"),
+        ("category=in.(art,%22home-decor%22)", "WHERE category IN ('art', 'home-decor') ORDER BY 1, 2"),
+        ("category=not.in.(art)&rank=not.gte.3", "WHERE category NOT IN ('art') AND NOT rank >= 3 ORDER BY 1, 2"),
         ("country=like.*a*", "WHERE country LIKE '%a%' ORDER BY 1, 2"),
         ("country=ilike.P_RU", "WHERE country ILIKE 'P_RU' ORDER BY 1, 2"),
         ("country=is.null", "WHERE country IS NULL ORDER BY 1, 2"),
-        (
-            "country=not.is.null&limit=3",
-            "WHERE country IS NOT NULL ORDER BY 1, 2 LIMIT 3",
-        ),
-        (
-            "order=category_count.desc,country.desc",
-            "ORDER BY category_count DESC, country DESC, category",
-        ),
+        ("country=not.is.null&limit=3", "WHERE country IS NOT NULL ORDER BY 1, 2 LIMIT 3"),
+        ("order=category_count.desc,country.desc", "ORDER BY category_count DESC, country DESC, category"),
         ("country=lt.P&order=rank", "WHERE country < 'P' ORDER BY rank, 1, 2"),
     ] {
         let body = ask_json(&address, &format!("{path}?{query}"))?;
         let expected = selected(&case, BY_COUNTRY, condition)?;
-        ensure!(
-            body["rows"] == expected,
-            "{query}: {body}, and {expected} in PostgreSQL"
-        );
-        ensure!(
-            query.contains("null") || expected != json!([]),
-            "{query} selects nothing"
-        );
+        ensure!(body["rows"] == expected, "{query}: {body}, and {expected} in PostgreSQL");
+        ensure!(query.contains("null") || expected != json!([]), "{query} selects nothing");
     }
-    let body = ask_json(
-        &address,
-        &format!("{path}?select=rank,country&country=eq.Peru&rank=eq.1"),
-    )?;
-    ensure!(
-        body["rows"]
-            .as_array()
-            .is_some_and(|rows| rows.iter().all(|row| row.as_object().is_some_and(|row| row.len() == 2)))
-    );
+    let body = ask_json(&address, &format!("{path}?select=rank,country&country=eq.Peru&rank=eq.1"))?;
+    ensure!(body["rows"].as_array().is_some_and(|rows| rows.iter().all(|row| row.as_object().is_some_and(|row| row.len() == 2))));
 
     // pages of one commit, while others come
     let whole = ask_json(&address, &format!("{path}?order=rank.desc"))?;
@@ -359,11 +269,7 @@ fn filters_formats_and_pages_are_those_of_postgres() -> Result<()> {
     loop {
         let page = ask(&address, &next, &[])?;
         let body = page.json()?;
-        ensure!(
-            body["commit"] == whole["commit"] || rows.is_empty(),
-            "{body} after {}",
-            whole["commit"]
-        );
+        ensure!(body["commit"] == whole["commit"] || rows.is_empty(), "{body} after {}", whole["commit"]);
         rows.extend(body["rows"].as_array().cloned().unwrap_or_default());
         let Some(cursor) = body["next"].as_str() else { break };
         ensure!(page.header("link").contains(cursor), "{page:?}");
@@ -374,22 +280,11 @@ fn filters_formats_and_pages_are_those_of_postgres() -> Result<()> {
 
     // the other formats
     let csv = ask(&address, &path, &[("accept", "text/csv")])?;
-    ensure!(
-        csv.header("content-type") == "text/csv" && csv.header("vary") == "Accept",
-        "{csv:?}"
-    );
-    ensure!(
-        csv.body.starts_with("country,category,category_count,rank\n"),
-        "{}",
-        csv.body
-    );
+    ensure!(csv.header("content-type") == "text/csv" && csv.header("vary") == "Accept", "{csv:?}");
+    ensure!(csv.body.starts_with("country,category,category_count,rank\n"), "{}", csv.body);
     let lines = ask(&address, &path, &[("accept", "application/x-ndjson")])?;
     let parsed: Vec<Value> = lines.body.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    ensure!(
-        json!(parsed) == selected(&case, BY_COUNTRY, "ORDER BY 1, 2")?,
-        "{}",
-        lines.body
-    );
+    ensure!(json!(parsed) == selected(&case, BY_COUNTRY, "ORDER BY 1, 2")?, "{}", lines.body);
     ensure!(csv.body.lines().count() == parsed.len() + 1);
 
     // what has not changed is not sent again
@@ -397,32 +292,17 @@ fn filters_formats_and_pages_are_those_of_postgres() -> Result<()> {
     let tag = first.header("etag");
     ensure!(tag.starts_with("W/\""), "{first:?}");
     let same = ask(&address, &path, &[("if-none-match", tag)])?;
-    ensure!(
-        same.status == 304 && same.body.is_empty() && same.header("etag") == tag,
-        "{same:?}"
-    );
+    ensure!(same.status == 304 && same.body.is_empty() && same.header("etag") == tag, "{same:?}");
     let tables = ask_json(&address, "/api/results")?;
-    let listed = tables["tables"]
-        .as_array()
-        .and_then(|all| all.iter().find(|of| of["table"] == BY_COUNTRY));
+    let listed = tables["tables"].as_array().and_then(|all| all.iter().find(|of| of["table"] == BY_COUNTRY));
     let listed = listed.context("not listed")?;
     ensure!(format!("W/\"{}\"", listed["last_change"]) == tag, "{listed} and {tag}");
-    ensure!(
-        listed["rows"] == parsed.len() && listed["served_from"] == "memory",
-        "{listed}"
-    );
-    ensure!(
-        listed["chart"]["y"] == "category_count" && listed["columns"][0]["key"] == true,
-        "{listed}"
-    );
+    ensure!(listed["rows"] == parsed.len() && listed["served_from"] == "memory", "{listed}");
+    ensure!(listed["chart"]["y"] == "category_count" && listed["columns"][0]["key"] == true, "{listed}");
     let pins = case.topic("pin");
     case.send("geo", 0, &[geo(2000, "Chad")])?;
     case.send("pin", 0, &[pin(2000, "art")])?;
-    let changed = ask(
-        &address,
-        &format!("{path}?at_least={pins}/0:61&timeout=60s"),
-        &[("if-none-match", tag)],
-    )?;
+    let changed = ask(&address, &format!("{path}?at_least={pins}/0:61&timeout=60s"), &[("if-none-match", tag)])?;
     ensure!(changed.status == 200 && changed.header("etag") != tag, "{changed:?}");
 
     // what is wrong is named
@@ -431,34 +311,20 @@ fn filters_formats_and_pages_are_those_of_postgres() -> Result<()> {
         (format!("{path}?rank=eqq.1"), 400, "nearest", "eq"),
         (format!("{path}?rank=eq.x"), 400, "column", "rank"),
         ("/api/results/popular_category".to_owned(), 404, "nearest", BY_COUNTRY),
-        (
-            "/api/changes?tables=users_joined_by_yeer".to_owned(),
-            404,
-            "nearest",
-            "users_joined_by_year",
-        ),
+        ("/api/changes?tables=users_joined_by_yeer".to_owned(), 404, "nearest", "users_joined_by_year"),
         ("/api/resluts".to_owned(), 404, "nearest", "/api/results"),
     ] {
         let answered = ask(&address, &path, &[])?;
         ensure!(answered.status == status, "{path}: {answered:?}");
         let body = answered.json()?;
-        ensure!(
-            body[member] == name && body["error"].is_string() && body["hint"].is_string(),
-            "{path}: {body}"
-        );
+        ensure!(body[member] == name && body["error"].is_string() && body["hint"].is_string(), "{path}: {body}");
     }
     ensure!(ask(&address, &path, &[("accept", "image/png")])?.status == 406);
 
     // dead letters and holes
     let rejects = ask_json(&address, "/api/rejects")?;
-    ensure!(
-        rejects["counts"][0]["count"] == 1 && rejects["counts"][0]["topic"] == pins.as_str(),
-        "{rejects}"
-    );
-    ensure!(
-        rejects["rows"][0]["offset"] == 60 && rejects["rows"][0]["partition"] == 0,
-        "{rejects}"
-    );
+    ensure!(rejects["counts"][0]["count"] == 1 && rejects["counts"][0]["topic"] == pins.as_str(), "{rejects}");
+    ensure!(rejects["rows"][0]["offset"] == 60 && rejects["rows"][0]["partition"] == 0, "{rejects}");
     ensure!(rejects["rows"][0]["value"] == "bm90IGEgcmVjb3Jk", "{rejects}");
     ensure!(ask_json(&address, "/api/rejects?topic=none")?["rows"] == json!([]));
     ensure!(ask_json(&address, "/api/gaps")?["gaps"] == json!([]));
@@ -477,48 +343,24 @@ fn tokens_open_what_their_scopes_say() -> Result<()> {
         "reading-token-001 scopes=read\nraw-token-0000001 scopes=read,raw\nmetrics-token-01 scopes=metrics\n",
     )?;
     let file = file.to_str().context("a path")?;
-    let (run, address) = start(
-        &case,
-        &["--token-file", file, "--cors-origin", "https://pins.example.com"],
-    )?;
+    let (run, address) = start(&case, &["--token-file", file, "--cors-origin", "https://pins.example.com"])?;
     let with = |path: &str, token: &str| ask(&address, path, &[("x-api-key", token)]);
     eventually("the first commit", SOON, || {
         Ok(with("/api/results", "reading-token-001")?.status == 200)
     })?;
     for path in ["/api/results", "/api/changes", "/openapi.json", "/api/nothing"] {
         let refused = ask(&address, path, &[])?;
-        ensure!(
-            refused.status == 401 && refused.json()?["hint"].is_string(),
-            "{path} {refused:?}"
-        );
+        ensure!(refused.status == 401 && refused.json()?["hint"].is_string(), "{path} {refused:?}");
         ensure!(with(path, "metrics-token-01")?.status == 403, "{path}");
     }
     let rejects = with("/api/rejects", "reading-token-001")?.json()?;
-    ensure!(
-        rejects["rows"][0]["offset"] == 0 && rejects["rows"][0].get("value").is_none(),
-        "{rejects}"
-    );
+    ensure!(rejects["rows"][0]["offset"] == 0 && rejects["rows"][0].get("value").is_none(), "{rejects}");
     ensure!(with("/api/rejects?raw=true", "reading-token-001")?.status == 403);
     let rejects = with("/api/rejects", "raw-token-0000001")?.json()?;
     ensure!(rejects["rows"][0]["value"] == "bm90IGEgcmVjb3Jk", "{rejects}");
     let token = ("x-api-key", "reading-token-001");
-    let page = ask(
-        &address,
-        "/api/results",
-        &[token, ("origin", "https://pins.example.com")],
-    )?;
-    ensure!(
-        page.header("access-control-allow-origin") == "https://pins.example.com",
-        "{page:?}"
-    );
-    ensure!(
-        ask(
-            &address,
-            "/api/results",
-            &[token, ("origin", "https://other.example.com")]
-        )?
-        .status
-            == 403
-    );
+    let page = ask(&address, "/api/results", &[token, ("origin", "https://pins.example.com")])?;
+    ensure!(page.header("access-control-allow-origin") == "https://pins.example.com", "{page:?}");
+    ensure!(ask(&address, "/api/results", &[token, ("origin", "https://other.example.com")])?.status == 403);
     stop(run)
 }

@@ -255,25 +255,39 @@ fn libraries() -> Result<BTreeMap<String, PathBuf>> {
 }
 
 /// The crates that each crate may depend on: what stands above knows what stands below, and nothing else.
-const MAY_NEED: [(&str, &[&str]); 13] = [
+const MAY_NEED: [(&str, &[&str]); 15] = [
+    ("operators/causes", &[]),
     ("operators/values", &[]),
     ("operators", &["values"]),
-    ("ingest/http_server", &[]),
-    ("ingest", &[]),
-    ("ingest/gateway", &["http_server", "ingest"]),
+    ("ingest/http_server", &["causes"]),
+    ("ingest", &["causes"]),
+    ("ingest/gateway", &["causes", "http_server", "ingest"]),
     ("dataflows", &["operators"]),
-    ("sinks", &["values"]),
+    ("sinks", &["causes", "values"]),
     (
         "bin/api",
-        &["dataflows", "engine", "http_server", "ingest", "operators", "sinks"],
+        &[
+            "causes",
+            "dataflows",
+            "engine",
+            "http_server",
+            "ingest",
+            "operators",
+            "sinks",
+        ],
     ),
-    ("bin/engine", &["dataflows", "ingest", "operators", "sinks"]),
+    ("bin/engine", &["causes", "dataflows", "ingest", "operators", "sinks"]),
     ("bin/servers", &[]),
-    ("bin/workload", &["ingest", "sinks"]),
+    (
+        "bin/verify",
+        &["causes", "dataflows", "engine", "ingest", "operators", "sinks"],
+    ),
+    ("bin/workload", &["causes", "ingest", "sinks"]),
     (
         "bin",
         &[
             "api",
+            "causes",
             "dataflows",
             "engine",
             "gateway",
@@ -282,6 +296,7 @@ const MAY_NEED: [(&str, &[&str]); 13] = [
             "operators",
             "servers",
             "sinks",
+            "verify",
             "workload",
         ],
     ),

@@ -165,7 +165,7 @@ fn a_kept_postgres_directory_is_started_again() -> Result<()> {
     let options = PostgresOptions {
         dir: Some(folder.path().join("pg")),
         settings,
-        icu_locale: None,
+        ..PostgresOptions::default()
     };
     let server = pinflow_tests::Postgres::start(options.clone())?;
     Database::connect(&server.url())?.run("CREATE TABLE kept AS SELECT 42 AS answer")?;

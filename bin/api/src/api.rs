@@ -40,9 +40,7 @@ const TIDY: Duration = Duration::from_secs(10);
 /// What the API is told.
 #[derive(Clone, Debug)]
 pub struct ApiOptions {
-    /// The tables of the results, in the order of the engine's commits.
-    pub tables: Vec<Table>,
-    /// The results, which say what each table is made of.
+    /// The results of the run.
     pub results: Arc<Results>,
     /// Where their tables are.
     pub postgres: PostgresConfig,
@@ -82,12 +80,18 @@ impl Api {
     /// # Errors
     /// The thread cannot be started.
     pub fn start(options: ApiOptions) -> std::io::Result<Arc<Api>> {
+        let definitions = options.results.definitions().iter();
+        Api::of(definitions.map(|result| result.table).collect(), options)
+    }
+
+    /// The same of any tables.
+    pub(crate) fn of(tables: Vec<Table>, options: ApiOptions) -> std::io::Result<Arc<Api>> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("pinflow:api")
             .enable_all()
             .build()?;
-        let shared = Arc::new(Shared::new(&options.tables, options.topics, options.bounds));
+        let shared = Arc::new(Shared::new(&tables, options.topics, options.bounds));
         let queue = Arc::new(Queue::new(QUEUE_BYTES, QUEUE));
         let pins = Arc::new(Pins::default());
         let following = follow(Arc::clone(&shared), Arc::clone(&queue), options.postgres.clone());

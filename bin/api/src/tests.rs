@@ -7,7 +7,7 @@ mod need;
 
 use crate::api::{Access, Api, ApiOptions};
 use crate::state::Bounds;
-use dataflows::{Options, Results};
+use dataflows::Results;
 use engine::{Commit, Observer};
 use http_body_util::BodyExt;
 use hyper::{Request, StatusCode};
@@ -51,18 +51,7 @@ const LONG: Table = Table {
 };
 
 fn wide() -> Vec<Row> {
-    let names = [
-        "",
-        "Côte d'Ivoire",
-        "a\"b,c",
-        "Zebra",
-        "ant",
-        "new\nline",
-        "é",
-        "\\.",
-        "100%",
-        "a_b",
-    ];
+    let names = ["", "Côte d'Ivoire", "a\"b,c", "Zebra", "ant", "new\nline", "é", "\\.", "100%", "a_b"];
     let amounts = ["0", "-12.50", "12.5", "9", "10", "0.001", "99999999999999999999.5"];
     let means = [0.0, -0.0, 1.5, -2.25, 1e20, f64::NAN, f64::INFINITY, 1e-7];
     let some = |n: usize, value: Value| if n.is_multiple_of(5) { Value::Null } else { value };
@@ -178,13 +167,12 @@ impl Setting {
     /// An API over the tables, with something to show.
     async fn api(&self, bounds: Bounds) -> Arc<Api> {
         let options = ApiOptions {
-            tables: vec![WIDE, LONG],
-            results: Arc::new(Results::built_in(&Options::default())),
+            results: Arc::new(Results::built_in(&dataflows::Options { top: 0 })),
             postgres: self.config.clone(),
             topics: vec!["pin".to_owned()],
             bounds,
         };
-        let api = Api::start(options).unwrap();
+        let api = Api::of(vec![WIDE, LONG], options).unwrap();
         while api.shared.state().is_none() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -222,37 +210,23 @@ async fn get_json(api: &Api, path: &str) -> Json {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_and_postgres_answer_alike() {
-    let Some(mut setting) = Setting::new().await else {
-        return;
-    };
+    let Some(mut setting) = Setting::new().await else { return };
     setting.fill(20_000).await;
     let (memory, postgres) = (setting.api(Bounds::default()).await, setting.api(NOTHING_HELD).await);
     let by = "ORDER BY name COLLATE \"C\", n";
     for (query, condition) in [
         ("", by.to_owned()),
         ("name=eq.", format!("WHERE name = '' {by}")),
-        (
-            "name=eq.C%C3%B4te+d'Ivoire",
-            format!("WHERE name = 'Côte d''Ivoire' {by}"),
-        ),
-        (
-            "name=in.(%22a%5C%22b,c%22,Zebra)",
-            format!("WHERE name IN ('a\"b,c', 'Zebra') {by}"),
-        ),
+        ("name=eq.C%C3%B4te+d'Ivoire", format!("WHERE name = 'Côte d''Ivoire' {by}")),
+        ("name=in.(%22a%5C%22b,c%22,Zebra)", format!("WHERE name IN ('a\"b,c', 'Zebra') {by}")),
         ("name=not.in.()", by.to_owned()),
         ("small=in.()", format!("WHERE false {by}")),
         ("small=eq.9000000000", format!("WHERE false {by}")),
         ("small=neq.2&n=lt.50", format!("WHERE small <> 2 AND n < 50 {by}")),
-        (
-            "small=not.eq.2&n=gte.50",
-            format!("WHERE NOT small = 2 AND n >= 50 {by}"),
-        ),
+        ("small=not.eq.2&n=gte.50", format!("WHERE NOT small = 2 AND n >= 50 {by}")),
         ("small=is.null", format!("WHERE small IS NULL {by}")),
         ("small=not.is.null", format!("WHERE small IS NOT NULL {by}")),
-        (
-            "small=is.not_null&note=is.null",
-            format!("WHERE small IS NOT NULL AND note IS NULL {by}"),
-        ),
+        ("small=is.not_null&note=is.null", format!("WHERE small IS NOT NULL AND note IS NULL {by}")),
         ("amount=eq.12.50", format!("WHERE amount = 12.50 {by}")),
         ("amount=gt.9", format!("WHERE amount > 9 {by}")),
         ("amount=lte.-12.5", format!("WHERE amount <= -12.5 {by}")),
@@ -261,10 +235,7 @@ async fn memory_and_postgres_answer_alike() {
         ("mean=gt.1e19", format!("WHERE mean > 1e19 {by}")),
         ("mean=eq.0", format!("WHERE mean = 0 {by}")),
         ("mean=lt.0.5", format!("WHERE mean < 0.5 {by}")),
-        (
-            "at=gte.1975-01-01T00:00:00&at=lt.1980-01-01",
-            format!("WHERE at >= '1975-01-01' AND at < '1980-01-01' {by}"),
-        ),
+        ("at=gte.1975-01-01T00:00:00&at=lt.1980-01-01", format!("WHERE at >= '1975-01-01' AND at < '1980-01-01' {by}")),
         ("day=lte.1960-06-01", format!("WHERE day <= '1960-06-01' {by}")),
         ("flag=is.true", format!("WHERE flag IS TRUE {by}")),
         ("flag=not.is.true", format!("WHERE flag IS NOT TRUE {by}")),
@@ -276,26 +247,11 @@ async fn memory_and_postgres_answer_alike() {
         ("note=like.a%5C_b", format!("WHERE note LIKE 'a\\_b' {by}")),
         ("note=gt.Z", format!("WHERE note COLLATE \"C\" > 'Z' {by}")),
         ("pair=is.null", format!("WHERE pair IS NULL {by}")),
-        (
-            "order=note.desc",
-            format!("ORDER BY note COLLATE \"C\" DESC, name COLLATE \"C\", n"),
-        ),
-        (
-            "order=amount.asc.nullsfirst",
-            format!("ORDER BY amount NULLS FIRST, name COLLATE \"C\", n"),
-        ),
-        (
-            "order=mean.desc.nullslast,small",
-            format!("ORDER BY mean DESC NULLS LAST, small, name COLLATE \"C\", n"),
-        ),
-        (
-            "order=pair,raw.desc",
-            format!("ORDER BY pair, raw DESC, name COLLATE \"C\", n"),
-        ),
-        (
-            "order=flag,day.desc&limit=70",
-            format!("ORDER BY flag, day DESC, name COLLATE \"C\", n LIMIT 70"),
-        ),
+        ("order=note.desc", format!("ORDER BY note COLLATE \"C\" DESC, name COLLATE \"C\", n")),
+        ("order=amount.asc.nullsfirst", format!("ORDER BY amount NULLS FIRST, name COLLATE \"C\", n")),
+        ("order=mean.desc.nullslast,small", format!("ORDER BY mean DESC NULLS LAST, small, name COLLATE \"C\", n")),
+        ("order=pair,raw.desc", format!("ORDER BY pair, raw DESC, name COLLATE \"C\", n")),
+        ("order=flag,day.desc&limit=70", format!("ORDER BY flag, day DESC, name COLLATE \"C\", n LIMIT 70")),
         ("limit=0", "LIMIT 0".to_owned()),
     ] {
         let path = format!("/api/results/wide?{query}");
@@ -305,11 +261,7 @@ async fn memory_and_postgres_answer_alike() {
             assert_eq!(ours, theirs, "{query} as {accept}");
         }
         let rows = get_json(&memory, &path).await;
-        let rows = rows["rows"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|row| row["n"].as_i64().unwrap());
+        let rows = rows["rows"].as_array().unwrap().iter().map(|row| row["n"].as_i64().unwrap());
         assert_eq!(rows.collect::<Vec<_>>(), setting.selected(&condition).await, "{query}");
     }
     // CSV is what COPY writes
@@ -336,20 +288,9 @@ async fn memory_and_postgres_answer_alike() {
         let (ours, theirs) = (get(&memory, path, accept).await, get(&postgres, path, accept).await);
         assert!(ours.1.len() > 2 << 20 && ours == theirs, "{}", ours.1.len());
     }
-    assert_eq!(
-        get_json(&postgres, "/api/results/long").await["rows"]
-            .as_array()
-            .unwrap()
-            .len(),
-        20_000
-    );
+    assert_eq!(get_json(&postgres, "/api/results/long").await["rows"].as_array().unwrap().len(), 20_000);
     let listed = |tables: &Json| {
-        let of = |place: usize| {
-            (
-                tables["tables"][place]["rows"].clone(),
-                tables["tables"][place]["served_from"].clone(),
-            )
-        };
+        let of = |place: usize| (tables["tables"][place]["rows"].clone(), tables["tables"][place]["served_from"].clone());
         (of(0), of(1))
     };
     let rows = |from: &str| ((json!(300), json!(from)), (json!(20_000), json!(from)));
@@ -359,9 +300,7 @@ async fn memory_and_postgres_answer_alike() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_belong_to_one_commit() {
-    let Some(mut setting) = Setting::new().await else {
-        return;
-    };
+    let Some(mut setting) = Setting::new().await else { return };
     let first = setting.fill(10).await;
     let (memory, postgres) = (setting.api(Bounds::default()).await, setting.api(NOTHING_HELD).await);
     for api in [&memory, &postgres] {
@@ -377,9 +316,7 @@ async fn pages_belong_to_one_commit() {
     }
     let page = |api: Arc<Api>| async move { get_json(&api, "/api/results/long?limit=4").await };
     let (ours, theirs) = (page(Arc::clone(&memory)).await, page(Arc::clone(&postgres)).await);
-    let second = setting
-        .commit(false, vec![Vec::new(), vec![(long(1).remove(0), -1)]], Vec::new())
-        .await;
+    let second = setting.commit(false, vec![Vec::new(), vec![(long(1).remove(0), -1)]], Vec::new()).await;
     for api in [&memory, &postgres] {
         while api.shared.state().is_some_and(|state| state.commit < second) {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -387,10 +324,7 @@ async fn pages_belong_to_one_commit() {
     }
     let next = |page: &Json| format!("/api/results/long?limit=4&cursor={}", page["next"].as_str().unwrap());
     let following = get_json(&memory, &next(&ours)).await;
-    assert_eq!(
-        (following["commit"].as_i64(), &following["rows"][0]["n"]),
-        (Some(first), &json!(4))
-    );
+    assert_eq!((following["commit"].as_i64(), &following["rows"][0]["n"]), (Some(first), &json!(4)));
     assert_eq!(get_json(&memory, "/api/results/long?limit=4").await["rows"][0]["n"], 1);
     let (status, body) = get(&postgres, &next(&theirs), "*/*").await;
     assert_eq!(status, 410, "{body}");
@@ -400,9 +334,7 @@ async fn pages_belong_to_one_commit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commits_are_taken_over_and_what_does_not_follow_is_read_again() {
-    let Some(mut setting) = Setting::new().await else {
-        return;
-    };
+    let Some(mut setting) = Setting::new().await else { return };
     let first = setting.fill(10).await;
     let api = setting.api(Bounds::default()).await;
     let frontier = [("pin", 0, 500)];
@@ -416,10 +348,7 @@ async fn commits_are_taken_over_and_what_does_not_follow_is_read_again() {
     api.persisted(commit(first + 1, true, all(3)));
     let path = "/api/results/long?at_least=pin/0:499";
     let body = get_json(&api, path).await;
-    assert_eq!(
-        (body["commit"].as_i64(), body["rows"].as_array().map(Vec::len)),
-        (Some(first + 1), Some(3))
-    );
+    assert_eq!((body["commit"].as_i64(), body["rows"].as_array().map(Vec::len)), (Some(first + 1), Some(3)));
     assert_eq!(body["frontier"], json!({"pin": {"0": 500}}));
     api.persisted(commit(first + 2, false, vec![(long(1).remove(0), -1)]));
     while api.shared.state().is_some_and(|state| state.commit < first + 2) {
@@ -432,19 +361,12 @@ async fn commits_are_taken_over_and_what_does_not_follow_is_read_again() {
     while api.shared.state().is_some_and(|state| state.commit != last) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(
-        get_json(&api, "/api/results/long").await["rows"]
-            .as_array()
-            .map(Vec::len),
-        Some(10)
-    );
+    assert_eq!(get_json(&api, "/api/results/long").await["rows"].as_array().map(Vec::len), Some(10));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_come_in_pages_and_bytes_need_a_scope() {
-    let Some(mut setting) = Setting::new().await else {
-        return;
-    };
+    let Some(mut setting) = Setting::new().await else { return };
     let commit = setting.fill(1).await;
     let api = setting.api(Bounds::default()).await;
     let body = get_json(&api, "/api/rejects").await;
@@ -452,14 +374,8 @@ async fn dead_letters_come_in_pages_and_bytes_need_a_scope() {
         {"topic": "pin", "reason": "no_index", "count": 2},
         {"topic": "pin", "reason": "not_json", "count": 4},
     ]);
-    assert_eq!(
-        (&body["commit"], &body["counts"], &body["dropped"]),
-        (&json!(commit), &counts, &json!(0))
-    );
-    assert_eq!(
-        (&body["rows"][5]["offset"], &body["rows"][5]["value"]),
-        (&json!(5), &json!("AQID"))
-    );
+    assert_eq!((&body["commit"], &body["counts"], &body["dropped"]), (&json!(commit), &counts, &json!(0)));
+    assert_eq!((&body["rows"][5]["offset"], &body["rows"][5]["value"]), (&json!(5), &json!("AQID")));
     let (mut offsets, mut cursor) = (Vec::new(), String::new());
     loop {
         let page = get_json(&api, &format!("/api/rejects?reason=not_json&limit=3{cursor}")).await;
@@ -479,21 +395,13 @@ async fn dead_letters_come_in_pages_and_bytes_need_a_scope() {
 async fn what_is_not_there_is_said() {
     let Some(setting) = Setting::new().await else { return };
     let options = ApiOptions {
-        tables: vec![WIDE, LONG],
-        results: Arc::new(Results::built_in(&Options::default())),
+        results: Arc::new(Results::built_in(&dataflows::Options { top: 0 })),
         postgres: setting.config.clone(),
         topics: vec!["pin".to_owned()],
         bounds: Bounds::default(),
     };
-    let api = Api::start(options).unwrap();
-    for path in [
-        "/api/results",
-        "/api/results/wide",
-        "/api/changes",
-        "/api/rejects",
-        "/api/gaps",
-        "/api/frontier",
-    ] {
+    let api = Api::of(vec![WIDE, LONG], options).unwrap();
+    for path in ["/api/results", "/api/results/wide", "/api/changes", "/api/rejects", "/api/gaps", "/api/frontier"] {
         let mut said = String::new();
         while !said.contains("schema pinflow holds no results yet") {
             let (status, body) = get(&api, path, "*/*").await;
@@ -501,11 +409,7 @@ async fn what_is_not_there_is_said() {
             said = body;
         }
     }
-    for (path, status) in [
-        ("/api/results/wild", 404),
-        ("/api/nothing", 404),
-        ("/api/results?x=1", 400),
-    ] {
+    for (path, status) in [("/api/results/wild", 404), ("/api/nothing", 404), ("/api/results?x=1", 400)] {
         assert_eq!(get(&api, path, "*/*").await.0, status, "{path}");
     }
     let request = Request::post("/api/results").body(()).unwrap().into_parts().0;

@@ -68,6 +68,21 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// An answer that covers nothing yet, with what is known of the log before anything is read: natural holes, how many
+    /// partitions each topic has, and the generations of records.
+    pub fn new(
+        natural: BTreeMap<TopicPartition, RangeSet>,
+        counts: BTreeMap<u8, i32>,
+        generations: Generations,
+    ) -> Answer {
+        Answer {
+            natural,
+            counts,
+            generations,
+            ..Answer::default()
+        }
+    }
+
     /// From the next commit on, the holes known by now are written with the frontier.
     pub fn write_holes(&mut self) {
         let nothing = RangeSet::default();

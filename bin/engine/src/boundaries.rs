@@ -44,7 +44,7 @@ pub async fn settle(lake: &Lake, topics: &Topics, ours: &Generations) -> Result<
 fn parse(bytes: &[u8]) -> Result<Document, LakeError> {
     serde_json::from_slice(bytes).map_err(|error| LakeError::Corrupt {
         object: KEY.to_owned(),
-        why: error.to_string(),
+        source: error.into(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! The end of the dataflow, on worker 0: what each closed epoch changed, handed to the coordinator.
 
+use super::epoch::Epoch;
 use super::protocol::{Counts, EpochReport, Mark, ReaderReport};
 use super::topic_partition::TopicPartition;
 use operators::Row;
@@ -13,7 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 /// From the dataflow to the coordinator.
 pub enum Event {
     /// A report that does not wait for its epoch, with the epoch it was made in.
-    Report(u64, ReaderReport),
+    Report(Epoch, ReaderReport),
     /// Everything of an epoch, in the order of epochs.
     Closed(ClosedEpoch),
 }
@@ -22,7 +23,7 @@ pub enum Event {
 #[derive(Clone, Default)]
 pub struct ClosedEpoch {
     /// The epoch.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// Per result, net changes: `-1` for a row that is gone, `+1` for a new one.
     pub results: Vec<Vec<(Row, isize)>>,
     /// How far partitions have been read.
@@ -38,7 +39,7 @@ pub struct ClosedEpoch {
 }
 
 impl ClosedEpoch {
-    fn new(epoch: u64, results: usize) -> ClosedEpoch {
+    fn new(epoch: Epoch, results: usize) -> ClosedEpoch {
         ClosedEpoch {
             epoch,
             results: vec![Vec::new(); results],
@@ -82,8 +83,8 @@ pub fn collect<'s>(
     results: usize,
     to: Option<UnboundedSender<Event>>,
 ) {
-    let mut open: BTreeMap<u64, ClosedEpoch> = BTreeMap::new();
-    let mut next = 0u64;
+    let mut open: BTreeMap<Epoch, ClosedEpoch> = BTreeMap::new();
+    let mut next = Epoch::default();
     let closed = move |epoch| ClosedEpoch::new(epoch, results);
     let mut builder = OperatorBuilder::new("Collect".to_owned(), changes.scope());
     let mut changes = builder.new_input(changes, Exchange::new(|_| 0));
@@ -92,12 +93,13 @@ pub fn collect<'s>(
         move |frontiers| {
             changes.for_each(|_, batch| {
                 for ((result, row), epoch, diff) in batch.drain(..) {
+                    let epoch = Epoch(epoch);
                     let epoch = open.entry(epoch).or_insert_with(|| closed(epoch));
                     epoch.results[result as usize].push((row, diff));
                 }
             });
             reports.for_each(|capability, batch| {
-                let epoch = *capability.time();
+                let epoch = Epoch(*capability.time());
                 for report in batch.drain(..) {
                     match (report, &to) {
                         (ReaderReport::Epoch(report), _) => {
@@ -112,7 +114,7 @@ pub fn collect<'s>(
             // the coordinator opens the next epoch before it closes one, so an empty frontier closes nothing
             let upper = frontiers
                 .iter()
-                .filter_map(|frontier| frontier.frontier().first().copied())
+                .filter_map(|frontier| frontier.frontier().first().map(|time| Epoch(*time)))
                 .min();
             while upper.is_some_and(|upper| next < upper) {
                 let mut epoch = open.remove(&next).unwrap_or_else(|| closed(next));
@@ -120,7 +122,7 @@ pub fn collect<'s>(
                     differential_dataflow::consolidation::consolidate(rows);
                 }
                 let _ = to.send(Event::Closed(epoch));
-                next += 1;
+                next = next.next();
             }
         }
     });

@@ -5,12 +5,14 @@
 //! an epoch is closed when the last one is committed, something has arrived and the pace is over, or once a second as
 //! the fence's heartbeat; while a commit is slow, the open epoch grows instead of a queue.
 //!
+//! Each phase of a run is a type of its own, on the [`Run`] that all of them share.
+//!
 //! | part | does |
 //! |---|---|
 //! | [`flow`] | commands to the dataflow, events from it |
-//! | `state` | what is known, for all phases |
-//! | `start` | what happens before the first byte is read |
-//! | `history`, `bounds`, `read`, `lake_read`, `prove` | epoch 0 |
+//! | `run`, `phases` | what is known in all phases, and in each |
+//! | `start`, `missing` | what happens before the first byte is read |
+//! | `history`, `bounds`, `read`, `lake_read`, `kafka_read`, `prove`, `probe` | epoch 0 |
 //! | `commit` | the commit of an epoch |
 //! | `identity` | compares the log with what is known of it |
 //! | `live`, `pace`, `growth` | what comes after |
@@ -21,50 +23,40 @@ mod flow;
 mod growth;
 mod history;
 mod identity;
+mod kafka_read;
 mod lake_read;
 mod live;
+mod missing;
 mod pace;
+mod phases;
+mod probe;
 mod prove;
 mod read;
+mod run;
 mod start;
-mod state;
 
 pub use flow::Flow;
-pub use state::{Coordinator, Sources};
+pub use run::{Run, Sources};
 
-use super::error::{EngineError, Outcome};
-use super::log::growth::Seen;
+use super::error::EngineError;
 use super::report::Report;
-use super::watch::Watch;
 use crate::options::Mode;
-use std::sync::Arc;
+use phases::Listed;
 
-impl Coordinator {
-    /// Runs to the end: for a backfill the commit of history, else until stopped or failed. What there is to say then.
-    pub async fn run(mut self) -> Result<Report, EngineError> {
-        let result = self.hydrate_and_follow().await;
-        self.flow.end(&result);
-        self.target.close().await;
-        result.map(|_| self.report())
-    }
+/// Leads a run to its end: for a backfill the commit of history, else until stopped or failed. What is left of it then.
+pub async fn lead(mut run: Run) -> Result<Report, EngineError> {
+    let result = all_phases(&mut run).await;
+    run.flow.end(&result);
+    run.target.close().await;
+    result
+}
 
-    async fn hydrate_and_follow(&mut self) -> Result<Outcome, EngineError> {
-        self.list().await?;
-        self.claim().await?;
-        let (seen, watermarks) = self.first_look().await?;
-        self.find_missing_topics(&watermarks).await?;
-        let watch = self.watch(seen);
-        self.hydrate(watermarks, watch.as_ref()).await?;
-        self.process.observer.hydrated();
-        match self.options.mode {
-            Mode::Run { pace } => self.follow(watch, pace).await,
-            Mode::Backfill { .. } => Ok(Outcome::Finished),
-        }
-    }
-
-    fn watch(&self, seen: Seen) -> Option<Watch> {
-        let cluster = self.sources.cluster.as_ref().filter(|_| !self.options.is_backfill())?;
-        let topics = self.options.log.topics.clone();
-        Some(Watch::start(Arc::clone(cluster), topics, seen, live::METADATA))
+async fn all_phases(run: &mut Run) -> Result<Report, EngineError> {
+    let claimed = Listed::list(run).await?.claim().await?;
+    let live = claimed.survey().await?.hydrate().await?;
+    live.run.process.observer.hydrated();
+    match live.run.options.mode {
+        Mode::Run { pace } => live.follow(pace).await,
+        Mode::Backfill { .. } => Ok(live.report()),
     }
 }

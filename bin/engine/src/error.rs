@@ -1,5 +1,6 @@
 //! Why a run ends, and with which exit code.
 
+use super::epoch::Epoch;
 use super::log::generations::TooManyGenerations;
 use super::log::hand_over::LogShorter;
 use ingest::coverage::{Gap, OrderConflict};
@@ -7,15 +8,6 @@ use ingest::kafka::KafkaError;
 use ingest::lake::LakeError;
 use serde::{Deserialize, Serialize};
 use sinks::SinkError;
-
-/// How a run ended well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// History is committed, and that was all.
-    Finished,
-    /// A signal or the supervisor asked for the end.
-    Stopped,
-}
 
 /// What a run that ended with an error can expect of a restart. Travels between processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,10 +56,10 @@ pub enum EngineError {
         text: String,
     },
     /// A reader, perhaps of another process, cannot go on.
-    #[error("{0}")]
+    #[error(transparent)]
     Reader(ReaderError),
     /// A system call at the start failed.
-    #[error("cannot start {what}: {source}")]
+    #[error("cannot start {what}")]
     Start {
         /// What was to be started.
         what: &'static str,
@@ -128,7 +120,7 @@ pub enum EngineError {
     )]
     Order(OrderConflict),
     /// The log ends before the tables do.
-    #[error("{place}: {source}")]
+    #[error("{place}")]
     LogShorter {
         /// The partition.
         place: String,
@@ -160,7 +152,7 @@ pub enum EngineError {
         offered: i64,
     },
     /// A topic has grown too often.
-    #[error("topic {topic}: {source} (copy it into a new topic, and name that with --topics)")]
+    #[error("topic {topic} (copy it into a new topic, and name that with --topics)")]
     Generations {
         /// The topic.
         topic: String,
@@ -195,7 +187,7 @@ pub enum EngineError {
     #[error("epoch {epoch} closed out of order")]
     EpochOrder {
         /// The epoch.
-        epoch: u64,
+        epoch: Epoch,
     },
 }
 

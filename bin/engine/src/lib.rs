@@ -16,12 +16,13 @@ mod agree;
 mod answer;
 mod archived;
 mod boundaries;
-mod causes;
 mod collect;
 mod coordinator;
 mod decode;
+mod epoch;
 mod error;
 mod frontier;
+mod handle;
 mod log;
 mod options;
 mod plan;
@@ -34,25 +35,29 @@ mod recorded_detail;
 mod report;
 mod staging;
 mod target;
+mod threads;
 mod topic_partition;
 mod topics;
 mod watch;
 
-pub use causes::with_causes;
-pub use error::{Class, EngineError, Outcome, ReaderError, TopicMissing, TopicsChanged};
+pub use epoch::Epoch;
+pub use error::{Class, EngineError, ReaderError, TopicMissing, TopicsChanged};
 pub use frontier::Frontier;
+pub use handle::{Handle, StopRequest};
 pub use log::generations::TooManyGenerations;
 pub use log::hand_over::LogShorter;
+pub use log::holes::Tail;
 pub use options::{KafkaSource, LakeSource, LogOptions, Mode, Options, SinkOptions, TableOptions, Workers};
 pub use process::{Commit, Observer, ProcessState};
 pub use profile::{Profile, Taken};
 pub use recorded_detail::{lake_covered, natural_holes};
 pub use report::{Replay, Report, Totals};
 pub use staging::{Offer, Staging};
+pub use threads::DataflowThread;
 pub use topic_partition::TopicPartition;
 pub use topics::{KINDS, Topics};
 
-use coordinator::{Coordinator, Flow, Sources};
+use coordinator::{Flow, Run, Sources};
 use ingest::kafka::{Cluster, KafkaConfig};
 use ingest::lake::{Lake, LakeObserver};
 use operators::Routing;
@@ -74,9 +79,12 @@ const ENDING: Duration = Duration::from_millis(500);
 
 /// Runs `run` or `backfill` on all workers of this process, to the end. The process that leads returns a report.
 ///
+/// `handle` is of this run alone: it asks for the end, and by it the panic hook of the process knows whether the run is
+/// over. The panic of a [`DataflowThread`] has to end the process.
+///
 /// # Errors
 /// Why the run ended, in every process of it. [`EngineError::class`] says what a restart can do.
-pub fn run(options: Options, observer: Arc<dyn Observer>) -> Result<Option<Report>, EngineError> {
+pub fn run(options: Options, observer: Arc<dyn Observer>, handle: Handle) -> Result<Option<Report>, EngineError> {
     let began = Instant::now();
     let options = Arc::new(options);
     // the allocator spreads the state over more huge pages than it fills: measured, a third more would be resident,
@@ -93,15 +101,15 @@ pub fn run(options: Options, observer: Arc<dyn Observer>) -> Result<Option<Repor
             what: "the I/O threads",
             source,
         })?;
-    let process = Arc::new(ProcessState::new(options.workers.threads, observer));
-    process::install_panic_hook(Arc::clone(&process), options.workers.addresses.clone());
-    runtime.spawn(process::watch_signals(Arc::clone(&process)));
+    let process = Arc::new(ProcessState::new(options.workers.threads, observer, handle));
+    let stopped = Arc::clone(&process);
+    runtime.spawn(async move { stopped.wake_readers_to_stop().await });
 
     let started = start(&options, &runtime, &process);
     // a question to a server that does not answer is given up
     runtime.shutdown_timeout(ENDING);
     let report = started?;
-    match process.ending() {
+    match process.handle.ending() {
         Some(Ending::Failed { class, text }) => Err(EngineError::Led { class, text }),
         Some(Ending::Done) | None => Ok(report.map(|report| Report {
             seconds: began.elapsed().as_secs_f64(),
@@ -203,7 +211,7 @@ fn start(
         detail,
     })?;
 
-    process.join();
+    process.handle.joined();
 
     let report = leads.then(|| {
         // as a task it shares a thread with its connection to Postgres: an answer that arrives there needs no other
@@ -219,7 +227,7 @@ fn start(
         })?;
         built?;
     }
-    process.finish();
+    process.handle.finish();
     report.transpose()
 }
 
@@ -233,16 +241,12 @@ async fn lead(
 ) -> Result<Report, EngineError> {
     let planner = planner.await.map_err(|_| EngineError::DataflowEnded)?;
     let flow = Flow::new(planner, events, options.workers.peers());
-    let prepared = tokio::select! {
-        prepared = prepare(&options, lake) => prepared,
-        () = process.stopped_for(Duration::ZERO) => Err(EngineError::Stopped),
-    };
-    match prepared {
-        Ok((sources, target)) => Coordinator::new(options, sources, target, flow, process).run().await,
+    match process.unless_stopped(prepare(&options, lake)).await {
+        Ok((sources, target)) => coordinator::lead(Run::new(options, sources, target, flow, process)).await,
         Err(error) => {
             let ended = Err(error);
             flow.end(&ended);
-            ended.map(|_: Outcome| Report::default())
+            ended
         }
     }
 }

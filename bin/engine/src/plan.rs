@@ -1,5 +1,6 @@
 //! The source of everything: the coordinator's commands and the opening and closing of epochs, on worker 0.
 
+use super::epoch::Epoch;
 use super::protocol::Command;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use timely::dataflow::channels::pact::Exchange;
@@ -14,7 +15,7 @@ pub enum Plan {
     /// A command for every worker.
     All(Command),
     /// Close every epoch below this one.
-    Open(u64),
+    Open(Epoch),
 }
 
 /// The coordinator's end of the plan source. Dropping it ends the dataflow.
@@ -90,7 +91,7 @@ pub fn plan<'s>(scope: Scope<'s, u64>, plans: Option<Plans>) -> Stream<'s, u64, 
                             session.give((worker as u64, command.clone()));
                         }
                     }
-                    Ok(Plan::Open(epoch)) => capability.downgrade(&epoch),
+                    Ok(Plan::Open(epoch)) => capability.downgrade(&epoch.0),
                     Err(TryRecvError::Empty) => return,
                     Err(TryRecvError::Disconnected) => break,
                 }

@@ -1,15 +1,14 @@
-//! What the workers, the coordinator and the signal handlers of one process share: how it is asked to stop, how it
-//! ended, and what it shows of itself.
+//! What the workers and the coordinator of one process share: the life of the run, its readers, and what it shows of
+//! itself.
 
+use super::error::EngineError;
+use super::handle::Handle;
 use super::profile::Profile;
-use super::protocol::Ending;
 use ingest::lake::LakeState;
 use operators::Row;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use timely::scheduling::SyncActivator;
-use tokio::sync::Notify;
 
 /// What a committed transaction holds.
 #[derive(Debug)]
@@ -69,45 +68,30 @@ pub trait Observer: Send + Sync {
 pub struct ProcessState {
     /// Worker threads of this process.
     pub threads: usize,
-    /// Set when the process has been asked to stop.
-    pub stop: AtomicBool,
     /// What shows the run.
     pub observer: Arc<dyn Observer>,
-    stopped: Notify,
-    ending: Mutex<Option<Ending>>,
-    finished: AtomicBool,
-    joined: AtomicBool,
+    /// The life of the run.
+    pub(crate) handle: Handle,
     readers: Mutex<Vec<SyncActivator>>,
 }
 
 impl ProcessState {
     /// The state of a process with this many worker threads.
-    pub fn new(threads: usize, observer: Arc<dyn Observer>) -> ProcessState {
+    pub fn new(threads: usize, observer: Arc<dyn Observer>, handle: Handle) -> ProcessState {
         ProcessState {
             threads,
-            stop: AtomicBool::new(false),
             observer,
-            stopped: Notify::new(),
-            ending: Mutex::new(None),
-            finished: AtomicBool::new(false),
-            joined: AtomicBool::new(false),
+            handle,
             readers: Mutex::new(Vec::new()),
         }
     }
 
-    /// Registers a reader to be woken when the process is asked to stop.
-    pub fn on_stop(&self, reader: SyncActivator) {
+    /// Registers a reader to be given a turn by [`ProcessState::wake_readers`].
+    pub fn register_reader(&self, reader: SyncActivator) {
         self.readers
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
             .push(reader);
-    }
-
-    /// Asks the process to stop: the coordinator hears of it through the dataflow.
-    pub fn request_stop(&self) {
-        self.stop.store(true, Ordering::SeqCst);
-        self.stopped.notify_waiters();
-        self.wake_readers();
     }
 
     /// Gives every reader of the process a turn.
@@ -122,97 +106,27 @@ impl ProcessState {
         }
     }
 
-    /// Returns when a stop was asked for and `grace` has passed since.
+    /// Gives the readers a turn when the run is asked to stop: the coordinator hears of it through the dataflow.
+    pub async fn wake_readers_to_stop(&self) {
+        self.handle.stopping().await;
+        self.wake_readers();
+    }
+
+    /// Returns when `grace` has passed since a stop was asked for, or since the call if it was asked for before.
     pub async fn stopped_for(&self, grace: Duration) {
-        let notified = self.stopped.notified();
-        if !self.stop.load(Ordering::SeqCst) {
-            notified.await;
-        }
+        self.handle.stopping().await;
         tokio::time::sleep(grace).await;
     }
 
-    /// Records how the run has ended; the first report counts.
-    pub fn end(&self, ending: Ending) {
-        self.finished.store(true, Ordering::SeqCst);
-        let mut first = self.ending.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        first.get_or_insert(ending);
-    }
-
-    /// How the run has ended, if it has.
-    pub fn ending(&self) -> Option<Ending> {
-        self.ending
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .clone()
-    }
-
-    /// Every process of the run is there.
-    pub fn join(&self) {
-        self.joined.store(true, Ordering::SeqCst);
-    }
-
-    /// The dataflow is over: what breaks from now on is the ordinary end of connections.
-    pub fn finish(&self) {
-        self.finished.store(true, Ordering::SeqCst);
-    }
-}
-
-/// Turns SIGTERM and Ctrl-C into a request to stop; a second one ends the process at once.
-pub async fn watch_signals(process: Arc<ProcessState>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::warn!("cannot install signal handlers: the process will end without a last commit");
-        return;
-    };
-    for count in 0.. {
+    /// What comes of `work`, unless the process is asked to stop first: for what takes its time before anything is
+    /// committed.
+    pub async fn unless_stopped<T>(
+        &self,
+        work: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        if count > 0 {
-            std::process::exit(130);
-        }
-        tracing::info!("stopping after a last commit");
-        process.request_stop();
-        if !process.joined.load(Ordering::SeqCst) {
-            // it waits for its peers, and has read and written nothing
-            std::process::exit(0);
+            done = work => done,
+            () = self.handle.stopping() => Err(EngineError::Stopped),
         }
     }
-}
-
-static HOOKED: OnceLock<()> = OnceLock::new();
-
-/// Ends the whole process when any thread of the dataflow panics: timely leaves the other workers hanging.
-///
-/// A panic of a communication thread means that a peer is gone; the message names it. Other threads are left to the hook
-/// that was there before.
-pub fn install_panic_hook(process: Arc<ProcessState>, addresses: Vec<String>) {
-    HOOKED.get_or_init(|| {
-        let default = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            let thread = std::thread::current();
-            let name = thread.name().unwrap_or_default();
-            let peer = name
-                .strip_prefix("timely:recv-")
-                .or_else(|| name.strip_prefix("timely:send-"));
-            if peer.is_some() && process.finished.load(Ordering::SeqCst) {
-                // the connection closed after everybody had finished
-                return;
-            }
-            match peer.and_then(|peer| peer.parse::<usize>().ok()) {
-                Some(peer) => {
-                    let address = addresses.get(peer).map_or("unknown", String::as_str);
-                    eprintln!("error: process {peer} ({address}) is gone: all processes end together");
-                    std::process::exit(1);
-                }
-                None if name.starts_with("timely:") || name == "main" => {
-                    default(info);
-                    std::process::exit(1);
-                }
-                None => default(info),
-            }
-        }));
-    });
 }

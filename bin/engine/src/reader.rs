@@ -18,16 +18,16 @@ pub use read_range::{Passed, ReadRange};
 pub use state::ReaderContext;
 
 use super::error::ReaderError;
+use super::handle::StopListener;
 use super::protocol::{Command, Consume, EpochReport, ObjectRead, Pass, Purpose, ReaderReport};
 use super::topic_partition::TopicPartition;
 use dataflows::{Event, Kind};
 use ingest::kafka::{Polled, Range, Reader as KafkaReader, ReaderOptions};
 use ingest::lake::{Class, Fetched, Fetcher};
 use placing::Reading;
-use state::{Phase, Reader, StopReport};
+use state::{Phase, Reader};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
@@ -59,7 +59,7 @@ pub fn read<'s>(
     let info = builder.operator_info();
     let again = scope.activator_for(Rc::clone(&info.address));
     let activator = scope.worker().sync_activator_for(info.address.to_vec());
-    context.process.on_stop(activator.clone());
+    context.process.register_reader(activator.clone());
     // a bounded number of wake-ups: the queue behind is bounded, and each item wakes once
     let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
         // an error means that the worker is gone
@@ -134,7 +134,7 @@ impl Reader {
                 }
                 self.again.activate();
             }
-            Command::End(ending) => self.context.process.end(ending),
+            Command::End(ending) => self.context.process.handle.end(ending),
         }
     }
 
@@ -176,7 +176,7 @@ impl Reader {
             Some(kafka) => kafka,
             kafka @ None => match KafkaReader::start(config, options, Arc::clone(&self.wake)) {
                 Ok(started) => kafka.insert(started),
-                Err(error) => return self.break_off(ReaderError::Kafka(error.to_string())),
+                Err(error) => return self.break_off(ReaderError::Kafka(causes::with_causes(&error))),
             },
         };
         kafka.assign(Range {
@@ -211,8 +211,8 @@ impl Reader {
 
     /// One turn of reading; `emit` takes the events of the open epoch.
     fn step(&mut self, emit: &mut dyn FnMut(Event)) {
-        if self.stop == StopReport::Pending && self.context.process.stop.load(Ordering::Relaxed) {
-            self.stop = StopReport::Sent;
+        if self.stop.as_mut().is_some_and(StopListener::is_asked) {
+            self.stop = None;
             self.reports.push(ReaderReport::Stop);
         }
         let (most, bytes) = match self.phase {
@@ -302,14 +302,14 @@ impl Reader {
             Fetched::Failed { id, error } => {
                 if let Some(reading) = self.reading.remove(&id) {
                     if error.class() != Class::Damaged {
-                        self.break_off(ReaderError::Lake(error.to_string()));
+                        self.break_off(ReaderError::Lake(causes::with_causes(&error)));
                         return true;
                     }
                     self.reports.push(ReaderReport::Damaged {
                         pass: pass.number,
                         id,
                         lines: reading.lines,
-                        error: error.to_string(),
+                        error: causes::with_causes(&error),
                     });
                 }
             }
@@ -345,7 +345,7 @@ impl Reader {
                     self.report_passed(at);
                 }
             }
-            Polled::Failed(error) => self.break_off(ReaderError::Kafka(error.to_string())),
+            Polled::Failed(error) => self.break_off(ReaderError::Kafka(causes::with_causes(&error))),
         }
         true
     }

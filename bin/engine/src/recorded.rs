@@ -152,6 +152,12 @@ impl Recorded {
             || self.partitions.iter().any(moved)
     }
 
+    /// Whether a partition has grown since the tables were made: then everything of it is wanted.
+    pub fn is_added(&self, at: TopicPartition) -> bool {
+        let counted = self.counts.get(&at.topic);
+        counted.is_some_and(|count| at.partition >= *count)
+    }
+
     /// Per partition, the offset below which nothing has to be staged.
     pub fn persisted(&self) -> BTreeMap<TopicPartition, i64> {
         self.cleaned.clone()

@@ -3,6 +3,7 @@
 
 use super::answer::{Answer, Missing, OffsetRange};
 use super::collect::ClosedEpoch;
+use super::epoch::Epoch;
 use super::error::EngineError;
 use super::options::{Mode, Options, SinkOptions};
 use super::recorded::{Recorded, topics_changed};
@@ -49,7 +50,7 @@ impl State<'_> {
         self.topics.name(topic).to_owned()
     }
 
-    pub(super) fn progress(&self, epoch: u64, cleaned: bool, options: &serde_json::Value, run_id: &str) -> Progress {
+    pub(super) fn progress(&self, epoch: Epoch, cleaned: bool, options: &serde_json::Value, run_id: &str) -> Progress {
         let partition = |(at, reach): (&TopicPartition, &OffsetRange)| {
             let progress = PartitionProgress {
                 first: reach.first,
@@ -90,7 +91,7 @@ impl State<'_> {
         let (count, hash) = self.answer.legacy.unwrap_or_default();
         let legacy = Legacy { count, hash };
         Progress {
-            epoch,
+            epoch: epoch.0,
             partitions: self.answer.frontier.iter().map(partition).collect(),
             legacy,
             cleaned_legacy: cleaned.then_some(legacy),
@@ -329,7 +330,7 @@ fn step(
     let full_snapshot = history.is_some();
     let history = history.unwrap_or_default();
     sinks::Step {
-        epoch: closed.epoch,
+        epoch: closed.epoch.0,
         full_snapshot,
         results: closed.results,
         staged: history.staged.map(|rows| staged(rows, history.full)),

@@ -57,7 +57,9 @@ impl Watch {
                         observed.changes.extend(changes);
                         change.notify_waiters();
                     }
-                    Err(error) => tracing::warn!(%error, "cannot read partition metadata from Kafka, retrying"),
+                    Err(error) => {
+                        tracing::warn!(error = %causes::with_causes(&error), "cannot read partition metadata from Kafka, retrying")
+                    }
                 }
             }
         });

@@ -18,7 +18,7 @@ pub mod s3;
 
 pub use broker::Broker;
 pub use error::ServerError;
-pub use postgres::{Postgres, PostgresOptions};
+pub use postgres::{Login, Postgres, PostgresOptions};
 pub use s3::S3Server;
 
 /// A port of 127.0.0.1 that was free a moment ago. Another process may take it before it is used: servers that

@@ -21,6 +21,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// The superuser of a cluster with a password.
 const USER: &str = "pinflow";
 const DATABASE: &str = "postgres";
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -43,8 +44,29 @@ pub struct PostgresOptions {
     pub dir: Option<PathBuf>,
     /// Settings added to the server's command line, as `("statement_timeout", "5s")`.
     pub settings: Vec<(String, String)>,
+    /// Who may log in.
+    pub login: Login,
     /// The cluster's default collation as an ICU locale, as `en-US`. `None`, and before PostgreSQL 15: the C locale.
     pub icu_locale: Option<String>,
+}
+
+/// Who may log in to a new cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Login {
+    /// The superuser `pinflow` with a random password; whoever else a password is set for.
+    #[default]
+    Password,
+    /// Every role without a password; this is the superuser.
+    Trust(&'static str),
+}
+
+impl Login {
+    fn superuser(self) -> &'static str {
+        match self {
+            Login::Password => USER,
+            Login::Trust(user) => user,
+        }
+    }
 }
 
 /// A running cluster with one superuser and the database `postgres`.
@@ -57,6 +79,7 @@ pub struct Postgres {
     /// Held to remove the directory after the server, which is stopped first.
     temporary: Option<TempDir>,
     settings: Vec<(String, String)>,
+    login: Login,
     port: u16,
     password: String,
 }
@@ -100,6 +123,7 @@ impl Postgres {
             dir,
             temporary,
             settings: options.settings,
+            login: options.login,
             port: 0,
             password: String::new(),
         };
@@ -108,14 +132,18 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// The URL of the database, password included.
+    /// The URL of the database, password included where one is asked for.
     pub fn url(&self) -> String {
-        format!("postgres://{USER}:{}@127.0.0.1:{}/{DATABASE}", self.password, self.port)
+        match self.login {
+            Login::Password => format!("postgres://{USER}:{}@127.0.0.1:{}/{DATABASE}", self.password, self.port),
+            Login::Trust(_) => self.url_without_password(),
+        }
     }
 
     /// The URL of the database without the password.
     pub fn url_without_password(&self) -> String {
-        format!("postgres://{USER}@127.0.0.1:{}/{DATABASE}", self.port)
+        let user = self.login.superuser();
+        format!("postgres://{user}@127.0.0.1:{}/{DATABASE}", self.port)
     }
 
     /// The file that holds the password; its owner alone can read it.
@@ -146,6 +174,27 @@ impl Postgres {
                 .map_err(ServerError::io("stopping PostgreSQL"))?;
         }
         Ok(())
+    }
+
+    /// Immediate shutdown (SIGQUIT): all sessions end at once and without a checkpoint; the next start recovers.
+    pub fn abort(&mut self) -> Result<(), ServerError> {
+        if let Some(mut server) = self.server.take() {
+            server
+                .stop(Signal::QUIT, STOP_LIMIT)
+                .map_err(ServerError::io("aborting PostgreSQL"))?;
+        }
+        Ok(())
+    }
+
+    /// Starts the stopped server as a standby without a primary: it can be read, and written once it is promoted.
+    pub fn start_as_standby(&mut self) -> Result<(), ServerError> {
+        self.write_data("standby.signal", b"")?;
+        self.start_again()
+    }
+
+    /// Writes a file of the data directory, such as a certificate, for the server alone to read.
+    pub fn write_data(&self, name: &str, bytes: &[u8]) -> Result<(), ServerError> {
+        self.write_private(&self.dir.join("data").join(name), bytes)
     }
 
     /// SIGKILL to the postmaster: its backends end without a checkpoint, as after a crash.
@@ -195,7 +244,7 @@ impl Postgres {
             return Ok(());
         }
         self.password = random_hex().map_err(ServerError::io("reading random bytes"))?;
-        self.write_private(&password_file)?;
+        self.write_private(&password_file, self.password.as_bytes())?;
         let mut initdb = self.command("initdb");
         initdb
             .arg("--pgdata")
@@ -204,9 +253,12 @@ impl Postgres {
             .arg(&password_file);
         initdb.args([
             "--username",
-            USER,
+            self.login.superuser(),
             "--encoding=UTF8",
-            "--auth=scram-sha-256",
+            match self.login {
+                Login::Password => "--auth=scram-sha-256",
+                Login::Trust(_) => "--auth=trust",
+            },
             "--no-instructions",
         ]);
         // a cluster that is not finished when the machine stops is of no use, synced or not
@@ -266,7 +318,7 @@ impl Postgres {
             {
                 return Ok(Started::Ended);
             }
-            if accepts_sessions(self.port) {
+            if accepts_sessions(self.port, self.login.superuser()) {
                 self.server = Some(server);
                 return Ok(Started::Ready);
             }
@@ -300,11 +352,11 @@ impl Postgres {
         command
     }
 
-    fn write_private(&self, path: &Path) -> Result<(), ServerError> {
+    fn write_private(&self, path: &Path, bytes: &[u8]) -> Result<(), ServerError> {
         let write = || {
             let mut file = File::create(path)?;
             file.set_permissions(Permissions::from_mode(0o600))?;
-            file.write_all(self.password.as_bytes())?;
+            file.write_all(bytes)?;
             match &self.owner {
                 Some(owner) => chown(path, Some(owner.uid), Some(owner.gid)),
                 None => Ok(()),
@@ -416,11 +468,11 @@ fn find_programs() -> Result<PathBuf, ServerError> {
 
 /// Asks for a session as a stranger: a server that is ready asks back for a password, one that is starting or
 /// recovering refuses (protocol 3.0, StartupMessage).
-fn accepts_sessions(port: u16) -> bool {
+fn accepts_sessions(port: u16, user: &str) -> bool {
     let ask = || -> std::io::Result<bool> {
         let mut stream = TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let parameters = format!("user\0{USER}\0database\0{DATABASE}\0\0");
+        let parameters = format!("user\0{user}\0database\0{DATABASE}\0\0");
         let length = u32::try_from(8 + parameters.len()).map_err(std::io::Error::other)?;
         let mut message = length.to_be_bytes().to_vec();
         message.extend(196_608_u32.to_be_bytes());

@@ -7,6 +7,7 @@
 //! Not a model of S3's guarantees: nothing is fsynced, a LIST walks
 //! the whole bucket and names no entity tags, and a file overwritten by hand keeps the tag of its last PUT.
 
+mod body;
 mod condition;
 mod fault;
 mod locks;

@@ -189,14 +189,14 @@ fn source(reader: &mut Reader<'_>) -> Option<Source> {
                     "`{url}` names no database: write mysql://user@host:port/database"
                 )),
                 Ok(Some(_)) => Ok(Source::MySql(url)),
-                Err(error) => Err(format!("invalid MySQL URL `{url}`: {error}")),
+                Err(error) => Err(format!("invalid MySQL URL `{url}`: {}", causes::with_causes(&error))),
             }
         }
         Some(("postgres" | "postgresql", _)) => {
             let url = complete(text);
             sinks::PostgresConfig::new(url.expose(), "public")
                 .check()
-                .map_err(|error| engine::with_causes(&error))?;
+                .map_err(|error| causes::with_causes(&error))?;
             Ok(Source::Postgres(url))
         }
         Some((scheme, _)) => Err(format!(
@@ -241,7 +241,7 @@ fn properties(reader: &mut Reader<'_>, effective: &Effective, apis: &[Api]) -> V
         }
         let value = entry.value.as_str().unwrap_or_default();
         if let Err(error) = ingest::kafka::check_file(name, value) {
-            reader.wrong(&format!("kafka.properties.{name}"), entry, error.to_string());
+            reader.wrong(&format!("kafka.properties.{name}"), entry, causes::with_causes(&error));
         }
         properties.push((name.to_owned(), value.to_owned()));
     }

@@ -62,7 +62,7 @@ pub(super) fn to_path(text: &str) -> Result<PathBuf, String> {
 /// The URL of a lake is logged, so it must not contain keys of S3.
 pub(super) fn check_lake_url(url: &str) -> Result<LakeUrl, String> {
     without_secret(url)?;
-    url.parse().map_err(|error: LakeError| error.to_string())
+    url.parse().map_err(|error: LakeError| causes::with_causes(&error))
 }
 
 pub(super) fn check_http_url(url: &str) -> Result<String, String> {

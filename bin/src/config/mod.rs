@@ -25,6 +25,7 @@ mod sources;
 pub mod sql_files;
 mod verify;
 
+pub use self::verify::{PlanSettings, verify_options};
 pub use archive::{ArchiveSettings, AuditSettings, CompactSettings};
 pub use check_all::check_all;
 pub use demo::DemoSettings;
@@ -38,7 +39,6 @@ pub use problem::{ConfigError, Origin, Problem};
 pub use run::{BackfillSettings, RunSettings};
 pub use secret::Secret;
 pub use serve::ServeSettings;
-pub use verify::{PlanSettings, VerifySettings};
 
 use layers::Entries;
 use std::path::Path;

@@ -4,7 +4,8 @@ use super::forms::{check_bootstrap, check_http_url, check_lake_url, check_topic,
 use super::problem::{did_you_mean, nearest};
 use super::reader::Reader;
 use super::secret::with_password;
-use engine::{KINDS, LakeSource, with_causes};
+use causes::with_causes;
+use engine::{KINDS, LakeSource};
 use ingest::kafka::{KafkaConfig, KafkaConfigError};
 use ingest::lake::{LakeOptions, Retries};
 use sinks::{PostgresConfig, RejectLimits, SinkError};
@@ -80,7 +81,7 @@ impl Reader<'_> {
     pub(super) fn postgres(&mut self) -> Option<PostgresConfig> {
         let schema = self.optional("postgres.schema", |text| Ok(text.to_owned()));
         let ssl_mode = self.optional("postgres.sslmode", |text| {
-            text.parse().map_err(|error: SinkError| error.to_string())
+            text.parse().map_err(|error: SinkError| with_causes(&error))
         });
         let [ssl_root_cert, ssl_cert, ssl_key] = TLS_FILES.map(|path| self.optional(path, to_path));
         let rejects = RejectLimits {

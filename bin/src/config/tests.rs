@@ -352,7 +352,7 @@ fn each_command_says_what_it_needs() {
         "postgres://c/d",
     ];
     assert!(backfill(&both).contains("--out and --postgres are mutually exclusive"));
-    let verify = message(VerifySettings::check(&of_flags(&["verify"])).unwrap_err());
+    let verify = message(verify_options(&of_flags(&["verify"])).unwrap_err());
     assert!(verify.contains("needs --postgres"), "{verify}");
     let generate = message(generate_options(&of_flags(&["generate"])).err().unwrap());
     assert!(
@@ -379,13 +379,13 @@ fn a_sink_given_as_a_flag_wins_over_one_given_elsewhere() {
 #[test]
 fn verify_knows_what_it_can_compare_with() {
     let check =
-        |more: &[&str]| VerifySettings::check(&of_flags(&[&["verify", "--postgres", "postgres://a/b"], more].concat()));
+        |more: &[&str]| verify_options(&of_flags(&[&["verify", "--postgres", "postgres://a/b"], more].concat()));
     assert!(check(&[]).is_ok());
     assert!(message(check(&["--cleaned", "off"]).unwrap_err()).contains("use --replay"));
     assert!(message(check(&["--replay"]).unwrap_err()).contains("--replay replays the log"));
     assert!(message(check(&["--repair"]).unwrap_err()).contains("--repair replays the log"));
     let repair = check(&["--repair", "--lake", "file:///a", "--takeover"]).unwrap();
-    assert!(repair.repair && !repair.replay && repair.takeover);
+    assert_eq!(repair.mode, ::verify::Mode::Repair { takeover: true });
 }
 
 #[test]

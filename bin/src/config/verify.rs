@@ -4,25 +4,9 @@ use super::layers::Effective;
 use super::problem::ConfigError;
 use super::reader::Reader;
 use super::sources::LakeWait;
-use engine::{LogOptions, TableOptions};
+use engine::TableOptions;
 use sinks::PostgresConfig;
-
-/// What `verify` needs.
-#[derive(Clone, Debug)]
-pub struct VerifySettings {
-    /// What the tables were made of.
-    pub log: LogOptions,
-    /// What the tables should be.
-    pub tables: TableOptions,
-    /// Where the tables are.
-    pub postgres: PostgresConfig,
-    /// Take the schema from a live run to repair it.
-    pub takeover: bool,
-    /// Repair what differs; implies a replay first.
-    pub repair: bool,
-    /// Compare with a replay of lake and Kafka instead of with SQL over the cleaned tables.
-    pub replay: bool,
-}
+use verify::{Mode, Options};
 
 /// What `results plan` needs.
 #[derive(Clone, Debug)]
@@ -33,34 +17,38 @@ pub struct PlanSettings {
     pub tables: TableOptions,
 }
 
-impl VerifySettings {
-    /// Checks the settings of `verify`.
-    pub fn check(effective: &Effective) -> Result<VerifySettings, ConfigError> {
-        let mut reader = Reader::new(effective);
-        let log = reader.log_options(LakeWait::AsConfigured);
-        let tables = reader.table_options();
-        let (repair, replay) = (reader.switch("verify.repair"), reader.switch("verify.replay"));
-        let takeover = reader.switch("postgres.takeover");
-        let postgres = reader.needed_postgres("verify");
-        if (repair || replay) && log.lake.is_none() && log.kafka.is_none() {
-            let flag = if repair { "--repair" } else { "--replay" };
-            reader.missing(format!("{flag} replays the log: give --lake, --kafka or both"));
-        }
-        if !tables.cleaned && !repair && !replay {
+/// Checks what `verify` is given.
+pub fn verify_options(effective: &Effective) -> Result<Options, ConfigError> {
+    let mut reader = Reader::new(effective);
+    let log = reader.log_options(LakeWait::AsConfigured);
+    let tables = reader.table_options();
+    let (repair, replay) = (reader.switch("verify.repair"), reader.switch("verify.replay"));
+    let takeover = reader.switch("postgres.takeover");
+    let mode = match (repair, replay) {
+        (true, _) => Mode::Repair { takeover },
+        (false, true) => Mode::Replay,
+        (false, false) => Mode::Sql,
+    };
+    let postgres = reader.needed_postgres("verify");
+    let flag = if repair { "--repair" } else { "--replay" };
+    match mode {
+        Mode::Sql if !tables.cleaned => {
             reader.missing("with --cleaned off there are no cleaned tables to compare with: use --replay".into());
         }
-        let Some(postgres) = postgres else {
-            return reader.refuse();
-        };
-        reader.done(VerifySettings {
-            log,
-            tables,
-            postgres,
-            takeover,
-            repair,
-            replay,
-        })
+        Mode::Replay | Mode::Repair { .. } if log.lake.is_none() && log.kafka.is_none() => {
+            reader.missing(format!("{flag} replays the log: give --lake, --kafka or both"));
+        }
+        _ => {}
     }
+    let Some(postgres) = postgres else {
+        return reader.refuse();
+    };
+    reader.done(Options {
+        log,
+        tables,
+        postgres,
+        mode,
+    })
 }
 
 impl PlanSettings {

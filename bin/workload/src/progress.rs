@@ -2,8 +2,10 @@
 //! under `run`. All on standard error.
 
 use indicatif::ProgressBar;
+use std::convert::Infallible;
 use std::io::{IsTerminal, Write};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -46,13 +48,14 @@ struct Counts {
     bytes_total: AtomicU64,
     records: AtomicU64,
     rejected: AtomicU64,
-    done: AtomicBool,
 }
 
 /// A running display; it ends, with a last line, when it is dropped.
 #[derive(Debug)]
 pub struct Progress {
     counts: Arc<Counts>,
+    /// Dropped when history is read: the display waits for that.
+    going_on: Option<SyncSender<Infallible>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -65,16 +68,18 @@ impl Progress {
     fn start_with(style: ProgressStyle, print: impl Fn(String) + Send + 'static) -> Progress {
         let counts = Arc::new(Counts::default());
         let shared = Arc::clone(&counts);
+        let (going_on, end) = sync_channel(0);
         let show = move || match style {
-            ProgressStyle::Bar => show_bar(&shared),
-            ProgressStyle::Lines => show_lines(&shared, Duration::from_secs(1), |counts, began| {
+            ProgressStyle::Bar => show_bar(&shared, &end),
+            ProgressStyle::Lines => show_lines(&shared, &end, Duration::from_secs(1), |counts, began| {
                 print(json(counts, began))
             }),
-            ProgressStyle::Log => show_lines(&shared, Duration::from_secs(10), log),
+            ProgressStyle::Log => show_lines(&shared, &end, Duration::from_secs(10), log),
         };
         let thread = std::thread::Builder::new().name("pinflow:progress".into()).spawn(show);
         Progress {
             counts,
+            going_on: Some(going_on),
             thread: thread
                 .inspect_err(|error| tracing::warn!("no progress is shown: {error}"))
                 .ok(),
@@ -98,19 +103,11 @@ impl Progress {
         self.counts.records.fetch_add(records, Ordering::Relaxed);
         self.counts.rejected.fetch_add(rejected, Ordering::Relaxed);
     }
-
-    /// History is read: the display ends with a last line.
-    pub fn finish(&self) {
-        self.counts.done.store(true, Ordering::Release);
-        if let Some(thread) = &self.thread {
-            thread.thread().unpark();
-        }
-    }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.finish();
+        drop(self.going_on.take());
         if let Some(thread) = self.thread.take() {
             // a panic of that thread has been reported by the panic hook
             let _ = thread.join();
@@ -118,22 +115,22 @@ impl Drop for Progress {
     }
 }
 
-fn show_lines(counts: &Counts, every: Duration, mut show: impl FnMut(&Counts, Instant)) {
+/// Waits so long, or until the display is to end: whether it goes on.
+fn goes_on(end: &Receiver<Infallible>, limit: Duration) -> bool {
+    end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout)
+}
+
+fn show_lines(counts: &Counts, end: &Receiver<Infallible>, every: Duration, mut show: impl FnMut(&Counts, Instant)) {
     let began = Instant::now();
     let mut due = began + every;
-    while !counts.done.load(Ordering::Acquire) {
-        let now = Instant::now();
-        if now >= due {
-            show(counts, began);
-            due += every;
-        } else {
-            std::thread::park_timeout(due - now);
-        }
+    while goes_on(end, due.saturating_duration_since(Instant::now())) {
+        show(counts, began);
+        due += every;
     }
     show(counts, began);
 }
 
-fn show_bar(counts: &Counts) {
+fn show_bar(counts: &Counts, end: &Receiver<Infallible>) {
     let template = "{bar:40} {percent:>3}% {bytes} of {total_bytes}, {msg}, {bytes_per_sec}, {eta} left";
     let bar = ProgressBar::new(0)
         .with_style(indicatif::ProgressStyle::with_template(template).expect("the template is ours"));
@@ -143,9 +140,9 @@ fn show_bar(counts: &Counts) {
         bar.set_position(counts.bytes.load(Ordering::Relaxed));
         bar.set_message(format!("{} records", counts.records.load(Ordering::Relaxed)));
     };
-    while !counts.done.load(Ordering::Acquire) {
+    update();
+    while goes_on(end, Duration::from_millis(100)) {
         update();
-        std::thread::park_timeout(Duration::from_millis(100));
     }
     update();
     bar.finish();

@@ -1,6 +1,6 @@
 //! Why a gateway does not start.
 
-use super::route::PrefixError;
+use super::prefix::PrefixError;
 use http_server::{HostError, ServerError};
 use ingest::kafka::{KafkaConfigError, KafkaError};
 

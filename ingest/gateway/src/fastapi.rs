@@ -4,83 +4,20 @@
 //! echoed. Kafka gets the body as it was sent, unknown fields included.
 
 use super::api_error::ApiError;
-use super::body::{self, Body, ReadError};
+use super::body::{self, Body};
 use super::config::{Field, FieldType};
+use super::fastapi_error::{FastApiError, Repeats, decode_error, invalid, invalid_json, problem};
 use super::media_type::MediaType;
 use super::record;
-use super::reply::{JSON, Reply};
+use super::reply::Reply;
 use super::send::Record;
 use super::state::State;
-use http_server::quote::{QUOTED, Quoted, to_json};
-use hyper::StatusCode;
-use serde::Serialize;
+use http_server::quote::QUOTED;
 use serde::de::{Deserializer as _, Error, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-
-/// The body of an error.
-#[derive(Serialize)]
-struct Errors<T> {
-    detail: T,
-}
-
-/// One entry of `detail`.
-#[derive(Serialize)]
-struct Problem<'a, L, I> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    loc: L,
-    msg: &'a str,
-    input: I,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ctx: Option<Context<'a>>,
-}
-
-#[derive(Serialize)]
-struct Context<'a> {
-    error: &'a str,
-}
-
-/// `{}`
-#[derive(Serialize)]
-struct Empty {}
-
-/// Why a request is not served, in FastAPI's words.
-pub(super) enum FastApiError {
-    Api(ApiError),
-    /// What is wrong with the body: the entries of `detail`, in JSON.
-    Invalid(Vec<Box<RawValue>>),
-}
-
-impl From<ApiError> for FastApiError {
-    fn from(error: ApiError) -> FastApiError {
-        FastApiError::Api(error)
-    }
-}
-
-impl From<ReadError> for FastApiError {
-    fn from(error: ReadError) -> FastApiError {
-        FastApiError::Api(error.into())
-    }
-}
-
-impl FastApiError {
-    pub(super) fn reply(&self) -> Reply {
-        match self {
-            FastApiError::Api(error) => {
-                let text = error.to_string();
-                let body = to_json(&Errors { detail: Quoted(&text) });
-                error.with_headers(Reply::new(error.status(), JSON, body))
-            }
-            FastApiError::Invalid(problems) => {
-                let body = to_json(&Errors { detail: problems });
-                Reply::new(StatusCode::UNPROCESSABLE_ENTITY, JSON, body)
-            }
-        }
-    }
-}
 
 /// A record of the stream with this index.
 pub(super) async fn item(
@@ -248,93 +185,6 @@ fn convert(raw: &str, ty: FieldType) -> Result<Cow<'_, str>, (&'static str, &'st
 
 fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
-}
-
-/// What errors repeat of the input: all of an answer together no more than [`QUOTED`] bytes, `null` for the rest.
-struct Repeats(usize);
-
-impl Repeats {
-    fn new() -> Repeats {
-        Repeats(QUOTED)
-    }
-
-    fn take<'t>(&mut self, input: &'t str) -> &'t str {
-        match self.0.checked_sub(input.len()) {
-            Some(left) => {
-                self.0 = left;
-                input
-            }
-            None => "null",
-        }
-    }
-}
-
-/// One entry of `detail`; `input` is JSON.
-fn problem(kind: &str, path: &[&str], message: &str, input: &str) -> Box<RawValue> {
-    let input: &RawValue = serde_json::from_str(input).unwrap_or(RawValue::NULL);
-    raw(&Problem {
-        kind,
-        loc: path,
-        msg: message,
-        input,
-        ctx: None,
-    })
-}
-
-fn raw(problem: &impl Serialize) -> Box<RawValue> {
-    to_raw_value(problem).expect("a problem has no keys but names")
-}
-
-fn invalid(problem: Box<RawValue>) -> FastApiError {
-    FastApiError::Invalid(vec![problem])
-}
-
-/// A body that is no JSON; the position counts characters.
-fn invalid_json(position: usize, words: &str) -> FastApiError {
-    invalid(raw(&Problem {
-        kind: "json_invalid",
-        loc: ("body", position),
-        msg: "JSON decode error",
-        input: Empty {},
-        ctx: Some(Context { error: words }),
-    }))
-}
-
-/// What Python's decoder says where ours stopped.
-fn decode_error(text: &str, error: &serde_json::Error) -> FastApiError {
-    let before: usize = text
-        .split_inclusive('\n')
-        .take(error.line().saturating_sub(1))
-        .map(str::len)
-        .sum();
-    let mut offset = (before + error.column()).min(text.len());
-    let said = error.to_string();
-    let end = said.starts_with("EOF");
-    if !end {
-        offset = offset.saturating_sub(1);
-    }
-    while !text.is_char_boundary(offset) {
-        offset -= 1;
-    }
-    let last = text[..offset].trim_end().chars().next_back();
-    let words = if said.contains("string") && end {
-        "Unterminated string starting at"
-    } else if said.contains("control character") {
-        "Invalid control character at"
-    } else if said.contains("trailing characters") {
-        "Extra data"
-    } else if said.contains("expected `:`") {
-        "Expecting ':' delimiter"
-    } else if said.contains("key must be a string") || (said.contains("object") && matches!(last, Some('{' | ','))) {
-        "Expecting property name enclosed in double quotes"
-    } else if said.contains("expected `,`") || said.contains("parsing an object") {
-        "Expecting ',' delimiter"
-    } else if said.contains("escape") {
-        "Invalid \\escape"
-    } else {
-        "Expecting value"
-    };
-    invalid_json(text[..offset].chars().count(), words)
 }
 
 /// The values of the declared fields; `None` for what is no object.

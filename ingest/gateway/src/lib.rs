@@ -10,8 +10,8 @@
 //! | files | contents |
 //! |---|---|
 //! | `server`, `client`, `arrival`, `http_errors` | the life of a connection, from its first byte to its last |
-//! | `service`, `route`, `api_error`, `reply` | a request: where it goes, who may send it, why it is refused |
-//! | `fastapi`, `rest_v2`, `rest_v3*`, `kinesis*`, `openapi` | the dialects |
+//! | `service`, `route`, `target`, `prefix`, `api_error`, `reply` | a request: where it goes, who may send it, why it is refused |
+//! | `fastapi*`, `rest_v2`, `rest_v3*`, `kinesis*`, `openapi` | the dialects |
 //! | `body`, `budget*`, `unreported`, `calls` | what requests may hold, together and each |
 //! | `record`, `shape`, `split`, `encoding`, `media_type`, `partition`, `sequence` | one record: its key, its form, its place |
 //! | `topics`, `metadata`, `admin`, `producer`, `properties`, `client_failure` | Kafka |
@@ -44,15 +44,20 @@ mod config;
 mod encoding;
 mod error;
 mod fastapi;
+mod fastapi_error;
 mod http_errors;
 mod kinesis;
+mod kinesis_error;
 mod kinesis_record;
+mod kinesis_request;
+mod kinesis_streams;
 mod media_type;
 mod metadata;
 mod metrics;
 mod openapi;
 mod operations;
 mod partition;
+mod prefix;
 mod producer;
 mod properties;
 mod readiness;
@@ -72,6 +77,7 @@ mod service;
 mod shape;
 mod split;
 mod state;
+mod target;
 mod topics;
 mod unreported;
 mod watch;
@@ -80,6 +86,6 @@ pub use access_log::AccessLog;
 pub use budget::RECORD_OVERHEAD;
 pub use config::{Field, FieldType, GatewayConfig, Limits, Stream};
 pub use error::GatewayError;
+pub use prefix::{PrefixError, check_prefix};
 pub use properties::check as check_properties;
-pub use route::{PrefixError, check_prefix};
 pub use server::{Ended, Gateway, Stop};

@@ -254,6 +254,7 @@ impl Producer {
                 std::thread::spawn(move || drop(old));
             }
             Err(error) => {
+                let error = causes::with_causes(&error);
                 tracing::error!("Kafka producer failed fatally ({reason}), and creating a new one failed: {error}")
             }
         }
@@ -268,10 +269,7 @@ impl Producer {
 }
 
 fn create(config: &ClientConfig, tokens: &Tokens, failure: &Arc<ClientFailure>) -> Result<NativeProducer, KafkaError> {
-    let failed = |cause| KafkaError::Client {
-        action: "create a producer",
-        cause,
-    };
+    let failed = |error| KafkaError::client("create a producer", error);
     let context = Context {
         tokens: tokens.clone(),
         failure: Arc::clone(failure),

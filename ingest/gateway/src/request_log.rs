@@ -1,8 +1,8 @@
 //! Metrics and the access log line of a request, written when its answer is complete.
 
 use super::access_log::Line;
-use super::route::Interface;
 use super::state::State;
+use super::target::Interface;
 use http_server::Caller;
 use http_server::quote::shortened;
 use hyper::Method;

@@ -9,7 +9,6 @@ use super::api_error::ApiError;
 use super::body::{Body, BodyError};
 use super::budget::RECORD_OVERHEAD;
 use super::budget_lease::BudgetLease;
-use super::encoding;
 use super::media_type::MediaType;
 use super::metadata::TopicError;
 use super::producer::DeliveryError;
@@ -17,7 +16,7 @@ use super::record;
 use super::reply::{JSON, Piece, Reply, ReplyBody};
 use super::request_log::RequestLog;
 use super::rest::{self, DENIED, NO_TOPIC_PARTITION, RestError, UNAUTHENTICATED, error_json};
-use super::rest_v3_item::{HEADERS, Headers, Item, NamedValue, content};
+use super::rest_v3_item::{HEADERS, Headers, Item, content, record_headers, timestamp};
 use super::rest_v3_source::{RawRecord, Source, SourceError};
 use super::send::{Record, Sent};
 use super::shape::List;
@@ -29,7 +28,6 @@ use bytes::Bytes;
 use http_server::RequestGuard;
 use http_server::quote::{self, JsonNumber};
 use hyper::StatusCode;
-use rdkafka::message::{Header, OwnedHeaders};
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -45,8 +43,6 @@ const PIECE: usize = 16 << 10;
 const CLUSTER: usize = 255;
 /// What a header of a record costs beside its bytes, here and in librdkafka.
 const HEADER_OVERHEAD: usize = 96;
-/// A timestamp may be ahead of the clock by what brokers allow (`message.timestamp.after.max.ms`).
-const AHEAD: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 /// What stands after each report.
 const END: &str = "\r\n";
 
@@ -437,44 +433,6 @@ fn is_known(outcome: &Outcome) -> bool {
         } => !result.is_empty() || result.is_terminated(),
         _ => true,
     }
-}
-
-/// Milliseconds since 1970. One that the broker refuses would fail everything that stands in a batch with it.
-fn timestamp(text: Option<&str>) -> Result<Option<i64>, &'static str> {
-    match text.map(str::parse::<jiff::Timestamp>) {
-        None => Ok(None),
-        Some(Ok(time)) if time.as_millisecond() < 0 || time > jiff::Timestamp::now() + AHEAD => {
-            Err("the timestamp is before 1970 or more than an hour ahead")
-        }
-        Some(Ok(time)) => Ok(Some(time.as_millisecond())),
-        Some(Err(_)) => Err("the timestamp is not of the form 2026-01-02T03:04:05Z"),
-    }
-}
-
-/// Why a record's headers are refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum HeaderError {
-    #[error("a header's name holds no NUL")]
-    Name,
-    #[error("a header's value is base64")]
-    Value,
-}
-
-fn record_headers(headers: Option<&Headers<'_>>) -> Result<Option<OwnedHeaders>, HeaderError> {
-    let Some(List(headers)) = headers else { return Ok(None) };
-    let mut owned = OwnedHeaders::new_with_capacity(headers.len());
-    for NamedValue { name, value } in headers {
-        if name.contains('\0') {
-            return Err(HeaderError::Name);
-        }
-        let value = match value {
-            Some(value) => Some(encoding::base64(value).ok_or(HeaderError::Value)?),
-            None => None,
-        };
-        let (key, value) = (&**name, value.as_deref());
-        owned = owned.insert(Header { key, value });
-    }
-    Ok(Some(owned))
 }
 
 fn error_report(code: u32, text: &str) -> String {

@@ -3,12 +3,15 @@
 use super::encoding;
 use super::record;
 use super::shape::List;
+use rdkafka::message::{Header, OwnedHeaders};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// Headers of a record.
 pub(super) const HEADERS: usize = 1000;
+/// A timestamp may be ahead of the clock by what brokers allow (`message.timestamp.after.max.ms`).
+const AHEAD: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
 pub(super) type Headers<'a> = List<NamedValue<'a>, HEADERS>;
 
@@ -78,4 +81,43 @@ pub(super) fn content<'a>(data: Option<Data<'a>>) -> Result<Option<(&'static str
         }
         (Some(other), _) => Err(ContentError::UnknownType(other.to_owned())),
     }
+}
+
+/// Milliseconds since 1970. One that the broker refuses would fail everything that stands in a batch with it.
+pub(super) fn timestamp(text: Option<&str>) -> Result<Option<i64>, &'static str> {
+    match text.map(str::parse::<jiff::Timestamp>) {
+        None => Ok(None),
+        Some(Ok(time)) if time.as_millisecond() < 0 || time > jiff::Timestamp::now() + AHEAD => {
+            Err("the timestamp is before 1970 or more than an hour ahead")
+        }
+        Some(Ok(time)) => Ok(Some(time.as_millisecond())),
+        Some(Err(_)) => Err("the timestamp is not of the form 2026-01-02T03:04:05Z"),
+    }
+}
+
+/// Why a record's headers are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum HeaderError {
+    #[error("a header's name holds no NUL")]
+    Name,
+    #[error("a header's value is base64")]
+    Value,
+}
+
+/// The headers of a record as librdkafka takes them.
+pub(super) fn record_headers(headers: Option<&Headers<'_>>) -> Result<Option<OwnedHeaders>, HeaderError> {
+    let Some(List(headers)) = headers else { return Ok(None) };
+    let mut owned = OwnedHeaders::new_with_capacity(headers.len());
+    for NamedValue { name, value } in headers {
+        if name.contains('\0') {
+            return Err(HeaderError::Name);
+        }
+        let value = match value {
+            Some(value) => Some(encoding::base64(value).ok_or(HeaderError::Value)?),
+            None => None,
+        };
+        let (key, value) = (&**name, value.as_deref());
+        owned = owned.insert(Header { key, value });
+    }
+    Ok(Some(owned))
 }

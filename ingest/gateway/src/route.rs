@@ -6,135 +6,14 @@
 //! an escaped or differently cased one is another name.
 
 use super::config::Stream;
+use super::prefix::{PrefixError, check_prefix, is_own_name, is_plain};
+use super::target::{Interface, Target};
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
-/// The dialects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Interface {
-    /// `POST /pin/`
-    FastApi,
-    /// `POST /topics/{topic}`
-    RestV2,
-    /// `POST /v3/clusters/{id}/topics/{topic}/records`
-    RestV3,
-    /// `PUT /streams/{stream}/record`
-    Kinesis,
-    /// The gateway's own: health, metrics, description
-    Operations,
-}
-
-impl Interface {
-    /// Its name in logs and metrics.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Interface::FastApi => "fastapi",
-            Interface::RestV2 => "rest_v2",
-            Interface::RestV3 => "rest_v3",
-            Interface::Kinesis => "kinesis",
-            Interface::Operations => "operations",
-        }
-    }
-}
-
-/// What a request asks for.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Target<'p> {
-    /// A record of the stream with this index.
-    Item(usize),
-    ListTopics,
-    DescribeTopic(Cow<'p, str>),
-    Produce(Cow<'p, str>),
-    ProduceToPartition(Cow<'p, str>, Cow<'p, str>),
-    Stream {
-        cluster: Cow<'p, str>,
-        topic: Cow<'p, str>,
-    },
-    PutRecord(Cow<'p, str>),
-    PutRecords(Cow<'p, str>),
-    ListStreams,
-    DescribeStream(Cow<'p, str>),
-    CreateStream(Cow<'p, str>),
-    DeleteStream(Cow<'p, str>),
-    Health,
-    Ready,
-    Metrics,
-    Version,
-    OpenApi,
-    /// The path exists, this method does not; these do.
-    WrongMethod(&'static str),
-    Nowhere,
-}
-
-impl Target<'_> {
-    /// Whether it is served without a token.
-    pub(super) fn is_open(&self) -> bool {
-        matches!(self, Target::Health | Target::Ready | Target::Version | Target::OpenApi)
-    }
-}
-
-/// Names that stand in the interfaces' own paths, beside the streams': none of them is a prefix.
-const NAMES: [&str; 14] = [
-    "healthz",
-    "readyz",
-    "metrics",
-    "version",
-    "openapi.json",
-    "topics",
-    "partitions",
-    "v3",
-    "clusters",
-    "streams",
-    "record",
-    "records",
-    // the REST proxy has these, we do not
-    "brokers",
-    "consumers",
-];
 /// Segments of the longest path behind its prefix.
 const LONGEST: usize = 6;
-/// Bytes of a prefix of one segment.
-const SEGMENT: usize = 128;
-
-/// Why a prefix cannot be configured.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PrefixError {
-    /// It holds something that no prefix holds.
-    #[error("invalid prefix `{0}`: segments of letters, digits, `.`, `_`, `-`, `~` and `$`, as /prod or /api/kafka")]
-    Form(String),
-    /// A segment is a name of the gateway's own.
-    #[error("invalid prefix `{prefix}`: `{name}` is a name of the gateway's own paths")]
-    OwnName {
-        /// The prefix.
-        prefix: String,
-        /// The segment.
-        name: String,
-    },
-}
-
-/// A configured prefix as `/a/b`, if it may be one beside streams of these names.
-pub fn check_prefix(prefix: &str, streams: &[&str]) -> Result<String, PrefixError> {
-    let trimmed = prefix.trim_matches('/');
-    for segment in trimmed.split('/') {
-        if !is_plain(segment) {
-            return Err(PrefixError::Form(prefix.to_owned()));
-        }
-        if is_own_name(segment, streams.iter().copied()) {
-            let (prefix, name) = (prefix.to_owned(), segment.to_owned());
-            return Err(PrefixError::OwnName { prefix, name });
-        }
-    }
-    Ok(format!("/{trimmed}"))
-}
-
-fn is_own_name<'n>(segment: &str, streams: impl Iterator<Item = &'n str>) -> bool {
-    NAMES
-        .into_iter()
-        .chain(streams)
-        .any(|name| name.eq_ignore_ascii_case(segment))
-}
-
 /// Finds the interface of a path.
 #[derive(Debug)]
 pub(super) struct Router {
@@ -238,12 +117,6 @@ impl Router {
             _ => (FastApi, Target::Nowhere),
         }
     }
-}
-
-/// Whether a segment may be a prefix, or a part of one.
-fn is_plain(segment: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'~' | b'$');
-    (1..=SEGMENT).contains(&segment.len()) && segment.bytes().all(plain) && segment != "." && segment != ".."
 }
 
 /// `%2E` → `.`; what is not an escape, or not UTF-8, stays as it is.

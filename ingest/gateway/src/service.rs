@@ -2,17 +2,18 @@
 
 use super::api_error::{ApiError, permit};
 use super::body::{self, Body};
-use super::fastapi::{self, FastApiError};
-use super::kinesis::{self, KinesisError};
+use super::fastapi;
+use super::fastapi_error::FastApiError;
+use super::kinesis_error::KinesisError;
 use super::kinesis_record::Protocol;
 use super::media_type::MediaType;
 use super::operations;
 use super::reply::{JSON, Reply, ReplyBody, V2_JSON};
 use super::request_log::RequestLog;
 use super::rest::RestError;
-use super::route::{Interface, Target};
 use super::state::State;
-use super::{rest_v2, rest_v3};
+use super::target::{Interface, Target};
+use super::{kinesis, kinesis_streams, rest_v2, rest_v3};
 use http_server::{Caller, Entry, Need};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, EXPECT, HeaderMap};
@@ -203,10 +204,10 @@ async fn dispatch(
             let put = kinesis::put_records(state, &stream, protocol, body).await;
             put.map_err(Kinesis)
         }
-        Target::ListStreams => kinesis::list(state).await.map_err(Kinesis),
-        Target::DescribeStream(stream) => kinesis::describe(state, &stream).await.map_err(Kinesis),
-        Target::CreateStream(stream) => kinesis::create(state, &stream, body).await.map_err(Kinesis),
-        Target::DeleteStream(stream) => kinesis::delete(state, &stream).await.map_err(Kinesis),
+        Target::ListStreams => kinesis_streams::list(state).await.map_err(Kinesis),
+        Target::DescribeStream(stream) => kinesis_streams::describe(state, &stream).await.map_err(Kinesis),
+        Target::CreateStream(stream) => kinesis_streams::create(state, &stream, body).await.map_err(Kinesis),
+        Target::DeleteStream(stream) => kinesis_streams::delete(state, &stream).await.map_err(Kinesis),
         Target::Health => Ok(operations::health()),
         Target::Ready => Ok(operations::ready(state)),
         Target::Metrics => Ok(operations::metrics(state)),

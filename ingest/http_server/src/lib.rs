@@ -15,7 +15,7 @@
 //! | `connections`, `entry` | [`Connections`]: open connections, and which of them makes room for others |
 //! | `write_timeout` | [`WriteTimeout`]: the end of a connection whose client does not read |
 //! | `body`, `streams` | bodies of answers; [`StreamPlace`]: answers that last for hours, bounded in number |
-//! | `tokens`, `token_file`, `scope`, `rate` | [`Tokens`]: who sends a request, and what they may do |
+//! | `tokens`, `token_file`, `caller`, `scope`, `rate` | [`Tokens`], [`Caller`]: who sends a request, and what they may do |
 //! | `site`, `sites`, `cors` | [`Sites`]: names a request may be sent to, and pages that may send it; [`Origin`]: pages that may read the answer |
 //! | `tls`, `files` | [`Certificate`]: certificates that change while the server runs |
 //! | `request`, `refusal`, `request_id`, [`quote`] | what a handler sees, and what is said to a client |
@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod caller;
 mod connections;
 mod cors;
 mod entry;
@@ -47,6 +48,7 @@ mod tokens;
 mod write_timeout;
 
 pub use body::{Body, EVENTS, JSON, TEXT, events, json, response, text, whole};
+pub use caller::{Caller, Token};
 pub use connections::{Connections, Place, SLOW, Served};
 pub use cors::{Origin, OriginError};
 pub use entry::{Entry, RequestGuard, RoomGuard, Signal};
@@ -61,5 +63,5 @@ pub use site::{HostError, check_host};
 pub use sites::{SiteError, Sites};
 pub use streams::StreamPlace;
 pub use tls::{Certificate, TlsFiles};
-pub use tokens::{Caller, Token, TokenSettings, Tokens};
+pub use tokens::{TokenSettings, Tokens};
 pub use write_timeout::WriteTimeout;

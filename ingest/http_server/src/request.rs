@@ -1,10 +1,10 @@
 //! A request as a handler sees it: its head, and who sends it.
 
+use super::caller::Caller;
 use super::entry::Entry;
 use super::refusal::Refusal;
 use super::scope::Need;
 use super::streams::{StreamPlace, Streams};
-use super::tokens::Caller;
 use hyper::Method;
 use hyper::http::request::Parts;
 use std::net::SocketAddr;

@@ -1,8 +1,8 @@
 //! Answers that last for hours, bounded in number: a part of the connections is left for everything else.
 
 use super::body::Body;
+use super::caller::Caller;
 use super::entry::Entry;
-use super::tokens::Caller;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};

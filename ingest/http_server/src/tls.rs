@@ -52,7 +52,7 @@ impl Certificate {
                 }
             }
             // chain and key are replaced one after the other: the next look finds them in step
-            Err(error) => tracing::warn!("the certificate stays as it was: {error}"),
+            Err(error) => tracing::warn!("the certificate stays as it was: {}", causes::with_causes(&error)),
         }
     }
 

@@ -6,16 +6,14 @@
 //!
 //! A file that is gone, or that others may read, opens nothing any more: what is not known to be valid is not.
 
+use super::caller::{Caller, Token};
 use super::error::ServerError;
-use super::rate::{Allowance, Exhausted, Rate};
-use super::scope::Need;
+use super::rate::Rate;
 use super::token_file::{self, Entry};
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
-use std::error::Error;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use subtle::ConstantTimeEq;
 
@@ -28,24 +26,6 @@ pub struct TokenSettings {
     pub exposed: bool,
     /// What each token may send whose line does not say it.
     pub rate: Option<Rate>,
-}
-
-/// A valid token.
-#[derive(Debug)]
-pub struct Token {
-    entry: Entry,
-    allowance: Option<Allowance>,
-    /// Set when no file says it any more.
-    revoked: AtomicBool,
-}
-
-/// Who sends a request.
-#[derive(Debug, Clone)]
-pub enum Caller {
-    /// No token is required.
-    Anyone,
-    /// Who has this token.
-    Token(Arc<Token>),
 }
 
 /// The tokens; without files none is required.
@@ -63,54 +43,6 @@ struct Source {
     entries: Vec<Entry>,
     /// What was said about it.
     said: Option<String>,
-}
-
-impl Caller {
-    /// What the access log calls it.
-    pub fn name(&self) -> Option<&str> {
-        match self {
-            Caller::Anyone => None,
-            Caller::Token(token) => Some(&token.entry.name),
-        }
-    }
-
-    /// Whether it may still do what it was let in for: of a request that takes long.
-    pub fn is_valid(&self) -> bool {
-        match self {
-            Caller::Anyone => true,
-            Caller::Token(token) => !token.revoked.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Whether it may do this.
-    pub fn may(&self, need: Need<'_>) -> bool {
-        match self {
-            Caller::Anyone => true,
-            Caller::Token(token) => {
-                let scopes = token.entry.scopes.as_ref();
-                scopes.is_none_or(|scopes| scopes.iter().any(|scope| scope.covers(need)))
-            }
-        }
-    }
-
-    /// Takes one request, or one record of a stream, from what it may send.
-    pub fn take(&self) -> Result<(), Exhausted> {
-        self.allowance().map_or(Ok(()), Allowance::take)
-    }
-
-    /// Takes further records of a request that was let in.
-    pub fn charge(&self, records: u64) {
-        if let Some(allowance) = self.allowance() {
-            allowance.charge(records);
-        }
-    }
-
-    fn allowance(&self) -> Option<&Allowance> {
-        match self {
-            Caller::Anyone => None,
-            Caller::Token(token) => token.allowance.as_ref(),
-        }
-    }
 }
 
 impl Tokens {
@@ -173,13 +105,13 @@ impl Tokens {
                 }
                 Err(error) if is_of_this_process(&error) => Some(format!(
                     "the tokens of {path} stay as they were: {}",
-                    with_cause(&error)
+                    causes::with_causes(&error)
                 )),
                 Err(error) => {
                     source.entries.clear();
                     Some(format!(
                         "the tokens of {path} open nothing any more: {}",
-                        with_cause(&error)
+                        causes::with_causes(&error)
                     ))
                 }
             };
@@ -196,8 +128,11 @@ impl Tokens {
         let (entries, twice) = join(sources);
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let token = |entry: &&Entry| {
-            let known = current.iter().find(|token| token.entry.is_same(entry));
-            known.map_or_else(|| Arc::new(self.token((*entry).clone())), Arc::clone)
+            let known = current.iter().find(|token| token.entry().is_same(entry));
+            known.map_or_else(
+                || Arc::new(Token::new((*entry).clone(), self.settings.rate)),
+                Arc::clone,
+            )
         };
         let fresh: Vec<Arc<Token>> = entries.iter().map(token).collect();
         let same = fresh.len() == current.len() && fresh.iter().zip(&*current).all(|(a, b)| Arc::ptr_eq(a, b));
@@ -207,19 +142,10 @@ impl Tokens {
             }
             let gone = |token: &&Arc<Token>| !fresh.iter().any(|other| Arc::ptr_eq(other, token));
             for token in current.iter().filter(gone) {
-                token.revoked.store(true, Ordering::Relaxed);
+                token.revoke();
             }
             tracing::info!("{} tokens are valid", fresh.len());
             *current = fresh;
-        }
-    }
-
-    fn token(&self, entry: Entry) -> Token {
-        let rate = entry.rate.or(self.settings.rate);
-        Token {
-            allowance: rate.map(Allowance::new),
-            revoked: AtomicBool::new(false),
-            entry,
         }
     }
 
@@ -234,7 +160,7 @@ impl Tokens {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         let mut found = None;
         for token in current.iter() {
-            if token.entry.digest.ct_eq(&digest).into() {
+            if token.entry().digest.ct_eq(&digest).into() {
                 found = Some(token);
             }
         }
@@ -269,13 +195,6 @@ fn is_of_this_process(error: &ServerError) -> bool {
     Errno::from_io_error(source).is_some_and(|errno| ours.contains(&errno))
 }
 
-fn with_cause(error: &ServerError) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
-}
-
 /// The token of `Bearer TOKEN`; the scheme's case does not matter.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked(7)?;
@@ -284,6 +203,7 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scope::Need;
     use super::*;
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;

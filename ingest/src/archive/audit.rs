@@ -224,7 +224,7 @@ impl Look<'_> {
             lines, metadata, error, ..
         } = examined;
         if let Some(error) = error {
-            return Some(error.to_string());
+            return Some(causes::with_causes(error));
         }
         if let Some(count) = metadata.count.filter(|count| count != lines) {
             return Some(format!("it holds {lines} records, its writer recorded {count}"));

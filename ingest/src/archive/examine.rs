@@ -3,7 +3,7 @@
 
 use super::error::ArchiveError;
 use crate::coverage::Counted;
-use crate::lake::{Class, FetchOptions, Fetched, Fetcher, Lake, LakeError, Object, ObjectMetadata, Place};
+use crate::lake::{Class, FetchOptions, Fetched, Fetcher, Lake, LakeError, Object, ObjectMetadata};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,17 +31,8 @@ pub(super) struct Examined {
 impl Examined {
     /// The same for coverage; `None` for objects without offsets.
     pub(super) fn counted(&self, object: &Object) -> Option<Counted> {
-        let (Some(topic), Place::Log { partition, start }) = (object.topic, object.place) else {
-            return None;
-        };
-        Some(Counted {
-            topic,
-            partition,
-            start,
-            lines: self.lines,
-            covers: self.metadata.covers.clone(),
-            object: self.index as u32,
-        })
+        let covers = self.metadata.covers.clone();
+        Counted::of(object, self.index as u32, self.lines, covers)
     }
 }
 

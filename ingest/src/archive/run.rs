@@ -384,7 +384,7 @@ impl Archiver {
             let written = tokio::time::timeout(CHECKPOINT_TIMEOUT, write).await;
             let failed = written.map_or_else(
                 |_| Some("the lake did not answer in time".to_owned()),
-                |written| written.err().map(|error| error.to_string()),
+                |written| written.err().map(|error| causes::with_causes(&error)),
             );
             if let Some(error) = failed {
                 tracing::warn!(

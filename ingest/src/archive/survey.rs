@@ -39,7 +39,10 @@ impl Surveyor {
                 match survey(&cluster, &topics) {
                     // one that is not taken in time is out of date
                     Ok(marks) => drop(sender.try_send(marks)),
-                    Err(error) => tracing::warn!("Kafka was not asked for its partitions: {error}"),
+                    Err(error) => tracing::warn!(
+                        "Kafka was not asked for its partitions: {}",
+                        causes::with_causes(&error)
+                    ),
                 }
             }
         };

@@ -21,7 +21,8 @@ pub struct Gap {
 }
 
 impl Gap {
-    pub(crate) fn new(topic: &str, partition: i32, range: Range<i64>) -> Gap {
+    /// These offsets of a partition.
+    pub fn new(topic: &str, partition: i32, range: Range<i64>) -> Gap {
         Gap {
             topic: topic.to_string(),
             partition,

@@ -95,7 +95,7 @@ impl Asker {
             if !passes(&cause) {
                 return Err(KafkaError::Refused {
                     question: question.to_owned(),
-                    cause,
+                    source: cause.into(),
                 });
             }
             if start.elapsed() + PAUSE >= self.retry_timeout {

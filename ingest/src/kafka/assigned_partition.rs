@@ -139,7 +139,7 @@ impl AssignedPartition {
             !matches!(self.state, State::Attached { .. }),
             "{name}/{partition} is attached twice"
         );
-        let failed = |action| move |cause| KafkaError::Client { action, cause };
+        let failed = |action| move |error| KafkaError::client(action, error);
         let mut queue = consumer.split_partition_queue(name, *partition).ok_or_else(|| {
             failed("split off a partition's queue")(Native::Subscription(format!("{name}/{partition}")))
         })?;

@@ -262,10 +262,8 @@ pub(super) fn consumer(config: &KafkaConfig, reads: Reads) -> Result<BaseConsume
         debug: config.properties.iter().any(|(name, _)| name == "debug"),
         ..Context::default()
     };
-    client.create_with_context(context).map_err(|cause| KafkaError::Client {
-        action: "create a consumer",
-        cause,
-    })
+    let created = client.create_with_context(context);
+    created.map_err(|error| KafkaError::client("create a consumer", error))
 }
 
 /// Serves everything that waits on the consumer's own queue: log lines, connection errors, results of commits.

@@ -146,7 +146,7 @@ impl Cluster {
 /// Refusals that have a name of their own.
 pub(super) fn name_topic(error: KafkaError, topic: &str) -> KafkaError {
     match &error {
-        KafkaError::Refused { cause, .. } if cause.rdkafka_error_code() == Some(Code::TopicAuthorizationFailed) => {
+        KafkaError::Refused { source, .. } if source.code() == Some(Code::TopicAuthorizationFailed) => {
             KafkaError::NotAuthorized {
                 topic: topic.to_owned(),
             }

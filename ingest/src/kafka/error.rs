@@ -14,12 +14,13 @@ pub enum KafkaError {
     #[error(transparent)]
     Config(#[from] KafkaConfigError),
     /// librdkafka refused to make a client, or to do what its own documentation promises.
-    #[error("librdkafka failed to {action}: {}", normalize_message(&.cause.to_string()))]
+    #[error("librdkafka failed to {action}")]
     Client {
         /// What was asked of it.
         action: &'static str,
-        /// Its answer; part of the text, so that it is no source.
-        cause: rdkafka::error::KafkaError,
+        /// Its answer.
+        #[source]
+        source: LibrdkafkaError,
     },
     /// No broker answered in time.
     #[error(
@@ -111,13 +112,39 @@ pub enum KafkaError {
         message: String,
     },
     /// The broker answered a question with an error.
-    #[error("Kafka answered the question for {question} with an error: {}", normalize_message(&.cause.to_string()))]
+    #[error("Kafka answered the question for {question} with an error")]
     Refused {
         /// What was asked.
         question: String,
-        /// The answer; part of the text, so that it is no source.
-        cause: rdkafka::error::KafkaError,
+        /// The answer.
+        #[source]
+        source: LibrdkafkaError,
     },
+}
+
+/// An error of librdkafka, with its text as this crate prints it: the broker and the reason, in one line. It has no
+/// `source`: the text contains it.
+#[derive(Debug, Clone)]
+pub struct LibrdkafkaError(rdkafka::error::KafkaError);
+
+impl LibrdkafkaError {
+    pub(super) fn code(&self) -> Option<rdkafka::types::RDKafkaErrorCode> {
+        self.0.rdkafka_error_code()
+    }
+}
+
+impl From<rdkafka::error::KafkaError> for LibrdkafkaError {
+    fn from(error: rdkafka::error::KafkaError) -> LibrdkafkaError {
+        LibrdkafkaError(error)
+    }
+}
+
+impl std::error::Error for LibrdkafkaError {}
+
+impl std::fmt::Display for LibrdkafkaError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&normalize_message(&self.0.to_string()))
+    }
 }
 
 /// By what a topic is known to be another one than before.
@@ -135,6 +162,14 @@ pub enum Remade {
 }
 
 impl KafkaError {
+    /// librdkafka failed to do this.
+    pub fn client(action: &'static str, error: rdkafka::error::KafkaError) -> KafkaError {
+        KafkaError::Client {
+            action,
+            source: error.into(),
+        }
+    }
+
     /// Whether the same question may succeed later without intervention.
     pub fn can_pass(&self) -> bool {
         matches!(self, KafkaError::Unreachable { .. } | KafkaError::Refused { .. })

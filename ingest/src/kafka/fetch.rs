@@ -104,11 +104,8 @@ impl Fetch {
             }
             if let Some((code, detail)) = consumer.client().fatal_error() {
                 tracing::error!("librdkafka cannot continue: {detail}");
-                let cause = Native::MessageConsumptionFatal(code);
-                self.output.push(Polled::Failed(KafkaError::Client {
-                    action: "continue",
-                    cause,
-                }));
+                let fatal = Native::MessageConsumptionFatal(code);
+                self.output.push(Polled::Failed(KafkaError::client("continue", fatal)));
                 break;
             }
             self.check_availability_of_all(&consumer);

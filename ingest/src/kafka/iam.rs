@@ -7,7 +7,6 @@
 use super::config_error::KafkaConfigError;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::config::{Credentials, ProvideCredentials};
-use aws_sdk_s3::error::DisplayErrorContext;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use aws_smithy_http_client::Builder;
@@ -91,7 +90,7 @@ async fn credentials(region: &str) -> Result<Credentials, Box<dyn Error>> {
     let config = loader.region(Region::new(region.to_owned())).load().await;
     let provider = config.credentials_provider().ok_or("there are no AWS credentials")?;
     let provided = provider.provide_credentials().await;
-    provided.map_err(|error| format!("AWS gives no credentials: {}", DisplayErrorContext(error)).into())
+    provided.map_err(|error| format!("AWS gives no credentials: {}", causes::with_causes(&error)).into())
 }
 
 /// `b-1.demo.abc123.c2.kafka.eu-west-1.amazonaws.com:9098` lies in `eu-west-1`.

@@ -43,7 +43,7 @@ pub use client::{Authentication, log_line};
 pub use cluster::Cluster;
 pub use config::{KafkaConfig, check_file, log_level};
 pub use config_error::KafkaConfigError;
-pub use error::{KafkaError, Remade};
+pub use error::{KafkaError, LibrdkafkaError, Remade};
 pub use iam::Tokens;
 pub use range::Range;
 pub use reader::{Reader, ReaderOptions};

@@ -22,10 +22,7 @@ pub async fn retention(config: &KafkaConfig, topics: &[String]) -> Result<BTreeM
         );
         return Ok(BTreeMap::new());
     }
-    let failed = |cause| KafkaError::Client {
-        action: "ask for the settings of topics",
-        cause,
-    };
+    let failed = |error| KafkaError::client("ask for the settings of topics", error);
     let admin: AdminClient<DefaultClientContext> = client.create().map_err(failed)?;
     let named: Vec<ResourceSpecifier<'_>> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
     let options = AdminOptions::new().request_timeout(Some(PATIENCE));

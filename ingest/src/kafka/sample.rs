@@ -163,7 +163,7 @@ impl Cluster {
     /// Reads at these offsets, at most one in each partition.
     fn read(&self, wanted: &[Wanted], group: &[usize]) -> Result<Vec<(usize, Said)>, KafkaError> {
         let client = &self.asker.committed;
-        let failed = |action| move |cause| KafkaError::Client { action, cause };
+        let failed = |action| move |error| KafkaError::client(action, error);
         let mut list = TopicPartitionList::with_capacity(group.len());
         let mut queues = Vec::with_capacity(group.len());
         let waiting = std::thread::current();

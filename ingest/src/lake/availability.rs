@@ -6,7 +6,9 @@
 //! [`LakeObserver`]. Nothing that may pass is ever taken for damage of an object.
 
 use super::error::{LakeError, shown};
+use super::request_error::RequestError;
 use super::retry::Retries;
+use causes::with_causes;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -199,14 +201,19 @@ impl Attempts {
 
     /// An attempt at `object` has failed in a way that may pass: how long to wait before the next one, or the error
     /// when it has failed for too long.
-    pub(crate) fn failed(&mut self, object: &str, cause: String) -> Result<Duration, LakeError> {
+    pub(crate) fn failed(&mut self, object: &str, cause: RequestError) -> Result<Duration, LakeError> {
         let retries = self.availability.retries;
         let began = *self.began.get_or_insert_with(Instant::now);
         let waited = began.elapsed();
         self.failures += 1;
         self.unconfirmed = false;
         let action = self.action;
-        tracing::debug!(object, self.failures, cause, "trying again to {action}");
+        tracing::debug!(
+            object,
+            self.failures,
+            cause = with_causes(&cause),
+            "trying again to {action}"
+        );
         if retries
             .retry_timeout
             .is_some_and(|retry_timeout| waited >= retry_timeout)
@@ -214,7 +221,7 @@ impl Attempts {
             return Err(self.given_up(object, cause));
         }
         if waited >= retries.notice {
-            let error = format!("cannot {action} {object}: {cause}");
+            let error = format!("cannot {action} {object}: {}", with_causes(&cause));
             self.availability
                 .fails(began, &error, std::mem::replace(&mut self.counted, true));
         }
@@ -239,12 +246,12 @@ impl Attempts {
     }
 
     /// The error of a request that is not repeated any more.
-    pub(crate) fn given_up(&self, object: &str, cause: String) -> LakeError {
+    pub(crate) fn given_up(&self, object: &str, cause: RequestError) -> LakeError {
         LakeError::Unavailable {
             action: self.action,
             object: object.to_string(),
             waited: self.began.map_or(Duration::ZERO, |began| began.elapsed()),
-            cause,
+            source: cause,
         }
     }
 
@@ -299,8 +306,12 @@ mod tests {
         let (availability, states) = availability(None);
         let mut requests = [(); 3].map(|()| Attempts::new(&availability, "read"));
         for request in &mut requests {
-            request.failed("key", "status 503 SlowDown".into()).unwrap();
-            request.failed("key", "status 503 SlowDown".into()).unwrap();
+            request
+                .failed("key", RequestError::Other("status 503 SlowDown"))
+                .unwrap();
+            request
+                .failed("key", RequestError::Other("status 503 SlowDown"))
+                .unwrap();
         }
         let first = states.lock().unwrap().clone();
         assert!(
@@ -322,10 +333,10 @@ mod tests {
     fn what_gives_up_leaves_the_outage_to_the_next_success() {
         let (availability, states) = availability(Some(Duration::from_millis(20)));
         let mut request = Attempts::new(&availability, "list");
-        let pause = request.failed("lake", "no answer in time".into()).unwrap();
+        let pause = request.failed("lake", RequestError::Silent).unwrap();
         assert!(pause <= Duration::from_millis(20));
         std::thread::sleep(Duration::from_millis(25));
-        let error = request.failed("lake", "no answer in time".into()).unwrap_err();
+        let error = request.failed("lake", RequestError::Silent).unwrap_err();
         assert!(matches!(&error, LakeError::Unavailable { .. }), "{error}");
         drop(request);
         assert_eq!(states.lock().unwrap().len(), 1);
@@ -341,7 +352,7 @@ mod tests {
         let observer = LakeObserver::new(move |_| *seen.lock().unwrap() += 1);
         let availability = Availability::new("lake".into(), retries, Some(observer));
         let mut request = Attempts::new(&availability, "read");
-        request.failed("key", "reset".into()).unwrap();
+        request.failed("key", RequestError::Other("reset")).unwrap();
         request.succeeded();
         assert_eq!(*states.lock().unwrap(), 0);
     }

@@ -7,6 +7,7 @@
 use super::availability::Attempts;
 use super::error::LakeError;
 use super::metadata::ObjectMetadata;
+use super::request_error::RequestError;
 use super::s3::{Failure, S3Store, user_metadata};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
@@ -162,18 +163,18 @@ impl S3Body {
                     self.attempts.succeeded();
                 }
                 // All bytes are here, so what failed is the check at their end.
-                Some(Err(why)) if complete => {
+                Some(Err(source)) if complete => {
                     return Err(LakeError::Corrupt {
                         object: self.key.clone(),
-                        why: why.to_string(),
+                        source: source.into(),
                     });
                 }
-                Some(Err(cause)) => self.failed(Failure::Transient(cause.to_string()))?,
+                Some(Err(cause)) => self.failed(Failure::Transient(cause))?,
                 None if complete || self.length.is_none() => {
                     self.ended = true;
                     self.attempts.succeeded();
                 }
-                None => self.failed(Failure::Transient("the body ended early".to_string()))?,
+                None => self.failed(Failure::Transient(RequestError::Other("the body ended early")))?,
             }
         }
         Ok(())

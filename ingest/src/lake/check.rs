@@ -45,7 +45,7 @@ pub(super) fn prove(lake: &Lake, waiter: &Waiter, object: &Object, limit: u64) -
     match (hash.map(|hash| hash.digest()), expected) {
         (Some(found), Some(expected)) if found != expected => Err(LakeError::Corrupt {
             object: key.clone(),
-            why: format!("its checksum is {found:016x}, its metadata says {expected:016x}"),
+            source: format!("its checksum is {found:016x}, its metadata says {expected:016x}").into(),
         }),
         _ => Ok(()),
     }

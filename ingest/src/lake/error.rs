@@ -1,6 +1,8 @@
 //! What can go wrong with a lake, each named with the object it concerns.
 
 use super::name::Encoding;
+use super::request_error::RequestError;
+use std::error::Error;
 use std::io;
 use std::time::Duration;
 
@@ -24,12 +26,13 @@ pub enum LakeError {
         object: String,
     },
     /// The server has refused every request since the start.
-    #[error("cannot use {lake}: {why} ({hint})")]
+    #[error("cannot use {lake} ({hint})")]
     NoAccess {
         /// The lake's URL.
         lake: String,
         /// What the server, or the search for credentials, said.
-        why: String,
+        #[source]
+        source: RequestError,
         /// What helps.
         hint: &'static str,
     },
@@ -42,15 +45,16 @@ pub enum LakeError {
         object: String,
     },
     /// This object cannot be read, although the lake can be listed.
-    #[error("cannot read {object}, although the lake can be listed: {why}")]
+    #[error("cannot read {object}, although the lake can be listed")]
     Inaccessible {
         /// The object's key.
         object: String,
         /// What the store said.
-        why: String,
+        #[source]
+        source: RequestError,
     },
     /// A file could not be read or written.
-    #[error("cannot {action} {object}: {source}")]
+    #[error("cannot {action} {object}")]
     Io {
         /// What was being done.
         action: &'static str,
@@ -61,21 +65,18 @@ pub enum LakeError {
         source: io::Error,
     },
     /// The S3 server refused, and would refuse again.
-    #[error(
-        "cannot {action} {object}: the server answered {status} {code} (check credentials, bucket policy and region)"
-    )]
+    #[error("cannot {action} {object} (check credentials, bucket policy and region)")]
     Refused {
         /// What was being done.
         action: &'static str,
         /// The object's key or the bucket.
         object: String,
-        /// The HTTP status; 0 when the request was never sent.
-        status: u16,
-        /// The server's error code and message.
-        code: String,
+        /// The server's answer, or why the request was never sent.
+        #[source]
+        source: RequestError,
     },
     /// The store could not be reached, or denied access, for as long as it was waited for.
-    #[error("cannot {action} {object}: given up after {}, the last attempt: {cause}", shown(*.waited))]
+    #[error("cannot {action} {object}: given up after {} of attempts", shown(*.waited))]
     Unavailable {
         /// What was being done.
         action: &'static str,
@@ -84,7 +85,8 @@ pub enum LakeError {
         /// How long it was waited for.
         waited: Duration,
         /// What the last attempt met.
-        cause: String,
+        #[source]
+        source: RequestError,
     },
     /// The object was replaced while it was being read, and some of the old one had been handed out.
     #[error("{object} was replaced while it was being read (is another archiver writing? start again)")]
@@ -93,12 +95,13 @@ pub enum LakeError {
         object: String,
     },
     /// The object's bytes are not what was written.
-    #[error("{object} is damaged: {why}")]
+    #[error("{object} is damaged")]
     Corrupt {
         /// The object's key.
         object: String,
         /// How it shows.
-        why: String,
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The object is larger than the limit.
     #[error("{object} is larger than {limit} bytes once read (raise the limit if that is meant)")]
@@ -109,12 +112,13 @@ pub enum LakeError {
         limit: u64,
     },
     /// The object's metadata is not readable as ours.
-    #[error("the metadata of {object} is not readable: {why}")]
+    #[error("the metadata of {object} is not readable")]
     Metadata {
         /// The object's key.
         object: String,
         /// The item and what is wrong with it.
-        why: String,
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
     },
     /// A key that may not be written.
     #[error("invalid key of a lake {object:?}: expected folders and a file name, without . and .. and a leading /")]
@@ -207,11 +211,11 @@ pub(super) fn read_error(key: &str, encoding: Encoding, error: io::Error) -> Lak
     match (encoding, error.kind()) {
         (Encoding::Gzip, UnexpectedEof) => LakeError::Corrupt {
             object: key.to_string(),
-            why: "the gzip stream is cut short".to_string(),
+            source: "the gzip stream is cut short".into(),
         },
         (Encoding::Gzip, InvalidData | InvalidInput) => LakeError::Corrupt {
             object: key.to_string(),
-            why: error.to_string(),
+            source: error.into(),
         },
         _ => from_io("read", key, error),
     }

@@ -17,6 +17,7 @@ use super::listing::Object;
 use super::name::{Encoding, Place};
 use super::open::open;
 use super::pool::{Pool, SMALL_BYTES};
+use super::request_error::RequestError;
 use super::store::{Lake, Store};
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::VecDeque;
@@ -297,11 +298,13 @@ impl Shared {
             let again = !cutter.handed_out && reads < READS && error.is_worth_another_read();
             let pause = match self.lake.settle(RequestKind::Object, &object.key, error, &mut attempts) {
                 // a part of it was handed out: it cannot be read again from its start
-                Ok(_) if cutter.handed_out => Err(attempts.given_up(&object.key, "reading it broke off".to_owned())),
+                Ok(_) if cutter.handed_out => {
+                    Err(attempts.given_up(&object.key, RequestError::Other("reading it broke off")))
+                }
                 Ok(pause) => Ok(pause),
                 // the object, or its sidecar, may have been replaced between two looks
                 Err(error) if again => {
-                    tracing::debug!(%error, "reading again");
+                    tracing::debug!(error = %causes::with_causes(&error), "reading again");
                     reads += 1;
                     Ok(self.lake.availability.retries.pause(reads))
                 }

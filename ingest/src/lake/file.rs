@@ -6,6 +6,7 @@ use super::listing::{Builder, Listing};
 use super::lock::LakeLock;
 use super::metadata::{MetadataMap, ObjectMetadata};
 use super::name::sidecar_key;
+use super::request_error::RequestError;
 use super::retry;
 use super::version::Version;
 use std::collections::HashSet;
@@ -239,9 +240,11 @@ impl FileStore {
         availability: &Availability,
         kind: RequestKind,
         error: LakeError,
-    ) -> Result<String, LakeError> {
+    ) -> Result<RequestError, LakeError> {
         match &error {
-            LakeError::NoLake { .. } if availability.has_answered() => return Ok("the folder is gone".to_owned()),
+            LakeError::NoLake { .. } if availability.has_answered() => {
+                return Ok(RequestError::Other("the folder is gone"));
+            }
             LakeError::Missing { .. } if kind == RequestKind::Object => {}
             LakeError::Io { source, .. } => {
                 let of_object = OF_OBJECT.contains(&source.kind());
@@ -250,11 +253,10 @@ impl FileStore {
                     RequestKind::Object => !of_object,
                     RequestKind::Change => OF_NETWORK.contains(&source.kind()),
                 };
-                if passes {
-                    return Ok(source.to_string());
-                }
-                if kind != RequestKind::Object {
-                    return Err(error);
+                match error {
+                    LakeError::Io { source, .. } if passes => return Ok(source.into()),
+                    error if kind != RequestKind::Object => return Err(error),
+                    _ => {}
                 }
             }
             _ => return Err(error),
@@ -263,10 +265,10 @@ impl FileStore {
         match (holds_something, error) {
             (true, LakeError::Io { source, object, .. }) => Err(LakeError::Inaccessible {
                 object,
-                why: source.to_string(),
+                source: source.into(),
             }),
             (true, missing) => Err(missing),
-            (false, _) if availability.has_answered() => Ok("the folder is gone, or empty".to_owned()),
+            (false, _) if availability.has_answered() => Ok(RequestError::Other("the folder is gone, or empty")),
             (false, _) => Err(self.absent()),
         }
     }
@@ -294,7 +296,7 @@ impl FileStore {
 pub(crate) fn parse_sidecar(key: &str, bytes: &[u8]) -> Result<ObjectMetadata, LakeError> {
     let map: MetadataMap = serde_json::from_slice(bytes).map_err(|error| LakeError::Metadata {
         object: key.to_string(),
-        why: error.to_string(),
+        source: error.into(),
     })?;
     ObjectMetadata::from_map(key, &map)
 }

@@ -245,10 +245,10 @@ impl<'a> Cutter<'a> {
         match (self.expected, &self.digest) {
             (Some(expected), Some(digest)) if digest.digest() != expected => {
                 let found = digest.digest();
-                let why = format!("its checksum is {found:016x}, its metadata says {expected:016x}");
+                let source = format!("its checksum is {found:016x}, its metadata says {expected:016x}").into();
                 Err(LakeError::Corrupt {
                     object: self.key.to_string(),
-                    why,
+                    source,
                 }
                 .into())
             }

@@ -50,6 +50,14 @@ pub struct Listing {
 }
 
 impl Object {
+    /// Topic, partition and first offset of an object of the log; `None` for an object without offsets.
+    pub fn log_place(&self) -> Option<(u8, i32, i64)> {
+        match (self.topic, self.place) {
+            (Some(topic), Place::Log { partition, start }) => Some((topic, partition, start)),
+            _ => None,
+        }
+    }
+
     /// The order of a [`Listing`].
     fn order(&self, other: &Object) -> Ordering {
         let by_name = || name::file_name(&self.key).cmp(name::file_name(&other.key));

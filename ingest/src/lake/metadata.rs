@@ -65,7 +65,7 @@ impl ObjectMetadata {
         match self.bytes {
             Some(bytes) if bytes != length => Err(LakeError::Corrupt {
                 object: object.to_string(),
-                why: format!("it has {length} bytes, its metadata says {bytes}"),
+                source: format!("it has {length} bytes, its metadata says {bytes}").into(),
             }),
             _ => Ok(()),
         }
@@ -80,7 +80,7 @@ impl ObjectMetadata {
         for (name, text) in items {
             let bad = || LakeError::Metadata {
                 object: object.to_string(),
-                why: format!("{name} is {text:?}"),
+                source: format!("{name} is {text:?}").into(),
             };
             match name.as_str() {
                 END => metadata.end = Some(text.parse().map_err(|_| bad())?),

@@ -18,6 +18,7 @@ use super::listing::{Builder, Listing};
 use super::metadata::ObjectMetadata;
 use super::name::Encoding;
 use super::options::{LakeOptions, S3Credentials};
+use super::request_error::RequestError;
 use super::retry::Retries;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
@@ -33,7 +34,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use conditions::Conditions;
-use errors::{BodyError, SILENT, classify_error};
+use errors::classify_error;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::HashMap;
 use std::future::Future;
@@ -215,7 +216,7 @@ impl S3Store {
             request = request.if_match(etag);
         }
         match tokio::time::timeout(self.retries().silence, request.send()).await {
-            Err(_) => Err(Failure::Transient(SILENT.to_string())),
+            Err(_) => Err(Failure::Transient(RequestError::Silent)),
             Ok(answer) => {
                 answer.map_err(|error| classify_error(&self.availability, RequestKind::Object, "read", key, error))
             }
@@ -246,7 +247,7 @@ impl S3Store {
                                 limit,
                             });
                         }
-                        Err(cause) => Failure::Transient(cause.to_string()),
+                        Err(cause) => Failure::Transient(cause),
                     }
                 }
             };
@@ -255,7 +256,7 @@ impl S3Store {
     }
 
     /// A body up to `limit` bytes; `None` when it is longer.
-    async fn collect(&self, mut body: ByteStream, limit: u64) -> Result<Option<Vec<u8>>, BodyError> {
+    async fn collect(&self, mut body: ByteStream, limit: u64) -> Result<Option<Vec<u8>>, RequestError> {
         let mut bytes = Vec::new();
         loop {
             match self.frame(&mut body).await {
@@ -268,10 +269,10 @@ impl S3Store {
     }
 
     /// The next bytes of a body; too long a silence is an error.
-    pub(crate) async fn frame(&self, body: &mut ByteStream) -> Option<Result<bytes::Bytes, BodyError>> {
+    pub(crate) async fn frame(&self, body: &mut ByteStream) -> Option<Result<bytes::Bytes, RequestError>> {
         match tokio::time::timeout(self.retries().silence, body.next()).await {
-            Err(_) => Some(Err(BodyError::Silent)),
-            Ok(frame) => frame.map(|frame| frame.map_err(BodyError::Broken)),
+            Err(_) => Some(Err(RequestError::Silent)),
+            Ok(frame) => frame.map(|frame| frame.map_err(|error| crate::lake::SdkError::new(error).into())),
         }
     }
 
@@ -309,7 +310,7 @@ impl S3Store {
         loop {
             let send = request.clone().send();
             let failure = match tokio::time::timeout(self.retries().silence * 2, send).await {
-                Err(_) => Failure::Transient(SILENT.to_string()),
+                Err(_) => Failure::Transient(RequestError::Silent),
                 Ok(Ok(head)) => {
                     attempts.succeeded();
                     return Ok(Some(head));
@@ -340,7 +341,7 @@ impl S3Store {
                     loop {
                         match self.frame(&mut output.body).await {
                             Some(Ok(frame)) if bytes.len() < range => bytes.extend_from_slice(&frame),
-                            Some(Err(cause)) => break Failure::Transient(cause.to_string()),
+                            Some(Err(cause)) => break Failure::Transient(cause),
                             _ => {
                                 attempts.succeeded();
                                 return Ok(bytes);
@@ -373,7 +374,7 @@ impl S3Store {
         loop {
             let attempt = tokio::time::timeout(self.retries().silence * 2, send()).await;
             let failure = match attempt {
-                Err(_) => Failure::Transient(SILENT.to_string()),
+                Err(_) => Failure::Transient(RequestError::Silent),
                 Ok(Ok(output)) => {
                     attempts.succeeded();
                     return Ok(output);
@@ -408,7 +409,7 @@ impl S3Store {
         let request = self.client.list_objects_v2().bucket(&self.bucket);
         let request = request.prefix(self.full_key(key)).max_keys(1).send();
         match tokio::time::timeout(self.retries().silence, request).await {
-            Err(_) => Err(Failure::Transient(SILENT.to_string())),
+            Err(_) => Err(Failure::Transient(RequestError::Silent)),
             Ok(Ok(_)) => {
                 self.availability.answered();
                 Ok(())

@@ -1,10 +1,11 @@
 //! What a person is shown when Kafka cannot be reached: one sentence with the broker and the cause.
 
 use crate::broker::shared;
+use causes::with_causes;
 use ingest::kafka::{Cluster, KafkaConfig, KafkaError};
 use std::time::Duration;
 
-/// The text of the refusal, as it is without its sources.
+/// The text of the refusal.
 fn refusal(bootstrap: &str, properties: &[(&str, &str)]) -> String {
     let properties = properties
         .iter()
@@ -16,11 +17,7 @@ fn refusal(bootstrap: &str, properties: &[(&str, &str)]) -> String {
     let error: KafkaError = Cluster::connect_within(&config, Duration::from_secs(4))
         .err()
         .expect("no connection");
-    assert!(
-        std::error::Error::source(&error).is_none(),
-        "its text is complete: {error}"
-    );
-    error.to_string()
+    with_causes(&error)
 }
 
 #[test]

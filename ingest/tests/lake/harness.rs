@@ -67,7 +67,7 @@ impl World {
             .unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("lake")).unwrap();
-        let server = runtime.block_on(Server::start(folder.path()));
+        let server = Server::start(folder.path());
         World {
             runtime,
             folder,

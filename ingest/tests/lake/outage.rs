@@ -2,6 +2,7 @@
 
 use crate::harness::{World, lines, object, pin};
 use crate::server::{Fault, Seen};
+use causes::with_causes;
 use ingest::lake::{Class, FetchOptions, Lake, LakeError, LakeObserver, LakeOptions, LakeState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -35,24 +36,28 @@ fn demand_one_outage(states: &States, case: &str) {
 }
 
 const OUTAGES: [Fault; 9] = [
-    Fault::Status(503, "SlowDown"),
-    Fault::Status(500, "InternalError"),
-    Fault::Status(429, "TooManyRequests"),
-    Fault::Status(400, "ExpiredToken"),
-    Fault::Status(403, "InvalidAccessKeyId"),
-    Fault::Status(403, "SignatureDoesNotMatch"),
-    Fault::Status(403, "RequestTimeTooSkewed"),
+    Fault::Refused(503, "SlowDown"),
+    Fault::Refused(500, "InternalError"),
+    Fault::Refused(429, "TooManyRequests"),
+    Fault::Refused(400, "ExpiredToken"),
+    Fault::Refused(403, "InvalidAccessKeyId"),
+    Fault::Refused(403, "SignatureDoesNotMatch"),
+    Fault::Refused(403, "RequestTimeTooSkewed"),
     // a policy that gives nothing out says nothing about an object
-    Fault::Status(403, "AccessDenied"),
+    Fault::Refused(403, "AccessDenied"),
     Fault::Reset,
 ];
 
 /// Every request meets the fault for so long.
 fn out_for(world: &World, time: Duration, fault: Fault) {
     let until = Instant::now() + time;
-    world
-        .server
-        .inject(move |_| if Instant::now() < until { fault } else { Fault::None });
+    world.server.inject(move |_| {
+        if Instant::now() < until {
+            fault.clone()
+        } else {
+            Fault::None
+        }
+    });
 }
 
 #[test]
@@ -67,7 +72,7 @@ fn an_outage_is_waited_for_and_no_object_is_blamed() {
         world.server.inject(|_| Fault::None);
         let objects = world.list(&lake).objects;
         assert_eq!(objects.len(), 6);
-        out_for(&world, Duration::from_millis(150), fault);
+        out_for(&world, Duration::from_millis(150), fault.clone());
         let reads = world.fetch_these(&lake, &objects, FetchOptions::default(), &mut |_| {});
         for (key, read) in reads {
             assert!(read.sound() == content, "{key} after {fault:?}");
@@ -87,8 +92,11 @@ fn every_kind_of_request_is_repeated() {
     let object = world.list(&lake).objects.remove(0);
     let mut outages = 0;
     let mut during = |what: &str, ask: &dyn Fn()| {
-        for fault in [Fault::Status(503, "SlowDown"), Fault::Status(403, "InvalidAccessKeyId")] {
-            out_for(&world, Duration::from_millis(60), fault);
+        for fault in [
+            Fault::Refused(503, "SlowDown"),
+            Fault::Refused(403, "InvalidAccessKeyId"),
+        ] {
+            out_for(&world, Duration::from_millis(60), fault.clone());
             ask();
             outages += 1;
             let shown = states.lock().unwrap().len();
@@ -135,9 +143,9 @@ fn an_object_is_damaged_only_when_the_lake_can_be_listed() {
     let world = World::new();
     let content = lines(100);
     let refused = [
-        (pin(0, "json"), Fault::Status(403, "AccessDenied")),
-        (pin(100, "json"), Fault::Status(403, "InvalidObjectState")),
-        (pin(200, "json"), Fault::Status(404, "NoSuchKey")),
+        (pin(0, "json"), Fault::Refused(403, "AccessDenied")),
+        (pin(100, "json"), Fault::Refused(403, "InvalidObjectState")),
+        (pin(200, "json"), Fault::Refused(404, "NoSuchKey")),
     ];
     for (key, _) in &refused {
         world.write(key, &content);
@@ -146,14 +154,14 @@ fn an_object_is_damaged_only_when_the_lake_can_be_listed() {
     let faults = refused.clone();
     world.server.inject(move |seen| {
         let fault = faults.iter().find(|(key, _)| seen.request.ends_with(key.as_str()));
-        fault.map_or(Fault::None, |(_, fault)| *fault)
+        fault.map_or(Fault::None, |(_, fault)| fault.clone())
     });
     let reads = world.fetch(&world.s3(), FetchOptions::default());
     assert!(reads[&pin(300, "json")].sound() == content);
     for (key, _) in &refused {
         let error = reads[key].unread();
         assert_eq!(error.class(), Class::Damaged, "{error}");
-        assert!(error.to_string().contains(key.as_str()), "{error}");
+        assert!(with_causes(&error).contains(key.as_str()), "{error}");
     }
 }
 
@@ -165,7 +173,10 @@ fn what_outlasts_the_patience_is_an_outage_and_no_damage() {
         let lake = world.s3_for(Duration::from_millis(100));
         world.server.inject(|_| Fault::None);
         let objects = world.list(&lake).objects;
-        world.server.inject(move |_| fault);
+        world.server.inject({
+            let fault = fault.clone();
+            move |_| fault.clone()
+        });
         let began = Instant::now();
         let reads = world.fetch_these(&lake, &objects, FetchOptions::default(), &mut |_| {});
         let error = reads[&pin(0, "json")].unread();
@@ -174,7 +185,7 @@ fn what_outlasts_the_patience_is_an_outage_and_no_damage() {
         let listed = world.runtime.block_on(lake.list(&["pin"])).unwrap_err();
         assert_eq!(listed.class(), Class::Unavailable, "{fault:?}: {listed}");
         assert!(
-            !listed.to_string().contains('\n') && listed.to_string().len() < 200,
+            !with_causes(&listed).contains('\n') && with_causes(&listed).len() < 200,
             "{listed}"
         );
     }
@@ -184,21 +195,24 @@ fn what_outlasts_the_patience_is_an_outage_and_no_damage() {
 fn without_access_from_the_start_nothing_is_waited_for() {
     let world = World::new();
     let cases = [
-        (Fault::Status(403, "AccessDenied"), "s3:ListBucket"),
-        (Fault::Status(403, "InvalidAccessKeyId"), "AWS_PROFILE"),
-        (Fault::Status(403, "SignatureDoesNotMatch"), "AWS_SECRET_ACCESS_KEY"),
-        (Fault::Status(400, "ExpiredToken"), "AWS_ACCESS_KEY_ID"),
-        (Fault::Status(403, "RequestTimeTooSkewed"), "clock"),
+        (Fault::Refused(403, "AccessDenied"), "s3:ListBucket"),
+        (Fault::Refused(403, "InvalidAccessKeyId"), "AWS_PROFILE"),
+        (Fault::Refused(403, "SignatureDoesNotMatch"), "AWS_SECRET_ACCESS_KEY"),
+        (Fault::Refused(400, "ExpiredToken"), "AWS_ACCESS_KEY_ID"),
+        (Fault::Refused(403, "RequestTimeTooSkewed"), "clock"),
     ];
     for (fault, hint) in cases {
         let (lake, states) = observed(&world, "s3://lake");
-        world.server.inject(move |_| fault);
+        world.server.inject({
+            let fault = fault.clone();
+            move |_| fault.clone()
+        });
         let error = world.runtime.block_on(lake.list(&["pin"])).unwrap_err();
         assert!(matches!(error, LakeError::NoAccess { .. }), "{error}");
         assert_eq!(error.class(), Class::Fatal);
-        let text = error.to_string();
+        let text = with_causes(&error);
         assert!(
-            text.starts_with("cannot use s3://lake: ") && text.contains(hint),
+            text.starts_with("cannot use s3://lake (") && text.contains(hint),
             "{text}"
         );
         assert!(!text.contains('\n'), "{text}");
@@ -264,7 +278,7 @@ fn a_session_that_expires_within_a_body_is_waited_for() {
     world.server.inject(|seen: &Seen| match seen.before {
         _ if !seen.request.contains("pin+0") => Fault::None,
         0 => Fault::Cut(300_000),
-        1..40 => Fault::Status(400, "ExpiredToken"),
+        1..40 => Fault::Refused(400, "ExpiredToken"),
         _ => Fault::None,
     });
     let options = FetchOptions {

@@ -2,6 +2,7 @@
 
 use crate::harness::{World, gzip, lines, pin};
 use crate::server::{Fault, Seen};
+use causes::with_causes;
 use ingest::lake::{FetchOptions, Fetched, LakeError, ObjectMetadata, checksum};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,18 +32,19 @@ fn is_object(seen: &Seen) -> bool {
 #[test]
 fn passing_failures_are_repeated() {
     let faults = [
-        Fault::Status(503, "SlowDown"),
-        Fault::Status(500, "InternalError"),
-        Fault::Status(429, "TooManyRequests"),
-        Fault::Status(400, "RequestTimeout"),
+        Fault::Refused(503, "SlowDown"),
+        Fault::Refused(500, "InternalError"),
+        Fault::Refused(429, "TooManyRequests"),
+        Fault::Refused(400, "RequestTimeout"),
         Fault::Reset,
         Fault::Cut(0),
     ];
     for fault in faults {
         let (world, content) = world();
+        let injected = fault.clone();
         world.server.inject(move |seen| {
             if is_object(seen) && seen.before < 3 {
-                fault
+                injected.clone()
             } else {
                 Fault::None
             }
@@ -59,7 +61,7 @@ fn a_server_that_never_answers_is_given_up_by_name() {
     let (world, _) = world();
     world.server.inject(|seen| {
         if is_object(seen) {
-            Fault::Status(503, "SlowDown")
+            Fault::Refused(503, "SlowDown")
         } else {
             Fault::None
         }
@@ -70,7 +72,7 @@ fn a_server_that_never_answers_is_given_up_by_name() {
             matches!(error, LakeError::Unavailable { object, .. } if *object == key),
             "{error}"
         );
-        assert!(error.to_string().contains("SlowDown"), "{error}");
+        assert!(with_causes(&error).contains("SlowDown"), "{error}");
         assert!(world.server.requests(&key).len() > 4);
     }
 }
@@ -129,15 +131,15 @@ fn a_refused_object_fails_by_name_and_hinders_no_other() {
     world.write(&pin(20_000, "json"), b"{}\n");
     world.write(&pin(20_001, "json"), b"{}\n");
     world.server.inject(|seen| match seen.request.as_str() {
-        request if request.ends_with("+0000020000.json") => Fault::Status(403, "AccessDenied"),
-        request if request.ends_with("+0000020001.json") => Fault::Status(404, "NoSuchKey"),
+        request if request.ends_with("+0000020000.json") => Fault::Refused(403, "AccessDenied"),
+        request if request.ends_with("+0000020001.json") => Fault::Refused(404, "NoSuchKey"),
         _ => Fault::None,
     });
     let reads = world.fetch(&world.s3(), options());
     assert!(reads[&pin(0, "json")].sound() == content && reads[&pin(10_000, "json.gz")].sound() == content);
     let refused = reads[&pin(20_000, "json")].unread();
     assert!(matches!(refused, LakeError::Inaccessible { .. }), "{refused}");
-    assert!(refused.to_string().contains(&pin(20_000, "json")) && refused.to_string().contains("AccessDenied"));
+    assert!(with_causes(refused).contains(&pin(20_000, "json")) && with_causes(refused).contains("AccessDenied"));
     let missing = reads[&pin(20_001, "json")].unread();
     assert!(
         matches!(missing, LakeError::Missing { object, .. } if *object == pin(20_001, "json")),
@@ -172,10 +174,10 @@ fn replaced_while_read(
     let half = before.len() / 2;
     let is_get = |seen: &Seen| seen.request.starts_with("GET") && is_object(seen);
     world.server.inject(move |seen| match seen.before {
-        0 if is_get(seen) => Fault::Cut(half),
+        0 if is_get(seen) => Fault::Cut(half as u64),
         // Time for the replacement.
         1 if is_get(seen) => Fault::Stall(0),
-        2 if is_get(seen) => Fault::Status(503, "SlowDown"),
+        2 if is_get(seen) => Fault::Refused(503, "SlowDown"),
         _ => Fault::None,
     });
     let replace = std::thread::scope(|scope| {
@@ -268,9 +270,13 @@ fn damage_on_the_way_is_healed_by_another_read() {
         world.put(&lake, &pin(0, "json.gz"), &stored, &ObjectMetadata::default());
         world.put(&lake, &pin(500, "json"), &content, &checked);
         let first = |seen: &Seen| seen.request.starts_with("GET") && is_object(seen) && seen.before == 0;
-        world
-            .server
-            .inject(move |seen| if first(seen) { Fault::Flip(at) } else { Fault::None });
+        world.server.inject(move |seen| {
+            if first(seen) {
+                Fault::Flip(at as u64)
+            } else {
+                Fault::None
+            }
+        });
         for (key, read) in world.fetch(&lake, FetchOptions::default()) {
             assert!(read.sound() == content, "{key}");
             assert_eq!(world.server.requests(&format!("GET lake/{key}")).len(), 2, "{key}");
@@ -312,9 +318,9 @@ fn a_bad_day() {
         expected.insert(key, part.to_vec());
     }
     world.server.inject(|seen| {
-        let draw = checksum(format!("{}{}", seen.request, seen.before).as_bytes()) as usize;
+        let draw = checksum(format!("{}{}", seen.request, seen.before).as_bytes());
         match draw % 8 {
-            0 => Fault::Status(503, "SlowDown"),
+            0 => Fault::Refused(503, "SlowDown"),
             1 => Fault::Reset,
             2 | 3 => Fault::Cut(draw % 60_000),
             // Three failures in a row at most, so that no object is given up.

@@ -2,6 +2,7 @@
 
 use crate::harness::{World, pin};
 use crate::server::Fault;
+use causes::with_causes;
 use ingest::lake::{Lake, LakeError, Listing, Object, ObjectMetadata};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -64,9 +65,9 @@ fn a_listing_survives_a_server_that_does_not_answer_at_first() {
     let world = World::new();
     world.write(&pin(0, "json"), b"{}\n");
     world.server.inject(|seen| match seen.before {
-        0 => Fault::Status(503, "SlowDown"),
+        0 => Fault::Refused(503, "SlowDown"),
         1 => Fault::Reset,
-        2 => Fault::Status(500, "InternalError"),
+        2 => Fault::Refused(500, "InternalError"),
         _ => Fault::None,
     });
     assert_eq!(world.list(&world.s3()).objects.len(), 1);
@@ -89,7 +90,7 @@ fn a_lake_that_is_not_there_is_missing() {
         }
         let error = world.runtime.block_on(lake.list(&["pin"])).unwrap_err();
         assert!(matches!(error, LakeError::NoLake { .. }), "{error}");
-        assert!(error.to_string().contains("nowhere"), "{error}");
+        assert!(with_causes(&error).contains("nowhere"), "{error}");
     }
 }
 
@@ -148,7 +149,7 @@ fn metadata_comes_back_as_written() {
     assert_eq!(world.runtime.block_on(copied.metadata(&object)).unwrap(), full);
     world.write(&format!("{}.meta.json", object.key), b"{\"pinflow-end\":\"many\"}");
     let error = world.runtime.block_on(copied.metadata(&object)).unwrap_err();
-    assert!(error.to_string().contains("pinflow-end is \"many\""), "{error}");
+    assert!(with_causes(&error).contains("pinflow-end is \"many\""), "{error}");
 }
 
 #[test]

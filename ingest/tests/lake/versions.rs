@@ -88,7 +88,7 @@ fn a_server_that_does_not_know_the_conditions_is_asked_before_the_write() {
     // it says that it has not implemented them
     world.server.inject(|seen| {
         if seen.conditional {
-            Fault::Status(501, "NotImplemented")
+            Fault::Refused(501, "NotImplemented")
         } else {
             Fault::None
         }

@@ -12,6 +12,7 @@ use crate::session::Session;
 use crate::sql::{self, REJECT_COLUMNS, STAGED, staging_name};
 use crate::step::Staged;
 use bytes::{BufMut, Bytes, BytesMut};
+use causes::with_causes;
 use futures_util::SinkExt;
 use std::time::Duration;
 use values::Table;
@@ -120,8 +121,10 @@ impl Buffer {
                 Err(source) => SinkError::postgres(format!("staging {}", self.table), source),
             };
             match error.class() {
-                Class::Retry => tracing::warn!(%error, "staging failed, trying again"),
-                Class::Reconnect => return Err(self.lost(format!("the connection lost ({error}), unknown"))),
+                Class::Retry => tracing::warn!(error = %with_causes(&error), "staging failed, trying again"),
+                Class::Reconnect => {
+                    return Err(self.lost(format!("the connection lost ({}), unknown", with_causes(&error))));
+                }
                 Class::Stop => return Err(error),
             }
             backoff.wait().await;

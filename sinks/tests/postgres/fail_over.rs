@@ -2,6 +2,7 @@
 
 use crate::cluster::{Cluster, run, schema, shared};
 use crate::tables::{Model, NAMES, empty_full_snapshot, open, progress};
+use causes::with_causes;
 use sinks::{Class, PostgresConfig, Reader, Sink, SinkError, Step};
 use std::time::Duration;
 use values::Value;
@@ -52,8 +53,8 @@ async fn lost(config: &PostgresConfig, sink: &mut Sink, step: &Step, what: &str)
     let error = sink.commit(step).await.unwrap_err();
     assert!(matches!(error, SinkError::FenceLost { .. }), "{error}");
     assert!(!error.is_fenced() && error.class() == Class::Stop);
-    assert!(error.to_string().contains(what), "{what:?} in {error}");
-    assert!(error.to_string().contains("start again"), "{error}");
+    assert!(with_causes(&error).contains(what), "{what:?} in {error}");
+    assert!(with_causes(&error).contains("start again"), "{error}");
     assert_eq!(stored().await, before);
 }
 
@@ -183,7 +184,7 @@ fn a_progress_row_that_is_not_one_row_stops_the_next_commit() {
             let before = crate::tables::results(&config).await;
             client.batch_execute(&within(edit)).await.unwrap();
             let step = step(2, &mut model);
-            let error = sink.commit(&step).await.expect_err(what).to_string();
+            let error = with_causes(&sink.commit(&step).await.expect_err(what));
             assert!(error.contains(what), "{error}");
             client.batch_execute(&within(undo)).await.unwrap();
             assert_eq!(crate::tables::results(&config).await, before, "{what}");

@@ -2,6 +2,7 @@
 
 use crate::cluster::{run, shared};
 use crate::tables::{COUNTS, WIDE};
+use causes::with_causes;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use values::{Row, Symbol, Value};
@@ -85,7 +86,7 @@ fn golden_files() {
     assert_eq!(text("counts.csv"), "country,name,count,rank\n");
     // a directory that cannot be made names itself
     let error = sinks::csv::write_tables(&out.join("counts.csv/x"), &[]).unwrap_err();
-    assert!(error.to_string().contains("counts.csv/x"), "{error}");
+    assert!(with_causes(&error).contains("counts.csv/x"), "{error}");
 }
 
 #[test]

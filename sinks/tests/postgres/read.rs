@@ -2,6 +2,7 @@
 
 use crate::cluster::{run, schema, shared};
 use crate::tables::{definition, empty_full_snapshot, open, progress};
+use causes::with_causes;
 use sinks::{CleanedRow, Difference, Reader, Side, SinkError, Step};
 use values::{Position, Value};
 
@@ -127,10 +128,24 @@ fn definitions_that_fail_name_the_table() {
         let mut reader = Reader::connect(&config).await.unwrap();
         let error = reader.verify(&broken, 3).await.unwrap_err();
         assert!(
-            error.to_string().contains(&format!("{}.names", config.schema)),
+            with_causes(&error).contains(&format!("{}.names", config.schema)),
             "{error}"
         );
         // the reader is still good
         reader.verify(&definition(), 3).await.unwrap();
+    });
+}
+
+#[test]
+fn an_answer_of_the_server_is_one_line_with_everything_in_it() {
+    let Some(cluster) = shared() else { return };
+    run(async {
+        let client = cluster.client().await;
+        let raise = "DO $$ BEGIN RAISE EXCEPTION E'no\nroom' USING DETAIL = 'disk 7', HINT = 'buy one'; END $$";
+        let error = client.batch_execute(raise).await.unwrap_err();
+        assert_eq!(
+            sinks::PostgresError::from(error).to_string(),
+            "no room (P0001); detail: disk 7; hint: buy one"
+        );
     });
 }

@@ -4,6 +4,7 @@ use crate::cluster::{Cluster, own, run, schema, shared};
 use crate::listener::Listener;
 use crate::proxy::Proxy;
 use crate::tables::{Model, NAMES, empty_full_snapshot, open, progress};
+use causes::with_causes;
 use sinks::{PostgresConfig, Sink, SinkState, Step};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -76,12 +77,13 @@ fn a_restart_and_a_crash_of_the_server_need_nobody() {
         sink.commit(&empty_full_snapshot(0)).await.unwrap();
         let mut state = sink.state();
         let mut model = Model::default();
-        for (round, signal) in ["INT", "QUIT"].into_iter().enumerate() {
+        let ends: [fn(&Cluster); 2] = [Cluster::stop, Cluster::abort];
+        for (round, end) in ends.into_iter().enumerate() {
             let round = round as u64 * 100;
             for epoch in round + 1..round + 10 {
                 sink.commit(&step(epoch, &mut model)).await.unwrap();
             }
-            cluster.stop(signal);
+            end(&cluster);
             let restart = {
                 let cluster = cluster.clone();
                 tokio::task::spawn_blocking(move || {
@@ -109,7 +111,7 @@ fn a_standby_is_waited_for_until_it_is_promoted() {
         let mut model = Model::default();
         sink.commit(&empty_full_snapshot(0)).await.unwrap();
         sink.commit(&step(1, &mut model)).await.unwrap();
-        cluster.stop("INT");
+        cluster.stop();
         let standby = cluster.clone();
         let launched = tokio::task::spawn_blocking(move || standby.launch_as_standby());
         launched.await.unwrap();
@@ -302,7 +304,7 @@ fn errors_of_the_server_are_retried_or_final_by_their_code() {
             let reset = format!("DELETE FROM code; INSERT INTO code VALUES ('{code}'); SELECT setval('tries', 3)");
             client.batch_execute(&reset).await.unwrap();
             let error = sink.commit(&step(epoch + 1, &mut model.clone())).await.unwrap_err();
-            assert!(error.to_string().contains(code), "{code}: {error}");
+            assert!(with_causes(&error).contains(code), "{code}: {error}");
             assert_eq!(error.class(), sinks::Class::Stop);
             assert!(matches!(*sink.state().borrow(), SinkState::Stopped(_)));
             assert_eq!(crate::tables::results(&config).await[1], model.rows(), "{code}");
@@ -352,7 +354,7 @@ fn an_absent_server_is_an_error_at_the_start() {
         let config = sinks::PostgresConfig::new("postgres://x@127.0.0.1:1/x?sslmode=disable", "pinflow");
         let error = Sink::connect(config).await.map(|_| ()).unwrap_err();
         assert_eq!(
-            error.to_string(),
+            with_causes(&error),
             "cannot connect to postgres at 127.0.0.1:1, database x: connection refused"
         );
     });

@@ -2,6 +2,7 @@
 
 use crate::cluster::{run, schema, shared};
 use crate::tables::{COUNTS, RESULTS, definition, empty_full_snapshot, open};
+use causes::with_causes;
 use sinks::{Claim, Sink, SinkError, Step};
 use values::{Row, Symbol, Table, Value};
 
@@ -108,7 +109,7 @@ fn a_database_that_cannot_hold_every_text_is_refused_at_the_start() {
                 Sink::connect(config.clone()).await.map(drop).unwrap_err(),
                 sinks::Reader::connect(&config).await.map(drop).unwrap_err(),
             ] {
-                let text = error.to_string();
+                let text = with_causes(&error);
                 let expected = format!("database {name} is encoded in {encoding}, wanted UTF8");
                 assert!(text.contains(&expected) && text.contains("CREATE DATABASE"), "{text}");
             }
@@ -215,8 +216,8 @@ fn rows_that_do_not_fit_are_refused_before_anything_is_sent() {
                 ..Step::default()
             };
             let error = sink.commit(&step).await.unwrap_err();
-            assert!(error.to_string().contains(expected), "{error}");
-            assert!(error.to_string().contains("counts"), "{error}");
+            assert!(with_causes(&error).contains(expected), "{error}");
+            assert!(with_causes(&error).contains("counts"), "{error}");
         }
         // the sink goes on
         sink.heartbeat(2).await.unwrap();

@@ -1,6 +1,7 @@
 //! TLS, as far as libpq's words go: a server with a certificate of our own authority.
 
 use crate::cluster::{own, run, schema};
+use causes::with_causes;
 use sinks::{PostgresConfig, Sink, SinkError};
 use std::path::Path;
 use std::process::Command;
@@ -80,7 +81,7 @@ fn the_words_of_sslmode_mean_what_libpq_means() {
         assert!(encrypted(with("require", None)).await.is_err());
         assert_eq!(encrypted(unsaid("127.0.0.1", None)).await.unwrap(), 0);
         let error = encrypted(unsaid("127.0.0.1", Some("ca.pem"))).await.unwrap_err();
-        assert!(error.to_string().contains("does not support TLS"), "{error}");
+        assert!(with_causes(&error).contains("does not support TLS"), "{error}");
         // and one with it
         cluster
             .enable_tls(&files.path().join("server.pem"), &files.path().join("server.key"))
@@ -110,9 +111,9 @@ fn the_words_of_sslmode_mean_what_libpq_means() {
             );
         }
         let error = encrypted(with("verify-full", Some("absent.pem"))).await.unwrap_err();
-        assert!(error.to_string().contains("absent.pem"), "{error}");
+        assert!(with_causes(&error).contains("absent.pem"), "{error}");
         let error = encrypted(with("verify-full", Some("server.key"))).await.unwrap_err();
-        assert!(error.to_string().contains("no certificate"), "{error}");
+        assert!(with_causes(&error).contains("no certificate"), "{error}");
     });
 }
 
@@ -143,7 +144,7 @@ fn a_server_that_demands_a_certificate_gets_ours() {
             (config.ssl_cert, config.ssl_key) = (certificate.map(file), key.map(file));
             config
         };
-        let error = Sink::connect(with(None, None)).await.err().unwrap().to_string();
+        let error = with_causes(&Sink::connect(with(None, None)).await.err().unwrap());
         assert!(error.contains("certificate"), "{error}");
         Sink::connect(with(Some("certified.pem"), Some("certified.key")))
             .await
@@ -173,13 +174,13 @@ fn a_server_that_demands_a_certificate_gets_ours() {
             ("certified.key", "certified.key", "certified.key: no certificate in it"),
         ] {
             let config = with(Some(certificate), Some(key));
-            let error = config.check().unwrap_err().to_string();
+            let error = with_causes(&config.check().unwrap_err());
             assert!(error.contains(expected), "{error}");
         }
         let error = Sink::connect(with(Some("server.pem"), Some("server.key")))
             .await
             .err()
             .unwrap();
-        assert!(error.to_string().contains("authentication failed"), "{error}");
+        assert!(with_causes(&error).contains("authentication failed"), "{error}");
     });
 }

@@ -2,6 +2,7 @@
 
 use crate::cluster::{Cluster, run, schema, shared};
 use crate::tables::{NAMES, RESULTS, THINGS, definition, open, registers, run_id};
+use causes::with_causes;
 use sinks::{
     AcceptedGap, Claim, Generation, LastRecord, Legacy, PostgresConfig, Progress, Reader, Sink, SinkError, Step,
 };
@@ -211,7 +212,7 @@ fn a_role_that_may_not_alter_is_named_with_the_owner_and_the_statements() {
         as_role.url = config.url.replace("postgres@", &format!("{role}@"));
         let mut sink = Sink::connect(as_role.clone()).await.unwrap();
         let error = sink.prepare(&definition()).await.unwrap_err();
-        let text = error.to_string();
+        let text = with_causes(&error);
         assert!(matches!(error, SinkError::Upgrade { .. }), "{text}");
         for part in [
             &format!("schema {}", config.schema),

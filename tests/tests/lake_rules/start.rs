@@ -36,7 +36,7 @@ fn s3_without_credentials_is_one_line_with_the_remedies_and_at_once() -> Result<
         let lines: Vec<&str> = said.lines().filter(|line| !line.contains(" INFO ")).collect();
         ensure!(lines.len() == 1, "{} lines: {said}", lines.len());
         for part in [
-            "error: cannot use s3://history/topics: ",
+            "error: cannot use s3://history/topics (",
             "no credentials",
             "AWS_ACCESS_KEY_ID",
             "AWS_PROFILE",

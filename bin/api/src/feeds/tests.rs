@@ -96,11 +96,7 @@ impl Client {
         match name {
             "event: snapshot" => self.rows = Contents::default(),
             "event: commit" => {
-                assert_eq!(
-                    data["from"].as_i64(),
-                    Some(self.at),
-                    "an event begins where the last one ended"
-                );
+                assert_eq!(data["from"].as_i64(), Some(self.at), "an event begins where the last one ended");
                 assert!(commit > self.at);
             }
             other => panic!("{other}"),
@@ -161,10 +157,7 @@ async fn play(steps: Vec<Step>, most_recent: usize) {
     let mut contents = Contents::default();
     let mut history = BTreeMap::from([(1, contents.clone())]);
     let replace = |commit: i64, contents: &Contents| {
-        let held = contents
-            .iter()
-            .map(|rows| (Content::Held(rows_of(rows)), rows.len() as u64))
-            .collect();
+        let held = contents.iter().map(|rows| (Content::Held(rows_of(rows)), rows.len() as u64)).collect();
         let before = shared.state();
         let bounds = Bounds::default();
         let (state, delta) = State::replacing(before.as_deref(), &shapes(), &bounds, commit, frontier(commit), held);
@@ -189,9 +182,7 @@ async fn play(steps: Vec<Step>, most_recent: usize) {
                     number: last + 1,
                     full_snapshot: false,
                     frontier: frontier(last + 1),
-                    results: (0..2)
-                        .map(|number| reported(&TABLE, &before[number], &contents[number]))
-                        .collect(),
+                    results: (0..2).map(|number| reported(&TABLE, &before[number], &contents[number])).collect(),
                 };
                 let state = shared.state().unwrap();
                 let (state, delta) = state.after(&shapes(), &Bounds::default(), commit).unwrap();
@@ -253,12 +244,7 @@ proptest! {
 #[tokio::test]
 async fn a_frontier_that_moves_alone_is_an_event_and_a_heartbeat_commit_is_none() {
     let shapes = || vec![Shape::new(TABLE)];
-    let shared = Arc::new(Shared::of(
-        shapes(),
-        Vec::new(),
-        Bounds::default(),
-        Recent::new(1 << 20, 10),
-    ));
+    let shared = Arc::new(Shared::of(shapes(), Vec::new(), Bounds::default(), Recent::new(1 << 20, 10)));
     let feeds = Feeds::new(Arc::clone(&shared), Handle::current());
     let subject = Subject {
         tables: vec![0],
@@ -285,11 +271,7 @@ async fn a_frontier_that_moves_alone_is_an_event_and_a_heartbeat_commit_is_none(
             frontier,
             results: vec![results],
         };
-        let (state, delta) = shared
-            .state()
-            .unwrap()
-            .after(&shapes(), &Bounds::default(), commit)
-            .unwrap();
+        let (state, delta) = shared.state().unwrap().after(&shapes(), &Bounds::default(), commit).unwrap();
         shared.publish(state, Some(delta));
     };
     commit(6, frontier(5), Vec::new());

@@ -15,9 +15,7 @@ use crate::wait::AtLeast;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use hyper::StatusCode;
-use hyper::header::{
-    ACCESS_CONTROL_EXPOSE_HEADERS, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LINK, VARY,
-};
+use hyper::header::{ACCESS_CONTROL_EXPOSE_HEADERS, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LINK, VARY};
 use operators::{Row, Table};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -323,10 +321,7 @@ impl Page<'_> {
         let patience = snapshot.client().batch_execute(PATIENCE).await;
         patience.map_err(|error| unreadable(error.into()))?;
         let statement = self.query.statement(self.api.pool.schema(), self.table());
-        let parameters = statement.parameters.iter().map(|parameter| parameter.as_sql());
-        let parameters: Vec<_> = parameters
-            .map(|parameter| parameter as &dyn tokio_postgres::types::ToSql)
-            .collect();
+        let parameters: Vec<_> = statement.parameters.iter().map(|parameter| parameter.as_sql()).collect();
         let rows = snapshot.client().query_raw(&statement.sql, parameters).await;
         let rows = rows.map_err(|error| unreadable(error.into()))?;
         let mut reading = Reading {

@@ -7,8 +7,7 @@
 
 use super::flow::ReplayError;
 use super::lake_read::log_place;
-use super::state::Coordinator;
-use crate::log::growth::PartitionWatermarks;
+use super::phases::{Bounds, Surveyed};
 use crate::log::holes;
 use crate::options::Mode;
 use crate::protocol::{Assigned, Command, Pass};
@@ -21,19 +20,16 @@ use std::ops::Range;
 /// Deflate makes a byte of at most so many.
 const GZIP_RATIO: u64 = 1032;
 
-/// Per partition, the first offset that is not wanted.
-pub(super) type Bounds = BTreeMap<TopicPartition, i64>;
-
-impl Coordinator {
+impl Surveyed<'_> {
     /// The bounds of the replay; none of them lies inside an inexact object.
-    pub(super) async fn bounds(&mut self, watermarks: &PartitionWatermarks) -> Result<Option<Bounds>, ReplayError> {
+    pub(super) async fn bounds(&mut self) -> Result<Option<Bounds>, ReplayError> {
         let Some(asked) = self.asked() else { return Ok(None) };
         let counted = may_reach(self.read.objects(), &asked);
         if counted.is_empty() {
             return Ok(Some(asked));
         }
-        let number = self.flow.next_pass();
-        self.flow.broadcast(Command::Begin(Box::new(Pass {
+        let number = self.run.flow.next_pass();
+        self.run.flow.broadcast(Command::Begin(Box::new(Pass {
             number,
             legacy_persisted: true,
             // nothing is wanted, so lines are counted and not looked into
@@ -41,9 +37,9 @@ impl Coordinator {
             ..Pass::default()
         })));
         self.read.begin_pass();
-        self.read_assigned(counted, false).await?;
+        self.run.read_assigned(&mut self.read, counted, false).await?;
         let coverage = self.coverage_at(&asked);
-        let refuted = self.refuted(&coverage, &asked, watermarks).await?;
+        let refuted = self.refuted(&coverage, &asked).await?;
         self.read.begin_pass();
         Ok(Some(self.rounded(asked, &coverage, &refuted)))
     }
@@ -51,12 +47,12 @@ impl Coordinator {
     fn asked(&self) -> Option<Bounds> {
         let Mode::Backfill {
             upto: Some(frontier), ..
-        } = &self.options.mode
+        } = &self.run.options.mode
         else {
             return None;
         };
         let mut bounds = Bounds::new();
-        for (topic, name) in self.options.log.topics.named() {
+        for (topic, name) in self.run.options.log.topics.named() {
             for (partition, next) in frontier.0.get(name).into_iter().flatten() {
                 let partition = *partition;
                 bounds.insert(TopicPartition { topic, partition }, *next);
@@ -74,17 +70,10 @@ impl Coordinator {
             let Some((at, start)) = log_place(object) else { continue };
             // of what lies behind the bound only the beginning matters: it may end the object before it
             if !known.contains(&id) && bounds.get(&at).is_some_and(|bound| start >= *bound) {
-                counted.push(Counted {
-                    topic: at.topic,
-                    partition: at.partition,
-                    start,
-                    lines: 1,
-                    covers: None,
-                    object: id,
-                });
+                counted.extend(Counted::of(object, id, 1, None));
             }
         }
-        let names: Vec<&str> = (0..3).map(|topic| self.topic_name(topic)).collect();
+        let names: Vec<&str> = (0..3).map(|topic| self.run.topic_name(topic)).collect();
         ingest::coverage::coverage(&counted, &names)
     }
 
@@ -94,8 +83,8 @@ impl Coordinator {
         &mut self,
         coverage: &BTreeMap<(u8, i32), Coverage>,
         bounds: &Bounds,
-        watermarks: &PartitionWatermarks,
     ) -> Result<Bounds, ReplayError> {
+        let watermarks = &self.watermarks;
         let mut doubted = BTreeMap::new();
         let last = last_below(self.read.objects(), bounds);
         for (at, bound) in bounds {
@@ -112,7 +101,7 @@ impl Coordinator {
         }
         let within = |at: &TopicPartition, from| holes::in_parts(from..bounds[at].min(watermarks[at].stable));
         let read_ranges = doubted.iter().map(|(at, taken)| (*at, within(at, taken.start)));
-        let found = self.probe(read_ranges.collect()).await?;
+        let found = self.run.probe(read_ranges.collect()).await?;
         doubted.retain(|at, taken| {
             let records = found
                 .get(at)
@@ -133,7 +122,7 @@ impl Coordinator {
                 eprintln!(
                     "frontier {} {bound} is rounded to {edge}: the object there lacks records, so that the \
                      offsets of the others are unknown",
-                    self.place(*at)
+                    self.run.place(*at)
                 );
                 *bound = edge;
             }

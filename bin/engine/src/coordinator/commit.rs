@@ -1,6 +1,7 @@
 //! The commit of an epoch.
 
-use super::state::Coordinator;
+use super::run::Run;
+use crate::answer::Answer;
 use crate::collect::ClosedEpoch;
 use crate::error::EngineError;
 use crate::process::Commit;
@@ -10,11 +11,12 @@ use crate::watch::{self, Watch};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-impl Coordinator {
+impl Run {
     /// Commits an epoch; `history` is given for the one that ends the replay.
     /// The readers go on meanwhile, until `watch` sees that a topic has grown.
     pub(super) async fn commit(
         &mut self,
+        answer: &mut Answer,
         closed: ClosedEpoch,
         history: Option<History>,
         watch: Option<&Watch>,
@@ -23,10 +25,7 @@ impl Coordinator {
         let oldest = closed.oldest.filter(|_| live);
         let records = closed.counts.records;
         let changed: Vec<usize> = closed.results.iter().map(Vec::len).collect();
-        closed
-            .marks
-            .iter()
-            .for_each(|(at, mark)| self.answer.advance(*at, mark));
+        closed.marks.iter().for_each(|(at, mark)| answer.advance(*at, mark));
         for (reason, n) in &closed.counts.reasons {
             self.process.observer.dead_letters(reason, *n);
         }
@@ -42,7 +41,7 @@ impl Coordinator {
         let process = Arc::clone(&self.process);
         let state = State {
             topics: &self.options.log.topics,
-            answer: &self.answer,
+            answer,
             totals: &self.totals,
         };
         let persisted = {
@@ -73,7 +72,7 @@ impl Coordinator {
             let now = jiff::Timestamp::now().as_millisecond();
             self.process.observer.freshness(age(oldest, now));
         }
-        let frontier = self.answer.frontier.iter();
+        let frontier = answer.frontier.iter();
         let frontier: Vec<(&str, i32, i64)> = frontier
             .map(|(at, reach)| (self.topic_name(at.topic), at.partition, reach.next))
             .collect();

@@ -1,7 +1,8 @@
 //! The coordinator's side of the dataflow: commands out, events in.
 
 use crate::collect::{ClosedEpoch, Event};
-use crate::error::{EngineError, Outcome};
+use crate::epoch::Epoch;
+use crate::error::EngineError;
 use crate::plan::{Plan, Planner};
 use crate::protocol::{Command, Consume, Ending, ReaderReport};
 use crate::topic_partition::TopicPartition;
@@ -29,7 +30,7 @@ impl<E: Into<EngineError>> From<E> for ReplayError {
             EngineError::Sink(error @ (SinkError::Rehydrate { .. } | SinkError::Restage { .. })) => {
                 ReplayError::Again {
                     full: false,
-                    reason: error.to_string(),
+                    reason: causes::with_causes(&error),
                 }
             }
             error => ReplayError::Failed(error),
@@ -43,7 +44,8 @@ pub struct Flow {
     events: UnboundedReceiver<Event>,
     workers: usize,
     pass: u32,
-    epoch: u64,
+    /// The open one.
+    epoch: Epoch,
     /// Where the readers hold; `unheld` of them have not said so yet.
     places: BTreeMap<TopicPartition, i64>,
     unheld: usize,
@@ -57,7 +59,7 @@ impl Flow {
             events,
             workers,
             pass: 0,
-            epoch: 0,
+            epoch: Epoch::default(),
             places: BTreeMap::new(),
             unheld: 0,
         }
@@ -74,7 +76,7 @@ impl Flow {
     }
 
     /// The open epoch.
-    pub fn epoch(&self) -> u64 {
+    pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
@@ -146,7 +148,7 @@ impl Flow {
     /// Closes the open epoch and waits for everything that it changed.
     pub async fn close(&mut self) -> Result<EpochClose, EngineError> {
         let epoch = self.epoch;
-        self.epoch += 1;
+        self.epoch = epoch.next();
         self.planner.send(Plan::Open(self.epoch));
         let (mut data, mut stop) = (false, false);
         loop {
@@ -161,12 +163,12 @@ impl Flow {
     }
 
     /// Tells every process how it ended; the dataflow ends when this is dropped.
-    pub fn end(&self, result: &Result<Outcome, EngineError>) {
+    pub fn end<T>(&self, result: &Result<T, EngineError>) {
         let ending = match result {
             Ok(_) => Ending::Done,
             Err(error) => Ending::Failed {
                 class: error.class(),
-                text: error.to_string(),
+                text: causes::with_causes(error),
             },
         };
         self.broadcast(Command::End(ending));

@@ -8,7 +8,7 @@
 
 use super::flow::check_report;
 use super::live::Open;
-use super::state::Coordinator;
+use super::phases::Live;
 use crate::answer::OffsetRange;
 use crate::boundaries;
 use crate::collect::{ClosedEpoch, Event};
@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Looks that have to agree before an end that fell is believed: a broker that starts may not know all at once.
 const LOOKS: u32 = 3;
 
-impl Coordinator {
+impl Live<'_> {
     /// Deals with what has changed in Kafka. Says whether the open epoch has received a record meanwhile, and whether
     /// the process was asked to stop.
     pub(super) async fn take_changes(
@@ -43,7 +43,7 @@ impl Coordinator {
             match change {
                 Change::Grown { added, boundaries } => growths.push((added, boundaries)),
                 Change::Appeared { topic } => {
-                    tracing::info!(topic = self.topic_name(topic), "the topic exists");
+                    tracing::info!(topic = self.run.topic_name(topic), "the topic exists");
                     doubtful.push(topic);
                     let partitions = watermarks.keys().filter(|at| at.topic == topic);
                     let count = partitions.map(|at| at.partition + 1).max().unwrap_or(0);
@@ -51,9 +51,9 @@ impl Coordinator {
                 }
                 Change::Shorter { at } => doubtful.push(at.topic),
                 Change::Vanished { topic } => {
-                    tracing::warn!(topic = self.topic_name(topic), "the topic does not exist any more");
+                    tracing::warn!(topic = self.run.topic_name(topic), "the topic does not exist any more");
                 }
-                Change::Fewer { topic, known, found } => return Err(self.fewer(topic, known, found)),
+                Change::Fewer { topic, known, found } => return Err(self.run.fewer(topic, known, found)),
             }
         }
         if !doubtful.is_empty() {
@@ -62,22 +62,23 @@ impl Coordinator {
         if !growths.is_empty() {
             open = self.settle_growths(&growths).await?;
         }
-        self.set_missing_required(self.missing_topics(watermarks).missing_required);
+        let absent = self.run.absent_topics(&self.known, &self.answer, watermarks);
+        self.missing.set(self.run, absent.required);
         self.follow_new(watermarks)?;
         Ok(open)
     }
 
     /// Compares what was read with topics that appeared or whose watermarks fell.
     async fn check_doubtful(&self, topics: &[u8]) -> Result<(), EngineError> {
-        let Some(cluster) = &self.sources.cluster else {
+        let Some(cluster) = &self.run.sources.cluster else {
             return Ok(());
         };
         for look in 1.. {
-            let watermarks = watch::watermarks(cluster, &self.options.log.topics).await?;
+            let watermarks = watch::watermarks(cluster, &self.run.options.log.topics).await?;
             // a topic that is away again has nothing to compare with; it appears once more
             let there =
                 |at: TopicPartition| topics.contains(&at.topic) && watermarks.keys().any(|end| end.topic == at.topic);
-            match self.check_answer(&watermarks, there).await {
+            match self.run.check_answer(&self.answer, &watermarks, there).await {
                 Err(EngineError::TopicRemade { place, why }) if look < LOOKS => {
                     tracing::warn!(place, why, "the topic may have been created again, checking again");
                     tokio::time::sleep(PAUSE).await;
@@ -92,7 +93,7 @@ impl Coordinator {
     async fn settle_growths(&mut self, growths: &[(TopicPartition, BTreeMap<i32, i64>)]) -> Result<Open, EngineError> {
         let mut open = Open::Idle;
         loop {
-            self.flow.hold();
+            self.run.flow.hold();
             let (places, seen) = self.places().await?;
             open = if seen == Open::Idle { open } else { seen };
             let mut grown = self.answer.generations.clone();
@@ -102,12 +103,13 @@ impl Coordinator {
                     places.get(&TopicPartition { topic, partition }).copied()
                 };
                 let boundary = |(partition, high): (&i32, &i64)| (*partition, read(*partition).unwrap_or(0).max(*high));
-                self.begin_generation(&mut grown, *added, &highs.iter().map(boundary).collect())?;
+                self.run
+                    .begin_generation(&mut grown, *added, &highs.iter().map(boundary).collect())?;
             }
-            let persisted = match &self.sources.lake {
+            let persisted = match &self.run.sources.lake {
                 None => Some(Ok(grown)),
                 Some(lake) => {
-                    let settling = boundaries::settle(lake, &self.options.log.topics, &grown);
+                    let settling = boundaries::settle(lake, &self.run.options.log.topics, &grown);
                     tokio::time::timeout(TRY, settling).await.ok()
                 }
             };
@@ -139,11 +141,11 @@ impl Coordinator {
     async fn places(&mut self) -> Result<(BTreeMap<TopicPartition, i64>, Open), EngineError> {
         let mut open = Open::Idle;
         loop {
-            if let Some(places) = self.flow.held() {
+            if let Some(places) = self.run.flow.held() {
                 return Ok((places.clone(), open));
             }
-            match self.flow.event().await? {
-                Event::Report(epoch, ReaderReport::Data) if epoch == self.flow.epoch() => open = Open::Data,
+            match self.run.flow.event().await? {
+                Event::Report(epoch, ReaderReport::Data) if epoch == self.run.flow.epoch() => open = Open::Data,
                 Event::Report(_, ReaderReport::Stop) => open = Open::Last,
                 Event::Report(_, report) => drop(check_report(report)?),
                 Event::Closed(ClosedEpoch { epoch, .. }) => return Err(EngineError::EpochOrder { epoch }),
@@ -159,12 +161,12 @@ impl Coordinator {
     ) -> Result<(), EngineError> {
         for (at, next) in places {
             if persisted.differs_below(&self.answer.generations, *at, *next) {
-                let place = self.place(*at);
+                let place = self.run.place(*at);
                 return Err(EngineError::BoundaryPassed { place });
             }
         }
         self.answer.generations = persisted.clone();
-        self.flow.broadcast(Command::Resume(persisted));
+        self.run.flow.broadcast(Command::Resume(persisted));
         Ok(())
     }
 
@@ -177,29 +179,29 @@ impl Coordinator {
                 .counts
                 .get(&at.topic)
                 .is_none_or(|count| at.partition < *count);
-            if self.live.contains(at) || !persisted {
+            if self.partitions.contains(at) || !persisted {
                 continue;
             }
             let reach = self.answer.frontier.get(at).copied();
             let from = reach.map_or(marks.low, |reach| reach.next);
             if from < marks.low {
-                let (count, first) = (1, self.gap(*at, &(from..marks.low)));
+                let (count, first) = (1, self.run.gap(*at, &(from..marks.low)));
                 eprintln!("{first}");
                 return Err(EngineError::Gaps { count, first });
             }
             tracing::info!(
-                topic = self.topic_name(at.topic),
+                topic = self.run.topic_name(at.topic),
                 partition = at.partition,
                 "found a new partition"
             );
             let first = from;
-            self.live.insert(*at);
+            self.partitions.insert(*at);
             self.answer.frontier.entry(*at).or_insert(OffsetRange {
                 first,
                 next: from,
                 last: None,
             });
-            self.flow.consume(Consume {
+            self.run.flow.consume(Consume {
                 at: *at,
                 from,
                 until: None,

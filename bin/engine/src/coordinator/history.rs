@@ -1,16 +1,15 @@
 //! Epoch 0: the replay of history, the hand-over to Kafka, and the commit of both; again when a sink has lost what was
 //! staged.
 
-use super::bounds::Bounds;
 use super::flow::ReplayError;
 use super::lake_read::log_place;
+use super::missing::KnownTopics;
+use super::phases::{Bounds, Live, Replay, Surveyed};
 use super::prove::Again;
-use super::state::Coordinator;
 use crate::answer::{Missing, newer};
 use crate::collect::ClosedEpoch;
 use crate::error::EngineError;
-use crate::log::growth::PartitionWatermarks;
-use crate::log::hand_over::{HandOver, Known, ReadRange, hand_over};
+use crate::log::hand_over::{HandOver, Known, hand_over};
 use crate::protocol::{Command, Consume, Counts, Pass, Purpose, ReaderReport};
 use crate::target::{History, Staged};
 use crate::topic_partition::TopicPartition;
@@ -23,56 +22,49 @@ use std::ops::Range;
 /// Passes over history before giving up on a sink that loses what is staged.
 const PASSES: u32 = 5;
 
-/// What a pass has to know.
-struct ReplayState<'a> {
-    /// Where Kafka begins and ends, as it was seen first.
-    watermarks: PartitionWatermarks,
-    /// Sees what changes in Kafka meanwhile.
-    watch: Option<&'a Watch>,
-    upto: &'a Option<Bounds>,
-    /// Whether cleaned tables are reconciled in full.
-    full: bool,
-    /// What earlier passes have computed: they are committed as one.
-    before: Option<ClosedEpoch>,
-    /// Whether lake and Kafka have been compared.
-    compared: bool,
-}
-
-impl Coordinator {
+impl<'a> Surveyed<'a> {
     /// Replays history until it is committed as epoch 0.
-    pub(super) async fn hydrate(
-        &mut self,
-        watermarks: PartitionWatermarks,
-        watch: Option<&Watch>,
-    ) -> Result<(), EngineError> {
-        let definitions = self.target.definitions();
-        let full = self.target.keeps_cleaned() && self.recorded.full_reconcile(definitions, &self.answer.generations);
-        let upto = match self.bounds(&watermarks).await {
+    pub(super) async fn hydrate(mut self) -> Result<Live<'a>, EngineError> {
+        let target = &self.run.target;
+        let definitions = target.definitions();
+        let full = target.keeps_cleaned() && self.recorded.full_reconcile(definitions, &self.answer.generations);
+        let upto = match self.bounds().await {
             Ok(upto) => upto,
             Err(ReplayError::Failed(error)) => return Err(error),
             // nothing is staged while lines are counted
             Err(ReplayError::Again { .. }) => return Err(EngineError::DataflowEnded),
         };
-        let mut replay = ReplayState {
-            watermarks,
-            watch,
-            upto: &upto,
+        let replay = Replay {
+            run: self.run,
+            read: self.read,
+            recorded: self.recorded,
+            answer: self.answer,
+            watermarks: self.watermarks,
+            missing: self.missing,
+            watch: self.watch,
+            upto,
             full,
             before: None,
             compared: false,
         };
-        let first = self.flow.pass();
+        replay.repeat().await
+    }
+}
+
+impl<'a> Replay<'a> {
+    async fn repeat(mut self) -> Result<Live<'a>, EngineError> {
+        let first = self.run.flow.pass();
         loop {
-            self.flow.next_pass();
-            let reason = match self.replay(&mut replay).await {
-                Ok(()) => return Ok(()),
+            self.run.flow.next_pass();
+            let reason = match self.pass().await {
+                Ok(live) => return Ok(self.live(live)),
                 Err(ReplayError::Failed(error)) => return Err(error),
                 Err(ReplayError::Again { full, reason }) => {
-                    replay.full |= full;
+                    self.full |= full;
                     reason
                 }
             };
-            let passes = self.flow.pass() - first;
+            let passes = self.run.flow.pass() - first;
             if passes >= PASSES {
                 return Err(EngineError::NeverStaged { passes, reason });
             }
@@ -80,72 +72,66 @@ impl Coordinator {
         }
     }
 
-    /// One pass over history, up to the commit of epoch 0.
-    async fn replay(&mut self, replay: &mut ReplayState<'_>) -> Result<(), ReplayError> {
-        let fence = self.target.create_staging().await?;
-        let persisted = if replay.full {
+    /// Epoch 0 is committed, and these partitions are read on.
+    fn live(self, partitions: BTreeSet<TopicPartition>) -> Live<'a> {
+        Live {
+            known: KnownTopics::of(&self.read, &self.recorded),
+            run: self.run,
+            answer: self.answer,
+            partitions,
+            missing: self.missing,
+            watch: self.watch,
+        }
+    }
+
+    /// One pass over history, up to the commit of epoch 0. The partitions that are read on after it.
+    async fn pass(&mut self) -> Result<BTreeSet<TopicPartition>, ReplayError> {
+        let fence = self.run.target.create_staging().await?;
+        let persisted = if self.full {
             BTreeMap::new()
         } else {
             self.recorded.persisted()
         };
-        self.flow.broadcast(Command::Begin(Box::new(Pass {
-            number: self.flow.pass(),
+        self.run.flow.broadcast(Command::Begin(Box::new(Pass {
+            number: self.run.flow.pass(),
             fence,
-            cleaned: self.target.keeps_cleaned(),
+            cleaned: self.run.target.keeps_cleaned(),
             persisted: persisted.clone(),
-            legacy_persisted: !replay.full && self.recorded.legacy.is_some(),
+            legacy_persisted: !self.full && self.recorded.legacy.is_some(),
             hashed: self.recorded.hashed(),
             generations: self.answer.generations.clone(),
-            upto: replay.upto.clone(),
+            upto: self.upto.clone(),
         })));
         self.read.begin_pass();
         self.answer.frontier.clear();
         self.answer.empty.clear();
-        self.live.clear();
-        let upto = replay.upto.clone();
-        let wanted = move |object: &Object| is_wanted(object, &upto);
-        self.read_objects(0, &persisted, wanted.clone()).await?;
-        let mut plans = self.hand_over(replay).await?;
-        if plans.values().any(|plan| !plan.gaps.is_empty()) && self.look_again(replay, &persisted, wanted).await? {
-            plans = self.hand_over(replay).await?;
+        self.read_objects(0, &persisted).await?;
+        let mut plans = self.hand_over().await?;
+        if plans.values().any(|plan| !plan.gaps.is_empty()) && self.look_again(&persisted).await? {
+            plans = self.hand_over().await?;
         }
         self.accept_gaps(&plans)?;
         self.read_kafka(&plans).await?;
         let staged = self.flush_staging().await?;
-        for (at, plan) in &plans {
-            let reach = self.answer.frontier.entry(*at).or_default();
-            reach.first = plan.first;
-            reach.next = reach.next.max(plan.next);
-            if let Some(recorded) = self.recorded.partitions.get(at) {
-                reach.last = newer(reach.last, recorded.last);
-            }
-        }
-        self.answer.missing = self.missing(&plans);
-        self.answer.legacy = self.read.legacy();
-        self.answer.hashes = match replay.upto {
-            Some(_) => BTreeMap::new(),
-            None => self.read.hashes(),
-        };
-        self.answer.write_holes();
-        self.note_last_records(&replay.watermarks).await?;
-        if !replay.full && self.recorded.coverage_differs(&self.answer, &self.read.archived()) {
+        self.answer_for(&plans).await?;
+        if !self.full && self.recorded.coverage_differs(&self.answer, &self.read.archived()) {
             let reason = "the log covers other records than at the last commit".to_owned();
             return Err(ReplayError::Again { full: true, reason });
         }
-        if self.options.is_backfill() {
+        if self.run.options.is_backfill() {
             self.refuse_to_go_back()?;
         }
         // a repeated pass adds nothing to what the first one computed: its epochs are committed as one
-        if replay.watch.is_some_and(Watch::has_growth) {
-            self.flow.hold();
+        if self.watch.as_ref().is_some_and(Watch::has_growth) {
+            self.run.flow.hold();
         }
-        let closing = self.flow.close().await?;
+        let closing = self.run.flow.close().await?;
         if closing.stop {
             // the epoch is closed but not committed: the next start does it again
             return Err(EngineError::Stopped.into());
         }
-        self.go_live(&plans);
-        let closed = match replay.before.take() {
+        let live = self.go_live(&plans);
+        let closed = match self.before.take() {
             Some(before) => closing.closed.after(before),
             None => closing.closed,
         };
@@ -155,60 +141,89 @@ impl Coordinator {
                 replaced: self.read.replaced(),
                 from_kafka: again(&plans),
             }),
-            full: replay.full,
+            full: self.full,
         };
         // another pass starts from what this one has computed; what it counted has been counted
         let kept = ClosedEpoch {
             counts: Counts::default(),
             ..closed.clone()
         };
-        let result = self.commit(closed, Some(history), replay.watch).await;
-        let result = result.map_err(ReplayError::from);
-        if let Err(ReplayError::Again { .. }) = result {
-            replay.before = Some(kept);
+        let committed = self
+            .run
+            .commit(&mut self.answer, closed, Some(history), self.watch.as_ref());
+        match committed.await.map_err(ReplayError::from) {
+            Ok(()) => Ok(live),
+            Err(ReplayError::Again { full, reason }) => {
+                self.before = Some(kept);
+                Err(ReplayError::Again { full, reason })
+            }
+            Err(error) => Err(error),
         }
-        result
+    }
+
+    /// Reads the objects from number `from` on that may hold something that is wanted.
+    async fn read_objects(
+        &mut self,
+        from: usize,
+        persisted: &BTreeMap<TopicPartition, i64>,
+    ) -> Result<(), ReplayError> {
+        let wanted = |object: &Object| is_wanted(object, &self.upto);
+        let reading = self.run.read_objects(&mut self.read, from, persisted, wanted);
+        reading.await
+    }
+
+    /// Takes in what the pass covers, now that lake and Kafka are read.
+    async fn answer_for(&mut self, plans: &BTreeMap<TopicPartition, HandOver>) -> Result<(), ReplayError> {
+        for (at, plan) in plans {
+            let reach = self.answer.frontier.entry(*at).or_default();
+            reach.first = plan.first;
+            reach.next = reach.next.max(plan.next);
+            if let Some(recorded) = self.recorded.partitions.get(at) {
+                reach.last = newer(reach.last, recorded.last);
+            }
+        }
+        self.answer.missing = self.missing(plans);
+        self.answer.legacy = self.read.legacy();
+        self.answer.hashes = match self.upto {
+            Some(_) => BTreeMap::new(),
+            None => self.read.hashes(),
+        };
+        self.answer.write_holes();
+        let noted = self.run.note_last_records(&mut self.answer, &self.watermarks);
+        Ok(noted.await?)
     }
 
     /// A LIST may have missed a new key: looks once more before calling it a gap. Whether anything was read.
-    async fn look_again(
-        &mut self,
-        replay: &ReplayState<'_>,
-        persisted: &BTreeMap<TopicPartition, i64>,
-        wanted: impl Fn(&Object) -> bool,
-    ) -> Result<bool, ReplayError> {
-        let Some(listing) = self.listing().await? else {
+    async fn look_again(&mut self, persisted: &BTreeMap<TopicPartition, i64>) -> Result<bool, ReplayError> {
+        let Some(listing) = self.run.listing().await? else {
             return Ok(false);
         };
         let before = self.read.objects().len();
-        self.read.add(listing.objects, |at| replay.watermarks.contains_key(&at));
+        self.read.add(listing.objects, |at| self.watermarks.contains_key(&at));
         let found = self.read.objects().len() > before;
         if found {
-            self.read_objects(before, persisted, wanted).await?;
+            self.read_objects(before, persisted).await?;
         }
         Ok(found)
     }
 
     /// Plans the hand-over of every partition.
-    async fn hand_over(
-        &mut self,
-        replay: &mut ReplayState<'_>,
-    ) -> Result<BTreeMap<TopicPartition, HandOver>, ReplayError> {
-        let names: Vec<String> = (0..3).map(|topic| self.topic_name(topic).to_owned()).collect();
+    async fn hand_over(&mut self) -> Result<BTreeMap<TopicPartition, HandOver>, ReplayError> {
+        let names: Vec<String> = (0..3).map(|topic| self.run.topic_name(topic).to_owned()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut history = self.read.coverage(&names);
         // retention may have moved on during the replay; partitions and watermarks are those of the first look
-        if let Some(cluster) = &self.sources.cluster {
-            let asked = watch::watermarks(cluster, &self.options.log.topics);
-            let now = Self::unless_stopped(&self.process, asked).await?;
-            for (at, marks) in &mut replay.watermarks {
+        if let Some(cluster) = &self.run.sources.cluster {
+            let asked = watch::watermarks(cluster, &self.run.options.log.topics);
+            let now = self.run.process.unless_stopped(asked).await?;
+            for (at, marks) in &mut self.watermarks {
                 marks.low = now.get(at).map_or(marks.low, |now| now.low.max(marks.low));
             }
         }
-        if !std::mem::replace(&mut replay.compared, true) {
-            self.check_lake(&history, &replay.watermarks).await?;
+        if !std::mem::replace(&mut self.compared, true) {
+            self.run.check_lake(&self.read, &history, &self.watermarks).await?;
         }
-        let again = self.prove_holes(&history, &replay.watermarks, replay.upto).await?;
+        let again = self.prove_holes(&history).await?;
         let lake = history.iter().map(|((topic, partition), coverage)| {
             let (topic, partition) = (*topic, *partition);
             (TopicPartition { topic, partition }, coverage.ranges.clone())
@@ -218,17 +233,17 @@ impl Coordinator {
             topic: *topic,
             partition: *partition,
         });
-        let mut partitions: BTreeSet<TopicPartition> = of_lake.chain(replay.watermarks.keys().copied()).collect();
+        let mut partitions: BTreeSet<TopicPartition> = of_lake.chain(self.watermarks.keys().copied()).collect();
         partitions.extend(self.recorded.partitions.keys());
-        if let Some(bounds) = replay.upto {
+        if let Some(bounds) = &self.upto {
             partitions.retain(|at| bounds.contains_key(at));
             partitions.extend(bounds.keys());
         }
         let mut plans = BTreeMap::new();
         for at in partitions {
             let coverage = history.remove(&(at.topic, at.partition)).unwrap_or_default();
-            let known = self.known(at, &coverage, again.get(&at), replay);
-            let place = self.place(at);
+            let known = self.known(at, &coverage, again.get(&at));
+            let place = self.run.place(at);
             let plan = hand_over(&known).map_err(|source| EngineError::LogShorter { place, source })?;
             plans.insert(at, plan);
         }
@@ -236,7 +251,7 @@ impl Coordinator {
     }
 
     /// What the hand-over of a partition is planned from.
-    fn known(&self, at: TopicPartition, coverage: &Coverage, again: Option<&Again>, replay: &ReplayState<'_>) -> Known {
+    fn known(&self, at: TopicPartition, coverage: &Coverage, again: Option<&Again>) -> Known {
         let natural = self.answer.natural.get(&at).into_iter().flat_map(RangeSet::iter);
         let (doubtful, tail) = again.map_or((&[][..], None), |again| (again.doubtful.as_slice(), again.tail.clone()));
         let covered = coverage.ranges.iter().chain(natural).chain(tail.clone());
@@ -249,19 +264,19 @@ impl Coordinator {
             unreadable: damaged.min(),
             covered: covered.iter().collect(),
             conflicts: conflicts.chain(doubtful.iter().cloned()).chain(tail).collect(),
-            kafka: replay
+            kafka: self
                 .watermarks
                 .get(&at)
                 .map(|marks| marks.low..marks.stable.max(marks.low)),
-            recorded: recorded.or_else(|| self.is_added(at).then_some(0..0)),
-            live: !self.options.is_backfill(),
-            upto: replay.upto.as_ref().and_then(|bounds| bounds.get(&at).copied()),
+            recorded: recorded.or_else(|| self.recorded.is_added(at).then_some(0..0)),
+            live: !self.run.options.is_backfill(),
+            upto: self.upto.as_ref().and_then(|bounds| bounds.get(&at).copied()),
         }
     }
 
     /// Prints every gap; those that are not accepted stop the run.
     fn accept_gaps(&self, plans: &BTreeMap<TopicPartition, HandOver>) -> Result<(), EngineError> {
-        let accepted = Accepted::new(&self.options.accept_gaps, &[]);
+        let accepted = Accepted::new(&self.run.options.accept_gaps, &[]);
         let mut refused = Vec::new();
         for (at, plan) in plans {
             if let Some(range) = plan.conflicts.first() {
@@ -270,7 +285,7 @@ impl Coordinator {
                     partition,
                     from,
                     to,
-                } = self.gap(*at, range);
+                } = self.run.gap(*at, range);
                 let conflict = OrderConflict {
                     topic,
                     partition,
@@ -281,7 +296,7 @@ impl Coordinator {
                 return Err(EngineError::Order(conflict));
             }
             for range in &plan.gaps {
-                let gap = self.gap(*at, range);
+                let gap = self.run.gap(*at, range);
                 eprintln!("{gap}");
                 let accepted = accepted.covers(&gap) || self.recorded.accepted(*at, range) || self.skipped(*at, range);
                 if !accepted {
@@ -327,7 +342,7 @@ impl Coordinator {
             topic: object.topic,
             key: object.key.clone(),
         }));
-        self.process.observer.gaps(offsets);
+        self.run.process.observer.gaps(offsets);
         missing
     }
 
@@ -337,7 +352,7 @@ impl Coordinator {
             let offered = self.answer.frontier.get(at).map_or(0, |reach| reach.next);
             if offered < recorded.next {
                 return Err(EngineError::MovesBack {
-                    place: self.place(*at),
+                    place: self.run.place(*at),
                     recorded: recorded.next,
                     offered,
                 });
@@ -346,65 +361,14 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Assigns what the hand-over wants of Kafka, and waits until everything that existed has been read.
-    async fn read_kafka(&mut self, plans: &BTreeMap<TopicPartition, HandOver>) -> Result<(), ReplayError> {
-        // a partition is read by one worker and one range at a time: holes first, then the live range
-        let mut queues: BTreeMap<TopicPartition, std::vec::IntoIter<ReadRange>> = plans
-            .iter()
-            .map(|(at, plan)| (*at, plan.read_ranges.clone().into_iter()))
-            .collect();
-        let mut waiting = 0;
-        for (at, queue) in &mut queues {
-            waiting += usize::from(self.consume_next(*at, queue));
-        }
-        while waiting > 0 {
-            let ReaderReport::Reached { pass, at, mark } = self.flow.next_report().await? else {
-                continue;
-            };
-            if pass != self.flow.pass() {
-                continue;
-            }
-            self.answer.advance(at, &mark);
-            self.answer.found_empty(at, &mark);
-            if let Some(queue) = queues.get_mut(&at) {
-                waiting -= usize::from(!self.consume_next(at, queue));
-            }
-        }
-        Ok(())
-    }
-
-    /// Assigns the next range of a partition, at most up to its bound: what lies behind it is of a later epoch, in
-    /// which a generation may have begun.
-    fn consume_next(&mut self, at: TopicPartition, queue: &mut std::vec::IntoIter<ReadRange>) -> bool {
-        let Some(read_range) = queue.next() else { return false };
-        let mut after = None;
-        if read_range.until.is_none() {
-            let recorded = self.recorded.partitions.get(&at).and_then(|reach| reach.last);
-            let read = self.answer.frontier.get(&at).and_then(|reach| reach.last);
-            after = newer(recorded, read).filter(|last| last.offset < read_range.from);
-        }
-        self.flow.consume(Consume {
-            at,
-            from: read_range.from,
-            until: Some(read_range.bound),
-            bound: read_range.bound,
-            purpose: if read_range.again {
-                Purpose::TakeAgain
-            } else {
-                Purpose::Take
-            },
-            after,
-        });
-        true
-    }
-
     /// Reads the partitions on from where epoch 0 has ended.
-    fn go_live(&mut self, plans: &BTreeMap<TopicPartition, HandOver>) {
+    fn go_live(&self, plans: &BTreeMap<TopicPartition, HandOver>) -> BTreeSet<TopicPartition> {
+        let mut live = BTreeSet::new();
         let endless = |plan: &HandOver| plan.read_ranges.iter().any(|read_range| read_range.until.is_none());
         for at in plans.iter().filter(|(_, plan)| endless(plan)).map(|(at, _)| *at) {
             let reach = self.answer.frontier.get(&at).copied().unwrap_or_default();
-            self.live.insert(at);
-            self.flow.consume(Consume {
+            live.insert(at);
+            self.run.flow.consume(Consume {
                 at,
                 from: reach.next,
                 until: None,
@@ -413,15 +377,16 @@ impl Coordinator {
                 after: reach.last,
             });
         }
+        live
     }
 
     async fn flush_staging(&mut self) -> Result<[u64; 4], ReplayError> {
-        self.flow.broadcast(Command::FlushStaging);
+        self.run.flow.broadcast(Command::FlushStaging);
         let mut staged = [0; 4];
-        let mut waiting = self.flow.workers();
+        let mut waiting = self.run.flow.workers();
         while waiting > 0 {
-            match self.flow.next_report().await? {
-                ReaderReport::Staged { pass, rows } if pass == self.flow.pass() => {
+            match self.run.flow.next_report().await? {
+                ReaderReport::Staged { pass, rows } if pass == self.run.flow.pass() => {
                     staged.iter_mut().zip(rows).for_each(|(total, rows)| *total += rows);
                     waiting -= 1;
                 }

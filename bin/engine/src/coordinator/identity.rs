@@ -9,12 +9,13 @@
 //!
 //! A topic whose retention leaves no such record is not recognised this way.
 
-use super::lake_read::log_place;
-use super::state::Coordinator;
-use crate::answer::newer;
+use super::lake_read::{LakeRead, log_place};
+use super::run::Run;
+use crate::answer::{Answer, newer};
 use crate::error::{EngineError, panicked};
 use crate::log::growth::PartitionWatermarks;
 use crate::log::identity::{Place, TopicCheck, compare_last_record};
+use crate::recorded::Recorded;
 use crate::topic_partition::TopicPartition;
 use ingest::coverage::Coverage;
 use ingest::kafka::{Sample, Sampled};
@@ -28,15 +29,15 @@ const OF_A_PARTITION: usize = 3;
 /// Records compared in one topic: a topic is made again as a whole.
 const OF_A_TOPIC: usize = 24;
 
-impl Coordinator {
+impl Run {
     /// Stops where Kafka does not hold the last record of the recorded frontier at its offset, or ends below it.
     pub(super) async fn check_recorded(
         &self,
+        recorded: &Recorded,
         watermarks: &PartitionWatermarks,
-        which: impl Fn(TopicPartition) -> bool,
     ) -> Result<(), EngineError> {
-        let of_topic = |at: &TopicPartition| which(*at) && watermarks.keys().any(|end| end.topic == at.topic);
-        let known = self.recorded.partitions.iter().filter(|(at, _)| of_topic(at));
+        let of_topic = |at: &TopicPartition| watermarks.keys().any(|end| end.topic == at.topic);
+        let known = recorded.partitions.iter().filter(|(at, _)| of_topic(at));
         let places = known.map(|(at, reach)| {
             let (next, last) = (reach.next, reach.last);
             (*at, Place { next, last })
@@ -47,10 +48,11 @@ impl Coordinator {
     /// The same of what this run has committed.
     pub(super) async fn check_answer(
         &self,
+        answer: &Answer,
         watermarks: &PartitionWatermarks,
         which: impl Fn(TopicPartition) -> bool,
     ) -> Result<(), EngineError> {
-        let known = self.answer.frontier.iter().filter(|(at, _)| which(**at));
+        let known = answer.frontier.iter().filter(|(at, _)| which(**at));
         let places = known.map(|(at, reach)| {
             let (next, last) = (reach.next, reach.last);
             (*at, Place { next, last })
@@ -111,13 +113,17 @@ impl Coordinator {
         let named: Vec<(String, i32, i64)> = wanted.iter().map(name).collect();
         let asked = tokio::task::spawn_blocking(move || cluster.samples(&named));
         let asked = async { Ok(asked.await.map_err(panicked("asking Kafka for records"))??) };
-        Self::unless_stopped(&self.process, asked).await
+        self.process.unless_stopped(asked).await
     }
 
     /// Remembers the last record of each partition of which Kafka gave none: the one just below the frontier, where Kafka
     /// holds it.
-    pub(super) async fn note_last_records(&mut self, watermarks: &PartitionWatermarks) -> Result<(), EngineError> {
-        let lacking = self.answer.frontier.iter().filter(|(at, reach)| {
+    pub(super) async fn note_last_records(
+        &self,
+        answer: &mut Answer,
+        watermarks: &PartitionWatermarks,
+    ) -> Result<(), EngineError> {
+        let lacking = answer.frontier.iter().filter(|(at, reach)| {
             let before = reach.next - 1;
             let known = reach.last.is_some_and(|last| last.offset == before);
             !known
@@ -127,7 +133,7 @@ impl Coordinator {
         });
         let lacking: Vec<(TopicPartition, i64)> = lacking.map(|(at, reach)| (*at, reach.next - 1)).collect();
         for (at, sampled) in self.sample(lacking).await? {
-            if let (Sampled::Record(sample), Some(reach)) = (sampled, self.answer.frontier.get_mut(&at)) {
+            if let (Sampled::Record(sample), Some(reach)) = (sampled, answer.frontier.get_mut(&at)) {
                 reach.last = newer(reach.last, Some(sample.id(reach.next - 1)));
             }
         }
@@ -137,6 +143,7 @@ impl Coordinator {
     /// Stops at a record of the lake that Kafka has otherwise.
     pub(super) async fn check_lake(
         &self,
+        read: &LakeRead,
         coverage: &BTreeMap<(u8, i32), Coverage>,
         watermarks: &PartitionWatermarks,
     ) -> Result<(), EngineError> {
@@ -144,7 +151,7 @@ impl Coordinator {
             return Ok(());
         };
         let began = Instant::now();
-        let chosen = self.choose(coverage, watermarks);
+        let chosen = choose(read, coverage, watermarks);
         let wanted: Vec<(TopicPartition, i64)> = chosen.iter().map(|(at, offset, _)| (*at, *offset)).collect();
         let mut compared = 0;
         for ((at, offset, object), sampled) in chosen.into_iter().zip(self.samples(&wanted).await?) {
@@ -166,43 +173,43 @@ impl Coordinator {
         }
         Ok(())
     }
+}
 
-    /// The objects whose first records are compared, with their places.
-    fn choose(
-        &self,
-        coverage: &BTreeMap<(u8, i32), Coverage>,
-        watermarks: &PartitionWatermarks,
-    ) -> Vec<(TopicPartition, i64, Object)> {
-        let inexact: BTreeSet<u32> = coverage
-            .values()
-            .flat_map(|coverage| coverage.inexact.iter().map(|object| object.object))
-            .collect();
-        let mut candidates: BTreeMap<TopicPartition, BTreeMap<i64, u32>> = BTreeMap::new();
-        for (id, object, read) in self.read.counted() {
-            let Some((at, start)) = log_place(object) else { continue };
-            let held = watermarks
-                .get(&at)
-                .is_some_and(|marks| (marks.low..marks.stable).contains(&start));
-            let sound = read.lines > 0 && !object.deletes && !inexact.contains(&id) && !self.read.is_damaged(id);
-            if held && sound {
-                candidates.entry(at).or_default().insert(start, id);
-            }
+/// The objects whose first records are compared, with their places.
+fn choose(
+    read: &LakeRead,
+    coverage: &BTreeMap<(u8, i32), Coverage>,
+    watermarks: &PartitionWatermarks,
+) -> Vec<(TopicPartition, i64, Object)> {
+    let inexact: BTreeSet<u32> = coverage
+        .values()
+        .flat_map(|coverage| coverage.inexact.iter().map(|object| object.object))
+        .collect();
+    let mut candidates: BTreeMap<TopicPartition, BTreeMap<i64, u32>> = BTreeMap::new();
+    for (id, object, shown) in read.counted() {
+        let Some((at, start)) = log_place(object) else { continue };
+        let held = watermarks
+            .get(&at)
+            .is_some_and(|marks| (marks.low..marks.stable).contains(&start));
+        let sound = shown.lines > 0 && !object.deletes && !inexact.contains(&id) && !read.is_damaged(id);
+        if held && sound {
+            candidates.entry(at).or_default().insert(start, id);
         }
-        let mut samples = Vec::new();
-        for topic in 0..3 {
-            let of_topic = candidates.iter().filter(|(at, _)| at.topic == topic);
-            let chosen: Vec<(TopicPartition, i64, u32)> = of_topic
-                .flat_map(|(at, objects)| {
-                    let objects: Vec<(TopicPartition, i64, u32)> =
-                        objects.iter().map(|(start, id)| (*at, *start, *id)).collect();
-                    spread(&objects, OF_A_PARTITION)
-                })
-                .collect();
-            samples.extend(spread(&chosen, OF_A_TOPIC));
-        }
-        let with_object = |(at, start, id): (TopicPartition, i64, u32)| (at, start, self.read.object(id).clone());
-        samples.into_iter().map(with_object).collect()
     }
+    let mut samples = Vec::new();
+    for topic in 0..3 {
+        let of_topic = candidates.iter().filter(|(at, _)| at.topic == topic);
+        let chosen: Vec<(TopicPartition, i64, u32)> = of_topic
+            .flat_map(|(at, objects)| {
+                let objects: Vec<(TopicPartition, i64, u32)> =
+                    objects.iter().map(|(start, id)| (*at, *start, *id)).collect();
+                spread(&objects, OF_A_PARTITION)
+            })
+            .collect();
+        samples.extend(spread(&chosen, OF_A_TOPIC));
+    }
+    let with_object = |(at, start, id): (TopicPartition, i64, u32)| (at, start, read.object(id).clone());
+    samples.into_iter().map(with_object).collect()
 }
 
 /// At most `count` of the items, from the first to the last, evenly.

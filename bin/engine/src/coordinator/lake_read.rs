@@ -5,11 +5,11 @@ use crate::log::persisted::Starts;
 use crate::protocol::{LinesHash, ObjectRead};
 use crate::topic_partition::TopicPartition;
 use ingest::coverage::{Counted, Coverage, LegacyObject};
-use ingest::lake::{Object, Place};
+use ingest::lake::{Listing, Object, Place};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-/// The objects of the lake, and what reading them has shown.
+/// The objects of the lake, and what reading them has shown; by default no objects, as without a lake.
 #[derive(Default)]
 pub struct LakeRead {
     /// All objects, older layouts first: an object's number is its place here, from 1.
@@ -25,6 +25,18 @@ pub struct LakeRead {
 }
 
 impl LakeRead {
+    /// A lake of which nothing is read yet, by its first listing.
+    pub fn of(listing: Listing) -> LakeRead {
+        let mut objects = listing.objects;
+        // older layouts first: their number is their rank, and it shares bits with the records' indexes
+        objects.sort_by_key(|object| !matches!(object.place, Place::Legacy));
+        LakeRead {
+            objects,
+            other_topics: listing.other_topics,
+            ..LakeRead::default()
+        }
+    }
+
     /// All objects.
     pub fn objects(&self) -> &[Object] {
         &self.objects
@@ -33,13 +45,6 @@ impl LakeRead {
     /// The object of this number.
     pub fn object(&self, id: u32) -> &Object {
         &self.objects[id as usize - 1]
-    }
-
-    /// Takes in the first listing.
-    pub fn begin(&mut self, mut listed: Vec<Object>) {
-        // older layouts first: their number is their rank, and it shares bits with the records' indexes
-        listed.sort_by_key(|object| !matches!(object.place, Place::Legacy));
-        self.objects = listed;
     }
 
     /// Adds what a second listing shows and the first one did not. Older layouts are left out, since what was read has
@@ -84,15 +89,8 @@ impl LakeRead {
     /// The objects of the log as coverage is computed from them.
     pub fn of_log(&self) -> impl Iterator<Item = Counted> {
         self.counted().filter_map(|(id, object, read)| {
-            let (at, start) = log_place(object)?;
-            Some(Counted {
-                topic: at.topic,
-                partition: at.partition,
-                start,
-                lines: read.lines,
-                covers: read.covers.map(|(from, to)| from..to),
-                object: id,
-            })
+            let covers = read.covers.map(|(from, to)| from..to);
+            Counted::of(object, id, read.lines, covers)
         })
     }
 
@@ -171,10 +169,8 @@ impl LakeRead {
 
 /// The place of an object of the log.
 pub(super) fn log_place(object: &Object) -> Option<(TopicPartition, i64)> {
-    match (object.topic, object.place) {
-        (Some(topic), Place::Log { partition, start }) => Some((TopicPartition { topic, partition }, start)),
-        _ => None,
-    }
+    let (topic, partition, start) = object.log_place()?;
+    Some((TopicPartition { topic, partition }, start))
 }
 
 #[cfg(test)]
@@ -195,10 +191,16 @@ mod tests {
         }
     }
 
+    fn listed(objects: Vec<Object>) -> LakeRead {
+        LakeRead::of(Listing {
+            objects,
+            ..Listing::default()
+        })
+    }
+
     #[test]
     fn a_second_listing_adds_objects_of_known_partitions_alone() {
-        let mut read = LakeRead::default();
-        read.begin(vec![object("p0", Some(0), 0), object("old", None, 0)]);
+        let mut read = listed(vec![object("p0", Some(0), 0), object("old", None, 0)]);
         assert_eq!(read.object(1).key, "old");
         let listed = vec![
             object("p0", Some(0), 0),
@@ -220,8 +222,7 @@ mod tests {
             hash
         };
         let read = |objects: &[(i64, i64)]| {
-            let mut read = LakeRead::default();
-            read.begin(objects.iter().map(|(from, _)| object("o", Some(0), *from)).collect());
+            let mut read = listed(objects.iter().map(|(from, _)| object("o", Some(0), *from)).collect());
             for (id, (from, to)) in (1..).zip(objects) {
                 let lines_hash = hash(*from..*to);
                 let lines = from.abs_diff(*to);
@@ -250,8 +251,7 @@ mod tests {
 
     #[test]
     fn rejects_of_objects_that_are_staged_again_are_replaced() {
-        let mut read = LakeRead::default();
-        read.begin(vec![object("a", Some(0), 0), object("b", Some(0), 10)]);
+        let mut read = listed(vec![object("a", Some(0), 0), object("b", Some(0), 10)]);
         let lines = |lines, covers| ObjectRead {
             lines,
             covers,

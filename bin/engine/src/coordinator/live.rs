@@ -3,18 +3,17 @@
 
 use super::flow::check_report;
 use super::pace::Pace;
-use super::state::Coordinator;
+use super::phases::Live;
 use crate::collect::{ClosedEpoch, Event};
-use crate::error::{EngineError, Outcome};
+use crate::error::EngineError;
 use crate::log::growth::PartitionWatermarks;
 use crate::protocol::ReaderReport;
-use crate::watch::{self, Watch};
+use crate::report::Report;
+use crate::watch;
 use std::time::{Duration, Instant};
 
 /// An idle run commits an empty epoch this often: it is the fence's heartbeat.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How often Kafka's partitions are looked at.
-pub(super) const METADATA: Duration = Duration::from_secs(5);
 /// A live step that takes longer is worth a line for those who look for it.
 const SLOW: Duration = Duration::from_millis(50);
 /// How often the group's offsets are committed to Kafka.
@@ -70,22 +69,21 @@ impl Open {
     }
 }
 
-impl Coordinator {
-    pub(super) async fn follow(&mut self, watch: Option<Watch>, pace: Duration) -> Result<Outcome, EngineError> {
+impl Live<'_> {
+    /// Follows Kafka until the process is asked to stop. What is left of the run then.
+    pub(super) async fn follow(mut self, pace: Duration) -> Result<Report, EngineError> {
         let mut heartbeat = Due::every(HEARTBEAT);
         let (mut group_commit, mut holes) = (Due::every(GROUP_COMMIT_EVERY), Due::every(HOLES));
         let mut missing_topics_error = Due::every(WARN_EVERY);
         let mut open = Open::Idle;
         let mut pace = Pace::new(pace);
         loop {
-            if let Some(watch) = &watch {
-                open = self.apply_observed(watch, open).await?;
-            }
-            if !self.missing_required.is_empty() && missing_topics_error.take() {
+            open = self.apply_observed(open).await?;
+            if !self.missing.required.is_empty() && missing_topics_error.take() {
                 self.warn_missing_topics();
             }
             if open == Open::Idle {
-                open = self.wait(open, heartbeat.next, watch.as_ref()).await?;
+                open = self.wait(open, heartbeat.next).await?;
             }
             if open == Open::Idle && !heartbeat.take() {
                 continue;
@@ -93,42 +91,49 @@ impl Coordinator {
             if open == Open::Data
                 && let Some(due) = pace.due()
             {
-                open = self.wait(open, due, watch.as_ref()).await?;
+                open = self.wait(open, due).await?;
             }
             if holes.take() || open == Open::Last {
                 self.answer.write_holes();
             }
             let began = Instant::now();
-            let closing = self.flow.close().await?;
+            let closing = self.run.flow.close().await?;
             let closed = began.elapsed();
             let epoch = closing.closed.epoch;
-            self.commit(closing.closed, None, watch.as_ref()).await?;
+            self.run
+                .commit(&mut self.answer, closing.closed, None, self.watch.as_ref())
+                .await?;
             pace.committed(began, Instant::now());
-            self.process.observer.pace(pace.current());
+            self.run.process.observer.pace(pace.current());
             if began.elapsed() > SLOW {
                 let committing = began.elapsed() - closed;
-                tracing::debug!(epoch, closing = ?closed, ?committing, "a slow step");
+                tracing::debug!(epoch = epoch.0, closing = ?closed, ?committing, "a slow step");
             }
             heartbeat = Due::every(HEARTBEAT);
             if group_commit.take() || open == Open::Last {
                 self.commit_group_offsets();
             }
             if open == Open::Last {
-                return Ok(Outcome::Stopped);
+                return Ok(self.report());
             }
             open = Open::of(closing.data, closing.stop);
         }
     }
 
+    /// What is left of the run after the last commit.
+    pub(super) fn report(&self) -> Report {
+        self.run.report(&self.answer)
+    }
+
     /// Waits until then, while the open epoch takes in records. What it is afterwards: its first record ends the wait for
     /// one, a stop and growth end any.
-    async fn wait(&mut self, open: Open, until: Instant, watch: Option<&Watch>) -> Result<Open, EngineError> {
-        let current = self.flow.epoch();
+    async fn wait(&mut self, open: Open, until: Instant) -> Result<Open, EngineError> {
+        let current = self.run.flow.epoch();
         loop {
             let event = tokio::select! {
-                event = self.flow.event() => event?,
+                event = self.run.flow.event() => event?,
                 () = tokio::time::sleep_until(until.into()) => return Ok(open),
-                () = watch::growth(watch) => return Ok(open),
+                () = watch::growth(self.watch.as_ref()) => return Ok(open),
             };
             match event {
                 Event::Report(epoch, ReaderReport::Data) if epoch == current && open == Open::Idle => {
@@ -142,7 +147,10 @@ impl Coordinator {
     }
 
     /// Takes in what the watch has seen: how far behind we are, new partitions, topics that were created again.
-    async fn apply_observed(&mut self, watch: &Watch, mut open: Open) -> Result<Open, EngineError> {
+    async fn apply_observed(&mut self, mut open: Open) -> Result<Open, EngineError> {
+        let Some(watch) = &self.watch else {
+            return Ok(open);
+        };
         let observed = watch.take();
         if let Some(watermarks) = &observed.watermarks {
             self.show_lag(watermarks);
@@ -161,7 +169,7 @@ impl Coordinator {
 
     /// Says that a topic is still missing.
     fn warn_missing_topics(&self) {
-        if let Some(missing_topics_error) = self.missing_topics_error(&self.missing_required) {
+        if let Some(missing_topics_error) = self.missing.error(self.run) {
             tracing::warn!("not ready: {missing_topics_error}");
         }
     }
@@ -170,19 +178,22 @@ impl Coordinator {
         for (at, marks) in watermarks {
             let next = self.answer.frontier.get(at).map_or(marks.low, |reach| reach.next);
             let behind = (marks.stable - next).max(0);
-            self.process
+            self.run
+                .process
                 .observer
-                .lag(self.topic_name(at.topic), at.partition, behind);
+                .lag(self.run.topic_name(at.topic), at.partition, behind);
         }
     }
 
     /// Commits group offsets, which only tools that show lag read.
     fn commit_group_offsets(&self) {
-        let Some(cluster) = &self.sources.cluster else { return };
+        let Some(cluster) = &self.run.sources.cluster else {
+            return;
+        };
         let next = |at| Some(self.answer.frontier.get(at)?.next);
-        let offsets = self.live.iter();
+        let offsets = self.partitions.iter();
         let offsets: Vec<(&str, i32, i64)> = offsets
-            .filter_map(|at| Some((self.topic_name(at.topic), at.partition, next(at)?)))
+            .filter_map(|at| Some((self.run.topic_name(at.topic), at.partition, next(at)?)))
             .collect();
         cluster.commit_offsets(offsets);
     }

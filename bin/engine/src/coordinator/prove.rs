@@ -3,13 +3,10 @@
 //! Records are counted here, not taken in: the hand-over reads holes that are not natural, together with the object
 //! before them when it lacks records that Kafka has, since they may be missing anywhere in it.
 
-use super::bounds::Bounds;
 use super::flow::ReplayError;
-use super::state::Coordinator;
-use crate::error::EngineError;
-use crate::log::growth::PartitionWatermarks;
+use super::phases::Replay;
+use super::probe::Arrived;
 use crate::log::holes::{self, Suspect, Tail};
-use crate::protocol::{Consume, Purpose, ReaderReport};
 use crate::topic_partition::TopicPartition;
 use ingest::coverage::{Counted, Coverage, RangeSet};
 use std::collections::BTreeMap;
@@ -24,16 +21,11 @@ pub(super) struct Again {
     pub tail: Option<Range<i64>>,
 }
 
-/// Where Kafka holds records, by partition.
-pub(super) type Arrived = BTreeMap<TopicPartition, RangeSet>;
-
-impl Coordinator {
+impl Replay<'_> {
     /// Proves what can be proved of the holes of `coverage`. Returns what has to be read from Kafka again.
     pub(super) async fn prove_holes(
         &mut self,
         coverage: &BTreeMap<(u8, i32), Coverage>,
-        watermarks: &PartitionWatermarks,
-        upto: &Option<Bounds>,
     ) -> Result<BTreeMap<TopicPartition, Again>, ReplayError> {
         let mut suspects: BTreeMap<TopicPartition, Vec<Suspect>> = BTreeMap::new();
         let mut tails: BTreeMap<TopicPartition, (Tail, i64)> = BTreeMap::new();
@@ -44,9 +36,12 @@ impl Coordinator {
             let known = self.answer.natural.entry(at).or_default();
             // what history covers by now needs no proof
             *known = known.iter().flat_map(|hole| coverage.ranges.missing(hole)).collect();
-            let Some(marks) = watermarks.get(&at) else { continue };
+            let Some(marks) = self.watermarks.get(&at) else {
+                continue;
+            };
             let span = marks.low..marks.stable;
-            let bound = upto
+            let bound = self
+                .upto
                 .as_ref()
                 .map_or(i64::MAX, |upto| upto.get(&at).copied().unwrap_or(0));
             let found = holes::suspects(coverage, known, &span, bound, |id| self.read.lines(id));
@@ -61,7 +56,7 @@ impl Coordinator {
         let queues = suspects
             .iter()
             .map(|(at, suspects)| (*at, holes::read_ranges(suspects)));
-        let arrived = self.probe(queues.collect()).await?;
+        let arrived = self.run.probe(queues.collect()).await?;
         let mut again: BTreeMap<TopicPartition, Again> = BTreeMap::new();
         for (at, suspects) in suspects {
             let nothing = RangeSet::default();
@@ -112,14 +107,14 @@ impl Coordinator {
             if read_ranges.is_empty() {
                 break;
             }
-            for (at, found) in self.probe(read_ranges).await? {
+            for (at, found) in self.run.probe(read_ranges).await? {
                 let arrived = arrived.entry(at).or_default();
                 found.iter().for_each(|range| arrived.insert(range));
             }
         }
         let reach = |(at, (tail, _)): (TopicPartition, (Tail, i64))| {
             let reach = tail.reach(arrived.get(&at).unwrap_or(&nothing), seen[&at])?;
-            let place = self.place(at);
+            let place = self.run.place(at);
             tracing::info!(
                 place,
                 ?reach,
@@ -128,47 +123,5 @@ impl Coordinator {
             Some((at, reach))
         };
         Ok(tails.into_iter().filter_map(reach).collect())
-    }
-
-    /// Counts where Kafka holds records, one range of a partition after the other.
-    pub(super) async fn probe(
-        &mut self,
-        read_ranges: BTreeMap<TopicPartition, Vec<Range<i64>>>,
-    ) -> Result<Arrived, ReplayError> {
-        let mut queues: BTreeMap<TopicPartition, std::vec::IntoIter<Range<i64>>> = read_ranges
-            .into_iter()
-            .map(|(at, read_ranges)| (at, read_ranges.into_iter()))
-            .collect();
-        let mut arrived = Arrived::new();
-        let mut waiting = 0;
-        for (at, queue) in &mut queues {
-            waiting += usize::from(self.probe_next(*at, queue));
-        }
-        while waiting > 0 {
-            let ReaderReport::Probed { pass, at, records } = self.flow.next_report().await? else {
-                continue;
-            };
-            if pass != self.flow.pass() {
-                continue;
-            }
-            let found = arrived.entry(at).or_default();
-            records.into_iter().for_each(|(from, to)| found.insert(from..to));
-            let queue = queues.get_mut(&at).ok_or(EngineError::DataflowEnded)?;
-            waiting -= usize::from(!self.probe_next(at, queue));
-        }
-        Ok(arrived)
-    }
-
-    fn probe_next(&self, at: TopicPartition, queue: &mut std::vec::IntoIter<Range<i64>>) -> bool {
-        let Some(read_range) = queue.next() else { return false };
-        self.flow.consume(Consume {
-            at,
-            from: read_range.start,
-            until: Some(read_range.end),
-            bound: read_range.end,
-            purpose: Purpose::Probe,
-            after: None,
-        });
-        true
     }
 }

@@ -1,8 +1,8 @@
 //! Reading objects of the lake: they are assigned to workers, and what the workers report is taken in.
 
 use super::flow::ReplayError;
-use super::lake_read::log_place;
-use super::state::Coordinator;
+use super::lake_read::{LakeRead, log_place};
+use super::run::Run;
 use crate::error::EngineError;
 use crate::protocol::{Assigned, Command, ObjectRead, ReaderReport};
 use crate::topic_partition::TopicPartition;
@@ -13,23 +13,24 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Objects assigned in one command.
 const OBJECTS_A_COMMAND: usize = 1024;
 
-impl Coordinator {
+impl Run {
     /// Reads the objects from number `from` on, as far as `wanted`; of those that names alone took for persisted and that
     /// are not, everything is staged afterwards.
     pub(super) async fn read_objects(
         &mut self,
+        read: &mut LakeRead,
         from: usize,
         persisted: &BTreeMap<TopicPartition, i64>,
         wanted: impl Fn(&Object) -> bool,
     ) -> Result<(), ReplayError> {
-        let starts = self.read.starts();
+        let starts = read.starts();
         let of = |at: &TopicPartition| persisted.get(at).copied().unwrap_or(0);
         let assign = |(object, id): (&Object, u32)| Assigned {
             id,
             object: object.clone(),
             persisted: log_place(object).is_some_and(|(at, start)| starts.is_persisted(at, start, of(&at))),
         };
-        let objects = self.read.objects.iter().zip(1u32..).skip(from);
+        let objects = read.objects.iter().zip(1u32..).skip(from);
         let assigned: Vec<Assigned> = objects.filter(|(object, _)| wanted(object)).map(assign).collect();
         let by_names: BTreeSet<u32> = assigned.iter().filter(|one| one.persisted).map(|one| one.id).collect();
         let partly = assigned.iter().filter(|one| {
@@ -37,20 +38,19 @@ impl Coordinator {
             !one.persisted && below
         });
         let partly: Vec<u32> = partly.map(|one| one.id).collect();
-        self.read.restaged.extend(partly);
-        self.read_assigned(assigned, true).await?;
+        read.restaged.extend(partly);
+        self.read_assigned(read, assigned, true).await?;
 
         let misclassified = |object: &Counted| {
             let at = TopicPartition::of(object);
             by_names.contains(&object.object) && starts.was_misclassified(object, of(&at))
         };
-        let again: Vec<Assigned> = self
-            .read
+        let again: Vec<Assigned> = read
             .of_log()
             .filter(misclassified)
             .map(|object| Assigned {
                 id: object.object,
-                object: self.read.object(object.object).clone(),
+                object: read.object(object.object).clone(),
                 persisted: false,
             })
             .collect();
@@ -58,12 +58,17 @@ impl Coordinator {
             return Ok(());
         }
         tracing::info!(objects = again.len(), "objects overlap: they are read again as a whole");
-        self.read.restaged.extend(again.iter().map(|one| one.id));
-        self.read_assigned(again, false).await
+        read.restaged.extend(again.iter().map(|one| one.id));
+        self.read_assigned(read, again, false).await
     }
 
     /// Assigns objects and waits until all have been read; `shown` says whether that is history's progress.
-    pub(super) async fn read_assigned(&mut self, mut objects: Vec<Assigned>, shown: bool) -> Result<(), ReplayError> {
+    pub(super) async fn read_assigned(
+        &mut self,
+        read: &mut LakeRead,
+        mut objects: Vec<Assigned>,
+        shown: bool,
+    ) -> Result<(), ReplayError> {
         let mut waiting: BTreeSet<u32> = objects.iter().map(|one| one.id).collect();
         let bytes: u64 = objects.iter().map(|one| one.object.size).sum();
         if shown {
@@ -92,16 +97,18 @@ impl Coordinator {
         }
         while !waiting.is_empty() {
             match self.flow.next_report().await? {
-                ReaderReport::Object { pass, id, read } if pass == self.flow.pass() => {
+                ReaderReport::Object { pass, id, read: object } if pass == self.flow.pass() => {
                     waiting.remove(&id);
                     if shown {
-                        self.process.observer.object(read.lines, read.bytes, read.rejected);
+                        self.process
+                            .observer
+                            .object(object.lines, object.bytes, object.rejected);
                     }
-                    self.read.counted.insert(id, read);
+                    read.counted.insert(id, object);
                 }
                 ReaderReport::Damaged { pass, id, lines, error } if pass == self.flow.pass() => {
                     waiting.remove(&id);
-                    self.skip_damaged(id, lines, error)?;
+                    self.skip_damaged(read, id, lines, error)?;
                 }
                 _ => {}
             }
@@ -109,8 +116,8 @@ impl Coordinator {
         Ok(())
     }
 
-    fn skip_damaged(&mut self, id: u32, lines: u64, error: String) -> Result<(), EngineError> {
-        let object = self.read.object(id);
+    fn skip_damaged(&self, read: &mut LakeRead, id: u32, lines: u64, error: String) -> Result<(), EngineError> {
+        let object = read.object(id);
         let key = object.key.clone();
         if !self.options.log.skip_unreadable {
             return Err(EngineError::Damaged { key, error });
@@ -118,13 +125,13 @@ impl Coordinator {
         tracing::warn!(object = key, error, "skipped a damaged object");
         // of an object without offsets nothing is kept, of one of the log what lies before the damage
         if log_place(object).is_some() {
-            let read = ObjectRead {
+            let object = ObjectRead {
                 lines,
                 ..ObjectRead::default()
             };
-            self.read.counted.insert(id, read);
+            read.counted.insert(id, object);
         }
-        self.read.damaged.insert(id, error);
+        read.damaged.insert(id, error);
         Ok(())
     }
 }

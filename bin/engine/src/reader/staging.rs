@@ -82,7 +82,7 @@ impl Reader {
     }
 
     fn lose_staging(&mut self, error: &StagingError) {
-        let (pass, error) = (self.pass.number, error.to_string());
+        let (pass, error) = (self.pass.number, causes::with_causes(error));
         self.reports.push(ReaderReport::StagingLost { pass, error });
         self.phase = Phase::Broken;
     }

@@ -3,6 +3,7 @@
 use super::placing::Reading;
 use super::read_range::ReadRange;
 use crate::decode::Decode;
+use crate::handle::StopListener;
 use crate::log::generations::Generations;
 use crate::process::ProcessState;
 use crate::protocol::{Pass, ReaderReport};
@@ -59,17 +60,6 @@ pub(super) enum Phase {
     Broken,
 }
 
-/// Who reports that the process was asked to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StopReport {
-    /// The first reader of the process does.
-    NotOurs,
-    /// We do, when it is.
-    Pending,
-    /// We have.
-    Sent,
-}
-
 /// The reader of a worker.
 pub(super) struct Reader {
     pub(super) context: ReaderContext,
@@ -87,7 +77,8 @@ pub(super) struct Reader {
     /// Rows per cleaned table, and rejects, offered for staging in this pass.
     pub(super) staged: [u64; 4],
     pub(super) epoch: OpenEpoch,
-    pub(super) stop: StopReport,
+    /// Where a request to stop comes from, until it is reported: the first reader of a process does that.
+    pub(super) stop: Option<StopListener>,
 }
 
 /// What the open epoch has taken in.
@@ -109,6 +100,7 @@ impl Reader {
         again: Activator,
         first: bool,
     ) -> Reader {
+        let stop = first.then(|| context.process.handle.stop_listener());
         Reader {
             decode: Decode::new(context.limits, Arc::clone(&context.layout)),
             context,
@@ -124,11 +116,7 @@ impl Reader {
             reports: Vec::new(),
             staged: [0; 4],
             epoch: OpenEpoch::default(),
-            stop: if first {
-                StopReport::Pending
-            } else {
-                StopReport::NotOurs
-            },
+            stop,
         }
     }
 }

@@ -15,37 +15,29 @@ pub(super) struct Unconditional;
 /// Whoever has signed may do everything.
 pub(super) struct Conditions;
 
-// the methods' form is that of `async_trait`, which is not worth a dependency
-impl S3Access for Conditions {
-    fn put_object<'this, 'request, 'answer>(
-        &'this self,
-        request: &'request mut S3Request<PutObjectInput>,
-    ) -> Pin<Box<dyn Future<Output = S3Result<()>> + Send + 'answer>>
-    where
-        'this: 'answer,
-        'request: 'answer,
-        Self: 'answer,
-    {
-        if request.extensions.get::<Unconditional>().is_some() {
-            request.input.if_none_match = None;
-            request.input.if_match = None;
+/// A method of [`S3Access`] that forgets the conditions of a marked request. Its form is that of `async_trait`, which is
+/// not worth a dependency.
+macro_rules! forgets_conditions {
+    ($method:ident, $input:ty) => {
+        fn $method<'this, 'request, 'answer>(
+            &'this self,
+            request: &'request mut S3Request<$input>,
+        ) -> Pin<Box<dyn Future<Output = S3Result<()>> + Send + 'answer>>
+        where
+            'this: 'answer,
+            'request: 'answer,
+            Self: 'answer,
+        {
+            if request.extensions.get::<Unconditional>().is_some() {
+                request.input.if_none_match = None;
+                request.input.if_match = None;
+            }
+            Box::pin(std::future::ready(Ok(())))
         }
-        Box::pin(std::future::ready(Ok(())))
-    }
+    };
+}
 
-    fn complete_multipart_upload<'this, 'request, 'answer>(
-        &'this self,
-        request: &'request mut S3Request<CompleteMultipartUploadInput>,
-    ) -> Pin<Box<dyn Future<Output = S3Result<()>> + Send + 'answer>>
-    where
-        'this: 'answer,
-        'request: 'answer,
-        Self: 'answer,
-    {
-        if request.extensions.get::<Unconditional>().is_some() {
-            request.input.if_none_match = None;
-            request.input.if_match = None;
-        }
-        Box::pin(std::future::ready(Ok(())))
-    }
+impl S3Access for Conditions {
+    forgets_conditions!(put_object, PutObjectInput);
+    forgets_conditions!(complete_multipart_upload, CompleteMultipartUploadInput);
 }

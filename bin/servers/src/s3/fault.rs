@@ -1,33 +1,20 @@
 //! What can go wrong with a request, injected between HTTP and the S3 service.
 
+use super::body::{Break, Failed, FaultyBody, failed};
 use super::condition::Unconditional;
 use super::locks::ObjectLocks;
-use hyper::body::{Body as _, Bytes, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Incoming};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use s3s::Body;
 use s3s::service::S3Service;
 use std::collections::HashMap;
-use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::task::{Context, Poll};
 use std::time::Duration;
-
-/// Why a connection is closed. A type with a name: hyper's bounds do not resolve for a boxed error in a spawned task.
-#[derive(Debug)]
-pub(super) struct Failed(String);
-
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Error for Failed {}
 
 /// LIST answers are rewritten in memory; a page of a thousand keys of the greatest length is under two megabytes.
 const LIST_LIMIT: usize = 8 << 20;
@@ -46,6 +33,8 @@ pub struct Seen<'a> {
     pub key: &'a str,
     /// The query, as sent.
     pub query: &'a str,
+    /// Whether it is a write under a condition, `If-Match` or `If-None-Match`.
+    pub conditional: bool,
     /// The `Range` header, as `bytes=100-`.
     pub range: Option<&'a str>,
     /// How many requests with this method, bucket and key there were before this one.
@@ -74,8 +63,10 @@ impl Seen<'_> {
 pub enum Fault {
     /// Nothing.
     None,
-    /// The request is answered with this status and S3's error body for it, and not carried out.
+    /// The request is answered with this status and S3's usual error for it, and not carried out.
     Status(u16),
+    /// The same with this error code.
+    Refused(u16, &'static str),
     /// The connection closes without an answer; the request is not carried out.
     Reset,
     /// The request is carried out, then the connection closes without an answer.
@@ -95,6 +86,25 @@ pub enum Fault {
     /// The conditions of a write, `If-None-Match` and `If-Match`, are not looked at, as by a server that does not know
     /// them; then the other fault.
     Unconditional(Box<Fault>),
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::None => f.write_str("None"),
+            Fault::Status(status) => write!(f, "Status({status})"),
+            Fault::Refused(status, code) => write!(f, "Refused({status} {code})"),
+            Fault::Reset => f.write_str("Reset"),
+            Fault::LoseAnswer => f.write_str("LoseAnswer"),
+            Fault::Cut(after) => write!(f, "Cut({after})"),
+            Fault::Stall(after) => write!(f, "Stall({after})"),
+            Fault::Flip(index) => write!(f, "Flip({index})"),
+            Fault::Hide(_) => f.write_str("Hide"),
+            Fault::Repeat => f.write_str("Repeat"),
+            Fault::After(time, fault) => write!(f, "After({time:?}, {fault:?})"),
+            Fault::Unconditional(fault) => write!(f, "Unconditional({fault:?})"),
+        }
+    }
 }
 
 impl Fault {
@@ -163,7 +173,8 @@ impl Faults {
             }
         }
         match fault {
-            Fault::Status(status) => return error_answer(status),
+            Fault::Status(status) => return error_answer(status, None),
+            Fault::Refused(status, code) => return error_answer(status, Some(code)),
             Fault::Reset => return Err(failed("injected reset")),
             _ => {}
         }
@@ -177,7 +188,7 @@ impl Faults {
             .map_err(|error| failed(format!("{error:?}")))?;
         drop(at_work);
         if if_match.is_some_and(|wanted| answer.headers().get(header::ETAG).is_some_and(|tag| *tag != wanted)) {
-            return error_answer(412);
+            return error_answer(412, None);
         }
         match fault {
             Fault::LoseAnswer => Err(failed("injected loss of the answer")),
@@ -189,7 +200,10 @@ impl Faults {
                 .await
             }
             Fault::Repeat => edit_list(answer, |_, entry| entry.repeat(2)).await,
-            fault => Ok(answer.map(|body| FaultyBody { body, fault, at: 0 })),
+            Fault::Cut(after) => Ok(answer.map(|body| FaultyBody::new(body, Break::Cut(after)))),
+            Fault::Stall(after) => Ok(answer.map(|body| FaultyBody::new(body, Break::Stall(after)))),
+            Fault::Flip(index) => Ok(answer.map(|body| FaultyBody::new(body, Break::Flip(index)))),
+            _ => Ok(answer.map(|body| FaultyBody::new(body, Break::Nowhere))),
         }
     }
 
@@ -208,6 +222,11 @@ impl Faults {
             *count += 1;
             *count - 1
         };
+        let conditions = [header::IF_MATCH, header::IF_NONE_MATCH];
+        let conditional = request.method() == Method::PUT
+            && conditions
+                .iter()
+                .any(|condition| request.headers().contains_key(condition));
         let range = header_text(request.headers(), header::RANGE);
         let query = request.uri().query().unwrap_or("");
         hook(&Seen {
@@ -215,22 +234,19 @@ impl Faults {
             bucket,
             key: &key,
             query,
+            conditional,
             range,
             before,
         })
     }
 }
 
-fn failed(what: impl fmt::Display) -> Failed {
-    Failed(what.to_string())
-}
-
 fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn error_answer(status: u16) -> Result<Response<FaultyBody>, Failed> {
-    let (code, message) = match status {
+fn error_answer(status: u16, code: Option<&str>) -> Result<Response<FaultyBody>, Failed> {
+    let (usual, message) = match status {
         403 => ("AccessDenied", "Access Denied"),
         404 => ("NoSuchKey", "The specified key does not exist."),
         412 => (
@@ -240,14 +256,11 @@ fn error_answer(status: u16) -> Result<Response<FaultyBody>, Failed> {
         503 => ("SlowDown", "Please reduce your request rate."),
         _ => ("InternalError", "We encountered an internal error. Please try again."),
     };
+    let code = code.unwrap_or(usual);
     let xml = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>"
     );
-    let mut answer = Response::new(FaultyBody {
-        body: Body::from(xml),
-        fault: Fault::None,
-        at: 0,
-    });
+    let mut answer = Response::new(FaultyBody::new(Body::from(xml), Break::Nowhere));
     *answer.status_mut() = StatusCode::from_u16(status).map_err(failed)?;
     answer.headers_mut().insert(
         header::CONTENT_TYPE,
@@ -283,14 +296,8 @@ async fn edit_list(
     }
     edited.push_str(rest);
     head.headers.remove(header::CONTENT_LENGTH);
-    Ok(Response::from_parts(
-        head,
-        FaultyBody {
-            body: Body::from(edited),
-            fault: Fault::None,
-            at: 0,
-        },
-    ))
+    let body = FaultyBody::new(Body::from(edited), Break::Nowhere);
+    Ok(Response::from_parts(head, body))
 }
 
 async fn collect(body: &mut Body) -> Result<Vec<u8>, Failed> {
@@ -313,58 +320,4 @@ fn xml_text(escaped: &str) -> String {
         .replace("&quot;", "\"")
         .replace("&apos;", "'");
     text.replace("&#43;", "+").replace("&amp;", "&")
-}
-
-/// An answer's body with [`Fault::Cut`], [`Fault::Stall`] or [`Fault::Flip`] worked into it.
-pub(super) struct FaultyBody {
-    body: Body,
-    fault: Fault,
-    /// Bytes that have passed.
-    at: u64,
-}
-
-impl hyper::body::Body for FaultyBody {
-    type Data = Bytes;
-    type Error = Failed;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failed>>> {
-        let left = match self.fault {
-            Fault::Cut(after) | Fault::Stall(after) => after.saturating_sub(self.at),
-            _ => u64::MAX,
-        };
-        if left == 0 {
-            return match self.fault {
-                // nothing wakes this task again: the peer has to give up
-                Fault::Stall(_) => Poll::Pending,
-                _ => Poll::Ready(Some(Err(failed("injected cut")))),
-            };
-        }
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        let Poll::Ready(Some(Ok(frame))) = polled else {
-            return polled.map_err(failed);
-        };
-        let mut data = match frame.into_data() {
-            Ok(data) => data,
-            Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-        };
-        data.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-        if let Fault::Flip(index) = self.fault
-            && let Some(place) = index.checked_sub(self.at).and_then(|place| usize::try_from(place).ok())
-            && place < data.len()
-        {
-            let mut bytes = data.to_vec();
-            bytes[place] ^= 1;
-            data = bytes.into();
-        }
-        self.at += data.len() as u64;
-        Poll::Ready(Some(Ok(Frame::data(data))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self.fault, Fault::None) && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

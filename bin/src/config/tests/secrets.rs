@@ -190,7 +190,7 @@ fn files_of_a_connection_are_read_by_every_command_that_takes_them() {
             let checked = match command {
                 "run" => RunSettings::check(&effective).map(drop),
                 "backfill" => BackfillSettings::check(&effective).map(drop),
-                "verify" => VerifySettings::check(&effective).map(drop),
+                "verify" => verify_options(&effective).map(drop),
                 "audit" => AuditSettings::check(&effective).map(drop),
                 _ => check_all(&effective),
             };

@@ -7,15 +7,10 @@
 
 use super::super::availability::{Availability, RequestKind};
 use super::super::error::LakeError;
+use super::super::request_error::{self, RequestError, short, sources};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_smithy_types::byte_stream;
 use std::error::Error;
-
-/// What is said of a request that was not answered in time.
-pub(super) const SILENT: &str = "no answer in time";
-/// Longer texts of others are cut.
-const TEXT_BYTES: usize = 200;
 
 /// Codes of a server that is busy, or of two writers at the same moment.
 const BUSY: [&str; 8] = [
@@ -51,22 +46,11 @@ const CLOCK_HINT: &str = "set this machine's clock";
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// It may go better next time.
-    Transient(String),
+    Transient(RequestError),
     /// The object cannot be read; true of this object alone when the lake can be listed.
     Unconfirmed(LakeError),
     /// It will not go better.
     Permanent(LakeError),
-}
-
-/// Why no further bytes of a body arrive.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BodyError {
-    /// For too long.
-    #[error("the body fell silent")]
-    Silent,
-    /// The connection is cut, or a check failed; the cause is part of the text, so that it is no source.
-    #[error("{}", root(.0))]
-    Broken(byte_stream::error::Error),
 }
 
 /// Says what a failed attempt means.
@@ -83,25 +67,27 @@ where
     let status = error.raw_response().map_or(0, |response| response.status().as_u16());
     let code = error.code().unwrap_or_default().to_string();
     let object = object.to_string();
-    let refused = |code: String| {
+    let refused = |source: RequestError| {
         Failure::Permanent(LakeError::Refused {
             action,
             object: object.clone(),
-            status,
-            code,
+            source,
         })
     };
     match &error {
         SdkError::ServiceError(_) => {}
-        SdkError::ConstructionFailure(_) => return refused(root(&error)),
-        SdkError::DispatchFailure(failure) if failure.is_user() => return refused(root(&error)),
+        SdkError::ConstructionFailure(_) => return refused(unsent(error)),
+        SdkError::DispatchFailure(failure) if failure.is_user() => return refused(unsent(error)),
         _ => {
             return match credentials_error(&error) {
-                Some(CredentialsError::ProviderTimedOut(_)) | None => Failure::Transient(summary(&error)),
+                Some(CredentialsError::ProviderTimedOut(_)) | None => Failure::Transient(unanswered(error)),
                 Some(CredentialsError::CredentialsNotLoaded(_)) => {
-                    no_access(availability, "there are no credentials".to_owned(), KEYS_HINT)
+                    no_access(availability, RequestError::NoCredentials, KEYS_HINT)
                 }
-                Some(_) => no_access(availability, format!("no credentials: {}", root(&error)), KEYS_HINT),
+                Some(_) => {
+                    let failed = RequestError::Credentials(request_error::SdkError::new(error));
+                    no_access(availability, failed, KEYS_HINT)
+                }
             };
         }
     }
@@ -109,7 +95,7 @@ where
         Some(message) if !message.is_empty() => format!("{code} ({})", short(message)),
         _ => code.clone(),
     };
-    let answer = format!("the server answered {status} {said}");
+    let answer = RequestError::Answered { status, code: said };
     if NOT_ACCEPTED.contains(&code.as_str()) {
         let hint = if code == CLOCK { CLOCK_HINT } else { KEYS_HINT };
         return no_access(availability, answer, hint);
@@ -122,36 +108,35 @@ where
         (403, RequestKind::Listing) => no_access(availability, answer, POLICY_HINT),
         (404, RequestKind::Object) => Failure::Unconfirmed(LakeError::Missing { action, object }),
         (404, RequestKind::Change) => Failure::Permanent(LakeError::Missing { action, object }),
-        (403, RequestKind::Object) => Failure::Unconfirmed(LakeError::Inaccessible { object, why: answer }),
+        (403, RequestKind::Object) => Failure::Unconfirmed(LakeError::Inaccessible { object, source: answer }),
         // a HEAD is answered without a code: an expired session looks like this
         (400, RequestKind::Object) if matches!(code.as_str(), "" | "BadRequest") => {
             Failure::Unconfirmed(LakeError::Refused {
                 action,
                 object,
-                status,
-                code: said,
+                source: answer,
             })
         }
         (412 | 416, _) => Failure::Permanent(LakeError::Changed { object }),
-        _ => refused(said),
+        _ => refused(answer),
     }
 }
 
 /// Every request is refused: an outage when something was before.
-fn no_access(availability: &Availability, why: String, hint: &'static str) -> Failure {
+fn no_access(availability: &Availability, why: RequestError, hint: &'static str) -> Failure {
     if availability.has_answered() {
         Failure::Transient(why)
     } else {
         Failure::Permanent(LakeError::NoAccess {
             lake: availability.lake().to_owned(),
-            why,
+            source: why,
             hint,
         })
     }
 }
 
 /// The bucket is not there: an outage when it was before.
-fn no_lake(availability: &Availability, action: &'static str, object: String, why: String) -> Failure {
+fn no_lake(availability: &Availability, action: &'static str, object: String, why: RequestError) -> Failure {
     if availability.has_answered() {
         Failure::Transient(why)
     } else {
@@ -163,35 +148,22 @@ fn credentials_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Credent
     sources(error).find_map(|error| error.downcast_ref())
 }
 
-/// An attempt without an answer, in one sentence.
-fn summary<E>(error: &SdkError<E>) -> String
+/// A request that the SDK did not send.
+fn unsent(error: impl Error + Send + Sync + 'static) -> RequestError {
+    request_error::SdkError::new(error).into()
+}
+
+/// An attempt without an answer.
+fn unanswered<E>(error: SdkError<E>) -> RequestError
 where
     E: Error + Send + Sync + 'static,
 {
-    match error {
-        SdkError::TimeoutError(_) => SILENT.to_owned(),
-        SdkError::DispatchFailure(failure) if failure.is_timeout() => SILENT.to_owned(),
-        SdkError::DispatchFailure(failure) if failure.is_io() => format!("no connection: {}", root(error)),
-        SdkError::ResponseError(_) => format!("the answer cannot be read: {}", root(error)),
-        _ => root(error),
-    }
-}
-
-/// The innermost cause, which says what happened; those around it name layers of the SDK.
-pub(super) fn root(error: &(dyn Error + 'static)) -> String {
-    let root = sources(error).last().map(ToString::to_string);
-    short(&root.unwrap_or_default())
-}
-
-fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
-}
-
-/// The first line, and not too much of it.
-fn short(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    match line.char_indices().find(|(at, _)| *at >= TEXT_BYTES) {
-        None => line.to_owned(),
-        Some((at, _)) => format!("{}…", &line[..at]),
-    }
+    let wrapped = match &error {
+        SdkError::TimeoutError(_) => return RequestError::Silent,
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => return RequestError::Silent,
+        SdkError::DispatchFailure(failure) if failure.is_io() => RequestError::Connection,
+        SdkError::ResponseError(_) => RequestError::Unreadable,
+        _ => RequestError::Sdk,
+    };
+    wrapped(request_error::SdkError::new(error))
 }

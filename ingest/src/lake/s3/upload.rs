@@ -4,9 +4,9 @@
 //! a rule of the bucket has to remove them.
 
 use super::S3Store;
-use super::errors::root;
 use crate::lake::availability::RequestKind;
 use crate::lake::error::LakeError;
+use crate::lake::request_error::{RequestError, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
@@ -32,7 +32,7 @@ impl S3Store {
             let (bytes, items, condition) = (bytes.clone(), items.clone(), condition.clone());
             match self.upload(key, bytes, items, part_bytes, condition).await {
                 Err(LakeError::Missing { .. }) => {
-                    let pause = attempts.failed(key, "the upload does not exist any more".to_owned())?;
+                    let pause = attempts.failed(key, RequestError::Other("the upload does not exist any more"))?;
                     tokio::time::sleep(pause).await;
                 }
                 ended => return ended,
@@ -62,7 +62,7 @@ impl S3Store {
             let abort = self.client.abort_multipart_upload().bucket(&self.bucket);
             let aborted = abort.key(self.full_key(key)).upload_id(&upload).send().await;
             if let Err(error) = aborted {
-                tracing::debug!(key, "an upload was not given up: {}", root(&error));
+                tracing::debug!(key, "an upload was not given up: {}", SdkError::new(error));
             }
         }
         ended

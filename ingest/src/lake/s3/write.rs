@@ -13,7 +13,8 @@ use super::super::retry;
 use super::super::version::Version;
 use super::S3Store;
 use super::conditions::Conditions;
-use super::errors::{Failure, SILENT, classify_error};
+use super::errors::{Failure, classify_error};
+use crate::lake::request_error::RequestError;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
@@ -145,7 +146,7 @@ impl S3Store {
             let request = self.client.put_object().bucket(&self.bucket).key(self.full_key(key));
             let request = under(request).body(ByteStream::from_static(b"probe\n")).send();
             let failure = match tokio::time::timeout(self.retries().silence, request).await {
-                Err(_) => Failure::Transient(SILENT.to_string()),
+                Err(_) => Failure::Transient(RequestError::Silent),
                 Ok(Ok(_)) => {
                     attempts.succeeded();
                     return Ok(Probed::Written);
@@ -178,7 +179,7 @@ impl S3Store {
         let seconds = written.and_then(|written| u64::try_from(written.secs()).ok());
         seconds.ok_or_else(|| LakeError::Metadata {
             object: key.to_string(),
-            why: "the server does not say when it was written".to_string(),
+            source: "the server does not say when it was written".into(),
         })
     }
 

@@ -10,6 +10,7 @@ use super::super::persisted::Starts;
 use super::world::{LakeObject, Record, World, at};
 use crate::answer::{Answer, OffsetRange};
 use crate::archived::ArchivedRange;
+use crate::epoch::Epoch;
 use crate::protocol::{Consume, Purpose};
 use crate::reader::{Passed, ReadRange};
 use crate::recorded::Recorded;
@@ -512,7 +513,7 @@ impl Engine {
             totals: &Totals::default(),
         };
         let before = std::mem::take(&mut tables.progress);
-        let mut progress = state.progress(0, true, &serde_json::Value::Null, "model");
+        let mut progress = state.progress(Epoch::default(), true, &serde_json::Value::Null, "model");
         progress.definitions = Some(DEFINITIONS);
         for (key, earlier) in before.partitions {
             let now = progress.partitions.entry(key).or_insert(earlier.clone());

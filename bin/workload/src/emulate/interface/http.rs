@@ -124,7 +124,7 @@ impl Http {
                 .client
                 .request(request)
                 .await
-                .map_err(|error| again(chain(&error)))?;
+                .map_err(|error| again(causes::with_causes(&error)))?;
             let (status, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
             let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await;
             let body = body.map_err(|error| again(format!("the answer broke off: {error}")))?;
@@ -189,17 +189,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
     let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
     Duration::try_from(at.duration_since(jiff::Timestamp::now())).ok()
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ pub enum SourceError {
         action: String,
         /// PostgreSQL's answer.
         #[source]
-        source: tokio_postgres::Error,
+        source: sinks::PostgresError,
     },
     /// The thread that reads or makes records ended by a panic.
     #[error("{thread} panicked")]
@@ -104,7 +104,10 @@ pub(super) fn mysql(action: impl Into<String>) -> impl FnOnce(mysql_async::Error
 /// Names the action that failed.
 pub(super) fn postgres(action: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> SourceError {
     let action = action.into();
-    move |source| SourceError::Postgres { action, source }
+    move |error| SourceError::Postgres {
+        action,
+        source: error.into(),
+    }
 }
 
 /// Names the action that failed and its file.

@@ -1,8 +1,8 @@
 //! What the tables say they answer for: the part of the log that a replay has to read.
 
-use crate::exit::Failure;
+use super::error::VerifyError;
 use dataflows::{Limits, Results};
-use engine::Topics;
+use engine::{TableOptions, Topics};
 use ingest::coverage::RangeSet;
 use operators::{Position, PositionError};
 use sinks::{Legacy, Progress, RecordedResult};
@@ -86,53 +86,49 @@ impl Recorded {
         recorded
     }
 
-    /// Whether this command can say anything about these tables.
-    pub fn check(&self, given: &Given<'_>, made_of: &[RecordedResult], schema: &str) -> Result<(), Failure> {
-        let Given { results, top, limits } = *given;
+    /// Whether tables that were `made_of` these results can be compared with what is given: `tables`, computed from
+    /// records within `limits`.
+    pub fn check(
+        &self,
+        tables: &TableOptions,
+        limits: &Limits,
+        made_of: &[RecordedResult],
+        schema: &str,
+    ) -> Result<(), VerifyError> {
+        let (results, schema) = (&tables.results, schema.to_owned());
         if self.commits == 0 {
-            return Err(super::failure::failed(format!(
-                "nothing to verify: schema {schema} has no commit yet"
-            )));
+            return Err(VerifyError::NoCommit { schema });
         }
         if self.definitions != Some(results.hash(limits)) {
-            let ours = [
-                ("--top", "top", top),
+            let settings = [
+                ("--top", "top", tables.top),
                 ("limits.record_bytes", "record_bytes", limits.record_bytes),
                 ("limits.depth", "depth", limits.depth),
             ];
-            let other = ours.into_iter().find_map(|(setting, option, ours)| {
-                let theirs = self.options.get(option)?.as_u64()?;
-                (theirs != ours as u64).then_some((setting, theirs, ours))
-            });
-            let names = other_results(made_of, results);
-            return Err(super::failure::usage(match other {
-                Some((setting, theirs, ours)) => {
-                    format!("the tables were computed with {setting} {theirs}, not {ours}: give {setting} {theirs}")
+            for (setting, option, given) in settings {
+                let recorded = self.options.get(option).and_then(serde_json::Value::as_u64);
+                let given = given as u64;
+                if let Some(recorded) = recorded.filter(|recorded| *recorded != given) {
+                    return Err(VerifyError::OtherSetting {
+                        setting,
+                        recorded,
+                        given,
+                    });
                 }
-                // tables of an earlier version do not say what they were made of, and are compared with what is given
-                None if made_of.is_empty() => return self.check_topics(),
-                None if !names.is_empty() => format!(
-                    "schema {schema} and the given results differ ({}): give the files that the tables were computed \
-                     with as --results DIR",
-                    names.join(", ")
-                ),
-                None => format!(
-                    "the tables of schema {schema} were computed with other definitions than those of this program: start \
-                     it on them once, or verify them with the program that wrote them"
-                ),
-            }));
+            }
+            let names = other_results(made_of, results);
+            // tables of an earlier version do not say what they were made of, and are compared with what is given
+            if !made_of.is_empty() {
+                return Err(match names.as_slice() {
+                    [] => VerifyError::OtherProgram { schema },
+                    _ => VerifyError::OtherResults { schema, names },
+                });
+            }
         }
-        self.check_topics()
-    }
-
-    fn check_topics(&self) -> Result<(), Failure> {
-        if self.unnamed.is_empty() {
-            Ok(())
-        } else {
-            Err(super::failure::usage(format!(
-                "the tables hold records of {}, which --topics does not name",
-                self.unnamed.join(", ")
-            )))
+        let topics = self.unnamed.clone();
+        match topics.as_slice() {
+            [] => Ok(()),
+            _ => Err(VerifyError::Topics { topics }),
         }
     }
 
@@ -158,17 +154,6 @@ impl Recorded {
     }
 }
 
-/// What the tables are compared with.
-#[derive(Clone, Copy)]
-pub struct Given<'a> {
-    /// The results.
-    pub results: &'a Results,
-    /// The `--top` that they were compiled with.
-    pub top: usize,
-    /// The limits of records.
-    pub limits: &'a Limits,
-}
-
 /// The names of results that are recorded and not defined, or the reverse, or whose SQL is another one.
 fn other_results(made_of: &[RecordedResult], results: &Results) -> Vec<String> {
     let theirs = made_of.iter().map(|result| (&*result.name, &*result.sql));
@@ -184,8 +169,10 @@ fn other_results(made_of: &[RecordedResult], results: &Results) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use engine::Class;
     use sinks::{AcceptedGap, Generation, PartitionProgress};
     use std::cell::RefCell;
+    use std::sync::Arc;
 
     fn topics() -> Topics {
         Topics::new([Some("a.pin".to_owned()), Some("a.geo".to_owned()), None])
@@ -276,22 +263,22 @@ mod tests {
                 depth,
                 ..Limits::default()
             };
-            let results = results(top);
-            let given = Given {
-                results: &results,
+            let tables = TableOptions {
+                results: Arc::new(results(top)),
                 top,
-                limits: &limits,
+                cleaned: true,
+                drop: Vec::new(),
             };
-            let checked = Recorded::of(progress, &topics()).check(&given, &made_of.borrow(), "s");
-            checked.map_err(|failure| (failure.code(), failure.to_string()))
+            let checked = Recorded::of(progress, &topics()).check(&tables, &limits, &made_of.borrow(), "s");
+            checked.map_err(|error| (error.class(), error.to_string()))
         };
         let error = |progress: &Progress, top| checked(progress, top, 64);
         assert_eq!(error(&progress(), 10), Ok(()));
-        let (code, text) = checked(&progress(), 10, 8).unwrap_err();
-        assert_eq!(code, 2);
+        let (class, text) = checked(&progress(), 10, 8).unwrap_err();
+        assert_eq!(class, Class::Usage);
         assert!(text.contains("give limits.depth 64"), "{text}");
-        let (code, text) = error(&progress(), 3).unwrap_err();
-        assert_eq!(code, 2);
+        let (class, text) = error(&progress(), 3).unwrap_err();
+        assert_eq!(class, Class::Usage);
         assert!(text.contains("give --top 10"), "{text}");
         let other = Progress {
             definitions: Some(1),
@@ -306,8 +293,8 @@ mod tests {
         made_of.replace(built_in.definitions().iter().map(recorded).collect());
         made_of.borrow_mut()[0].sql.push(' ');
         made_of.borrow_mut()[1].name.push('2');
-        let (code, text) = error(&other, 10).unwrap_err();
-        assert_eq!(code, 2);
+        let (class, text) = error(&other, 10).unwrap_err();
+        assert_eq!(class, Class::Usage);
         let [first, second] = [0, 1].map(|n: usize| built_in.definitions()[n].table.name);
         let names = format!("{first}, {second}, {second}2");
         assert!(text.contains(&format!("the given results differ ({names})")), "{text}");
@@ -315,13 +302,13 @@ mod tests {
         let mut more = progress();
         more.partitions
             .insert(("b.user".into(), 0), PartitionProgress::default());
-        let (code, text) = error(&more, 10).unwrap_err();
-        assert_eq!(code, 2);
+        let (class, text) = error(&more, 10).unwrap_err();
+        assert_eq!(class, Class::Usage);
         assert!(text.contains("b.user"), "{text}");
         let empty = Progress {
             commits: 0,
             ..progress()
         };
-        assert_eq!(error(&empty, 10).unwrap_err().0, 1);
+        assert_eq!(error(&empty, 10).unwrap_err().0, Class::Failed);
     }
 }

@@ -1,12 +1,13 @@
 //! Records into the plain evaluator: decoded by the engine's decoder, placed and counted here on their own.
 
+use super::error::VerifyError;
 use super::recorded::{Partition, Recorded};
 use dataflows::{Decoder, Kind, Limits, Raw, Reason, State};
 use engine::Topics;
 use ingest::coverage::RangeSet;
-use ingest::lake::{Object, ObjectMetadata, Original, Place};
+use ingest::lake::{Object, ObjectMetadata, Original};
 use operators::Position;
-use sinks::{Reject, RejectPlace};
+use sinks::{Reject, RejectPlace, UNKNOWN_TOPIC};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
@@ -15,6 +16,9 @@ const RECORD_BITS: u32 = 20;
 
 /// Dead letters by source and place, with their reasons.
 pub type Rejects = HashMap<String, BTreeMap<i64, &'static str>>;
+
+/// Receives dead letters with their bytes.
+pub type TakeRejects<'a> = &'a mut dyn FnMut(Vec<Reject>) -> Result<(), VerifyError>;
 
 /// What a replay has read.
 pub struct Replayed {
@@ -27,7 +31,7 @@ pub struct Replayed {
     /// Those that were rejected.
     pub rejected: u64,
     /// Dead letters with their bytes, until they are taken.
-    pub fresh: Vec<Reject>,
+    fresh: Vec<Reject>,
     /// Offsets that were asked of Kafka and yielded no record: markers, aborted records, and what compaction has
     /// removed, perhaps after the tables had it.
     pub vanished: BTreeMap<Partition, RangeSet>,
@@ -77,6 +81,14 @@ impl Reading {
             lines: 0,
         }
     }
+
+    /// The place of the line that comes `ahead` lines after those read, if the tables answer for it.
+    fn place(&self, recorded: &Recorded, ahead: u64) -> Option<Origin<'_>> {
+        let (topic, partition, start) = self.object.log_place()?;
+        let (at, offset) = ((topic, partition), start + (self.lines + ahead) as i64);
+        let object = Some(self.object.key.as_str());
+        recorded.holds(at, offset).then_some(Origin::Log { at, offset, object })
+    }
 }
 
 impl Replayed {
@@ -118,35 +130,28 @@ impl Replayed {
         objects[..before].last().filter(|object| offset < object.end).cloned()
     }
 
+    /// Hands over the dead letters that came since the last call.
+    pub fn forward_rejects(&mut self, take: TakeRejects<'_>) -> Result<(), VerifyError> {
+        if self.fresh.is_empty() {
+            return Ok(());
+        }
+        take(std::mem::take(&mut self.fresh))
+    }
+
     /// Reads further lines of an object of the log. Returns their number.
     pub fn lines(&mut self, recorded: &Recorded, reading: &Reading, chunk: &[u8]) -> u64 {
-        let object = &reading.object;
-        let (Some(topic), Place::Log { partition, start }) = (object.topic, object.place) else {
-            return 0;
-        };
-        let at = (topic, partition);
         let mut lines = 0;
         for line in chunk.split_inclusive(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
-            let offset = start + (reading.lines + lines) as i64;
+            let place = reading.place(recorded, lines);
             lines += 1;
-            if recorded.holds(at, offset) {
-                let (key, value) = if object.deletes {
-                    (Some(line), None)
-                } else {
-                    (None, Some(line))
-                };
-                let origin = Origin::Log {
-                    at,
-                    offset,
-                    object: Some(&object.key),
-                };
-                let wrapped = reading.metadata.is_ours().then(|| ingest::lake::original(line));
-                match wrapped.flatten() {
-                    Some(Original::Value(value)) => self.record(recorded, origin, None, Some(&value)),
-                    Some(Original::Tombstone(key)) => self.record(recorded, origin, key.as_deref(), None),
-                    None => self.record(recorded, origin, key, value),
-                }
+            let Some(origin) = place else { continue };
+            let wrapped = reading.metadata.is_ours().then(|| ingest::lake::original(line));
+            match wrapped.flatten() {
+                Some(Original::Value(value)) => self.record(recorded, origin, None, Some(&value)),
+                Some(Original::Tombstone(key)) => self.record(recorded, origin, key.as_deref(), None),
+                None if reading.object.deletes => self.record(recorded, origin, Some(line), None),
+                None => self.record(recorded, origin, None, Some(line)),
             }
         }
         lines
@@ -154,18 +159,8 @@ impl Replayed {
 
     /// Counts the next line of an object, which was too large to be read whole.
     pub fn too_large(&mut self, recorded: &Recorded, reading: &Reading, prefix: &[u8]) {
-        let object = &reading.object;
-        let (Some(topic), Place::Log { partition, start }) = (object.topic, object.place) else {
-            return;
-        };
-        let (at, offset) = ((topic, partition), start + reading.lines as i64);
-        if recorded.holds(at, offset) {
+        if let Some(origin) = reading.place(recorded, 0) {
             self.records += 1;
-            let origin = Origin::Log {
-                at,
-                offset,
-                object: Some(&object.key),
-            };
             let kept = ingest::lake::kept_of_line(prefix, reading.metadata.is_ours());
             self.reject(origin, None, Some(&kept), Reason::TooLarge);
         }
@@ -239,61 +234,43 @@ impl Replayed {
 
     fn reject(&mut self, origin: Origin<'_>, key: Option<&[u8]>, value: Option<&[u8]>, reason: Reason) {
         self.rejected += 1;
-        let name = |topic: Option<u8>| {
-            let name = topic.map(|topic| self.topics.name(topic));
-            name.unwrap_or(sinks::UNKNOWN_TOPIC).to_owned()
-        };
-        let (topic, source, index, place) = match origin {
+        let (topic, place) = match origin {
             Origin::Log { at, offset, object } => {
-                let topic = name(Some(at.0));
-                let source = format!("{topic}/{}", at.1);
-                let object = object.map(str::to_owned);
-                (
-                    topic,
-                    source,
+                let place = RejectPlace::Log {
+                    partition: at.1,
                     offset,
-                    RejectPlace::Log {
-                        partition: at.1,
-                        offset,
-                        object,
-                    },
-                )
+                    object: object.map(str::to_owned),
+                };
+                (Some(at.0), place)
             }
             Origin::Legacy { object, index } => {
                 let key = object.key.clone();
-                (
-                    name(object.topic),
-                    key.clone(),
-                    index,
-                    RejectPlace::Object { object: key, index },
-                )
+                (object.topic, RejectPlace::Object { object: key, index })
             }
         };
-        // of a record that arrives again in another form, as in the tables, the first one stays
-        self.rejects
-            .entry(source)
-            .or_default()
-            .entry(index)
-            .or_insert(reason.as_str());
         let value = match reason {
             Reason::TooLarge => value.map(ingest::lake::kept),
             _ => value,
         };
-        let (key, value) = (key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec));
-        self.fresh.push(Reject {
-            topic,
+        let reject = Reject {
+            topic: topic.map_or(UNKNOWN_TOPIC, |topic| self.topics.name(topic)).to_owned(),
             place,
             reason: reason.as_str().to_owned(),
-            key,
-            value,
-        });
+            key: key.map(<[u8]>::to_vec),
+            value: value.map(<[u8]>::to_vec),
+        };
+        let (source, index) = reject.source();
+        // of a record that arrives again in another form, as in the tables, the first one stays
+        let of_source = self.rejects.entry(source).or_default();
+        of_source.entry(index).or_insert(reason.as_str());
+        self.fresh.push(reject);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ingest::lake::Encoding;
+    use ingest::lake::{Encoding, Place};
     use sinks::{PartitionProgress, Progress};
 
     fn topics() -> Topics {

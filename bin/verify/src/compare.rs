@@ -1,94 +1,11 @@
 //! Tables against the plain evaluator.
-//!
-//! Of a cleaned row only its position and a fingerprint are held, 24 bytes a row: the evaluator holds the rows, and
-//! those few of the table that are shown are fetched again by key.
 
+use super::differing::{Differing, SHOWN, names, place, texts};
+use super::held::{Found, Held, fingerprint};
 use super::records::{Rejects, Replayed};
-use crate::config::VerifySettings;
 use dataflows::{CLEANED, Kind, Results};
-use operators::{Position, Row, Table, Value};
-use sinks::{SinkError, Snapshot, TableCheck, UNKNOWN_TOPIC};
+use operators::{Position, Row, Table};
 use std::collections::{BTreeMap, HashMap};
-use xxhash_rust::xxh3::xxh3_64;
-
-/// Rows shown of each side of a table.
-pub const SHOWN: usize = 20;
-
-/// Which row of a cleaned table: where it is from, and what is in it.
-type Found = (Option<Position>, u64);
-
-/// What the tables held at one commit.
-pub struct Held {
-    results: Vec<Vec<Row>>,
-    /// By kind and key; nothing when the cleaned tables are not kept.
-    cleaned: Option<[HashMap<i64, Found>; 3]>,
-    tombstones: HashMap<(String, i64), Option<Position>>,
-    rejects: HashMap<String, BTreeMap<i64, String>>,
-    dropped: Vec<sinks::DroppedRejects>,
-}
-
-/// A table that is not what it should be.
-#[derive(Debug, Default)]
-pub struct Differing {
-    /// The table.
-    pub name: &'static str,
-    /// The names of its columns.
-    pub columns: Vec<&'static str>,
-    /// Rows that it lacks.
-    pub missing: u64,
-    /// Rows that it should not hold.
-    pub surplus: u64,
-    /// The first of the missing rows.
-    pub missing_rows: Vec<Vec<Option<String>>>,
-    /// The first of the surplus rows.
-    pub surplus_rows: Vec<Vec<Option<String>>>,
-    /// Surplus rows of a cleaned table that are still to be fetched.
-    pub to_fetch: Option<(&'static Table, Vec<(i64, Found)>)>,
-}
-
-impl Held {
-    /// Reads all tables of a snapshot. Rejects of topics that are not `named` are left out: they stay when a topic is
-    /// replaced, and no log that is read here says anything about them.
-    pub async fn read(snapshot: &Snapshot, kept: bool, settings: &VerifySettings) -> Result<Held, SinkError> {
-        let (mut results, named) = (Vec::new(), &settings.log.topics);
-        for result in settings.tables.results.definitions() {
-            results.push(snapshot.table(&result.table).await?);
-        }
-        let mut rejects: HashMap<String, BTreeMap<i64, String>> = HashMap::new();
-        let is_named = |topic: &str| topic == UNKNOWN_TOPIC || named.number(topic).is_some();
-        let each = |found: sinks::FoundReject| {
-            if !is_named(&found.topic) {
-                return;
-            }
-            rejects
-                .entry(found.source)
-                .or_default()
-                .insert(found.position, found.reason);
-        };
-        snapshot.rejects(each).await?;
-        let mut held = Held {
-            results,
-            cleaned: None,
-            tombstones: HashMap::new(),
-            rejects,
-            dropped: snapshot.dropped_rejects().await?,
-        };
-        if kept {
-            let mut cleaned: [HashMap<i64, Found>; 3] = Default::default();
-            let mut scratch = Vec::new();
-            for (table, rows) in CLEANED.iter().zip(&mut cleaned) {
-                let each = |found: sinks::FoundRow| {
-                    rows.insert(found.ind, (found.position, fingerprint(&found.row, &mut scratch)));
-                };
-                snapshot.cleaned(table, each).await?;
-            }
-            held.cleaned = Some(cleaned);
-            let found = snapshot.tombstones().await?.into_iter();
-            held.tombstones = found.map(|found| ((found.table, found.ind), found.position)).collect();
-        }
-        Ok(held)
-    }
-}
 
 /// How many tables a replay compares: results, cleaned tables and their tombstones, and rejects.
 pub fn tables(results: &Results, kept: bool) -> usize {
@@ -107,25 +24,12 @@ pub fn differing(held: Held, replayed: &Replayed, results: &Results) -> Vec<Diff
     differing.extend(of_rejects(&held.rejects, &held.dropped, replayed));
     let wanted = replayed.state.results(results);
     for ((result, held), wanted) in results.definitions().iter().zip(held.results).zip(wanted) {
-        differing.extend(of_result(&result.table, held, wanted));
+        let table = &result.table;
+        differing.extend(Differing::of(table.name, names(table), held, wanted, |row| {
+            texts(table, &row)
+        }));
     }
     differing
-}
-
-fn names(table: &Table) -> Vec<&'static str> {
-    table.columns.iter().map(|column| column.name).collect()
-}
-
-fn texts(table: &Table, row: &[Value]) -> Vec<Option<String>> {
-    row.iter()
-        .zip(table.columns)
-        .map(|(value, column)| sinks::text::value(value, column.ty))
-        .collect()
-}
-
-fn place(position: Option<Position>) -> Option<String> {
-    // what a person can look up: generation, partition and offset
-    Some(position.map_or_else(|| "no position".to_owned(), |position| format!("{position:?}")))
 }
 
 /// Whether the tables and the log mean the same record: it has one position, unless the lake's object is inexact. Then
@@ -140,49 +44,17 @@ fn same_place(replayed: &Replayed, kind: Kind, held: Option<Position>, replay: P
     held == replay || same_partition && around(held).is_some_and(|object| Some(object) == around(replay))
 }
 
-/// What two ordered lists do not share.
-fn unshared<T: Ord>(held: Vec<T>, wanted: Vec<T>) -> (Vec<T>, Vec<T>) {
-    let (mut held, mut wanted) = (held.into_iter().peekable(), wanted.into_iter().peekable());
-    let (mut missing, mut surplus) = (Vec::new(), Vec::new());
-    loop {
-        match (held.peek(), wanted.peek()) {
-            (Some(have), Some(want)) if have == want => drop((held.next(), wanted.next())),
-            (Some(have), Some(want)) if have < want => surplus.extend(held.next()),
-            (_, Some(_)) => missing.extend(wanted.next()),
-            (Some(_), None) => surplus.extend(held.next()),
-            (None, None) => return (missing, surplus),
-        }
-    }
-}
-
-fn of_result(table: &Table, held: Vec<Row>, wanted: Vec<Row>) -> Option<Differing> {
-    let (missing, surplus) = unshared(held, wanted);
-    let shown = |rows: &[Row]| rows.iter().take(SHOWN).map(|row| texts(table, row)).collect();
-    Differing {
-        name: table.name,
-        columns: names(table),
-        missing: missing.len() as u64,
-        surplus: surplus.len() as u64,
-        missing_rows: shown(&missing),
-        surplus_rows: shown(&surplus),
-        to_fetch: None,
-    }
-    .if_any()
-}
-
 fn of_cleaned(
     table: &'static Table,
     kind: Kind,
     mut held: HashMap<i64, Found>,
     replayed: &Replayed,
 ) -> Option<Differing> {
-    let mut scratch = Vec::new();
     let mut missing: Vec<(i64, Position, &Row)> = Vec::new();
     let mut surplus: Vec<(i64, Found)> = Vec::new();
     for (ind, position, row) in replayed.state.cleaned(kind) {
         match held.remove(&ind) {
-            Some((at, print))
-                if print == fingerprint(row, &mut scratch) && same_place(replayed, kind, at, position) => {}
+            Some((at, print)) if print == fingerprint(row) && same_place(replayed, kind, at, position) => {}
             found => {
                 missing.push((ind, position, row));
                 surplus.extend(found.map(|found| (ind, found)));
@@ -199,18 +71,12 @@ fn of_cleaned(
     };
     let mut columns = names(table);
     columns.push("position");
-    let (missing_count, surplus_count) = (missing.len() as u64, surplus.len() as u64);
+    let counts = [missing.len() as u64, surplus.len() as u64];
+    let shown = missing.iter().take(SHOWN).map(with_place).collect();
+    let mut differing = Differing::counted(table.name, columns, counts, [shown, Vec::new()])?;
     surplus.truncate(SHOWN);
-    Differing {
-        name: table.name,
-        columns,
-        missing: missing_count,
-        surplus: surplus_count,
-        missing_rows: missing.iter().take(SHOWN).map(with_place).collect(),
-        surplus_rows: Vec::new(),
-        to_fetch: Some((table, surplus)),
-    }
-    .if_any()
+    differing.to_fetch = Some((table, surplus));
+    Some(differing)
 }
 
 fn of_tombstones(held: HashMap<(String, i64), Option<Position>>, replayed: &Replayed) -> Option<Differing> {
@@ -223,21 +89,23 @@ fn of_tombstones(held: HashMap<(String, i64), Option<Position>>, replayed: &Repl
                 .map(|(ind, at)| (table.name.to_owned(), ind, Some(at))),
         );
     }
-    // compaction removes deletes after a while; the one that we have seen still stands
-    let vanished = |table: &str, at: Position| {
-        let kind = CLEANED.iter().zip(Kind::ALL).find(|(cleaned, _)| cleaned.name == table);
-        kind.is_some_and(|(_, kind)| replayed.has_vanished((kind as u8, at.partition()), at.offset()))
+    let kind_of = |table: &str| {
+        let mut kinds = CLEANED.iter().zip(Kind::ALL);
+        kinds.find(|(cleaned, _)| cleaned.name == table).map(|(_, kind)| kind)
     };
     // a delete of an inexact object may stand at its place in Kafka
     for (table, ind, at) in &mut wanted {
-        let kind = CLEANED.iter().zip(Kind::ALL).find(|(cleaned, _)| cleaned.name == table);
         let found = held.get(&(table.clone(), *ind)).copied().flatten();
-        if let (Some((_, kind)), Some(replay)) = (kind, *at)
+        if let (Some(kind), Some(replay)) = (kind_of(table), *at)
             && same_place(replayed, kind, found, replay)
         {
             *at = found;
         }
     }
+    // compaction removes deletes after a while; the one that we have seen still stands
+    let vanished = |table: &str, at: Position| {
+        kind_of(table).is_some_and(|kind| replayed.has_vanished((kind as u8, at.partition()), at.offset()))
+    };
     let kept = |(table, ind, at): &(String, i64, Option<Position>)| {
         !at.is_some_and(|at| vanished(table, at)) || wanted.contains(&(table.clone(), *ind, *at))
     };
@@ -246,9 +114,9 @@ fn of_tombstones(held: HashMap<(String, i64), Option<Position>>, replayed: &Repl
         .map(|((table, ind), at)| (table, ind, at))
         .filter(kept)
         .collect();
-    of_lists(
+    Differing::of(
         "tombstones",
-        ["table", "ind", "position"],
+        vec!["table", "ind", "position"],
         held,
         wanted,
         |(table, ind, at)| vec![Some(table), Some(ind.to_string()), place(at)],
@@ -287,9 +155,9 @@ fn of_rejects(
                 .map(|(at, reason)| (source.clone(), *at, (*reason).to_owned())),
         );
     }
-    of_lists(
+    Differing::of(
         "rejects",
-        ["source", "position", "reason"],
+        vec!["source", "position", "reason"],
         have,
         want,
         |(source, at, reason)| vec![Some(source), Some(at.to_string()), Some(reason)],
@@ -325,115 +193,12 @@ fn has_near<R: AsRef<str>>(
     letters.range(object).any(|(_, other)| other.as_ref() == reason)
 }
 
-fn of_lists<T: Ord>(
-    name: &'static str,
-    columns: [&'static str; 3],
-    mut held: Vec<T>,
-    mut wanted: Vec<T>,
-    texts: impl Fn(T) -> Vec<Option<String>>,
-) -> Option<Differing> {
-    held.sort_unstable();
-    wanted.sort_unstable();
-    let (missing, surplus) = unshared(held, wanted);
-    Differing {
-        name,
-        columns: columns.to_vec(),
-        missing: missing.len() as u64,
-        surplus: surplus.len() as u64,
-        missing_rows: missing.into_iter().take(SHOWN).map(&texts).collect(),
-        surplus_rows: surplus.into_iter().take(SHOWN).map(&texts).collect(),
-        to_fetch: None,
-    }
-    .if_any()
-}
-
-impl Differing {
-    fn if_any(self) -> Option<Differing> {
-        (self.missing > 0 || self.surplus > 0).then_some(self)
-    }
-
-    /// A result table that is not what its SQL says.
-    pub fn of_check(check: TableCheck, table: &Table) -> Option<Differing> {
-        let (missing, surplus): (Vec<_>, Vec<_>) = check
-            .rows
-            .into_iter()
-            .partition(|difference| difference.side == sinks::Side::Missing);
-        let rows = |rows: Vec<sinks::Difference>| rows.into_iter().map(|difference| difference.row).collect();
-        Differing {
-            name: check.table,
-            columns: names(table),
-            missing: check.missing,
-            surplus: check.surplus,
-            missing_rows: rows(missing),
-            surplus_rows: rows(surplus),
-            to_fetch: None,
-        }
-        .if_any()
-    }
-
-    /// Whether rows that are to be shown have to be fetched.
-    pub fn lacks_rows(&self) -> bool {
-        self.to_fetch.as_ref().is_some_and(|(_, rows)| !rows.is_empty())
-    }
-
-    /// Fetches the surplus rows of a cleaned table; one that a live run has written again since is shown as such.
-    pub async fn fetch_surplus(&mut self, snapshot: &Snapshot) -> Result<(), SinkError> {
-        let Some((table, rows)) = self.to_fetch.take() else {
-            return Ok(());
-        };
-        let inds: Vec<i64> = rows.iter().map(|(ind, _)| *ind).collect();
-        let now = snapshot.cleaned_of(table, &inds).await?;
-        let mut scratch = Vec::new();
-        for (ind, (position, print)) in rows {
-            let same = |row: &&sinks::FoundRow| row.ind == ind && row.position == position;
-            let found = now
-                .iter()
-                .find(same)
-                .filter(|row| fingerprint(&row.row, &mut scratch) == print);
-            let mut shown = match found {
-                Some(found) => texts(table, &found.row),
-                None => vec![Some(ind.to_string()), Some("(written again since)".to_owned())],
-            };
-            shown.push(place(position));
-            self.surplus_rows.push(shown);
-        }
-        Ok(())
-    }
-}
-
-/// A hash of a row's values; equal rows have equal ones.
-fn fingerprint(row: &Row, scratch: &mut Vec<u8>) -> u64 {
-    scratch.clear();
-    let mut text = |tag: u8, bytes: &[u8]| {
-        scratch.push(tag);
-        scratch.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-        scratch.extend_from_slice(bytes);
-    };
-    for value in row {
-        match value {
-            Value::Null => text(0, &[]),
-            Value::Int(int) => text(1, &int.to_le_bytes()),
-            Value::Float(float) => text(2, &float.to_bits().to_le_bytes()),
-            Value::Text(_) | Value::String(_) => text(3, value.as_str().unwrap_or_default().as_bytes()),
-            Value::Floats(floats) => {
-                let one = |float: &Option<f64>| [&[u8::from(float.is_some())][..], &bits(*float)].concat();
-                text(4, &floats.iter().flat_map(one).collect::<Vec<u8>>());
-            }
-            Value::Bytes(bytes) => text(5, bytes),
-        }
-    }
-    xxh3_64(scratch)
-}
-
-fn bits(float: Option<f64>) -> [u8; 8] {
-    float.map_or(0, f64::to_bits).to_le_bytes()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::records::Reading;
     use super::*;
     use dataflows::{Limits, Options, State};
+    use operators::Value;
 
     fn results() -> Results {
         Results::built_in(&Options::default())
@@ -480,7 +245,7 @@ mod tests {
         let mut cleaned: [HashMap<i64, Found>; 3] = Default::default();
         for kind in Kind::ALL {
             for (ind, position, row) in replayed.state.cleaned(kind) {
-                cleaned[kind as usize].insert(ind, (Some(position), fingerprint(row, &mut Vec::new())));
+                cleaned[kind as usize].insert(ind, (Some(position), fingerprint(row)));
             }
         }
         Held {
@@ -593,28 +358,5 @@ mod tests {
         assert_eq!(summary(off, &replayed), [(results().definitions()[0].table.name, 0, 1)]);
         let results = results();
         assert_eq!((tables(&results, false), tables(&results, true)), (11, 15));
-    }
-
-    #[test]
-    fn fingerprints_tell_values_and_their_borders_apart() {
-        let rows: [Row; 8] = [
-            vec!["ab".into(), "c".into()],
-            vec!["a".into(), "bc".into()],
-            vec!["abc".into(), Value::Null],
-            vec![Value::Null, "abc".into()],
-            vec![Value::Int(0), Value::Float(0.0)],
-            vec![Value::Float(0.0), Value::Int(0)],
-            vec![Value::Floats(Box::new([None, Some(0.0)])), Value::Null],
-            vec![Value::Floats(Box::new([Some(0.0), None])), Value::Null],
-        ];
-        let mut prints: Vec<u64> = rows.iter().map(|row| fingerprint(row, &mut Vec::new())).collect();
-        prints.sort_unstable();
-        prints.dedup();
-        assert_eq!(prints.len(), rows.len());
-        let symbol = vec![Value::Text(operators::Symbol::new("ab")), "c".into()];
-        assert_eq!(
-            fingerprint(&symbol, &mut Vec::new()),
-            fingerprint(&rows[0], &mut Vec::new())
-        );
     }
 }

@@ -1,0 +1,82 @@
+//! What every phase of a run has.
+
+use super::flow::Flow;
+use crate::answer::Answer;
+use crate::options::Options;
+use crate::process::ProcessState;
+use crate::report::{Report, Totals};
+use crate::target::Target;
+use crate::topic_partition::TopicPartition;
+use ingest::coverage::Gap;
+use ingest::kafka::Cluster;
+use ingest::lake::Lake;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Where the log comes from.
+pub struct Sources {
+    /// History, if there is a lake.
+    pub lake: Option<Lake>,
+    /// Kafka, if there is one.
+    pub cluster: Option<Arc<Cluster>>,
+}
+
+/// See the module's head. What is known only from a phase on is in [`super::phases`].
+pub struct Run {
+    pub(super) options: Arc<Options>,
+    pub(super) sources: Sources,
+    pub(super) target: Target,
+    pub(super) flow: Flow,
+    pub(super) process: Arc<ProcessState>,
+    pub(super) totals: Totals,
+    pub(super) began: Instant,
+}
+
+impl Run {
+    /// A run of which nothing has been done yet.
+    pub fn new(options: Arc<Options>, sources: Sources, target: Target, flow: Flow, process: Arc<ProcessState>) -> Run {
+        Run {
+            options,
+            sources,
+            target,
+            flow,
+            process,
+            totals: Totals::default(),
+            began: Instant::now(),
+        }
+    }
+
+    /// What is left of the run after its last commit.
+    pub(super) fn report(&self, answer: &Answer) -> Report {
+        let mut report = Report {
+            totals: self.totals.clone(),
+            ..Report::default()
+        };
+        for (at, reach) in &answer.frontier {
+            let partitions = report.frontier.entry(self.topic_name(at.topic).to_owned()).or_default();
+            partitions.insert(at.partition, reach.next);
+        }
+        report
+    }
+
+    /// The name of a topic that records have come from.
+    pub(super) fn topic_name(&self, topic: u8) -> &str {
+        self.options.log.topics.name(topic)
+    }
+
+    /// `topic/partition`.
+    pub(super) fn place(&self, at: TopicPartition) -> String {
+        format!("{}/{}", self.topic_name(at.topic), at.partition)
+    }
+
+    /// A range of offsets that is missing.
+    pub(super) fn gap(&self, at: TopicPartition, range: &Range<i64>) -> Gap {
+        Gap {
+            topic: self.topic_name(at.topic).to_owned(),
+            partition: at.partition,
+            from: range.start,
+            to: range.end,
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Which offsets are read from Kafka, and in which of the lake's objects a record may have another offset than its line
+//! says. Decisions without I/O, made from what the tables recorded. How far the last object of a partition reaches is
+//! [`Tail`]'s to say, for the engine as well.
+
+use super::recorded::{Partition, Recorded};
+use engine::Tail;
+use ingest::coverage::{Counted, Coverage, Gap, RangeSet};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// What the lake lacks of the tables' answer, and what only Kafka knows the order of.
+pub fn wanted(recorded: &Recorded, coverage: &BTreeMap<Partition, Coverage>) -> BTreeMap<Partition, RangeSet> {
+    let nothing = (Coverage::default(), RangeSet::default());
+    let mut wanted = BTreeMap::new();
+    for (at, span) in &recorded.partitions {
+        let coverage = coverage.get(at).unwrap_or(&nothing.0);
+        let gaps = recorded.gaps.get(at).unwrap_or(&nothing.1);
+        let natural = recorded.natural.get(at).unwrap_or(&nothing.1);
+        let lacking = coverage.ranges.missing(span.clone()).into_iter();
+        let lacking = lacking.flat_map(|range| gaps.missing(range));
+        let mut ranges: RangeSet = lacking.flat_map(|range| natural.missing(range)).collect();
+        for conflict in &coverage.conflicts {
+            ranges.insert(conflict.from.max(span.start)..conflict.to.min(span.end));
+        }
+        if !ranges.is_empty() {
+            wanted.insert(*at, ranges);
+        }
+    }
+    wanted
+}
+
+/// What is wanted and lies outside of what Kafka holds; `names` are the topics by number.
+pub fn lost(
+    wanted: &BTreeMap<Partition, RangeSet>,
+    spans: &BTreeMap<Partition, Range<i64>>,
+    names: &[&str],
+) -> Vec<Gap> {
+    let of = |(at, ranges): (&Partition, &RangeSet)| {
+        let lost = ranges.iter().flat_map(|range| outside(range, spans.get(at)));
+        let gap = |range| Gap::new(names[usize::from(at.0)], at.1, range);
+        lost.map(gap).collect::<Vec<_>>()
+    };
+    wanted.iter().flat_map(of).collect()
+}
+
+/// The parts of `range` that lie outside of what Kafka holds.
+fn outside(range: Range<i64>, held: Option<&Range<i64>>) -> Vec<Range<i64>> {
+    held.cloned().into_iter().collect::<RangeSet>().missing(range)
+}
+
+/// The objects whose records may have other offsets than their lines say, by their beginnings.
+pub fn inexact(
+    coverage: &BTreeMap<Partition, Coverage>,
+    counted: &[Counted],
+    natural: &BTreeMap<Partition, RangeSet>,
+) -> BTreeMap<Partition, Vec<Range<i64>>> {
+    let of = |(at, coverage): (&Partition, &Coverage)| {
+        let objects = coverage.inexact.iter().chain(&coverage.unproved);
+        let natural = natural.get(at);
+        let last = natural.and_then(|natural| last_with_holes(counted, *at, coverage, natural));
+        let mut inexact: Vec<Range<i64>> = objects.map(|object| object.from..object.to).chain(last).collect();
+        inexact.sort_by_key(|object| (object.start, object.end));
+        (*at, inexact)
+    };
+    coverage.iter().map(of).collect()
+}
+
+/// Where the records of a partition's last object stand, when holes that Kafka has proved lie inside it: nothing in the
+/// lake shows that its lines have other offsets.
+fn last_with_holes(counted: &[Counted], at: Partition, coverage: &Coverage, natural: &RangeSet) -> Option<Range<i64>> {
+    let of_partition = counted.iter().filter(|object| (object.topic, object.partition) == at);
+    let tail = Tail::of(of_partition.max_by_key(|object| object.start)?, coverage)?;
+    // there are as many offsets with a record below it as the object has lines
+    let furthest = tail
+        .start
+        .checked_add_unsigned(tail.lines)?
+        .saturating_add_unsigned(natural.count());
+    let arrived: RangeSet = natural.missing(tail.start..furthest).into_iter().collect();
+    tail.reach(&arrived, furthest)
+}
+
+/// Adds the objects before the holes in `wanted`, where Kafka holds all of them: what an object with a loss lacks may be
+/// missing anywhere in it.
+pub fn add_inexact(
+    wanted: &mut BTreeMap<Partition, RangeSet>,
+    inexact: &BTreeMap<Partition, Vec<Range<i64>>>,
+    spans: &BTreeMap<Partition, Range<i64>>,
+) {
+    for (at, ranges) in wanted {
+        if let (Some(objects), Some(span)) = (inexact.get(at), spans.get(at)) {
+            with_their_objects(ranges, objects, span);
+        }
+    }
+}
+
+fn with_their_objects(ranges: &mut RangeSet, objects: &[Range<i64>], span: &Range<i64>) {
+    let lossy = |object: &&Range<i64>| {
+        let held = span.start <= object.start && object.end <= span.end;
+        held && !ranges.within((*object).clone()).is_empty()
+    };
+    let lossy: Vec<Range<i64>> = objects.iter().filter(lossy).cloned().collect();
+    lossy.into_iter().for_each(|object| ranges.insert(object));
+}
+
+#[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // a list of one range is meant
+mod tests {
+    use super::*;
+    use engine::Topics;
+    use sinks::{AcceptedGap, PartitionProgress, Progress};
+
+    fn recorded(first: i64, next: i64, gaps: &[Range<i64>]) -> Recorded {
+        let gap = |gap: &Range<i64>| AcceptedGap {
+            topic: "pin".into(),
+            partition: 0,
+            from: gap.start,
+            to: gap.end,
+            reason: "accepted".into(),
+            object: None,
+        };
+        let partition = PartitionProgress {
+            first,
+            next,
+            ..PartitionProgress::default()
+        };
+        let progress = Progress {
+            partitions: [(("pin".to_owned(), 0), partition)].into(),
+            gaps: gaps.iter().map(gap).collect(),
+            ..Progress::default()
+        };
+        Recorded::of(&progress, &Topics::new([Some("pin".to_owned()), None, None]))
+    }
+
+    fn object(start: i64, lines: u64, number: u32) -> Counted {
+        Counted {
+            topic: 0,
+            partition: 0,
+            start,
+            lines,
+            covers: None,
+            object: number,
+        }
+    }
+
+    fn ranges(recorded: &Recorded, objects: &[Counted]) -> Vec<Range<i64>> {
+        let wanted = wanted(recorded, &ingest::coverage::coverage(objects, &["pin"]));
+        wanted
+            .get(&(0, 0))
+            .map(|ranges| ranges.iter().collect())
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn kafka_is_read_for_what_the_lake_lacks_below_the_frontier() {
+        let objects = [object(5, 5, 1), object(20, 10, 2), object(30, 70, 3)];
+        assert_eq!(ranges(&recorded(0, 40, &[]), &objects), [0..5, 10..20]);
+        assert_eq!(ranges(&recorded(5, 120, &[]), &objects), [10..20, 100..120]);
+        assert_eq!(ranges(&recorded(3, 7, &[]), &[]), [3..7]);
+    }
+
+    #[test]
+    fn accepted_gaps_are_not_asked_for() {
+        let objects = [object(0, 10, 1), object(20, 10, 2)];
+        assert_eq!(ranges(&recorded(0, 30, &[12..15, 18..20]), &objects), [10..12, 15..18]);
+        assert!(ranges(&recorded(0, 30, &[0..30]), &objects).is_empty());
+    }
+
+    #[test]
+    fn an_object_with_a_loss_is_read_again_as_a_whole() {
+        let objects = [0..10, 30..40];
+        let read = |hole: Range<i64>, span: Range<i64>| {
+            let mut ranges: RangeSet = [hole].into_iter().collect();
+            with_their_objects(&mut ranges, &objects, &span);
+            ranges.iter().collect::<Vec<_>>()
+        };
+        assert_eq!(read(8..10, 0..100), [0..10]);
+        assert_eq!(read(8..10, 5..100), [8..10]);
+        assert_eq!(read(15..20, 0..100), [15..20]);
+    }
+
+    #[test]
+    fn interleaving_objects_are_read_from_kafka_too() {
+        let objects = [object(0, 4, 1), object(2, 4, 2), object(9, 1, 3)];
+        assert_eq!(ranges(&recorded(0, 10, &[]), &objects), [0..9]);
+    }
+
+    #[test]
+    fn the_last_object_reaches_beyond_its_lines_when_a_proved_hole_lies_inside() {
+        let objects = [object(0, 10, 1), object(10, 3, 2)];
+        let inexact = |natural: &[Range<i64>]| {
+            let natural = [((0, 0), natural.iter().cloned().collect())].into();
+            let coverage = ingest::coverage::coverage(&objects, &["pin"]);
+            let mut inexact = super::inexact(&coverage, &objects, &natural);
+            inexact.remove(&(0, 0)).unwrap_or_default()
+        };
+        let unproved = inexact(&[]);
+        assert!(!unproved.contains(&(10..14)), "{unproved:?}");
+        assert!(inexact(&[11..12]).contains(&(10..14)));
+        assert!(inexact(&[10..11, 12..13]).contains(&(10..15)));
+        // behind the object: its lines stand at their offsets
+        assert_eq!(inexact(&[13..20]), unproved);
+    }
+
+    #[test]
+    fn what_kafka_has_lost_or_never_had_is_outside() {
+        assert_eq!(outside(10..20, Some(&(12..15))), [10..12, 15..20]);
+        assert_eq!(outside(10..20, Some(&(0..20))), Vec::<Range<i64>>::new());
+        assert_eq!(outside(10..20, None), vec![10..20]);
+    }
+}
