@@ -325,7 +325,7 @@ impl Check<'_> {
         );
         // the types of parameters are those that PostgreSQL infers
         let whole = why.posts(names, Arguments::Numbered)?;
-        let mut queries = vec![query, whole, why.row_of(Arguments::Numbered)];
+        let mut queries = vec![query, whole, why.row_of(Arguments::Numbered)?];
         queries[0] = why.posts(&[last], Arguments::Numbered)?;
         for column in why.columns() {
             if column.decides == Decides::Some {
@@ -354,7 +354,7 @@ impl Check<'_> {
             _ => unreachable!("keys are integers"),
         });
         for post in keys.collect::<Posts>() {
-            let query = why.row_of(Arguments::Literal(&[post.to_string()]));
+            let query = why.row_of(Arguments::Literal(&[post.to_string()]))?;
             let rows = self.database.rows(&query.sql)?;
             ensure!(rows.len() <= 1, "{rows:?} of post {post}: {}", query.sql);
             let row = rows

@@ -33,6 +33,8 @@ const QUEUE: usize = 10_000;
 const WAITING: usize = 512;
 /// Requests that may look through a large table at the same time.
 const ASIDE: usize = 2;
+/// Requests that may read cleaned tables as a whole at the same time: half of the connections stay free for the others.
+const SCANS: usize = 2;
 /// How often what is not used any more is let go.
 const TIDY: Duration = Duration::from_secs(10);
 
@@ -57,6 +59,8 @@ pub struct Api {
     pub(crate) shared: Arc<Shared>,
     pub(crate) results: Arc<Results>,
     pub(crate) status: Arc<Status>,
+    /// For requests that read cleaned tables as a whole.
+    pub(crate) scans: Semaphore,
     pub(crate) pool: Arc<Pool>,
     pub(crate) feeds: Arc<Feeds>,
     pub(crate) pins: Arc<Pins>,
@@ -108,6 +112,7 @@ impl Api {
             shared,
             results: options.results,
             status: options.status,
+            scans: Semaphore::new(SCANS),
         }))
     }
 

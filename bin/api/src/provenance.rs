@@ -1,6 +1,7 @@
 //! Where records come from: the partitions of a commit, and the positions of the records that a post's cleaned rows are
 //! made of.
 
+use crate::api::Api;
 use crate::error::ApiError;
 use crate::postgres::{ReadError, Snapshot};
 use dataflows::CLEANED;
@@ -11,19 +12,16 @@ use operators::{Column, ColumnType};
 use serde_json::{Map, Value, json};
 use sinks::{qualified, quoted, read_value};
 use std::collections::BTreeMap;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::SemaphorePermit;
 use tokio_postgres::types::{ToSql, Type};
 
-/// Requests that look at whole cleaned tables at the same time: half of the connections stay free for the others.
-static SCANS: Semaphore = Semaphore::const_new(2);
-
-/// A place among the requests that look at whole tables.
+/// A place among the requests that read cleaned tables as a whole.
 ///
 /// # Errors
 /// 503: there is none.
-pub fn scan() -> Result<SemaphorePermit<'static>, ApiError> {
-    let busy = || ApiError::unavailable("two requests of this kind are being answered", "try again");
-    SCANS.try_acquire().map_err(|_| busy())
+pub fn scan(api: &Api) -> Result<SemaphorePermit<'_>, ApiError> {
+    let busy = || ApiError::unavailable("other requests of this kind are being answered", "try again");
+    api.scans.try_acquire().map_err(|_| busy())
 }
 
 /// What a commit says of the log.
@@ -111,7 +109,11 @@ impl Log {
             return Ok(());
         }
         let error = "the cleaned tables, which hold the posts, are not kept";
-        Err(ApiError::new(StatusCode::CONFLICT, error, "run with --cleaned"))
+        Err(ApiError::new(
+            StatusCode::CONFLICT,
+            error,
+            "run with --cleaned postgres",
+        ))
     }
 
     /// The number of the kind with a topic.

@@ -54,7 +54,7 @@ pub async fn answer(api: &Api, path: [&str; 3], parameters: &[(String, String)])
         offset: number("offset", offset, i64::MAX)?,
         ind: ind.map(|text| text.parse().map_err(|_| invalid(text))).transpose()?,
     };
-    let _scan = provenance::scan()?;
+    let _scan = provenance::scan(api)?;
     let snapshot = api.pool.snapshot().await.map_err(unreadable)?;
     let found = asked.find(api, &snapshot).await;
     let (commit, frontier) = head_json(&snapshot.head);
@@ -250,22 +250,28 @@ async fn cells<'a>(
             not_asked.push(definition.table.name);
             continue;
         }
-        for key in rows_of(snapshot, api.pool.schema(), &definition.table, &why, ind).await? {
-            cells.push(json!({ "table": definition.table.name, "key": key }));
+        match rows_of(snapshot, api.pool.schema(), &definition.table, &why, ind).await? {
+            Some(keys) => {
+                let cell = |key| json!({ "table": definition.table.name, "key": key });
+                cells.extend(keys.into_iter().map(cell));
+            }
+            None => not_asked.push(definition.table.name),
         }
     }
     Ok((cells, not_asked))
 }
 
-/// The keys of the rows of one result that a post is part of: one, or none.
+/// The keys of the rows of one result that a post is part of: one, or none. `None` where that is too long a question.
 async fn rows_of(
     snapshot: &Snapshot,
     schema: &str,
     table: &Table,
     why: &Why<'_>,
     ind: i64,
-) -> Result<Vec<Value>, ReadError> {
-    let mut query = why.row_of(Arguments::Text);
+) -> Result<Option<Vec<Value>>, ReadError> {
+    let Ok(mut query) = why.row_of(Arguments::Text) else {
+        return Ok(None);
+    };
     // the outermost filter may have dropped the row: what the table holds decides
     let columns = table.columns[..table.key].iter().map(|column| quoted(column.name));
     let columns: Vec<String> = columns.collect();
@@ -279,5 +285,5 @@ async fn rows_of(
         qualified(schema, table.name),
         equal.join(" AND ")
     );
-    query_json(snapshot, &query, &[ind.to_string()]).await
+    query_json(snapshot, &query, &[ind.to_string()]).await.map(Some)
 }

@@ -59,17 +59,16 @@ mod tests {
             ("/api/results/{table}", of_rows),
             ("/api/results/{table}/changes", names(&["pace", "last_event_id"])),
             ("/api/changes", names(&["tables", "pace", "last_event_id"])),
+            ("/api/why/{table}", names(&["filters", "after", "limit"])),
+            ("/api/lineage/{topic}/{partition}/{offset}", names(&["ind"])),
             ("/api/rejects", names(&["topic", "reason", "limit", "cursor", "raw"])),
             ("/api/gaps", names(&[])),
             ("/api/frontier", names(&["at_least", "timeout"])),
             ("/openapi.json", names(&[])),
         ] {
             assert_eq!(parameters(&description, path, "query"), expected, "{path}");
-            let in_path = if path.contains('{') {
-                names(&["table"])
-            } else {
-                names(&[])
-            };
+            let braced = path.split('{').skip(1).filter_map(|part| part.split('}').next());
+            let in_path = braced.map(str::to_owned).collect::<BTreeSet<_>>();
             assert_eq!(parameters(&description, path, "path"), in_path, "{path}");
         }
         assert_eq!(

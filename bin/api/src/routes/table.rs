@@ -323,9 +323,10 @@ impl Page<'_> {
         let patience = snapshot.client().batch_execute(PATIENCE).await;
         patience.map_err(|error| unreadable(error.into()))?;
         let statement = self.query.statement(self.api.pool.schema(), self.table());
-        let parameters = statement.parameters.iter().map(|parameter| parameter.as_sql());
-        let parameters: Vec<_> = parameters
-            .map(|parameter| parameter as &dyn tokio_postgres::types::ToSql)
+        let parameters: Vec<_> = statement
+            .parameters
+            .iter()
+            .map(|parameter| parameter.as_sql())
             .collect();
         let rows = snapshot.client().query_raw(&statement.sql, parameters).await;
         let rows = rows.map_err(|error| unreadable(error.into()))?;

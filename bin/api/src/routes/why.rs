@@ -42,7 +42,7 @@ struct Asked<'a> {
 pub async fn answer(api: &Api, name: &str, parameters: &[(String, String)]) -> Result<Answer, ApiError> {
     let place = number(api, name)?;
     let asked = Asked::parse(api, place, parameters)?;
-    let _scan = provenance::scan()?;
+    let _scan = provenance::scan(api)?;
     let snapshot = api.pool.snapshot().await.map_err(unreadable)?;
     let explained = asked.explain(&snapshot, api.pool.schema()).await;
     let (commit, frontier) = head_json(&snapshot.head);
@@ -84,7 +84,12 @@ impl From<tokio_postgres::Error> for Failed {
 
 impl From<WhyError> for Failed {
     fn from(error: WhyError) -> Failed {
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), "report this").into()
+        let (status, hint) = match error {
+            WhyError::TooLong { .. } => (StatusCode::CONFLICT, "ask for a result that it reads"),
+            // the route asks for what the result has
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "report this"),
+        };
+        ApiError::new(status, error.to_string(), hint).into()
     }
 }
 
@@ -118,11 +123,16 @@ impl<'a> Asked<'a> {
         };
         let after: Option<i64> = after.map(|text| text.parse().map_err(|_| invalid(text))).transpose()?;
         let limit = whole(&own, "limit", 1..=LIMITS.1)?.unwrap_or(LIMITS.0);
-        let missing = || ApiError::unavailable("the result is not known", "try again");
+        let definitions = api.results.definitions().iter();
+        let number = definitions
+            .enumerate()
+            .find(|(_, known)| known.table.name == shape.table.name);
+        let known = number.and_then(|(number, definition)| Some((definition, api.results.why(number)?)));
+        let (definition, why) = known.ok_or_else(|| ApiError::unavailable("the result is not known", "try again"))?;
         Ok(Asked {
             shape,
-            definition: api.results.definitions().get(place).ok_or_else(missing)?,
-            why: api.results.why(place).ok_or_else(missing)?,
+            definition,
+            why,
             filtered: query.filters.iter().map(|filter| filter.column).collect(),
             query,
             // behind the last ind there are none

@@ -7,6 +7,7 @@ mod diagnostics;
 mod facts;
 mod fuzz;
 mod plans;
+mod why;
 
 use super::{Catalog, Diagnostic, Schema, SqlFile, compile};
 use crate::sql::Options;

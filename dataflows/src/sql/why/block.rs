@@ -122,12 +122,13 @@ impl<'a> Names<'a> {
             (false, true) => items.iter().map(|(_, expr)| expr.clone()).collect(),
             (false, false) => Vec::new(),
         };
-        let source = match below.is_empty() {
-            true => Source::Posts {
+        let source = if below.is_empty() {
+            Source::Posts {
                 from: query.from.clone(),
                 joins: query.joins.clone(),
-            },
-            false => Source::Below(alias),
+            }
+        } else {
+            Source::Below(alias)
         };
         let block = Block {
             items,

@@ -149,9 +149,10 @@ impl Why<'_> {
         let names: Option<Vec<String>> = key.iter().map(|column| traced(&self.text, column, at)).collect();
         let more = [
             // constants alone: one partition
-            match partition.is_empty() {
-                true => "ROW(1) AS \"partition of row\"".to_owned(),
-                false => format!("ROW({}) AS \"partition of row\"", partition.join(", ")),
+            if partition.is_empty() {
+                "ROW(1) AS \"partition of row\"".to_owned()
+            } else {
+                format!("ROW({}) AS \"partition of row\"", partition.join(", "))
             },
             format!("{} AS \"place of row\"", self.text.expression(window)),
         ];
@@ -168,9 +169,10 @@ impl Why<'_> {
             })
             .map(|(place, name)| equal(name, place))
             .collect();
-        let in_partition = match in_partition.is_empty() {
-            true => String::new(),
-            false => format!("\nWHERE {}", in_partition.join(" AND ")),
+        let in_partition = if in_partition.is_empty() {
+            String::new()
+        } else {
+            format!("\nWHERE {}", in_partition.join(" AND "))
         };
         let this = match &names {
             Some(names) => {
@@ -199,9 +201,10 @@ impl Why<'_> {
     }
 
     fn origin(&self, column: &str) -> Result<Origin<'_>, WhyError> {
-        match self.spec.columns.iter().any(|known| known.name == column) {
-            true => Ok(Origin::of(&self.text, self.grouping, column)),
-            false => Err(self.is_not(column, "a column")),
+        if self.spec.columns.iter().any(|known| known.name == column) {
+            Ok(Origin::of(&self.text, self.grouping, column))
+        } else {
+            Err(self.is_not(column, "a column"))
         }
     }
 
@@ -232,9 +235,12 @@ impl Why<'_> {
             .map(|filter| self.text.input_column(self.grouping, passes.clone(), filter));
         let filtered = filter.is_some();
         columns.extend(filter);
-        let and_passes = |relation: &str| match filtered {
-            true => format!(" AND {relation}.{passes}"),
-            false => String::new(),
+        let and_passes = |relation: &str| {
+            if filtered {
+                format!(" AND {relation}.{passes}")
+            } else {
+                String::new()
+            }
         };
         let descending = if within.is_some_and(|term| term.descending) {
             " DESC"

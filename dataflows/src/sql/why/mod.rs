@@ -27,6 +27,9 @@ use decide::Origin;
 use text::{InputColumn, POST, Text};
 use thiserror::Error;
 
+/// About the longest query in bytes. Each grouping adds the text of all that stands below it.
+const LONGEST_SQL: usize = 1 << 20;
+
 /// Why queries of a result.
 pub struct Why<'a> {
     spec: &'a ResultSpec,
@@ -97,6 +100,16 @@ pub enum WhyError {
         table: String,
         /// The column.
         column: String,
+    },
+    /// So many groupings stand in each other that PostgreSQL would spend its time on the plan.
+    #[error(
+        "{table} groups groups {groupings} times: the queries for its posts would be longer than {LONGEST_SQL} bytes"
+    )]
+    TooLong {
+        /// The result.
+        table: String,
+        /// How many groupings stand in each other.
+        groupings: usize,
     },
     /// A column that is none of the result's, or has nothing of the kind that was asked for.
     #[error("{column} is not {wanted} of {table}")]
@@ -180,9 +193,10 @@ impl<'a> Why<'a> {
         let types = self.types(columns)?;
         let value = |place: usize| arguments.show(place, types[place]);
         let (from, conditions) = self.of_rows(columns, &value);
-        let filter = match conditions.is_empty() {
-            true => String::new(),
-            false => format!("\nWHERE {}", conditions.join("\n  AND ")),
+        let filter = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!("\nWHERE {}", conditions.join("\n  AND "))
         };
         Ok(WhyQuery {
             sql: format!("SELECT count(*) AS posts\nFROM {from}{filter}"),
@@ -194,7 +208,8 @@ impl<'a> Why<'a> {
     /// key.
     ///
     /// It is not looked up whether the result has the row, as in [`Why::posts`].
-    pub fn row_of(&self, arguments: Arguments) -> WhyQuery {
+    pub fn row_of(&self, arguments: Arguments) -> Result<WhyQuery, WhyError> {
+        self.bounded()?;
         let names = self.key_columns();
         let (from, exact) = match self.traced_keys() {
             Some(_) => (self.groups(true), false),
@@ -210,10 +225,10 @@ impl<'a> Why<'a> {
             columns.join(", "),
             arguments.show(0, Ty::Int8)
         );
-        WhyQuery {
+        Ok(WhyQuery {
             sql,
             parameters: vec![Ty::Int8],
-        }
+        })
     }
 
     /// FROM and WHERE for the posts of rows that have certain values in `columns`.
@@ -310,8 +325,21 @@ impl<'a> Why<'a> {
         texts.len()
     }
 
-    /// The types of columns of the key.
+    fn bounded(&self) -> Result<(), WhyError> {
+        let groupings = self.text.chain.iter().filter(|block| block.is_grouped()).count();
+        if groupings.saturating_mul(self.spec.sql.len()) > LONGEST_SQL {
+            Err(WhyError::TooLong {
+                table: self.spec.name.clone(),
+                groupings,
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The types of columns of the key, for a query that is not too long.
     fn types(&self, columns: &[&str]) -> Result<Vec<Ty>, WhyError> {
+        self.bounded()?;
         let mut types = Vec::with_capacity(columns.len() + 2);
         for (place, column) in columns.iter().enumerate() {
             let table = || self.spec.name.clone();

@@ -82,9 +82,10 @@ impl Text<'_> {
             .iter()
             .map(|(name, expr)| format!("{} AS {}", printer.expression(expr), quoted(name)))
             .collect();
-        items.push(match block.is_grouped() {
-            true => format!("{} AS {}", self.group(block, None), self.identity(at)),
-            false => self.handed_on(at),
+        items.push(if block.is_grouped() {
+            format!("{} AS {}", self.group(block, None), self.identity(at))
+        } else {
+            self.handed_on(at)
         });
         items.extend_from_slice(more);
         let mut sql = self.select(at, &items, |below| self.rows(below, &[]));
@@ -97,9 +98,10 @@ impl Text<'_> {
         }
         if let Some(limit) = &block.limit {
             let (order, rows) = (printer.terms(&block.order), printer.expression(&limit.rows));
-            sql.push_str(&match limit.with_ties {
-                true => format!("\nORDER BY {order}\nFETCH FIRST {rows} ROWS WITH TIES"),
-                false => format!("\nORDER BY {order}\nLIMIT {rows}"),
+            sql.push_str(&if limit.with_ties {
+                format!("\nORDER BY {order}\nFETCH FIRST {rows} ROWS WITH TIES")
+            } else {
+                format!("\nORDER BY {order}\nLIMIT {rows}")
             });
         }
         sql
@@ -130,9 +132,10 @@ impl Text<'_> {
         let filtered = blocks
             .iter()
             .any(|block| block.filter.is_some() || block.having.is_some());
-        match filtered && (may_fail || blocks.iter().any(|block| may_fail_itself(block))) {
-            true => format!("{rows}\nOFFSET 0"),
-            false => rows,
+        if filtered && (may_fail || blocks.iter().any(|block| may_fail_itself(block))) {
+            format!("{rows}\nOFFSET 0")
+        } else {
+            rows
         }
     }
 
