@@ -71,13 +71,15 @@ impl Observer for Shown {
 
     fn hydrated(&self) {
         self.health.hydrated();
-        // dropped here, so that its last line comes before anything live
-        drop(
-            self.progress
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .take(),
-        );
+        let progress = self
+            .progress
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .take();
+        // its last line comes before anything live
+        if let Some(progress) = progress {
+            progress.finish();
+        }
     }
 
     fn committed(&self, took: Duration) {
