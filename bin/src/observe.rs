@@ -204,7 +204,10 @@ impl Observer for ReplayProgress {
     }
 
     fn hydrated(&self) {
-        // dropped here, so that its last line comes before anything live
-        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let progress = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // its last line comes before anything live
+        if let Some(progress) = progress {
+            progress.finish();
+        }
     }
 }

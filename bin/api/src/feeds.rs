@@ -7,7 +7,7 @@
 
 use crate::error::ApiError;
 use crate::events;
-use crate::shared::Shared;
+use crate::shared::{Shared, Standing};
 use crate::state::State;
 use bytes::Bytes;
 use futures_util::Stream;
@@ -78,8 +78,8 @@ impl Feeds {
         let newest = self.newest(subject)?;
         // after the subscription: no event between the state and the first event is missed
         let state = match self.shared.standing() {
-            crate::shared::Standing::At(state) => state,
-            crate::shared::Standing::Nothing(why) => return Err(crate::wait::nothing(&why)),
+            Standing::At(state) => state,
+            Standing::Nothing(why) => return Err(crate::wait::nothing(&why)),
         };
         let mut client = Client {
             shared: Arc::clone(&self.shared),
@@ -111,14 +111,21 @@ impl Feeds {
         let receiver = newest.subscribe();
         feeds.insert(subject.clone(), Arc::clone(&newest));
         drop(feeds);
-        self.runtime.spawn(Arc::clone(self).run(subject.clone(), newest));
+        // from what its first client is about to see: a commit that comes before the task runs is in its first event
+        let (standing, last) = (self.shared.watch(), self.shared.state());
+        self.runtime
+            .spawn(Arc::clone(self).run(subject.clone(), newest, standing, last));
         Ok(receiver)
     }
 
     /// Makes the events of a feed until its last client is gone.
-    async fn run(self: Arc<Self>, subject: Subject, newest: Arc<Newest>) {
-        let mut standing = self.shared.watch();
-        let mut last = self.shared.state();
+    async fn run(
+        self: Arc<Self>,
+        subject: Subject,
+        newest: Arc<Newest>,
+        mut standing: watch::Receiver<Standing>,
+        mut last: Option<Arc<State>>,
+    ) {
         loop {
             let wait = async {
                 let _ = standing.changed().await;

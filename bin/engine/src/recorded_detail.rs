@@ -15,9 +15,13 @@ pub fn natural_holes(detail: &serde_json::Value) -> Option<RangeSet> {
     detail.get(NATURAL)?.as_str()?.parse().ok()
 }
 
-/// Whether the lake covered an offset at the last start; `None` where the detail does not say.
+/// Whether the lake covered an offset at the last start. A detail that says nothing is that of a partition of which the
+/// lake has nothing; `None` where it cannot be read.
 pub fn lake_covered(detail: &serde_json::Value, offset: i64) -> Option<bool> {
-    let ranges: RangeSet = detail.get(LAKE)?.as_str()?.parse().ok()?;
+    let Some(lake) = detail.get(LAKE) else {
+        return Some(false);
+    };
+    let ranges: RangeSet = lake.as_str()?.parse().ok()?;
     Some(ranges.contains(offset))
 }
 

@@ -2,7 +2,6 @@
 //! under `run`. All on standard error.
 
 use indicatif::ProgressBar;
-use std::convert::Infallible;
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -50,12 +49,12 @@ struct Counts {
     rejected: AtomicU64,
 }
 
-/// A running display; it ends, with a last line, when it is dropped.
+/// A running display. Dropped before [`Progress::finish`] it says nothing more: what comes next is why.
 #[derive(Debug)]
 pub struct Progress {
     counts: Arc<Counts>,
-    /// Dropped when history is read: the display waits for that.
-    going_on: Option<SyncSender<Infallible>>,
+    /// The display waits for its end here: a message when history is read, and a closed channel else.
+    end: Option<SyncSender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -68,7 +67,7 @@ impl Progress {
     fn start_with(style: ProgressStyle, print: impl Fn(String) + Send + 'static) -> Progress {
         let counts = Arc::new(Counts::default());
         let shared = Arc::clone(&counts);
-        let (going_on, end) = sync_channel(0);
+        let (sender, end) = sync_channel(1);
         let show = move || match style {
             ProgressStyle::Bar => show_bar(&shared, &end),
             ProgressStyle::Lines => show_lines(&shared, &end, Duration::from_secs(1), |counts, began| {
@@ -79,7 +78,7 @@ impl Progress {
         let thread = std::thread::Builder::new().name("pinflow:progress".into()).spawn(show);
         Progress {
             counts,
-            going_on: Some(going_on),
+            end: Some(sender),
             thread: thread
                 .inspect_err(|error| tracing::warn!("no progress is shown: {error}"))
                 .ok(),
@@ -96,6 +95,14 @@ impl Progress {
         counts.bytes_total.store(bytes, Ordering::Relaxed);
     }
 
+    /// History is read: the display ends with a last line.
+    pub fn finish(self) {
+        if let Some(end) = &self.end {
+            // the thread prints the line before this returns; it is gone only if it has panicked
+            let _ = end.try_send(());
+        }
+    }
+
     /// One more object has been read.
     pub fn object(&self, records: u64, bytes: u64, rejected: u64) {
         self.counts.objects.fetch_add(1, Ordering::Relaxed);
@@ -107,7 +114,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        drop(self.going_on.take());
+        drop(self.end.take());
         if let Some(thread) = self.thread.take() {
             // a panic of that thread has been reported by the panic hook
             let _ = thread.join();
@@ -115,22 +122,37 @@ impl Drop for Progress {
     }
 }
 
-/// Waits so long, or until the display is to end: whether it goes on.
-fn goes_on(end: &Receiver<Infallible>, limit: Duration) -> bool {
-    end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout)
+/// How a display ends.
+enum End {
+    /// With a last line.
+    Read,
+    /// With nothing more.
+    GivenUp,
 }
 
-fn show_lines(counts: &Counts, end: &Receiver<Infallible>, every: Duration, mut show: impl FnMut(&Counts, Instant)) {
+/// Waits so long, or until the display is to end.
+fn ended(end: &Receiver<()>, limit: Duration) -> Option<End> {
+    match end.recv_timeout(limit) {
+        Err(RecvTimeoutError::Timeout) => None,
+        Ok(()) => Some(End::Read),
+        Err(RecvTimeoutError::Disconnected) => Some(End::GivenUp),
+    }
+}
+
+fn show_lines(counts: &Counts, end: &Receiver<()>, every: Duration, mut show: impl FnMut(&Counts, Instant)) {
     let began = Instant::now();
     let mut due = began + every;
-    while goes_on(end, due.saturating_duration_since(Instant::now())) {
-        show(counts, began);
+    loop {
+        match ended(end, due.saturating_duration_since(Instant::now())) {
+            None => show(counts, began),
+            Some(End::Read) => return show(counts, began),
+            Some(End::GivenUp) => return,
+        }
         due += every;
     }
-    show(counts, began);
 }
 
-fn show_bar(counts: &Counts, end: &Receiver<Infallible>) {
+fn show_bar(counts: &Counts, end: &Receiver<()>) {
     let template = "{bar:40} {percent:>3}% {bytes} of {total_bytes}, {msg}, {bytes_per_sec}, {eta} left";
     let bar = ProgressBar::new(0)
         .with_style(indicatif::ProgressStyle::with_template(template).expect("the template is ours"));
@@ -140,12 +162,17 @@ fn show_bar(counts: &Counts, end: &Receiver<Infallible>) {
         bar.set_position(counts.bytes.load(Ordering::Relaxed));
         bar.set_message(format!("{} records", counts.records.load(Ordering::Relaxed)));
     };
-    update();
-    while goes_on(end, Duration::from_millis(100)) {
+    let end = loop {
         update();
-    }
+        if let Some(end) = ended(end, Duration::from_millis(100)) {
+            break end;
+        }
+    };
     update();
-    bar.finish();
+    match end {
+        End::Read => bar.finish(),
+        End::GivenUp => bar.abandon(),
+    }
     set_active_bar(None);
 }
 
@@ -220,7 +247,7 @@ mod tests {
         progress.object(10, 100, 1);
         std::thread::sleep(Duration::from_millis(1100));
         progress.object(20, 200, 0);
-        drop(progress);
+        progress.finish();
         let lines: Vec<serde_json::Value> = lines.iter().map(|line| serde_json::from_str(&line).unwrap()).collect();
         let (first, last) = (&lines[0], lines.last().unwrap());
         assert!(lines.len() >= 2, "{lines:?}");
@@ -238,5 +265,14 @@ mod tests {
             (Some(300), Some(0.0))
         );
         assert_eq!(last["rejected"].as_u64(), Some(1));
+    }
+
+    #[test]
+    fn a_display_that_is_given_up_says_nothing_more() {
+        let (sender, lines) = crossbeam_channel::bounded(100);
+        let progress = Progress::start_with(ProgressStyle::Lines, move |line| sender.send(line).unwrap());
+        progress.total(2, 300);
+        drop(progress);
+        assert_eq!(lines.iter().count(), 0);
     }
 }

@@ -21,6 +21,7 @@ mod parse;
 pub mod plan;
 mod print;
 mod prove;
+mod result_spec;
 pub mod schema;
 pub mod types;
 pub mod why;
@@ -29,8 +30,9 @@ pub mod why;
 mod tests;
 
 pub use builtin::{BUILT_IN, built_in};
-pub use catalog::{Catalog, ColumnSpec, MOST_RESULTS, Options, ResultSpec, SqlFile, compile};
+pub use catalog::{Catalog, MOST_RESULTS, Options, SqlFile, compile};
 pub use diagnostic::{Diagnostic, Position};
 pub use parse::LONGEST_FILE;
+pub use result_spec::{ColumnSpec, ResultSpec};
 pub use schema::Schema;
 pub use why::Why;
