@@ -322,7 +322,10 @@ fn records_of_the_lake_and_deletes_are_told_apart() -> Result<()> {
         .flatten()
         .map(|post| {
             let records = post["records"].as_array().into_iter().flatten();
-            (post["ind"].as_i64().unwrap_or(-1), records.filter_map(|record| record["source"].as_str()).collect())
+            (
+                post["ind"].as_i64().unwrap_or(-1),
+                records.filter_map(|record| record["source"].as_str()).collect(),
+            )
         })
         .collect();
     let expected = [0, 1, 3, 4, 5].map(|ind| (ind, vec![if ind < 4 { "lake" } else { "kafka" }; 2]));
@@ -330,7 +333,10 @@ fn records_of_the_lake_and_deletes_are_told_apart() -> Result<()> {
     let geos = case.topic("geo");
     let lineage = |offset: i64, more: &str| ask_json(&address, &format!("/api/lineage/{geos}/0/{offset}{more}"));
     let deleted = lineage(2, "?ind=2")?;
-    ensure!(deleted["state"] == "deleted" && deleted["replaced_by"]["offset"] == 6, "{deleted}");
+    ensure!(
+        deleted["state"] == "deleted" && deleted["replaced_by"]["offset"] == 6,
+        "{deleted}"
+    );
     let delete = lineage(6, "")?;
     ensure!(delete["state"] == "deleted" && delete["ind"] == 2, "{delete}");
     ensure!(lineage(2, "")?["state"] == "replaced");
