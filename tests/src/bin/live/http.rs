@@ -38,7 +38,11 @@ pub fn measure(bench: &Bench) -> Result<Value> {
     Database::connect(&bench.postgres.url())?.run("DROP SCHEMA IF EXISTS pinflow CASCADE")?;
     let listen = "127.0.0.1:0";
     let records = bench.ends()?.values().sum();
-    let mut engine = bench.drain(&["--cleaned", "off", "--top", "5", "--listen", listen], records, &mut figures)?;
+    let mut engine = bench.drain(
+        &["--cleaned", "off", "--top", "5", "--listen", listen],
+        records,
+        &mut figures,
+    )?;
     let line = engine.wait_for("http://", Duration::from_secs(5))?;
     let address = line.split("http://").nth(1).context("an address")?;
     let address = address
