@@ -262,7 +262,7 @@ impl Check<'_> {
                 values.iter().map(|(value, _)| value.clone()).collect()
             }
         };
-        self.meet(&format!("{kind:?}").split([' ', '{']).next().unwrap_or_default());
+        self.meet(format!("{kind:?}").split([' ', '{']).next().unwrap_or_default());
         let deciding = values.iter().filter(|(value, _)| decisive.contains(value));
         Ok(Some(deciding.map(|(_, post)| *post).collect()))
     }
