@@ -323,7 +323,8 @@ async fn memory_and_postgres_answer_alike() {
     }
     let (_, csv) = get(&memory, "/api/results/wide", "text/csv").await;
     assert_eq!(csv, String::from_utf8(copied).unwrap());
-    let copy = "COPY (SELECT name FROM pinflow.wide ORDER BY name COLLATE \"C\", n) TO STDOUT WITH (FORMAT csv, HEADER)";
+    let copy =
+        "COPY (SELECT name FROM pinflow.wide ORDER BY name COLLATE \"C\", n) TO STDOUT WITH (FORMAT csv, HEADER)";
     let mut copied = Vec::new();
     let mut stream = std::pin::pin!(setting.client.copy_out(copy).await.unwrap());
     while let Some(piece) = futures_util::StreamExt::next(&mut stream).await {
