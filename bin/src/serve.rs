@@ -71,7 +71,7 @@ pub fn start(settings: &ServeSettings, parts: Parts) -> Result<Server, ServerErr
 
 /// Connections, half of the open files at most: the engine needs the others. A quarter of them is for requests that end.
 fn limits_of_api(files: u64) -> ServerLimits {
-    let connections = usize::try_from(files / 2).unwrap_or(usize::MAX).min(CONNECTIONS).max(2);
+    let connections = usize::try_from(files / 2).unwrap_or(usize::MAX).clamp(2, CONNECTIONS);
     ServerLimits {
         connections,
         streams: connections - connections.div_ceil(4),

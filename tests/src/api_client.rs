@@ -95,7 +95,7 @@ impl EventStream {
     }
 
     /// The next event; comments are skipped.
-    pub fn next(&mut self) -> Result<Event> {
+    pub fn next_event(&mut self) -> Result<Event> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let (event, rest) = (event.to_owned(), rest.to_owned());
@@ -180,7 +180,7 @@ impl Followed {
                 "{topic}/{partition} does not reach {next}: {}",
                 self.frontier
             );
-            self.take(&stream.next()?)?;
+            self.take(&stream.next_event()?)?;
         }
         Ok(())
     }

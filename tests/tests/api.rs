@@ -104,7 +104,7 @@ fn rows_are_those_of_postgres_at_their_commit_while_records_flow() -> Result<()>
     }
     let (_, end) = case.kafka.watermarks(&case.topic("pin"), 0)?;
     while followed.frontier[case.topic("pin")]["0"].as_i64().unwrap_or(-1) < end {
-        followed.take(&stream.next()?)?;
+        followed.take(&stream.next_event()?)?;
         for table in TABLES {
             let rows = followed.tables[table].values().cloned().collect();
             states.insert(
@@ -189,7 +189,7 @@ fn a_stream_goes_on_where_it_ended_also_over_a_restart_of_the_engine() -> Result
     ask_json(&address, &format!("/api/frontier?at_least={pins}/0:39&timeout=60s"))?;
     let path = format!("/api/results/{BY_COUNTRY}/changes?pace=10ms");
     let mut stream = EventStream::open(&address, &path, None)?;
-    let first = stream.next()?;
+    let first = stream.next_event()?;
     ensure!(first.name == "snapshot", "{first:?}");
     let mut followed = Followed::default();
     followed.take(&first)?;
@@ -200,7 +200,7 @@ fn a_stream_goes_on_where_it_ended_also_over_a_restart_of_the_engine() -> Result
     send(&case, 80, 40)?;
     ask_json(&address, &format!("/api/frontier?at_least={pins}/0:119&timeout=60s"))?;
     let mut stream = EventStream::open(&address, &path, Some(&followed.commit.to_string()))?;
-    let resumed = stream.next()?;
+    let resumed = stream.next_event()?;
     ensure!(
         resumed.name == "commit" && resumed.data["from"] == followed.commit,
         "{resumed:?}"
@@ -209,7 +209,7 @@ fn a_stream_goes_on_where_it_ended_also_over_a_restart_of_the_engine() -> Result
     followed.follow(&mut stream, &pins, 0, 120)?;
     drop(stream);
     // one that has seen what is not known here begins again
-    let other = EventStream::open(&address, &path, Some("1000000"))?.next()?;
+    let other = EventStream::open(&address, &path, Some("1000000"))?.next_event()?;
     ensure!(other.name == "snapshot", "{other:?}");
 
     run.kill()?;
@@ -272,7 +272,7 @@ fn while_a_replay_goes_on_the_last_commit_is_served() -> Result<()> {
             "{body}"
         );
     }
-    let event = EventStream::open(&address, "/api/changes", None)?.next()?;
+    let event = EventStream::open(&address, "/api/changes", None)?.next_event()?;
     ensure!(
         event.name == "snapshot" && event.data["tables"].as_object().map(|of| of.len()) == Some(10),
         "{event:?}"

@@ -280,23 +280,23 @@ async fn memory_and_postgres_answer_alike() {
         ("pair=is.null", format!("WHERE pair IS NULL {by}")),
         (
             "order=note.desc",
-            format!("ORDER BY note COLLATE \"C\" DESC, name COLLATE \"C\", n"),
+            "ORDER BY note COLLATE \"C\" DESC, name COLLATE \"C\", n".to_owned(),
         ),
         (
             "order=amount.asc.nullsfirst",
-            format!("ORDER BY amount NULLS FIRST, name COLLATE \"C\", n"),
+            "ORDER BY amount NULLS FIRST, name COLLATE \"C\", n".to_owned(),
         ),
         (
             "order=mean.desc.nullslast,small",
-            format!("ORDER BY mean DESC NULLS LAST, small, name COLLATE \"C\", n"),
+            "ORDER BY mean DESC NULLS LAST, small, name COLLATE \"C\", n".to_owned(),
         ),
         (
             "order=pair,raw.desc",
-            format!("ORDER BY pair, raw DESC, name COLLATE \"C\", n"),
+            "ORDER BY pair, raw DESC, name COLLATE \"C\", n".to_owned(),
         ),
         (
             "order=flag,day.desc&limit=70",
-            format!("ORDER BY flag, day DESC, name COLLATE \"C\", n LIMIT 70"),
+            "ORDER BY flag, day DESC, name COLLATE \"C\", n LIMIT 70".to_owned(),
         ),
         ("limit=0", "LIMIT 0".to_owned()),
     ] {

@@ -75,8 +75,8 @@ pub async fn answer(
         return Ok(answer);
     }
     match &of.content {
-        Content::Held(rows) => page.from_memory(&state, of.changed, rows).await,
-        Content::Large => page.from_postgres(&state, of.changed).await,
+        Content::Held(rows) => page.read_memory(&state, of.changed, rows).await,
+        Content::Large => page.read_postgres(&state, of.changed).await,
         Content::Absent => {
             let error = format!("{name} is not there yet: the first commit of this run makes it");
             Err(crate::wait::nothing(&error).with("table", name))
@@ -142,7 +142,7 @@ impl Page<'_> {
         self.query.select.clone().unwrap_or_else(all)
     }
 
-    async fn from_memory(&self, state: &State, changed: i64, rows: &Rows) -> Result<Answer, ApiError> {
+    async fn read_memory(&self, state: &State, changed: i64, rows: &Rows) -> Result<Answer, ApiError> {
         let present = || Pinned {
             commit: state.commit,
             frontier: state.frontier_json(),
@@ -301,7 +301,7 @@ impl Page<'_> {
         format!("/api/results/{}?{}", self.table().name, pairs.join("&"))
     }
 
-    async fn from_postgres(&self, state: &State, changed: i64) -> Result<Answer, ApiError> {
+    async fn read_postgres(&self, state: &State, changed: i64) -> Result<Answer, ApiError> {
         let snapshot = self.api.pool.snapshot().await.map_err(unreadable)?;
         let head = snapshot.head.clone();
         if let Some(cursor) = self.query.cursor
