@@ -1,7 +1,7 @@
 """`make bench`: pinflow beside DuckDB on a lake of a million posts, by CPU time, and pinflow on live Kafka.
 
 Prints tables and writes them between the markers of docs/performance.md, and draws docs/live.svg. The lake is made once, in .cache/bench.
-`bench.py replay` and `bench.py live` make one of them.
+`bench.py replay`, `bench.py live` and `bench.py http`, the cost of the HTTP API, make one of them.
 """
 
 import json
@@ -162,6 +162,36 @@ def live():
     draw(runs, titles)
 
 
+def http():
+    """What a thousand streams cost beside live records, and requests a second, the clients on the same machine."""
+    command = [LIVE, "http", "--posts", str(POSTS)]
+    run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, "PINFLOW_BINARY": PINFLOW})
+    figures = json.loads(run.stdout)
+    alone, streamed = figures["alone"], figures["streamed"]
+    clients = streamed["clients"]
+    a_client = (streamed["resident_bytes"] - streamed["resident_bytes_before"]) / figures["streams"]
+    page.write("bench:http", [
+        "| | engine, cores | commit p50 / p99, ms |",
+        "|---|---|---|",
+        *(
+            f"| {title} | {of['engine_cores']:.2f} | {of['commit_ms']['p50']:.1f} / {of['commit_ms']['p99']:.1f} |"
+            for title, of in (
+                ("10,000 records/s", alone),
+                (f"the same, {figures['streams']:,} clients of the event stream", streamed),
+            )
+        ),
+        "",
+        "| | requests/s | engine, cores |",
+        "|---|---|---|",
+        f"| a table of {figures['rows']['rows']:,} rows | {figures['rows']['per_second']:,.0f} | {figures['rows']['engine_cores']:.2f} |",
+        f"| the same with `If-None-Match`, 304 | {figures['not_modified']['per_second']:,.0f} | {figures['not_modified']['engine_cores']:.2f} |",
+        "",
+        f"A client got {clients['events_per_second']['p50']:.1f} events a second (the slowest "
+        f"{min(value for _, value in clients['events_per_second']['curve']):.1f}), and the process grew by {a_client / 1024:.0f} KiB a client. "
+        f"{POSTS:,} posts loaded; {os.cpu_count()} processors, shared with the clients, Kafka and PostgreSQL, {platform.machine()}.",
+    ])
+
+
 def draw(runs, titles):
     """The curves of the runs in the middle, by p99, on the scale of nines."""
     import matplotlib
@@ -193,7 +223,7 @@ def draw(runs, titles):
 
 
 def main():
-    parts = {"replay": replay, "live": live}
+    parts = {"replay": replay, "live": live, "http": http}
     for name in sys.argv[1:] or parts:
         parts[name]()
 
