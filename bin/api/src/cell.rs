@@ -57,7 +57,7 @@ impl Shape {
                 out.push(b',');
             }
             if let Some(text) = text::value(&row[*column], self.table.columns[*column].ty) {
-                csv_text(out, &text);
+                csv_text(out, &text, columns.len() == 1);
             }
         }
         out.push(b'\n');
@@ -69,7 +69,7 @@ impl Shape {
             if place > 0 {
                 out.push(b',');
             }
-            csv_text(out, self.table.columns[*column].name);
+            csv_text(out, self.table.columns[*column].name, columns.len() == 1);
         }
         out.push(b'\n');
     }
@@ -119,10 +119,12 @@ pub fn json_text(out: &mut Vec<u8>, text: &str) {
     let _ = serde_json::to_writer(&mut *out, text);
 }
 
-/// Appends a field of CSV that is not null.
-fn csv_text(out: &mut Vec<u8>, text: &str) {
+/// Appends a field of CSV that is not null. Where it is the `only` one of its line it must not look like the end of the
+/// data.
+fn csv_text(out: &mut Vec<u8>, text: &str, only: bool) {
     let is_special = |byte: u8| matches!(byte, b',' | b'"' | b'\n' | b'\r');
-    if !text.is_empty() && text != "\\." && !text.bytes().any(is_special) {
+    let is_end = only && text == "\\.";
+    if !text.is_empty() && !is_end && !text.bytes().any(is_special) {
         out.extend_from_slice(text.as_bytes());
         return;
     }
@@ -197,11 +199,14 @@ mod tests {
         let mut odd = vec![Value::Null; 8];
         odd[0] = Value::String("".into());
         shape.csv_row(&mut out, &odd, &[0, 1, 3]);
+        odd[0] = Value::String("\\.".into());
+        shape.csv_row(&mut out, &odd, &[0, 1]);
+        shape.csv_row(&mut out, &odd, &[0]);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "name,big,share,mean,at,day,is,many\n\
              \"Côte \"\"d'Ivoire\"\"\n\",9223372036854775807,12.50,1e+20,2020-08-28 03:52:47.25,1970-01-01,t,\"{1.5,NULL,NaN}\"\n\
-             \"\",,\n"
+             \"\",,\n\\.,\n\"\\.\"\n"
         );
     }
 }

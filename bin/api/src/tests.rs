@@ -322,6 +322,15 @@ async fn memory_and_postgres_answer_alike() {
     }
     let (_, csv) = get(&memory, "/api/results/wide", "text/csv").await;
     assert_eq!(csv, String::from_utf8(copied).unwrap());
+    let copy =
+        "COPY (SELECT name FROM pinflow.wide ORDER BY name COLLATE \"C\", n) TO STDOUT WITH (FORMAT csv, HEADER)";
+    let mut copied = Vec::new();
+    let mut stream = std::pin::pin!(setting.client.copy_out(copy).await.unwrap());
+    while let Some(piece) = futures_util::StreamExt::next(&mut stream).await {
+        copied.extend_from_slice(&piece.unwrap());
+    }
+    let (_, csv) = get(&memory, "/api/results/wide?select=name", "text/csv").await;
+    assert_eq!(csv, String::from_utf8(copied).unwrap());
     // JSON is what PostgreSQL makes of it, but for numerics, which are texts here
     let sql = "SELECT json_agg(t) FROM (SELECT *, amount::text AS amount FROM pinflow.wide ORDER BY name COLLATE \"C\", n) AS t";
     let theirs: Json = setting.client.query_one(sql, &[]).await.unwrap().get(0);

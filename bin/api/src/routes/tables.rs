@@ -97,7 +97,7 @@ mod tests {
         );
         assert_eq!(
             of("users_joined_by_year"),
-            json!({"kind": "line", "x": "post_year", "y": "number_users_joined", "series": []})
+            json!({"kind": "line", "x": "join_year", "y": "number_users_joined", "series": []})
         );
     }
 }
