@@ -135,7 +135,7 @@ mod tests {
         };
         assert_eq!(code(VerifyError::Sink(fenced)), FENCED);
         let source = std::io::Error::other("no threads left");
-        let text = Failure::from(VerifyError::Start { source }).to_string();
-        assert_eq!(text, "cannot start the I/O threads: no threads left");
+        let failure = Failure::from(VerifyError::Start { source });
+        assert_eq!(with_causes(&failure), "cannot start the I/O threads: no threads left");
     }
 }

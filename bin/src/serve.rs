@@ -36,7 +36,8 @@ pub fn api_of(settings: &RunSettings, status: &Arc<Status>) -> std::io::Result<O
     let options = ApiOptions {
         results: Arc::clone(&engine.tables.results),
         postgres: postgres.clone(),
-        topics: engine.log.topics.names().map(str::to_owned).collect(),
+        topics: engine.log.topics.clone(),
+        lake: engine.log.lake.clone(),
         status: Arc::clone(status),
         bounds: Bounds::default(),
     };

@@ -1,36 +1,36 @@
-//! Apache Kafka 4.3.0, one node in KRaft mode, from the jars that `tests/setup/kafka.sh` puts in `.cache/kafka/libs`.
-//!
-//! The settings differ from Kafka's only where a single node or a short test needs it: replication factors of 1, no
-//! topics made in passing, and retention and compaction that look every fraction of a second instead of minutes.
+//! Apache Kafka 4.3.0 from the jars that `tests/setup/kafka.sh` puts in `.cache/kafka/libs`, with what a scenario does to
+//! its topics.
 
-use crate::{block_on, eventually, root};
-use anyhow::{Context, Result, bail, ensure};
+use crate::{block_on, eventually, need};
+use anyhow::{Context, Result, ensure};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
-use rustix::process::Signal;
-use servers::{free_port, process::Server};
-use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use servers::KafkaOptions;
+use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
-/// Any base64 form of 16 bytes will do.
-const CLUSTER_ID: &str = "cGluZmxvdy10ZXN0LTAwMQ";
-const START_LIMIT: Duration = Duration::from_secs(90);
-const STOP_LIMIT: Duration = Duration::from_secs(60);
 const REQUEST: Duration = Duration::from_secs(30);
 
-/// A broker; killed and its directory removed when dropped.
+/// A broker: the process, which can be killed, stopped, frozen and started again, and its topics.
 pub struct Kafka {
-    server: Option<Server>,
-    dir: TempDir,
-    port: u16,
-    heap_megabytes: u32,
+    process: servers::Kafka,
+}
+
+impl Deref for Kafka {
+    type Target = servers::Kafka;
+
+    fn deref(&self) -> &servers::Kafka {
+        &self.process
+    }
+}
+
+impl DerefMut for Kafka {
+    fn deref_mut(&mut self) -> &mut servers::Kafka {
+        &mut self.process
+    }
 }
 
 impl Kafka {
@@ -46,110 +46,21 @@ impl Kafka {
             heap_megabytes <= 1024,
             "a broker of a test takes at most 1024 MB, not {heap_megabytes}"
         );
-        let dir = tempfile::Builder::new()
-            .prefix("pinflow-kafka-")
-            .tempdir()
-            .context("making Kafka's directory")?;
-        let mut kafka = Kafka {
-            server: None,
-            dir,
-            port: 0,
+        let libs = need::kafka_libs();
+        ensure!(
+            servers::kafka::is_installed(&libs),
+            "Apache Kafka's jars are not in {}: run tests/setup/kafka.sh, or `make test`",
+            libs.display()
+        );
+        let settings = settings.iter().map(|&(name, value)| (name.into(), value.into()));
+        let process = servers::Kafka::start(KafkaOptions {
             heap_megabytes,
-        };
-        // a port that is free now may be taken before the JVM is up
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            kafka.configure(settings)?;
-            match kafka.start_again() {
-                Ok(()) => return Ok(kafka),
-                Err(error) if attempts == 3 => return Err(error),
-                Err(error) => eprintln!("kafka: trying other ports: {error:#}"),
-            }
-        }
-    }
-
-    /// `bootstrap.servers`.
-    pub fn bootstrap(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    /// The port on 127.0.0.1; it stays the same over kills and restarts.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The broker's directory: `server.properties`, `logs/`, `kafka.log`.
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// The JVM's process id while it runs.
-    pub fn pid(&self) -> Option<u32> {
-        self.server.as_ref().map(Server::pid)
-    }
-
-    /// SIGKILL.
-    pub fn kill(&mut self) -> Result<()> {
-        if let Some(mut server) = self.server.take() {
-            server.kill().context("killing Kafka")?;
-        }
-        Ok(())
-    }
-
-    /// SIGTERM: a controlled shutdown.
-    pub fn stop(&mut self) -> Result<()> {
-        if let Some(mut server) = self.server.take() {
-            server.stop(Signal::TERM, STOP_LIMIT).context("stopping Kafka")?;
-        }
-        Ok(())
-    }
-
-    /// SIGSTOP: connections stay open and nothing answers.
-    pub fn freeze(&mut self) -> Result<()> {
-        self.server
-            .as_mut()
-            .context("Kafka does not run")?
-            .signal(Signal::STOP)
-            .context("freezing Kafka")
-    }
-
-    /// SIGCONT.
-    pub fn thaw(&mut self) -> Result<()> {
-        self.server
-            .as_mut()
-            .context("Kafka does not run")?
-            .signal(Signal::CONT)
-            .context("thawing Kafka")
-    }
-
-    /// Starts the stopped or killed broker on its directory and port and waits until it answers.
-    pub fn start_again(&mut self) -> Result<()> {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.dir.path().join("kafka.log"))?;
-        let mut java = java(self.heap_megabytes)?;
-        java.arg("kafka.Kafka").arg(self.properties());
-        java.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let mut server = Server::spawn(&mut java, "KILL", Some(self.dir.path())).context("starting java")?;
-        let deadline = Instant::now() + START_LIMIT;
-        let port = self.port;
-        // the listener opens early; the broker is ready when it knows itself from the controller
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() || self.brokers().unwrap_or(0) == 0 {
-            let log = || fs::read_to_string(self.dir.path().join("kafka.log")).unwrap_or_default();
-            if let Some(status) = server.exited()? {
-                bail!("Kafka ended ({status}): {}", log());
-            }
-            ensure!(
-                Instant::now() < deadline,
-                "Kafka was not ready after {START_LIMIT:?}: {}",
-                log()
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        self.server = Some(server);
-        Ok(())
+            settings: settings.collect(),
+            ..KafkaOptions::new(libs)
+        });
+        Ok(Kafka {
+            process: process.context("starting Apache Kafka")?,
+        })
     }
 
     /// Creates a topic with these topic settings, and waits until every partition has a leader.
@@ -243,58 +154,6 @@ impl Kafka {
         }
     }
 
-    fn configure(&mut self, settings: &[(&str, &str)]) -> Result<()> {
-        self.port = free_port()?;
-        let (port, controller, dir) = (self.port, free_port()?, self.dir.path().display());
-        let mut text = format!(
-            "process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-inter.broker.listener.name=PLAINTEXT
-controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-log.dirs={dir}/logs
-auto.create.topics.enable=false
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-group.initial.rebalance.delay.ms=0
-broker.session.timeout.ms=3000
-broker.heartbeat.interval.ms=500
-log.initial.task.delay.ms=100
-log.retention.check.interval.ms=300
-log.cleaner.backoff.ms=200
-log.cleaner.dedupe.buffer.size=8388608
-log.segment.delete.delay.ms=1000
-"
-        );
-        for (key, value) in settings {
-            let value = value.replace("{port}", &port.to_string());
-            writeln!(text, "{key}={}", value.replace("{controller}", &controller.to_string()))?;
-        }
-        fs::write(self.properties(), text)?;
-        let logs = self.dir.path().join("logs");
-        if logs.exists() {
-            fs::remove_dir_all(&logs)?;
-        }
-        fs::create_dir_all(&logs)?;
-        for file in format(&self.properties())? {
-            let name = file.file_name().context("a formatted file without a name")?;
-            fs::copy(&file, logs.join(name)).with_context(|| format!("copying {}", file.display()))?;
-        }
-        Ok(())
-    }
-
-    fn properties(&self) -> PathBuf {
-        self.dir.path().join("server.properties")
-    }
-
     fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
         ClientConfig::new()
             .set("bootstrap.servers", self.bootstrap())
@@ -314,14 +173,6 @@ log.segment.delete.delay.ms=1000
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "error");
         config.create().context("making a consumer")
-    }
-
-    fn brokers(&self) -> Result<usize> {
-        let metadata = self.consumer("read_committed")?;
-        Ok(metadata
-            .fetch_metadata(Some("__none"), Duration::from_secs(5))?
-            .brokers()
-            .len())
     }
 
     /// How many partitions a topic has; none for an unknown topic.
@@ -353,54 +204,8 @@ log.segment.delete.delay.ms=1000
 /// Offset, key and value of a record.
 pub type Record = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
 
-/// What Kafka's StorageTool writes into a new log folder. The same for every broker of ours, so it is kept beside the
-/// jars: asking the tool takes a JVM's start.
-fn format(properties: &Path) -> Result<Vec<PathBuf>> {
-    let kept = root().join(".cache/kafka/libs/formatted");
-    if !kept.exists() {
-        let log_dir = tempfile::tempdir_in(root().join(".cache/kafka"))?;
-        let text = fs::read_to_string(properties)?;
-        let mut lines: Vec<_> = text.lines().filter(|line| !line.starts_with("log.dirs=")).collect();
-        let log_dirs = format!("log.dirs={}/formatted", log_dir.path().display());
-        lines.push(&log_dirs);
-        let copy = log_dir.path().join("server.properties");
-        fs::write(&copy, lines.join("\n"))?;
-        let mut tool = java(128)?;
-        tool.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"])
-            .arg(&copy);
-        let output = tool
-            .stdin(Stdio::null())
-            .output()
-            .context("running Kafka's StorageTool")?;
-        ensure!(
-            output.status.success(),
-            "Kafka's StorageTool: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        // somebody else may have been faster
-        if let Err(error) = fs::rename(log_dir.path().join("formatted"), &kept) {
-            ensure!(kept.exists(), "keeping {}: {error}", kept.display());
-        }
-    }
-    fs::read_dir(&kept)?.map(|entry| Ok(entry?.path())).collect()
-}
-
 fn options() -> AdminOptions {
     AdminOptions::new()
         .request_timeout(Some(REQUEST))
         .operation_timeout(Some(REQUEST))
-}
-
-fn java(heap_megabytes: u32) -> Result<Command> {
-    let libs = root().join(".cache/kafka/libs");
-    ensure!(
-        libs.join(".complete").exists(),
-        "Apache Kafka's jars are not in {}: run tests/setup/kafka.sh, or `make test`",
-        libs.display()
-    );
-    let mut java = Command::new("java");
-    java.arg(format!("-Xmx{heap_megabytes}m"))
-        .args(["-XX:+UseSerialGC", "-Djava.awt.headless=true", "-cp"]);
-    java.arg(libs.join("*"));
-    Ok(java)
 }

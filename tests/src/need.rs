@@ -35,3 +35,12 @@ pub fn data(name: &str) -> Option<PathBuf> {
     skip(&format!("{} is missing (or set PINFLOW_TEST_DATA)", path.display()));
     None
 }
+
+/// The folder of Apache Kafka's jars: the one that `PINFLOW_KAFKA_LIBS` names, or the one that `tests/setup/kafka.sh`
+/// fills.
+pub fn kafka_libs() -> PathBuf {
+    match std::env::var_os("PINFLOW_KAFKA_LIBS") {
+        Some(libs) => libs.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/kafka/libs"),
+    }
+}

@@ -430,7 +430,12 @@ fn filters_formats_and_pages_are_those_of_postgres() -> Result<()> {
         (format!("{path}?contry=eq.x"), 400, "nearest", "country"),
         (format!("{path}?rank=eqq.1"), 400, "nearest", "eq"),
         (format!("{path}?rank=eq.x"), 400, "column", "rank"),
-        ("/api/results/popular_category".to_owned(), 404, "nearest", BY_COUNTRY),
+        (
+            "/api/results/popular_category_by_contry".to_owned(),
+            404,
+            "nearest",
+            BY_COUNTRY,
+        ),
         (
             "/api/changes?tables=users_joined_by_yeer".to_owned(),
             404,

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use pinflow_tests::api_client::{ask, ask_json};
 use pinflow_tests::case::{Case, History, SOON, geo, pin, stop, user};
-use pinflow_tests::{Program, eventually};
+use pinflow_tests::{Message, Producer, Program, eventually};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -292,4 +292,53 @@ fn escaped(value: &Value) -> String {
         byte => format!("%{byte:02X}"),
     };
     text.bytes().map(byte).collect()
+}
+
+#[test]
+fn records_of_the_lake_and_deletes_are_told_apart() -> Result<()> {
+    let case = Case::new("api_why_lake", 1, History::Folder)?;
+    let places: Vec<String> = (0..6).map(|n| geo(n, "Peru")).collect();
+    let pins: Vec<String> = (0..6).map(|n| pin(n, "art")).collect();
+    case.send("geo", 0, &places)?;
+    case.send("pin", 0, &pins)?;
+    // the lake has the first four of each
+    case.archive("geo", 0, &places[..4])?;
+    case.archive("pin", 0, &pins[..4])?;
+    let producer = Producer::new(&case.kafka.bootstrap())?;
+    let delete = Message {
+        partition: Some(0),
+        key: Some(b"2"),
+        value: None,
+    };
+    producer.send(&case.topic("geo"), delete)?;
+    producer.flush()?;
+    let (run, address) = start(&case, &[])?;
+    wait_for(&case, &address, &[("pin", 6), ("geo", 7)])?;
+    let path = "/api/why/popular_category_by_country?country=eq.Peru&category=eq.art";
+    let why = ask_json(&address, path)?;
+    let sources: Vec<(i64, Vec<&str>)> = why["posts"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|post| {
+            let records = post["records"].as_array().into_iter().flatten();
+            (
+                post["ind"].as_i64().unwrap_or(-1),
+                records.filter_map(|record| record["source"].as_str()).collect(),
+            )
+        })
+        .collect();
+    let expected = [0, 1, 3, 4, 5].map(|ind| (ind, vec![if ind < 4 { "lake" } else { "kafka" }; 2]));
+    ensure!(sources == expected, "{why}");
+    let geos = case.topic("geo");
+    let lineage = |offset: i64, more: &str| ask_json(&address, &format!("/api/lineage/{geos}/0/{offset}{more}"));
+    let deleted = lineage(2, "?ind=2")?;
+    ensure!(
+        deleted["state"] == "deleted" && deleted["replaced_by"]["offset"] == 6,
+        "{deleted}"
+    );
+    let delete = lineage(6, "")?;
+    ensure!(delete["state"] == "deleted" && delete["ind"] == 2, "{delete}");
+    ensure!(lineage(2, "")?["state"] == "replaced");
+    stop(run)
 }

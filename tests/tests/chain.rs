@@ -70,7 +70,7 @@ impl Chain {
 
     fn kill(&mut self, part: Part) -> Result<()> {
         let program = match part {
-            Part::Broker => return self.kafka.kill(),
+            Part::Broker => return Ok(self.kafka.kill()?),
             Part::Gateway => &mut self.gateway,
             Part::Archiver => &mut self.archiver,
             Part::Engine => &mut self.engine,

@@ -134,7 +134,7 @@ impl System {
                 } else {
                     self.kafka.stop()?;
                 }
-                self.kafka.start_again()
+                Ok(self.kafka.start_again()?)
             }
             Fault::KillPostgres => {
                 self.postgres.kill()?;

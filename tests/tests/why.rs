@@ -46,9 +46,7 @@ fn interpreted(schema: &Schema, catalog: &Catalog, result: usize, data: &Data, o
 }
 
 fn texts(values: &[Datum]) -> Result<Vec<String>> {
-    let texts = values
-        .iter()
-        .map(|value| Ok(value.to_text()?.context("a key is not null")?));
+    let texts = values.iter().map(|value| value.to_text()?.context("a key is not null"));
     texts.collect()
 }
 
@@ -264,13 +262,7 @@ impl Check<'_> {
                 values.iter().map(|(value, _)| value.clone()).collect()
             }
         };
-        self.meet(
-            &format!("{kind:?}")
-                .split([' ', '{'])
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
-        );
+        self.meet(format!("{kind:?}").split([' ', '{']).next().unwrap_or_default());
         let deciding = values.iter().filter(|(value, _)| decisive.contains(value));
         Ok(Some(deciding.map(|(_, post)| *post).collect()))
     }
@@ -315,7 +307,7 @@ impl Check<'_> {
         let value = &first[names.len() - 1];
         let with = rows.iter().filter(|(row, _)| row[names.len() - 1] == *value);
         let expected: Posts = with.flat_map(|(_, posts)| posts).copied().collect();
-        let arguments = [texts(&[value.clone()])?.as_slice(), &page].concat();
+        let arguments = [texts(std::slice::from_ref(value))?.as_slice(), &page].concat();
         let query = why.posts(&[last], Arguments::Literal(&arguments))?;
         let found = self.posts_of(&query.sql)?;
         ensure!(

@@ -5,6 +5,7 @@ use crate::answer::{Answer, refused, set};
 use crate::error::{ApiError, nearest};
 use crate::feeds::Feeds;
 use crate::follow::follow;
+use crate::objects::Objects;
 use crate::params;
 use crate::pins::Pins;
 use crate::postgres::Pool;
@@ -14,7 +15,7 @@ use crate::shared::Shared;
 use crate::state::Bounds;
 use crate::status::Status;
 use dataflows::Results;
-use engine::{Commit, Observer};
+use engine::{Commit, LakeSource, Observer, Topics};
 use http_server::{Body, Need, Refusal, Request};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
@@ -45,8 +46,10 @@ pub struct ApiOptions {
     pub results: Arc<Results>,
     /// Where their tables are.
     pub postgres: PostgresConfig,
-    /// Names of the topics that are read.
-    pub topics: Vec<String>,
+    /// The topics that are read.
+    pub topics: Topics,
+    /// Where history is read from.
+    pub lake: Option<LakeSource>,
     /// What the run is doing.
     pub status: Arc<Status>,
     /// What is held in memory.
@@ -59,6 +62,7 @@ pub struct Api {
     pub(crate) shared: Arc<Shared>,
     pub(crate) results: Arc<Results>,
     pub(crate) status: Arc<Status>,
+    pub(crate) objects: Objects,
     /// For requests that read cleaned tables as a whole.
     pub(crate) scans: Semaphore,
     pub(crate) pool: Arc<Pool>,
@@ -95,7 +99,8 @@ impl Api {
             .thread_name("pinflow:api")
             .enable_all()
             .build()?;
-        let shared = Arc::new(Shared::new(&tables, options.topics, options.bounds));
+        let topics = options.topics.names().map(str::to_owned).collect();
+        let shared = Arc::new(Shared::new(&tables, topics, options.bounds));
         let queue = Arc::new(Queue::new(QUEUE_BYTES, QUEUE));
         let pins = Arc::new(Pins::default());
         let following = follow(Arc::clone(&shared), Arc::clone(&queue), options.postgres.clone());
@@ -112,6 +117,7 @@ impl Api {
             shared,
             results: options.results,
             status: options.status,
+            objects: Objects::new(options.lake, options.topics),
             scans: Semaphore::new(SCANS),
         }))
     }

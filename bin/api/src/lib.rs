@@ -12,6 +12,7 @@ mod feeds;
 mod follow;
 mod frontier;
 mod load;
+mod objects;
 mod order;
 mod params;
 mod pins;

@@ -3,11 +3,13 @@
 
 use crate::api::Api;
 use crate::error::ApiError;
+use crate::objects::Names;
 use crate::postgres::{ReadError, Snapshot};
 use dataflows::CLEANED;
 use dataflows::sql::why::WhyQuery;
 use engine::{KINDS, lake_covered, natural_holes};
 use hyper::StatusCode;
+use ingest::TopicPartition;
 use operators::{Column, ColumnType};
 use serde_json::{Map, Value, json};
 use sinks::{qualified, quoted, read_value};
@@ -139,10 +141,10 @@ impl Log {
         self.partitions.get(&(topic.to_owned(), partition))
     }
 
-    /// `{"topic":…,"partition":…,"offset":…,"source":…,"object":null}`. A record of the lake without an offset has neither
+    /// `{"topic":…,"partition":…,"offset":…,"source":…,"object":…}`. A record of the lake without an offset has neither
     /// partition nor offset. The source is `lake` for what the lake covered at the last start, else `kafka`; null where
-    /// that was not recorded.
-    pub fn record(&self, place: Place) -> Value {
+    /// that was not recorded. The object is the one that holds the offset now, if its name is known.
+    pub fn record(&self, place: Place, names: &Names) -> Value {
         let topic = self.topics[place.kind].as_deref();
         if place.generation == 0 {
             return json!({ "topic": topic, "partition": null, "offset": null, "source": "lake", "object": null });
@@ -150,12 +152,15 @@ impl Log {
         let partition = topic.and_then(|topic| self.partition(topic, place.partition));
         let covered = partition.and_then(|partition| lake_covered(&partition.detail, place.offset));
         let source = covered.map(|covered| if covered { "lake" } else { "kafka" });
+        let at = u8::try_from(place.kind).map(|topic| TopicPartition::new(topic, place.partition));
+        let in_lake = at.ok().filter(|_| covered == Some(true));
+        let object = in_lake.and_then(|at| names.of_offset(at, place.offset));
         json!({
             "topic": topic,
             "partition": place.partition,
             "offset": place.offset,
             "source": source,
-            "object": null,
+            "object": object,
         })
     }
 }

@@ -9,7 +9,7 @@ use crate::api::{Access, Api, ApiOptions};
 use crate::state::Bounds;
 use crate::status::Status;
 use dataflows::Results;
-use engine::{Commit, Observer};
+use engine::{Commit, Observer, Topics};
 use http_body_util::BodyExt;
 use hyper::{Request, StatusCode};
 use operators::{Column, ColumnType, Row, Table, Value};
@@ -181,7 +181,8 @@ impl Setting {
         let options = ApiOptions {
             results: Arc::new(Results::built_in(&dataflows::Options { top: 0 })),
             postgres: self.config.clone(),
-            topics: vec!["pin".to_owned()],
+            topics: Topics::new([Some("pin".to_owned()), None, None]),
+            lake: None,
             status: Arc::new(Status::new(None, || None)),
             bounds,
         };
@@ -491,7 +492,8 @@ async fn what_is_not_there_is_said() {
     let options = ApiOptions {
         results: Arc::new(Results::built_in(&dataflows::Options { top: 0 })),
         postgres: setting.config.clone(),
-        topics: vec!["pin".to_owned()],
+        topics: Topics::new([Some("pin".to_owned()), None, None]),
+        lake: None,
         status: Arc::new(Status::new(None, || None)),
         bounds: Bounds::default(),
     };

@@ -13,6 +13,12 @@ pub enum ServerError {
         /// How to install it.
         hint: &'static str,
     },
+    /// There is no Apache Kafka.
+    #[error("Apache Kafka's jars are not in {}", libs.display())]
+    NoJars {
+        /// The folder that was looked in.
+        libs: PathBuf,
+    },
     /// The directory cannot be used by the server.
     #[error("{} cannot hold {what}: {reason}", path.display())]
     Directory {

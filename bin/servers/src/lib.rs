@@ -1,7 +1,8 @@
-//! Servers that need nothing installed around them: a private PostgreSQL cluster, an S3 server in this process,
-//! and librdkafka's mock broker.
+//! Servers on this machine alone: a private PostgreSQL cluster, an S3 server in this process, librdkafka's mock broker,
+//! and Apache Kafka.
 //!
-//! `pinflow demo` shows the whole way of the data on one machine with them, and the tests start the same ones.
+//! `pinflow demo` shows the whole way of the data on one machine with them, and the tests start the same ones. Apache
+//! Kafka, which needs Java and its jars, is for the tests; the demo has the mock broker.
 //! Each listens on 127.0.0.1 on a free port, keeps its files in one directory, and takes both away when it is
 //! dropped; a child process ends with this one even when this one is killed (see [`process`]).
 //!
@@ -12,12 +13,14 @@
 
 pub mod broker;
 mod error;
+pub mod kafka;
 pub mod postgres;
 pub mod process;
 pub mod s3;
 
 pub use broker::Broker;
 pub use error::ServerError;
+pub use kafka::{Kafka, KafkaOptions};
 pub use postgres::{Login, Postgres, PostgresOptions};
 pub use s3::S3Server;
 

@@ -9,7 +9,7 @@
 
 use crate::error::ServerError;
 use crate::free_port;
-use crate::process::Server;
+use crate::process::{Server, tail};
 use rustix::process::Signal;
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
@@ -489,12 +489,4 @@ fn random_hex() -> std::io::Result<String> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-pub(crate) fn tail(path: &Path, lines: usize) -> String {
-    let text = fs::read(path)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default();
-    let all: Vec<_> = text.lines().collect();
-    all[all.len().saturating_sub(lines)..].join("\n")
 }

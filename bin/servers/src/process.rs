@@ -8,11 +8,11 @@
 //! Signals go to a pid that has not been waited for yet, so never to a stranger that got the same number.
 
 use rustix::process::{Pid, Signal, kill_process};
-use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 /// Waits for the end of its standard input, then stops the process `$2` with signal `$1` and removes `$3`.
 const GUARD: &str = r#"
@@ -138,4 +138,13 @@ impl Drop for Server {
         // nobody is left to hear of a failure; the guard's pipe closes next and tries once more
         let _ = self.kill();
     }
+}
+
+/// The last lines of a server's log; empty when it cannot be read.
+pub(crate) fn tail(path: &Path, lines: usize) -> String {
+    let text = fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
+    let all: Vec<_> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
 }

@@ -15,11 +15,10 @@
 use super::client::{Context, end_offset};
 use super::error::Remade;
 use super::message::normalize_message;
-use super::{Batch, KafkaError, Polled, Range, RecordId};
+use super::{Batch, KafkaError, Polled, Range, RecordId, RecordRef};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
-use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -207,11 +206,11 @@ impl AssignedPartition {
                 Some(Err(event)) => break Stopped::Event(event),
                 Some(Ok(message)) => message,
             };
-            let offset = message.offset();
-            let timestamp = message.timestamp().to_millis().unwrap_or(-1);
+            let record = RecordRef::of(&message);
+            let offset = record.offset;
             if let Some(Check { last, .. }) = check.take_if(|check| check.last.offset <= offset)
                 && last.offset == offset
-                && last != RecordId::new(offset, timestamp, message.key(), message.payload())
+                && last != record.id()
             {
                 break Stopped::OtherRecord;
             }
@@ -224,7 +223,7 @@ impl AssignedPartition {
             if batch.records.is_empty() {
                 batch.bytes.reserve(self.size.min(batch_bytes));
             }
-            batch.push_at(offset, timestamp, message.key(), message.payload());
+            batch.push(record);
             if batch.next >= until {
                 break Stopped::Reached;
             }

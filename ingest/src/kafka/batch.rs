@@ -1,6 +1,6 @@
 //! What a reader hands over: records of one partition in one buffer.
 
-use super::{KafkaError, RecordId};
+use super::{KafkaError, RecordId, RecordRef};
 use crate::topic_partition::TopicPartition;
 use std::ops::Range;
 use std::time::Duration;
@@ -60,12 +60,9 @@ impl Batch {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn push(&mut self, offset: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
-        self.push_at(offset, -1, key, value);
-    }
-
-    pub(super) fn push_at(&mut self, offset: i64, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
+    /// Adds a record, whose offset is at or above [`Batch::next`].
+    pub(super) fn push(&mut self, record: RecordRef<'_>) {
+        let RecordRef { offset, timestamp, .. } = record;
         debug_assert!(
             offset >= self.next,
             "offset {offset} of partition {} came twice",
@@ -78,7 +75,7 @@ impl Batch {
                 start..self.bytes.len() as u32
             })
         };
-        let (key, value) = (append(key), append(value));
+        let (key, value) = (append(record.key), append(record.value));
         if timestamp >= 0 {
             let (oldest, newest) = self.stamps.unwrap_or((timestamp, timestamp));
             self.stamps = Some((oldest.min(timestamp), newest.max(timestamp)));
@@ -114,12 +111,13 @@ impl Batch {
     /// The identity of the last record.
     pub fn last_id(&self) -> Option<RecordId> {
         let last = self.records.last()?;
-        Some(RecordId::new(
-            last.offset,
-            last.timestamp,
-            self.key(last),
-            self.value(last),
-        ))
+        let record = RecordRef {
+            offset: last.offset,
+            timestamp: last.timestamp,
+            key: self.key(last),
+            value: self.value(last),
+        };
+        Some(record.id())
     }
 
     /// Offset, key and value of each record.
@@ -160,9 +158,28 @@ mod tests {
     #[test]
     fn null_and_empty_stay_apart() {
         let mut batch = Batch::new(1, 0, 5);
-        batch.push(5, None, Some(b"v"));
-        batch.push(9, Some(b""), None);
-        batch.push(12, Some(b"key"), Some(b""));
+        let none = RecordRef {
+            offset: 5,
+            timestamp: -1,
+            key: None,
+            value: None,
+        };
+        batch.push(RecordRef {
+            value: Some(b"v"),
+            ..none
+        });
+        batch.push(RecordRef {
+            offset: 9,
+            key: Some(b""),
+            ..none
+        });
+        let last = RecordRef {
+            offset: 12,
+            key: Some(b"key"),
+            value: Some(b""),
+            ..none
+        };
+        batch.push(last);
         assert_eq!(batch.next, 13);
         let seen: Vec<_> = batch.iter().collect();
         assert_eq!(
@@ -174,9 +191,13 @@ mod tests {
             ]
         );
         assert_eq!(batch.stamps, None);
-        assert_eq!(batch.last_id(), Some(RecordId::new(12, -1, Some(b"key"), Some(b""))));
-        for (offset, millis) in [(20, 5), (21, 3), (22, 9)] {
-            batch.push_at(offset, millis, None, None);
+        assert_eq!(batch.last_id(), Some(last.id()));
+        for (offset, timestamp) in [(20, 5), (21, 3), (22, 9)] {
+            batch.push(RecordRef {
+                offset,
+                timestamp,
+                ..none
+            });
         }
         assert_eq!(batch.stamps, Some((3, 9)));
         assert!(batch.cost() >= batch.bytes.len() + 3 * size_of::<Span>());

@@ -47,7 +47,7 @@ pub use error::{KafkaError, LibrdkafkaError, Remade};
 pub use iam::Tokens;
 pub use range::Range;
 pub use reader::{Reader, ReaderOptions};
-pub use record::RecordId;
+pub use record::{RecordId, RecordRef};
 pub use retention::retention;
 pub use sample::{Sample, Sampled};
 pub use watermarks::Watermarks;

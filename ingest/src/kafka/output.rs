@@ -104,7 +104,7 @@ impl Input {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Batch;
+    use super::super::{Batch, RecordRef};
     use super::*;
     use std::sync::atomic::AtomicU64;
     use std::time::{Duration, Instant};
@@ -124,7 +124,12 @@ mod tests {
                     std::thread::park();
                 }
                 let mut batch = Batch::new(0, 0, offset);
-                batch.push(offset, None, Some(&[7; 100]));
+                batch.push(RecordRef {
+                    offset,
+                    timestamp: -1,
+                    key: None,
+                    value: Some(&[7; 100]),
+                });
                 output.push(Polled::Batch(batch));
                 output.announce();
             }

@@ -3,6 +3,7 @@
 //! A topic that was deleted and created again has other records at the offsets of the old one. Kafka gives a record no
 //! name but its offset, so what it is made of has to serve: its timestamp and a hash of its key and value.
 
+use rdkafka::message::{BorrowedMessage, Message};
 use xxhash_rust::xxh3::Xxh3;
 
 /// What tells a record from another one at the same offset of a topic that was created again.
@@ -19,18 +20,42 @@ pub struct RecordId {
     pub hash: u64,
 }
 
-impl RecordId {
-    /// The identity of a record with this content; a null key or value is `None`, which differs from an empty one.
-    pub fn new(offset: i64, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> RecordId {
+/// One record of a partition, with its key and value borrowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordRef<'a> {
+    /// The record's offset in its partition.
+    pub offset: i64,
+    /// Its timestamp in milliseconds since 1970; -1 when it has none.
+    pub timestamp: i64,
+    /// Its key; a null key is `None`, an empty one is not.
+    pub key: Option<&'a [u8]>,
+    /// Its value; a null value, a tombstone, is `None`.
+    pub value: Option<&'a [u8]>,
+}
+
+impl<'a> RecordRef<'a> {
+    /// A record as the Kafka client returns it.
+    #[inline]
+    pub(super) fn of(message: &'a BorrowedMessage<'_>) -> RecordRef<'a> {
+        RecordRef {
+            offset: message.offset(),
+            timestamp: message.timestamp().to_millis().unwrap_or(-1),
+            key: message.key(),
+            value: message.payload(),
+        }
+    }
+
+    /// The record's identity.
+    pub fn id(&self) -> RecordId {
         let mut hasher = Xxh3::new();
-        for part in [key, value] {
+        for part in [self.key, self.value] {
             let length = part.map_or(-1, |part| part.len() as i64);
             hasher.update(&length.to_le_bytes());
             hasher.update(part.unwrap_or_default());
         }
         RecordId {
-            offset,
-            timestamp,
+            offset: self.offset,
+            timestamp: self.timestamp,
             hash: hasher.digest(),
         }
     }
@@ -41,9 +66,19 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
+    const EMPTY: RecordRef<'static> = RecordRef {
+        offset: 5,
+        timestamp: 6,
+        key: None,
+        value: None,
+    };
+
+    fn hash(key: Option<&[u8]>, value: Option<&[u8]>) -> u64 {
+        RecordRef { key, value, ..EMPTY }.id().hash
+    }
+
     #[test]
     fn the_hash_is_pinned() {
-        let hash = |key: Option<&[u8]>, value: Option<&[u8]>| RecordId::new(0, 0, key, value).hash;
         // frontiers in users' databases hold such hashes; these were computed by another implementation of xxh3
         assert_eq!(hash(Some(b"7"), Some(br#"{"ind":7}"#)), 0xb05e_59c0_67d8_4a54);
         assert_eq!(hash(None, None), 0x722a_202f_07a4_b313);
@@ -62,12 +97,9 @@ mod tests {
             (None, Some(b"abc")),
             (Some(b"abc"), None),
         ];
-        let hashes: BTreeSet<u64> = contents
-            .iter()
-            .map(|(key, value)| RecordId::new(5, 6, *key, *value).hash)
-            .collect();
+        let hashes: BTreeSet<u64> = contents.iter().map(|(key, value)| hash(*key, *value)).collect();
         assert_eq!(hashes.len(), contents.len());
-        assert_ne!(RecordId::new(5, 6, None, None), RecordId::new(5, 7, None, None));
-        assert_ne!(RecordId::new(5, 6, None, None), RecordId::new(4, 6, None, None));
+        assert_ne!(EMPTY.id(), RecordRef { timestamp: 7, ..EMPTY }.id());
+        assert_ne!(EMPTY.id(), RecordRef { offset: 4, ..EMPTY }.id());
     }
 }

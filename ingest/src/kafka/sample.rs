@@ -8,7 +8,7 @@ use super::KafkaError;
 use super::ask::{PAUSE, TRY, is_unknown};
 use super::client::Context;
 use super::cluster::Cluster;
-use super::record::RecordId;
+use super::record::{RecordId, RecordRef};
 use rdkafka::consumer::Consumer;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
@@ -54,16 +54,23 @@ pub enum Sampled {
 impl Sample {
     fn of(message: &BorrowedMessage<'_>) -> Sample {
         let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+        let record = RecordRef::of(message);
         Sample {
-            key: owned(message.key()),
-            value: owned(message.payload()),
-            timestamp: message.timestamp().to_millis().unwrap_or(-1),
+            key: owned(record.key),
+            value: owned(record.value),
+            timestamp: record.timestamp,
         }
     }
 
     /// The record's identity at this offset.
     pub fn id(&self, offset: i64) -> RecordId {
-        RecordId::new(offset, self.timestamp, self.key.as_deref(), self.value.as_deref())
+        let record = RecordRef {
+            offset,
+            timestamp: self.timestamp,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+        };
+        record.id()
     }
 }
 

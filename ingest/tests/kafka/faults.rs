@@ -241,7 +241,7 @@ fn a_broker_that_is_killed_and_comes_back_loses_nothing() {
             broker.kill().unwrap();
             reading.take();
             std::thread::sleep(Duration::from_millis(500));
-            broker.launch().unwrap();
+            broker.start_again().unwrap();
         }
     }
     reading.until("everything", |r| {

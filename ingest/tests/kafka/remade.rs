@@ -2,7 +2,7 @@
 
 use crate::broker::{Broker, shared};
 use crate::log::{PATIENCE, Reading, fill, range, send};
-use ingest::kafka::{KafkaConfig, KafkaError, Range, ReaderOptions, RecordId, Remade};
+use ingest::kafka::{KafkaConfig, KafkaError, Range, ReaderOptions, RecordId, RecordRef, Remade};
 use rdkafka::producer::Producer;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -199,10 +199,15 @@ fn a_new_topic_that_grows_to_the_last_record_is_known_by_that_one() {
     let Some((broker, _up)) = shared() else { return };
     let topic = broker.topic(1, &[]);
     fill(&broker.producer(), &topic, 0, 0..100);
-    let last = RecordId::new(99, 1, Some(b"not"), Some(b"this"));
+    let last = RecordRef {
+        offset: 99,
+        timestamp: 1,
+        key: Some(b"not"),
+        value: Some(b"this"),
+    };
     broker.remake(&topic, 1, 99);
     let mut reading = Reading::start(&broker.config());
-    reading.assign([after(range(0, &topic, 0, 100, None), last)]);
+    reading.assign([after(range(0, &topic, 0, 100, None), last.id())]);
     reading.quiet(Duration::from_secs(2));
     let producer = broker.producer();
     fill(&producer, &topic, 0, 0..100);
@@ -230,7 +235,15 @@ fn a_last_record_that_kafka_no_longer_holds_proves_nothing() {
     broker.delete_below(&topic, 1, 60);
     broker.delete_below(&topic, 2, 70);
     let mut reading = Reading::start(&broker.config());
-    let last = |offset| RecordId::new(offset, 5, None, None);
+    let last = |offset| {
+        let record = RecordRef {
+            offset,
+            timestamp: 5,
+            key: None,
+            value: None,
+        };
+        record.id()
+    };
     reading.assign([
         after(range(0, &topic, 0, 101, None), last(100)),
         after(range(0, &topic, 1, 60, Some(100)), last(40)),

@@ -2,7 +2,7 @@
 
 use crate::broker::{alone, shared};
 use crate::log::{PATIENCE, fill, send};
-use ingest::kafka::{RecordId, Sampled};
+use ingest::kafka::{RecordRef, Sampled};
 use rdkafka::producer::Producer;
 use std::time::Instant;
 
@@ -64,7 +64,13 @@ fn each_answer_stands_at_the_place_of_its_question() {
         panic!("{:?}", found[5])
     };
     assert!(tombstone.key.is_none() && tombstone.value.is_none() && tombstone.timestamp > 0);
-    assert_eq!(tombstone.id(0), RecordId::new(0, tombstone.timestamp, None, None));
+    let expected = RecordRef {
+        offset: 0,
+        timestamp: tombstone.timestamp,
+        key: None,
+        value: None,
+    };
+    assert_eq!(tombstone.id(0), expected.id());
     assert_eq!(cluster.samples(&[]).unwrap(), []);
 }
 

@@ -158,18 +158,19 @@ impl Asked<'_> {
             body.insert("ind".to_owned(), json!(ind));
             return Ok(body);
         }
-        self.replaced(snapshot, schema, log, kind).await
+        self.replaced(api, snapshot, log, kind).await
     }
 
     /// What is known of a record that was read and is in no table.
     async fn replaced(
         &self,
+        api: &Api,
         snapshot: &Snapshot,
-        schema: &str,
         log: &Log,
         kind: usize,
     ) -> Result<Map<String, Value>, ReadError> {
-        let (client, table) = (snapshot.client(), &CLEANED[kind]);
+        let (client, table, schema) = (snapshot.client(), &CLEANED[kind], api.pool.schema());
+        let names = api.objects.names().await;
         let dropped = format!(
             "SELECT EXISTS (SELECT FROM {} WHERE topic = $1 AND partition = $2 AND $3 >= from_position AND $3 < to_position)",
             qualified(schema, "rejects_dropped")
@@ -191,7 +192,7 @@ impl Asked<'_> {
         let mut body = state("replaced", &reason);
         body.insert("ind".to_owned(), json!(ind));
         if let Some((_, place)) = places.first() {
-            body.insert("replaced_by".to_owned(), log.record(*place));
+            body.insert("replaced_by".to_owned(), log.record(*place, &names));
             return Ok(body);
         }
         let query = format!(
@@ -208,7 +209,7 @@ impl Asked<'_> {
             };
             body.insert("state".to_owned(), json!("deleted"));
             body.insert("reason".to_owned(), json!("a later record deletes the post"));
-            body.insert("replaced_by".to_owned(), log.record(place));
+            body.insert("replaced_by".to_owned(), log.record(place, &names));
         }
         Ok(body)
     }

@@ -6,6 +6,7 @@ use crate::api::Api;
 use crate::cell::Shape;
 use crate::error::ApiError;
 use crate::load::read_row;
+use crate::objects::Objects;
 use crate::params::{once, unknown, whole};
 use crate::postgres::{ReadError, Snapshot};
 use crate::provenance::{self, Log, query_json, row_json, run};
@@ -30,6 +31,7 @@ struct Asked<'a> {
     shape: &'a Shape,
     definition: &'a Definition,
     why: Why<'a>,
+    objects: &'a Objects,
     query: Query,
     /// Names of the columns that `query` compares.
     filtered: Vec<usize>,
@@ -133,6 +135,7 @@ impl<'a> Asked<'a> {
             shape,
             definition,
             why,
+            objects: &api.objects,
             filtered: query.filters.iter().map(|filter| filter.column).collect(),
             query,
             // behind the last ind there are none
@@ -177,9 +180,10 @@ impl<'a> Asked<'a> {
         let every = self.why.columns().filter(|column| column.decides == Decides::EveryPost);
         let every: Vec<&str> = every.map(|column| column.name).collect();
         let places = provenance::places(snapshot, schema, &self.why.tables(), &inds).await?;
+        let names = self.objects.names().await;
         let posts = inds.iter().map(|ind| {
             let records = places.iter().filter(|(of, _)| of == ind);
-            let records: Vec<Value> = records.map(|(_, place)| log.record(*place)).collect();
+            let records: Vec<Value> = records.map(|(_, place)| log.record(*place, &names)).collect();
             json!({ "ind": ind, "decides": deciding.get(ind).cloned().unwrap_or_default(), "records": records })
         });
         let posts: Vec<Value> = posts.collect();

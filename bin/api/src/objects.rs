@@ -1,0 +1,118 @@
+//! Which object of the lake holds an offset: by a listing of the lake, made when it is asked for and kept for a minute.
+//!
+//! The name is a help for people, and an answer does not depend on it: where the lake cannot be listed in time, or has
+//! more objects than are kept, there is none. Of objects that overlap, as before and after a compaction, the one that
+//! begins last is named.
+
+use engine::{LakeSource, Topics};
+use ingest::TopicPartition;
+use ingest::lake::{LakeError, Listing};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// How long a listing is used.
+const KEPT: Duration = Duration::from_secs(60);
+/// How long a request waits for a listing.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Objects whose names are kept at most.
+const MOST: usize = 200_000;
+
+/// The names of a lake's objects by the offsets that they begin with.
+#[derive(Debug, Default)]
+pub struct Names(BTreeMap<TopicPartition, Vec<(i64, String)>>);
+
+impl Names {
+    fn of(listing: Listing) -> Names {
+        let mut names = Names::default();
+        if listing.objects.len() > MOST {
+            return names;
+        }
+        for object in listing.objects {
+            if let Some((topic, partition, start)) = object.log_place() {
+                let at = TopicPartition::new(topic, partition);
+                names.0.entry(at).or_default().push((start, object.key.to_string()));
+            }
+        }
+        names.0.values_mut().for_each(|objects| objects.sort_unstable());
+        names
+    }
+
+    /// The object that holds an offset which the lake covers.
+    pub fn of_offset(&self, at: TopicPartition, offset: i64) -> Option<&str> {
+        let objects = self.0.get(&at)?;
+        let behind = objects.partition_point(|(start, _)| *start <= offset);
+        objects[..behind].last().map(|(_, key)| key.as_str())
+    }
+}
+
+/// See the module's head.
+#[derive(Debug)]
+pub struct Objects {
+    lake: Option<LakeSource>,
+    topics: Topics,
+    /// The last attempt, also one that failed: who asks next does not wait for the same again.
+    listed: Mutex<Option<(Instant, Arc<Names>)>>,
+}
+
+impl Objects {
+    /// Of a lake, if the run reads one.
+    pub fn new(lake: Option<LakeSource>, topics: Topics) -> Objects {
+        Objects {
+            lake,
+            topics,
+            listed: Mutex::new(None),
+        }
+    }
+
+    /// The names as they are now, or were less than a minute ago.
+    pub async fn names(&self) -> Arc<Names> {
+        let Some(lake) = &self.lake else {
+            return Arc::default();
+        };
+        // who comes meanwhile waits for this listing and makes none
+        let mut listed = self.listed.lock().await;
+        if let Some((at, names)) = &*listed
+            && at.elapsed() < KEPT
+        {
+            return Arc::clone(names);
+        }
+        let names = match tokio::time::timeout(TIMEOUT, list(lake, &self.topics)).await {
+            Ok(Ok(listing)) => Names::of(listing),
+            Ok(Err(error)) => {
+                tracing::debug!(error = %causes::with_causes(&error), "the lake cannot be listed: objects have no names");
+                Names::default()
+            }
+            Err(_) => {
+                tracing::debug!("the lake is not listed in {TIMEOUT:?}: objects have no names");
+                Names::default()
+            }
+        };
+        let names = Arc::new(names);
+        *listed = Some((Instant::now(), Arc::clone(&names)));
+        names
+    }
+}
+
+async fn list(lake: &LakeSource, topics: &Topics) -> Result<Listing, LakeError> {
+    lake.open(None).await?.list(&topics.to_list()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_object_that_begins_last_before_an_offset_holds_it() {
+        let at = TopicPartition::new(0, 3);
+        let objects = [(0, "a"), (10, "b"), (25, "c")].map(|(start, key)| (start, key.to_owned()));
+        let names = Names(BTreeMap::from([(at, objects.to_vec())]));
+        let of = |offset| names.of_offset(at, offset);
+        assert_eq!(
+            (of(0), of(9), of(10), of(24), of(99)),
+            (Some("a"), Some("a"), Some("b"), Some("b"), Some("c"))
+        );
+        assert_eq!((of(-1), names.of_offset(TopicPartition::new(1, 3), 5)), (None, None));
+    }
+}
