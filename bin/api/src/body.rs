@@ -1,9 +1,8 @@
 //! Bodies of answers: pieces that are shared, and streams.
 
 use bytes::Bytes;
-use futures_util::Stream;
-use futures_util::stream::BoxStream;
-use http_body_util::BodyExt;
+use futures_util::{Stream, StreamExt};
+use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Body, Frame, SizeHint};
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -48,23 +47,7 @@ impl Body for Pieces {
     }
 }
 
-/// A stream of pieces, of unknown length.
-struct Streamed(BoxStream<'static, Bytes>);
-
-/// A body of what a stream gives.
+/// A body of what a stream gives, of unknown length.
 pub fn streamed(stream: impl Stream<Item = Bytes> + Send + 'static) -> AnswerBody {
-    Streamed(Box::pin(stream)).boxed_unsync()
-}
-
-impl Body for Streamed {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let polled = self.0.as_mut().poll_next(context);
-        polled.map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
-    }
+    StreamBody::new(stream.map(|piece| Ok(Frame::data(piece)))).boxed_unsync()
 }
