@@ -11,7 +11,7 @@ use crate::load::read_row;
 use crate::params::{once, only};
 use crate::postgres::{ReadError, Snapshot};
 use crate::provenance::{self, Log, Place, query_json, row_json};
-use crate::routes::table::{head_json, unreadable};
+use crate::routes::read::{head_json, unreadable};
 use dataflows::CLEANED;
 use dataflows::sql::Why;
 use dataflows::sql::why::Arguments;
