@@ -18,7 +18,7 @@ use servers::{Postgres, PostgresOptions};
 use sinks::{Claim, Definition, PartitionProgress, PostgresConfig, Progress, Reject, RejectPlace, Sink, Step};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 const fn column(name: &'static str, ty: ColumnType) -> Column {
@@ -187,9 +187,7 @@ impl Setting {
             bounds,
         };
         let api = Api::of(vec![WIDE, LONG], options).unwrap();
-        while api.shared.state().is_none() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        reaches(&api, |_| true).await;
         api
     }
 
@@ -206,6 +204,15 @@ const NOTHING_HELD: Bounds = Bounds {
     table_bytes: 0,
     all_bytes: 0,
 };
+
+/// Waits until the present state is of such a commit.
+async fn reaches(api: &Api, wanted: impl Fn(i64) -> bool) {
+    let began = Instant::now();
+    while !api.shared.state().is_some_and(|state| wanted(state.commit)) {
+        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", api.shared.standing());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
 
 /// Status and body.
 async fn get(api: &Api, path: &str, accept: &str) -> (StatusCode, String) {
@@ -392,9 +399,7 @@ async fn pages_belong_to_one_commit() {
         .commit(false, vec![Vec::new(), vec![(long(1).remove(0), -1)]], Vec::new())
         .await;
     for api in [&memory, &postgres] {
-        while api.shared.state().is_some_and(|state| state.commit < second) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        reaches(api, |commit| commit >= second).await;
     }
     let next = |page: &Json| format!("/api/results/long?limit=4&cursor={}", page["next"].as_str().unwrap());
     let following = get_json(&memory, &next(&ours)).await;
@@ -433,16 +438,12 @@ async fn commits_are_taken_over_and_what_does_not_follow_is_read_again() {
     );
     assert_eq!(body["frontier"], json!({"pin": {"0": 500}}));
     api.persisted(commit(first + 2, false, vec![(long(1).remove(0), -1)]));
-    while api.shared.state().is_some_and(|state| state.commit < first + 2) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    reaches(&api, |commit| commit == first + 2).await;
     assert_eq!(get_json(&api, path).await["rows"][0]["n"], 1);
     // one commit is missing: what PostgreSQL holds counts
     let last = setting.commit(false, vec![Vec::new(), Vec::new()], Vec::new()).await;
     api.persisted(commit(first + 4, false, Vec::new()));
-    while api.shared.state().is_some_and(|state| state.commit != last) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    reaches(&api, |commit| commit == last).await;
     assert_eq!(
         get_json(&api, "/api/results/long").await["rows"]
             .as_array()
@@ -506,8 +507,9 @@ async fn what_is_not_there_is_said() {
         "/api/gaps",
         "/api/frontier",
     ] {
-        let mut said = String::new();
+        let (began, mut said) = (Instant::now(), String::new());
         while !said.contains("schema pinflow holds no results yet") {
+            assert!(began.elapsed() < Duration::from_secs(60), "{path}: {said}");
             let (status, body) = get(&api, path, "*/*").await;
             assert_eq!(status, 503, "{path}: {body}");
             said = body;
