@@ -5,7 +5,7 @@ use crate::api::Api;
 use crate::error::ApiError;
 use crate::params::only;
 use crate::postgres::{ReadError, Snapshot};
-use crate::routes::table::{head_json, unreadable};
+use crate::routes::read::{head_json, unreadable};
 use serde_json::{Value, json};
 use sinks::qualified;
 

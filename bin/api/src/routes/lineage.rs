@@ -2,7 +2,7 @@
 //! results that its post is part of; or why it is in none.
 //!
 //! The tables keep the latest record of each post, so a record that was replaced is in none of them, and what replaced it
-//! is not known from its position alone. A request that says which post the record is of (`?ind=7`) is told.
+//! is not known from its position alone. Kafka's record says which post it is of, or the request does (`?ind=7`).
 
 use crate::answer::{Answer, json};
 use crate::api::Api;
@@ -11,7 +11,7 @@ use crate::load::read_row;
 use crate::params::{once, only};
 use crate::postgres::{ReadError, Snapshot};
 use crate::provenance::{self, Log, Place, query_json, row_json};
-use crate::routes::table::{head_json, unreadable};
+use crate::routes::read::{head_json, unreadable};
 use dataflows::sql::Why;
 use dataflows::sql::why::Arguments;
 use dataflows::{CLEANED, Kind};

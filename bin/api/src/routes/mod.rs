@@ -1,12 +1,15 @@
-//! One file for each route.
+//! One file for each route; `page`, `stored` and `read` are shared.
 
 pub mod changes;
 pub mod frontier;
 pub mod gaps;
 pub mod lineage;
 pub mod openapi;
+mod page;
+mod read;
 pub mod rejects;
 pub mod status;
+mod stored;
 pub mod table;
 pub mod tables;
 pub mod why;

@@ -5,7 +5,7 @@ use crate::api::{Access, Api};
 use crate::error::{ApiError, shown};
 use crate::params::{once, only, whole};
 use crate::postgres::{ReadError, Snapshot};
-use crate::routes::table::{head_json, unreadable};
+use crate::routes::read::{head_json, unreadable};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use futures_util::TryStreamExt;
