@@ -36,8 +36,7 @@ pub fn api_of(settings: &RunSettings, status: &Arc<Status>) -> std::io::Result<O
     let options = ApiOptions {
         results: Arc::clone(&engine.tables.results),
         postgres: postgres.clone(),
-        topics: engine.log.topics.clone(),
-        lake: engine.log.lake.clone(),
+        log: engine.log.clone(),
         status: Arc::clone(status),
         bounds: Bounds::default(),
     };

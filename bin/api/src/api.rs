@@ -10,12 +10,13 @@ use crate::params;
 use crate::pins::Pins;
 use crate::postgres::Pool;
 use crate::queue::Queue;
+use crate::records::Records;
 use crate::routes;
 use crate::shared::Shared;
 use crate::state::Bounds;
 use crate::status::Status;
 use dataflows::Results;
-use engine::{Commit, LakeSource, Observer, Topics};
+use engine::{Commit, LogOptions, Observer};
 use http_server::{Body, Need, Refusal, Request};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
@@ -46,10 +47,8 @@ pub struct ApiOptions {
     pub results: Arc<Results>,
     /// Where their tables are.
     pub postgres: PostgresConfig,
-    /// The topics that are read.
-    pub topics: Topics,
-    /// Where history is read from.
-    pub lake: Option<LakeSource>,
+    /// The log that the run reads, and how.
+    pub log: LogOptions,
     /// What the run is doing.
     pub status: Arc<Status>,
     /// What is held in memory.
@@ -63,6 +62,7 @@ pub struct Api {
     pub(crate) results: Arc<Results>,
     pub(crate) status: Arc<Status>,
     pub(crate) objects: Objects,
+    pub(crate) records: Records,
     /// For requests that read cleaned tables as a whole.
     pub(crate) scans: Semaphore,
     pub(crate) pool: Arc<Pool>,
@@ -99,7 +99,7 @@ impl Api {
             .thread_name("pinflow:api")
             .enable_all()
             .build()?;
-        let topics = options.topics.names().map(str::to_owned).collect();
+        let topics = options.log.topics.names().map(str::to_owned).collect();
         let shared = Arc::new(Shared::new(&tables, topics, options.bounds));
         let queue = Arc::new(Queue::new(QUEUE_BYTES, QUEUE));
         let pins = Arc::new(Pins::default());
@@ -117,7 +117,8 @@ impl Api {
             shared,
             results: options.results,
             status: options.status,
-            objects: Objects::new(options.lake, options.topics),
+            objects: Objects::new(options.log.lake, options.log.topics),
+            records: Records::new(options.log.kafka, options.log.limits),
             scans: Semaphore::new(SCANS),
         }))
     }

@@ -21,6 +21,7 @@ mod provenance;
 mod query;
 mod queue;
 mod recent;
+mod records;
 mod routes;
 mod rows;
 mod shared;

@@ -9,7 +9,7 @@ use crate::api::{Access, Api, ApiOptions};
 use crate::state::Bounds;
 use crate::status::Status;
 use dataflows::Results;
-use engine::{Commit, Observer, Topics};
+use engine::{Commit, LogOptions, Observer, Topics};
 use http_body_util::BodyExt;
 use hyper::{Request, StatusCode};
 use operators::{Column, ColumnType, Row, Table, Value};
@@ -181,8 +181,7 @@ impl Setting {
         let options = ApiOptions {
             results: Arc::new(Results::built_in(&dataflows::Options { top: 0 })),
             postgres: self.config.clone(),
-            topics: Topics::new([Some("pin".to_owned()), None, None]),
-            lake: None,
+            log: log(),
             status: Arc::new(Status::new(None, || None)),
             bounds,
         };
@@ -227,6 +226,17 @@ async fn get_json(api: &Api, path: &str) -> Json {
     let (status, body) = get(api, path, "*/*").await;
     assert_eq!(status, 200, "{path}: {body}");
     serde_json::from_str(&body).unwrap()
+}
+
+/// A log that is not read.
+fn log() -> LogOptions {
+    LogOptions {
+        lake: None,
+        kafka: None,
+        topics: Topics::new([Some("pin".to_owned()), None, None]),
+        limits: dataflows::Limits::default(),
+        skip_unreadable: false,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -493,8 +503,7 @@ async fn what_is_not_there_is_said() {
     let options = ApiOptions {
         results: Arc::new(Results::built_in(&dataflows::Options { top: 0 })),
         postgres: setting.config.clone(),
-        topics: Topics::new([Some("pin".to_owned()), None, None]),
-        lake: None,
+        log: log(),
         status: Arc::new(Status::new(None, || None)),
         bounds: Bounds::default(),
     };

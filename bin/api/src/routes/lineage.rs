@@ -2,7 +2,7 @@
 //! results that its post is part of; or why it is in none.
 //!
 //! The tables keep the latest record of each post, so a record that was replaced is in none of them, and what replaced it
-//! is not known from its position alone. A request that says which post the record is of (`?ind=7`) is told.
+//! is not known from its position alone. Kafka's record says which post it is of, or the request does (`?ind=7`).
 
 use crate::answer::{Answer, json};
 use crate::api::Api;
@@ -12,9 +12,9 @@ use crate::params::{once, only};
 use crate::postgres::{ReadError, Snapshot};
 use crate::provenance::{self, Log, Place, query_json, row_json};
 use crate::routes::read::{head_json, unreadable};
-use dataflows::CLEANED;
 use dataflows::sql::Why;
 use dataflows::sql::why::Arguments;
+use dataflows::{CLEANED, Kind};
 use operators::Table;
 use serde_json::{Map, Value, json};
 use sinks::{qualified, quoted};
@@ -184,8 +184,19 @@ impl Asked<'_> {
         if dropped {
             reason.push_str("; it may also be a dead letter that the limits of the table rejects dropped");
         }
-        let Some(ind) = self.ind else {
-            reason.push_str(". With ?ind=, the post that the record is of, the answer names what took its place");
+        let of_record = async {
+            let kind = u8::try_from(kind).ok().and_then(Kind::from_number)?;
+            api.records.post(kind, self.topic, self.partition, self.offset).await
+        };
+        let ind = match self.ind {
+            Some(ind) => Some(ind),
+            None => of_record.await,
+        };
+        let Some(ind) = ind else {
+            reason.push_str(
+                ". Kafka does not hold the record any more: with ?ind=, the post that it is of, the answer names what took \
+                 its place",
+            );
             return Ok(state("replaced", &reason));
         };
         let places = provenance::places(snapshot, schema, &[table.name], &[ind]).await?;
