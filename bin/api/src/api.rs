@@ -137,7 +137,7 @@ impl Api {
     }
 
     async fn permitted(&self, request: &Request) -> Result<Response<Body>, Refusal> {
-        let caller = request.permit(Need::Read)?;
+        let caller = request.permit_private(Need::Read)?;
         let access = Access {
             raw: caller.may(Need::Raw),
         };
@@ -220,6 +220,7 @@ async fn tidy(pins: Arc<Pins>) {
 pub fn refuse(refusal: &Refusal) -> Response<Body> {
     let hint = match refusal {
         Refusal::Unauthenticated => "send a token: authorization: Bearer TOKEN",
+        Refusal::Remote => "give the run a file of tokens: --token-file FILE",
         Refusal::Scope(_) => "use a token with this scope",
         Refusal::Rate(_) | Refusal::Streams => "try again later",
         Refusal::NotFound | Refusal::Method | Refusal::Site(_) => "/openapi.json lists the routes",

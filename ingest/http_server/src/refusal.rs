@@ -18,6 +18,9 @@ pub enum Refusal {
     /// There is no valid token.
     #[error("Not authenticated")]
     Unauthenticated,
+    /// It comes from another machine, and no token says who sends it.
+    #[error("Other machines may not ask without a token")]
+    Remote,
     /// The token does not open this.
     #[error("The scopes of the token lack {0}")]
     Scope(String),
@@ -40,7 +43,7 @@ impl Refusal {
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::Unauthenticated => StatusCode::UNAUTHORIZED,
             Refusal::Site(error) if error.is_malformed() => StatusCode::BAD_REQUEST,
-            Refusal::Scope(_) | Refusal::Site(_) => StatusCode::FORBIDDEN,
+            Refusal::Remote | Refusal::Scope(_) | Refusal::Site(_) => StatusCode::FORBIDDEN,
             Refusal::Rate(_) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Streams => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -59,7 +62,7 @@ impl Refusal {
             Refusal::Unauthenticated => headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
             Refusal::Rate(Exhausted(seconds)) => headers.insert(RETRY_AFTER, HeaderValue::from(*seconds)),
             Refusal::Streams => headers.insert(RETRY_AFTER, HeaderValue::from_static("10")),
-            Refusal::NotFound | Refusal::Scope(_) | Refusal::Site(_) => None,
+            Refusal::NotFound | Refusal::Remote | Refusal::Scope(_) | Refusal::Site(_) => None,
         };
         response
     }
