@@ -149,8 +149,8 @@ impl Connections {
         }
     }
 
-    /// Closes connections of slow clients for which the HTTP server runs, where these are more than [`SERVED`]: those
-    /// that have been waited for the longest.
+    /// Closes connections of slow clients for which the HTTP server runs, where these are more than 768: those that have
+    /// been waited for the longest.
     pub fn close_slow_served(&self) {
         if self.served.load(Ordering::Relaxed) <= SERVED {
             return;

@@ -34,7 +34,7 @@ pub enum Decides {
     Key,
     /// Every post of the row takes part: `count(*)`.
     EveryPost,
-    /// Those that [`Why::deciding`] answers.
+    /// Those that `deciding` answers.
     Some,
 }
 
@@ -45,7 +45,7 @@ pub struct ColumnWhy<'a> {
     pub name: &'a str,
     /// Which posts decide it.
     pub decides: Decides,
-    /// Whether it is a place among other rows, which [`Why::before`] answers.
+    /// Whether it is a place among other rows, which `before` answers.
     pub place: bool,
 }
 
