@@ -37,10 +37,10 @@ const WAITING: usize = 512;
 const ASIDE: usize = 2;
 /// Requests that may read cleaned tables as a whole at the same time: half of the connections stay free for the others.
 const SCANS: usize = 2;
-/// How often what is not used any more is let go.
+/// How often unused pages are dropped.
 const TIDY: Duration = Duration::from_secs(10);
 
-/// What the API is told.
+/// The settings of the API.
 #[derive(Clone, Debug)]
 pub struct ApiOptions {
     /// The results of the run.
@@ -145,7 +145,7 @@ impl Api {
         if answer.status() != StatusCode::OK || !is_stream(&answer) {
             return Ok(answer);
         }
-        // it lasts until somebody ends it, and has a place of its own kind
+        // a stream has no end of its own and takes one of the places for streams
         let place = request.stream()?;
         Ok(answer.map(|body| place.body(body)))
     }

@@ -9,7 +9,7 @@ use crate::state::{Content, State};
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// A comment, so that nobody takes the connection for dead.
+/// A comment that shows proxies and clients that the connection is alive.
 pub const HEARTBEAT: &[u8] = b": heartbeat\n\n";
 
 /// `{"commit":…,"frontier":…,"tables":{"T":{"rows":[…]}}}` in pieces that are shared; `None` when a table is not held.

@@ -171,7 +171,7 @@ impl Feeds {
         Some(event)
     }
 
-    /// Ends a feed that nobody listens to; whether nobody does.
+    /// Removes a feed without clients; returns whether it was removed.
     fn end(&self, subject: &Subject, newest: &Newest) -> bool {
         let mut feeds = self.lock();
         let unused = newest.receiver_count() == 0;

@@ -49,7 +49,7 @@ impl Pins {
         found.map(|(_, pin)| pin.clone())
     }
 
-    /// Lets go of tables that nobody has asked for in a while.
+    /// Drops tables that were not requested for a while.
     pub fn expire(&self) {
         let mut pins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pins.retain(|(since, _)| since.elapsed() < KEPT);

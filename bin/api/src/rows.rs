@@ -2,7 +2,7 @@
 //!
 //! Rows are kept in chunks of at most [`CHUNK_ROWS`]. A copy of the whole shares all chunks; a change copies the chunk
 //! that it falls into and nothing else: a commit costs what it changes, and a list of chunks. A chunk keeps its encoded
-//! rows, once somebody has asked for them: after a commit only changed chunks are encoded again.
+//! rows, after the first request for them: after a commit only changed chunks are encoded again.
 
 use crate::cell::Shape;
 use crate::order::compare_keys;
@@ -77,7 +77,7 @@ impl Change {
     }
 }
 
-/// A change that does not fit what is there: the tables have been changed by somebody else.
+/// A change that does not fit what is there: the tables were changed by another program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mismatch;
 
@@ -367,7 +367,7 @@ pub(crate) mod tests {
                 prop_assert_eq!(rows.bytes(), expected.iter().map(|row| row_bytes(row)).sum::<usize>());
                 prop_assert!(rows.chunks.iter().all(|chunk| !chunk.rows.is_empty() && chunk.rows.len() <= CHUNK_ROWS));
                 prop_assert_eq!(difference(&TABLE, &before, &rows), changes);
-                // nobody who holds the earlier rows sees the change
+                // who holds the earlier rows does not see the change
                 prop_assert_eq!(flat(&before), was);
                 prop_assert_eq!(before.encoded(&shape, Format::Json), encoded);
                 let text = format!("[{}]", rows.encoded(&shape, Format::Json).iter().map(|piece| std::str::from_utf8(piece).unwrap()).collect::<String>());

@@ -64,7 +64,7 @@ impl Default for ServerLimits {
     }
 }
 
-/// What a server is told.
+/// The settings of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerSettings {
     /// The name of its thread.

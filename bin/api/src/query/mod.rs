@@ -1,4 +1,4 @@
-//! What a request asks of a table: filters, columns, order, a limit and where it goes on.
+//! What a request asks of a table: filters, columns, order, a limit and a cursor.
 
 mod filter;
 mod like;
