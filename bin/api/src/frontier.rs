@@ -1,6 +1,7 @@
 //! The frontier of a commit: per topic and partition the first offset that its tables do not contain.
 
-use crate::cell::json_text;
+use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Topics and partitions, in order.
@@ -62,22 +63,19 @@ impl Frontier {
 
     /// `{"pin":{"0":11349}}`
     pub fn json(&self) -> String {
-        let (mut out, mut last) = (vec![b'{'], None);
-        for (topic, partition, next) in self.iter() {
-            if last == Some(topic) {
-                out.push(b',');
-            } else {
-                if last.is_some() {
-                    out.extend_from_slice(b"},");
-                }
-                json_text(&mut out, topic);
-                out.extend_from_slice(b":{");
-            }
-            out.extend_from_slice(format!("\"{partition}\":{next}").as_bytes());
-            last = Some(topic);
-        }
-        out.extend_from_slice(if last.is_some() { b"}}" } else { b"}" });
-        String::from_utf8(out).unwrap_or_default()
+        serde_json::to_string(self).expect("maps of texts and numbers serialise")
+    }
+}
+
+/// As [`Frontier::json`].
+impl Serialize for Frontier {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let entries: Vec<_> = self.iter().collect();
+        let topics = entries.chunk_by(|one, other| one.0 == other.0);
+        serializer.collect_map(topics.map(|of| {
+            let partitions: BTreeMap<i32, i64> = of.iter().map(|(_, partition, next)| (*partition, *next)).collect();
+            (of[0].0, partitions)
+        }))
     }
 }
 

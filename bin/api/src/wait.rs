@@ -5,6 +5,7 @@ use crate::params::{duration, once};
 use crate::shared::{Shared, Standing};
 use crate::state::State;
 use hyper::StatusCode;
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -84,10 +85,9 @@ impl AtLeast {
 
     fn too_late(&self, shared: &Shared) -> ApiError {
         let (commit, frontier) = match shared.state() {
-            Some(state) => (Some(state.commit), state.frontier.json()),
-            None => (None, "{}".to_owned()),
+            Some(state) => (Some(state.commit), json!(state.frontier)),
+            None => (None, json!({})),
         };
-        let frontier: serde_json::Value = serde_json::from_str(&frontier).unwrap_or_default();
         let seconds = self.timeout.as_secs_f64();
         let error = format!("the tables do not contain the offset after {seconds} s");
         let hint = "wait longer with timeout=60s, and see whether the frontier moves";

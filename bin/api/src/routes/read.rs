@@ -30,6 +30,5 @@ pub fn unreadable(error: ReadError) -> ApiError {
 
 /// What a snapshot belongs to, as members of an answer.
 pub fn head_json(head: &Head) -> (i64, serde_json::Value) {
-    let frontier = serde_json::from_str(&head.frontier.json()).unwrap_or_default();
-    (head.commit, frontier)
+    (head.commit, serde_json::json!(head.frontier))
 }
