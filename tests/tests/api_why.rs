@@ -340,6 +340,13 @@ fn records_of_the_lake_and_deletes_are_told_apart() -> Result<()> {
     }
     let delete = lineage(6, "")?;
     ensure!(delete["state"] == "deleted" && delete["ind"] == 2, "{delete}");
+    // a record that Kafka holds no more says of which post it is in the lake
+    case.kafka.delete_records(&geos, 0, 4)?;
+    let deleted = lineage(2, "")?;
+    ensure!(
+        deleted["state"] == "deleted" && deleted["ind"] == 2 && deleted["replaced_by"]["offset"] == 6,
+        "{deleted}"
+    );
     // the object that holds a record is named; what Kafka alone holds has none
     let objects: Vec<&Value> = why["posts"][0]["records"]
         .as_array()

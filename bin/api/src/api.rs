@@ -37,6 +37,8 @@ const WAITING: usize = 512;
 const ASIDE: usize = 2;
 /// Requests that may read cleaned tables as a whole at the same time: half of the connections stay free for the others.
 const SCANS: usize = 2;
+/// Connections that requests share.
+const CONNECTIONS: usize = 4;
 /// How often unused pages are dropped.
 const TIDY: Duration = Duration::from_secs(10);
 
@@ -107,8 +109,8 @@ impl Api {
         runtime.spawn(following);
         runtime.spawn(tidy(Arc::clone(&pins)));
         Ok(Arc::new(Api {
-            pool: Arc::new(Pool::new(options.postgres)),
-            feeds: Feeds::new(Arc::clone(&shared), runtime.handle().clone()),
+            feeds: Feeds::new(Arc::clone(&shared), options.postgres.clone(), runtime.handle().clone()),
+            pool: Arc::new(Pool::new(options.postgres, CONNECTIONS)),
             pins,
             waiting: Semaphore::new(WAITING),
             aside: Semaphore::new(ASIDE),
@@ -181,8 +183,10 @@ impl Api {
             ["api", "status"] => routes::status::answer(self, &params),
             ["api", "results"] => routes::tables::answer(self, &params).await,
             ["api", "results", table] => routes::table::answer(self, table, &params, &head.headers).await,
-            ["api", "results", table, "changes"] => routes::changes::of_table(self, table, &params, &head.headers),
-            ["api", "changes"] => routes::changes::of_tables(self, &params, &head.headers),
+            ["api", "results", table, "changes"] => {
+                routes::changes::of_table(self, table, &params, &head.headers).await
+            }
+            ["api", "changes"] => routes::changes::of_tables(self, &params, &head.headers).await,
             ["api", "why", table] => routes::why::answer(self, table, &params).await,
             ["api", "lineage", topic, partition, offset] => {
                 routes::lineage::answer(self, [topic, partition, offset], &params).await

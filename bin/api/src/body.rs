@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http_body_util::{BodyExt, StreamBody};
+use http_server::CutOff;
 use hyper::body::{Body, Frame, SizeHint};
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -30,9 +30,9 @@ pub fn pieces(pieces: Vec<Bytes>) -> AnswerBody {
 
 impl Body for Pieces {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = CutOff;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         let piece = self.pieces.pop_front();
         self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
@@ -47,7 +47,7 @@ impl Body for Pieces {
     }
 }
 
-/// A body of what a stream gives, of unknown length.
-pub fn streamed(stream: impl Stream<Item = Bytes> + Send + 'static) -> AnswerBody {
-    StreamBody::new(stream.map(|piece| Ok(Frame::data(piece)))).boxed_unsync()
+/// A body of what a stream gives, of unknown length. An error cuts it off.
+pub fn streamed(stream: impl Stream<Item = Result<Bytes, CutOff>> + Send + 'static) -> AnswerBody {
+    StreamBody::new(stream.map(|piece| piece.map(Frame::data))).boxed_unsync()
 }

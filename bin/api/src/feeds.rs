@@ -5,27 +5,27 @@
 //! the client is, because the client was slow or is new, the client gets the net changes from where it is out of the
 //! recent commits, or a snapshot where they do not reach back so far.
 
+mod client;
+mod stored;
+
 use crate::error::ApiError;
 use crate::events;
 use crate::shared::{Shared, Standing};
 use crate::state::State;
 use bytes::Bytes;
+use client::{Client, Event, Newest};
 use futures_util::Stream;
-use std::collections::{HashMap, VecDeque};
+use http_server::CutOff;
+use sinks::PostgresConfig;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use stored::Stores;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 /// Feeds at most.
 const MOST_FEEDS: usize = 256;
-/// A client that was quiet for so long gets a heartbeat.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Net changes for one client alone may take so many bytes; beyond, it gets a snapshot, whose pieces are shared.
-const OWN_BYTES: usize = 48 << 10;
-/// So many changes are merged for one client alone.
-const OWN_CHANGES: usize = 5000;
-
 /// What a feed is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subject {
@@ -35,31 +35,23 @@ pub struct Subject {
     pub pace: Duration,
 }
 
-/// An event of a feed.
-#[derive(Debug)]
-struct Event {
-    from: i64,
-    commit: i64,
-    frontier: Bytes,
-    /// `None` when it is not known what changed: clients need a snapshot.
-    bytes: Option<Bytes>,
-}
-
-type Newest = watch::Sender<Option<Arc<Event>>>;
+type Feed = watch::Sender<Newest>;
 
 /// All feeds.
 #[derive(Debug)]
 pub struct Feeds {
     shared: Arc<Shared>,
+    stores: Arc<Stores>,
     runtime: Handle,
-    feeds: Mutex<HashMap<Subject, Arc<Newest>>>,
+    feeds: Mutex<HashMap<Subject, Arc<Feed>>>,
 }
 
 impl Feeds {
-    /// Tasks run on `runtime`.
-    pub fn new(shared: Arc<Shared>, runtime: Handle) -> Arc<Feeds> {
+    /// Tasks run on `runtime`; `config` says where tables are that are not held in memory.
+    pub fn new(shared: Arc<Shared>, config: PostgresConfig, runtime: Handle) -> Arc<Feeds> {
         Arc::new(Feeds {
             shared,
+            stores: Arc::new(Stores::new(config)),
             runtime,
             feeds: Mutex::default(),
         })
@@ -69,36 +61,24 @@ impl Feeds {
     /// snapshot.
     ///
     /// # Errors
-    /// There is no state (503), a table is not held in memory (409), or there are too many feeds (503).
-    pub fn subscribe(
+    /// 503: there is no state, there are too many feeds or clients with large tables, or PostgreSQL cannot be read.
+    pub async fn subscribe(
         self: &Arc<Self>,
         subject: &Subject,
         seen: Option<i64>,
-    ) -> Result<impl Stream<Item = Bytes> + Send + use<>, ApiError> {
+    ) -> Result<impl Stream<Item = Result<Bytes, CutOff>> + Send + use<>, ApiError> {
         let newest = self.newest(subject)?;
         // after the subscription: no event between the state and the first event is missed
         let state = match self.shared.standing() {
             Standing::At(state) => state,
             Standing::Nothing(why) => return Err(crate::wait::nothing(&why)),
         };
-        let mut client = Client {
-            shared: Arc::clone(&self.shared),
-            tables: subject.tables.clone(),
-            newest,
-            at: state.commit,
-            ready: VecDeque::new(),
-        };
-        let resumed = seen.is_some_and(|seen| {
-            client.at = seen;
-            client.catch_up(state.commit, &state.frontier_json())
-        });
-        if !resumed && !client.snapshot(&state) {
-            return Err(too_large(&self.shared, &state, &subject.tables));
-        }
+        let (shared, stores) = (Arc::clone(&self.shared), Arc::clone(&self.stores));
+        let client = Client::begin(shared, stores, subject.tables.clone(), newest, &state, seen).await?;
         Ok(futures_util::stream::unfold(client, Client::next))
     }
 
-    fn newest(self: &Arc<Self>, subject: &Subject) -> Result<watch::Receiver<Option<Arc<Event>>>, ApiError> {
+    fn newest(self: &Arc<Self>, subject: &Subject) -> Result<watch::Receiver<Newest>, ApiError> {
         let mut feeds = self.lock();
         if let Some(newest) = feeds.get(subject) {
             return Ok(newest.subscribe());
@@ -122,7 +102,7 @@ impl Feeds {
     async fn run(
         self: Arc<Self>,
         subject: Subject,
-        newest: Arc<Newest>,
+        newest: Arc<Feed>,
         mut standing: watch::Receiver<Standing>,
         mut last: Option<Arc<State>>,
     ) {
@@ -172,7 +152,7 @@ impl Feeds {
     }
 
     /// Removes a feed without clients; returns whether it was removed.
-    fn end(&self, subject: &Subject, newest: &Newest) -> bool {
+    fn end(&self, subject: &Subject, newest: &Feed) -> bool {
         let mut feeds = self.lock();
         let unused = newest.receiver_count() == 0;
         if unused {
@@ -181,97 +161,8 @@ impl Feeds {
         unused
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Subject, Arc<Newest>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Subject, Arc<Feed>>> {
         self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn too_large(shared: &Shared, state: &State, tables: &[usize]) -> ApiError {
-    let held = |number: &&usize| matches!(state.tables[**number].content, crate::state::Content::Held(_));
-    let first = tables.iter().find(|number| !held(number)).copied().unwrap_or_default();
-    let name = shared.shapes[first].table.name;
-    let error = format!("{name} is not held in memory, and streams are made from there");
-    let hint = format!("read /api/results/{name}, and again when its ETag changes");
-    ApiError::new(hyper::StatusCode::CONFLICT, error, hint).with("table", name)
-}
-
-/// One client of a feed.
-struct Client {
-    shared: Arc<Shared>,
-    tables: Vec<usize>,
-    newest: watch::Receiver<Option<Arc<Event>>>,
-    /// The commit that its events have led to.
-    at: i64,
-    /// What it has not been sent of its present event.
-    ready: VecDeque<Bytes>,
-}
-
-impl Client {
-    async fn next(mut self) -> Option<(Bytes, Client)> {
-        loop {
-            if let Some(piece) = self.ready.pop_front() {
-                return Some((piece, self));
-            }
-            match tokio::time::timeout(HEARTBEAT, self.newest.changed()).await {
-                Err(_) => return Some((Bytes::from_static(events::HEARTBEAT), self)),
-                // the program ends
-                Ok(Err(_)) => return None,
-                Ok(Ok(())) => {
-                    let event = self.newest.borrow_and_update().clone()?;
-                    if !self.take(&event) {
-                        return None;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Makes an event ready; false when that is not possible and the stream ends.
-    fn take(&mut self, event: &Event) -> bool {
-        if event.commit <= self.at {
-            return true;
-        }
-        match &event.bytes {
-            Some(bytes) if event.from == self.at => {
-                self.ready.push_back(bytes.clone());
-                self.at = event.commit;
-                true
-            }
-            _ => {
-                self.catch_up(event.commit, &event.frontier)
-                    || self.shared.state().is_some_and(|state| self.snapshot(&state))
-            }
-        }
-    }
-
-    /// Net changes from where the client is; false when they are not known or too large.
-    fn catch_up(&mut self, commit: i64, frontier: &Bytes) -> bool {
-        let Some(deltas) = self.shared.between(self.at, commit) else {
-            return false;
-        };
-        if deltas.is_empty() {
-            return true;
-        }
-        let changes = deltas.iter().map(|delta| delta.changes_of(&self.tables));
-        if changes.sum::<usize>() > OWN_CHANGES {
-            return false;
-        }
-        let event = events::commit(&self.shared, self.at, commit, frontier, &self.tables, &deltas);
-        let Some(event) = event.filter(|event| event.len() <= OWN_BYTES) else {
-            return false;
-        };
-        self.ready.push_back(event);
-        self.at = commit;
-        true
-    }
-
-    fn snapshot(&mut self, state: &State) -> bool {
-        let Some(pieces) = events::snapshot(&self.shared, state, &self.tables) else {
-            return false;
-        };
-        self.ready.extend(pieces);
-        self.at = state.commit;
-        true
     }
 }
 

@@ -1,4 +1,5 @@
-//! Which object of the lake holds an offset: by a listing of the lake, made when it is asked for and kept for a minute.
+//! Which object of the lake holds an offset, and what it says there: by a listing of the lake, made when it is asked for
+//! and kept for a minute.
 //!
 //! The name is a help for people, and an answer does not depend on it: where the lake cannot be listed in time, or has
 //! more objects than are kept, there is none. Of objects that overlap, as before and after a compaction, the one that
@@ -6,7 +7,7 @@
 
 use engine::{LakeSource, Topics};
 use ingest::TopicPartition;
-use ingest::lake::{LakeError, Listing};
+use ingest::lake::{LakeError, Listing, Object, ObjectMetadata};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,12 +17,14 @@ use tokio::sync::Mutex;
 const KEPT: Duration = Duration::from_secs(60);
 /// How long a request waits for a listing.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Objects whose names are kept at most.
+/// How long a request waits for a line of an object.
+const LINE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Objects that are kept at most.
 const MOST: usize = 200_000;
 
-/// The names of a lake's objects by the offsets that they begin with.
+/// The objects of a lake by the offsets that they begin with.
 #[derive(Debug, Default)]
-pub struct Names(BTreeMap<TopicPartition, Vec<(i64, String)>>);
+pub struct Names(BTreeMap<TopicPartition, Vec<(i64, Object)>>);
 
 impl Names {
     fn of(listing: Listing) -> Names {
@@ -32,18 +35,27 @@ impl Names {
         for object in listing.objects {
             if let Some((topic, partition, start)) = object.log_place() {
                 let at = TopicPartition::new(topic, partition);
-                names.0.entry(at).or_default().push((start, object.key.to_string()));
+                names.0.entry(at).or_default().push((start, object));
             }
         }
-        names.0.values_mut().for_each(|objects| objects.sort_unstable());
+        let of_partitions = names.0.values_mut();
+        of_partitions.for_each(|objects| {
+            objects
+                .sort_unstable_by(|(a, a_object), (b, b_object)| a.cmp(b).then_with(|| a_object.key.cmp(&b_object.key)))
+        });
         names
     }
 
     /// The object that holds an offset which the lake covers.
     pub fn of_offset(&self, at: TopicPartition, offset: i64) -> Option<&str> {
+        self.object(at, offset).map(|(_, object)| &*object.key)
+    }
+
+    /// The same with the offset that it begins with.
+    fn object(&self, at: TopicPartition, offset: i64) -> Option<&(i64, Object)> {
         let objects = self.0.get(&at)?;
         let behind = objects.partition_point(|(start, _)| *start <= offset);
-        objects[..behind].last().map(|(_, key)| key.as_str())
+        objects[..behind].last()
     }
 }
 
@@ -93,6 +105,39 @@ impl Objects {
         *listed = Some((Instant::now(), Arc::clone(&names)));
         names
     }
+
+    /// What the lake holds at an offset; `None` where it holds nothing, or cannot be read in time.
+    pub async fn line(&self, at: TopicPartition, offset: i64, limit: usize) -> Option<Line> {
+        let (lake, names) = (self.lake.as_ref()?, self.names().await);
+        let (start, object) = names.object(at, offset)?;
+        let number = u64::try_from(offset - start).ok()?;
+        let read = async { lake.open(None).await?.line(object, number, limit).await };
+        match tokio::time::timeout(LINE_TIMEOUT, read).await {
+            Ok(Ok(line)) => line.map(|(bytes, metadata): (Vec<u8>, ObjectMetadata)| Line {
+                bytes,
+                is_ours: metadata.is_ours(),
+                deletes: object.deletes,
+            }),
+            Ok(Err(error)) => {
+                tracing::debug!(error = %causes::with_causes(&error), "a record cannot be read again");
+                None
+            }
+            Err(_) => {
+                tracing::debug!("{} is not read in {LINE_TIMEOUT:?}", object.key);
+                None
+            }
+        }
+    }
+}
+
+/// A line of an object.
+pub struct Line {
+    /// Without its newline.
+    pub bytes: Vec<u8>,
+    /// Whether the archiver of this project wrote it.
+    pub is_ours: bool,
+    /// Whether it is the key of a deleted record.
+    pub deletes: bool,
 }
 
 async fn list(lake: &LakeSource, topics: &Topics) -> Result<Listing, LakeError> {
@@ -102,11 +147,25 @@ async fn list(lake: &LakeSource, topics: &Topics) -> Result<Listing, LakeError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ingest::lake::{Encoding, Place};
+
+    fn object(key: &str) -> Object {
+        Object {
+            key: key.into(),
+            size: 1,
+            etag: None,
+            topic: Some(0),
+            place: Place::Log { partition: 3, start: 0 },
+            encoding: Encoding::Plain,
+            deletes: false,
+            sidecar: false,
+        }
+    }
 
     #[test]
     fn the_object_that_begins_last_before_an_offset_holds_it() {
         let at = TopicPartition::new(0, 3);
-        let objects = [(0, "a"), (10, "b"), (25, "c")].map(|(start, key)| (start, key.to_owned()));
+        let objects = [(0, "a"), (10, "b"), (25, "c")].map(|(start, key)| (start, object(key)));
         let names = Names(BTreeMap::from([(at, objects.to_vec())]));
         let of = |offset| names.of_offset(at, offset);
         assert_eq!(

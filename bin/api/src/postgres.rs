@@ -3,7 +3,9 @@
 //! A snapshot is a `REPEATABLE READ` transaction that has read the commit's number and frontier first: whatever is read
 //! through it belongs to that commit. A connection whose snapshot was not finished is closed, not used again.
 
+use crate::error::{ApiError, shown};
 use crate::frontier::Frontier;
+use crate::wait::nothing;
 use sinks::{PostgresConfig, SinkError, qualified, quoted};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,8 +13,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-/// Connections at most.
-const CONNECTIONS: usize = 4;
 /// How long a request waits for one of them.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a statement may take.
@@ -30,8 +30,8 @@ pub enum ReadError {
         schema: String,
     },
     /// All connections are in use.
-    #[error("all {CONNECTIONS} connections to postgres are in use")]
-    Busy,
+    #[error("all {0} connections to postgres are in use")]
+    Busy(usize),
     /// A connection cannot be made.
     #[error(transparent)]
     Connect(#[from] SinkError),
@@ -48,6 +48,22 @@ impl ReadError {
                 schema: schema.to_owned(),
             },
             _ => ReadError::Statement(error),
+        }
+    }
+}
+
+/// What a failure of PostgreSQL answers.
+pub fn unreadable(error: ReadError) -> ApiError {
+    match &error {
+        ReadError::NoResults { .. } => nothing(&error.to_string()),
+        ReadError::Statement(cause) if cause.code() == Some(&SqlState::QUERY_CANCELED) => ApiError::unavailable(
+            "the query took too long",
+            "ask for less, by the columns of the primary key",
+        ),
+        ReadError::Busy(_) | ReadError::Connect(_) | ReadError::Statement(_) => {
+            tracing::warn!(%error, "a request cannot be answered");
+            let text = error.to_string();
+            ApiError::unavailable(shown(&text).trim_matches('`'), "try again")
         }
     }
 }
@@ -110,6 +126,7 @@ pub async fn begin(client: &Client, schema: &str) -> Result<Head, ReadError> {
 #[derive(Debug)]
 pub struct Pool {
     config: PostgresConfig,
+    connections: usize,
     free: Arc<Semaphore>,
     idle: Mutex<Vec<Client>>,
 }
@@ -132,11 +149,12 @@ impl std::fmt::Debug for Snapshot {
 }
 
 impl Pool {
-    /// Connects when it is asked for.
-    pub fn new(config: PostgresConfig) -> Pool {
+    /// So many connections at most, made when they are needed.
+    pub fn new(config: PostgresConfig, connections: usize) -> Pool {
         Pool {
             config,
-            free: Arc::new(Semaphore::new(CONNECTIONS)),
+            connections,
+            free: Arc::new(Semaphore::new(connections)),
             idle: Mutex::default(),
         }
     }
@@ -152,7 +170,10 @@ impl Pool {
     /// No connection is free in time or can be made, or there is nothing to read.
     pub async fn snapshot(self: &Arc<Self>) -> Result<Snapshot, ReadError> {
         let permit = tokio::time::timeout(PATIENCE, Arc::clone(&self.free).acquire_owned()).await;
-        let permit = permit.ok().and_then(Result::ok).ok_or(ReadError::Busy)?;
+        let permit = permit
+            .ok()
+            .and_then(Result::ok)
+            .ok_or(ReadError::Busy(self.connections))?;
         loop {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let (client, is_new) = match idle {

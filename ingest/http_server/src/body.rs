@@ -6,12 +6,16 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// The body of an answer, which cannot fail: what fails on the way ends it.
-pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+/// The body of an answer. Where it fails the connection ends, and the client sees that the answer has no end.
+pub type Body = UnsyncBoxBody<Bytes, CutOff>;
+
+/// The rest of an answer is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the answer is cut off")]
+pub struct CutOff;
 
 /// JSON without anything special.
 pub const JSON: &str = "application/json";
@@ -22,7 +26,7 @@ pub const EVENTS: &str = "text/event-stream";
 
 /// A body that is complete.
 pub fn whole(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).boxed_unsync()
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// An answer that is complete, of this media type.
@@ -75,12 +79,9 @@ impl<T> Held<T> {
 
 impl<T: Unpin> HttpBody for Held<T> {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = CutOff;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         Pin::new(&mut self.body).poll_frame(context)
     }
 

@@ -47,7 +47,7 @@ mod token_file;
 mod tokens;
 mod write_timeout;
 
-pub use body::{Body, EVENTS, JSON, TEXT, events, json, response, text, whole};
+pub use body::{Body, CutOff, EVENTS, JSON, TEXT, events, json, response, text, whole};
 pub use caller::{Caller, Token};
 pub use connections::{Connections, Place, SLOW, Served};
 pub use cors::{Origin, OriginError};

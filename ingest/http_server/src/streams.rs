@@ -1,12 +1,11 @@
 //! Answers that last for hours, bounded in number: a part of the connections is left for everything else.
 
-use super::body::Body;
+use super::body::{Body, CutOff};
 use super::caller::Caller;
 use super::entry::Entry;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -57,7 +56,7 @@ impl StreamPlace {
     /// A body that keeps the place until its end. Where the caller's token becomes invalid it ends within a second.
     pub fn body<B>(self, body: B) -> Body
     where
-        B: HttpBody<Data = Bytes, Error = Infallible> + Send + 'static,
+        B: HttpBody<Data = Bytes, Error = CutOff> + Send + 'static,
     {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -86,12 +85,9 @@ struct Stream {
 
 impl HttpBody for Stream {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = CutOff;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         // also where pieces come without a pause
         if !self.place.caller.is_valid() {
             return Poll::Ready(None);

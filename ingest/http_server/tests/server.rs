@@ -1,12 +1,12 @@
 //! The ready-made server, as its clients see it: tokens, sites, streams, and the bounds of connections.
 
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use http_server::{
-    Body, Need, Refusal, Request, Server, ServerLimits, ServerSettings, TokenSettings, events, response, text,
+    Body, CutOff, Need, Refusal, Request, Server, ServerLimits, ServerSettings, TokenSettings, events, response, text,
 };
 use hyper::body::{Body as HttpBody, Frame};
 use hyper::{Response, StatusCode};
-use std::convert::Infallible;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -45,15 +45,32 @@ impl Drop for Events {
 
 impl HttpBody for Events {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = CutOff;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         if self.sent && !self.endless {
             // nobody wakes it up: the connection alone, and the look at its token
             return Poll::Pending;
         }
         self.sent = true;
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"data: here\n\n")))))
+    }
+}
+
+/// A body that fails after its first piece.
+struct Failing(bool);
+
+impl HttpBody for Failing {
+    type Data = Bytes;
+    type Error = CutOff;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        let piece = if std::mem::replace(&mut self.0, true) {
+            Err(CutOff)
+        } else {
+            Ok(Frame::data(Bytes::from_static(b"first\n")))
+        };
+        Poll::Ready(Some(piece))
     }
 }
 
@@ -164,6 +181,7 @@ async fn answer(request: &Request, open: &Arc<AtomicUsize>) -> Result<Response<B
             "application/octet-stream",
             vec![b'x'; 64 << 20],
         )),
+        "/failing" => Ok(Response::new(Failing(false).boxed_unsync())),
         "/slow" => {
             tokio::time::sleep(Duration::from_millis(1500)).await;
             Ok(text(StatusCode::OK, "at last\n"))
@@ -235,6 +253,15 @@ fn requests_are_answered_one_after_the_other_on_one_connection() {
         status == 200 && answer.contains("content-length: 3") && answer.ends_with("\r\n\r\n"),
         "{answer}"
     );
+}
+
+#[test]
+fn an_answer_that_fails_has_no_end() {
+    let running = Running::start(|_| {});
+    let answer = rest(&mut running.send("GET /failing HTTP/1.1\r\nhost: localhost\r\n\r\n"));
+    // the connection ends without the chunk of no bytes that an answer in chunks ends with
+    assert!(!answer.contains("\r\n0\r\n"), "{answer}");
+    assert_eq!(running.get("/probe").0, 200);
 }
 
 #[test]

@@ -52,11 +52,21 @@ pub(super) fn prove(lake: &Lake, waiter: &Waiter, object: &Object, limit: u64) -
 }
 
 impl Lake {
-    /// The first line of an object, without its newline, and what its writer recorded, both of the same version; `None`
-    /// when it has none, or one longer than `limit`. Reads no more of the object than that takes.
+    /// The first line of an object; see [`Lake::line`].
     pub async fn first_line(
         &self,
         object: &Object,
+        limit: usize,
+    ) -> Result<Option<(Vec<u8>, ObjectMetadata)>, LakeError> {
+        self.line(object, 0, limit).await
+    }
+
+    /// A line of an object, counted from 0, without its newline, and what its writer recorded, both of the same version;
+    /// `None` when it has none, or one longer than `limit`. Reads no more of the object than that takes.
+    pub async fn line(
+        &self,
+        object: &Object,
+        number: u64,
         limit: usize,
     ) -> Result<Option<(Vec<u8>, ObjectMetadata)>, LakeError> {
         // who is no longer waited for stops
@@ -68,12 +78,19 @@ impl Lake {
                 stop: stop.clone(),
             };
             let (source, metadata) = open(&lake, &waiter, &object)?;
+            let failed = |error| read_error(&object.key, object.encoding, error);
+            let mut source = BufReader::with_capacity(PIECE, source);
+            for _ in 0..number {
+                if source.skip_until(b'\n').map_err(failed)? == 0 {
+                    return Ok(None);
+                }
+            }
             let mut line = Vec::new();
-            BufReader::with_capacity(PIECE, source)
-                .take(limit as u64 + 1)
-                .read_until(b'\n', &mut line)
-                .map_err(|error| read_error(&object.key, object.encoding, error))?;
-            strip_byte_order_mark(&mut line);
+            let read = source.take(limit as u64 + 1).read_until(b'\n', &mut line);
+            read.map_err(failed)?;
+            if number == 0 {
+                strip_byte_order_mark(&mut line);
+            }
             let ended = line.pop_if(|byte| *byte == b'\n').is_some();
             let whole = !line.is_empty() && (ended || line.len() <= limit);
             Ok(whole.then(|| (line, metadata.unwrap_or_default())))

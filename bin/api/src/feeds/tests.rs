@@ -18,6 +18,11 @@ use std::collections::BTreeMap;
 
 const SECOND: Table = Table { name: "u", ..TABLE };
 
+/// A PostgreSQL that is not there: all tables are held in memory.
+fn unused() -> PostgresConfig {
+    PostgresConfig::new("postgres://127.0.0.1:1/none", "none")
+}
+
 /// What both tables hold.
 type Contents = [BTreeMap<i64, i64>; 2];
 
@@ -54,15 +59,18 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 struct Client {
     subject: Subject,
-    stream: BoxStream<'static, Bytes>,
+    stream: BoxStream<'static, Result<Bytes, CutOff>>,
     text: String,
     at: i64,
     rows: Contents,
 }
 
 impl Client {
-    fn connect(feeds: &Arc<Feeds>, subject: Subject, seen: Option<(i64, Contents)>) -> Client {
-        let stream = feeds.subscribe(&subject, seen.as_ref().map(|(at, _)| *at)).unwrap();
+    async fn connect(feeds: &Arc<Feeds>, subject: Subject, seen: Option<(i64, Contents)>) -> Client {
+        let stream = feeds
+            .subscribe(&subject, seen.as_ref().map(|(at, _)| *at))
+            .await
+            .unwrap();
         let (at, rows) = seen.unwrap_or_default();
         Client {
             subject,
@@ -76,7 +84,7 @@ impl Client {
     /// Takes what there is, until nothing has come for a moment.
     async fn read(&mut self, history: &BTreeMap<i64, Contents>, moment: Duration) {
         while let Ok(Some(piece)) = tokio::time::timeout(moment, self.stream.next()).await {
-            self.text.push_str(std::str::from_utf8(&piece).unwrap());
+            self.text.push_str(std::str::from_utf8(&piece.unwrap()).unwrap());
             while let Some((event, rest)) = self.text.split_once("\n\n") {
                 let (event, rest) = (event.to_owned(), rest.to_owned());
                 self.text = rest;
@@ -157,7 +165,7 @@ async fn play(steps: Vec<Step>, most_recent: usize) {
     let shapes = || vec![Shape::new(TABLE), Shape::new(SECOND)];
     let recent = Recent::new(1 << 20, most_recent);
     let shared = Arc::new(Shared::of(shapes(), Vec::new(), Bounds::default(), recent));
-    let feeds = Feeds::new(Arc::clone(&shared), Handle::current());
+    let feeds = Feeds::new(Arc::clone(&shared), unused(), Handle::current());
     let mut contents = Contents::default();
     let mut history = BTreeMap::from([(1, contents.clone())]);
     let replace = |commit: i64, contents: &Contents| {
@@ -208,7 +216,7 @@ async fn play(steps: Vec<Step>, most_recent: usize) {
                     tables: [vec![0], vec![1], vec![0, 1], vec![0, 1]][name as usize].clone(),
                     pace: Duration::from_millis(pace),
                 };
-                clients.insert(name, Client::connect(&feeds, subject, None));
+                clients.insert(name, Client::connect(&feeds, subject, None).await);
             }
             Step::Read(name) => {
                 if let Some(client) = clients.get_mut(&name) {
@@ -219,7 +227,7 @@ async fn play(steps: Vec<Step>, most_recent: usize) {
                 if let Some(client) = clients.remove(&name) {
                     // what was sent in part is lost with the connection
                     let seen = (client.at > 0).then_some((client.at, client.rows));
-                    clients.insert(name, Client::connect(&feeds, client.subject, seen));
+                    clients.insert(name, Client::connect(&feeds, client.subject, seen).await);
                 }
             }
             Step::Pass(time) => tokio::time::sleep(Duration::from_millis(time)).await,
@@ -263,19 +271,19 @@ async fn a_frontier_that_moves_alone_is_an_event_and_a_heartbeat_commit_is_none(
         Bounds::default(),
         Recent::new(1 << 20, 10),
     ));
-    let feeds = Feeds::new(Arc::clone(&shared), Handle::current());
+    let feeds = Feeds::new(Arc::clone(&shared), unused(), Handle::current());
     let subject = Subject {
         tables: vec![0],
         pace: Duration::ZERO,
     };
-    assert_eq!(feeds.subscribe(&subject, None).err().unwrap().status, 503);
+    assert_eq!(feeds.subscribe(&subject, None).await.err().unwrap().status, 503);
     let held = vec![(Content::Held(Rows::of(&TABLE, vec![row(1, 1)])), 1)];
     let (state, _) = State::replacing(None, &shapes(), &Bounds::default(), 5, frontier(5), held);
     shared.publish(state, None);
-    let mut stream = std::pin::pin!(feeds.subscribe(&subject, None).unwrap());
+    let mut stream = std::pin::pin!(feeds.subscribe(&subject, None).await.unwrap());
     let mut first = String::new();
     while !first.ends_with("\n\n") {
-        first.push_str(std::str::from_utf8(&stream.next().await.unwrap()).unwrap());
+        first.push_str(std::str::from_utf8(&stream.next().await.unwrap().unwrap()).unwrap());
     }
     assert_eq!(
         first,
@@ -300,7 +308,7 @@ async fn a_frontier_that_moves_alone_is_an_event_and_a_heartbeat_commit_is_none(
     let quiet = tokio::time::timeout(Duration::from_millis(50), stream.next()).await;
     assert!(quiet.is_err(), "nothing changed");
     commit(7, frontier(7), Vec::new());
-    let moved = stream.next().await.unwrap();
+    let moved = stream.next().await.unwrap().unwrap();
     assert_eq!(
         std::str::from_utf8(&moved).unwrap(),
         "event: commit\nid: 7\ndata: {\"from\":5,\"commit\":7,\"frontier\":{\"pin\":{\"0\":70}},\"tables\":{\"t\":\
@@ -309,7 +317,7 @@ async fn a_frontier_that_moves_alone_is_an_event_and_a_heartbeat_commit_is_none(
     let values = |key: i64, value: i64| vec![Value::Int(key), Value::Int(value)];
     let rows = vec![(values(1, 1), -1), (values(1, 2), 1), (values(2, 2), 1)];
     commit(8, frontier(8), rows);
-    let changed = stream.next().await.unwrap();
+    let changed = stream.next().await.unwrap().unwrap();
     assert_eq!(
         std::str::from_utf8(&changed).unwrap(),
         "event: commit\nid: 8\ndata: {\"from\":7,\"commit\":8,\"frontier\":{\"pin\":{\"0\":80}},\"tables\":{\"t\":\

@@ -20,18 +20,18 @@ const PACE: Duration = Duration::from_millis(100);
 const PACES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
 
 /// Changes of one table.
-pub fn of_table(
+pub async fn of_table(
     api: &Api,
     table: &str,
     parameters: &[(String, String)],
     headers: &HeaderMap,
 ) -> Result<Answer, ApiError> {
     only(parameters, &["pace", "last_event_id"])?;
-    stream(api, vec![number(api, table)?], parameters, headers)
+    stream(api, vec![number(api, table)?], parameters, headers).await
 }
 
 /// Changes of several tables; of all, if none is named.
-pub fn of_tables(api: &Api, parameters: &[(String, String)], headers: &HeaderMap) -> Result<Answer, ApiError> {
+pub async fn of_tables(api: &Api, parameters: &[(String, String)], headers: &HeaderMap) -> Result<Answer, ApiError> {
     only(parameters, &["tables", "pace", "last_event_id"])?;
     let mut tables = match once(parameters, "tables")? {
         None => (0..api.shared.shapes.len()).collect(),
@@ -42,10 +42,10 @@ pub fn of_tables(api: &Api, parameters: &[(String, String)], headers: &HeaderMap
     };
     tables.sort_unstable();
     tables.dedup();
-    stream(api, tables, parameters, headers)
+    stream(api, tables, parameters, headers).await
 }
 
-fn stream(
+async fn stream(
     api: &Api,
     tables: Vec<usize>,
     parameters: &[(String, String)],
@@ -60,7 +60,7 @@ fn stream(
     let header = headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok());
     let seen = header.or(once(parameters, "last_event_id")?);
     let seen = seen.and_then(|id| id.trim().parse().ok());
-    let events = api.feeds.subscribe(&subject, seen)?;
+    let events = api.feeds.subscribe(&subject, seen).await?;
     let mut answer = with_body(StatusCode::OK, EVENTS, streamed(events));
     set(&mut answer, CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let buffering = HeaderName::from_static("x-accel-buffering");

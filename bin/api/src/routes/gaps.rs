@@ -4,8 +4,8 @@ use crate::answer::{Answer, json};
 use crate::api::Api;
 use crate::error::ApiError;
 use crate::params::only;
-use crate::postgres::{ReadError, Snapshot};
-use crate::routes::read::{head_json, unreadable};
+use crate::postgres::{ReadError, Snapshot, unreadable};
+use crate::routes::read::head_json;
 use serde_json::{Value, json};
 use sinks::qualified;
 

@@ -9,9 +9,9 @@ use crate::api::Api;
 use crate::error::{ApiError, shown};
 use crate::load::read_row;
 use crate::params::{once, only};
-use crate::postgres::{ReadError, Snapshot};
+use crate::postgres::{ReadError, Snapshot, unreadable};
 use crate::provenance::{self, Log, Place, query_json, row_json};
-use crate::routes::read::{head_json, unreadable};
+use crate::routes::read::head_json;
 use dataflows::sql::Why;
 use dataflows::sql::why::Arguments;
 use dataflows::{CLEANED, Kind};
@@ -186,7 +186,10 @@ impl Asked<'_> {
         }
         let of_record = async {
             let kind = u8::try_from(kind).ok().and_then(Kind::from_number)?;
-            api.records.post(kind, self.topic, self.partition, self.offset).await
+            let objects = &api.objects;
+            api.records
+                .post(kind, self.topic, self.partition, self.offset, objects)
+                .await
         };
         let ind = match self.ind {
             Some(ind) => Some(ind),
@@ -194,7 +197,7 @@ impl Asked<'_> {
         };
         let Some(ind) = ind else {
             reason.push_str(
-                ". Kafka does not hold the record any more: with ?ind=, the post that it is of, the answer names what took \
+                ". Neither Kafka nor the lake holds the record any more: with ?ind=, the post that it is of, the answer names what took \
                  its place",
             );
             return Ok(state("replaced", &reason));

@@ -127,7 +127,7 @@ impl Page<'_> {
             Bytes::from(out)
         });
         let body = std::iter::once(before).chain(rows).chain([after]);
-        Ok(self.finish(&at, next, streamed(futures_util::stream::iter(body))))
+        Ok(self.finish(&at, next, streamed(futures_util::stream::iter(body.map(Ok)))))
     }
 
     /// Does what takes time with the number of rows; of many rows aside, so that other requests do not wait.

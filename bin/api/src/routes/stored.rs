@@ -4,15 +4,16 @@ use crate::answer::Answer;
 use crate::body::{pieces, streamed};
 use crate::error::ApiError;
 use crate::load::read_row;
-use crate::postgres::Snapshot;
+use crate::postgres::{Snapshot, unreadable};
 use crate::query::Query;
 use crate::routes::page::{At, Page};
-use crate::routes::read::{gone, unreadable};
+use crate::routes::read::gone;
 use crate::rows::{Format, write_row};
 use crate::shared::Shared;
 use crate::state::State;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use http_server::CutOff;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio_postgres::RowStream;
@@ -85,22 +86,22 @@ pub async fn read_postgres(page: &Page<'_>, state: &State, changed: i64) -> Resu
 }
 
 type End = (Bytes, Query, i64);
+/// What was read ahead, and what comes after it.
+type Rest = (std::vec::IntoIter<Bytes>, Option<(Reading, End)>);
 
 /// The next piece of a long answer: what was read ahead, then what comes from PostgreSQL, then the end.
-async fn go_on(
-    (mut ahead, reading): (std::vec::IntoIter<Bytes>, Option<(Reading, End)>),
-) -> Option<(Bytes, (std::vec::IntoIter<Bytes>, Option<(Reading, End)>))> {
+async fn go_on((mut ahead, reading): Rest) -> Option<(Result<Bytes, CutOff>, Rest)> {
     if let Some(piece) = ahead.next() {
-        return Some((piece, (ahead, reading)));
+        return Some((Ok(piece), (ahead, reading)));
     }
     let (mut reading, end) = reading?;
     if !reading.ended {
         return match reading.piece().await {
-            Ok(piece) => Some((piece, (ahead, Some((reading, end))))),
+            Ok(piece) => Some((Ok(piece), (ahead, Some((reading, end))))),
             Err(error) => {
                 tracing::warn!(%error, "an answer was cut off");
-                // an end would say that it is complete: the server's time-outs end the connection instead
-                std::future::pending().await
+                // an end would say that it is complete
+                Some((Err(CutOff), (ahead, None)))
             }
         };
     }
@@ -110,7 +111,7 @@ async fn go_on(
         _ => after,
     };
     reading.snapshot.finish().await;
-    Some((after, (ahead, None)))
+    Some((Ok(after), (ahead, None)))
 }
 
 /// Rows on their way from PostgreSQL.
