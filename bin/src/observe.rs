@@ -100,6 +100,10 @@ impl Observer for Shown {
         self.each(|part| part.decoded(from, took));
     }
 
+    fn read(&self, topic: &str, from: Source, records: u64) {
+        self.each(|part| part.read(topic, from, records));
+    }
+
     fn waits(&self, worker: usize, on: Option<Wait>) {
         self.each(|part| part.waits(worker, on));
     }
@@ -110,6 +114,10 @@ impl Observer for Shown {
 
     fn kafka(&self, topic: &str, partition: i32, held: Range<i64>) {
         self.each(|part| part.kafka(topic, partition, held.clone()));
+    }
+
+    fn round_trip(&self, took: Duration) {
+        self.each(|part| part.round_trip(took));
     }
 
     fn hydrated(&self) {

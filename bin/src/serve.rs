@@ -38,6 +38,7 @@ pub fn api_of(settings: &RunSettings, status: &Arc<Status>) -> std::io::Result<O
         postgres: postgres.clone(),
         log: engine.log.clone(),
         status: Arc::clone(status),
+        settings: settings.shown.clone(),
         bounds: Bounds::default(),
     };
     Api::start(options).map(Some)

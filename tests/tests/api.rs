@@ -472,6 +472,105 @@ fn filters_formats_and_pages_are_those_of_postgres() -> Result<()> {
     stop(run)
 }
 
+/// The graph is that of the run: what was read passes along its edges, up to the commit.
+#[test]
+fn the_dataflow_is_shown_with_what_passes_and_the_settings_without_secrets() -> Result<()> {
+    let case = Case::new("api_dataflow", 1, History::Nowhere)?;
+    send(&case, 0, 100)?;
+    let command = case.command("run").args(["--listen", "127.0.0.1:0", "-w", "2"]);
+    let password = [("PINFLOW__KAFKA__PROPERTIES__SASL_PASSWORD", "hunter2-of-kafka")];
+    let command = password
+        .iter()
+        .fold(command, |command, (name, value)| command.env(name, value));
+    let (run, address) = listening(command.start()?)?;
+    let pins = case.topic("pin");
+    ask_json(&address, &format!("/api/frontier?at_least={pins}/0:99&timeout=60s"))?;
+    // a first sample, from which rates are
+    ask_json(&address, "/api/dataflow")?;
+    send(&case, 100, 200)?;
+    ask_json(&address, &format!("/api/frontier?at_least={pins}/0:299&timeout=60s"))?;
+    let body = ask_json(&address, "/api/dataflow")?;
+    ensure!(body["workers"] == 2, "{body}");
+    let window = body["window_seconds"].as_f64().context("no window")?;
+    ensure!(window > 0.0 && window < 11.0, "{body}");
+    let nodes = body["operators"].as_array().context("no operators")?;
+    let stages: BTreeMap<&str, u64> = nodes
+        .iter()
+        .filter_map(|node| Some((node["id"].as_str()?, node["stage"].as_u64()?)))
+        .collect();
+    ensure!(stages.len() == nodes.len() && nodes.len() < 60, "{body}");
+    let sources: Vec<&str> = nodes
+        .iter()
+        .filter(|of| of["kind"] == "source")
+        .filter_map(|of| of["id"].as_str())
+        .collect();
+    let kafka = ["geo", "pin", "user"].map(|kind| format!("kafka/{}", case.topic(kind)));
+    ensure!(sources == kafka, "{sources:?}");
+    let results = nodes.iter().filter(|of| of["kind"] == "result").count();
+    ensure!(results == 10 && stages["read"] == 1, "{body}");
+    let edges = body["edges"].as_array().context("no edges")?;
+    let (mut into, mut out_of) = (BTreeMap::new(), BTreeMap::new());
+    for edge in edges {
+        let (Some(from), Some(to)) = (edge["from"].as_str(), edge["to"].as_str()) else {
+            anyhow::bail!("{edge}");
+        };
+        ensure!(stages[from] < stages[to], "{edge}: {stages:?}");
+        let rate = edge["records_per_second"].as_f64().context("no rate")?;
+        *into.entry(to).or_insert(0.0) += rate;
+        *out_of.entry(from).or_insert(0.0) += rate;
+    }
+    // every node is on a way from a source to the commit
+    for id in stages.keys() {
+        ensure!(*id == "commit" || out_of.contains_key(id), "{id} leads nowhere: {body}");
+        ensure!(
+            id.starts_with("kafka/") || into.contains_key(id),
+            "{id} comes from nowhere: {body}"
+        );
+    }
+    // 600 records were read and became rows of results that were committed
+    let about = |rate: f64, count: f64| (rate * window - count).abs() <= 0.2 * count;
+    ensure!(
+        about(into["read"], 600.0) && about(out_of["read"], 600.0),
+        "{window} {body}"
+    );
+    ensure!(out_of["operator/0"] > 0.0 && into["commit"] > 0.0, "{body}");
+    ensure!(
+        nodes
+            .iter()
+            .any(|of| of["kind"] == "operator" && of["bytes"].as_u64() > Some(0)),
+        "{body}"
+    );
+
+    let status = ask_json(&address, "/api/status")?;
+    let latency = &status["latency_ms"];
+    ensure!(latency["visible"] == status["freshness_ms"], "{status}");
+    ensure!(latency["commit"]["p50"].as_f64() > Some(0.0), "{status}");
+    eventually("a look at Kafka", SOON, || {
+        let status = ask_json(&address, "/api/status")?;
+        Ok(status["latency_ms"]["broker"]["p99"].as_f64() > Some(0.0))
+    })?;
+
+    let configuration = ask(&address, "/api/configuration", &[])?;
+    ensure!(!configuration.body.contains("hunter2"), "{}", configuration.body);
+    let settings = configuration.json()?;
+    let setting = |key: &str| {
+        let of_key = settings["settings"]
+            .as_array()
+            .and_then(|all| all.iter().find(|of| of["key"] == key));
+        of_key.cloned().unwrap_or_default()
+    };
+    let expected = json!({"key": "workers.threads", "value": "2", "source": "flag", "origin": "-w"});
+    ensure!(setting("workers.threads") == expected, "{settings}");
+    let expected = json!({"key": "kafka.properties.sasl.password", "value": "***", "source": "environment",
+        "origin": "PINFLOW__KAFKA__PROPERTIES__SASL_PASSWORD"});
+    ensure!(setting("kafka.properties.sasl.password") == expected, "{settings}");
+    ensure!(setting("engine.pace")["source"] == "default", "{settings}");
+    for path in ["/api/dataflow?x=1", "/api/configuration?x=1"] {
+        ensure!(ask(&address, path, &[])?.status == 400, "{path}");
+    }
+    stop(run)
+}
+
 #[test]
 fn tokens_open_what_their_scopes_say() -> Result<()> {
     let case = Case::new("api_tokens", 1, History::Nowhere)?;
@@ -490,7 +589,14 @@ fn tokens_open_what_their_scopes_say() -> Result<()> {
     eventually("the first commit", SOON, || {
         Ok(with("/api/results", "reading-token-001")?.status == 200)
     })?;
-    for path in ["/api/results", "/api/changes", "/openapi.json", "/api/nothing"] {
+    for path in [
+        "/api/results",
+        "/api/changes",
+        "/api/dataflow",
+        "/api/configuration",
+        "/openapi.json",
+        "/api/nothing",
+    ] {
         let refused = ask(&address, path, &[])?;
         ensure!(
             refused.status == 401 && refused.json()?["hint"].is_string(),

@@ -12,6 +12,7 @@ use crate::postgres::Pool;
 use crate::queue::Queue;
 use crate::records::Records;
 use crate::routes;
+use crate::setting::Setting;
 use crate::shared::Shared;
 use crate::state::Bounds;
 use crate::status::Status;
@@ -53,6 +54,8 @@ pub struct ApiOptions {
     pub log: LogOptions,
     /// What the run is doing.
     pub status: Arc<Status>,
+    /// The settings of the run, without secrets.
+    pub settings: Vec<Setting>,
     /// What is held in memory.
     pub bounds: Bounds,
 }
@@ -63,6 +66,7 @@ pub struct Api {
     pub(crate) shared: Arc<Shared>,
     pub(crate) results: Arc<Results>,
     pub(crate) status: Arc<Status>,
+    pub(crate) settings: Vec<Setting>,
     pub(crate) objects: Objects,
     pub(crate) records: Records,
     /// For requests that read cleaned tables as a whole.
@@ -119,6 +123,7 @@ impl Api {
             shared,
             results: options.results,
             status: options.status,
+            settings: options.settings,
             objects: Objects::new(options.log.lake, options.log.topics),
             records: Records::new(options.log.kafka, options.log.limits),
             scans: Semaphore::new(SCANS),
@@ -181,6 +186,8 @@ impl Api {
         match segments.as_slice() {
             ["openapi.json"] => Ok(routes::openapi::answer(self)),
             ["api", "status"] => routes::status::answer(self, &params),
+            ["api", "dataflow"] => routes::dataflow::answer(self, &params),
+            ["api", "configuration"] => routes::configuration::answer(self, &params),
             ["api", "results"] => routes::tables::answer(self, &params).await,
             ["api", "results", table] => routes::table::answer(self, table, &params, &head.headers).await,
             ["api", "results", table, "changes"] => {

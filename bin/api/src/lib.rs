@@ -24,16 +24,18 @@ mod recent;
 mod records;
 mod routes;
 mod rows;
+mod setting;
 mod shared;
 mod state;
 mod status;
 mod wait;
 
 pub use api::{Api, ApiOptions, absent};
+pub use setting::Setting;
 pub use state::Bounds;
 pub use status::{
-    Freshness, LoggedError, OperatorStatus, PartitionStatus, Phase, ReplayStatus, Status, StatusBody, Trend,
-    handle_status,
+    DataflowBody, DataflowEdge, DataflowOperator, Latency, LoggedError, NodeKind, OperatorStatus, PartitionStatus,
+    Percentiles, Phase, ReplayStatus, Status, StatusBody, Trend, handle_dataflow, handle_status,
 };
 
 #[cfg(test)]

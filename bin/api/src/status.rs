@@ -1,4 +1,4 @@
-//! What a run is doing, how far it is, and what limits it: the body of `GET /api/status`.
+//! What a run is doing, how far it is, and what limits it: the bodies of `GET /api/status` and `GET /api/dataflow`.
 //!
 //! [`Status`] listens to the engine. What it keeps is bounded: a minute of figures ([`window`]), four looks at each
 //! partition ([`lag`]), eleven samples of the operators ([`sampled`]). Every method is a few additions under a lock that
@@ -6,20 +6,26 @@
 
 mod body;
 mod bottleneck;
+mod dataflow;
+mod histogram;
 mod lag;
 mod phase;
+mod rounded;
 mod sampled;
 mod waits;
 mod window;
 
-pub use body::{Freshness, OperatorStatus, PartitionStatus, ReplayStatus, StatusBody};
+pub use body::{Latency, OperatorStatus, PartitionStatus, Percentiles, ReplayStatus, StatusBody};
+pub use dataflow::{DataflowBody, DataflowEdge, DataflowOperator, NodeKind};
 pub use lag::Trend;
 pub use phase::Phase;
 
 use bottleneck::{Busiest, Facts, bottleneck};
-use engine::{Observer, OperatorTaken, Profile, Reached, Wait};
+use dataflow::Dataflow;
+use engine::{Graph, Observer, OperatorTaken, Profile, Reached, Source, Wait};
 use ingest::lake::LakeState;
 use lag::Partition;
+use rounded::rounded;
 use sampled::Sampled;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -82,11 +88,24 @@ struct State {
     waits: Waits,
     busy: Sampled<(usize, String)>,
     waited: Sampled<(usize, Wait)>,
+    dataflow: Dataflow,
 }
 
 /// The answer to `GET /api/status`.
 pub fn handle_status(status: &Status) -> StatusBody {
     status.body()
+}
+
+/// The answer to `GET /api/dataflow`.
+pub fn handle_dataflow(status: &Status) -> DataflowBody {
+    let graph = status.graph();
+    let now = Instant::now();
+    let mut state = status.locked();
+    let body = state.dataflow.body(&graph, state.window.commit_share(now), now);
+    if state.dataflow.is_due(now) {
+        state.dataflow.sample(&graph, now);
+    }
+    body
 }
 
 impl fmt::Debug for Status {
@@ -134,11 +153,20 @@ impl Status {
             .map_or_else(Vec::new, |profile| profile.operators())
     }
 
+    fn graph(&self) -> Graph {
+        self.profile
+            .as_ref()
+            .map_or_else(Graph::default, |profile| profile.graph())
+    }
+
     /// Samples the operators, when it is time to.
     fn sample(&self, state: &mut State, now: Instant) {
         if state.busy.is_due(now) {
             state.busy.take(busy(&self.operators()), now);
-            state.waited.take(state.waits.sums(now), now);
+            state.waited.take(seconds(state.waits.sums(now)), now);
+        }
+        if state.dataflow.is_due(now) {
+            state.dataflow.sample(&self.graph(), now);
         }
     }
 
@@ -151,7 +179,7 @@ impl Status {
         let body = state.body(&operators, last_error, now, wall);
         if state.busy.is_due(now) {
             state.busy.take(busy(&operators), now);
-            let waited = state.waits.sums(now);
+            let waited = seconds(state.waits.sums(now));
             state.waited.take(waited, now);
         }
         body
@@ -159,15 +187,25 @@ impl Status {
 }
 
 /// How long each operator ran.
-fn busy(operators: &[OperatorTaken]) -> BTreeMap<(usize, String), Duration> {
-    let of = |operator: &OperatorTaken| ((operator.worker, operator.name.clone()), operator.taken.busy);
+fn busy(operators: &[OperatorTaken]) -> BTreeMap<(usize, String), f64> {
+    let of = |operator: &OperatorTaken| {
+        let key = (operator.worker, operator.name.clone());
+        (key, operator.taken.busy.as_secs_f64())
+    };
     operators.iter().map(of).collect()
 }
 
-/// To so many digits after the point.
-fn rounded(value: f64, digits: i32) -> f64 {
-    let unit = 10f64.powi(digits);
-    (value * unit).round() / unit
+fn seconds<K: Ord>(sums: BTreeMap<K, Duration>) -> BTreeMap<K, f64> {
+    let seconds = sums.into_iter().map(|(key, sum)| (key, sum.as_secs_f64()));
+    seconds.collect()
+}
+
+/// Percentiles of a window, as they are shown.
+fn percentiles(of: Option<[f64; 2]>, digits: i32) -> Percentiles {
+    Percentiles {
+        p50: of.map(|[p50, _]| rounded(p50, digits)),
+        p99: of.map(|[_, p99]| rounded(p99, digits)),
+    }
 }
 
 impl State {
@@ -191,6 +229,7 @@ impl State {
             waits: Waits::default(),
             busy: Sampled::new(),
             waited: Sampled::new(),
+            dataflow: Dataflow::new(),
         }
     }
 
@@ -222,7 +261,7 @@ impl State {
     ) -> StatusBody {
         let busy = self.busy.shares(busy(operators), now);
         let facts = self.facts(&busy, now, wall);
-        let freshness = self.window.freshness_ms([0.5, 0.99], now);
+        let freshness = percentiles(self.window.freshness_ms([0.5, 0.99], now), 1);
         let operator = |operator: &OperatorTaken| {
             let share = busy.get(&(operator.worker, operator.name.clone()));
             OperatorStatus {
@@ -239,9 +278,11 @@ impl State {
             partitions: self.partitions_status(now, wall),
             commit: self.commit,
             commits_per_second: rounded(self.window.commits_per_second(now), 1),
-            freshness_ms: Freshness {
-                p50: freshness.map(|[p50, _]| rounded(p50, 1)),
-                p99: freshness.map(|[_, p99]| rounded(p99, 1)),
+            freshness_ms: freshness,
+            latency_ms: Latency {
+                visible: freshness,
+                commit: percentiles(self.window.commit_ms([0.5, 0.99], now), 2),
+                broker: percentiles(self.window.round_trip_ms([0.5, 0.99], now), 2),
             },
             operators: operators.iter().map(operator).collect(),
             rejects: self.rejects.clone(),
@@ -298,7 +339,7 @@ impl State {
             Stage::Following if lag_seconds >= BEHIND_SECONDS => Phase::CatchingUp,
             Stage::Following => Phase::Live,
         };
-        let waited = self.waited.shares(self.waits.sums(now), now);
+        let waited = self.waited.shares(seconds(self.waits.sums(now)), now);
         let mut workers: Vec<usize> = busy.keys().map(|(worker, _)| *worker).collect();
         workers.extend(waited.keys().map(|(worker, _)| *worker));
         workers.sort_unstable();
@@ -371,12 +412,24 @@ impl Observer for Status {
         self.locked().waits.begin(worker, on, Instant::now());
     }
 
+    fn read(&self, topic: &str, from: Source, records: u64) {
+        self.locked().dataflow.read(topic, from, records);
+    }
+
     fn lake_end(&self, topic: &str, partition: i32, end: i64) {
-        self.locked().partition(topic, partition).lake_end = Some(end);
+        let mut state = self.locked();
+        state.partition(topic, partition).lake_end = Some(end);
+        state.dataflow.read(topic, Source::Lake, 0);
     }
 
     fn kafka(&self, topic: &str, partition: i32, held: Range<i64>) {
-        self.locked().partition(topic, partition).look(held, Instant::now());
+        let mut state = self.locked();
+        state.partition(topic, partition).look(held, Instant::now());
+        state.dataflow.read(topic, Source::Kafka, 0);
+    }
+
+    fn round_trip(&self, took: Duration) {
+        self.locked().window.round_trip(took, Instant::now());
     }
 
     fn committing(&self) {
@@ -394,6 +447,10 @@ impl Observer for Status {
 
     fn live_records(&self, records: u64) {
         self.locked().window.records(records, Instant::now());
+    }
+
+    fn result_rows(&self, _result: &str, rows: u64) {
+        self.locked().dataflow.written(rows);
     }
 
     fn freshness(&self, age: Duration) {
@@ -463,6 +520,11 @@ mod tests {
             "commit": 370,
             "commits_per_second": 1.0,
             "freshness_ms": { "p50": 12.0, "p99": 12.0 },
+            "latency_ms": {
+                "visible": { "p50": 12.0, "p99": 12.0 },
+                "commit": { "p50": 3.97, "p99": 3.97 },
+                "broker": { "p50": null, "p99": null },
+            },
             "operators": [],
             "rejects": { "not_json": 3 },
             "gaps": 300,

@@ -6,6 +6,7 @@
 mod need;
 
 use crate::api::{Access, Api, ApiOptions};
+use crate::setting::Setting as Shown;
 use crate::state::Bounds;
 use crate::status::Status;
 use dataflows::Results;
@@ -102,6 +103,15 @@ fn progress(next: i64) -> Progress {
     }
 }
 
+fn setting_of_run() -> Shown {
+    Shown {
+        key: "postgres.url".to_owned(),
+        value: "postgres://pinflow:***@db/pins".to_owned(),
+        source: "environment".to_owned(),
+        origin: "PINFLOW__POSTGRES__URL".to_owned(),
+    }
+}
+
 /// A cluster with both tables at a commit.
 struct Setting {
     _postgres: Postgres,
@@ -183,6 +193,7 @@ impl Setting {
             postgres: self.config.clone(),
             log: log(),
             status: Arc::new(Status::new(None, || None)),
+            settings: vec![setting_of_run()],
             bounds,
         };
         let api = Api::of(vec![WIDE, LONG], options).unwrap();
@@ -383,6 +394,10 @@ async fn memory_and_postgres_answer_alike() {
     let rows = |from: &str| ((json!(300), json!(from)), (json!(20_000), json!(from)));
     assert_eq!(listed(&get_json(&memory, "/api/results").await), rows("memory"));
     assert_eq!(listed(&get_json(&postgres, "/api/results").await), rows("postgres"));
+    assert_eq!(
+        get_json(&memory, "/api/configuration").await,
+        json!({ "settings": [setting_of_run()] })
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -505,6 +520,7 @@ async fn what_is_not_there_is_said() {
         postgres: setting.config.clone(),
         log: log(),
         status: Arc::new(Status::new(None, || None)),
+        settings: Vec::new(),
         bounds: Bounds::default(),
     };
     let api = Api::of(vec![WIDE, LONG], options).unwrap();

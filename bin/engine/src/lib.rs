@@ -49,7 +49,7 @@ pub use log::hand_over::LogShorter;
 pub use log::holes::Tail;
 pub use options::{KafkaSource, LakeSource, LogOptions, Mode, Options, SinkOptions, TableOptions, Workers};
 pub use process::{Commit, Observer, ProcessState, Reached, Source, Wait};
-pub use profile::{OperatorTaken, Profile, Taken};
+pub use profile::{Graph, GraphNode, OperatorTaken, Place, Profile, Taken};
 pub use recorded_detail::{lake_covered, natural_holes};
 pub use report::{Replay, Report, Totals};
 pub use staging::{Offer, Staging};

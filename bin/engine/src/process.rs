@@ -67,12 +67,16 @@ pub trait Observer: Send + Sync {
     fn fetched(&self, _from: Source, _took: Duration) {}
     /// A chunk of an object, or a batch of Kafka, was decoded.
     fn decoded(&self, _from: Source, _took: Duration) {}
+    /// So many records of a topic were read.
+    fn read(&self, _topic: &str, _from: Source, _records: u64) {}
     /// What a worker's reader waits for from now on; `None` when it reads, or has nothing to read.
     fn waits(&self, _worker: usize, _on: Option<Wait>) {}
     /// The lake covers a partition up to this offset.
     fn lake_end(&self, _topic: &str, _partition: i32, _end: i64) {}
     /// Kafka holds these offsets of a partition.
     fn kafka(&self, _topic: &str, _partition: i32, _held: Range<i64>) {}
+    /// A request for offsets was answered by Kafka within this time.
+    fn round_trip(&self, _took: Duration) {}
     /// Epoch 0 is committed.
     fn hydrated(&self) {}
     /// A commit begins.

@@ -1,40 +1,30 @@
 //! What the operators of this process' workers take: time, from timely's log of when each ran, and memory, from what each
 //! says it keeps.
 
+mod graph;
+mod seen;
+
+pub use graph::{Graph, GraphNode, Place};
+pub(super) use seen::Watched;
+
 use dataflows::Results;
 use dataflows::exec::Step;
-use operators::state_size::{self, Entries, StateSize, StateSizeBuilder};
+use seen::{Log, Seen, locked};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use timely::logging::{OperatesEvent, ScheduleEvent, StartStop, TimelyEvent, TimelyEventBuilder};
-use timely::worker::Worker;
 
 /// The name of what is neither a part of results nor one of [`NAMED`].
 const OTHER: &str = "other";
 /// Operators beside those of results that are shown by their own names: they read and decode, and gather changes.
 const NAMED: [&str; 2] = ["Read", "Collect"];
 
-/// What was seen of one operator of a worker.
-#[derive(Clone, Debug, Default)]
-struct Seen {
-    name: String,
-    /// How deep it is nested: 1 for the dataflow, 2 for its operators.
-    depth: usize,
-    began: Option<Duration>,
-    busy: Duration,
-    held: Entries,
-}
-
-/// What was seen of the operators of one worker, by their numbers.
-type Operators = Arc<Mutex<BTreeMap<usize, Seen>>>;
-
 /// What was built on one worker.
 #[derive(Debug)]
 struct Built {
     worker: usize,
     parts: Vec<Part>,
-    operators: Operators,
+    log: Arc<Mutex<Log>>,
 }
 
 /// A part of the dataflow: an operator on one worker, with what writes down its rows.
@@ -73,64 +63,6 @@ pub struct Profile {
     built: Mutex<Vec<Built>>,
 }
 
-fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A worker whose operators are watched from now on.
-pub(super) struct Watched {
-    worker: usize,
-    operators: Operators,
-}
-
-impl Watched {
-    /// Has to be called before the dataflow is built: operators ask for their logs when they are made.
-    pub(super) fn of(worker: &Worker) -> Watched {
-        let operators = Operators::default();
-        if let Some(mut logs) = worker.log_register() {
-            let seen = Arc::clone(&operators);
-            logs.insert::<TimelyEventBuilder, _>("timely", move |_, events| {
-                let mut seen = locked(&seen);
-                for (at, event) in events.iter().flatten() {
-                    match event {
-                        TimelyEvent::Operates(OperatesEvent { id, addr, name }) => {
-                            let operator = seen.entry(*id).or_default();
-                            (operator.name, operator.depth) = (name.clone(), addr.len());
-                        }
-                        TimelyEvent::Schedule(ScheduleEvent { id, start_stop }) => {
-                            seen.entry(*id).or_default().turn(*at, *start_stop);
-                        }
-                        _ => {}
-                    }
-                }
-            });
-            let seen = Arc::clone(&operators);
-            logs.insert::<StateSizeBuilder, _>(state_size::LOG, move |_, events| {
-                let mut seen = locked(&seen);
-                for (_, StateSize { operator, entries }) in events.iter().flatten() {
-                    seen.entry(*operator).or_default().held = *entries;
-                }
-            });
-        }
-        Watched {
-            worker: worker.index(),
-            operators,
-        }
-    }
-}
-
-impl Seen {
-    fn turn(&mut self, at: Duration, start_stop: StartStop) {
-        match start_stop {
-            StartStop::Start => self.began = Some(at),
-            StartStop::Stop => {
-                let began = self.began.take();
-                self.busy += began.map_or(Duration::ZERO, |began| at.saturating_sub(began));
-            }
-        }
-    }
-}
-
 impl Profile {
     /// What a worker's dataflow was built of.
     pub(super) fn built(&self, results: &Results, steps: Vec<Step>, watched: &Watched) {
@@ -143,7 +75,7 @@ impl Profile {
         locked(&self.built).push(Built {
             worker: watched.worker,
             parts: steps.into_iter().map(part).collect(),
-            operators: Arc::clone(&watched.operators),
+            log: Arc::clone(&watched.log),
         });
     }
 
@@ -153,9 +85,9 @@ impl Profile {
         let names = locked(&self.results).clone();
         let mut taken: Vec<(String, Taken)> = names.into_iter().map(|name| (name, Taken::default())).collect();
         for built in locked(&self.built).iter() {
-            let operators = locked(&built.operators);
+            let log = locked(&built.log);
             for part in &built.parts {
-                let Taken { busy, bytes } = part.taken(&operators);
+                let Taken { busy, bytes } = part.taken(&log.operators);
                 let shares = part.results.len().max(1);
                 for result in &part.results {
                     let (_, taken) = &mut taken[*result];
@@ -183,11 +115,30 @@ impl Profile {
         all.sort_by(|a, b| (a.worker, &a.name).cmp(&(b.worker, &b.name)));
         all
     }
+
+    /// The dataflow as a graph: what its operators take and how many records passed between them, in all workers of this
+    /// process together. Empty before the dataflow is built.
+    pub fn graph(&self) -> Graph {
+        let names = locked(&self.results).clone();
+        let mut graph = Graph::default();
+        for built in locked(&self.built).iter() {
+            let log = locked(&built.log);
+            let part = |part: &Part| graph::Step {
+                name: part.name(&log.operators).to_owned(),
+                results: part.results.iter().map(|result| names[*result].clone()).collect(),
+                busy: part.taken(&log.operators).busy,
+                bytes: part.taken(&log.operators).bytes,
+                made_of: part.step.made_of.clone(),
+            };
+            graph.add(&log, built.parts.iter().map(part).collect(), &names);
+        }
+        graph
+    }
 }
 
 impl Built {
     fn by_name(&self) -> BTreeMap<String, Taken> {
-        let operators = locked(&self.operators);
+        let operators = &locked(&self.log).operators;
         let mut by_name: BTreeMap<String, Taken> = BTreeMap::new();
         let mut add = |name: &str, taken: Taken| {
             let sum = by_name.entry(name.to_owned()).or_default();
@@ -197,7 +148,7 @@ impl Built {
         };
         let mut named = Duration::ZERO;
         for part in &self.parts {
-            named += add(part.name(&operators), part.taken(&operators));
+            named += add(part.name(operators), part.taken(operators));
         }
         for seen in operators.values().filter(|seen| NAMED.contains(&seen.name.as_str())) {
             let busy = seen.busy;

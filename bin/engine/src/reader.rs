@@ -282,6 +282,7 @@ impl Reader {
                     let began = Instant::now();
                     let lines = self.decode.lines(&place, reading.lines, &bytes, emit);
                     observer.decoded(Source::Lake, began.elapsed());
+                    observer.read(place.name, Source::Lake, lines);
                     reading.lines += lines;
                     reading.lines_hash += self.decode.take_hash();
                     reading.rejected += self.decode.rejected() - before;
@@ -295,6 +296,7 @@ impl Reader {
                     let began = Instant::now();
                     let records = self.decode.whole(&place, &bytes, emit);
                     observer.decoded(Source::Lake, began.elapsed());
+                    observer.read(place.name, Source::Lake, records);
                     reading.lines += records;
                     reading.rejected += self.decode.rejected() - before;
                 }
@@ -416,7 +418,9 @@ impl Reader {
         };
         let began = Instant::now();
         self.decode.batch(&place, batch, emit);
-        self.context.process.observer.decoded(Source::Kafka, began.elapsed());
+        let observer = &self.context.process.observer;
+        observer.decoded(Source::Kafka, began.elapsed());
+        observer.read(place.name, Source::Kafka, batch.records.len() as u64);
         if live {
             if !self.epoch.reported_data {
                 self.epoch.reported_data = true;

@@ -64,6 +64,9 @@ impl Watch {
                 match watermarks(&cluster, &topics).await {
                     Ok(watermarks) => {
                         show(&*observer, &topics, &watermarks);
+                        if let Some(took) = cluster.round_trip() {
+                            observer.round_trip(took);
+                        }
                         let changes = seen.look(watermarks.clone());
                         let mut observed = lock(&shown);
                         observed.watermarks = Some(watermarks);

@@ -3,7 +3,7 @@
 //! Every source becomes a map from key path to a value and its origin. The result, [`Effective`], is what
 //! `config print` shows and what `settings.rs` checks. Nothing is interpreted here beyond the shape of a value.
 
-use super::keys::{self, KEYS, Key, Secrecy, Shape};
+use super::keys::{self, Commands, KEYS, Key, Secrecy, Shape};
 use super::problem::{ConfigError, Origin, Problem, did_you_mean, nearest};
 use super::secret;
 use std::collections::BTreeMap;
@@ -486,6 +486,23 @@ fn known_path(path: &str) -> Option<String> {
 }
 
 impl Effective {
+    /// The settings that a command takes, in the order of the documentation: each with its path, its value with secrets
+    /// masked, and its origin.
+    pub fn shown(&self, command: Commands) -> impl Iterator<Item = (&str, String, &Origin)> {
+        let keys = KEYS.iter().filter(move |key| key.commands.meets(command));
+        let of_key = move |key: &'static Key| {
+            let is_of_key = move |path: &str| key_of(path).is_some_and(|(of, _)| of.path == key.path);
+            self.entries.iter().filter(move |(path, _)| is_of_key(path))
+        };
+        keys.flat_map(of_key).map(|(path, entry)| {
+            let value = match shown(path, &entry.value) {
+                Value::String(text) => text,
+                other => other.to_string(),
+            };
+            (path.as_str(), value, &entry.origin)
+        })
+    }
+
     /// The configuration as TOML, each value with its origin, secrets masked.
     pub fn print(&self) -> String {
         use std::fmt::Write;

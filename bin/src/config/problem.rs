@@ -26,6 +26,16 @@ impl Origin {
     pub fn is_flag(&self) -> bool {
         matches!(self, Origin::Flag(_))
     }
+
+    /// What kind of source it is.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Origin::Default => "default",
+            Origin::File { .. } => "file",
+            Origin::Environment(_) => "environment",
+            Origin::Flag(_) => "flag",
+        }
+    }
 }
 
 impl fmt::Display for Origin {

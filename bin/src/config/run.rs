@@ -2,11 +2,13 @@
 
 use super::engine_options::port_of_process;
 use super::forms::{check_pace, to_path};
+use super::keys::Commands;
 use super::layers::Effective;
-use super::problem::ConfigError;
+use super::problem::{ConfigError, Origin};
 use super::reader::Reader;
 use super::serve::ServeSettings;
 use super::sources::LakeWait;
+use api::Setting;
 use engine::{Frontier, Mode, Options, SinkOptions};
 use std::path::PathBuf;
 
@@ -19,6 +21,8 @@ pub struct RunSettings {
     pub serve: Option<ServeSettings>,
     /// `/readyz` says no above this many waiting records.
     pub ready_lag_records: u64,
+    /// The settings as they may be shown.
+    pub shown: Vec<Setting>,
 }
 
 /// What `backfill` needs.
@@ -67,8 +71,20 @@ impl RunSettings {
             engine,
             serve,
             ready_lag_records,
+            shown: shown(effective),
         })
     }
+}
+
+/// The settings of `run` without secrets.
+fn shown(effective: &Effective) -> Vec<Setting> {
+    let setting = |(key, value, origin): (&str, String, &Origin)| Setting {
+        key: key.to_owned(),
+        value,
+        source: origin.kind().to_owned(),
+        origin: origin.to_string(),
+    };
+    effective.shown(Commands::RUN).map(setting).collect()
 }
 
 impl BackfillSettings {

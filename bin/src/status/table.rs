@@ -181,7 +181,7 @@ fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::{Freshness, PartitionStatus, Phase, ReplayStatus};
+    use api::{Latency, PartitionStatus, Percentiles, Phase, ReplayStatus};
 
     fn body() -> StatusBody {
         let operator = |name: &str, busy, bytes| OperatorStatus {
@@ -211,10 +211,11 @@ mod tests {
             }],
             commit: 1_370,
             commits_per_second: 12.5,
-            freshness_ms: Freshness {
+            freshness_ms: Percentiles {
                 p50: Some(12.0),
                 p99: Some(30.0),
             },
+            latency_ms: Latency::default(),
             operators,
             rejects: [("not_json".to_owned(), 3), ("no_key".to_owned(), 1)].into(),
             gaps: 0,

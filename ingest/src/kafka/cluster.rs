@@ -8,7 +8,7 @@ use super::{KafkaConfig, KafkaError};
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a question may take, the first one included.
@@ -23,6 +23,8 @@ pub struct Cluster {
     pub(super) asker: Asker,
     /// A partition can be assigned once at a time.
     pub(super) sampling: Mutex<()>,
+    /// How long the last answer about offsets took.
+    pub(super) round_trip: Mutex<Option<Duration>>,
 }
 
 impl Cluster {
@@ -36,6 +38,7 @@ impl Cluster {
         let cluster = Cluster {
             asker: Asker::start(config, retry_timeout)?,
             sampling: Mutex::default(),
+            round_trip: Mutex::default(),
         };
         let client = &cluster.asker.committed;
         cluster.asker.ask(client, "the cluster", |timeout| {
@@ -97,6 +100,12 @@ impl Cluster {
             std::thread::sleep(ASK_EVERY);
         }
         Ok(false)
+    }
+
+    /// How long the last request for offsets took, from asking to the answer of the last broker that was asked; `None`
+    /// before there was one. The brokers look such offsets up at once: it is the round trip to them.
+    pub fn round_trip(&self) -> Option<Duration> {
+        *self.round_trip.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Leaves, for each (topic, partition, next offset), that offset with the group. This is advice for lag tools:

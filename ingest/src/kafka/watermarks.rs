@@ -13,6 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 /// From where to where Kafka holds records of a partition; `low <= stable <= high`.
@@ -108,7 +109,16 @@ impl Cluster {
         which: Offset,
         question: &str,
     ) -> Result<Offsets, KafkaError> {
-        let ask = |timeout| match list_offsets(client, of, &BTreeSet::new(), which, timeout) {
+        let list_offsets = |absent: &BTreeSet<_>, timeout| {
+            let asked = Instant::now();
+            let answer = list_offsets(client, of, absent, which, timeout)?;
+            // of partitions that do not exist nothing is asked
+            if answer.iter().any(Option::is_some) {
+                *self.round_trip.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked.elapsed());
+            }
+            Ok(answer)
+        };
+        let ask = |timeout| match list_offsets(&BTreeSet::new(), timeout) {
             // librdkafka judges by what it heard of the topic minutes ago, so it is made to look
             Err(error) if is_unknown(&error) => {
                 let absent = absent(client, of, timeout)?;
@@ -119,7 +129,7 @@ impl Cluster {
                         error
                     }
                 };
-                list_offsets(client, of, &absent, which, timeout).map_err(later)
+                list_offsets(&absent, timeout).map_err(later)
             }
             answer => answer,
         };

@@ -1,6 +1,8 @@
 //! One file for each route; `page`, `stored` and `read` are shared.
 
 pub mod changes;
+pub mod configuration;
+pub mod dataflow;
 pub mod frontier;
 pub mod gaps;
 pub mod lineage;
@@ -15,8 +17,10 @@ pub mod tables;
 pub mod why;
 
 /// The routes, as the description writes them.
-pub const PATHS: [&str; 11] = [
+pub const PATHS: [&str; 13] = [
     "/api/status",
+    "/api/dataflow",
+    "/api/configuration",
     "/api/results",
     "/api/results/{table}",
     "/api/results/{table}/changes",

@@ -55,6 +55,8 @@ mod tests {
         let mut of_rows = names(&RESERVED);
         of_rows.insert("filters".to_owned());
         for (path, expected) in [
+            ("/api/dataflow", names(&[])),
+            ("/api/configuration", names(&[])),
             ("/api/results", names(&["at_least", "timeout"])),
             ("/api/results/{table}", of_rows),
             ("/api/results/{table}/changes", names(&["pace", "last_event_id"])),

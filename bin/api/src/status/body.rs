@@ -18,8 +18,11 @@ pub struct StatusBody {
     pub commit: i64,
     /// Over the last 10 s. Without records there is one commit a second.
     pub commits_per_second: f64,
-    /// Of the commits of the last minute.
-    pub freshness_ms: Freshness,
+    /// From the timestamp of the oldest record of a commit to the commit's acknowledgement: `visible` of `latency_ms`.
+    pub freshness_ms: Percentiles,
+    /// Where the time goes.
+    #[serde(default)]
+    pub latency_ms: Latency,
     /// On the workers of this process, by worker and name.
     pub operators: Vec<OperatorStatus>,
     /// Records rejected since the run began, by reason, those of history included.
@@ -67,14 +70,25 @@ pub struct PartitionStatus {
     pub trend: Trend,
 }
 
-/// From the timestamp of the oldest record of a commit to the commit's acknowledgement, in milliseconds; null when no
-/// commit of the last minute had a record.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Freshness {
+/// Percentiles of the last minute in milliseconds; null when there was nothing to measure in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Percentiles {
     /// The median.
     pub p50: Option<f64>,
     /// The 99th percentile.
     pub p99: Option<f64>,
+}
+
+/// How long things took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// From the timestamp of the oldest record of a commit to the commit's acknowledgement.
+    pub visible: Percentiles,
+    /// The commit: from the end of its epoch to PostgreSQL's acknowledgement.
+    pub commit: Percentiles,
+    /// A round trip to the brokers: how long they took to answer a request for the ends of partitions, which is asked
+    /// every 5 s.
+    pub broker: Percentiles,
 }
 
 /// What an operator takes on a worker.

@@ -1,6 +1,7 @@
-//! Sums that only grow, as shares of the last ten seconds: how long operators ran, and how long workers waited.
+//! Sums that only grow, as rates over the last ten seconds: how long operators ran, how long workers waited, and how many
+//! records passed.
 //!
-//! At most one sample a second is kept, and eleven of them; a share is between now and the oldest sample of the last ten
+//! At most one sample a second is kept, and eleven of them; a rate is between now and the oldest sample of the last ten
 //! seconds. Samples are taken when something happens anyway; after a time in which nothing did, the latest sample before
 //! it counts.
 
@@ -11,13 +12,13 @@ use std::time::{Duration, Instant};
 const SAMPLES: usize = 11;
 /// How far apart samples are at least.
 const EVERY: Duration = Duration::from_secs(1);
-/// How far a share reaches back.
+/// How far a rate reaches back.
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// The samples of sums, each known by its key.
 #[derive(Debug)]
 pub(super) struct Sampled<K> {
-    samples: VecDeque<(Instant, BTreeMap<K, Duration>)>,
+    samples: VecDeque<(Instant, BTreeMap<K, f64>)>,
 }
 
 impl<K: Ord> Sampled<K> {
@@ -34,29 +35,41 @@ impl<K: Ord> Sampled<K> {
     }
 
     /// Takes a sample.
-    pub(super) fn take(&mut self, sums: BTreeMap<K, Duration>, now: Instant) {
+    pub(super) fn take(&mut self, sums: BTreeMap<K, f64>, now: Instant) {
         if self.samples.len() == SAMPLES {
             self.samples.pop_front();
         }
         self.samples.push_back((now, sums));
     }
 
-    /// What each of the sums has grown by since then, as a share of the time, 0 to 1; a sum that was not known counts from
-    /// 0.
-    pub(super) fn shares(&self, sums: BTreeMap<K, Duration>, now: Instant) -> BTreeMap<K, f64> {
+    /// The sample that rates are from: the oldest of the last ten seconds, or the last one before.
+    fn since(&self, now: Instant) -> Option<&(Instant, BTreeMap<K, f64>)> {
         let recent = |(at, _): &&(Instant, _)| now.saturating_duration_since(*at) <= WINDOW;
-        let since = self.samples.iter().find(recent).or(self.samples.back());
-        let passed = since.map_or(0.0, |(at, _)| now.saturating_duration_since(*at).as_secs_f64());
-        let share = |(key, sum): (K, Duration)| {
-            let before = since
-                .and_then(|(_, before)| before.get(&key))
-                .copied()
-                .unwrap_or_default();
-            let grown = sum.saturating_sub(before).as_secs_f64();
-            let share = if passed > 0.0 { (grown / passed).min(1.0) } else { 0.0 };
-            (key, share)
+        self.samples.iter().find(recent).or(self.samples.back())
+    }
+
+    /// How many seconds rates are of; 0 before the first sample.
+    pub(super) fn seconds(&self, now: Instant) -> f64 {
+        self.since(now)
+            .map_or(0.0, |(at, _)| now.saturating_duration_since(*at).as_secs_f64())
+    }
+
+    /// What each of the sums has grown by a second; a sum that was not known counts from 0.
+    pub(super) fn rates(&self, sums: BTreeMap<K, f64>, now: Instant) -> BTreeMap<K, f64> {
+        let (since, seconds) = (self.since(now), self.seconds(now));
+        let rate = |(key, sum): (K, f64)| {
+            let before = since.and_then(|(_, before)| before.get(&key)).copied();
+            let grown = (sum - before.unwrap_or_default()).max(0.0);
+            let rate = if seconds > 0.0 { grown / seconds } else { 0.0 };
+            (key, rate)
         };
-        sums.into_iter().map(share).collect()
+        sums.into_iter().map(rate).collect()
+    }
+
+    /// The same of sums of seconds, as shares of the time: 1 at most.
+    pub(super) fn shares(&self, sums: BTreeMap<K, f64>, now: Instant) -> BTreeMap<K, f64> {
+        let rates = self.rates(sums, now).into_iter();
+        rates.map(|(key, rate)| (key, rate.min(1.0))).collect()
     }
 }
 
@@ -64,8 +77,8 @@ impl<K: Ord> Sampled<K> {
 mod tests {
     use super::*;
 
-    fn sums(millis: u64) -> BTreeMap<&'static str, Duration> {
-        [("a", Duration::from_millis(millis))].into()
+    fn sums(millis: u64) -> BTreeMap<&'static str, f64> {
+        [("a", millis as f64 / 1e3)].into()
     }
 
     #[test]
@@ -85,9 +98,9 @@ mod tests {
         assert!((sampled.shares(sums(5_000), at(30_000))["a"] - 0.5).abs() < 1e-9);
         // nothing happened for a minute: from the last sample on
         assert!((sampled.shares(sums(5_000 + 15_000), at(90_000))["a"] - 0.25).abs() < 1e-9);
-        assert_eq!(
-            sampled.shares([("b", Duration::from_secs(99))].into(), at(31_000))["b"],
-            1.0
-        );
+        assert_eq!(sampled.shares([("b", 99.0)].into(), at(31_000))["b"], 1.0);
+        // a rate may be more than 1
+        assert_eq!(sampled.seconds(at(31_000)), 10.0);
+        assert_eq!(sampled.rates([("b", 99.0)].into(), at(31_000))["b"], 9.9);
     }
 }

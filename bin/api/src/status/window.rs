@@ -1,21 +1,13 @@
-//! What happened in the last minute, a slot a second: commits, their time, their records, and how fresh they were.
-//!
-//! The size is fixed: 60 slots, each with a histogram of 240 buckets. A bucket is at most an eighth of its value wide, so
-//! that a percentile, given as the middle of its bucket, is off by at most a sixteenth.
+//! What happened in the last minute, a slot a second: commits, their time, their records, how fresh they were, and how fast
+//! Kafka answered. The size is fixed: 60 slots, each with three histograms.
 
+use super::histogram::{Histogram, percentiles};
 use std::time::{Duration, Instant};
 
 /// Seconds that are kept.
 const SECONDS: u64 = 60;
 /// Seconds of a rate: the last full ones.
 const RATE_SECONDS: u64 = 10;
-/// Milliseconds below this have a bucket each.
-const EXACT: u32 = 16;
-/// Buckets of each power of two above.
-const PER_POWER: u32 = 8;
-/// Up to 2^32 ms, 49 days.
-const BUCKETS: usize = (EXACT + (32 - EXACT.ilog2()) * PER_POWER) as usize;
-
 /// What happened in one second.
 #[derive(Clone, Debug)]
 struct Slot {
@@ -23,7 +15,11 @@ struct Slot {
     commits: u64,
     committing: Duration,
     records: u64,
-    freshness: [u32; BUCKETS],
+    /// In milliseconds, as timestamps of records are.
+    freshness: Histogram,
+    /// In microseconds, as are the round trips.
+    commit: Histogram,
+    round_trip: Histogram,
 }
 
 impl Slot {
@@ -33,7 +29,9 @@ impl Slot {
             commits: 0,
             committing: Duration::ZERO,
             records: 0,
-            freshness: [0; BUCKETS],
+            freshness: Histogram::EMPTY,
+            commit: Histogram::EMPTY,
+            round_trip: Histogram::EMPTY,
         }
     }
 }
@@ -71,6 +69,7 @@ impl Window {
         let slot = self.slot(now);
         slot.commits += 1;
         slot.committing += took;
+        slot.commit.add(took.as_micros());
     }
 
     /// A commit had so many records.
@@ -80,9 +79,12 @@ impl Window {
 
     /// The oldest record of a commit was this old.
     pub(super) fn freshness(&mut self, age: Duration, now: Instant) {
-        let bucket = bucket(u32::try_from(age.as_millis()).unwrap_or(u32::MAX));
-        let count = &mut self.slot(now).freshness[bucket];
-        *count = count.saturating_add(1);
+        self.slot(now).freshness.add(age.as_millis());
+    }
+
+    /// Kafka has answered within this time.
+    pub(super) fn round_trip(&mut self, took: Duration, now: Instant) {
+        self.slot(now).round_trip.add(took.as_micros());
     }
 
     /// The slots of the last full seconds, and how many seconds these are: fewer in the beginning, at least one.
@@ -120,51 +122,32 @@ impl Window {
         (committing.as_secs_f64() / seconds).min(1.0)
     }
 
+    /// The slots of the last minute.
+    fn recent(&self, now: Instant) -> impl Iterator<Item = &Slot> {
+        let end = self.second(now);
+        let recent = move |slot: &&Slot| slot.second <= end && slot.second + SECONDS > end;
+        self.slots.iter().filter(recent)
+    }
+
     /// Percentiles (0 to 1) of the freshness of the commits of the last minute, in milliseconds; none without commits
     /// that had records.
-    pub(super) fn freshness_ms<const N: usize>(&self, percentiles: [f64; N], now: Instant) -> Option<[f64; N]> {
-        let end = self.second(now);
-        let recent = self
-            .slots
-            .iter()
-            .filter(|slot| slot.second <= end && slot.second + SECONDS > end);
-        let mut counts = [0u64; BUCKETS];
-        for slot in recent {
-            let both = counts.iter_mut().zip(&slot.freshness);
-            both.for_each(|(sum, count)| *sum += u64::from(*count));
-        }
-        let total: u64 = counts.iter().sum();
-        let percentile = |share: f64| {
-            let rank = ((total as f64 * share).ceil() as u64).clamp(1, total);
-            let mut below = 0;
-            let of_rank = counts.iter().position(|count| {
-                below += count;
-                below >= rank
-            });
-            middle(of_rank.unwrap_or(BUCKETS - 1))
-        };
-        (total > 0).then(|| percentiles.map(percentile))
+    pub(super) fn freshness_ms<const N: usize>(&self, of: [f64; N], now: Instant) -> Option<[f64; N]> {
+        percentiles(self.recent(now).map(|slot| &slot.freshness), of)
+    }
+
+    /// The same of how long the commits took, those without records included; none without commits.
+    pub(super) fn commit_ms<const N: usize>(&self, of: [f64; N], now: Instant) -> Option<[f64; N]> {
+        in_ms(percentiles(self.recent(now).map(|slot| &slot.commit), of))
+    }
+
+    /// The same of how long Kafka took to answer; none without answers.
+    pub(super) fn round_trip_ms<const N: usize>(&self, of: [f64; N], now: Instant) -> Option<[f64; N]> {
+        in_ms(percentiles(self.recent(now).map(|slot| &slot.round_trip), of))
     }
 }
 
-fn bucket(value: u32) -> usize {
-    if value < EXACT {
-        return value as usize;
-    }
-    let power = value.ilog2();
-    let part = (value >> (power - PER_POWER.ilog2())) % PER_POWER;
-    (EXACT + (power - EXACT.ilog2()) * PER_POWER + part) as usize
-}
-
-/// The middle of a bucket.
-fn middle(bucket: usize) -> f64 {
-    let bucket = bucket as u32;
-    if bucket < EXACT {
-        return f64::from(bucket);
-    }
-    let above = bucket - EXACT;
-    let width = 2f64.powi((EXACT.ilog2() + above / PER_POWER - PER_POWER.ilog2()) as i32);
-    width * (f64::from(PER_POWER + above % PER_POWER) + 0.5)
+fn in_ms<const N: usize>(micros: Option<[f64; N]>) -> Option<[f64; N]> {
+    micros.map(|micros| micros.map(|micros| micros / 1e3))
 }
 
 #[cfg(test)]
@@ -173,20 +156,6 @@ mod tests {
 
     fn ms(of: u64) -> Duration {
         Duration::from_millis(of)
-    }
-
-    #[test]
-    fn every_value_has_a_bucket_whose_middle_is_near_it() {
-        let powers = (0..32).map(|power| 1u32 << power);
-        for value in (0..5_000)
-            .chain(powers.flat_map(|value| [value - 1, value, value + value / 3]))
-            .chain([u32::MAX])
-        {
-            let middle = middle(bucket(value));
-            let off = (middle - f64::from(value)).abs();
-            assert!(off <= f64::from(value) / 16.0 + 1e-9, "{value} is shown as {middle}");
-        }
-        assert_eq!(bucket(u32::MAX), BUCKETS - 1);
     }
 
     #[test]
@@ -224,6 +193,12 @@ mod tests {
         }
         let now = began + ms(29_990);
         assert_eq!(window.records_per_second(now), 20.0);
+        let [p50, p99] = window.commit_ms([0.5, 0.99], now).unwrap();
+        assert!(p50 == p99 && (95.0..105.0).contains(&p50), "{p50} {p99}");
+        assert_eq!(window.round_trip_ms([0.5], now), None);
+        window.round_trip(Duration::from_micros(800), now);
+        let [p50] = window.round_trip_ms([0.5], now).unwrap();
+        assert!((0.75..0.85).contains(&p50), "{p50}");
         assert!((window.commit_share(now) - 0.4).abs() < 1e-9);
         assert_eq!(window.commits_per_second(began + ms(35_000)), 2.0);
         assert_eq!(window.commits_per_second(began + ms(41_000)), 0.0);
