@@ -3,7 +3,7 @@
 use dataflows::{Decoder, Kind, Limits, Raw};
 use engine::KafkaSource;
 use ingest::kafka::{Cluster, KafkaError, Sample};
-use operators::Position;
+use operators::{Offset, Partition, Position};
 use std::time::Duration;
 
 /// How long Kafka is asked for.
@@ -45,7 +45,7 @@ impl Records {
         };
         let raw = Raw {
             kind,
-            position: Position::new(1, offset, partition).ok()?,
+            position: Position::new(1, Offset(offset), Partition(partition)).ok()?,
             key: sample.key.as_deref(),
             value: sample.value.as_deref(),
         };
