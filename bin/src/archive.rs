@@ -11,7 +11,7 @@ use dataflows::{Decoder, Kind, Limits, Raw};
 use ingest::archive::{ArchiveOptions, NullValues, Observer, Stored, archive};
 use ingest::coverage::Gap;
 use ingest::lake::{LakeObserver, LakeState};
-use operators::Position;
+use operators::{Offset, Partition, Position};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -100,7 +100,7 @@ fn deletes(kinds: Vec<Kind>, record_bytes: usize) -> impl Fn(u8, &[u8]) -> Optio
     move |topic, key| {
         let raw = Raw {
             kind: *kinds.get(usize::from(topic))?,
-            position: Position::new(1, 0, 0).ok()?,
+            position: Position::new(1, Offset(0), Partition(0)).ok()?,
             key: Some(key),
             value: None,
         };

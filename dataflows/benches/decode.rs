@@ -3,7 +3,7 @@
 //! `cargo bench -p dataflows`. A table on stdout; no statistics beyond the best of several rounds.
 
 use dataflows::{Block, Chunk, Decoder, Kind, Limits, Marked, Marks, Options, Raw, Results, State};
-use operators::Position;
+use operators::{Offset, Partition, Position};
 use std::fmt::Write;
 use std::hint::black_box;
 use std::sync::LazyLock;
@@ -131,7 +131,7 @@ fn measure<D>(
             buffer.extend_from_slice(chunk.as_bytes());
             let mut block = Block::default();
             for (offset, line) in Chunk::new(&buffer, &mut marks).lines().enumerate() {
-                let position = Position::new(1, offset as i64, 0).expect("small");
+                let position = Position::new(1, Offset(offset as i64), Partition(0)).expect("small");
                 black_box(decode(&mut decoder, &mut block, position, line.expect("UTF-8")));
             }
             decoder.finish(&mut block, &mut |event| {
@@ -197,7 +197,7 @@ fn oracle() {
     let start = now();
     for ind in 0..RECORDS {
         for kind in Kind::ALL {
-            let position = Position::new(1, ind as i64, 0).expect("small");
+            let position = Position::new(1, Offset(ind as i64), Partition(0)).expect("small");
             let text = generate(kind, &mut numbers, ind);
             state.apply(decoder.decode_text_with_row(kind, position, &text).expect("a record"));
         }

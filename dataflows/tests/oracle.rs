@@ -5,7 +5,7 @@ mod common;
 
 use common::{Tables, assert_same, plain, run, run_dataflow};
 use dataflows::{Decoder, Event, Kind, Options, Raw, Results, State};
-use operators::{Position, Routing, Row};
+use operators::{Offset, Partition, Position, Routing, Row};
 use proptest::prelude::*;
 
 /// Few posts and few names, so that posts are corrected, groups are left empty and values tie.
@@ -118,7 +118,7 @@ fn decode(epochs: &[Vec<Record>]) -> Vec<Vec<(Event, Option<(i64, Row)>)>> {
         let place = (record.kind, record.offset, record.partition);
         let record = sent.entry(place).or_insert_with(|| record.clone());
         let text = format!("{{\"ind\":{},{}}}", record.ind, record.body);
-        let position = Position::new(1, record.offset, record.partition).unwrap();
+        let position = Position::new(1, Offset(record.offset), Partition(record.partition)).unwrap();
         let raw = Raw {
             kind: record.kind,
             position,

@@ -69,7 +69,7 @@ pub trait Slots: Clone + Default + PartialEq + Ord + Debug + Send + 'static {
 /// The rows of the latest records; see the [module](self) for the contract.
 ///
 /// ```
-/// use operators::{Event, Position, Slots, latest};
+/// use operators::{Event, Offset, Partition, Position, Slots, latest};
 /// use timely::dataflow::operators::{Capture, ToStream, capture::Extract};
 ///
 /// /// Two numbers, each from a record of its own.
@@ -93,7 +93,7 @@ pub trait Slots: Clone + Default + PartialEq + Ord + Debug + Send + 'static {
 /// let captured = timely::example(|scope| {
 ///     let event = |offset, slot, payload| Event {
 ///         key: 7,
-///         position: Position::new(1, offset, 0).expect("an offset"),
+///         position: Position::new(1, Offset(offset), Partition(0)).expect("an offset"),
 ///         slot,
 ///         payload,
 ///     };

@@ -71,7 +71,7 @@ impl Route for Symbol {
 impl Route for Position {
     fn route(&self, routing: Routing) -> u64 {
         join(
-            join(self.offset().route(routing), self.partition().route(routing)),
+            join(self.offset().0.route(routing), self.partition().0.route(routing)),
             self.generation().route(routing),
         )
     }

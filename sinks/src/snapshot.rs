@@ -13,7 +13,7 @@ use crate::shape;
 use crate::sql::names_with_position;
 use futures_util::TryStreamExt;
 use tokio_postgres::types::ToSql;
-use values::{Position, Row, Table};
+use values::{Offset, Partition, Position, Row, Table};
 
 /// A `REPEATABLE READ` transaction. It ends, and the connection with it, when it is dropped.
 pub struct Snapshot {
@@ -267,6 +267,6 @@ impl Snapshot {
 fn position(row: &tokio_postgres::Row, first: usize) -> Result<Option<Position>, tokio_postgres::Error> {
     let (generation, partition): (i16, i32) = (row.try_get(first)?, row.try_get(first + 1)?);
     let offset: i64 = row.try_get(first + 2)?;
-    let position = |generation| Position::new(generation, offset, partition).ok();
+    let position = |generation| Position::new(generation, Offset(offset), Partition(partition)).ok();
     Ok(u8::try_from(generation).ok().and_then(position))
 }

@@ -7,7 +7,7 @@ use crate::workload::{Entry, Frontier, TOPICS};
 use crate::{Kafka, LakeFolder};
 use anyhow::{Context, Result, ensure};
 use dataflows::{Decoder, Kind, Raw, State};
-use operators::Position;
+use operators::{Offset, Partition, Position};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -66,7 +66,11 @@ impl LogImage {
                 let key = key.to_string();
                 let raw = Raw {
                     kind: Kind::from(*kind),
-                    position: Position::new(generation(*kind, *partition, *offset), *offset, *partition)?,
+                    position: Position::new(
+                        generation(*kind, *partition, *offset),
+                        Offset(*offset),
+                        Partition(*partition),
+                    )?,
                     key: Some(key.as_bytes()),
                     value: value.as_deref(),
                 };

@@ -12,7 +12,7 @@ use crate::plain::{self, definitions};
 use crate::workload::{Entry, Frontier, TOPICS, Workload};
 use anyhow::{Context, Result, ensure};
 use dataflows::{CLEANED, Decoder, Kind, Raw, State};
-use operators::{Position, Row, Table};
+use operators::{Offset, Partition, Position, Row, Table};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -263,7 +263,7 @@ impl Oracle {
                 let key = key.to_string();
                 let raw = Raw {
                     kind: Kind::from(kind),
-                    position: Position::new(generation, offset, partition)?,
+                    position: Position::new(generation, Offset(offset), Partition(partition))?,
                     key: Some(key.as_bytes()),
                     value: value.as_deref(),
                 };

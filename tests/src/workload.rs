@@ -5,7 +5,7 @@ use crate::plain;
 use crate::{LakeFolder, Message, Producer};
 use anyhow::Result;
 use dataflows::{Decoder, Kind, Raw, State};
-use operators::{Position, Row};
+use operators::{Offset, Partition, Position, Row};
 use std::collections::BTreeMap;
 use workload::generate::{Generator, partition_of};
 
@@ -137,7 +137,7 @@ impl Workload {
                 let key = key.to_string();
                 let raw = Raw {
                     kind: Kind::from(*kind),
-                    position: Position::new(1, offset as i64, *partition)?,
+                    position: Position::new(1, Offset(offset as i64), Partition(*partition))?,
                     key: Some(key.as_bytes()),
                     value: value.as_deref(),
                 };

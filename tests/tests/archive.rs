@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use dataflows::{Decoder, Kind, Limits, Raw};
-use operators::Position;
+use operators::{Offset, Partition, Position};
 use pinflow_tests::answer::demand_answer;
 use pinflow_tests::archived::{demand_archived, demand_whole, lines};
 use pinflow_tests::workload::{TOPICS, Workload};
@@ -144,7 +144,7 @@ fn reasons(records: &[(Option<&[u8]>, Option<&[u8]>)], record_bytes: usize) -> R
     for ((key, value), offset) in records.iter().zip(0i64..) {
         let raw = Raw {
             kind: Kind::Geo,
-            position: Position::new(1, offset, 0)?,
+            position: Position::new(1, Offset(offset), Partition(0))?,
             key: *key,
             value: *value,
         };

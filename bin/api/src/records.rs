@@ -6,7 +6,7 @@ use engine::KafkaSource;
 use ingest::TopicPartition;
 use ingest::kafka::{Cluster, KafkaError, Sample};
 use ingest::lake::Original;
-use operators::Position;
+use operators::{Offset, Partition, Position};
 use std::time::Duration;
 
 /// How long Kafka is asked for.
@@ -28,7 +28,7 @@ impl Records {
     /// The `ind` of the post that a record is of. `None` where neither Kafka nor the lake holds the record any more or
     /// answers in time, and for a record that is a dead letter.
     pub async fn post(&self, kind: Kind, topic: &str, partition: i32, offset: i64, lake: &Objects) -> Option<i64> {
-        let position = Position::new(1, offset, partition).ok()?;
+        let position = Position::new(1, Offset(offset), Partition(partition)).ok()?;
         let (key, value) = match self.of_kafka(topic, partition, offset).await {
             Some(sample) => (sample.key, sample.value),
             None => {

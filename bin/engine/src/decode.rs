@@ -6,7 +6,7 @@ use dataflows::exec::Layout;
 use dataflows::{Block, Chunk, Decoder, Event, Kind, Limits, Marked, Marks, Raw, Reason, Unreadable};
 use ingest::kafka::Batch;
 use ingest::lake::Original;
-use operators::Position;
+use operators::{Offset, Partition, Position};
 use sinks::{CleanedRow, Reject, RejectPlace};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -198,7 +198,7 @@ impl Decode {
                 }
             };
             let position = if at < 1 << LEGACY_BITS {
-                Position::new(0, place.start << LEGACY_BITS | at, 0).ok()
+                Position::new(0, Offset(place.start << LEGACY_BITS | at), Partition(0)).ok()
             } else {
                 None
             };
@@ -338,8 +338,8 @@ impl Decode {
         };
         if let Err(reason) = decoded {
             let at = match position.generation() {
-                0 => position.offset() & ((1 << LEGACY_BITS) - 1),
-                _ => position.offset(),
+                0 => position.offset().0 & ((1 << LEGACY_BITS) - 1),
+                _ => position.offset().0,
             };
             self.reject(place, at, key, value.map(Value::bytes), reason, wanted);
         }

@@ -39,8 +39,8 @@ fn same_place(replayed: &Replayed, kind: Kind, held: Option<Position>, replay: P
     let Some(held) = held else { return false };
     let same_partition = (held.generation(), held.partition()) == (replay.generation(), replay.partition());
     let around = |position: Position| {
-        let at = TopicPartition::new(kind as u8, position.partition());
-        replayed.inexact_around(at, position.offset())
+        let at = TopicPartition::new(kind as u8, position.partition().0);
+        replayed.inexact_around(at, position.offset().0)
     };
     held == replay || same_partition && around(held).is_some_and(|object| Some(object) == around(replay))
 }
@@ -105,8 +105,8 @@ fn of_tombstones(held: HashMap<(String, i64), Option<Position>>, replayed: &Repl
     }
     // compaction removes deletes after a while; the one that we have seen still stands
     let vanished = |table: &str, at: Position| {
-        let place = |kind: Kind| TopicPartition::new(kind as u8, at.partition());
-        kind_of(table).is_some_and(|kind| replayed.has_vanished(place(kind), at.offset()))
+        let place = |kind: Kind| TopicPartition::new(kind as u8, at.partition().0);
+        kind_of(table).is_some_and(|kind| replayed.has_vanished(place(kind), at.offset().0))
     };
     let kept = |(table, ind, at): &(String, i64, Option<Position>)| {
         !at.is_some_and(|at| vanished(table, at)) || wanted.contains(&(table.clone(), *ind, *at))
@@ -200,14 +200,14 @@ mod tests {
     use super::super::records::Reading;
     use super::*;
     use dataflows::{Limits, Options, State};
-    use operators::Value;
+    use operators::{Offset, Partition, Value};
 
     fn results() -> Results {
         Results::built_in(&Options::default())
     }
 
     fn at(offset: i64) -> Position {
-        Position::new(1, offset, 0).unwrap()
+        Position::new(1, Offset(offset), Partition(0)).unwrap()
     }
 
     fn replayed(lines: &str) -> Replayed {

@@ -5,7 +5,7 @@ use dataflows::{Limits, Results};
 use engine::{TableOptions, Topics};
 use ingest::TopicPartition;
 use ingest::coverage::RangeSet;
-use operators::{Position, PositionError};
+use operators::{Offset, Partition, Position, PositionError};
 use sinks::{Legacy, Progress, RecordedResult};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -148,8 +148,8 @@ impl Recorded {
             .filter(|(start, _)| *start <= offset);
         Position::new(
             begun.map(|(_, generation)| *generation).max().unwrap_or(1),
-            offset,
-            at.partition,
+            Offset(offset),
+            Partition(at.partition),
         )
     }
 }

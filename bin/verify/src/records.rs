@@ -7,7 +7,7 @@ use engine::Topics;
 use ingest::TopicPartition;
 use ingest::coverage::RangeSet;
 use ingest::lake::{Object, ObjectMetadata, Original};
-use operators::Position;
+use operators::{Offset, Partition, Position};
 use sinks::{Reject, RejectPlace, UNKNOWN_TOPIC};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -199,7 +199,7 @@ impl Replayed {
             let origin = Origin::Legacy { object, index };
             // what lies beyond the limit has no place in the order of the log
             let position = if index < 1 << RECORD_BITS {
-                Position::new(0, i64::from(number) << RECORD_BITS | index, 0).ok()
+                Position::new(0, Offset(i64::from(number) << RECORD_BITS | index), Partition(0)).ok()
             } else {
                 None
             };
@@ -327,7 +327,7 @@ mod tests {
         let rows: Vec<_> = replayed
             .state
             .cleaned(Kind::Geo)
-            .map(|(ind, at, _)| (ind, at.offset()))
+            .map(|(ind, at, _)| (ind, at.offset().0))
             .collect();
         assert_eq!(rows, [(2, 13)]);
         assert_eq!(replayed.rejects["geo/0"], BTreeMap::from([(12, "not_json")]));
@@ -349,7 +349,7 @@ mod tests {
         let deleted: Vec<_> = replayed
             .state
             .deleted(Kind::Geo)
-            .map(|(ind, at)| (ind, at.offset()))
+            .map(|(ind, at)| (ind, at.offset().0))
             .collect();
         assert_eq!(deleted, [(7, 2)]);
         assert_eq!(replayed.rejects["geo/0"], BTreeMap::from([(1, "too_large")]));

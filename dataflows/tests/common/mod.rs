@@ -13,7 +13,7 @@ pub mod records;
 
 use dataflows::{Event, Options, Results};
 use differential_dataflow::{Data, VecCollection};
-use operators::{Position, Routing, Row};
+use operators::{Offset, Partition, Position, Routing, Row};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ pub type Tables = Vec<Vec<Row>>;
 
 /// The position of the record at `offset`.
 pub fn at(offset: usize) -> Position {
-    Position::new(1, offset as i64, 0).unwrap()
+    Position::new(1, Offset(offset as i64), Partition(0)).unwrap()
 }
 
 /// Runs the engine: see [`run_dataflow`].

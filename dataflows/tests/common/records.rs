@@ -4,7 +4,7 @@ use super::queries::{Choices, data};
 use super::{Tables, run_dataflow};
 use dataflows::exec::{Event, Layout, build};
 use dataflows::sql::Catalog;
-use operators::{Position, Routing, Row, Value};
+use operators::{Offset, Partition, Position, Routing, Row, Value};
 
 /// What a record says: kind, key, position, and its cleaned row or a delete.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub fn records(choices: &mut Choices) -> Vec<Vec<Record>> {
                         unreachable!("keys are integers")
                     };
                     offset += 1;
-                    let position = Position::new(1, offset, choices.below(2) as i32).unwrap();
+                    let position = Position::new(1, Offset(offset), Partition(choices.below(2) as i32)).unwrap();
                     let row = (!choices.one_in(6)).then_some(row);
                     records.push(Record {
                         kind,
@@ -61,7 +61,7 @@ pub fn records(choices: &mut Choices) -> Vec<Vec<Record>> {
         for record in &sent {
             offset += 1;
             deletes.push(Record {
-                position: Position::new(1, offset, 0).unwrap(),
+                position: Position::new(1, Offset(offset), Partition(0)).unwrap(),
                 row: None,
                 ..record.clone()
             });

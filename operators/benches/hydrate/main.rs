@@ -12,8 +12,8 @@ use differential_dataflow::VecCollection;
 use operators::ordered::{Percentile, ordered};
 use operators::top::{Order, Place, PlaceKind, top};
 use operators::{
-    Event, Keep, Name, Packed64, Position, Routing, Slots, Symbol, count, distinct_count, greatest, latest, median,
-    rank,
+    Event, Keep, Name, Offset, Packed64, Partition, Position, Routing, Slots, Symbol, count, distinct_count, greatest,
+    latest, median, rank,
 };
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
@@ -207,7 +207,7 @@ impl Names {
         };
         Event {
             key: key as i64,
-            position: Position::new(1, n as i64, 0).expect("an offset"),
+            position: Position::new(1, Offset(n as i64), Partition(0)).expect("an offset"),
             slot: slot as u8,
             payload: Some(payload),
         }

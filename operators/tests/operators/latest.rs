@@ -1,7 +1,7 @@
 //! `latest` against a map of the greatest position of each slot.
 
 use crate::harness::{Schedule, compare_stream, config, schedule};
-use operators::{Event, Position, Slots, latest};
+use operators::{Event, Offset, Partition, Position, Slots, latest};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ fn record(key: i64, slot: u8, offset: i64) -> Event<(i64, u8)> {
     let hash = (key * 31 + slot as i64) * 17 + offset;
     Event {
         key,
-        position: Position::new(1, offset, 0).unwrap(),
+        position: Position::new(1, Offset(offset), Partition(0)).unwrap(),
         slot,
         payload: (hash % 3 != 0).then_some((key, (hash % 5) as u8)),
     }

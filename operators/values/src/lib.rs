@@ -1,5 +1,6 @@
 //! Plain values and the structures that hold them, without a dataflow: tables and their rows, interned names, log
-//! positions, tuples of a shape chosen at run time, packed integers, and the hash index under all keyed state.
+//! positions with their offsets and partitions, tuples of a shape chosen at run time, packed integers, and the hash
+//! index under all keyed state.
 //!
 //! Operators compute with these values and sinks write them, so they are a crate of their own: a program that only
 //! writes tables does not compile a dataflow system.
@@ -8,8 +9,10 @@
 
 pub mod footprint;
 pub mod index;
+pub mod offset;
 pub mod packed;
 pub mod packed_positions;
+pub mod partition;
 pub mod position;
 pub mod symbol;
 pub mod table;
@@ -17,7 +20,9 @@ pub mod tuple;
 
 pub use footprint::{Footprint, Per};
 pub use index::Index;
+pub use offset::Offset;
 pub use packed::Packed64;
+pub use partition::Partition;
 pub use position::{Position, PositionError};
 pub use symbol::{Interner, Symbol};
 pub use table::{Column, ColumnType, Row, Table, Value};

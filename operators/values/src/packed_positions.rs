@@ -97,6 +97,7 @@ fn number(slot: u8, packed: &PackedPositions) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Offset, Partition};
     use proptest::prelude::*;
 
     proptest! {
@@ -109,7 +110,7 @@ mod tests {
             let mut rows = vec![PackedPositions::default(); 500];
             let mut model = vec![[Position::NONE; 3]; 500];
             for (id, slot, generation, high, partition, low) in puts {
-                let position = Position::new(generation, high << 32 | i64::from(low), partition).unwrap();
+                let position = Position::new(generation, Offset(high << 32 | i64::from(low)), Partition(partition)).unwrap();
                 table.put(id, slot, position, &mut rows[id as usize]);
                 model[id as usize][slot as usize] = position;
             }

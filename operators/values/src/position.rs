@@ -7,6 +7,7 @@
 //! A further generation starts whenever a topic grows partitions, because keys then move to partitions whose
 //! offsets start again at zero.
 
+use crate::{Offset, Partition};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -28,31 +29,31 @@ pub struct Position(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PositionError {
     /// The offset is negative or at least 2^44.
-    #[error("offset {0} is outside 0..{max}", max = Position::MAX_OFFSET + 1)]
-    Offset(i64),
+    #[error("offset {0} is outside 0..{max}", max = Position::MAX_OFFSET.next())]
+    Offset(Offset),
     /// The partition is negative or at least 4096.
-    #[error("partition {0} is outside 0..{max}", max = Position::MAX_PARTITION + 1)]
-    Partition(i32),
+    #[error("partition {0} is outside 0..{max}", max = Position::MAX_PARTITION.0 + 1)]
+    Partition(Partition),
 }
 
 impl Position {
     /// Below every record.
     pub const NONE: Position = Position(0);
     /// The greatest offset a position can hold: 2^44 - 1, about 17.6 million million.
-    pub const MAX_OFFSET: i64 = (1 << OFFSET_BITS) - 1;
+    pub const MAX_OFFSET: Offset = Offset((1 << OFFSET_BITS) - 1);
     /// The greatest partition a position can hold.
-    pub const MAX_PARTITION: i32 = (1 << PARTITION_BITS) - 1;
+    pub const MAX_PARTITION: Partition = Partition((1 << PARTITION_BITS) - 1);
 
     /// Packs a log position; `generation` is 1 or more for records that have an offset.
     #[inline]
-    pub fn new(generation: u8, offset: i64, partition: i32) -> Result<Position, PositionError> {
-        if !(0..=Self::MAX_OFFSET).contains(&offset) {
+    pub fn new(generation: u8, offset: Offset, partition: Partition) -> Result<Position, PositionError> {
+        if !(Offset::ZERO..=Self::MAX_OFFSET).contains(&offset) {
             return Err(PositionError::Offset(offset));
         }
-        if !(0..=Self::MAX_PARTITION).contains(&partition) {
+        if !(Partition(0)..=Self::MAX_PARTITION).contains(&partition) {
             return Err(PositionError::Partition(partition));
         }
-        Ok(Position::pack(generation.into(), offset as u64, partition as u64))
+        Ok(Position::pack(generation.into(), offset.0 as u64, partition.0 as u64))
     }
 
     /// The parts in their places; each is within its bits.
@@ -64,8 +65,9 @@ impl Position {
     /// All but the lower 32 bits of the offset, and those. Positions of one region are in the order of the latter.
     #[inline]
     pub fn region(self) -> (u32, u32) {
-        let region = u64::from(self.generation()) << 24 | self.offset() as u64 >> 32 << 12 | self.partition() as u64;
-        (region as u32, self.offset() as u32)
+        let region =
+            u64::from(self.generation()) << 24 | self.offset().0 as u64 >> 32 << 12 | self.partition().0 as u64;
+        (region as u32, self.offset().0 as u32)
     }
 
     /// The position whose [`region`](Position::region) this is.
@@ -84,14 +86,14 @@ impl Position {
 
     /// The offset within the partition.
     #[inline]
-    pub fn offset(self) -> i64 {
-        (self.0 >> PARTITION_BITS) as i64 & Self::MAX_OFFSET
+    pub fn offset(self) -> Offset {
+        Offset((self.0 >> PARTITION_BITS) as i64 & Self::MAX_OFFSET.0)
     }
 
     /// The partition within the topic.
     #[inline]
-    pub fn partition(self) -> i32 {
-        self.0 as i32 & Self::MAX_PARTITION
+    pub fn partition(self) -> Partition {
+        Partition(self.0 as i32 & Self::MAX_PARTITION.0)
     }
 }
 
@@ -107,12 +109,12 @@ mod tests {
 
     #[test]
     fn order_is_generation_then_offset_then_partition() {
-        let at = |g, o, p| Position::new(g, o, p).unwrap();
+        let at = |g, o, p| Position::new(g, Offset(o), Partition(p)).unwrap();
         assert!(at(1, 9, 9) < at(2, 0, 0));
         assert!(at(1, 8, 9) < at(1, 9, 0));
         assert!(at(1, 9, 0) < at(1, 9, 1));
         assert!(Position::NONE < at(1, 0, 0));
-        let p = at(255, Position::MAX_OFFSET, Position::MAX_PARTITION);
+        let p = at(255, Position::MAX_OFFSET.0, Position::MAX_PARTITION.0);
         assert_eq!(
             (p.generation(), p.offset(), p.partition()),
             (255, Position::MAX_OFFSET, Position::MAX_PARTITION)
@@ -121,8 +123,9 @@ mod tests {
 
     #[test]
     fn out_of_range_is_refused() {
-        assert_eq!(Position::new(1, -1, 0), Err(PositionError::Offset(-1)));
-        assert_eq!(Position::new(1, 1 << 44, 0), Err(PositionError::Offset(1 << 44)));
-        assert_eq!(Position::new(1, 0, 4096), Err(PositionError::Partition(4096)));
+        let new = |offset, partition| Position::new(1, Offset(offset), Partition(partition));
+        assert_eq!(new(-1, 0), Err(PositionError::Offset(Offset(-1))));
+        assert_eq!(new(1 << 44, 0), Err(PositionError::Offset(Offset(1 << 44))));
+        assert_eq!(new(0, 4096), Err(PositionError::Partition(Partition(4096))));
     }
 }

@@ -118,8 +118,8 @@ fn inds<'a>(rows: &[&CleanedRow]) -> impl Iterator<Item = Param<'a>> + use<'a> {
 fn positions<'a>(rows: &[&CleanedRow]) -> impl Iterator<Item = Param<'a>> + use<'a> {
     [
         Param::Int2s(rows.iter().map(|row| i16::from(row.position.generation())).collect()),
-        Param::Int4s(rows.iter().map(|row| Some(row.position.partition())).collect()),
-        Param::Int8s(rows.iter().map(|row| Some(row.position.offset())).collect()),
+        Param::Int4s(rows.iter().map(|row| Some(row.position.partition().0)).collect()),
+        Param::Int8s(rows.iter().map(|row| Some(row.position.offset().0)).collect()),
     ]
     .into_iter()
 }

@@ -81,8 +81,8 @@ impl Buffer {
             encode::put_cleaned(out, cleaned, index, column.ty);
         }
         put_i16(out, cleaned.position.generation().into());
-        put_i32(out, cleaned.position.partition());
-        put_i64(out, cleaned.position.offset());
+        put_i32(out, cleaned.position.partition().0);
+        put_i64(out, cleaned.position.offset().0);
         put_bool(out, cleaned.row.is_none());
     }
 

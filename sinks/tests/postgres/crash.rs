@@ -9,7 +9,7 @@ use sinks::{
 };
 use std::process::Command;
 use std::sync::Arc;
-use values::{Position, Row, Value};
+use values::{Offset, Partition, Position, Row, Value};
 
 fn row(year: i64) -> Row {
     vec![Value::Int(year), "x".into()]
@@ -20,7 +20,7 @@ fn other(ind: i64, offset: i64) -> CleanedRow {
     CleanedRow {
         table: 1,
         ind,
-        position: Position::new(1, offset, 0).unwrap(),
+        position: Position::new(1, Offset(offset), Partition(0)).unwrap(),
         row: Some(row),
     }
 }

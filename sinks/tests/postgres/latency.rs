@@ -6,7 +6,7 @@ use crate::tables::{definition, empty_full_snapshot, open, open_as, progress, se
 use sinks::{Claim, CleanedRow, StageBatch, Stager, StagerOptions, Step};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use values::{Position, Row, Value};
+use values::{Offset, Partition, Position, Row, Value};
 
 fn thing(ind: i64, offset: i64) -> CleanedRow {
     let row = vec![
@@ -22,7 +22,7 @@ fn thing(ind: i64, offset: i64) -> CleanedRow {
     CleanedRow {
         table: 0,
         ind,
-        position: Position::new(1, offset, 0).unwrap(),
+        position: Position::new(1, Offset(offset), Partition(0)).unwrap(),
         row: Some(row),
     }
 }

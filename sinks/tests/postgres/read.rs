@@ -4,7 +4,7 @@ use crate::cluster::{run, schema, shared};
 use crate::tables::{definition, empty_full_snapshot, open, progress};
 use causes::with_causes;
 use sinks::{CleanedRow, Difference, Reader, Side, SinkError, Step};
-use values::{Position, Value};
+use values::{Offset, Partition, Position, Value};
 
 fn thing(ind: i64, country: &str, name: &str) -> CleanedRow {
     let row = vec![
@@ -18,7 +18,7 @@ fn thing(ind: i64, country: &str, name: &str) -> CleanedRow {
     CleanedRow {
         table: 0,
         ind,
-        position: Position::new(1, ind, 0).unwrap(),
+        position: Position::new(1, Offset(ind), Partition(0)).unwrap(),
         row: Some(row),
     }
 }

@@ -7,7 +7,7 @@ use sinks::{
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use values::{Column, ColumnType, Position, Row, Symbol, Table, Value};
+use values::{Column, ColumnType, Offset, Partition, Position, Row, Symbol, Table, Value};
 
 const fn column(name: &'static str, ty: ColumnType) -> Column {
     Column {
@@ -328,7 +328,7 @@ pub async fn registers(config: &PostgresConfig, client: &tokio_postgres::Client,
     for (sql, alive) in [(alive, true), (dead, false)] {
         for found in client.query(&sql, &[]).await.unwrap() {
             let (generation, offset, partition): (i16, i64, i32) = (found.get(1), found.get(2), found.get(3));
-            let position = Position::new(generation as u8, offset, partition).unwrap();
+            let position = Position::new(generation as u8, Offset(offset), Partition(partition)).unwrap();
             let ind: i64 = found.get(0);
             let row = if alive { Some(rows[&ind].clone()) } else { None };
             assert!(
@@ -349,7 +349,7 @@ pub fn log() -> impl Strategy<Value = Vec<CleanedRow>> {
             let record =
                 |((generation, offset, partition), (ind, mut row, delete)): ((u8, i64, i32), (i64, Row, bool))| {
                     row[0] = Value::Int(ind);
-                    let position = Position::new(generation, offset, partition).unwrap();
+                    let position = Position::new(generation, Offset(offset), Partition(partition)).unwrap();
                     CleanedRow {
                         table: number,
                         ind,

@@ -6,7 +6,7 @@ use crate::topics::Topics;
 use dataflows::Kind;
 use ingest::TopicPartition;
 use ingest::lake::{ObjectMetadata, Place};
-use operators::Position;
+use operators::{Offset, Partition, Position};
 
 /// See the module's head.
 pub struct Placing<'a> {
@@ -120,6 +120,10 @@ impl Reading {
 impl Placing<'_> {
     /// The position of the record at `offset`.
     pub fn position(&self, offset: i64) -> Result<Position, operators::PositionError> {
-        Position::new(generation_at(self.starts, offset), offset, self.at.partition)
+        Position::new(
+            generation_at(self.starts, offset),
+            Offset(offset),
+            Partition(self.at.partition),
+        )
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use dataflows::{Decoder, Kind, Limits, Raw};
 use ingest::lake::{LakeOptions, LakeUrl};
-use operators::Position;
+use operators::{Offset, Partition, Position};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -383,7 +383,7 @@ fn odd_forms_are_accepted_or_rejected_as_they_claim() {
         let kind = Kind::from(event.kind);
         let raw = Raw {
             kind,
-            position: Position::new(1, 1, 0).unwrap(),
+            position: Position::new(1, Offset(1), Partition(0)).unwrap(),
             key: None,
             value: Some(&json),
         };

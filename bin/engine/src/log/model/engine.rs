@@ -20,7 +20,7 @@ use crate::topics::Topics;
 use ingest::TopicPartition;
 use ingest::coverage::{Counted, Coverage, RangeSet};
 use ingest::kafka::{Sample, Sampled};
-use operators::Position;
+use operators::{Offset, Partition, Position};
 use sinks::Progress;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -82,7 +82,8 @@ impl Tables {
                     bad.insert(record.number);
                     continue;
                 }
-                let position = Position::new(generation_at(starts, offset), offset, *partition).expect("it is small");
+                let position = Position::new(generation_at(starts, offset), Offset(offset), Partition(*partition))
+                    .expect("it is small");
                 truth.entry(record.key).or_default().push((position, record, compacted));
             }
         }
@@ -440,7 +441,8 @@ impl Engine {
             return;
         }
         let starts = self.answer.generations.of(at(partition as usize));
-        let position = Position::new(generation_at(starts, offset), offset, partition).expect("it is small");
+        let position =
+            Position::new(generation_at(starts, offset), Offset(offset), Partition(partition)).expect("it is small");
         let newest = self.latest.entry(record.key).or_insert((position, record.number));
         if *newest < (position, record.number) {
             *newest = (position, record.number);

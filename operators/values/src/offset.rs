@@ -1,0 +1,107 @@
+//! The offset of a record within its partition.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::num::ParseIntError;
+use std::ops::{Range, Sub};
+use std::str::FromStr;
+
+/// The offset of a record within its partition of a topic, as Kafka numbers it.
+///
+/// Offsets are compared, counted on and subtracted; what else is an `i64` (a timestamp, a count, a number of a commit) is
+/// not an offset. It is printed and serialised as the number it is.
+///
+/// ```
+/// use values::Offset;
+///
+/// assert_eq!(Offset(7).next(), Offset(8));
+/// assert_eq!(Offset(9) - Offset(4), 5);
+/// assert!(Offset::range(4..9).contains(&Offset(8)));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Offset(pub i64);
+
+impl Offset {
+    /// Where the log of a partition begins.
+    pub const ZERO: Offset = Offset(0);
+    /// Above every record.
+    pub const MAX: Offset = Offset(i64::MAX);
+
+    /// The offset after this one.
+    #[inline]
+    pub const fn next(self) -> Offset {
+        self.plus(1)
+    }
+
+    /// The offset before this one.
+    #[inline]
+    pub const fn previous(self) -> Offset {
+        Offset(self.0.saturating_sub(1))
+    }
+
+    /// The offset that many records further on; [`Offset::MAX`] when there is no such number.
+    #[inline]
+    pub const fn plus(self, records: u64) -> Offset {
+        Offset(self.0.saturating_add_unsigned(records))
+    }
+
+    /// The offsets of these numbers.
+    #[inline]
+    pub const fn range(numbers: Range<i64>) -> Range<Offset> {
+        Offset(numbers.start)..Offset(numbers.end)
+    }
+}
+
+/// How many offsets lie between two: negative when the first one is the lower.
+impl Sub for Offset {
+    type Output = i64;
+
+    #[inline]
+    fn sub(self, other: Offset) -> i64 {
+        self.0 - other.0
+    }
+}
+
+impl FromStr for Offset {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Offset, ParseIntError> {
+        text.parse().map(Offset)
+    }
+}
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number alone, so that a range of offsets reads `4..9`.
+impl fmt::Debug for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_printed_parsed_and_serialised_as_its_number() {
+        assert_eq!(format!("{} {:?}", Offset(-3), Offset::range(4..9)), "-3 4..9");
+        assert_eq!(format!("{:020}", Offset(7)), "00000000000000000007");
+        assert_eq!("12".parse(), Ok(Offset(12)));
+        assert!("1 2".parse::<Offset>().is_err());
+        assert_eq!(serde_json::to_string(&Offset(5)).unwrap(), "5");
+        assert_eq!(serde_json::from_str::<Offset>("5").unwrap(), Offset(5));
+    }
+
+    #[test]
+    fn ends_at_the_greatest_number() {
+        assert_eq!(Offset::MAX.next(), Offset::MAX);
+        assert_eq!(Offset(5).plus(u64::MAX), Offset::MAX);
+        assert_eq!(Offset(i64::MIN).previous(), Offset(i64::MIN));
+    }
+}
