@@ -559,7 +559,7 @@ fn the_dataflow_is_shown_with_what_passes_and_the_settings_without_secrets() -> 
             .and_then(|all| all.iter().find(|of| of["key"] == key));
         of_key.cloned().unwrap_or_default()
     };
-    let expected = json!({"key": "workers.threads", "value": "2", "source": "flag", "origin": "-w"});
+    let expected = json!({"key": "workers.threads", "value": "2", "source": "flag", "origin": "--threads"});
     ensure!(setting("workers.threads") == expected, "{settings}");
     let expected = json!({"key": "kafka.properties.sasl.password", "value": "***", "source": "environment",
         "origin": "PINFLOW__KAFKA__PROPERTIES__SASL_PASSWORD"});

@@ -8,6 +8,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Posts of the history, if none are named: a replay that can be watched.
+const POSTS: i64 = 50_000;
+
 /// What `demo` needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DemoSettings {
@@ -31,7 +34,7 @@ impl DemoSettings {
         let mut reader = Reader::new(effective);
         let duration = reader.optional("demo.duration", parse_duration);
         let settings = DemoSettings {
-            posts: reader.optional_whole("generate.posts", 0, 1 << 32).unwrap_or(10_000) as u64,
+            posts: reader.optional_whole("generate.posts", 0, 1 << 32).unwrap_or(POSTS) as u64,
             seed: reader.whole("generate.seed", 0, i64::MAX) as u64,
             rate: reader.whole("demo.rate", 0, 10_000_000) as u64,
             duration,

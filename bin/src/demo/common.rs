@@ -15,6 +15,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 /// Records sent again per record, in the history and live.
 pub(super) const DUPLICATES: f64 = 0.053;
 
+/// Live records in odd forms; some of them become dead letters.
+pub(super) const DIRTY: f64 = 0.02;
+
 /// Tells the user what happens.
 pub(super) fn say(text: &str) {
     println!("demo: {text}");

@@ -13,7 +13,6 @@ use std::time::Duration;
 pub(super) struct Part {
     server: Server,
     name: String,
-    shown: String,
     log: PathBuf,
     out: PathBuf,
 }
@@ -39,15 +38,9 @@ impl Part {
         Ok(Part {
             server: server.with_context(|| format!("starting `pinflow {name}`"))?,
             name: name.to_owned(),
-            shown: format!("pinflow {name} {}", arguments.join(" ")),
             log,
             out,
         })
-    }
-
-    /// The command as it could be typed.
-    pub(super) fn shown(&self) -> &str {
-        &self.shown
     }
 
     /// Fails when it has ended by itself.

@@ -1,19 +1,17 @@
-//! What the demo prints: the tables' first rows, and how fresh they were.
+//! What the demo prints at its end: each table in a line, and how fresh they were.
 
 use super::common::say;
+use crate::status::grouped;
 use anyhow::Result;
 use dataflows::{Options, Results};
-use std::io::IsTerminal;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio_postgres::Client;
 
-/// Rows of a table that are shown.
-const SHOWN_ROWS: i64 = 5;
-
-/// The first rows of every result table.
+/// A line for every result table: how many rows it has, and the first of them, where there are ranks the first with the
+/// best one.
 pub(super) fn print_tables(runtime: &Runtime, client: &Client) -> Result<()> {
-    let bold = std::io::stdout().is_terminal();
+    let mut lines = Vec::new();
     for result in Results::built_in(&Options::default()).definitions() {
         let table = result.table;
         let count: i64 = runtime
@@ -28,55 +26,23 @@ pub(super) fn print_tables(runtime: &Runtime, client: &Client) -> Result<()> {
         let ranked = table.columns.iter().any(|column| column.name == "rank");
         let only = if ranked { " WHERE rank = 1" } else { "" };
         let sql = format!(
-            "SELECT {} FROM pinflow.{}{only} ORDER BY {order} LIMIT {SHOWN_ROWS}",
+            "SELECT {} FROM pinflow.{}{only} ORDER BY {order} LIMIT 1",
             columns.join(", "),
             table.name
         );
-        let rows = runtime.block_on(client.query(&sql, &[]))?;
-        let name = if bold {
-            format!("\x1b[1m{}\x1b[0m", table.name)
-        } else {
-            table.name.to_owned()
-        };
-        println!(
-            "\n{name}: {count} rows{}",
-            if ranked {
-                ", first rows with rank 1:"
-            } else {
-                ", first rows:"
-            }
-        );
-        let mut lines = vec![
-            table
-                .columns
-                .iter()
-                .map(|column| column.name.to_owned())
-                .collect::<Vec<_>>(),
-        ];
-        for row in &rows {
-            lines.push(
-                (0..row.len())
-                    .map(|n| row.get::<_, Option<String>>(n).unwrap_or_default())
-                    .collect(),
-            );
-        }
-        print_aligned(&lines);
+        let first = runtime.block_on(client.query_opt(&sql, &[]))?;
+        let first: Vec<String> = first.map_or(Vec::new(), |row| {
+            let value = |n: usize| row.get::<_, Option<String>>(n).unwrap_or_default();
+            (0..row.len()).map(value).collect()
+        });
+        lines.push((table.name, grouped(count), first.join(" | ")));
     }
-    println!();
+    let names = lines.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
+    let counts = lines.iter().map(|(_, count, _)| count.len()).max().unwrap_or(0);
+    for (name, count, first) in lines {
+        println!("  {name:<names$}  {count:>counts$} rows, first: {first}");
+    }
     Ok(())
-}
-
-fn print_aligned(lines: &[Vec<String>]) {
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..lines.first().map_or(0, Vec::len)).map(width).collect();
-    for line in lines {
-        let cells: Vec<String> = line
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}", width = *width))
-            .collect();
-        println!("  {}", cells.join("  ").trim_end());
-    }
 }
 
 /// How long records took from the request to the tables.

@@ -142,7 +142,8 @@ fn printable(text: &str) -> String {
 }
 
 /// `1,234,567`
-fn grouped(number: i64) -> String {
+/// A number with a comma after each three digits.
+pub(crate) fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::from(if number < 0 { "-" } else { "" });
     for (index, digit) in digits.chars().enumerate() {
@@ -169,7 +170,8 @@ fn bytes(bytes: usize) -> String {
 }
 
 /// `2 h 05 min`, `3 min 20 s`, `12 s`
-fn duration(seconds: f64) -> String {
+/// A time for people.
+pub(crate) fn duration(seconds: f64) -> String {
     let seconds = seconds.round() as u64;
     match seconds {
         0..60 => format!("{seconds} s"),

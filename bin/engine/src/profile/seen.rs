@@ -18,7 +18,7 @@ pub(super) struct Seen {
     pub(super) depth: usize,
     /// Its number in the scope that it is part of.
     pub(super) index: usize,
-    began: Option<Duration>,
+    pub(super) began: Option<Duration>,
     pub(super) busy: Duration,
     pub(super) held: Entries,
 }
