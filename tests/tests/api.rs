@@ -565,6 +565,14 @@ fn the_dataflow_is_shown_with_what_passes_and_the_settings_without_secrets() -> 
         "origin": "PINFLOW__KAFKA__PROPERTIES__SASL_PASSWORD"});
     ensure!(setting("kafka.properties.sasl.password") == expected, "{settings}");
     ensure!(setting("engine.pace")["source"] == "default", "{settings}");
+    let audit = ask(&address, "/api/audit", &[])?;
+    ensure!(
+        audit.status == 404
+            && audit.json()?["hint"]
+                .as_str()
+                .is_some_and(|hint| hint.contains("pinflow audit")),
+        "{audit:?}"
+    );
     for path in ["/api/dataflow?x=1", "/api/configuration?x=1"] {
         ensure!(ask(&address, path, &[])?.status == 400, "{path}");
     }

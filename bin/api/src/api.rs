@@ -201,6 +201,11 @@ impl Api {
             ["api", "rejects"] => routes::rejects::answer(self, &params, access).await,
             ["api", "gaps"] => routes::gaps::answer(self, &params).await,
             ["api", "frontier"] => routes::frontier::answer(self, &params).await,
+            // an audit lists the lake and looks at all of Kafka: nothing that a run does beside its work
+            ["api", "audit"] => {
+                let hint = "`pinflow audit` compares the lake, Kafka and the tables";
+                Err(ApiError::new(StatusCode::NOT_FOUND, "a run does not audit", hint))
+            }
             _ => Err(not_found(head.uri.path())),
         }
     }

@@ -307,7 +307,17 @@ fn print_masks_secrets_and_reads_back_as_toml() {
             .collect()
     };
     assert_eq!(values(&read), values(&effective));
-    assert!(!format!("{:?}", RunSettings::check(&effective).unwrap()).contains("s3cr3t"));
+    let run = RunSettings::check(&effective).unwrap();
+    assert!(!format!("{run:?}").contains("s3cr3t"));
+    let shown = |key: &str| {
+        let of_key = run.shown.iter().find(|of| of.key == key).unwrap();
+        (of_key.value.as_str(), of_key.source.as_str(), of_key.origin.as_str())
+    };
+    assert_eq!(shown("results.top"), ("7", "flag", "--top"));
+    assert_eq!(shown("workers.threads"), ("1", "default", "default"));
+    let at = format!("{}:3", file.path.display());
+    assert_eq!(shown("postgres.password"), ("***", "file", at.as_str()));
+    assert!(run.shown.iter().all(|of| !of.key.starts_with("archive.")));
 }
 
 #[test]

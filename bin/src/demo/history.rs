@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use workload::generate::Generator;
 
-const RECORDS_PER_OBJECT: usize = 10_000;
+/// Few enough that a replay is seen to move.
+const RECORDS_PER_OBJECT: usize = 2_000;
 
 /// Produces the records of so many posts and archives them as Connect does. The broker forgets the older part of
 /// them, as retention would. Returns where each topic ends.

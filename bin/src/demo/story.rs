@@ -16,6 +16,7 @@ const LIVE: Duration = Duration::from_secs(10);
 pub(super) struct Story {
     run: Run,
     told: Instant,
+    last: String,
 }
 
 impl Story {
@@ -24,6 +25,7 @@ impl Story {
         Story {
             run: Run::new(address, None),
             told: Instant::now(),
+            last: String::new(),
         }
     }
 
@@ -51,16 +53,24 @@ impl Story {
         // whether the run still runs is looked at elsewhere
         let answer = runtime.block_on(self.run.ask()).ok();
         let body = answer.and_then(|answer| serde_json::from_slice(&answer).ok());
-        if let Some(line) = body.and_then(|body| line(&body)) {
+        // nothing is said twice
+        if let Some(line) = body.and_then(|body| line(&body)).filter(|line| *line != self.last) {
             say(&line);
+            self.last = line;
         }
     }
 }
 
 fn replaying(body: &StatusBody) -> Option<String> {
-    let left = body.replay.eta_seconds.map(duration);
-    let left = left.map_or(String::new(), |left| format!(", {left} left"));
-    (body.phase == Phase::Replaying).then(|| format!("replaying: {} % of the history{left}", body.replay.percent))
+    if body.phase != Phase::Replaying {
+        return None;
+    }
+    let left = match body.replay.eta_seconds {
+        Some(0.0) => return Some("the history is read: committing it".to_owned()),
+        Some(left) => format!(", {} left", duration(left)),
+        None => String::new(),
+    };
+    Some(format!("replaying: {} % of the history{left}", body.replay.percent))
 }
 
 fn handed_over(body: &StatusBody) -> String {
@@ -124,6 +134,8 @@ mod tests {
         assert_eq!(replaying(&body), None);
         body.phase = Phase::Replaying;
         assert_eq!(replaying(&body).unwrap(), "replaying: 63.1 % of the history, 41 s left");
+        body.replay.eta_seconds = Some(0.0);
+        assert_eq!(replaying(&body).unwrap(), "the history is read: committing it");
         body.replay.eta_seconds = None;
         assert_eq!(replaying(&body).unwrap(), "replaying: 63.1 % of the history");
     }

@@ -139,6 +139,8 @@ fn no_way_of_giving_a_secret_shows_it() {
         let effective = of_flags(&["config", "print", "--api", "pin", flag, value]);
         let printed = effective.print();
         assert!(!printed.contains("cr3t"), "{flag} {value}: {printed}");
+        let shown: Vec<_> = effective.shown(keys::Commands::ALL).collect();
+        assert!(!format!("{shown:?}").contains("cr3t"), "{flag} {value}: {shown:?}");
         let checked = check_all(&effective)
             .err()
             .map(|error| error.to_string())
