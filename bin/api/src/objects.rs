@@ -32,7 +32,7 @@ impl Names {
         for object in listing.objects {
             if let Some((topic, partition, start)) = object.log_place() {
                 let at = TopicPartition::new(topic, partition);
-                names.0.entry(at).or_default().push((start, object.key.to_string()));
+                names.0.entry(at).or_default().push((start.0, object.key.to_string()));
             }
         }
         names.0.values_mut().for_each(|objects| objects.sort_unstable());
@@ -102,10 +102,11 @@ async fn list(lake: &LakeSource, topics: &Topics) -> Result<Listing, LakeError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ingest::Partition;
 
     #[test]
     fn the_object_that_begins_last_before_an_offset_holds_it() {
-        let at = TopicPartition::new(0, 3);
+        let at = TopicPartition::new(0, Partition(3));
         let objects = [(0, "a"), (10, "b"), (25, "c")].map(|(start, key)| (start, key.to_owned()));
         let names = Names(BTreeMap::from([(at, objects.to_vec())]));
         let of = |offset| names.of_offset(at, offset);
@@ -113,6 +114,9 @@ mod tests {
             (of(0), of(9), of(10), of(24), of(99)),
             (Some("a"), Some("a"), Some("b"), Some("b"), Some("c"))
         );
-        assert_eq!((of(-1), names.of_offset(TopicPartition::new(1, 3), 5)), (None, None));
+        assert_eq!(
+            (of(-1), names.of_offset(TopicPartition::new(1, Partition(3)), 5)),
+            (None, None)
+        );
     }
 }

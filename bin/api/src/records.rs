@@ -29,7 +29,7 @@ impl Records {
         let name = topic.to_owned();
         // a connection of its own, gone with the request: such requests are rare, and few at the same time
         let sample = tokio::task::spawn_blocking(move || -> Result<Option<Sample>, KafkaError> {
-            Cluster::connect_within(&config, TIMEOUT)?.sample(&name, partition, offset)
+            Cluster::connect_within(&config, TIMEOUT)?.sample(&name, Partition(partition), Offset(offset))
         });
         let sample = match sample.await {
             Ok(Ok(sample)) => sample?,

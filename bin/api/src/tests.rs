@@ -431,7 +431,7 @@ async fn commits_are_taken_over_and_what_does_not_follow_is_read_again() {
     };
     let first = setting.fill(10).await;
     let api = setting.api(Bounds::default()).await;
-    let frontier = [("pin", 0, 500)];
+    let frontier = [("pin", ingest::Partition(0), ingest::Offset(500))];
     let commit = |number, full_snapshot, rows: Vec<(Row, isize)>| Commit {
         number,
         full_snapshot,
