@@ -11,7 +11,8 @@ use dataflows::{Decoder, Kind, Limits, Raw};
 use ingest::archive::{ArchiveOptions, NullValues, Observer, Stored, archive};
 use ingest::coverage::Gap;
 use ingest::lake::{LakeObserver, LakeState};
-use operators::{Offset, Partition, Position};
+use ingest::{Offset, Partition};
+use operators::Position;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -228,22 +229,25 @@ impl Observer for Shown {
         self.bytes.inc_by(stored.bytes);
     }
 
-    fn progress(&self, topic: &str, partition: i32, archived: i64, end: i64) {
+    fn progress(&self, topic: &str, partition: Partition, archived: Offset, end: Offset) {
         let labels = PartitionLabels {
             topic: topic.to_owned(),
-            partition,
+            partition: partition.0,
         };
         let waiting = (end - archived).max(0);
-        self.offset.get_or_create(&labels).set(archived);
+        self.offset.get_or_create(&labels).set(archived.0);
         self.lag.get_or_create(&labels).set(waiting);
         self.health.lag(topic, partition, waiting);
     }
 
-    fn kafka_start(&self, topic: &str, partition: i32, start: i64) {
+    fn kafka_start(&self, topic: &str, partition: Partition, start: Offset) {
         let topic = topic.to_owned();
         self.kafka_start
-            .get_or_create(&PartitionLabels { topic, partition })
-            .set(start);
+            .get_or_create(&PartitionLabels {
+                topic,
+                partition: partition.0,
+            })
+            .set(start.0);
     }
 
     fn gap(&self, gap: &Gap) {
@@ -257,8 +261,8 @@ pub fn example_metrics() -> String {
     let mut stored = Stored::default();
     (stored.objects, stored.records, stored.bytes, stored.found) = (1, 2, 3, 4);
     shown.stored(stored);
-    shown.progress("pin", 0, 5, 7);
-    shown.kafka_start("pin", 0, 1);
+    shown.progress("pin", Partition(0), Offset(5), Offset(7));
+    shown.kafka_start("pin", Partition(0), Offset(1));
     shown.metrics.text()
 }
 

@@ -9,10 +9,10 @@ use crate::config::AuditSettings;
 use crate::exit::{self, Failure};
 use crate::lake::{failed, open, runtime};
 use anyhow::anyhow;
-use ingest::TopicPartition;
 use ingest::archive::{AuditOptions, LakeAudit, PartitionAudit, Stretch, audit, first_records};
 use ingest::coverage::{Gap, RangeSet};
 use ingest::kafka::{Cluster, KafkaConfig, Watermarks, retention};
+use ingest::{Offset, Partition, TopicPartition};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -42,9 +42,9 @@ pub struct Entry {
     #[serde(flatten)]
     pub lake: PartitionAudit,
     /// What Kafka has: the first offset, and the one after the last.
-    pub kafka: Option<(i64, i64)>,
+    pub kafka: Option<(Offset, Offset)>,
     /// What the tables answer for: the first offset, and the one after the last.
-    pub tables: Option<(i64, i64)>,
+    pub tables: Option<(Offset, Offset)>,
     /// Offsets that neither the lake nor Kafka has.
     pub gaps: Vec<Gap>,
     /// Offsets before the end of the lake that only Kafka has.
@@ -100,8 +100,8 @@ async fn look(settings: &AuditSettings, lake: ingest::lake::Lake) -> Result<Repo
         let mut reader = sinks::Reader::connect(postgres).await.map_err(failed)?;
         for ((topic, partition), known) in reader.progress().await.map_err(failed)?.partitions {
             if let Some(topic) = number(&topic) {
-                let at = TopicPartition { topic, partition };
-                entries.entry(at).or_default().tables = Some((known.first, known.next));
+                let at = TopicPartition::new(topic, Partition(partition));
+                entries.entry(at).or_default().tables = Some((Offset(known.first), Offset(known.next)));
             }
         }
     }
@@ -145,7 +145,7 @@ async fn ask_kafka(
     let mut stretches = Vec::new();
     for (at, entry) in entries.iter() {
         let Some((low, high)) = entry.kafka else { continue };
-        let of = |range: Range<i64>| Stretch {
+        let of = |range: Range<Offset>| Stretch {
             topic: at.topic,
             partition: at.partition,
             from: range.start.max(low),
@@ -193,7 +193,7 @@ async fn ask_kafka(
             .map(|(stretch, _)| gap(topic, at.partition, stretch.from..stretch.to))
             .collect();
         // what Kafka spans is missing as just said, or natural
-        let spanned = entry.kafka.map_or(0..0, |(low, high)| low..high);
+        let spanned = entry.kafka.map_or(Offset::ZERO..Offset::ZERO, |(low, high)| low..high);
         let holes = entry.lake.holes.iter();
         let lost = holes.flat_map(|hole| {
             [
@@ -209,7 +209,7 @@ async fn ask_kafka(
     Ok(())
 }
 
-fn gap(topic: &str, partition: i32, range: Range<i64>) -> Gap {
+fn gap(topic: &str, partition: Partition, range: Range<Offset>) -> Gap {
     Gap {
         topic: topic.to_owned(),
         partition,
@@ -219,7 +219,7 @@ fn gap(topic: &str, partition: i32, range: Range<i64>) -> Gap {
 }
 
 impl Entry {
-    fn end(&self) -> Option<i64> {
+    fn end(&self) -> Option<Offset> {
         self.lake.covered.iter().next_back().map(|range| range.end)
     }
 

@@ -2,6 +2,7 @@
 //! below its limit, and the lake is available.
 
 use engine::Observer;
+use ingest::Partition;
 use ingest::lake::LakeState;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -17,7 +18,7 @@ pub struct Health {
     follows: bool,
     hydrated: AtomicBool,
     absent_topics: AtomicUsize,
-    lag: Mutex<BTreeMap<(String, i32), i64>>,
+    lag: Mutex<BTreeMap<(String, Partition), i64>>,
     /// Since when the lake has been unavailable, and why.
     lake: Mutex<Option<(Instant, String)>>,
 }
@@ -48,7 +49,7 @@ impl Health {
     }
 
     /// How far a partition is behind.
-    pub fn lag(&self, topic: &str, partition: i32, records: i64) {
+    pub fn lag(&self, topic: &str, partition: Partition, records: i64) {
         let mut lag = self.lag.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         lag.insert((topic.to_owned(), partition), records);
     }
@@ -82,7 +83,7 @@ impl Observer for Health {
         Health::hydrated(self);
     }
 
-    fn lag(&self, topic: &str, partition: i32, records: i64) {
+    fn lag(&self, topic: &str, partition: Partition, records: i64) {
         Health::lag(self, topic, partition, records);
     }
 

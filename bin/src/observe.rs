@@ -7,6 +7,7 @@ use crate::metrics::Metrics;
 use api::{Api, Status};
 use engine::{Commit, Observer, Options, Profile, Reached, SinkOptions, Source, Wait};
 use ingest::lake::LakeState;
+use ingest::{Offset, Partition};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -108,11 +109,11 @@ impl Observer for Shown {
         self.each(|part| part.waits(worker, on));
     }
 
-    fn lake_end(&self, topic: &str, partition: i32, end: i64) {
+    fn lake_end(&self, topic: &str, partition: Partition, end: Offset) {
         self.each(|part| part.lake_end(topic, partition, end));
     }
 
-    fn kafka(&self, topic: &str, partition: i32, held: Range<i64>) {
+    fn kafka(&self, topic: &str, partition: Partition, held: Range<Offset>) {
         self.each(|part| part.kafka(topic, partition, held.clone()));
     }
 
@@ -154,11 +155,11 @@ impl Observer for Shown {
         self.each(|part| part.freshness(age));
     }
 
-    fn frontier(&self, topic: &str, partition: i32, reached: Reached) {
+    fn frontier(&self, topic: &str, partition: Partition, reached: Reached) {
         self.each(|part| part.frontier(topic, partition, reached));
     }
 
-    fn lag(&self, topic: &str, partition: i32, records: i64) {
+    fn lag(&self, topic: &str, partition: Partition, records: i64) {
         self.each(|part| part.lag(topic, partition, records));
     }
 

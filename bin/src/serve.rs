@@ -120,6 +120,7 @@ fn small(request: &Request, metrics: &Metrics, health: &Health) -> Result<Respon
 mod tests {
     use super::*;
     use http_server::TokenSettings;
+    use ingest::Partition;
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpStream};
     use std::path::Path;
@@ -178,11 +179,11 @@ mod tests {
         );
         health.hydrated();
         assert_eq!(get(at, "/readyz").0, 200);
-        health.lag("pin", 0, 60);
-        health.lag("pin", 1, 41);
+        health.lag("pin", Partition(0), 60);
+        health.lag("pin", Partition(1), 41);
         let (status, body) = get(at, "/readyz");
         assert!(status == 503 && body.contains("lag of 101 records"), "{status} {body}");
-        health.lag("pin", 1, 40);
+        health.lag("pin", Partition(1), 40);
         assert_eq!(get(at, "/readyz").0, 200);
         health.lake_unavailable(Some((Instant::now(), "cannot read x: status 503".to_owned())));
         let (status, body) = get(at, "/readyz");

@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use engine::Report;
+use ingest::{Offset, Partition};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,7 +27,7 @@ pub struct Summary<'a> {
     /// The process's largest resident set.
     peak_rss_bytes: u64,
     /// Topic → partition → the first offset that is not in the answer.
-    frontier: &'a BTreeMap<String, BTreeMap<i32, i64>>,
+    frontier: &'a BTreeMap<String, BTreeMap<Partition, Offset>>,
 }
 
 impl<'a> Summary<'a> {
@@ -86,7 +87,11 @@ mod tests {
             ..Report::default()
         };
         report.totals.counts.records = 10;
-        report.frontier.entry("pin".into()).or_default().insert(0, 7);
+        report
+            .frontier
+            .entry("pin".into())
+            .or_default()
+            .insert(Partition(0), Offset(7));
         let json = serde_json::to_value(Summary::new(&report)).unwrap();
         for member in [
             "records",
@@ -101,6 +106,6 @@ mod tests {
         assert_eq!(json["records_per_second"], 5.0);
         assert!(json["peak_rss_bytes"].as_u64().unwrap() > 1 << 20);
         let frontier = engine::Frontier::parse(&json.to_string()).unwrap();
-        assert_eq!(frontier.next("pin", 0), Some(7));
+        assert_eq!(frontier.next("pin", Partition(0)), Some(Offset(7)));
     }
 }

@@ -33,6 +33,7 @@ use crate::lake::Object;
 use crate::topic_partition::TopicPartition;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
+use values::{Offset, Partition};
 use xxhash_rust::xxh3::Xxh3;
 
 /// What reading one object of the log showed.
@@ -41,13 +42,13 @@ pub struct Counted {
     /// The topic's number.
     pub topic: u8,
     /// The Kafka partition.
-    pub partition: i32,
+    pub partition: Partition,
     /// The offset in the object's name.
-    pub start: i64,
+    pub start: Offset,
     /// The lines read, rejected ones included.
     pub lines: u64,
     /// What the object's writer says it covers.
-    pub covers: Option<Range<i64>>,
+    pub covers: Option<Range<Offset>>,
     /// The caller's number of the object (its place in the listing).
     pub object: u32,
 }
@@ -58,9 +59,9 @@ pub struct Inexact {
     /// The caller's number of the object.
     pub object: u32,
     /// Its first offset.
-    pub from: i64,
+    pub from: Offset,
     /// The next place where a frontier may lie: the next start beyond its assigned range, or that range's end.
-    pub to: i64,
+    pub to: Offset,
 }
 
 /// The coverage of one partition.
@@ -69,7 +70,7 @@ pub struct Coverage {
     /// The name of its topic.
     pub topic: String,
     /// The Kafka partition.
-    pub partition: i32,
+    pub partition: Partition,
     /// Covered offsets; begins at the first object.
     pub ranges: RangeSet,
     /// What is missing between the first and the last covered offset, in order.
@@ -100,7 +101,7 @@ pub fn coverage<T: AsRef<str>>(objects: &[Counted], topics: &[T]) -> BTreeMap<To
 
 impl Counted {
     /// What reading the `number`-th object to its end showed; `None` for an object without offsets.
-    pub fn of(object: &Object, number: u32, lines: u64, covers: Option<Range<i64>>) -> Option<Counted> {
+    pub fn of(object: &Object, number: u32, lines: u64, covers: Option<Range<Offset>>) -> Option<Counted> {
         let (topic, partition, start) = object.log_place()?;
         Some(Counted {
             topic,
@@ -121,16 +122,16 @@ impl Counted {
     }
 
     /// The offsets that the object stands for.
-    fn assigned(&self) -> Range<i64> {
+    fn assigned(&self) -> Range<Offset> {
         match &self.covers {
             Some(covers) => covers.clone(),
-            None => self.start..self.start.saturating_add(i64::try_from(self.lines).unwrap_or(i64::MAX)),
+            None => self.start..self.start.plus(self.lines),
         }
     }
 }
 
 /// `objects` in order of their starts.
-fn cover_partition(topic: &str, partition: i32, objects: &[&Counted]) -> Coverage {
+fn cover_partition(topic: &str, partition: Partition, objects: &[&Counted]) -> Coverage {
     let mut coverage = Coverage {
         topic: topic.to_string(),
         partition,
@@ -145,10 +146,10 @@ fn cover_partition(topic: &str, partition: i32, objects: &[&Counted]) -> Coverag
         coverage.ranges.insert(assigned);
     }
     let end = coverage.end();
-    let starts: HashSet<i64> = objects.iter().map(|object| object.assigned().start).collect();
+    let starts: HashSet<Offset> = objects.iter().map(|object| object.assigned().start).collect();
     // an object of another writer begins with a record that it was given after those before it
     let of_others = objects.iter().filter(|object| object.covers.is_none());
-    let of_others: HashSet<i64> = of_others.map(|object| object.start).collect();
+    let of_others: HashSet<Offset> = of_others.map(|object| object.start).collect();
     let mut inexact = Vec::new();
     for object in objects {
         let assigned = object.assigned();
@@ -166,11 +167,11 @@ fn cover_partition(topic: &str, partition: i32, objects: &[&Counted]) -> Coverag
         }
         exact.insert(assigned);
     }
-    let edge = |offset: i64| {
+    let edge = |offset: Offset| {
         let next = objects.partition_point(|object| object.start < offset);
         objects.get(next).map_or(offset, |object| object.start)
     };
-    let inexact_object = |(object, assigned): &(u32, Range<i64>)| Inexact {
+    let inexact_object = |(object, assigned): &(u32, Range<Offset>)| Inexact {
         object: *object,
         from: assigned.start,
         to: edge(assigned.end),
@@ -193,8 +194,8 @@ fn cover_partition(topic: &str, partition: i32, objects: &[&Counted]) -> Coverag
 }
 
 /// Runs of overlapping inexact objects (given in order of their starts) in which something is not held exactly too.
-fn conflicts(inexact: &[(u32, Range<i64>)], exact: &RangeSet) -> impl Iterator<Item = Range<i64>> {
-    let mut runs: Vec<(Range<i64>, bool)> = Vec::new();
+fn conflicts(inexact: &[(u32, Range<Offset>)], exact: &RangeSet) -> impl Iterator<Item = Range<Offset>> {
+    let mut runs: Vec<(Range<Offset>, bool)> = Vec::new();
     for (_, assigned) in inexact {
         match runs.last_mut() {
             Some((run, interleaves)) if assigned.start < run.end => {
@@ -212,18 +213,18 @@ fn conflicts(inexact: &[(u32, Range<i64>)], exact: &RangeSet) -> impl Iterator<I
 
 impl Coverage {
     /// The first covered offset; history begins there. `None` when its objects are all empty.
-    pub fn first(&self) -> Option<i64> {
+    pub fn first(&self) -> Option<Offset> {
         self.ranges.iter().next().map(|range| range.start)
     }
 
     /// The offset after the last covered one.
-    pub fn end(&self) -> Option<i64> {
+    pub fn end(&self) -> Option<Offset> {
         self.ranges.iter().next_back().map(|range| range.end)
     }
 
     /// Where contiguous history ends when the offsets in `filled` (accepted gaps, natural holes, what Kafka gave again)
     /// count as covered.
-    pub fn contiguous_end(&self, filled: &RangeSet) -> Option<i64> {
+    pub fn contiguous_end(&self, filled: &RangeSet) -> Option<Offset> {
         let mut whole = self.ranges.clone();
         for range in filled.iter() {
             whole.insert(range);
@@ -233,15 +234,15 @@ impl Coverage {
 
     /// The nearest offset at or below `offset` at which a frontier may lie: never inside an inexact object, never
     /// inside a conflict.
-    pub fn frontier_at_or_below(&self, offset: i64) -> i64 {
+    pub fn frontier_at_or_below(&self, offset: Offset) -> Offset {
         let inexact = self.inexact.iter().map(|object| object.from..object.to);
         let conflicts = self.conflicts.iter().map(|conflict| conflict.from..conflict.to);
         let mut barred = RangeSet::default();
         for range in inexact.chain(conflicts) {
             // The first offset of a barred range is its edge, so touching ranges must not melt into one.
-            barred.insert(range.start.saturating_add(1)..range.end);
+            barred.insert(range.start.next()..range.end);
         }
-        barred.around(offset).map_or(offset, |range| range.start - 1)
+        barred.around(offset).map_or(offset, |range| range.start.previous())
     }
 }
 

@@ -26,3 +26,4 @@ pub mod lake;
 mod topic_partition;
 
 pub use topic_partition::TopicPartition;
+pub use values::{Offset, Partition};

@@ -35,7 +35,7 @@ impl Names {
         for object in listing.objects {
             if let Some((topic, partition, start)) = object.log_place() {
                 let at = TopicPartition::new(topic, partition);
-                names.0.entry(at).or_default().push((start, object));
+                names.0.entry(at).or_default().push((start.0, object));
             }
         }
         let of_partitions = names.0.values_mut();
@@ -148,6 +148,7 @@ async fn list(lake: &LakeSource, topics: &Topics) -> Result<Listing, LakeError> 
 mod tests {
     use super::*;
     use ingest::lake::{Encoding, Place};
+    use ingest::{Offset, Partition};
 
     fn object(key: &str) -> Object {
         Object {
@@ -155,7 +156,10 @@ mod tests {
             size: 1,
             etag: None,
             topic: Some(0),
-            place: Place::Log { partition: 3, start: 0 },
+            place: Place::Log {
+                partition: Partition(3),
+                start: Offset(0),
+            },
             encoding: Encoding::Plain,
             deletes: false,
             sidecar: false,
@@ -164,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_object_that_begins_last_before_an_offset_holds_it() {
-        let at = TopicPartition::new(0, 3);
+        let at = TopicPartition::new(0, Partition(3));
         let objects = [(0, "a"), (10, "b"), (25, "c")].map(|(start, key)| (start, object(key)));
         let names = Names(BTreeMap::from([(at, objects.to_vec())]));
         let of = |offset| names.of_offset(at, offset);
@@ -172,6 +176,9 @@ mod tests {
             (of(0), of(9), of(10), of(24), of(99)),
             (Some("a"), Some("a"), Some("b"), Some("b"), Some("c"))
         );
-        assert_eq!((of(-1), names.of_offset(TopicPartition::new(1, 3), 5)), (None, None));
+        assert_eq!(
+            (of(-1), names.of_offset(TopicPartition::new(1, Partition(3)), 5)),
+            (None, None)
+        );
     }
 }

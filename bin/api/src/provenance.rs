@@ -9,7 +9,7 @@ use dataflows::CLEANED;
 use dataflows::sql::why::WhyQuery;
 use engine::{KINDS, lake_covered, natural_holes};
 use hyper::StatusCode;
-use ingest::TopicPartition;
+use ingest::{Offset, TopicPartition};
 use operators::{Column, ColumnType};
 use serde_json::{Map, Value, json};
 use sinks::{qualified, quoted, read_value};
@@ -47,7 +47,7 @@ pub struct Partition {
 impl Partition {
     /// Whether an offset is known to hold no record: a mark of a transaction, or compacted.
     pub fn is_hole(&self, offset: i64) -> bool {
-        natural_holes(&self.detail).is_some_and(|holes| holes.contains(offset))
+        natural_holes(&self.detail).is_some_and(|holes| holes.contains(Offset(offset)))
     }
 }
 
@@ -150,9 +150,9 @@ impl Log {
             return json!({ "topic": topic, "partition": null, "offset": null, "source": "lake", "object": null });
         }
         let partition = topic.and_then(|topic| self.partition(topic, place.partition));
-        let covered = partition.and_then(|partition| lake_covered(&partition.detail, place.offset));
+        let covered = partition.and_then(|partition| lake_covered(&partition.detail, Offset(place.offset)));
         let source = covered.map(|covered| if covered { "lake" } else { "kafka" });
-        let at = u8::try_from(place.kind).map(|topic| TopicPartition::new(topic, place.partition));
+        let at = u8::try_from(place.kind).map(|topic| TopicPartition::new(topic, ingest::Partition(place.partition)));
         let in_lake = at.ok().filter(|_| covered == Some(true));
         let object = in_lake.and_then(|at| names.of_offset(at, place.offset));
         json!({

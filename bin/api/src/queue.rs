@@ -76,7 +76,11 @@ impl Queue {
             rows.map(|(row, _)| row_bytes(row)).sum()
         };
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let frontier = Frontier::of(&inner.places, commit.frontier);
+        let entries = commit.frontier.iter();
+        let entries: Vec<_> = entries
+            .map(|(topic, partition, next)| (*topic, partition.0, next.0))
+            .collect();
+        let frontier = Frontier::of(&inner.places, &entries);
         inner.places = Arc::clone(frontier.places());
         if commit.full_snapshot {
             inner.clear();
@@ -134,6 +138,7 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ingest::{Offset, Partition};
     use operators::Value;
 
     fn commit(number: i64, full_snapshot: bool, rows: usize) -> Commit<'static> {
@@ -141,7 +146,7 @@ mod tests {
         Commit {
             number,
             full_snapshot,
-            frontier: &[("pin", 0, 7)],
+            frontier: &[("pin", Partition(0), Offset(7))],
             results: vec![rows.collect()],
         }
     }

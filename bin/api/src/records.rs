@@ -32,7 +32,7 @@ impl Records {
         let (key, value) = match self.of_kafka(topic, partition, offset).await {
             Some(sample) => (sample.key, sample.value),
             None => {
-                let at = TopicPartition::new(kind as u8, partition);
+                let at = TopicPartition::new(kind as u8, Partition(partition));
                 key_and_value(lake.line(at, offset, self.limits.record_bytes).await?)
             }
         };
@@ -51,7 +51,7 @@ impl Records {
         let name = topic.to_owned();
         // a connection of its own, gone with the request: such requests are rare, and few at the same time
         let sample = tokio::task::spawn_blocking(move || -> Result<Option<Sample>, KafkaError> {
-            Cluster::connect_within(&config, TIMEOUT)?.sample(&name, partition, offset)
+            Cluster::connect_within(&config, TIMEOUT)?.sample(&name, Partition(partition), Offset(offset))
         });
         match sample.await {
             Ok(Ok(sample)) => sample,

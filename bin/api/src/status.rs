@@ -23,6 +23,7 @@ pub use phase::Phase;
 use bottleneck::{Busiest, Facts, bottleneck};
 use dataflow::Dataflow;
 use engine::{Graph, Observer, OperatorTaken, Profile, Reached, Source, Wait};
+use ingest::Offset;
 use ingest::lake::LakeState;
 use lag::Partition;
 use rounded::rounded;
@@ -416,15 +417,16 @@ impl Observer for Status {
         self.locked().dataflow.read(topic, from, records);
     }
 
-    fn lake_end(&self, topic: &str, partition: i32, end: i64) {
+    fn lake_end(&self, topic: &str, partition: ingest::Partition, end: Offset) {
         let mut state = self.locked();
-        state.partition(topic, partition).lake_end = Some(end);
+        state.partition(topic, partition.0).lake_end = Some(end.0);
         state.dataflow.read(topic, Source::Lake, 0);
     }
 
-    fn kafka(&self, topic: &str, partition: i32, held: Range<i64>) {
+    fn kafka(&self, topic: &str, partition: ingest::Partition, held: Range<Offset>) {
+        let held = held.start.0..held.end.0;
         let mut state = self.locked();
-        state.partition(topic, partition).look(held, Instant::now());
+        state.partition(topic, partition.0).look(held, Instant::now());
         state.dataflow.read(topic, Source::Kafka, 0);
     }
 
@@ -457,8 +459,8 @@ impl Observer for Status {
         self.locked().window.freshness(age, Instant::now());
     }
 
-    fn frontier(&self, topic: &str, partition: i32, reached: Reached) {
-        self.locked().partition(topic, partition).advance(reached);
+    fn frontier(&self, topic: &str, partition: ingest::Partition, reached: Reached) {
+        self.locked().partition(topic, partition.0).advance(reached);
     }
 
     fn dead_letters(&self, reason: &str, count: u64) {
@@ -490,7 +492,10 @@ mod tests {
     }
 
     fn reached(next: i64) -> Reached {
-        Reached { next, newest: None }
+        Reached {
+            next: Offset(next),
+            newest: None,
+        }
     }
 
     #[test]
@@ -500,11 +505,11 @@ mod tests {
         let error = LoggedError { at, message };
         let status = Status::new(None, move || Some(error.clone()));
         status.claimed(3, 369);
-        status.kafka("pin", 0, 0..1);
-        status.lake_end("pin", 0, 1);
+        status.kafka("pin", ingest::Partition(0), Offset(0)..Offset(1));
+        status.lake_end("pin", ingest::Partition(0), Offset(1));
         status.hydrated();
         status.committed(370, Duration::from_millis(4));
-        status.frontier("pin", 0, reached(1));
+        status.frontier("pin", ingest::Partition(0), reached(1));
         status.freshness(Duration::from_millis(12));
         status.dead_letters("not_json", 2);
         status.dead_letters("not_json", 1);
@@ -564,15 +569,15 @@ mod tests {
         let long_ago = (jiff::Timestamp::now().as_millisecond()) - 60_000;
         status.frontier(
             "pin",
-            0,
+            ingest::Partition(0),
             Reached {
-                next: 5,
+                next: Offset(5),
                 newest: Some(long_ago),
             },
         );
-        status.kafka("pin", 0, 0..50);
+        status.kafka("pin", ingest::Partition(0), Offset(0)..Offset(50));
         assert_eq!(shown(), (Phase::CatchingUp, 100.0));
-        status.frontier("pin", 0, reached(50));
+        status.frontier("pin", ingest::Partition(0), reached(50));
         assert_eq!(shown(), (Phase::Live, 100.0));
     }
 
@@ -580,8 +585,8 @@ mod tests {
     fn before_the_first_commit_the_last_run_s_is_told() {
         let status = status();
         status.claimed(3, 370);
-        status.frontier("pin", 0, reached(7));
-        status.kafka("geo", 1, 2..9);
+        status.frontier("pin", ingest::Partition(0), reached(7));
+        status.kafka("geo", ingest::Partition(1), Offset(2)..Offset(9));
         let body = handle_status(&status);
         assert_eq!(body.commit, 370);
         let shown: Vec<_> = body

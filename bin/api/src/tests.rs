@@ -446,7 +446,7 @@ async fn commits_are_taken_over_and_what_does_not_follow_is_read_again() {
     };
     let first = setting.fill(10).await;
     let api = setting.api(Bounds::default()).await;
-    let frontier = [("pin", 0, 500)];
+    let frontier = [("pin", ingest::Partition(0), ingest::Offset(500))];
     let commit = |number, full_snapshot, rows: Vec<(Row, isize)>| Commit {
         number,
         full_snapshot,
@@ -607,7 +607,7 @@ async fn a_stream_of_tables_that_are_not_held_begins_in_postgres_and_goes_on_wit
     };
     let first = setting.fill(5000).await;
     let api = setting.api(NOTHING_HELD).await;
-    let frontier = [("pin", 0, 500)];
+    let frontier = [("pin", ingest::Partition(0), ingest::Offset(500))];
     let reported = |number, rows: Vec<(Row, isize)>| Commit {
         number,
         full_snapshot: false,

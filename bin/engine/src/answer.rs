@@ -5,9 +5,9 @@ use super::log::holes;
 use super::process::Reached;
 use super::protocol::{LinesHash, Mark};
 use super::recorded_detail::detail;
-use ingest::TopicPartition;
 use ingest::coverage::RangeSet;
 use ingest::kafka::RecordId;
+use ingest::{Offset, TopicPartition};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -15,9 +15,9 @@ use std::ops::Range;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OffsetRange {
     /// The first offset covered.
-    pub first: i64,
+    pub first: Offset,
     /// The next offset wanted: everything below is in the answer, or in a recorded gap.
-    pub next: i64,
+    pub next: Offset,
     /// The last record below that came from Kafka.
     pub last: Option<RecordId>,
 }
@@ -41,7 +41,7 @@ pub enum Missing {
         /// The partition.
         at: TopicPartition,
         /// The offsets.
-        range: Range<i64>,
+        range: Range<Offset>,
         /// Why.
         reason: &'static str,
     },
@@ -144,10 +144,14 @@ pub fn newer(one: Option<RecordId>, other: Option<RecordId>) -> Option<RecordId>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ingest::Partition;
 
     #[test]
     fn an_answer_never_moves_back_and_remembers_holes() {
-        let at = TopicPartition { topic: 0, partition: 0 };
+        let at = TopicPartition {
+            topic: 0,
+            partition: Partition(0),
+        };
         let id = |offset| RecordId {
             offset,
             timestamp: 0,
@@ -156,13 +160,13 @@ mod tests {
         let mark = |next, last, holes: &[(i64, i64)]| Mark {
             next,
             last,
-            holes: holes.to_vec(),
+            holes: holes.iter().map(|(from, to)| (Offset(*from), Offset(*to))).collect(),
         };
         let mut answer = Answer::default();
-        answer.advance(at, &mark(10, Some(id(8)), &[(9, 10)]));
-        answer.advance(at, &mark(7, None, &[]));
+        answer.advance(at, &mark(Offset(10), Some(id(Offset(8))), &[(9, 10)]));
+        answer.advance(at, &mark(Offset(7), None, &[]));
         let reach = answer.frontier[&at];
-        assert_eq!((reach.next, reach.last), (10, Some(id(8))));
+        assert_eq!((reach.next, reach.last), (Offset(10), Some(id(Offset(8)))));
         assert_eq!(answer.natural[&at].to_string(), "9..10");
     }
 }

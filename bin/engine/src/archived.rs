@@ -1,6 +1,6 @@
 //! A range of offsets that an object of the lake holds.
 
-use ingest::TopicPartition;
+use ingest::{Offset, TopicPartition};
 use std::ops::Range;
 
 /// An object of the lake, as a start has found it.
@@ -9,11 +9,11 @@ pub struct ArchivedRange {
     /// The partition.
     pub at: TopicPartition,
     /// The offsets that it covers, or that its records may have.
-    pub reach: Range<i64>,
+    pub reach: Range<Offset>,
     /// The offsets that its lines take from its start on.
-    pub assigned: Range<i64>,
+    pub assigned: Range<Offset>,
     /// Whether its writer says what it covers, so that each record has its assigned offset.
     pub exact: bool,
     /// Where the next object starts.
-    pub follower: Option<i64>,
+    pub follower: Option<Offset>,
 }

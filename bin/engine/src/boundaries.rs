@@ -7,13 +7,13 @@
 use super::error::EngineError;
 use super::log::generations::{Generations, Start};
 use super::topics::Topics;
-use ingest::TopicPartition;
 use ingest::lake::{Lake, LakeError};
+use ingest::{Offset, Partition, TopicPartition};
 use std::collections::BTreeMap;
 
 const KEY: &str = "_pinflow/generations.json";
 
-type Document = BTreeMap<String, BTreeMap<i32, Vec<(i64, u8)>>>;
+type Document = BTreeMap<String, BTreeMap<Partition, Vec<(Offset, u8)>>>;
 
 /// Settles which generations count: those of the lake, and of `ours` what the lake lacks, which is written.
 ///
@@ -90,8 +90,11 @@ mod tests {
         let text = r#"{"a.pin":{"0":[[60,2]],"1":[[0,2]]},"b.pin":{"7":[[1,9]]}}"#;
         let document = parse(text.as_bytes()).unwrap();
         let mut generations = generations_of(&document, &topics());
-        let added = TopicPartition { topic: 2, partition: 1 };
-        generations.begin(added, &[(0, 5)].into()).unwrap();
+        let added = TopicPartition {
+            topic: 2,
+            partition: Partition(1),
+        };
+        generations.begin(added, &[(Partition(0), Offset(5))].into()).unwrap();
         let written = serde_json::to_string(&with(document, &topics(), &generations)).unwrap();
         assert_eq!(
             written,

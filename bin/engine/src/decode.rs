@@ -6,7 +6,8 @@ use dataflows::exec::Layout;
 use dataflows::{Block, Chunk, Decoder, Event, Kind, Limits, Marked, Marks, Raw, Reason, Unreadable};
 use ingest::kafka::Batch;
 use ingest::lake::Original;
-use operators::{Offset, Partition, Position};
+use ingest::{Offset, Partition};
+use operators::Position;
 use sinks::{CleanedRow, Reject, RejectPlace};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -146,7 +147,7 @@ impl Decode {
 
     /// Decodes the lines of a chunk; `first` lines of the object came before it. Returns the number of lines.
     pub fn lines(&mut self, place: &Placing, first: u64, chunk: &[u8], emit: &mut dyn FnMut(Event)) -> u64 {
-        let start = place.start + first as i64;
+        let start = place.start.plus(first);
         let mut offset = start;
         let mut block = Block::default();
         let mut marks = std::mem::take(&mut self.marks);
@@ -167,7 +168,7 @@ impl Decode {
                     None => self.record(&mut block, place, offset, None, Some(line), emit),
                 }
             }
-            offset += 1;
+            offset = offset.next();
         }
         self.decoder.finish(&mut block, emit);
         self.marks = marks;
@@ -184,7 +185,7 @@ impl Decode {
     /// Records beyond [`LEGACY_BITS`] have no place in the order of the log and are rejected.
     pub fn whole(&mut self, place: &Placing, bytes: &[u8], emit: &mut dyn FnMut(Event)) -> u64 {
         let mut index = 0i64;
-        let wanted = place.persisted == 0;
+        let wanted = place.persisted == Offset::ZERO;
         let mut block = Block::default();
         for value in dataflows::split_values(bytes) {
             let at = index;
@@ -198,7 +199,7 @@ impl Decode {
                 }
             };
             let position = if at < 1 << LEGACY_BITS {
-                Position::new(0, Offset(place.start << LEGACY_BITS | at), Partition(0)).ok()
+                Position::new(0, Offset(place.start.0 << LEGACY_BITS | at), Partition(0)).ok()
             } else {
                 None
             };
@@ -228,14 +229,14 @@ impl Decode {
 
     /// Counts and keeps a line that was too large to be read whole.
     pub fn too_large(&mut self, place: &Placing, line: u64, prefix: Vec<u8>) {
-        let offset = place.start + line as i64;
+        let offset = place.start.plus(line);
         if offset >= place.upto {
             return;
         }
         self.records += 1;
         self.hash.add(offset, &prefix, offset < place.hashed);
         let wanted = offset >= place.persisted;
-        self.reject(place, offset, None, Some(&prefix), Reason::TooLarge, wanted);
+        self.reject(place, offset.0, None, Some(&prefix), Reason::TooLarge, wanted);
     }
 
     /// Decodes a batch of Kafka records.
@@ -257,7 +258,7 @@ impl Decode {
     fn alone(
         &mut self,
         place: &Placing,
-        offset: i64,
+        offset: Offset,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         emit: &mut dyn FnMut(Event),
@@ -271,7 +272,7 @@ impl Decode {
         &mut self,
         block: &mut Block<'a>,
         place: &Placing,
-        offset: i64,
+        offset: Offset,
         key: Option<&'a [u8]>,
         value: Option<Value<'a>>,
         emit: &mut dyn FnMut(Event),
@@ -292,7 +293,7 @@ impl Decode {
             Err(error) => {
                 tracing::error!(object = place.object, %error, "a record has no place in the order of the log");
                 let wanted = offset >= place.persisted;
-                self.reject(place, offset, key, value.map(Value::bytes), Reason::TooLarge, wanted);
+                self.reject(place, offset.0, key, value.map(Value::bytes), Reason::TooLarge, wanted);
             }
         }
     }
@@ -370,7 +371,7 @@ impl Decode {
                 }
             } else {
                 RejectPlace::Log {
-                    partition: place.at.partition,
+                    partition: place.at.partition.0,
                     offset: at,
                     object,
                 }

@@ -3,6 +3,7 @@
 use super::epoch::Epoch;
 use super::log::generations::TooManyGenerations;
 use super::log::hand_over::LogShorter;
+use ingest::Offset;
 use ingest::coverage::{Gap, OrderConflict};
 use ingest::kafka::KafkaError;
 use ingest::lake::LakeError;
@@ -147,9 +148,9 @@ pub enum EngineError {
         /// The partition.
         place: String,
         /// The next offset of the tables.
-        recorded: i64,
+        recorded: Offset,
         /// The next offset of the replay.
-        offered: i64,
+        offered: Offset,
     },
     /// A topic has grown too often.
     #[error("topic {topic} (copy it into a new topic, and name that with --topics)")]

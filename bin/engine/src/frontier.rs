@@ -3,6 +3,7 @@
 //! `--upto` reads it and `--summary` contains it, so that one run can stop where another stopped. Other members are
 //! ignored for that reason.
 
+use ingest::{Offset, Partition};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::path::Path;
 /// Per topic and partition the first offset that is not included.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Frontier(pub BTreeMap<String, BTreeMap<i32, i64>>);
+pub struct Frontier(pub BTreeMap<String, BTreeMap<Partition, Offset>>);
 
 #[derive(Serialize, Deserialize)]
 struct Document<F> {
@@ -19,12 +20,12 @@ struct Document<F> {
 
 impl Frontier {
     /// The first offset not included of one partition; `None` when the frontier does not speak of it.
-    pub fn next(&self, topic: &str, partition: i32) -> Option<i64> {
+    pub fn next(&self, topic: &str, partition: Partition) -> Option<Offset> {
         self.0.get(topic)?.get(&partition).copied()
     }
 
     /// Sets the first offset not included of one partition.
-    pub fn set(&mut self, topic: &str, partition: i32, next: i64) {
+    pub fn set(&mut self, topic: &str, partition: Partition, next: Offset) {
         self.0.entry(topic.to_owned()).or_default().insert(partition, next);
     }
 
@@ -35,7 +36,7 @@ impl Frontier {
         let frontier = document.frontier;
         for (topic, partitions) in &frontier.0 {
             for (partition, next) in partitions {
-                if *partition < 0 || *next < 0 {
+                if *partition < Partition(0) || *next < Offset::ZERO {
                     return Err(format!(
                         "{topic}/{partition} {next}: partitions and offsets must not be negative"
                     ));
@@ -64,19 +65,19 @@ mod tests {
     #[test]
     fn the_file_format_is_pinned_and_read_back() {
         let mut frontier = Frontier::default();
-        frontier.set("pin", 0, 1234);
-        frontier.set("pin", 10, 0);
+        frontier.set("pin", Partition(0), Offset(1234));
+        frontier.set("pin", Partition(10), Offset(0));
         assert_eq!(frontier.to_json(), r#"{"frontier":{"pin":{"0":1234,"10":0}}}"#);
         assert_eq!(Frontier::parse(&frontier.to_json()), Ok(frontier.clone()));
-        assert_eq!(frontier.next("pin", 0), Some(1234));
-        assert_eq!(frontier.next("pin", 1), None);
-        assert_eq!(frontier.next("geo", 0), None);
+        assert_eq!(frontier.next("pin", Partition(0)), Some(Offset(1234)));
+        assert_eq!(frontier.next("pin", Partition(1)), None);
+        assert_eq!(frontier.next("geo", Partition(0)), None);
     }
 
     #[test]
     fn a_summary_is_a_frontier_file_too_and_nonsense_is_refused() {
         let frontier = Frontier::parse(r#"{"records":3,"frontier":{"geo":{"2":7}},"seconds":1.5}"#).unwrap();
-        assert_eq!(frontier.next("geo", 2), Some(7));
+        assert_eq!(frontier.next("geo", Partition(2)), Some(Offset(7)));
         assert!(Frontier::parse(r#"{"records":3}"#).unwrap_err().contains("frontier"));
         assert!(Frontier::parse(r#"{"frontier":{"pin":{"x":1}}}"#).is_err());
         assert!(

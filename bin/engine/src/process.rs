@@ -5,6 +5,7 @@ use super::error::EngineError;
 use super::handle::Handle;
 use super::profile::Profile;
 use ingest::lake::LakeState;
+use ingest::{Offset, Partition};
 use operators::Row;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -19,7 +20,7 @@ pub struct Commit<'a> {
     /// Whether `results` holds all rows instead of changes, as the first commit of a run does.
     pub full_snapshot: bool,
     /// Per topic and partition the first offset that the tables do not contain, in the order of topics and partitions.
-    pub frontier: &'a [(&'a str, i32, i64)],
+    pub frontier: &'a [(&'a str, Partition, Offset)],
     /// Per result, in the order of [`dataflows::Results::definitions`], net: rows that went (-1) and came (+1), at most
     /// one of each for a primary key.
     pub results: Vec<Vec<(Row, isize)>>,
@@ -47,7 +48,7 @@ pub enum Wait {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reached {
     /// The first offset that the tables do not contain.
-    pub next: i64,
+    pub next: Offset,
     /// The timestamp of the last record from Kafka below, in milliseconds since 1970, if it is known.
     pub newest: Option<i64>,
 }
@@ -72,9 +73,9 @@ pub trait Observer: Send + Sync {
     /// What a worker's reader waits for from now on; `None` when it reads, or has nothing to read.
     fn waits(&self, _worker: usize, _on: Option<Wait>) {}
     /// The lake covers a partition up to this offset.
-    fn lake_end(&self, _topic: &str, _partition: i32, _end: i64) {}
+    fn lake_end(&self, _topic: &str, _partition: Partition, _end: Offset) {}
     /// Kafka holds these offsets of a partition.
-    fn kafka(&self, _topic: &str, _partition: i32, _held: Range<i64>) {}
+    fn kafka(&self, _topic: &str, _partition: Partition, _held: Range<Offset>) {}
     /// A request for offsets was answered by Kafka within this time.
     fn round_trip(&self, _took: Duration) {}
     /// Epoch 0 is committed.
@@ -94,9 +95,9 @@ pub trait Observer: Send + Sync {
     /// How long ago the oldest record of a commit was written to Kafka when the commit was acknowledged.
     fn freshness(&self, _age: Duration) {}
     /// The committed frontier of a partition.
-    fn frontier(&self, _topic: &str, _partition: i32, _reached: Reached) {}
+    fn frontier(&self, _topic: &str, _partition: Partition, _reached: Reached) {}
     /// How far behind Kafka's end a partition is.
-    fn lag(&self, _topic: &str, _partition: i32, _records: i64) {}
+    fn lag(&self, _topic: &str, _partition: Partition, _records: i64) {}
     /// Records were rejected.
     fn dead_letters(&self, _reason: &str, _count: u64) {}
     /// Dead letters were dropped, since their table has limits.

@@ -6,9 +6,9 @@
 
 use super::error::{Class, ReaderError};
 use super::log::generations::Generations;
-use ingest::TopicPartition;
 use ingest::kafka::RecordId;
 use ingest::lake::Object;
+use ingest::{Offset, TopicPartition};
 use serde::{Deserialize, Serialize};
 use sinks::{CleanedRow, Reject};
 use std::collections::BTreeMap;
@@ -23,15 +23,15 @@ pub struct Pass {
     /// Whether cleaned rows are wanted at all.
     pub cleaned: bool,
     /// Per partition, the offset below which the sink already holds cleaned rows and rejects. Empty: stage all.
-    pub persisted: BTreeMap<TopicPartition, i64>,
+    pub persisted: BTreeMap<TopicPartition, Offset>,
     /// Whether records without an offset are persisted already.
     pub legacy_persisted: bool,
     /// Per partition, the offset up to which the content of the lake was hashed at the last start.
-    pub hashed: BTreeMap<TopicPartition, i64>,
+    pub hashed: BTreeMap<TopicPartition, Offset>,
     /// The generations known at the start.
     pub generations: Generations,
     /// Read no record at or past these offsets; with a bound set, partitions that it does not name are not read.
-    pub upto: Option<BTreeMap<TopicPartition, i64>>,
+    pub upto: Option<BTreeMap<TopicPartition, Offset>>,
 }
 
 /// An object to read.
@@ -52,11 +52,11 @@ pub struct Consume {
     /// The partition.
     pub at: TopicPartition,
     /// The first offset wanted.
-    pub from: i64,
+    pub from: Offset,
     /// Where to stop, or none to read until the run ends.
-    pub until: Option<i64>,
+    pub until: Option<Offset>,
     /// The offset whose passing is reported as [`ReaderReport::Reached`]: the bound of epoch 0.
-    pub bound: i64,
+    pub bound: Offset,
     /// What the records are wanted for.
     pub purpose: Purpose,
     /// The last record known before `from`: a topic that was created again has another one there.
@@ -127,7 +127,7 @@ pub enum ReaderReport {
     Probed {
         pass: u32,
         at: TopicPartition,
-        records: Vec<(i64, i64)>,
+        records: Vec<(Offset, Offset)>,
     },
     /// A reader cannot go on.
     Broken(ReaderError),
@@ -136,7 +136,7 @@ pub enum ReaderReport {
     /// Staging failed: the pass has to be repeated.
     StagingLost { pass: u32, error: String },
     /// The reader of a worker holds, having read so far.
-    Held { places: Vec<(TopicPartition, i64)> },
+    Held { places: Vec<(TopicPartition, Offset)> },
     /// What belongs to the report's epoch, and waits for its close.
     Epoch(EpochReport),
     /// The process has been asked to stop.
@@ -194,7 +194,7 @@ pub struct ObjectRead {
     /// Records that were rejected.
     pub rejected: u64,
     /// What its writer says it covers.
-    pub covers: Option<(i64, i64)>,
+    pub covers: Option<(Offset, Offset)>,
     /// A hash of its content; always there for an object without offsets.
     pub digest: Option<u64>,
     /// Hashes of the lines of an object of the log, added up.
@@ -212,8 +212,8 @@ pub struct LinesHash {
 
 impl LinesHash {
     /// Adds a line; `known` says whether it was hashed at the last start.
-    pub fn add(&mut self, offset: i64, line: &[u8], known: bool) {
-        let hash = xxhash_rust::xxh3::xxh3_64_with_seed(line, offset as u64);
+    pub fn add(&mut self, offset: Offset, line: &[u8], known: bool) {
+        let hash = xxhash_rust::xxh3::xxh3_64_with_seed(line, offset.0 as u64);
         self.all = self.all.wrapping_add(hash);
         if known {
             self.known = self.known.wrapping_add(hash);
@@ -232,9 +232,9 @@ impl std::ops::AddAssign for LinesHash {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     /// Everything below has been read.
-    pub next: i64,
+    pub next: Offset,
     /// The last record read.
     pub last: Option<RecordId>,
     /// Ranges of offsets passed since the last mark that hold no record.
-    pub holes: Vec<(i64, i64)>,
+    pub holes: Vec<(Offset, Offset)>,
 }

@@ -22,9 +22,9 @@ use super::handle::StopListener;
 use super::process::{Source, Wait};
 use super::protocol::{Command, Consume, EpochReport, ObjectRead, Pass, Purpose, ReaderReport};
 use dataflows::{Event, Kind};
-use ingest::TopicPartition;
 use ingest::kafka::{Polled, Range, Reader as KafkaReader, ReaderOptions};
 use ingest::lake::{Class, Fetched, Fetcher};
+use ingest::{Offset, TopicPartition};
 use placing::Reading;
 use state::{Phase, Reader};
 use std::rc::Rc;
@@ -399,19 +399,19 @@ impl Reader {
         let live = matches!(self.phase, Phase::Live);
         let persisted = match purpose {
             // in a live epoch every record is new to the sink
-            Purpose::Take if !live => self.pass.persisted.get(&at).copied().unwrap_or(0),
-            _ => 0,
+            Purpose::Take if !live => self.pass.persisted.get(&at).copied().unwrap_or(Offset::ZERO),
+            _ => Offset::ZERO,
         };
         let place = Placing {
             kind: Kind::from_number(at.topic),
             name: self.context.topics.name(at.topic),
             log: true,
             at,
-            start: 0,
+            start: Offset::ZERO,
             starts: self.generations.of(at),
             persisted,
-            upto: i64::MAX,
-            hashed: 0,
+            upto: Offset::MAX,
+            hashed: Offset::ZERO,
             deletes: false,
             ours: false,
             object: None,

@@ -8,9 +8,9 @@ use super::log::holes;
 use super::protocol::LinesHash;
 use super::recorded_detail::{HASH, LAKE, natural_holes};
 use super::topics::Topics;
-use ingest::TopicPartition;
 use ingest::coverage::RangeSet;
 use ingest::kafka::RecordId;
+use ingest::{Offset, Partition, TopicPartition};
 use sinks::{Legacy, Progress};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -21,7 +21,7 @@ pub struct Recorded {
     /// Per partition, the offsets covered.
     pub partitions: BTreeMap<TopicPartition, OffsetRange>,
     /// Per partition, the offset below which cleaned rows are in the tables; absent where they are not kept.
-    cleaned: BTreeMap<TopicPartition, i64>,
+    cleaned: BTreeMap<TopicPartition, Offset>,
     /// Accepted holes.
     missing: Vec<RecordedGap>,
     /// History without offsets: records, and the hash of its objects.
@@ -46,7 +46,7 @@ pub struct Recorded {
 /// An accepted hole as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum RecordedGap {
-    Offsets(TopicPartition, i64, i64),
+    Offsets(TopicPartition, Offset, Offset),
     Object(String),
 }
 
@@ -90,14 +90,14 @@ impl Recorded {
             ..Recorded::default()
         };
         for ((topic, partition), known) in &progress.partitions {
-            let Some(at) = at(topic, *partition).filter(|_| !forgotten.contains(topic)) else {
+            let Some(at) = at(topic, Partition(*partition)).filter(|_| !forgotten.contains(topic)) else {
                 continue;
             };
             let reach = OffsetRange {
-                first: known.first,
-                next: known.next,
+                first: Offset(known.first),
+                next: Offset(known.next),
                 last: known.last.map(|last| RecordId {
-                    offset: last.offset,
+                    offset: Offset(last.offset),
                     timestamp: last.timestamp,
                     hash: last.hash,
                 }),
@@ -113,19 +113,21 @@ impl Recorded {
                 recorded.lake_hash.insert(at, hash);
             }
             if let Some(next) = known.cleaned_next {
-                recorded.cleaned.insert(at, next);
+                recorded.cleaned.insert(at, Offset(next));
             }
         }
         for gap in &progress.gaps {
-            match (&gap.object, at(&gap.topic, gap.partition)) {
+            match (&gap.object, at(&gap.topic, Partition(gap.partition))) {
                 (Some(object), _) => recorded.missing.push(RecordedGap::Object(object.clone())),
-                (None, Some(at)) => recorded.missing.push(RecordedGap::Offsets(at, gap.from, gap.to)),
+                (None, Some(at)) => recorded
+                    .missing
+                    .push(RecordedGap::Offsets(at, Offset(gap.from), Offset(gap.to))),
                 (None, None) => {}
             }
         }
         for generation in &progress.generations {
-            if let Some(at) = at(&generation.topic, generation.partition) {
-                let (offset, generation) = (generation.start, generation.generation);
+            if let Some(at) = at(&generation.topic, Partition(generation.partition)) {
+                let (offset, generation) = (Offset(generation.start), generation.generation);
                 recorded.generations.insert(at, Start { offset, generation });
             }
         }
@@ -155,23 +157,23 @@ impl Recorded {
     /// Whether a partition has grown since the tables were made: then everything of it is wanted.
     pub fn is_added(&self, at: TopicPartition) -> bool {
         let counted = self.counts.get(&at.topic);
-        counted.is_some_and(|count| at.partition >= *count)
+        counted.is_some_and(|count| at.partition.0 >= *count)
     }
 
     /// Per partition, the offset below which nothing has to be staged.
-    pub fn persisted(&self) -> BTreeMap<TopicPartition, i64> {
+    pub fn persisted(&self) -> BTreeMap<TopicPartition, Offset> {
         self.cleaned.clone()
     }
 
     /// Per partition, the offset up to which the lake's lines are hashed.
-    pub fn hashed(&self) -> BTreeMap<TopicPartition, i64> {
+    pub fn hashed(&self) -> BTreeMap<TopicPartition, Offset> {
         let end = |at: &TopicPartition| Some((*at, self.lake.get(at)?.iter().next_back()?.end));
         self.lake_hash.keys().filter_map(end).collect()
     }
 
     /// Whether the log covers other records below the recorded frontier than it did at the last commit.
     pub fn coverage_differs(&self, now: &Answer, archived: &[ArchivedRange]) -> bool {
-        let next = |at: &TopicPartition| self.partitions.get(at).map_or(0, |reach| reach.next);
+        let next = |at: &TopicPartition| self.partitions.get(at).map_or(Offset::ZERO, |reach| reach.next);
         let below = |gone: RecordedGap| match gone {
             RecordedGap::Offsets(at, from, to) => {
                 (from < next(&at)).then(|| RecordedGap::Offsets(at, from, to.min(next(&at))))
@@ -209,7 +211,7 @@ impl Recorded {
     /// at their true offsets, and a newer one of the object may seem to be older. Objects may overlap, so any hole of
     /// the partition may lie inside.
     fn is_mixed(&self, object: &ArchivedRange, now: &Answer) -> bool {
-        let persisted = self.cleaned.get(&object.at).copied().unwrap_or(0);
+        let persisted = self.cleaned.get(&object.at).copied().unwrap_or(Offset::ZERO);
         let ends_later = object.reach.end > persisted || object.follower.is_none_or(|follower| follower > persisted);
         let natural = self
             .natural
@@ -223,7 +225,7 @@ impl Recorded {
     /// Whether an object that was written since the last start has other records than were read from Kafka at its
     /// offsets: compaction has come before the archiver, or before the reader.
     fn is_other(&self, object: &ArchivedRange) -> bool {
-        let next = self.partitions.get(&object.at).map_or(0, |reach| reach.next);
+        let next = self.partitions.get(&object.at).map_or(Offset::ZERO, |reach| reach.next);
         let below = object.reach.start..object.reach.end.min(next);
         let lake = self.lake.get(&object.at);
         if below.is_empty() || lake.is_some_and(|lake| lake.covers(below.clone())) {
@@ -244,15 +246,15 @@ impl Recorded {
     /// Whether offsets that are empty in Kafka now held a record when the tables were made: compaction has removed it,
     /// and the record that replaced it may be one that is rejected. Too many empty offsets to be kept may be any.
     fn has_vanished(&self, at: TopicPartition, empty: &RangeSet) -> bool {
-        let next = self.partitions.get(&at).map_or(0, |reach| reach.next);
+        let next = self.partitions.get(&at).map_or(Offset::ZERO, |reach| reach.next);
         let known = self.natural.get(&at);
-        let below = empty.within(0..next);
-        let unknown = |range: Range<i64>| !known.is_some_and(|known| known.covers(range));
+        let below = empty.within(Offset(0)..next);
+        let unknown = |range: Range<Offset>| !known.is_some_and(|known| known.covers(range));
         below.len() >= holes::MOST || below.into_iter().any(unknown)
     }
 
     /// Whether a gap lies within one that was accepted before.
-    pub fn accepted(&self, at: TopicPartition, range: &Range<i64>) -> bool {
+    pub fn accepted(&self, at: TopicPartition, range: &Range<Offset>) -> bool {
         let covers = |gone: &RecordedGap| matches!(gone, RecordedGap::Offsets(of, from, to) if *of == at && *from <= range.start && range.end <= *to);
         self.missing.iter().any(covers)
     }
@@ -333,7 +335,11 @@ mod tests {
                 PartitionProgress {
                     next: 10,
                     cleaned_next: Some(10),
-                    detail: detail(&[3..4].into_iter().collect(), &RangeSet::default(), None),
+                    detail: detail(
+                        &[3..4].map(Offset::range).into_iter().collect(),
+                        &RangeSet::default(),
+                        None,
+                    ),
                     ..PartitionProgress::default()
                 },
             )]
@@ -343,10 +349,13 @@ mod tests {
             ..progress()
         };
         let recorded = Recorded::of(&progress, &topics(["a.pin", "a.geo", ""]));
-        let at = TopicPartition { topic: 0, partition: 0 };
+        let at = TopicPartition {
+            topic: 0,
+            partition: Partition(0),
+        };
         let differs = |empty: Range<i64>| {
             let answer = Answer {
-                empty: [(at, [empty].into_iter().collect())].into(),
+                empty: [(at, [Offset::range(empty)].into_iter().collect())].into(),
                 ..Answer::default()
             };
             recorded.coverage_differs(&answer, &[])
@@ -356,9 +365,9 @@ mod tests {
         let archived = |reach: Range<i64>, assigned: Range<i64>, exact| {
             let object = ArchivedRange {
                 at,
-                follower: Some(reach.end),
-                reach,
-                assigned,
+                follower: Some(Offset(reach.end)),
+                reach: Offset::range(reach),
+                assigned: Offset::range(assigned),
                 exact,
             };
             recorded.coverage_differs(&Answer::default(), &[object])
@@ -375,7 +384,7 @@ mod tests {
 
     #[test]
     fn an_object_of_the_log_that_was_rewritten_makes_another_answer() {
-        let lake: RangeSet = [0..8].into_iter().collect();
+        let lake: RangeSet = [0..8].map(Offset::range).into_iter().collect();
         let partition = PartitionProgress {
             next: 10,
             detail: detail(&RangeSet::default(), &lake, Some(5)),
@@ -388,8 +397,11 @@ mod tests {
             ..progress()
         };
         let recorded = Recorded::of(&progress, &topics(["a.pin", "a.geo", ""]));
-        let at = TopicPartition { topic: 0, partition: 0 };
-        assert_eq!(recorded.hashed(), [(at, 8)].into());
+        let at = TopicPartition {
+            topic: 0,
+            partition: Partition(0),
+        };
+        assert_eq!(recorded.hashed(), [(at, Offset(8))].into());
         let differs = |known| {
             let answer = Answer {
                 hashes: [(at, LinesHash { known, all: 77 })].into(),

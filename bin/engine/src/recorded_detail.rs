@@ -1,6 +1,7 @@
 //! What is written in a partition's `detail`, beside its frontier: natural holes, what the lake covers, and a hash of its
 //! lines.
 
+use ingest::Offset;
 use ingest::coverage::RangeSet;
 
 /// The key under which natural holes stand in a partition's detail.
@@ -17,7 +18,7 @@ pub fn natural_holes(detail: &serde_json::Value) -> Option<RangeSet> {
 
 /// Whether the lake covered an offset at the last start. A detail that says nothing is that of a partition of which the
 /// lake has nothing; `None` where it cannot be read.
-pub fn lake_covered(detail: &serde_json::Value, offset: i64) -> Option<bool> {
+pub fn lake_covered(detail: &serde_json::Value, offset: Offset) -> Option<bool> {
     let Some(lake) = detail.get(LAKE) else {
         return Some(false);
     };

@@ -1,6 +1,7 @@
 //! What a run counts, and what is left of it when it has ended.
 
 use super::protocol::Counts;
+use ingest::{Offset, Partition};
 use std::collections::BTreeMap;
 
 /// What has been counted since the run began.
@@ -29,7 +30,7 @@ pub struct Report {
     /// What was counted.
     pub totals: Totals,
     /// The frontier of the last commit: topic → partition → next offset.
-    pub frontier: BTreeMap<String, BTreeMap<i32, i64>>,
+    pub frontier: BTreeMap<String, BTreeMap<Partition, Offset>>,
     /// Wall time from the start.
     pub seconds: f64,
 }

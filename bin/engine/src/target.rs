@@ -9,7 +9,7 @@ use super::options::{Mode, Options, SinkOptions};
 use super::recorded::{Recorded, topics_changed};
 use super::report::Totals;
 use super::topics::Topics;
-use ingest::TopicPartition;
+use ingest::{Offset, TopicPartition};
 use operators::{Row, Table};
 use sinks::{AcceptedGap, Claim, Generation, LastRecord, Legacy, PartitionProgress, Progress};
 use std::ops::Range;
@@ -21,9 +21,9 @@ pub struct Staged {
     /// Rows per cleaned table, and rejects last.
     pub rows: [u64; 4],
     /// Offsets whose rejects are replaced by the staged ones.
-    pub replaced: Vec<(TopicPartition, Range<i64>)>,
+    pub replaced: Vec<(TopicPartition, Range<Offset>)>,
     /// Offsets that were read from Kafka although the lake has them: its rejects count.
-    pub from_kafka: Vec<(TopicPartition, Range<i64>)>,
+    pub from_kafka: Vec<(TopicPartition, Range<Offset>)>,
 }
 
 /// How history is persisted.
@@ -53,33 +53,33 @@ impl State<'_> {
     pub(super) fn progress(&self, epoch: Epoch, cleaned: bool, options: &serde_json::Value, run_id: &str) -> Progress {
         let partition = |(at, reach): (&TopicPartition, &OffsetRange)| {
             let progress = PartitionProgress {
-                first: reach.first,
-                next: reach.next,
-                cleaned_next: cleaned.then_some(reach.next),
+                first: reach.first.0,
+                next: reach.next.0,
+                cleaned_next: cleaned.then_some(reach.next.0),
                 last: reach.last.map(|last| LastRecord {
-                    offset: last.offset,
+                    offset: last.offset.0,
                     timestamp: last.timestamp,
                     hash: last.hash,
                 }),
                 detail: self.answer.details.get(at).cloned().unwrap_or_default(),
             };
-            ((self.name(at.topic), at.partition), progress)
+            ((self.name(at.topic), at.partition.0), progress)
         };
         let generations = self.answer.generations.iter().flat_map(|(at, starts)| {
             let (topic, partition) = (self.name(at.topic), at.partition);
             starts.iter().map(move |start| Generation {
                 topic: topic.clone(),
                 generation: start.generation,
-                partition,
-                start: start.offset,
+                partition: partition.0,
+                start: start.offset.0,
             })
         });
         let gap = |missing: &Missing| match missing {
             Missing::Offsets { at, range, reason } => AcceptedGap {
                 topic: self.name(at.topic),
-                partition: at.partition,
-                from: range.start,
-                to: range.end,
+                partition: at.partition.0,
+                from: range.start.0,
+                to: range.end.0,
                 reason: (*reason).to_owned(),
                 object: None,
             },
@@ -320,8 +320,10 @@ fn step(
     state: &State<'_>,
     forgotten: &[String],
 ) -> sinks::Step {
-    let named = |ranges: Vec<(TopicPartition, Range<i64>)>| {
-        let named = |(at, range): (TopicPartition, Range<i64>)| (state.name(at.topic), at.partition, range);
+    let named = |ranges: Vec<(TopicPartition, Range<Offset>)>| {
+        let named = |(at, range): (TopicPartition, Range<Offset>)| {
+            (state.name(at.topic), at.partition.0, range.start.0..range.end.0)
+        };
         ranges.into_iter().map(named).collect()
     };
     let staged = |staged: Staged, full| {

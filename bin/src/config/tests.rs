@@ -7,6 +7,7 @@ use super::layers::{Entries, Entry, environment_name, key_of};
 use super::*;
 use crate::cli;
 use engine::{Mode, SinkOptions, Topics};
+use ingest::{Offset, Partition};
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -273,7 +274,7 @@ fn an_upto_file_is_read_at_the_start() {
     let Mode::Backfill { upto: Some(upto), .. } = settings.engine.mode else {
         panic!("{:?}", settings.engine.mode);
     };
-    assert_eq!(upto.next("pin", 0), Some(12));
+    assert_eq!(upto.next("pin", Partition(0)), Some(Offset(12)));
     assert!(message(check("/nowhere/f.json").unwrap_err()).contains("--upto: cannot read /nowhere/f.json"));
 }
 

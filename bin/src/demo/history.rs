@@ -3,6 +3,7 @@
 use super::common::{BUCKET, DUPLICATES, PATIENCE, PREFIX, TOPICS};
 use anyhow::{Context, Result};
 use ingest::lake::{Encoding, Lake, LakeOptions, LakeUrl, MetadataMap, S3Credentials, connect_key};
+use ingest::{Offset, Partition};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use servers::{Broker, S3Server};
@@ -89,7 +90,7 @@ fn lake_options(s3: &S3Server) -> LakeOptions {
 }
 
 fn store(runtime: &Runtime, lake: &Lake, kind: usize, start: i64, bytes: Vec<u8>) -> Result<()> {
-    let key = connect_key(TOPICS[kind], 0, start, Encoding::Plain);
+    let key = connect_key(TOPICS[kind], Partition(0), Offset(start), Encoding::Plain);
     runtime
         .block_on(lake.put(&key, bytes, MetadataMap::new()))
         .context("archiving the history")

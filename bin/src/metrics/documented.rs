@@ -5,6 +5,7 @@ use super::Metrics;
 use super::taken::Takes;
 use api::Status;
 use engine::{Observer, OperatorTaken, Reached, Source, Taken};
+use ingest::{Offset, Partition};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,12 +144,12 @@ fn taken() -> Taken {
 /// Everything that a run writes, with a value each.
 pub(super) fn example_of_run() -> String {
     let status = Arc::new(Status::new(None, || None));
-    status.kafka("pin", 0, 2..49);
+    status.kafka("pin", Partition(0), Offset(2)..Offset(49));
     status.frontier(
         "pin",
-        0,
+        Partition(0),
         Reached {
-            next: 42,
+            next: Offset(42),
             newest: Some(0),
         },
     );

@@ -4,7 +4,7 @@ use super::differing::{Differing, SHOWN, names, place, texts};
 use super::held::{Found, Held, fingerprint};
 use super::records::{Rejects, Replayed};
 use dataflows::{CLEANED, Kind, Results};
-use ingest::TopicPartition;
+use ingest::{Offset, TopicPartition};
 use operators::{Position, Row, Table};
 use std::collections::{BTreeMap, HashMap};
 
@@ -39,8 +39,8 @@ fn same_place(replayed: &Replayed, kind: Kind, held: Option<Position>, replay: P
     let Some(held) = held else { return false };
     let same_partition = (held.generation(), held.partition()) == (replay.generation(), replay.partition());
     let around = |position: Position| {
-        let at = TopicPartition::new(kind as u8, position.partition().0);
-        replayed.inexact_around(at, position.offset().0)
+        let at = TopicPartition::new(kind as u8, position.partition());
+        replayed.inexact_around(at, position.offset())
     };
     held == replay || same_partition && around(held).is_some_and(|object| Some(object) == around(replay))
 }
@@ -105,8 +105,8 @@ fn of_tombstones(held: HashMap<(String, i64), Option<Position>>, replayed: &Repl
     }
     // compaction removes deletes after a while; the one that we have seen still stands
     let vanished = |table: &str, at: Position| {
-        let place = |kind: Kind| TopicPartition::new(kind as u8, at.partition().0);
-        kind_of(table).is_some_and(|kind| replayed.has_vanished(place(kind), at.offset().0))
+        let place = |kind: Kind| TopicPartition::new(kind as u8, at.partition());
+        kind_of(table).is_some_and(|kind| replayed.has_vanished(place(kind), at.offset()))
     };
     let kept = |(table, ind, at): &(String, i64, Option<Position>)| {
         !at.is_some_and(|at| vanished(table, at)) || wanted.contains(&(table.clone(), *ind, *at))
@@ -170,8 +170,8 @@ fn of_rejects(
 /// around it.
 fn was_dropped(replayed: &Replayed, source: &str, at: i64, dropped: &[sinks::DroppedRejects]) -> bool {
     let log = replayed.source(source);
-    let first = log.and_then(|place| replayed.inexact_around(place, at));
-    let first = first.map_or(at, |object| object.start.min(at));
+    let first = log.and_then(|place| replayed.inexact_around(place, Offset(at)));
+    let first = first.map_or(at, |object| object.start.0.min(at));
     dropped
         .iter()
         .any(|dropped| dropped.covers(source, first, log.is_some()))
@@ -188,11 +188,13 @@ fn has_near<R: AsRef<str>>(
 ) -> bool {
     let object = replayed
         .source(source)
-        .and_then(|place| replayed.inexact_around(place, at));
+        .and_then(|place| replayed.inexact_around(place, Offset(at)));
     let (Some(object), Some(letters)) = (object, letters) else {
         return false;
     };
-    letters.range(object).any(|(_, other)| other.as_ref() == reason)
+    letters
+        .range(object.start.0..object.end.0)
+        .any(|(_, other)| other.as_ref() == reason)
 }
 
 #[cfg(test)]
@@ -230,7 +232,10 @@ mod tests {
             size: 0,
             etag: None,
             topic: Some(1),
-            place: ingest::lake::Place::Log { partition: 0, start: 0 },
+            place: ingest::lake::Place::Log {
+                partition: Partition(0),
+                start: Offset(0),
+            },
             encoding: ingest::lake::Encoding::Plain,
             deletes: false,
             sidecar: false,
@@ -336,21 +341,24 @@ mod tests {
         let mut older = held(&replayed);
         older.tombstones.insert(("geo_table".to_owned(), 8), Some(at(50)));
         older.rejects.get_mut("geo/0").unwrap().insert(51, "empty".to_owned());
-        replayed
-            .vanished
-            .insert(TopicPartition::new(1, 0), std::iter::once(40..51).collect());
+        replayed.vanished.insert(
+            TopicPartition::new(1, Partition(0)),
+            std::iter::once(Offset::range(40..51)).collect(),
+        );
         assert_eq!(summary(older, &replayed), [("rejects", 0, 1)]);
         let mut older = held(&replayed);
         older.tombstones.insert(("geo_table".to_owned(), 8), Some(at(50)));
         older.rejects.get_mut("geo/0").unwrap().insert(51, "empty".to_owned());
-        replayed
-            .vanished
-            .insert(TopicPartition::new(1, 0), std::iter::once(51..60).collect());
+        replayed.vanished.insert(
+            TopicPartition::new(1, Partition(0)),
+            std::iter::once(Offset::range(51..60)).collect(),
+        );
         assert_eq!(summary(older, &replayed), [("tombstones", 0, 1)]);
         // a record that is there is compared, wherever it was read
-        replayed
-            .vanished
-            .insert(TopicPartition::new(1, 0), std::iter::once(0..60).collect());
+        replayed.vanished.insert(
+            TopicPartition::new(1, Partition(0)),
+            std::iter::once(Offset::range(0..60)).collect(),
+        );
         assert_eq!(summary(held(&replayed), &replayed), []);
         let mut reason = held(&replayed);
         *reason.rejects.get_mut("geo/0").unwrap().get_mut(&2).unwrap() = "empty".to_owned();

@@ -5,14 +5,14 @@ use super::recorded::Recorded;
 use super::records::{Origin, Replayed, TakeRejects};
 use super::wake::{wait, waker};
 use engine::Topics;
-use ingest::TopicPartition;
 use ingest::coverage::RangeSet;
 use ingest::kafka::{Cluster, KafkaConfig, KafkaError, Polled, Reader, ReaderOptions};
+use ingest::{Offset, TopicPartition};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// The offsets that Kafka holds of some partitions; those that it does not know are absent.
-pub type Spans = BTreeMap<TopicPartition, Range<i64>>;
+pub type Spans = BTreeMap<TopicPartition, Range<Offset>>;
 
 /// What Kafka holds of the partitions that are `wanted`. Others are not asked for: they may have no leader.
 pub fn spans(
@@ -49,7 +49,13 @@ pub fn read(
         for range in ranges.iter() {
             let (topic, name, partition) = (at.topic, topics.name(at.topic).to_owned(), at.partition);
             let (from, until) = (range.start, range.end);
-            tracing::info!(topic = name, partition, from, to = until, "replaying Kafka");
+            tracing::info!(
+                topic = name,
+                partition = partition.0,
+                from = from.0,
+                to = until.0,
+                "replaying Kafka"
+            );
             reader.assign(ingest::kafka::Range {
                 topic,
                 name,
@@ -70,7 +76,7 @@ pub fn read(
                 let at = batch.at();
                 let arrived = arrived.entry(at).or_default();
                 for (offset, key, value) in batch.iter() {
-                    arrived.insert(offset..offset + 1);
+                    arrived.insert(offset..offset.next());
                     if recorded.holds(at, offset) {
                         let object = None;
                         replayed.record(recorded, Origin::Log { at, offset, object }, key, value);

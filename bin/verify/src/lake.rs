@@ -163,6 +163,7 @@ mod tests {
     use super::*;
     use engine::Topics;
     use ingest::lake::{Encoding, Place};
+    use ingest::{Offset, Partition};
     use sinks::{PartitionProgress, Progress};
 
     #[test]
@@ -187,9 +188,12 @@ mod tests {
             sidecar: false,
         };
         let at = |partition, start| object(Some(0), Place::Log { partition, start });
-        assert!(is_wanted(&at(0, 39), &recorded));
-        assert!(!is_wanted(&at(0, 40), &recorded));
-        assert!(!is_wanted(&at(1, 0), &recorded), "a partition that is in no table yet");
+        assert!(is_wanted(&at(Partition(0), Offset(39)), &recorded));
+        assert!(!is_wanted(&at(Partition(0), Offset(40)), &recorded));
+        assert!(
+            !is_wanted(&at(Partition(1), Offset(0)), &recorded),
+            "a partition that is in no table yet"
+        );
         assert!(
             !is_wanted(&object(None, Place::Legacy), &recorded),
             "history that came later"

@@ -4,8 +4,8 @@
 
 use super::recorded::Recorded;
 use engine::Tail;
-use ingest::TopicPartition;
 use ingest::coverage::{Counted, Coverage, Gap, RangeSet};
+use ingest::{Offset, TopicPartition};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -36,7 +36,7 @@ pub fn wanted(
 /// What is wanted and lies outside of what Kafka holds; `names` are the topics by number.
 pub fn lost(
     wanted: &BTreeMap<TopicPartition, RangeSet>,
-    spans: &BTreeMap<TopicPartition, Range<i64>>,
+    spans: &BTreeMap<TopicPartition, Range<Offset>>,
     names: &[&str],
 ) -> Vec<Gap> {
     let of = |(at, ranges): (&TopicPartition, &RangeSet)| {
@@ -48,7 +48,7 @@ pub fn lost(
 }
 
 /// The parts of `range` that lie outside of what Kafka holds.
-fn outside(range: Range<i64>, held: Option<&Range<i64>>) -> Vec<Range<i64>> {
+fn outside(range: Range<Offset>, held: Option<&Range<Offset>>) -> Vec<Range<Offset>> {
     held.cloned().into_iter().collect::<RangeSet>().missing(range)
 }
 
@@ -57,12 +57,12 @@ pub fn inexact(
     coverage: &BTreeMap<TopicPartition, Coverage>,
     counted: &[Counted],
     natural: &BTreeMap<TopicPartition, RangeSet>,
-) -> BTreeMap<TopicPartition, Vec<Range<i64>>> {
+) -> BTreeMap<TopicPartition, Vec<Range<Offset>>> {
     let of = |(at, coverage): (&TopicPartition, &Coverage)| {
         let objects = coverage.inexact.iter().chain(&coverage.unproved);
         let natural = natural.get(at);
         let last = natural.and_then(|natural| last_with_holes(counted, *at, coverage, natural));
-        let mut inexact: Vec<Range<i64>> = objects.map(|object| object.from..object.to).chain(last).collect();
+        let mut inexact: Vec<Range<Offset>> = objects.map(|object| object.from..object.to).chain(last).collect();
         inexact.sort_by_key(|object| (object.start, object.end));
         (*at, inexact)
     };
@@ -76,14 +76,12 @@ fn last_with_holes(
     at: TopicPartition,
     coverage: &Coverage,
     natural: &RangeSet,
-) -> Option<Range<i64>> {
+) -> Option<Range<Offset>> {
     let of_partition = counted.iter().filter(|object| object.at() == at);
     let tail = Tail::of(of_partition.max_by_key(|object| object.start)?, coverage)?;
     // there are as many offsets with a record below it as the object has lines
-    let furthest = tail
-        .start
-        .checked_add_unsigned(tail.lines)?
-        .saturating_add_unsigned(natural.count());
+    let end = Offset(tail.start.0.checked_add_unsigned(tail.lines)?);
+    let furthest = end.plus(natural.count());
     let arrived: RangeSet = natural.missing(tail.start..furthest).into_iter().collect();
     tail.reach(&arrived, furthest)
 }
@@ -92,8 +90,8 @@ fn last_with_holes(
 /// missing anywhere in it.
 pub fn add_inexact(
     wanted: &mut BTreeMap<TopicPartition, RangeSet>,
-    inexact: &BTreeMap<TopicPartition, Vec<Range<i64>>>,
-    spans: &BTreeMap<TopicPartition, Range<i64>>,
+    inexact: &BTreeMap<TopicPartition, Vec<Range<Offset>>>,
+    spans: &BTreeMap<TopicPartition, Range<Offset>>,
 ) {
     for (at, ranges) in wanted {
         if let (Some(objects), Some(span)) = (inexact.get(at), spans.get(at)) {
@@ -102,12 +100,12 @@ pub fn add_inexact(
     }
 }
 
-fn with_their_objects(ranges: &mut RangeSet, objects: &[Range<i64>], span: &Range<i64>) {
-    let lossy = |object: &&Range<i64>| {
+fn with_their_objects(ranges: &mut RangeSet, objects: &[Range<Offset>], span: &Range<Offset>) {
+    let lossy = |object: &&Range<Offset>| {
         let held = span.start <= object.start && object.end <= span.end;
         held && !ranges.within((*object).clone()).is_empty()
     };
-    let lossy: Vec<Range<i64>> = objects.iter().filter(lossy).cloned().collect();
+    let lossy: Vec<Range<Offset>> = objects.iter().filter(lossy).cloned().collect();
     lossy.into_iter().for_each(|object| ranges.insert(object));
 }
 
@@ -116,6 +114,7 @@ fn with_their_objects(ranges: &mut RangeSet, objects: &[Range<i64>], span: &Rang
 mod tests {
     use super::*;
     use engine::Topics;
+    use ingest::Partition;
     use sinks::{AcceptedGap, PartitionProgress, Progress};
 
     fn recorded(first: i64, next: i64, gaps: &[Range<i64>]) -> Recorded {
@@ -143,8 +142,8 @@ mod tests {
     fn object(start: i64, lines: u64, number: u32) -> Counted {
         Counted {
             topic: 0,
-            partition: 0,
-            start,
+            partition: Partition(0),
+            start: Offset(start),
             lines,
             covers: None,
             object: number,
@@ -154,8 +153,8 @@ mod tests {
     fn ranges(recorded: &Recorded, objects: &[Counted]) -> Vec<Range<i64>> {
         let wanted = wanted(recorded, &ingest::coverage::coverage(objects, &["pin"]));
         wanted
-            .get(&TopicPartition::new(0, 0))
-            .map(|ranges| ranges.iter().collect())
+            .get(&TopicPartition::new(0, Partition(0)))
+            .map(|ranges| ranges.iter().map(|range| range.start.0..range.end.0).collect())
             .unwrap_or_default()
     }
 
@@ -176,15 +175,15 @@ mod tests {
 
     #[test]
     fn an_object_with_a_loss_is_read_again_as_a_whole() {
-        let objects = [0..10, 30..40];
+        let objects = [0..10, 30..40].map(Offset::range);
         let read = |hole: Range<i64>, span: Range<i64>| {
-            let mut ranges: RangeSet = [hole].into_iter().collect();
-            with_their_objects(&mut ranges, &objects, &span);
+            let mut ranges: RangeSet = [Offset::range(hole)].into_iter().collect();
+            with_their_objects(&mut ranges, &objects, &Offset::range(span));
             ranges.iter().collect::<Vec<_>>()
         };
-        assert_eq!(read(8..10, 0..100), [0..10]);
-        assert_eq!(read(8..10, 5..100), [8..10]);
-        assert_eq!(read(15..20, 0..100), [15..20]);
+        assert_eq!(read(8..10, 0..100), [Offset::range(0..10)]);
+        assert_eq!(read(8..10, 5..100), [Offset::range(8..10)]);
+        assert_eq!(read(15..20, 0..100), [Offset::range(15..20)]);
     }
 
     #[test]
@@ -197,23 +196,35 @@ mod tests {
     fn the_last_object_reaches_beyond_its_lines_when_a_proved_hole_lies_inside() {
         let objects = [object(0, 10, 1), object(10, 3, 2)];
         let inexact = |natural: &[Range<i64>]| {
-            let natural = [(TopicPartition::new(0, 0), natural.iter().cloned().collect())].into();
+            let natural = [(
+                TopicPartition::new(0, Partition(0)),
+                natural.iter().cloned().map(Offset::range).collect(),
+            )]
+            .into();
             let coverage = ingest::coverage::coverage(&objects, &["pin"]);
             let mut inexact = super::inexact(&coverage, &objects, &natural);
-            inexact.remove(&TopicPartition::new(0, 0)).unwrap_or_default()
+            inexact
+                .remove(&TopicPartition::new(0, Partition(0)))
+                .unwrap_or_default()
         };
         let unproved = inexact(&[]);
-        assert!(!unproved.contains(&(10..14)), "{unproved:?}");
-        assert!(inexact(&[11..12]).contains(&(10..14)));
-        assert!(inexact(&[10..11, 12..13]).contains(&(10..15)));
+        assert!(!unproved.contains(&(Offset(10)..Offset(14))), "{unproved:?}");
+        assert!(inexact(&[11..12]).contains(&(Offset(10)..Offset(14))));
+        assert!(inexact(&[10..11, 12..13]).contains(&(Offset(10)..Offset(15))));
         // behind the object: its lines stand at their offsets
         assert_eq!(inexact(&[13..20]), unproved);
     }
 
     #[test]
     fn what_kafka_has_lost_or_never_had_is_outside() {
-        assert_eq!(outside(10..20, Some(&(12..15))), [10..12, 15..20]);
-        assert_eq!(outside(10..20, Some(&(0..20))), Vec::<Range<i64>>::new());
-        assert_eq!(outside(10..20, None), vec![10..20]);
+        assert_eq!(
+            outside(Offset(10)..Offset(20), Some(&(Offset(12)..Offset(15)))),
+            [Offset::range(10..12), Offset::range(15..20)]
+        );
+        assert_eq!(
+            outside(Offset(10)..Offset(20), Some(&(Offset(0)..Offset(20)))),
+            Vec::new()
+        );
+        assert_eq!(outside(Offset(10)..Offset(20), None), vec![Offset::range(10..20)]);
     }
 }

@@ -3,9 +3,9 @@
 use super::error::VerifyError;
 use dataflows::{Limits, Results};
 use engine::{TableOptions, Topics};
-use ingest::TopicPartition;
 use ingest::coverage::RangeSet;
-use operators::{Offset, Partition, Position, PositionError};
+use ingest::{Offset, Partition, TopicPartition};
+use operators::{Position, PositionError};
 use sinks::{Legacy, Progress, RecordedResult};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -14,13 +14,13 @@ use std::ops::Range;
 #[derive(Debug, Default)]
 pub struct Recorded {
     /// Per partition, the offsets that the tables answer for.
-    pub partitions: BTreeMap<TopicPartition, Range<i64>>,
+    pub partitions: BTreeMap<TopicPartition, Range<Offset>>,
     /// Accepted gaps: their records are in no table.
     pub gaps: BTreeMap<TopicPartition, RangeSet>,
     /// Holes that Kafka proved to be natural: there is no record, or the lake has it.
     pub natural: BTreeMap<TopicPartition, RangeSet>,
     /// Per partition (first offset, generation).
-    generations: BTreeMap<TopicPartition, Vec<(i64, u8)>>,
+    generations: BTreeMap<TopicPartition, Vec<(Offset, u8)>>,
     /// The history without offsets.
     pub legacy: Legacy,
     /// Whether the cleaned tables are kept.
@@ -47,8 +47,8 @@ impl Recorded {
         for ((topic, partition), known) in &progress.partitions {
             match number(topic) {
                 Some(topic) => {
-                    let at = TopicPartition::new(topic, *partition);
-                    recorded.partitions.insert(at, known.first..known.next);
+                    let at = TopicPartition::new(topic, Partition(*partition));
+                    recorded.partitions.insert(at, Offset(known.first)..Offset(known.next));
                     if let Some(holes) = engine::natural_holes(&known.detail) {
                         recorded.natural.insert(at, holes);
                     }
@@ -61,16 +61,16 @@ impl Recorded {
             if let Some(topic) = number(&gap.topic) {
                 recorded
                     .gaps
-                    .entry(TopicPartition::new(topic, gap.partition))
+                    .entry(TopicPartition::new(topic, Partition(gap.partition)))
                     .or_default()
-                    .insert(gap.from..gap.to);
+                    .insert(Offset(gap.from)..Offset(gap.to));
             }
         }
         for generation in &progress.generations {
             if let Some(topic) = number(&generation.topic) {
-                let at = TopicPartition::new(topic, generation.partition);
+                let at = TopicPartition::new(topic, Partition(generation.partition));
                 let starts = recorded.generations.entry(at).or_default();
-                starts.push((generation.start, generation.generation));
+                starts.push((Offset(generation.start), generation.generation));
             }
         }
         let is_kept = progress
@@ -133,13 +133,13 @@ impl Recorded {
     }
 
     /// Whether the record at this offset is in the tables' answer.
-    pub fn holds(&self, at: TopicPartition, offset: i64) -> bool {
+    pub fn holds(&self, at: TopicPartition, offset: Offset) -> bool {
         self.partitions.get(&at).is_some_and(|span| span.contains(&offset))
             && !self.gaps.get(&at).is_some_and(|gaps| gaps.contains(offset))
     }
 
     /// The place of the record at this offset in the order of its topic.
-    pub fn position(&self, at: TopicPartition, offset: i64) -> Result<Position, PositionError> {
+    pub fn position(&self, at: TopicPartition, offset: Offset) -> Result<Position, PositionError> {
         let begun = self
             .generations
             .get(&at)
@@ -148,8 +148,8 @@ impl Recorded {
             .filter(|(start, _)| *start <= offset);
         Position::new(
             begun.map(|(_, generation)| *generation).max().unwrap_or(1),
-            Offset(offset),
-            Partition(at.partition),
+            offset,
+            at.partition,
         )
     }
 }
@@ -222,12 +222,12 @@ mod tests {
     fn the_answer_is_what_lies_between_first_and_next_without_accepted_gaps() {
         let recorded = Recorded::of(&progress(), &topics());
         let held: Vec<i64> = (0..120)
-            .filter(|offset| recorded.holds(TopicPartition::new(0, 0), *offset))
+            .filter(|offset| recorded.holds(TopicPartition::new(0, Partition(0)), Offset(*offset)))
             .collect();
         let expected: Vec<i64> = (5..10).chain(12..100).collect();
         assert_eq!(held, expected);
         assert!(
-            !recorded.holds(TopicPartition::new(2, 0), 0),
+            !recorded.holds(TopicPartition::new(2, Partition(0)), Offset(0)),
             "a topic without a recorded frontier"
         );
     }
@@ -241,10 +241,16 @@ mod tests {
                 .unwrap()
         };
         let generation = |topic, partition, offset| position(topic, partition, offset).generation();
-        assert_eq!((generation(0, 0, 59), generation(0, 0, 60)), (1, 2));
-        assert_eq!(generation(0, 1, 0), 2);
-        assert_eq!(generation(1, 0, 7), 1);
-        assert!(position(0, 1, 0) > position(0, 0, 59));
+        assert_eq!(
+            (
+                generation(0, Partition(0), Offset(59)),
+                generation(0, Partition(0), Offset(60))
+            ),
+            (1, 2)
+        );
+        assert_eq!(generation(0, Partition(1), Offset(0)), 2);
+        assert_eq!(generation(1, Partition(0), Offset(7)), 1);
+        assert!(position(0, Partition(1), Offset(0)) > position(0, Partition(0), Offset(59)));
     }
 
     #[test]

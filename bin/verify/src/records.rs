@@ -4,10 +4,10 @@ use super::error::VerifyError;
 use super::recorded::Recorded;
 use dataflows::{Decoder, Kind, Limits, Raw, Reason, State};
 use engine::Topics;
-use ingest::TopicPartition;
 use ingest::coverage::RangeSet;
 use ingest::lake::{Object, ObjectMetadata, Original};
-use operators::{Offset, Partition, Position};
+use ingest::{Offset, Partition, TopicPartition};
+use operators::Position;
 use sinks::{Reject, RejectPlace, UNKNOWN_TOPIC};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -37,7 +37,7 @@ pub struct Replayed {
     /// removed, perhaps after the tables had it.
     pub vanished: BTreeMap<TopicPartition, RangeSet>,
     /// Inexact objects of the lake, by their beginnings: inside one a record has another offset than it has in Kafka.
-    pub inexact: BTreeMap<TopicPartition, Vec<Range<i64>>>,
+    pub inexact: BTreeMap<TopicPartition, Vec<Range<Offset>>>,
     decoder: Decoder,
     topics: Topics,
 }
@@ -50,7 +50,7 @@ pub enum Origin<'a> {
         /// Topic and partition.
         at: TopicPartition,
         /// The offset.
-        offset: i64,
+        offset: Offset,
         /// The object, if one.
         object: Option<&'a str>,
     },
@@ -86,10 +86,7 @@ impl Reading {
     /// The place of the line that comes `ahead` lines after those read, if the tables answer for it.
     fn place(&self, recorded: &Recorded, ahead: u64) -> Option<Origin<'_>> {
         let (topic, partition, start) = self.object.log_place()?;
-        let (at, offset) = (
-            TopicPartition::new(topic, partition),
-            start + (self.lines + ahead) as i64,
-        );
+        let (at, offset) = (TopicPartition::new(topic, partition), start.plus(self.lines + ahead));
         let object = Some(self.object.key.as_str());
         recorded.holds(at, offset).then_some(Origin::Log { at, offset, object })
     }
@@ -112,13 +109,14 @@ impl Replayed {
     }
 
     /// Whether Kafka was asked for this offset and holds no record there.
-    pub fn has_vanished(&self, at: TopicPartition, offset: i64) -> bool {
+    pub fn has_vanished(&self, at: TopicPartition, offset: Offset) -> bool {
         self.vanished.get(&at).is_some_and(|offsets| offsets.contains(offset))
     }
 
     /// The same by a dead letter's source, as `pin/0`.
     pub fn letter_has_vanished(&self, source: &str, offset: i64) -> bool {
-        self.source(source).is_some_and(|at| self.has_vanished(at, offset))
+        self.source(source)
+            .is_some_and(|at| self.has_vanished(at, Offset(offset)))
     }
 
     /// The partition of a dead letter's source.
@@ -128,7 +126,7 @@ impl Replayed {
     }
 
     /// The inexact object around an offset.
-    pub fn inexact_around(&self, at: TopicPartition, offset: i64) -> Option<Range<i64>> {
+    pub fn inexact_around(&self, at: TopicPartition, offset: Offset) -> Option<Range<Offset>> {
         let objects = self.inexact.get(&at)?;
         let before = objects.partition_point(|object| object.start <= offset);
         objects[..before].last().filter(|object| offset < object.end).cloned()
@@ -241,8 +239,8 @@ impl Replayed {
         let (topic, place) = match origin {
             Origin::Log { at, offset, object } => {
                 let place = RejectPlace::Log {
-                    partition: at.partition,
-                    offset,
+                    partition: at.partition.0,
+                    offset: offset.0,
                     object: object.map(str::to_owned),
                 };
                 (Some(at.topic), place)
@@ -317,8 +315,8 @@ mod tests {
         let object = Reading::of(object(
             Some(1),
             Place::Log {
-                partition: 0,
-                start: 10,
+                partition: Partition(0),
+                start: Offset(10),
             },
         ));
         let chunk = b"{\"ind\":1}\n{\"ind\":2}\nno\n{\"ind\":2,\"country\":\"A\"}\n{\"ind\":3}\n";
@@ -338,11 +336,23 @@ mod tests {
     #[test]
     fn keys_of_deletes_and_too_large_lines_have_their_offsets() {
         let mut replayed = replayed();
-        let mut reading = Reading::of(object(Some(1), Place::Log { partition: 0, start: 0 }));
+        let mut reading = Reading::of(object(
+            Some(1),
+            Place::Log {
+                partition: Partition(0),
+                start: Offset(0),
+            },
+        ));
         let recorded = recorded(0, 100);
         reading.lines += replayed.lines(&recorded, &reading, b"{\"ind\":7}\n");
         replayed.too_large(&recorded, &reading, b"xxx");
-        let mut keys = Reading::of(object(Some(1), Place::Log { partition: 0, start: 2 }));
+        let mut keys = Reading::of(object(
+            Some(1),
+            Place::Log {
+                partition: Partition(0),
+                start: Offset(2),
+            },
+        ));
         keys.object.deletes = true;
         replayed.lines(&recorded, &keys, b"7\n");
         assert_eq!(replayed.state.cleaned(Kind::Geo).count(), 0);
@@ -362,7 +372,13 @@ mod tests {
         let records = b"[{\"ind\":1,\"country\":\"A\"},{\"ind\":2,\"country\":\"B\"},{\"what\":1}]";
         assert_eq!(replayed.legacy(&legacy, 2, records), 3);
         assert_eq!(replayed.legacy(&legacy, 1, b"{\"ind\":1,\"country\":\"old\"}"), 1);
-        let log = Reading::of(object(Some(1), Place::Log { partition: 0, start: 0 }));
+        let log = Reading::of(object(
+            Some(1),
+            Place::Log {
+                partition: Partition(0),
+                start: Offset(0),
+            },
+        ));
         replayed.lines(&recorded(0, 1), &log, b"{\"ind\":2,\"country\":\"C\"}");
         let mut rows: Vec<_> = replayed
             .state

@@ -9,6 +9,7 @@ use super::reply::Reply;
 use super::sequence;
 use super::state::State;
 use http_server::quote::to_json;
+use ingest::{Offset, Partition};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -97,7 +98,7 @@ pub(super) async fn describe(state: &Arc<State>, stream: &str) -> Result<Reply, 
                 ending_hash_key: end.to_string(),
             },
             sequence_number_range: SequenceNumberRange {
-                starting_sequence_number: sequence::number(0, partition, Some(0)),
+                starting_sequence_number: sequence::number(0, Partition(partition), Some(Offset::ZERO)),
             },
         }
     });

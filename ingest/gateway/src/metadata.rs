@@ -1,6 +1,7 @@
 //! What Kafka says of its topics. Everything here blocks.
 
 use super::producer::{AskError, Producer};
+use ingest::Partition;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ impl From<AskError> for TopicError {
 /// A partition as Kafka describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Placed {
-    pub(super) partition: i32,
+    pub(super) partition: Partition,
     pub(super) leader: i32,
     /// Broker, and whether it is in sync.
     pub(super) replicas: Vec<(i32, bool)>,
@@ -62,7 +63,7 @@ pub(super) fn partitions(producer: &Producer, name: &str, timeout: Duration) -> 
         _ => {}
     }
     let placed = topic.partitions().iter().map(|partition| Placed {
-        partition: partition.id(),
+        partition: Partition(partition.id()),
         leader: partition.leader(),
         replicas: partition
             .replicas()

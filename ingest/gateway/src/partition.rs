@@ -5,12 +5,13 @@
 //! offset than its older one. Kinesis assigns a partition key to a shard by its MD5: that is what its answers say, and
 //! no record is placed by it.
 
+use ingest::Partition;
 use md5::{Digest, Md5};
 
 /// The partition of a key among `count`.
-pub(super) fn of_key(key: &[u8], count: i32) -> i32 {
+pub(super) fn of_key(key: &[u8], count: i32) -> Partition {
     let count = u32::try_from(count).unwrap_or(1).max(1);
-    i32::try_from((murmur2(key) & 0x7fff_ffff) % count).unwrap_or(0)
+    Partition(i32::try_from((murmur2(key) & 0x7fff_ffff) % count).unwrap_or(0))
 }
 
 /// The shard of a Kinesis partition key among `count`: its MD5 as a fraction of 2^128.

@@ -7,6 +7,7 @@ use super::budget::Permit;
 use super::client_failure::{Cause, ClientFailure};
 use super::properties;
 use ingest::kafka::{KafkaConfig, KafkaError, Tokens, log_line};
+use ingest::{Offset, Partition};
 use rdkafka::ClientContext;
 use rdkafka::client::{Client, OAuthToken};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -20,10 +21,10 @@ use tokio::sync::oneshot;
 /// Where a record stands now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Delivered {
-    pub(super) partition: i32,
+    pub(super) partition: Partition,
     /// `None`: Kafka has the record and does not say where any more. A batch whose first acknowledgement was lost, and
     /// that it no longer remembers, is a duplicate to it.
-    pub(super) offset: Option<i64>,
+    pub(super) offset: Option<Offset>,
     /// Milliseconds since 1970, the broker's or the producer's.
     pub(super) timestamp: Option<i64>,
 }
@@ -42,7 +43,7 @@ pub(super) enum DeliveryError {
     NoTopic,
     /// The topic has no such partition.
     #[error("Partition {0} not found.")]
-    NoPartition(i32),
+    NoPartition(Partition),
     /// Kafka does not let the gateway write to the topic.
     #[error("Not authorized to access topics.")]
     Denied,
@@ -89,7 +90,7 @@ pub(super) type DeliveryResult = Result<Delivered, DeliveryError>;
 pub(super) struct Outgoing<'a> {
     pub(super) topic: &'a str,
     /// `None`: librdkafka chooses, which is for records without a key.
-    pub(super) partition: Option<i32>,
+    pub(super) partition: Option<Partition>,
     pub(super) key: Option<&'a [u8]>,
     pub(super) value: Option<&'a [u8]>,
     pub(super) headers: Option<OwnedHeaders>,
@@ -133,12 +134,12 @@ impl ProducerContext for Context {
             Ok(message) => {
                 self.failure.is_over();
                 Ok(Delivered {
-                    partition: message.partition(),
-                    offset: Some(message.offset()).filter(|offset| *offset >= 0),
+                    partition: Partition(message.partition()),
+                    offset: Some(Offset(message.offset())).filter(|offset| *offset >= Offset::ZERO),
                     timestamp: message.timestamp().to_millis().filter(|time| *time >= 0),
                 })
             }
-            Err((error, message)) => Err(classify(error, message.partition(), &self.failure)),
+            Err((error, message)) => Err(classify(error, Partition(message.partition()), &self.failure)),
         };
         // a client that has gone has no receiver
         let _ = pending.result.send(delivered);
@@ -219,7 +220,7 @@ impl Producer {
             _bytes: Arc::clone(bytes),
         });
         let mut message = BaseRecord::<[u8], [u8], Box<Pending>>::with_opaque_to(record.topic, pending);
-        message.partition = record.partition;
+        message.partition = record.partition.map(|partition| partition.0);
         message.key = record.key;
         message.payload = record.value;
         message.headers = record.headers.clone();
@@ -229,9 +230,17 @@ impl Producer {
             Ok(()) => Ok(receiver),
             Err((Native::MessageProduction(Code::Fatal), _)) => {
                 self.replace(&producer);
-                Err(classify(&Native::MessageProduction(Code::Fatal), -1, &self.failure))
+                Err(classify(
+                    &Native::MessageProduction(Code::Fatal),
+                    Partition(-1),
+                    &self.failure,
+                ))
             }
-            Err((error, _)) => Err(classify(&error, record.partition.unwrap_or(-1), &self.failure)),
+            Err((error, _)) => Err(classify(
+                &error,
+                record.partition.unwrap_or(Partition(-1)),
+                &self.failure,
+            )),
         }
     }
 
@@ -277,7 +286,7 @@ fn create(config: &ClientConfig, tokens: &Tokens, failure: &Arc<ClientFailure>) 
     config.create_with_context(context).map_err(failed)
 }
 
-fn classify(error: &Native, partition: i32, failure: &ClientFailure) -> DeliveryError {
+fn classify(error: &Native, partition: Partition, failure: &ClientFailure) -> DeliveryError {
     let text = || {
         error
             .rdkafka_error_code()

@@ -16,6 +16,7 @@ use super::shape::{List, Object};
 use super::state::State;
 use http_server::quote::{self, JsonNumber, to_json};
 use hyper::StatusCode;
+use ingest::Partition;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -90,11 +91,11 @@ pub(super) async fn produce(
     let held = match forced.or_else(|| named.max()) {
         None => i32::MAX,
         Some(last) => {
-            let held = state.topics.partitions(&topic, last).await;
+            let held = state.topics.partitions(&topic, last.0).await;
             held.map_err(|error| ApiError::topic(error, name))?
         }
     };
-    if forced.is_some_and(|partition| partition >= held) {
+    if forced.is_some_and(|partition| partition.0 >= held) {
         return Err(ApiError::NoPartition.into());
     }
     let bytes = Arc::new(taken.permit);
@@ -105,7 +106,7 @@ pub(super) async fn produce(
             content(entry.value, format, "value")?,
         );
         let partition = forced.or(entry.partition.map(clamped));
-        if let Some(absent) = partition.filter(|partition| *partition >= held) {
+        if let Some(absent) = partition.filter(|partition| partition.0 >= held) {
             sent.push(Sent::Failed(DeliveryError::NoPartition(absent)));
             continue;
         }
@@ -153,7 +154,7 @@ pub(super) async fn list(state: &Arc<State>) -> Result<Reply, RestError> {
 struct Topic<'a> {
     name: &'a str,
     configs: Configs,
-    partitions: Vec<Partition>,
+    partitions: Vec<Described>,
 }
 
 /// No setting is told.
@@ -161,8 +162,8 @@ struct Topic<'a> {
 struct Configs {}
 
 #[derive(Serialize)]
-struct Partition {
-    partition: i32,
+struct Described {
+    partition: Partition,
     leader: i32,
     replicas: Vec<Replica>,
 }
@@ -191,7 +192,7 @@ pub(super) async fn describe(state: &Arc<State>, name: &str) -> Result<Reply, Re
             leader: broker == placed.leader,
             in_sync,
         };
-        Partition {
+        Described {
             partition: placed.partition,
             leader: placed.leader,
             replicas: placed.replicas.iter().map(replica).collect(),
@@ -212,7 +213,7 @@ fn slot(body: &mut String, index: usize, delivered: &DeliveryResult) {
     let comma = if index > 0 { "," } else { "" };
     match delivered {
         Ok(at) => {
-            let (partition, offset) = (at.partition, JsonNumber(at.offset));
+            let (partition, offset) = (at.partition, JsonNumber(at.offset.map(|offset| offset.0)));
             write!(
                 body,
                 "{comma}{{\"partition\":{partition},\"offset\":{offset},\"error_code\":null,\"error\":null}}"
@@ -236,7 +237,7 @@ fn slot(body: &mut String, index: usize, delivered: &DeliveryResult) {
 }
 
 /// The partition of a path.
-fn number(text: &str) -> Result<i32, RestError> {
+fn number(text: &str) -> Result<Partition, RestError> {
     match text.parse::<i64>() {
         Ok(..0) => Err(negative()),
         Ok(number) => Ok(clamped(number)),
@@ -245,8 +246,8 @@ fn number(text: &str) -> Result<i32, RestError> {
 }
 
 /// A partition of a record: those beyond Kafka's numbers are all the same.
-fn clamped(partition: i64) -> i32 {
-    i32::try_from(partition).unwrap_or(i32::MAX)
+fn clamped(partition: i64) -> Partition {
+    Partition(i32::try_from(partition).unwrap_or(i32::MAX))
 }
 
 fn negative() -> RestError {

@@ -305,8 +305,8 @@ impl Stream {
             Err(error) => return Outcome::wrong(StatusCode::BAD_REQUEST, format!("Bad Request: {error}")),
         };
         if let Some(partition) = item.partition_id {
-            match self.state.topics.partitions(&self.topic, partition).await {
-                Ok(held) if (0..held).contains(&partition) => {}
+            match self.state.topics.partitions(&self.topic, partition.0).await {
+                Ok(held) if (0..held).contains(&partition.0) => {}
                 Ok(_) => return Outcome::refused(&ApiError::NoPartition),
                 Err(error) => {
                     if error == TopicError::Busy {
@@ -404,7 +404,7 @@ impl Stream {
         };
         let quote = quote::json;
         let (cluster, topic) = (quote(&self.cluster), quote(&self.name));
-        let (partition, offset) = (at.partition, JsonNumber(at.offset));
+        let (partition, offset) = (at.partition, JsonNumber(at.offset.map(|offset| offset.0)));
         let mut report = format!(
             "{{\"error_code\":200,\"cluster_id\":{cluster},\"topic_name\":{topic},\"partition_id\":{partition},\
              \"offset\":{offset}"

@@ -3,6 +3,7 @@
 use super::encoding;
 use super::record;
 use super::shape::List;
+use ingest::Partition;
 use rdkafka::message::{Header, OwnedHeaders};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -24,7 +25,7 @@ pub(super) struct Item<'a> {
     #[serde(borrow, default)]
     pub(super) headers: Option<Headers<'a>>,
     #[serde(default)]
-    pub(super) partition_id: Option<i32>,
+    pub(super) partition_id: Option<Partition>,
     #[serde(borrow, default)]
     pub(super) timestamp: Option<Cow<'a, str>>,
 }

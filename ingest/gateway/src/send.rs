@@ -6,6 +6,7 @@ use super::producer::{DeliveryError, DeliveryResult, Outgoing};
 use super::record;
 use super::state::State;
 use super::topics::Topic;
+use ingest::Partition;
 use rdkafka::message::OwnedHeaders;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -22,7 +23,7 @@ pub(super) struct Record<'a> {
     /// The value; `None` is a tombstone.
     pub(super) value: Option<&'a [u8]>,
     /// The partition that the client gave.
-    pub(super) partition: Option<i32>,
+    pub(super) partition: Option<Partition>,
     pub(super) headers: Option<OwnedHeaders>,
     pub(super) timestamp: Option<i64>,
 }

@@ -4,6 +4,7 @@
 //! grow with the time at which a record was acknowledged. Partition and offset follow and make them unique, also among
 //! gateways whose clocks agree.
 
+use ingest::{Offset, Partition};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -30,7 +31,7 @@ impl SequenceClock {
 const UNKNOWN: &str = "9999999999999999999999999";
 
 /// The number of a record that was acknowledged at this moment, where its offset may be unknown.
-pub(super) fn number(moment: u64, partition: i32, offset: Option<i64>) -> String {
+pub(super) fn number(moment: u64, partition: Partition, offset: Option<Offset>) -> String {
     match offset {
         Some(offset) => format!("496{moment:018}{partition:010}{offset:025}"),
         None => format!("496{moment:018}{partition:010}{UNKNOWN}"),
@@ -54,11 +55,14 @@ mod tests {
     #[test]
     fn numbers_grow_as_numbers_and_as_texts() {
         let numbers: Vec<String> = [0, 9, 10, 1_700_000_000_000_000, 999_999_999_999_999_999]
-            .map(|moment| number(moment, 3, Some(i64::MAX)))
+            .map(|moment| number(moment, Partition(3), Some(Offset(i64::MAX))))
             .into();
         assert!(numbers.is_sorted());
-        let unknown = number(7, 3, None);
-        assert!(number(7, 3, Some(i64::MAX)) < unknown && unknown < number(8, 0, Some(0)));
+        let unknown = number(7, Partition(3), None);
+        assert!(
+            number(7, Partition(3), Some(Offset(i64::MAX))) < unknown
+                && unknown < number(8, Partition(0), Some(Offset(0)))
+        );
         for number in numbers.iter().chain([&unknown]) {
             assert_eq!(number.len(), 56);
             assert!(

@@ -14,6 +14,7 @@ use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
+use values::{Offset, Partition};
 
 /// Named at most, of each kind of finding and partition.
 const EXAMPLES: usize = 20;
@@ -46,7 +47,7 @@ pub struct PartitionAudit {
     /// The topic's name.
     pub topic: String,
     /// The Kafka partition.
-    pub partition: i32,
+    pub partition: Partition,
     /// Objects that hold its records.
     pub objects: u64,
     /// Their stored bytes.
@@ -120,14 +121,14 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn start(&self, index: usize) -> i64 {
+    fn start(&self, index: usize) -> Offset {
         match self.objects[index].place {
             Place::Log { start, .. } => start,
-            Place::Legacy => -1,
+            Place::Legacy => Offset(-1),
         }
     }
 
-    async fn partition(&self, topic: &str, partition: i32) -> Result<PartitionAudit, ArchiveError> {
+    async fn partition(&self, topic: &str, partition: Partition) -> Result<PartitionAudit, ArchiveError> {
         let objects = self.objects;
         let mut found = PartitionAudit {
             topic: topic.to_owned(),
@@ -232,7 +233,7 @@ impl Look<'_> {
         if let Some(bytes) = metadata.bytes.filter(|bytes| *bytes != object.size) {
             return Some(format!("it has {} bytes, its writer recorded {bytes}", object.size));
         }
-        let end = start + *lines as i64;
+        let end = start.plus(*lines);
         if let Some(recorded) = metadata.end.filter(|recorded| *recorded != end) {
             return Some(format!(
                 "its {lines} records end at {end}, its writer recorded {recorded}"
@@ -264,7 +265,7 @@ impl Look<'_> {
             if index > begin {
                 all.push(Counted {
                     topic: self.objects[begin].topic.unwrap_or(0),
-                    partition: 0,
+                    partition: Partition(0),
                     start: self.start(begin),
                     lines: (index - begin) as u64,
                     covers: None,
@@ -280,10 +281,10 @@ impl Look<'_> {
             .unwrap_or_default()
     }
 
-    fn number(&self) -> i32 {
+    fn number(&self) -> Partition {
         match self.objects[0].place {
             Place::Log { partition, .. } => partition,
-            Place::Legacy => -1,
+            Place::Legacy => Partition(-1),
         }
     }
 
@@ -294,8 +295,8 @@ impl Look<'_> {
         trusted: &[bool],
         overlaps: &RangeSet,
     ) -> Result<RangeSet, ArchiveError> {
-        let touches = |range: Range<i64>| !overlaps.within(range).is_empty();
-        let held = |counted: &&Counted| touches(counted.start..counted.start + counted.lines as i64);
+        let touches = |range: Range<Offset>| !overlaps.within(range).is_empty();
+        let held = |counted: &&Counted| touches(counted.start..counted.start.plus(counted.lines));
         let mut wanted: Vec<usize> = counted
             .iter()
             .filter(held)
@@ -303,17 +304,17 @@ impl Look<'_> {
             .collect();
         wanted.extend((0..trusted.len()).filter(|index| trusted[*index] && overlaps.contains(self.start(*index))));
         wanted.retain(|index| !self.objects[*index].deletes);
-        let mut lines: HashMap<usize, i64> = HashMap::new();
-        let mut seen: HashMap<i64, u64> = HashMap::new();
+        let mut lines: HashMap<usize, Offset> = HashMap::new();
+        let mut seen: HashMap<Offset, u64> = HashMap::new();
         let mut differing = RangeSet::default();
         let compare = |index: usize, metadata: &ObjectMetadata, chunk: &[u8]| {
             let at = lines.entry(index).or_insert_with(|| self.start(index));
             for line in chunk.split_inclusive(|byte| *byte == b'\n') {
-                let offset = std::mem::replace(at, *at + 1);
+                let offset = std::mem::replace(at, at.next());
                 if overlaps.contains(offset) {
                     let hash = record_hash(line.trim_ascii_end(), metadata.is_ours());
                     if *seen.entry(offset).or_insert(hash) != hash {
-                        differing.insert(offset..offset + 1);
+                        differing.insert(offset..offset.next());
                     }
                 }
             }

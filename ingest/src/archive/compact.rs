@@ -31,6 +31,7 @@ use plan::{Known, Notes, State, merged_key, noted_since, replaced, runs};
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::time::Duration;
+use values::Partition;
 
 /// Objects read, or removed, at the same time.
 const AT_ONCE: usize = 32;
@@ -83,7 +84,7 @@ pub async fn compact(lake: &Lake, options: &CompactOptions) -> Result<Compacted,
     let same = |a: &Object, b: &Object| a.topic == b.topic && partition(a) == partition(b);
     for own in objects.chunk_by(same) {
         let topic = &options.topics[usize::from(own[0].topic.unwrap_or(0))];
-        Partition {
+        PartitionObjects {
             lake,
             options,
             topic,
@@ -95,21 +96,22 @@ pub async fn compact(lake: &Lake, options: &CompactOptions) -> Result<Compacted,
     Ok(done)
 }
 
-fn partition(object: &Object) -> i32 {
+fn partition(object: &Object) -> Partition {
     match object.place {
         Place::Log { partition, .. } => partition,
-        Place::Legacy => -1,
+        Place::Legacy => Partition(-1),
     }
 }
 
-struct Partition<'a> {
+/// The objects of one partition.
+struct PartitionObjects<'a> {
     lake: &'a Lake,
     options: &'a CompactOptions,
     topic: &'a str,
-    partition: i32,
+    partition: Partition,
 }
 
-impl Partition<'_> {
+impl PartitionObjects<'_> {
     async fn compact(&self, objects: &[Object], done: &mut Compacted) -> Result<(), ArchiveError> {
         let known = self.know(objects).await?;
         let mut replaced = replaced(&known);
@@ -213,7 +215,7 @@ impl Partition<'_> {
                 return None;
             };
             let lines = examined.lines;
-            let covers = examined.metadata.covers.clone().unwrap_or(start..start + lines as i64);
+            let covers = examined.metadata.covers.clone().unwrap_or(start..start.plus(lines));
             Some(Known {
                 state: match examined.error {
                     Some(_) => State::Unreadable,
@@ -252,7 +254,7 @@ impl Partition<'_> {
         let content = Bytes::from(content);
         let body = pack(content.clone(), self.options.encoding).await?;
         let metadata = ObjectMetadata {
-            end: Some(first.start + records as i64),
+            end: Some(first.start.plus(records)),
             count: Some(records),
             covers: Some(covers.clone()),
             checksum: Some(checksum(&content)),

@@ -10,6 +10,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use values::Offset;
 
 /// Records with consecutive offsets, as lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,11 +18,11 @@ pub struct Piece {
     /// The folder below the topic.
     pub folder: Arc<str>,
     /// The offset of the first line; of a piece without lines the first covered offset.
-    pub start: i64,
+    pub start: Offset,
     /// The number of lines.
     pub count: u64,
     /// The offsets that the piece stands for.
-    pub covers: Range<i64>,
+    pub covers: Range<Offset>,
     /// The lines, each with its newline.
     pub content: Vec<u8>,
     /// Records that are not in the lake but beside it, and must be durable before the piece is.
@@ -32,7 +33,7 @@ pub struct Piece {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     /// Its offset.
-    pub offset: i64,
+    pub offset: Offset,
     /// What is kept of it.
     pub content: Vec<u8>,
 }
@@ -51,9 +52,9 @@ pub struct CutOptions {
 pub struct Cutter {
     options: CutOptions,
     /// Everything below is in pieces that were cut.
-    from: i64,
+    from: Offset,
     /// Everything below has been seen.
-    seen: i64,
+    seen: Offset,
     open: Option<Open>,
     letters: Vec<DeadLetter>,
     /// The folder of the last record, for a piece that has none.
@@ -63,15 +64,15 @@ pub struct Cutter {
 #[derive(Debug)]
 struct Open {
     folder: Arc<str>,
-    start: i64,
+    start: Offset,
     /// The offset after the last record.
-    next: i64,
+    next: Offset,
     content: Vec<u8>,
 }
 
 impl Cutter {
     /// Cuts from offset `from` on; `folder` is for a piece that stands for a hole alone.
-    pub fn new(options: CutOptions, from: i64, folder: Arc<str>) -> Cutter {
+    pub fn new(options: CutOptions, from: Offset, folder: Arc<str>) -> Cutter {
         Cutter {
             options,
             from,
@@ -83,7 +84,7 @@ impl Cutter {
     }
 
     /// Everything below has been seen.
-    pub fn seen(&self) -> i64 {
+    pub fn seen(&self) -> Offset {
         self.seen
     }
 
@@ -95,7 +96,7 @@ impl Cutter {
     /// Takes a record, of which `append` writes the line; pieces that are complete are handed to `out`.
     pub fn push(
         &mut self,
-        offset: i64,
+        offset: Offset,
         folder: &Arc<str>,
         append: impl FnOnce(&mut Vec<u8>),
         out: &mut impl FnMut(Piece),
@@ -110,7 +111,7 @@ impl Cutter {
         {
             self.cut(offset, out);
         }
-        self.seen = offset + 1;
+        self.seen = offset.next();
         let open = self.open.get_or_insert_with(|| Open {
             folder: Arc::clone(folder),
             start: offset,
@@ -118,27 +119,27 @@ impl Cutter {
             content: Vec::new(),
         });
         append(&mut open.content);
-        open.next = offset + 1;
-        let full = open.next.rem_euclid(self.options.flush_size.max(1) as i64) == 0
+        open.next = offset.next();
+        let full = open.next.0.rem_euclid(self.options.flush_size.max(1) as i64) == 0
             || open.content.len() >= self.options.piece_bytes;
         if full {
-            self.cut(offset + 1, out);
+            self.cut(offset.next(), out);
         }
     }
 
     /// Takes note of a record that gets no line: a hole, with what is kept of it elsewhere.
-    pub fn skip(&mut self, offset: i64, letter: Option<Vec<u8>>, out: &mut impl FnMut(Piece)) {
+    pub fn skip(&mut self, offset: Offset, letter: Option<Vec<u8>>, out: &mut impl FnMut(Piece)) {
         if offset < self.seen {
             return;
         }
         self.cut(offset, out);
         self.letters
             .extend(letter.map(|content| DeadLetter { offset, content }));
-        self.seen = offset + 1;
+        self.seen = offset.next();
     }
 
     /// Below `next` there is no record that was not pushed.
-    pub fn reached(&mut self, next: i64) {
+    pub fn reached(&mut self, next: Offset) {
         self.seen = self.seen.max(next);
     }
 
@@ -159,7 +160,7 @@ impl Cutter {
     }
 
     /// Ends the open piece, which then covers everything below `to`.
-    fn cut(&mut self, to: i64, out: &mut impl FnMut(Piece)) {
+    fn cut(&mut self, to: Offset, out: &mut impl FnMut(Piece)) {
         let Some(open) = self.open.take() else { return };
         debug_assert!(open.start >= self.from && open.next <= to);
         self.folder = Arc::clone(&open.folder);
@@ -180,7 +181,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn cut(flush_size: u64, from: i64, offsets: &[i64], end: i64) -> Vec<Piece> {
+    fn cut(flush_size: u64, from: Offset, offsets: &[Offset], end: Offset) -> Vec<Piece> {
         let options = CutOptions {
             flush_size,
             piece_bytes: 1 << 20,
@@ -199,19 +200,29 @@ mod tests {
 
     #[test]
     fn pieces_end_at_multiples_and_holes() {
-        let pieces = cut(4, 1, &[2, 3, 4, 5, 8, 9], 12);
+        let pieces = cut(4, Offset(1), &[2, 3, 4, 5, 8, 9].map(Offset), Offset(12));
         let shown: Vec<_> = pieces
             .iter()
             .map(|piece| (piece.start, piece.count, piece.covers.clone()))
             .collect();
-        assert_eq!(shown, [(2, 2, 1..4), (4, 2, 4..8), (8, 2, 8..12)]);
+        assert_eq!(
+            shown,
+            [
+                (Offset(2), 2, Offset::range(1..4)),
+                (Offset(4), 2, Offset::range(4..8)),
+                (Offset(8), 2, Offset::range(8..12))
+            ]
+        );
     }
 
     #[test]
     fn a_hole_alone_is_a_piece_without_lines() {
-        let pieces = cut(4, 5, &[], 9);
-        assert_eq!((pieces.len(), pieces[0].count, pieces[0].covers.clone()), (1, 0, 5..9));
-        assert!(cut(4, 5, &[], 5).is_empty());
+        let pieces = cut(4, Offset(5), &[], Offset(9));
+        assert_eq!(
+            (pieces.len(), pieces[0].count, pieces[0].covers.clone()),
+            (1, 0, Offset::range(5..9))
+        );
+        assert!(cut(4, Offset(5), &[], Offset(5)).is_empty());
     }
 
     #[test]
@@ -221,18 +232,21 @@ mod tests {
             piece_bytes: 1 << 20,
         };
         let folder: Arc<str> = "f".into();
-        let mut cutter = Cutter::new(options, 0, Arc::clone(&folder));
+        let mut cutter = Cutter::new(options, Offset(0), Arc::clone(&folder));
         let mut pieces = Vec::new();
         let mut out = |piece| pieces.push(piece);
-        cutter.push(0, &folder, |line| line.extend_from_slice(b"0\n"), &mut out);
-        cutter.skip(1, Some(b"dead".to_vec()), &mut out);
-        cutter.push(2, &folder, |line| line.extend_from_slice(b"2\n"), &mut out);
+        cutter.push(Offset(0), &folder, |line| line.extend_from_slice(b"0\n"), &mut out);
+        cutter.skip(Offset(1), Some(b"dead".to_vec()), &mut out);
+        cutter.push(Offset(2), &folder, |line| line.extend_from_slice(b"2\n"), &mut out);
         cutter.flush(&mut out);
         let shown: Vec<_> = pieces
             .iter()
             .map(|piece| (piece.start, piece.covers.clone(), piece.letters.len()))
             .collect();
-        assert_eq!(shown, [(0, 0..1, 0), (2, 1..3, 1)]);
+        assert_eq!(
+            shown,
+            [(Offset(0), Offset::range(0..1), 0), (Offset(2), Offset::range(1..3), 1)]
+        );
     }
 
     proptest! {
@@ -243,8 +257,10 @@ mod tests {
             from in 0i64..5,
             present in proptest::collection::vec(any::<bool>(), 0..40),
         ) {
-            let offsets: Vec<i64> = (from..).zip(&present).filter(|(_, there)| **there).map(|(offset, _)| offset).collect();
-            let end = from + present.len() as i64;
+            let from = Offset(from);
+            let end = from.plus(present.len() as u64);
+            let there = Offset::each(from..end).zip(&present).filter(|(_, there)| **there);
+            let offsets: Vec<Offset> = there.map(|(offset, _)| offset).collect();
             let pieces = cut(flush_size, from, &offsets, end);
             let mut at = from;
             let mut found = Vec::new();
@@ -253,7 +269,7 @@ mod tests {
                 prop_assert!(piece.count <= flush_size);
                 at = piece.covers.end;
                 let lines = String::from_utf8(piece.content.clone()).unwrap();
-                for (line, offset) in lines.lines().zip(piece.start..) {
+                for (line, offset) in lines.lines().zip(Offset::each(piece.start..Offset::MAX)) {
                     prop_assert_eq!(line, offset.to_string());
                     prop_assert!(piece.covers.contains(&offset));
                     found.push(offset);
@@ -263,7 +279,7 @@ mod tests {
             prop_assert_eq!(found, offsets.clone());
             // cut again from any piece's edge: the same pieces follow
             for (index, piece) in pieces.iter().enumerate() {
-                let rest: Vec<i64> = offsets.iter().copied().filter(|offset| *offset >= piece.covers.start).collect();
+                let rest: Vec<Offset> = offsets.iter().copied().filter(|offset| *offset >= piece.covers.start).collect();
                 prop_assert_eq!(&cut(flush_size, piece.covers.start, &rest, end)[..], &pieces[index..]);
             }
         }

@@ -1,6 +1,7 @@
 //! How far a partition is archived: pieces become durable in any order, and it counts up to the first that is not.
 
 use std::collections::VecDeque;
+use values::Offset;
 
 /// The archived offsets of a partition, and its pieces that are on their way.
 #[derive(Debug)]
@@ -8,7 +9,7 @@ pub(super) struct Durable {
     /// In order; their numbers are consecutive.
     in_flight_uploads: VecDeque<InFlightUpload>,
     numbers: u64,
-    archived: i64,
+    archived: Offset,
     /// The sum of the hashes of the keys of the objects below `archived`.
     keys: u64,
 }
@@ -18,7 +19,7 @@ pub(super) struct Durable {
 struct InFlightUpload {
     number: u64,
     /// The partition is archived up to here once this and everything before it is durable.
-    end: i64,
+    end: Offset,
     done: bool,
     /// The sum of its keys' hashes.
     keys: u64,
@@ -26,7 +27,7 @@ struct InFlightUpload {
 
 impl Durable {
     /// Everything below `archived` is durable, in objects whose keys have this sum of hashes.
-    pub(super) fn new(archived: i64, keys: u64) -> Durable {
+    pub(super) fn new(archived: Offset, keys: u64) -> Durable {
         Durable {
             in_flight_uploads: VecDeque::new(),
             numbers: 0,
@@ -36,7 +37,7 @@ impl Durable {
     }
 
     /// Everything below is durable.
-    pub(super) fn archived(&self) -> i64 {
+    pub(super) fn archived(&self) -> Offset {
         self.archived
     }
 
@@ -46,12 +47,12 @@ impl Durable {
     }
 
     /// A piece that covers the offsets below `end` is on its way; its number.
-    pub(super) fn begin(&mut self, end: i64) -> u64 {
+    pub(super) fn begin(&mut self, end: Offset) -> u64 {
         self.push(end, false)
     }
 
     /// What lies below `end` and is in no piece counts as archived once all pieces before it are durable.
-    pub(super) fn pass(&mut self, end: i64) {
+    pub(super) fn pass(&mut self, end: Offset) {
         self.push(end, true);
         self.advance();
     }
@@ -68,7 +69,7 @@ impl Durable {
         self.advance();
     }
 
-    fn push(&mut self, end: i64, done: bool) -> u64 {
+    fn push(&mut self, end: Offset, done: bool) -> u64 {
         self.numbers += 1;
         self.in_flight_uploads.push_back(InFlightUpload {
             number: self.numbers,
@@ -100,16 +101,20 @@ mod tests {
 
     #[test]
     fn it_counts_up_to_the_first_piece_that_is_not_durable() {
-        let mut durable = Durable::new(5, 100);
-        let numbers = [durable.begin(8), durable.begin(10), durable.begin(15)];
+        let mut durable = Durable::new(Offset(5), 100);
+        let numbers = [
+            durable.begin(Offset(8)),
+            durable.begin(Offset(10)),
+            durable.begin(Offset(15)),
+        ];
         durable.complete(numbers[1], 2);
-        assert_eq!((durable.archived(), durable.keys()), (5, 100));
+        assert_eq!((durable.archived(), durable.keys()), (Offset(5), 100));
         durable.complete(numbers[0], 1);
-        assert_eq!((durable.archived(), durable.keys()), (10, 103));
+        assert_eq!((durable.archived(), durable.keys()), (Offset(10), 103));
         // what is passed over counts behind the pieces before it
-        durable.pass(20);
-        assert_eq!(durable.archived(), 10);
+        durable.pass(Offset(20));
+        assert_eq!(durable.archived(), Offset(10));
         durable.complete(numbers[2], 4);
-        assert_eq!((durable.archived(), durable.keys()), (20, 107));
+        assert_eq!((durable.archived(), durable.keys()), (Offset(20), 107));
     }
 }

@@ -3,6 +3,7 @@
 use crate::kafka::KafkaError;
 use crate::lake::LakeError;
 use std::ops::Range;
+use values::{Offset, Partition};
 
 /// Why archiving, compacting or auditing could not continue.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +22,7 @@ pub enum ArchiveError {
         /// The object's key.
         key: String,
         /// The record's offset.
-        offset: i64,
+        offset: Offset,
     },
     /// The lake is ahead of Kafka.
     #[error(
@@ -31,11 +32,11 @@ pub enum ArchiveError {
         /// The topic.
         topic: String,
         /// The partition.
-        partition: i32,
+        partition: Partition,
         /// Where the lake ends.
-        lake: i64,
+        lake: Offset,
         /// Where Kafka ends.
-        kafka: i64,
+        kafka: Offset,
     },
     /// What was written is not what is read.
     #[error("{key} does not hold what was written to it, {covers:?}: nothing was removed")]
@@ -43,7 +44,7 @@ pub enum ArchiveError {
         /// The object's key.
         key: String,
         /// What it was to cover.
-        covers: Range<i64>,
+        covers: Range<Offset>,
     },
     /// One compaction at a time.
     #[error("another compaction is at work on {url} (wait for its end)")]

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fmt::Write;
 use std::sync::Arc;
+use values::{Offset, Partition};
 
 /// Which folder of its topic a record belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub struct Layout {
 
 impl Layout {
     /// The key of the object that begins at `start`.
-    pub fn key(&self, topic: &str, partition: i32, folder: &str, start: i64) -> String {
+    pub fn key(&self, topic: &str, partition: Partition, folder: &str, start: Offset) -> String {
         let mut key = String::with_capacity(64 + 2 * topic.len());
         if !self.topics_dir.is_empty() {
             let _ = write!(key, "{}/", self.topics_dir);
@@ -155,7 +156,7 @@ pub struct Folders {
 
 impl Folders {
     /// For records of this partition.
-    pub fn new(partitioner: &Partitioner, partition: i32) -> Folders {
+    pub fn new(partitioner: &Partitioner, partition: Partition) -> Folders {
         Folders {
             partitioner: partitioner.clone(),
             current: format!("partition={partition}").into(),
@@ -191,13 +192,18 @@ mod tests {
             encoding: Encoding::Plain,
         };
         assert_eq!(
-            layout.key("0a3db223d459.pin", 0, "partition=0", 0),
+            layout.key("0a3db223d459.pin", Partition(0), "partition=0", Offset(0)),
             "topics/0a3db223d459.pin/partition=0/0a3db223d459.pin+0+0000000000.json"
         );
         layout.topics_dir.clear();
         layout.encoding = Encoding::Gzip;
         assert_eq!(
-            layout.key("pin", 3, "year=2024/month=03/day=09/hour=07", 14_549_241_101),
+            layout.key(
+                "pin",
+                Partition(3),
+                "year=2024/month=03/day=09/hour=07",
+                Offset(14_549_241_101)
+            ),
             "pin/year=2024/month=03/day=09/hour=07/pin+3+14549241101.json.gz"
         );
     }
@@ -221,9 +227,9 @@ mod tests {
 
     #[test]
     fn a_folder_is_kept_while_it_is_the_same() {
-        let mut folders = Folders::new(&Partitioner::Time("'hour'=HH".parse().unwrap()), 0);
+        let mut folders = Folders::new(&Partitioner::Time("'hour'=HH".parse().unwrap()), Partition(0));
         let (a, b, c) = (folders.of(1_000), folders.of(2_000), folders.of(3_600_000));
         assert!(Arc::ptr_eq(&a, &b) && *a == *"hour=00" && *c == *"hour=01");
-        assert_eq!(*Folders::new(&Partitioner::Default, 7).of(5), *"partition=7");
+        assert_eq!(*Folders::new(&Partitioner::Default, Partition(7)).of(5), *"partition=7");
     }
 }

@@ -7,6 +7,7 @@ use crate::coverage::Gap;
 use crate::kafka::KafkaConfig;
 use std::sync::Arc;
 use std::time::Duration;
+use values::{Offset, Partition};
 
 /// What becomes of null values.
 #[derive(Clone)]
@@ -56,9 +57,9 @@ pub trait Observer: Send + Sync {
     /// A piece is durable.
     fn stored(&self, _stored: Stored) {}
     /// Everything below `archived` is durable; Kafka ends at `end`.
-    fn progress(&self, _topic: &str, _partition: i32, _archived: i64, _end: i64) {}
+    fn progress(&self, _topic: &str, _partition: Partition, _archived: Offset, _end: Offset) {}
     /// Kafka holds the partition from this offset on: retention has dropped what lies below.
-    fn kafka_start(&self, _topic: &str, _partition: i32, _start: i64) {}
+    fn kafka_start(&self, _topic: &str, _partition: Partition, _start: Offset) {}
     /// Offsets that Kafka has dropped and the lake lacks.
     fn gap(&self, _gap: &Gap) {}
 }

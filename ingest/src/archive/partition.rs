@@ -11,25 +11,26 @@ use crate::kafka::{Batch, Range};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use values::{Offset, Partition};
 
 /// The archiver of one partition.
 pub(super) struct PartitionArchiver {
     topic: u8,
     name: Arc<str>,
-    partition: i32,
+    partition: Partition,
     cutter: Cutter,
     folders: Folders,
     reading: Reading,
     /// Where live reading ends, with `once`.
-    until: Option<i64>,
+    until: Option<Offset>,
     durable: Durable,
     /// The first offset of the stretch without a hole that ends at the archived offset, once no hole is open.
-    contiguous_from: i64,
+    contiguous_from: Offset,
     /// The offset that was committed last, and the one of the last checkpoint.
-    committed: Option<i64>,
-    checkpointed: Option<i64>,
+    committed: Option<Offset>,
+    checkpointed: Option<Offset>,
     /// Where Kafka's records end.
-    end: i64,
+    end: Offset,
 }
 
 impl PartitionArchiver {
@@ -37,9 +38,9 @@ impl PartitionArchiver {
     pub(super) fn new(
         options: &ArchiveOptions,
         topic: u8,
-        partition: i32,
+        partition: Partition,
         resume: Resume,
-        end: i64,
+        end: Offset,
     ) -> PartitionArchiver {
         let next = resume.next;
         let reading = Reading::new(resume.holes, next);
@@ -72,27 +73,27 @@ impl PartitionArchiver {
     }
 
     /// The Kafka partition.
-    pub(super) fn partition(&self) -> i32 {
+    pub(super) fn partition(&self) -> Partition {
         self.partition
     }
 
     /// Where Kafka's records end.
-    pub(super) fn end(&self) -> i64 {
+    pub(super) fn end(&self) -> Offset {
         self.end
     }
 
     /// Kafka's records end here now.
-    pub(super) fn set_end(&mut self, end: i64) {
+    pub(super) fn set_end(&mut self, end: Offset) {
         self.end = end;
     }
 
     /// Everything below is durable.
-    pub(super) fn archived(&self) -> i64 {
+    pub(super) fn archived(&self) -> Offset {
         self.durable.archived()
     }
 
     /// Everything below has been seen in the stretch that is being read.
-    pub(super) fn seen(&self) -> i64 {
+    pub(super) fn seen(&self) -> Offset {
         self.cutter.seen()
     }
 
@@ -130,7 +131,7 @@ impl PartitionArchiver {
                 (Some(value), _)
                     if options.dead_letters && (value.len() > options.record_bytes || !line::is_json(value)) =>
                 {
-                    let letter = dead_letter(&self.name, self.partition, offset, record.timestamp, key, value);
+                    let letter = dead_letter(&self.name, self.partition.0, offset.0, record.timestamp, key, value);
                     self.cutter.skip(offset, Some(letter), &mut out);
                 }
                 (value, null_values) => {
@@ -172,7 +173,7 @@ impl PartitionArchiver {
     }
 
     /// Everything below `next` has been handed over; whether that is the end of the stretch.
-    pub(super) fn reached(&mut self, next: i64) -> bool {
+    pub(super) fn reached(&mut self, next: Offset) -> bool {
         self.cutter.reached(next);
         self.reading.ends_at(next, self.until)
     }
@@ -186,7 +187,7 @@ impl PartitionArchiver {
     }
 
     /// Begins anew behind what Kafka has dropped, when the open piece has been flushed.
-    pub(super) fn skip_below(&mut self, low: i64, options: &ArchiveOptions) {
+    pub(super) fn skip_below(&mut self, low: Offset, options: &ArchiveOptions) {
         self.reading.skip_below(low);
         if let Some(start) = self.reading.start() {
             self.contiguous_from = start;
@@ -195,13 +196,13 @@ impl PartitionArchiver {
     }
 
     /// What lies before the stretch counts as archived once all pieces before it are.
-    fn begin(&mut self, start: i64, options: &ArchiveOptions) {
+    fn begin(&mut self, start: Offset, options: &ArchiveOptions) {
         self.cutter = Cutter::new(options.cut, start, self.folders.of(now_millis()));
         self.durable.pass(start);
     }
 
     /// The archived offset, if it is not the one that was committed last; it counts as committed then.
-    pub(super) fn take_commit(&mut self) -> Option<i64> {
+    pub(super) fn take_commit(&mut self) -> Option<Offset> {
         let archived = self.durable.archived();
         let moved = self.committed.replace(archived) != Some(archived);
         moved.then_some(archived)

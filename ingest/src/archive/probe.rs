@@ -6,6 +6,7 @@ use crate::topic_partition::TopicPartition;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::Notify;
+use values::{Offset, Partition};
 
 /// A stretch of a partition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,11 +14,11 @@ pub struct Stretch {
     /// The number of the topic.
     pub topic: u8,
     /// The Kafka partition.
-    pub partition: i32,
+    pub partition: Partition,
     /// The first offset.
-    pub from: i64,
+    pub from: Offset,
     /// The offset after the last one; at most the end of the partition.
-    pub to: i64,
+    pub to: Offset,
 }
 
 /// Reads the first record of each stretch: its timestamp (-1: it has none). Stretches without a record are absent.

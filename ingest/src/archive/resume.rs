@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use values::{Offset, Partition};
 
 /// Holes of one partition that are read again one by one; of more the rest is left for an audit to name.
 const MOST_HOLES: usize = 1000;
@@ -28,11 +29,11 @@ const SAMPLE_BYTES: usize = 16 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Resume {
     /// What the lake lacks before its end and Kafka still has, in order.
-    pub(super) holes: Vec<Range<i64>>,
+    pub(super) holes: Vec<Range<Offset>>,
     /// Where live reading starts.
-    pub(super) next: i64,
+    pub(super) next: Offset,
     /// The first offset of the stretch that ends at `next` and holds no hole.
-    pub(super) contiguous_from: i64,
+    pub(super) contiguous_from: Offset,
     /// What neither has.
     pub(super) gaps: Vec<Gap>,
     /// The sum of the hashes of the keys of the lake's objects.
@@ -42,13 +43,13 @@ pub(super) struct Resume {
 /// How far everything was found in place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Checkpoint {
-    pub(super) from: i64,
-    pub(super) to: i64,
+    pub(super) from: Offset,
+    pub(super) to: Offset,
     /// The sum of the hashes of the keys of all objects that begin below `to`.
     pub(super) keys: u64,
 }
 
-fn checkpoint_key(topic: &str, partition: i32) -> String {
+fn checkpoint_key(topic: &str, partition: Partition) -> String {
     format!("{CONTROL_FOLDER}/archive/{topic}+{partition}.json")
 }
 
@@ -56,7 +57,7 @@ fn checkpoint_key(topic: &str, partition: i32) -> String {
 pub(super) async fn write_checkpoint(
     lake: &Lake,
     topic: &str,
-    partition: i32,
+    partition: Partition,
     checkpoint: &Checkpoint,
 ) -> Result<(), LakeError> {
     let bytes = serde_json::to_vec(checkpoint).expect("two numbers serialise");
@@ -64,7 +65,7 @@ pub(super) async fn write_checkpoint(
         .await
 }
 
-async fn read_checkpoint(lake: &Lake, topic: &str, partition: i32) -> Result<Option<Checkpoint>, LakeError> {
+async fn read_checkpoint(lake: &Lake, topic: &str, partition: Partition) -> Result<Option<Checkpoint>, LakeError> {
     let key = checkpoint_key(topic, partition);
     let bytes = lake.get_small(&key).await?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
@@ -121,11 +122,11 @@ async fn covered(
     topics: &[String],
     objects: &[Object],
     known: Option<Checkpoint>,
-    low: i64,
+    low: Offset,
 ) -> Result<RangeSet, ArchiveError> {
     let start = |object: &Object| match object.place {
         Place::Log { start, .. } => start,
-        Place::Legacy => -1,
+        Place::Legacy => Offset(-1),
     };
     let known = known.filter(|known| {
         let below = objects.iter().take_while(|object| start(object) < known.to);
@@ -158,10 +159,10 @@ fn sum_of_keys<'a>(objects: impl Iterator<Item = &'a Object>) -> u64 {
     objects.fold(0, |sum, object| sum.wrapping_add(key_hash(&object.key)))
 }
 
-fn plan(topic: &str, partition: i32, covered: &RangeSet, marks: &Watermarks, keys: u64) -> Resume {
+fn plan(topic: &str, partition: Partition, covered: &RangeSet, marks: &Watermarks, keys: u64) -> Resume {
     let first = covered.iter().next().map_or(marks.low, |range| range.start);
     let end = covered.iter().next_back().map_or(marks.low, |range| range.end);
-    let gap = |range: Range<i64>| Gap {
+    let gap = |range: Range<Offset>| Gap {
         topic: topic.to_owned(),
         partition,
         from: range.start,
@@ -177,7 +178,7 @@ fn plan(topic: &str, partition: i32, covered: &RangeSet, marks: &Watermarks, key
         let left = holes.len() - MOST_HOLES;
         tracing::warn!(
             topic,
-            partition,
+            partition = partition.0,
             "{left} holes of the lake are left as they are: see `pinflow audit`"
         );
         holes.truncate(MOST_HOLES);
@@ -187,7 +188,9 @@ fn plan(topic: &str, partition: i32, covered: &RangeSet, marks: &Watermarks, key
     Resume {
         holes,
         next,
-        contiguous_from: covered.around(next - 1).map_or(contiguous_from, |range| range.start),
+        contiguous_from: covered
+            .around(next.previous())
+            .map_or(contiguous_from, |range| range.start),
         gaps,
         keys,
     }
@@ -198,7 +201,7 @@ async fn check_sample(
     lake: &Lake,
     cluster: &Arc<Cluster>,
     topic: &str,
-    partition: i32,
+    partition: Partition,
     object: &Object,
     marks: &Watermarks,
 ) -> Result<(), ArchiveError> {
@@ -241,12 +244,12 @@ mod tests {
     fn resume(covered: &[Range<i64>], low: i64, high: i64) -> Resume {
         plan(
             "pin",
-            0,
-            &covered.iter().cloned().collect(),
+            Partition(0),
+            &covered.iter().cloned().map(Offset::range).collect(),
             &Watermarks {
-                low,
-                stable: high,
-                high,
+                low: Offset(low),
+                stable: Offset(high),
+                high: Offset(high),
             },
             0,
         )
@@ -255,7 +258,7 @@ mod tests {
     #[test]
     fn an_empty_lake_is_filled_from_what_kafka_has() {
         let resume = resume(&[], 7, 20);
-        assert_eq!((resume.holes, resume.next, resume.gaps), (vec![], 7, vec![]));
+        assert_eq!((resume.holes, resume.next, resume.gaps), (vec![], Offset(7), vec![]));
     }
 
     #[test]
@@ -263,7 +266,7 @@ mod tests {
         let resume = resume(&[0..10, 15..20, 30..40], 17, 50);
         assert_eq!(
             (resume.holes, resume.next, resume.contiguous_from),
-            (vec![20..30], 40, 30)
+            (vec![Offset::range(20..30)], Offset(40), Offset(30))
         );
         assert_eq!(
             resume.gaps.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -274,13 +277,13 @@ mod tests {
     #[test]
     fn what_lies_before_the_lake_is_a_hole() {
         let resume = resume(&[10..20], 4, 50);
-        assert_eq!((resume.holes, resume.next), (vec![4..10], 20));
+        assert_eq!((resume.holes, resume.next), (vec![Offset::range(4..10)], Offset(20)));
     }
 
     #[test]
     fn retention_beyond_the_lake_is_a_gap() {
         let resume = resume(&[0..10], 12, 50);
-        assert_eq!((resume.holes, resume.next), (vec![], 12));
+        assert_eq!((resume.holes, resume.next), (vec![], Offset(12)));
         assert_eq!(
             resume.gaps.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["gap pin/0 10..12"]

@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, watch};
+use values::{Offset, Partition};
 
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -192,10 +193,10 @@ impl Archiver {
             let partition = PartitionArchiver::new(&self.options, topic, number, resume, new[&at].stable);
             tracing::info!(
                 topic = &**partition.name(),
-                partition = number,
-                from = partition.seen(),
+                partition = number.0,
+                from = partition.seen().0,
                 holes,
-                end = partition.end(),
+                end = partition.end().0,
                 "archiving"
             );
             for range in partition.ranges() {
@@ -240,7 +241,7 @@ impl Archiver {
     }
 
     /// A stretch has been read to its end, or nothing is there below `next` that was not handed over.
-    fn reached(&mut self, at: TopicPartition, next: i64) {
+    fn reached(&mut self, at: TopicPartition, next: Offset) {
         let Some(&index) = self.index.get(&at) else { return };
         if self.partitions[index].reached(next) {
             self.flush(index);
@@ -372,7 +373,7 @@ impl Archiver {
     }
 
     /// What has become durable since the last commit.
-    fn take_commits(&mut self) -> Vec<(Arc<str>, i32, i64)> {
+    fn take_commits(&mut self) -> Vec<(Arc<str>, Partition, Offset)> {
         let take = |partition: &mut PartitionArchiver| {
             let archived = partition.take_commit()?;
             Some((Arc::clone(partition.name()), partition.partition(), archived))
@@ -401,7 +402,7 @@ impl Archiver {
             if let Some(error) = failed {
                 tracing::warn!(
                     topic,
-                    partition,
+                    partition = partition.0,
                     "the progress of the archive was not recorded: {error}"
                 );
             }

@@ -9,6 +9,7 @@ use super::writer::{Stored, Writer};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::task::{JoinError, JoinSet};
+use values::Partition;
 
 /// Pieces that wait for a task.
 const READY: usize = 4096;
@@ -34,7 +35,7 @@ pub(super) struct Upload {
     /// The topic's name.
     pub(super) topic: Arc<str>,
     /// The Kafka partition.
-    pub(super) partition: i32,
+    pub(super) partition: Partition,
     pub(super) piece: Piece,
 }
 

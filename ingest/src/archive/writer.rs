@@ -14,6 +14,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::Write;
+use values::{Offset, Partition};
 
 /// What storing a piece came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub struct Writer {
 
 impl Writer {
     /// Stores a piece of a topic's partition.
-    pub async fn store(&self, topic: &str, partition: i32, mut piece: Piece) -> Result<Stored, ArchiveError> {
+    pub async fn store(&self, topic: &str, partition: Partition, mut piece: Piece) -> Result<Stored, ArchiveError> {
         for letter in std::mem::take(&mut piece.letters) {
             let offset = letter.offset;
             let key = format!("{CONTROL_FOLDER}/dead-letters/{topic}/{topic}+{partition}+{offset:010}.json");
@@ -59,7 +60,7 @@ impl Writer {
             stored.keys = stored.keys.wrapping_add(key_hash(&key));
             let body = self.body(&key, rest.clone()).await?;
             let metadata = ObjectMetadata {
-                end: Some(start + count as i64),
+                end: Some(start.plus(count)),
                 count: Some(count),
                 covers: Some(covers.clone()),
                 checksum: Some(checksum(&rest)),
@@ -87,11 +88,7 @@ impl Writer {
             rest = rest.slice(end_of_line(&rest, lines)..);
             tracing::info!(key, lines, "the object is there already, continuing behind it");
             covers.start = existing.covers_end.max(covers.start);
-            start = if lines < count {
-                start + lines as i64
-            } else {
-                covers.start
-            };
+            start = if lines < count { start.plus(lines) } else { covers.start };
             count -= lines;
         }
     }
@@ -119,9 +116,9 @@ impl Writer {
     }
 
     /// Compares what stands under a key with what was to be written there.
-    async fn compare(&self, key: &str, start: i64, count: u64, ours: &[u8]) -> Result<Existing, ArchiveError> {
+    async fn compare(&self, key: &str, start: Offset, count: u64, ours: &[u8]) -> Result<Existing, ArchiveError> {
         let theirs = self.lake.look_at(key).await?.unwrap_or_default();
-        let covers_end = |lines: u64| theirs.covers.as_ref().map_or(start + lines as i64, |covers| covers.end);
+        let covers_end = |lines: u64| theirs.covers.as_ref().map_or(start.plus(lines), |covers| covers.end);
         // what its writer recorded decides without a byte of it being read, as long as it is not longer than ours
         if let (Some(lines), Some(sum)) = (theirs.count, theirs.checksum)
             && lines <= count
@@ -142,7 +139,7 @@ impl Writer {
             match mine.next() {
                 None => more += 1,
                 Some(mine) if lines_hold_same_record(line, ours, mine) => lines += 1,
-                Some(_) => return Err(other_records(key, start + lines as i64)),
+                Some(_) => return Err(other_records(key, start.plus(lines))),
             }
         }
         let covers_end = covers_end(theirs.count.unwrap_or(lines + more));
@@ -155,7 +152,7 @@ impl Writer {
     }
 }
 
-fn other_records(key: &str, offset: i64) -> ArchiveError {
+fn other_records(key: &str, offset: Offset) -> ArchiveError {
     ArchiveError::OtherRecords {
         key: key.to_owned(),
         offset,
@@ -172,7 +169,7 @@ struct Existing {
     /// Its lines, as far as they were compared.
     lines: u64,
     /// It stands for everything below, from its start on.
-    covers_end: i64,
+    covers_end: Offset,
 }
 
 /// The number of bytes of the first lines.
@@ -209,9 +206,9 @@ mod tests {
     fn piece(start: i64, lines: &[&str], covers_end: i64) -> Piece {
         Piece {
             folder: "partition=0".into(),
-            start,
+            start: Offset(start),
             count: lines.len() as u64,
-            covers: start..covers_end,
+            covers: Offset(start)..Offset(covers_end),
             content: lines.iter().flat_map(|line| format!("{line}\n").into_bytes()).collect(),
             letters: Vec::new(),
         }
@@ -238,7 +235,7 @@ mod tests {
     async fn what_another_writer_has_cut_is_continued() {
         let folder = tempfile::tempdir().unwrap();
         let writer = writer(folder.path()).await;
-        let store = |piece| writer.store("pin", 0, piece);
+        let store = |piece| writer.store("pin", Partition(0), piece);
         let found = |stored: Stored| (stored.objects, stored.found);
         // the same twice
         assert_eq!(found(store(piece(5, &["1", "2"], 7)).await.unwrap()), (1, 0));
@@ -266,7 +263,7 @@ mod tests {
         let bytes = b"{\"b\":2,\"a\":\"\\u00e9\"}\n".to_vec();
         writer.lake.put(key, bytes, Default::default()).await.unwrap();
         let stored = writer
-            .store("pin", 0, piece(3, &["{\"a\":\"é\",\"b\":2}", "4"], 5))
+            .store("pin", Partition(0), piece(3, &["{\"a\":\"é\",\"b\":2}", "4"], 5))
             .await
             .unwrap();
         assert_eq!((stored.objects, stored.found), (1, 1));

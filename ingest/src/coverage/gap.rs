@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
+use values::{Offset, Partition};
 
 /// Offsets that neither history nor Kafka has. Printed as `gap pin/0 1200..1500`; ordered by topic, partition, offset.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -13,16 +14,16 @@ pub struct Gap {
     /// The topic's name.
     pub topic: String,
     /// The Kafka partition.
-    pub partition: i32,
+    pub partition: Partition,
     /// The first missing offset.
-    pub from: i64,
+    pub from: Offset,
     /// The offset after the last missing one.
-    pub to: i64,
+    pub to: Offset,
 }
 
 impl Gap {
     /// These offsets of a partition.
-    pub fn new(topic: &str, partition: i32, range: Range<i64>) -> Gap {
+    pub fn new(topic: &str, partition: Partition, range: Range<Offset>) -> Gap {
         Gap {
             topic: topic.to_string(),
             partition,
@@ -44,11 +45,11 @@ pub struct OrderConflict {
     /// The topic's name.
     pub topic: String,
     /// The Kafka partition.
-    pub partition: i32,
+    pub partition: Partition,
     /// The first offset in question.
-    pub from: i64,
+    pub from: Offset,
     /// The offset after the last one.
-    pub to: i64,
+    pub to: Offset,
 }
 
 impl fmt::Display for OrderConflict {
@@ -94,9 +95,9 @@ impl FromStr for AcceptGap {
         let partition = partition
             .parse()
             .ok()
-            .filter(|p| *p >= 0)
+            .filter(|partition| *partition >= Partition(0))
             .ok_or_else(|| wrong("the partition is not a number"))?;
-        let offset = |text: &str| text.parse::<i64>().ok().filter(|offset| *offset >= 0);
+        let offset = |text: &str| text.parse::<Offset>().ok().filter(|offset| *offset >= Offset::ZERO);
         let from = offset(from).ok_or_else(|| wrong("the first offset is not a number"))?;
         let to = offset(to).ok_or_else(|| wrong("the last offset is not a number"))?;
         if from >= to {
@@ -126,7 +127,7 @@ impl fmt::Display for AcceptGap {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accepted {
     all: bool,
-    offsets: BTreeMap<(String, i32), RangeSet>,
+    offsets: BTreeMap<(String, Partition), RangeSet>,
 }
 
 impl Accepted {

@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
+use values::Offset;
 
 /// A set of offsets. Serialised as a list of `[from, to]` pairs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<(i64, i64)>", into = "Vec<(i64, i64)>")]
+#[serde(from = "Vec<(Offset, Offset)>", into = "Vec<(Offset, Offset)>")]
 pub struct RangeSet {
     /// From start to end; disjoint, and no two touch.
-    ranges: BTreeMap<i64, i64>,
+    ranges: BTreeMap<Offset, Offset>,
 }
 
 impl RangeSet {
     /// Adds the offsets of `range`; an empty one adds nothing.
-    pub fn insert(&mut self, range: Range<i64>) {
+    pub fn insert(&mut self, range: Range<Offset>) {
         let Range { mut start, mut end } = range;
         if start >= end {
             return;
@@ -33,7 +34,7 @@ impl RangeSet {
         debug_assert!(
             {
                 let before = self.ranges.range(..start).next_back();
-                let after = self.ranges.range(start.saturating_add(1)..).next();
+                let after = self.ranges.range(start.next()..).next();
                 before.is_none_or(|(_, to)| *to < start) && after.is_none_or(|(from, _)| end < *from)
             },
             "the ranges beside {start}..{end} overlap it or touch it"
@@ -41,7 +42,7 @@ impl RangeSet {
     }
 
     /// The ranges in order.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Range<i64>> + '_ {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Range<Offset>> + '_ {
         self.ranges.iter().map(|(&from, &to)| from..to)
     }
 
@@ -63,39 +64,39 @@ impl RangeSet {
     }
 
     /// Whether `offset` is in the set.
-    pub fn contains(&self, offset: i64) -> bool {
+    pub fn contains(&self, offset: Offset) -> bool {
         self.around(offset).is_some()
     }
 
     /// Whether all of `range` is in the set; an empty range always is.
-    pub fn covers(&self, range: Range<i64>) -> bool {
+    pub fn covers(&self, range: Range<Offset>) -> bool {
         range.is_empty() || self.around(range.start).is_some_and(|around| around.end >= range.end)
     }
 
     /// The range that holds `offset`.
-    pub fn around(&self, offset: i64) -> Option<Range<i64>> {
+    pub fn around(&self, offset: Offset) -> Option<Range<Offset>> {
         let (&from, &to) = self.ranges.range(..=offset).next_back()?;
         (offset < to).then_some(from..to)
     }
 
     /// The end of the range that holds `offset` or ends there.
-    pub fn end_of(&self, offset: i64) -> Option<i64> {
+    pub fn end_of(&self, offset: Offset) -> Option<Offset> {
         let (_, &to) = self.ranges.range(..=offset).next_back()?;
         (offset <= to).then_some(to)
     }
 
     /// The parts of `range` that are in the set, in order.
-    pub fn within(&self, range: Range<i64>) -> Vec<Range<i64>> {
+    pub fn within(&self, range: Range<Offset>) -> Vec<Range<Offset>> {
         if range.is_empty() {
             return Vec::new();
         }
         let first = self.around(range.start).map_or(range.start, |around| around.start);
-        let cut = |(&from, &to): (&i64, &i64)| from.max(range.start)..to.min(range.end);
+        let cut = |(&from, &to): (&Offset, &Offset)| from.max(range.start)..to.min(range.end);
         self.ranges.range(first..range.end).map(cut).collect()
     }
 
     /// The parts of `range` that are not in the set, in order.
-    pub fn missing(&self, range: Range<i64>) -> Vec<Range<i64>> {
+    pub fn missing(&self, range: Range<Offset>) -> Vec<Range<Offset>> {
         let mut missing = Vec::new();
         let mut at = range.start;
         for covered in self.within(range.clone()) {
@@ -111,27 +112,27 @@ impl RangeSet {
     }
 
     /// What lies between the ranges, in order.
-    pub fn holes(&self) -> impl Iterator<Item = Range<i64>> + '_ {
+    pub fn holes(&self) -> impl Iterator<Item = Range<Offset>> + '_ {
         self.iter()
             .zip(self.iter().skip(1))
             .map(|(before, after)| before.end..after.start)
     }
 }
 
-impl From<Vec<(i64, i64)>> for RangeSet {
-    fn from(pairs: Vec<(i64, i64)>) -> RangeSet {
+impl From<Vec<(Offset, Offset)>> for RangeSet {
+    fn from(pairs: Vec<(Offset, Offset)>) -> RangeSet {
         pairs.into_iter().map(|(from, to)| from..to).collect()
     }
 }
 
-impl From<RangeSet> for Vec<(i64, i64)> {
-    fn from(set: RangeSet) -> Vec<(i64, i64)> {
+impl From<RangeSet> for Vec<(Offset, Offset)> {
+    fn from(set: RangeSet) -> Vec<(Offset, Offset)> {
         set.ranges.into_iter().collect()
     }
 }
 
-impl FromIterator<Range<i64>> for RangeSet {
-    fn from_iter<I: IntoIterator<Item = Range<i64>>>(ranges: I) -> RangeSet {
+impl FromIterator<Range<Offset>> for RangeSet {
+    fn from_iter<I: IntoIterator<Item = Range<Offset>>>(ranges: I) -> RangeSet {
         let mut set = RangeSet::default();
         ranges.into_iter().for_each(|range| set.insert(range));
         set
@@ -160,7 +161,7 @@ impl FromStr for RangeSet {
     fn from_str(text: &str) -> Result<RangeSet, RangeError> {
         let range = |text: &str| {
             let (from, to) = text.split_once("..")?;
-            Some(from.parse::<i64>().ok()?..to.parse::<i64>().ok()?)
+            Some(from.parse::<Offset>().ok()?..to.parse::<Offset>().ok()?)
         };
         let ranges = text.split_whitespace();
         ranges

@@ -3,14 +3,17 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 fn place(topic: u8, partition: i32) -> TopicPartition {
-    TopicPartition { topic, partition }
+    TopicPartition {
+        topic,
+        partition: Partition(partition),
+    }
 }
 
 fn counted(object: u32, start: i64, lines: u64) -> Counted {
     Counted {
         topic: 0,
-        partition: 0,
-        start,
+        partition: Partition(0),
+        start: Offset(start),
         lines,
         covers: None,
         object,
@@ -31,7 +34,7 @@ fn one(objects: &[Counted]) -> Coverage {
 }
 
 fn range(from: i64, to: i64) -> RangeSet {
-    std::iter::once(from..to).collect()
+    std::iter::once(Offset(from)..Offset(to)).collect()
 }
 
 fn printed<T: ToString>(items: &[T]) -> Vec<String> {
@@ -41,11 +44,14 @@ fn printed<T: ToString>(items: &[T]) -> Vec<String> {
 #[test]
 fn history_begins_at_its_first_object_and_ends_at_the_first_hole() {
     let coverage = cover(&[(1500, 10), (700, 500), (200, 500)]);
-    assert_eq!((coverage.first(), coverage.end()), (Some(200), Some(1510)));
+    assert_eq!(
+        (coverage.first(), coverage.end()),
+        (Some(Offset(200)), Some(Offset(1510)))
+    );
     assert_eq!(printed(&coverage.holes), ["gap pin/0 1200..1500"]);
-    assert_eq!(coverage.contiguous_end(&RangeSet::default()), Some(1200));
-    assert_eq!(coverage.contiguous_end(&range(1200, 1400)), Some(1400));
-    assert_eq!(coverage.contiguous_end(&range(1100, 1500)), Some(1510));
+    assert_eq!(coverage.contiguous_end(&RangeSet::default()), Some(Offset(1200)));
+    assert_eq!(coverage.contiguous_end(&range(1200, 1400)), Some(Offset(1400)));
+    assert_eq!(coverage.contiguous_end(&range(1100, 1500)), Some(Offset(1510)));
 }
 
 #[test]
@@ -55,14 +61,25 @@ fn an_object_that_does_not_meet_the_next_is_inexact() {
         coverage.inexact,
         [Inexact {
             object: 1,
-            from: 100,
-            to: 200
+            from: Offset(100),
+            to: Offset(200)
         }]
     );
     assert_eq!(printed(&coverage.holes), ["gap pin/0 150..200"]);
     assert!(coverage.conflicts.is_empty());
-    let rounded = [99, 100, 101, 150, 199, 200, 250].map(|offset| coverage.frontier_at_or_below(offset));
-    assert_eq!(rounded, [99, 100, 100, 100, 100, 200, 250]);
+    let rounded = [99, 100, 101, 150, 199, 200, 250].map(|offset| coverage.frontier_at_or_below(Offset(offset)));
+    assert_eq!(
+        rounded,
+        [
+            Offset(99),
+            Offset(100),
+            Offset(100),
+            Offset(100),
+            Offset(100),
+            Offset(200),
+            Offset(250)
+        ]
+    );
 }
 
 #[test]
@@ -71,24 +88,30 @@ fn a_writer_that_says_what_it_covers_is_believed() {
         covers: Some(covers),
         ..counted(0, 0, 90)
     };
-    let coverage = one(&[covering(0..100), counted(1, 100, 10)]);
+    let coverage = one(&[covering(Offset(0)..Offset(100)), counted(1, 100, 10)]);
     assert!(coverage.holes.is_empty() && coverage.inexact.is_empty(), "{coverage:?}");
-    assert_eq!(coverage.contiguous_end(&RangeSet::default()), Some(110));
+    assert_eq!(coverage.contiguous_end(&RangeSet::default()), Some(Offset(110)));
 }
 
 #[test]
 fn what_nothing_proves_is_exact_on_trust() {
-    let unproved = |objects: &[Counted]| -> Vec<(u32, i64, i64)> {
+    let unproved = |objects: &[Counted]| -> Vec<(u32, Offset, Offset)> {
         let of = |object: &Inexact| (object.object, object.from, object.to);
         one(objects).unproved.iter().map(of).collect()
     };
     let ours = |object, range: std::ops::Range<i64>| Counted {
-        covers: Some(range.clone()),
+        covers: Some(Offset::range(range.clone())),
         ..counted(object, range.start, (range.end - range.start) as u64)
     };
     // the last object of a partition
-    assert_eq!(unproved(&[counted(0, 0, 10), counted(1, 10, 5)]), [(1, 10, 15)]);
-    assert_eq!(unproved(&[counted(0, 0, 10), ours(1, 10..15)]), [(0, 0, 10)]);
+    assert_eq!(
+        unproved(&[counted(0, 0, 10), counted(1, 10, 5)]),
+        [(1, Offset(10), Offset(15))]
+    );
+    assert_eq!(
+        unproved(&[counted(0, 0, 10), ours(1, 10..15)]),
+        [(0, Offset(0), Offset(10))]
+    );
     // our own says what it covers, and of one line the offset is the name
     assert!(unproved(&[counted(0, 0, 10), counted(1, 10, 1)]).is_empty());
     assert!(unproved(&[ours(0, 0..10)]).is_empty());
@@ -115,7 +138,7 @@ fn interleaving_time_partitions_have_no_order() {
     let coverage = cover(&[(0, 3), (1, 3), (6, 2)]);
     assert_eq!(printed(&coverage.conflicts), ["order pin/0 0..6"]);
     assert_eq!(printed(&coverage.holes), ["gap pin/0 4..6"]);
-    assert_eq!(coverage.frontier_at_or_below(5), 0);
+    assert_eq!(coverage.frontier_at_or_below(Offset(5)), Offset(0));
 }
 
 #[test]
@@ -130,7 +153,7 @@ fn empty_objects_cover_nothing() {
         (None, None, None)
     );
     let coverage = cover(&[(5, 0), (10, 2)]);
-    assert_eq!(coverage.first(), Some(10));
+    assert_eq!(coverage.first(), Some(Offset(10)));
     assert!(coverage.holes.is_empty() && coverage.inexact.is_empty());
 }
 
@@ -141,7 +164,12 @@ fn partitions_and_topics_are_kept_apart() {
         partition,
         ..counted(0, start, 10)
     };
-    let objects = [at(0, 0, 0), at(0, 1, 10), at(1, 0, 20), at(0, 0, 15)];
+    let objects = [
+        at(0, Partition(0), 0),
+        at(0, Partition(1), 10),
+        at(1, Partition(0), 20),
+        at(0, Partition(0), 15),
+    ];
     let coverage = coverage(&objects, &["pin", "geo"]);
     assert_eq!(
         coverage.keys().copied().collect::<Vec<_>>(),
@@ -150,13 +178,13 @@ fn partitions_and_topics_are_kept_apart() {
     assert_eq!(printed(&coverage[&place(0, 0)].holes), ["gap pin/0 10..15"]);
     assert_eq!(
         (coverage[&place(1, 0)].topic.as_str(), coverage[&place(1, 0)].first()),
-        ("geo", Some(20))
+        ("geo", Some(Offset(20)))
     );
     let mut gaps = vec![
-        Gap::new("user", 0, 0..1),
-        Gap::new("pin", 10, 0..1),
-        Gap::new("pin", 2, 7..8),
-        Gap::new("pin", 2, 0..9),
+        Gap::new("user", Partition(0), Offset(0)..Offset(1)),
+        Gap::new("pin", Partition(10), Offset(0)..Offset(1)),
+        Gap::new("pin", Partition(2), Offset(7)..Offset(8)),
+        Gap::new("pin", Partition(2), Offset(0)..Offset(9)),
     ];
     gaps.sort();
     assert_eq!(
@@ -167,26 +195,29 @@ fn partitions_and_topics_are_kept_apart() {
 
 #[test]
 fn an_accepted_gap_that_grows_stops_again() {
-    let gap = |from, to| Gap::new("a.b-c", 3, from..to);
+    let gap = |from, to| Gap::new("a.b-c", Partition(3), from..to);
     let flag: AcceptGap = "a.b-c/3:1200..1500".parse().unwrap();
     assert_eq!(
         (flag.clone(), flag.to_string()),
-        (AcceptGap::One(gap(1200, 1500)), "a.b-c/3:1200..1500".to_string())
+        (
+            AcceptGap::One(gap(Offset(1200), Offset(1500))),
+            "a.b-c/3:1200..1500".to_string()
+        )
     );
     let flags = [flag];
     let accepted = Accepted::new(&flags, &[]);
-    assert!(accepted.covers(&gap(1200, 1500)) && accepted.covers(&gap(1300, 1400)));
-    assert!(!accepted.covers(&gap(1200, 1501)) && !accepted.covers(&gap(1199, 1500)));
+    assert!(accepted.covers(&gap(Offset(1200), Offset(1500))) && accepted.covers(&gap(Offset(1300), Offset(1400))));
+    assert!(!accepted.covers(&gap(Offset(1200), Offset(1501))) && !accepted.covers(&gap(Offset(1199), Offset(1500))));
     assert!(!accepted.covers(&Gap {
-        partition: 2,
-        ..gap(1200, 1500)
+        partition: Partition(2),
+        ..gap(Offset(1200), Offset(1500))
     }));
     // Accepted in two steps is accepted.
-    let recorded = [gap(1500, 1600)];
-    assert!(Accepted::new(&flags, &recorded).covers(&gap(1200, 1600)));
+    let recorded = [gap(Offset(1500), Offset(1600))];
+    assert!(Accepted::new(&flags, &recorded).covers(&gap(Offset(1200), Offset(1600))));
     // `all` holds for this start; what it met is recorded and holds no further.
-    assert!(Accepted::new(&[AcceptGap::All], &[]).covers(&gap(0, i64::MAX)));
-    assert!(!Accepted::new(&[], &recorded).covers(&gap(1500, 1700)));
+    assert!(Accepted::new(&[AcceptGap::All], &[]).covers(&gap(Offset(0), Offset(i64::MAX))));
+    assert!(!Accepted::new(&[], &recorded).covers(&gap(Offset(1500), Offset(1700))));
 }
 
 #[test]
@@ -240,69 +271,71 @@ fn the_legacy_digest_sees_names_counts_and_contents_and_no_order() {
 
 #[test]
 fn ranges_travel_as_pairs() {
-    let set = RangeSet::from_iter([5..7, 1..3]);
+    let set = RangeSet::from_iter([5..7, 1..3].map(Offset::range));
     let json = serde_json::to_string(&set).unwrap();
     assert_eq!(json, "[[1,3],[5,7]]");
     assert_eq!(serde_json::from_str::<RangeSet>(&json).unwrap(), set);
 }
 
-fn naive(ranges: &[(i64, i64)]) -> BTreeSet<i64> {
-    ranges.iter().flat_map(|(from, length)| *from..from + length).collect()
+fn naive(ranges: &[(i64, u64)]) -> BTreeSet<Offset> {
+    let each = |(from, length): &(i64, u64)| Offset::each(Offset(*from)..Offset(*from).plus(*length));
+    ranges.iter().flat_map(each).collect()
 }
 
 proptest! {
     #[test]
     fn a_range_set_is_a_set(
-        ranges in prop::collection::vec((0i64..60, 0i64..12), 0..12),
+        ranges in prop::collection::vec((0i64..60, 0u64..12), 0..12),
         from in 0i64..70,
-        length in 0i64..30,
+        length in 0u64..30,
     ) {
-        let set: RangeSet = ranges.iter().map(|(from, length)| *from..from + length).collect();
+        let set: RangeSet = ranges.iter().map(|(from, length)| Offset(*from)..Offset(*from).plus(*length)).collect();
         let offsets = naive(&ranges);
-        let listed: Vec<i64> = set.iter().flatten().collect();
+        let listed: Vec<Offset> = set.iter().flat_map(Offset::each).collect();
         prop_assert_eq!(&listed, &offsets.iter().copied().collect::<Vec<_>>());
         prop_assert!(set.holes().all(|hole| !hole.is_empty()), "ranges that touch have melted");
         prop_assert_eq!(set.count(), offsets.len() as u64);
-        let range = from..from + length;
-        let within: Vec<i64> = set.within(range.clone()).into_iter().flatten().collect();
-        let missing: Vec<i64> = set.missing(range.clone()).into_iter().flatten().collect();
-        prop_assert_eq!(within, range.clone().filter(|o| offsets.contains(o)).collect::<Vec<_>>());
-        prop_assert_eq!(&missing, &range.clone().filter(|o| !offsets.contains(o)).collect::<Vec<_>>());
-        prop_assert_eq!(set.covers(range.clone()), missing.is_empty());
-        prop_assert_eq!(set.contains(from), offsets.contains(&from));
+        let range = Offset(from)..Offset(from).plus(length);
+        let within: Vec<Offset> = set.within(range.clone()).into_iter().flat_map(Offset::each).collect();
+        let missing: Vec<Offset> = set.missing(range.clone()).into_iter().flat_map(Offset::each).collect();
+        prop_assert_eq!(within, Offset::each(range.clone()).filter(|o| offsets.contains(o)).collect::<Vec<_>>());
+        prop_assert_eq!(&missing, &Offset::each(range.clone()).filter(|o| !offsets.contains(o)).collect::<Vec<_>>());
+        prop_assert_eq!(set.covers(range), missing.is_empty());
+        prop_assert_eq!(set.contains(Offset(from)), offsets.contains(&Offset(from)));
     }
 
     #[test]
     fn coverage_counts_every_offset_once(objects in prop::collection::vec((0i64..80, 0u64..12), 1..12)) {
         let coverage = cover(&objects);
-        let held: Vec<i64> = objects.iter().flat_map(|(start, lines)| *start..start + *lines as i64).collect();
-        let offsets: BTreeSet<i64> = held.iter().copied().collect();
-        let covered: BTreeSet<i64> = coverage.ranges.iter().flatten().collect();
+        let each = |(start, lines): &(i64, u64)| Offset::each(Offset(*start)..Offset(*start).plus(*lines));
+        let held: Vec<Offset> = objects.iter().flat_map(each).collect();
+        let offsets: BTreeSet<Offset> = held.iter().copied().collect();
+        let covered: BTreeSet<Offset> = coverage.ranges.iter().flat_map(Offset::each).collect();
         prop_assert_eq!(&covered, &offsets);
         let twice = offsets.iter().filter(|o| held.iter().filter(|h| h == o).count() > 1).copied();
-        prop_assert_eq!(coverage.overlaps.iter().flatten().collect::<Vec<_>>(), twice.collect::<Vec<_>>());
-        let holes: Vec<i64> = coverage.holes.iter().flat_map(|hole| hole.from..hole.to).collect();
+        prop_assert_eq!(coverage.overlaps.iter().flat_map(Offset::each).collect::<Vec<_>>(), twice.collect::<Vec<_>>());
+        let holes: Vec<Offset> = coverage.holes.iter().flat_map(|hole| Offset::each(hole.from..hole.to)).collect();
         match (offsets.first(), offsets.last()) {
             (Some(first), Some(last)) => {
-                let missing: Vec<i64> = (*first..*last).filter(|o| !offsets.contains(o)).collect();
+                let missing: Vec<Offset> = Offset::each(*first..*last).filter(|o| !offsets.contains(o)).collect();
                 prop_assert_eq!(&holes, &missing);
                 let end = coverage.contiguous_end(&RangeSet::default());
-                prop_assert_eq!(end, Some(missing.first().copied().unwrap_or(last + 1)));
+                prop_assert_eq!(end, Some(missing.first().copied().unwrap_or(last.next())));
                 let filled: RangeSet = coverage.holes.iter().map(|hole| hole.from..hole.to).collect();
                 prop_assert_eq!(coverage.contiguous_end(&filled), coverage.end());
             }
             _ => prop_assert!(holes.is_empty()),
         }
         // A frontier never lies inside an inexact object, and rounding moves no further than it must.
-        for offset in 0..100 {
+        for offset in Offset::each(Offset::range(0..100)) {
             let at = coverage.frontier_at_or_below(offset);
-            let barred = |o: i64| {
-                let inside = |from: i64, to: i64| from < o && o < to;
+            let barred = |o: Offset| {
+                let inside = |from: Offset, to: Offset| from < o && o < to;
                 coverage.inexact.iter().any(|i| inside(i.from, i.to))
                     || coverage.conflicts.iter().any(|c| inside(c.from, c.to))
             };
             prop_assert!(!barred(at), "{offset} became {at}");
-            prop_assert!(((at + 1)..=offset).all(barred), "{offset} became {at}");
+            prop_assert!(Offset::each(at.next()..offset.next()).all(barred), "{offset} became {at}");
         }
         // The order in which objects are counted says nothing.
         let mut numbered: Vec<Counted> =
@@ -323,14 +356,14 @@ proptest! {
         prop_assert!(cover(&objects).inexact.is_empty() && cover(&objects).holes.is_empty());
         let (from, lines) = objects.remove(1 + lost.index(cuts.len() - 2));
         let coverage = cover(&objects);
-        prop_assert_eq!(coverage.holes, vec![Gap::new("pin", 0, from..from + lines as i64)]);
+        prop_assert_eq!(coverage.holes, vec![Gap::new("pin", Partition(0), Offset(from)..Offset(from).plus(lines))]);
         prop_assert_eq!(coverage.inexact.len(), 1);
     }
 }
 
 #[test]
 fn ranges_are_written_and_read_back() {
-    let set: RangeSet = [16..20, 151..152].into_iter().collect();
+    let set: RangeSet = [16..20, 151..152].map(Offset::range).into_iter().collect();
     assert_eq!(set.to_string(), "16..20 151..152");
     assert_eq!(set.to_string().parse(), Ok(set));
     assert_eq!("".parse(), Ok(RangeSet::default()));

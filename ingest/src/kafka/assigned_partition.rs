@@ -16,12 +16,13 @@ use super::client::{Context, end_offset};
 use super::error::Remade;
 use super::message::normalize_message;
 use super::{Batch, KafkaError, Polled, Range, RecordId, RecordRef};
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
-use rdkafka::{Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use values::Offset;
 
 /// How long a partition must be unknown to be believed gone, and its log too short to be believed another one: a
 /// broker that starts, or that has just become the leader, may not know all at once.
@@ -39,7 +40,7 @@ const MOST_RETRIES: u32 = 3;
 pub(super) struct AssignedPartition {
     pub(super) range: Range,
     /// Everything below has been handed over.
-    next: i64,
+    next: Offset,
     /// The last record before `next`, if it is known.
     last: Option<RecordId>,
     state: State,
@@ -111,7 +112,7 @@ impl PollOutcome {
 
 impl AssignedPartition {
     pub(super) fn new(range: Range, consumer: &BaseConsumer<Context>) -> AssignedPartition {
-        let next = range.from.max(0);
+        let next = range.from.max(Offset::ZERO);
         let last = range.after.filter(|last| last.offset < next);
         debug_assert_eq!(last, range.after, "the record lies before the range");
         AssignedPartition {
@@ -139,14 +140,14 @@ impl AssignedPartition {
             "{name}/{partition} is attached twice"
         );
         let failed = |action| move |error| KafkaError::client(action, error);
-        let mut queue = consumer.split_partition_queue(name, *partition).ok_or_else(|| {
+        let mut queue = consumer.split_partition_queue(name, partition.0).ok_or_else(|| {
             failed("split off a partition's queue")(Native::Subscription(format!("{name}/{partition}")))
         })?;
         let thread = std::thread::current();
         queue.set_nonempty_callback(move || thread.unpark());
         let from = self.last.map_or(self.next, |last| last.offset);
         let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition_offset(name, *partition, Offset::Offset(from))
+        list.add_partition_offset(name, partition.0, rdkafka::Offset::Offset(from.0))
             .map_err(failed("name a partition"))?;
         consumer
             .incremental_assign(&list)
@@ -166,7 +167,7 @@ impl AssignedPartition {
             return;
         }
         let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition(&self.range.name, self.range.partition);
+        list.add_partition(&self.range.name, self.range.partition.0);
         if let Err(error) = consumer.incremental_unassign(&list) {
             tracing::warn!(
                 "{}/{} could not be given back: {error}",
@@ -194,7 +195,7 @@ impl AssignedPartition {
     /// Takes what is there, at most one batch. None of it is handed over yet.
     pub(super) fn poll(&mut self, batch_bytes: usize) -> PollOutcome {
         let mut batch = Batch::new(self.range.topic, self.range.partition, self.next);
-        let until = self.range.until.unwrap_or(i64::MAX);
+        let until = self.range.until.unwrap_or(Offset::MAX);
         let State::Attached { queue, check } = &mut self.state else {
             let stopped = Stopped::Empty;
             return PollOutcome { batch, stopped };
@@ -273,7 +274,7 @@ impl AssignedPartition {
     }
 
     fn changed(&mut self, changes: u64, consumer: &Arc<BaseConsumer<Context>>) -> Progress {
-        if self.next > 0 {
+        if self.next > Offset::ZERO {
             return self.remade(Remade::OtherId);
         }
         // nothing of the old topic has been handed over
@@ -288,7 +289,7 @@ impl AssignedPartition {
         Progress::Failed(KafkaError::TopicRemade {
             topic: self.range.name.clone(),
             partition: self.range.partition,
-            offset: self.last.map_or(self.next - 1, |last| last.offset),
+            offset: self.last.map_or(self.next.previous(), |last| last.offset),
             found,
         })
     }
@@ -376,7 +377,7 @@ impl AssignedPartition {
     /// The broker does not hold the position of the queue.
     fn out_of_range(&mut self, consumer: &Arc<BaseConsumer<Context>>, detail: String) -> Progress {
         let (topic, partition) = (self.range.name.clone(), self.range.partition);
-        let held = consumer.fetch_watermarks(&topic, partition, ASK_TIMEOUT).ok();
+        let held = self.held(consumer);
         if let (Some((_, end)), Some(last)) = (held, self.last)
             && end <= last.offset
         {
@@ -425,13 +426,20 @@ impl AssignedPartition {
             } if since.elapsed() >= GONE_AFTER && asked.elapsed() >= ASK_EVERY => {
                 let last = last.offset;
                 *asked = Instant::now();
-                match consumer.fetch_watermarks(&self.range.name, self.range.partition, ASK_TIMEOUT) {
-                    Ok((_, end)) if end <= last => self.remade(Remade::Ends(end)),
+                match self.held(consumer) {
+                    Some((_, end)) if end <= last => self.remade(Remade::Ends(end)),
                     _ => Progress::Continue,
                 }
             }
             _ => Progress::Continue,
         }
+    }
+
+    /// The low and the high watermark, if the broker could be asked.
+    fn held(&self, consumer: &BaseConsumer<Context>) -> Option<(Offset, Offset)> {
+        let Range { name, partition, .. } = &self.range;
+        let (low, high) = consumer.fetch_watermarks(name, partition.0, ASK_TIMEOUT).ok()?;
+        Some((Offset(low), Offset(high)))
     }
 
     /// Whether Kafka knows the partition; `None` when it could not be asked.
@@ -442,7 +450,7 @@ impl AssignedPartition {
             topic
                 .partitions()
                 .iter()
-                .any(|partition| partition.id() == self.range.partition),
+                .any(|partition| partition.id() == self.range.partition.0),
         )
     }
 }

@@ -4,6 +4,7 @@ use super::{KafkaError, RecordId, RecordRef};
 use crate::topic_partition::TopicPartition;
 use std::ops::Range;
 use std::time::Duration;
+use values::{Offset, Partition};
 
 /// Records of one partition in the order of their offsets, all bytes in one buffer.
 ///
@@ -13,9 +14,9 @@ pub struct Batch {
     /// The caller's number of the topic.
     pub topic: u8,
     /// The partition.
-    pub partition: i32,
+    pub partition: Partition,
     /// The offset after the last record: everything below it has been handed over.
-    pub next: i64,
+    pub next: Offset,
     /// Keys and values of all records.
     pub bytes: Vec<u8>,
     /// One span a record.
@@ -30,7 +31,7 @@ pub struct Batch {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
     /// The record's offset in its partition.
-    pub offset: i64,
+    pub offset: Offset,
     /// The record's timestamp in milliseconds since 1970, as its producer or the broker set it; -1 when it has none.
     pub timestamp: i64,
     /// The key's bytes in [`Batch::bytes`]; a null key is `None`, an empty one is not.
@@ -48,7 +49,7 @@ impl Batch {
         }
     }
 
-    pub(super) fn new(topic: u8, partition: i32, next: i64) -> Batch {
+    pub(super) fn new(topic: u8, partition: Partition, next: Offset) -> Batch {
         Batch {
             topic,
             partition,
@@ -86,7 +87,7 @@ impl Batch {
             key,
             value,
         });
-        self.next = offset + 1;
+        self.next = offset.next();
     }
 
     /// What the batch holds of memory, as the queue counts it.
@@ -121,7 +122,7 @@ impl Batch {
     }
 
     /// Offset, key and value of each record.
-    pub fn iter(&self) -> impl Iterator<Item = (i64, Option<&[u8]>, Option<&[u8]>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Offset, Option<&[u8]>, Option<&[u8]>)> {
         self.records
             .iter()
             .map(|span| (span.offset, self.key(span), self.value(span)))
@@ -142,9 +143,9 @@ pub enum Polled {
         /// The caller's number of the topic.
         topic: u8,
         /// The partition.
-        partition: i32,
+        partition: Partition,
         /// The offset below which nothing is missing.
-        next: i64,
+        next: Offset,
     },
     /// Something that does not pass by waiting. The partition that the error names is read no further; after an
     /// error that names none nothing is.
@@ -157,9 +158,9 @@ mod tests {
 
     #[test]
     fn null_and_empty_stay_apart() {
-        let mut batch = Batch::new(1, 0, 5);
+        let mut batch = Batch::new(1, Partition(0), Offset(5));
         let none = RecordRef {
-            offset: 5,
+            offset: Offset(5),
             timestamp: -1,
             key: None,
             value: None,
@@ -169,32 +170,32 @@ mod tests {
             ..none
         });
         batch.push(RecordRef {
-            offset: 9,
+            offset: Offset(9),
             key: Some(b""),
             ..none
         });
         let last = RecordRef {
-            offset: 12,
+            offset: Offset(12),
             key: Some(b"key"),
             value: Some(b""),
             ..none
         };
         batch.push(last);
-        assert_eq!(batch.next, 13);
+        assert_eq!(batch.next, Offset(13));
         let seen: Vec<_> = batch.iter().collect();
         assert_eq!(
             seen,
             vec![
-                (5, None, Some(&b"v"[..])),
-                (9, Some(&b""[..]), None),
-                (12, Some(&b"key"[..]), Some(&b""[..])),
+                (Offset(5), None, Some(&b"v"[..])),
+                (Offset(9), Some(&b""[..]), None),
+                (Offset(12), Some(&b"key"[..]), Some(&b""[..])),
             ]
         );
         assert_eq!(batch.stamps, None);
         assert_eq!(batch.last_id(), Some(last.id()));
         for (offset, timestamp) in [(20, 5), (21, 3), (22, 9)] {
             batch.push(RecordRef {
-                offset,
+                offset: Offset(offset),
                 timestamp,
                 ..none
             });

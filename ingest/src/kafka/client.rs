@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use values::Offset;
 
 /// How long authentication may keep failing once it has worked: a broker that restarts may not know its users yet.
 const AUTHENTICATION_PATIENCE: Duration = Duration::from_secs(30);
@@ -326,7 +327,7 @@ fn is_zero(id: &str) -> bool {
 }
 
 /// The offset in librdkafka's words for the end of a partition, the only place where rust-rdkafka lets it through.
-pub(super) fn end_offset(reason: &str) -> Option<i64> {
+pub(super) fn end_offset(reason: &str) -> Option<Offset> {
     let (_, rest) = reason.split_once("end of partition at offset ")?;
     let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
     rest[..digits].parse().ok()
@@ -339,8 +340,8 @@ mod tests {
     #[test]
     fn the_end_of_a_partition_is_read_from_its_message() {
         let reason = "Fetch from broker 1 reached end of partition at offset 14549241101 (HighwaterMark 14549241105)";
-        assert_eq!(end_offset(reason), Some(14_549_241_101));
-        assert_eq!(end_offset("reached end of partition at offset 7"), Some(7));
+        assert_eq!(end_offset(reason), Some(Offset(14_549_241_101)));
+        assert_eq!(end_offset("reached end of partition at offset 7"), Some(Offset(7)));
         assert_eq!(end_offset("Broker: No more messages"), None);
     }
 

@@ -5,11 +5,12 @@
 use super::ask::{Asker, is_unknown};
 use super::client::warn_of_commit;
 use super::{KafkaConfig, KafkaError};
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
-use rdkafka::{Offset, TopicPartitionList};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use values::{Offset, Partition};
 
 /// How long a question may take, the first one included.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -68,7 +69,7 @@ impl Cluster {
     ///
     /// A broker that is starting does not know all topics at once: who concludes from the absence of a topic asks
     /// [`Cluster::confirmed_absent`].
-    pub fn partitions(&self, topic: &str) -> Result<Option<Vec<i32>>, KafkaError> {
+    pub fn partitions(&self, topic: &str) -> Result<Option<Vec<Partition>>, KafkaError> {
         let client = &self.asker.committed;
         let question = format!("the partitions of {topic}");
         let asked = self.asker.ask(client, &question, |timeout| {
@@ -82,7 +83,11 @@ impl Cluster {
                 Some(code) if found.partitions().is_empty() => return Err(Native::MetadataFetch(code)),
                 _ => {}
             }
-            let mut partitions: Vec<i32> = found.partitions().iter().map(|partition| partition.id()).collect();
+            let mut partitions: Vec<Partition> = found
+                .partitions()
+                .iter()
+                .map(|partition| Partition(partition.id()))
+                .collect();
             partitions.sort_unstable();
             Ok(Some(partitions))
         });
@@ -110,19 +115,19 @@ impl Cluster {
 
     /// Leaves, for each (topic, partition, next offset), that offset with the group. This is advice for lag tools:
     /// it does not wait, and a failure is only logged.
-    pub fn commit_offsets<'a>(&self, next: impl IntoIterator<Item = (&'a str, i32, i64)>) {
+    pub fn commit_offsets<'a>(&self, next: impl IntoIterator<Item = (&'a str, Partition, Offset)>) {
         self.commit(next, CommitMode::Async);
     }
 
     /// [`Cluster::commit_offsets`] before the end of a program: waits until the broker has them.
-    pub fn commit_last_offsets<'a>(&self, next: impl IntoIterator<Item = (&'a str, i32, i64)>) {
+    pub fn commit_last_offsets<'a>(&self, next: impl IntoIterator<Item = (&'a str, Partition, Offset)>) {
         self.commit(next, CommitMode::Sync);
     }
 
-    fn commit<'a>(&self, next: impl IntoIterator<Item = (&'a str, i32, i64)>, mode: CommitMode) {
+    fn commit<'a>(&self, next: impl IntoIterator<Item = (&'a str, Partition, Offset)>, mode: CommitMode) {
         let mut list = TopicPartitionList::new();
         for (topic, partition, next) in next {
-            if let Err(error) = list.add_partition_offset(topic, partition, Offset::Offset(next)) {
+            if let Err(error) = list.add_partition_offset(topic, partition.0, rdkafka::Offset::Offset(next.0)) {
                 tracing::warn!("{topic}/{partition}: {next} is not an offset to commit: {error}");
             }
         }
@@ -135,18 +140,19 @@ impl Cluster {
     }
 
     /// The offsets that the group was left with, `None` where there are none.
-    pub fn committed_offsets(&self, of: &[(&str, i32)]) -> Result<Vec<Option<i64>>, KafkaError> {
+    pub fn committed_offsets(&self, of: &[(&str, Partition)]) -> Result<Vec<Option<Offset>>, KafkaError> {
         let client = &self.asker.committed;
         self.asker.ask(client, "the group's offsets", |timeout| {
             let mut list = TopicPartitionList::with_capacity(of.len());
             for (topic, partition) in of {
-                list.add_partition(topic, *partition);
+                list.add_partition(topic, partition.0);
             }
             let list = client.committed_offsets(list, timeout)?;
-            let offset = |(topic, partition): &(&str, i32)| match list.find_partition(topic, *partition)?.offset() {
-                Offset::Offset(offset) => Some(offset),
-                _ => None,
-            };
+            let offset =
+                |(topic, partition): &(&str, Partition)| match list.find_partition(topic, partition.0)?.offset() {
+                    rdkafka::Offset::Offset(offset) => Some(Offset(offset)),
+                    _ => None,
+                };
             Ok(of.iter().map(offset).collect())
         })
     }

@@ -6,6 +6,7 @@ use super::KafkaConfigError;
 use super::message::{CLOSED, normalize_message};
 use std::any::Any;
 use std::time::Duration;
+use values::{Offset, Partition};
 
 /// A failure that waiting does not mend, or that has lasted too long.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -57,7 +58,7 @@ pub enum KafkaError {
         /// The topic.
         topic: String,
         /// The partition.
-        partition: i32,
+        partition: Partition,
     },
     /// The topic was deleted and created again under its name: its records are not those that were read before.
     #[error(
@@ -68,9 +69,9 @@ pub enum KafkaError {
         /// The topic.
         topic: String,
         /// The partition in which it was noticed.
-        partition: i32,
+        partition: Partition,
         /// The offset of the last record that was read, or the one before the position where none is known.
-        offset: i64,
+        offset: Offset,
         /// What stands there now.
         found: Remade,
     },
@@ -83,11 +84,11 @@ pub enum KafkaError {
         /// The topic.
         topic: String,
         /// The partition.
-        partition: i32,
+        partition: Partition,
         /// The offset from which on records were still wanted.
-        offset: i64,
+        offset: Offset,
         /// What the broker holds, low to high exclusive, if it could be asked.
-        held: Option<(i64, i64)>,
+        held: Option<(Offset, Offset)>,
         /// librdkafka's own words.
         detail: String,
     },
@@ -97,9 +98,9 @@ pub enum KafkaError {
         /// The topic.
         topic: String,
         /// The partition.
-        partition: i32,
+        partition: Partition,
         /// The offset from which on records were still wanted.
-        offset: i64,
+        offset: Offset,
         /// librdkafka's own words.
         detail: String,
     },
@@ -155,7 +156,7 @@ pub enum Remade {
     OtherRecord,
     /// The log ends at or below a record that was read.
     #[error("its log ends at {0}")]
-    Ends(i64),
+    Ends(Offset),
     /// Kafka has given the name to a topic with another id.
     #[error("it has another id")]
     OtherId,
@@ -187,7 +188,7 @@ fn because(bootstrap: &str, detail: &str) -> String {
     }
 }
 
-fn holds(held: &Option<(i64, i64)>) -> String {
+fn holds(held: &Option<(Offset, Offset)>) -> String {
     held.map(|(low, high)| format!(", which holds {low}..{high}"))
         .unwrap_or_default()
 }
@@ -207,9 +208,9 @@ mod tests {
     fn messages_name_the_object_and_the_hint() {
         let error = KafkaError::OffsetOutOfRange {
             topic: "pin".into(),
-            partition: 3,
-            offset: 1200,
-            held: Some((3000, 9000)),
+            partition: Partition(3),
+            offset: Offset(1200),
+            held: Some((Offset(3000), Offset(9000))),
             detail: "Broker: Offset out of range".into(),
         };
         assert_eq!(

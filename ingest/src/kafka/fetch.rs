@@ -21,6 +21,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use values::Partition;
 
 /// The longest sleep.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
@@ -58,7 +59,7 @@ pub(super) struct Fetch {
     /// Whether a range has ended, so that one that waits may begin.
     freed: bool,
     /// Partitions of which a record came on the common queue.
-    misrouted_partitions: Vec<(String, i32)>,
+    misrouted_partitions: Vec<(String, Partition)>,
     /// How often topics had become others when the ranges were last looked at.
     changes: u64,
     /// How long the rest of an answer takes to arrive.
@@ -187,7 +188,7 @@ impl Fetch {
         while let Some(misrouted) = serve(consumer) {
             let (topic, partition) = (misrouted.topic(), misrouted.partition());
             tracing::warn!("a record of {topic}/{partition} came on the common queue, reading it again");
-            self.misrouted_partitions.push((topic.to_owned(), partition));
+            self.misrouted_partitions.push((topic.to_owned(), Partition(partition)));
         }
     }
 
@@ -205,7 +206,7 @@ impl Fetch {
             // what librdkafka said before it fetched these records
             self.serve_queue(consumer);
             let assigned = &mut self.assigned[at];
-            let misrouted = |(topic, partition): &(String, i32)| {
+            let misrouted = |(topic, partition): &(String, Partition)| {
                 assigned.range.name == *topic && assigned.range.partition == *partition
             };
             let progress = match self.misrouted_partitions.iter().position(misrouted) {

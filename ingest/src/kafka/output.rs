@@ -108,6 +108,7 @@ mod tests {
     use super::*;
     use std::sync::atomic::AtomicU64;
     use std::time::{Duration, Instant};
+    use values::{Offset, Partition};
 
     /// A producer that only ever parks without a time-out, against a consumer that pops at random moments: a lost
     /// wake-up would stop it for good.
@@ -123,9 +124,9 @@ mod tests {
                 while output.is_full() {
                     std::thread::park();
                 }
-                let mut batch = Batch::new(0, 0, offset);
+                let mut batch = Batch::new(0, Partition(0), Offset(offset));
                 batch.push(RecordRef {
-                    offset,
+                    offset: Offset(offset),
                     timestamp: -1,
                     key: None,
                     value: Some(&[7; 100]),
@@ -141,8 +142,8 @@ mod tests {
             most = most.max(input.bytes());
             match input.pop(producer.thread()) {
                 Some(Polled::Batch(batch)) => {
-                    assert_eq!(batch.records[0].offset, next);
-                    next = batch.next;
+                    assert_eq!(batch.records[0].offset, Offset(next));
+                    next = batch.next.0;
                 }
                 Some(other) => panic!("{other:?}"),
                 None => std::thread::yield_now(),

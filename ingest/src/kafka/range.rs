@@ -1,6 +1,7 @@
 //! What a reader is asked to read: offsets of one partition.
 
 use super::record::RecordId;
+use values::{Offset, Partition};
 
 /// Offsets of one partition to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,14 +11,14 @@ pub struct Range {
     /// The topic's name in Kafka.
     pub name: String,
     /// The partition.
-    pub partition: i32,
+    pub partition: Partition,
     /// The first offset that is wanted.
-    pub from: i64,
+    pub from: Offset,
     /// The first offset that is not wanted any more; `None` reads without end.
     ///
     /// It is reached when a record at or past it, or the end of the partition at or past it, has been seen, so it
     /// should not lie beyond the high watermark; if it does the range ends when the partition has grown to it.
-    pub until: Option<i64>,
+    pub until: Option<Offset>,
     /// The last record that was read before `from`, where one is known: while Kafka holds its offset it must be the same
     /// record, otherwise the topic was created again and the range fails with [`KafkaError::TopicRemade`](super::KafkaError::TopicRemade).
     pub after: Option<RecordId>,

@@ -129,6 +129,7 @@ impl Drop for Reader {
 mod tests {
     use super::*;
     use std::time::{Duration, Instant};
+    use values::{Offset, Partition};
 
     /// The caller's `wake` runs on the thread, so that its panic is the thread's.
     #[test]
@@ -140,9 +141,9 @@ mod tests {
         reader.assign(Range {
             topic: 3,
             name: "any".into(),
-            partition: 0,
-            from: 7,
-            until: Some(7),
+            partition: Partition(0),
+            from: Offset(7),
+            until: Some(Offset(7)),
             after: None,
         });
         let mut seen = Vec::new();
@@ -156,7 +157,7 @@ mod tests {
             matches!(
                 &seen[..],
                 [
-                    Polled::Reached { topic: 3, next: 7, .. },
+                    Polled::Reached { topic: 3, next: Offset(7), .. },
                     Polled::Failed(KafkaError::Panicked { thread: "kafka-reader", message }),
                 ] if message == "injected"
             ),

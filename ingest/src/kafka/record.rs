@@ -4,6 +4,7 @@
 //! name but its offset, so what it is made of has to serve: its timestamp and a hash of its key and value.
 
 use rdkafka::message::{BorrowedMessage, Message};
+use values::Offset;
 use xxhash_rust::xxh3::Xxh3;
 
 /// What tells a record from another one at the same offset of a topic that was created again.
@@ -12,7 +13,7 @@ use xxhash_rust::xxh3::Xxh3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct RecordId {
     /// The record's offset in its partition.
-    pub offset: i64,
+    pub offset: Offset,
     /// Its timestamp in milliseconds since 1970; -1 when it has none.
     pub timestamp: i64,
     /// xxh3 (64 bits) of its key and value: of each the length in eight bytes, little endian, -1 for a null, then the
@@ -24,7 +25,7 @@ pub struct RecordId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordRef<'a> {
     /// The record's offset in its partition.
-    pub offset: i64,
+    pub offset: Offset,
     /// Its timestamp in milliseconds since 1970; -1 when it has none.
     pub timestamp: i64,
     /// Its key; a null key is `None`, an empty one is not.
@@ -38,7 +39,7 @@ impl<'a> RecordRef<'a> {
     #[inline]
     pub(super) fn of(message: &'a BorrowedMessage<'_>) -> RecordRef<'a> {
         RecordRef {
-            offset: message.offset(),
+            offset: Offset(message.offset()),
             timestamp: message.timestamp().to_millis().unwrap_or(-1),
             key: message.key(),
             value: message.payload(),
@@ -67,7 +68,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     const EMPTY: RecordRef<'static> = RecordRef {
-        offset: 5,
+        offset: Offset(5),
         timestamp: 6,
         key: None,
         value: None,
@@ -100,6 +101,13 @@ mod tests {
         let hashes: BTreeSet<u64> = contents.iter().map(|(key, value)| hash(*key, *value)).collect();
         assert_eq!(hashes.len(), contents.len());
         assert_ne!(EMPTY.id(), RecordRef { timestamp: 7, ..EMPTY }.id());
-        assert_ne!(EMPTY.id(), RecordRef { offset: 4, ..EMPTY }.id());
+        assert_ne!(
+            EMPTY.id(),
+            RecordRef {
+                offset: Offset(4),
+                ..EMPTY
+            }
+            .id()
+        );
     }
 }

@@ -9,14 +9,15 @@ use super::ask::{PAUSE, TRY, is_unknown};
 use super::client::Context;
 use super::cluster::Cluster;
 use super::record::{RecordId, RecordRef};
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
+use values::{Offset, Partition};
 
 /// Partitions that are assigned at a time.
 const GROUP: usize = 250;
@@ -45,7 +46,7 @@ pub enum Sampled {
     /// The offset lies beyond the log as a reader of committed records sees it.
     Beyond {
         /// The last stable offset.
-        end: i64,
+        end: Offset,
     },
     /// There is no such partition.
     NoPartition,
@@ -63,7 +64,7 @@ impl Sample {
     }
 
     /// The record's identity at this offset.
-    pub fn id(&self, offset: i64) -> RecordId {
+    pub fn id(&self, offset: Offset) -> RecordId {
         let record = RecordRef {
             offset,
             timestamp: self.timestamp,
@@ -75,7 +76,7 @@ impl Sample {
 }
 
 /// A topic, a partition and an offset.
-type Wanted = (String, i32, i64);
+type Wanted = (String, Partition, Offset);
 
 /// What a queue says of the offset that is wanted of it.
 enum Said {
@@ -89,7 +90,7 @@ enum Said {
 
 impl Cluster {
     /// The record at exactly this offset; `None` when there is none (any more, yet, or because it is a hole).
-    pub fn sample(&self, topic: &str, partition: i32, offset: i64) -> Result<Option<Sample>, KafkaError> {
+    pub fn sample(&self, topic: &str, partition: Partition, offset: Offset) -> Result<Option<Sample>, KafkaError> {
         let sampled = self.samples(&[(topic.to_owned(), partition, offset)])?;
         Ok(sampled.into_iter().next().and_then(|sampled| match sampled {
             Sampled::Record(sample) => Some(sample),
@@ -99,7 +100,7 @@ impl Cluster {
 
     /// What stands at each of these offsets (topic, partition, offset), in the order asked. All partitions are read at
     /// once, and a partition may be named more than once.
-    pub fn samples(&self, wanted: &[(String, i32, i64)]) -> Result<Vec<Sampled>, KafkaError> {
+    pub fn samples(&self, wanted: &[(String, Partition, Offset)]) -> Result<Vec<Sampled>, KafkaError> {
         let mut found: Vec<Option<Sampled>> = vec![None; wanted.len()];
         let mut open: Vec<usize> = (0..wanted.len()).collect();
         // those whose queue has come to its end before the record
@@ -151,9 +152,10 @@ impl Cluster {
         open: &[usize],
         at_end: &BTreeSet<usize>,
     ) -> Result<(), KafkaError> {
-        let of: BTreeSet<(&str, i32)> = open.iter().map(|&at| (wanted[at].0.as_str(), wanted[at].1)).collect();
-        let of: Vec<(&str, i32)> = of.into_iter().collect();
-        let held: BTreeMap<(&str, i32), Option<(i64, i64)>> = of.iter().copied().zip(self.held(&of)?).collect();
+        let of: BTreeSet<(&str, Partition)> = open.iter().map(|&at| (wanted[at].0.as_str(), wanted[at].1)).collect();
+        let of: Vec<(&str, Partition)> = of.into_iter().collect();
+        let held: BTreeMap<(&str, Partition), Option<(Offset, Offset)>> =
+            of.iter().copied().zip(self.held(&of)?).collect();
         for &index in open {
             let (topic, partition, offset) = &wanted[index];
             found[index] = match held[&(topic.as_str(), *partition)] {
@@ -176,10 +178,10 @@ impl Cluster {
         let waiting = std::thread::current();
         for &index in group {
             let (topic, partition, offset) = &wanted[index];
-            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
+            list.add_partition_offset(topic, partition.0, rdkafka::Offset::Offset(offset.0))
                 .map_err(failed("name a partition"))?;
             // before the assignment, so that nothing comes on the common queue
-            let queue = client.split_partition_queue(topic, *partition);
+            let queue = client.split_partition_queue(topic, partition.0);
             let mut queue = queue.ok_or_else(|| failed("split off a partition's queue")(Native::Canceled))?;
             let waiting = waiting.clone();
             queue.set_nonempty_callback(move || waiting.unpark());
@@ -240,11 +242,11 @@ fn question(wanted: &[Wanted]) -> String {
 }
 
 /// The first thing on a queue that says whether there is a record at `offset`, if it is there yet.
-fn first(queue: &PartitionQueue<Context>, offset: i64) -> Result<Option<Said>, Native> {
+fn first(queue: &PartitionQueue<Context>, offset: Offset) -> Result<Option<Said>, Native> {
     loop {
         return match queue.poll(Duration::ZERO) {
-            Some(Ok(message)) if message.offset() < offset => continue,
-            Some(Ok(message)) if message.offset() > offset => Ok(Some(Said::Is(Sampled::Absent))),
+            Some(Ok(message)) if Offset(message.offset()) < offset => continue,
+            Some(Ok(message)) if Offset(message.offset()) > offset => Ok(Some(Said::Is(Sampled::Absent))),
             Some(Ok(message)) => Ok(Some(Said::Is(Sampled::Record(Sample::of(&message))))),
             Some(Err(Native::PartitionEOF(_))) => Ok(Some(Said::Changed { at_end: true })),
             Some(Err(error)) => match error.rdkafka_error_code() {

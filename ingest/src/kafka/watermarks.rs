@@ -9,34 +9,35 @@ use super::ask::{PAUSE, is_unknown};
 use super::client::Context;
 use super::cluster::{Cluster, name_topic};
 use crate::topic_partition::TopicPartition;
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
-use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
+use values::{Offset, Partition};
 
 /// From where to where Kafka holds records of a partition; `low <= stable <= high`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watermarks {
     /// The first offset that is held.
-    pub low: i64,
+    pub low: Offset,
     /// The last stable offset: the offset after the last one that a reader of committed records can get. An open
     /// transaction holds it back.
-    pub stable: i64,
+    pub stable: Offset,
     /// The high watermark: the offset after the last one that is replicated, as a reader of uncommitted records sees it.
-    pub high: i64,
+    pub high: Offset,
 }
 
 /// Offsets of one kind, `None` for each partition that does not exist.
-type Offsets = Vec<Option<i64>>;
+type Offsets = Vec<Option<Offset>>;
 
 impl Cluster {
     /// From where to where Kafka holds a partition now.
     ///
     /// # Errors
     /// [`KafkaError::TopicGone`] when there is no such partition.
-    pub fn watermarks(&self, topic: &str, partition: i32) -> Result<Watermarks, KafkaError> {
+    pub fn watermarks(&self, topic: &str, partition: Partition) -> Result<Watermarks, KafkaError> {
         let marks = self
             .marks(&[(topic, partition)])
             .map_err(|error| name_topic(error, topic))?;
@@ -65,12 +66,12 @@ impl Cluster {
     }
 
     /// The watermarks of partitions in the order asked; `None` where there is no such partition.
-    fn marks(&self, of: &[(&str, i32)]) -> Result<Vec<Option<Watermarks>>, KafkaError> {
+    fn marks(&self, of: &[(&str, Partition)]) -> Result<Vec<Option<Watermarks>>, KafkaError> {
         let question = question(of);
         let start = Instant::now();
         loop {
             let held = self.held(of)?;
-            let ends = self.offsets(&*self.asker.uncommitted()?, of, Offset::End, &question)?;
+            let ends = self.offsets(&*self.asker.uncommitted()?, of, rdkafka::Offset::End, &question)?;
             let marks: Vec<Option<Watermarks>> = held
                 .into_iter()
                 .zip(ends)
@@ -91,10 +92,10 @@ impl Cluster {
     }
 
     /// The low watermark and the last stable offset of partitions; `None` where there is no such partition.
-    pub(super) fn held(&self, of: &[(&str, i32)]) -> Result<Vec<Option<(i64, i64)>>, KafkaError> {
+    pub(super) fn held(&self, of: &[(&str, Partition)]) -> Result<Vec<Option<(Offset, Offset)>>, KafkaError> {
         let question = question(of);
-        let low = self.offsets(&self.asker.committed, of, Offset::Beginning, &question)?;
-        let stable = self.offsets(&self.asker.committed, of, Offset::End, &question)?;
+        let low = self.offsets(&self.asker.committed, of, rdkafka::Offset::Beginning, &question)?;
+        let stable = self.offsets(&self.asker.committed, of, rdkafka::Offset::End, &question)?;
         Ok(low
             .into_iter()
             .zip(stable)
@@ -105,8 +106,8 @@ impl Cluster {
     fn offsets(
         &self,
         client: &BaseConsumer<Context>,
-        of: &[(&str, i32)],
-        which: Offset,
+        of: &[(&str, Partition)],
+        which: rdkafka::Offset,
         question: &str,
     ) -> Result<Offsets, KafkaError> {
         let list_offsets = |absent: &BTreeSet<_>, timeout| {
@@ -137,7 +138,7 @@ impl Cluster {
     }
 }
 
-fn question(of: &[(&str, i32)]) -> String {
+fn question(of: &[(&str, Partition)]) -> String {
     match of {
         [(topic, partition)] => format!("the offsets of {topic}/{partition}"),
         _ => format!("the offsets of {} partitions", of.len()),
@@ -147,15 +148,15 @@ fn question(of: &[(&str, i32)]) -> String {
 /// Asks each broker once for the offsets of its partitions, those left out that are known not to exist.
 fn list_offsets(
     client: &BaseConsumer<Context>,
-    of: &[(&str, i32)],
-    absent: &BTreeSet<(&str, i32)>,
-    which: Offset,
+    of: &[(&str, Partition)],
+    absent: &BTreeSet<(&str, Partition)>,
+    which: rdkafka::Offset,
     timeout: Duration,
 ) -> Result<Offsets, Native> {
     let mut list = TopicPartitionList::with_capacity(of.len());
     for (topic, partition) in of.iter().filter(|at| !absent.contains(*at)) {
         // the question for offsets by timestamp has numbers for both ends
-        list.add_partition_offset(topic, *partition, which)?;
+        list.add_partition_offset(topic, partition.0, which)?;
     }
     if list.count() == 0 {
         return Ok(vec![None; of.len()]);
@@ -165,10 +166,10 @@ fn list_offsets(
     let mut offsets = BTreeMap::new();
     for answer in &answers {
         answer.error()?;
-        let Offset::Offset(offset) = answer.offset() else {
+        let rdkafka::Offset::Offset(offset) = answer.offset() else {
             return Err(Native::MetadataFetch(Code::OffsetNotAvailable));
         };
-        offsets.insert((answer.topic(), answer.partition()), offset);
+        offsets.insert((answer.topic(), Partition(answer.partition())), Offset(offset));
     }
     Ok(of.iter().map(|at| offsets.get(at).copied()).collect())
 }
@@ -176,9 +177,9 @@ fn list_offsets(
 /// Those of some partitions that Kafka does not know.
 fn absent<'a>(
     client: &BaseConsumer<Context>,
-    of: &[(&'a str, i32)],
+    of: &[(&'a str, Partition)],
     timeout: Duration,
-) -> Result<BTreeSet<(&'a str, i32)>, Native> {
+) -> Result<BTreeSet<(&'a str, Partition)>, Native> {
     let topics: BTreeSet<&str> = of.iter().map(|(topic, _)| *topic).collect();
     let mut existing = BTreeSet::new();
     for topic in topics {
@@ -188,7 +189,12 @@ fn absent<'a>(
                 Some(code) if found.partitions().is_empty() && !is_unknown(&Native::MetadataFetch(code)) => {
                     return Err(Native::MetadataFetch(code));
                 }
-                _ => existing.extend(found.partitions().iter().map(|partition| (topic, partition.id()))),
+                _ => existing.extend(
+                    found
+                        .partitions()
+                        .iter()
+                        .map(|partition| (topic, Partition(partition.id()))),
+                ),
             }
         }
     }

@@ -4,6 +4,7 @@ use super::name::{self, Encoding, Meaning, Place};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
+use values::{Offset, Partition};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// How many ignored keys a listing names.
@@ -51,7 +52,7 @@ pub struct Listing {
 
 impl Object {
     /// Topic, partition and first offset of an object of the log; `None` for an object without offsets.
-    pub fn log_place(&self) -> Option<(u8, i32, i64)> {
+    pub fn log_place(&self) -> Option<(u8, Partition, Offset)> {
         match (self.topic, self.place) {
             (Some(topic), Place::Log { partition, start }) => Some((topic, partition, start)),
             _ => None,

@@ -6,6 +6,7 @@
 use super::error::LakeError;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use values::Offset;
 
 /// User metadata as it is stored: lower-case names to text.
 pub type MetadataMap = BTreeMap<String, String>;
@@ -20,11 +21,11 @@ const BYTES: &str = "pinflow-bytes";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ObjectMetadata {
     /// The offset after the last record.
-    pub end: Option<i64>,
+    pub end: Option<Offset>,
     /// The number of records.
     pub count: Option<u64>,
     /// The offsets that the object stands for, natural holes (transaction markers, compaction) included.
-    pub covers: Option<Range<i64>>,
+    pub covers: Option<Range<Offset>>,
     /// xxh3 (64 bits) of the content before compression.
     pub checksum: Option<u64>,
     /// The object's bytes as stored.
@@ -96,10 +97,10 @@ impl ObjectMetadata {
 }
 
 /// `from..to`, half-open, not reversed.
-fn parse_range(text: &str) -> Option<Range<i64>> {
+fn parse_range(text: &str) -> Option<Range<Offset>> {
     let (from, to) = text.split_once("..")?;
     let range = from.parse().ok()?..to.parse().ok()?;
-    (0 <= range.start && range.start <= range.end).then_some(range)
+    (Offset::ZERO <= range.start && range.start <= range.end).then_some(range)
 }
 
 /// The checksum of content before compression.

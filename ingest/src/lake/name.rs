@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
+use values::{Offset, Partition};
 
 /// The folder of our own control objects: never part of a listing.
 pub const CONTROL_FOLDER: &str = "_pinflow";
@@ -33,14 +34,14 @@ pub enum Place {
     /// Line `n` of the object is the record `start + n`, unless coverage finds the object inexact.
     Log {
         /// The Kafka partition.
-        partition: i32,
+        partition: Partition,
         /// The offset of the first line.
-        start: i64,
+        start: Offset,
     },
 }
 
 /// The key of a Connect object in a default-partitioned topic folder, as the sink and our archiver write it.
-pub fn connect_key(topic: &str, partition: i32, start: i64, encoding: Encoding) -> String {
+pub fn connect_key(topic: &str, partition: Partition, start: Offset, encoding: Encoding) -> String {
     let mut key = format!("{topic}/partition={partition}/{topic}+{partition}+{start:010}.json");
     if encoding == Encoding::Gzip {
         key.push_str(".gz");
@@ -139,12 +140,12 @@ fn split_extension(name: &str) -> Option<(&str, Encoding)> {
 }
 
 /// `{topic}+{partition}+{start}`, from the right.
-fn parse_connect(stem: &str) -> Option<(&str, i32, i64)> {
+fn parse_connect(stem: &str) -> Option<(&str, Partition, Offset)> {
     let mut parts = stem.rsplitn(3, '+');
-    let start = number(parts.next()?)?;
-    let partition = number(parts.next()?)?;
+    let start = Offset(number(parts.next()?)?);
+    let partition = Partition(i32::try_from(number(parts.next()?)?).ok()?);
     let topic = parts.next().filter(|topic| !topic.is_empty())?;
-    Some((topic, i32::try_from(partition).ok()?, start))
+    Some((topic, partition, start))
 }
 
 /// Decimal digits alone: neither sign nor space.

@@ -3,6 +3,7 @@
 use crate::broker::shared;
 use crate::log::{PATIENCE, Reading, Sender, range, send};
 use crate::model::{Kafka, Random, Rates, Step};
+use ingest::Offset;
 use ingest::kafka::Watermarks;
 use rdkafka::producer::Producer;
 use std::collections::BTreeMap;
@@ -67,7 +68,11 @@ fn the_model_of_kafka_is_like_kafka() {
         let expected: Vec<Watermarks> = (0..grown)
             .map(|partition| {
                 let (low, stable, high) = kafka.watermarks(&name, partition).unwrap();
-                Watermarks { low, stable, high }
+                Watermarks {
+                    low: Offset(low),
+                    stable: Offset(stable),
+                    high: Offset(high),
+                }
             })
             .collect();
         let start = Instant::now();

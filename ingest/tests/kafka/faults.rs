@@ -4,6 +4,7 @@ use crate::broker::{alone, shared};
 use crate::log::{PATIENCE, Reading, fill, range, settled};
 use causes::with_causes;
 use ingest::kafka::{Cluster, KafkaConfig, KafkaError};
+use ingest::{Offset, Partition};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -15,7 +16,10 @@ fn an_offset_that_is_gone_is_a_typed_failure_of_its_partition() {
         fill(&producer, &topic, partition, 0..100);
     }
     broker.delete_below(&topic, 1, 50);
-    assert_eq!(broker.cluster().watermarks(&topic, 1).unwrap(), settled(50, 100));
+    assert_eq!(
+        broker.cluster().watermarks(&topic, Partition(1)).unwrap(),
+        settled(50, 100)
+    );
 
     let mut reading = Reading::start(&broker.config());
     reading.assign([
@@ -39,7 +43,7 @@ fn an_offset_that_is_gone_is_a_typed_failure_of_its_partition() {
                 offset,
                 held,
                 ..
-            } if name == topic => (partition, offset, held),
+            } if name == topic => (partition.0, offset.0, held.map(|(low, high)| (low.0, high.0))),
             other => panic!("{other}"),
         })
         .collect();
@@ -73,8 +77,8 @@ fn retention_that_overtakes_a_reader_is_seen() {
         matches!(
             failed,
             KafkaError::OffsetOutOfRange {
-                offset: 10,
-                held: Some((20, 30)),
+                offset: Offset(10),
+                held: Some((Offset(20), Offset(30))),
                 ..
             }
         ),
@@ -89,7 +93,7 @@ fn topics_that_never_were_and_topics_that_are_no_more() {
     let cluster = broker.cluster();
     assert_eq!(cluster.partitions("never.was").unwrap(), None);
     let topics = [broker.topic(1, &[]), broker.topic(1, &[])];
-    assert_eq!(cluster.partitions(&topics[0]).unwrap(), Some(vec![0]));
+    assert_eq!(cluster.partitions(&topics[0]).unwrap(), Some(vec![Partition(0)]));
     let names = cluster.topics().unwrap();
     assert!(topics.iter().all(|topic| names.contains(topic)), "{names:?}");
     assert!(
@@ -113,7 +117,7 @@ fn topics_that_never_were_and_topics_that_are_no_more() {
     reading.until("the failure", |r| !r.failed.is_empty());
     let failed = &reading.failed[0];
     assert!(
-        matches!(failed, KafkaError::TopicGone { topic, partition: 0 } if *topic == topics[0]),
+        matches!(failed, KafkaError::TopicGone { topic, partition: Partition(0) } if *topic == topics[0]),
         "{failed}"
     );
     assert_eq!(cluster.partitions(&topics[0]).unwrap(), None);
@@ -133,10 +137,10 @@ fn group_offsets_are_left_for_lag_tools() {
         ..broker.config()
     };
     let cluster = Cluster::connect(&config).unwrap();
-    let of = [(topic.as_str(), 0), (topic.as_str(), 1)];
+    let of = [(topic.as_str(), Partition(0)), (topic.as_str(), Partition(1))];
     assert_eq!(cluster.committed_offsets(&of).unwrap(), [None, None]);
-    for next in [7, 12] {
-        cluster.commit_offsets([(topic.as_str(), 0, next)]);
+    for next in [7, 12].map(Offset) {
+        cluster.commit_offsets([(topic.as_str(), Partition(0), next)]);
         let start = Instant::now();
         while cluster.committed_offsets(&of).unwrap() != [Some(next), None] {
             assert!(start.elapsed() < PATIENCE, "{next} is not committed");
@@ -252,5 +256,5 @@ fn a_broker_that_is_killed_and_comes_back_loses_nothing() {
         assert_eq!(reading.offsets(0, partition), (0..3000).collect::<Vec<_>>());
     }
     assert!(reading.failed.is_empty(), "{:?}", reading.failed);
-    assert_eq!(cluster.watermarks(&topic, 0).unwrap(), settled(0, 3000));
+    assert_eq!(cluster.watermarks(&topic, Partition(0)).unwrap(), settled(0, 3000));
 }

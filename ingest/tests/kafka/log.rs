@@ -2,13 +2,14 @@
 
 use crate::broker::Broker;
 use ingest::kafka::{Cluster, KafkaConfig, KafkaError, Polled, Range, Reader, ReaderOptions, RecordId, Watermarks};
+use ingest::{Offset, Partition};
+use rdkafka::TopicPartitionList;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -135,7 +136,7 @@ impl Broker {
     pub fn delete_below(&self, topic: &str, partition: i32, offset: i64) {
         self.admin(async |admin, options| {
             let mut list = TopicPartitionList::new();
-            list.add_partition_offset(topic, partition, Offset::Offset(offset))
+            list.add_partition_offset(topic, partition, rdkafka::Offset::Offset(offset))
                 .unwrap();
             admin.delete_records(&list, &options).await.unwrap();
         });
@@ -163,7 +164,7 @@ impl Broker {
     /// Waits until everything below `end` is stable: the marker that ends a transaction is written after the answer.
     pub fn wait_for(&self, topic: &str, partition: i32, end: i64) {
         let (cluster, start) = (self.cluster(), Instant::now());
-        while cluster.watermarks(topic, partition).unwrap().stable < end {
+        while cluster.watermarks(topic, Partition(partition)).unwrap().stable < Offset(end) {
             assert!(start.elapsed() < PATIENCE, "{topic}/{partition} does not reach {end}");
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -209,16 +210,20 @@ pub fn fill(producer: &Sender, topic: &str, partition: i32, values: std::ops::Ra
 /// Watermarks of a partition without an open transaction.
 pub fn settled(low: i64, high: i64) -> Watermarks {
     let stable = high;
-    Watermarks { low, stable, high }
+    Watermarks {
+        low: Offset(low),
+        stable: Offset(stable),
+        high: Offset(high),
+    }
 }
 
 pub fn range(topic: u8, name: &str, partition: i32, from: i64, until: Option<i64>) -> Range {
     Range {
         topic,
         name: name.into(),
-        partition,
-        from,
-        until,
+        partition: Partition(partition),
+        from: Offset(from),
+        until: until.map(Offset),
         after: None,
     }
 }
@@ -273,18 +278,21 @@ impl Reading {
         while let Some(polled) = self.reader.try_next() {
             match polled {
                 Polled::Batch(batch) => {
-                    assert_eq!(batch.records.last().expect("no batch is empty").offset + 1, batch.next);
+                    assert_eq!(
+                        batch.records.last().expect("no batch is empty").offset.next(),
+                        batch.next
+                    );
                     let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap());
                     let (topic, partition) = (batch.topic, batch.partition);
                     self.last
-                        .insert((topic, partition), batch.last_id().expect("no batch is empty"));
+                        .insert((topic, partition.0), batch.last_id().expect("no batch is empty"));
                     self.seen.extend(
                         batch
                             .iter()
-                            .map(|(offset, key, value)| (topic, partition, offset, text(key), text(value))),
+                            .map(|(offset, key, value)| (topic, partition.0, offset.0, text(key), text(value))),
                     );
                 }
-                Polled::Reached { topic, partition, next } => self.reached.push((topic, partition, next)),
+                Polled::Reached { topic, partition, next } => self.reached.push((topic, partition.0, next.0)),
                 Polled::Failed(error) => self.failed.push(error),
             }
         }

@@ -3,6 +3,7 @@
 use crate::broker::shared;
 use crate::log::{PATIENCE, Reading, fill, range, send, settled};
 use ingest::kafka::ReaderOptions;
+use ingest::{Offset, Partition};
 use rdkafka::producer::Producer;
 use std::time::{Duration, Instant};
 
@@ -155,14 +156,25 @@ fn compaction_leaves_holes_that_block_nothing() {
     assert_eq!(reading.offsets(0, 0), [290]);
 
     let cluster = broker.cluster();
-    assert_eq!(cluster.watermarks(&topic, 0).unwrap(), settled(0, 301));
-    assert_eq!(cluster.sample(&topic, 0, 17).unwrap(), None, "a hole holds no record");
+    assert_eq!(cluster.watermarks(&topic, Partition(0)).unwrap(), settled(0, 301));
+    assert_eq!(
+        cluster.sample(&topic, Partition(0), Offset(17)).unwrap(),
+        None,
+        "a hole holds no record"
+    );
     for (offset, key, value) in [(295, "5", "295"), (300, "x", "300")] {
-        let sample = cluster.sample(&topic, 0, offset).unwrap().expect("a record");
+        let sample = cluster
+            .sample(&topic, Partition(0), Offset(offset))
+            .unwrap()
+            .expect("a record");
         let bytes = |text: &str| Some(text.as_bytes().to_vec());
         assert_eq!((sample.key, sample.value), (bytes(key), bytes(value)));
     }
-    assert_eq!(cluster.sample(&topic, 0, 301).unwrap(), None, "nor does the future");
+    assert_eq!(
+        cluster.sample(&topic, Partition(0), Offset(301)).unwrap(),
+        None,
+        "nor does the future"
+    );
 }
 
 #[test]
@@ -170,7 +182,7 @@ fn partitions_that_come_late_disturb_nothing() {
     let Some((broker, _up)) = shared() else { return };
     let topic = broker.topic(1, &[]);
     let (producer, cluster) = (broker.producer(), broker.cluster());
-    assert_eq!(cluster.partitions(&topic).unwrap(), Some(vec![0]));
+    assert_eq!(cluster.partitions(&topic).unwrap(), Some(vec![Partition(0)]));
     let mut reading = Reading::start(&broker.config());
     reading.assign([range(0, &topic, 0, 0, None)]);
     fill(&producer, &topic, 0, 0..500);
@@ -178,7 +190,7 @@ fn partitions_that_come_late_disturb_nothing() {
 
     broker.grow(&topic, 4);
     let start = Instant::now();
-    while cluster.partitions(&topic).unwrap() != Some(vec![0, 1, 2, 3]) {
+    while cluster.partitions(&topic).unwrap() != Some(vec![Partition(0), Partition(1), Partition(2), Partition(3)]) {
         assert!(start.elapsed() < PATIENCE, "the new partitions are not seen");
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -3,6 +3,7 @@
 use crate::broker::{Broker, shared};
 use crate::log::{PATIENCE, Reading, fill, range, send};
 use ingest::kafka::{KafkaConfig, KafkaError, Range, ReaderOptions, RecordId, RecordRef, Remade};
+use ingest::{Offset, Partition};
 use rdkafka::producer::Producer;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -30,7 +31,7 @@ fn remade(failed: &[KafkaError], topic: &str) -> Vec<(i32, i64, Remade)> {
                 partition,
                 offset,
                 found,
-            } if name == topic => (*partition, *offset, *found),
+            } if name == topic => (partition.0, offset.0, *found),
             other => panic!("{other}"),
         })
         .collect();
@@ -184,8 +185,8 @@ fn a_topic_that_was_created_again_before_it_is_read_is_known_by_its_last_record(
     assert_eq!(
         remade(&reading.failed, &topic),
         [
-            (0, 99, Remade::Ends(50)),
-            (1, 99, Remade::Ends(99)),
+            (0, 99, Remade::Ends(Offset(50))),
+            (1, 99, Remade::Ends(Offset(99))),
             (2, 99, Remade::OtherRecord),
             (3, 99, Remade::OtherRecord)
         ]
@@ -200,7 +201,7 @@ fn a_new_topic_that_grows_to_the_last_record_is_known_by_that_one() {
     let topic = broker.topic(1, &[]);
     fill(&broker.producer(), &topic, 0, 0..100);
     let last = RecordRef {
-        offset: 99,
+        offset: Offset(99),
         timestamp: 1,
         key: Some(b"not"),
         value: Some(b"this"),
@@ -245,9 +246,9 @@ fn a_last_record_that_kafka_no_longer_holds_proves_nothing() {
         record.id()
     };
     reading.assign([
-        after(range(0, &topic, 0, 101, None), last(100)),
-        after(range(0, &topic, 1, 60, Some(100)), last(40)),
-        after(range(0, &topic, 2, 60, Some(100)), last(40)),
+        after(range(0, &topic, 0, 101, None), last(Offset(100))),
+        after(range(0, &topic, 1, 60, Some(100)), last(Offset(40))),
+        after(range(0, &topic, 2, 60, Some(100)), last(Offset(40))),
     ]);
     reading.until("an end, a failure and three records", |r| {
         r.reached.contains(&(0, 1, 100)) && r.failed.len() == 1 && r.offsets(0, 0).len() == 3
@@ -259,9 +260,9 @@ fn a_last_record_that_kafka_no_longer_holds_proves_nothing() {
         matches!(
             &reading.failed[0],
             KafkaError::OffsetOutOfRange {
-                partition: 2,
-                offset: 60,
-                held: Some((70, 100)),
+                partition: Partition(2),
+                offset: Offset(60),
+                held: Some((Offset(70), Offset(100))),
                 ..
             }
         ),

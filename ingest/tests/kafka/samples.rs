@@ -3,6 +3,7 @@
 use crate::broker::{alone, shared};
 use crate::log::{PATIENCE, fill, send};
 use ingest::kafka::{RecordRef, Sampled};
+use ingest::{Offset, Partition};
 use rdkafka::producer::Producer;
 use std::time::Instant;
 
@@ -30,7 +31,7 @@ fn each_answer_stands_at_the_place_of_its_question() {
     broker.wait_for(&topics[0], 2, 201);
     broker.delete_below(&topics[0], 1, 40);
     let cluster = broker.cluster();
-    let at = |topic: &str, partition, offset| (topic.to_owned(), partition, offset);
+    let at = |topic: &str, partition, offset| (topic.to_owned(), Partition(partition), Offset(offset));
     let wanted = [
         at(&topics[0], 1, 70),
         at(&topics[0], 0, 3),
@@ -56,21 +57,21 @@ fn each_answer_stands_at_the_place_of_its_question() {
     assert_eq!(found[2], Sampled::NoPartition);
     assert_eq!(found[3], Sampled::Absent, "retention has passed it");
     assert_eq!(found[7], Sampled::NoPartition);
-    assert_eq!(found[8], Sampled::Beyond { end: 100 });
+    assert_eq!(found[8], Sampled::Beyond { end: Offset(100) });
     assert_eq!(found[9], Sampled::Absent, "it was aborted");
     assert_eq!(found[10], Sampled::Absent, "a marker");
-    assert_eq!(found[12], Sampled::Beyond { end: 201 });
+    assert_eq!(found[12], Sampled::Beyond { end: Offset(201) });
     let Sampled::Record(tombstone) = &found[5] else {
         panic!("{:?}", found[5])
     };
     assert!(tombstone.key.is_none() && tombstone.value.is_none() && tombstone.timestamp > 0);
     let expected = RecordRef {
-        offset: 0,
+        offset: Offset(0),
         timestamp: tombstone.timestamp,
         key: None,
         value: None,
     };
-    assert_eq!(tombstone.id(0), expected.id());
+    assert_eq!(tombstone.id(Offset(0)), expected.id());
     assert_eq!(cluster.samples(&[]).unwrap(), []);
 }
 
@@ -103,11 +104,17 @@ fn many_partitions_are_read_at_once() {
     assert!(
         spans
             .values()
-            .all(|marks| (marks.low, marks.stable, marks.high) == (0, 3, 3))
+            .all(|marks| (marks.low, marks.stable, marks.high) == (Offset(0), Offset(3), Offset(3)))
     );
     // two of each partition, the later one first
-    let wanted: Vec<(String, i32, i64)> = (0..2 * PARTITIONS)
-        .map(|n| (topic.clone(), n % PARTITIONS, i64::from(2 - n / PARTITIONS)))
+    let wanted: Vec<(String, Partition, Offset)> = (0..2 * PARTITIONS)
+        .map(|n| {
+            (
+                topic.clone(),
+                Partition(n % PARTITIONS),
+                Offset(i64::from(2 - n / PARTITIONS)),
+            )
+        })
         .collect();
     let start = Instant::now();
     let found = cluster.samples(&wanted).unwrap();

@@ -2,8 +2,8 @@
 
 use crate::broker::shared;
 use crate::log::{PATIENCE, Reading, fill, range, send, settled};
-use ingest::TopicPartition;
 use ingest::kafka::{Sampled, Watermarks};
+use ingest::{Offset, Partition, TopicPartition};
 use rdkafka::producer::Producer;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ fn markers_and_aborted_records_are_passed_but_not_seen() {
         }
     }
     let cluster = broker.cluster();
-    assert_eq!(cluster.watermarks(&topic, 0).unwrap(), settled(0, 15));
+    assert_eq!(cluster.watermarks(&topic, Partition(0)).unwrap(), settled(0, 15));
     let good = [0, 1, 2, 8, 9];
 
     // every end there is: at a record, at a marker, inside what was aborted, at the very end
@@ -65,15 +65,28 @@ fn markers_and_aborted_records_are_passed_but_not_seen() {
     });
     assert_eq!(reading.offsets(0, 0), [0, 1, 2, 8, 9, 15]);
 
-    assert_eq!(cluster.sample(&topic, 0, 3).unwrap(), None, "a marker is no record");
     assert_eq!(
-        cluster.sample(&topic, 0, 5).unwrap(),
+        cluster.sample(&topic, Partition(0), Offset(3)).unwrap(),
+        None,
+        "a marker is no record"
+    );
+    assert_eq!(
+        cluster.sample(&topic, Partition(0), Offset(5)).unwrap(),
         None,
         "an aborted record is none either"
     );
-    assert_eq!(cluster.sample(&topic, 0, 16).unwrap(), None, "nor is the last marker");
     assert_eq!(
-        cluster.sample(&topic, 0, 15).unwrap().unwrap().value.as_deref(),
+        cluster.sample(&topic, Partition(0), Offset(16)).unwrap(),
+        None,
+        "nor is the last marker"
+    );
+    assert_eq!(
+        cluster
+            .sample(&topic, Partition(0), Offset(15))
+            .unwrap()
+            .unwrap()
+            .value
+            .as_deref(),
         Some(&b"more"[..])
     );
 }
@@ -92,7 +105,10 @@ fn an_open_transaction_holds_back_the_stable_offset_and_not_the_high_watermark()
     fill(&broker.producer(), &topic, 0, 6..9);
     assert_eq!(broker.uncommitted_end(&topic, 0), 9);
     let marks = |low, stable, high| Watermarks { low, stable, high };
-    assert_eq!(cluster.watermarks(&topic, 0).unwrap(), marks(0, 5, 9));
+    assert_eq!(
+        cluster.watermarks(&topic, Partition(0)).unwrap(),
+        marks(Offset(0), Offset(5), Offset(9))
+    );
     // all partitions of a question are told apart
     let other = broker.topic(2, &[]);
     fill(&broker.producer(), &other, 1, 0..3);
@@ -103,15 +119,15 @@ fn an_open_transaction_holds_back_the_stable_offset_and_not_the_high_watermark()
     assert_eq!(
         spans.into_iter().collect::<Vec<_>>(),
         [
-            (at(4, 0), marks(0, 5, 9)),
-            (at(7, 0), settled(0, 0)),
-            (at(7, 1), settled(0, 3))
+            (at(4, Partition(0)), marks(Offset(0), Offset(5), Offset(9))),
+            (at(7, Partition(0)), settled(0, 0)),
+            (at(7, Partition(1)), settled(0, 3))
         ]
     );
-    let wanted = |offset| (topic.clone(), 0, offset);
+    let wanted = |offset| (topic.clone(), Partition(0), Offset(offset));
     assert_eq!(
         cluster.samples(&[wanted(5), wanted(8)]).unwrap(),
-        [Sampled::Beyond { end: 5 }, Sampled::Beyond { end: 5 }],
+        [Sampled::Beyond { end: Offset(5) }, Sampled::Beyond { end: Offset(5) }],
         "what is not committed cannot be read"
     );
 
@@ -126,5 +142,5 @@ fn an_open_transaction_holds_back_the_stable_offset_and_not_the_high_watermark()
         r.reached.last() == Some(&(0, 0, 10))
     });
     assert_eq!(reading.offsets(0, 0), (0..9).collect::<Vec<_>>());
-    assert_eq!(cluster.watermarks(&topic, 0).unwrap(), settled(0, 10));
+    assert_eq!(cluster.watermarks(&topic, Partition(0)).unwrap(), settled(0, 10));
 }

@@ -2,6 +2,7 @@
 
 use crate::harness::{World, gzip, lines, pin};
 use crate::server::Fault;
+use ingest::Offset;
 use ingest::lake::{FetchOptions, Fetched, Fetcher, Lake, LakeError, ObjectMetadata, checksum};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -172,9 +173,9 @@ fn metadata_comes_with_the_object_and_its_checksum_holds() {
     let world = World::new();
     let content = lines(200);
     let metadata = ObjectMetadata {
-        end: Some(200),
+        end: Some(Offset(200)),
         count: Some(200),
-        covers: Some(0..210),
+        covers: Some(Offset(0)..Offset(210)),
         checksum: Some(checksum(&content)),
         bytes: None,
     };
@@ -206,7 +207,7 @@ fn a_sidecar_of_another_version_is_never_handed_out() {
     let world = World::new();
     let (old, new) = (lines(5_000), lines(6_000));
     let of = |content: &[u8]| ObjectMetadata {
-        covers: Some(0..content.len() as i64),
+        covers: Some(Offset(0)..Offset(content.len() as i64)),
         bytes: Some(content.len() as u64),
         ..ObjectMetadata::default()
     };

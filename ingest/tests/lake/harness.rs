@@ -7,6 +7,7 @@ use ingest::lake::{
     Encoding, FetchOptions, Fetched, Fetcher, Lake, LakeError, LakeOptions, LakeUrl, Listing, Object, ObjectMetadata,
     Place, Retries,
 };
+use ingest::{Offset, Partition};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
@@ -239,7 +240,10 @@ pub fn object(key: &str) -> Object {
         size: 1,
         etag: None,
         topic: Some(0),
-        place: Place::Log { partition: 0, start: 0 },
+        place: Place::Log {
+            partition: Partition(0),
+            start: Offset(0),
+        },
         encoding: Encoding::Plain,
         deletes: false,
         sidecar: false,

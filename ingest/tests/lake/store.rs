@@ -3,6 +3,7 @@
 use crate::harness::{World, pin};
 use crate::server::Fault;
 use causes::with_causes;
+use ingest::Offset;
 use ingest::lake::{Lake, LakeError, Listing, Object, ObjectMetadata};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -123,9 +124,9 @@ fn small_objects_come_back_as_written() {
 fn metadata_comes_back_as_written() {
     let world = World::new();
     let full = ObjectMetadata {
-        end: Some(12),
+        end: Some(Offset(12)),
         count: Some(2),
-        covers: Some(10..15),
+        covers: Some(Offset(10)..Offset(15)),
         checksum: Some(0xabc),
         bytes: Some(6),
     };

@@ -46,14 +46,25 @@ impl Offset {
         Offset(self.0.saturating_add_unsigned(records))
     }
 
+    /// How many offsets lie between two, whichever is the greater.
+    #[inline]
+    pub const fn abs_diff(self, other: Offset) -> u64 {
+        self.0.abs_diff(other.0)
+    }
+
     /// The offsets of these numbers.
     #[inline]
     pub const fn range(numbers: Range<i64>) -> Range<Offset> {
         Offset(numbers.start)..Offset(numbers.end)
     }
+
+    /// Each offset of a range, in order.
+    pub fn each(range: Range<Offset>) -> impl DoubleEndedIterator<Item = Offset> {
+        (range.start.0..range.end.0).map(Offset)
+    }
 }
 
-/// How many offsets lie between two: negative when the first one is the lower.
+/// How many offsets lie from one to another: negative when the first one is the lower.
 impl Sub for Offset {
     type Output = i64;
 

@@ -97,7 +97,7 @@ impl Partition {
 
     /// The first offset that the tables do not contain, if anything is committed.
     pub(super) fn frontier(&self) -> Option<i64> {
-        self.reached.map(|reached| reached.next)
+        self.reached.map(|reached| reached.next.0)
     }
 
     /// The same; before the first commit it is where Kafka begins.
@@ -155,13 +155,17 @@ impl Partition {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ingest::Offset;
 
     fn at(began: Instant, seconds: u64) -> Instant {
         began + Duration::from_secs(seconds)
     }
 
     fn reached(next: i64, newest: Option<i64>) -> Reached {
-        Reached { next, newest }
+        Reached {
+            next: Offset(next),
+            newest,
+        }
     }
 
     #[test]

@@ -11,9 +11,9 @@ use super::phases::{Bounds, Surveyed};
 use crate::log::holes;
 use crate::options::Mode;
 use crate::protocol::{Assigned, Command, Pass};
-use ingest::TopicPartition;
 use ingest::coverage::{Counted, Coverage};
 use ingest::lake::{Encoding, Object};
+use ingest::{Offset, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -94,7 +94,7 @@ impl Surveyed<'_> {
             // records of the last object below the bound may lie beyond it, unless Kafka ends there
             let taken = coverage.unproved.iter().map(|object| object.from..object.to);
             let taken = taken.filter(|taken| last.get(at) == Some(&taken.start) && *bound < marks.high);
-            let spanned = |taken: &Range<i64>| marks.low <= taken.start && taken.start < marks.stable;
+            let spanned = |taken: &Range<Offset>| marks.low <= taken.start && taken.start < marks.stable;
             if let Some(taken) = taken.max_by_key(|taken| taken.end).filter(spanned) {
                 doubted.insert(*at, taken.start..taken.end.min(*bound));
             }
@@ -155,7 +155,7 @@ fn may_reach(objects: &[Object], bounds: &Bounds) -> Vec<Assigned> {
             Encoding::Plain => object.size,
             Encoding::Gzip => object.size.saturating_mul(GZIP_RATIO),
         };
-        let end = start.saturating_add(i64::try_from(lines).unwrap_or(i64::MAX));
+        let end = start.plus(lines);
         last.get(&at)
             .is_some_and(|last| start == *last || start < *last && end > *last)
     };
@@ -173,6 +173,7 @@ fn may_reach(objects: &[Object], bounds: &Bounds) -> Vec<Assigned> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ingest::Partition;
     use ingest::lake::Place;
 
     fn object(start: i64, size: u64, encoding: Encoding) -> Object {
@@ -181,7 +182,10 @@ mod tests {
             size,
             etag: None,
             topic: Some(0),
-            place: Place::Log { partition: 0, start },
+            place: Place::Log {
+                partition: Partition(0),
+                start: Offset(start),
+            },
             encoding,
             deletes: false,
             sidecar: false,
@@ -190,7 +194,10 @@ mod tests {
 
     #[test]
     fn only_objects_that_may_reach_the_bound_are_counted() {
-        let at = TopicPartition { topic: 0, partition: 0 };
+        let at = TopicPartition {
+            topic: 0,
+            partition: Partition(0),
+        };
         let plain = |start| object(start, 30, Encoding::Plain);
         let objects = [plain(0), plain(10), plain(40), plain(50), plain(60), plain(100)];
         let counted = |bound| -> Vec<u32> {
@@ -198,13 +205,13 @@ mod tests {
             may_reach(&objects, &bounds).into_iter().map(|one| one.id).collect()
         };
         // 10..40 ends at the latest where 40 starts
-        assert_eq!(counted(55), [3, 4]);
-        assert_eq!(counted(60), [3, 4]);
-        assert_eq!(counted(61), [3, 4, 5]);
-        assert!(counted(0).is_empty());
+        assert_eq!(counted(Offset(55)), [3, 4]);
+        assert_eq!(counted(Offset(60)), [3, 4]);
+        assert_eq!(counted(Offset(61)), [3, 4, 5]);
+        assert!(counted(Offset(0)).is_empty());
         // a compressed object may hold any number of lines
         let objects = [object(0, 30, Encoding::Gzip), plain(10_000)];
-        let bounds = [(at, 20_000)].into();
+        let bounds = [(at, Offset(20_000))].into();
         assert_eq!(may_reach(&objects, &bounds).len(), 2);
     }
 }

@@ -8,6 +8,7 @@ use crate::process::Commit;
 use crate::report::Replay;
 use crate::target::{History, State};
 use crate::watch::{self, Watch};
+use ingest::{Offset, Partition};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -73,7 +74,7 @@ impl Run {
             let now = jiff::Timestamp::now().as_millisecond();
             self.process.observer.freshness(age(oldest, now));
         }
-        let mut frontier: Vec<(&str, i32, i64)> = Vec::with_capacity(answer.frontier.len());
+        let mut frontier: Vec<(&str, Partition, Offset)> = Vec::with_capacity(answer.frontier.len());
         for (at, reach) in &answer.frontier {
             let topic = self.topic_name(at.topic);
             self.process.observer.frontier(topic, at.partition, reach.shown());

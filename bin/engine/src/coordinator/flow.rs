@@ -5,7 +5,7 @@ use crate::epoch::Epoch;
 use crate::error::EngineError;
 use crate::plan::{Plan, Planner};
 use crate::protocol::{Command, Consume, Ending, ReaderReport};
-use ingest::TopicPartition;
+use ingest::{Offset, TopicPartition};
 use sinks::SinkError;
 use std::collections::BTreeMap;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -47,7 +47,7 @@ pub struct Flow {
     /// The open one.
     epoch: Epoch,
     /// Where the readers hold; `unheld` of them have not said so yet.
-    places: BTreeMap<TopicPartition, i64>,
+    places: BTreeMap<TopicPartition, Offset>,
     unheld: usize,
 }
 
@@ -99,7 +99,7 @@ impl Flow {
     /// Gives a range of Kafka to the worker that reads its partition.
     pub fn consume(&self, range: Consume) {
         let TopicPartition { topic, partition } = range.at;
-        let owner = (partition as usize * 3 + usize::from(topic)) % self.workers;
+        let owner = (partition.0 as usize * 3 + usize::from(topic)) % self.workers;
         self.send_to(owner, Command::Consume(range));
     }
 
@@ -120,7 +120,7 @@ impl Flow {
     }
 
     /// Where every reader holds, once all of them do.
-    pub fn held(&self) -> Option<&BTreeMap<TopicPartition, i64>> {
+    pub fn held(&self) -> Option<&BTreeMap<TopicPartition, Offset>> {
         (self.unheld == 0).then_some(&self.places)
     }
 

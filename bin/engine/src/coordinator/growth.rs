@@ -17,7 +17,7 @@ use crate::log::generations::Generations;
 use crate::log::growth::{Change, PartitionWatermarks};
 use crate::protocol::{Command, Consume, Purpose, ReaderReport};
 use crate::watch;
-use ingest::TopicPartition;
+use ingest::{Offset, Partition, TopicPartition};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ impl Live<'_> {
                     tracing::info!(topic = self.run.topic_name(topic), "the topic exists");
                     doubtful.push(topic);
                     let partitions = watermarks.keys().filter(|at| at.topic == topic);
-                    let count = partitions.map(|at| at.partition + 1).max().unwrap_or(0);
+                    let count = partitions.map(|at| at.partition.0 + 1).max().unwrap_or(0);
                     self.answer.counts.entry(topic).or_insert(count);
                 }
                 Change::Shorter { at } => doubtful.push(at.topic),
@@ -90,7 +90,10 @@ impl Live<'_> {
     }
 
     /// Persists the boundaries of added partitions: all of them, or the run ends.
-    async fn settle_growths(&mut self, growths: &[(TopicPartition, BTreeMap<i32, i64>)]) -> Result<Open, EngineError> {
+    async fn settle_growths(
+        &mut self,
+        growths: &[(TopicPartition, BTreeMap<Partition, Offset>)],
+    ) -> Result<Open, EngineError> {
         let mut open = Open::Idle;
         loop {
             self.run.flow.hold();
@@ -98,11 +101,13 @@ impl Live<'_> {
             open = if seen == Open::Idle { open } else { seen };
             let mut grown = self.answer.generations.clone();
             for (added, highs) in growths {
-                let read = |partition: i32| {
+                let read = |partition: Partition| {
                     let topic = added.topic;
                     places.get(&TopicPartition { topic, partition }).copied()
                 };
-                let boundary = |(partition, high): (&i32, &i64)| (*partition, read(*partition).unwrap_or(0).max(*high));
+                let boundary = |(partition, high): (&Partition, &Offset)| {
+                    (*partition, read(*partition).unwrap_or_default().max(*high))
+                };
                 self.run
                     .begin_generation(&mut grown, *added, &highs.iter().map(boundary).collect())?;
             }
@@ -118,7 +123,7 @@ impl Live<'_> {
                     self.take_generations(persisted, &places)?;
                     for (added, _) in growths {
                         let count = self.answer.counts.entry(added.topic).or_default();
-                        *count = (added.partition + 1).max(*count);
+                        *count = (added.partition.0 + 1).max(*count);
                         // everything of it is wanted
                         self.answer.frontier.entry(*added).or_default();
                     }
@@ -138,7 +143,7 @@ impl Live<'_> {
     }
 
     /// Where every reader holds.
-    async fn places(&mut self) -> Result<(BTreeMap<TopicPartition, i64>, Open), EngineError> {
+    async fn places(&mut self) -> Result<(BTreeMap<TopicPartition, Offset>, Open), EngineError> {
         let mut open = Open::Idle;
         loop {
             if let Some(places) = self.run.flow.held() {
@@ -157,7 +162,7 @@ impl Live<'_> {
     fn take_generations(
         &mut self,
         persisted: Generations,
-        places: &BTreeMap<TopicPartition, i64>,
+        places: &BTreeMap<TopicPartition, Offset>,
     ) -> Result<(), EngineError> {
         for (at, next) in places {
             if persisted.differs_below(&self.answer.generations, *at, *next) {
@@ -178,7 +183,7 @@ impl Live<'_> {
                 .answer
                 .counts
                 .get(&at.topic)
-                .is_none_or(|count| at.partition < *count);
+                .is_none_or(|count| at.partition < Partition(*count));
             if self.partitions.contains(at) || !persisted {
                 continue;
             }
@@ -191,7 +196,7 @@ impl Live<'_> {
             }
             tracing::info!(
                 topic = self.run.topic_name(at.topic),
-                partition = at.partition,
+                partition = at.partition.0,
                 "found a new partition"
             );
             let first = from;

@@ -13,9 +13,9 @@ use crate::log::hand_over::{HandOver, Known, hand_over};
 use crate::protocol::{Command, Consume, Counts, Pass, Purpose, ReaderReport};
 use crate::target::{History, Staged};
 use crate::watch::{self, Watch};
-use ingest::TopicPartition;
 use ingest::coverage::{Accepted, Coverage, Gap, OrderConflict, RangeSet};
 use ingest::lake::{Object, Place};
+use ingest::{Offset, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -165,7 +165,7 @@ impl<'a> Replay<'a> {
     async fn read_objects(
         &mut self,
         from: usize,
-        persisted: &BTreeMap<TopicPartition, i64>,
+        persisted: &BTreeMap<TopicPartition, Offset>,
     ) -> Result<(), ReplayError> {
         let wanted = |object: &Object| is_wanted(object, &self.upto);
         let reading = self.run.read_objects(&mut self.read, from, persisted, wanted);
@@ -194,7 +194,7 @@ impl<'a> Replay<'a> {
     }
 
     /// A LIST may have missed a new key: looks once more before calling it a gap. Whether anything was read.
-    async fn look_again(&mut self, persisted: &BTreeMap<TopicPartition, i64>) -> Result<bool, ReplayError> {
+    async fn look_again(&mut self, persisted: &BTreeMap<TopicPartition, Offset>) -> Result<bool, ReplayError> {
         let Some(listing) = self.run.listing().await? else {
             return Ok(false);
         };
@@ -268,7 +268,7 @@ impl<'a> Replay<'a> {
                 .watermarks
                 .get(&at)
                 .map(|marks| marks.low..marks.stable.max(marks.low)),
-            recorded: recorded.or_else(|| self.recorded.is_added(at).then_some(0..0)),
+            recorded: recorded.or_else(|| self.recorded.is_added(at).then_some(Offset(0)..Offset::ZERO)),
             live: !self.run.options.is_backfill(),
             upto: self.upto.as_ref().and_then(|bounds| bounds.get(&at).copied()),
         }
@@ -312,10 +312,10 @@ impl<'a> Replay<'a> {
     }
 
     /// Whether a gap is what a damaged object was to hold.
-    fn skipped(&self, at: TopicPartition, range: &Range<i64>) -> bool {
+    fn skipped(&self, at: TopicPartition, range: &Range<Offset>) -> bool {
         self.read.damaged().any(|(id, object)| {
-            let read = i64::try_from(self.read.lines(id)).unwrap_or(i64::MAX);
-            log_place(object).is_some_and(|(of, start)| of == at && start.saturating_add(read) == range.start)
+            let read = self.read.lines(id);
+            log_place(object).is_some_and(|(of, start)| of == at && start.plus(read) == range.start)
         })
     }
 
@@ -349,7 +349,7 @@ impl<'a> Replay<'a> {
     /// A target never moves back.
     fn refuse_to_go_back(&self) -> Result<(), EngineError> {
         for (at, recorded) in &self.recorded.partitions {
-            let offered = self.answer.frontier.get(at).map_or(0, |reach| reach.next);
+            let offered = self.answer.frontier.get(at).map_or(Offset::ZERO, |reach| reach.next);
             if offered < recorded.next {
                 return Err(EngineError::MovesBack {
                     place: self.run.place(*at),
@@ -409,7 +409,7 @@ fn is_wanted(object: &Object, upto: &Option<Bounds>) -> bool {
 }
 
 /// The ranges of Kafka that the lake has, too.
-fn again(plans: &BTreeMap<TopicPartition, HandOver>) -> Vec<(TopicPartition, Range<i64>)> {
+fn again(plans: &BTreeMap<TopicPartition, HandOver>) -> Vec<(TopicPartition, Range<Offset>)> {
     let of = |(at, plan): (&TopicPartition, &HandOver)| {
         let again = plan.read_ranges.iter().filter(|read_range| read_range.again);
         again

@@ -16,10 +16,10 @@ use crate::error::{EngineError, panicked};
 use crate::log::growth::PartitionWatermarks;
 use crate::log::identity::{Place, TopicCheck, compare_last_record};
 use crate::recorded::Recorded;
-use ingest::TopicPartition;
 use ingest::coverage::Coverage;
 use ingest::kafka::{Sample, Sampled};
 use ingest::lake::{Object, Original};
+use ingest::{Offset, Partition, TopicPartition};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -69,7 +69,7 @@ impl Run {
         let found: BTreeMap<TopicPartition, Sampled> = self.sample(lasts.collect()).await?;
         for (at, place) in places {
             let Some(marks) = watermarks.get(&at) else {
-                if place.next == 0 {
+                if place.next == Offset::ZERO {
                     continue;
                 }
                 let why = "the partition does not exist any more".to_owned();
@@ -98,19 +98,20 @@ impl Run {
     /// What Kafka holds at one offset of each partition.
     async fn sample(
         &self,
-        wanted: Vec<(TopicPartition, i64)>,
+        wanted: Vec<(TopicPartition, Offset)>,
     ) -> Result<BTreeMap<TopicPartition, Sampled>, EngineError> {
         let (at, sampled) = (wanted.iter().map(|(at, _)| *at), self.samples(&wanted).await?);
         Ok(at.zip(sampled).collect())
     }
 
     /// What Kafka holds at some offsets, in their order.
-    async fn samples(&self, wanted: &[(TopicPartition, i64)]) -> Result<Vec<Sampled>, EngineError> {
+    async fn samples(&self, wanted: &[(TopicPartition, Offset)]) -> Result<Vec<Sampled>, EngineError> {
         let Some(cluster) = self.sources.cluster.clone().filter(|_| !wanted.is_empty()) else {
             return Ok(Vec::new());
         };
-        let name = |(at, offset): &(TopicPartition, i64)| (self.topic_name(at.topic).to_owned(), at.partition, *offset);
-        let named: Vec<(String, i32, i64)> = wanted.iter().map(name).collect();
+        let name =
+            |(at, offset): &(TopicPartition, Offset)| (self.topic_name(at.topic).to_owned(), at.partition, *offset);
+        let named: Vec<(String, Partition, Offset)> = wanted.iter().map(name).collect();
         let asked = tokio::task::spawn_blocking(move || cluster.samples(&named));
         let asked = async { Ok(asked.await.map_err(panicked("asking Kafka for records"))??) };
         self.process.unless_stopped(asked).await
@@ -124,17 +125,17 @@ impl Run {
         watermarks: &PartitionWatermarks,
     ) -> Result<(), EngineError> {
         let lacking = answer.frontier.iter().filter(|(at, reach)| {
-            let before = reach.next - 1;
+            let before = reach.next.previous();
             let known = reach.last.is_some_and(|last| last.offset == before);
             !known
                 && watermarks
                     .get(at)
                     .is_some_and(|marks| marks.low <= before && before < marks.stable)
         });
-        let lacking: Vec<(TopicPartition, i64)> = lacking.map(|(at, reach)| (*at, reach.next - 1)).collect();
+        let lacking: Vec<(TopicPartition, Offset)> = lacking.map(|(at, reach)| (*at, reach.next.previous())).collect();
         for (at, sampled) in self.sample(lacking).await? {
             if let (Sampled::Record(sample), Some(reach)) = (sampled, answer.frontier.get_mut(&at)) {
-                reach.last = newer(reach.last, Some(sample.id(reach.next - 1)));
+                reach.last = newer(reach.last, Some(sample.id(reach.next.previous())));
             }
         }
         Ok(())
@@ -152,7 +153,7 @@ impl Run {
         };
         let began = Instant::now();
         let chosen = choose(read, coverage, watermarks);
-        let wanted: Vec<(TopicPartition, i64)> = chosen.iter().map(|(at, offset, _)| (*at, *offset)).collect();
+        let wanted: Vec<(TopicPartition, Offset)> = chosen.iter().map(|(at, offset, _)| (*at, *offset)).collect();
         let mut compared = 0;
         for ((at, offset, object), sampled) in chosen.into_iter().zip(self.samples(&wanted).await?) {
             let Sampled::Record(sample) = sampled else { continue };
@@ -180,12 +181,12 @@ fn choose(
     read: &LakeRead,
     coverage: &BTreeMap<TopicPartition, Coverage>,
     watermarks: &PartitionWatermarks,
-) -> Vec<(TopicPartition, i64, Object)> {
+) -> Vec<(TopicPartition, Offset, Object)> {
     let inexact: BTreeSet<u32> = coverage
         .values()
         .flat_map(|coverage| coverage.inexact.iter().map(|object| object.object))
         .collect();
-    let mut candidates: BTreeMap<TopicPartition, BTreeMap<i64, u32>> = BTreeMap::new();
+    let mut candidates: BTreeMap<TopicPartition, BTreeMap<Offset, u32>> = BTreeMap::new();
     for (id, object, shown) in read.counted() {
         let Some((at, start)) = log_place(object) else { continue };
         let held = watermarks
@@ -199,16 +200,16 @@ fn choose(
     let mut samples = Vec::new();
     for topic in 0..3 {
         let of_topic = candidates.iter().filter(|(at, _)| at.topic == topic);
-        let chosen: Vec<(TopicPartition, i64, u32)> = of_topic
+        let chosen: Vec<(TopicPartition, Offset, u32)> = of_topic
             .flat_map(|(at, objects)| {
-                let objects: Vec<(TopicPartition, i64, u32)> =
+                let objects: Vec<(TopicPartition, Offset, u32)> =
                     objects.iter().map(|(start, id)| (*at, *start, *id)).collect();
                 spread(&objects, OF_A_PARTITION)
             })
             .collect();
         samples.extend(spread(&chosen, OF_A_TOPIC));
     }
-    let with_object = |(at, start, id): (TopicPartition, i64, u32)| (at, start, read.object(id).clone());
+    let with_object = |(at, start, id): (TopicPartition, Offset, u32)| (at, start, read.object(id).clone());
     samples.into_iter().map(with_object).collect()
 }
 

@@ -3,9 +3,9 @@
 use crate::archived::ArchivedRange;
 use crate::log::persisted::Starts;
 use crate::protocol::{LinesHash, ObjectRead};
-use ingest::TopicPartition;
 use ingest::coverage::{Counted, Coverage, LegacyObject};
 use ingest::lake::{Listing, Object, Place};
+use ingest::{Offset, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -122,10 +122,12 @@ impl LakeRead {
     pub fn hashes(&self) -> BTreeMap<TopicPartition, LinesHash> {
         let mut objects: Vec<Counted> = self.of_log().collect();
         objects.sort_by_key(|object| (object.topic, object.partition, object.start, u64::MAX - object.lines));
-        let mut hashes: BTreeMap<TopicPartition, (LinesHash, i64)> = BTreeMap::new();
+        let mut hashes: BTreeMap<TopicPartition, (LinesHash, Offset)> = BTreeMap::new();
         for object in objects {
-            let (hash, end) = hashes.entry(object.at()).or_insert((LinesHash::default(), i64::MIN));
-            let own_end = object.start.saturating_add_unsigned(object.lines);
+            let (hash, end) = hashes
+                .entry(object.at())
+                .or_insert((LinesHash::default(), Offset(i64::MIN)));
+            let own_end = object.start.plus(object.lines);
             if own_end > *end {
                 *end = own_end;
                 *hash += self
@@ -143,7 +145,7 @@ impl LakeRead {
         let archived = self.of_log().map(|object| ArchivedRange {
             at: object.at(),
             reach: object.covers.clone().unwrap_or_else(|| starts.reach(&object)),
-            assigned: object.start..object.start.saturating_add_unsigned(object.lines),
+            assigned: object.start..object.start.plus(object.lines),
             exact: object.covers.is_some(),
             follower: starts.follower(&object),
         });
@@ -151,7 +153,7 @@ impl LakeRead {
     }
 
     /// Offsets whose rejects the staged ones replace: those of objects that were staged again as a whole.
-    pub fn replaced(&self) -> Vec<(TopicPartition, Range<i64>)> {
+    pub fn replaced(&self) -> Vec<(TopicPartition, Range<Offset>)> {
         let starts = self.starts();
         let restaged = self.of_log().filter(|object| self.restaged.contains(&object.object));
         let with_reach = |object: Counted| {
@@ -166,7 +168,7 @@ impl LakeRead {
 }
 
 /// The place of an object of the log.
-pub(super) fn log_place(object: &Object) -> Option<(TopicPartition, i64)> {
+pub(super) fn log_place(object: &Object) -> Option<(TopicPartition, Offset)> {
     let (topic, partition, start) = object.log_place()?;
     Some((TopicPartition { topic, partition }, start))
 }
@@ -174,6 +176,7 @@ pub(super) fn log_place(object: &Object) -> Option<(TopicPartition, i64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ingest::Partition;
     use ingest::lake::Encoding;
 
     fn object(key: &str, partition: Option<i32>, start: i64) -> Object {
@@ -182,7 +185,10 @@ mod tests {
             size: 1,
             etag: None,
             topic: partition.map(|_| 0),
-            place: partition.map_or(Place::Legacy, |partition| Place::Log { partition, start }),
+            place: partition.map_or(Place::Legacy, |partition| Place::Log {
+                partition: Partition(partition),
+                start: Offset(start),
+            }),
             encoding: Encoding::Plain,
             deletes: false,
             sidecar: false,
@@ -207,7 +213,7 @@ mod tests {
             object("grown", Some(2), 0),
             object("older", None, 0),
         ];
-        read.add(listed, |at| at.partition == 1);
+        read.add(listed, |at| at.partition == Partition(1));
         let keys: Vec<&str> = read.objects().iter().map(|object| object.key.as_str()).collect();
         assert_eq!(keys, ["old", "p0", "late", "seen in Kafka"]);
     }
@@ -216,7 +222,7 @@ mod tests {
     fn lines_are_hashed_the_same_however_they_are_cut() {
         let hash = |offsets: std::ops::Range<i64>| {
             let mut hash = LinesHash::default();
-            offsets.for_each(|offset| hash.add(offset, b"line", offset < 3));
+            offsets.for_each(|offset| hash.add(Offset(offset), b"line", offset < 3));
             hash
         };
         let read = |objects: &[(i64, i64)]| {
@@ -233,7 +239,10 @@ mod tests {
                     },
                 );
             }
-            read.hashes()[&TopicPartition { topic: 0, partition: 0 }]
+            read.hashes()[&TopicPartition {
+                topic: 0,
+                partition: Partition(0),
+            }]
         };
         let whole = read(&[(0, 6)]);
         assert_eq!(whole, hash(0..6));
@@ -256,10 +265,13 @@ mod tests {
             ..ObjectRead::default()
         };
         read.counted.insert(1, lines(5, None));
-        read.counted.insert(2, lines(3, Some((10, 13))));
+        read.counted.insert(2, lines(3, Some((Offset(10), Offset(13)))));
         read.restaged.extend([1, 2]);
-        let at = TopicPartition { topic: 0, partition: 0 };
+        let at = TopicPartition {
+            topic: 0,
+            partition: Partition(0),
+        };
         // five lines with offsets below 10; the other one has each record at its offset
-        assert_eq!(read.replaced(), [(at, 0..10)]);
+        assert_eq!(read.replaced(), [(at, Offset::range(0..10))]);
     }
 }

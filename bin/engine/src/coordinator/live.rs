@@ -10,6 +10,7 @@ use crate::log::growth::PartitionWatermarks;
 use crate::protocol::ReaderReport;
 use crate::report::Report;
 use crate::watch;
+use ingest::{Offset, Partition};
 use std::time::{Duration, Instant};
 
 /// An idle run commits an empty epoch this often: it is the fence's heartbeat.
@@ -192,7 +193,7 @@ impl Live<'_> {
         };
         let next = |at| Some(self.answer.frontier.get(at)?.next);
         let offsets = self.partitions.iter();
-        let offsets: Vec<(&str, i32, i64)> = offsets
+        let offsets: Vec<(&str, Partition, Offset)> = offsets
             .filter_map(|at| Some((self.run.topic_name(at.topic), at.partition, next(at)?)))
             .collect();
         cluster.commit_offsets(offsets);

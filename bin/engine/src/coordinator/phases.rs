@@ -18,11 +18,11 @@ use crate::collect::ClosedEpoch;
 use crate::log::growth::PartitionWatermarks;
 use crate::recorded::Recorded;
 use crate::watch::Watch;
-use ingest::TopicPartition;
+use ingest::{Offset, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Per partition, the first offset that is not wanted.
-pub(super) type Bounds = BTreeMap<TopicPartition, i64>;
+pub(super) type Bounds = BTreeMap<TopicPartition, Offset>;
 
 /// The lake is listed; nothing keeps another run from committing.
 pub(super) struct Listed<'a> {

@@ -4,8 +4,8 @@ use super::flow::ReplayError;
 use super::run::Run;
 use crate::error::EngineError;
 use crate::protocol::{Consume, Purpose, ReaderReport};
-use ingest::TopicPartition;
 use ingest::coverage::RangeSet;
+use ingest::{Offset, TopicPartition};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -16,9 +16,9 @@ impl Run {
     /// Counts where Kafka holds records, one range of a partition after the other.
     pub(super) async fn probe(
         &mut self,
-        read_ranges: BTreeMap<TopicPartition, Vec<Range<i64>>>,
+        read_ranges: BTreeMap<TopicPartition, Vec<Range<Offset>>>,
     ) -> Result<Arrived, ReplayError> {
-        let mut queues: BTreeMap<TopicPartition, std::vec::IntoIter<Range<i64>>> = read_ranges
+        let mut queues: BTreeMap<TopicPartition, std::vec::IntoIter<Range<Offset>>> = read_ranges
             .into_iter()
             .map(|(at, read_ranges)| (at, read_ranges.into_iter()))
             .collect();
@@ -42,7 +42,7 @@ impl Run {
         Ok(arrived)
     }
 
-    fn probe_next(&self, at: TopicPartition, queue: &mut std::vec::IntoIter<Range<i64>>) -> bool {
+    fn probe_next(&self, at: TopicPartition, queue: &mut std::vec::IntoIter<Range<Offset>>) -> bool {
         let Some(read_range) = queue.next() else { return false };
         self.flow.consume(Consume {
             at,

@@ -7,8 +7,8 @@ use super::flow::ReplayError;
 use super::phases::Replay;
 use super::probe::Arrived;
 use crate::log::holes::{self, Suspect, Tail};
-use ingest::TopicPartition;
 use ingest::coverage::{Counted, Coverage, RangeSet};
+use ingest::{Offset, TopicPartition};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -16,9 +16,9 @@ use std::ops::Range;
 #[derive(Debug, Default)]
 pub(super) struct Again {
     /// Objects that may lack records, with the holes behind them.
-    pub doubtful: Vec<Range<i64>>,
+    pub doubtful: Vec<Range<Offset>>,
     /// The last object, when holes lie inside: its records may have any of these offsets.
-    pub tail: Option<Range<i64>>,
+    pub tail: Option<Range<Offset>>,
 }
 
 impl Replay<'_> {
@@ -28,7 +28,7 @@ impl Replay<'_> {
         coverage: &BTreeMap<TopicPartition, Coverage>,
     ) -> Result<BTreeMap<TopicPartition, Again>, ReplayError> {
         let mut suspects: BTreeMap<TopicPartition, Vec<Suspect>> = BTreeMap::new();
-        let mut tails: BTreeMap<TopicPartition, (Tail, i64)> = BTreeMap::new();
+        let mut tails: BTreeMap<TopicPartition, (Tail, Offset)> = BTreeMap::new();
         let last = self.last_objects();
         for (at, coverage) in coverage {
             let at = *at;
@@ -42,7 +42,7 @@ impl Replay<'_> {
             let bound = self
                 .upto
                 .as_ref()
-                .map_or(i64::MAX, |upto| upto.get(&at).copied().unwrap_or(0));
+                .map_or(Offset::MAX, |upto| upto.get(&at).copied().unwrap_or(Offset::ZERO));
             let found = holes::suspects(coverage, known, &span, bound, |id| self.read.lines(id));
             if !found.is_empty() {
                 suspects.insert(at, found);
@@ -88,9 +88,10 @@ impl Replay<'_> {
     /// Finds how far last objects with holes inside reach.
     async fn find_tails(
         &mut self,
-        tails: BTreeMap<TopicPartition, (Tail, i64)>,
-    ) -> Result<BTreeMap<TopicPartition, Range<i64>>, ReplayError> {
-        let mut seen: BTreeMap<TopicPartition, i64> = tails.iter().map(|(at, (tail, _))| (*at, tail.start)).collect();
+        tails: BTreeMap<TopicPartition, (Tail, Offset)>,
+    ) -> Result<BTreeMap<TopicPartition, Range<Offset>>, ReplayError> {
+        let mut seen: BTreeMap<TopicPartition, Offset> =
+            tails.iter().map(|(at, (tail, _))| (*at, tail.start)).collect();
         let mut arrived = Arrived::new();
         let nothing = RangeSet::default();
         loop {
@@ -110,7 +111,7 @@ impl Replay<'_> {
                 found.iter().for_each(|range| arrived.insert(range));
             }
         }
-        let reach = |(at, (tail, _)): (TopicPartition, (Tail, i64))| {
+        let reach = |(at, (tail, _)): (TopicPartition, (Tail, Offset))| {
             let reach = tail.reach(arrived.get(&at).unwrap_or(&nothing), seen[&at])?;
             let place = self.run.place(at);
             tracing::info!(

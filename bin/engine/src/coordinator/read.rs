@@ -5,9 +5,9 @@ use super::lake_read::{LakeRead, log_place};
 use super::run::Run;
 use crate::error::EngineError;
 use crate::protocol::{Assigned, Command, ObjectRead, ReaderReport};
-use ingest::TopicPartition;
 use ingest::coverage::Counted;
 use ingest::lake::{Object, Place};
+use ingest::{Offset, Partition, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Objects assigned in one command.
@@ -20,11 +20,11 @@ impl Run {
         &mut self,
         read: &mut LakeRead,
         from: usize,
-        persisted: &BTreeMap<TopicPartition, i64>,
+        persisted: &BTreeMap<TopicPartition, Offset>,
         wanted: impl Fn(&Object) -> bool,
     ) -> Result<(), ReplayError> {
         let starts = read.starts();
-        let of = |at: &TopicPartition| persisted.get(at).copied().unwrap_or(0);
+        let of = |at: &TopicPartition| persisted.get(at).copied().unwrap_or(Offset::ZERO);
         let assign = |(object, id): (&Object, u32)| Assigned {
             id,
             object: object.clone(),
@@ -88,7 +88,7 @@ impl Run {
         }
         for (worker, (_, mut share)) in shares.into_iter().enumerate() {
             share.sort_by_key(|one| match one.object.place {
-                Place::Legacy => (-1, 0, one.id),
+                Place::Legacy => (Offset(-1), Partition(0), one.id),
                 Place::Log { partition, start } => (start, partition, one.id),
             });
             for objects in share.chunks(OBJECTS_A_COMMAND) {

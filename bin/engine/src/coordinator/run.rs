@@ -6,10 +6,10 @@ use crate::options::Options;
 use crate::process::ProcessState;
 use crate::report::{Report, Totals};
 use crate::target::Target;
-use ingest::TopicPartition;
 use ingest::coverage::Gap;
 use ingest::kafka::Cluster;
 use ingest::lake::Lake;
+use ingest::{Offset, TopicPartition};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -71,7 +71,7 @@ impl Run {
     }
 
     /// A range of offsets that is missing.
-    pub(super) fn gap(&self, at: TopicPartition, range: &Range<i64>) -> Gap {
+    pub(super) fn gap(&self, at: TopicPartition, range: &Range<Offset>) -> Gap {
         Gap {
             topic: self.topic_name(at.topic).to_owned(),
             partition: at.partition,

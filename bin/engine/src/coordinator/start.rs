@@ -11,8 +11,8 @@ use crate::log::growth::{Change, PartitionWatermarks, Seen};
 use crate::recorded::Recorded;
 use crate::watch::Watch;
 use crate::{boundaries, watch};
-use ingest::TopicPartition;
 use ingest::lake::Listing;
+use ingest::{Offset, Partition, TopicPartition};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,7 +124,7 @@ impl Run {
         &self,
         generations: &mut Generations,
         added: TopicPartition,
-        boundaries: &BTreeMap<i32, i64>,
+        boundaries: &BTreeMap<Partition, Offset>,
     ) -> Result<(), EngineError> {
         if generations.knows(added) {
             return Ok(());
@@ -135,7 +135,7 @@ impl Run {
             topic: topic.to_owned(),
             source,
         })?;
-        let partition = added.partition;
+        let partition = added.partition.0;
         tracing::info!(
             topic,
             partition,

@@ -9,7 +9,7 @@
 //! A boundary may be chosen once. The lake is the place that all engines share, so the boundary that was written there
 //! first is everyone's ([`Generations::merged`]); the tables record what they were made with.
 
-use ingest::TopicPartition;
+use ingest::{Offset, Partition, TopicPartition};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,13 +17,13 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Start {
     /// The first offset.
-    pub offset: i64,
+    pub offset: Offset,
     /// The generation, 2 or more: what lies before every start is of generation 1.
     pub generation: u8,
 }
 
 /// The generation of the record at `offset`, by the ascending starts of its partition.
-pub fn generation_at(starts: &[Start], offset: i64) -> u8 {
+pub fn generation_at(starts: &[Start], offset: Offset) -> u8 {
     let begun = starts.partition_point(|start| start.offset <= offset);
     begun.checked_sub(1).map_or(1, |last| starts[last].generation)
 }
@@ -58,7 +58,7 @@ impl Generations {
             starts.insert(place, start);
         }
         // a later generation never begins before an earlier one
-        let mut least = 0;
+        let mut least = Offset::ZERO;
         for start in starts {
             start.offset = start.offset.max(least);
             least = start.offset;
@@ -78,14 +78,24 @@ impl Generations {
     }
 
     /// Begins the generation of an added partition, with the boundary of each older one.
-    pub fn begin(&mut self, added: TopicPartition, boundaries: &BTreeMap<i32, i64>) -> Result<u8, TooManyGenerations> {
+    pub fn begin(
+        &mut self,
+        added: TopicPartition,
+        boundaries: &BTreeMap<Partition, Offset>,
+    ) -> Result<u8, TooManyGenerations> {
         let generation = self.newest(added.topic).checked_add(1).ok_or(TooManyGenerations)?;
         for (partition, offset) in boundaries.iter().filter(|(partition, _)| **partition < added.partition) {
             let (partition, offset) = (*partition, *offset);
             let topic = added.topic;
             self.insert(TopicPartition { topic, partition }, Start { offset, generation });
         }
-        self.insert(added, Start { offset: 0, generation });
+        self.insert(
+            added,
+            Start {
+                offset: Offset::ZERO,
+                generation,
+            },
+        );
         Ok(generation)
     }
 
@@ -97,7 +107,7 @@ impl Generations {
         for topic in 0..3 {
             let newest_partition = |of: &Generations| {
                 let partitions = of.0.keys().filter(|at| at.topic == topic);
-                partitions.map(|at| at.partition).max().unwrap_or(-1)
+                partitions.map(|at| at.partition).max().unwrap_or(Partition(-1))
             };
             let known = newest_partition(self);
             for (added, starts) in ours.growths(topic) {
@@ -117,8 +127,8 @@ impl Generations {
     }
 
     /// The growths of a topic in their order: the greatest partition that takes part, and the starts.
-    fn growths(&self, topic: u8) -> Vec<(i32, BTreeMap<i32, i64>)> {
-        let mut growths: BTreeMap<u8, BTreeMap<i32, i64>> = BTreeMap::new();
+    fn growths(&self, topic: u8) -> Vec<(Partition, BTreeMap<Partition, Offset>)> {
+        let mut growths: BTreeMap<u8, BTreeMap<Partition, Offset>> = BTreeMap::new();
         for (at, starts) in self.0.iter().filter(|(at, _)| at.topic == topic) {
             for start in starts {
                 growths
@@ -127,14 +137,14 @@ impl Generations {
                     .insert(at.partition, start.offset);
             }
         }
-        let with_added = |starts: BTreeMap<i32, i64>| Some((*starts.keys().next_back()?, starts));
+        let with_added = |starts: BTreeMap<Partition, Offset>| Some((*starts.keys().next_back()?, starts));
         growths.into_values().filter_map(with_added).collect()
     }
 
     /// Whether a record of the partition below `end` is of another generation than in `other`.
-    pub fn differs_below(&self, other: &Generations, at: TopicPartition, end: i64) -> bool {
+    pub fn differs_below(&self, other: &Generations, at: TopicPartition, end: Offset) -> bool {
         let (ours, theirs) = (self.of(at), other.of(at));
-        let begins: BTreeSet<i64> = ours.iter().chain(theirs).map(|start| start.offset).collect();
+        let begins: BTreeSet<Offset> = ours.iter().chain(theirs).map(|start| start.offset).collect();
         let below = begins.into_iter().filter(|offset| *offset < end);
         below
             .into_iter()
@@ -147,20 +157,23 @@ mod tests {
     use super::*;
 
     fn at(partition: i32) -> TopicPartition {
-        TopicPartition { topic: 0, partition }
+        TopicPartition {
+            topic: 0,
+            partition: Partition(partition),
+        }
     }
 
     fn grown(steps: &[(i32, &[i64])]) -> Generations {
         let mut generations = Generations::default();
         for (added, highs) in steps {
-            let boundaries = (0..).zip(highs.iter().copied()).collect();
+            let boundaries = (0..).map(Partition).zip(highs.iter().copied().map(Offset)).collect();
             generations.begin(at(*added), &boundaries).unwrap();
         }
         generations
     }
 
     fn generation(generations: &Generations, partition: i32, offset: i64) -> u8 {
-        generation_at(generations.of(at(partition)), offset)
+        generation_at(generations.of(at(partition)), Offset(offset))
     }
 
     #[test]
@@ -210,10 +223,10 @@ mod tests {
     #[test]
     fn generations_differ_where_a_record_would_move() {
         let (early, late) = (grown(&[(1, &[100])]), grown(&[(1, &[130])]));
-        assert!(!early.differs_below(&late, at(0), 100));
-        assert!(early.differs_below(&late, at(0), 101));
-        assert!(!early.differs_below(&late, at(1), 1_000));
-        assert!(!early.differs_below(&early.clone(), at(0), i64::MAX));
+        assert!(!early.differs_below(&late, at(0), Offset(100)));
+        assert!(early.differs_below(&late, at(0), Offset(101)));
+        assert!(!early.differs_below(&late, at(1), Offset(1_000)));
+        assert!(!early.differs_below(&early.clone(), at(0), Offset(i64::MAX)));
     }
 
     #[test]
@@ -221,11 +234,14 @@ mod tests {
         let mut generations = Generations::default();
         for partition in 1..=254 {
             assert_eq!(
-                generations.begin(at(partition), &[(0, 5)].into()),
+                generations.begin(at(partition), &[(Partition(0), Offset(5))].into()),
                 Ok(partition as u8 + 1)
             );
         }
-        assert_eq!(generations.begin(at(255), &[(0, 5)].into()), Err(TooManyGenerations));
+        assert_eq!(
+            generations.begin(at(255), &[(Partition(0), Offset(5))].into()),
+            Err(TooManyGenerations)
+        );
     }
 
     #[test]
@@ -233,12 +249,26 @@ mod tests {
         // they recorded generation 1 as well, and gave partitions found together one generation
         let mut generations = Generations::default();
         for (partition, offset, generation) in [(0, 60, 2), (0, 0, 1), (1, 0, 2), (2, 0, 2)] {
-            generations.insert(at(partition), Start { offset, generation });
+            generations.insert(
+                at(partition),
+                Start {
+                    offset: Offset(offset),
+                    generation,
+                },
+            );
         }
         assert_eq!(
             (generation(&generations, 0, 59), generation(&generations, 0, 60)),
             (1, 2)
         );
-        assert_eq!(generations.growths(0), [(2, [(0, 60), (1, 0), (2, 0)].into())]);
+        assert_eq!(
+            generations.growths(0),
+            [(
+                Partition(2),
+                [(0, 60), (1, 0), (2, 0)]
+                    .map(|(partition, start)| (Partition(partition), Offset(start)))
+                    .into()
+            )]
+        );
     }
 }

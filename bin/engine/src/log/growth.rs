@@ -3,8 +3,8 @@
 //! Growth is evidence, not absence: a partition is an added one when the topic had fewer partitions at an earlier look,
 //! in this run or as recorded with the tables; never because something has not been read from it yet.
 
-use ingest::TopicPartition;
 use ingest::kafka::Watermarks;
+use ingest::{Offset, Partition, TopicPartition};
 use std::collections::BTreeMap;
 
 /// What Kafka holds of each partition of our topics.
@@ -18,7 +18,7 @@ pub enum Change {
         /// The partition.
         added: TopicPartition,
         /// The high watermarks of the older partitions when it was found.
-        boundaries: BTreeMap<i32, i64>,
+        boundaries: BTreeMap<Partition, Offset>,
     },
     /// A topic exists that did not at the last look.
     Appeared {
@@ -91,10 +91,10 @@ impl Seen {
                 changes.push(Change::Fewer { topic, known, found });
                 continue;
             }
-            let highs: BTreeMap<i32, i64> = of_topic(&watermarks, topic)
+            let highs: BTreeMap<Partition, Offset> = of_topic(&watermarks, topic)
                 .map(|(partition, marks)| (partition, marks.high))
                 .collect();
-            for partition in known..count {
+            for partition in (known..count).map(Partition) {
                 let older = highs.range(..partition);
                 changes.push(Change::Grown {
                     added: TopicPartition { topic, partition },
@@ -113,7 +113,7 @@ impl Seen {
     }
 }
 
-fn of_topic(watermarks: &PartitionWatermarks, topic: u8) -> impl Iterator<Item = (i32, &Watermarks)> {
+fn of_topic(watermarks: &PartitionWatermarks, topic: u8) -> impl Iterator<Item = (Partition, &Watermarks)> {
     let of_topic = watermarks.iter().filter(move |(at, _)| at.topic == topic);
     of_topic.map(|(at, marks)| (at.partition, marks))
 }
@@ -121,7 +121,7 @@ fn of_topic(watermarks: &PartitionWatermarks, topic: u8) -> impl Iterator<Item =
 /// One more than the greatest partition's number.
 fn partitions(watermarks: &PartitionWatermarks, topic: u8) -> i32 {
     of_topic(watermarks, topic)
-        .map(|(partition, _)| partition + 1)
+        .map(|(partition, _)| partition.0 + 1)
         .max()
         .unwrap_or(0)
 }
@@ -132,18 +132,24 @@ mod tests {
 
     fn watermarks(highs: &[i64]) -> PartitionWatermarks {
         let marks = |high: &i64| Watermarks {
-            low: 0,
-            stable: *high,
-            high: *high,
+            low: Offset(0),
+            stable: Offset(*high),
+            high: Offset(*high),
         };
         let at = |partition| TopicPartition { topic: 0, partition };
-        (0..).map(at).zip(highs.iter().map(marks)).collect()
+        (0..).map(Partition).map(at).zip(highs.iter().map(marks)).collect()
     }
 
     fn grown(partition: i32, boundaries: &[i64]) -> Change {
         Change::Grown {
-            added: TopicPartition { topic: 0, partition },
-            boundaries: (0..).zip(boundaries.iter().copied()).collect(),
+            added: TopicPartition {
+                topic: 0,
+                partition: Partition(partition),
+            },
+            boundaries: (0..)
+                .map(Partition)
+                .zip(boundaries.iter().copied().map(Offset))
+                .collect(),
         }
     }
 
@@ -188,7 +194,10 @@ mod tests {
     fn an_end_that_falls_is_a_change() {
         let mut seen = Seen::default();
         seen.look(watermarks(&[5, 5]));
-        let at = TopicPartition { topic: 0, partition: 1 };
+        let at = TopicPartition {
+            topic: 0,
+            partition: Partition(1),
+        };
         assert_eq!(seen.look(watermarks(&[5, 4])), [Change::Shorter { at }]);
     }
 }

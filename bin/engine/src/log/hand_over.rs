@@ -4,37 +4,38 @@
 //! history lacks and Kafka spans is read from Kafka; what neither has is a gap. Live reading starts where contiguous
 //! history ends.
 
+use ingest::Offset;
 use std::ops::Range;
 
 /// What is known of one partition before the hand-over.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     /// Ranges that history covers: ascending, disjoint, not touching.
-    pub covered: Vec<Range<i64>>,
+    pub covered: Vec<Range<Offset>>,
     /// The first offset of the first object that could not be read: history begins there at the latest.
-    pub unreadable: Option<i64>,
+    pub unreadable: Option<Offset>,
     /// Where objects of the lake interleave, so that only Kafka knows the order, or lack records that Kafka has.
-    pub conflicts: Vec<Range<i64>>,
+    pub conflicts: Vec<Range<Offset>>,
     /// What Kafka spans: the low watermark, and the last stable offset when the run began.
-    pub kafka: Option<Range<i64>>,
+    pub kafka: Option<Range<Offset>>,
     /// First covered offset and frontier of the last committed answer; `0..0` for a partition that was added since, of
     /// which everything is wanted.
-    pub recorded: Option<Range<i64>>,
+    pub recorded: Option<Range<Offset>>,
     /// Whether to read Kafka until the run ends.
     pub live: bool,
     /// Where a bounded replay is to end.
-    pub upto: Option<i64>,
+    pub upto: Option<Offset>,
 }
 
 /// A range of Kafka to read in the first epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadRange {
     /// The first offset.
-    pub from: i64,
+    pub from: Offset,
     /// The end, or none to read until the run ends.
-    pub until: Option<i64>,
+    pub until: Option<Offset>,
     /// What must have been read before the first epoch may close.
-    pub bound: i64,
+    pub bound: Offset,
     /// Whether the lake has these offsets too, so that the same records arrive from both.
     pub again: bool,
 }
@@ -43,15 +44,15 @@ pub struct ReadRange {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HandOver {
     /// The first offset of the answer.
-    pub first: i64,
+    pub first: Offset,
     /// The frontier that the first epoch will have at least.
-    pub next: i64,
+    pub next: Offset,
     /// What to read from Kafka, ascending.
     pub read_ranges: Vec<ReadRange>,
     /// Interleaving objects whose order is lost.
-    pub conflicts: Vec<Range<i64>>,
+    pub conflicts: Vec<Range<Offset>>,
     /// Offsets that neither the lake nor Kafka has, ascending.
-    pub gaps: Vec<Range<i64>>,
+    pub gaps: Vec<Range<Offset>>,
 }
 
 /// The log ends before the tables do, and nothing else covers the difference.
@@ -59,9 +60,9 @@ pub struct HandOver {
 #[error("log shorter than the tables: history and Kafka end at {end}, the tables at {recorded}")]
 pub struct LogShorter {
     /// Where the log ends.
-    pub end: i64,
+    pub end: Offset,
     /// What the tables hold.
-    pub recorded: i64,
+    pub recorded: Offset,
 }
 
 /// Plans the hand-over of one partition.
@@ -83,7 +84,7 @@ pub fn hand_over(known: &Known) -> Result<HandOver, LogShorter> {
         .chain(low)
         .chain(*unreadable)
         .min()
-        .unwrap_or(0);
+        .unwrap_or(Offset::ZERO);
     // coverage began where it begins now, unless the tables remember an earlier beginning
     let first = recorded
         .as_ref()
@@ -94,7 +95,7 @@ pub fn hand_over(known: &Known) -> Result<HandOver, LogShorter> {
         ..HandOver::default()
     };
 
-    let wanted = |range: &&Range<i64>| upto.is_none_or(|upto| range.start < upto);
+    let wanted = |range: &&Range<Offset>| upto.is_none_or(|upto| range.start < upto);
     for conflict in conflicts.iter().filter(wanted) {
         if kafka
             .as_ref()
@@ -149,7 +150,7 @@ pub fn hand_over(known: &Known) -> Result<HandOver, LogShorter> {
 
 impl HandOver {
     /// Goes on to `to`: what Kafka spans of the way is read, the rest is a gap.
-    fn fill(&mut self, to: i64, kafka: Option<&Range<i64>>) {
+    fn fill(&mut self, to: Offset, kafka: Option<&Range<Offset>>) {
         if self.next >= to {
             return;
         }
@@ -169,7 +170,7 @@ impl HandOver {
     }
 
     /// Everything up to `to` is gone.
-    fn lose(&mut self, to: i64) {
+    fn lose(&mut self, to: Offset) {
         if self.next < to {
             match self.gaps.last_mut() {
                 Some(last) if last.end == self.next => last.end = to,
@@ -187,8 +188,8 @@ mod tests {
 
     fn known(covered: &[Range<i64>], kafka: Option<Range<i64>>) -> Known {
         Known {
-            covered: covered.to_vec(),
-            kafka,
+            covered: covered.iter().cloned().map(Offset::range).collect(),
+            kafka: kafka.map(Offset::range),
             live: true,
             ..Known::default()
         }
@@ -196,18 +197,18 @@ mod tests {
 
     fn live(from: i64, bound: i64) -> ReadRange {
         ReadRange {
-            from,
+            from: Offset(from),
             until: None,
-            bound,
+            bound: Offset(bound),
             again: false,
         }
     }
 
     fn part(from: i64, until: i64) -> ReadRange {
         ReadRange {
-            from,
-            until: Some(until),
-            bound: until,
+            from: Offset(from),
+            until: Some(Offset(until)),
+            bound: Offset(until),
             again: false,
         }
     }
@@ -218,8 +219,8 @@ mod tests {
         assert_eq!(
             plan,
             HandOver {
-                first: 3,
-                next: 140,
+                first: Offset(3),
+                next: Offset(140),
                 read_ranges: vec![live(100, 140)],
                 ..HandOver::default()
             }
@@ -232,8 +233,8 @@ mod tests {
         assert_eq!(
             plan,
             HandOver {
-                first: 500,
-                next: 700,
+                first: Offset(500),
+                next: Offset(700),
                 read_ranges: vec![live(500, 700)],
                 ..HandOver::default()
             }
@@ -243,14 +244,14 @@ mod tests {
     #[test]
     fn retention_past_the_end_of_history_is_a_gap() {
         let plan = hand_over(&known(&[0..100], Some(120..140))).unwrap();
-        assert_eq!(plan.gaps, vec![100..120]);
+        assert_eq!(plan.gaps, vec![Offset::range(100..120)]);
         assert_eq!(plan.read_ranges, vec![live(120, 140)]);
     }
 
     #[test]
     fn holes_are_read_from_kafka_as_far_as_it_reaches() {
         let plan = hand_over(&known(&[0..10, 20..30, 40..50], Some(15..60))).unwrap();
-        assert_eq!(plan.gaps, vec![10..15]);
+        assert_eq!(plan.gaps, vec![Offset::range(10..15)]);
         assert_eq!(plan.read_ranges, vec![part(15, 20), part(30, 40), live(50, 60)]);
         // without Kafka each hole is a gap
         let plan = hand_over(&Known {
@@ -258,24 +259,24 @@ mod tests {
             ..known(&[0..10, 20..30], None)
         })
         .unwrap();
-        assert_eq!((plan.gaps, plan.next), (vec![10..20], 30));
+        assert_eq!((plan.gaps, plan.next), (vec![Offset::range(10..20)], Offset(30)));
     }
 
     #[test]
     fn of_an_added_partition_everything_is_wanted() {
         let added = Known {
-            recorded: Some(0..0),
+            recorded: Some(Offset(0)..Offset(0)),
             ..known(&[], Some(5..140))
         };
         let plan = hand_over(&added).unwrap();
-        assert_eq!((plan.first, plan.gaps), (0, vec![0..5]));
+        assert_eq!((plan.first, plan.gaps), (Offset(0), vec![Offset::range(0..5)]));
         assert_eq!(plan.read_ranges, vec![live(5, 140)]);
     }
 
     #[test]
     fn where_objects_interleave_kafka_is_read_again() {
         let interleaving = Known {
-            conflicts: vec![10..20],
+            conflicts: vec![Offset(10)..Offset(20)],
             ..known(&[0..30], Some(5..40))
         };
         let again = ReadRange {
@@ -284,49 +285,55 @@ mod tests {
         };
         assert_eq!(hand_over(&interleaving).unwrap().read_ranges, vec![again, live(30, 40)]);
         let lost = Known {
-            kafka: Some(15..40),
+            kafka: Some(Offset(15)..Offset(40)),
             ..interleaving
         };
-        assert_eq!(hand_over(&lost).unwrap().conflicts, vec![10..20]);
+        assert_eq!(hand_over(&lost).unwrap().conflicts, vec![Offset::range(10..20)]);
     }
 
     #[test]
     fn what_kafka_has_before_the_first_object_is_read_from_it() {
         let plan = hand_over(&known(&[20..100], Some(5..140))).unwrap();
-        assert_eq!((plan.first, plan.gaps), (5, vec![]));
+        assert_eq!((plan.first, plan.gaps), (Offset(5), vec![]));
         assert_eq!(plan.read_ranges, vec![part(5, 20), live(100, 140)]);
     }
 
     #[test]
     fn an_unreadable_first_object_is_a_gap_and_not_a_later_beginning() {
         let unread = Known {
-            unreadable: Some(10),
+            unreadable: Some(Offset(10)),
             live: false,
             ..known(&[20..100], None)
         };
         let plan = hand_over(&unread).unwrap();
-        assert_eq!((plan.first, plan.gaps), (10, vec![10..20]));
+        assert_eq!((plan.first, plan.gaps), (Offset(10), vec![Offset::range(10..20)]));
     }
 
     #[test]
     fn history_that_the_tables_had_and_nobody_has_now_is_a_gap() {
-        let recorded = Some(0..80);
+        let recorded = Some(Offset::range(0..80));
         let plan = hand_over(&Known {
             recorded,
             ..known(&[20..70], Some(60..90))
         })
         .unwrap();
-        assert_eq!((plan.first, plan.gaps), (0, vec![0..20]));
+        assert_eq!((plan.first, plan.gaps), (Offset(0), vec![Offset::range(0..20)]));
     }
 
     #[test]
     fn a_log_that_ends_before_the_tables_stops_the_start() {
-        let recorded = Some(0..80);
+        let recorded = Some(Offset::range(0..80));
         let short = Known {
             recorded: recorded.clone(),
             ..known(&[0..70], Some(0..75))
         };
-        assert_eq!(hand_over(&short), Err(LogShorter { end: 75, recorded: 80 }));
+        assert_eq!(
+            hand_over(&short),
+            Err(LogShorter {
+                end: Offset(75),
+                recorded: Offset(80)
+            })
+        );
         // the lake covers what Kafka has lost
         let covered = Known {
             recorded,
@@ -338,22 +345,22 @@ mod tests {
     #[test]
     fn a_bounded_replay_ends_at_its_bound() {
         let bounded = Known {
-            upto: Some(60),
+            upto: Some(Offset(60)),
             live: false,
             ..known(&[0..100], None)
         };
-        assert_eq!(hand_over(&bounded).unwrap().next, 60);
+        assert_eq!(hand_over(&bounded).unwrap().next, Offset(60));
         let from_kafka = Known {
-            upto: Some(120),
+            upto: Some(Offset(120)),
             live: false,
             ..known(&[0..100], Some(90..200))
         };
         assert_eq!(hand_over(&from_kafka).unwrap().read_ranges, vec![part(100, 120)]);
         let beyond = Known {
-            upto: Some(120),
+            upto: Some(Offset(120)),
             live: false,
             ..known(&[0..100], None)
         };
-        assert_eq!(hand_over(&beyond).unwrap().gaps, vec![100..120]);
+        assert_eq!(hand_over(&beyond).unwrap().gaps, vec![Offset::range(100..120)]);
     }
 }

@@ -13,6 +13,7 @@
 //! A hole that a reader has passed without a record is proved as well. What is proved is kept with the frontier, because
 //! retention passes the hole one day, and nothing can be proved then.
 
+use ingest::Offset;
 use ingest::coverage::{Counted, Coverage, RangeSet};
 use std::ops::Range;
 
@@ -21,20 +22,20 @@ pub const MOST: usize = 4096;
 /// Suspects that lie closer together than this are counted in one range.
 const NEAR: i64 = 4096;
 /// The longest range: the places of its records are held in memory.
-const LONGEST: i64 = 1 << 20;
+const LONGEST: u64 = 1 << 20;
 
 /// A hole that may be natural.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suspect {
     /// The missing offsets.
-    pub hole: Range<i64>,
+    pub hole: Range<Offset>,
     /// The first offset and the lines of the object before it, when Kafka spans all of that object.
-    object: Option<(i64, u64)>,
+    object: Option<(Offset, u64)>,
 }
 
 impl Suspect {
     /// The offsets in which Kafka's records have to be counted.
-    pub fn read_range(&self) -> Range<i64> {
+    pub fn read_range(&self) -> Range<Offset> {
         self.object.map_or(self.hole.start, |(start, _)| start)..self.hole.end
     }
 
@@ -52,15 +53,13 @@ impl Suspect {
 }
 
 /// Cuts a range into parts that can be counted.
-pub fn in_parts(range: Range<i64>) -> Vec<Range<i64>> {
-    let starts = (range.start..range.end).step_by(LONGEST as usize);
-    starts
-        .map(|start| start..range.end.min(start.saturating_add(LONGEST)))
-        .collect()
+pub fn in_parts(range: Range<Offset>) -> Vec<Range<Offset>> {
+    let starts = Offset::each(range.clone()).step_by(LONGEST as usize);
+    starts.map(|start| start..range.end.min(start.plus(LONGEST))).collect()
 }
 
 /// How many of these offsets hold a record in Kafka.
-pub fn records(arrived: &RangeSet, range: Range<i64>) -> u64 {
+pub fn records(arrived: &RangeSet, range: Range<Offset>) -> u64 {
     let parts = arrived.within(range).into_iter();
     parts.map(|part| part.end.abs_diff(part.start)).sum()
 }
@@ -69,7 +68,7 @@ pub fn records(arrived: &RangeSet, range: Range<i64>) -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tail {
     /// Its first offset.
-    pub start: i64,
+    pub start: Offset,
     /// Its lines.
     pub lines: u64,
 }
@@ -77,7 +76,7 @@ pub struct Tail {
 impl Tail {
     /// The last object of a partition, when its lines are what history's end is known from.
     pub fn of(last: &Counted, coverage: &Coverage) -> Option<Tail> {
-        let end = last.start.checked_add_unsigned(last.lines)?;
+        let end = Offset(last.start.0.checked_add_unsigned(last.lines)?);
         let open = last.covers.is_none() && last.lines > 0 && coverage.end() == Some(end);
         open.then_some(Tail {
             start: last.start,
@@ -87,28 +86,28 @@ impl Tail {
 
     /// What to count in Kafka next, when everything up to `seen` has been counted: nothing when its end is known or lies
     /// beyond `end`.
-    pub fn next_stretch(&self, arrived: &RangeSet, seen: i64, end: i64) -> Option<Range<i64>> {
+    pub fn next_stretch(&self, arrived: &RangeSet, seen: Offset, end: Offset) -> Option<Range<Offset>> {
         let missing = self.lines.checked_sub(records(arrived, self.start..seen))?;
         let until = match missing {
             0 => return None,
             // the first look takes the object for exact; later ones look for markers and the like
-            _ if seen == self.start => seen.saturating_add_unsigned(missing),
-            _ => seen.saturating_add_unsigned(missing.max(NEAR as u64)),
+            _ if seen == self.start => seen.plus(missing),
+            _ => seen.plus(missing.max(NEAR as u64)),
         };
-        let read_range = seen..until.min(end).min(seen.saturating_add(LONGEST));
+        let read_range = seen..until.min(end).min(seen.plus(LONGEST));
         (!read_range.is_empty()).then_some(read_range)
     }
 
     /// The offsets that the object's records may have, when holes lie inside: nothing for an exact object. `seen` is how
     /// far Kafka was counted.
-    pub fn reach(&self, arrived: &RangeSet, seen: i64) -> Option<Range<i64>> {
-        let mut left = i64::try_from(self.lines).ok()?;
-        let assigned_end = self.start.checked_add(left)?;
+    pub fn reach(&self, arrived: &RangeSet, seen: Offset) -> Option<Range<Offset>> {
+        let mut left = self.lines;
+        let assigned_end = Offset(self.start.0.checked_add_unsigned(left)?);
         let mut end = seen;
         for range in arrived.within(self.start..seen) {
-            let here = range.end - range.start;
+            let here = range.end.abs_diff(range.start);
             if left <= here {
-                end = range.start + left;
+                end = range.start.plus(left);
                 break;
             }
             left -= here;
@@ -118,7 +117,7 @@ impl Tail {
 }
 
 /// Adds a hole; beyond [`MOST`] the oldest go, which the lake covers first.
-pub fn keep(holes: &mut RangeSet, hole: Range<i64>) {
+pub fn keep(holes: &mut RangeSet, hole: Range<Offset>) {
     holes.insert(hole);
     holes.keep_last(MOST);
 }
@@ -127,8 +126,8 @@ pub fn keep(holes: &mut RangeSet, hole: Range<i64>) {
 pub fn suspects(
     coverage: &Coverage,
     known: &RangeSet,
-    span: &Range<i64>,
-    bound: i64,
+    span: &Range<Offset>,
+    bound: Offset,
     lines: impl Fn(u32) -> u64,
 ) -> Vec<Suspect> {
     let conflicts: RangeSet = coverage
@@ -136,16 +135,16 @@ pub fn suspects(
         .iter()
         .map(|conflict| conflict.from..conflict.to)
         .collect();
-    let open = |hole: &Range<i64>| {
+    let open = |hole: &Range<Offset>| {
         let spanned = span.start <= hole.start && hole.end <= span.end;
         // where objects interleave Kafka is read in any case
         spanned && hole.start < bound && !known.covers(hole.clone()) && conflicts.within(hole.clone()).is_empty()
     };
-    let suspect = |hole: Range<i64>| {
+    let suspect = |hole: Range<Offset>| {
         // they stand in the order of their beginnings
         let before = coverage.inexact.partition_point(|object| object.from < hole.start);
         let before = coverage.inexact[..before].last().filter(|object| {
-            let end = object.from.saturating_add_unsigned(lines(object.object));
+            let end = object.from.plus(lines(object.object));
             end == hole.start && object.to == hole.end && object.from >= span.start
         });
         Suspect {
@@ -157,12 +156,12 @@ pub fn suspects(
 }
 
 /// The ranges to count for some suspects: near ones together, so that a partition is not begun again for each.
-pub fn read_ranges(suspects: &[Suspect]) -> Vec<Range<i64>> {
-    let mut read_ranges: Vec<Range<i64>> = Vec::new();
+pub fn read_ranges(suspects: &[Suspect]) -> Vec<Range<Offset>> {
+    let mut read_ranges: Vec<Range<Offset>> = Vec::new();
     for suspect in suspects {
         let read_range = suspect.read_range();
         match read_ranges.last_mut() {
-            Some(last) if read_range.start - last.end < NEAR && read_range.end - last.start <= LONGEST => {
+            Some(last) if read_range.start - last.end < NEAR && read_range.end - last.start <= LONGEST as i64 => {
                 last.end = read_range.end
             }
             _ => read_ranges.push(read_range),
@@ -175,15 +174,15 @@ pub fn read_ranges(suspects: &[Suspect]) -> Vec<Range<i64>> {
 #[allow(clippy::single_range_in_vec_init)] // a list of one range is meant
 mod tests {
     use super::*;
-    use ingest::TopicPartition;
+    use ingest::{Partition, TopicPartition};
 
     fn coverage(objects: &[(i64, u64)]) -> Coverage {
         let counted: Vec<Counted> = (1..)
             .zip(objects)
             .map(|(object, (start, lines))| Counted {
                 topic: 0,
-                partition: 0,
-                start: *start,
+                partition: Partition(0),
+                start: Offset(*start),
                 lines: *lines,
                 covers: None,
                 object,
@@ -191,14 +190,23 @@ mod tests {
             .collect();
         let mut coverage = ingest::coverage::coverage(&counted, &["pin"]);
         coverage
-            .remove(&TopicPartition { topic: 0, partition: 0 })
+            .remove(&TopicPartition {
+                topic: 0,
+                partition: Partition(0),
+            })
             .unwrap_or_default()
     }
 
     fn suspects(objects: &[(i64, u64)], known: &[Range<i64>], span: Range<i64>) -> Vec<Suspect> {
-        let known = known.iter().cloned().collect();
+        let known = known.iter().cloned().map(Offset::range).collect();
         let lines = |id: u32| objects[id as usize - 1].1;
-        super::suspects(&coverage(objects), &known, &span, i64::MAX, lines)
+        super::suspects(
+            &coverage(objects),
+            &known,
+            &Offset::range(span),
+            Offset(i64::MAX),
+            lines,
+        )
     }
 
     #[test]
@@ -206,8 +214,11 @@ mod tests {
         let objects = [(0, 9), (10, 18), (30, 10), (40, 5)];
         let found = suspects(&objects, &[], 0..100);
         let holes: Vec<_> = found.iter().map(|suspect| suspect.hole.clone()).collect();
-        assert_eq!(holes, [9..10, 28..30]);
-        assert_eq!((found[0].object, found[1].object), (Some((0, 9)), Some((10, 18))));
+        assert_eq!(holes, [Offset::range(9..10), Offset::range(28..30)]);
+        assert_eq!(
+            (found[0].object, found[1].object),
+            (Some((Offset(0), 9)), Some((Offset(10), 18)))
+        );
         // of an object that retention has reached only the hole is counted
         assert_eq!(suspects(&objects, &[], 15..100)[0].object, None);
         assert!(suspects(&objects, &[9..10], 0..29).is_empty());
@@ -216,10 +227,10 @@ mod tests {
     #[test]
     fn a_hole_is_natural_when_it_is_empty_or_the_object_has_everything() {
         let suspect = Suspect {
-            hole: 28..30,
-            object: Some((10, 18)),
+            hole: Offset(28)..Offset(30),
+            object: Some((Offset(10), 18)),
         };
-        let arrived = |ranges: &[Range<i64>]| ranges.iter().cloned().collect::<RangeSet>();
+        let arrived = |ranges: &[Range<i64>]| ranges.iter().cloned().map(Offset::range).collect::<RangeSet>();
         assert!(suspect.is_natural(&arrived(&[10..28])));
         // two markers inside the object
         assert!(suspect.is_natural(&arrived(&[10..15, 16..20, 21..30])));
@@ -239,31 +250,50 @@ mod tests {
 
     #[test]
     fn the_last_object_reaches_to_where_kafka_has_as_many_records() {
-        let tail = Tail { start: 10, lines: 3 };
-        let arrived = |offsets: &[i64]| offsets.iter().map(|offset| *offset..offset + 1).collect::<RangeSet>();
-        assert_eq!(tail.next_stretch(&RangeSet::default(), 10, 50), Some(10..13));
+        let tail = Tail {
+            start: Offset(10),
+            lines: 3,
+        };
+        let one = |offset: &i64| Offset(*offset)..Offset(*offset).next();
+        let arrived = |offsets: &[i64]| offsets.iter().map(one).collect::<RangeSet>();
+        assert_eq!(
+            tail.next_stretch(&RangeSet::default(), Offset(10), Offset(50)),
+            Some(Offset::range(10..13))
+        );
         // exact
-        assert_eq!(tail.next_stretch(&arrived(&[10, 11, 12]), 13, 50), None);
-        assert_eq!(tail.reach(&arrived(&[10, 11, 12]), 13), None);
+        assert_eq!(tail.next_stretch(&arrived(&[10, 11, 12]), Offset(13), Offset(50)), None);
+        assert_eq!(tail.reach(&arrived(&[10, 11, 12]), Offset(13)), None);
         // markers inside
         let found = arrived(&[10, 12]);
-        assert_eq!(tail.next_stretch(&found, 13, 50), Some(13..50));
-        assert_eq!(tail.reach(&arrived(&[10, 12, 14, 16]), 50), Some(10..15));
+        assert_eq!(
+            tail.next_stretch(&found, Offset(13), Offset(50)),
+            Some(Offset::range(13..50))
+        );
+        assert_eq!(
+            tail.reach(&arrived(&[10, 12, 14, 16]), Offset(50)),
+            Some(Offset::range(10..15))
+        );
         // compaction has removed two of its records, and nothing newer has come
-        assert_eq!(tail.reach(&arrived(&[12]), 20), Some(10..20));
-        assert_eq!(tail.next_stretch(&RangeSet::default(), 10, 10), None);
+        assert_eq!(tail.reach(&arrived(&[12]), Offset(20)), Some(Offset::range(10..20)));
+        assert_eq!(tail.next_stretch(&RangeSet::default(), Offset(10), Offset(10)), None);
     }
 
     #[test]
     fn near_stretches_are_counted_together() {
-        let suspect = |hole: Range<i64>| Suspect { hole, object: None };
+        let suspect = |hole: Range<i64>| Suspect {
+            hole: Offset::range(hole),
+            object: None,
+        };
         let near = [suspect(10..12), suspect(100..101), suspect(9_000..9_001)];
-        assert_eq!(read_ranges(&near), [10..101, 9_000..9_001]);
+        assert_eq!(
+            read_ranges(&near),
+            [Offset::range(10..101), Offset::range(9_000..9_001)]
+        );
         let long: Vec<Suspect> = (0..1_000).map(|n| suspect(n * 4_000..n * 4_000 + 1)).collect();
         assert!(
             read_ranges(&long)
                 .iter()
-                .all(|read_range| read_range.end - read_range.start <= LONGEST)
+                .all(|read_range| read_range.end.abs_diff(read_range.start) <= LONGEST)
         );
     }
 }

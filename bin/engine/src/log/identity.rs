@@ -5,13 +5,14 @@
 //! created again shows: by another record there, or by an end below it. An offset that retention or compaction has
 //! removed proves nothing.
 
+use ingest::Offset;
 use ingest::kafka::{RecordId, Sampled, Watermarks};
 
 /// What is known of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Everything below has been read.
-    pub next: i64,
+    pub next: Offset,
     /// The last record that came from Kafka.
     pub last: Option<RecordId>,
 }
@@ -26,12 +27,12 @@ pub enum TopicCheck {
     /// Another record has its offset.
     OtherRecord {
         /// The offset.
-        offset: i64,
+        offset: Offset,
     },
     /// The partition ends before what was read of it.
     Shorter {
         /// Its high watermark.
-        end: i64,
+        end: Offset,
     },
 }
 

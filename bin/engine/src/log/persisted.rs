@@ -7,17 +7,17 @@
 //!
 //! An object whose writer says what it covers has every record at its offset; there each record is judged by itself.
 
-use ingest::TopicPartition;
 use ingest::coverage::Counted;
+use ingest::{Offset, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// The starts of a lake's objects.
 #[derive(Clone, Debug, Default)]
-pub struct Starts(BTreeMap<TopicPartition, BTreeSet<i64>>);
+pub struct Starts(BTreeMap<TopicPartition, BTreeSet<Offset>>);
 
-impl FromIterator<(TopicPartition, i64)> for Starts {
-    fn from_iter<I: IntoIterator<Item = (TopicPartition, i64)>>(objects: I) -> Starts {
+impl FromIterator<(TopicPartition, Offset)> for Starts {
+    fn from_iter<I: IntoIterator<Item = (TopicPartition, Offset)>>(objects: I) -> Starts {
         let mut starts = Starts::default();
         for (at, start) in objects {
             starts.0.entry(at).or_default().insert(start);
@@ -27,24 +27,24 @@ impl FromIterator<(TopicPartition, i64)> for Starts {
 }
 
 impl Starts {
-    fn at_or_after(&self, at: TopicPartition, offset: i64) -> Option<i64> {
+    fn at_or_after(&self, at: TopicPartition, offset: Offset) -> Option<Offset> {
         self.0.get(&at)?.range(offset..).next().copied()
     }
 
     /// Whether all of the object that starts here is persisted, judging by names alone: true unless objects overlap.
-    pub fn is_persisted(&self, at: TopicPartition, start: i64, persisted: i64) -> bool {
-        let follower = self.at_or_after(at, start.saturating_add(1));
+    pub fn is_persisted(&self, at: TopicPartition, start: Offset, persisted: Offset) -> bool {
+        let follower = self.at_or_after(at, start.next());
         follower.is_some_and(|follower| follower <= persisted)
     }
 
     /// Where the next object starts.
-    pub fn follower(&self, object: &Counted) -> Option<i64> {
+    pub fn follower(&self, object: &Counted) -> Option<Offset> {
         let at = object.at();
-        self.at_or_after(at, object.start.saturating_add(1))
+        self.at_or_after(at, object.start.next())
     }
 
     /// The offsets that the records of a counted object may have: to the start of the object that follows.
-    pub fn reach(&self, object: &Counted) -> Range<i64> {
+    pub fn reach(&self, object: &Counted) -> Range<Offset> {
         let at = object.at();
         let end = end(object);
         object.start..self.at_or_after(at, end).unwrap_or(end)
@@ -52,7 +52,7 @@ impl Starts {
 
     /// Whether an object that [`Starts::is_persisted`] took for persisted is not, now that its lines are counted: it
     /// overlaps with others and reaches beyond the persisted offset.
-    pub fn was_misclassified(&self, object: &Counted, persisted: i64) -> bool {
+    pub fn was_misclassified(&self, object: &Counted, persisted: Offset) -> bool {
         let at = object.at();
         let end = end(object);
         let follower = self.at_or_after(at, end);
@@ -61,25 +61,29 @@ impl Starts {
 }
 
 /// The offset after an object's last line, as names assign offsets.
-fn end(object: &Counted) -> i64 {
-    object.start.saturating_add_unsigned(object.lines)
+fn end(object: &Counted) -> Offset {
+    object.start.plus(object.lines)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ingest::Partition;
 
-    const AT: TopicPartition = TopicPartition { topic: 0, partition: 0 };
+    const AT: TopicPartition = TopicPartition {
+        topic: 0,
+        partition: Partition(0),
+    };
 
     fn starts(of: &[i64]) -> Starts {
-        of.iter().map(|start| (AT, *start)).collect()
+        of.iter().map(|start| (AT, Offset(*start))).collect()
     }
 
     fn counted(start: i64, lines: u64) -> Counted {
         Counted {
             topic: 0,
-            partition: 0,
-            start,
+            partition: Partition(0),
+            start: Offset(start),
             lines,
             covers: None,
             object: 1,
@@ -89,11 +93,11 @@ mod tests {
     #[test]
     fn an_object_is_settled_when_the_next_one_starts_below_the_settled_offset() {
         let starts = starts(&[0, 10, 20]);
-        assert!(starts.is_persisted(AT, 0, 10));
+        assert!(starts.is_persisted(AT, Offset(0), Offset(10)));
         // five lines, of which the last has the offset 9
-        assert!(!starts.is_persisted(AT, 0, 9));
+        assert!(!starts.is_persisted(AT, Offset(0), Offset(9)));
         assert!(
-            !starts.is_persisted(AT, 20, 1_000),
+            !starts.is_persisted(AT, Offset(20), Offset(1_000)),
             "nothing shows where the last one ends"
         );
     }
@@ -102,14 +106,14 @@ mod tests {
     fn of_overlapping_objects_the_longer_one_is_not_settled() {
         // 0, 2, 4 and 1, 3, 5 in folders of their own
         let starts = starts(&[0, 1, 6]);
-        assert!(starts.is_persisted(AT, 0, 3));
-        assert!(starts.was_misclassified(&counted(0, 3), 3));
-        assert!(!starts.was_misclassified(&counted(0, 3), 6));
-        assert_eq!(starts.reach(&counted(0, 3)), 0..6);
+        assert!(starts.is_persisted(AT, Offset(0), Offset(3)));
+        assert!(starts.was_misclassified(&counted(0, 3), Offset(3)));
+        assert!(!starts.was_misclassified(&counted(0, 3), Offset(6)));
+        assert_eq!(starts.reach(&counted(0, 3)), Offset::range(0..6));
         let exact = Counted {
-            covers: Some(0..3),
+            covers: Some(Offset(0)..Offset(3)),
             ..counted(0, 3)
         };
-        assert!(!starts.was_misclassified(&exact, 3));
+        assert!(!starts.was_misclassified(&exact, Offset(3)));
     }
 }

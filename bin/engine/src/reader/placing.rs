@@ -4,9 +4,9 @@ use super::super::log::generations::{Generations, Start, generation_at};
 use crate::protocol::{Assigned, LinesHash, Pass};
 use crate::topics::Topics;
 use dataflows::Kind;
-use ingest::TopicPartition;
 use ingest::lake::{ObjectMetadata, Place};
-use operators::{Offset, Partition, Position};
+use ingest::{Offset, Partition, TopicPartition};
+use operators::Position;
 
 /// See the module's head.
 pub struct Placing<'a> {
@@ -19,15 +19,15 @@ pub struct Placing<'a> {
     /// Topic and partition; meaningless for a legacy object.
     pub at: TopicPartition,
     /// The first record's offset, or the object's number for a legacy object.
-    pub start: i64,
+    pub start: Offset,
     /// The generations of the partition, ascending; empty: all records are of generation 1.
     pub starts: &'a [Start],
     /// Records below this offset are persisted in the sink.
-    pub persisted: i64,
+    pub persisted: Offset,
     /// Records at or past this offset are not wanted.
-    pub upto: i64,
+    pub upto: Offset,
     /// Lines below this offset were hashed at the last start.
-    pub hashed: i64,
+    pub hashed: Offset,
     /// Whether each line is a key to delete.
     pub deletes: bool,
     /// Whether pinflow wrote the object, so that a wrapped line stands for another value.
@@ -39,9 +39,9 @@ pub struct Placing<'a> {
 /// An object that is being read.
 pub struct Reading {
     assigned: Assigned,
-    persisted: i64,
+    persisted: Offset,
     ours: bool,
-    covers: Option<(i64, i64)>,
+    covers: Option<(Offset, Offset)>,
     /// Lines, or records of a legacy object, read so far.
     pub lines: u64,
     /// Those that were rejected.
@@ -55,7 +55,7 @@ impl Reading {
     pub fn new(assigned: Assigned) -> Reading {
         Reading {
             assigned,
-            persisted: 0,
+            persisted: Offset::ZERO,
             ours: false,
             covers: None,
             lines: 0,
@@ -71,20 +71,20 @@ impl Reading {
         let covers = metadata.and_then(|metadata| metadata.covers.as_ref());
         self.covers = covers.map(|covers| (covers.start, covers.end));
         self.persisted = match (object.place, object.topic) {
-            (Place::Legacy, _) if pass.legacy_persisted => i64::MAX,
-            (Place::Legacy, _) => 0,
+            (Place::Legacy, _) if pass.legacy_persisted => Offset::MAX,
+            (Place::Legacy, _) => Offset::ZERO,
             // its writer says that each record stands at its offset
             (Place::Log { partition, .. }, Some(topic)) if self.covers.is_some() => {
                 let at = TopicPartition { topic, partition };
-                pass.persisted.get(&at).copied().unwrap_or(0)
+                pass.persisted.get(&at).copied().unwrap_or(Offset::ZERO)
             }
-            (Place::Log { .. }, _) if self.assigned.persisted => i64::MAX,
-            (Place::Log { .. }, _) => 0,
+            (Place::Log { .. }, _) if self.assigned.persisted => Offset::MAX,
+            (Place::Log { .. }, _) => Offset(0),
         };
     }
 
     /// What its writer says that it covers.
-    pub fn covers(&self) -> Option<(i64, i64)> {
+    pub fn covers(&self) -> Option<(Offset, Offset)> {
         self.covers
     }
 
@@ -94,7 +94,7 @@ impl Reading {
         let topic = object.topic.unwrap_or(u8::MAX);
         let (log, partition, start) = match object.place {
             Place::Log { partition, start } => (true, partition, start),
-            Place::Legacy => (false, 0, i64::from(self.assigned.id)),
+            Place::Legacy => (false, Partition(0), Offset(i64::from(self.assigned.id))),
         };
         let at = TopicPartition { topic, partition };
         Placing {
@@ -106,10 +106,10 @@ impl Reading {
             starts: generations.of(at),
             persisted: self.persisted,
             upto: match &pass.upto {
-                Some(bounds) if log => bounds.get(&at).copied().unwrap_or(0),
-                _ => i64::MAX,
+                Some(bounds) if log => bounds.get(&at).copied().unwrap_or(Offset::ZERO),
+                _ => Offset::MAX,
             },
-            hashed: pass.hashed.get(&at).copied().unwrap_or(0),
+            hashed: pass.hashed.get(&at).copied().unwrap_or(Offset::ZERO),
             deletes: object.deletes,
             ours: self.ours,
             object: Some(&object.key),
@@ -119,11 +119,7 @@ impl Reading {
 
 impl Placing<'_> {
     /// The position of the record at `offset`.
-    pub fn position(&self, offset: i64) -> Result<Position, operators::PositionError> {
-        Position::new(
-            generation_at(self.starts, offset),
-            Offset(offset),
-            Partition(self.at.partition),
-        )
+    pub fn position(&self, offset: Offset) -> Result<Position, operators::PositionError> {
+        Position::new(generation_at(self.starts, offset), offset, self.at.partition)
     }
 }

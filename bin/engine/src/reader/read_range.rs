@@ -2,6 +2,7 @@
 
 use super::super::log::holes;
 use crate::protocol::{Consume, Mark, Purpose};
+use ingest::Offset;
 use ingest::coverage::RangeSet;
 use ingest::kafka::RecordId;
 
@@ -20,9 +21,9 @@ enum Extent {
 pub struct ReadRange {
     purpose: Purpose,
     /// Everything below has been read.
-    next: i64,
+    next: Offset,
     /// The offset whose passing is still to be reported.
-    bound: Option<i64>,
+    bound: Option<Offset>,
     extent: Extent,
     last: Option<RecordId>,
     /// Passed since the last mark, without a record.
@@ -30,7 +31,7 @@ pub struct ReadRange {
     /// Where records are, when only that is wanted.
     records: RangeSet,
     /// What the last mark said.
-    marked: Option<i64>,
+    marked: Option<Offset>,
 }
 
 /// What a range has come to when its bound is passed.
@@ -39,7 +40,7 @@ pub enum Passed {
     /// Everything below the bound has been taken in.
     Reached(Mark),
     /// Offsets that hold a record.
-    Probed(Vec<(i64, i64)>),
+    Probed(Vec<(Offset, Offset)>),
 }
 
 impl ReadRange {
@@ -66,7 +67,7 @@ impl ReadRange {
     }
 
     /// Everything below has been read.
-    pub fn next(&self) -> i64 {
+    pub fn next(&self) -> Offset {
         self.next
     }
 
@@ -76,26 +77,26 @@ impl ReadRange {
     }
 
     /// Takes in where the records of a batch stand: `offsets` ascending, `last` the last of them.
-    pub fn arrived(&mut self, offsets: impl Iterator<Item = i64>, last: Option<RecordId>) {
+    pub fn arrived(&mut self, offsets: impl Iterator<Item = Offset>, last: Option<RecordId>) {
         for offset in offsets {
             self.skip(offset);
             if self.purpose == Purpose::Probe {
-                self.records.insert(offset..offset + 1);
+                self.records.insert(offset..offset.next());
             }
-            self.next = offset + 1;
+            self.next = offset.next();
         }
         self.last = last.or(self.last);
     }
 
     /// Takes in the consumer's word that there is no further record below `next`.
-    pub fn pass(&mut self, next: i64) {
+    pub fn pass(&mut self, next: Offset) {
         self.skip(next);
         if let Extent::Bounded { done } = &mut self.extent {
             *done |= self.bound.is_some_and(|bound| next >= bound);
         }
     }
 
-    fn skip(&mut self, next: i64) {
+    fn skip(&mut self, next: Offset) {
         if self.next < next {
             holes::keep(&mut self.holes, self.next..next);
             self.next = next;
@@ -130,14 +131,17 @@ impl ReadRange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ingest::TopicPartition;
+    use ingest::{Partition, TopicPartition};
 
     fn read_range(from: i64, until: Option<i64>, bound: i64, purpose: Purpose) -> ReadRange {
         ReadRange::new(&Consume {
-            at: TopicPartition { topic: 0, partition: 0 },
-            from,
-            until,
-            bound,
+            at: TopicPartition {
+                topic: 0,
+                partition: Partition(0),
+            },
+            from: Offset(from),
+            until: until.map(Offset),
+            bound: Offset(bound),
             purpose,
             after: None,
         })
@@ -145,7 +149,7 @@ mod tests {
 
     fn id(offset: i64) -> Option<RecordId> {
         Some(RecordId {
-            offset,
+            offset: Offset(offset),
             timestamp: 7,
             hash: 9,
         })
@@ -154,28 +158,31 @@ mod tests {
     #[test]
     fn offsets_without_a_record_are_holes() {
         let mut live = read_range(5, None, 9, Purpose::Take);
-        live.arrived([5, 7].into_iter(), id(7));
+        live.arrived([5, 7].into_iter().map(Offset), id(7));
         assert_eq!(live.passed(), None);
-        live.pass(10);
+        live.pass(Offset(10));
         let mark = Mark {
-            next: 10,
+            next: Offset(10),
             last: id(7),
-            holes: vec![(6, 7), (8, 10)],
+            holes: vec![(Offset(6), Offset(7)), (Offset(8), Offset(10))],
         };
         assert_eq!(live.passed(), Some(Passed::Reached(mark)));
         assert_eq!((live.passed(), live.mark()), (None, None));
-        live.arrived([10].into_iter(), id(10));
+        live.arrived([10].into_iter().map(Offset), id(10));
         let mark = live.mark().unwrap();
-        assert_eq!((mark.next, mark.last, mark.holes), (11, id(10), vec![]));
+        assert_eq!((mark.next, mark.last, mark.holes), (Offset(11), id(10), vec![]));
     }
 
     #[test]
     fn a_probe_says_where_records_are() {
         let mut probe = read_range(5, Some(9), 9, Purpose::Probe);
-        probe.arrived([5, 6, 8].into_iter(), id(8));
+        probe.arrived([5, 6, 8].into_iter().map(Offset), id(8));
         assert_eq!(probe.passed(), None, "the consumer has not ended it");
-        probe.pass(9);
-        assert_eq!(probe.passed(), Some(Passed::Probed(vec![(5, 7), (8, 9)])));
+        probe.pass(Offset(9));
+        assert_eq!(
+            probe.passed(),
+            Some(Passed::Probed(vec![(Offset(5), Offset(7)), (Offset(8), Offset(9))]))
+        );
         assert_eq!(probe.mark(), None);
     }
 
@@ -185,7 +192,7 @@ mod tests {
         assert!(matches!(
             live.passed(),
             Some(Passed::Reached(Mark {
-                next: 5,
+                next: Offset(5),
                 last: None,
                 ..
             }))

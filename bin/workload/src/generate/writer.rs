@@ -12,6 +12,7 @@ use super::sequence::Generator;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use ingest::lake::{Encoding, Lake, LakeUrl, MetadataMap, connect_key};
+use ingest::{Offset, Partition};
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::PathBuf;
@@ -157,7 +158,7 @@ fn store_batch(
         .as_deref()
         .expect("only kinds with a topic are cut");
     let encoding = if options.gzip { Encoding::Gzip } else { Encoding::Plain };
-    let key = connect_key(topic, batch.partition, batch.start, encoding);
+    let key = connect_key(topic, Partition(batch.partition), Offset(batch.start), encoding);
     match encoding {
         Encoding::Plain => store.put(&key, lines)?,
         Encoding::Gzip => {

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::time::Duration;
+use values::Offset;
 
 /// Digits of an offset in the name of a merged object: the sink's have ten.
 const DIGITS: usize = 12;
@@ -12,9 +13,9 @@ const DIGITS: usize = 12;
 /// An object of one partition, with what is known of it.
 pub(super) struct Known {
     pub(super) object: Object,
-    pub(super) start: i64,
+    pub(super) start: Offset,
     pub(super) lines: u64,
-    pub(super) covers: Range<i64>,
+    pub(super) covers: Range<Offset>,
     pub(super) metadata: ObjectMetadata,
     pub(super) state: State,
 }
@@ -32,8 +33,8 @@ pub(super) enum State {
 
 impl Known {
     /// The offsets of its lines, when it is exact.
-    pub(super) fn held(&self) -> Range<i64> {
-        self.start..self.start + self.lines as i64
+    pub(super) fn held(&self) -> Range<Offset> {
+        self.start..self.start.plus(self.lines)
     }
 
     /// Whether others may be removed because it holds their lines.
@@ -43,7 +44,8 @@ impl Known {
 
     /// Whether this stands for all that `other` does, and for more.
     pub(super) fn contains(&self, other: &Known) -> bool {
-        let within = |inner: &Range<i64>, outer: &Range<i64>| outer.start <= inner.start && inner.end <= outer.end;
+        let within =
+            |inner: &Range<Offset>, outer: &Range<Offset>| outer.start <= inner.start && inner.end <= outer.end;
         let lines = other.lines == 0 || within(&other.held(), &self.held());
         let more = self.lines > other.lines || self.covers != other.covers;
         within(&other.covers, &self.covers) && lines && more
@@ -131,7 +133,7 @@ pub(super) fn runs<'a>(known: &[Known], small: &'a [usize], target_bytes: u64) -
 }
 
 /// A name that stands for the same start and is not taken by the object that begins there.
-pub(super) fn merged_key(first: &str, start: i64, encoding: Encoding) -> String {
+pub(super) fn merged_key(first: &str, start: Offset, encoding: Encoding) -> String {
     let stem = first.strip_suffix(".gz").unwrap_or(first);
     let stem = stem.strip_suffix(".json").unwrap_or(stem);
     let (before, digits) = stem.rsplit_once('+').unwrap_or((stem, ""));

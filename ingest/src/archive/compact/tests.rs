@@ -5,12 +5,13 @@ use crate::archive::layout::{Layout, Partitioner};
 use crate::archive::writer::Writer;
 use crate::lake::{LakeOptions, Original, original};
 use std::ops::Range;
+use values::Offset;
 
 #[test]
 fn merged_names_stand_for_the_same_start() {
-    let key = merged_key("t/pin/partition=0/pin+0+0000000007.json.gz", 7, Encoding::Plain);
+    let key = merged_key("t/pin/partition=0/pin+0+0000000007.json.gz", Offset(7), Encoding::Plain);
     assert_eq!(key, "t/pin/partition=0/pin+0+000000000007.json");
-    let again = merged_key(&key, 7, Encoding::Gzip);
+    let again = merged_key(&key, Offset(7), Encoding::Gzip);
     assert_eq!(again, "t/pin/partition=0/pin+0+0000000000007.json.gz");
 }
 
@@ -30,13 +31,13 @@ async fn lake(root: &std::path::Path, pieces: &[(i64, u64, Range<i64>)]) -> Lake
         let lines = (*start..*start + *count as i64).flat_map(|offset| format!("{offset}\n").into_bytes());
         let piece = Piece {
             folder: "partition=0".into(),
-            start: *start,
+            start: Offset(*start),
             count: *count,
-            covers: covers.clone(),
+            covers: Offset::range(covers.clone()),
             content: lines.collect(),
             letters: Vec::new(),
         };
-        writer.store("pin", 0, piece).await.unwrap();
+        writer.store("pin", Partition(0), piece).await.unwrap();
     }
     lake
 }
@@ -98,7 +99,7 @@ async fn runs_end_at_holes_and_what_is_replaced_goes_when_it_is_due() {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!((metadata.covers, metadata.count), (Some(0..6), Some(4)));
+    assert_eq!((metadata.covers, metadata.count), (Some(Offset::range(0..6)), Some(4)));
     assert_eq!(compact(&lake, &options(0)).await.unwrap(), Compacted::default());
 }
 
@@ -195,7 +196,7 @@ async fn an_object_that_nothing_proves_exact_is_not_merged() {
         ]
     );
     let merged = lake.look_at("pin/partition=0/pin+0+000000000000.json").await.unwrap();
-    assert_eq!(merged.unwrap().covers, Some(0..4));
+    assert_eq!(merged.unwrap().covers, Some(Offset::range(0..4)));
 }
 
 /// The merged object has no more lines than its first part, only more of the log behind them.

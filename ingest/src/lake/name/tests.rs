@@ -13,7 +13,10 @@ const TOPICS: [&str; 3] = ["pin", "0a3db223d459.geo", "a+b.c+1"];
 fn log(topic: u8, partition: i32, start: i64, encoding: Encoding, deletes: bool) -> Meaning<'static> {
     Meaning::Records {
         topic: Some(topic),
-        place: Place::Log { partition, start },
+        place: Place::Log {
+            partition: Partition(partition),
+            start: Offset(start),
+        },
         encoding,
         deletes,
     }
@@ -122,11 +125,11 @@ proptest! {
     ) {
         prop_assume!(!folders.iter().any(|folder| folder == "tombstone"));
         let encoding = if gzip { Encoding::Gzip } else { Encoding::Plain };
-        let name = file_name(&connect_key(&topic, partition, start, encoding)).to_string();
+        let name = file_name(&connect_key(&topic, Partition(partition), Offset(start), encoding)).to_string();
         let key = folders.iter().map(|folder| format!("{folder}/")).collect::<String>() + &name;
         let expected = Meaning::Records {
             topic: Some(0),
-            place: Place::Log { partition, start },
+            place: Place::Log { partition: Partition(partition), start: Offset(start) },
             encoding,
             deletes: false,
         };
@@ -173,7 +176,7 @@ fn real_names_have_places() {
                 deletes: false,
             } => {
                 assert_eq!(encoding, Encoding::Plain);
-                *places.entry((topic, partition)).or_default() += 1;
+                *places.entry((topic, partition.0)).or_default() += 1;
             }
             other => panic!("{key}: {other:?}"),
         }

@@ -17,10 +17,10 @@ use crate::recorded::Recorded;
 use crate::report::Totals;
 use crate::target::State;
 use crate::topics::Topics;
-use ingest::TopicPartition;
 use ingest::coverage::{Counted, Coverage, RangeSet};
 use ingest::kafka::{Sample, Sampled};
-use operators::{Offset, Partition, Position};
+use ingest::{Offset, Partition, TopicPartition};
+use operators::Position;
 use sinks::Progress;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -50,7 +50,7 @@ pub struct Tables {
     /// What results are made of.
     results: BTreeMap<u32, u64>,
     /// Rejected records by partition and offset.
-    rejects: BTreeMap<(i32, i64), u64>,
+    rejects: BTreeMap<(Partition, Offset), u64>,
 }
 
 impl Tables {
@@ -76,14 +76,14 @@ impl Tables {
         for ((_, partition), reach) in &self.progress.partitions {
             let starts = recorded.generations.of(at(*partition as usize));
             // what lies before the first offset was gone before anything looked
-            let truth_of = world.truth(*partition as usize, reach.next).into_iter();
-            for (offset, record, compacted) in truth_of.filter(|(offset, ..)| *offset >= reach.first) {
+            let truth_of = world.truth(*partition as usize, Offset(reach.next)).into_iter();
+            for (offset, record, compacted) in truth_of.filter(|(offset, ..)| *offset >= Offset(reach.first)) {
                 if record.bad {
                     bad.insert(record.number);
                     continue;
                 }
-                let position = Position::new(generation_at(starts, offset), Offset(offset), Partition(*partition))
-                    .expect("it is small");
+                let position =
+                    Position::new(generation_at(starts, offset), offset, Partition(*partition)).expect("it is small");
                 truth.entry(record.key).or_default().push((position, record, compacted));
             }
         }
@@ -117,8 +117,8 @@ impl Tables {
         }
         for (added, highs) in &world.grown {
             for (partition, high) in highs {
-                let starts = recorded.generations.of(at(*partition as usize));
-                let own = recorded.generations.of(at(*added as usize)).first();
+                let starts = recorded.generations.of(at(partition.0 as usize));
+                let own = recorded.generations.of(at(added.0 as usize)).first();
                 let Some(own) = own else { continue };
                 let boundary = starts.iter().find(|start| start.generation == own.generation);
                 if boundary.is_some_and(|start| start.offset < *high) {
@@ -138,7 +138,7 @@ impl Tables {
 struct Rows {
     cleaned: Vec<(u32, Position, u64)>,
     /// Rejects: partition, offset, record, whether from the lake.
-    rejects: Vec<(i32, i64, u64, bool)>,
+    rejects: Vec<(Partition, Offset, u64, bool)>,
 }
 
 /// A running engine.
@@ -174,7 +174,7 @@ impl Engine {
                 match change {
                     Change::Grown { added, mut boundaries } => {
                         for (partition, boundary) in &mut boundaries {
-                            let reach = recorded.partitions.get(&at(*partition as usize));
+                            let reach = recorded.partitions.get(&at(partition.0 as usize));
                             *boundary = reach.map_or(*boundary, |reach| reach.next.max(*boundary));
                         }
                         begin(&mut grown, added, &boundaries)?;
@@ -216,7 +216,7 @@ impl Engine {
             }
             if !kafka {
                 let back = |(at, reach): (&TopicPartition, &OffsetRange)| {
-                    engine.answer.frontier.get(at).map_or(0, |now| now.next) < reach.next
+                    engine.answer.frontier.get(at).map_or(Offset::ZERO, |now| now.next) < reach.next
                 };
                 if engine.recorded.partitions.iter().any(back) {
                     return Ok(None);
@@ -236,7 +236,7 @@ impl Engine {
         watermarks: &PartitionWatermarks,
         kafka: bool,
         full: bool,
-    ) -> Result<(BTreeMap<TopicPartition, HandOver>, Vec<(TopicPartition, Range<i64>)>), Stop> {
+    ) -> Result<(BTreeMap<TopicPartition, HandOver>, Vec<(TopicPartition, Range<Offset>)>), Stop> {
         self.rows = Rows::default();
         self.latest.clear();
         self.answer.frontier.clear();
@@ -255,7 +255,7 @@ impl Engine {
         let mut counted: BTreeMap<usize, Vec<Counted>> = BTreeMap::new();
         for (number, object) in world.objects.iter().enumerate() {
             let at = at(object.partition);
-            let below = persisted.get(&at).copied().unwrap_or(0);
+            let below = persisted.get(&at).copied().unwrap_or(Offset::ZERO);
             let all = starts.is_persisted(at, object.start, below);
             let read = Counted {
                 topic: 0,
@@ -268,10 +268,10 @@ impl Engine {
             let misclassified = all && starts.was_misclassified(&read, below);
             let persisted = match (&object.covers, all && !misclassified) {
                 (Some(_), _) => below,
-                (None, true) => i64::MAX,
-                (None, false) => 0,
+                (None, true) => Offset::MAX,
+                (None, false) => Offset::ZERO,
             };
-            if object.covers.is_none() && object.start < below && persisted == 0 {
+            if object.covers.is_none() && object.start < below && persisted == Offset::ZERO {
                 replaced.push((at, starts.reach(&read)));
             }
             self.take_object(object, persisted);
@@ -285,13 +285,17 @@ impl Engine {
             .chain(self.recorded.partitions.keys().copied())
             .collect();
         for at in partitions {
-            let counted = counted.remove(&(at.partition as usize)).unwrap_or_default();
+            let counted = counted.remove(&(at.partition.0 as usize)).unwrap_or_default();
             let coverage = ingest::coverage::coverage(&counted, &["pin"]);
             let coverage = coverage.into_values().next().unwrap_or_default();
             self.answer.lake.insert(at, coverage.ranges.clone());
             let read = LakeRead { counted, coverage };
             let (short, tail) = self.prove(world, watermarks, at, &read);
-            let added = self.recorded.counts.get(&0).is_some_and(|count| at.partition >= *count);
+            let added = self
+                .recorded
+                .counts
+                .get(&0)
+                .is_some_and(|count| at.partition.0 >= *count);
             let recorded = self.recorded.partitions.get(&at).map(|reach| reach.first..reach.next);
             let natural = self.answer.natural.get(&at).into_iter().flat_map(RangeSet::iter);
             let covered: RangeSet = read.coverage.ranges.iter().chain(natural).chain(tail.clone()).collect();
@@ -305,7 +309,7 @@ impl Engine {
                 unreadable: None,
                 conflicts: conflicts.chain(short).chain(tail).collect(),
                 kafka: watermarks.get(&at).map(|marks| marks.low..marks.stable.max(marks.low)),
-                recorded: recorded.or_else(|| added.then_some(0..0)),
+                recorded: recorded.or_else(|| added.then_some(Offset::ZERO..Offset::ZERO)),
                 live: kafka,
                 upto: None,
             });
@@ -333,8 +337,8 @@ impl Engine {
                     after: None,
                 };
                 let below = match purpose {
-                    Purpose::Take => persisted.get(at).copied().unwrap_or(0),
-                    _ => 0,
+                    Purpose::Take => persisted.get(at).copied().unwrap_or(Offset::ZERO),
+                    _ => Offset::ZERO,
                 };
                 let mut reading = ReadRange::new(&consume);
                 self.take_kafka(world, *at, &mut reading, read_range.bound, usize::MAX, below);
@@ -349,8 +353,8 @@ impl Engine {
             let reach = self.answer.frontier.entry(*at).or_default();
             reach.first = plan.first;
             reach.next = reach.next.max(plan.next);
-            let before = reach.next - 1;
-            if let Some(id) = world.at_offset(at.partition as usize, before).filter(|_| kafka) {
+            let before = reach.next.previous();
+            if let Some(id) = world.at_offset(at.partition.0 as usize, before).filter(|_| kafka) {
                 reach.last = Some(id);
             }
         }
@@ -365,7 +369,7 @@ impl Engine {
         watermarks: &PartitionWatermarks,
         at: TopicPartition,
         read: &LakeRead,
-    ) -> (Vec<Range<i64>>, Option<Range<i64>>) {
+    ) -> (Vec<Range<Offset>>, Option<Range<Offset>>) {
         let natural = self.answer.natural.entry(at).or_default();
         *natural = natural
             .iter()
@@ -375,23 +379,23 @@ impl Engine {
             return (Vec::new(), None);
         };
         let span = marks.low..marks.stable;
-        let probe = |read_range: Range<i64>, arrived: &mut RangeSet| {
-            let (records, _) = world.read(at.partition as usize, read_range.start, read_range.end, usize::MAX);
+        let probe = |read_range: Range<Offset>, arrived: &mut RangeSet| {
+            let (records, _) = world.read(at.partition.0 as usize, read_range.start, read_range.end, usize::MAX);
             records
                 .iter()
-                .for_each(|(offset, _)| arrived.insert(*offset..offset + 1));
+                .for_each(|(offset, _)| arrived.insert(*offset..offset.next()));
         };
         let lines = |id: u32| {
             let object = read.counted.iter().find(|object| object.object == id);
             object.map_or(0, |object| object.lines)
         };
-        let suspects = holes::suspects(&read.coverage, natural, &span, i64::MAX, lines);
+        let suspects = holes::suspects(&read.coverage, natural, &span, Offset::MAX, lines);
         let mut arrived = RangeSet::default();
         for read_range in holes::read_ranges(&suspects) {
             probe(read_range, &mut arrived);
         }
         let short = suspects.iter().filter(|suspect| suspect.is_doubtful(&arrived));
-        let short: Vec<Range<i64>> = short.map(|suspect| suspect.read_range()).collect();
+        let short: Vec<Range<Offset>> = short.map(|suspect| suspect.read_range()).collect();
         for suspect in suspects.into_iter().filter(|suspect| suspect.is_natural(&arrived)) {
             holes::keep(natural, suspect.hole);
         }
@@ -408,9 +412,15 @@ impl Engine {
         (short, tail)
     }
 
-    fn take_object(&mut self, object: &LakeObject, persisted: i64) {
-        for (offset, record) in (object.start..).zip(&object.lines) {
-            self.take(object.partition as i32, offset, record, offset >= persisted, true);
+    fn take_object(&mut self, object: &LakeObject, persisted: Offset) {
+        for (offset, record) in Offset::each(object.start..Offset::MAX).zip(&object.lines) {
+            self.take(
+                Partition(object.partition as i32),
+                offset,
+                record,
+                offset >= persisted,
+                true,
+            );
         }
     }
 
@@ -419,11 +429,11 @@ impl Engine {
         world: &World,
         at: TopicPartition,
         read_range: &mut ReadRange,
-        until: i64,
+        until: Offset,
         most: usize,
-        persisted: i64,
+        persisted: Offset,
     ) {
-        let partition = at.partition as usize;
+        let partition = at.partition.0 as usize;
         let (records, next) = world.read(partition, read_range.next(), until, most);
         let last = records.last().map(|(offset, record)| world.id(*offset, record));
         read_range.arrived(records.iter().map(|(offset, _)| *offset), last);
@@ -433,16 +443,15 @@ impl Engine {
         }
     }
 
-    fn take(&mut self, partition: i32, offset: i64, record: &Record, wanted: bool, lake: bool) {
+    fn take(&mut self, partition: Partition, offset: Offset, record: &Record, wanted: bool, lake: bool) {
         if record.bad {
             if wanted {
                 self.rows.rejects.push((partition, offset, record.number, lake));
             }
             return;
         }
-        let starts = self.answer.generations.of(at(partition as usize));
-        let position =
-            Position::new(generation_at(starts, offset), Offset(offset), Partition(partition)).expect("it is small");
+        let starts = self.answer.generations.of(at(partition.0 as usize));
+        let position = Position::new(generation_at(starts, offset), offset, partition).expect("it is small");
         let newest = self.latest.entry(record.key).or_insert((position, record.number));
         if *newest < (position, record.number) {
             *newest = (position, record.number);
@@ -458,14 +467,14 @@ impl Engine {
         tables: &mut Tables,
         full: bool,
         plans: &BTreeMap<TopicPartition, HandOver>,
-        replaced: &[(TopicPartition, Range<i64>)],
+        replaced: &[(TopicPartition, Range<Offset>)],
     ) {
-        let of = |ranges: &[(TopicPartition, Range<i64>)], partition: i32, offset: i64| {
+        let of = |ranges: &[(TopicPartition, Range<Offset>)], partition: Partition, offset: Offset| {
             let holds =
-                |(at, range): &(TopicPartition, Range<i64>)| at.partition == partition && range.contains(&offset);
+                |(at, range): &(TopicPartition, Range<Offset>)| at.partition == partition && range.contains(&offset);
             ranges.iter().any(holds)
         };
-        let again: Vec<(TopicPartition, Range<i64>)> = plans
+        let again: Vec<(TopicPartition, Range<Offset>)> = plans
             .iter()
             .flat_map(|(at, plan)| plan.read_ranges.iter().map(|read_range| (*at, read_range)))
             .filter(|(_, read_range)| read_range.again)
@@ -474,7 +483,8 @@ impl Engine {
         self.rows
             .rejects
             .retain(|(partition, offset, _, lake)| !(*lake && of(&again, *partition, *offset)));
-        let staged: BTreeSet<(i32, i64)> = self.rows.rejects.iter().map(|reject| (reject.0, reject.1)).collect();
+        let staged: BTreeSet<(Partition, Offset)> =
+            self.rows.rejects.iter().map(|reject| (reject.0, reject.1)).collect();
         if full {
             tables.cleaned.clear();
             tables.rejects.clear();
@@ -536,7 +546,7 @@ impl Engine {
         }
         let mut read_ranges = std::mem::take(&mut self.read_ranges);
         for (at, read_range) in &mut read_ranges {
-            self.take_kafka(world, *at, read_range, i64::MAX, most, 0);
+            self.take_kafka(world, *at, read_range, Offset::MAX, most, Offset::ZERO);
         }
         self.read_ranges = read_ranges;
         Ok(())
@@ -549,7 +559,7 @@ impl Engine {
             match change {
                 Change::Grown { added, mut boundaries } => {
                     for (partition, boundary) in &mut boundaries {
-                        let read_range = self.read_ranges.get(&at(*partition as usize));
+                        let read_range = self.read_ranges.get(&at(partition.0 as usize));
                         *boundary = read_range.map_or(*boundary, |read_range| read_range.next().max(*boundary));
                     }
                     let mut grown = self.answer.generations.clone();
@@ -560,7 +570,7 @@ impl Engine {
                     }
                     self.answer.generations = persisted;
                     let count = self.answer.counts.entry(0).or_default();
-                    *count = (added.partition + 1).max(*count);
+                    *count = (added.partition.0 + 1).max(*count);
                     self.answer.frontier.entry(added).or_default();
                 }
                 Change::Appeared { .. } | Change::Shorter { .. } => {
@@ -602,7 +612,7 @@ fn archived(world: &World) -> Vec<ArchivedRange> {
     let archived = |object: &LakeObject| {
         let counted = Counted {
             topic: 0,
-            partition: object.partition as i32,
+            partition: Partition(object.partition as i32),
             start: object.start,
             lines: object.lines.len() as u64,
             covers: None,
@@ -611,7 +621,7 @@ fn archived(world: &World) -> Vec<ArchivedRange> {
         ArchivedRange {
             at: at(object.partition),
             reach: object.covers.clone().unwrap_or_else(|| starts.reach(&counted)),
-            assigned: object.start..object.start + object.lines.len() as i64,
+            assigned: object.start..object.start.plus(object.lines.len() as u64),
             exact: object.covers.is_some(),
             follower: starts.follower(&counted),
         }
@@ -619,7 +629,11 @@ fn archived(world: &World) -> Vec<ArchivedRange> {
     world.objects.iter().map(archived).collect()
 }
 
-fn begin(generations: &mut Generations, added: TopicPartition, boundaries: &BTreeMap<i32, i64>) -> Result<(), Stop> {
+fn begin(
+    generations: &mut Generations,
+    added: TopicPartition,
+    boundaries: &BTreeMap<Partition, Offset>,
+) -> Result<(), Stop> {
     if !generations.knows(added) {
         generations.begin(added, boundaries).map_err(|_| Stop::Generations)?;
     }
@@ -638,7 +652,7 @@ fn identify<'a>(
     for (at, reach) in known {
         let Some(marks) = watermarks.get(at) else {
             match reach.next {
-                0 => continue,
+                Offset::ZERO => continue,
                 _ => return Err(Stop::Remade),
             }
         };
@@ -648,7 +662,7 @@ fn identify<'a>(
         };
         let found = reach
             .last
-            .and_then(|last| world.at_offset(at.partition as usize, last.offset));
+            .and_then(|last| world.at_offset(at.partition.0 as usize, last.offset));
         // a record is compared by its identity, which the model gives without its bytes
         let verdict = match (found, place.last) {
             (Some(found), Some(last)) if found == last => compare_last_record(place, *marks, None),

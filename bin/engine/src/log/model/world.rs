@@ -3,8 +3,8 @@
 use super::super::generations::Generations;
 use super::super::growth::PartitionWatermarks;
 use super::engine::Tables;
-use ingest::TopicPartition;
 use ingest::kafka::{RecordId, Watermarks};
+use ingest::{Offset, Partition, TopicPartition};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -36,7 +36,7 @@ impl Random {
 pub fn at(partition: usize) -> TopicPartition {
     TopicPartition {
         topic: 0,
-        partition: partition as i32,
+        partition: Partition(partition as i32),
     }
 }
 
@@ -64,12 +64,12 @@ enum Slot {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Partition {
+struct PartitionLog {
     slots: Vec<Slot>,
     low: usize,
 }
 
-impl Partition {
+impl PartitionLog {
     fn stable(&self) -> usize {
         let open = self.slots.iter().position(|slot| matches!(slot, Slot::Pending(_)));
         open.unwrap_or(self.slots.len()).max(self.low)
@@ -89,27 +89,27 @@ pub enum Writer {
 #[derive(Clone, Debug)]
 pub struct LakeObject {
     pub partition: usize,
-    pub start: i64,
+    pub start: Offset,
     pub lines: Vec<Record>,
-    pub covers: Option<Range<i64>>,
+    pub covers: Option<Range<Offset>>,
     /// One past its last record's offset, which nothing in the lake shows.
-    end: i64,
+    end: Offset,
 }
 
 /// See the module's head.
 pub struct World {
     writer: Writer,
-    partitions: Vec<Partition>,
+    partitions: Vec<PartitionLog>,
     /// Counts how often the topic was created: records of another life have other hashes.
     life: u64,
     produced: u64,
-    archived: Vec<i64>,
+    archived: Vec<Offset>,
     /// The lake's objects.
     pub objects: Vec<LakeObject>,
     /// The lake's boundaries.
     pub boundaries: Generations,
     /// Per growth, the high watermarks at the moment of growth: no boundary may lie below them.
-    pub grown: BTreeMap<i32, BTreeMap<i32, i64>>,
+    pub grown: BTreeMap<Partition, BTreeMap<Partition, Offset>>,
     /// Whether the topic was deleted, and perhaps created again: the model keeps no truth of its earlier life.
     pub remade: bool,
     /// Whether retention has removed anything.
@@ -124,10 +124,10 @@ impl World {
     pub fn new(writer: Writer) -> World {
         World {
             writer,
-            partitions: vec![Partition::default()],
+            partitions: vec![PartitionLog::default()],
             life: 0,
             produced: 0,
-            archived: vec![0],
+            archived: vec![Offset::ZERO],
             objects: Vec::new(),
             boundaries: Generations::default(),
             grown: BTreeMap::new(),
@@ -143,7 +143,7 @@ impl World {
         Record { key, number, bad }
     }
 
-    fn of_key(&mut self, key: u32) -> Option<&mut Partition> {
+    fn of_key(&mut self, key: u32) -> Option<&mut PartitionLog> {
         let count = self.partitions.len();
         (count > 0).then(|| &mut self.partitions[key as usize % count])
     }
@@ -190,11 +190,14 @@ impl World {
             return;
         }
         for _ in 0..partitions {
-            let highs = self.partitions.iter().map(|partition| partition.slots.len() as i64);
-            let highs = (0..).zip(highs).collect();
-            self.grown.insert(self.partitions.len() as i32, highs);
-            self.partitions.push(Partition::default());
-            self.archived.push(0);
+            let highs = self
+                .partitions
+                .iter()
+                .map(|partition| Offset(partition.slots.len() as i64));
+            let highs = (0..).map(Partition).zip(highs).collect();
+            self.grown.insert(Partition(self.partitions.len() as i32), highs);
+            self.partitions.push(PartitionLog::default());
+            self.archived.push(Offset::ZERO);
         }
     }
 
@@ -208,8 +211,8 @@ impl World {
             return;
         }
         self.life += 1;
-        self.partitions = vec![Partition::default(); partitions];
-        self.archived.resize(self.archived.len().max(partitions), 0);
+        self.partitions = vec![PartitionLog::default(); partitions];
+        self.archived.resize(self.archived.len().max(partitions), Offset::ZERO);
         for key in 0..(partitions * records) as u32 {
             self.produce(key, false);
         }
@@ -237,7 +240,7 @@ impl World {
             let low = partition.stable().saturating_sub(records).max(partition.low);
             for offset in partition.low..low {
                 self.retained = true;
-                let archived = (offset as i64) < self.archived.get(number).copied().unwrap_or(0);
+                let archived = Offset(offset as i64) < self.archived.get(number).copied().unwrap_or(Offset::ZERO);
                 lost |= !archived && matches!(partition.slots[offset], Slot::Record(_));
             }
             partition.low = low;
@@ -246,34 +249,34 @@ impl World {
     }
 
     /// Records of a partition between two offsets, as a reader of committed records gets them, and how far it gets.
-    pub fn read(&self, partition: usize, from: i64, until: i64, most: usize) -> (Vec<(i64, Record)>, i64) {
+    pub fn read(&self, partition: usize, from: Offset, until: Offset, most: usize) -> (Vec<(Offset, Record)>, Offset) {
         let Some(of) = self.partitions.get(partition) else {
             return (Vec::new(), from);
         };
         let mut records = Vec::new();
-        let mut next = from.max(of.low as i64);
-        let end = until.min(of.stable() as i64);
+        let mut next = from.max(Offset(of.low as i64));
+        let end = until.min(Offset(of.stable() as i64));
         while next < end && records.len() < most {
-            if let Slot::Record(record) = of.slots[next as usize] {
+            if let Slot::Record(record) = of.slots[next.0 as usize] {
                 records.push((next, record));
             }
-            next += 1;
+            next = next.next();
         }
         (records, next)
     }
 
     /// What Kafka holds of each partition.
     pub fn watermarks(&self) -> PartitionWatermarks {
-        let marks = |partition: &Partition| Watermarks {
-            low: partition.low as i64,
-            stable: partition.stable() as i64,
-            high: partition.slots.len() as i64,
+        let marks = |partition: &PartitionLog| Watermarks {
+            low: Offset(partition.low as i64),
+            stable: Offset(partition.stable() as i64),
+            high: Offset(partition.slots.len() as i64),
         };
         (0..).map(at).zip(self.partitions.iter().map(marks)).collect()
     }
 
     /// What identifies a record.
-    pub fn id(&self, offset: i64, record: &Record) -> RecordId {
+    pub fn id(&self, offset: Offset, record: &Record) -> RecordId {
         RecordId {
             offset,
             timestamp: record.number as i64,
@@ -282,36 +285,37 @@ impl World {
     }
 
     /// The record at exactly this offset.
-    pub fn at_offset(&self, partition: usize, offset: i64) -> Option<RecordId> {
-        let (records, _) = self.read(partition, offset, offset + 1, 1);
+    pub fn at_offset(&self, partition: usize, offset: Offset) -> Option<RecordId> {
+        let (records, _) = self.read(partition, offset, offset.next(), 1);
         let (found, record) = records.first()?;
         (*found == offset).then(|| self.id(offset, record))
     }
 
     /// Every record that was ever there for a reader below an offset, whatever has removed it since, and whether that was
     /// compaction.
-    pub fn truth(&self, partition: usize, below: i64) -> Vec<(i64, Record, bool)> {
+    pub fn truth(&self, partition: usize, below: Offset) -> Vec<(Offset, Record, bool)> {
         let Some(of) = self.partitions.get(partition) else {
             return Vec::new();
         };
-        let record = |(offset, slot): (i64, &Slot)| match slot {
+        let record = |(offset, slot): (Offset, &Slot)| match slot {
             Slot::Record(record) if offset < below => Some((offset, *record, false)),
             Slot::Compacted(record) if offset < below => Some((offset, *record, true)),
             _ => None,
         };
-        (0..).zip(&of.slots).filter_map(record).collect()
+        (0..).map(Offset).zip(&of.slots).filter_map(record).collect()
     }
 
     /// Writes up to so many records of each partition to the lake.
     pub fn archive(&mut self, most: usize) {
         for partition in 0..self.partitions.len() {
-            let from = self.archived.get(partition).copied().unwrap_or(0);
-            if from < self.partitions[partition].low as i64 {
+            let from = self.archived.get(partition).copied().unwrap_or(Offset::ZERO);
+            let low = Offset(self.partitions[partition].low as i64);
+            if from < low {
                 // its offset is gone, and it begins where Kafka does
-                self.archived[partition] = self.partitions[partition].low as i64;
+                self.archived[partition] = low;
                 continue;
             }
-            let (records, next) = self.read(partition, from, i64::MAX, most);
+            let (records, next) = self.read(partition, from, Offset::MAX, most);
             if records.is_empty() {
                 continue;
             }
@@ -321,7 +325,7 @@ impl World {
                     start: records[0].0,
                     lines: records.iter().map(|(_, record)| *record).collect(),
                     covers: None,
-                    end: records[records.len() - 1].0 + 1,
+                    end: records[records.len() - 1].0.next(),
                 }),
                 Writer::Ours => self.archive_runs(partition, from, next, &records),
             }
@@ -330,8 +334,8 @@ impl World {
     }
 
     /// One object for each run of offsets; each covers what lies before the next one's start.
-    fn archive_runs(&mut self, partition: usize, from: i64, next: i64, records: &[(i64, Record)]) {
-        let runs: Vec<&[(i64, Record)]> = records.chunk_by(|one, other| one.0 + 1 == other.0).collect();
+    fn archive_runs(&mut self, partition: usize, from: Offset, next: Offset, records: &[(Offset, Record)]) {
+        let runs: Vec<&[(Offset, Record)]> = records.chunk_by(|one, other| one.0.next() == other.0).collect();
         for (number, run) in runs.iter().enumerate() {
             let begin = if number == 0 { from } else { run[0].0 };
             let end = runs.get(number + 1).map_or(next, |run| run[0].0);
@@ -340,7 +344,7 @@ impl World {
                 start: run[0].0,
                 lines: run.iter().map(|(_, record)| *record).collect(),
                 covers: Some(begin..end),
-                end: run[run.len() - 1].0 + 1,
+                end: run[run.len() - 1].0.next(),
             });
         }
     }
@@ -355,14 +359,14 @@ impl World {
                 *known = object;
             }
         }
-        let open = |object: &&LakeObject| object.start + object.lines.len() as i64 != object.end;
+        let open = |object: &&LakeObject| object.start.plus(object.lines.len() as u64) != object.end;
         last.values().any(open)
     }
 
     pub fn rewind(&mut self, records: usize) {
         self.overlaps |= self.writer == Writer::Connect;
         for next in &mut self.archived {
-            *next = next.saturating_sub(records as i64).max(0);
+            *next = Offset((next.0 - records as i64).max(0));
         }
     }
 }
