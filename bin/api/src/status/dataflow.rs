@@ -192,7 +192,7 @@ impl Dataflow {
         stage(&mut operators, &edges);
         DataflowBody {
             workers: graph.workers,
-            window_seconds: rounded(self.samples.seconds(now), 1),
+            window_seconds: rounded(self.samples.seconds(now), 3),
             operators,
             edges,
         }
