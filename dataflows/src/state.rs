@@ -9,12 +9,12 @@ use crate::results::Results;
 use crate::sql::eval::{Datum, Interpreter};
 use crate::sql::plan::Scalar;
 use hashbrown::{HashMap, HashSet};
-use operators::{Position, Row, Value};
+use operators::{Ind, Position, Row, Value};
 
 /// The latest cleaned row of every key of every kind.
 #[derive(Debug, Default)]
 pub struct State {
-    kinds: [HashMap<i64, (Position, Option<Row>)>; 3],
+    kinds: [HashMap<Ind, (Position, Option<Row>)>; 3],
     /// The columns that are kept, by kind; `None` for all.
     kept: Option<[HashSet<usize>; 3]>,
 }
@@ -41,9 +41,9 @@ impl State {
     }
 
     /// Applies what [`crate::Decoder::decode_with_row`] made of a record: the greatest position wins.
-    pub fn apply(&mut self, (event, row): (Event, Option<(i64, Row)>)) {
+    pub fn apply(&mut self, (event, row): (Event, Option<(Ind, Row)>)) {
         let latest = self.kinds[event.slot as usize]
-            .entry(event.key)
+            .entry(Ind(event.key))
             .or_insert((Position::NONE, None));
         if event.position <= latest.0 {
             return;
@@ -59,14 +59,14 @@ impl State {
     }
 
     /// The cleaned rows of a kind with their positions, in no order.
-    pub fn cleaned(&self, kind: Kind) -> impl Iterator<Item = (i64, Position, &Row)> {
+    pub fn cleaned(&self, kind: Kind) -> impl Iterator<Item = (Ind, Position, &Row)> {
         let kind = &self.kinds[kind as usize];
         kind.iter()
             .filter_map(|(ind, (position, row))| Some((*ind, *position, row.as_ref()?)))
     }
 
     /// The keys of a kind that a delete has the last word on, with its position, in no order.
-    pub fn deleted(&self, kind: Kind) -> impl Iterator<Item = (i64, Position)> {
+    pub fn deleted(&self, kind: Kind) -> impl Iterator<Item = (Ind, Position)> {
         let kind = &self.kinds[kind as usize];
         kind.iter()
             .filter_map(|(ind, (position, row))| row.is_none().then_some((*ind, *position)))
@@ -81,7 +81,7 @@ impl State {
         let mut interpreter = Interpreter::new(&catalog.plan, results.schema());
         for kind in Kind::ALL {
             for (ind, _, row) in self.cleaned(kind) {
-                interpreter.set(kind as usize, ind, row);
+                interpreter.set(kind as usize, ind.0, row);
             }
         }
         let mut tables = Vec::with_capacity(catalog.results.len());

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Tables, assert_same, plain, run, run_dataflow};
 use dataflows::{Decoder, Event, Kind, Options, Raw, Results, State};
-use operators::{Offset, Partition, Position, Routing, Row};
+use operators::{Ind, Offset, Partition, Position, Routing, Row};
 use proptest::prelude::*;
 
 /// Few posts and few names, so that posts are corrected, groups are left empty and values tie.
@@ -111,7 +111,7 @@ fn record() -> impl Strategy<Value = Record> {
 }
 
 /// Decodes each record once; the first of two records at one position decides, and later ones are its replays.
-fn decode(epochs: &[Vec<Record>]) -> Vec<Vec<(Event, Option<(i64, Row)>)>> {
+fn decode(epochs: &[Vec<Record>]) -> Vec<Vec<(Event, Option<(Ind, Row)>)>> {
     let mut decoder = Decoder::default();
     let mut sent = std::collections::HashMap::new();
     let mut decode = |record: &Record| {
@@ -136,10 +136,10 @@ fn decode(epochs: &[Vec<Record>]) -> Vec<Vec<(Event, Option<(i64, Row)>)>> {
 }
 
 /// The same over payloads that the layout makes of cleaned rows, and not the decoder of a record's bytes.
-fn of_rows(results: Results, epochs: &[Vec<(Event, Option<(i64, Row)>)>], workers: usize) -> Vec<Tables> {
+fn of_rows(results: Results, epochs: &[Vec<(Event, Option<(Ind, Row)>)>], workers: usize) -> Vec<Tables> {
     let layout = results.layout();
     assert_eq!(layout.size(), (5, 6), "44 bytes a row");
-    let event = |(event, row): &(Event, Option<(i64, Row)>)| Event {
+    let event = |(event, row): &(Event, Option<(Ind, Row)>)| Event {
         payload: row.as_ref().map(|(_, row)| layout.pack(event.slot.into(), row)),
         ..event.clone()
     };

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Tables, assert_same, at, data, number, plain, run};
 use dataflows::{Decoder, Event, Kind, Options, Raw, Results, State};
-use operators::{Row, Value};
+use operators::{Ind, Row, Value};
 use serde_json::{Map, Value as Json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -174,11 +174,11 @@ fn json(value: &Value) -> Json {
 /// Compares our cleaned rows with a notebook's, field by field; times by their text, names without spaces (one
 /// notebook joined them without).
 fn compare_cleaned(state: &State, notebook: &Notebook, kind: Kind, role: &str) {
-    let rows: HashMap<i64, &Row> = state.cleaned(kind).map(|(ind, _, row)| (ind, row)).collect();
+    let rows: HashMap<Ind, &Row> = state.cleaned(kind).map(|(ind, _, row)| (ind, row)).collect();
     let recorded = notebook.rows(role);
     assert_eq!(recorded.len(), rows.len(), "{role}");
     for record in recorded {
-        let ours = rows[&record["ind"].as_i64().unwrap()];
+        let ours = rows[&Ind(record["ind"].as_i64().unwrap())];
         for (column, ours) in dataflows::CLEANED[kind as usize].columns.iter().zip(ours) {
             let theirs = &record[column.name];
             let same = match column.name {

@@ -58,7 +58,7 @@ pub use route::{Key, Route, Routing};
 pub use state_size::{StateSize, StateSizeBuilder};
 pub use top::top;
 pub use values::{
-    Column, ColumnType, Footprint, Interner, Offset, Packed64, Partition, Per, Position, PositionError, Row, Symbol,
-    Table, Tuple, Value,
+    Column, ColumnType, Footprint, Ind, Interner, Offset, Packed64, Partition, Per, Position, PositionError, Row,
+    Symbol, Table, Tuple, Value,
 };
 pub use values::{footprint, position, symbol, table, tuple};

@@ -121,7 +121,7 @@ fn latest(mut records: Vec<&CleanedRow>) -> LatestRows<'_> {
 pub(crate) fn check_cleaned(table: &Table, cleaned: &CleanedRow) -> Result<(), SinkError> {
     let Some(row) = &cleaned.row else { return Ok(()) };
     check_row(table, row)?;
-    if !matches!(row[0], Value::Int(ind) if ind == cleaned.ind) {
+    if !matches!(row[0], Value::Int(ind) if ind == cleaned.ind.0) {
         let what = format!("row of {:?}, sent as {}", row[0], cleaned.ind);
         return Err(SinkError::Value {
             table: table.name,

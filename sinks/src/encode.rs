@@ -153,7 +153,7 @@ fn days_since_2000(days: i64) -> Option<i32> {
 pub(crate) fn put_cleaned(out: &mut BytesMut, cleaned: &CleanedRow, column: usize, ty: ColumnType) {
     match &cleaned.row {
         Some(row) => put_value(out, &row[column], ty),
-        None if column == 0 => put_i64(out, cleaned.ind),
+        None if column == 0 => put_i64(out, cleaned.ind.0),
         None => out.put_i32(-1),
     }
 }

@@ -1,7 +1,7 @@
 //! The rows that do not come as results: records of cleaned tables and dead letters.
 
 use serde::{Deserialize, Serialize};
-use values::{Position, Row, Value};
+use values::{Ind, Position, Row, Value};
 
 /// One record of a cleaned table, or a delete.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -9,7 +9,7 @@ pub struct CleanedRow {
     /// Which of [`crate::Definition::cleaned`].
     pub table: u8,
     /// The row's key, also its first value.
-    pub ind: i64,
+    pub ind: Ind,
     /// Where in the log it stands: the greatest position of a key wins.
     pub position: Position,
     /// The row in its table's column order; `None` for a delete.

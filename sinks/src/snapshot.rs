@@ -13,7 +13,7 @@ use crate::shape;
 use crate::sql::names_with_position;
 use futures_util::TryStreamExt;
 use tokio_postgres::types::ToSql;
-use values::{Offset, Partition, Position, Row, Table};
+use values::{Ind, Offset, Partition, Position, Row, Table};
 
 /// A `REPEATABLE READ` transaction. It ends, and the connection with it, when it is dropped.
 pub struct Snapshot {
@@ -25,7 +25,7 @@ pub struct Snapshot {
 #[derive(Clone, Debug, PartialEq)]
 pub struct FoundRow {
     /// The key.
-    pub ind: i64,
+    pub ind: Ind,
     /// The position it is from; `None` when the columns hold none that can be.
     pub position: Option<Position>,
     /// Its own columns.
@@ -38,7 +38,7 @@ pub struct FoundTombstone {
     /// The cleaned table's name.
     pub table: String,
     /// The key.
-    pub ind: i64,
+    pub ind: Ind,
     /// The position of the delete; `None` when the columns hold none that can be.
     pub position: Option<Position>,
 }
@@ -102,8 +102,9 @@ impl Snapshot {
     }
 
     /// Some rows of a cleaned table, by key, in the order of the keys.
-    pub async fn cleaned_of(&self, table: &Table, inds: &[i64]) -> Result<Vec<FoundRow>, SinkError> {
+    pub async fn cleaned_of(&self, table: &Table, inds: &[Ind]) -> Result<Vec<FoundRow>, SinkError> {
         let mut rows = Vec::new();
+        let inds: Vec<i64> = inds.iter().map(|ind| ind.0).collect();
         let key = crate::quote::quoted(table.columns[0].name);
         let filter = format!(" WHERE {key} = ANY($1) ORDER BY {key}");
         self.cleaned_where(table, &filter, &[&inds], |row| rows.push(row))
@@ -128,7 +129,7 @@ impl Snapshot {
             let value = |(index, column): (usize, &values::Column)| read_value(row, index, column.ty);
             let values: Row = table.columns.iter().enumerate().map(value).collect::<Result<_, _>>()?;
             Ok(FoundRow {
-                ind: row.try_get(0)?,
+                ind: Ind(row.try_get(0)?),
                 position: position(row, width)?,
                 row: values,
             })
@@ -151,7 +152,7 @@ impl Snapshot {
             let (table, ind) = (row.try_get(0)?, row.try_get(1)?);
             tombstones.push(FoundTombstone {
                 table,
-                ind,
+                ind: Ind(ind),
                 position: position(row, 2)?,
             });
             Ok(())

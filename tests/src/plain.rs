@@ -6,7 +6,7 @@
 use dataflows::{Definition, Kind, Options, Results, State};
 use jiff::SignedDuration;
 use jiff::civil::{self, date};
-use operators::{Row, Value};
+use operators::{Ind, Row, Value};
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
@@ -32,7 +32,7 @@ mod column {
 /// The rows of every built-in result, in the order of [`definitions`], each sorted; `top` is that of
 /// [`dataflows::Options`].
 pub fn results(state: &State, top: usize) -> Vec<Vec<Row>> {
-    let of_kind = |kind| -> HashMap<i64, &Row> { state.cleaned(kind).map(|(ind, _, row)| (ind, row)).collect() };
+    let of_kind = |kind| -> HashMap<Ind, &Row> { state.cleaned(kind).map(|(ind, _, row)| (ind, row)).collect() };
     let (geos, users) = (of_kind(Kind::Geo), of_kind(Kind::User));
     let mut by_country: Counts = HashMap::new();
     let mut by_year: Counts = HashMap::new();

@@ -288,7 +288,7 @@ impl Oracle {
         for (number, table) in (0u8..).zip(&CLEANED) {
             let mut digest = Digest::default();
             for (ind, position, row) in state.cleaned(Kind::from(number)) {
-                let known = self.hashes.entry((number, ind)).or_insert((Position::NONE, 0));
+                let known = self.hashes.entry((number, ind.0)).or_insert((Position::NONE, 0));
                 if known.0 != position {
                     let mut row = texts(row, table);
                     let provenance = [

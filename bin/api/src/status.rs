@@ -505,7 +505,7 @@ mod tests {
         let error = LoggedError { at, message };
         let status = Status::new(None, move || Some(error.clone()));
         status.claimed(3, 369);
-        status.kafka("pin", ingest::Partition(0), Offset(0)..Offset(1));
+        status.kafka("pin", ingest::Partition(0), Offset::range(0..1));
         status.lake_end("pin", ingest::Partition(0), Offset(1));
         status.hydrated();
         status.committed(370, Duration::from_millis(4));
@@ -575,7 +575,7 @@ mod tests {
                 newest: Some(long_ago),
             },
         );
-        status.kafka("pin", ingest::Partition(0), Offset(0)..Offset(50));
+        status.kafka("pin", ingest::Partition(0), Offset::range(0..50));
         assert_eq!(shown(), (Phase::CatchingUp, 100.0));
         status.frontier("pin", ingest::Partition(0), reached(50));
         assert_eq!(shown(), (Phase::Live, 100.0));
@@ -586,7 +586,7 @@ mod tests {
         let status = status();
         status.claimed(3, 370);
         status.frontier("pin", ingest::Partition(0), reached(7));
-        status.kafka("geo", ingest::Partition(1), Offset(2)..Offset(9));
+        status.kafka("geo", ingest::Partition(1), Offset::range(2..9));
         let body = handle_status(&status);
         assert_eq!(body.commit, 370);
         let shown: Vec<_> = body

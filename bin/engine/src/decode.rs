@@ -7,7 +7,7 @@ use dataflows::{Block, Chunk, Decoder, Event, Kind, Limits, Marked, Marks, Raw, 
 use ingest::kafka::Batch;
 use ingest::lake::Original;
 use ingest::{Offset, Partition};
-use operators::Position;
+use operators::{Ind, Position};
 use sinks::{CleanedRow, Reject, RejectPlace};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -321,7 +321,7 @@ impl Decode {
                 None => decoder.decode_with_row(raw_of(kind, position, key, None)),
             };
             decoded.map(|(event, row)| {
-                let (ind, row) = (event.key, row.map(|(_, row)| row));
+                let (ind, row) = (Ind(event.key), row.map(|(_, row)| row));
                 self.rows.cleaned.push(CleanedRow {
                     table: kind as u8,
                     ind,

@@ -95,11 +95,9 @@ pub enum EngineError {
     #[error("{0}")]
     TopicMissing(TopicMissing),
     /// An object that cannot be read.
-    #[error("object {key} is damaged: {error} (restore it, or skip it with --skip-unreadable)")]
+    #[error("{error} (restore the object, or skip it with --skip-unreadable)")]
     Damaged {
-        /// The object.
-        key: String,
-        /// Why.
+        /// Why; it names the object.
         error: String,
     },
     /// Offsets that neither the lake nor Kafka has.

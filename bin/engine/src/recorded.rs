@@ -248,7 +248,7 @@ impl Recorded {
     fn has_vanished(&self, at: TopicPartition, empty: &RangeSet) -> bool {
         let next = self.partitions.get(&at).map_or(Offset::ZERO, |reach| reach.next);
         let known = self.natural.get(&at);
-        let below = empty.within(Offset(0)..next);
+        let below = empty.within(Offset::ZERO..next);
         let unknown = |range: Range<Offset>| !known.is_some_and(|known| known.covers(range));
         below.len() >= holes::MOST || below.into_iter().any(unknown)
     }

@@ -144,7 +144,7 @@ fn taken() -> Taken {
 /// Everything that a run writes, with a value each.
 pub(super) fn example_of_run() -> String {
     let status = Arc::new(Status::new(None, || None));
-    status.kafka("pin", Partition(0), Offset(2)..Offset(49));
+    status.kafka("pin", Partition(0), Offset::range(2..49));
     status.frontier(
         "pin",
         Partition(0),

@@ -5,7 +5,7 @@ use super::held::{Found, Held, fingerprint};
 use super::records::{Rejects, Replayed};
 use dataflows::{CLEANED, Kind, Results};
 use ingest::{Offset, TopicPartition};
-use operators::{Position, Row, Table};
+use operators::{Ind, Position, Row, Table};
 use std::collections::{BTreeMap, HashMap};
 
 /// How many tables a replay compares: results, cleaned tables and their tombstones, and rejects.
@@ -48,11 +48,11 @@ fn same_place(replayed: &Replayed, kind: Kind, held: Option<Position>, replay: P
 fn of_cleaned(
     table: &'static Table,
     kind: Kind,
-    mut held: HashMap<i64, Found>,
+    mut held: HashMap<Ind, Found>,
     replayed: &Replayed,
 ) -> Option<Differing> {
-    let mut missing: Vec<(i64, Position, &Row)> = Vec::new();
-    let mut surplus: Vec<(i64, Found)> = Vec::new();
+    let mut missing: Vec<(Ind, Position, &Row)> = Vec::new();
+    let mut surplus: Vec<(Ind, Found)> = Vec::new();
     for (ind, position, row) in replayed.state.cleaned(kind) {
         match held.remove(&ind) {
             Some((at, print)) if print == fingerprint(row) && same_place(replayed, kind, at, position) => {}
@@ -65,7 +65,7 @@ fn of_cleaned(
     surplus.extend(held);
     missing.sort_unstable_by_key(|(ind, ..)| *ind);
     surplus.sort_unstable_by_key(|(ind, _)| *ind);
-    let with_place = |(_, position, row): &(i64, Position, &Row)| {
+    let with_place = |(_, position, row): &(Ind, Position, &Row)| {
         let mut texts = texts(table, row);
         texts.push(place(Some(*position)));
         texts
@@ -80,7 +80,7 @@ fn of_cleaned(
     Some(differing)
 }
 
-fn of_tombstones(held: HashMap<(String, i64), Option<Position>>, replayed: &Replayed) -> Option<Differing> {
+fn of_tombstones(held: HashMap<(String, Ind), Option<Position>>, replayed: &Replayed) -> Option<Differing> {
     let mut wanted = Vec::new();
     for (table, kind) in CLEANED.iter().zip(Kind::ALL) {
         wanted.extend(
@@ -108,7 +108,7 @@ fn of_tombstones(held: HashMap<(String, i64), Option<Position>>, replayed: &Repl
         let place = |kind: Kind| TopicPartition::new(kind as u8, at.partition());
         kind_of(table).is_some_and(|kind| replayed.has_vanished(place(kind), at.offset()))
     };
-    let kept = |(table, ind, at): &(String, i64, Option<Position>)| {
+    let kept = |(table, ind, at): &(String, Ind, Option<Position>)| {
         !at.is_some_and(|at| vanished(table, at)) || wanted.contains(&(table.clone(), *ind, *at))
     };
     let held = held
@@ -249,7 +249,7 @@ mod tests {
 
     /// What the tables hold when all is well.
     fn held(replayed: &Replayed) -> Held {
-        let mut cleaned: [HashMap<i64, Found>; 3] = Default::default();
+        let mut cleaned: [HashMap<Ind, Found>; 3] = Default::default();
         for kind in Kind::ALL {
             for (ind, position, row) in replayed.state.cleaned(kind) {
                 cleaned[kind as usize].insert(ind, (Some(position), fingerprint(row)));
@@ -258,7 +258,7 @@ mod tests {
         Held {
             results: replayed.state.results(&results()),
             cleaned: Some(cleaned),
-            tombstones: [(("geo_table".to_owned(), 3), Some(at(4)))].into(),
+            tombstones: [(("geo_table".to_owned(), Ind(3)), Some(at(4)))].into(),
             rejects: [("geo/0".to_owned(), [(2, "not_json".to_owned())].into())].into(),
             dropped: Vec::new(),
         }
@@ -283,9 +283,9 @@ mod tests {
         let replayed = replayed(LINES);
         let mut changed = held(&replayed);
         let geo = &mut changed.cleaned.as_mut().unwrap()[1];
-        geo.get_mut(&1).unwrap().1 ^= 1;
-        geo.remove(&2);
-        geo.insert(9, (Some(at(9)), 0));
+        geo.get_mut(&Ind(1)).unwrap().1 ^= 1;
+        geo.remove(&Ind(2));
+        geo.insert(Ind(9), (Some(at(9)), 0));
         let found = differing(changed, &replayed, &results());
         assert_eq!(
             (found[0].name, found[0].missing, found[0].surplus, found.len()),
@@ -300,7 +300,7 @@ mod tests {
         let replayed = replayed(LINES);
         for position in [None, Some(at(7))] {
             let mut moved = held(&replayed);
-            moved.cleaned.as_mut().unwrap()[1].get_mut(&1).unwrap().0 = position;
+            moved.cleaned.as_mut().unwrap()[1].get_mut(&Ind(1)).unwrap().0 = position;
             assert_eq!(summary(moved, &replayed), [("geo_table", 1, 1)]);
         }
     }
@@ -339,7 +339,7 @@ mod tests {
     fn what_compaction_has_removed_since_is_no_difference() {
         let mut replayed = replayed(LINES);
         let mut older = held(&replayed);
-        older.tombstones.insert(("geo_table".to_owned(), 8), Some(at(50)));
+        older.tombstones.insert(("geo_table".to_owned(), Ind(8)), Some(at(50)));
         older.rejects.get_mut("geo/0").unwrap().insert(51, "empty".to_owned());
         replayed.vanished.insert(
             TopicPartition::new(1, Partition(0)),
@@ -347,7 +347,7 @@ mod tests {
         );
         assert_eq!(summary(older, &replayed), [("rejects", 0, 1)]);
         let mut older = held(&replayed);
-        older.tombstones.insert(("geo_table".to_owned(), 8), Some(at(50)));
+        older.tombstones.insert(("geo_table".to_owned(), Ind(8)), Some(at(50)));
         older.rejects.get_mut("geo/0").unwrap().insert(51, "empty".to_owned());
         replayed.vanished.insert(
             TopicPartition::new(1, Partition(0)),

@@ -1,7 +1,7 @@
 //! A table that is not what it should be, with the first of the rows in which it differs.
 
 use super::held::{Found, fingerprint};
-use operators::{Position, Table, Value};
+use operators::{Ind, Position, Table, Value};
 use sinks::{FoundRow, SinkError, Snapshot, TableCheck};
 
 /// Rows shown of each side of a table.
@@ -26,7 +26,7 @@ pub struct Differing {
     /// The first of the surplus rows.
     pub surplus_rows: Vec<Texts>,
     /// Surplus rows of a cleaned table that are still to be fetched.
-    pub(super) to_fetch: Option<(&'static Table, Vec<(i64, Found)>)>,
+    pub(super) to_fetch: Option<(&'static Table, Vec<(Ind, Found)>)>,
 }
 
 impl Differing {
@@ -85,7 +85,7 @@ impl Differing {
         let Some((table, rows)) = self.to_fetch.take() else {
             return Ok(());
         };
-        let inds: Vec<i64> = rows.iter().map(|(ind, _)| *ind).collect();
+        let inds: Vec<Ind> = rows.iter().map(|(ind, _)| *ind).collect();
         let now = snapshot.cleaned_of(table, &inds).await?;
         for (ind, (position, print)) in rows {
             let same = |row: &&FoundRow| row.ind == ind && row.position == position;

@@ -5,7 +5,7 @@
 
 use dataflows::{CLEANED, Results};
 use engine::Topics;
-use operators::{Position, Row};
+use operators::{Ind, Position, Row};
 use sinks::{DroppedRejects, FoundReject, FoundRow, SinkError, Snapshot, UNKNOWN_TOPIC};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
@@ -19,9 +19,9 @@ pub struct Held {
     /// The rows of each result, sorted.
     pub results: Vec<Vec<Row>>,
     /// By kind and key; nothing when the cleaned tables are not kept.
-    pub cleaned: Option<[HashMap<i64, Found>; 3]>,
+    pub cleaned: Option<[HashMap<Ind, Found>; 3]>,
     /// By cleaned table and key.
-    pub tombstones: HashMap<(String, i64), Option<Position>>,
+    pub tombstones: HashMap<(String, Ind), Option<Position>>,
     /// Reasons by source and place.
     pub rejects: HashMap<String, BTreeMap<i64, String>>,
     /// Those that there was no room for.
@@ -57,7 +57,7 @@ impl Held {
             dropped: snapshot.dropped_rejects().await?,
         };
         if kept {
-            let mut cleaned: [HashMap<i64, Found>; 3] = Default::default();
+            let mut cleaned: [HashMap<Ind, Found>; 3] = Default::default();
             for (table, rows) in CLEANED.iter().zip(&mut cleaned) {
                 let each = |found: FoundRow| {
                     rows.insert(found.ind, (found.position, fingerprint(&found.row)));

@@ -208,9 +208,9 @@ mod tests {
                 .unwrap_or_default()
         };
         let unproved = inexact(&[]);
-        assert!(!unproved.contains(&(Offset(10)..Offset(14))), "{unproved:?}");
-        assert!(inexact(&[11..12]).contains(&(Offset(10)..Offset(14))));
-        assert!(inexact(&[10..11, 12..13]).contains(&(Offset(10)..Offset(15))));
+        assert!(!unproved.contains(&Offset::range(10..14)), "{unproved:?}");
+        assert!(inexact(&[11..12]).contains(&Offset::range(10..14)));
+        assert!(inexact(&[10..11, 12..13]).contains(&Offset::range(10..15)));
         // behind the object: its lines stand at their offsets
         assert_eq!(inexact(&[13..20]), unproved);
     }
@@ -218,13 +218,10 @@ mod tests {
     #[test]
     fn what_kafka_has_lost_or_never_had_is_outside() {
         assert_eq!(
-            outside(Offset(10)..Offset(20), Some(&(Offset(12)..Offset(15)))),
+            outside(Offset::range(10..20), Some(&Offset::range(12..15))),
             [Offset::range(10..12), Offset::range(15..20)]
         );
-        assert_eq!(
-            outside(Offset(10)..Offset(20), Some(&(Offset(0)..Offset(20)))),
-            Vec::new()
-        );
-        assert_eq!(outside(Offset(10)..Offset(20), None), vec![Offset::range(10..20)]);
+        assert_eq!(outside(Offset::range(10..20), Some(&Offset::range(0..20))), Vec::new());
+        assert_eq!(outside(Offset::range(10..20), None), vec![Offset::range(10..20)]);
     }
 }

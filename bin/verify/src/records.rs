@@ -273,6 +273,7 @@ impl Replayed {
 mod tests {
     use super::*;
     use ingest::lake::{Encoding, Place};
+    use operators::Ind;
     use sinks::{PartitionProgress, Progress};
 
     fn topics() -> Topics {
@@ -327,7 +328,7 @@ mod tests {
             .cleaned(Kind::Geo)
             .map(|(ind, at, _)| (ind, at.offset().0))
             .collect();
-        assert_eq!(rows, [(2, 13)]);
+        assert_eq!(rows, [(Ind(2), 13)]);
         assert_eq!(replayed.rejects["geo/0"], BTreeMap::from([(12, "not_json")]));
         assert_eq!(replayed.fresh.len(), 1);
         assert_eq!(replayed.fresh[0].value.as_deref(), Some(&b"no"[..]));
@@ -361,7 +362,7 @@ mod tests {
             .deleted(Kind::Geo)
             .map(|(ind, at)| (ind, at.offset().0))
             .collect();
-        assert_eq!(deleted, [(7, 2)]);
+        assert_eq!(deleted, [(Ind(7), 2)]);
         assert_eq!(replayed.rejects["geo/0"], BTreeMap::from([(1, "too_large")]));
     }
 
@@ -386,7 +387,7 @@ mod tests {
             .map(|(ind, at, row)| (ind, at.generation(), row[1].clone()))
             .collect();
         rows.sort();
-        assert_eq!(rows, [(1, 0, "A".into()), (2, 1, "C".into())]);
+        assert_eq!(rows, [(Ind(1), 0, "A".into()), (Ind(2), 1, "C".into())]);
         assert_eq!(replayed.rejects["o"], BTreeMap::from([(2, "no_key")]));
     }
 }

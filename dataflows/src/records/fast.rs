@@ -12,12 +12,12 @@ use super::names::{self, Names};
 use super::scanner::{Scanner, Text, Where};
 use crate::cleaning::sentinel;
 use crate::exec::{Columns, Payload, Straight};
-use operators::Symbol;
+use operators::{Ind, Symbol};
 
 /// The key of a record of the usual shape, and what was seen of the rest. `marks` are of a chunk in which the text
 /// begins at `start`.
 #[inline]
-pub(super) fn scan<'a>(kind: Kind, text: &'a str, marks: &Marks, start: usize) -> Option<(i64, Seen<'a>)> {
+pub(super) fn scan<'a>(kind: Kind, text: &'a str, marks: &Marks, start: usize) -> Option<(Ind, Seen<'a>)> {
     let scanner = Scanner::new(text, marks, start);
     match kind {
         Kind::Pin => pin(scanner),
@@ -130,7 +130,7 @@ impl Nameless {
     }
 }
 
-fn pin<'a>(mut scanner: Scanner<'a, '_>) -> Option<(i64, Seen<'a>)> {
+fn pin<'a>(mut scanner: Scanner<'a, '_>) -> Option<(Ind, Seen<'a>)> {
     let (mut key, mut followers) = (Key::default(), None);
     let (mut category, mut poster) = (Text::NULL, Text::NULL);
     scanner.fields(|scanner, name| {
@@ -164,7 +164,7 @@ fn pin<'a>(mut scanner: Scanner<'a, '_>) -> Option<(i64, Seen<'a>)> {
     Some((key.get()?, seen))
 }
 
-fn geo<'a>(mut scanner: Scanner<'a, '_>) -> Option<(i64, Seen<'a>)> {
+fn geo<'a>(mut scanner: Scanner<'a, '_>) -> Option<(Ind, Seen<'a>)> {
     let (mut key, mut country, mut time) = (Key::default(), Text::NULL, None);
     scanner.fields(|scanner, name| {
         match name {
@@ -186,7 +186,7 @@ fn geo<'a>(mut scanner: Scanner<'a, '_>) -> Option<(i64, Seen<'a>)> {
     Some((key.get()?, seen))
 }
 
-fn user<'a>(mut scanner: Scanner<'a, '_>) -> Option<(i64, Seen<'a>)> {
+fn user<'a>(mut scanner: Scanner<'a, '_>) -> Option<(Ind, Seen<'a>)> {
     let (mut key, mut age, mut joined) = (Key::default(), None, None);
     let (mut first, mut last) = (Text::NULL, Text::NULL);
     scanner.fields(|scanner, name| {
@@ -218,10 +218,10 @@ struct Key {
 }
 
 impl Key {
-    fn get(&self) -> Option<i64> {
+    fn get(&self) -> Option<Ind> {
         match (self.index, self.ind) {
-            (Some(index), Some(ind)) => (index == ind).then_some(index),
-            (index, ind) => index.or(ind),
+            (Some(index), Some(ind)) => (index == ind).then_some(Ind(index)),
+            (index, ind) => index.or(ind).map(Ind),
         }
     }
 }

@@ -26,7 +26,7 @@ pub use legacy::{kind_of_fields, split_values};
 use names::Names;
 use notes::Notes;
 pub use notes::{Unreadable, Why};
-use operators::{Position, Row, Symbol};
+use operators::{Ind, Position, Row, Symbol};
 pub use reason::{Limits, Reason};
 use std::fmt;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ const BLOCK: usize = 64;
 /// Records on their way: scanned, while their names wait to be looked up together; see [`Decoder::decode_into`].
 #[derive(Default)]
 pub struct Block<'a> {
-    records: Vec<(Kind, Position, i64, Nameless)>,
+    records: Vec<(Kind, Position, Ind, Nameless)>,
     names: Vec<&'a str>,
     symbols: Vec<Symbol>,
 }
@@ -139,7 +139,7 @@ impl Decoder {
         kind: Kind,
         position: Position,
         text: &str,
-        scanned: Option<(i64, Seen<'a>)>,
+        scanned: Option<(Ind, Seen<'a>)>,
         emit: &mut dyn FnMut(Event),
     ) -> Result<(), Reason> {
         let now = match scanned.zip(self.straight[kind as usize].as_ref()) {
@@ -206,7 +206,7 @@ impl Decoder {
     }
 
     /// Decodes one record and its cleaned row, in the column order of [`crate::CLEANED`]; `None` for a delete.
-    pub fn decode_with_row(&mut self, raw: Raw<'_>) -> Result<(Event, Option<(i64, Row)>), Reason> {
+    pub fn decode_with_row(&mut self, raw: Raw<'_>) -> Result<(Event, Option<(Ind, Row)>), Reason> {
         let Some(value) = raw.value else {
             return Ok((self.tombstone(raw)?, None));
         };
@@ -219,7 +219,7 @@ impl Decoder {
         kind: Kind,
         position: Position,
         text: &str,
-    ) -> Result<(Event, Option<(i64, Row)>), Reason> {
+    ) -> Result<(Event, Option<(Ind, Row)>), Reason> {
         if text.len() > self.limits.record_bytes {
             return Err(Reason::TooLarge);
         }
@@ -254,9 +254,9 @@ impl Decoder {
     }
 }
 
-fn event(kind: Kind, position: Position, key: i64, payload: Option<Payload>) -> Event {
+fn event(kind: Kind, position: Position, ind: Ind, payload: Option<Payload>) -> Event {
     Event {
-        key,
+        key: ind.0,
         position,
         slot: kind as u8,
         payload,

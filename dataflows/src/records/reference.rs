@@ -10,7 +10,7 @@ use super::names::Names;
 use super::notes::{Notes, Why};
 use super::reason::{Limits, Reason};
 use crate::cleaning::{self, sentinel};
-use operators::{Row, Value};
+use operators::{Ind, Row, Value};
 use std::borrow::Cow;
 
 /// Decodes a value: its key, and its cleaned fields or `None` for a delete.
@@ -19,7 +19,7 @@ pub(super) fn decode<'a>(
     text: &'a str,
     limits: &Limits,
     notes: &mut Notes,
-) -> Result<(i64, Option<Cleaned<'a>>), Reason> {
+) -> Result<(Ind, Option<Cleaned<'a>>), Reason> {
     let object = record(parse(text, limits)?)?;
     let key = object.key()?;
     if object.deleted() {
@@ -30,15 +30,15 @@ pub(super) fn decode<'a>(
 
 /// The key that a tombstone's key names: digits, a JSON integer, a JSON string of digits, or an object with `ind` or
 /// `index`.
-pub(super) fn tombstone_key(key: &[u8], limits: &Limits) -> Option<i64> {
+pub(super) fn tombstone_key(key: &[u8], limits: &Limits) -> Option<Ind> {
     let text = simdutf8::basic::from_utf8(key).ok()?;
     // digits may have leading zeros, which JSON would refuse
     if let Some(key) = cleaning::digits(text) {
-        return Some(key);
+        return Some(Ind(key));
     }
     match parse(text, limits).ok()? {
         Json::Object(object) => object.key().ok(),
-        scalar => scalar.integer(),
+        scalar => scalar.integer().map(Ind),
     }
 }
 
@@ -68,7 +68,7 @@ fn record(mut json: Json<'_>) -> Result<Box<Object<'_>>, Reason> {
 // ---- what a record says --------------------------------------------------------------------------------------
 
 impl Object<'_> {
-    fn key(&self) -> Result<i64, Reason> {
+    fn key(&self) -> Result<Ind, Reason> {
         let (index, ind) = (&self.fields[Field::Index as usize], &self.fields[Field::Ind as usize]);
         let holds = |json: &Json, name: &str| matches!(json, Json::Text(text) if text == name);
         if holds(index, Field::Index.name()) || holds(ind, Field::Ind.name()) {
@@ -76,7 +76,7 @@ impl Object<'_> {
         }
         match (index.integer(), ind.integer()) {
             (Some(index), Some(ind)) if index != ind => Err(Reason::KeyConflict),
-            (index, ind) => index.or(ind).ok_or(Reason::NoKey),
+            (index, ind) => index.or(ind).map(Ind).ok_or(Reason::NoKey),
         }
     }
 
@@ -132,12 +132,12 @@ pub(super) struct CleanedPin<'a> {
 
 impl Cleaned<'_> {
     /// The row of the cleaned table; names that repeat are interned.
-    pub(super) fn into_row(self, key: i64, names: &mut Names) -> Row {
+    pub(super) fn into_row(self, ind: Ind, names: &mut Names) -> Row {
         let text = Value::string;
         let mut name = |name: Option<Cow<'_, str>>| name.map_or(Value::Null, |name| Value::Text(names.intern(&name)));
         match self {
             Cleaned::Pin(pin) => vec![
-                Value::Int(key),
+                Value::Int(ind.0),
                 text(pin.unique_id),
                 text(pin.title),
                 text(pin.description),
@@ -155,7 +155,7 @@ impl Cleaned<'_> {
                 longitude,
                 timestamp,
             } => vec![
-                Value::Int(key),
+                Value::Int(ind.0),
                 name(country),
                 Value::Floats(Box::new([latitude, longitude])),
                 timestamp.into(),
@@ -166,7 +166,7 @@ impl Cleaned<'_> {
                 age,
                 joined,
             } => vec![
-                Value::Int(key),
+                Value::Int(ind.0),
                 first
                     .zip(last)
                     .map_or(Value::Null, |(first, last)| format!("{first} {last}").as_str().into()),

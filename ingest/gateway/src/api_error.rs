@@ -6,30 +6,19 @@ use super::budget::OverBudget;
 use super::metadata::TopicError;
 use super::producer::DeliveryError;
 use super::reply::Reply;
-use http_server::{Caller, Exhausted, Need, SiteError};
+use http_server::{Caller, Exhausted, Need, Refusal, SiteError};
 use hyper::StatusCode;
 
 /// Why a request is not served. Its text is what a server without a dialect would say.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ApiError {
-    /// No interface has this path.
-    #[error("Not Found")]
-    NotFound,
+    /// What every server of ours refuses: a path that no interface has, a missing token, its scopes or its rate, the
+    /// host or the site.
+    #[error(transparent)]
+    Refusal(#[from] Refusal),
     /// The path exists for these methods only.
     #[error("Method Not Allowed")]
     Method(&'static str),
-    /// There is no valid token.
-    #[error("Not authenticated")]
-    Unauthenticated,
-    /// The token does not open this.
-    #[error("The scopes of the token lack {0}")]
-    Scope(String),
-    /// The token has sent too much.
-    #[error(transparent)]
-    Rate(#[from] Exhausted),
-    /// It comes from a page of another site, or was meant for another server.
-    #[error(transparent)]
-    Site(#[from] SiteError),
     /// Type or encoding of the body.
     #[error("Unsupported Media Type")]
     Media,
@@ -115,12 +104,11 @@ impl ApiError {
     /// The status of a server without a dialect.
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            ApiError::NotFound | ApiError::NoTopic(_) | ApiError::NoPartition => StatusCode::NOT_FOUND,
+            ApiError::Refusal(refusal) => refusal.status(),
+            ApiError::NoTopic(_) | ApiError::NoPartition => StatusCode::NOT_FOUND,
             ApiError::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            ApiError::Unauthenticated | ApiError::KafkaAuthentication => StatusCode::UNAUTHORIZED,
-            ApiError::Site(error) if error.is_malformed() => StatusCode::BAD_REQUEST,
-            ApiError::Denied(_) | ApiError::Site(_) | ApiError::Scope(_) => StatusCode::FORBIDDEN,
-            ApiError::Rate(_) => StatusCode::TOO_MANY_REQUESTS,
+            ApiError::KafkaAuthentication => StatusCode::UNAUTHORIZED,
+            ApiError::Denied(_) => StatusCode::FORBIDDEN,
             ApiError::Media => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::Body(BodyError::Slow) => StatusCode::REQUEST_TIMEOUT,
             ApiError::Body(BodyError::Broken) | ApiError::InvalidRecord(_) => StatusCode::BAD_REQUEST,
@@ -141,13 +129,16 @@ impl ApiError {
 
     /// The word for a request that was refused for what sends it, or where it was sent to.
     pub(super) fn refusal(&self) -> Option<&'static str> {
-        match self {
-            ApiError::Unauthenticated => Some("token"),
-            ApiError::Scope(_) => Some("scope"),
-            ApiError::Rate(_) => Some("rate"),
-            ApiError::Site(SiteError::Origin(_)) => Some("origin"),
-            ApiError::Site(_) => Some("host"),
-            _ => None,
+        let ApiError::Refusal(refusal) = self else {
+            return None;
+        };
+        match refusal {
+            Refusal::Unauthenticated => Some("token"),
+            Refusal::Scope(_) => Some("scope"),
+            Refusal::Rate(_) => Some("rate"),
+            Refusal::Site(SiteError::Origin(_)) => Some("origin"),
+            Refusal::Site(_) => Some("host"),
+            Refusal::NotFound | Refusal::Method | Refusal::Remote | Refusal::Streams => None,
         }
     }
 
@@ -163,9 +154,9 @@ impl ApiError {
             ApiError::Budget(OverBudget::Now) | ApiError::Busy | ApiError::Unavailable(_) => {
                 reply.retry_after = Some(1);
             }
-            ApiError::Rate(Exhausted(seconds)) => reply.retry_after = Some(*seconds),
+            ApiError::Refusal(Refusal::Rate(Exhausted(seconds))) => reply.retry_after = Some(*seconds),
             ApiError::Method(methods) => reply.allow = Some(methods),
-            ApiError::Unauthenticated => reply.challenge = true,
+            ApiError::Refusal(Refusal::Unauthenticated) => reply.challenge = true,
             _ => {}
         }
         reply
@@ -173,10 +164,10 @@ impl ApiError {
 }
 
 /// Whether the caller may do this.
-pub(super) fn permit(caller: &Caller, need: Need<'_>) -> Result<(), ApiError> {
+pub(super) fn permit(caller: &Caller, need: Need<'_>) -> Result<(), Refusal> {
     if caller.may(need) {
         Ok(())
     } else {
-        Err(ApiError::Scope(need.to_string()))
+        Err(Refusal::Scope(need.to_string()))
     }
 }

@@ -5,6 +5,7 @@ use super::body::{BodyError, ReadError};
 use super::budget::OverBudget;
 use super::kinesis_record::WrongRecord;
 use super::reply::{JSON, Reply};
+use http_server::Refusal;
 use http_server::quote::{Quoted, to_json};
 use hyper::StatusCode;
 use serde::Serialize;
@@ -72,19 +73,27 @@ impl KinesisError {
     }
 }
 
+/// The exception of what every server refuses.
+fn refused(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::NotFound | Refusal::Method => "UnknownOperationException",
+        Refusal::Unauthenticated => "MissingAuthenticationTokenException",
+        Refusal::Rate(_) | Refusal::Streams => THROUGHPUT,
+        Refusal::Site(error) if error.is_malformed() => "ValidationException",
+        Refusal::Site(_) | Refusal::Scope(_) | Refusal::Remote => "AccessDeniedException",
+    }
+}
+
 fn api(error: &ApiError) -> Reply {
     let status = error.status();
     let (status, kind) = match error {
-        ApiError::NotFound | ApiError::Method(_) => (status, "UnknownOperationException"),
-        ApiError::Unauthenticated => (status, "MissingAuthenticationTokenException"),
-        ApiError::Rate(_) => (status, THROUGHPUT),
+        ApiError::Refusal(refusal) => (status, refused(refusal)),
+        ApiError::Method(_) => (status, "UnknownOperationException"),
         ApiError::Budget(OverBudget::Now) => (StatusCode::TOO_MANY_REQUESTS, THROUGHPUT),
         ApiError::Busy => (StatusCode::TOO_MANY_REQUESTS, "LimitExceededException"),
         ApiError::Body(BodyError::TooLarge(_)) | ApiError::Budget(_) | ApiError::RecordTooLarge => {
             (status, "RequestEntityTooLargeException")
         }
-        ApiError::Site(error) if error.is_malformed() => (status, "ValidationException"),
-        ApiError::Site(_) => (status, "AccessDeniedException"),
         ApiError::Body(BodyError::Slow) => (status, "RequestTimeoutException"),
         ApiError::Body(BodyError::Broken) => (status, "SerializationException"),
         ApiError::InvalidRecord(_) => (status, "InvalidArgumentException"),
@@ -97,7 +106,7 @@ fn api(error: &ApiError) -> Reply {
             );
         }
         ApiError::NoPartition => (status, "ResourceNotFoundException"),
-        ApiError::Denied(_) | ApiError::Scope(_) => (status, "AccessDeniedException"),
+        ApiError::Denied(_) => (status, "AccessDeniedException"),
         ApiError::KafkaAuthentication => (status, "UnrecognizedClientException"),
         ApiError::Unavailable(_) => (status, "ServiceUnavailableException"),
         ApiError::Refused(_) => (status, "InternalFailure"),

@@ -4,6 +4,7 @@ use super::api_error::ApiError;
 use super::body::{BodyError, ReadError};
 use super::budget::OverBudget;
 use super::reply::{JSON, Reply};
+use http_server::Refusal;
 use http_server::quote::{Quoted, to_json};
 use hyper::StatusCode;
 use serde::Serialize;
@@ -72,15 +73,17 @@ pub(super) fn described(error: &ApiError, is_v3: bool) -> (StatusCode, u32, Stri
         ApiError::NoTopic(_) if is_v3 => (status, 40403, NO_TOPIC_PARTITION.to_owned()),
         ApiError::NoTopic(_) => (status, 40401, "Topic not found.".to_owned()),
         ApiError::NoPartition => (status, 40402, error.to_string()),
-        ApiError::Rate(_) => (status, 42901, error.to_string()),
-        ApiError::Denied(_) | ApiError::Scope(_) => (status, DENIED, error.to_string()),
+        ApiError::Refusal(Refusal::Rate(_)) => (status, 42901, error.to_string()),
+        ApiError::Denied(_) | ApiError::Refusal(Refusal::Scope(_) | Refusal::Remote) => {
+            (status, DENIED, error.to_string())
+        }
         ApiError::KafkaAuthentication => (status, UNAUTHENTICATED, error.to_string()),
         ApiError::Unavailable(_) => (status, 50003, error.to_string()),
         ApiError::Refused(_) => (status, 50002, error.to_string()),
-        ApiError::NotFound | ApiError::Method(_) | ApiError::Unauthenticated | ApiError::Media => {
-            (status, plain, http())
-        }
-        ApiError::Site(_)
+        ApiError::Refusal(Refusal::NotFound | Refusal::Method | Refusal::Unauthenticated)
+        | ApiError::Method(_)
+        | ApiError::Media => (status, plain, http()),
+        ApiError::Refusal(Refusal::Site(_) | Refusal::Streams)
         | ApiError::Body(_)
         | ApiError::Budget(_)
         | ApiError::RecordTooLarge

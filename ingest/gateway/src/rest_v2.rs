@@ -14,6 +14,7 @@ use super::rest::{DENIED, RestError, UNAUTHENTICATED};
 use super::send::{Record, Sent};
 use super::shape::{List, Object};
 use super::state::State;
+use http_server::Refusal;
 use http_server::quote::{self, JsonNumber, to_json};
 use hyper::StatusCode;
 use ingest::Partition;
@@ -241,7 +242,7 @@ fn number(text: &str) -> Result<Partition, RestError> {
     match text.parse::<i64>() {
         Ok(..0) => Err(negative()),
         Ok(number) => Ok(clamped(number)),
-        Err(_) => Err(ApiError::NotFound.into()),
+        Err(_) => Err(ApiError::from(Refusal::NotFound).into()),
     }
 }
 

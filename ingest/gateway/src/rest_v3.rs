@@ -25,8 +25,8 @@ use super::state::State;
 use super::topics::Topic;
 use super::unreported::Reporting;
 use bytes::Bytes;
-use http_server::RequestGuard;
 use http_server::quote::{self, JsonNumber};
+use http_server::{Refusal, RequestGuard};
 use hyper::StatusCode;
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -168,7 +168,7 @@ async fn topic(state: &Arc<State>, cluster: &str, name: &str, media: MediaType) 
         return Err(ApiError::Media);
     }
     if cluster.len() > CLUSTER {
-        return Err(ApiError::NotFound);
+        return Err(Refusal::NotFound.into());
     }
     let kafka_name = state.topics.named(name);
     let kafka_name = kafka_name.ok_or_else(|| ApiError::NoTopic(name.to_owned()))?;
@@ -212,7 +212,7 @@ impl Stream {
             let step = match source.next(&self.state, &mut incoming).await {
                 Ok(Some(record)) if !incoming.caller().is_valid() => {
                     self.state.metrics.refused("token");
-                    let outcome = Outcome::wrong(StatusCode::UNAUTHORIZED, ApiError::Unauthenticated.to_string());
+                    let outcome = Outcome::wrong(StatusCode::UNAUTHORIZED, Refusal::Unauthenticated.to_string());
                     let reporting = record.reporting;
                     // the writer may have gone
                     let _ = steps.send(Step { outcome, reporting }).await;
@@ -222,7 +222,7 @@ impl Stream {
                     Ok(()) => self.step(record).await,
                     Err(error) => {
                         self.state.metrics.refused("rate");
-                        let outcome = Outcome::refused(&error.into());
+                        let outcome = Outcome::refused(&Refusal::from(error).into());
                         let reporting = record.reporting;
                         Step { outcome, reporting }
                     }

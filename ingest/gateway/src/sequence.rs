@@ -55,13 +55,12 @@ mod tests {
     #[test]
     fn numbers_grow_as_numbers_and_as_texts() {
         let numbers: Vec<String> = [0, 9, 10, 1_700_000_000_000_000, 999_999_999_999_999_999]
-            .map(|moment| number(moment, Partition(3), Some(Offset(i64::MAX))))
+            .map(|moment| number(moment, Partition(3), Some(Offset::MAX)))
             .into();
         assert!(numbers.is_sorted());
         let unknown = number(7, Partition(3), None);
         assert!(
-            number(7, Partition(3), Some(Offset(i64::MAX))) < unknown
-                && unknown < number(8, Partition(0), Some(Offset(0)))
+            number(7, Partition(3), Some(Offset::MAX)) < unknown && unknown < number(8, Partition(0), Some(Offset(0)))
         );
         for number in numbers.iter().chain([&unknown]) {
             assert_eq!(number.len(), 56);

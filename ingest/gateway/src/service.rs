@@ -14,7 +14,7 @@ use super::rest::RestError;
 use super::state::State;
 use super::target::{Interface, Target};
 use super::{kinesis, kinesis_streams, rest_v2, rest_v3};
-use http_server::{Caller, Entry, Need};
+use http_server::{Caller, Entry, Need, Refusal};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, EXPECT, HeaderMap};
 use hyper::http::request::Parts;
@@ -144,14 +144,15 @@ pub(super) async fn answer(
 
 /// Who sends the request, if it may be looked at further.
 fn admit(state: &State, target: &Target<'_>, head: &Parts, caller: Option<Caller>) -> Result<Caller, ApiError> {
-    state.sites.check(&head.uri, head.version, &head.headers)?;
+    let checked = state.sites.check(&head.uri, head.version, &head.headers);
+    checked.map_err(Refusal::from)?;
     let caller = match caller {
         // where no token is required a wrong one does no harm
         _ if target.is_open() => Caller::Anyone,
         Some(caller) => caller,
-        None => return Err(ApiError::Unauthenticated),
+        None => return Err(Refusal::Unauthenticated.into()),
     };
-    caller.take()?;
+    caller.take().map_err(Refusal::from)?;
     if let Some(need) = need(state, target) {
         permit(&caller, need)?;
     }
@@ -214,7 +215,7 @@ async fn dispatch(
         Target::Version => Ok(operations::version(state)),
         Target::OpenApi => Ok(Reply::json(state.openapi.clone())),
         Target::WrongMethod(methods) => Err(Refused::new(interface, ApiError::Method(methods))),
-        Target::Stream { .. } | Target::Nowhere => Err(Refused::new(interface, ApiError::NotFound)),
+        Target::Stream { .. } | Target::Nowhere => Err(Refused::new(interface, Refusal::NotFound.into())),
     }
 }
 

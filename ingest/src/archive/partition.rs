@@ -7,7 +7,7 @@ use super::line;
 use super::options::{ArchiveOptions, NullValues};
 use super::reading::Reading;
 use super::resume::{Checkpoint, Resume};
-use crate::kafka::{Batch, Range};
+use crate::kafka::{Batch, Range, Span};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -131,7 +131,7 @@ impl PartitionArchiver {
                 (Some(value), _)
                     if options.dead_letters && (value.len() > options.record_bytes || !line::is_json(value)) =>
                 {
-                    let letter = dead_letter(&self.name, self.partition.0, offset.0, record.timestamp, key, value);
+                    let letter = dead_letter(&self.name, self.partition, record, key, value);
                     self.cutter.skip(offset, Some(letter), &mut out);
                 }
                 (value, null_values) => {
@@ -229,14 +229,14 @@ fn now_millis() -> i64 {
 }
 
 /// A record with everything that is known of it, for people.
-fn dead_letter(topic: &str, partition: i32, offset: i64, timestamp: i64, key: Option<&[u8]>, value: &[u8]) -> Vec<u8> {
+fn dead_letter(topic: &str, partition: Partition, record: &Span, key: Option<&[u8]>, value: &[u8]) -> Vec<u8> {
     use base64::Engine;
     let text = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
     let letter = json!({
         "topic": topic,
         "partition": partition,
-        "offset": offset,
-        "timestamp": timestamp,
+        "offset": record.offset,
+        "timestamp": record.timestamp,
         "key_base64": key.map(text),
         "value_base64": text(value),
     });

@@ -88,7 +88,7 @@ fn a_writer_that_says_what_it_covers_is_believed() {
         covers: Some(covers),
         ..counted(0, 0, 90)
     };
-    let coverage = one(&[covering(Offset(0)..Offset(100)), counted(1, 100, 10)]);
+    let coverage = one(&[covering(Offset::range(0..100)), counted(1, 100, 10)]);
     assert!(coverage.holes.is_empty() && coverage.inexact.is_empty(), "{coverage:?}");
     assert_eq!(coverage.contiguous_end(&RangeSet::default()), Some(Offset(110)));
 }
@@ -181,10 +181,10 @@ fn partitions_and_topics_are_kept_apart() {
         ("geo", Some(Offset(20)))
     );
     let mut gaps = vec![
-        Gap::new("user", Partition(0), Offset(0)..Offset(1)),
-        Gap::new("pin", Partition(10), Offset(0)..Offset(1)),
-        Gap::new("pin", Partition(2), Offset(7)..Offset(8)),
-        Gap::new("pin", Partition(2), Offset(0)..Offset(9)),
+        Gap::new("user", Partition(0), Offset::range(0..1)),
+        Gap::new("pin", Partition(10), Offset::range(0..1)),
+        Gap::new("pin", Partition(2), Offset::range(7..8)),
+        Gap::new("pin", Partition(2), Offset::range(0..9)),
     ];
     gaps.sort();
     assert_eq!(
@@ -216,7 +216,7 @@ fn an_accepted_gap_that_grows_stops_again() {
     let recorded = [gap(Offset(1500), Offset(1600))];
     assert!(Accepted::new(&flags, &recorded).covers(&gap(Offset(1200), Offset(1600))));
     // `all` holds for this start; what it met is recorded and holds no further.
-    assert!(Accepted::new(&[AcceptGap::All], &[]).covers(&gap(Offset(0), Offset(i64::MAX))));
+    assert!(Accepted::new(&[AcceptGap::All], &[]).covers(&gap(Offset(0), Offset::MAX)));
     assert!(!Accepted::new(&[], &recorded).covers(&gap(Offset(1500), Offset(1700))));
 }
 

@@ -175,7 +175,7 @@ fn metadata_comes_with_the_object_and_its_checksum_holds() {
     let metadata = ObjectMetadata {
         end: Some(Offset(200)),
         count: Some(200),
-        covers: Some(Offset(0)..Offset(210)),
+        covers: Some(Offset::range(0..210)),
         checksum: Some(checksum(&content)),
         bytes: None,
     };

@@ -126,7 +126,7 @@ fn metadata_comes_back_as_written() {
     let full = ObjectMetadata {
         end: Some(Offset(12)),
         count: Some(2),
-        covers: Some(Offset(10)..Offset(15)),
+        covers: Some(Offset::range(10..15)),
         checksum: Some(0xabc),
         bytes: Some(6),
     };

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod footprint;
+pub mod ind;
 pub mod index;
 pub mod offset;
 pub mod packed;
@@ -19,6 +20,7 @@ pub mod table;
 pub mod tuple;
 
 pub use footprint::{Footprint, Per};
+pub use ind::Ind;
 pub use index::Index;
 pub use offset::Offset;
 pub use packed::Packed64;

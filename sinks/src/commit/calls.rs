@@ -112,7 +112,7 @@ fn columns<'a>(table: &Table, count: usize, rows: &'a [&'a Row]) -> Vec<Param<'a
 }
 
 fn inds<'a>(rows: &[&CleanedRow]) -> impl Iterator<Item = Param<'a>> + use<'a> {
-    std::iter::once(Param::Int8s(rows.iter().map(|row| Some(row.ind)).collect()))
+    std::iter::once(Param::Int8s(rows.iter().map(|row| Some(row.ind.0)).collect()))
 }
 
 fn positions<'a>(rows: &[&CleanedRow]) -> impl Iterator<Item = Param<'a>> + use<'a> {

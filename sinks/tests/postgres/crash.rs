@@ -9,7 +9,7 @@ use sinks::{
 };
 use std::process::Command;
 use std::sync::Arc;
-use values::{Offset, Partition, Position, Row, Value};
+use values::{Ind, Offset, Partition, Position, Row, Value};
 
 fn row(year: i64) -> Row {
     vec![Value::Int(year), "x".into()]
@@ -19,7 +19,7 @@ fn other(ind: i64, offset: i64) -> CleanedRow {
     let row = vec![Value::Int(ind), format!("at {offset}").as_str().into()];
     CleanedRow {
         table: 1,
-        ind,
+        ind: Ind(ind),
         position: Position::new(1, Offset(offset), Partition(0)).unwrap(),
         row: Some(row),
     }

@@ -10,7 +10,7 @@ use sinks::{
     Step,
 };
 use std::sync::atomic::Ordering;
-use values::{Offset, Partition, Position, Row, Value};
+use values::{Ind, Offset, Partition, Position, Row, Value};
 
 fn cleaned(table: u8, ind: i64, delete: bool) -> CleanedRow {
     let row: Row = match table {
@@ -26,7 +26,7 @@ fn cleaned(table: u8, ind: i64, delete: bool) -> CleanedRow {
     };
     CleanedRow {
         table,
-        ind,
+        ind: Ind(ind),
         position: Position::new(1, Offset(ind), Partition(0)).unwrap(),
         row: (!delete).then_some(row),
     }

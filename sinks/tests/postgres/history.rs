@@ -10,7 +10,7 @@ use proptest::test_runner::TestRunner;
 use sinks::{Claim, CleanedRow, PostgresConfig, Sink, SinkError, StageBatch, Staged, Stager, StagerOptions, Step};
 use std::sync::Arc;
 use std::time::Duration;
-use values::{Offset, Partition, Position};
+use values::{Ind, Offset, Partition, Position};
 
 /// Runs as many cases.
 pub fn cases(cases: u32) -> TestRunner {
@@ -231,7 +231,7 @@ fn thing(offset: i64) -> CleanedRow {
     let row = vec![values::Value::Int(offset), "text".into()];
     CleanedRow {
         table: 1,
-        ind: offset,
+        ind: Ind(offset),
         position: Position::new(1, Offset(offset), Partition(0)).unwrap(),
         row: Some(row),
     }

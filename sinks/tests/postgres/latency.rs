@@ -6,7 +6,7 @@ use crate::tables::{definition, empty_full_snapshot, open, open_as, progress, se
 use sinks::{Claim, CleanedRow, StageBatch, Stager, StagerOptions, Step};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use values::{Offset, Partition, Position, Row, Value};
+use values::{Ind, Offset, Partition, Position, Row, Value};
 
 fn thing(ind: i64, offset: i64) -> CleanedRow {
     let row = vec![
@@ -21,7 +21,7 @@ fn thing(ind: i64, offset: i64) -> CleanedRow {
     ];
     CleanedRow {
         table: 0,
-        ind,
+        ind: Ind(ind),
         position: Position::new(1, Offset(offset), Partition(0)).unwrap(),
         row: Some(row),
     }

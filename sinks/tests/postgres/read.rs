@@ -4,7 +4,7 @@ use crate::cluster::{run, schema, shared};
 use crate::tables::{definition, empty_full_snapshot, open, progress};
 use causes::with_causes;
 use sinks::{CleanedRow, Difference, Reader, Side, SinkError, Step};
-use values::{Offset, Partition, Position, Value};
+use values::{Ind, Offset, Partition, Position, Value};
 
 fn thing(ind: i64, country: &str, name: &str) -> CleanedRow {
     let row = vec![
@@ -17,7 +17,7 @@ fn thing(ind: i64, country: &str, name: &str) -> CleanedRow {
     ];
     CleanedRow {
         table: 0,
-        ind,
+        ind: Ind(ind),
         position: Position::new(1, Offset(ind), Partition(0)).unwrap(),
         row: Some(row),
     }

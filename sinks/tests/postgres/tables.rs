@@ -7,7 +7,7 @@ use sinks::{
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use values::{Column, ColumnType, Offset, Partition, Position, Row, Symbol, Table, Value};
+use values::{Column, ColumnType, Ind, Offset, Partition, Position, Row, Symbol, Table, Value};
 
 const fn column(name: &'static str, ty: ColumnType) -> Column {
     Column {
@@ -300,7 +300,7 @@ pub fn latest(log: &[CleanedRow], table: u8) -> Registers {
     let mut registers = Registers::new();
     for record in log.iter().filter(|record| record.table == table) {
         let register = registers
-            .entry(record.ind)
+            .entry(record.ind.0)
             .or_insert((record.position, record.row.clone()));
         if record.position > register.0 {
             *register = (record.position, record.row.clone());
@@ -352,7 +352,7 @@ pub fn log() -> impl Strategy<Value = Vec<CleanedRow>> {
                     let position = Position::new(generation, Offset(offset), Partition(partition)).unwrap();
                     CleanedRow {
                         table: number,
-                        ind,
+                        ind: Ind(ind),
                         position,
                         row: (!delete).then_some(row),
                     }

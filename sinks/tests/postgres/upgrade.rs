@@ -7,7 +7,7 @@ use sinks::{
     AcceptedGap, Claim, Generation, LastRecord, Legacy, PostgresConfig, Progress, Reader, Sink, SinkError, Step,
 };
 use std::time::Duration;
-use values::Value;
+use values::{Ind, Value};
 
 /// Restores the dump of the earlier version's tables into a schema of its own.
 async fn earlier(cluster: &Cluster) -> (PostgresConfig, tokio_postgres::Client) {
@@ -86,7 +86,14 @@ fn tables_of_the_earlier_version_are_read_without_being_touched() {
         assert!(verification.is_clean(), "{verification:?}");
         let snapshot = reader.snapshot().await.unwrap();
         assert_eq!(snapshot.reject_counts().await.unwrap(), [("not_json".to_owned(), 3)]);
-        assert_eq!(snapshot.cleaned_of(&THINGS, &[1, 2, 3]).await.unwrap().len(), 2);
+        assert_eq!(
+            snapshot
+                .cleaned_of(&THINGS, &[Ind(1), Ind(2), Ind(3)])
+                .await
+                .unwrap()
+                .len(),
+            2
+        );
         assert_eq!(columns(&client, &config.schema).await, before);
     });
 }

@@ -183,7 +183,7 @@ impl Live<'_> {
                 .answer
                 .counts
                 .get(&at.topic)
-                .is_none_or(|count| at.partition < Partition(*count));
+                .is_none_or(|count| at.partition.0 < *count);
             if self.partitions.contains(at) || !persisted {
                 continue;
             }

@@ -268,7 +268,7 @@ impl<'a> Replay<'a> {
                 .watermarks
                 .get(&at)
                 .map(|marks| marks.low..marks.stable.max(marks.low)),
-            recorded: recorded.or_else(|| self.recorded.is_added(at).then_some(Offset(0)..Offset::ZERO)),
+            recorded: recorded.or_else(|| self.recorded.is_added(at).then_some(Offset::ZERO..Offset::ZERO)),
             live: !self.run.options.is_backfill(),
             upto: self.upto.as_ref().and_then(|bounds| bounds.get(&at).copied()),
         }

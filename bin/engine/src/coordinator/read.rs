@@ -116,12 +116,11 @@ impl Run {
     }
 
     fn skip_damaged(&self, read: &mut LakeRead, id: u32, lines: u64, error: String) -> Result<(), EngineError> {
-        let object = read.object(id);
-        let key = object.key.clone();
         if !self.options.log.skip_unreadable {
-            return Err(EngineError::Damaged { key, error });
+            return Err(EngineError::Damaged { error });
         }
-        tracing::warn!(object = key, error, "skipped a damaged object");
+        let object = read.object(id);
+        tracing::warn!(object = object.key, error, "skipped a damaged object");
         // of an object without offsets nothing is kept, of one of the log what lies before the damage
         if log_place(object).is_some() {
             let object = ObjectRead {

@@ -226,7 +226,7 @@ mod tests {
         assert!(!early.differs_below(&late, at(0), Offset(100)));
         assert!(early.differs_below(&late, at(0), Offset(101)));
         assert!(!early.differs_below(&late, at(1), Offset(1_000)));
-        assert!(!early.differs_below(&early.clone(), at(0), Offset(i64::MAX)));
+        assert!(!early.differs_below(&early.clone(), at(0), Offset::MAX));
     }
 
     #[test]

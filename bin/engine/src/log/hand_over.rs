@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn of_an_added_partition_everything_is_wanted() {
         let added = Known {
-            recorded: Some(Offset(0)..Offset(0)),
+            recorded: Some(Offset::range(0..0)),
             ..known(&[], Some(5..140))
         };
         let plan = hand_over(&added).unwrap();
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn where_objects_interleave_kafka_is_read_again() {
         let interleaving = Known {
-            conflicts: vec![Offset(10)..Offset(20)],
+            conflicts: vec![Offset::range(10..20)],
             ..known(&[0..30], Some(5..40))
         };
         let again = ReadRange {
@@ -285,7 +285,7 @@ mod tests {
         };
         assert_eq!(hand_over(&interleaving).unwrap().read_ranges, vec![again, live(30, 40)]);
         let lost = Known {
-            kafka: Some(Offset(15)..Offset(40)),
+            kafka: Some(Offset::range(15..40)),
             ..interleaving
         };
         assert_eq!(hand_over(&lost).unwrap().conflicts, vec![Offset::range(10..20)]);

@@ -200,13 +200,7 @@ mod tests {
     fn suspects(objects: &[(i64, u64)], known: &[Range<i64>], span: Range<i64>) -> Vec<Suspect> {
         let known = known.iter().cloned().map(Offset::range).collect();
         let lines = |id: u32| objects[id as usize - 1].1;
-        super::suspects(
-            &coverage(objects),
-            &known,
-            &Offset::range(span),
-            Offset(i64::MAX),
-            lines,
-        )
+        super::suspects(&coverage(objects), &known, &Offset::range(span), Offset::MAX, lines)
     }
 
     #[test]
@@ -227,7 +221,7 @@ mod tests {
     #[test]
     fn a_hole_is_natural_when_it_is_empty_or_the_object_has_everything() {
         let suspect = Suspect {
-            hole: Offset(28)..Offset(30),
+            hole: Offset::range(28..30),
             object: Some((Offset(10), 18)),
         };
         let arrived = |ranges: &[Range<i64>]| ranges.iter().cloned().map(Offset::range).collect::<RangeSet>();

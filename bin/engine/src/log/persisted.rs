@@ -111,7 +111,7 @@ mod tests {
         assert!(!starts.was_misclassified(&counted(0, 3), Offset(6)));
         assert_eq!(starts.reach(&counted(0, 3)), Offset::range(0..6));
         let exact = Counted {
-            covers: Some(Offset(0)..Offset(3)),
+            covers: Some(Offset::range(0..3)),
             ..counted(0, 3)
         };
         assert!(!starts.was_misclassified(&exact, Offset(3)));

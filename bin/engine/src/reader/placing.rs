@@ -79,7 +79,7 @@ impl Reading {
                 pass.persisted.get(&at).copied().unwrap_or(Offset::ZERO)
             }
             (Place::Log { .. }, _) if self.assigned.persisted => Offset::MAX,
-            (Place::Log { .. }, _) => Offset(0),
+            (Place::Log { .. }, _) => Offset::ZERO,
         };
     }
 
