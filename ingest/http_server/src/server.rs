@@ -18,9 +18,10 @@ use super::sites::Sites;
 use super::streams::Streams;
 use super::tokens::{TokenSettings, Tokens};
 use super::write_timeout::WriteTimeout;
+use hyper::header::{HOST, HeaderMap, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
-use hyper::{Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -274,6 +275,22 @@ where
     }
 }
 
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Whether the page that sends a request is one of this server, under the name and the port that the request was sent to.
+/// A browser leaves out the usual port in both headers.
+fn is_own_page(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let page = text(ORIGIN).and_then(|origin| Some(origin.split_once("://")?.1));
+    let hosts = headers.get_all(HOST).iter().count() == 1 && headers.get_all(ORIGIN).iter().count() == 1;
+    let is_own = page
+        .zip(text(HOST))
+        .is_some_and(|(page, host)| page.eq_ignore_ascii_case(host));
+    hosts && is_own
+}
+
 /// The answer to a request: the handler's, unless it may not be sent from where it comes, or only asks for that.
 async fn answer<H, F>(shared: &Shared<H>, entry: &Arc<Entry>, peer: SocketAddr, head: Parts) -> Response<Body>
 where
@@ -284,6 +301,10 @@ where
     let origin = cors.origin(&head.method, &head.headers);
     let checked = match origin {
         Some(_) => sites.check_host(&head.uri, head.version, &head.headers),
+        // a browser names the origin of a page also when the page loads its own modules
+        None if is_read(&head.method) && is_own_page(&head.headers) => {
+            sites.check_host(&head.uri, head.version, &head.headers)
+        }
         None => sites.check(&head.uri, head.version, &head.headers),
     };
     let mut response = match checked {

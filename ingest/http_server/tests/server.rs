@@ -423,6 +423,38 @@ fn pages_of_configured_origins_read_and_no_others() {
     // the name that a page uses counts all the same
     let evil = "host: evil.example\r\norigin: https://pins.example.com\r\n";
     assert_eq!(running.ask("GET", "/rows", evil).0, 403);
+    // a page of this server may read, under the name that the request was sent to, and may not write
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens");
+    write(&file, "first-token-0001\n");
+    let open = Running::start(|settings| settings.tokens.files = vec![file]);
+    for (method, host, origin, status) in [
+        ("GET", "pins.example.com", "https://pins.example.com", 401),
+        ("GET", "10.1.2.3:9464", "http://10.1.2.3:9464", 401),
+        ("POST", "10.1.2.3:9464", "http://10.1.2.3:9464", 403),
+        ("GET", "10.1.2.3:9464", "http://10.1.2.3:8080", 403),
+        ("GET", "10.1.2.3:9464", "http://10.1.2.3", 403),
+        ("GET", "10.1.2.3:9464", "null", 403),
+        (
+            "GET",
+            "10.1.2.3:9464",
+            "http://10.1.2.3:9464\r\norigin: http://10.1.2.3:9464",
+            403,
+        ),
+    ] {
+        let headers = format!("host: {host}\r\norigin: {origin}\r\n");
+        assert_eq!(
+            open.ask(method, "/rows", &headers).0,
+            status,
+            "{method} {host} {origin}"
+        );
+    }
+    assert_eq!(
+        running
+            .ask("GET", "/rows", "host: evil.example\r\norigin: http://evil.example\r\n")
+            .0,
+        403
+    );
     // a page of this machine may send, and may not read
     let (status, answer) = ask("GET", "/rows", "http://localhost:3000", "");
     assert!(status == 200 && !answer.contains("access-control"), "{answer}");
