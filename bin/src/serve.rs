@@ -1,4 +1,5 @@
-//! The HTTP side of a process: `/metrics`, `/healthz`, `/readyz`, `/version`, and in process 0 of `run` the API.
+//! The HTTP side of a process: `/metrics`, `/healthz`, `/readyz`, `/version`, and in process 0 of `run` the API and the
+//! page that shows what it says.
 //!
 //! Who may ask is decided as at the gateway: by the same tokens, which `/metrics` and the API ask for, and by the names
 //! and sites that a request may be sent to and from.
@@ -85,6 +86,12 @@ async fn answer(request: &Request, (metrics, health, api): &Parts) -> Response<B
             Ok(api) => api.handle(request).await,
             Err(why) => api::absent(why),
         };
+    }
+    // where there is no API the page would show nothing
+    if api.is_ok()
+        && let Some(answer) = page::answer(request)
+    {
+        return answer;
     }
     small(request, metrics, health).unwrap_or_else(|refusal| refusal.response())
 }
@@ -204,6 +211,7 @@ mod tests {
         let (status, body) = get(at, "/version");
         assert!(status == 200 && body.contains(env!("CARGO_PKG_VERSION")), "{body}");
         assert_eq!(get(at, "/nothing").0, 404);
+        assert_eq!(get(at, "/").0, 404, "without an API a page would show nothing");
         let (status, body) = get(at, "/api/results");
         assert!(status == 404 && body.contains("there is no API here"), "{body}");
     }

@@ -255,7 +255,7 @@ fn libraries() -> Result<BTreeMap<String, PathBuf>> {
 }
 
 /// The crates that each crate may depend on: what stands above knows what stands below, and nothing else.
-const MAY_NEED: [(&str, &[&str]); 15] = [
+const MAY_NEED: [(&str, &[&str]); 16] = [
     ("operators/causes", &[]),
     ("operators/values", &[]),
     ("operators", &["values"]),
@@ -277,6 +277,7 @@ const MAY_NEED: [(&str, &[&str]); 15] = [
         ],
     ),
     ("bin/engine", &["causes", "dataflows", "ingest", "operators", "sinks"]),
+    ("bin/page", &["http_server"]),
     ("bin/servers", &[]),
     (
         "bin/verify",
@@ -294,6 +295,7 @@ const MAY_NEED: [(&str, &[&str]); 15] = [
             "http_server",
             "ingest",
             "operators",
+            "page",
             "servers",
             "sinks",
             "verify",
