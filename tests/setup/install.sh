@@ -49,6 +49,9 @@ case "$purpose" in
 test)
     # the emulator's source; its server stands in /usr/sbin, which is not on everybody's PATH
     need /usr/sbin/mariadbd mariadb-server
+    # show the page in bin/page
+    need chromium chromium
+    need chromedriver chromium-driver
     # tests the alerts in deploy/prometheus; the server that comes with it is not started
     need promtool prometheus
     ;;

@@ -10,6 +10,7 @@ pub mod answer;
 pub mod api_client;
 pub mod archived;
 pub mod background_load;
+pub mod browser;
 pub mod case;
 pub mod clients;
 pub mod kafka;
@@ -33,6 +34,7 @@ pub mod workload;
 mod tests;
 
 pub use background_load::BackgroundLoad;
+pub use browser::Browser;
 pub use kafka::Kafka;
 pub use lake::LakeFolder;
 pub use mariadb::MariaDb;
