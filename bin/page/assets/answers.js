@@ -23,7 +23,9 @@ export function useTables(isFilled) {
   const [known, setKnown] = useState({ tables: null, problem: null });
   useRepeat(LIST_MS, async () => {
     if (!isFilled) return;
-    await get("api/results").then(
+    // a commit is served a moment after the status knows of it
+    const of = engine.get().status.partitions.find((partition) => partition.frontier > 0);
+    await get(`api/results${of ? `?at_least=${encodeURIComponent(`${of.topic}/${of.partition}:${of.frontier - 1}`)}` : ""}`).then(
       ({ tables }) => setKnown({ tables, problem: null }),
       (problem) => setKnown(({ tables }) => ({ tables, problem })),
     );
@@ -143,7 +145,7 @@ function Table({ table, ask }) {
       <div class="half" onPointerEnter=${() => hold(true)} onPointerLeave=${() => hold(false)}>
         ${isThere && ids.length
           ? html`<${Grid} key=${table.table} name=${table.table} rows=${rows} ids=${ids} ties=${tied} order=${order.length ? order : naturalOrder(table.columns).slice(0, 1)}
-              reorder=${reorder} ask=${asked} stale=${isGone} busy=${false} />`
+              reorder=${reorder} ask=${asked} stale=${isGone} />`
           : html`<div class="grid empty"><p class="blank">${
               !isThere ? (problem && problem.status !== 0 ? `${problem.message}${problem.hint ? `: ${problem.hint}` : ""}` : "The rows are on their way.")
                 : search ? `No row has “${search}”.` : "The table has no rows yet."}</p></div>`}

@@ -36,11 +36,11 @@ function Sections() {
     <${Panel} tables=${tables ?? []} />`;
 }
 
-/** Without a token there is nothing to show but the question for one. */
+/** Without a status, or a token, there is nothing to show but that. */
 function Page() {
   const asks = asksToken.use();
   const state = stateOf(engine.use());
-  if (asks || state === "token") return html`<header><h1>pinflow</h1></header><main><${Truth} /></main>`;
+  if (asks || state === "token" || state === "waiting") return html`<header><h1>pinflow</h1></header><main><${Truth} /></main>`;
   return html`<${Sections} />`;
 }
 

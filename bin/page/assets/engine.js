@@ -1,5 +1,5 @@
 // The status of the run, asked for once a second, and its last minutes. Everything kept here is bounded.
-import { get } from "./api.js";
+import { asksToken, get } from "./api.js";
 import { store } from "./hooks.js";
 import { repeat } from "./hooks.js";
 
@@ -8,7 +8,6 @@ const POINTS = 600; // ten minutes
 const PARTITIONS = 256;
 const LAGS = 120; // two minutes
 const GONE_MS = 1500; // a single request may fail
-const FILL_MS = 2000; // the first commit is served a moment after it is one
 
 /** `{status, seen, problem, isFilled}`: the last status and when it came; the problem since then, if there is one. */
 export const engine = store({ status: null, seen: null, problem: null, isFilled: false });
@@ -37,14 +36,13 @@ function remember(status) {
 /** Begins to ask. */
 export function watch() {
   let failing = null;
-  let empty = -Infinity;
   return repeat(EVERY_MS, async () => {
+    if (asksToken.get()) return;
     try {
       const status = await get("api/status", { limit: 5000 });
       failing = null;
       remember(status);
-      if (!status.commit) empty = Date.now();
-      engine.set({ status, seen: new Date(), problem: null, isFilled: Date.now() - empty > FILL_MS });
+      engine.set({ status, seen: new Date(), problem: null, isFilled: status.commit > 0 });
     } catch (problem) {
       failing ??= Date.now();
       const { status, seen } = engine.get();

@@ -26,7 +26,7 @@ function widthsOf(rows, ids) {
   });
 }
 
-export function Grid({ name, rows, ids, ties, order, reorder, ask, stale, busy }) {
+export function Grid({ name, rows, ids, ties, order, reorder, ask, stale }) {
   const box = useRef(null);
   const [top, setTop] = useState(0);
   const [height, setHeight] = useState(400);
@@ -127,7 +127,7 @@ export function Grid({ name, rows, ids, ties, order, reorder, ask, stale, busy }
 
   const sorted = (column) => order.find((by) => by.column.name === column.name);
   return html`<div class=${`grid ${stale ? "stale" : ""}`} ref=${box} style=${{ height: `${HEAD + ids.length * ROW + 2}px` }} onScroll=${(event) => setTop(event.currentTarget.scrollTop)} onKeyDown=${move}>
-    <table role="grid" aria-rowcount=${ids.length + 1} aria-busy=${busy ? "true" : "false"}
+    <table role="grid" aria-rowcount=${ids.length + 1}
       style=${{ minWidth: `${widths.reduce((sum, width) => sum + width, 0)}ch` }}>
       <caption class="unseen">${name}: Enter on a cell shows why</caption>
       <colgroup>${widths.map((width) => html`<col style=${{ width: `${width}ch` }} />`)}</colgroup>
