@@ -1,6 +1,13 @@
 //! Servers on this machine alone: a private PostgreSQL cluster, an S3 server in this process, librdkafka's mock broker,
 //! and Apache Kafka.
 //!
+//! ```text
+//! Postgres    a cluster of its own    ─┐
+//! S3Server    a thread, with faults    ├─▶ an address on 127.0.0.1, a folder, an end when it is dropped
+//! Broker      a thread of librdkafka   │
+//! Kafka       a process, with Java    ─┘
+//! ```
+//!
 //! `pinflow demo` shows the whole way of the data on one machine with them, and the tests start the same ones. Apache
 //! Kafka, which needs Java and its jars, is for the tests; the demo has the mock broker.
 //! Each listens on 127.0.0.1 on a free port, keeps its files in one directory, and takes both away when it is

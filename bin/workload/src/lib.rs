@@ -1,5 +1,11 @@
 //! Synthetic workloads: what producers send, made from a seed.
 //!
+//! ```text
+//! seed ─▶ generate ─▶ records ─▶ a lake of objects
+//!                        │
+//! MariaDB ─▶ rows ───────┴─▶ emulate ─▶ a gateway, or Kafka
+//! ```
+//!
 //! [`generate`] makes records and writes them as a lake; [`emulate`] sends them, or rows of existing tables, to a
 //! gateway or to Kafka as the users' emulators do; [`progress`] shows on standard error how far such work is.
 //!

@@ -2,6 +2,11 @@
 //! positions with their offsets and partitions, tuples of a shape chosen at run time, packed integers, and the hash
 //! index under all keyed state.
 //!
+//! ```text
+//! a record ─▶ Position (generation, Partition, Offset), Ind
+//!          ─▶ Row of a Table ─▶ Tuple, packed integers, Symbol (interned names) ─▶ index: state by key
+//! ```
+//!
 //! Operators compute with these values and sinks write them, so they are a crate of their own: a program that only
 //! writes tables does not compile a dataflow system.
 
