@@ -61,8 +61,7 @@ pub struct Entry {
 
 /// Audits, prints the report, and fails when it is not [`Report::ok`].
 pub fn run(settings: &AuditSettings) -> Result<(), Failure> {
-    let runtime = runtime()?;
-    let report = runtime.block_on(look(settings, open(&runtime, &settings.lake)?))?;
+    let report = report(settings)?;
     if settings.json {
         println!("{}", serde_json::to_string_pretty(&report).map_err(failed)?)
     } else {
@@ -73,6 +72,12 @@ pub fn run(settings: &AuditSettings) -> Result<(), Failure> {
     } else {
         Err(Failure::Silent(exit::FAILED))
     }
+}
+
+/// What an audit finds.
+pub fn report(settings: &AuditSettings) -> Result<Report, Failure> {
+    let runtime = runtime()?;
+    runtime.block_on(look(settings, open(&runtime, &settings.lake)?))
 }
 
 async fn look(settings: &AuditSettings, lake: ingest::lake::Lake) -> Result<Report, Failure> {

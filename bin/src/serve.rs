@@ -4,20 +4,25 @@
 //! Who may ask is decided as at the gateway: by the same tokens, which `/metrics` and the API ask for, and by the names
 //! and sites that a request may be sent to and from.
 
-use crate::config::{RunSettings, ServeSettings};
+use crate::audit;
+use crate::config::{AuditSettings, RunSettings, ServeSettings};
 use crate::health::Health;
 use crate::metrics::{CONTENT_TYPE, Metrics};
 use crate::open_files;
-use api::{Api, ApiOptions, Bounds, Status};
-use engine::SinkOptions;
+use api::{Api, ApiOptions, Auditor, Bounds, Status};
+use engine::{LogOptions, SinkOptions};
 use http_server::{
     Body, Need, Refusal, Request, Server, ServerError, ServerLimits, ServerSettings, json, response, text,
 };
 use hyper::{Response, StatusCode};
+use sinks::PostgresConfig;
 use std::sync::Arc;
 
 /// Connections at the same time where the API is served.
 const CONNECTIONS: usize = 4096;
+
+/// An object of the lake below this size is small, as `audit.small_bytes` has it.
+const SMALL_BYTES: u64 = 1 << 20;
 
 /// What answers requests: metrics, readiness, and the API or why there is none.
 pub type Parts = (Arc<Metrics>, Arc<Health>, Result<Arc<Api>, &'static str>);
@@ -40,9 +45,27 @@ pub fn api_of(settings: &RunSettings, status: &Arc<Status>) -> std::io::Result<O
         log: engine.log.clone(),
         status: Arc::clone(status),
         settings: settings.shown.clone(),
+        auditor: auditor(&engine.log, postgres),
         bounds: Bounds::default(),
     };
     Api::start(options).map(Some)
+}
+
+/// What `pinflow audit` would look at, with its defaults; none where the run reads no lake.
+fn auditor(log: &LogOptions, postgres: &PostgresConfig) -> Option<Auditor> {
+    let settings = AuditSettings {
+        lake: log.lake.clone()?,
+        kafka: log.kafka.as_ref().map(|kafka| kafka.config.clone()),
+        postgres: Some(postgres.clone()),
+        topics: [0, 1, 2].map(|topic| log.topics.get(topic).map(str::to_owned)),
+        deep: false,
+        json: true,
+        small_bytes: SMALL_BYTES,
+    };
+    Some(Auditor::new(move || {
+        let report = audit::report(&settings).map_err(|failure| causes::with_causes(&failure).to_string())?;
+        serde_json::to_value(report).map_err(|error| error.to_string())
+    }))
 }
 
 /// Reads the tokens, binds the address and starts to answer, until the server is dropped.

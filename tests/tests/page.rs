@@ -2,7 +2,7 @@
 //! be in, for people who see it and for those who do not. Pictures of all states are written to `target/page`.
 
 use anyhow::{Context, Result, ensure};
-use pinflow_tests::api_client::ask_json;
+use pinflow_tests::api_client::{ask, ask_json};
 use pinflow_tests::case::{Case, History, SOON, geo, pin, send_through, stop, user};
 use pinflow_tests::{Browser, Fault, Producer, Program, eventually, long, write_private};
 use serde_json::{Value, json};
@@ -409,6 +409,13 @@ fn every_state_of_a_start_is_told() -> Result<()> {
     is_slow.store(false, Ordering::Relaxed);
     says(&browser, "Exact up to commit").with_context(|| run.tail())?;
     is_quiet(&browser, false)?;
+    // the lake holds what Kafka has: an audit says so when it is asked for
+    browser.click("#rejects .quiet")?;
+    eventually("the audit", SOON, || {
+        Ok(browser.text("#rejects")?.contains("The lake is complete"))
+    })?;
+    let audit = ask(&address, "/api/audit", &[("authorization", "Bearer reading-token-001")])?.json()?;
+    ensure!(audit["ok"] == true && audit["partitions"][0]["objects"] == 3, "{audit}");
     // every result has a picture that suits its columns
     for (result, kind) in [
         (BY_COUNTRY, "heat"),

@@ -2,6 +2,7 @@
 
 use crate::accept::EVENTS;
 use crate::answer::{Answer, refused, set};
+use crate::audit::{Auditor, Audits};
 use crate::error::{ApiError, nearest};
 use crate::feeds::Feeds;
 use crate::follow::follow;
@@ -56,6 +57,8 @@ pub struct ApiOptions {
     pub status: Arc<Status>,
     /// The settings of the run, without secrets.
     pub settings: Vec<Setting>,
+    /// Who audits the lake, where the run reads one.
+    pub auditor: Option<Auditor>,
     /// What is held in memory.
     pub bounds: Bounds,
 }
@@ -67,6 +70,7 @@ pub struct Api {
     pub(crate) results: Arc<Results>,
     pub(crate) status: Arc<Status>,
     pub(crate) settings: Vec<Setting>,
+    pub(crate) audits: Audits,
     pub(crate) objects: Objects,
     pub(crate) records: Records,
     /// For requests that read cleaned tables as a whole.
@@ -125,6 +129,7 @@ impl Api {
             results: options.results,
             status: options.status,
             settings: options.settings,
+            audits: Audits::new(options.auditor),
             objects: Objects::new(options.log.lake, options.log.topics),
             records: Records::new(options.log.kafka, options.log.limits),
             scans: Semaphore::new(SCANS),
@@ -202,11 +207,7 @@ impl Api {
             ["api", "rejects"] => routes::rejects::answer(self, &params, access).await,
             ["api", "gaps"] => routes::gaps::answer(self, &params).await,
             ["api", "frontier"] => routes::frontier::answer(self, &params).await,
-            // an audit lists the lake and looks at all of Kafka: nothing that a run does beside its work
-            ["api", "audit"] => {
-                let hint = "`pinflow audit` compares the lake, Kafka and the tables";
-                Err(ApiError::new(StatusCode::NOT_FOUND, "a run does not audit", hint))
-            }
+            ["api", "audit"] => routes::audit::answer(self, &params).await,
             _ => Err(not_found(head.uri.path())),
         }
     }

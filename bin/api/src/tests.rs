@@ -194,6 +194,7 @@ impl Setting {
             log: log(),
             status: Arc::new(Status::new(None, || None)),
             settings: vec![setting_of_run()],
+            auditor: None,
             bounds,
         };
         let api = Api::of(vec![WIDE, LONG], options).unwrap();
@@ -521,6 +522,7 @@ async fn what_is_not_there_is_said() {
         log: log(),
         status: Arc::new(Status::new(None, || None)),
         settings: Vec::new(),
+        auditor: None,
         bounds: Bounds::default(),
     };
     let api = Api::of(vec![WIDE, LONG], options).unwrap();

@@ -28,6 +28,20 @@ function Samples({ chosen }) {
       <td>${row.rejected_at?.slice(0, 19).replace("T", " ") ?? ""}</td>${row.encoding && html`<td><code class="bytes">${decoded(row.value) ?? "null"}</code></td>`}</tr>`)}<//>`;
 }
 
+/** What of the log is in the lake; asked for by a press, since that lists the whole lake. */
+function Audit() {
+  const [found, setFound] = useState(null);
+  const ask = () => {
+    setFound({ message: "Listing the lake." });
+    get("api/audit").then(setFound, setFound);
+  };
+  const sum = (gaps) => gaps.reduce((all, gap) => all + gap.to - gap.from, 0);
+  return html`<button type="button" class="quiet" onClick=${ask}>Audit the lake</button>
+    ${found?.message && html`<p class="note">${found.message}</p>`}
+    ${found?.partitions && html`<${Sheet} title=${`The lake is ${found.ok ? "" : "not "}complete`} heads=${["Where", "Objects#", "Gaps#", "Missing#", "Waiting#"]}>
+      ${found.partitions.map((of) => html`<tr><td>${of.topic}/${of.partition}</td>${[of.objects, sum(of.gaps), sum(of.missing), of.waiting].map((of) => html`<td class="number">${count(of)}</td>`)}</tr>`)}<//>`}`;
+}
+
 export function Losses({ isFilled }) {
   const [known, setKnown] = useState({});
   const [open, setOpen] = useState(null);
@@ -51,5 +65,6 @@ export function Losses({ isFilled }) {
       ? html`<${Sheet} title="Accepted gaps" heads=${["Where", "Offsets#", "Reason"]}>
         ${gaps.gaps.slice(0, MOST).map((gap) => html`<tr><td>${gap.object ?? `${gap.topic}/${gap.partition} ${gap.from}..${gap.to}`}</td><td class="number">${count(gap.offsets)}</td><td>${gap.reason}</td></tr>`)}<//>`
       : html`<p class="line"><span>Gaps</span> none</p>`)}
+    <${Audit} />
   <//>`;
 }

@@ -1,6 +1,6 @@
 //! The files, as they are sent.
 
-use crate::lean::lean;
+use crate::lean;
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
@@ -72,7 +72,8 @@ pub static FILES: LazyLock<Vec<File>> = LazyLock::new(|| SOURCES.map(File::new).
 impl File {
     fn new((path, media, text): (&'static str, &'static str, &'static str)) -> File {
         let plain = match media {
-            SCRIPT | STYLE if !path.contains("/vendor/") => Bytes::from(lean(text)),
+            STYLE => Bytes::from(lean::style(text)),
+            SCRIPT if !path.contains("/vendor/") => Bytes::from(lean::script(text)),
             _ => Bytes::from_static(text.as_bytes()),
         };
         let digest = Sha256::digest(&plain);

@@ -1,5 +1,6 @@
 //! One file for each route; `page`, `stored` and `read` are shared.
 
+pub mod audit;
 pub mod changes;
 pub mod configuration;
 pub mod dataflow;
@@ -17,7 +18,7 @@ pub mod tables;
 pub mod why;
 
 /// The routes, as the description writes them.
-pub const PATHS: [&str; 13] = [
+pub const PATHS: [&str; 14] = [
     "/api/status",
     "/api/dataflow",
     "/api/configuration",
@@ -29,6 +30,7 @@ pub const PATHS: [&str; 13] = [
     "/api/lineage/{topic}/{partition}/{offset}",
     "/api/rejects",
     "/api/gaps",
+    "/api/audit",
     "/api/frontier",
     "/openapi.json",
 ];

@@ -65,6 +65,7 @@ mod tests {
             ("/api/lineage/{topic}/{partition}/{offset}", names(&["ind"])),
             ("/api/rejects", names(&["topic", "reason", "limit", "cursor", "raw"])),
             ("/api/gaps", names(&[])),
+            ("/api/audit", names(&[])),
             ("/api/frontier", names(&["at_least", "timeout"])),
             ("/openapi.json", names(&[])),
         ] {
