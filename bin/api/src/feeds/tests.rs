@@ -325,3 +325,51 @@ async fn a_frontier_that_moves_alone_is_an_event_and_a_heartbeat_commit_is_none(
          \"delete\":[]}}}\n\n"
     );
 }
+
+#[tokio::test]
+async fn many_clients_share_few_feeds_and_each_gets_every_change() {
+    let shapes = || vec![Shape::new(TABLE)];
+    let recent = Recent::new(1 << 20, 100);
+    let shared = Arc::new(Shared::of(shapes(), Vec::new(), Bounds::default(), recent));
+    let feeds = Feeds::new(Arc::clone(&shared), unused(), Handle::current());
+    let held = vec![(Content::Held(Rows::of(&TABLE, vec![row(1, 0)])), 1)];
+    let (state, _) = State::replacing(None, &shapes(), &Bounds::default(), 1, frontier(1), held);
+    shared.publish(state, None);
+    let subject = Subject {
+        tables: vec![0],
+        pace: Duration::from_millis(10),
+    };
+    let rows = |value: i64| [BTreeMap::from([(1, value)]), BTreeMap::new()];
+    let mut history = BTreeMap::from([(1, rows(0))]);
+    let mut clients = Vec::new();
+    for _ in 0..2 * CLIENTS + 50 {
+        clients.push(Client::connect(&feeds, subject.clone(), None).await);
+    }
+    assert_eq!(feeds.lock().len(), 3);
+    for commit in 2..30 {
+        let changed = Committed {
+            number: commit,
+            full_snapshot: false,
+            frontier: frontier(commit),
+            results: vec![reported(&TABLE, &rows(commit - 2)[0], &rows(commit - 1)[0])],
+        };
+        history.insert(commit, rows(commit - 1));
+        let (state, delta) = shared
+            .state()
+            .unwrap()
+            .after(&shapes(), &Bounds::default(), changed)
+            .unwrap();
+        shared.publish(state, Some(delta));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    for client in &mut clients {
+        while client.at < 29 {
+            client.read(&history, Duration::from_millis(20)).await;
+        }
+        assert_eq!(client.rows, rows(28));
+    }
+    // who comes takes a place that somebody left
+    clients.truncate(CLIENTS + 1);
+    clients.push(Client::connect(&feeds, subject.clone(), None).await);
+    assert!(feeds.lock().len() <= 3);
+}
