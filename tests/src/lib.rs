@@ -13,6 +13,7 @@ pub mod background_load;
 pub mod browser;
 pub mod case;
 pub mod clients;
+pub mod fuzz;
 pub mod kafka;
 pub mod lake;
 pub mod log_image;

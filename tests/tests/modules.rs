@@ -260,7 +260,7 @@ const MAY_NEED: [(&str, &[&str]); 16] = [
     ("operators/values", &[]),
     ("operators", &["values"]),
     ("ingest/http_server", &["causes"]),
-    ("ingest", &["causes"]),
+    ("ingest", &["causes", "values"]),
     ("ingest/gateway", &["causes", "http_server", "ingest"]),
     ("dataflows", &["operators"]),
     ("sinks", &["causes", "values"]),

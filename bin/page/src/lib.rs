@@ -1,7 +1,7 @@
 //! The page at `/`: files that are a part of the program, and what they are served with.
 //!
 //! ```text
-//! assets/ ─ build ─▶ files: bytes, gzip, ETag ─▶ GET /, /page/… ─▶ a browser ─▶ GET /api/… of the same address
+//! assets/ ─▶ files: bytes, gzip, ETag ─▶ GET /, /page/… ─▶ a browser ─▶ GET /api/… of the same address
 //! ```
 //!
 //! The page knows the API alone ([`docs/page.md`](../../../docs/page.md)); nothing of the engine is in here. It needs no

@@ -2,31 +2,14 @@
 
 use crate::{Gateway, SOON, kafka};
 use anyhow::{Context, Result, ensure};
-use pinflow_tests::root;
+use pinflow_tests::fuzz::{client_program, fuzz};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::time::Instant;
-
-/// A program of `.cache/clients`, which `tests/setup/clients.sh` fills.
-fn program(name: &str) -> Result<Command> {
-    let path = root().join(".cache/clients/bin").join(name);
-    ensure!(
-        path.exists(),
-        "{} is missing: run tests/setup/clients.sh, or `make test`",
-        path.display()
-    );
-    let mut command = Command::new(path);
-    command
-        .current_dir(root().join("tests/clients"))
-        .env("NO_PROXY", "*")
-        .env("PYTHONDONTWRITEBYTECODE", "1");
-    Ok(command)
-}
 
 /// Runs a script, which prints a JSON line for every record that was acknowledged to it.
 fn run(script: &str, arguments: &[&str]) -> Result<Vec<Value>> {
-    let output = program("python")?.arg(script).args(arguments).output()?;
+    let output = client_program("python")?.arg(script).args(arguments).output()?;
     ensure!(
         output.status.success(),
         "{script}: {}",
@@ -94,52 +77,7 @@ fn a_fuzzer_finds_no_failure() -> Result<()> {
     // the description's example is an alias, where there is one
     let mut gateway = Gateway::start(kafka, &["--topics", topics, "--alias", "old=fuzz.geo"])?;
     let began = Instant::now();
-    let (examples, seconds) = if pinflow_tests::long() {
-        ("300", "600")
-    } else {
-        ("8", "25")
-    };
-    // what it remembers of a run is not for the next one
-    let folder = tempfile::tempdir()?;
-    let output = program("schemathesis")?
-        .current_dir(folder.path())
-        .args([
-            "run",
-            "--checks",
-            "not_a_server_error",
-            "--phases",
-            "examples,coverage,fuzzing",
-            "--seed",
-            "7",
-        ])
-        .args([
-            "--max-examples",
-            examples,
-            "--max-time",
-            seconds,
-            "--request-timeout",
-            "20",
-            "--continue-on-failure",
-        ])
-        .args([
-            "--generation-database",
-            "none",
-            "--exclude-path",
-            "/readyz",
-            "--warnings",
-            "off",
-            "--no-color",
-        ])
-        .arg(format!("http://{}/openapi.json", gateway.at))
-        .output()?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    ensure!(
-        output.status.success(),
-        "{said}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let tested = said.lines().any(|line| line.trim() == "Tested: 17");
-    ensure!(tested, "not every operation was tried: {said}");
+    fuzz(&format!("http://{}", gateway.at), 17, &["--exclude-path", "/readyz"])?;
     eprintln!("fuzzing took {:?}", began.elapsed());
     gateway.program.terminate()?;
     gateway.program.expect(0, SOON)

@@ -1,6 +1,8 @@
 //! Results over HTTP, as their clients see them: rows that are those of PostgreSQL at the commit that they name, reads of
 //! one's own writes, streams that go on where they ended, and filters that mean what PostgreSQL's `WHERE` means.
 
+mod fuzz;
+
 use anyhow::{Context, Result, ensure};
 use pinflow_tests::api_client::{EventStream, Followed, ask, ask_json};
 use pinflow_tests::case::{Case, History, SOON, geo, pin, stop, user};
