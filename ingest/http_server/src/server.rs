@@ -11,7 +11,6 @@ use super::connections::{Connections, Place};
 use super::cors::{Cors, Origin};
 use super::entry::Entry;
 use super::error::ServerError;
-use super::priority::lower_priority;
 use super::refusal::Refusal;
 use super::request::Request;
 use super::sites::Sites;
@@ -141,7 +140,6 @@ impl Server {
         });
         let (stop, stopped) = oneshot::channel();
         let serving = move || {
-            lower_priority();
             runtime.block_on(serve(listener, shared, stopped));
             // a file of tokens that cannot be read in time is not waited for
             runtime.shutdown_timeout(Duration::from_millis(100));
