@@ -21,7 +21,8 @@ const NOBODY: &str = "net::ERR_";
 /// The rows that are in view, as texts, and the commit that the page names beside them.
 const SHOWN: &str = "const table = document.querySelector('.table'); \
     const rows = [...document.querySelectorAll('.grid tbody tr:not([aria-hidden])')]; \
-    const text = (cell) => [...cell.firstElementChild.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data).join(''); \
+    const text = (cell) => [...cell.firstElementChild.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data).join('') \
+      .replace(/^\\d{1,3}(,\\d{3})+$/, (number) => number.replaceAll(',', '')); \
     return {commit: Number(table?.dataset.commit), rows: rows.map((row) => [...row.cells].map(text))}";
 
 /// Starts `run` with the API at an address; where it listens.
