@@ -1,4 +1,4 @@
-//! Streams of changes: a task for each set of tables and pace, and for each hundred of its clients.
+//! Streams of changes: one task for each set of tables and pace, and any number of clients.
 //!
 //! A feed merges all commits since its last event into the next one, encodes it once, and puts it where its clients
 //! look. Nothing queues: a client takes the newest event when its connection has room again. If that does not begin where
@@ -26,11 +26,6 @@ use tokio::sync::watch;
 
 /// Feeds at most.
 const MOST_FEEDS: usize = 256;
-/// Clients of a feed, beyond which another one is made for the same: so many connections are written to at once.
-const CLIENTS: usize = 100;
-/// Feeds for the same begin at so many different times within their pace.
-const PHASES: u32 = 10;
-
 /// What a feed is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subject {
@@ -41,8 +36,6 @@ pub struct Subject {
 }
 
 type Feed = watch::Sender<Newest>;
-/// What a feed is for, and which one of those that are for it.
-type Key = (Subject, u32);
 
 /// All feeds.
 #[derive(Debug)]
@@ -50,7 +43,7 @@ pub struct Feeds {
     shared: Arc<Shared>,
     stores: Arc<Stores>,
     runtime: Handle,
-    feeds: Mutex<HashMap<Key, Arc<Feed>>>,
+    feeds: Mutex<HashMap<Subject, Arc<Feed>>>,
 }
 
 impl Feeds {
@@ -87,59 +80,43 @@ impl Feeds {
 
     fn newest(self: &Arc<Self>, subject: &Subject) -> Result<watch::Receiver<Newest>, ApiError> {
         let mut feeds = self.lock();
-        let mut key = (subject.clone(), 0);
-        let mut emptiest: Option<&Arc<Feed>> = None;
-        while let Some(feed) = feeds.get(&key) {
-            if feed.receiver_count() < CLIENTS {
-                return Ok(feed.subscribe());
-            }
-            if emptiest.is_none_or(|other| feed.receiver_count() < other.receiver_count()) {
-                emptiest = Some(feed);
-            }
-            key.1 += 1;
+        if let Some(newest) = feeds.get(subject) {
+            return Ok(newest.subscribe());
         }
         if feeds.len() >= MOST_FEEDS {
-            if let Some(feed) = emptiest {
-                return Ok(feed.subscribe());
-            }
             let hint = "use a set of tables and a pace that other clients use, or try again";
             return Err(ApiError::unavailable("too many different streams", hint));
         }
         let newest = Arc::new(watch::Sender::new(None));
         let receiver = newest.subscribe();
-        feeds.insert(key.clone(), Arc::clone(&newest));
+        feeds.insert(subject.clone(), Arc::clone(&newest));
         drop(feeds);
         // from what its first client is about to see: a commit that comes before the task runs is in its first event
         let (standing, last) = (self.shared.watch(), self.shared.state());
-        self.runtime.spawn(Arc::clone(self).run(key, newest, standing, last));
+        self.runtime
+            .spawn(Arc::clone(self).run(subject.clone(), newest, standing, last));
         Ok(receiver)
     }
 
     /// Makes the events of a feed until its last client is gone.
     async fn run(
         self: Arc<Self>,
-        key: Key,
+        subject: Subject,
         newest: Arc<Feed>,
         mut standing: watch::Receiver<Standing>,
         mut last: Option<Arc<State>>,
     ) {
-        let (subject, number) = &key;
-        let mut pause = subject.pace * (number % PHASES) / PHASES;
         loop {
             let wait = async {
-                tokio::time::sleep(pause).await;
                 let _ = standing.changed().await;
-                pause = match self.next(subject, &mut last) {
-                    Some(next) => {
-                        newest.send_replace(Some(Arc::new(next)));
-                        subject.pace
-                    }
-                    None => Duration::ZERO,
-                };
+                if let Some(next) = self.next(&subject, &mut last) {
+                    newest.send_replace(Some(Arc::new(next)));
+                    tokio::time::sleep(subject.pace).await;
+                }
             };
             tokio::select! {
                 () = wait => {}
-                () = newest.closed() => if self.end(&key, &newest) {
+                () = newest.closed() => if self.end(&subject, &newest) {
                     return;
                 },
             }
@@ -175,16 +152,16 @@ impl Feeds {
     }
 
     /// Removes a feed without clients; returns whether it was removed.
-    fn end(&self, key: &Key, newest: &Feed) -> bool {
+    fn end(&self, subject: &Subject, newest: &Feed) -> bool {
         let mut feeds = self.lock();
         let unused = newest.receiver_count() == 0;
         if unused {
-            feeds.remove(key);
+            feeds.remove(subject);
         }
         unused
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Feed>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Subject, Arc<Feed>>> {
         self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
