@@ -14,10 +14,7 @@ pub const HEARTBEAT: &[u8] = b": heartbeat\n\n";
 
 /// `{"commit":…,"frontier":…,"tables":{"T":{"rows":[…]}}}` in pieces that are shared; `None` when a table is not held.
 pub fn snapshot(shared: &Shared, state: &State, tables: &[usize]) -> Option<Vec<Bytes>> {
-    let mut pieces = vec![Bytes::from(format!(
-        "event: snapshot\nid: {0}\ndata: {{\"commit\":{0},\"frontier\":",
-        state.commit
-    ))];
+    let mut pieces = vec![Bytes::from(snapshot_head(state.commit))];
     pieces.push(state.frontier_json());
     for (place, number) in tables.iter().enumerate() {
         let shape = &shared.shapes[*number];
@@ -35,6 +32,11 @@ pub fn snapshot(shared: &Shared, state: &State, tables: &[usize]) -> Option<Vec<
     };
     pieces.push(Bytes::from_static(end.as_bytes()));
     Some(pieces)
+}
+
+/// What a `snapshot` begins with, up to the frontier.
+pub fn snapshot_head(commit: i64) -> String {
+    format!("event: snapshot\nid: {commit}\ndata: {{\"commit\":{commit},\"frontier\":")
 }
 
 /// `{"from":…,"commit":…,"frontier":…,"tables":{"T":{"insert":[…],"update":[{"old":{…},"new":{…}}],"delete":[…]}}}`;

@@ -26,6 +26,7 @@ use tokio::sync::watch;
 
 /// Feeds at most.
 const MOST_FEEDS: usize = 256;
+
 /// What a feed is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subject {

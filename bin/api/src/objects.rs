@@ -38,11 +38,9 @@ impl Names {
                 names.0.entry(at).or_default().push((start.0, object));
             }
         }
-        let of_partitions = names.0.values_mut();
-        of_partitions.for_each(|objects| {
-            objects
-                .sort_unstable_by(|(a, a_object), (b, b_object)| a.cmp(b).then_with(|| a_object.key.cmp(&b_object.key)))
-        });
+        for objects in names.0.values_mut() {
+            objects.sort_unstable_by(|(a, at_a), (b, at_b)| (a, &at_a.key).cmp(&(b, &at_b.key)));
+        }
         names
     }
 

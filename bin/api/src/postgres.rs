@@ -17,6 +17,8 @@ use tokio_postgres::error::SqlState;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a statement may take.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a statement may take whose rows a client takes slowly.
+const SLOW_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long a transaction may wait for its client.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -212,6 +214,15 @@ impl Snapshot {
         self.client
             .as_ref()
             .expect("it is there until the snapshot is finished")
+    }
+
+    /// Allows for a client that takes its rows slowly.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub async fn be_patient(&self) -> Result<(), ReadError> {
+        let timeout = format!("SET LOCAL statement_timeout = {}", SLOW_TIMEOUT.as_millis());
+        Ok(self.client().batch_execute(&timeout).await?)
     }
 
     /// Ends the transaction and gives the connection back.

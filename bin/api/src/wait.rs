@@ -102,6 +102,12 @@ pub fn nothing(why: &str) -> ApiError {
     ApiError::unavailable(why, "try again when /readyz answers 200")
 }
 
+/// 503: a table that is not there yet.
+pub fn absent(table: &str) -> ApiError {
+    let error = format!("{table} is not there yet: the first commit of this run makes it");
+    nothing(&error).with("table", table)
+}
+
 /// `TOPIC/PARTITION:OFFSET` of a topic that is read.
 fn position(text: &str, topics: &[String]) -> Result<(String, i32, i64), ApiError> {
     let parse = || {

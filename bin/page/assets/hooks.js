@@ -1,4 +1,4 @@
-// Values that components watch, requests for them, and work that goes on only while somebody looks at the page.
+// Values that components watch, requests for them, and work that pauses while the page is hidden.
 import { useEffect, useState } from "./vendor/htm-preact.js";
 
 /** A store: `get`, `set`, and `use`, which renders a component again when the part that it selects is another one. */

@@ -13,7 +13,7 @@ export function parseOrder(text, columns) {
   return parts.filter((part) => known(part[1])).map((part) => ({ column: known(part[1]), down: part[2] === ".desc" }));
 }
 
-/** The order of a table that nobody ordered: a ranking by its places, anything else by its key. */
+/** The order of a table for which none was chosen: a ranking by its places, anything else by its key. */
 export function naturalOrder(columns) {
   const keys = columns.filter((column) => column.key);
   const place = columns.find(isPlace);

@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
-/// How often the replay is told.
+/// How often a line about the replay is printed.
 const REPLAY: Duration = Duration::from_secs(2);
-/// How often the live stream is told.
+/// How often a line about the live stream is printed.
 const LIVE: Duration = Duration::from_secs(10);
 
 /// Follows the run by its status.

@@ -1,7 +1,7 @@
 //! The key of a post.
 
+use crate::number::print_as_number;
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// The key of a post (`ind`, or `index` in records of pins): the same in the records of all kinds.
 ///
@@ -10,17 +10,7 @@ use std::fmt;
 #[serde(transparent)]
 pub struct Ind(pub i64);
 
-impl fmt::Display for Ind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for Ind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+print_as_number!(Ind);
 
 #[cfg(test)]
 mod tests {

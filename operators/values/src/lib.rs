@@ -15,7 +15,8 @@
 pub mod footprint;
 pub mod ind;
 pub mod index;
-pub mod offset;
+mod number;
+mod offset;
 pub mod packed;
 pub mod packed_positions;
 pub mod partition;

@@ -1,10 +1,8 @@
 //! The offset of a record within its partition.
 
+use crate::number::{parse_as_number, print_as_number};
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::num::ParseIntError;
 use std::ops::{Range, Sub};
-use std::str::FromStr;
 
 /// The offset of a record within its partition of a topic, as Kafka numbers it.
 ///
@@ -74,26 +72,8 @@ impl Sub for Offset {
     }
 }
 
-impl FromStr for Offset {
-    type Err = ParseIntError;
-
-    fn from_str(text: &str) -> Result<Offset, ParseIntError> {
-        text.parse().map(Offset)
-    }
-}
-
-impl fmt::Display for Offset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// The number alone, so that a range of offsets reads `4..9`.
-impl fmt::Debug for Offset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+parse_as_number!(Offset);
+print_as_number!(Offset);
 
 #[cfg(test)]
 mod tests {

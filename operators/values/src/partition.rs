@@ -1,9 +1,7 @@
 //! A partition of a topic, by its number.
 
+use crate::number::{parse_as_number, print_as_number};
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::num::ParseIntError;
-use std::str::FromStr;
 
 /// A partition of one topic, as Kafka numbers it. How many partitions a topic has is not one, and stays an `i32`.
 ///
@@ -19,25 +17,8 @@ impl Partition {
     }
 }
 
-impl FromStr for Partition {
-    type Err = ParseIntError;
-
-    fn from_str(text: &str) -> Result<Partition, ParseIntError> {
-        text.parse().map(Partition)
-    }
-}
-
-impl fmt::Display for Partition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for Partition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+parse_as_number!(Partition);
+print_as_number!(Partition);
 
 #[cfg(test)]
 mod tests {

@@ -123,7 +123,7 @@ impl Client {
                 Ok(Ok(())) => {
                     let event = self.newest.borrow_and_update().clone()?;
                     if let Err(error) = self.take(&event).await {
-                        // its client comes again, and is told why
+                        // its client connects again, and gets the reason as an answer
                         tracing::debug!(error = error.error, "a stream was cut off");
                         return Some((Err(CutOff), self));
                     }

@@ -4,11 +4,12 @@
 //! Streams have connections of their own, few, so that clients which take their rows slowly leave the others alone.
 
 use crate::error::ApiError;
+use crate::events;
 use crate::load::read_row;
 use crate::postgres::{Pool, Snapshot, unreadable};
 use crate::shared::Shared;
 use crate::state::{Content, State};
-use crate::wait::nothing;
+use crate::wait::absent;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use sinks::{PostgresConfig, qualified, quoted};
@@ -22,8 +23,6 @@ use tokio_postgres::RowStream;
 const CLIENTS: usize = 32;
 /// Snapshots that are read at the same time.
 const SNAPSHOTS: usize = 2;
-/// For a client that takes its rows slowly.
-const PATIENCE: &str = "SET LOCAL statement_timeout = '300s'";
 /// Bytes of a piece.
 const PIECE: usize = 32 << 10;
 
@@ -60,16 +59,13 @@ impl Stores {
     ) -> Result<StoredSnapshot, ApiError> {
         let is_absent = |number: &&usize| matches!(state.tables[**number].content, Content::Absent);
         if let Some(number) = tables.iter().find(is_absent) {
-            let name = shared.shapes[*number].table.name;
-            let error = format!("{name} is not there yet: the first commit of this run makes it");
-            return Err(nothing(&error).with("table", name));
+            return Err(absent(shared.shapes[*number].table.name));
         }
         let snapshot = self.pool.snapshot().await.map_err(unreadable)?;
-        let patience = snapshot.client().batch_execute(PATIENCE).await;
-        patience.map_err(|error| unreadable(error.into()))?;
-        let (commit, frontier) = (snapshot.head.commit, snapshot.head.frontier.json());
-        let head =
-            format!("event: snapshot\nid: {commit}\ndata: {{\"commit\":{commit},\"frontier\":{frontier},\"tables\":{{");
+        snapshot.be_patient().await.map_err(unreadable)?;
+        let mut head = events::snapshot_head(snapshot.head.commit);
+        head.push_str(&snapshot.head.frontier.json());
+        head.push_str(",\"tables\":{");
         Ok(StoredSnapshot {
             snapshot,
             shared: Arc::clone(shared),

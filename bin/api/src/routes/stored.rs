@@ -20,8 +20,6 @@ use tokio_postgres::RowStream;
 
 /// Bytes read from PostgreSQL before an answer begins; what is complete then occupies no connection any longer.
 const AHEAD: usize = 1 << 20;
-/// For a client that takes a long answer slowly.
-const PATIENCE: &str = "SET LOCAL statement_timeout = '300s'";
 /// Bytes of a piece of a longer answer.
 const PIECE: usize = 32 << 10;
 
@@ -45,8 +43,7 @@ pub async fn read_postgres(page: &Page<'_>, state: &State, changed: i64) -> Resu
             head.commit
         },
     };
-    let patience = snapshot.client().batch_execute(PATIENCE).await;
-    patience.map_err(|error| unreadable(error.into()))?;
+    snapshot.be_patient().await.map_err(unreadable)?;
     let statement = page.query.statement(page.api.pool.schema(), page.table());
     let parameters: Vec<_> = statement
         .parameters

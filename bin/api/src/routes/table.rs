@@ -10,7 +10,7 @@ use crate::routes::page::{Page, mark};
 use crate::routes::stored::read_postgres;
 use crate::rows::Format;
 use crate::state::Content;
-use crate::wait::{AtLeast, nothing};
+use crate::wait::{AtLeast, absent};
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderMap, IF_NONE_MATCH};
 
@@ -52,10 +52,7 @@ pub async fn answer(
     match &of.content {
         Content::Held(rows) => page.read_memory(&state, of.changed, rows).await,
         Content::Large => read_postgres(&page, &state, of.changed).await,
-        Content::Absent => {
-            let error = format!("{name} is not there yet: the first commit of this run makes it");
-            Err(nothing(&error).with("table", name))
-        }
+        Content::Absent => Err(absent(name)),
     }
 }
 
