@@ -137,16 +137,14 @@ impl Feeds {
             return None;
         }
         let deltas = self.shared.between(from.commit, state.commit);
-        let frontier = state.frontier_json();
         let encode = |deltas: Vec<_>| {
-            let (from, to) = (from.commit, state.commit);
+            let (from, to, frontier) = (from.commit, state.commit, state.frontier_json());
             events::commit(&self.shared, from, to, &frontier, &subject.tables, &deltas)
         };
         let event = Event {
             from: from.commit,
-            commit: state.commit,
             bytes: deltas.and_then(encode),
-            frontier,
+            state: Arc::clone(&state),
         };
         *last = Some(state);
         Some(event)

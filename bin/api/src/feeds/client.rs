@@ -39,9 +39,10 @@ struct OwnChanges {
 /// An event of a feed.
 #[derive(Debug)]
 pub(super) struct Event {
+    /// The commit that it begins at.
     pub(super) from: i64,
-    pub(super) commit: i64,
-    pub(super) frontier: Bytes,
+    /// What it leads to.
+    pub(super) state: Arc<State>,
     /// `None` when it is not known what changed: clients need a snapshot.
     pub(super) bytes: Option<Bytes>,
 }
@@ -90,7 +91,7 @@ impl Client {
         }
         if let Some(seen) = seen {
             client.at = seen;
-            if client.catch_up(state.commit, &state.frontier_json()) {
+            if client.catch_up(state) {
                 return Ok(client);
             }
         }
@@ -135,27 +136,25 @@ impl Client {
     /// Makes an event ready.
     async fn take(&mut self, event: &Event) -> Result<(), ApiError> {
         // a snapshot from PostgreSQL may be ahead of what was followed here
-        if event.commit <= self.at {
+        if event.state.commit <= self.at {
             return Ok(());
         }
         match &event.bytes {
             Some(bytes) if event.from == self.at => {
                 self.ready.push_back(bytes.clone());
-                self.at = event.commit;
+                self.at = event.state.commit;
                 Ok(())
             }
-            _ if self.catch_up(event.commit, &event.frontier) => Ok(()),
-            _ => match self.shared.state() {
-                Some(state) => self.snapshot(&state).await,
-                None => Err(ApiError::unavailable("there is no state any more", "try again")),
-            },
+            _ if self.catch_up(&event.state) => Ok(()),
+            // not of a newer state: the next event begins where this one ends
+            _ => self.snapshot(&event.state).await,
         }
     }
 
     /// Net changes from where the client is; false when they are not known or too large.
-    fn catch_up(&mut self, commit: i64, frontier: &Bytes) -> bool {
+    fn catch_up(&mut self, to: &State) -> bool {
         let own = if self.place.is_some() { LARGE } else { SMALL };
-        let Some(deltas) = self.shared.between(self.at, commit) else {
+        let Some(deltas) = self.shared.between(self.at, to.commit) else {
             return false;
         };
         if deltas.is_empty() {
@@ -165,12 +164,13 @@ impl Client {
         if changes.sum::<usize>() > own.changes {
             return false;
         }
-        let event = events::commit(&self.shared, self.at, commit, frontier, &self.tables, &deltas);
+        let frontier = to.frontier_json();
+        let event = events::commit(&self.shared, self.at, to.commit, &frontier, &self.tables, &deltas);
         let Some(event) = event.filter(|event| event.len() <= own.bytes) else {
             return false;
         };
         self.ready.push_back(event);
-        self.at = commit;
+        self.at = to.commit;
         true
     }
 

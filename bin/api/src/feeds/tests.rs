@@ -325,3 +325,57 @@ async fn a_frontier_that_moves_alone_is_an_event_and_a_heartbeat_commit_is_none(
          \"delete\":[]}}}\n\n"
     );
 }
+
+/// Commits that change more than is encoded for one client alone, faster than the pace: a client that missed an event, or
+/// is new, needs one snapshot and no more, since that ends where the next event of all begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_was_sent_a_snapshot_takes_the_events_of_all_from_there() {
+    const KEYS: i64 = 6000;
+    let shapes = || vec![Shape::new(TABLE)];
+    let recent = Recent::new(256 << 20, 1000);
+    let shared = Arc::new(Shared::of(shapes(), Vec::new(), Bounds::default(), recent));
+    let feeds = Feeds::new(Arc::clone(&shared), unused(), Handle::current());
+    let rows = |value: i64| (0..KEYS).map(|key| row(key, value)).collect::<Vec<_>>();
+    let held = vec![(Content::Held(Rows::of(&TABLE, rows(0))), KEYS as u64)];
+    let (state, _) = State::replacing(None, &shapes(), &Bounds::default(), 1, frontier(1), held);
+    shared.publish(state, None);
+    let subject = Subject {
+        tables: vec![0],
+        pace: Duration::from_millis(200),
+    };
+    // one client is there from the beginning; the other one comes between two events
+    let first = feeds.subscribe(&subject, None).await.unwrap();
+    let publishing = Arc::clone(&shared);
+    let commits = tokio::spawn(async move {
+        for commit in 2.. {
+            let sides = |value: i64, diff| (0..KEYS).map(move |key| (vec![Value::Int(key), Value::Int(value)], diff));
+            let changed = Committed {
+                number: commit,
+                full_snapshot: false,
+                frontier: frontier(commit),
+                results: vec![sides(commit - 2, -1).chain(sides(commit - 1, 1)).collect()],
+            };
+            let state = publishing.state().unwrap();
+            let (state, delta) = state.after(&shapes(), &Bounds::default(), changed).unwrap();
+            publishing.publish(state, Some(delta));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let second = feeds.subscribe(&subject, None).await.unwrap();
+    for stream in [first.boxed(), second.boxed()] {
+        let mut stream = stream;
+        let (mut snapshots, mut events) = (0, 0);
+        while events < 5 {
+            let piece = stream.next().await.unwrap().unwrap();
+            snapshots += usize::from(piece.starts_with(b"event: snapshot"));
+            events += usize::from(piece.starts_with(b"event: commit"));
+            assert!(snapshots <= 2, "{snapshots} snapshots, {events} events");
+            // it looks for the next event while that is no longer the newest state
+            if piece.ends_with(b"\n\n") {
+                tokio::time::sleep(Duration::from_millis(120)).await;
+            }
+        }
+    }
+    commits.abort();
+}
