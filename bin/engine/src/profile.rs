@@ -123,14 +123,17 @@ impl Profile {
         let mut graph = Graph::default();
         for built in locked(&self.built).iter() {
             let log = locked(&built.log);
-            let part = |part: &Part| graph::Step {
-                name: part.name(&log.operators).to_owned(),
-                results: part.results.iter().map(|result| names[*result].clone()).collect(),
-                busy: part.taken(&log.operators).busy,
-                bytes: part.taken(&log.operators).bytes,
-                made_of: part.step.made_of.clone(),
+            let step = |part: &Part| {
+                let Taken { busy, bytes } = part.taken(&log.operators);
+                graph::Step {
+                    name: part.name(&log.operators).to_owned(),
+                    results: part.results.iter().map(|result| names[*result].clone()).collect(),
+                    busy,
+                    bytes,
+                    made_of: part.step.made_of.clone(),
+                }
             };
-            graph.add(&log, built.parts.iter().map(part).collect(), &names);
+            graph.add(&log, built.parts.iter().map(step).collect(), &names);
         }
         graph
     }
