@@ -157,8 +157,8 @@ fn records_that_only_wait_for_each_other_are_told_so() -> Result<()> {
         }
     }
     ensure!(taken >= 1 && refused >= 1, "{taken} taken, {refused} refused");
-    // well below body_timeout
-    ensure!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    // well below the 30 s of body_timeout, after which they would be told anyway
+    ensure!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     ensure!(gateway.metric("pinflow_gateway_in_flight_bytes")? == 0.0);
     gateway.end()?;
     Ok(())
