@@ -1,19 +1,19 @@
 //! Streams of changes: one task for each set of tables and pace, and any number of clients.
 //!
 //! A feed merges all commits since its last event into the next one, encodes it once, and puts it where its clients
-//! look. Nothing queues: a client takes the newest event when its connection has room again. If that does not begin where
-//! the client is, because the client was slow or is new, the client gets the net changes from where it is out of the
-//! recent commits, or a snapshot where they do not reach back so far.
+//! look. A new client begins with all rows where the last event ended. Nothing queues: a client takes the newest event
+//! when its connection has room again. If that does not begin where the client is, because the client was slow, the
+//! client gets the net changes from there out of the recent commits, or a snapshot where they do not reach back so far.
 
 mod client;
+mod event;
 mod stored;
 
 use crate::error::ApiError;
-use crate::events;
 use crate::shared::{Shared, Standing};
-use crate::state::State;
 use bytes::Bytes;
-use client::{Client, Event, Newest};
+use client::Client;
+use event::Event;
 use futures_util::Stream;
 use http_server::CutOff;
 use sinks::PostgresConfig;
@@ -27,6 +27,10 @@ use tokio::sync::watch;
 /// Feeds at most.
 const MOST_FEEDS: usize = 256;
 
+/// A new client of a faster feed begins where the last event ended, so that the next one is its own, too; of a slower one
+/// at the newest state.
+const ALIGNED: Duration = Duration::from_secs(1);
+
 /// What a feed is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subject {
@@ -36,7 +40,7 @@ pub struct Subject {
     pub pace: Duration,
 }
 
-type Feed = watch::Sender<Newest>;
+type Feed = watch::Sender<Arc<Event>>;
 
 /// All feeds.
 #[derive(Debug)]
@@ -68,18 +72,24 @@ impl Feeds {
         subject: &Subject,
         seen: Option<i64>,
     ) -> Result<impl Stream<Item = Result<Bytes, CutOff>> + Send + use<>, ApiError> {
-        let newest = self.newest(subject)?;
-        // after the subscription: no event between the state and the first event is missed
         let state = match self.shared.standing() {
             Standing::At(state) => state,
             Standing::Nothing(why) => return Err(crate::wait::nothing(&why)),
         };
+        let mut newest = self.newest(subject, Event::first(state))?;
+        let last = Arc::clone(&newest.borrow_and_update());
+        // after the subscription: no event between the state and the next event is missed
+        let begin = match self.shared.state() {
+            Some(state) if subject.pace > ALIGNED || seen > Some(last.state.commit) => Arc::new(Event::first(state)),
+            _ => last,
+        };
         let (shared, stores) = (Arc::clone(&self.shared), Arc::clone(&self.stores));
-        let client = Client::begin(shared, stores, subject.tables.clone(), newest, &state, seen).await?;
+        let client = Client::begin(shared, stores, subject.tables.clone(), newest, &begin, seen).await?;
         Ok(futures_util::stream::unfold(client, Client::next))
     }
 
-    fn newest(self: &Arc<Self>, subject: &Subject) -> Result<watch::Receiver<Newest>, ApiError> {
+    /// Where the events of a feed appear; `first` is the last one of a feed that is new.
+    fn newest(self: &Arc<Self>, subject: &Subject, first: Event) -> Result<watch::Receiver<Arc<Event>>, ApiError> {
         let mut feeds = self.lock();
         if let Some(newest) = feeds.get(subject) {
             return Ok(newest.subscribe());
@@ -88,30 +98,26 @@ impl Feeds {
             let hint = "use a set of tables and a pace that other clients use, or try again";
             return Err(ApiError::unavailable("too many different streams", hint));
         }
-        let newest = Arc::new(watch::Sender::new(None));
+        let newest = Arc::new(watch::Sender::new(Arc::new(first)));
         let receiver = newest.subscribe();
         feeds.insert(subject.clone(), Arc::clone(&newest));
         drop(feeds);
-        // from what its first client is about to see: a commit that comes before the task runs is in its first event
-        let (standing, last) = (self.shared.watch(), self.shared.state());
+        let mut standing = self.shared.watch();
+        // a commit that came after the first event is in the next one
+        standing.mark_changed();
         self.runtime
-            .spawn(Arc::clone(self).run(subject.clone(), newest, standing, last));
+            .spawn(Arc::clone(self).run(subject.clone(), newest, standing));
         Ok(receiver)
     }
 
     /// Makes the events of a feed until its last client is gone.
-    async fn run(
-        self: Arc<Self>,
-        subject: Subject,
-        newest: Arc<Feed>,
-        mut standing: watch::Receiver<Standing>,
-        mut last: Option<Arc<State>>,
-    ) {
+    async fn run(self: Arc<Self>, subject: Subject, newest: Arc<Feed>, mut standing: watch::Receiver<Standing>) {
         loop {
             let wait = async {
                 let _ = standing.changed().await;
-                if let Some(next) = self.next(&subject, &mut last) {
-                    newest.send_replace(Some(Arc::new(next)));
+                let last = Arc::clone(&newest.borrow());
+                if let Some(next) = self.next(&subject, &last) {
+                    newest.send_replace(Arc::new(next));
                     tokio::time::sleep(subject.pace).await;
                 }
             };
@@ -125,9 +131,8 @@ impl Feeds {
     }
 
     /// The event that leads from the last one to the present state, if there is something to say.
-    fn next(&self, subject: &Subject, last: &mut Option<Arc<State>>) -> Option<Event> {
-        let state = self.shared.state()?;
-        let from = last.get_or_insert_with(|| Arc::clone(&state));
+    fn next(&self, subject: &Subject, last: &Event) -> Option<Event> {
+        let (from, state) = (&last.state, self.shared.state()?);
         let is_other = |number: &usize| match (from.tables.get(*number), state.tables.get(*number)) {
             (Some(before), Some(after)) => before.changed != after.changed,
             _ => true,
@@ -136,18 +141,7 @@ impl Feeds {
         if from.commit == state.commit || !says_something {
             return None;
         }
-        let deltas = self.shared.between(from.commit, state.commit);
-        let encode = |deltas: Vec<_>| {
-            let (from, to, frontier) = (from.commit, state.commit, state.frontier_json());
-            events::commit(&self.shared, from, to, &frontier, &subject.tables, &deltas)
-        };
-        let event = Event {
-            from: from.commit,
-            bytes: deltas.and_then(encode),
-            state: Arc::clone(&state),
-        };
-        *last = Some(state);
-        Some(event)
+        Some(Event::next(&self.shared, &subject.tables, from.commit, state))
     }
 
     /// Removes a feed without clients; returns whether it was removed.

@@ -3,6 +3,7 @@
 //! Tables that are held in memory begin with pieces that all clients share. Where one of its tables is in PostgreSQL
 //! alone, a client begins with a snapshot that it reads from there, piece by piece, and goes on from that commit.
 
+use super::event::{Bounds, Event, LARGE};
 use super::stored::{StoredSnapshot, Stores};
 use crate::error::ApiError;
 use crate::events;
@@ -18,44 +19,17 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 /// A client that was quiet for so long gets a heartbeat.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Net changes for one client alone, where a snapshot is made of pieces that are shared.
-const SMALL: OwnChanges = OwnChanges {
+const SMALL: Bounds = Bounds {
     changes: 5000,
     bytes: 48 << 10,
 };
-/// The same where a snapshot has to be read from PostgreSQL.
-const LARGE: OwnChanges = OwnChanges {
-    changes: 50_000,
-    bytes: 4 << 20,
-};
-
-/// How much a client may be sent that no other client is sent; beyond, a snapshot is cheaper.
-struct OwnChanges {
-    /// Changes that are merged.
-    changes: usize,
-    /// Bytes of the event.
-    bytes: usize,
-}
-
-/// An event of a feed.
-#[derive(Debug)]
-pub(super) struct Event {
-    /// The commit that it begins at.
-    pub(super) from: i64,
-    /// What it leads to.
-    pub(super) state: Arc<State>,
-    /// `None` when it is not known what changed: clients need a snapshot.
-    pub(super) bytes: Option<Bytes>,
-}
-
-/// The newest event of a feed.
-pub(super) type Newest = Option<Arc<Event>>;
 
 /// See the module's head.
 pub(super) struct Client {
     shared: Arc<Shared>,
     stores: Arc<Stores>,
     tables: Vec<usize>,
-    newest: watch::Receiver<Newest>,
+    newest: watch::Receiver<Arc<Event>>,
     /// The commit that its events have led to, or will once `ready` and `stored` are sent.
     at: i64,
     /// What it has not been sent of its present event.
@@ -67,15 +41,16 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A client that has seen the commit `seen`, if any.
+    /// A client that has seen the commit `seen`, if any, and is to be where `event` ends.
     pub(super) async fn begin(
         shared: Arc<Shared>,
         stores: Arc<Stores>,
         tables: Vec<usize>,
-        newest: watch::Receiver<Newest>,
-        state: &State,
+        newest: watch::Receiver<Arc<Event>>,
+        event: &Event,
         seen: Option<i64>,
     ) -> Result<Client, ApiError> {
+        let state = &event.state;
         let mut client = Client {
             shared,
             stores,
@@ -91,7 +66,7 @@ impl Client {
         }
         if let Some(seen) = seen {
             client.at = seen;
-            if client.catch_up(state) {
+            if client.catch_up(event) {
                 return Ok(client);
             }
         }
@@ -122,7 +97,7 @@ impl Client {
                 // the program ends
                 Ok(Err(_)) => return None,
                 Ok(Ok(())) => {
-                    let event = self.newest.borrow_and_update().clone()?;
+                    let event = Arc::clone(&self.newest.borrow_and_update());
                     if let Err(error) = self.take(&event).await {
                         // its client connects again, and gets the reason as an answer
                         tracing::debug!(error = error.error, "a stream was cut off");
@@ -139,38 +114,27 @@ impl Client {
         if event.state.commit <= self.at {
             return Ok(());
         }
-        match &event.bytes {
-            Some(bytes) if event.from == self.at => {
-                self.ready.push_back(bytes.clone());
-                self.at = event.state.commit;
-                Ok(())
-            }
-            _ if self.catch_up(&event.state) => Ok(()),
-            // not of a newer state: the next event begins where this one ends
-            _ => self.snapshot(&event.state).await,
+        if self.catch_up(event) {
+            return Ok(());
         }
+        // not of a newer state: the next event begins where this one ends
+        self.snapshot(&event.state).await
     }
 
-    /// Net changes from where the client is; false when they are not known or too large.
-    fn catch_up(&mut self, to: &State) -> bool {
-        let own = if self.place.is_some() { LARGE } else { SMALL };
-        let Some(deltas) = self.shared.between(self.at, to.commit) else {
-            return false;
-        };
-        if deltas.is_empty() {
+    /// Net changes from where the client is to where the event ends; false when they are not known or too large.
+    fn catch_up(&mut self, event: &Event) -> bool {
+        if self.at == event.state.commit {
             return true;
         }
-        let changes = deltas.iter().map(|delta| delta.changes_of(&self.tables));
-        if changes.sum::<usize>() > own.changes {
-            return false;
-        }
-        let frontier = to.frontier_json();
-        let event = events::commit(&self.shared, self.at, to.commit, &frontier, &self.tables, &deltas);
-        let Some(event) = event.filter(|event| event.len() <= own.bytes) else {
+        let own = if self.place.is_some() { &LARGE } else { &SMALL };
+        let piece = event
+            .since(&self.shared, &self.tables, self.at)
+            .unwrap_or_else(|| own.changes(&self.shared, &self.tables, self.at, &event.state));
+        let Some(piece) = piece else {
             return false;
         };
-        self.ready.push_back(event);
-        self.at = to.commit;
+        self.ready.push_back(piece);
+        self.at = event.state.commit;
         true
     }
 

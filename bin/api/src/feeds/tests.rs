@@ -8,7 +8,7 @@ use crate::queue::Committed;
 use crate::recent::Recent;
 use crate::rows::tests::{TABLE, row};
 use crate::rows::{Rows, difference};
-use crate::state::{Bounds, Content};
+use crate::state::{Bounds, Content, State};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use operators::{Row, Table, Value};
@@ -378,4 +378,57 @@ async fn a_client_that_was_sent_a_snapshot_takes_the_events_of_all_from_there() 
         }
     }
     commits.abort();
+}
+
+/// Clients that missed the same events are sent the same bytes, encoded once, whatever their number: were each of them
+/// sent a snapshot, or changes of its own, the next event would be missed as well, and none would ever be in time again.
+#[tokio::test]
+async fn clients_that_missed_the_same_events_share_what_they_are_sent() {
+    const KEYS: i64 = 6000;
+    let shapes = || vec![Shape::new(TABLE)];
+    let recent = Recent::new(256 << 20, 1000);
+    let shared = Arc::new(Shared::of(shapes(), Vec::new(), Bounds::default(), recent));
+    let feeds = Feeds::new(Arc::clone(&shared), unused(), Handle::current());
+    let rows = (0..KEYS).map(|key| row(key, 0)).collect::<Vec<_>>();
+    let held = vec![(Content::Held(Rows::of(&TABLE, rows)), KEYS as u64)];
+    let (state, _) = State::replacing(None, &shapes(), &Bounds::default(), 1, frontier(1), held);
+    shared.publish(state, None);
+    let subject = Subject {
+        tables: vec![0],
+        pace: Duration::ZERO,
+    };
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut stream = feeds.subscribe(&subject, None).await.unwrap().boxed();
+        while !stream.next().await.unwrap().unwrap().ends_with(b"\n\n") {}
+        clients.push(stream);
+    }
+    for commit in 2..5 {
+        let sides = |value: i64, diff| (0..KEYS).map(move |key| (vec![Value::Int(key), Value::Int(value)], diff));
+        let changed = Committed {
+            number: commit,
+            full_snapshot: false,
+            frontier: frontier(commit),
+            results: vec![sides(commit - 2, -1).chain(sides(commit - 1, 1)).collect()],
+        };
+        let state = shared.state().unwrap();
+        let (state, delta) = state.after(&shapes(), &Bounds::default(), changed).unwrap();
+        shared.publish(state, Some(delta));
+        // the feed makes an event of each commit
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let mut sent = Vec::new();
+    for stream in &mut clients {
+        sent.push(stream.next().await.unwrap().unwrap());
+    }
+    let head = b"event: commit\nid: 4\ndata: {\"from\":1,\"commit\":4,";
+    assert!(
+        sent[0].starts_with(head) && sent[0].len() > 256 << 10,
+        "{} bytes",
+        sent[0].len()
+    );
+    assert!(
+        sent.iter().all(|piece| piece.as_ptr() == sent[0].as_ptr()),
+        "each was encoded on its own"
+    );
 }
