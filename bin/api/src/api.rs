@@ -19,7 +19,7 @@ use crate::state::Bounds;
 use crate::status::Status;
 use dataflows::Results;
 use engine::{Commit, LogOptions, Observer};
-use http_server::{Body, Need, Refusal, Request};
+use http_server::{Body, Need, Refusal, Request, lower_priority};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
@@ -107,6 +107,7 @@ impl Api {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("pinflow:api")
+            .on_thread_start(lower_priority)
             .enable_all()
             .build()?;
         let topics = options.log.topics.names().map(str::to_owned).collect();

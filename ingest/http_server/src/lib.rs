@@ -14,6 +14,7 @@
 //! | `server` | [`Server`]: all of it in one, for processes that answer small requests to read |
 //! | `connections`, `entry` | [`Connections`]: open connections, and which of them makes room for others |
 //! | `write_timeout` | [`WriteTimeout`]: the end of a connection whose client does not read |
+//! | `priority` | [`lower_priority`]: threads that answer let those that compute go first |
 //! | `body`, `streams` | bodies of answers; [`StreamPlace`]: answers that last for hours, bounded in number |
 //! | `tokens`, `token_file`, `caller`, `scope`, `rate` | [`Tokens`], [`Caller`]: who sends a request, and what they may do |
 //! | `site`, `sites`, `cors` | [`Sites`]: names a request may be sent to, and pages that may send it; [`Origin`]: pages that may read the answer |
@@ -32,6 +33,7 @@ mod cors;
 mod entry;
 mod error;
 mod files;
+mod priority;
 pub mod quote;
 mod rate;
 mod refusal;
@@ -53,6 +55,7 @@ pub use connections::{Connections, Place, SLOW, Served};
 pub use cors::{Origin, OriginError};
 pub use entry::{Entry, RequestGuard, RoomGuard, Signal};
 pub use error::ServerError;
+pub use priority::lower_priority;
 pub use rate::{Exhausted, Rate};
 pub use refusal::Refusal;
 pub use request::Request;

@@ -11,6 +11,7 @@ use super::connections::{Connections, Place};
 use super::cors::{Cors, Origin};
 use super::entry::Entry;
 use super::error::ServerError;
+use super::priority::lower_priority;
 use super::refusal::Refusal;
 use super::request::Request;
 use super::sites::Sites;
@@ -140,6 +141,7 @@ impl Server {
         });
         let (stop, stopped) = oneshot::channel();
         let serving = move || {
+            lower_priority();
             runtime.block_on(serve(listener, shared, stopped));
             // a file of tokens that cannot be read in time is not waited for
             runtime.shutdown_timeout(Duration::from_millis(100));
