@@ -3,7 +3,7 @@
 //! Left out are threads whose panics end where they happen: those that read the lake (the object fails), the HTTP side
 //! (the connection ends), displays; and the main thread, which unwinds so that servers it has started are stopped. In a
 //! run it does not: it would wait for workers that wait for it. There the threads of the dataflow end the process, too;
-//! a panic of one that exchanges data with another process means that the other one is gone.
+//! a panic of one that exchanges data with another process, or listens to its beat, means that the other one is gone.
 
 use engine::{DataflowThread, Handle};
 use std::sync::OnceLock;
@@ -32,11 +32,10 @@ pub fn install() {
         if let Some((run, addresses)) = RUN.get() {
             match DataflowThread::of_name(name) {
                 // the connection closed after everybody had finished
-                Some(DataflowThread::Peer(_)) if run.is_over() => return,
-                Some(DataflowThread::Peer(peer)) => {
-                    let address = addresses.get(peer).map_or("unknown", String::as_str);
-                    eprintln!("error: process {peer} ({address}) is gone: all processes end together");
-                    std::process::exit(crate::exit::FAILED.into());
+                Some(DataflowThread::Peer(_) | DataflowThread::Beat(_)) if run.is_over() => return,
+                Some(DataflowThread::Peer(peer)) => end_with_peer(peer, addresses, "is gone"),
+                Some(DataflowThread::Beat(peer)) => {
+                    end_with_peer(peer, addresses, info.payload_as_str().unwrap_or("is gone"));
                 }
                 Some(DataflowThread::Worker) => {
                     default(info);
@@ -55,6 +54,13 @@ pub fn install() {
             std::process::exit(crate::exit::FAILED.into());
         }
     }));
+}
+
+/// Ends this process because of another one of its run.
+fn end_with_peer(peer: usize, addresses: &[String], what: &str) -> ! {
+    let address = addresses.get(peer).map_or("unknown", String::as_str);
+    eprintln!("error: process {peer} ({address}) {what}: all processes end together");
+    std::process::exit(crate::exit::FAILED.into());
 }
 
 #[cfg(test)]
@@ -147,6 +153,9 @@ mod tests {
             let gone = "error: process 1 (b:2) is gone: all processes end together";
             assert!(stderr.contains(gone) && !stderr.contains("on purpose"), "{stderr}");
         }
+        let (code, stderr) = ends_run_with("pinflow:peer-1");
+        assert_eq!(code, Some(1), "{stderr}");
+        assert!(stderr.contains("error: process 1 (b:2) on purpose: all"), "{stderr}");
         for thread in ["timely:work-0", "main"] {
             let (code, stderr) = ends_run_with(thread);
             assert_eq!(code, Some(1), "{thread}: {stderr}");

@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use pinflow_tests::answer::{demand_answer, tables};
 use pinflow_tests::workload::{Entry, TOPICS, Workload};
-use pinflow_tests::{Database, Kafka, LakeFolder, Message, Pinflow, Producer, Program};
+use pinflow_tests::{Database, Kafka, LakeFolder, Message, Pinflow, Producer, Program, Relay, eventually};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -284,4 +285,121 @@ fn when_one_process_dies_all_end_and_name_it() -> Result<()> {
     demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
     run.terminate()?;
     run.expect(0, SOON)
+}
+
+/// Two processes, of which each allows the other three seconds of silence; `hosts` is what each of them knows.
+fn start_pair(command: &Pinflow, hosts: [&Path; 2]) -> Result<[Program; 2]> {
+    let start = |process: usize| {
+        let arguments = [
+            "-w",
+            "1",
+            "-n",
+            "2",
+            "-p",
+            ["0", "1"][process],
+            "--peer-timeout",
+            "3s",
+            "-h",
+        ];
+        command.clone().args(arguments).args([hosts[process]]).start()
+    };
+    Ok([start(0)?, start(1)?])
+}
+
+/// A process that is stopped keeps its connections: the others end, and name it.
+#[test]
+fn a_process_that_is_silent_is_named_and_all_end() -> Result<()> {
+    let (kafka, postgres) = (Kafka::start()?, pinflow_tests::postgres()?);
+    for topic in TOPICS {
+        kafka.create_topic(topic, 2, &[])?;
+    }
+    let producer = Producer::new(&kafka.bootstrap())?;
+    let mut workload = Workload::new(35, 2);
+    workload.produce(&producer, 1_000)?;
+    let command = Pinflow::new("run").kafka(&kafka).postgres(&postgres);
+    for victim in [1, 0] {
+        let folder = tempfile::tempdir()?;
+        let hosts = hostfile(folder.path(), 2)?;
+        let addresses = std::fs::read_to_string(&hosts)?;
+        let address = addresses.lines().nth(victim).context("a line for each process")?;
+        let mut run = start_pair(&command, [&hosts, &hosts])?;
+        demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
+        // nobody is missed while there is nothing to say but the beat
+        std::thread::sleep(Duration::from_secs(4));
+        ensure!(run[0].is_running()? && run[1].is_running()?);
+        run[victim].freeze()?;
+        workload.produce(&producer, 200)?;
+        run[1 - victim].expect(1, Duration::from_secs(15))?;
+        let said = run[1 - victim].stderr();
+        let expected = format!("process {victim} ({address}) has been silent for 3s: all processes end together");
+        ensure!(said.contains(&expected), "`{expected}` is not in: {said}");
+        run[victim].thaw()?;
+        run[victim].expect(1, Duration::from_secs(15))?;
+        ensure!(run[victim].stderr().contains(&format!("process {}", 1 - victim)));
+    }
+    // a network that drops everything: each names the other
+    let folder = tempfile::tempdir()?;
+    let hosts = hostfile(folder.path(), 2)?;
+    let addresses = std::fs::read_to_string(&hosts)?;
+    let (first, second) = addresses.trim().split_once('\n').context("two lines")?;
+    let relay = Relay::to(first.parse()?)?;
+    let others = folder.path().join("others");
+    std::fs::write(&others, format!("{}\n{second}\n", relay.address()))?;
+    let mut run = start_pair(&command, [&hosts, &others])?;
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
+    relay.cut();
+    for (process, other) in [(0, second.to_owned()), (1, relay.address().to_string())] {
+        run[process].expect(1, Duration::from_secs(15))?;
+        let expected = format!("process {} ({other}) has been silent for 3s", 1 - process);
+        let said = run[process].stderr();
+        ensure!(said.contains(&expected), "`{expected}` is not in: {said}");
+    }
+    // nothing is lost
+    let mut run = command.start()?;
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
+    run.terminate()?;
+    run.expect(0, SOON)
+}
+
+/// The processes that a process has started.
+fn children(program: &Program) -> Result<Vec<i32>> {
+    let pid = program.pid();
+    let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    Ok(listed.split_whitespace().map(str::parse).collect::<Result<_, _>>()?)
+}
+
+/// A child of `launch` that dies or stops takes the others with it, and all are started again.
+#[test]
+fn launch_starts_all_again_when_one_is_killed_or_stopped() -> Result<()> {
+    let (kafka, postgres) = (Kafka::start()?, pinflow_tests::postgres()?);
+    for topic in TOPICS {
+        kafka.create_topic(topic, 2, &[])?;
+    }
+    let producer = Producer::new(&kafka.bootstrap())?;
+    let mut workload = Workload::new(36, 2);
+    workload.produce(&producer, 500)?;
+    let mut launch = Pinflow::new("launch")
+        .args(["-n", "2", "-w", "1", "--", "run", "--peer-timeout", "3s"])
+        .kafka(&kafka)
+        .postgres(&postgres)
+        .start()?;
+    for (signal, victim) in [
+        (Signal::KILL, 0),
+        (Signal::STOP, 1),
+        (Signal::STOP, 0),
+        (Signal::KILL, 1),
+    ] {
+        demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
+        let before = children(&launch)?;
+        ensure!(before.len() == 2, "{before:?}");
+        kill_process(Pid::from_raw(before[victim]).context("a process")?, signal)?;
+        workload.produce(&producer, 100)?;
+        eventually("all are started again", SOON, || {
+            let now = children(&launch)?;
+            Ok(now.len() == 2 && now.iter().all(|pid| !before.contains(pid)))
+        })?;
+    }
+    demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
+    launch.terminate()?;
+    launch.expect(0, SOON)
 }

@@ -79,6 +79,31 @@ pub enum EngineError {
     /// Kafka's configuration cannot be used.
     #[error(transparent)]
     KafkaConfig(KafkaError),
+    /// The address of this process cannot be listened on.
+    #[error("cannot listen on {address} for the other processes of this run")]
+    Listen {
+        /// Its line of the host file.
+        address: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Processes of one run that were started as if they were of different ones.
+    #[error(
+        "process {process} ({address}) was started with {} processes of {} threads, this one with {} of {}: start all with \
+         the same numbers",
+        theirs.0, theirs.1, ours.0, ours.1
+    )]
+    OtherWorkers {
+        /// The other process.
+        process: usize,
+        /// Where it is.
+        address: String,
+        /// Its numbers of processes and threads.
+        theirs: (u32, u32),
+        /// Those of this process.
+        ours: (usize, usize),
+    },
     /// Processes of one run that do not compute the same.
     #[error(
         "the processes of this run have different definitions: {} differ; start all with the same files and options",
@@ -197,7 +222,10 @@ impl EngineError {
             EngineError::Stopped => Class::Stopped,
             EngineError::Led { class, .. } => *class,
             EngineError::Sink(error) => Class::of_sink(error),
-            EngineError::KafkaConfig(_) | EngineError::OtherResults { .. } | EngineError::Topics(_) => Class::Usage,
+            EngineError::KafkaConfig(_)
+            | EngineError::OtherResults { .. }
+            | EngineError::OtherWorkers { .. }
+            | EngineError::Topics(_) => Class::Usage,
             _ => Class::Failed,
         }
     }

@@ -25,6 +25,7 @@ mod frontier;
 mod handle;
 mod log;
 mod options;
+mod peers;
 mod plan;
 mod process;
 mod profile;
@@ -60,6 +61,7 @@ use coordinator::{Flow, Run, Sources};
 use ingest::kafka::{Cluster, KafkaConfig};
 use ingest::lake::{Lake, LakeObserver};
 use operators::Routing;
+use peers::beat::Beat;
 use plan::{Planner, Plans};
 use profile::Watched;
 use protocol::Ending;
@@ -67,7 +69,6 @@ use reader::ReaderContext;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use target::Target;
-use timely::CommunicationConfig;
 use tokio::sync::{mpsc, oneshot};
 
 /// The name of the threads that wait for servers.
@@ -185,7 +186,18 @@ fn start(
     let terms = agree::terms(&results, &options.log.limits);
     let (processes, threads) = (options.workers.processes, options.workers.threads);
     let profile = process.observer.profile();
-    let guards = timely::execute(timely_config(&options.workers), move |worker| {
+    let mut peers = match processes {
+        1 => None,
+        _ => Some(runtime.block_on(peers::connect(&options.workers))?),
+    };
+    let (builders, guard) = peers::communication(&options.workers, peers.as_mut())?;
+    let beat = peers.map(|peers| Beat::start(peers.beats, options.workers.peer_timeout));
+    let beat = beat.transpose().map_err(|source| EngineError::Start {
+        what: "the beat between processes",
+        source,
+    })?;
+    let config = timely::WorkerConfig::default();
+    let guards = timely::execute::execute_from(builders, guard, config, move |worker| {
         let leads = worker.index() == 0;
         let plans = leads.then(|| plans.lock().expect("taken once").take()).flatten();
         let events = leads.then(|| event_sender.lock().expect("taken once").take()).flatten();
@@ -227,6 +239,7 @@ fn start(
         built?;
     }
     process.handle.finish();
+    drop(beat);
     report.transpose()
 }
 
@@ -260,22 +273,4 @@ async fn prepare(options: &Options, lake: Option<Lake>) -> Result<(Sources, Targ
     };
     let target = Target::open(options).await?;
     Ok((Sources { lake, cluster }, target))
-}
-
-fn timely_config(workers: &Workers) -> timely::Config {
-    let communication = match (workers.processes, workers.threads) {
-        (1, 1) => CommunicationConfig::Thread,
-        (1, threads) => CommunicationConfig::Process(threads),
-        (_, threads) => CommunicationConfig::Cluster {
-            threads,
-            process: workers.process,
-            addresses: workers.addresses.clone(),
-            report: false,
-            zerocopy: false,
-        },
-    };
-    timely::Config {
-        communication,
-        worker: timely::WorkerConfig::default(),
-    }
 }

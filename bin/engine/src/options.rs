@@ -178,6 +178,8 @@ pub struct Workers {
     pub process: usize,
     /// host:port of each process; as many as there are processes.
     pub addresses: Vec<String>,
+    /// How long a process may be silent.
+    pub peer_timeout: Duration,
 }
 
 impl Workers {

@@ -1,13 +1,18 @@
-//! The threads that timely starts for a run, by name.
+//! The threads that are started for the dataflow of a run, by name.
 //!
 //! When one of them panics, timely leaves the others waiting without end: whoever runs the engine has to end the process
 //! from its panic hook.
+
+use crate::peers::beat::LISTENER;
 
 /// A thread of the dataflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataflowThread {
     /// It exchanges data with the process of this number, and panics when that is gone.
     Peer(usize),
+    /// It listens to the beat of the process of this number, and panics when that is silent or gone; with what happened as
+    /// the message.
+    Beat(usize),
     /// It computes.
     Worker,
 }
@@ -15,6 +20,9 @@ pub enum DataflowThread {
 impl DataflowThread {
     /// The thread of this name, if it is one of the dataflow.
     pub fn of_name(name: &str) -> Option<DataflowThread> {
+        if let Some(peer) = name.strip_prefix(LISTENER) {
+            return peer.parse().ok().map(DataflowThread::Beat);
+        }
         let name = name.strip_prefix("timely:")?;
         let peer = name.strip_prefix("recv-").or_else(|| name.strip_prefix("send-"));
         let peer = peer.and_then(|peer| peer.parse().ok());
@@ -32,7 +40,8 @@ mod tests {
         let of = DataflowThread::of_name;
         assert_eq!(of("timely:recv-1"), Some(DataflowThread::Peer(1)));
         assert_eq!(of("timely:send-12"), Some(DataflowThread::Peer(12)));
-        assert_eq!(of("kafka-reader"), None);
+        assert_eq!(of("pinflow:peer-3"), Some(DataflowThread::Beat(3)));
+        assert_eq!((of("kafka-reader"), of("pinflow:io")), (None, None));
         let names = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&names);
         let workers = timely::execute(timely::Config::process(2), move |_| {

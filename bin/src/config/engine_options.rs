@@ -1,6 +1,6 @@
 //! What `run`, `backfill` and `verify` give the engine.
 
-use super::forms::{check_gap, read_hosts};
+use super::forms::{check_gap, check_peer_timeout, read_hosts};
 use super::reader::Reader;
 use super::sources::LakeWait;
 use super::sql_files;
@@ -44,6 +44,7 @@ impl Reader<'_> {
         let asked = self
             .optional_whole("workers.processes", 1, 4096)
             .map(|count| count as usize);
+        let peer_timeout = self.optional("workers.peer_timeout", check_peer_timeout);
         let hosts = self.optional("workers.hostfile", read_hosts);
         let has_hostfile = hosts.is_some();
         let processes = asked.unwrap_or_else(|| hosts.as_ref().map_or(1, Vec::len));
@@ -72,6 +73,7 @@ impl Reader<'_> {
             processes,
             process,
             addresses,
+            peer_timeout: peer_timeout.unwrap_or_default(),
         }
     }
 

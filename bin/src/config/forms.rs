@@ -51,6 +51,16 @@ pub(super) fn check_pace(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A process sends a beat a second, and one that is late has not failed.
+pub(super) fn check_peer_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = parse_duration(text)?;
+    if timeout >= Duration::from_secs(3) {
+        Ok(timeout)
+    } else {
+        Err(format!("`{text}` is below the minimum of 3s"))
+    }
+}
+
 pub(super) fn to_path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() {
         Err("the path is empty".into())

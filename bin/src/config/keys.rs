@@ -269,6 +269,8 @@ pub const KEYS: &[Key] = &[
         "Index of this process, starting at 0"), 'p'),
     short(key("workers.hostfile", "hostfile", "FILE", Text, None, C::ENGINE,
         "File with one HOST:PORT line per process [default: localhost, ports from 2101]"), 'h'),
+    key("workers.peer_timeout", "peer-timeout", "D", Text, Some("30s"), C::ENGINE,
+        "How long a process of the run may be silent; then the others end with exit code 1 and name it"),
 
     key("log.format", "log-format", "text|json", Text, Some("text"), C::ALL,
         "Format of log lines on standard error"),
@@ -490,6 +492,7 @@ mod tests {
             ("processes", "workers.processes"),
             ("process", "workers.process"),
             ("hostfile", "workers.hostfile"),
+            ("peer-timeout", "workers.peer_timeout"),
             ("log-format", "log.format"),
             ("log-level", "log.level"),
             ("listen", "serve.listen"),
