@@ -2,7 +2,7 @@
 
 use crate::Database;
 use crate::plain::definitions;
-use crate::workload::{Frontier, Workload};
+use crate::workload::{Frontier, Rejected, Workload};
 use anyhow::{Context, Result, ensure};
 use operators::Row;
 use std::time::{Duration, Instant};
@@ -89,7 +89,8 @@ pub fn wait_for_frontier(
     }
 }
 
-/// Demands that the tables are the answer for the workload's whole log, by the plain evaluator, cell for cell.
+/// Demands that the tables are the answer for the workload's whole log, by the plain evaluator, cell for cell, and that
+/// each record is either a part of it or a dead letter, with its key and its bytes (I6).
 pub fn demand_answer(workload: &Workload, url: &str, schema: &str, top: usize, limit: Duration) -> Result<()> {
     let wanted = workload.frontier();
     let (frontier, tables) = wait_for_frontier(url, schema, &wanted, limit)?;
@@ -97,7 +98,8 @@ pub fn demand_answer(workload: &Workload, url: &str, schema: &str, top: usize, l
         frontier == wanted,
         "the frontier is {frontier:?}, the log ends at {wanted:?}"
     );
-    let expected = texts(&workload.answer(&frontier, top)?);
+    let (answer, rejected) = workload.evaluate(&frontier, top)?;
+    let expected = texts(&answer);
     for ((result, actual), expected) in definitions().iter().zip(&tables).zip(&expected) {
         let differing = actual
             .iter()
@@ -108,6 +110,41 @@ pub fn demand_answer(workload: &Workload, url: &str, schema: &str, top: usize, l
             actual == expected,
             "{} differs, for example in {differing:?}",
             result.table.name
+        );
+    }
+    demand_rejected(&Database::connect(url)?, schema, &rejected)
+}
+
+/// Bytes that are kept of a dead letter's key, and of its value.
+const KEPT: usize = 4096;
+
+/// Demands that these are the dead letters, each with its reason and its bytes. A record of the lake has no key.
+fn demand_rejected(database: &Database, schema: &str, expected: &[Rejected]) -> Result<()> {
+    let actual = database.rows(&format!(
+        "SELECT topic, partition, \"offset\", reason, key, value, object FROM {schema}.rejects \
+         ORDER BY topic COLLATE \"C\", partition, \"offset\""
+    ))?;
+    let hex = |bytes: &[u8]| -> String {
+        let digits = bytes.iter().take(KEPT).map(|byte| format!("{byte:02x}"));
+        format!("\\x{}", digits.collect::<String>())
+    };
+    let mut expected: Vec<&Rejected> = expected.iter().collect();
+    expected.sort_by_key(|rejected| (&rejected.topic, rejected.partition, rejected.offset));
+    let count = (actual.len(), expected.len());
+    ensure!(count.0 == count.1, "{} dead letters instead of {}", count.0, count.1);
+    for (actual, expected) in actual.iter().zip(expected) {
+        let from_lake = actual[6].is_some();
+        let wanted = [
+            Some(expected.topic.clone()),
+            Some(expected.partition.to_string()),
+            Some(expected.offset.to_string()),
+            Some(expected.reason.clone()),
+            (!from_lake).then(|| hex(&expected.key)),
+            expected.value.as_deref().map(hex),
+        ];
+        ensure!(
+            actual[..6] == wanted,
+            "a dead letter is {actual:?} instead of {wanted:?}"
         );
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use crate::workload::{TOPICS, Workload};
 use crate::{Pinflow, files};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -58,6 +58,17 @@ pub fn lines(root: &Path, topic: &str, partition: i32) -> Result<BTreeMap<i64, S
     Ok(found)
 }
 
+/// The bytes of a value that is not JSON.
+fn unwrapped(line: &str) -> Result<Vec<u8>> {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    let wrapping: BTreeMap<String, String> = serde_json::from_str(line)?;
+    match wrapping.first_key_value().context("no member")? {
+        (name, text) if name == "__pinflow_raw" => Ok(text.clone().into_bytes()),
+        (name, text) if name == "__pinflow_raw_base64" => Ok(BASE64_STANDARD.decode(text)?),
+        (name, _) => bail!("{name} is no value"),
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "our own small objects")]
 fn gunzip(bytes: &[u8]) -> Result<String> {
     use std::io::Read;
@@ -80,7 +91,9 @@ pub fn demand_archived(workload: &Workload, root: &Path) -> Result<()> {
         for ((offset, line), (ind, value)) in found.iter().zip(entries) {
             let same = match value {
                 None => *line == format!("{{\"ind\":{ind},\"__deleted\":true}}"),
-                Some(value) if line.starts_with("{\"__pinflow_raw") => serde_json::from_slice::<Value>(value).is_err(),
+                Some(value) if line.starts_with("{\"__pinflow_raw") => {
+                    serde_json::from_slice::<Value>(value).is_err() && unwrapped(line)? == *value
+                }
                 Some(value) => line.as_bytes() == value.as_slice(),
             };
             ensure!(same, "{topic}/{partition} {offset}: {line}");

@@ -12,6 +12,7 @@ pub mod archived;
 pub mod background_load;
 pub mod browser;
 pub mod case;
+pub mod chance;
 pub mod clients;
 pub mod fuzz;
 pub mod kafka;
@@ -37,6 +38,7 @@ mod tests;
 
 pub use background_load::BackgroundLoad;
 pub use browser::Browser;
+pub use chance::{Chance, seed};
 pub use kafka::Kafka;
 pub use lake::LakeFolder;
 pub use mariadb::MariaDb;

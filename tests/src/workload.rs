@@ -18,6 +18,23 @@ pub type Entry = (i64, Option<Vec<u8>>);
 /// The frontier of a whole log: (topic, partition) → the first offset that is not in it.
 pub type Frontier = BTreeMap<(String, i32), i64>;
 
+/// A record that is a dead letter, with the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Why.
+    pub reason: String,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its value.
+    pub value: Option<Vec<u8>>,
+}
+
 /// A log that is being produced.
 pub struct Workload {
     records: Box<dyn Iterator<Item = workload::generate::Record> + Send>,
@@ -126,8 +143,14 @@ impl Workload {
 
     /// The result rows for a frontier, by the plain evaluator.
     pub fn answer(&self, frontier: &Frontier, top: usize) -> Result<Vec<Vec<Row>>> {
+        Ok(self.evaluate(frontier, top)?.0)
+    }
+
+    /// The same, with the records below the frontier that are dead letters. All others are accepted.
+    pub fn evaluate(&self, frontier: &Frontier, top: usize) -> Result<(Vec<Vec<Row>>, Vec<Rejected>)> {
         let mut state = State::for_results(&plain::RESULTS);
         let mut decoder = Decoder::default();
+        let mut rejected = Vec::new();
         for ((kind, partition), entries) in &self.log {
             let next = frontier
                 .get(&(TOPICS[*kind as usize].to_owned(), *partition))
@@ -141,11 +164,19 @@ impl Workload {
                     key: Some(key.as_bytes()),
                     value: value.as_deref(),
                 };
-                if let Ok(decoded) = decoder.decode_with_row(raw) {
-                    state.apply(decoded);
+                match decoder.decode_with_row(raw) {
+                    Ok(decoded) => state.apply(decoded),
+                    Err(reason) => rejected.push(Rejected {
+                        topic: TOPICS[*kind as usize].to_owned(),
+                        partition: *partition,
+                        offset: offset as i64,
+                        reason: reason.as_str().to_owned(),
+                        key: key.into_bytes(),
+                        value: value.clone(),
+                    }),
                 }
             }
         }
-        Ok(plain::results(&state, top))
+        Ok((plain::results(&state, top), rejected))
     }
 }

@@ -49,8 +49,14 @@ fn wait_for_commits(postgres: &Postgres, commits: i64) -> Result<()> {
     let count = || -> Result<i64> {
         Database::connect(&postgres.url())?.number("SELECT coalesce(max(commits), 0) FROM pinflow.progress")
     };
-    let before = count().unwrap_or(0);
-    eventually("a commit", SOON, || Ok(count().unwrap_or(0) >= before + commits))
+    // the tables may still be made, and the server be down: how far they were is known before more is asked for
+    let mut before = None;
+    eventually("a number of commits", SOON, || {
+        before = count().ok();
+        Ok(before.is_some())
+    })?;
+    let wanted = before.context("a number")? + commits;
+    eventually("a commit", SOON, || Ok(count().is_ok_and(|count| count >= wanted)))
 }
 
 fn stop(mut run: Program) -> Result<()> {

@@ -7,32 +7,15 @@ use anyhow::{Context, Result, ensure};
 use pinflow_tests::answer::demand_answer;
 use pinflow_tests::workload::{TOPICS, Workload};
 use pinflow_tests::{
-    Auditor, BackgroundLoad, Database, Kafka, LakeFolder, Pinflow, Postgres, Producer, Program, SnapshotChecker,
-    eventually, long, verify_tables,
+    Auditor, BackgroundLoad, Chance, Database, Kafka, LakeFolder, Pinflow, Postgres, Producer, Program,
+    SnapshotChecker, eventually, long, verify_tables,
 };
 use rustix::process::{Pid, Signal, kill_process};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(60);
 /// After the background load has stopped, everything that waits is taken in.
 const IN_THE_END: Duration = Duration::from_secs(120);
-
-/// A small generator of chance (splitmix64).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-
-    fn millis(&mut self, from: u64, to: u64) -> Duration {
-        Duration::from_millis(from + self.below(to - from))
-    }
-}
 
 /// Processes and workers of each start.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +26,7 @@ enum Shape {
 }
 
 /// What is done to the system.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     KillEngine,
     StopEngine,
@@ -53,6 +36,24 @@ enum Fault {
     KillPostgres,
     RestartPostgres,
     CutConnections,
+}
+
+/// What a fault is done to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Kafka,
+    Postgres,
+    Engine,
+}
+
+impl Fault {
+    fn part(self) -> Part {
+        match self {
+            Fault::KillEngine | Fault::StopEngine | Fault::FreezeEngine => Part::Engine,
+            Fault::KillKafka | Fault::RestartKafka => Part::Kafka,
+            Fault::KillPostgres | Fault::RestartPostgres | Fault::CutConnections => Part::Postgres,
+        }
+    }
 }
 
 /// Each round inflicts all of them, in an order by chance.
@@ -74,6 +75,9 @@ struct System {
     postgres: Postgres,
     lake: LakeFolder,
     engine: Option<Program>,
+    shape: Shape,
+    /// The process of the engine that is stopped, and since when.
+    frozen: Option<(Pid, Instant)>,
 }
 
 impl System {
@@ -86,6 +90,7 @@ impl System {
         let command = Pinflow::new(first).args(arguments);
         let command = command.lake(&self.lake).kafka(&self.kafka).postgres(&self.postgres);
         self.engine = Some(command.start()?);
+        self.shape = shape;
         Ok(())
     }
 
@@ -94,53 +99,34 @@ impl System {
     }
 
     /// The processes of the engine: those that `launch` has started, or itself.
-    fn processes(&mut self) -> Result<Vec<u32>> {
+    fn processes(&mut self) -> Result<Vec<i32>> {
         let pid = self.engine()?.pid();
-        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        let children: Vec<u32> = children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
-        // threads have no children of their own; an engine that is no supervisor has none at all
-        Ok(if children.is_empty() { vec![pid] } else { children })
+        let Shape::TwoProcesses = self.shape else {
+            return Ok(vec![i32::try_from(pid)?]);
+        };
+        let mut children: Vec<i32> = Vec::new();
+        eventually("two processes", SOON, || {
+            let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+            children = listed.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+            Ok(children.len() == 2)
+        })?;
+        Ok(children)
     }
 
-    fn inflict(&mut self, fault: Fault, chance: &mut Chance) -> Result<()> {
+    /// A fault begins.
+    fn begin(&mut self, fault: Fault, chance: &mut Chance) -> Result<()> {
         match fault {
-            Fault::KillEngine | Fault::StopEngine => {
-                let engine = self.engine()?;
-                if matches!(fault, Fault::KillEngine) {
-                    engine.kill()?;
-                } else {
-                    stop(engine)?;
-                }
-                let shapes = [Shape::OneWorker, Shape::TwoWorkers, Shape::TwoProcesses];
-                let shape = shapes[chance.below(3) as usize];
-                eprintln!("  starting {shape:?}");
-                self.start(shape)
-            }
+            Fault::KillEngine => self.engine()?.kill(),
+            Fault::StopEngine => self.engine()?.terminate(),
             Fault::FreezeEngine => {
-                let processes = self.processes()?;
-                let victim = processes[chance.below(processes.len() as u64) as usize];
-                let pid = i32::try_from(victim)
-                    .ok()
-                    .and_then(Pid::from_raw)
-                    .context("a process id")?;
-                kill_process(pid, Signal::STOP)?;
-                std::thread::sleep(Duration::from_secs(5));
-                Ok(kill_process(pid, Signal::CONT)?)
+                let victim = chance.one_of(&self.processes()?);
+                let pid = Pid::from_raw(victim).context("a process id")?;
+                self.frozen = Some((pid, Instant::now()));
+                Ok(kill_process(pid, Signal::STOP)?)
             }
-            Fault::KillKafka | Fault::RestartKafka => {
-                if matches!(fault, Fault::KillKafka) {
-                    self.kafka.kill()?;
-                    std::thread::sleep(chance.millis(0, 2_000));
-                } else {
-                    self.kafka.stop()?;
-                }
-                Ok(self.kafka.start_again()?)
-            }
-            Fault::KillPostgres => {
-                self.postgres.kill()?;
-                std::thread::sleep(chance.millis(0, 2_000));
-                Ok(self.postgres.start_again()?)
-            }
+            Fault::KillKafka => Ok(self.kafka.kill()?),
+            Fault::RestartKafka => Ok(self.kafka.stop()?),
+            Fault::KillPostgres => Ok(self.postgres.kill()?),
             Fault::RestartPostgres => Ok(self.postgres.restart()?),
             Fault::CutConnections => {
                 let cut =
@@ -154,12 +140,59 @@ impl System {
         }
     }
 
+    /// It ends.
+    fn end(&mut self, fault: Fault, chance: &mut Chance) -> Result<()> {
+        match fault {
+            Fault::KillEngine | Fault::StopEngine => {
+                if fault == Fault::StopEngine {
+                    self.engine()?.expect(0, SOON)?;
+                }
+                let shape = chance.one_of(&[Shape::OneWorker, Shape::TwoWorkers, Shape::TwoProcesses]);
+                eprintln!("  starting {shape:?}");
+                self.start(shape)
+            }
+            Fault::FreezeEngine => {
+                let (pid, since) = self.frozen.take().context("a process that is stopped")?;
+                std::thread::sleep(Duration::from_secs(5).saturating_sub(since.elapsed()));
+                Ok(kill_process(pid, Signal::CONT)?)
+            }
+            Fault::KillKafka | Fault::RestartKafka => Ok(self.kafka.start_again()?),
+            Fault::KillPostgres => Ok(self.postgres.start_again()?),
+            Fault::RestartPostgres | Fault::CutConnections => Ok(()),
+        }
+    }
+
+    /// Inflicts these faults, each on another part, so that they overlap; and waits until the tables move again.
+    fn inflict(&mut self, faults: &[Fault], chance: &mut Chance) -> Result<()> {
+        for fault in faults {
+            self.begin(*fault, chance).with_context(|| format!("{fault:?}"))?;
+            std::thread::sleep(chance.millis(0, 2_000));
+        }
+        // the servers first: an engine that is stopped may wait for them to take its last commit
+        let mut faults = faults.to_vec();
+        faults.sort_by_key(|fault| fault.part());
+        for fault in faults {
+            self.end(fault, chance)
+                .with_context(|| format!("the end of {fault:?}"))?;
+        }
+        self.goes_on()
+    }
+
+    fn commits(&self) -> Result<i64> {
+        Database::connect(&self.postgres.url())?.number("SELECT commits FROM pinflow.progress")
+    }
+
     /// Waits until the tables move again.
     fn goes_on(&mut self) -> Result<()> {
-        let url = self.postgres.url();
-        let commits = || Database::connect(&url)?.number("SELECT commits FROM pinflow.progress");
-        let before = commits().unwrap_or(0);
-        eventually("a commit", SOON, || Ok(commits().unwrap_or(0) >= before + 2))
+        let mut before = None;
+        eventually("a number of commits", SOON, || {
+            before = self.commits().ok();
+            Ok(before.is_some())
+        })?;
+        let wanted = before.context("a number")? + 2;
+        eventually("a commit", SOON, || {
+            Ok(self.commits().is_ok_and(|commits| commits >= wanted))
+        })
     }
 }
 
@@ -170,12 +203,8 @@ fn stop(engine: &mut Program) -> Result<()> {
 
 #[test]
 fn everything_breaks_in_turn_and_nothing_is_ever_false() -> Result<()> {
-    let seed = match std::env::var("PINFLOW_TEST_SEED") {
-        Ok(seed) => seed.parse().context("PINFLOW_TEST_SEED is a number")?,
-        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
-    };
+    let seed = pinflow_tests::seed()?;
     let length = Duration::from_secs(if long() { 600 } else { 60 });
-    eprintln!("soak of {length:?}, PINFLOW_TEST_SEED={seed}");
     soak(seed, length).with_context(|| format!("PINFLOW_TEST_SEED={seed}"))
 }
 
@@ -197,26 +226,41 @@ fn soak(seed: u64, length: Duration) -> Result<()> {
         postgres,
         lake,
         engine: None,
+        shape: Shape::OneWorker,
+        frozen: None,
     };
     system.start(Shape::OneWorker)?;
     system.goes_on()?;
 
     let began = Instant::now();
-    let mut inflicted = 0;
+    let (mut inflicted, mut overlapped) = (0, 0);
     let mut left: Vec<Fault> = Vec::new();
     while began.elapsed() < length {
         std::thread::sleep(chance.millis(200, 3_000));
         if left.is_empty() {
             left.extend(FAULTS);
         }
-        let fault = left.swap_remove(chance.below(left.len() as u64) as usize);
-        eprintln!("{:5.1} s: {fault:?}", began.elapsed().as_secs_f64());
-        let outcome = system.inflict(fault, &mut chance).and_then(|()| system.goes_on());
+        let mut faults = vec![left.swap_remove(chance.below(left.len() as u64) as usize)];
+        // a third of them is not over before another one begins
+        let others: Vec<Fault> = FAULTS
+            .into_iter()
+            .filter(|fault| fault.part() != faults[0].part())
+            .collect();
+        if chance.below(3) == 0 {
+            faults.push(chance.one_of(&others));
+            overlapped += 1;
+        }
+        eprintln!("{:5.1} s: {faults:?}", began.elapsed().as_secs_f64());
+        let outcome = system.inflict(&faults, &mut chance);
         let tail = system.engine()?.tail();
-        outcome.with_context(|| format!("at {fault:?}; the engine said:\n{tail}"))?;
+        outcome.with_context(|| format!("at {faults:?}; the engine said:\n{tail}"))?;
         let engine = system.engine()?;
-        ensure!(engine.is_running()?, "the engine ended at {fault:?}: {}", engine.tail());
-        inflicted += 1;
+        ensure!(
+            engine.is_running()?,
+            "the engine ended at {faults:?}: {}",
+            engine.tail()
+        );
+        inflicted += faults.len() as u64;
     }
     let produced = load.produced();
     let workload = load.finish()?;
@@ -225,7 +269,9 @@ fn soak(seed: u64, length: Duration) -> Result<()> {
     stop(system.engine()?)?;
     verify_tables(Some(&system.lake), &system.kafka, &system.postgres)?;
     let checks = auditor.finish_with(length.as_secs(), 10, &workload)?;
-    eprintln!("{inflicted} faults, {produced} records while they happened, {checks} snapshots checked");
+    eprintln!(
+        "{inflicted} faults, {overlapped} pairs of them at once, {produced} records while they happened, {checks} snapshots checked"
+    );
     ensure!(inflicted >= length.as_secs() / 15, "only {inflicted} faults");
     Ok(())
 }

@@ -193,7 +193,12 @@ fn any_number_of_workers_and_processes_makes_the_same_tables() -> Result<()> {
     let database = Database::connect(&url)?;
     let first = tables(&database, &runs[0].1)?;
     let cleaned = |schema: &str, table: &str| -> Result<Vec<Vec<Option<String>>>> {
-        database.rows(&format!("SELECT * FROM {schema}.{table} ORDER BY 1, 2"))
+        let columns = match table {
+            // when it was found, and whether Kafka or the lake was the first to give it, is the run's own
+            "rejects" => "source, position, topic, partition, \"offset\", reason, value",
+            _ => "*",
+        };
+        database.rows(&format!("SELECT {columns} FROM {schema}.{table} ORDER BY 1, 2"))
     };
     for (_, schema) in &runs[1..] {
         ensure!(
@@ -202,10 +207,8 @@ fn any_number_of_workers_and_processes_makes_the_same_tables() -> Result<()> {
             runs[0].1
         );
         for table in ["pin_table", "geo_table", "user_table", "rejects", "tombstones"] {
-            let same = cleaned(schema, table)? == cleaned(&runs[0].1, table)?;
-            // when a reject was found is the run's own
             ensure!(
-                same || table == "rejects",
+                cleaned(schema, table)? == cleaned(&runs[0].1, table)?,
                 "{table} of {schema} differs from that of {}",
                 runs[0].1
             );
