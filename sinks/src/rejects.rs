@@ -69,11 +69,13 @@ pub(crate) async fn settle(
     }
     let update = if staged.full {
         "(source, position) DO UPDATE SET topic = excluded.topic, partition = excluded.partition, \
-         \"offset\" = excluded.\"offset\", reason = excluded.reason, key = excluded.key, value = excluded.value \
-         WHERE (r.topic, r.reason, r.key, r.value) IS DISTINCT FROM \
-         (excluded.topic, excluded.reason, excluded.key, excluded.value)"
+         \"offset\" = excluded.\"offset\", reason = excluded.reason, key = excluded.key, value = excluded.value, \
+         object = excluded.object WHERE (r.topic, r.reason, r.key, r.value, r.object) IS DISTINCT FROM \
+         (excluded.topic, excluded.reason, excluded.key, excluded.value, excluded.object)"
     } else {
-        "DO NOTHING"
+        // a compaction has put it into another object
+        "(source, position) DO UPDATE SET object = excluded.object WHERE r.object IS DISTINCT FROM excluded.object \
+         AND (r.reason, r.key, r.value) IS NOT DISTINCT FROM (excluded.reason, excluded.key, excluded.value)"
     };
     let names = || REJECT_COLUMNS.iter().map(|column| column.0);
     let sql = format!(

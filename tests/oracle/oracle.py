@@ -18,6 +18,7 @@ It does not find gaps, and knows one generation: a topic that got partitions lat
 """
 
 import argparse
+import base64
 import datetime
 import gzip
 import json
@@ -26,6 +27,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from fractions import Fraction
+from itertools import accumulate
 
 KINDS = ("pin", "geo", "user")
 RECORD_BYTES = 8 * 1024 * 1024
@@ -35,13 +37,11 @@ NAME_BYTES = 512
 I32 = range(-(2**31), 2**31)
 I64 = range(-(2**63), 2**63)
 
-NO_TAGS = "N,o, ,T,a,g,s, ,A,v,a,i,l,a,b,l,e"
 SENTINELS = {
     "title": ["No Title Data Available"],
     "description": ["No description available Story format", "No description available"],
     "poster_name": ["User Info Error"],
-    "follower_count": ["User Info Error"],
-    "tag_list": [NO_TAGS],
+    "tag_list": ["N,o, ,T,a,g,s, ,A,v,a,i,l,a,b,l,e"],
     "image_src": ["Image src error."],
 }
 FIELDS = {
@@ -70,10 +70,9 @@ class Number(str):
     """A JSON number that is not an integer, as text."""
 
 
-# ---- JSON -------------------------------------------------------------------------------------------------------
+# ---- JSON ----
 
-
-def refuse_constant(text):
+def refuse(text):
     raise ValueError(text + " is not JSON")
 
 
@@ -83,19 +82,17 @@ def parse_integer(text):
 
 def parse_json(text):
     return json.loads(text, object_pairs_hook=Members, parse_int=parse_integer, parse_float=Number,
-                      parse_constant=refuse_constant)
+                      parse_constant=refuse)
 
 
 def depth_of(text):
     """The deepest nesting of brackets outside strings."""
-    depth = deepest = 0
-    for token in re.findall(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text):
-        if token in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif token in "]}":
-            depth -= 1
-    return deepest
+    brackets = re.sub(r'"(?:[^"\\]|\\.)*"|[^][{}"]', "", text)
+    return max(accumulate((bracket in "[{") - (bracket in "]}") for bracket in brackets), default=0)
+
+
+def is_text(value):
+    return isinstance(value, str) and not isinstance(value, Number)
 
 
 def has_lone_surrogate(value):
@@ -127,8 +124,7 @@ def decode_value(raw):
     return value
 
 
-# ---- records ----------------------------------------------------------------------------------------------------
-
+# ---- records ----
 
 def unwrap(value):
     """The record inside one-element arrays and `{"value": ...}`, at most three of them."""
@@ -144,7 +140,7 @@ def unwrap(value):
 
 def read_integer(value, limits):
     """A JSON integer or a string of digits within the limits, else None."""
-    if isinstance(value, str) and not isinstance(value, Number) and re.fullmatch("[0-9]+", value):
+    if is_text(value) and re.fullmatch("[0-9]+", value):
         value = int(value.lstrip("0")[:40] or "0")
     if isinstance(value, int) and not isinstance(value, bool) and value in limits:
         return value
@@ -166,7 +162,7 @@ def read_key(record):
 def decode_record(raw):
     """The key of a record and its fields, None for a delete. Raises Reject for a dead letter."""
     value = unwrap(decode_value(raw))
-    if isinstance(value, str) and not isinstance(value, Number):
+    if is_text(value):
         raise Reject("json_string" if value else "empty")
     if not isinstance(value, Members):
         raise Reject("not_object")
@@ -190,12 +186,11 @@ def decode_tombstone_key(raw):
     return key
 
 
-# ---- cleaning ---------------------------------------------------------------------------------------------------
-
+# ---- cleaning ----
 
 def clean_text(record, name):
     value = record.get(name)
-    if not isinstance(value, str) or isinstance(value, Number):
+    if not is_text(value):
         return None
     value = value.replace("\0", "")
     if value == "" or value in SENTINELS.get(name, []):
@@ -207,7 +202,7 @@ def clean_text(record, name):
 
 def clean_followers(record):
     value = record.get("follower_count")
-    if isinstance(value, str) and not isinstance(value, Number):
+    if is_text(value):
         parts = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kM]?)", value)
         if not parts:
             return None
@@ -226,7 +221,7 @@ AMERICAN = re.compile(rf"(?P<month>\d\d)/(?P<day>\d\d)/(?P<year>\d{{4}})(?:, {TI
 def clean_time(record, name):
     """A time in UTC, cut to microseconds, of the years 1 to 9999, else None."""
     value = record.get(name)
-    if not isinstance(value, str) or isinstance(value, Number):
+    if not is_text(value):
         return None
     parts = ISO.fullmatch(value) or AMERICAN.fullmatch(value)
     if not parts:
@@ -282,8 +277,7 @@ def clean(kind, key, record):
     return row
 
 
-# ---- the lake ---------------------------------------------------------------------------------------------------
-
+# ---- the lake ----
 
 def list_objects(lake):
     """The names of all objects, relative to the lake, with `/`."""
@@ -307,25 +301,24 @@ def lines_of(content):
 
 def unwrap_line(line):
     """What a line of our archiver represents: (value, None), or (None, key) of a null value."""
+    if b"__pinflow_" not in line:
+        return line, None
     try:
         members = dict(parse_json(line.decode("utf-8")))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return line, None
     if len(members) == 1:
         (name, text), = members.items()
         if isinstance(text, str) or (text is None and name == "__pinflow_tombstone"):
             plain = name.removesuffix("_base64")
-            content = b"" if text is None else bytes_of(text, plain != name)
+            content = (text or "").encode("utf-8")
+            if plain != name:
+                content = base64.b64decode(content)
             if plain == "__pinflow_raw":
                 return content, None
             if plain == "__pinflow_tombstone":
                 return None, content
     return line, None
-
-
-def bytes_of(text, encoded):
-    import base64
-    return base64.b64decode(text) if encoded else text.encode("utf-8")
 
 
 def records_with_offsets(lake, name, parts):
@@ -354,37 +347,40 @@ def skip_space(text, index):
     return re.compile(r"[ \t\r\n]*").match(text, index).end()
 
 
-def split_values(text):
-    """The texts of JSON values that follow each other, and those of the elements if there is a single array."""
-    decoder, values, index = json.JSONDecoder(), [], skip_space(text, 0)
-    while index < len(text):
-        _, end = decoder.raw_decode(text, index)
+def split_values(text, index=0, separator=""):
+    """The texts of the JSON values from `index` on, with the separator after each but the last."""
+    values, index = [], skip_space(text, index)
+    while text[index:index + 1] not in ("", "]"):
+        _, end = json.JSONDecoder().raw_decode(text, index)
         values.append(text[index:end])
         index = skip_space(text, end)
-    if len(values) == 1 and text.lstrip().startswith("[") and json.loads(text):
-        values, index = [], text.index("[")
-        while text[index] != "]":
-            start = skip_space(text, index + 1)
-            _, end = decoder.raw_decode(text, start)
-            values.append(text[start:end])
-            index = skip_space(text, end)
+        if separator and text[index] == separator:
+            index = skip_space(text, index + 1)
+    if text[index:] and not separator:
+        raise ValueError("more than values")
     return values
 
 
 def records_without_offsets(lake, name):
-    """(topic, number, value) of an object of the older layouts: one value, several, an array of records, or lines."""
+    """(topic, number, value) of an object of the older layouts: a value, several, or one array of records.
+
+    The specification does not say what a damaged object is: here it is one record that is not JSON.
+    """
     content = read_object(lake, name)
     try:
-        raws = [value.encode() for value in split_values(content.decode("utf-8"))]
-    except ValueError:
-        raws = lines_of(content)
+        values = split_values(content.decode("utf-8"))
+        if len(values) == 1 and values[0][0] == "[":
+            values = split_values(values[0], 1, ",") or values
+        raws = [value.encode() for value in values] or [b""]
+    except (ValueError, RecursionError):
+        raws = [content]
     folders = [folder for folder in name.split("/")[:-1] if folder in KINDS]
-    for number, raw in enumerate(raws or [b""]):
+    for number, raw in enumerate(raws):
         yield folders[-1] if folders else kind_of_fields(raw), number, raw
 
 
-OLDER = re.compile(r"(event-.+|PinterestData_[0-9]+|message_[0-9]+|" + "-".join("[0-9a-f]{%d}" % n for n in (8, 4, 4, 4, 12))
-                   + r")\.json(\.gz)?", re.IGNORECASE)
+UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+OLDER = re.compile(rf"(event-.+|PinterestData_[0-9]+|message_[0-9]+|{UUID})\.json(\.gz)?", re.IGNORECASE)
 CONNECT = re.compile(r"(?P<topic>.+)\+(?P<partition>[0-9]+)\+(?P<start>[0-9]+)(\.keys)?\.json(\.gz)?")
 
 
@@ -431,8 +427,7 @@ def replay(lake):
     return tables, rejects, counts
 
 
-# ---- results ----------------------------------------------------------------------------------------------------
-
+# ---- results ----
 
 def age_group(age):
     if age is None or age < 18:
@@ -482,71 +477,72 @@ def medians(pairs):
     return rows
 
 
-def results(tables, top):
-    """Name, columns and rows of each result."""
-    pin_geo = join(tables["pin"], tables["geo"])
-    pin_user = join(tables["pin"], tables["user"])
-    counted, middle = ["category", "category_count", "rank"], ["median_follower_count",
-                                                              "lower_median_follower_count", "post_count"]
-
-    yield "popular_category_by_country", ["country"] + counted, popular(
-        ((geo["country"], pin["category"]) for pin, geo in pin_geo), top)
-    yield "popular_category_by_year", ["post_year"] + counted, popular(
-        ((year(geo["timestamp"]), pin["category"]) for pin, geo in pin_geo), top)
-    yield "popular_category_by_country_and_year", ["country", "post_year"] + counted, popular(
-        ((geo["country"], year(geo["timestamp"]), pin["category"]) for pin, geo in pin_geo), top)
-    yield "popular_category_by_age_group", ["age_group"] + counted, popular(
-        ((age_group(user["age"]), pin["category"]) for pin, user in pin_user), top)
-
+def top_posters(pin_geo):
+    """The greatest follower count of each (country, poster)."""
     greatest = {}
     for pin, geo in pin_geo:
         key, followers = (geo["country"], pin["poster_name"]), pin["follower_count"]
         if None not in key and followers is not None:
             greatest[key] = max(followers, greatest.get(key, followers))
+    return greatest
+
+
+def users_joined(users):
+    """Rows (year, distinct persons, records)."""
+    persons = defaultdict(list)
+    for user in users:
+        if user["date_joined"] is not None:
+            persons[user["date_joined"].year].append((user["user_name"], user["age"], user["date_joined"]))
+    return [(join_year, len(set(joined)), len(joined)) for join_year, joined in persons.items()]
+
+
+def results(tables, top):
+    """Name, columns and rows of each result."""
+    pin_geo = join(tables["pin"], tables["geo"])
+    # (country, year, category) of each post, and (age group, year of joining, category, followers)
+    places = [(geo["country"], year(geo["timestamp"]), pin["category"]) for pin, geo in pin_geo]
+    users = [(age_group(user["age"]), year(user["date_joined"]), pin["category"], pin["follower_count"])
+             for pin, user in join(tables["pin"], tables["user"])]
+    counted = ["category", "category_count", "rank"]
+    yield "popular_category_by_country", ["country"] + counted, popular(((c, k) for c, _, k in places), top)
+    yield "popular_category_by_year", ["post_year"] + counted, popular(((y, k) for _, y, k in places), top)
+    yield "popular_category_by_country_and_year", ["country", "post_year"] + counted, popular(places, top)
+    yield "popular_category_by_age_group", ["age_group"] + counted, popular(((a, k) for a, _, k, _ in users), top)
+
     posters = ["country", "poster_name", "follower_count"]
-    yield "top_poster_by_country", posters + ["rank"], ranked(greatest, top)
+    greatest = top_posters(pin_geo)
     most = max(greatest.values(), default=None)
+    yield "top_poster_by_country", posters + ["rank"], ranked(greatest, top)
     yield "country_of_top_poster", posters, [(*key, value) for key, value in greatest.items() if value == most]
 
-    yield "median_followers_by_age_group", ["age_group"] + middle, medians(
-        ((age_group(user["age"]),), pin["follower_count"]) for pin, user in pin_user)
-    yield "median_followers_by_join_year", ["join_year"] + middle, medians(
-        ((year(user["date_joined"]),), pin["follower_count"]) for pin, user in pin_user)
-    yield "median_followers_by_join_year_and_age_group", ["join_year", "age_group"] + middle, medians(
-        ((year(user["date_joined"]), age_group(user["age"])), pin["follower_count"]) for pin, user in pin_user)
-
-    joined = defaultdict(list)
-    for user in tables["user"].values():
-        if user["date_joined"] is not None:
-            joined[year(user["date_joined"])].append((user["user_name"], user["age"], user["date_joined"]))
-    yield "users_joined_by_year", ["join_year", "number_users_joined", "user_records"], [
-        (join_year, len(set(persons)), len(persons)) for join_year, persons in joined.items()]
+    middle = ["median_follower_count", "lower_median_follower_count", "post_count"]
+    yield "median_followers_by_age_group", ["age_group"] + middle, medians(((a,), f) for a, _, _, f in users)
+    yield "median_followers_by_join_year", ["join_year"] + middle, medians(((y,), f) for _, y, _, f in users)
+    yield ("median_followers_by_join_year_and_age_group", ["join_year", "age_group"] + middle,
+           medians(((y, a), f) for a, y, _, f in users))
+    yield ("users_joined_by_year", ["join_year", "number_users_joined", "user_records"],
+           users_joined(tables["user"].values()))
 
 
-# ---- files ------------------------------------------------------------------------------------------------------
-
+# ---- files ----
 
 def text_of_double(value):
-    """A double as PostgreSQL prints it."""
-    exponent = int(f"{value:e}".split("e")[1])
+    """A double as PostgreSQL prints it: with an exponent from 1e15 on, where Python begins at 1e16."""
     text = repr(value).removesuffix(".0")
-    if exponent == 15:  # Python begins to write exponents at 1e16, PostgreSQL at 1e15
-        digits = text.replace(".", "").replace("-", "").rstrip("0")
-        text = ("-" if value < 0 else "") + digits[0] + ("." + digits[1:] if digits[1:] else "") + "e+15"
+    if 1e15 <= abs(value) < 1e16:
+        first, rest = re.fullmatch(r"(-?[0-9])(.*)", text.replace(".", "").rstrip("0")).groups()
+        text = (first + "." + rest).rstrip(".") + "e+15"
     return text
 
 
 def text_of(value):
-    if value is None:
-        return ""
     if isinstance(value, float):
         return text_of_double(value)
     if isinstance(value, list):
         return "{" + ",".join("NULL" if element is None else text_of(element) for element in value) + "}"
     if isinstance(value, datetime.datetime):
-        fraction = f".{value.microsecond:06}".rstrip("0").rstrip(".")
-        return f"{value.year:04}-{value.month:02}-{value.day:02} {value:%H:%M:%S}{fraction}"
-    return str(value)
+        return str(value).rstrip("0").removesuffix(".") if value.microsecond else str(value)
+    return "" if value is None else str(value)
 
 
 def quoted(text):

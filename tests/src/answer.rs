@@ -92,6 +92,18 @@ pub fn wait_for_frontier(
 /// Demands that the tables are the answer for the workload's whole log, by the plain evaluator, cell for cell, and that
 /// each record is either a part of it or a dead letter, with its key and its bytes (I6).
 pub fn demand_answer(workload: &Workload, url: &str, schema: &str, top: usize, limit: Duration) -> Result<()> {
+    let rejected = demand_results(workload, url, schema, top, limit)?;
+    demand_rejected(&Database::connect(url)?, schema, &rejected)
+}
+
+/// The same of the results alone, where the log does not hold all records any more; returns what is rejected.
+pub fn demand_results(
+    workload: &Workload,
+    url: &str,
+    schema: &str,
+    top: usize,
+    limit: Duration,
+) -> Result<Vec<Rejected>> {
     let wanted = workload.frontier();
     let (frontier, tables) = wait_for_frontier(url, schema, &wanted, limit)?;
     ensure!(
@@ -112,7 +124,7 @@ pub fn demand_answer(workload: &Workload, url: &str, schema: &str, top: usize, l
             result.table.name
         );
     }
-    demand_rejected(&Database::connect(url)?, schema, &rejected)
+    Ok(rejected)
 }
 
 /// Bytes that are kept of a dead letter's key, and of its value.

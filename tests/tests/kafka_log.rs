@@ -2,7 +2,7 @@
 //! and a sink that is slower than the log. What is there is in the answer; what is not is said.
 
 use anyhow::{Context, Result, bail, ensure};
-use pinflow_tests::answer::{demand_answer, tables, wait_for_frontier};
+use pinflow_tests::answer::{demand_answer, demand_results, tables, wait_for_frontier};
 use pinflow_tests::case::{Case, History, geo, send_through};
 use pinflow_tests::log_image::{LogImage, demand, ends};
 use pinflow_tests::workload::{Entry, TOPICS, Workload};
@@ -136,7 +136,7 @@ fn a_compacted_log_gives_the_answer_of_the_whole() -> Result<()> {
     })?;
     let command = Pinflow::new("run").lake(&lake).kafka(&kafka).postgres(&postgres);
     let run = command.start()?;
-    demand_answer(&workload, &url, "pinflow", 10, SOON).with_context(|| run.tail())?;
+    demand_results(&workload, &url, "pinflow", 10, SOON).with_context(|| run.tail())?;
     ensure!(
         !run.stderr().contains("gap "),
         "compaction was called a gap: {}",
@@ -144,7 +144,7 @@ fn a_compacted_log_gives_the_answer_of_the_whole() -> Result<()> {
     );
     workload.produce(&producer, 100)?;
     workload.delete(&producer, 1, 3)?;
-    demand_answer(&workload, &url, "pinflow", 10, SOON)?;
+    demand_results(&workload, &url, "pinflow", 10, SOON)?;
     stop(run)?;
     // Kafka alone has the same answer: compaction keeps the newest of each key
     let schema = ["--schema", "alone"];
@@ -153,11 +153,11 @@ fn a_compacted_log_gives_the_answer_of_the_whole() -> Result<()> {
         .postgres(&postgres)
         .args(schema)
         .start()?;
-    demand_answer(&workload, &url, "alone", 10, SOON)?;
+    demand_results(&workload, &url, "alone", 10, SOON)?;
     stop(alone)?;
     let run = command.start()?;
     again(&mut workload)?;
-    demand_answer(&workload, &url, "pinflow", 10, SOON)?;
+    demand_results(&workload, &url, "pinflow", 10, SOON)?;
     stop(run)?;
     verify_tables(Some(&lake), &kafka, &postgres)
 }

@@ -26,6 +26,10 @@ pub(super) fn check(text: &str, tokens: &[TokenWithSpan]) -> Checked<()> {
         let fault = Fault::new(position(not.span.start), "NOT NULL is written IS NOT NULL");
         return Err(fault.hint("IS NOT NULL"));
     }
+    if let Some(fetch) = short_fetch(tokens) {
+        let fault = Fault::new(position(fetch.span.start), "FETCH lacks a word that PostgreSQL needs");
+        return Err(fault.hint("FETCH FIRST n ROWS ONLY, or WITH TIES"));
+    }
     Ok(())
 }
 
@@ -96,6 +100,35 @@ fn not_null(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
     let found =
         threes.find(|(operand, not, null)| ends_operand(operand) && is(not, Keyword::NOT) && is(null, Keyword::NULL));
     found.map(|(_, not, _)| *not)
+}
+
+/// A FETCH without FIRST or NEXT, or without ROW or ROWS behind its number: the parser needs neither.
+fn short_fetch(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
+    let is = |token: &TokenWithSpan, keywords: &[Keyword]| matches!(&token.token, Token::Word(word) if word.quote_style.is_none() && keywords.contains(&word.keyword));
+    let words: Vec<&TokenWithSpan> = tokens
+        .iter()
+        .filter(|token| !matches!(token.token, Token::Whitespace(_)))
+        .collect();
+    let is_clause = |at: usize| {
+        let label = |before: &&&TokenWithSpan| is(before, &[Keyword::AS]) || before.token == Token::Period;
+        is(words[at], &[Keyword::FETCH]) && at.checked_sub(1).and_then(|at| words.get(at)).filter(label).is_none()
+    };
+    let is_short = |at: &usize| {
+        let rows = |token: &&&TokenWithSpan| is(token, &[Keyword::ROW, Keyword::ROWS]);
+        let first = words
+            .get(at + 1)
+            .filter(|token| is(token, &[Keyword::FIRST, Keyword::NEXT]));
+        first.is_none()
+            || words
+                .get(at + 2)
+                .filter(rows)
+                .or(words.get(at + 3).filter(rows))
+                .is_none()
+    };
+    (0..words.len())
+        .filter(|at| is_clause(*at))
+        .find(is_short)
+        .map(|at| words[at])
 }
 
 /// A word or a number that begins where a number ends. PostgreSQL refuses them from version 15 on, and reads them as two
