@@ -67,15 +67,14 @@ pub(crate) async fn settle(
         );
         changed += ranges.execute(client, &sql).await.map_err(failed)?;
     }
+    // a key that only Kafka gives, and the object, are of the same reading; another object alone is no reason to write
     let update = if staged.full {
         "(source, position) DO UPDATE SET topic = excluded.topic, partition = excluded.partition, \
          \"offset\" = excluded.\"offset\", reason = excluded.reason, key = excluded.key, value = excluded.value, \
-         object = excluded.object WHERE (r.topic, r.reason, r.key, r.value, r.object) IS DISTINCT FROM \
-         (excluded.topic, excluded.reason, excluded.key, excluded.value, excluded.object)"
+         object = excluded.object WHERE (r.topic, r.reason, r.key, r.value) IS DISTINCT FROM \
+         (excluded.topic, excluded.reason, excluded.key, excluded.value)"
     } else {
-        // a compaction has put it into another object
-        "(source, position) DO UPDATE SET object = excluded.object WHERE r.object IS DISTINCT FROM excluded.object \
-         AND (r.reason, r.key, r.value) IS NOT DISTINCT FROM (excluded.reason, excluded.key, excluded.value)"
+        "DO NOTHING"
     };
     let names = || REJECT_COLUMNS.iter().map(|column| column.0);
     let sql = format!(
