@@ -1,8 +1,7 @@
 //! What the HTTP API costs: a thousand clients of the event stream beside 10,000 records a second, and requests a second
 //! on an engine that has nothing else to do.
 //!
-//! The clients are a process of their own, so that the engine's processor time is its own. Those of the stream have the
-//! lowest priority: elsewhere they are on other machines, and what they do with an event takes nothing from a commit.
+//! The clients are a process of their own, so that the engine's processor time is its own.
 
 use super::bench::{Bench, Clients, quantiles};
 use super::machine::cpu_seconds;
@@ -57,7 +56,7 @@ pub fn measure(bench: &Bench) -> Result<Value> {
     figures["streamed"] = streamed(bench, &engine, &address, 2, STREAMS)?;
     for (name, revalidates) in [("rows", false), ("not_modified", true)] {
         let before = cpu_seconds(engine.pid())?;
-        let mut got = ClientProcess::start("0", &requests(&address, revalidates))?.figures()?;
+        let mut got = ClientProcess::start(&requests(&address, revalidates))?.figures()?;
         let share = (cpu_seconds(engine.pid())? - before) / REQUESTS.as_secs_f64();
         got["engine_cores"] = share.into();
         figures[name] = got;
@@ -73,7 +72,7 @@ fn streamed(bench: &Bench, engine: &Program, address: &str, number: u64, streams
     let before = engine.memory()?.0;
     let followers = match streams {
         0 => None,
-        _ => Some(ClientProcess::start("19", &["streams", address, &streams.to_string()])?),
+        _ => Some(ClientProcess::start(&["streams", address, &streams.to_string()])?),
     };
     let seconds = Duration::from_secs(bench.settings.seconds.saturating_sub(1));
     let warm_up = Duration::from_secs(bench.settings.warm_up);
@@ -142,9 +141,8 @@ impl Histogram {
 struct ClientProcess(Child);
 
 impl ClientProcess {
-    fn start(niceness: &str, arguments: &[&str]) -> Result<ClientProcess> {
-        let mut command = Command::new("nice");
-        command.args(["-n", niceness]).arg(std::env::current_exe()?);
+    fn start(arguments: &[&str]) -> Result<ClientProcess> {
+        let mut command = Command::new(std::env::current_exe()?);
         command.arg("http-client").args(arguments);
         Ok(ClientProcess(
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?,
