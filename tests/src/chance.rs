@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use workload::generate::Random;
 
 /// The seed of this run.
 pub fn seed() -> Result<u64> {
@@ -13,18 +14,19 @@ pub fn seed() -> Result<u64> {
     Ok(seed)
 }
 
-/// A small generator of chance (splitmix64).
+/// What the generator of workloads draws from, with what tests ask of it.
 #[derive(Clone, Debug)]
-pub struct Chance(pub u64);
+pub struct Chance(Random);
 
 impl Chance {
+    /// The draws that belong to this seed.
+    pub fn new(seed: u64) -> Chance {
+        Chance(Random::of([seed, 0, 0, 0]))
+    }
+
     /// A number below `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
+        self.0.below_wide(limit)
     }
 
     /// A number of milliseconds from `from` to below `to`.
@@ -34,6 +36,6 @@ impl Chance {
 
     /// One of these.
     pub fn one_of<T: Copy>(&mut self, items: &[T]) -> T {
-        items[self.below(items.len() as u64) as usize]
+        *self.0.pick(items)
     }
 }

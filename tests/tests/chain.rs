@@ -221,7 +221,7 @@ impl Chain {
 #[test]
 fn what_was_acknowledged_under_faults_is_in_the_tables() -> Result<()> {
     let seconds = if long() { 600 } else { 60 };
-    let mut chance = Chance(pinflow_tests::seed()?);
+    let mut chance = Chance::new(pinflow_tests::seed()?);
     let folder = tempfile::tempdir()?;
     let mut chain = Chain::start(folder.path())?;
     let auditor = Auditor::start(&chain.postgres.url(), SnapshotChecker::frontier_only("pinflow"))?;

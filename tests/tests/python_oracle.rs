@@ -83,7 +83,7 @@ fn demand_rejects(database: &Database, schema: &str, oracle: &Path, records: u64
 
 #[test]
 fn generated_dirty_data_gives_the_answer_of_plain_python() -> Result<()> {
-    let mut chance = Chance(pinflow_tests::seed()?);
+    let mut chance = Chance::new(pinflow_tests::seed()?);
     let postgres = pinflow_tests::postgres()?;
     let database = Database::connect(&postgres.url())?;
     let mut rejected = 0;

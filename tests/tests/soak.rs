@@ -209,7 +209,7 @@ fn everything_breaks_in_turn_and_nothing_is_ever_false() -> Result<()> {
 }
 
 fn soak(seed: u64, length: Duration) -> Result<()> {
-    let mut chance = Chance(seed);
+    let mut chance = Chance::new(seed);
     let (kafka, postgres) = (Kafka::start()?, pinflow_tests::postgres()?);
     for topic in TOPICS {
         kafka.create_topic(topic, 2, &[])?;

@@ -143,7 +143,7 @@ async fn accept_all(listener: TcpListener, workers: &Arc<Workers>) -> Result<Vec
         .flat_map(|process| Kind::ALL.map(|kind| (process, kind)))
         .collect();
     let mut connections: Vec<Connection> = Vec::new();
-    // greetings are waited for one beside the other: whoever connects and says nothing keeps nobody waiting
+    // greetings are read concurrently: a connection that sends nothing delays no other
     let (greeted, mut arrivals) = mpsc::channel(16);
     let mut reminder = Reminder::new();
     while !missing.is_empty() {
@@ -153,7 +153,7 @@ async fn accept_all(listener: TcpListener, workers: &Arc<Workers>) -> Result<Vec
                     let (workers, greeted) = (Arc::clone(workers), greeted.clone());
                     tokio::spawn(async move {
                         if let Some(connection) = greet(stream, &workers).await {
-                            // the receiver is gone when nobody is missing any more
+                            // the receiver is dropped once all processes are connected
                             let _ = greeted.send(connection).await;
                         }
                     });

@@ -33,7 +33,7 @@ impl Beat {
         let mut streams = Vec::new();
         for (process, stream) in peers {
             stream.set_read_timeout(Some(silence))?;
-            // nobody is waited for who does not read
+            // a peer that does not read delays no beat to the others for longer
             stream.set_write_timeout(Some(BEAT))?;
             streams.push(stream.try_clone()?);
             let listener = Builder::new().name(format!("{LISTENER}{process}"));

@@ -70,7 +70,7 @@ async fn processes_find_each_other_in_any_order_whoever_else_connects() {
     for process in [first, second, third] {
         let connected = timeout(Duration::from_secs(20), process)
             .await
-            .expect("nobody waits for strangers");
+            .expect("other connections delay no start");
         peers.push(connected.unwrap().unwrap());
     }
     for (one, other) in [(0, 1), (0, 2), (1, 2)] {

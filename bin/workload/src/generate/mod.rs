@@ -19,6 +19,7 @@ pub use error::GenerateError;
 pub use event::{Event, Form, Record};
 pub use options::GenerateOptions;
 pub use partition::partition_of;
+pub use random::Random;
 pub use record::Renderer;
 pub use sequence::Generator;
 pub use writer::{Written, write};
