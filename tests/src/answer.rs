@@ -1,8 +1,8 @@
 //! The result tables beside the rows that they should hold.
 
-use crate::Database;
 use crate::plain::definitions;
 use crate::workload::{Frontier, Rejected, Workload};
+use crate::{Database, eventually};
 use anyhow::{Context, Result, ensure};
 use operators::Row;
 use std::time::{Duration, Instant};
@@ -87,6 +87,19 @@ pub fn wait_for_frontier(
         }
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Waits for so many more commits. The tables may still be made, and the server be down: how far they were is known before
+/// more is asked for.
+pub fn wait_for_commits(url: &str, more: i64, limit: Duration) -> Result<()> {
+    let count = || Database::connect(url)?.number("SELECT coalesce(max(commits), 0) FROM pinflow.progress");
+    let mut before = None;
+    eventually("a number of commits", limit, || {
+        before = count().ok();
+        Ok(before.is_some())
+    })?;
+    let wanted = before.context("a number")? + more;
+    eventually("a commit", limit, || Ok(count().is_ok_and(|count| count >= wanted)))
 }
 
 /// Demands that the tables are the answer for the workload's whole log, by the plain evaluator, cell for cell, and that

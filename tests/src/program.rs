@@ -160,6 +160,13 @@ impl Program {
         self.server.pid()
     }
 
+    /// The processes that it has started.
+    pub fn children(&self) -> Result<Vec<i32>> {
+        let pid = self.pid();
+        let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        Ok(listed.split_whitespace().map(str::parse).collect::<Result<_, _>>()?)
+    }
+
     /// SIGTERM: end after a last commit.
     pub fn terminate(&mut self) -> Result<()> {
         Ok(self.server.signal(Signal::TERM)?)

@@ -2,7 +2,7 @@
 //! step of a commit. Nothing is lost, nothing is applied twice, and whoever lives on needs nobody's help.
 
 use anyhow::{Context, Result, ensure};
-use pinflow_tests::answer::demand_answer;
+use pinflow_tests::answer::{demand_answer, wait_for_commits};
 use pinflow_tests::verify::verify_schema;
 use pinflow_tests::workload::{TOPICS, Workload};
 use pinflow_tests::{
@@ -44,21 +44,6 @@ impl Stage {
     }
 }
 
-/// Waits until `commits` more commits have been made.
-fn wait_for_commits(postgres: &Postgres, commits: i64) -> Result<()> {
-    let count = || -> Result<i64> {
-        Database::connect(&postgres.url())?.number("SELECT coalesce(max(commits), 0) FROM pinflow.progress")
-    };
-    // the tables may still be made, and the server be down: how far they were is known before more is asked for
-    let mut before = None;
-    eventually("a number of commits", SOON, || {
-        before = count().ok();
-        Ok(before.is_some())
-    })?;
-    let wanted = before.context("a number")? + commits;
-    eventually("a commit", SOON, || Ok(count().is_ok_and(|count| count >= wanted)))
-}
-
 fn stop(mut run: Program) -> Result<()> {
     run.terminate()?;
     run.expect(0, SOON)
@@ -83,11 +68,11 @@ fn the_engine_is_killed_while_records_flow() -> Result<()> {
             .args(["-w", if round % 2 == 0 { "1" } else { "2" }])
             .start()?;
         // once at the first commit, later in the middle of live work
-        wait_for_commits(&postgres, 1 + 3 * round)?;
+        wait_for_commits(&postgres.url(), 1 + 3 * round, SOON)?;
         run.kill()?;
     }
     let run = command.start()?;
-    wait_for_commits(&postgres, 3)?;
+    wait_for_commits(&postgres.url(), 3, SOON)?;
     let workload = load.finish()?;
     demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
     stop(run)?;
@@ -153,7 +138,7 @@ fn the_engine_and_postgres_are_killed_while_history_is_replayed() -> Result<()> 
     server.clear_faults();
     postgres.start_again()?;
     // the same process goes on
-    wait_for_commits(&postgres, 3).with_context(|| run.tail())?;
+    wait_for_commits(&postgres.url(), 3, SOON).with_context(|| run.tail())?;
     let workload = load.finish()?;
     demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON).with_context(|| run.tail())?;
     ensure!(run.is_running()?, "the run ended: {}", run.tail());
@@ -178,21 +163,21 @@ fn postgres_is_killed_while_records_flow_and_the_engine_goes_on() -> Result<()> 
     let auditor = Auditor::start(&postgres.url(), SnapshotChecker::results("pinflow", 10))?;
     let load = BackgroundLoad::start(workload, &kafka, 40, PAUSE)?;
     for _ in 0..2 {
-        wait_for_commits(&postgres, 5)?;
+        wait_for_commits(&postgres.url(), 5, SOON)?;
         postgres.kill()?;
         std::thread::sleep(Duration::from_secs(1));
         postgres.start_again()?;
     }
-    wait_for_commits(&postgres, 3)?;
+    wait_for_commits(&postgres.url(), 3, SOON)?;
     // connections are cut, again and again, wherever a commit stands
     for _ in 0..15 {
         std::thread::sleep(Duration::from_millis(70));
         let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pinflow%'";
         Database::connect(&postgres.url())?.run(cut)?;
     }
-    wait_for_commits(&postgres, 3)?;
+    wait_for_commits(&postgres.url(), 3, SOON)?;
     postgres.restart()?;
-    wait_for_commits(&postgres, 3)?;
+    wait_for_commits(&postgres.url(), 3, SOON)?;
     let workload = load.finish()?;
     demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
     ensure!(run.is_running()?, "the run ended: {}", run.tail());
@@ -218,10 +203,10 @@ fn kafka_is_killed_while_records_flow_and_the_engine_goes_on() -> Result<()> {
         .start()?;
     let auditor = Auditor::start(&postgres.url(), SnapshotChecker::results("pinflow", 10))?;
     let load = BackgroundLoad::start(workload, &kafka, 40, PAUSE)?;
-    wait_for_commits(&postgres, 5)?;
+    wait_for_commits(&postgres.url(), 5, SOON)?;
     kafka.kill()?;
     // the heartbeat goes on without Kafka
-    wait_for_commits(&postgres, 2)?;
+    wait_for_commits(&postgres.url(), 2, SOON)?;
     kafka.start_again()?;
     let before = load.produced();
     eventually("the background load", SOON, || Ok(load.produced() > before + 200))?;

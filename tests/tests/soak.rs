@@ -4,7 +4,7 @@
 //! The seed is printed; `PINFLOW_TEST_SEED=N` gives the same faults in the same order again.
 
 use anyhow::{Context, Result, ensure};
-use pinflow_tests::answer::demand_answer;
+use pinflow_tests::answer::{demand_answer, wait_for_commits};
 use pinflow_tests::workload::{TOPICS, Workload};
 use pinflow_tests::{
     Auditor, BackgroundLoad, Chance, Database, Kafka, LakeFolder, Pinflow, Postgres, Producer, Program,
@@ -100,14 +100,14 @@ impl System {
 
     /// The processes of the engine: those that `launch` has started, or itself.
     fn processes(&mut self) -> Result<Vec<i32>> {
-        let pid = self.engine()?.pid();
-        let Shape::TwoProcesses = self.shape else {
-            return Ok(vec![i32::try_from(pid)?]);
+        let shape = self.shape;
+        let engine = self.engine()?;
+        let Shape::TwoProcesses = shape else {
+            return Ok(vec![i32::try_from(engine.pid())?]);
         };
-        let mut children: Vec<i32> = Vec::new();
+        let mut children = Vec::new();
         eventually("two processes", SOON, || {
-            let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-            children = listed.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+            children = engine.children()?;
             Ok(children.len() == 2)
         })?;
         Ok(children)
@@ -175,24 +175,7 @@ impl System {
             self.end(fault, chance)
                 .with_context(|| format!("the end of {fault:?}"))?;
         }
-        self.goes_on()
-    }
-
-    fn commits(&self) -> Result<i64> {
-        Database::connect(&self.postgres.url())?.number("SELECT commits FROM pinflow.progress")
-    }
-
-    /// Waits until the tables move again.
-    fn goes_on(&mut self) -> Result<()> {
-        let mut before = None;
-        eventually("a number of commits", SOON, || {
-            before = self.commits().ok();
-            Ok(before.is_some())
-        })?;
-        let wanted = before.context("a number")? + 2;
-        eventually("a commit", SOON, || {
-            Ok(self.commits().is_ok_and(|commits| commits >= wanted))
-        })
+        wait_for_commits(&self.postgres.url(), 2, SOON)
     }
 }
 
@@ -230,7 +213,7 @@ fn soak(seed: u64, length: Duration) -> Result<()> {
         frozen: None,
     };
     system.start(Shape::OneWorker)?;
-    system.goes_on()?;
+    wait_for_commits(&system.postgres.url(), 2, SOON)?;
 
     let began = Instant::now();
     let (mut inflicted, mut overlapped) = (0, 0);

@@ -364,13 +364,6 @@ fn a_process_that_is_silent_is_named_and_all_end() -> Result<()> {
     run.expect(0, SOON)
 }
 
-/// The processes that a process has started.
-fn children(program: &Program) -> Result<Vec<i32>> {
-    let pid = program.pid();
-    let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-    Ok(listed.split_whitespace().map(str::parse).collect::<Result<_, _>>()?)
-}
-
 /// A child of `launch` that dies or stops takes the others with it, and all are started again.
 #[test]
 fn launch_starts_all_again_when_one_is_killed_or_stopped() -> Result<()> {
@@ -393,12 +386,12 @@ fn launch_starts_all_again_when_one_is_killed_or_stopped() -> Result<()> {
         (Signal::KILL, 1),
     ] {
         demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
-        let before = children(&launch)?;
+        let before = launch.children()?;
         ensure!(before.len() == 2, "{before:?}");
         kill_process(Pid::from_raw(before[victim]).context("a process")?, signal)?;
         workload.produce(&producer, 100)?;
         eventually("all are started again", SOON, || {
-            let now = children(&launch)?;
+            let now = launch.children()?;
             Ok(now.len() == 2 && now.iter().all(|pid| !before.contains(pid)))
         })?;
     }

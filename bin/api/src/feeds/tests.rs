@@ -326,19 +326,44 @@ async fn a_frontier_that_moves_alone_is_an_event_and_a_heartbeat_commit_is_none(
     );
 }
 
-/// Commits that change more than is encoded for one client alone, faster than the pace: a client that missed an event, or
-/// is new, needs one snapshot and no more, since that ends where the next event of all begins.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_was_sent_a_snapshot_takes_the_events_of_all_from_there() {
-    const KEYS: i64 = 6000;
+/// Keys of a table of which each commit changes all rows.
+const KEYS: i64 = 6000;
+
+/// Feeds of such a table, at commit 1.
+fn all_changes() -> (Arc<Shared>, Arc<Feeds>) {
     let shapes = || vec![Shape::new(TABLE)];
     let recent = Recent::new(256 << 20, 1000);
     let shared = Arc::new(Shared::of(shapes(), Vec::new(), Bounds::default(), recent));
     let feeds = Feeds::new(Arc::clone(&shared), unused(), Handle::current());
-    let rows = |value: i64| (0..KEYS).map(|key| row(key, value)).collect::<Vec<_>>();
-    let held = vec![(Content::Held(Rows::of(&TABLE, rows(0))), KEYS as u64)];
+    let rows = (0..KEYS).map(|key| row(key, 0)).collect();
+    let held = vec![(Content::Held(Rows::of(&TABLE, rows)), KEYS as u64)];
     let (state, _) = State::replacing(None, &shapes(), &Bounds::default(), 1, frontier(1), held);
     shared.publish(state, None);
+    (shared, feeds)
+}
+
+/// The next commit changes all rows.
+fn change_all(shared: &Shared, commit: i64) {
+    let sides = |value: i64, diff| (0..KEYS).map(move |key| (vec![Value::Int(key), Value::Int(value)], diff));
+    let changed = Committed {
+        number: commit,
+        full_snapshot: false,
+        frontier: frontier(commit),
+        results: vec![sides(commit - 2, -1).chain(sides(commit - 1, 1)).collect()],
+    };
+    let (state, delta) = shared
+        .state()
+        .unwrap()
+        .after(&shared.shapes, &Bounds::default(), changed)
+        .unwrap();
+    shared.publish(state, Some(delta));
+}
+
+/// Commits that change more than is encoded for one client alone, faster than the pace: a client that missed an event, or
+/// is new, needs one snapshot and no more, since that ends where the next event of all begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_was_sent_a_snapshot_takes_the_events_of_all_from_there() {
+    let (shared, feeds) = all_changes();
     let subject = Subject {
         tables: vec![0],
         pace: Duration::from_millis(200),
@@ -348,16 +373,7 @@ async fn a_client_that_was_sent_a_snapshot_takes_the_events_of_all_from_there() 
     let publishing = Arc::clone(&shared);
     let commits = tokio::spawn(async move {
         for commit in 2.. {
-            let sides = |value: i64, diff| (0..KEYS).map(move |key| (vec![Value::Int(key), Value::Int(value)], diff));
-            let changed = Committed {
-                number: commit,
-                full_snapshot: false,
-                frontier: frontier(commit),
-                results: vec![sides(commit - 2, -1).chain(sides(commit - 1, 1)).collect()],
-            };
-            let state = publishing.state().unwrap();
-            let (state, delta) = state.after(&shapes(), &Bounds::default(), changed).unwrap();
-            publishing.publish(state, Some(delta));
+            change_all(&publishing, commit);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
@@ -384,15 +400,7 @@ async fn a_client_that_was_sent_a_snapshot_takes_the_events_of_all_from_there() 
 /// sent a snapshot, or changes of its own, the next event would be missed as well, and none would ever be in time again.
 #[tokio::test]
 async fn clients_that_missed_the_same_events_share_what_they_are_sent() {
-    const KEYS: i64 = 6000;
-    let shapes = || vec![Shape::new(TABLE)];
-    let recent = Recent::new(256 << 20, 1000);
-    let shared = Arc::new(Shared::of(shapes(), Vec::new(), Bounds::default(), recent));
-    let feeds = Feeds::new(Arc::clone(&shared), unused(), Handle::current());
-    let rows = (0..KEYS).map(|key| row(key, 0)).collect::<Vec<_>>();
-    let held = vec![(Content::Held(Rows::of(&TABLE, rows)), KEYS as u64)];
-    let (state, _) = State::replacing(None, &shapes(), &Bounds::default(), 1, frontier(1), held);
-    shared.publish(state, None);
+    let (shared, feeds) = all_changes();
     let subject = Subject {
         tables: vec![0],
         pace: Duration::ZERO,
@@ -404,16 +412,7 @@ async fn clients_that_missed_the_same_events_share_what_they_are_sent() {
         clients.push(stream);
     }
     for commit in 2..5 {
-        let sides = |value: i64, diff| (0..KEYS).map(move |key| (vec![Value::Int(key), Value::Int(value)], diff));
-        let changed = Committed {
-            number: commit,
-            full_snapshot: false,
-            frontier: frontier(commit),
-            results: vec![sides(commit - 2, -1).chain(sides(commit - 1, 1)).collect()],
-        };
-        let state = shared.state().unwrap();
-        let (state, delta) = state.after(&shapes(), &Bounds::default(), changed).unwrap();
-        shared.publish(state, Some(delta));
+        change_all(&shared, commit);
         // the feed makes an event of each commit
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -24,7 +24,7 @@ impl Random {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(STEP);
         mix(self.0)
     }
@@ -32,17 +32,17 @@ impl Random {
     /// A number below `bound`, which is below 2^32.
     pub fn below(&mut self, bound: u64) -> u64 {
         debug_assert!(bound > 0 && bound <= 1 << 32);
-        ((self.next() >> 32) * bound) >> 32
+        ((self.next_u64() >> 32) * bound) >> 32
     }
 
     /// A number below any bound.
     pub fn below_wide(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
     /// True with a probability of `share` / 2^32.
     pub fn chance(&mut self, share: u64) -> bool {
-        self.next() >> 32 < share
+        self.next_u64() >> 32 < share
     }
 
     /// True in so many of a thousand cases.
@@ -75,7 +75,7 @@ mod tests {
     fn the_first_numbers_are_pinned() {
         // SplitMix64 with the seed 1234567, as published with the algorithm
         let mut random = Random(1_234_567);
-        let first: Vec<u64> = (0..3).map(|_| random.next()).collect();
+        let first: Vec<u64> = (0..3).map(|_| random.next_u64()).collect();
         assert_eq!(
             first,
             [

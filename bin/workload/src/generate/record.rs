@@ -221,7 +221,7 @@ impl Renderer {
         let person = if random.per_mille(600) {
             random.zipf(14)
         } else {
-            1 << 40 | random.next() >> 24
+            1 << 40 | random.next_u64() >> 24
         };
         let mut random = Random::of([self.seed, PERSON, person, 0]);
         out.extend_from_slice(b"{\"ind\":");
@@ -349,7 +349,7 @@ fn hex(out: &mut Vec<u8>, mut bits: u64, digits: usize) {
 }
 
 fn unique_id(random: &mut Random, out: &mut Vec<u8>) {
-    let (first, second) = (random.next(), random.next());
+    let (first, second) = (random.next_u64(), random.next_u64());
     hex(out, first, 8);
     out.push(b'-');
     hex(out, first >> 32, 4);
@@ -363,7 +363,7 @@ fn unique_id(random: &mut Random, out: &mut Vec<u8>) {
 }
 
 fn image_source(random: &mut Random, out: &mut Vec<u8>) {
-    let (first, second) = (random.next(), random.next());
+    let (first, second) = (random.next_u64(), random.next_u64());
     out.extend_from_slice(b"https://i.pinimg.com/originals/");
     for shift in [0, 8, 16] {
         hex(out, first >> shift, 2);

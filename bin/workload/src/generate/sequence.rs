@@ -94,7 +94,7 @@ impl Generator {
                 let version = if random.below(2) == 0 {
                     0
                 } else {
-                    random.next() as u32 | 1
+                    random.next_u64() as u32 | 1
                 };
                 let ind = earlier(post, &mut random);
                 self.pending.push(Event {
