@@ -186,12 +186,13 @@ fn start(
     let terms = agree::terms(&results, &options.log.limits);
     let (processes, threads) = (options.workers.processes, options.workers.threads);
     let profile = process.observer.profile();
-    let mut peers = match processes {
+    let peers = match processes {
         1 => None,
         _ => Some(runtime.block_on(peers::connect(&options.workers))?),
     };
-    let (builders, guard) = peers::communication(&options.workers, peers.as_mut())?;
-    let beat = peers.map(|peers| Beat::start(peers.beats, options.workers.peer_timeout));
+    let (sockets, beats) = peers.map(|peers| (peers.data, peers.beats)).unzip();
+    let (builders, guard) = peers::communication(&options.workers, sockets)?;
+    let beat = beats.map(|beats| Beat::start(beats, options.workers.peer_timeout));
     let beat = beat.transpose().map_err(|source| EngineError::Start {
         what: "the beat between processes",
         source,

@@ -12,6 +12,7 @@ use crate::error::EngineError;
 use crate::options::Workers;
 use greeting::{Greeting, Kind, Refused};
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
@@ -28,11 +29,13 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 /// How often a process that is waited for is named.
 const REMIND: Duration = Duration::from_secs(30);
 
+/// Timely's connections, by process; none to this one itself.
+pub(crate) type Sockets = Vec<Option<std::net::TcpStream>>;
+
 /// Connections to all other processes of a run.
 #[derive(Debug)]
 pub(crate) struct Peers {
-    /// By process; none to this one itself.
-    data: Vec<Option<std::net::TcpStream>>,
+    pub(crate) data: Sockets,
     /// The connections for the beat, with their processes.
     pub(crate) beats: Vec<(usize, std::net::TcpStream)>,
 }
@@ -40,13 +43,13 @@ pub(crate) struct Peers {
 /// What timely's workers are made of, and what has to outlive them.
 pub(crate) type Communication = (Vec<AllocatorBuilder>, Box<dyn Any + Send>);
 
-/// The means of exchange between the workers of this process, and with those of `peers`.
-pub(crate) fn communication(workers: &Workers, peers: Option<&mut Peers>) -> Result<Communication, EngineError> {
+/// The means of exchange between the workers of this process, and by `sockets` with those of others.
+pub(crate) fn communication(workers: &Workers, sockets: Option<Sockets>) -> Result<Communication, EngineError> {
     let failed = |detail: String| EngineError::Panicked {
         what: "the start of the workers",
         detail,
     };
-    let Some(peers) = peers else {
+    let Some(sockets) = sockets else {
         let config = match workers.threads {
             1 => Config::Thread,
             threads => Config::Process(threads),
@@ -55,7 +58,6 @@ pub(crate) fn communication(workers: &Workers, peers: Option<&mut Peers>) -> Res
     };
     let hooks = Hooks::default();
     let within = ProcessBuilder::new_typed_vector(workers.threads, hooks.refill.clone(), hooks.spill.clone());
-    let sockets = std::mem::take(&mut peers.data);
     let (builders, guard) =
         initialize_networking_from_sockets(within, sockets, workers.process, workers.threads, hooks)
             .map_err(|error| failed(error.to_string()))?;
@@ -76,7 +78,8 @@ pub(crate) async fn connect(workers: &Workers) -> Result<Peers, EngineError> {
         source,
     })?;
     let workers = Arc::new(workers.clone());
-    let (after, before) = tokio::try_join!(accept_all(listener, &workers), reach_all(&workers))?;
+    let after = async { Ok(accept_all(listener, &workers).await) };
+    let (after, before) = tokio::try_join!(after, reach_all(&workers))?;
     let mut peers = Peers {
         data: (0..workers.processes).map(|_| None).collect(),
         beats: Vec::new(),
@@ -138,15 +141,18 @@ async fn reach(workers: &Workers, process: usize, kind: Kind) -> Result<TcpStrea
 
 /// Waits for the processes after this one. Of two connections for the same purpose the later one counts: the process was
 /// started again meanwhile.
-async fn accept_all(listener: TcpListener, workers: &Arc<Workers>) -> Result<Vec<Connection>, EngineError> {
-    let mut missing: Vec<(usize, Kind)> = (workers.process + 1..workers.processes)
-        .flat_map(|process| Kind::ALL.map(|kind| (process, kind)))
-        .collect();
-    let mut connections: Vec<Connection> = Vec::new();
+async fn accept_all(listener: TcpListener, workers: &Arc<Workers>) -> Vec<Connection> {
+    let mut connections = BTreeMap::new();
     // greetings are read concurrently: a connection that sends nothing delays no other
     let (greeted, mut arrivals) = mpsc::channel(16);
     let mut reminder = Reminder::new();
-    while !missing.is_empty() {
+    let first_missing = |connections: &BTreeMap<_, _>| {
+        let awaited =
+            (workers.process + 1..workers.processes).flat_map(|process| Kind::ALL.map(|kind| (process, kind)));
+        let mut missing = awaited.filter(|connection| !connections.contains_key(connection));
+        missing.next()
+    };
+    while let Some((missing, _)) = first_missing(&connections) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
@@ -164,22 +170,18 @@ async fn accept_all(listener: TcpListener, workers: &Arc<Workers>) -> Result<Vec
                     sleep(AGAIN).await;
                 }
             },
-            Some(arrived) = arrivals.recv() => {
-                let (process, kind, _) = arrived;
-                missing.retain(|awaited| *awaited != (process, kind));
-                connections.retain(|(other, of, _)| (*other, *of) != (process, kind));
-                connections.push(arrived);
-            }
+            Some((process, kind, stream)) = arrivals.recv() => drop(connections.insert((process, kind), stream)),
             () = sleep(AGAIN) => {}
         }
-        if let Some((process, _)) = missing.first()
-            && reminder.is_due()
-        {
-            let address = &workers.addresses[*process];
-            tracing::info!("waiting for process {process} ({address}) to connect");
+        if reminder.is_due() {
+            let address = &workers.addresses[missing];
+            tracing::info!("waiting for process {missing} ({address}) to connect");
         }
     }
-    Ok(connections)
+    let connections = connections.into_iter();
+    connections
+        .map(|((process, kind), stream)| (process, kind, stream))
+        .collect()
 }
 
 /// What a new connection is for; none when it is not of this run.

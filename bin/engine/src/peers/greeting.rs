@@ -11,7 +11,7 @@ const ACCEPTED: u8 = 0;
 const REFUSED: u8 = 1;
 
 /// What a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     /// Timely's.
     Data,

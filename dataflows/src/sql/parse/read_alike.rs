@@ -79,9 +79,20 @@ const BEFORE_OPERANDS: [Keyword; 13] = [
     Keyword::WHERE,
 ];
 
+/// All tokens but white space and comments.
+fn words(tokens: &[TokenWithSpan]) -> Vec<&TokenWithSpan> {
+    let is_word = |token: &&TokenWithSpan| !matches!(token.token, Token::Whitespace(_));
+    tokens.iter().filter(is_word).collect()
+}
+
+/// Whether a token is one of these words, without quotes.
+fn is_one_of(token: &TokenWithSpan, keywords: &[Keyword]) -> bool {
+    // a quoted word is no keyword to the tokenizer either
+    matches!(&token.token, Token::Word(word) if keywords.contains(&word.keyword))
+}
+
 /// A NOT NULL behind an operand: the parser reads it as IS NOT NULL, and PostgreSQL does not.
 fn not_null(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
-    let is = |token: &TokenWithSpan, keyword| matches!(&token.token, Token::Word(word) if word.keyword == keyword);
     let ends_operand = |token: &TokenWithSpan| match &token.token {
         Token::Word(word) => word.keyword != Keyword::IS && !BEFORE_OPERANDS.contains(&word.keyword),
         Token::Number(..) | Token::SingleQuotedString(_) | Token::Placeholder(_) | Token::RParen | Token::RBracket => {
@@ -89,46 +100,25 @@ fn not_null(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
         }
         _ => false,
     };
-    let words: Vec<&TokenWithSpan> = tokens
-        .iter()
-        .filter(|token| !matches!(token.token, Token::Whitespace(_)))
-        .collect();
-    let mut threes = words.windows(3).filter_map(|three| match three {
-        [operand, not, null] => Some((operand, not, null)),
+    words(tokens).windows(3).find_map(|three| match three {
+        [operand, not, null] => {
+            let is_not_null = is_one_of(not, &[Keyword::NOT]) && is_one_of(null, &[Keyword::NULL]);
+            (ends_operand(operand) && is_not_null).then_some(*not)
+        }
         _ => None,
-    });
-    let found =
-        threes.find(|(operand, not, null)| ends_operand(operand) && is(not, Keyword::NOT) && is(null, Keyword::NULL));
-    found.map(|(_, not, _)| *not)
+    })
 }
 
 /// A FETCH without FIRST or NEXT, or without ROW or ROWS behind its number: the parser needs neither.
 fn short_fetch(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
-    let is = |token: &TokenWithSpan, keywords: &[Keyword]| matches!(&token.token, Token::Word(word) if word.quote_style.is_none() && keywords.contains(&word.keyword));
-    let words: Vec<&TokenWithSpan> = tokens
-        .iter()
-        .filter(|token| !matches!(token.token, Token::Whitespace(_)))
-        .collect();
-    let is_clause = |at: usize| {
-        let label = |before: &&&TokenWithSpan| is(before, &[Keyword::AS]) || before.token == Token::Period;
-        is(words[at], &[Keyword::FETCH]) && at.checked_sub(1).and_then(|at| words.get(at)).filter(label).is_none()
-    };
-    let is_short = |at: &usize| {
-        let rows = |token: &&&TokenWithSpan| is(token, &[Keyword::ROW, Keyword::ROWS]);
-        let first = words
-            .get(at + 1)
-            .filter(|token| is(token, &[Keyword::FIRST, Keyword::NEXT]));
-        first.is_none()
-            || words
-                .get(at + 2)
-                .filter(rows)
-                .or(words.get(at + 3).filter(rows))
-                .is_none()
-    };
-    (0..words.len())
-        .filter(|at| is_clause(*at))
-        .find(is_short)
-        .map(|at| words[at])
+    let words = words(tokens);
+    let is = |at: usize, keywords: &[Keyword]| words.get(at).is_some_and(|token| is_one_of(token, keywords));
+    // behind these it is a name
+    let is_name = |at: usize| at > 0 && (is(at - 1, &[Keyword::AS]) || words[at - 1].token == Token::Period);
+    let rows = [Keyword::ROW, Keyword::ROWS];
+    let is_whole = |at: usize| is(at + 1, &[Keyword::FIRST, Keyword::NEXT]) && (is(at + 2, &rows) || is(at + 3, &rows));
+    let is_short = |at: &usize| is(*at, &[Keyword::FETCH]) && !is_name(*at) && !is_whole(*at);
+    (0..words.len()).find(is_short).map(|at| words[at])
 }
 
 /// A word or a number that begins where a number ends. PostgreSQL refuses them from version 15 on, and reads them as two
