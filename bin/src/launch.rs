@@ -16,7 +16,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -162,15 +161,13 @@ fn check(command: &[OsString], own: &[OsString]) -> Result<(Restart, Again, Opti
     Ok((restart, again, results.map(PathBuf::from)))
 }
 
-/// One free port of this machine for each process. They are freed again before the processes bind them: when
-/// somebody is quicker, that start fails and the next one has other ports.
+/// One free port of this machine for each process. When somebody else takes one before its process binds it, that start
+/// fails and the next one has other ports.
 fn write_hosts(path: &Path, processes: usize) -> anyhow::Result<()> {
-    let listeners = (0..processes)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect::<Result<Vec<_>, _>>();
     let mut hosts = String::new();
-    for listener in listeners.context("cannot find free ports")? {
-        writeln!(hosts, "{}", listener.local_addr()?).expect("writing to a String");
+    for _ in 0..processes {
+        let port = servers::free_port().context("cannot find a free port")?;
+        writeln!(hosts, "127.0.0.1:{port}").expect("writing to a String");
     }
     std::fs::write(path, hosts).with_context(|| format!("cannot write {}", path.display()))
 }
@@ -420,7 +417,7 @@ mod tests {
         let hosts: std::collections::BTreeSet<&str> = text.lines().collect();
         assert_eq!(hosts.len(), 5);
         for host in hosts {
-            TcpListener::bind(host).unwrap();
+            std::net::TcpListener::bind(host).unwrap();
         }
     }
 }

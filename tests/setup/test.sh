@@ -1,11 +1,19 @@
 #!/bin/sh
-# All tests of the workspace, then one line with the sum of what the many test programs counted.
-# Arguments go to `cargo test`: `test.sh -p operators`, `test.sh --test servers`.
+# All tests of the workspace, then how long the longest took, and one line with the sum of what the many test programs
+# counted. Arguments go to `cargo test`: `test.sh -p operators`, `test.sh --test servers`.
 set -u
 cd "$(dirname "$0")/../.."
 cargo=${CARGO:-cargo}
 log=$(mktemp)
 trap 'rm -f "$log" "$log.status"' EXIT
+begun=$(date +%s)
+
+# seconds of each program, with how much of the machine was busy, and of each test of a scenario
+durations=$PWD/target/durations
+mkdir -p "$durations"
+rm -f "$durations"/*.csv
+export PINFLOW_PROGRAM_DURATIONS="$durations/programs.csv" PINFLOW_TEST_DURATIONS="$durations/tests.csv"
+host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 
 run() {
     "$cargo" test --locked --no-fail-fast "$@"
@@ -14,8 +22,10 @@ run() {
 {
     if [ $# -eq 0 ]; then
         run --workspace --doc
+        export "CARGO_TARGET_${host}_RUNNER=$PWD/tests/setup/run_program.sh"
         run --workspace --lib --bins --tests
     else
+        export "CARGO_TARGET_${host}_RUNNER=$PWD/tests/setup/run_program.sh"
         run "$@"
     fi
 } 2>&1 | tee "$log"
@@ -24,6 +34,14 @@ status=0
 if grep -qv '^0$' "$log.status"; then
     status=1
     grep -E '^test .* FAILED$|^error' "$log" | sort -u
+fi
+if [ -f "$PINFLOW_PROGRAM_DURATIONS" ]; then
+    echo "$(wc -l <"$PINFLOW_PROGRAM_DURATIONS") test programs in $(($(date +%s) - begun)) s, with what was built; the longest:"
+    sort -t, -k2,2 -nr "$PINFLOW_PROGRAM_DURATIONS" | head -n 8 |
+        awk -F, '{ printf "  %s: %d s, %d %% of the processors busy\n", $1, $2, $3 }'
+fi
+if [ -n "${PINFLOW_CI_BEGUN:-}" ]; then
+    echo "ci: $(($(date +%s) - PINFLOW_CI_BEGUN)) s of 2700, with everything that was installed, built and checked"
 fi
 # a test that lacks something says so and passes: it counts as skipped, once (see tests/src/need.rs)
 awk '/^ *Running / { program = $0 }
@@ -37,5 +55,8 @@ match($0, /skipped test [^ ]+: /) {
         if ($(i + 1) == "failed;") failed += $i
         if ($(i + 1) == "ignored;") skipped += $i
     }
-} END { passed -= lacking; skipped += lacking; printf "total: %d passed, %d failed, %d skipped\n", passed, failed, skipped }' "$log"
+} END {
+    passed -= lacking; skipped += lacking
+    printf "total: %d passed, %d failed, %d skipped\n", passed, failed, skipped
+}' "$log"
 exit "$status"

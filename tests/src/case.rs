@@ -3,7 +3,7 @@
 //! The records are the smallest that show which of two records of a key counts: a place with its country, a post with
 //! its category, a person. Every place is in the cleaned tables and in a result.
 
-use crate::{Database, Kafka, LakeFolder, Message, Pinflow, Postgres, Producer, Program, S3Server, eventually};
+use crate::{Database, Kafka, LakeFolder, Message, Pinflow, Postgres, Producer, Program, S3Server, eventually, watchdog};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::json;
 use std::path::PathBuf;
@@ -65,6 +65,7 @@ pub struct Case {
 impl Case {
     /// A case with topics `NAME.pin`, `NAME.geo` and `NAME.user` of so many partitions; none are made for 0.
     pub fn new(name: &str, partitions: i32, history: History) -> Result<Case> {
+        watchdog::watch();
         let servers = servers()?;
         let folder = tempfile::tempdir()?;
         let (s3, root) = match history {
@@ -312,6 +313,7 @@ fn bucket(name: &str) -> String {
 
 /// Plays all variants of a scenario at once: most of their time is waiting.
 pub fn each<T: Send>(variants: Vec<T>, play: impl Fn(T) -> Result<()> + Sync) -> Result<()> {
+    watchdog::watch();
     std::thread::scope(|scope| {
         let play = &play;
         let threads = variants.into_iter().map(|variant| scope.spawn(move || play(variant)));

@@ -1,7 +1,7 @@
 //! Apache Kafka 4.3.0 from the jars that `tests/setup/kafka.sh` puts in `.cache/kafka/libs`, with what a scenario does to
 //! its topics.
 
-use crate::{block_on, eventually, need};
+use crate::{block_on, eventually, need, watchdog};
 use anyhow::{Context, Result, ensure};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -42,6 +42,7 @@ impl Kafka {
     /// Starts a broker with so much heap (at most 1,024 MB) and these settings added to `server.properties`; `{port}`
     /// and `{controller}` in them are its ports.
     pub fn start_with(heap_megabytes: u32, settings: &[(&str, &str)]) -> Result<Kafka> {
+        watchdog::watch();
         ensure!(
             heap_megabytes <= 1024,
             "a broker of a test takes at most 1024 MB, not {heap_megabytes}"

@@ -31,6 +31,7 @@ pub mod snapshot_check;
 pub mod sql;
 pub mod tables;
 pub mod verify;
+pub mod watchdog;
 pub mod workload;
 
 #[cfg(test)]
@@ -90,6 +91,7 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 /// A cluster whose default collation orders as people do (ICU `en-US`), so that a query that forgets
 /// `COLLATE "C"` shows.
 pub fn postgres() -> Result<Postgres> {
+    watchdog::watch();
     let options = PostgresOptions {
         icu_locale: Some("en-US".into()),
         ..PostgresOptions::default()

@@ -1,6 +1,6 @@
 //! The `pinflow` binary as a child process: started with arguments, watched by its output, ended by signals.
 
-use crate::{Kafka, LakeFolder, Postgres, S3Server};
+use crate::{Kafka, LakeFolder, Postgres, S3Server, watchdog};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use servers::process::Server;
@@ -27,6 +27,7 @@ impl Pinflow {
     /// `pinflow COMMAND`, as `run` or `backfill`. A gateway that is told to end waits for no load balancer, unless
     /// `--drain-delay` says so.
     pub fn new(command: &str) -> Pinflow {
+        watchdog::watch();
         Pinflow {
             args: vec![command.into()],
             env: vec![("PINFLOW__GATEWAY__DRAIN_DELAY".into(), "0s".into())],

@@ -7,7 +7,6 @@ use dataflows::{Options, Results};
 use pinflow_tests::case::{Case, History, SOON, geo, pin, stop, user};
 use pinflow_tests::{Pinflow, eventually, get};
 use std::fs;
-use std::net::TcpListener;
 use std::path::PathBuf;
 
 /// What may be asked of posts with places: text keys, a share with decimals, percentiles, a HAVING.
@@ -440,14 +439,9 @@ fn processes_with_other_files_refuse_each_other_by_name() -> Result<()> {
         "two",
         &[("countries", COUNTRIES), ("shares", &SHARES.replace(">= 2", ">= 3"))],
     )?;
-    let ports = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
-    let addresses: Vec<String> = ports
-        .iter()
-        .map(|port| Ok(port.local_addr()?.to_string()))
-        .collect::<Result<_>>()?;
     let hosts = case.folder().join("hosts");
-    fs::write(&hosts, addresses.join("\n"))?;
-    drop(ports);
+    let ports = [servers::free_port()?, servers::free_port()?];
+    fs::write(&hosts, ports.map(|port| format!("127.0.0.1:{port}")).join("\n"))?;
     let hosts = hosts.to_str().context("UTF-8")?.to_owned();
     let start = |process: &str, folder: &Folder| {
         let flags = ["-n", "2", "-p", process, "-h", &hosts, "-w", "2"];

@@ -6,7 +6,6 @@ use pinflow_tests::workload::{Entry, TOPICS, Workload};
 use pinflow_tests::{Database, Kafka, LakeFolder, Message, Pinflow, Producer, Program, Relay, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,12 +13,9 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// A host file of free ports.
 fn hostfile(folder: &Path, processes: usize) -> Result<PathBuf> {
-    let listeners = (0..processes)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect::<Result<Vec<_>, _>>()?;
     let mut hosts = String::new();
-    for listener in &listeners {
-        hosts.push_str(&format!("{}\n", listener.local_addr()?));
+    for _ in 0..processes {
+        hosts.push_str(&format!("127.0.0.1:{}\n", servers::free_port()?));
     }
     let path = folder.join("hosts");
     std::fs::write(&path, hosts)?;

@@ -139,10 +139,11 @@ async fn reach(workers: &Workers, process: usize, kind: Kind) -> Result<TcpStrea
     }
 }
 
-/// Waits for the processes after this one. Of two connections for the same purpose the later one counts: the process was
-/// started again meanwhile.
+/// Waits for the processes after this one. Of two connections for the same purpose the one that was accepted later counts,
+/// whichever greeting is heard first: the process was started again meanwhile.
 async fn accept_all(listener: TcpListener, workers: &Arc<Workers>) -> Vec<Connection> {
-    let mut connections = BTreeMap::new();
+    let mut connections: BTreeMap<_, (u64, TcpStream)> = BTreeMap::new();
+    let mut accepted_before = 0;
     // greetings are read concurrently: a connection that sends nothing delays no other
     let (greeted, mut arrivals) = mpsc::channel(16);
     let mut reminder = Reminder::new();
@@ -157,10 +158,12 @@ async fn accept_all(listener: TcpListener, workers: &Arc<Workers>) -> Vec<Connec
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     let (workers, greeted) = (Arc::clone(workers), greeted.clone());
+                    let number = accepted_before;
+                    accepted_before += 1;
                     tokio::spawn(async move {
                         if let Some(connection) = greet(stream, &workers).await {
                             // the receiver is dropped once all processes are connected
-                            let _ = greeted.send(connection).await;
+                            let _ = greeted.send((number, connection)).await;
                         }
                     });
                 }
@@ -170,7 +173,14 @@ async fn accept_all(listener: TcpListener, workers: &Arc<Workers>) -> Vec<Connec
                     sleep(AGAIN).await;
                 }
             },
-            Some((process, kind, stream)) = arrivals.recv() => drop(connections.insert((process, kind), stream)),
+            Some((number, (process, kind, mut stream))) = arrivals.recv() => {
+                let purpose = (process, kind);
+                let is_latest = connections.get(&purpose).is_none_or(|(known, _)| *known < number);
+                // answered here: who is told that it is connected, and connects for its next purpose, is counted
+                if is_latest && greeting::accept(&mut stream).await.is_ok() {
+                    connections.insert(purpose, (number, stream));
+                }
+            }
             () = sleep(AGAIN) => {}
         }
         if reminder.is_due() {
@@ -180,11 +190,11 @@ async fn accept_all(listener: TcpListener, workers: &Arc<Workers>) -> Vec<Connec
     }
     let connections = connections.into_iter();
     connections
-        .map(|((process, kind), stream)| (process, kind, stream))
+        .map(|((process, kind), (_, stream))| (process, kind, stream))
         .collect()
 }
 
-/// What a new connection is for; none when it is not of this run.
+/// What a new connection is for, not answered yet; none when it is not of this run.
 async fn greet(mut stream: TcpStream, workers: &Workers) -> Option<Connection> {
     match timeout(ATTEMPT, Greeting::hear(&mut stream, workers)).await {
         Ok(Ok((process, kind))) => Some((process, kind, stream)),

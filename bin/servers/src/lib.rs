@@ -21,6 +21,7 @@
 pub mod broker;
 mod error;
 pub mod kafka;
+mod ports;
 pub mod postgres;
 pub mod process;
 pub mod s3;
@@ -28,11 +29,6 @@ pub mod s3;
 pub use broker::Broker;
 pub use error::ServerError;
 pub use kafka::{Kafka, KafkaOptions};
+pub use ports::free_port;
 pub use postgres::{Login, Postgres, PostgresOptions};
 pub use s3::S3Server;
-
-/// A port of 127.0.0.1 that was free a moment ago. Another process may take it before it is used: servers that
-/// get one from here are started again with another when they cannot bind.
-pub fn free_port() -> std::io::Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
-}

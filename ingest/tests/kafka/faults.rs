@@ -201,11 +201,7 @@ fn a_wrong_password_is_said_at_once() {
 
 #[test]
 fn no_broker_is_named_and_a_reader_waits_for_it() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string();
+    let free = format!("127.0.0.1:{}", servers::free_port().unwrap());
     let config = KafkaConfig::new(&free);
     let error = Cluster::connect_within(&config, Duration::from_secs(2))
         .err()

@@ -60,14 +60,18 @@ impl Greeting {
         }
     }
 
-    /// Greets a process that is connected to, and waits for its answer.
-    pub(super) async fn say<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S) -> Result<(), Error> {
+    pub(super) fn bytes(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.push(self.kind as u8);
         for number in [self.process, self.processes, self.threads] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
-        stream.write_all(&bytes).await?;
+        bytes
+    }
+
+    /// Greets a process that is connected to, and waits for its answer.
+    pub(super) async fn say<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S) -> Result<(), Error> {
+        stream.write_all(&self.bytes()).await?;
         match stream.read_u8().await? {
             ACCEPTED => Ok(()),
             REFUSED => Err(Error::Refused(Refused {
@@ -78,7 +82,8 @@ impl Greeting {
         }
     }
 
-    /// Hears the greeting of a process that connects, and answers it: its number, and what the connection is for.
+    /// Hears the greeting of a process that connects: its number, and what the connection is for. A process of another run
+    /// has its answer then; one of this run waits for [`accept`].
     pub(super) async fn hear<S: AsyncRead + AsyncWrite + Unpin>(
         stream: &mut S,
         workers: &Workers,
@@ -107,9 +112,13 @@ impl Greeting {
         if !(ours.process + 1..ours.processes).contains(&process) {
             return Err(unexpected("the number of a process that does not connect to this one"));
         }
-        stream.write_all(&[ACCEPTED]).await?;
         Ok((process as usize, kind))
     }
+}
+
+/// Tells a process that its connection counts.
+pub(super) async fn accept<S: AsyncWrite + Unpin>(stream: &mut S) -> Result<(), Error> {
+    Ok(stream.write_all(&[ACCEPTED]).await?)
 }
 
 fn unexpected(what: &str) -> Error {

@@ -1,15 +1,11 @@
 use super::*;
 use std::io::Write;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Workers of a run of so many processes on free ports, from the point of view of each process.
 fn run(processes: usize) -> Vec<Workers> {
-    let listeners: Vec<_> = (0..processes)
-        .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
-        .collect();
-    let addresses: Vec<String> = listeners
-        .iter()
-        .map(|listener| listener.local_addr().unwrap().to_string())
-        .collect();
+    let address = |_| format!("127.0.0.1:{}", servers::free_port().unwrap());
+    let addresses: Vec<String> = (0..processes).map(address).collect();
     let workers = |process| Workers {
         threads: 2,
         processes,
@@ -78,6 +74,35 @@ async fn processes_find_each_other_in_any_order_whoever_else_connects() {
         are_connected(&mut left[one], one, &mut right[0], other);
     }
     drop((silent, other));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_greeting_that_is_heard_late_takes_no_place_of_a_process_that_was_started_again() {
+    let workers = run(2);
+    let first = start(&workers[0]);
+    let connected = || async {
+        loop {
+            match TcpStream::connect(&workers[0].addresses[0]).await {
+                Ok(stream) => return stream,
+                Err(_) => sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    let greeting = Greeting::of(&workers[1], Kind::Data).bytes();
+    let mut ended = connected().await;
+    ended.write_all(&greeting[..5]).await.unwrap();
+    // it was started again, and is quicker than what its first connection still has on the way
+    let mut again = connected().await;
+    Greeting::of(&workers[1], Kind::Data).say(&mut again).await.unwrap();
+    ended.write_all(&greeting[5..]).await.unwrap();
+    let refused = ended.read_u8().await;
+    assert!(refused.is_err(), "{refused:?}");
+    let mut beat = connected().await;
+    Greeting::of(&workers[1], Kind::Beat).say(&mut beat).await.unwrap();
+    let peers = timeout(Duration::from_secs(20), first).await.unwrap().unwrap().unwrap();
+    let mut data = peers.data[1].as_ref().unwrap();
+    data.write_all(&[7]).unwrap();
+    assert_eq!(again.read_u8().await.unwrap(), 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]
