@@ -1,8 +1,8 @@
 //! One CSV file per table, for `--out`.
 //!
 //! `{table}.csv`: UTF-8, LF, a header of column names, quotes only where RFC 4180 needs them, null as nothing, rows
-//! sorted by the unquoted text of their columns from left to right, byte by byte; values as Postgres prints them. A file
-//! is written under a temporary name and renamed when it is whole.
+//! sorted by the unquoted text of their columns from left to right, byte by byte; values as Postgres prints them. Files
+//! are written under temporary names and renamed when all are whole: where one cannot be written, what stood there stays.
 
 use crate::error::SinkError;
 use crate::text;
@@ -14,11 +14,21 @@ use values::{Row, Table};
 /// Writes one file per table into `dir`, which is created when absent.
 pub fn write_tables(dir: &Path, tables: &[(Table, Vec<Row>)]) -> Result<(), SinkError> {
     std::fs::create_dir_all(dir).map_err(|source| failed(dir, source))?;
-    for (table, rows) in tables {
+    let part = |table: &Table| dir.join(format!(".{}.csv.part", table.name));
+    let mut written = tables.iter().map(|(table, rows)| {
+        let part = part(table);
+        write_table(&part, table, rows).map_err(|source| failed(&part, source))
+    });
+    if let Err(error) = written.try_for_each(|written| written) {
+        // they take room where there may be none, and are of no use to anybody
+        for (table, _) in tables {
+            let _ = std::fs::remove_file(part(table));
+        }
+        return Err(error);
+    }
+    for (table, _) in tables {
         let path = dir.join(format!("{}.csv", table.name));
-        let part = dir.join(format!(".{}.csv.part", table.name));
-        write_table(&part, table, rows).map_err(|source| failed(&part, source))?;
-        std::fs::rename(&part, &path).map_err(|source| failed(&path, source))?;
+        std::fs::rename(part(table), &path).map_err(|source| failed(&path, source))?;
     }
     // the names are durable only with their directory
     File::open(dir)

@@ -329,9 +329,9 @@ impl SinkError {
         matches!(self, SinkError::Results { .. })
     }
 
-    /// Whether a newer run has taken over: exit code 3.
+    /// Whether another run holds the schema, because it took over or was there before: exit code 3.
     pub fn is_fenced(&self) -> bool {
-        matches!(self, SinkError::Fenced { .. })
+        matches!(self, SinkError::Fenced { .. } | SinkError::Held { .. })
     }
 }
 

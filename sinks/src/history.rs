@@ -45,6 +45,10 @@ pub(crate) async fn drop_up_to(client: &Client, schema: &str, fence: i64) -> Res
         }
         client.batch_execute("SET lock_timeout = '30s'").await.map_err(failed)?;
         if let Err(error) = dropped {
+            if name.starts_with(&staging_name(fence, "")) {
+                // the next pass makes it anew
+                return Err(failed(error));
+            }
             // its name carries its fence: it is in nobody's way
             tracing::warn!(error = %PostgresError::from(error), table = %name, "an old staging table stays until the next start");
         }

@@ -236,7 +236,7 @@ impl Thread {
     }
 
     async fn stage(&mut self) -> Result<(), SinkError> {
-        let session = Session::open(&self.config, Purpose::Stage).await?;
+        let mut session = Session::open(&self.config, Purpose::Stage).await?;
         let mut buffers = copy::buffers(&self.config.schema, self.fence, &self.definition);
         let surplus = Surplus::of(&self.config.schema, self.fence);
         while let Some(message) = self.queue.recv().await {
@@ -253,7 +253,7 @@ impl Thread {
                         .iter_mut()
                         .filter(|buffer| buffer.bytes.len() >= self.options.bytes_per_copy)
                     {
-                        buffer.copy(&session).await?;
+                        buffer.copy(&mut session, &self.config).await?;
                     }
                     if let Some(rejects) = buffers.last_mut() {
                         self.limit_rejects(rejects, &surplus, &session).await?;
@@ -265,7 +265,7 @@ impl Thread {
                 Message::Flush(flush) => {
                     let mut result = Ok(());
                     for buffer in buffers.iter_mut().filter(|buffer| buffer.rows > 0) {
-                        result = buffer.copy(&session).await;
+                        result = buffer.copy(&mut session, &self.config).await;
                         if result.is_err() {
                             break;
                         }
@@ -293,7 +293,7 @@ impl Thread {
             Ok(true) => rejects.unlimited = Held::default(),
             Ok(false) => {}
             Err(error) if error.class() == Class::Reconnect => {
-                return Err(rejects.lost(format!("the connection lost ({}), unknown", with_causes(&error))));
+                return Err(rejects.lost_connection(&error));
             }
             Err(error) => return Err(error),
         }

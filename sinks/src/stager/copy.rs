@@ -1,6 +1,7 @@
 //! Rows in the binary `COPY` form, gathered by staging table and sent.
 
 use crate::backoff::Backoff;
+use crate::config::PostgresConfig;
 use crate::definition::Definition;
 use crate::encode::{self, COPY_CHUNK, put_bool, put_bytes, put_i16, put_i32, put_i64, put_optional_bytes};
 use crate::error::{Class, SinkError};
@@ -8,7 +9,7 @@ use crate::failpoint;
 use crate::quote::{list, qualified};
 use crate::reject_limits::{Held, RejectLimits};
 use crate::rows::{CleanedRow, Reject};
-use crate::session::Session;
+use crate::session::{Purpose, Session};
 use crate::sql::{self, REJECT_COLUMNS, STAGED, staging_name};
 use crate::step::Staged;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -109,8 +110,9 @@ impl Buffer {
         self.unlimited.bytes += parts.iter().flatten().map(|part| part.len() as u64).sum::<u64>();
     }
 
-    /// Copies what is buffered. A `COPY` that the server refuses for a passing reason left nothing and is sent again.
-    pub(super) async fn copy(&mut self, session: &Session) -> Result<(), SinkError> {
+    /// Copies what is buffered. A `COPY` that the server refuses for a passing reason left nothing and is sent again, over
+    /// another connection: tokio-postgres loses one on which a `COPY` fails before it takes data.
+    pub(super) async fn copy(&mut self, session: &mut Session, config: &PostgresConfig) -> Result<(), SinkError> {
         encode::put_copy_trailer(&mut self.bytes);
         let bytes = self.bytes.split().freeze();
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
@@ -122,12 +124,15 @@ impl Buffer {
             };
             match error.class() {
                 Class::Retry => tracing::warn!(error = %with_causes(&error), "staging failed, trying again"),
-                Class::Reconnect => {
-                    return Err(self.lost(format!("the connection lost ({}), unknown", with_causes(&error))));
-                }
+                Class::Reconnect => return Err(self.lost_connection(&error)),
                 Class::Stop => return Err(error),
             }
             backoff.wait().await;
+            *session = match Session::open(config, Purpose::Stage).await {
+                Ok(session) => session,
+                Err(error) if error.class() == Class::Stop => return Err(error),
+                Err(error) => return Err(self.lost_connection(&error)),
+            };
         }
         self.staged += self.rows;
         self.rows = 0;
@@ -135,12 +140,16 @@ impl Buffer {
         Ok(())
     }
 
-    pub(super) fn lost(&self, found: String) -> SinkError {
+    fn lost(&self, found: String) -> SinkError {
         SinkError::Rehydrate {
             table: self.table.clone(),
             found,
             expected: self.staged + self.rows,
         }
+    }
+
+    pub(super) fn lost_connection(&self, error: &SinkError) -> SinkError {
+        self.lost(format!("the connection lost ({}), unknown", with_causes(error)))
     }
 
     async fn copy_once(&self, session: &Session, mut bytes: Bytes) -> Result<u64, tokio_postgres::Error> {

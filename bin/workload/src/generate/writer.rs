@@ -233,7 +233,11 @@ impl Store {
                     made.insert(folder);
                 }
                 drop(made);
-                std::fs::write(&path, bytes).map_err(GenerateError::file("write", &path))
+                std::fs::write(&path, bytes).map_err(|error| {
+                    // a part of an object looks like an object
+                    let _ = std::fs::remove_file(&path);
+                    GenerateError::file("write", &path)(error)
+                })
             }
             Store::S3 { lake, runtime } => {
                 Ok(runtime.block_on(lake.put(key, bytes.to_vec(), MetadataMap::default()))?)
