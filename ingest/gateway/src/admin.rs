@@ -110,6 +110,7 @@ impl Admin {
             | Code::RequestTimedOut
             | Code::BrokerTransportFailure
             | Code::AllBrokersDown
+            | Code::DestroyBroker
             | Code::NotController => match self.failure.cause() {
                 Some(Cause::Unauthenticated) => TopicError::Unauthenticated,
                 _ => TopicError::Unreachable(code.to_string()),

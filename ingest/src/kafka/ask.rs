@@ -7,11 +7,12 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// A question is asked anew at this interval, so that a refused password ends the wait.
+/// How long an answer is waited for before the question is asked anew, so that a refused password ends the wait; longer
+/// where answers take longer, since librdkafka closes a connection on which one does not come in time.
 pub(super) const TRY: Duration = Duration::from_secs(2);
 /// Between two tries that were refused at once.
 pub(super) const PAUSE: Duration = Duration::from_millis(200);
@@ -32,6 +33,8 @@ pub(super) struct Asker {
     uncommitted: Mutex<Option<Client>>,
     served: Clients,
     service: Service,
+    /// How long the first try of the next question may take.
+    try_timeout: Mutex<Duration>,
 }
 
 impl Asker {
@@ -52,6 +55,7 @@ impl Asker {
             uncommitted: Mutex::default(),
             served,
             service: Service::start(turn),
+            try_timeout: Mutex::new(TRY),
         })
     }
 
@@ -76,16 +80,23 @@ impl Asker {
     ) -> Result<T, KafkaError> {
         let start = Instant::now();
         let context = client.context();
+        let mut try_timeout = *self.try_timeout();
         loop {
             self.check()?;
             let left = self.retry_timeout.saturating_sub(start.elapsed());
-            let cause = match ask(TRY.min(left).max(Duration::from_millis(1))) {
+            let asked = Instant::now();
+            let cause = match ask(try_timeout.min(left).max(Duration::from_millis(1))) {
                 Ok(answer) => {
                     context.authenticated();
+                    // one question is some requests, one after the other
+                    *self.try_timeout() = TRY.max(asked.elapsed() * 3);
                     return Ok(answer);
                 }
                 Err(cause) => cause,
             };
+            if asked.elapsed() >= try_timeout {
+                try_timeout *= 2;
+            }
             if let Some(detail) = context.authentication_failure() {
                 return Err(KafkaError::Authentication {
                     bootstrap: self.config.bootstrap.clone(),
@@ -103,6 +114,10 @@ impl Asker {
             }
             std::thread::sleep(PAUSE);
         }
+    }
+
+    fn try_timeout(&self) -> MutexGuard<'_, Duration> {
+        self.try_timeout.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fails when nothing serves the clients any more.
@@ -179,6 +194,8 @@ fn passes(error: &Native) -> bool {
         Some(
             Code::BrokerTransportFailure
                 | Code::AllBrokersDown
+                // the broker is no part of the cluster for now
+                | Code::DestroyBroker
                 | Code::OperationTimedOut
                 | Code::RequestTimedOut
                 | Code::Resolve

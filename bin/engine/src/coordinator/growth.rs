@@ -21,8 +21,10 @@ use ingest::{Offset, Partition, TopicPartition};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long one try to settle a boundary in the lake may take.
+/// How long the first try to settle a boundary in the lake may take; each further one may take twice as long as the one
+/// before, up to the longest: a boundary is three requests, one after the other.
 const TRY: Duration = Duration::from_secs(5);
+const LONGEST_TRY: Duration = Duration::from_secs(60);
 /// Pause before a growth that the lake did not take is tried again.
 const PAUSE: Duration = Duration::from_secs(2);
 /// Looks that have to agree before an end that fell is believed: a broker that starts may not know all at once.
@@ -95,6 +97,7 @@ impl Live<'_> {
         growths: &[(TopicPartition, BTreeMap<Partition, Offset>)],
     ) -> Result<Open, EngineError> {
         let mut open = Open::Idle;
+        let mut try_timeout = TRY;
         loop {
             self.run.flow.hold();
             let (places, seen) = self.places().await?;
@@ -115,7 +118,7 @@ impl Live<'_> {
                 None => Some(Ok(grown)),
                 Some(lake) => {
                     let settling = boundaries::settle(lake, &self.run.options.log.topics, &grown);
-                    tokio::time::timeout(TRY, settling).await.ok()
+                    tokio::time::timeout(try_timeout, settling).await.ok()
                 }
             };
             match persisted {
@@ -139,6 +142,7 @@ impl Live<'_> {
                 return Ok(open);
             }
             tokio::time::sleep(PAUSE).await;
+            try_timeout = LONGEST_TRY.min(try_timeout * 2);
         }
     }
 
