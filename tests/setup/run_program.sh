@@ -2,6 +2,10 @@
 # How `cargo test` runs a test program (test.sh says so): within a limit of time, and with a line about how long it took in
 # the file that PINFLOW_PROGRAM_DURATIONS names: PROGRAM,SECONDS,PERCENT of all processors that were busy meanwhile.
 set -u
+# most of a scenario's time is waiting: on two processors, four tests at once take two thirds of the time of two
+threads=$(nproc 2>/dev/null || echo 2)
+[ "$threads" -ge 4 ] || threads=4
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$threads}"
 limit=${PINFLOW_PROGRAM_LIMIT:-1200}
 [ "${PINFLOW_TEST_LONG:-0}" = 0 ] || limit=14400
 

@@ -3,7 +3,9 @@
 //! The records are the smallest that show which of two records of a key counts: a place with its country, a post with
 //! its category, a person. Every place is in the cleaned tables and in a result.
 
-use crate::{Database, Kafka, LakeFolder, Message, Pinflow, Postgres, Producer, Program, S3Server, eventually, watchdog};
+use crate::{
+    Database, Kafka, LakeFolder, Message, Pinflow, Postgres, Producer, Program, S3Server, eventually, watchdog,
+};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::json;
 use std::path::PathBuf;
@@ -67,6 +69,17 @@ impl Case {
     pub fn new(name: &str, partitions: i32, history: History) -> Result<Case> {
         watchdog::watch();
         let servers = servers()?;
+        Case::on(&servers.kafka, &servers.postgres, name, partitions, history)
+    }
+
+    /// The same on other servers.
+    pub fn on(
+        kafka: &'static Kafka,
+        postgres: &'static Postgres,
+        name: &str,
+        partitions: i32,
+        history: History,
+    ) -> Result<Case> {
         let folder = tempfile::tempdir()?;
         let (s3, root) = match history {
             History::Nowhere => (None, None),
@@ -82,8 +95,8 @@ impl Case {
         }
         let case = Case {
             name: name.to_owned(),
-            kafka: &servers.kafka,
-            postgres: &servers.postgres,
+            kafka,
+            postgres,
             topics: KINDS.map(|kind| Some(format!("{name}.{kind}"))),
             lake: root.map(|root| LakeFolder::new(root).topics_dir("")),
             s3,
@@ -119,7 +132,16 @@ impl Case {
 
     /// A command without Kafka and `--topics`.
     pub fn without_topics(&self, schema: &str, command: &str) -> Pinflow {
-        let command = Pinflow::new(command).postgres(self.postgres).args(["--schema", schema]);
+        self.at(&self.postgres.url(), schema, command)
+    }
+
+    /// A command with everything, which finds PostgreSQL at this URL.
+    pub fn command_at(&self, url: &str, command: &str) -> Pinflow {
+        self.with_topics(self.at(url, &self.name, command)).kafka(self.kafka)
+    }
+
+    fn at(&self, url: &str, schema: &str, command: &str) -> Pinflow {
+        let command = Pinflow::new(command).args(["--postgres", url, "--schema", schema]);
         match (&self.s3, &self.lake) {
             (Some(server), _) => command.s3(server, &format!("{}/lake", bucket(&self.name))),
             (None, Some(lake)) => command.lake(lake),

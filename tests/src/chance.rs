@@ -1,18 +1,7 @@
-//! Chance that can be repeated: a seed is new in each run, printed, and taken from `PINFLOW_TEST_SEED` where that is set.
+//! Chance that can be repeated (see [`crate::seed()`]).
 
-use anyhow::{Context, Result};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use workload::generate::Random;
-
-/// The seed of this run.
-pub fn seed() -> Result<u64> {
-    let seed = match std::env::var("PINFLOW_TEST_SEED") {
-        Ok(seed) => seed.parse().context("PINFLOW_TEST_SEED is a number")?,
-        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
-    };
-    eprintln!("PINFLOW_TEST_SEED={seed} repeats what follows");
-    Ok(seed)
-}
 
 /// What the generator of workloads draws from, with what tests ask of it.
 #[derive(Clone, Debug)]

@@ -14,9 +14,12 @@ use std::time::{Duration, Instant};
 
 const REQUEST: Duration = Duration::from_secs(30);
 
-/// A broker: the process, which can be killed, stopped, frozen and started again, and its topics.
+/// A broker: the process, which can be killed, stopped, frozen and started again, and its topics. It may be the first
+/// one of a cluster.
 pub struct Kafka {
     process: servers::Kafka,
+    /// The other brokers of its cluster.
+    others: Vec<servers::Kafka>,
 }
 
 impl Deref for Kafka {
@@ -42,6 +45,69 @@ impl Kafka {
     /// Starts a broker with so much heap (at most 1,024 MB) and these settings added to `server.properties`; `{port}`
     /// and `{controller}` in them are its ports.
     pub fn start_with(heap_megabytes: u32, settings: &[(&str, &str)]) -> Result<Kafka> {
+        let process = servers::Kafka::start(Kafka::options(heap_megabytes, settings)?);
+        Ok(Kafka {
+            process: process.context("starting Apache Kafka")?,
+            others: Vec::new(),
+        })
+    }
+
+    /// Starts a broker for measurements: with 1,024 MB of heap, and compiled as one that runs for long.
+    pub fn start_measured(settings: &[(&str, &str)]) -> Result<Kafka> {
+        let options = KafkaOptions {
+            short_lived: false,
+            ..Kafka::options(1024, settings)?
+        };
+        Ok(Kafka {
+            process: servers::Kafka::start(options).context("starting Apache Kafka")?,
+            others: Vec::new(),
+        })
+    }
+
+    /// Starts a broker that names to the clients of each of these listeners another address than its own: something that
+    /// stands between. A listener is the port on which the broker listens, and the port of 127.0.0.1 that clients are told.
+    pub fn start_behind(listeners: &[(u16, u16)]) -> Result<Kafka> {
+        let (mut listening, mut advertised) = (String::new(), String::new());
+        let mut protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned();
+        for (number, (own, told)) in listeners.iter().enumerate() {
+            listening += &format!(",BEHIND{number}://127.0.0.1:{own}");
+            advertised += &format!(",BEHIND{number}://127.0.0.1:{told}");
+            protocols += &format!(",BEHIND{number}:PLAINTEXT");
+        }
+        let plain = "PLAINTEXT://127.0.0.1:{port}";
+        let listening = format!("{plain},CONTROLLER://127.0.0.1:{{controller}}{listening}");
+        Kafka::start_with(
+            512,
+            &[
+                ("listeners", &listening),
+                ("advertised.listeners", &format!("{plain}{advertised}")),
+                ("listener.security.protocol.map", &protocols),
+            ],
+        )
+    }
+
+    /// Starts three brokers of one cluster. Topics have a replica on each of them, and take a record from a producer that
+    /// wants all acknowledgements when two of them have it.
+    pub fn start_cluster() -> Result<Kafka> {
+        let options = Kafka::options(
+            256,
+            &[("min.insync.replicas", "2"), ("controlled.shutdown.enable", "false")],
+        )?;
+        let mut nodes = servers::Kafka::start_cluster(&options, 3)
+            .context("starting a cluster of Apache Kafka")?
+            .into_iter();
+        let kafka = Kafka {
+            process: nodes.next().context("a cluster without a node")?,
+            others: nodes.collect(),
+        };
+        let client = kafka.consumer("read_committed")?;
+        eventually("the brokers know each other", REQUEST, || {
+            Ok(client.fetch_metadata(None, REQUEST)?.brokers().len() == 3)
+        })?;
+        Ok(kafka)
+    }
+
+    fn options(heap_megabytes: u32, settings: &[(&str, &str)]) -> Result<KafkaOptions> {
         watchdog::watch();
         ensure!(
             heap_megabytes <= 1024,
@@ -54,19 +120,35 @@ impl Kafka {
             libs.display()
         );
         let settings = settings.iter().map(|&(name, value)| (name.into(), value.into()));
-        let process = servers::Kafka::start(KafkaOptions {
+        Ok(KafkaOptions {
             heap_megabytes,
             settings: settings.collect(),
             ..KafkaOptions::new(libs)
-        });
-        Ok(Kafka {
-            process: process.context("starting Apache Kafka")?,
         })
+    }
+
+    /// `bootstrap.servers`: all brokers.
+    pub fn bootstrap(&self) -> String {
+        let others = self.others.iter().map(servers::Kafka::bootstrap);
+        let all: Vec<String> = std::iter::once(self.process.bootstrap()).chain(others).collect();
+        all.join(",")
+    }
+
+    /// The broker of this number, from 1.
+    pub fn broker(&mut self, number: i32) -> Result<&mut servers::Kafka> {
+        match number {
+            1 => Ok(&mut self.process),
+            _ => {
+                let at = usize::try_from(number - 2).ok();
+                let other = at.and_then(|at| self.others.get_mut(at));
+                other.with_context(|| format!("there is no broker {number}"))
+            }
+        }
     }
 
     /// Creates a topic with these topic settings, and waits until every partition has a leader.
     pub fn create_topic(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(self.replicas()));
         for (key, value) in settings {
             topic = topic.set(key, value);
         }
@@ -153,6 +235,22 @@ impl Kafka {
                 Some(Err(error)) => return Err(error).with_context(|| format!("reading {name}/{partition}")),
             }
         }
+    }
+
+    fn replicas(&self) -> i32 {
+        1 + self.others.len() as i32
+    }
+
+    /// The number of the broker that leads a partition, none while there is no leader, and how many replicas are in sync.
+    pub fn leader(&self, name: &str, partition: i32) -> Result<(Option<i32>, usize)> {
+        let metadata = self.consumer("read_committed")?.fetch_metadata(Some(name), REQUEST)?;
+        let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+        let partitions = topic.into_iter().flat_map(|topic| topic.partitions());
+        let mut found = partitions.filter(|found| found.id() == partition);
+        let found = found
+            .next()
+            .with_context(|| format!("there is no {name}/{partition}"))?;
+        Ok((Some(found.leader()).filter(|leader| *leader > 0), found.isr().len()))
     }
 
     fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {

@@ -11,26 +11,32 @@ pub mod api_client;
 pub mod archived;
 pub mod background_load;
 pub mod browser;
+#[cfg(test)]
+mod byte_fuzz;
 pub mod case;
 pub mod chance;
 pub mod clients;
 pub mod fuzz;
+pub mod iam_proxy;
 pub mod kafka;
 pub mod lake;
 pub mod log_image;
 pub mod mariadb;
 pub mod need;
 pub mod plain;
+pub mod postgres_proxy;
 pub mod produce;
 pub mod program;
 pub mod queries;
 pub mod receiver;
 pub mod relay;
 pub mod sample;
+pub mod seed;
 pub mod snapshot_check;
 pub mod sql;
 pub mod tables;
 pub mod verify;
+mod versions;
 pub mod watchdog;
 pub mod workload;
 
@@ -39,14 +45,17 @@ mod tests;
 
 pub use background_load::BackgroundLoad;
 pub use browser::Browser;
-pub use chance::{Chance, seed};
+pub use chance::Chance;
+pub use iam_proxy::IamProxy;
 pub use kafka::Kafka;
 pub use lake::LakeFolder;
 pub use mariadb::MariaDb;
+pub use postgres_proxy::{Cut, PostgresProxy};
 pub use produce::{Message, Producer};
 pub use program::{Pinflow, Program};
 pub use receiver::{ReceivedRequest, Receiver, Reply};
 pub use relay::Relay;
+pub use seed::seed;
 pub use servers::s3::{Fault, Seen};
 pub use servers::{Broker, S3Server};
 pub use servers::{Postgres, PostgresOptions};
@@ -54,6 +63,7 @@ pub use snapshot_check::{Auditor, SnapshotChecker};
 pub use sql::Database;
 pub use tables::Tables;
 pub use verify::verify_tables;
+pub use versions::long;
 
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -65,11 +75,6 @@ pub fn root() -> PathBuf {
         .parent()
         .map(PathBuf::from)
         .unwrap_or_default()
-}
-
-/// Whether the long versions of the scenarios shall run (`make test-long`).
-pub fn long() -> bool {
-    std::env::var_os("PINFLOW_TEST_LONG").is_some_and(|value| value != "0")
 }
 
 /// All files below a folder.

@@ -292,7 +292,7 @@ impl Program {
 }
 
 /// `target/PROFILE/pinflow` beside the test that runs, or `$PINFLOW_BINARY`.
-fn binary() -> Result<PathBuf> {
+pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("PINFLOW_BINARY") {
         return Ok(path.into());
     }

@@ -1,5 +1,6 @@
 //! The harness's own rules: what is missing is counted, and fails under CI.
 
+use crate::byte_fuzz::{Random, Target};
 use crate::{need, root};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
@@ -72,4 +73,44 @@ END
         Some("total: 3 passed, 0 failed, 3 skipped"),
         "{said}"
     );
+}
+
+/// Its corpus is a text of a few words.
+const FUZZED: Target<'_> = Target {
+    name: "words",
+    tokens: &[b"{", b"}"],
+    bytes: 0,
+};
+
+#[test]
+fn a_fuzzed_fault_is_found_made_small_and_kept() {
+    let found = std::panic::catch_unwind(|| {
+        FUZZED.run_with(1, 1 << 20, |input, _| {
+            assert!(!input.windows(2).any(|pair| pair == b"}{"), "a planted fault");
+            input.len() % 2 == 0
+        })
+    });
+    let said = found.unwrap_err().downcast::<String>().unwrap();
+    assert!(said.contains("a planted fault\nfor }{\n"), "{said}");
+    let file = said
+        .split("The input is ")
+        .nth(1)
+        .and_then(|rest| rest.split(". PINFLOW").next());
+    let file = std::path::Path::new(file.unwrap());
+    assert_eq!(std::fs::read(file).unwrap(), b"}{");
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn a_seed_repeats_its_inputs() {
+    let inputs = |seed| {
+        let inputs = std::cell::RefCell::new(Vec::new());
+        FUZZED.run_with(seed, 10_000, |input, random: &mut Random| {
+            inputs.borrow_mut().push((input.to_vec(), random.next_u64()));
+            input.len() % 2 == 0
+        });
+        inputs.into_inner()
+    };
+    assert_eq!(inputs(1), inputs(1));
+    assert_ne!(inputs(1), inputs(2));
 }

@@ -61,14 +61,18 @@ fn running() -> MutexGuard<'static, BTreeMap<String, Instant>> {
 }
 
 fn guard() {
-    let limit = if crate::long() { LONG_LIMIT } else { LIMIT };
+    let limit = if crate::versions::long() { LONG_LIMIT } else { LIMIT };
     loop {
         std::thread::sleep(Duration::from_secs(1));
         if let Some(test) = late(&running(), Instant::now(), limit) {
             // as libtest would say it: what counts failures finds it
             let mut err = std::io::stderr();
             let _ = writeln!(err, "\ntest {test} ... FAILED");
-            let _ = writeln!(err, "{test} takes more than {} s: its program ends here", limit.as_secs());
+            let _ = writeln!(
+                err,
+                "{test} takes more than {} s: its program ends here",
+                limit.as_secs()
+            );
             std::process::exit(EXIT);
         }
     }
@@ -76,7 +80,9 @@ fn guard() {
 
 /// A test that takes too long.
 fn late(running: &BTreeMap<String, Instant>, now: Instant, limit: Duration) -> Option<String> {
-    let mut late = running.iter().filter(|(_, begun)| now.saturating_duration_since(**begun) > limit);
+    let mut late = running
+        .iter()
+        .filter(|(_, begun)| now.saturating_duration_since(**begun) > limit);
     late.next().map(|(test, _)| test.clone())
 }
 

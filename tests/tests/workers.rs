@@ -346,7 +346,7 @@ fn a_process_that_is_silent_is_named_and_all_end() -> Result<()> {
     std::fs::write(&others, format!("{}\n{second}\n", relay.address()))?;
     let mut run = start_pair(&command, [&hosts, &others])?;
     demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)?;
-    relay.cut();
+    relay.cut()?;
     for (process, other) in [(0, second.to_owned()), (1, relay.address().to_string())] {
         run[process].expect(1, Duration::from_secs(15))?;
         let expected = format!("process {} ({other}) has been silent for 3s", 1 - process);

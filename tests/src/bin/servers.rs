@@ -15,7 +15,7 @@ fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let s3 = S3Server::start(folder.path())?;
     let bucket = s3.create_bucket("bench")?;
-    let kafka = Kafka::start_with(1024, &[])?;
+    let kafka = Kafka::start_measured(&[])?;
     let producer = Producer::with(&kafka.bootstrap(), &[("linger.ms", "20"), ("batch.size", "1000000")])?;
     let filler = "x".repeat(bytes.saturating_sub(60));
     for topic in &topics {

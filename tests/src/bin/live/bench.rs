@@ -73,7 +73,7 @@ pub struct Bench {
 
 impl Bench {
     pub fn start(settings: Settings) -> Result<Bench> {
-        let kafka = Kafka::start_with(1024, &[("log.segment.bytes", "268435456")])?;
+        let kafka = Kafka::start_measured(&[("log.segment.bytes", "268435456")])?;
         let postgres = postgres()?;
         for topic in TOPICS {
             kafka.create_topic(topic, PARTITIONS, &[])?;
