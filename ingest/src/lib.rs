@@ -19,6 +19,9 @@
 //! nothing here depends on what a record means.
 
 pub mod archive;
+#[cfg(test)]
+#[path = "../../tests/src/byte_fuzz.rs"]
+mod byte_fuzz;
 pub mod coverage;
 mod failpoint;
 pub mod kafka;

@@ -42,10 +42,20 @@ pub async fn settle(lake: &Lake, topics: &Topics, ours: &Generations) -> Result<
 }
 
 fn parse(bytes: &[u8]) -> Result<Document, LakeError> {
-    serde_json::from_slice(bytes).map_err(|error| LakeError::Corrupt {
+    let corrupt = |source| LakeError::Corrupt {
         object: KEY.to_owned(),
-        source: error.into(),
-    })
+        source,
+    };
+    let document: Document = serde_json::from_slice(bytes).map_err(|error| corrupt(error.into()))?;
+    for (topic, partitions) in &document {
+        for (partition, starts) in partitions {
+            if *partition < Partition(0) || starts.iter().any(|(offset, _)| *offset < Offset::ZERO) {
+                let why = format!("{topic}/{partition}: partitions and offsets must not be negative");
+                return Err(corrupt(why.into()));
+            }
+        }
+    }
+    Ok(document)
 }
 
 fn generations_of(document: &Document, topics: &Topics) -> Generations {
@@ -80,6 +90,9 @@ fn with(mut document: Document, topics: &Topics, generations: &Generations) -> D
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::byte_fuzz::Target;
+    use serde_json::Value;
+    use std::collections::BTreeSet;
 
     fn topics() -> Topics {
         Topics::new([Some("a.pin".into()), None, Some("a.user".into())])
@@ -101,5 +114,96 @@ mod tests {
             r#"{"a.pin":{"0":[[60,2]],"1":[[0,2]]},"a.user":{"0":[[5,2]],"1":[[0,2]]},"b.pin":{"7":[[1,9]]}}"#
         );
         assert!(parse(b"no JSON").is_err());
+    }
+
+    /// The starts that a document names, by serde_json's own values.
+    fn named(input: &[u8]) -> Option<BTreeMap<(String, i32), Vec<(i64, u8)>>> {
+        let Ok(Value::Object(document)) = serde_json::from_slice(input) else {
+            return None;
+        };
+        let mut named = BTreeMap::new();
+        for (topic, partitions) in document {
+            for (partition, starts) in partitions.as_object()? {
+                let number = partition.parse::<Partition>().ok()?;
+                if number.to_string() != *partition {
+                    return None;
+                }
+                let mut read = Vec::new();
+                for start in starts.as_array()? {
+                    let [offset, generation] = &start.as_array()?[..] else {
+                        return None;
+                    };
+                    let offset = offset.as_i64().filter(|offset| *offset >= 0)?;
+                    read.push((offset, generation.as_u64()?.try_into().ok()?));
+                }
+                named.insert((topic.clone(), number.0), read);
+            }
+        }
+        Some(named)
+    }
+
+    /// The starts of a partition in their order: of a generation the first one, none before an earlier one.
+    fn in_order(mut starts: Vec<(i64, u8)>) -> Vec<(i64, u8)> {
+        starts.retain(|(_, generation)| *generation > 1);
+        starts.sort_by_key(|(_, generation)| *generation);
+        starts.dedup_by_key(|(_, generation)| *generation);
+        let mut least = 0;
+        for (offset, _) in &mut starts {
+            least = least.max(*offset);
+            *offset = least;
+        }
+        starts
+    }
+
+    /// Whether a name stands in a text twice.
+    fn repeats(text: &str) -> bool {
+        let names: Vec<&str> = text.split('"').skip(1).step_by(2).collect();
+        names.len() > names.iter().collect::<BTreeSet<_>>().len()
+    }
+
+    #[rustfmt::skip]
+    const TOKENS: &[&[u8]] = &[
+        b"\"a.pin\":", b"\"a.user\":", b"\"b\":", b"\"0\":", b"\"1\":", b"\"-1\":", b"\"00\":", b"[[60,2]]",
+        b"[60,2]", b"[-1,2]", b"[5,3],", b"[0,255]", b"[0,256]", b"[1,1]", b"[]", b"{}", b"{", b"}", b",", b"1.0",
+        b"null", b"\\u0030",
+    ];
+
+    #[test]
+    fn documents_are_read_as_written_or_refused() {
+        let target = Target {
+            name: "generations",
+            tokens: TOKENS,
+            bytes: 18_000_000,
+        };
+        target.run(|input, _| {
+            let expected = named(input);
+            let Ok(document) = parse(input) else {
+                // what is said twice, or a number in other characters
+                let text = String::from_utf8_lossy(input);
+                let is_odd = repeats(&text) || text.contains("\\u");
+                assert!(expected.is_none() || is_odd, "a document is refused");
+                return false;
+            };
+            let expected = expected.expect("what is no document is refused");
+            let generations = generations_of(&document, &topics());
+            for (topic, name) in topics().named() {
+                for ((_, partition), starts) in expected.iter().filter(|((of, _), _)| of == name) {
+                    let partition = Partition(*partition);
+                    let found = generations.of(TopicPartition { topic, partition }).iter();
+                    let found: Vec<(i64, u8)> = found.map(|start| (start.offset.0, start.generation)).collect();
+                    assert_eq!(found, in_order(starts.clone()), "{name}/{partition}");
+                }
+            }
+            let written = serde_json::to_vec(&with(document.clone(), &topics(), &generations)).unwrap();
+            let again = parse(&written).unwrap();
+            assert_eq!(generations_of(&again, &topics()), generations);
+            let of_others = |document: &Document| {
+                let mut document = document.clone();
+                topics().names().for_each(|name| drop(document.remove(name)));
+                document
+            };
+            assert_eq!(of_others(&again), of_others(&document));
+            true
+        });
     }
 }

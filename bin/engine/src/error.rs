@@ -19,7 +19,7 @@ pub enum Class {
     Failed,
     /// What it was given cannot be used: a restart does not help.
     Usage,
-    /// A newer run holds the schema: it must not be started again.
+    /// Another run holds the schema: it must not be started again.
     Fenced,
 }
 
@@ -333,6 +333,11 @@ mod tests {
             by: String::new(),
         });
         assert_eq!(fenced.class(), Class::Fenced);
+        let held = EngineError::from(SinkError::Held {
+            schema: "s".into(),
+            holder: String::new(),
+        });
+        assert_eq!(held.class(), Class::Fenced);
         assert_eq!(EngineError::DataflowEnded.class(), Class::Failed);
         let gone = ["a", "b"].map(|table| ResultProblem::Gone { table: table.into() });
         let results = EngineError::from(SinkError::Results {

@@ -6,6 +6,7 @@
 use ingest::{Offset, Partition};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::Path;
 
 /// Per topic and partition the first offset that is not included.
@@ -31,8 +32,12 @@ impl Frontier {
 
     /// Reads a frontier from the text of a file.
     pub fn parse(text: &str) -> Result<Frontier, String> {
-        let document: Document<Frontier> = serde_json::from_str(text)
-            .map_err(|error| format!("{error} (expected {{\"frontier\":{{\"TOPIC\":{{\"0\":1234}}}}}})"))?;
+        let wrong = |why: &dyn Display| format!("{why} (expected {{\"frontier\":{{\"TOPIC\":{{\"0\":1234}}}}}})");
+        // serde takes a list of its fields for a struct
+        if text.trim_start().starts_with('[') {
+            return Err(wrong(&"a list is not a frontier"));
+        }
+        let document: Document<Frontier> = serde_json::from_str(text).map_err(|error| wrong(&error))?;
         let frontier = document.frontier;
         for (topic, partitions) in &frontier.0 {
             for (partition, next) in partitions {
@@ -61,6 +66,10 @@ impl Frontier {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::byte_fuzz::Target;
+    use serde_json::Value;
+    use serde_json::value::RawValue;
+    use std::collections::BTreeSet;
 
     #[test]
     fn the_file_format_is_pinned_and_read_back() {
@@ -85,5 +94,60 @@ mod tests {
                 .unwrap_err()
                 .contains("pin/0 -1")
         );
+    }
+
+    /// The frontier in a document, by serde_json's own values.
+    fn expected(text: &str) -> Option<Frontier> {
+        let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+        let topics: Value = serde_json::from_str(members.get("frontier")?.get()).ok()?;
+        let mut frontier = Frontier::default();
+        for (topic, partitions) in topics.as_object()? {
+            let of_topic = frontier.0.entry(topic.clone()).or_default();
+            for (partition, next) in partitions.as_object()? {
+                let number: Partition = partition.parse().ok()?;
+                let next = next.as_i64().filter(|next| *next >= 0)?;
+                if number.to_string() != *partition {
+                    return None;
+                }
+                of_topic.insert(number, Offset(next));
+            }
+        }
+        Some(frontier)
+    }
+
+    /// Whether a name stands in a text twice.
+    fn repeats(text: &str) -> bool {
+        let names: Vec<&str> = text.split('"').skip(1).step_by(2).collect();
+        names.len() > names.iter().collect::<BTreeSet<_>>().len()
+    }
+
+    #[rustfmt::skip]
+    const TOKENS: &[&[u8]] = &[
+        b"\"frontier\":", b"\"pin\":", b"\"0\":", b"\"00\":", b"\"-0\":", b"\"2147483648\":", b"{", b"}", b",",
+        b"1.0", b"-1", b"1e3", b"null", b"[]", b"{}", b"\"x\":[[1]],", b"\"x\":\"\\ud83d\",", b"\\u0030",
+        b"9223372036854775807",
+    ];
+
+    #[test]
+    fn files_are_read_as_written_or_refused() {
+        let target = Target {
+            name: "frontier",
+            tokens: TOKENS,
+            bytes: 18_000_000,
+        };
+        target.run(|input, _| {
+            let Ok(text) = std::str::from_utf8(input) else {
+                return false;
+            };
+            let Ok(found) = Frontier::parse(text) else {
+                // what is said twice, or a number in other characters
+                let is_odd = repeats(text) || text.contains("\\u");
+                assert!(expected(text).is_none() || is_odd, "a frontier is refused");
+                return false;
+            };
+            assert_eq!(Some(&found), expected(text).as_ref());
+            assert_eq!(Frontier::parse(&found.to_json()), Ok(found));
+            true
+        });
     }
 }

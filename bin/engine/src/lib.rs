@@ -16,6 +16,9 @@ mod agree;
 mod answer;
 mod archived;
 mod boundaries;
+#[cfg(test)]
+#[path = "../../../tests/src/byte_fuzz.rs"]
+mod byte_fuzz;
 mod collect;
 mod coordinator;
 mod decode;

@@ -37,6 +37,9 @@ mod arrival;
 mod body;
 mod budget;
 mod budget_lease;
+#[cfg(test)]
+#[path = "../../../tests/src/byte_fuzz.rs"]
+mod byte_fuzz;
 mod calls;
 mod client;
 mod client_failure;
@@ -57,6 +60,8 @@ mod metrics;
 mod openapi;
 mod operations;
 mod partition;
+#[cfg(test)]
+mod plain;
 mod prefix;
 mod producer;
 mod properties;

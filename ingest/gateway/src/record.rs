@@ -238,6 +238,9 @@ impl<'de> Visitor<'de> for Number<'_> {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -313,6 +313,9 @@ fn parse(body: &[u8], format: Format) -> Result<Vec<Entry<'_>>, RestError> {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::super::reply::ReplyBody;
     use super::*;

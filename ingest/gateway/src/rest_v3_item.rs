@@ -2,7 +2,7 @@
 
 use super::encoding;
 use super::record;
-use super::shape::List;
+use super::shape::{List, Object};
 use ingest::Partition;
 use rdkafka::message::{Header, OwnedHeaders};
 use serde::Deserialize;
@@ -19,9 +19,9 @@ pub(super) type Headers<'a> = List<NamedValue<'a>, HEADERS>;
 #[derive(Deserialize)]
 pub(super) struct Item<'a> {
     #[serde(borrow, default)]
-    pub(super) key: Option<Data<'a>>,
+    pub(super) key: Option<Object<Data<'a>>>,
     #[serde(borrow, default)]
-    pub(super) value: Option<Data<'a>>,
+    pub(super) value: Option<Object<Data<'a>>>,
     #[serde(borrow, default)]
     pub(super) headers: Option<Headers<'a>>,
     #[serde(default)]
@@ -58,8 +58,10 @@ pub(super) enum ContentError {
 }
 
 /// Type and bytes of a key or a value; `None` for null.
-pub(super) fn content<'a>(data: Option<Data<'a>>) -> Result<Option<(&'static str, Cow<'a, [u8]>)>, ContentError> {
-    let Some(Data { kind, data }) = data else {
+pub(super) fn content<'a>(
+    data: Option<Object<Data<'a>>>,
+) -> Result<Option<(&'static str, Cow<'a, [u8]>)>, ContentError> {
+    let Some(Object(Data { kind, data })) = data else {
         return Ok(None);
     };
     let text = |raw: &RawValue, kind: &'static str| {
@@ -122,3 +124,6 @@ pub(super) fn record_headers(headers: Option<&Headers<'_>>) -> Result<Option<Own
     }
     Ok(Some(owned))
 }
+
+#[cfg(test)]
+mod fuzz;

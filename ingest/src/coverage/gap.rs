@@ -92,14 +92,9 @@ impl FromStr for AcceptGap {
         if topic.is_empty() {
             return Err(wrong("the topic is empty"));
         }
-        let partition = partition
-            .parse()
-            .ok()
-            .filter(|partition| *partition >= Partition(0))
-            .ok_or_else(|| wrong("the partition is not a number"))?;
-        let offset = |text: &str| text.parse::<Offset>().ok().filter(|offset| *offset >= Offset::ZERO);
-        let from = offset(from).ok_or_else(|| wrong("the first offset is not a number"))?;
-        let to = offset(to).ok_or_else(|| wrong("the last offset is not a number"))?;
+        let partition = partition.parse().map_err(|_| wrong("the partition is not a number"))?;
+        let from = from.parse().map_err(|_| wrong("the first offset is not a number"))?;
+        let to = to.parse().map_err(|_| wrong("the last offset is not a number"))?;
         if from >= to {
             return Err(wrong("the range is empty"));
         }

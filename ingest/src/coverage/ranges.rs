@@ -161,7 +161,8 @@ impl FromStr for RangeSet {
     fn from_str(text: &str) -> Result<RangeSet, RangeError> {
         let range = |text: &str| {
             let (from, to) = text.split_once("..")?;
-            Some(from.parse::<Offset>().ok()?..to.parse::<Offset>().ok()?)
+            let range = from.parse::<Offset>().ok()?..to.parse::<Offset>().ok()?;
+            Some(range).filter(|range| !range.is_empty())
         };
         let ranges = text.split_whitespace();
         ranges

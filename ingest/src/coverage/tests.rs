@@ -2,6 +2,8 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
+mod fuzz;
+
 fn place(topic: u8, partition: i32) -> TopicPartition {
     TopicPartition {
         topic,

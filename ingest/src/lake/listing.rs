@@ -161,4 +161,6 @@ impl<'a, T: AsRef<str>> Builder<'a, T> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -83,6 +83,10 @@ impl ObjectMetadata {
                 object: object.to_string(),
                 source: format!("{name} is {text:?}").into(),
             };
+            let is_ours = [END, COUNT, COVERS, CHECKSUM, BYTES].contains(&name.as_str());
+            if is_ours && text.starts_with('+') {
+                return Err(bad());
+            }
             match name.as_str() {
                 END => metadata.end = Some(text.parse().map_err(|_| bad())?),
                 COUNT => metadata.count = Some(text.parse().map_err(|_| bad())?),
@@ -100,10 +104,13 @@ impl ObjectMetadata {
 fn parse_range(text: &str) -> Option<Range<Offset>> {
     let (from, to) = text.split_once("..")?;
     let range = from.parse().ok()?..to.parse().ok()?;
-    (Offset::ZERO <= range.start && range.start <= range.end).then_some(range)
+    (range.start <= range.end).then_some(range)
 }
 
 /// The checksum of content before compression.
 pub fn checksum(content: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(content)
 }
+
+#[cfg(test)]
+mod fuzz;

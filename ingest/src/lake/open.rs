@@ -73,7 +73,7 @@ fn s3_sidecar(
     clippy::disallowed_methods,
     reason = "the cutter counts what comes out and stops at the limit"
 )]
-fn decoder<'a>(key: &str, mut source: impl BufRead + 'a) -> Result<Box<dyn Read + 'a>, LakeError> {
+pub(super) fn decoder<'a>(key: &str, mut source: impl BufRead + 'a) -> Result<Box<dyn Read + 'a>, LakeError> {
     if source
         .fill_buf()
         .map_err(|error| from_io("read", key, error))?

@@ -28,6 +28,7 @@ pub mod tuple;
 pub use footprint::{Footprint, Per};
 pub use ind::Ind;
 pub use index::Index;
+pub use number::NumberError;
 pub use offset::Offset;
 pub use packed::Packed64;
 pub use partition::Partition;

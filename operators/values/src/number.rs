@@ -17,14 +17,22 @@ macro_rules! print_as_number {
     };
 }
 
-/// Reads a type from the text of its number.
+/// A text that is not a number of digits alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a number of digits")]
+pub struct NumberError;
+
+/// Reads a type from the digits of its number: what Kafka numbers is never negative, and has no sign.
 macro_rules! parse_as_number {
     ($type:ident) => {
         impl std::str::FromStr for $type {
-            type Err = std::num::ParseIntError;
+            type Err = crate::number::NumberError;
 
             fn from_str(text: &str) -> Result<$type, Self::Err> {
-                text.parse().map($type)
+                // what is empty is refused below
+                let digits = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+                let number = digits.and_then(|digits| digits.parse().ok());
+                number.map($type).ok_or(crate::number::NumberError)
             }
         }
     };

@@ -84,7 +84,9 @@ mod tests {
         assert_eq!(format!("{} {:?}", Offset(-3), Offset::range(4..9)), "-3 4..9");
         assert_eq!(format!("{:020}", Offset(7)), "00000000000000000007");
         assert_eq!("12".parse(), Ok(Offset(12)));
-        assert!("1 2".parse::<Offset>().is_err());
+        for wrong in ["", "1 2", "-1", "+1", "9223372036854775808"] {
+            assert!(wrong.parse::<Offset>().is_err(), "{wrong}");
+        }
         assert_eq!(serde_json::to_string(&Offset(5)).unwrap(), "5");
         assert_eq!(serde_json::from_str::<Offset>("5").unwrap(), Offset(5));
     }

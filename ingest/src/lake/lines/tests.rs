@@ -2,6 +2,8 @@ use super::*;
 use crate::lake::{BYTE_ORDER_MARK, checksum};
 use proptest::prelude::*;
 
+mod fuzz;
+
 /// Gives as many bytes at a time as it is told to.
 struct Dribble<'a> {
     content: &'a [u8],
@@ -51,6 +53,16 @@ struct Outcome {
 }
 
 fn cut(content: &[u8], steps: &[usize], limits: Limits, check: Option<u64>) -> io::Result<Outcome> {
+    let mut source = Dribble {
+        content,
+        steps: steps.iter().cycle(),
+    };
+    let (outcome, result) = cut_from(&mut source, content.len() as u64, limits, check);
+    result.map(|()| outcome)
+}
+
+/// What is handed out of a source of about so many bytes, and whether that is all.
+fn cut_from(source: &mut dyn Read, bytes: u64, limits: Limits, check: Option<u64>) -> (Outcome, io::Result<()>) {
     // One chunk: whoever holds a buffer while waiting for another would hang.
     let pool = Pool::new(limits.chunk_bytes, 1, 1);
     let mut outcome = Outcome {
@@ -93,16 +105,9 @@ fn cut(content: &[u8], steps: &[usize], limits: Limits, check: Option<u64>) -> i
         lines: 0,
         bytes: 0,
     };
-    let size = pool.size_for(content.len() as u64);
-    cutter.lines(
-        &mut Dribble {
-            content,
-            steps: steps.iter().cycle(),
-        },
-        size,
-    )?;
+    let result = cutter.lines(source, pool.size_for(bytes));
     (outcome.counted, outcome.bytes) = (cutter.lines, cutter.bytes);
-    Ok(outcome)
+    (outcome, result)
 }
 
 fn limits(chunk_bytes: usize, record_bytes: usize) -> Limits {
