@@ -14,6 +14,7 @@ use ingest::coverage::{Gap, RangeSet};
 use ingest::kafka::{Cluster, KafkaConfig, Watermarks, retention};
 use ingest::{Offset, Partition, TopicPartition};
 use serde::Serialize;
+use sinks::{Progress, SinkError};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -103,7 +104,15 @@ async fn look(settings: &AuditSettings, lake: ingest::lake::Lake) -> Result<Repo
     }
     if let Some(postgres) = &settings.postgres {
         let mut reader = sinks::Reader::connect(postgres).await.map_err(failed)?;
-        for ((topic, partition), known) in reader.progress().await.map_err(failed)?.partitions {
+        let progress = match reader.progress().await {
+            // before the first run they answer for nothing
+            Err(error @ SinkError::NoTables { .. }) => {
+                tracing::warn!("{error}");
+                Progress::default()
+            }
+            read => read.map_err(failed)?,
+        };
+        for ((topic, partition), known) in progress.partitions {
             if let Some(topic) = number(&topic) {
                 let at = TopicPartition::new(topic, Partition(partition));
                 entries.entry(at).or_default().tables = Some((Offset(known.first), Offset(known.next)));

@@ -125,6 +125,12 @@ pub enum SinkError {
         /// The role, quoted.
         role: String,
     },
+    /// There are no tables to be read.
+    #[error("schema {schema} lacks tables of pinflow's: `pinflow run` and `pinflow backfill` make them")]
+    NoTables {
+        /// The schema.
+        schema: String,
+    },
     /// A table vanished or was altered while we ran.
     #[error("{context}; the tables were altered under a running pinflow, restart it")]
     SchemaChanged {

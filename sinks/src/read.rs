@@ -13,6 +13,7 @@ use crate::session::{Purpose, Session};
 use crate::sql::{self};
 use futures_util::TryStreamExt;
 use std::error::Error;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, Type};
 use values::{ColumnType, Row, Table, Value};
 
@@ -82,7 +83,7 @@ impl Reader {
     /// The progress of the last commit.
     pub async fn progress(&mut self) -> Result<Progress, SinkError> {
         self.begin().await?;
-        let progress = progress::read(&self.session.client, &self.schema).await;
+        let progress = self.progress_in_snapshot().await;
         self.end().await;
         progress
     }
@@ -118,8 +119,22 @@ impl Reader {
         let _ = self.session.client.batch_execute("ROLLBACK").await;
     }
 
+    /// The progress, in the transaction that has begun.
+    pub(crate) async fn progress_in_snapshot(&self) -> Result<Progress, SinkError> {
+        let read = progress::read(&self.session.client, &self.schema).await;
+        read.map_err(|error| match error {
+            // whoever reads need not run beside a run that has made them
+            SinkError::SchemaChanged { source, .. } if source.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+                SinkError::NoTables {
+                    schema: self.schema.clone(),
+                }
+            }
+            error => error,
+        })
+    }
+
     async fn verify_in_snapshot(&self, definition: &Definition, limit: u32) -> Result<Verification, SinkError> {
-        let progress = progress::read(&self.session.client, &self.schema).await?;
+        let progress = self.progress_in_snapshot().await?;
         let tables = self.compare(definition, limit).await?;
         Ok(Verification { progress, tables })
     }
@@ -151,7 +166,7 @@ impl Reader {
     }
 
     async fn read_in_snapshot(&self, tables: &[Table]) -> Result<(Progress, Vec<Vec<Row>>), SinkError> {
-        let progress = progress::read(&self.session.client, &self.schema).await?;
+        let progress = self.progress_in_snapshot().await?;
         let mut contents = Vec::with_capacity(tables.len());
         for table in tables {
             contents.push(self.read_table(table).await?);

@@ -5,7 +5,7 @@
 
 use crate::definition::Definition;
 use crate::error::SinkError;
-use crate::progress::{self, Progress};
+use crate::progress::Progress;
 use crate::quote::{list, qualified};
 use crate::read::{Reader, TableCheck, read_value};
 use crate::reject_cap::DroppedRejects;
@@ -69,7 +69,7 @@ impl Reader {
     /// Begins a snapshot and reads the progress it belongs to.
     pub async fn snapshot(self) -> Result<Snapshot, SinkError> {
         self.begin().await?;
-        let progress = progress::read(&self.session.client, &self.schema).await?;
+        let progress = self.progress_in_snapshot().await?;
         Ok(Snapshot { reader: self, progress })
     }
 }

@@ -44,10 +44,18 @@ fn what_the_tables_answer_for_is_asked_of_lake_and_kafka() -> Result<()> {
     let lake = LakeFolder::new(folder.path());
     let archive = Pinflow::new("archive").kafka(&kafka).lake(&lake).args(TOPICS);
     archive.args(["--once", "--flush-size", "100"]).succeed(SOON)?;
-    follow(&kafka, &lake, &postgres, [1_000, 300])?;
     let plain = || Pinflow::new("audit").lake(&lake).args(TOPICS);
     let without = || plain().kafka(&kafka);
     let beside = || without().postgres(&postgres);
+
+    // before the first run there are no tables, and nothing is wrong with that
+    let (code, report) = audit(beside())?;
+    ensure!(code == 0 && report["partitions"][0]["tables"].is_null(), "{report:#}");
+    let mut verify = Pinflow::new("verify").postgres(&postgres).start()?;
+    verify.expect(1, SOON)?;
+    ensure!(verify.stderr().contains("schema pinflow lacks tables"), "{}", verify.tail());
+
+    follow(&kafka, &lake, &postgres, [1_000, 300])?;
     let partition = |(code, report): (i32, Value), number: usize| -> Result<(i32, Value)> {
         Ok((code, report["partitions"][number].clone()))
     };
