@@ -17,7 +17,7 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 /// Bad usage or configuration: a restart does not help.
 pub const USAGE: u8 = 2;
-/// A newer run holds the schema: never to be restarted.
+/// Another run holds the schema, because it took over or was there before: not to be restarted.
 pub const FENCED: u8 = 3;
 
 /// Why a command did not end with exit code 0.
@@ -29,7 +29,7 @@ pub enum Failure {
     /// Bad usage or configuration.
     #[error(transparent)]
     Usage(#[from] ConfigError),
-    /// A newer run took the schema.
+    /// Another run holds the schema.
     #[error("{0}")]
     Fenced(String),
     /// This exit code; whoever knows why has said so: a process that `launch` started.
@@ -134,6 +134,11 @@ mod tests {
             by: String::new(),
         };
         assert_eq!(code(VerifyError::Sink(fenced)), FENCED);
+        let held = SinkError::Held {
+            schema: schema(),
+            holder: String::new(),
+        };
+        assert_eq!(code(VerifyError::Sink(held)), FENCED);
         let source = std::io::Error::other("no threads left");
         let failure = Failure::from(VerifyError::Start { source });
         assert_eq!(with_causes(&failure), "cannot start the I/O threads: no threads left");

@@ -117,7 +117,7 @@ fn a_backfill_takes_no_schema_that_is_held_and_moves_none_back() -> Result<()> {
 
     let backfill = Pinflow::new("backfill").lake(&lake).postgres(&postgres);
     let mut refused = backfill.start()?;
-    refused.expect(1, SOON)?;
+    refused.expect(3, SOON)?;
     let said = refused.stderr();
     ensure!(said.contains("schema pinflow is held by pinflow"), "{said}");
     ensure!(said.contains("server process") && said.contains("--takeover"), "{said}");

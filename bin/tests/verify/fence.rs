@@ -30,7 +30,7 @@ fn a_repair_needs_the_fence() {
     });
     world.edit(1, "DELETE FROM geo_table WHERE ind = (SELECT min(ind) FROM geo_table)");
     let refused = world.verify(&["--repair"]);
-    assert_eq!(refused.code, 1, "{refused:?}");
+    assert_eq!(refused.code, 3, "{refused:?}");
     assert!(refused.stderr.contains("schema fence is held by"), "{refused:?}");
     assert_eq!(world.one::<i64>("SELECT commits FROM progress"), commits);
 
