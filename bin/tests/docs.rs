@@ -1,6 +1,7 @@
 //! Three pages are generated from the program, so that they cannot become outdated: every key, every result with its
-//! SQL, and every metric. A further page contains output of the program. `UPDATE_DOCS=1 cargo test -p pinflow --test docs`
-//! writes them. Two more pages name functions of the source and of the tests, which must exist.
+//! SQL, and every metric. A further page contains output of the program, and the table of faults and phases is drawn from
+//! the page on faults. `UPDATE_DOCS=1 cargo test -p pinflow --test docs` writes them. Two more pages name functions of the
+//! source and of the tests, which must exist.
 
 mod program;
 
@@ -236,6 +237,105 @@ fn named_function(line: &str) -> Option<(&str, &str)> {
         let function = pair[1].strip_prefix('`')?.strip_suffix('`')?;
         file.ends_with(".rs").then_some((file, function))
     })
+}
+
+/// What a run can be doing when a fault happens, in the order of a run's life.
+const PHASES: [&str; 7] = [
+    "between two runs",
+    "starting",
+    "hydrating",
+    "hand-over",
+    "idle",
+    "steady",
+    "shutting down",
+];
+/// What *all* means in the page on faults.
+const ALL: [&str; 5] = ["hydrating", "hand-over", "idle", "steady", "shutting down"];
+
+#[test]
+fn the_table_of_faults_and_phases_is_that_of_the_page_on_faults() {
+    let faults = std::fs::read_to_string(path("faults.md")).unwrap();
+    let mut tests = Vec::new();
+    let mut table = format!(
+        "| fault | {} |\n|---|{}\n",
+        PHASES.join(" | "),
+        "---|".repeat(PHASES.len())
+    );
+    let mut rows: Vec<(String, [String; PHASES.len()])> = Vec::new();
+    let draw = |rows: &mut Vec<(String, [String; PHASES.len()])>, table: &mut String| {
+        for (fault, cells) in rows.drain(..) {
+            writeln!(table, "| {fault} | {} |", cells.join(" | ")).unwrap();
+        }
+    };
+    for line in faults.lines() {
+        if let Some(section) = line.strip_prefix("## ") {
+            draw(&mut rows, &mut table);
+            writeln!(table, "| **{section}** |{}", " |".repeat(PHASES.len())).unwrap();
+        }
+        let Some((file, function)) = named_function(line) else {
+            continue;
+        };
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let (fault, phases) = (cells[1], cells[2]);
+        let test = format!("`{function}` in `{file}`");
+        let number = tests.iter().position(|known| *known == test).unwrap_or_else(|| {
+            tests.push(test);
+            tests.len() - 1
+        });
+        let row = rows.iter().position(|(known, _)| known == fault).unwrap_or_else(|| {
+            rows.push((fault.to_owned(), Default::default()));
+            rows.len() - 1
+        });
+        for (phase, mark) in phases_of(phases) {
+            let place = PHASES.iter().position(|known| *known == phase);
+            let place = place.unwrap_or_else(|| panic!("docs/faults.md names a phase that no run has: {phase}"));
+            let cell = &mut rows[row].1[place];
+            let comma = if cell.is_empty() { "" } else { ", " };
+            write!(cell, "{comma}{}{mark}", number + 1).unwrap();
+        }
+    }
+    draw(&mut rows, &mut table);
+    let list = tests.iter().enumerate();
+    let list: String = list.map(|(at, test)| format!("{}. {test}\n", at + 1)).collect();
+    let page = std::fs::read_to_string(path("testing.md")).unwrap();
+    let heading = "## Faults and phases\n";
+    let (before, _) = page.split_once(heading).unwrap();
+    check(
+        "testing.md",
+        &format!(
+            "{before}{heading}\n\
+             In which phase of a run a test injects each fault of [faults.md](faults.md), by the number of the test below. `L`\n\
+             is in the long version alone, `m` is a model of the log.\n\n{table}\n{list}"
+        ),
+    );
+}
+
+/// The phases that a cell of the page on faults names, with a mark for those that the long version alone covers and those
+/// that a model covers.
+fn phases_of(cell: &str) -> Vec<(&str, &'static str)> {
+    let model = cell.strip_suffix(", in a model");
+    let mut phases = Vec::new();
+    for named in model.unwrap_or(cell).split([',', ';']) {
+        let named = named.trim();
+        let (phase, remark) = named.split_once(" (").unwrap_or((named, ""));
+        let mark = match (remark, model) {
+            (_, Some(_)) => "m",
+            ("long)", None) => "L",
+            _ => "",
+        };
+        match phase.strip_prefix("and ").unwrap_or(phase) {
+            "all" => phases.extend(ALL.map(|phase| (phase, mark))),
+            phase => phases.push((phase, mark)),
+        }
+    }
+    // what a shorter version covers needs no longer one
+    let short: Vec<&str> = phases
+        .iter()
+        .filter(|(_, mark)| mark.is_empty())
+        .map(|(phase, _)| *phase)
+        .collect();
+    phases.retain(|(phase, mark)| *mark != "L" || !short.contains(phase));
+    phases
 }
 
 fn capital(text: &str) -> String {
