@@ -12,7 +12,7 @@ help:
 	@echo 'make demo       ten result tables from an S3 history and live Kafka, on this machine alone'
 	@echo 'make test       all tests, on real PostgreSQL, Apache Kafka and an S3 server; installs what is missing'
 	@echo 'make test-long  the same with the whole fault matrix, ten minutes of soak, and PostgreSQL 14 to 18'
-	@echo 'make test-peers Spark and DuckDB read the lake that we write; installs them (400 MB)'
+	@echo 'make test-peers Spark and DuckDB read the lake that we write, and Airflow runs the daily DAG; installs them (1 GB)'
 	@echo 'make check      format, clippy, docs, licences and sources of dependencies, unused dependencies'
 	@echo 'make audit      known vulnerabilities of dependencies (needs the network)'
 	@echo 'make bench      speed beside DuckDB and FastAPI, and on live Kafka, in the release profile'
@@ -46,7 +46,8 @@ test-long: setup
 
 test-peers: setup
 	@sh tests/setup/peers.sh
-	@sh tests/setup/test.sh -p pinflow-tests --test peers -- --ignored
+	@sh tests/setup/airflow.sh
+	@sh tests/setup/test.sh -p pinflow-tests --test peers --test airflow -- --ignored
 
 check:
 	@sh tests/setup/install.sh check
