@@ -220,7 +220,7 @@ impl Chain {
 
 #[test]
 fn what_was_acknowledged_under_faults_is_in_the_tables() -> Result<()> {
-    let seconds = if long() { 600 } else { 60 };
+    let seconds = if long() { 600 } else { 45 };
     let mut chance = Chance::new(pinflow_tests::seed()?);
     let folder = tempfile::tempdir()?;
     let mut chain = Chain::start(folder.path())?;
@@ -262,7 +262,7 @@ fn what_was_acknowledged_under_faults_is_in_the_tables() -> Result<()> {
     let began = Instant::now();
     let mut killed = Vec::new();
     while began.elapsed() < Duration::from_secs(seconds) && emulator.is_running()? {
-        std::thread::sleep(chance.millis(2_000, 5_000));
+        std::thread::sleep(chance.millis(1_000, 3_000));
         let part = chance.one_of(&[Part::Gateway, Part::Engine, Part::Archiver, Part::Broker]);
         chain.kill(part).with_context(|| format!("after {killed:?}"))?;
         std::thread::sleep(chance.millis(0, 1_000));

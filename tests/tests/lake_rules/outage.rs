@@ -3,6 +3,7 @@
 use crate::{PINS, SOON, agrees, demand_rows, pin, rows};
 use anyhow::{Context, Result, ensure};
 use pinflow_tests::answer::demand_answer;
+use pinflow_tests::case::each;
 use pinflow_tests::get;
 use pinflow_tests::lake::gzip;
 use pinflow_tests::workload::Workload;
@@ -55,22 +56,22 @@ impl Bucket {
 /// skipped, and no gap is recorded.
 #[test]
 fn an_outage_of_s3_loses_nothing_when_unreadable_objects_are_skipped() -> Result<()> {
-    let bucket = Bucket::new()?;
-    let mut workload = Workload::new(81, 2);
-    workload.take(1_500);
-    workload.archive(&bucket.lake, 1.0, 40)?;
-    // three objects without offsets, of posts that nothing else knows
-    for index in 0..3 {
-        bucket
-            .lake
-            .event("pin", &format!("u{index}"), &pin(9_000_000 + index, "art"))?;
-    }
-    let outage = Duration::from_secs(5);
-    for (schema, fault) in [
+    let faults = vec![
         ("slow_down", Fault::Status(503)),
         ("denied", Fault::Status(403)),
         ("unreachable", Fault::Reset),
-    ] {
+    ];
+    each(faults, |(schema, fault)| {
+        let bucket = Bucket::new()?;
+        let mut workload = Workload::new(81, 2);
+        workload.take(1_500);
+        workload.archive(&bucket.lake, 1.0, 40)?;
+        // three objects without offsets, of posts that nothing else knows
+        for index in 0..3 {
+            let (name, post) = (format!("u{index}"), pin(9_000_000 + index, "art"));
+            bucket.lake.event("pin", &name, &post)?;
+        }
+        let outage = Duration::from_secs(5);
         // some objects have been read by then
         bucket.fail_from(
             |seen| seen.is_get() && seen.key.ends_with("pin+1+0000000120.json"),
@@ -86,9 +87,8 @@ fn an_outage_of_s3_loses_nothing_when_unreadable_objects_are_skipped() -> Result
         demand_rows(&bucket.postgres, schema, "SELECT count(*) FROM gaps", &["0"])?;
         let alone = "SELECT count(*) FROM pin_table WHERE ind >= 9000000";
         demand_rows(&bucket.postgres, schema, alone, &["3"])?;
-        demand_answer(&workload, &bucket.postgres.url(), schema, 10, SOON)?;
-    }
-    Ok(())
+        demand_answer(&workload, &bucket.postgres.url(), schema, 10, SOON)
+    })
 }
 
 /// It has no offsets to name a gap by, so its key is recorded.
