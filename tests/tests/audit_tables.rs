@@ -53,7 +53,11 @@ fn what_the_tables_answer_for_is_asked_of_lake_and_kafka() -> Result<()> {
     ensure!(code == 0 && report["partitions"][0]["tables"].is_null(), "{report:#}");
     let mut verify = Pinflow::new("verify").postgres(&postgres).start()?;
     verify.expect(1, SOON)?;
-    ensure!(verify.stderr().contains("schema pinflow lacks tables"), "{}", verify.tail());
+    ensure!(
+        verify.stderr().contains("schema pinflow lacks tables"),
+        "{}",
+        verify.tail()
+    );
 
     follow(&kafka, &lake, &postgres, [1_000, 300])?;
     let partition = |(code, report): (i32, Value), number: usize| -> Result<(i32, Value)> {
