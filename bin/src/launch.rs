@@ -161,7 +161,7 @@ fn check(command: &[OsString], own: &[OsString]) -> Result<(Restart, Again, Opti
     Ok((restart, again, results.map(PathBuf::from)))
 }
 
-/// One free port of this machine for each process. When somebody else takes one before its process binds it, that start
+/// One free port of this machine for each process. If another program takes one before its process binds it, that start
 /// fails and the next one has other ports.
 fn write_hosts(path: &Path, processes: usize) -> anyhow::Result<()> {
     let mut hosts = String::new();

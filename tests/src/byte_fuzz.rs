@@ -15,10 +15,14 @@ mod random;
 #[allow(clippy::duplicate_mod, reason = "the harness has it as well")]
 #[path = "seed.rs"]
 mod seed;
+#[allow(clippy::duplicate_mod, reason = "the harness has it as well")]
+#[path = "versions.rs"]
+mod versions;
 
 pub use random::Random;
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -74,8 +78,7 @@ impl Target<'_> {
     /// # Panics
     /// When the check of an input does, or when nearly all mutations are accepted, or refused.
     pub fn run(&self, check: impl Fn(&[u8], &mut Random) -> bool) {
-        let is_long = std::env::var_os("PINFLOW_TEST_LONG").is_some_and(|value| value != "0");
-        let bytes = if is_long { LONG } else { self.bytes };
+        let bytes = if versions::long() { LONG } else { self.bytes };
         self.run_with(seed::seed().expect("PINFLOW_TEST_SEED is a number"), bytes, check)
     }
 
@@ -287,6 +290,12 @@ fn reduced(input: &[u8], fails: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         }
     }
     smaller
+}
+
+/// Whether a name, or another string, stands in a JSON text twice.
+pub fn repeats(text: &str) -> bool {
+    let names: Vec<&str> = text.split('"').skip(1).step_by(2).collect();
+    names.len() > names.iter().collect::<BTreeSet<_>>().len()
 }
 
 /// The folder of failing inputs, `target/fuzz`.

@@ -5,6 +5,7 @@
 //! that there is a signature. Sessions are short, so that a client has to authenticate again while it goes on (KIP-368);
 //! one that does not is closed at its next request.
 
+use crate::listen::listen;
 use anyhow::{Context, Result, bail, ensure};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::{Timestamp, ToSpan, civil::DateTime, tz::TimeZone};
@@ -15,8 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{self, AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 
@@ -48,11 +49,7 @@ struct Judge {
 impl IamProxy {
     /// Lets in whoever brings a token for `region`, for as long as a `session` lasts.
     pub fn to(broker: SocketAddr, region: &str, session: Duration) -> Result<IamProxy> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let (runtime, listener) = listen()?;
         let address = listener.local_addr()?;
         let judge = Arc::new(Judge {
             region: region.to_owned(),

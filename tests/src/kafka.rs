@@ -45,19 +45,18 @@ impl Kafka {
     /// Starts a broker with so much heap (at most 1,024 MB) and these settings added to `server.properties`; `{port}`
     /// and `{controller}` in them are its ports.
     pub fn start_with(heap_megabytes: u32, settings: &[(&str, &str)]) -> Result<Kafka> {
-        let process = servers::Kafka::start(Kafka::options(heap_megabytes, settings)?);
-        Ok(Kafka {
-            process: process.context("starting Apache Kafka")?,
-            others: Vec::new(),
-        })
+        Kafka::alone(Kafka::options(heap_megabytes, settings)?)
     }
 
     /// Starts a broker for measurements: with 1,024 MB of heap, and compiled as one that runs for long.
     pub fn start_measured(settings: &[(&str, &str)]) -> Result<Kafka> {
-        let options = KafkaOptions {
+        Kafka::alone(KafkaOptions {
             short_lived: false,
             ..Kafka::options(1024, settings)?
-        };
+        })
+    }
+
+    fn alone(options: KafkaOptions) -> Result<Kafka> {
         Ok(Kafka {
             process: servers::Kafka::start(options).context("starting Apache Kafka")?,
             others: Vec::new(),

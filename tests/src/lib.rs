@@ -20,6 +20,7 @@ pub mod fuzz;
 pub mod iam_proxy;
 pub mod kafka;
 pub mod lake;
+mod listen;
 pub mod log_image;
 pub mod mariadb;
 pub mod need;

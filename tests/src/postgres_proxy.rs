@@ -1,11 +1,12 @@
 //! A proxy before PostgreSQL that cuts a connection at its COMMIT, and changes words of what clients send.
 
 use crate::Postgres;
+use crate::listen::listen;
 use anyhow::{Result, ensure};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
 /// How a commit ends: a query on its way, and the tags that answer it.
@@ -45,11 +46,7 @@ impl PostgresProxy {
         }
         let bytes = |(from, to): &(&str, &str)| (from.as_bytes().to_vec(), to.as_bytes().to_vec());
         let words: Arc<[(Vec<u8>, Vec<u8>)]> = words.iter().map(bytes).collect();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let (runtime, listener) = listen()?;
         let (server, port) = (postgres.port(), listener.local_addr()?.port());
         let cuts = Arc::new(Mutex::new(VecDeque::new()));
         let ordered = Arc::clone(&cuts);

@@ -1,6 +1,7 @@
 //! An HTTP server that writes down what it is asked and answers as a test wants: a gateway from its clients' side.
 
-use anyhow::{Context, Result};
+use crate::listen::listen;
+use anyhow::Result;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -11,7 +12,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 
@@ -98,14 +98,7 @@ impl Receiver {
     }
 
     fn start_with(delay: Duration, answer: Arc<Answer>, tls: Option<TlsAcceptor>) -> Result<Receiver> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .context("starting a runtime")?;
-        let listener = runtime
-            .block_on(TcpListener::bind(("127.0.0.1", 0)))
-            .context("listening")?;
+        let (runtime, listener) = listen()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}", listener.local_addr()?);
         let requests = Arc::new(Mutex::new(Vec::new()));

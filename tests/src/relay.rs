@@ -4,6 +4,7 @@
 //! arrives, so that the time-outs of TCP itself run, and a new connection is not even refused. Connections of before the
 //! cut stay dead when the network is whole again.
 
+use crate::listen::listen;
 use anyhow::{Context, Result};
 use socket2::{SockFilter, SockRef};
 use std::net::SocketAddr;
@@ -64,11 +65,7 @@ impl Relay {
 
     /// The same, where what is sent arrives so much later, in either direction. It carries no less for it.
     pub fn slow(server: SocketAddr, delay: Duration) -> Result<Relay> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let (runtime, listener) = listen()?;
         let address = listener.local_addr()?;
         let network = Arc::new(Network {
             listener,

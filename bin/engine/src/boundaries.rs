@@ -90,9 +90,8 @@ fn with(mut document: Document, topics: &Topics, generations: &Generations) -> D
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::byte_fuzz::Target;
+    use crate::byte_fuzz::{Target, repeats};
     use serde_json::Value;
-    use std::collections::BTreeSet;
 
     fn topics() -> Topics {
         Topics::new([Some("a.pin".into()), None, Some("a.user".into())])
@@ -153,12 +152,6 @@ mod tests {
             *offset = least;
         }
         starts
-    }
-
-    /// Whether a name stands in a text twice.
-    fn repeats(text: &str) -> bool {
-        let names: Vec<&str> = text.split('"').skip(1).step_by(2).collect();
-        names.len() > names.iter().collect::<BTreeSet<_>>().len()
     }
 
     #[rustfmt::skip]

@@ -66,10 +66,9 @@ impl Frontier {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::byte_fuzz::Target;
+    use crate::byte_fuzz::{Target, repeats};
     use serde_json::Value;
     use serde_json::value::RawValue;
-    use std::collections::BTreeSet;
 
     #[test]
     fn the_file_format_is_pinned_and_read_back() {
@@ -113,12 +112,6 @@ mod tests {
             }
         }
         Some(frontier)
-    }
-
-    /// Whether a name stands in a text twice.
-    fn repeats(text: &str) -> bool {
-        let names: Vec<&str> = text.split('"').skip(1).step_by(2).collect();
-        names.len() > names.iter().collect::<BTreeSet<_>>().len()
     }
 
     #[rustfmt::skip]

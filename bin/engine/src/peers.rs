@@ -176,7 +176,7 @@ async fn accept_all(listener: TcpListener, workers: &Arc<Workers>) -> Vec<Connec
             Some((number, (process, kind, mut stream))) = arrivals.recv() => {
                 let purpose = (process, kind);
                 let is_latest = connections.get(&purpose).is_none_or(|(known, _)| *known < number);
-                // answered here: who is told that it is connected, and connects for its next purpose, is counted
+                // accepted here, so that a process that connects for its next purpose has been counted for this one
                 if is_latest && greeting::accept(&mut stream).await.is_ok() {
                     connections.insert(purpose, (number, stream));
                 }

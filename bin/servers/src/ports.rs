@@ -2,7 +2,7 @@
 //!
 //! The system gives ports of its ephemeral range to outgoing connections and to listeners that ask for any port. A server
 //! that is to keep its port over a restart, or that binds it a moment after it was chosen, has one outside that range,
-//! which nobody is given by chance.
+//! which the system gives to no other program.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -11,7 +11,7 @@ use std::net::TcpListener;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-/// Ports that nobody needs privileges for, and that few programs have as their own.
+/// The lowest port: those below need privileges, or belong to well-known services.
 const LOWEST: u16 = 10_240;
 /// The fewest ports to choose from.
 const ENOUGH: u16 = 1_000;
