@@ -2,6 +2,11 @@
 # How `cargo test` runs a test program (test.sh says so): within a limit of time, and with a line about how long it took in
 # the file that PINFLOW_PROGRAM_DURATIONS names: PROGRAM,SECONDS,PERCENT of all processors that were busy meanwhile.
 set -u
+# to be run later, beside others (test.sh): where, and what
+if [ -n "${PINFLOW_PROGRAM_QUEUE:-}" ]; then
+    printf '%s\n%s\n' "$PWD" "$1" >>"$PINFLOW_PROGRAM_QUEUE"
+    exit 0
+fi
 # most of a scenario's time is waiting: on two processors, four tests at once take two thirds of the time of two
 threads=$(nproc 2>/dev/null || echo 2)
 [ "$threads" -ge 4 ] || threads=4

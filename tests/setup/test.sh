@@ -5,7 +5,7 @@ set -u
 cd "$(dirname "$0")/../.."
 cargo=${CARGO:-cargo}
 log=$(mktemp)
-trap 'rm -f "$log" "$log.status"' EXIT
+trap 'rm -f "$log" "$log".*' EXIT
 begun=$(date +%s)
 
 # seconds of each program, with how much of the machine was busy, and of each test of a scenario
@@ -19,11 +19,26 @@ run() {
     "$cargo" test --locked --no-fail-fast "$@"
     echo $? >>"$log.status"
 }
+
+# all programs that cargo builds, two at a time (PINFLOW_TEST_PROGRAMS), the scenarios first: they take the longest. What
+# a program says is shown when it has ended.
+run_queued() {
+    : >"$log.queue"
+    PINFLOW_PROGRAM_QUEUE=$log.queue
+    export PINFLOW_PROGRAM_QUEUE
+    run "$@"
+    unset PINFLOW_PROGRAM_QUEUE
+    export RUST_TEST_THREADS="${RUST_TEST_THREADS:-3}"
+    # lines of folder and program
+    paste - - <"$log.queue" | awk -F'\t' -v scenarios="$PWD/tests" '{ print ($1 != scenarios) "\t" $0 }' | sort -s -k1,1 |
+        cut -f2- | tr '\t' '\n' |
+        xargs -d '\n' -n 2 -P "${PINFLOW_TEST_PROGRAMS:-2}" sh tests/setup/queued_program.sh "$log" || echo 1 >>"$log.status"
+}
 {
     if [ $# -eq 0 ]; then
         run --workspace --doc
         export "CARGO_TARGET_${host}_RUNNER=$PWD/tests/setup/run_program.sh"
-        run --workspace --lib --bins --tests
+        run_queued --workspace --lib --bins --tests
     else
         export "CARGO_TARGET_${host}_RUNNER=$PWD/tests/setup/run_program.sh"
         run "$@"
