@@ -5,7 +5,7 @@ CARGO ?= cargo
 TOOLS := .cache/tools/bin
 DEMO_FLAGS ?=
 
-.PHONY: help build demo test test-long test-peers check audit bench bench-archive setup
+.PHONY: help build demo test test-long test-peers coverage check audit bench bench-archive setup
 
 help:
 	@echo 'make build      the pinflow binary, target/debug/pinflow'
@@ -13,6 +13,7 @@ help:
 	@echo 'make test       all tests, on real PostgreSQL, Apache Kafka and an S3 server; installs what is missing'
 	@echo 'make test-long  the same with the whole fault matrix, ten minutes of soak, and PostgreSQL 14 to 18'
 	@echo 'make test-peers Spark and DuckDB read the lake that we write, and Airflow runs the daily DAG; installs them (1 GB)'
+	@echo 'make coverage   which lines the tests execute (target/coverage/html); installs what reads the counters'
 	@echo 'make check      format, clippy, docs, licences and sources of dependencies, unused dependencies'
 	@echo 'make audit      known vulnerabilities of dependencies (needs the network)'
 	@echo 'make bench      speed beside DuckDB and FastAPI, and on live Kafka, in the release profile'
@@ -48,6 +49,9 @@ test-peers: setup
 	@sh tests/setup/peers.sh
 	@sh tests/setup/airflow.sh
 	@sh tests/setup/test.sh -p pinflow-tests --test peers --test airflow -- --ignored
+
+coverage: setup
+	@sh tests/setup/coverage.sh
 
 check:
 	@sh tests/setup/install.sh check

@@ -329,14 +329,14 @@ async fn a_frontier_that_moves_alone_is_an_event_and_a_heartbeat_commit_is_none(
 /// Keys of a table of which each commit changes all rows.
 const KEYS: i64 = 6000;
 
-/// Feeds of such a table, at commit 1.
-fn all_changes() -> (Arc<Shared>, Arc<Feeds>) {
+/// Feeds of a table with so many rows, at commit 1.
+fn one_table(keys: i64) -> (Arc<Shared>, Arc<Feeds>) {
     let shapes = || vec![Shape::new(TABLE)];
     let recent = Recent::new(256 << 20, 1000);
     let shared = Arc::new(Shared::of(shapes(), Vec::new(), Bounds::default(), recent));
     let feeds = Feeds::new(Arc::clone(&shared), unused(), Handle::current());
-    let rows = (0..KEYS).map(|key| row(key, 0)).collect();
-    let held = vec![(Content::Held(Rows::of(&TABLE, rows)), KEYS as u64)];
+    let rows = (0..keys).map(|key| row(key, 0)).collect();
+    let held = vec![(Content::Held(Rows::of(&TABLE, rows)), keys as u64)];
     let (state, _) = State::replacing(None, &shapes(), &Bounds::default(), 1, frontier(1), held);
     shared.publish(state, None);
     (shared, feeds)
@@ -345,11 +345,19 @@ fn all_changes() -> (Arc<Shared>, Arc<Feeds>) {
 /// The next commit changes all rows.
 fn change_all(shared: &Shared, commit: i64) {
     let sides = |value: i64, diff| (0..KEYS).map(move |key| (vec![Value::Int(key), Value::Int(value)], diff));
+    publish(
+        shared,
+        commit,
+        sides(commit - 2, -1).chain(sides(commit - 1, 1)).collect(),
+    );
+}
+
+fn publish(shared: &Shared, commit: i64, changes: Vec<(Row, isize)>) {
     let changed = Committed {
         number: commit,
         full_snapshot: false,
         frontier: frontier(commit),
-        results: vec![sides(commit - 2, -1).chain(sides(commit - 1, 1)).collect()],
+        results: vec![changes],
     };
     let (state, delta) = shared
         .state()
@@ -363,7 +371,7 @@ fn change_all(shared: &Shared, commit: i64) {
 /// is new, needs one snapshot and no more, since that ends where the next event of all begins.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_was_sent_a_snapshot_takes_the_events_of_all_from_there() {
-    let (shared, feeds) = all_changes();
+    let (shared, feeds) = one_table(KEYS);
     let subject = Subject {
         tables: vec![0],
         pace: Duration::from_millis(200),
@@ -400,7 +408,7 @@ async fn a_client_that_was_sent_a_snapshot_takes_the_events_of_all_from_there() 
 /// sent a snapshot, or changes of its own, the next event would be missed as well, and none would ever be in time again.
 #[tokio::test]
 async fn clients_that_missed_the_same_events_share_what_they_are_sent() {
-    let (shared, feeds) = all_changes();
+    let (shared, feeds) = one_table(KEYS);
     let subject = Subject {
         tables: vec![0],
         pace: Duration::ZERO,
@@ -430,4 +438,62 @@ async fn clients_that_missed_the_same_events_share_what_they_are_sent() {
         sent.iter().all(|piece| piece.as_ptr() == sent[0].as_ptr()),
         "each was encoded on its own"
     );
+}
+
+/// Takes one whole event.
+async fn event(stream: &mut BoxStream<'static, Result<Bytes, CutOff>>) -> Vec<u8> {
+    let mut event = Vec::new();
+    while !event.ends_with(b"\n\n") {
+        event.extend_from_slice(&stream.next().await.unwrap().unwrap());
+    }
+    event
+}
+
+/// An event keeps what it encodes for clients that missed others, for the next one that missed as many. Clients that are
+/// all somewhere else do not make it keep more than some megabytes: the rest of them gets a snapshot, of which there is one.
+#[tokio::test]
+async fn what_is_kept_for_clients_at_many_commits_is_bounded() {
+    const COMMITS: i64 = 40;
+    const ADDED: i64 = 600;
+    let (shared, feeds) = one_table(0);
+    let subject = Subject {
+        tables: vec![0],
+        pace: Duration::ZERO,
+    };
+    let mut clients = Vec::new();
+    for commit in 2..2 + COMMITS {
+        let mut stream = feeds.subscribe(&subject, None).await.unwrap().boxed();
+        assert!(event(&mut stream).await.starts_with(b"event: snapshot"));
+        clients.push(stream);
+        let added = (commit * ADDED..(commit + 1) * ADDED).map(|key| (vec![Value::Int(key), Value::Int(0)], 1));
+        publish(&shared, commit, added.collect());
+        // the feed makes an event of each commit
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (mut changes, mut rows) = (Vec::new(), 0);
+    // the ones that missed the least come first
+    for (missed, stream) in (1..).zip(clients.iter_mut().rev()) {
+        let event = event(stream).await;
+        let text = std::str::from_utf8(&event).unwrap();
+        let data: Json = serde_json::from_str(text.split_once("data: ").unwrap().1).unwrap();
+        assert_eq!(data["commit"], 1 + COMMITS);
+        let of = |what: &str| data["tables"]["t"][what].as_array().map_or(0, Vec::len) as i64;
+        if text.starts_with("event: commit") {
+            assert_eq!(
+                (&data["from"], of("insert")),
+                (&Json::from(1 + COMMITS - missed), missed * ADDED)
+            );
+            changes.push(event.len());
+        } else {
+            rows = of("rows");
+            assert_eq!(rows, COMMITS * ADDED);
+        }
+    }
+    let kept: usize = changes.iter().sum();
+    assert!(
+        (8 << 20..13 << 20).contains(&kept),
+        "{kept} bytes of {} clients",
+        changes.len()
+    );
+    assert!(rows > 0, "nobody got a snapshot");
 }
