@@ -64,6 +64,7 @@ pub fn config(settings: GatewaySettings) -> GatewayConfig {
         kafka: settings.kafka.clone(),
         prefixes: settings.prefixes,
         hosts: settings.hosts,
+        region: settings.region,
         aliases: settings.aliases,
         pins: settings.pins,
         strict_topics: settings.strict_topics,

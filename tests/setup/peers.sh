@@ -1,12 +1,24 @@
 #!/bin/sh
-# Other people's readers of the lake, which `make test-peers` asks: PySpark and DuckDB, from PyPI in .cache/peers.
-# PySpark runs on the Java that the tests' Kafka runs on.
+# Other people's programs, which `make test-peers` runs: PySpark and DuckDB, which read the lake, from PyPI in
+# .cache/peers, and AWS's SDK for Java, which puts records, from Maven in .cache/kinesis. PySpark runs on the Java that the
+# tests' Kafka runs on; the SDK's program is compiled, which needs a JDK.
 set -eu
 cd "$(dirname "$0")/../.."
 pyspark=4.0.1
 duckdb=2.0.0
 stamp=".cache/peers/.complete-$pyspark-$duckdb"
 
+jars=.cache/kinesis
+if ! cmp -s tests/setup/kinesis.pom.xml "$jars/.complete"; then
+    if ! command -v javac >/dev/null 2>&1; then
+        echo "peers: javac is missing: install a JDK (package default-jdk-headless)" >&2
+        exit 1
+    fi
+    echo "peers: copying AWS's SDK for Java to $jars (13 MB)"
+    rm -rf "$jars"
+    mvn -B -q -f tests/setup/kinesis.pom.xml dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$PWD/$jars"
+    cp tests/setup/kinesis.pom.xml "$jars/.complete"
+fi
 [ ! -e "$stamp" ] || exit 0
 echo "peers: installing pyspark $pyspark and duckdb $duckdb in .cache/peers (400 MB)"
 rm -rf .cache/peers

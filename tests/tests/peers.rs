@@ -1,9 +1,9 @@
-//! Other people's readers of the lake that our archiver writes. They are large, so they run in `make test-peers` and
-//! not in `make test`.
+//! Other people's programs at both ends: readers of the lake that our archiver writes, and AWS's SDK for Java, which
+//! puts records. They are large, so they run in `make test-peers` and not in `make test`.
 
 use anyhow::{Context, Result, ensure};
 use pinflow_tests::workload::TOPICS;
-use pinflow_tests::{Kafka, LakeFolder, Pinflow, root};
+use pinflow_tests::{Kafka, LakeFolder, Pinflow, root, write_private};
 use serde_json::Value;
 use servers::free_port;
 use std::collections::BTreeMap;
@@ -81,5 +81,54 @@ fn spark_and_duckdb_read_the_lake() -> Result<()> {
             assert_eq!(counted[peer], serde_json::json!(expected), "{peer}, {compression}");
         }
     }
+    Ok(())
+}
+
+/// AWS's SDK for Java needs another endpoint and nothing else: it speaks CBOR, names the hash of the body in the head, and
+/// reads what it is answered.
+#[test]
+#[ignore = "needs AWS's SDK for Java: make test-peers"]
+fn the_sdk_for_java_puts_records() -> Result<()> {
+    let jars = root().join(".cache/kinesis");
+    ensure!(
+        jars.join(".complete").exists(),
+        "{} is missing: run tests/setup/peers.sh",
+        jars.display()
+    );
+    let kafka = Kafka::start()?;
+    kafka.create_topic("java.geo", 3, &[])?;
+    let (key, secret) = ("AKIAPINFLOW00000001", "abc/def+ghi=0123456789");
+    let folder = tempfile::tempdir()?;
+    let keys = folder.path().join("keys");
+    write_private(&keys, &format!("{key} secret={secret} name=java\n"))?;
+    let listen = format!("127.0.0.1:{}", free_port()?);
+    let mut gateway = Pinflow::new("gateway")
+        .args(["--listen", &listen, "--topics", "geo=java.geo", "--region", "eu-west-1"])
+        .args(["--token-file", keys.to_str().context("a path")?])
+        .kafka(&kafka)
+        .start()?;
+    gateway.wait_for("listening on http", SOON)?;
+    let output = Command::new("java")
+        .arg("-cp")
+        .arg(jars.join("*"))
+        .arg(root().join("tests/peers/Kinesis.java"))
+        .args([&format!("http://{listen}"), "java.geo", key, secret])
+        .output()
+        .context("running AWS's SDK for Java")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{said}");
+    assert_eq!(
+        String::from_utf8(output.stdout)?,
+        "shardId-000000000001 0 3 3 1970-01-01T00:00:00Z true\nResourceNotFoundException true\n\
+         InvalidSignatureException\n",
+    );
+    gateway.terminate()?;
+    gateway.expect(0, SOON)?;
+    let mut values = Vec::new();
+    for partition in 0..3 {
+        let records = kafka.records("java.geo", partition, "read_committed")?;
+        values.extend(records.into_iter().filter_map(|(_, _, value)| value));
+    }
+    assert_eq!(values, [b"{}\x00\xff".to_vec(), b"many".to_vec(), b"many".to_vec()]);
     Ok(())
 }

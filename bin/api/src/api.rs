@@ -241,7 +241,9 @@ pub fn refuse(refusal: &Refusal) -> Response<Body> {
         Refusal::Remote => "give the run a file of tokens: --token-file FILE",
         Refusal::Scope(_) => "use a token with this scope",
         Refusal::Rate(_) | Refusal::Streams => "try again later",
-        Refusal::NotFound | Refusal::Method | Refusal::Site(_) => "/openapi.json lists the routes",
+        Refusal::NotFound | Refusal::Method | Refusal::Site(_) | Refusal::Signature(_) => {
+            "/openapi.json lists the routes"
+        }
     };
     let error = ApiError::new(refusal.status(), refusal.to_string(), hint);
     refusal.with_headers(refused(&error))

@@ -23,6 +23,8 @@ pub struct GatewaySettings {
     pub prefixes: Option<Vec<String>>,
     /// Names under which it is reached, and whose pages may send requests to it.
     pub hosts: Vec<String>,
+    /// The region of signatures and streams, for clients of AWS; `None`: any is accepted.
+    pub region: Option<String>,
     /// Other names of topics and streams, with the topic that is meant.
     pub aliases: Vec<(String, String)>,
     /// The number of partitions over which a topic's keys are spread.
@@ -131,6 +133,14 @@ impl GatewaySettings {
         let prefixes = reader.entry("gateway.prefixes").is_some();
         let prefixes = prefixes.then(|| reader.list("gateway.prefixes", prefix));
         let hosts = reader.hosts();
+        let region = reader.optional("gateway.region", |text| {
+            let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            if (1..=64).contains(&text.len()) && text.bytes().all(plain) {
+                Ok(text.to_owned())
+            } else {
+                Err(format!("invalid region `{text}`: expected a name such as eu-west-1"))
+            }
+        });
         let aliases = reader.map("gateway.aliases", check_topic);
         let pins = reader.map("gateway.pin_partitions", partitions);
         let topics = reader.topics();
@@ -147,6 +157,7 @@ impl GatewaySettings {
         let settings = GatewaySettings {
             prefixes,
             hosts,
+            region,
             aliases,
             pins,
             strict_topics,

@@ -3,6 +3,7 @@
 use super::admin::AdminError;
 use super::body::{BodyError, ReadError};
 use super::budget::OverBudget;
+use super::content_encoding;
 use super::metadata::TopicError;
 use super::producer::DeliveryError;
 use super::reply::Reply;
@@ -19,9 +20,12 @@ pub(super) enum ApiError {
     /// The path exists for these methods only.
     #[error("Method Not Allowed")]
     Method(&'static str),
-    /// Type or encoding of the body.
+    /// Type of the body.
     #[error("Unsupported Media Type")]
     Media,
+    /// The body is compressed in another way, or several times.
+    #[error("Unsupported Content-Encoding: a body is compressed with gzip, or not at all")]
+    Encoding,
     /// The body could not be taken.
     #[error(transparent)]
     Body(#[from] BodyError),
@@ -109,9 +113,11 @@ impl ApiError {
             ApiError::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::KafkaAuthentication => StatusCode::UNAUTHORIZED,
             ApiError::Denied(_) => StatusCode::FORBIDDEN,
-            ApiError::Media => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ApiError::Media | ApiError::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::Body(BodyError::Slow) => StatusCode::REQUEST_TIMEOUT,
-            ApiError::Body(BodyError::Broken) | ApiError::InvalidRecord(_) => StatusCode::BAD_REQUEST,
+            ApiError::Body(BodyError::Broken | BodyError::NotGzip(_)) | ApiError::InvalidRecord(_) => {
+                StatusCode::BAD_REQUEST
+            }
             ApiError::Body(BodyError::TooLarge(_))
             | ApiError::Budget(OverBudget::Always { .. })
             | ApiError::RecordTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -134,6 +140,7 @@ impl ApiError {
         };
         match refusal {
             Refusal::Unauthenticated => Some("token"),
+            Refusal::Signature(_) => Some("signature"),
             Refusal::Scope(_) => Some("scope"),
             Refusal::Rate(_) => Some("rate"),
             Refusal::Site(SiteError::Origin(_)) => Some("origin"),
@@ -156,11 +163,18 @@ impl ApiError {
             }
             ApiError::Refusal(Refusal::Rate(Exhausted(seconds))) => reply.retry_after = Some(*seconds),
             ApiError::Method(methods) => reply.allow = Some(methods),
+            ApiError::Encoding => reply.accept_encoding = Some(content_encoding::ACCEPTED),
             ApiError::Refusal(Refusal::Unauthenticated) => reply.challenge = true,
             _ => {}
         }
         reply
     }
+}
+
+/// Whether the caller may send another request now, and do this.
+pub(super) fn let_in(caller: &Caller, need: Option<Need<'_>>) -> Result<(), Refusal> {
+    caller.take()?;
+    need.map_or(Ok(()), |need| permit(caller, need))
 }
 
 /// Whether the caller may do this.

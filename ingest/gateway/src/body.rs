@@ -1,9 +1,13 @@
 //! Reading a request's body: bounded in size and time, its bytes taken from the budget as they come.
+//!
+//! A compressed body is decompressed a bounded part at a time, and what comes out is what is bounded and counted. What
+//! its decoder takes counts as well, since it is held while the client is waited for.
 
-use super::budget::{Budget, OverBudget, Permit};
+use super::budget::{Budget, OverBudget, Permit, RECORD_OVERHEAD};
 use super::budget_lease::BudgetLease;
+use super::content_encoding::ContentEncoding;
 use bytes::{Bytes, BytesMut};
-use http_server::{Caller, Entry};
+use http_server::{Caller, Entry, Gunzip, GzipError};
 use hyper::body::{Body as _, Incoming};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,6 +32,9 @@ pub(super) enum BodyError {
     /// It broke off.
     #[error("The body broke off")]
     Broken,
+    /// Its content is not what its `Content-Encoding` says.
+    #[error("The body is not gzip: {0}")]
+    NotGzip(#[from] GzipError),
 }
 
 /// Why the whole of a body could not be taken.
@@ -58,6 +65,8 @@ pub(super) struct Taken {
 /// A request's body; its connection knows how long it has been waited for.
 pub(super) struct Body {
     incoming: Incoming,
+    /// `None`: it is not compressed.
+    gzip: Option<Compressed>,
     entry: Arc<Entry>,
     /// Milliseconds for which what is waited for was waited for already.
     waited: u64,
@@ -66,10 +75,24 @@ pub(super) struct Body {
     awaits_continue: bool,
 }
 
+/// What has arrived of a compressed body and is not decompressed.
+#[derive(Default)]
+struct Compressed {
+    decoder: Gunzip,
+    rest: Bytes,
+}
+
 impl Body {
-    pub(super) fn new(incoming: Incoming, entry: Arc<Entry>, caller: Caller, awaits_continue: bool) -> Body {
+    pub(super) fn new(
+        incoming: Incoming,
+        encoding: ContentEncoding,
+        entry: Arc<Entry>,
+        caller: Caller,
+        awaits_continue: bool,
+    ) -> Body {
         Body {
             incoming,
+            gzip: (encoding == ContentEncoding::Gzip).then(Compressed::default),
             // who asks for what came so far is waited for no longer
             waited: entry.has_body(),
             entry,
@@ -98,6 +121,12 @@ impl Body {
         self.incoming.is_end_stream()
     }
 
+    /// What decompressing takes of the budget beside a body of at most so many bytes; the longest body has room beside it.
+    pub(super) fn decoder_bytes(&self, budget: &Budget, limit: usize) -> usize {
+        let room = budget.total().saturating_sub(limit + 2 * RECORD_OVERHEAD);
+        self.gzip.as_ref().map_or(0, |_| Gunzip::BYTES.min(room))
+    }
+
     /// The next piece; `None` at the end. Its client is waited for until it comes, and not for what is done with it.
     pub(super) async fn piece(&mut self) -> Option<Result<Bytes, BodyError>> {
         self.next(true).await
@@ -109,6 +138,32 @@ impl Body {
     }
 
     async fn next(&mut self, is_waited_for: bool) -> Option<Result<Bytes, BodyError>> {
+        loop {
+            if self.gzip.is_some() {
+                // a small piece may stand for a large body: others have their turn in between
+                tokio::task::coop::consume_budget().await;
+            }
+            if let Some(Compressed { decoder, rest }) = &mut self.gzip {
+                match decoder.next(rest) {
+                    Ok(None) => {}
+                    Ok(Some(bytes)) => return Some(Ok(bytes)),
+                    Err(error) => return Some(Err(error.into())),
+                }
+            }
+            let arrived = self.arrived(is_waited_for).await;
+            let Some(Compressed { decoder, rest }) = &mut self.gzip else {
+                return arrived;
+            };
+            match arrived {
+                Some(Ok(bytes)) => *rest = bytes,
+                Some(Err(error)) => return Some(Err(error)),
+                None => return decoder.finish().err().map(|error| Err(error.into())),
+            }
+        }
+    }
+
+    /// The next piece as it was sent.
+    async fn arrived(&mut self, is_waited_for: bool) -> Option<Result<Bytes, BodyError>> {
         self.awaits_continue = false;
         loop {
             let polled = std::future::poll_fn(|context| {
@@ -163,7 +218,33 @@ pub(super) async fn read(
     timeout: Duration,
     budget: &Budget,
 ) -> Result<Taken, ReadError> {
-    let announced = usize::try_from(body.incoming.size_hint().lower()).unwrap_or(usize::MAX);
+    read_within(body, limit, timeout, budget, None).await
+}
+
+/// The same of a request that nobody vouches for before its body is there: until then the body takes of what there is
+/// for such requests, too, and so do these bytes of its head.
+pub(super) async fn read_unverified(
+    body: &mut Body,
+    limit: usize,
+    timeout: Duration,
+    budget: &Budget,
+    unknown: (&Budget, usize),
+) -> Result<Taken, ReadError> {
+    read_within(body, limit, timeout, budget, Some(unknown)).await
+}
+
+async fn read_within(
+    body: &mut Body,
+    limit: usize,
+    timeout: Duration,
+    budget: &Budget,
+    unknown: Option<(&Budget, usize)>,
+) -> Result<Taken, ReadError> {
+    // how much a compressed body stands for is not announced
+    let announced = match body.gzip {
+        Some(_) => 0,
+        None => usize::try_from(body.incoming.size_hint().lower()).unwrap_or(usize::MAX),
+    };
     if announced > limit {
         return Err(BodyError::TooLarge(limit).into());
     }
@@ -171,12 +252,23 @@ pub(super) async fn read(
     if !budget.has(announced) {
         return Err(OverBudget::Now.into());
     }
-    let whole = tokio::time::timeout(body.time_left(timeout), gather(body, limit, budget)).await;
+    let whole = tokio::time::timeout(body.time_left(timeout), gather(body, limit, budget, unknown)).await;
     whole.unwrap_or(Err(BodyError::Slow.into()))
 }
 
-async fn gather(body: &mut Body, limit: usize, budget: &Budget) -> Result<Taken, ReadError> {
+async fn gather(
+    body: &mut Body,
+    limit: usize,
+    budget: &Budget,
+    unknown: Option<(&Budget, usize)>,
+) -> Result<Taken, ReadError> {
     let mut lease = BudgetLease::none(budget, &body.entry);
+    let mut share = None;
+    if let Some((unknown, head)) = unknown {
+        share = Some((unknown, unknown.take(head)?));
+        lease.take(budget, head)?;
+    }
+    lease.take(budget, body.decoder_bytes(budget, limit))?;
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     let mut length = 0;
@@ -185,6 +277,9 @@ async fn gather(body: &mut Body, limit: usize, budget: &Budget) -> Result<Taken,
         length += bytes.len();
         if length > limit {
             return Err(BodyError::TooLarge(limit).into());
+        }
+        if let Some((unknown, permit)) = &mut share {
+            permit.add(unknown.take(bytes.len())?);
         }
         lease.take(budget, bytes.len())?;
         // a small body comes in one piece, which need not be copied
@@ -205,6 +300,7 @@ async fn gather(body: &mut Body, limit: usize, budget: &Budget) -> Result<Taken,
     } else {
         rest.freeze()
     };
+    lease.shrink(length);
     let permit = lease.hand_over_all();
     Ok(Taken { bytes, permit })
 }
@@ -217,7 +313,7 @@ pub(super) async fn drain(body: &mut Body) -> bool {
     }
     let all = async {
         let mut left = DRAINED;
-        while let Some(bytes) = body.piece().await {
+        while let Some(bytes) = body.arrived(true).await {
             match bytes.ok().and_then(|bytes| left.checked_sub(bytes.len())) {
                 Some(remaining) => left = remaining,
                 None => return false,

@@ -77,6 +77,8 @@ pub struct GatewayConfig {
     pub prefixes: Option<Vec<String>>,
     /// Names under which the gateway is reached, and whose pages may send requests to it.
     pub hosts: Vec<String>,
+    /// The region that signatures of AWS's clients are made for, and that streams lie in; `None`: any is accepted.
+    pub region: Option<String>,
     /// Other names of topics: what a client says, and the topic that is meant.
     pub aliases: Vec<(String, String)>,
     /// The number of partitions over which a topic's keys are spread, where it is not what Kafka says at the start.

@@ -5,10 +5,10 @@ use super::body::{BodyError, ReadError};
 use super::budget::OverBudget;
 use super::kinesis_record::WrongRecord;
 use super::reply::{JSON, Reply};
-use http_server::Refusal;
 use http_server::quote::{Quoted, to_json};
+use http_server::{ClaimError, Refusal, SignatureError};
 use hyper::StatusCode;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// What Kinesis calls it when a record may be taken later.
 pub(super) const THROUGHPUT: &str = "ProvisionedThroughputExceededException";
@@ -28,6 +28,9 @@ pub(super) enum KinesisError {
     AccessDenied(String),
     #[error("Stream {0} already exists.")]
     InUse(String),
+    /// An operation of Kinesis, or of another service, that is not served.
+    #[error("The gateway puts records and describes streams, and has no other operation")]
+    UnknownOperation,
     /// A record is not taken while this holds.
     #[error("{0}")]
     Throughput(ApiError),
@@ -55,22 +58,81 @@ impl From<WrongRecord> for KinesisError {
 }
 
 impl KinesisError {
-    /// `{"__type":"…","message":"…"}`.
+    /// `{"__type":"…","message":"…"}`, as API Gateway passes it on.
     pub(super) fn reply(&self) -> Reply {
-        let (status, kind) = match self {
-            KinesisError::Api(error) => return error.with_headers(api(error)),
-            KinesisError::Throughput(error) => {
-                let status = StatusCode::TOO_MANY_REQUESTS;
-                return error.with_headers(error_reply(status, THROUGHPUT, &error.to_string()));
-            }
-            KinesisError::Serialization(_) => (StatusCode::BAD_REQUEST, "SerializationException"),
-            KinesisError::Validation(_) => (StatusCode::BAD_REQUEST, "ValidationException"),
-            KinesisError::InvalidArgument(_) => (StatusCode::BAD_REQUEST, "InvalidArgumentException"),
-            KinesisError::InUse(_) => (StatusCode::BAD_REQUEST, "ResourceInUseException"),
-            KinesisError::AccessDenied(_) => (StatusCode::FORBIDDEN, "AccessDeniedException"),
-        };
-        error_reply(status, kind, &self.to_string())
+        let body = to_json(&self.body());
+        self.with_headers(Reply::new(self.status(), JSON, body))
     }
+
+    /// What is said of it.
+    pub(super) fn body(&self) -> ErrorBody {
+        let message = match self.api() {
+            Some(ApiError::NoTopic(name)) => format!("Stream {name} not found."),
+            _ => self.to_string(),
+        };
+        ErrorBody {
+            kind: self.name(),
+            message,
+        }
+    }
+
+    /// The answer with the headers that belong to this error.
+    pub(super) fn with_headers(&self, reply: Reply) -> Reply {
+        match self.api() {
+            Some(error) => error.with_headers(reply),
+            None => reply,
+        }
+    }
+
+    /// The error, where it is one that all interfaces know.
+    pub(super) fn api(&self) -> Option<&ApiError> {
+        match self {
+            KinesisError::Api(error) | KinesisError::Throughput(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The exception.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            KinesisError::Api(error) => of_api(error),
+            KinesisError::Throughput(_) => THROUGHPUT,
+            KinesisError::Serialization(_) => "SerializationException",
+            KinesisError::Validation(_) => "ValidationException",
+            KinesisError::InvalidArgument(_) => "InvalidArgumentException",
+            KinesisError::InUse(_) => "ResourceInUseException",
+            KinesisError::AccessDenied(_) => "AccessDeniedException",
+            KinesisError::UnknownOperation => "UnknownOperationException",
+        }
+    }
+
+    /// The status, as API Gateway passes it on.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            KinesisError::Api(ApiError::Budget(OverBudget::Now) | ApiError::Busy) => StatusCode::TOO_MANY_REQUESTS,
+            KinesisError::Api(error) => error.status(),
+            KinesisError::Throughput(_) => StatusCode::TOO_MANY_REQUESTS,
+            KinesisError::AccessDenied(_) => StatusCode::FORBIDDEN,
+            KinesisError::Serialization(_)
+            | KinesisError::Validation(_)
+            | KinesisError::InvalidArgument(_)
+            | KinesisError::InUse(_)
+            | KinesisError::UnknownOperation => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// What an answer says of an error.
+#[derive(Serialize)]
+pub(super) struct ErrorBody {
+    #[serde(rename = "__type")]
+    pub(super) kind: &'static str,
+    #[serde(serialize_with = "quoted")]
+    message: String,
+}
+
+fn quoted<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    Quoted(text).serialize(serializer)
 }
 
 /// The exception of what every server refuses.
@@ -81,45 +143,45 @@ fn refused(refusal: &Refusal) -> &'static str {
         Refusal::Rate(_) | Refusal::Streams => THROUGHPUT,
         Refusal::Site(error) if error.is_malformed() => "ValidationException",
         Refusal::Site(_) | Refusal::Scope(_) | Refusal::Remote => "AccessDeniedException",
+        Refusal::Signature(error) => unsigned(error),
     }
 }
 
-fn api(error: &ApiError) -> Reply {
-    let status = error.status();
-    let (status, kind) = match error {
-        ApiError::Refusal(refusal) => (status, refused(refusal)),
-        ApiError::Method(_) => (status, "UnknownOperationException"),
-        ApiError::Budget(OverBudget::Now) => (StatusCode::TOO_MANY_REQUESTS, THROUGHPUT),
-        ApiError::Busy => (StatusCode::TOO_MANY_REQUESTS, "LimitExceededException"),
+/// The exception of a signature that is not accepted.
+fn unsigned(error: &SignatureError) -> &'static str {
+    match error {
+        SignatureError::Missing | SignatureError::Claim(ClaimError::Scheme) => "MissingAuthenticationTokenException",
+        SignatureError::Claim(_) | SignatureError::Header(_) | SignatureError::Date => "IncompleteSignatureException",
+        SignatureError::UnknownKey => "UnrecognizedClientException",
+        SignatureError::Unsigned(_)
+        | SignatureError::Service(_)
+        | SignatureError::Region(_)
+        | SignatureError::Day
+        | SignatureError::Expired { .. }
+        | SignatureError::Early { .. }
+        | SignatureError::Payload(_)
+        | SignatureError::Mismatch => "InvalidSignatureException",
+    }
+}
+
+/// The exception of what all interfaces refuse.
+fn of_api(error: &ApiError) -> &'static str {
+    match error {
+        ApiError::Refusal(refusal) => refused(refusal),
+        ApiError::Method(_) => "UnknownOperationException",
+        ApiError::Budget(OverBudget::Now) => THROUGHPUT,
+        ApiError::Busy => "LimitExceededException",
         ApiError::Body(BodyError::TooLarge(_)) | ApiError::Budget(_) | ApiError::RecordTooLarge => {
-            (status, "RequestEntityTooLargeException")
+            "RequestEntityTooLargeException"
         }
-        ApiError::Body(BodyError::Slow) => (status, "RequestTimeoutException"),
-        ApiError::Body(BodyError::Broken) => (status, "SerializationException"),
-        ApiError::InvalidRecord(_) => (status, "InvalidArgumentException"),
-        ApiError::Media => (status, "UnsupportedMediaTypeException"),
-        ApiError::NoTopic(name) => {
-            return error_reply(
-                status,
-                "ResourceNotFoundException",
-                &format!("Stream {name} not found."),
-            );
-        }
-        ApiError::NoPartition => (status, "ResourceNotFoundException"),
-        ApiError::Denied(_) => (status, "AccessDeniedException"),
-        ApiError::KafkaAuthentication => (status, "UnrecognizedClientException"),
-        ApiError::Unavailable(_) => (status, "ServiceUnavailableException"),
-        ApiError::Refused(_) => (status, "InternalFailure"),
-    };
-    error_reply(status, kind, &error.to_string())
-}
-
-fn error_reply(status: StatusCode, kind: &str, text: &str) -> Reply {
-    #[derive(Serialize)]
-    struct ErrorBody<'a> {
-        __type: &'a str,
-        message: Quoted<'a>,
+        ApiError::Body(BodyError::Slow) => "RequestTimeoutException",
+        ApiError::Body(BodyError::Broken | BodyError::NotGzip(_)) => "SerializationException",
+        ApiError::InvalidRecord(_) => "InvalidArgumentException",
+        ApiError::Media | ApiError::Encoding => "UnsupportedMediaTypeException",
+        ApiError::NoTopic(_) | ApiError::NoPartition => "ResourceNotFoundException",
+        ApiError::Denied(_) => "AccessDeniedException",
+        ApiError::KafkaAuthentication => "UnrecognizedClientException",
+        ApiError::Unavailable(_) => "ServiceUnavailableException",
+        ApiError::Refused(_) => "InternalFailure",
     }
-    let message = Quoted(text);
-    Reply::new(status, JSON, to_json(&ErrorBody { __type: kind, message }))
 }

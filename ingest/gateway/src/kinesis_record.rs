@@ -78,6 +78,32 @@ pub(super) struct Many<'a> {
 pub(super) struct Checked<'a> {
     pub(super) key: String,
     pub(super) data: Cow<'a, [u8]>,
+    /// What decides its shard in place of its key.
+    pub(super) hash: Option<u128>,
+}
+
+impl<'a> Checked<'a> {
+    /// A record with a key and data of lengths that Kinesis takes.
+    pub(super) fn new(key: String, data: Cow<'a, [u8]>, hash: Option<u128>) -> Result<Checked<'a>, WrongRecord> {
+        if key.is_empty() || key.chars().count() > KEY_CHARS {
+            let text = "1 validation error detected: Value at 'partitionKey' failed to satisfy constraint: \
+                        Member must have length between 1 and 256";
+            return Err(WrongRecord::Validation(text.to_owned()));
+        }
+        if key.len() + data.len() > RECORD_BYTES {
+            let text = "1 validation error detected: Value at 'data' failed to satisfy constraint: \
+                        Member must have length less than or equal to 1048576";
+            return Err(WrongRecord::Validation(text.to_owned()));
+        }
+        Ok(Checked { key, data, hash })
+    }
+}
+
+/// A part of a request that has to be there.
+pub(super) fn missing(name: &str) -> WrongRecord {
+    WrongRecord::Validation(format!(
+        "1 validation error detected: Value null at '{name}' failed to satisfy constraint: Member must not be null"
+    ))
 }
 
 /// What is stored of a record's data.
@@ -103,11 +129,6 @@ impl<'a> One<'a> {
     }
 
     fn checked(&self, stored: Stored) -> Result<Checked<'a>, WrongRecord> {
-        let missing = |name: &str| {
-            WrongRecord::Validation(format!(
-                "1 validation error detected: Value null at '{name}' failed to satisfy constraint: Member must not be null"
-            ))
-        };
         let data = self.aws_data.or(self.data);
         let data = data.map(RawValue::get).ok_or_else(|| missing("data"))?;
         let key = self
@@ -117,18 +138,7 @@ impl<'a> One<'a> {
             .ok_or_else(|| missing("partitionKey"))?;
         // a number is a partition key too: templates put it between quotes
         let key = serde_json::from_str::<String>(key).unwrap_or_else(|_| key.to_owned());
-        if key.is_empty() || key.chars().count() > KEY_CHARS {
-            let text = "1 validation error detected: Value at 'partitionKey' failed to satisfy constraint: \
-                        Member must have length between 1 and 256";
-            return Err(WrongRecord::Validation(text.to_owned()));
-        }
-        let data = stored.bytes(data)?;
-        if key.len() + data.len() > RECORD_BYTES {
-            let text = "1 validation error detected: Value at 'data' failed to satisfy constraint: \
-                        Member must have length less than or equal to 1048576";
-            return Err(WrongRecord::Validation(text.to_owned()));
-        }
-        Ok(Checked { key, data })
+        Checked::new(key, stored.bytes(data)?, None)
     }
 }
 

@@ -4,17 +4,16 @@ use super::admin::AdminError;
 use super::api_error::ApiError;
 use super::body::Body;
 use super::kinesis_error::KinesisError;
-use super::kinesis_request::{parse, shard_id, take, topic};
+use super::kinesis_request::{parse, take, topic};
+use super::kinesis_shards::{Shard, shards};
 use super::reply::Reply;
-use super::sequence;
 use super::state::State;
 use http_server::quote::to_json;
-use ingest::{Offset, Partition};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Shards of a stream where the request does not say.
-const SHARDS: i32 = 5;
+const SHARDS: i64 = 5;
 const MOST_SHARDS: i32 = 10_000;
 
 /// The names of streams.
@@ -41,27 +40,6 @@ struct StreamDescription<'a> {
     shards: Vec<Shard>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Shard {
-    shard_id: String,
-    hash_key_range: HashKeyRange,
-    sequence_number_range: SequenceNumberRange,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct HashKeyRange {
-    starting_hash_key: String,
-    ending_hash_key: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct SequenceNumberRange {
-    starting_sequence_number: String,
-}
-
 /// `GET /streams`.
 pub(super) async fn list(state: &Arc<State>) -> Result<Reply, KinesisError> {
     let names = state.topics.list().await.map_err(|error| ApiError::topic(error, ""))?;
@@ -74,40 +52,12 @@ pub(super) async fn list(state: &Arc<State>) -> Result<Reply, KinesisError> {
 /// `GET /streams/{stream}`.
 pub(super) async fn describe(state: &Arc<State>, stream: &str) -> Result<Reply, KinesisError> {
     let topic = topic(state, stream, None).await?;
-    let count = u128::from(topic.pinned.unsigned_abs().max(1));
-    // 2^128 × shard / count, rounded up: the first hash that falls into the shard
-    let start = |shard: u128| match shard {
-        0 => 0,
-        shard if shard == count => u128::MAX,
-        shard => {
-            let (whole, rest) = (u128::MAX / count, u128::MAX % count);
-            whole * shard + ((rest + 1) * shard).div_ceil(count)
-        }
-    };
-    let shards = (0..count).map(|shard| {
-        let end = if shard + 1 == count {
-            u128::MAX
-        } else {
-            start(shard + 1) - 1
-        };
-        let partition = i32::try_from(shard).unwrap_or(0);
-        Shard {
-            shard_id: shard_id(partition),
-            hash_key_range: HashKeyRange {
-                starting_hash_key: start(shard).to_string(),
-                ending_hash_key: end.to_string(),
-            },
-            sequence_number_range: SequenceNumberRange {
-                starting_sequence_number: sequence::number(0, Partition(partition), Some(Offset::ZERO)),
-            },
-        }
-    });
     Ok(Reply::json(to_json(&Described {
         stream_description: StreamDescription {
             stream_name: stream,
             stream_status: "ACTIVE",
             has_more_shards: false,
-            shards: shards.collect(),
+            shards: shards(topic.pinned, 0, usize::MAX),
         },
     })))
 }
@@ -125,13 +75,19 @@ pub(super) async fn create(state: &Arc<State>, stream: &str, incoming: &mut Body
     } else {
         parse::<Shards>(&taken.bytes)?.count
     };
-    let count = match count.map_or(Ok(SHARDS), i32::try_from) {
-        Ok(count @ 1..=MOST_SHARDS) => count,
-        _ => {
-            let text = "ShardCount is a number from 1 to 10000".to_owned();
-            return Err(KinesisError::Validation(text));
-        }
+    create_stream(state, stream, Some(count.unwrap_or(SHARDS))).await?;
+    Ok(Reply::json("{}"))
+}
+
+/// Creates the topic of a stream, with so many shards, or as many as new topics have.
+pub(super) async fn create_stream(state: &Arc<State>, stream: &str, shards: Option<i64>) -> Result<(), KinesisError> {
+    let wrong = || KinesisError::Validation("ShardCount is a number from 1 to 10000".to_owned());
+    let count = |count: i64| {
+        i32::try_from(count)
+            .ok()
+            .filter(|count| (1..=MOST_SHARDS).contains(count))
     };
+    let shards = shards.map(|shards| count(shards).ok_or_else(wrong)).transpose()?;
     if !state.create_topics {
         let text = "streams are created by the operator, or with --create-topics".to_owned();
         return Err(KinesisError::AccessDenied(text));
@@ -140,8 +96,8 @@ pub(super) async fn create(state: &Arc<State>, stream: &str, incoming: &mut Body
         let text = "A stream is created under the name of a configured topic, or under an alias".to_owned();
         return Err(KinesisError::InvalidArgument(text));
     };
-    match state.topics.make(name, Some(count)).await {
-        Ok(()) => Ok(Reply::json("{}")),
+    match state.topics.make(name, shards).await {
+        Ok(()) => Ok(()),
         Err(AdminError::Exists) => Err(KinesisError::InUse(stream.to_owned())),
         Err(error) => Err(ApiError::admin(error, stream).into()),
     }
@@ -149,16 +105,18 @@ pub(super) async fn create(state: &Arc<State>, stream: &str, incoming: &mut Body
 
 /// `DELETE /streams/{stream}`.
 pub(super) async fn delete(state: &Arc<State>, stream: &str) -> Result<Reply, KinesisError> {
+    delete_stream(state, stream).await?;
+    Ok(Reply::json("{}"))
+}
+
+/// Deletes the topic of a stream.
+pub(super) async fn delete_stream(state: &Arc<State>, stream: &str) -> Result<(), KinesisError> {
     if !state.delete_topics {
         let text = "streams are deleted by the operator, or with --delete-topics".to_owned();
         return Err(KinesisError::AccessDenied(text));
     }
     let name = state.topics.exact(stream);
     let name = name.ok_or_else(|| ApiError::NoTopic(stream.to_owned()))?;
-    state
-        .topics
-        .delete(name)
-        .await
-        .map_err(|error| ApiError::admin(error, stream))?;
-    Ok(Reply::json("{}"))
+    let deleted = state.topics.delete(name).await;
+    Ok(deleted.map_err(|error| ApiError::admin(error, stream))?)
 }

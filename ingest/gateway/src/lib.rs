@@ -1,4 +1,4 @@
-//! HTTP gateway to Kafka: four dialects that producers speak already.
+//! HTTP gateway to Kafka: the dialects that producers speak already.
 //!
 //! ```text
 //!  HTTP ──▶ http_server ──▶ client ──▶ service ──▶ fastapi, rest_v2, rest_v3, kinesis ──▶ producer ──▶ Kafka
@@ -12,7 +12,7 @@
 //! | `server`, `client`, `arrival`, `http_errors` | the life of a connection, from its first byte to its last |
 //! | `service`, `route`, `target`, `prefix`, `api_error`, `reply` | a request: where it goes, who may send it, why it is refused |
 //! | `fastapi*`, `rest_v2`, `rest_v3*`, `kinesis*`, `openapi` | the dialects |
-//! | `body`, `budget*`, `unreported`, `calls` | what requests may hold, together and each |
+//! | `body`, `content_encoding`, `budget*`, `unreported`, `calls` | what requests may hold, together and each |
 //! | `record`, `shape`, `split`, `encoding`, `media_type`, `partition`, `sequence` | one record: its key, its form, its place |
 //! | `topics`, `metadata`, `admin`, `producer`, `properties`, `client_failure` | Kafka |
 //! | `access_log`, `request_log`, `metrics`, `operations`, `readiness`, `watch` | what operators see |
@@ -44,15 +44,24 @@ mod calls;
 mod client;
 mod client_failure;
 mod config;
+mod content_encoding;
 mod encoding;
 mod error;
 mod fastapi;
 mod fastapi_error;
 mod http_errors;
 mod kinesis;
+mod kinesis_api;
+mod kinesis_api_error;
+mod kinesis_api_streams;
+mod kinesis_call;
 mod kinesis_error;
+mod kinesis_form;
+mod kinesis_input;
+mod kinesis_put;
 mod kinesis_record;
 mod kinesis_request;
+mod kinesis_shards;
 mod kinesis_streams;
 mod media_type;
 mod metadata;
@@ -72,8 +81,12 @@ mod request_log;
 mod rest;
 mod rest_v2;
 mod rest_v3;
+mod rest_v3_batch;
 mod rest_v3_item;
+mod rest_v3_links;
+mod rest_v3_record;
 mod rest_v3_source;
+mod rest_v3_view;
 mod route;
 mod send;
 mod sequence;

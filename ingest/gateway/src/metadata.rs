@@ -2,7 +2,7 @@
 
 use super::producer::{AskError, Producer};
 use ingest::Partition;
-use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use std::time::Duration;
 
 /// Why there is no topic.
@@ -46,6 +46,27 @@ pub(super) struct Placed {
     pub(super) replicas: Vec<(i32, bool)>,
 }
 
+/// A topic of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ListedTopic {
+    pub(super) name: String,
+    /// How many partitions it has.
+    pub(super) partitions: usize,
+    /// How many replicas each of them has.
+    pub(super) replicas: usize,
+}
+
+impl ListedTopic {
+    /// A topic with these partitions.
+    pub(super) fn of(name: &str, placed: &[Placed]) -> ListedTopic {
+        ListedTopic {
+            name: name.to_owned(),
+            partitions: placed.len(),
+            replicas: placed.first().map_or(0, |first| first.replicas.len()),
+        }
+    }
+}
+
 /// The partitions of a topic, in order.
 pub(super) fn partitions(producer: &Producer, name: &str, timeout: Duration) -> Result<Vec<Placed>, TopicError> {
     let unreachable = |text: String| TopicError::Unreachable(text);
@@ -76,8 +97,19 @@ pub(super) fn partitions(producer: &Producer, name: &str, timeout: Duration) -> 
     Ok(placed)
 }
 
-/// The names of all topics.
-pub(super) fn names(producer: &Producer, timeout: Duration) -> Result<Vec<String>, TopicError> {
+/// All topics.
+pub(super) fn topics(producer: &Producer, timeout: Duration) -> Result<Vec<ListedTopic>, TopicError> {
     let metadata = producer.ask(|client| client.fetch_metadata(None, timeout))?;
-    Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
+    let listed = metadata.topics().iter().map(|topic| ListedTopic {
+        name: topic.name().to_owned(),
+        partitions: topic.partitions().len(),
+        replicas: topic.partitions().first().map_or(0, |first| first.replicas().len()),
+    });
+    Ok(listed.collect())
+}
+
+/// The id of the cluster.
+pub(super) fn cluster_id(producer: &Producer, timeout: Duration) -> Result<String, TopicError> {
+    let late = || KafkaError::MetadataFetch(Code::OperationTimedOut);
+    Ok(producer.ask(|client| client.fetch_cluster_id(timeout).ok_or_else(late))?)
 }

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 const TEMPLATE: &str = include_str!("openapi.json");
 
 /// What every request may be answered with, where its path says nothing else.
-const COMMON: [(&str, &str); 6] = [
+const COMMON: [(&str, &str); 8] = [
+    ("400", "the body is not what its Content-Encoding says"),
     (
         UNAUTHORIZED,
         "no valid token; 40101: Kafka does not accept the credentials of the gateway",
@@ -19,6 +20,7 @@ const COMMON: [(&str, &str); 6] = [
     ),
     ("408", "the body did not come in time"),
     ("413", "the body is too large"),
+    ("415", "the body is compressed in another way than with gzip"),
     (
         "429",
         "too much in flight, or too many records with this token: Retry-After",
@@ -31,12 +33,9 @@ const UNAUTHORIZED: &str = "401";
 pub(super) fn describe(config: &GatewayConfig) -> String {
     let mut document: Value = serde_json::from_str(TEMPLATE).expect("the template is JSON");
     document["info"]["version"] = json!(config.version);
-    document["info"]["description"] = json!(format!(
-        "Four producer interfaces in front of Kafka. {}",
-        prefixes(config)
-    ));
+    document["info"]["description"] = json!(format!("Producer interfaces in front of Kafka. {}", prefixes(config)));
     if !config.tokens.files.is_empty() {
-        document["security"] = json!([{ "bearer": [] }, { "key": [] }]);
+        document["security"] = json!([{ "bearer": [] }, { "key": [] }, { "basic": [] }]);
     }
     let mut streams = config.streams.iter().filter(|stream| stream.topic.is_some());
     for stream in streams.clone() {
@@ -143,7 +142,8 @@ mod tests {
                     continue;
                 }
                 let mut operation = operation.clone();
-                assert!(operation["responses"]["200"].is_object(), "{method} {path}");
+                let done = ["200", "207"].map(|status| operation["responses"][status].is_object());
+                assert!(done.contains(&true), "{method} {path}");
                 add_common_responses(&mut operation);
                 let is_open = operation["security"].is_array();
                 assert_eq!(operation["responses"]["401"].is_object(), !is_open, "{method} {path}");

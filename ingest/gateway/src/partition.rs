@@ -14,11 +14,15 @@ pub(super) fn of_key(key: &[u8], count: i32) -> Partition {
     Partition(i32::try_from((murmur2(key) & 0x7fff_ffff) % count).unwrap_or(0))
 }
 
-/// The shard of a Kinesis partition key among `count`: its MD5 as a fraction of 2^128.
+/// The shard of a Kinesis partition key among `count`: that of its MD5.
 pub(super) fn of_partition_key(key: &str, count: i32) -> i32 {
-    let count = u128::from(u32::try_from(count).unwrap_or(1).max(1));
     let digest: [u8; 16] = Md5::digest(key.as_bytes()).into();
-    let hash = u128::from_be_bytes(digest);
+    of_hash(u128::from_be_bytes(digest), count)
+}
+
+/// The shard of a hash among `count`, as a fraction of 2^128.
+pub(super) fn of_hash(hash: u128, count: i32) -> i32 {
+    let count = u128::from(u32::try_from(count).unwrap_or(1).max(1));
     // the product has up to 160 bits, so it is made of two halves
     let low = (hash & u128::from(u64::MAX)) * count;
     let high = (hash >> 64) * count + (low >> 64);

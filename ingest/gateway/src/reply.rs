@@ -1,14 +1,20 @@
 //! Answers, whole or streamed.
 
+use super::budget::OverBudget;
 use super::budget_lease::BudgetLease;
 use super::state::State;
 use super::unreported::Reporting;
 use bytes::Bytes;
+use http_server::quote::to_json;
 use http_server::{Entry, REQUEST_ID, RequestGuard};
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{
+    ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Response, StatusCode};
+use serde::Serialize;
 use std::convert::Infallible;
+use std::io::{self, Write};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,6 +26,11 @@ pub(super) const JSON: &str = "application/json";
 pub(super) const V2_JSON: &str = "application/vnd.kafka.v2+json";
 /// Text for people and probes.
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+
+/// How a client may bring a token.
+const CHALLENGE: &str = "Bearer, Basic realm=\"pinflow\"";
+const AWS_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const AWS_ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
 /// An answer that is not longer does not count: the system has room for it.
 const UNCOUNTED: usize = 4 << 10;
@@ -33,8 +44,16 @@ pub(super) struct Reply {
     pub(super) retry_after: Option<u32>,
     /// The methods that would have been right.
     pub(super) allow: Option<&'static str>,
+    /// The encodings of a body that would have been right.
+    pub(super) accept_encoding: Option<&'static str>,
     /// Whether the client has to bring a token.
     pub(super) challenge: bool,
+    /// Whether a client of AWS reads it, which has a name of its own for the request's id.
+    pub(super) is_of_aws: bool,
+    /// What such a client calls the error.
+    pub(super) exception: Option<&'static str>,
+    /// Whether its bytes are counted already.
+    is_counted: bool,
     /// Whether the connection ends with this answer.
     pub(super) close: bool,
     /// Records that Kafka has acknowledged.
@@ -51,7 +70,11 @@ impl Reply {
             body: ReplyBody::Whole(Some(body.into())),
             retry_after: None,
             allow: None,
+            accept_encoding: None,
             challenge: false,
+            is_of_aws: false,
+            exception: None,
+            is_counted: false,
             close: false,
             records: 0,
             bytes: 0,
@@ -69,12 +92,33 @@ impl Reply {
         self
     }
 
+    /// `200` with an answer that is counted until its client has taken it, and made when there is room for it.
+    pub(super) async fn counted_json(
+        state: &State,
+        entry: &Arc<Entry>,
+        answer: &impl Serialize,
+    ) -> Result<Reply, OverBudget> {
+        let mut reply = Reply::json(Bytes::new());
+        let length = json_length(answer);
+        let mut lease = BudgetLease::none(&state.budget, entry);
+        if length > UNCOUNTED {
+            state.take(&mut lease, length).await?;
+        }
+        let bytes = Counted {
+            bytes: to_json(answer).into(),
+            _lease: lease,
+        };
+        reply.body = ReplyBody::Whole(Some(Bytes::from_owner(bytes)));
+        reply.is_counted = true;
+        Ok(reply)
+    }
+
     /// Counts a long answer until its client has taken it. One that finds no room in time ends its connection.
     pub(super) async fn count(&mut self, state: &State, entry: &Arc<Entry>) {
         let ReplyBody::Whole(Some(bytes)) = &mut self.body else {
             return;
         };
-        if bytes.len() <= UNCOUNTED {
+        if self.is_counted || bytes.len() <= UNCOUNTED {
             return;
         }
         let mut lease = BudgetLease::none(&state.budget, entry);
@@ -91,6 +135,12 @@ impl Reply {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        if self.is_of_aws {
+            headers.insert(AWS_REQUEST_ID, id.clone());
+        }
+        if let Some(exception) = self.exception {
+            headers.insert(AWS_ERROR_TYPE, HeaderValue::from_static(exception));
+        }
         headers.insert(REQUEST_ID, id);
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -98,14 +148,35 @@ impl Reply {
         if let Some(methods) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
         }
+        if let Some(encodings) = self.accept_encoding {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(encodings));
+        }
         if self.challenge {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
         }
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
+}
+
+/// Bytes of an answer in JSON.
+fn json_length(answer: &impl Serialize) -> usize {
+    struct Length(usize);
+    impl Write for Length {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut length = Length(0);
+    serde_json::to_writer(&mut length, answer).expect("an answer has no keys but names");
+    length.0
 }
 
 /// Bytes of an answer, and what they take of the budget until they are written.

@@ -17,9 +17,21 @@ pub(super) enum RestError {
     /// The body is not what a request looks like.
     #[error("Bad Request: {0}")]
     BadRequest(String),
+    /// A client wants to read.
+    #[error(
+        "This gateway only writes, and has no consumers: read the topic with a consumer of the Kafka protocol, or the \
+         results over HTTP, as `pinflow run --listen` serves them"
+    )]
+    NoConsumers,
+    /// There is no cluster with this id.
+    #[error("Cluster {0} cannot be found.")]
+    NoCluster(String),
     /// There is no body.
     #[error("Null input provided. Data is required.")]
     NoInput,
+    /// The body is not a batch of records.
+    #[error("{0}")]
+    InvalidBatch(&'static str),
     /// The body has the form of a request and cannot be one.
     #[error("{0}")]
     Unprocessable(String),
@@ -51,6 +63,9 @@ impl RestError {
             RestError::BadRequest(_) | RestError::NoInput => {
                 body(StatusCode::BAD_REQUEST, content_type, 400, &self.to_string())
             }
+            RestError::NoCluster(_) => body(StatusCode::NOT_FOUND, content_type, 404, &self.to_string()),
+            RestError::NoConsumers => body(StatusCode::NOT_FOUND, content_type, 404, &self.to_string()),
+            RestError::InvalidBatch(text) => body(StatusCode::UNPROCESSABLE_ENTITY, content_type, INVALID_BATCH, text),
             RestError::Unprocessable(text) => body(StatusCode::UNPROCESSABLE_ENTITY, content_type, 422, text),
         }
     }
@@ -83,7 +98,8 @@ pub(super) fn described(error: &ApiError, is_v3: bool) -> (StatusCode, u32, Stri
         ApiError::Refusal(Refusal::NotFound | Refusal::Method | Refusal::Unauthenticated)
         | ApiError::Method(_)
         | ApiError::Media => (status, plain, http()),
-        ApiError::Refusal(Refusal::Site(_) | Refusal::Streams)
+        ApiError::Refusal(Refusal::Site(_) | Refusal::Streams | Refusal::Signature(_))
+        | ApiError::Encoding
         | ApiError::Body(_)
         | ApiError::Budget(_)
         | ApiError::RecordTooLarge
@@ -97,6 +113,9 @@ const TOO_MANY: u32 = 42901;
 pub(super) const DENIED: u32 = 40301;
 /// The code of credentials that Kafka does not accept.
 pub(super) const UNAUTHENTICATED: u32 = 40101;
+
+/// The code of a batch that is not one.
+const INVALID_BATCH: u32 = 42208;
 
 /// What version 3 says of a topic that is not there.
 pub(super) const NO_TOPIC_PARTITION: &str = "This server does not host this topic-partition.";

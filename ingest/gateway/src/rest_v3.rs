@@ -5,31 +5,22 @@
 //! sends one record and looks only at the status knows what became of it. A body that comes faster than Kafka takes it is read
 //! more slowly.
 
-use super::api_error::ApiError;
 use super::body::{Body, BodyError};
 use super::budget::RECORD_OVERHEAD;
 use super::budget_lease::BudgetLease;
 use super::media_type::MediaType;
-use super::metadata::TopicError;
-use super::producer::DeliveryError;
-use super::record;
 use super::reply::{JSON, Piece, Reply, ReplyBody};
 use super::request_log::RequestLog;
-use super::rest::{self, DENIED, NO_TOPIC_PARTITION, RestError, UNAUTHENTICATED, error_json};
-use super::rest_v3_item::{HEADERS, Headers, Item, content, record_headers, timestamp};
+use super::rest::{RestError, error_json};
+use super::rest_v3_item::{HEADER_OVERHEAD, HeaderError, Item};
+use super::rest_v3_record::{Destination, Failure, Outcome};
 use super::rest_v3_source::{RawRecord, Source, SourceError};
-use super::send::{Record, Sent};
-use super::shape::List;
 use super::split::SplitError;
 use super::state::State;
-use super::topics::Topic;
 use super::unreported::Reporting;
 use bytes::Bytes;
-use http_server::quote::{self, JsonNumber};
 use http_server::{Refusal, RequestGuard};
 use hyper::StatusCode;
-use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -39,10 +30,6 @@ const WAITING: usize = 4096;
 const PIECES: usize = 2;
 /// Bytes of a piece.
 const PIECE: usize = 16 << 10;
-/// A cluster's id is repeated in every report.
-const CLUSTER: usize = 255;
-/// What a header of a record costs beside its bytes, here and in librdkafka.
-const HEADER_OVERHEAD: usize = 96;
 /// What stands after each report.
 const END: &str = "\r\n";
 
@@ -52,51 +39,8 @@ struct Step {
     reporting: Reporting,
 }
 
-enum Outcome {
-    /// It is on its way.
-    Sent {
-        sent: Sent,
-        key: Option<Size>,
-        value: Option<Size>,
-    },
-    /// It is not sent, and this is why.
-    Wrong {
-        status: StatusCode,
-        code: u32,
-        text: String,
-    },
-}
-
-impl Outcome {
-    /// The code is the status.
-    fn wrong(status: StatusCode, text: impl Into<String>) -> Outcome {
-        Outcome::Wrong {
-            status,
-            code: status.as_u16().into(),
-            text: text.into(),
-        }
-    }
-
-    /// As a request is refused for the same reason.
-    fn refused(error: &ApiError) -> Outcome {
-        let (status, code, text) = rest::described(error, true);
-        Outcome::Wrong { status, code, text }
-    }
-}
-
-/// Type and size of a key or a value.
-struct Size {
-    kind: &'static str,
-    size: usize,
-}
-
-/// Everything that the tasks of a stream share.
-struct Stream {
-    state: Arc<State>,
-    topic: Arc<Topic>,
-    cluster: String,
-    name: String,
-}
+/// What the tasks of a stream share.
+struct Stream(Destination);
 
 /// A request of which nothing is served yet.
 pub(super) struct Request {
@@ -113,8 +57,8 @@ pub(super) async fn stream(
     media: MediaType,
     request: Request,
 ) -> Result<Reply, (Request, RestError)> {
-    let topic = match topic(state, cluster, name, media).await {
-        Ok(topic) => topic,
+    let stream = match Destination::find(state, cluster, name, media).await {
+        Ok(destination) => Arc::new(Stream(destination)),
         Err(error) => return Err((request, error.into())),
     };
     let mut request = request;
@@ -126,13 +70,6 @@ pub(super) async fn stream(
         Err(error) => return Err((request, error.into())),
     };
     let Request { incoming, log, guard } = request;
-    let (cluster, name) = (cluster.to_owned(), name.to_owned());
-    let stream = Arc::new(Stream {
-        state: Arc::clone(state),
-        topic,
-        cluster,
-        name,
-    });
     let Step { outcome, reporting } = stream.step(first).await;
     let (status, text, written) = stream.report(outcome).await;
     let reported = vec![reporting];
@@ -160,20 +97,6 @@ pub(super) async fn stream(
         _guard: guard,
     };
     Ok(reply)
-}
-
-/// The topic of a request, as far as its head tells.
-async fn topic(state: &Arc<State>, cluster: &str, name: &str, media: MediaType) -> Result<Arc<Topic>, ApiError> {
-    if !matches!(media, MediaType::Absent | MediaType::Json) {
-        return Err(ApiError::Media);
-    }
-    if cluster.len() > CLUSTER {
-        return Err(Refusal::NotFound.into());
-    }
-    let kafka_name = state.topics.named(name);
-    let kafka_name = kafka_name.ok_or_else(|| ApiError::NoTopic(name.to_owned()))?;
-    let topic = state.topics.get(kafka_name).await;
-    topic.map_err(|error| ApiError::topic(error, name))
 }
 
 async fn stop(reading: tokio::task::JoinHandle<u64>) -> u64 {
@@ -209,11 +132,11 @@ impl Stream {
     /// Takes the records of the request until it ends, or the writer has gone.
     async fn read(&self, mut incoming: Body, mut source: Source, steps: mpsc::Sender<Step>) -> u64 {
         loop {
-            let step = match source.next(&self.state, &mut incoming).await {
+            let step = match source.next(&self.0.state, &mut incoming).await {
                 Ok(Some(record)) if !incoming.caller().is_valid() => {
-                    self.state.metrics.refused("token");
-                    let outcome = Outcome::wrong(StatusCode::UNAUTHORIZED, Refusal::Unauthenticated.to_string());
-                    let reporting = record.reporting;
+                    self.0.state.metrics.refused("token");
+                    let failure = Failure::new(StatusCode::UNAUTHORIZED, Refusal::Unauthenticated.to_string());
+                    let (outcome, reporting) = (Outcome::Failed(failure), record.reporting);
                     // the writer may have gone
                     let _ = steps.send(Step { outcome, reporting }).await;
                     return source.bytes();
@@ -221,32 +144,35 @@ impl Stream {
                 Ok(Some(record)) => match incoming.caller().take() {
                     Ok(()) => self.step(record).await,
                     Err(error) => {
-                        self.state.metrics.refused("rate");
-                        let outcome = Outcome::refused(&Refusal::from(error).into());
-                        let reporting = record.reporting;
+                        self.0.state.metrics.refused("rate");
+                        let failure = Failure::refused(&Refusal::from(error).into());
+                        let (outcome, reporting) = (Outcome::Failed(failure), record.reporting);
                         Step { outcome, reporting }
                     }
                 },
                 Ok(None) | Err(SourceError::Body(BodyError::Broken)) => return source.bytes(),
                 Err(error) => {
-                    let outcome = match error {
-                        SourceError::Body(BodyError::TooLarge(limit)) => Outcome::wrong(
+                    let failure = match error {
+                        SourceError::Body(BodyError::TooLarge(limit)) => Failure::new(
                             StatusCode::PAYLOAD_TOO_LARGE,
                             format!("A record has more than {limit} bytes"),
                         ),
-                        SourceError::Body(_) => {
-                            Outcome::wrong(StatusCode::REQUEST_TIMEOUT, "The next record did not come in time")
+                        SourceError::Body(error @ BodyError::NotGzip(_)) => {
+                            Failure::new(StatusCode::BAD_REQUEST, error.to_string())
                         }
-                        SourceError::Split(_) => Outcome::wrong(
+                        SourceError::Body(_) => {
+                            Failure::new(StatusCode::REQUEST_TIMEOUT, "The next record did not come in time")
+                        }
+                        SourceError::Split(_) => Failure::new(
                             StatusCode::BAD_REQUEST,
                             format!("Bad Request: {}", SplitError::NoObject),
                         ),
                         SourceError::Budget(error) => {
-                            self.state.metrics.shed();
-                            Outcome::refused(&error.into())
+                            self.0.state.metrics.shed();
+                            Failure::refused(&error.into())
                         }
                     };
-                    let reporting = source.end(&self.state, &incoming);
+                    let (outcome, reporting) = (Outcome::Failed(failure), source.end(&self.0.state, &incoming));
                     // the writer may have gone
                     let _ = steps.send(Step { outcome, reporting }).await;
                     return source.bytes();
@@ -273,7 +199,7 @@ impl Stream {
                 }
             };
             let Some(Step { outcome, reporting }) = step else { break };
-            if !is_known(&outcome) && !reports.send(&pieces).await {
+            if !outcome.is_known() && !reports.send(&pieces).await {
                 return written;
             }
             let (_, report, taken) = self.report(outcome).await;
@@ -292,149 +218,44 @@ impl Stream {
     /// Reads a record and sends it.
     async fn step(&self, record: RawRecord) -> Step {
         let RawRecord { object, mut reporting } = record;
-        let outcome = self.outcome(&object, &mut reporting.lease).await;
+        let outcome = match self.parse(&object, &mut reporting.lease).await {
+            Ok(item) => {
+                let lease = &mut reporting.lease;
+                let bytes = lease.hand_over(lease.bytes().saturating_sub(RECORD_OVERHEAD));
+                self.0.send(item, &Arc::new(bytes)).await
+            }
+            Err(failure) => Outcome::Failed(failure),
+        };
         Step { outcome, reporting }
     }
 
-    async fn outcome(&self, object: &Bytes, lease: &mut BudgetLease) -> Outcome {
-        let Ok(text) = std::str::from_utf8(object) else {
-            return Outcome::wrong(StatusCode::BAD_REQUEST, "Bad Request: not UTF-8");
-        };
-        let item: Item<'_> = match serde_json::from_str(text) {
-            Ok(item) => item,
-            Err(error) => return Outcome::wrong(StatusCode::BAD_REQUEST, format!("Bad Request: {error}")),
-        };
-        if let Some(partition) = item.partition_id {
-            match self.state.topics.partitions(&self.topic, partition.0).await {
-                Ok(held) if (0..held).contains(&partition.0) => {}
-                Ok(_) => return Outcome::refused(&ApiError::NoPartition),
-                Err(error) => {
-                    if error == TopicError::Busy {
-                        self.state.metrics.shed();
-                    }
-                    return Outcome::refused(&ApiError::topic(error, &self.name));
-                }
-            }
-        }
-        let (key, value) = match (content(item.key), content(item.value)) {
-            (Ok(key), Ok(value)) => (key, value),
-            (Err(error), _) | (_, Err(error)) => {
-                return Outcome::wrong(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
-            }
-        };
-        let timestamp = match timestamp(item.timestamp.as_deref()) {
-            Ok(timestamp) => timestamp,
-            Err(text) => return Outcome::wrong(StatusCode::BAD_REQUEST, format!("Bad Request: {text}")),
-        };
-        if let Err(wrong) = self.take_headers(item.headers.as_ref(), lease).await {
-            return wrong;
-        }
-        let headers = match record_headers(item.headers.as_ref()) {
-            Ok(headers) => headers,
-            Err(error) => return Outcome::wrong(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
-        };
-        let text = value.as_ref().map(|(_, bytes)| std::str::from_utf8(bytes));
-        let ind = text.and_then(Result::ok);
-        let ind = ind.and_then(|text| record::key_of(text, &self.state.key_fields).ok().flatten());
-        let record = Record {
-            key: key.as_ref().map(|(_, bytes)| &**bytes),
-            ind,
-            value: value.as_ref().map(|(_, bytes)| &**bytes),
-            partition: item.partition_id,
-            headers,
-            timestamp,
-            ..Record::default()
-        };
-        let bytes = lease.hand_over(lease.bytes().saturating_sub(RECORD_OVERHEAD));
-        let sent = self.state.send(&self.topic, record, &Arc::new(bytes));
-        let size = |content: Option<(&'static str, Cow<'_, [u8]>)>| {
-            content.map(|(kind, bytes)| Size {
-                kind,
-                size: bytes.len(),
-            })
-        };
-        Outcome::Sent {
-            sent,
-            key: size(key),
-            value: size(value),
-        }
-    }
-
-    /// Takes what headers cost beside their bytes from the budget.
-    async fn take_headers(&self, headers: Option<&Headers<'_>>, lease: &mut BudgetLease) -> Result<(), Outcome> {
-        let count = headers.map_or(0, |List(headers)| headers.len());
-        if count > HEADERS {
-            return Err(Outcome::wrong(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                format!("a record has at most {HEADERS} headers"),
-            ));
-        }
-        let bytes = count * HEADER_OVERHEAD;
-        if lease.bytes() + bytes > self.state.budget.total() {
+    /// Reads a record, and takes what its headers cost beside their bytes from the budget.
+    async fn parse<'o>(&self, object: &'o Bytes, lease: &mut BudgetLease) -> Result<Item<'o>, Failure> {
+        let bad = |text: String| Failure::new(StatusCode::BAD_REQUEST, format!("Bad Request: {text}"));
+        let text = std::str::from_utf8(object).map_err(|_| bad("not UTF-8".to_owned()))?;
+        let item: Item<'_> = serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
+        let state = &self.0.state;
+        let unprocessable = |error: HeaderError| Failure::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
+        let bytes = item.header_count().map_err(unprocessable)? * HEADER_OVERHEAD;
+        if lease.bytes() + bytes > state.budget.total() {
             let text = "The record has more headers than gateway.in_flight_bytes has room for";
-            return Err(Outcome::wrong(StatusCode::PAYLOAD_TOO_LARGE, text));
+            return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, text));
         }
-        self.state.take(lease, bytes).await.map_err(|error| {
-            self.state.metrics.shed();
-            Outcome::refused(&error.into())
-        })
+        state.take(lease, bytes).await.map_err(|error| {
+            state.metrics.shed();
+            Failure::refused(&error.into())
+        })?;
+        Ok(item)
     }
 
     /// A record's report, once its result is known; the status that fits, and whether Kafka has it.
     async fn report(&self, outcome: Outcome) -> (StatusCode, String, bool) {
-        let (sent, key, value) = match outcome {
-            Outcome::Wrong { status, code, text } => return (status, error_report(code, &text), false),
-            Outcome::Sent { sent, key, value } => (sent, key, value),
-        };
-        let at = match self.state.delivered(&self.topic, sent).await {
-            Ok(at) => at,
-            Err(error) => {
-                let (status, code, text) = match error {
-                    DeliveryError::Retry(text) => (StatusCode::SERVICE_UNAVAILABLE, 50003, text),
-                    DeliveryError::TooLarge(text) => (StatusCode::PAYLOAD_TOO_LARGE, 413, text),
-                    DeliveryError::NoTopic => (StatusCode::NOT_FOUND, 40403, NO_TOPIC_PARTITION.to_owned()),
-                    DeliveryError::NoPartition(_) => (StatusCode::NOT_FOUND, 40402, "Partition not found.".to_owned()),
-                    DeliveryError::Denied => (StatusCode::FORBIDDEN, DENIED, error.to_string()),
-                    DeliveryError::Unauthenticated => (StatusCode::UNAUTHORIZED, UNAUTHENTICATED, error.to_string()),
-                    DeliveryError::Invalid(text) => (StatusCode::BAD_REQUEST, 400, text),
-                    DeliveryError::Refused(text) => (StatusCode::INTERNAL_SERVER_ERROR, 50002, text),
-                };
-                return (status, error_report(code, &text), false);
+        match self.0.settle(outcome).await {
+            Ok(written) => {
+                let fields = self.0.fields(&written);
+                (StatusCode::OK, format!("{{\"error_code\":200,{fields}}}{END}"), true)
             }
-        };
-        let quote = quote::json;
-        let (cluster, topic) = (quote(&self.cluster), quote(&self.name));
-        let (partition, offset) = (at.partition, JsonNumber(at.offset.map(|offset| offset.0)));
-        let mut report = format!(
-            "{{\"error_code\":200,\"cluster_id\":{cluster},\"topic_name\":{topic},\"partition_id\":{partition},\
-             \"offset\":{offset}"
-        );
-        let time = at.timestamp.map(jiff::Timestamp::from_millisecond);
-        if let Some(Ok(time)) = time {
-            write!(report, ",\"timestamp\":\"{time:.3}\"").expect("writing to a String");
+            Err(Failure { status, code, text }) => (status, error_json(code, &text) + END, false),
         }
-        for (name, size) in [("key", key), ("value", value)] {
-            if let Some(Size { kind, size }) = size {
-                write!(report, ",\"{name}\":{{\"type\":\"{kind}\",\"size\":{size}}}").expect("writing to a String");
-            }
-        }
-        report.push('}');
-        report.push_str(END);
-        (StatusCode::OK, report, true)
     }
-}
-
-/// Whether the result of a record is known without waiting.
-fn is_known(outcome: &Outcome) -> bool {
-    match outcome {
-        Outcome::Sent {
-            sent: Sent::Waiting(result),
-            ..
-        } => !result.is_empty() || result.is_terminated(),
-        _ => true,
-    }
-}
-
-fn error_report(code: u32, text: &str) -> String {
-    error_json(code, text) + END
 }

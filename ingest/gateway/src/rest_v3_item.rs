@@ -10,7 +10,9 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// Headers of a record.
-pub(super) const HEADERS: usize = 1000;
+const HEADERS: usize = 1000;
+/// What a header costs beside its bytes, here and in librdkafka.
+pub(super) const HEADER_OVERHEAD: usize = 96;
 /// A timestamp may be ahead of the clock by what brokers allow (`message.timestamp.after.max.ms`).
 const AHEAD: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
@@ -28,6 +30,16 @@ pub(super) struct Item<'a> {
     pub(super) partition_id: Option<Partition>,
     #[serde(borrow, default)]
     pub(super) timestamp: Option<Cow<'a, str>>,
+}
+
+impl Item<'_> {
+    /// How many headers it has.
+    pub(super) fn header_count(&self) -> Result<usize, HeaderError> {
+        match self.headers.as_ref().map_or(0, |List(headers)| headers.len()) {
+            count @ ..=HEADERS => Ok(count),
+            _ => Err(HeaderError::Count),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -101,6 +113,8 @@ pub(super) fn timestamp(text: Option<&str>) -> Result<Option<i64>, &'static str>
 /// Why a record's headers are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum HeaderError {
+    #[error("a record has at most {HEADERS} headers")]
+    Count,
     #[error("a header's name holds no NUL")]
     Name,
     #[error("a header's value is base64")]
@@ -110,6 +124,9 @@ pub(super) enum HeaderError {
 /// The headers of a record as librdkafka takes them.
 pub(super) fn record_headers(headers: Option<&Headers<'_>>) -> Result<Option<OwnedHeaders>, HeaderError> {
     let Some(List(headers)) = headers else { return Ok(None) };
+    if headers.len() > HEADERS {
+        return Err(HeaderError::Count);
+    }
     let mut owned = OwnedHeaders::new_with_capacity(headers.len());
     for NamedValue { name, value } in headers {
         if name.contains('\0') {

@@ -18,6 +18,8 @@ pub(super) struct Source {
     splitter: Splitter,
     /// The bytes in the splitter.
     lease: BudgetLease,
+    /// What decompressing takes.
+    decoder: BudgetLease,
     unreported: Arc<Unreported>,
     ended: bool,
     bytes: u64,
@@ -56,6 +58,7 @@ impl Source {
         Source {
             splitter: Splitter::new(state.limits.body_bytes),
             lease: BudgetLease::none(&state.budget, incoming.entry()),
+            decoder: BudgetLease::none(&state.budget, incoming.entry()),
             unreported: Arc::default(),
             ended: false,
             bytes: 0,
@@ -74,6 +77,12 @@ impl Source {
 
     /// The next record; `None` at the end.
     pub(super) async fn next(&mut self, state: &State, incoming: &mut Body) -> Result<Option<RawRecord>, SourceError> {
+        let wanted = incoming.decoder_bytes(&state.budget, state.limits.body_bytes);
+        if !self.ended && self.decoder.bytes() < wanted {
+            // nothing is read yet: it can be refused, and what is read already goes first
+            let taken = self.decoder.take(&state.budget, wanted);
+            taken.map_err(SourceError::Budget)?;
+        }
         loop {
             match self.splitter.next() {
                 Ok(Some(object)) => {
@@ -103,7 +112,10 @@ impl Source {
                     self.splitter.feed(&bytes);
                 }
                 Some(Err(error)) => return Err(SourceError::Body(error)),
-                None => self.ended = true,
+                None => {
+                    self.ended = true;
+                    self.decoder.shrink(0);
+                }
             }
         }
     }

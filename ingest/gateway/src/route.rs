@@ -7,13 +7,13 @@
 
 use super::config::Stream;
 use super::prefix::{PrefixError, check_prefix, is_own_name, is_plain};
-use super::target::{Interface, Target};
+use super::target::{Interface, Target, View};
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
 /// Segments of the longest path behind its prefix.
-const LONGEST: usize = 6;
+const LONGEST: usize = 7;
 /// Finds the interface of a path.
 #[derive(Debug)]
 pub(super) struct Router {
@@ -47,8 +47,13 @@ impl Router {
             return if is_prefix { &path[1 + first.len()..] } else { path };
         };
         let stripped = prefixes.iter().filter_map(|prefix| path.strip_prefix(prefix.as_str()));
-        let stripped = stripped.filter(|rest| rest.starts_with('/'));
+        let stripped = stripped.filter(|rest| rest.is_empty() || rest.starts_with('/'));
         stripped.min_by_key(|rest| rest.len()).unwrap_or(path)
+    }
+
+    /// What a path has in front of an interface's own.
+    pub(super) fn prefix<'p>(&self, path: &'p str) -> &'p str {
+        &path[..path.len() - self.without_prefix(path).len()]
     }
 
     /// Reads a path.
@@ -72,6 +77,9 @@ impl Router {
             return (Operations, pick(get, target, "GET, HEAD"));
         }
         let rest = self.without_prefix(path);
+        if post && matches!(rest, "" | "/") {
+            return (FastApi, Target::Root);
+        }
         let Some(rest) = rest.strip_prefix('/') else {
             return (FastApi, Target::Nowhere);
         };
@@ -97,6 +105,15 @@ impl Router {
                 let (cluster, topic) = (decode(cluster), decode(topic));
                 (RestV3, pick(post, Target::Stream { cluster, topic }, "POST"))
             }
+            ["v3", "clusters", cluster, "topics", topic, "records:batch"] => {
+                let (cluster, topic) = (decode(cluster), decode(topic));
+                (RestV3, pick(post, Target::ProduceBatch { cluster, topic }, "POST"))
+            }
+            ["v3", "clusters", ref view @ ..] => match view_of(view) {
+                Some(view) => (RestV3, pick(get, Target::View(view), "GET, HEAD")),
+                None => (RestV3, Target::Nowhere),
+            },
+            ["consumers", ..] => (RestV2, Target::Consumers),
             ["streams"] => (Kinesis, pick(get, Target::ListStreams, "GET, HEAD")),
             ["streams", stream] if post => (Kinesis, Target::CreateStream(decode(stream))),
             ["streams", stream] if method == Method::DELETE => (Kinesis, Target::DeleteStream(decode(stream))),
@@ -107,7 +124,7 @@ impl Router {
             ["streams", stream, "record"] => (Kinesis, pick(put, Target::PutRecord(decode(stream)), "PUT")),
             ["streams", stream, "records"] => (Kinesis, pick(put, Target::PutRecords(decode(stream)), "PUT")),
             // what is not there says so in the words of those who would have it
-            ["topics" | "brokers" | "consumers", ..] => (RestV2, Target::Nowhere),
+            ["topics" | "brokers", ..] => (RestV2, Target::Nowhere),
             ["v3", ..] => (RestV3, Target::Nowhere),
             ["streams", ..] => (Kinesis, Target::Nowhere),
             [name] => match self.streams.iter().position(|stream| stream == name) {
@@ -117,6 +134,31 @@ impl Router {
             _ => (FastApi, Target::Nowhere),
         }
     }
+}
+
+/// What version 3 shows at a path behind `/v3/clusters`.
+fn view_of<'p>(segments: &[&'p str]) -> Option<View<'p>> {
+    Some(match *segments {
+        [] => View::Clusters,
+        [cluster] => View::Cluster(decode(cluster)),
+        [cluster, "topics"] => View::Topics {
+            cluster: decode(cluster),
+        },
+        [cluster, "topics", topic] => View::Topic {
+            cluster: decode(cluster),
+            topic: decode(topic),
+        },
+        [cluster, "topics", topic, "partitions"] => View::Partitions {
+            cluster: decode(cluster),
+            topic: decode(topic),
+        },
+        [cluster, "topics", topic, "partitions", partition] => View::Partition {
+            cluster: decode(cluster),
+            topic: decode(topic),
+            partition: decode(partition),
+        },
+        _ => return None,
+    })
 }
 
 /// `%2E` → `.`; what is not an escape, or not UTF-8, stays as it is.
@@ -172,6 +214,61 @@ mod tests {
             Target::DeleteStream("a-b".into())
         );
         assert_eq!(target(Method::POST, "/user"), Target::Item(2));
+    }
+
+    #[test]
+    fn version_3_shows_a_cluster_down_to_its_partitions() {
+        let (cluster, topic) = (|| "c".into(), || "u.pin".into());
+        for (path, view) in [
+            ("", View::Clusters),
+            ("/", View::Clusters),
+            ("/c", View::Cluster(cluster())),
+            ("/c/topics", View::Topics { cluster: cluster() }),
+            (
+                "/c/topics/u%2Epin",
+                View::Topic {
+                    cluster: cluster(),
+                    topic: topic(),
+                },
+            ),
+            (
+                "/c/topics/u.pin/partitions",
+                View::Partitions {
+                    cluster: cluster(),
+                    topic: topic(),
+                },
+            ),
+            (
+                "/c/topics/u.pin/partitions/3/",
+                View::Partition {
+                    cluster: cluster(),
+                    topic: topic(),
+                    partition: "3".into(),
+                },
+            ),
+        ] {
+            for prefix in ["", "/kafka"] {
+                let path = format!("{prefix}/v3/clusters{path}");
+                assert_eq!(target(Method::POST, &path), Target::WrongMethod("GET, HEAD"), "{path}");
+                assert_eq!(router(None).unwrap().prefix(&path), prefix);
+                let found = target(Method::GET, &path);
+                assert!(
+                    matches!(&found, Target::View(found) if *found == view),
+                    "{path}: {found:?}"
+                );
+            }
+        }
+        let batch = Target::ProduceBatch {
+            cluster: cluster(),
+            topic: topic(),
+        };
+        let path = "/kafka/v3/clusters/c/topics/u.pin/records:batch";
+        assert_eq!(target(Method::POST, path), batch);
+        assert_eq!(target(Method::GET, path), Target::WrongMethod("POST"));
+        for method in [Method::GET, Method::POST, Method::DELETE] {
+            let found = at(method, "/kafka/consumers/group/instances/i/records");
+            assert_eq!(found, (Interface::RestV2, Target::Consumers));
+        }
     }
 
     #[test]
@@ -251,6 +348,9 @@ mod tests {
         ] {
             assert!(!served(path), "{path}");
         }
+        let root = |path: &str| router.route(&Method::POST, path).1 == Target::Root;
+        assert!(root("/") && root("/prod") && root("/prod/") && root("/api/kafka/"));
+        assert!(!root("/test") && !root("/prodx/") && !root("/prod//"));
         let none = self::router(Some(&[])).unwrap();
         assert_eq!(none.route(&Method::POST, "/test/geo").1, Target::Nowhere);
         assert_eq!(none.route(&Method::POST, "/geo").1, Target::Item(1));
@@ -264,16 +364,8 @@ mod tests {
         assert_eq!(target(Method::GET, "/pin/"), Target::WrongMethod("POST"));
         assert_eq!(target(Method::POST, "/streams/s/record"), Target::WrongMethod("PUT"));
         assert_eq!(target(Method::PUT, "/healthz"), Target::WrongMethod("GET, HEAD"));
-        for nowhere in [
-            "/",
-            "",
-            "*",
-            "//",
-            "/pins",
-            "/pin/x",
-            "/prefix/healthz",
-            "/a/b/c/d/e/f/g/h/i",
-        ] {
+        assert_eq!(target(Method::GET, "/"), Target::Nowhere);
+        for nowhere in ["*", "//", "/pins", "/pin/x", "/prefix/healthz", "/a/b/c/d/e/f/g/h/i"] {
             assert_eq!(target(Method::POST, nowhere), Target::Nowhere, "{nowhere}");
         }
         assert_eq!(target(Method::POST, "/topics/%zz"), Target::Produce("%zz".into()));
@@ -286,11 +378,9 @@ mod tests {
             ("/topics/t/partitions/0/x", Interface::RestV2),
             ("/topics/t/partitions", Interface::RestV2),
             ("/test/brokers", Interface::RestV2),
-            ("/consumers/g/instances/i", Interface::RestV2),
-            ("/v3/clusters", Interface::RestV3),
             ("/v3", Interface::RestV3),
-            ("/kafka/v3/clusters/c/topics", Interface::RestV3),
-            ("/v3/clusters/c/topics/t", Interface::RestV3),
+            ("/kafka/v3/clusters/c/brokers", Interface::RestV3),
+            ("/v3/clusters/c/topics/t/configs", Interface::RestV3),
             ("/v3/clusters/c/topics/t/records/x/y/z", Interface::RestV3),
             ("/streams/s/x", Interface::Kinesis),
             ("/nothing", Interface::FastApi),

@@ -21,7 +21,8 @@ use super::state::{State, UNKNOWN};
 use super::topics::Topics;
 use super::watch::Watch;
 use http_server::{
-    Certificate, Connections, Entry, Place, RequestIds, ServerError, Signal, Sites, Tokens, WriteTimeout,
+    Certificate, Connections, Entry, Place, RequestIds, ServerError, Signal, SignatureScope, Sites, Tokens,
+    WriteTimeout,
 };
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -107,8 +108,13 @@ impl Gateway {
             process_metrics: config.process_metrics,
             ids: RequestIds::new(),
             sequence_clock: SequenceClock::new(),
+            signatures: SignatureScope {
+                service: "kinesis",
+                region: config.region,
+            },
             tokens,
             sites,
+            is_encrypted: tls.is_some(),
             limits,
         });
         let watch = Watch::start(Arc::clone(&state), certificate).map_err(refused("start a thread"))?;

@@ -1,9 +1,11 @@
 //! How a request is served: routed, authenticated, authorized, answered.
 
-use super::api_error::{ApiError, permit};
+use super::api_error::{ApiError, let_in};
 use super::body::{self, Body};
+use super::content_encoding::ContentEncoding;
 use super::fastapi;
 use super::fastapi_error::FastApiError;
+use super::kinesis_call::{Call, Form};
 use super::kinesis_error::KinesisError;
 use super::kinesis_record::Protocol;
 use super::media_type::MediaType;
@@ -11,12 +13,13 @@ use super::operations;
 use super::reply::{JSON, Reply, ReplyBody, V2_JSON};
 use super::request_log::RequestLog;
 use super::rest::RestError;
+use super::rest_v3_links::Links;
 use super::state::State;
 use super::target::{Interface, Target};
-use super::{kinesis, kinesis_streams, rest_v2, rest_v3};
-use http_server::{Caller, Entry, Need, Refusal};
+use super::{kinesis, kinesis_api, kinesis_api_error, kinesis_streams, rest_v2, rest_v3, rest_v3_batch, rest_v3_view};
+use http_server::{Caller, Entry, Need, Refusal, SignedRequest};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, EXPECT, HeaderMap};
+use hyper::header::{EXPECT, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use std::net::IpAddr;
@@ -29,6 +32,7 @@ enum Refused {
     V2(RestError),
     V3(RestError),
     Kinesis(KinesisError),
+    KinesisApi(KinesisError, Form),
     Operations(ApiError),
 }
 
@@ -39,6 +43,7 @@ impl Refused {
             Interface::RestV2 => Refused::V2(error.into()),
             Interface::RestV3 => Refused::V3(error.into()),
             Interface::Kinesis => Refused::Kinesis(error.into()),
+            Interface::KinesisApi(form) => Refused::KinesisApi(error.into(), form),
             Interface::Operations => Refused::Operations(error),
         }
     }
@@ -49,8 +54,8 @@ impl Refused {
             Refused::FastApi(FastApiError::Api(error))
             | Refused::V2(RestError::Api(error))
             | Refused::V3(RestError::Api(error))
-            | Refused::Kinesis(KinesisError::Api(error) | KinesisError::Throughput(error))
             | Refused::Operations(error) => Some(error),
+            Refused::Kinesis(error) | Refused::KinesisApi(error, _) => error.api(),
             _ => None,
         }
     }
@@ -61,8 +66,40 @@ impl Refused {
             Refused::V2(error) => error.reply(V2_JSON),
             Refused::V3(error) => error.reply(JSON),
             Refused::Kinesis(error) => error.reply(),
+            Refused::KinesisApi(error, form) => kinesis_api_error::reply(&error, form),
             Refused::Operations(error) => operations::error(&error),
         }
+    }
+}
+
+/// Who sends a request.
+struct Sender {
+    caller: Caller,
+    /// What has to be verified of the request, where it is signed.
+    signature: Option<SignedRequest>,
+}
+
+impl Sender {
+    /// Who the head of a request says it is.
+    fn of(state: &State, target: &Target<'_>, head: &Parts) -> Result<Sender, Refusal> {
+        let signature = match (state.tokens.caller(&head.headers), target) {
+            (Some(caller), _) => {
+                let signature = None;
+                return Ok(Sender { caller, signature });
+            }
+            (None, Target::KinesisApi(_)) => SignedRequest::of(&state.tokens, &state.signatures, head)?,
+            (None, _) => return Err(Refusal::Unauthenticated),
+        };
+        Ok(Sender {
+            caller: signature.caller().clone(),
+            signature: Some(signature),
+        })
+    }
+
+    /// Who it is, once that is certain.
+    fn known(&self) -> Option<Caller> {
+        let is_verified = self.signature.as_ref().is_none_or(SignedRequest::is_verified);
+        is_verified.then(|| self.caller.clone())
     }
 }
 
@@ -86,10 +123,14 @@ pub(super) async fn answer(
     } else {
         state.router.route(&head.method, &path)
     };
-    let caller = state.tokens.caller(&head.headers);
-    let log = RequestLog {
+    let (interface, target) = match target {
+        Target::Root => of_root(&head.headers),
+        target => (interface, target),
+    };
+    let sender = Sender::of(&state, &target, &head);
+    let mut log = RequestLog {
         state: Arc::clone(&state),
-        caller: caller.clone(),
+        caller: sender.as_ref().ok().and_then(Sender::known),
         interface,
         began: Instant::now(),
         peer,
@@ -98,17 +139,19 @@ pub(super) async fn answer(
         path: Arc::clone(&path),
     };
     let (media, protocol) = (MediaType::of(&head.headers), Protocol::of(&head.headers));
-    let admitted = admit(&state, &target, &head, caller);
-    let caller = admitted.as_ref().map_or(Caller::Anyone, Caller::clone);
+    let admitted = admit(&state, &target, &head, sender);
+    let caller = admitted.as_ref().map_or(Caller::Anyone, |sender| sender.caller.clone());
     if admitted.is_err() {
         entry.is_refused();
     }
-    let mut body = Body::new(incoming, entry, caller, head.headers.contains_key(EXPECT));
+    let links = matches!(target, Target::View(_)).then(|| Links::of(&state, &head, &path));
+    let encoding = ContentEncoding::of(&head.headers);
+    let mut body = Body::new(incoming, encoding, entry, caller, head.headers.contains_key(EXPECT));
     // the head keeps the buffer that it was read into, and the request may take long
     drop(head);
     let result = match admitted {
         Err(error) => Err(Refused::new(interface, error)),
-        Ok(_) => match target {
+        Ok(mut sender) => match target {
             Target::Stream { cluster, topic } => {
                 let request = rest_v3::Request {
                     incoming: body,
@@ -126,6 +169,16 @@ pub(super) async fn answer(
                     }
                 };
             }
+            Target::KinesisApi(call) => {
+                let served = kinesis_api::serve(&state, call, sender.signature.as_mut(), &mut body).await;
+                log.caller = sender.known();
+                served.map_err(|error| Refused::KinesisApi(error, call.form))
+            }
+            Target::View(view) => {
+                let links = links.expect("a view has links");
+                let shown = rest_v3_view::show(&state, body.entry(), &links, &view).await;
+                shown.map_err(Refused::V3)
+            }
             target => dispatch(&state, interface, target, (media, protocol), &mut body).await,
         },
     };
@@ -142,42 +195,60 @@ pub(super) async fn answer(
     reply.response(id)
 }
 
+/// What `POST /` is: a request of AWS's clients where a header says so.
+fn of_root(headers: &HeaderMap) -> (Interface, Target<'static>) {
+    match Call::of(headers) {
+        Some(call) => (Interface::KinesisApi(call.form), Target::KinesisApi(call)),
+        None => (Interface::FastApi, Target::Nowhere),
+    }
+}
+
 /// Who sends the request, if it may be looked at further.
-fn admit(state: &State, target: &Target<'_>, head: &Parts, caller: Option<Caller>) -> Result<Caller, ApiError> {
+fn admit(
+    state: &State,
+    target: &Target<'_>,
+    head: &Parts,
+    sender: Result<Sender, Refusal>,
+) -> Result<Sender, ApiError> {
     let checked = state.sites.check(&head.uri, head.version, &head.headers);
     checked.map_err(Refusal::from)?;
-    let caller = match caller {
+    let sender = match sender {
         // where no token is required a wrong one does no harm
-        _ if target.is_open() => Caller::Anyone,
-        Some(caller) => caller,
-        None => return Err(Refusal::Unauthenticated.into()),
+        _ if target.is_open() => Sender {
+            caller: Caller::Anyone,
+            signature: None,
+        },
+        sender => sender?,
     };
-    caller.take().map_err(Refusal::from)?;
-    if let Some(need) = need(state, target) {
-        permit(&caller, need)?;
+    // nobody pays for a request that somebody else may have sent
+    if let Some(caller) = sender.known() {
+        let_in(&caller, need(state, target))?;
     }
-    if is_compressed(&head.headers) {
-        return Err(ApiError::Media);
+    if ContentEncoding::of(&head.headers) == ContentEncoding::Unknown {
+        return Err(ApiError::Encoding);
     }
-    Ok(caller)
+    Ok(sender)
 }
 
 /// What a target needs of a token, as far as it is known before the body is.
 fn need<'a>(state: &'a State, target: &'a Target<'_>) -> Option<Need<'a>> {
     match target {
         Target::Item(index) => state.streams[*index].topic.as_deref().map(Need::Produce),
-        Target::Produce(name) | Target::ProduceToPartition(name, _) | Target::Stream { topic: name, .. } => {
-            state.topics.named(name).map(Need::Produce)
-        }
+        Target::Produce(name)
+        | Target::ProduceToPartition(name, _)
+        | Target::Stream { topic: name, .. }
+        | Target::ProduceBatch { topic: name, .. } => state.topics.named(name).map(Need::Produce),
         Target::ListTopics | Target::DescribeTopic(_) | Target::ListStreams | Target::DescribeStream(_) => {
             Some(Need::Read)
         }
+        Target::View(_) => Some(Need::Read),
         Target::CreateStream(_) | Target::DeleteStream(_) => Some(Need::Admin),
         Target::Metrics => Some(Need::Metrics),
         // the topic of a record of Kinesis may be told by its partition key
         Target::PutRecord(_) | Target::PutRecords(_) => None,
+        Target::KinesisApi(call) => call.need(),
         Target::Health | Target::Ready | Target::Version | Target::OpenApi => None,
-        Target::WrongMethod(_) | Target::Nowhere => None,
+        Target::WrongMethod(_) | Target::Consumers | Target::Nowhere | Target::Root => None,
     }
 }
 
@@ -188,7 +259,7 @@ async fn dispatch(
     (media, protocol): (MediaType, Protocol),
     body: &mut Body,
 ) -> Result<Reply, Refused> {
-    use Refused::{FastApi, Kinesis, V2};
+    use Refused::{FastApi, Kinesis, V2, V3};
     match target {
         Target::Item(index) => fastapi::item(state, index, media, body).await.map_err(FastApi),
         Target::ListTopics => rest_v2::list(state).await.map_err(V2),
@@ -214,8 +285,15 @@ async fn dispatch(
         Target::Metrics => Ok(operations::metrics(state)),
         Target::Version => Ok(operations::version(state)),
         Target::OpenApi => Ok(Reply::json(state.openapi.clone())),
+        Target::ProduceBatch { cluster, topic } => {
+            let produced = rest_v3_batch::produce(state, &cluster, &topic, media, body).await;
+            produced.map_err(V3)
+        }
+        Target::Consumers => Err(V2(RestError::NoConsumers)),
         Target::WrongMethod(methods) => Err(Refused::new(interface, ApiError::Method(methods))),
-        Target::Stream { .. } | Target::Nowhere => Err(Refused::new(interface, Refusal::NotFound.into())),
+        Target::Stream { .. } | Target::View(_) | Target::KinesisApi(_) | Target::Root | Target::Nowhere => {
+            Err(Refused::new(interface, Refusal::NotFound.into()))
+        }
     }
 }
 
@@ -238,11 +316,4 @@ async fn refuse(state: &State, refused: Refused, body: &mut Body) -> Reply {
         reply.close = true;
     }
     reply
-}
-
-/// Whether the body is compressed, which none of the old servers took.
-fn is_compressed(headers: &HeaderMap) -> bool {
-    headers
-        .get(CONTENT_ENCODING)
-        .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }

@@ -10,7 +10,7 @@ use super::route::Router;
 use super::sequence::SequenceClock;
 use super::topics::Topics;
 use bytes::Bytes;
-use http_server::{Connections, RequestIds, SLOW, Sites, Tokens};
+use http_server::{Connections, RequestIds, SLOW, SignatureScope, Sites, Tokens};
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,11 @@ pub(super) struct State {
     pub(super) limits: Limits,
     pub(super) topics: Arc<Topics>,
     pub(super) tokens: Tokens,
+    /// Which signatures of AWS's clients are accepted.
+    pub(super) signatures: SignatureScope,
     pub(super) sites: Sites,
+    /// Whether clients speak TLS with the gateway.
+    pub(super) is_encrypted: bool,
     pub(super) budget: Budget,
     /// What the budget has for requests before it is known who sends them, all together.
     pub(super) unknown: Budget,

@@ -1,5 +1,6 @@
 //! The interfaces, and what a request asks of them.
 
+use super::kinesis_call::{Call, Form};
 use std::borrow::Cow;
 
 /// The dialects.
@@ -13,6 +14,8 @@ pub(super) enum Interface {
     RestV3,
     /// `PUT /streams/{stream}/record`
     Kinesis,
+    /// `POST /` of AWS's clients
+    KinesisApi(Form),
     /// The gateway's own: health, metrics, description
     Operations,
 }
@@ -25,6 +28,7 @@ impl Interface {
             Interface::RestV2 => "rest_v2",
             Interface::RestV3 => "rest_v3",
             Interface::Kinesis => "kinesis",
+            Interface::KinesisApi(_) => "kinesis_api",
             Interface::Operations => "operations",
         }
     }
@@ -43,12 +47,23 @@ pub(super) enum Target<'p> {
         cluster: Cow<'p, str>,
         topic: Cow<'p, str>,
     },
+    ProduceBatch {
+        cluster: Cow<'p, str>,
+        topic: Cow<'p, str>,
+    },
+    /// Version 3's questions about the cluster.
+    View(View<'p>),
+    /// Reading, through the REST proxy.
+    Consumers,
     PutRecord(Cow<'p, str>),
     PutRecords(Cow<'p, str>),
     ListStreams,
     DescribeStream(Cow<'p, str>),
     CreateStream(Cow<'p, str>),
     DeleteStream(Cow<'p, str>),
+    /// `POST /`, which is of AWS's clients where a header says so.
+    Root,
+    KinesisApi(Call),
     Health,
     Ready,
     Metrics,
@@ -57,6 +72,29 @@ pub(super) enum Target<'p> {
     /// The path exists, this method does not; these do.
     WrongMethod(&'static str),
     Nowhere,
+}
+
+/// What version 3 of the REST proxy shows of a cluster.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum View<'p> {
+    Clusters,
+    Cluster(Cow<'p, str>),
+    Topics {
+        cluster: Cow<'p, str>,
+    },
+    Topic {
+        cluster: Cow<'p, str>,
+        topic: Cow<'p, str>,
+    },
+    Partitions {
+        cluster: Cow<'p, str>,
+        topic: Cow<'p, str>,
+    },
+    Partition {
+        cluster: Cow<'p, str>,
+        topic: Cow<'p, str>,
+        partition: Cow<'p, str>,
+    },
 }
 
 impl Target<'_> {

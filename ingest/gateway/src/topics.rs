@@ -9,11 +9,11 @@
 use super::admin::{Admin, AdminError};
 use super::calls::{Calls, Shared};
 use super::config::{GatewayConfig, Stream};
-use super::metadata::{self, Placed, TopicError};
+use super::metadata::{self, ListedTopic, Placed, TopicError};
 use super::producer::Producer;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// How long a question for a topic may take.
@@ -48,7 +48,10 @@ pub(super) struct Topics {
     calls: Calls,
     wanted: Shared<Result<Arc<Topic>, TopicError>>,
     described: Shared<Result<Vec<Placed>, TopicError>>,
-    listed: Shared<Result<Vec<String>, TopicError>>,
+    listed: Shared<Result<Arc<[ListedTopic]>, TopicError>>,
+    /// The id of the cluster, once Kafka has said it: it stays the same.
+    cluster_id: OnceLock<Arc<str>>,
+    cluster_asked: Shared<Result<Arc<str>, TopicError>>,
 }
 
 impl Topics {
@@ -68,6 +71,8 @@ impl Topics {
             wanted: Shared::new(),
             described: Shared::new(),
             listed: Shared::new(),
+            cluster_id: OnceLock::new(),
+            cluster_asked: Shared::new(),
         }
     }
 
@@ -152,17 +157,37 @@ impl Topics {
 
     /// The names of the topics that exist and that a client may name, in order.
     pub(super) async fn list(self: &Arc<Self>) -> Result<Vec<String>, TopicError> {
+        let listed = self.listed().await?;
+        Ok(listed.iter().map(|topic| topic.name.clone()).collect())
+    }
+
+    /// The topics that exist and that a client may name, in the order of their names.
+    pub(super) async fn listed(self: &Arc<Self>) -> Result<Arc<[ListedTopic]>, TopicError> {
         let list = || async {
             let topics = Arc::clone(self);
             let listed = self.calls.run(move || {
-                let mut names = metadata::names(&topics.producer, TIMEOUT)?;
-                names.retain(|name| topics.served(name));
-                names.sort_unstable();
-                Ok(names)
+                let mut listed = metadata::topics(&topics.producer, TIMEOUT)?;
+                listed.retain(|topic| topics.served(&topic.name));
+                listed.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+                Ok(Arc::from(listed))
             });
             listed.await.unwrap_or(Err(TopicError::Busy))
         };
         self.listed.ask("", list).await
+    }
+
+    /// The id of the cluster, as Kafka says it.
+    pub(super) async fn cluster_id(self: &Arc<Self>) -> Result<Arc<str>, TopicError> {
+        if let Some(id) = self.cluster_id.get() {
+            return Ok(Arc::clone(id));
+        }
+        let ask = || async {
+            let topics = Arc::clone(self);
+            let asked = self.calls.run(move || metadata::cluster_id(&topics.producer, TIMEOUT));
+            let id = asked.await.unwrap_or(Err(TopicError::Busy));
+            id.map(|id| Arc::clone(self.cluster_id.get_or_init(|| id.into())))
+        };
+        self.cluster_asked.ask("", ask).await
     }
 
     /// Creates a topic, whether missing ones are created by themselves or not.

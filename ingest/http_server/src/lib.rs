@@ -16,9 +16,11 @@
 //! | `write_timeout` | [`WriteTimeout`]: the end of a connection whose client does not read |
 //! | `priority` | [`lower_priority`]: threads that answer let those that compute go first |
 //! | `body`, `streams` | bodies of answers; [`StreamPlace`]: answers that last for hours, bounded in number |
-//! | `tokens`, `token_file`, `caller`, `scope`, `rate` | [`Tokens`], [`Caller`]: who sends a request, and what they may do |
+//! | `tokens`, `token_file`, `credentials`, `caller`, `scope`, `rate` | [`Tokens`], [`Caller`]: who sends a request, and what they may do |
+//! | `signature*`, `authorization` | [`SignedRequest`]: who has signed a request as AWS's clients do |
 //! | `site`, `sites`, `cors` | [`Sites`]: names a request may be sent to, and pages that may send it; [`Origin`]: pages that may read the answer |
 //! | `tls`, `files` | [`Certificate`]: certificates that change while the server runs |
+//! | `gunzip` | [`Gunzip`]: compressed bodies of requests, a bounded part at a time |
 //! | `request`, `refusal`, `request_id`, [`quote`] | what a handler sees, and what is said to a client |
 //!
 //! Whoever needs more than [`Server`] offers, bodies of requests for instance, drives hyper itself and uses the parts.
@@ -26,13 +28,19 @@
 
 #![forbid(unsafe_code)]
 
+mod authorization;
 mod body;
+#[cfg(test)]
+#[path = "../../../tests/src/byte_fuzz.rs"]
+mod byte_fuzz;
 mod caller;
 mod connections;
 mod cors;
+mod credentials;
 mod entry;
 mod error;
 mod files;
+mod gunzip;
 mod priority;
 pub mod quote;
 mod rate;
@@ -41,6 +49,8 @@ mod request;
 mod request_id;
 mod scope;
 mod server;
+mod signature;
+mod signature_error;
 mod site;
 mod sites;
 mod streams;
@@ -49,12 +59,14 @@ mod token_file;
 mod tokens;
 mod write_timeout;
 
+pub use authorization::ClaimError;
 pub use body::{Body, CutOff, EVENTS, JSON, TEXT, events, json, response, text, whole};
 pub use caller::{Caller, Token};
 pub use connections::{Connections, Place, SLOW, Served};
 pub use cors::{Origin, OriginError};
 pub use entry::{Entry, RequestGuard, RoomGuard, Signal};
 pub use error::ServerError;
+pub use gunzip::{Gunzip, GzipError};
 pub use priority::lower_priority;
 pub use rate::{Exhausted, Rate};
 pub use refusal::Refusal;
@@ -62,6 +74,8 @@ pub use request::Request;
 pub use request_id::{REQUEST_ID, RequestIds};
 pub use scope::{Need, Scope, ScopeError};
 pub use server::{Server, ServerLimits, ServerSettings};
+pub use signature::{SignatureScope, SignedRequest};
+pub use signature_error::SignatureError;
 pub use site::{HostError, check_host};
 pub use sites::{SiteError, Sites};
 pub use streams::StreamPlace;

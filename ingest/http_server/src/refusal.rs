@@ -2,6 +2,7 @@
 
 use super::body::{Body, text};
 use super::rate::Exhausted;
+use super::signature_error::SignatureError;
 use super::sites::SiteError;
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
@@ -18,6 +19,9 @@ pub enum Refusal {
     /// There is no valid token.
     #[error("Not authenticated")]
     Unauthenticated,
+    /// There is no valid signature.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     /// It comes from another machine, and no token says who sends it.
     #[error("Other machines may not ask without a token")]
     Remote,
@@ -43,6 +47,8 @@ impl Refusal {
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::Unauthenticated => StatusCode::UNAUTHORIZED,
             Refusal::Site(error) if error.is_malformed() => StatusCode::BAD_REQUEST,
+            // as AWS says it
+            Refusal::Signature(_) => StatusCode::BAD_REQUEST,
             Refusal::Remote | Refusal::Scope(_) | Refusal::Site(_) => StatusCode::FORBIDDEN,
             Refusal::Rate(_) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Streams => StatusCode::SERVICE_UNAVAILABLE,
@@ -62,7 +68,7 @@ impl Refusal {
             Refusal::Unauthenticated => headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
             Refusal::Rate(Exhausted(seconds)) => headers.insert(RETRY_AFTER, HeaderValue::from(*seconds)),
             Refusal::Streams => headers.insert(RETRY_AFTER, HeaderValue::from_static("10")),
-            Refusal::NotFound | Refusal::Remote | Refusal::Scope(_) | Refusal::Site(_) => None,
+            Refusal::NotFound | Refusal::Remote | Refusal::Scope(_) | Refusal::Site(_) | Refusal::Signature(_) => None,
         };
         response
     }

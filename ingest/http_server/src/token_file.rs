@@ -5,24 +5,44 @@
 //! 4f1c9a7e52d84b06
 //! b7d03e915c6a4f28  name=mobile      scopes=produce:*.pin,produce:*.geo  rate=200
 //! e18a6c04d95b7f32  name=prometheus  scopes=metrics
+//! AKIAPINFLOW000001 secret=Zm9vYmFyL2Jhei9xdXV4  name=agent  scopes=produce
 //! ```
+//!
+//! With a secret the first word is the id of an AWS access key, which is sent with every request and opens nothing: the
+//! signature that is made with the secret does.
 
 use super::error::ServerError;
 use super::files;
 use super::rate::Rate;
 use super::scope::{Scope, ScopeError};
 use sha2::{Digest, Sha256};
+use std::fmt;
 use std::path::Path;
 
 /// A token shorter than this is a mistake.
 const SHORTEST: usize = 16;
 /// A name that is longer is none.
 const LONGEST_NAME: usize = 64;
+/// AWS's own limit for the id of an access key.
+const LONGEST_ID: usize = 128;
+
+/// The secret of an access key.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Secret(pub(super) String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
 
 /// What a line says about a token; the token itself is kept as its SHA-256 digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
+    /// Of the token, or of the id of an access key.
     pub(super) digest: [u8; 32],
+    /// What requests with this access key are signed with; `None`: it is a token.
+    pub(super) secret: Option<Secret>,
     /// What the access log calls it: its name, else file and line.
     pub(super) name: String,
     /// Whether that is a name of its own.
@@ -35,8 +55,13 @@ pub(super) struct Entry {
 impl Entry {
     /// Whether both say the same of the same token; the line on which one without a name stands may change.
     pub(super) fn is_same(&self, other: &Entry) -> bool {
-        let said = |entry: &Entry| (entry.digest, entry.named, entry.rate);
-        said(self) == said(other) && self.scopes == other.scopes && (!self.named || self.name == other.name)
+        let said = |entry: &Entry| (entry.digest, entry.named);
+        said(self) == said(other) && self.agrees(other) && (!self.named || self.name == other.name)
+    }
+
+    /// Whether both open the same to whoever has the same token.
+    pub(super) fn agrees(&self, other: &Entry) -> bool {
+        (&self.secret, &self.scopes, self.rate) == (&other.secret, &other.scopes, other.rate)
     }
 }
 
@@ -52,10 +77,14 @@ pub(super) struct WrongLine {
 pub(super) enum LineError {
     #[error("a token has at least {SHORTEST} visible ASCII characters and no spaces")]
     Token,
-    #[error("expected name=, scopes= or rate= after the token")]
+    #[error("expected name=, scopes=, rate= or secret= after the token")]
     Attribute,
-    #[error("duplicate attribute: name=, scopes= and rate= occur at most once")]
+    #[error("duplicate attribute: name=, scopes=, rate= and secret= occur at most once")]
     Duplicate,
+    #[error("the id of an access key, before secret=, is {SHORTEST} to {LONGEST_ID} letters, digits and `_`")]
+    AccessKey,
+    #[error("a secret has at least {SHORTEST} visible ASCII characters")]
+    Secret,
     #[error("a name is 1 to {LONGEST_NAME} letters, digits, `.`, `_` and `-`")]
     Name,
     #[error(transparent)]
@@ -92,12 +121,13 @@ fn parse(line: &[u8], default_name: impl Fn() -> String) -> Result<Entry, LineEr
     if token.len() < SHORTEST || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(LineError::Token);
     }
-    let (mut name, mut scopes, mut rate) = (None, None, None);
+    let (mut name, mut scopes, mut rate, mut secret) = (None, None, None, None);
     for word in words {
         let twice = match word.split_once('=') {
             Some(("name", text)) => name.replace(check_name(text)?).is_some(),
             Some(("scopes", text)) => scopes.replace(parse_scopes(text)?).is_some(),
             Some(("rate", text)) => rate.replace(parse_rate(text)?).is_some(),
+            Some(("secret", text)) => secret.replace(parse_secret(text)?).is_some(),
             // the word may be a part of a token that holds a space
             _ => return Err(LineError::Attribute),
         };
@@ -105,8 +135,13 @@ fn parse(line: &[u8], default_name: impl Fn() -> String) -> Result<Entry, LineEr
             return Err(LineError::Duplicate);
         }
     }
+    let is_id = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if secret.is_some() && !(token.len() <= LONGEST_ID && token.bytes().all(is_id)) {
+        return Err(LineError::AccessKey);
+    }
     Ok(Entry {
         digest: Sha256::digest(token).into(),
+        secret,
         named: name.is_some(),
         name: name.unwrap_or_else(default_name),
         scopes,
@@ -125,6 +160,11 @@ fn check_name(text: &str) -> Result<String, LineError> {
 
 fn parse_scopes(text: &str) -> Result<Vec<Scope>, LineError> {
     text.split(',').map(|scope| Ok(scope.parse::<Scope>()?)).collect()
+}
+
+fn parse_secret(text: &str) -> Result<Secret, LineError> {
+    let is_secret = text.len() >= SHORTEST && text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_secret.then(|| Secret(text.to_owned())).ok_or(LineError::Secret)
 }
 
 fn parse_rate(text: &str) -> Result<Rate, LineError> {
@@ -153,27 +193,43 @@ mod tests {
     }
 
     #[test]
+    fn with_a_secret_it_is_an_access_key() {
+        let key = of("AKIAPINFLOW000001 name=agent secret=a/b+c=secret-secret rate=3").unwrap();
+        assert_eq!(key.secret, Some(Secret("a/b+c=secret-secret".to_owned())));
+        assert_eq!((key.name.as_str(), key.rate), ("agent", Rate::new(3)));
+        assert!(!format!("{key:?}").contains("secret-secret"));
+        let token = of("AKIAPINFLOW000001 name=agent rate=3").unwrap();
+        assert!(key.digest == token.digest && !key.agrees(&token) && !key.is_same(&token));
+    }
+
+    #[test]
     fn a_wrong_line_says_why_and_not_what_stands_in_it() {
         for (line, said) in [
-            ("secret-secret", "at least 16"),
-            ("secret-secret-s\u{e9}cret", "visible ASCII"),
+            ("s3cr3t-s3cr3t", "at least 16"),
+            ("s3cr3t-s3cr3t-s\u{e9}cret", "visible ASCII"),
             (
-                "secret-secret-secret secret",
-                "expected name=, scopes= or rate= after the token",
+                "s3cr3t-s3cr3t-s3cr3t s3cr3t",
+                "expected name=, scopes=, rate= or secret= after the token",
             ),
-            ("secret-secret-secret scope=secret", "after the token"),
-            ("secret-secret-secret name=", "a name is"),
-            ("secret-secret-secret name=secret/", "a name is"),
-            ("secret-secret-secret scopes=", "unknown scope"),
-            ("secret-secret-secret scopes=read,", "unknown scope"),
-            ("secret-secret-secret scopes=secret", "unknown scope"),
-            ("secret-secret-secret rate=0", "a rate is"),
-            ("secret-secret-secret rate=-1", "a rate is"),
-            ("secret-secret-secret rate=1 rate=2", "duplicate attribute"),
-            ("secret-secret-secret scopes=read scopes=raw", "duplicate attribute"),
+            ("s3cr3t-s3cr3t-s3cr3t scope=s3cr3t", "after the token"),
+            ("s3cr3t-s3cr3t-s3cr3t name=", "a name is"),
+            ("s3cr3t-s3cr3t-s3cr3t name=s3cr3t/", "a name is"),
+            ("s3cr3t-s3cr3t-s3cr3t scopes=", "unknown scope"),
+            ("s3cr3t-s3cr3t-s3cr3t scopes=read,", "unknown scope"),
+            ("s3cr3t-s3cr3t-s3cr3t scopes=s3cr3t", "unknown scope"),
+            ("s3cr3t-s3cr3t-s3cr3t rate=0", "a rate is"),
+            ("s3cr3t-s3cr3t-s3cr3t rate=-1", "a rate is"),
+            ("s3cr3t-s3cr3t-s3cr3t rate=1 rate=2", "duplicate attribute"),
+            ("s3cr3t-s3cr3t-s3cr3t scopes=read scopes=raw", "duplicate attribute"),
+            ("s3cr3ts3cr3ts3cr3t secret=s3cr3t", "a secret has"),
+            ("s3cr3ts3cr3ts3cr3t secret=s3cr3ts3cr3t\u{e9}s3cr3t", "a secret has"),
+            (
+                "s3cr3t-s3cr3t-s3cr3t secret=s3cr3ts3cr3ts3cr3t",
+                "the id of an access key",
+            ),
         ] {
             let error = of(line).unwrap_err().to_string();
-            assert!(error.contains(said) && !error.contains("secret"), "{line}: {error}");
+            assert!(error.contains(said) && !error.contains("s3cr3t"), "{line}: {error}");
         }
     }
 }

@@ -7,10 +7,11 @@
 //! A file that is gone, or that others may read, opens nothing any more: what is not known to be valid is not.
 
 use super::caller::{Caller, Token};
+use super::credentials::Credentials;
 use super::error::ServerError;
 use super::rate::Rate;
-use super::token_file::{self, Entry};
-use hyper::header::{AUTHORIZATION, HeaderMap};
+use super::token_file::{self, Entry, Secret};
+use hyper::header::HeaderMap;
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
@@ -65,7 +66,7 @@ impl Tokens {
             });
             if let (_, Some(name)) = join(&sources) {
                 return Err(wrong(format!(
-                    "token {name} is defined twice with different scopes or rate"
+                    "token {name} is defined twice with different scopes, rate or secret"
                 )));
             }
         }
@@ -138,7 +139,7 @@ impl Tokens {
         let same = fresh.len() == current.len() && fresh.iter().zip(&*current).all(|(a, b)| Arc::ptr_eq(a, b));
         if !same {
             if let Some(name) = twice {
-                tracing::warn!("token {name} is defined twice with different scopes or rate and is ignored");
+                tracing::warn!("token {name} is defined twice with different scopes, rate or secret and is ignored");
             }
             let gone = |token: &&Arc<Token>| !fresh.iter().any(|other| Arc::ptr_eq(other, token));
             for token in current.iter().filter(gone) {
@@ -154,17 +155,27 @@ impl Tokens {
         if !self.are_asked_for() {
             return Some(Caller::Anyone);
         }
-        let bearer = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
-        let key = headers.get("x-api-key").map(|value| value.as_bytes());
-        let digest: [u8; 32] = Sha256::digest(bearer.or(key)?).into();
+        let credentials = Credentials::of(headers)?;
+        let digest: [u8; 32] = Sha256::digest(&credentials.token).into();
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         let mut found = None;
         for token in current.iter() {
-            if token.entry().digest.ct_eq(&digest).into() {
+            // the id of an access key is no secret
+            if token.entry().secret.is_none() && token.entry().digest.ct_eq(&digest).into() {
                 found = Some(token);
             }
         }
+        let found = found.filter(|token| credentials.may_be_of(token.entry()));
         found.map(|token| Caller::Token(Arc::clone(token)))
+    }
+
+    /// The access key with this id: whose it is, and what its requests are signed with.
+    pub(super) fn access_key(&self, id: &str) -> Option<(Caller, Secret)> {
+        let digest: [u8; 32] = Sha256::digest(id).into();
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let token = current.iter().find(|token| token.entry().digest == digest)?;
+        let secret = token.entry().secret.clone()?;
+        Some((Caller::Token(Arc::clone(token)), secret))
     }
 }
 
@@ -174,9 +185,7 @@ fn join(sources: &[Source]) -> (Vec<&Entry>, Option<&str>) {
     let all: Vec<&Entry> = sources.iter().flat_map(|source| &source.entries).collect();
     let (mut entries, mut twice): (Vec<&Entry>, _) = (Vec::with_capacity(all.len()), None);
     for entry in &all {
-        let differs = |other: &&&Entry| {
-            other.digest == entry.digest && (&other.scopes, other.rate) != (&entry.scopes, entry.rate)
-        };
+        let differs = |other: &&&Entry| other.digest == entry.digest && !other.agrees(entry);
         if all.iter().any(|other| differs(&other)) {
             twice = Some(entry.name.as_str());
         } else if !entries.iter().any(|other| other.digest == entry.digest) {
@@ -193,12 +202,6 @@ fn is_of_this_process(error: &ServerError) -> bool {
     };
     let ours = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR];
     Errno::from_io_error(source).is_some_and(|errno| ours.contains(&errno))
-}
-
-/// The token of `Bearer TOKEN`; the scheme's case does not matter.
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 
 #[cfg(test)]
@@ -333,7 +336,7 @@ mod tests {
         assert!(read(&[&path]).is_ok());
         let error = read(&[&path, &other]).unwrap_err().to_string();
         assert!(
-            error.contains("is defined twice with different scopes or rate") && !error.contains(OLD),
+            error.contains("is defined twice with different scopes, rate or secret") && !error.contains(OLD),
             "{error}"
         );
     }

@@ -368,6 +368,9 @@ fn a_stream_ends_with_its_token() {
     let (status, answer) = running.get("/rows");
     assert!(status == 401 && answer.contains("www-authenticate: Bearer"), "{answer}");
     assert_eq!(rows("wrong-token-0001").0, 401);
+    // prometheus:first-token-0001
+    let basic = "host: localhost\r\nauthorization: Basic cHJvbWV0aGV1czpmaXJzdC10b2tlbi0wMDAx\r\n";
+    assert_eq!(running.ask("GET", "/rows", basic).0, 200);
     let (status, answer) = rows("raw-token-000001");
     assert!(
         status == 403 && answer.ends_with("The scopes of the token lack read\n"),

@@ -21,7 +21,7 @@ fn run(script: &str, arguments: &[&str]) -> Result<Vec<Value>> {
         .collect()
 }
 
-/// One record of each kind and turn, by each of the four scripts, is in Kafka under its `ind`, byte for byte.
+/// One record of each kind and turn, by each of the scripts, is in Kafka under its `ind`, byte for byte.
 #[test]
 fn users_scripts_run_with_another_url() -> Result<()> {
     let kafka = kafka()?;
@@ -36,6 +36,7 @@ fn users_scripts_run_with_another_url() -> Result<()> {
         "fastapi_requests.py",
         "rest_requests.py",
         "rest_http_client.py",
+        "rest_v3_requests.py",
         "kinesis_requests.py",
     ] {
         let records = run(script, &[&url, "25"])?;
@@ -77,7 +78,9 @@ fn a_fuzzer_finds_no_failure() -> Result<()> {
     // the description's example is an alias, where there is one
     let mut gateway = Gateway::start(kafka, &["--topics", topics, "--alias", "old=fuzz.geo"])?;
     let began = Instant::now();
-    fuzz(&format!("http://{}", gateway.at), 17, &["--exclude-path", "/readyz"])?;
+    // it cannot write the media types of AWS's own clients
+    let excluded = ["--exclude-path", "/readyz", "--exclude-path", "/"];
+    fuzz(&format!("http://{}", gateway.at), 24, &excluded)?;
     eprintln!("fuzzing took {:?}", began.elapsed());
     gateway.program.terminate()?;
     gateway.program.expect(0, SOON)

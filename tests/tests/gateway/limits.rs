@@ -230,7 +230,7 @@ fn tokens_open_the_gateway_and_change_without_a_restart() -> Result<()> {
             let answer = gateway.ask(line, &[&[*kind], headers].concat(), request)?;
             assert_eq!(
                 (answer.status, answer.body.as_str(), answer.header("www-authenticate")),
-                (401, body, "Bearer")
+                (401, body, "Bearer, Basic realm=\"pinflow\"")
             );
         }
     }

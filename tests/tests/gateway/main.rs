@@ -2,13 +2,16 @@
 //! bounds, and what stays true when something breaks.
 
 mod aws;
+mod basic;
 mod budget;
 mod calls;
 mod clients;
 mod crowd;
 mod drain;
 mod faults;
+mod gzip;
 mod http;
+mod kinesis_api;
 mod limits;
 mod names;
 mod paths;

@@ -101,13 +101,12 @@ fn unknown_paths_are_missed_in_their_interfaces_words() -> Result<()> {
     );
     for (line, (kind, body)) in [
         ("GET /brokers", v2),
-        ("POST /consumers/g", v2),
         ("GET /stage/topics/lim.geo/partitions", v2),
         ("POST /topics/lim.geo/partitions/0/messages", v2),
-        ("GET /v3/clusters", v3),
-        ("GET /v3/clusters/c/topics", v3),
-        ("GET /v3/clusters/c/topics/lim.geo", v3),
-        ("GET /kafka/v3/clusters/c/topics/lim.geo/partitions", v3),
+        ("GET /v3", v3),
+        ("GET /v3/clusters/c/brokers", v3),
+        ("GET /v3/clusters/c/topics/lim.geo/configs", v3),
+        ("GET /kafka/v3/clusters/c/topics/lim.geo/partitions/0/replicas", v3),
         ("POST /streams/s/shards", kinesis),
     ] {
         let answer = gateway.ask(line, &[], "")?;

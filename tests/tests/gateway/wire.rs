@@ -6,6 +6,8 @@ mod operations;
 mod placement;
 mod rest_v2;
 mod rest_v3;
+mod rest_v3_batch;
+mod rest_v3_view;
 
 use crate::http::Answer;
 use crate::kafka;

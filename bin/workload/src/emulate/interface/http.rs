@@ -149,6 +149,13 @@ pub fn bearer(file: &Path) -> Result<HeaderValue, DestinationError> {
     let token = token
         .lines()
         .map(str::trim)
+        // an access key signs requests, and opens nothing by itself
+        .filter(|line| {
+            !line
+                .split_ascii_whitespace()
+                .skip(1)
+                .any(|word| word.starts_with("secret="))
+        })
         .find(|line| !line.is_empty() && !line.starts_with('#'))
         // name, scopes and rate stand behind it
         .and_then(|line| line.split_ascii_whitespace().next());
@@ -195,6 +202,16 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_token_is_sent_and_no_access_key() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let lines = "# ours\n\nAKIAPINFLOW00000001 secret=0123456789abcdef name=k\n secret=0123456789  name=t\nanother-token-01\n";
+        std::fs::write(&file, lines).unwrap();
+        assert_eq!(bearer(file.path()).unwrap(), "Bearer secret=0123456789");
+        std::fs::write(&file, "AKIAPINFLOW00000001 secret=0123456789abcdef\n").unwrap();
+        assert!(matches!(bearer(file.path()), Err(DestinationError::NoToken { .. })));
+    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
