@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// A moment on one clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Moment {
+pub struct Moment {
     /// Which clock.
     clock: String,
     seconds: u64,
@@ -20,7 +20,7 @@ pub(crate) struct Moment {
 
 impl Moment {
     /// How long `earlier` lies back at least; `None` when it was read from another clock, or this one was set back.
-    pub(crate) fn since(&self, earlier: &Moment) -> Option<Duration> {
+    pub fn since(&self, earlier: &Moment) -> Option<Duration> {
         let seconds = self.seconds.checked_sub(earlier.seconds)?;
         // both are whole seconds, so the first of them may not have passed
         (self.clock == earlier.clock).then(|| Duration::from_secs(seconds.saturating_sub(1)))
@@ -28,8 +28,8 @@ impl Moment {
 }
 
 impl Lake {
-    /// The present moment.
-    pub(crate) async fn now(&self) -> Result<Moment, LakeError> {
+    /// The present moment, by a clock that the wall clock of this machine does not move.
+    pub async fn now(&self) -> Result<Moment, LakeError> {
         match &self.store {
             Store::S3(store) => {
                 let key = format!("{CONTROL_FOLDER}/clock");

@@ -6,12 +6,12 @@ use super::listing::{Builder, Listing};
 use super::lock::LakeLock;
 use super::metadata::{MetadataMap, ObjectMetadata};
 use super::name::sidecar_key;
+use super::partial_file::PartialFile;
 use super::request_error::RequestError;
-use super::retry;
 use super::version::Version;
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -214,6 +214,47 @@ impl FileStore {
         Ok(true)
     }
 
+    /// Begins an object that is written piece by piece, and its folder.
+    pub(super) fn create(&self, key: &str) -> Result<PartialFile, LakeError> {
+        let path = self.path(key)?;
+        let failed = |source| from_io("write", key, source);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(failed)?;
+        }
+        PartialFile::create(&path).map_err(failed)
+    }
+
+    /// The folders that stand directly under the root and begin with `prefix`, in order, at most `limit`; none without
+    /// the root.
+    pub(super) fn folders(&self, prefix: &str, limit: usize) -> Result<Vec<String>, LakeError> {
+        let failed = |source| from_io("list", &self.root.display().to_string(), source);
+        let mut folders = Vec::new();
+        let entries = match fs::read_dir(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(folders),
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            if let Some(name) = name.to_str().filter(|name| name.starts_with(prefix))
+                && entry.file_type().map_err(failed)?.is_dir()
+            {
+                folders.push(name.to_owned());
+            }
+        }
+        folders.sort();
+        folders.truncate(limit);
+        Ok(folders)
+    }
+
+    /// Removes a folder with everything in it; one that does not exist is no error.
+    pub(super) fn remove_folder(&self, folder: &str) -> Result<(), LakeError> {
+        match fs::remove_dir_all(self.path(folder)?) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(from_io("remove", folder, error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether there is such an object.
     pub(crate) fn exists(&self, key: &str) -> Result<bool, LakeError> {
         let failed = |source| from_io("look at", key, source);
@@ -301,20 +342,9 @@ pub(crate) fn parse_sidecar(key: &str, bytes: &[u8]) -> Result<ObjectMetadata, L
     ObjectMetadata::from_map(key, &map)
 }
 
-/// Under a temporary name, synced, renamed: survives a crash as a whole or not at all.
+/// Survives a crash as a whole or not at all.
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{:016x}.tmp", retry::random()));
-    let temporary = PathBuf::from(temporary);
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_data()?;
-        fs::rename(&temporary, path)?;
-        // the name is durable when its folder is
-        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-    });
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
+    let mut file = PartialFile::create(path)?;
+    file.write(bytes)?;
+    file.finish()
 }

@@ -7,10 +7,13 @@
 
 mod conditions;
 mod errors;
+mod folders;
+mod object_stream;
 mod upload;
 mod write;
 
 pub(crate) use errors::Failure;
+pub(crate) use object_stream::ObjectStream;
 
 use super::availability::{Attempts, Availability, RequestKind};
 use super::error::LakeError;

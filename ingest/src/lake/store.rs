@@ -316,7 +316,7 @@ fn decoded_prefix(
 }
 
 /// Runs file work where it may block.
-async fn blocking<O: Send + 'static>(
+pub(super) async fn blocking<O: Send + 'static>(
     work: impl FnOnce() -> Result<O, LakeError> + Send + 'static,
 ) -> Result<O, LakeError> {
     match tokio::task::spawn_blocking(work).await {
