@@ -152,6 +152,13 @@ impl AcceptedGap {
 }
 
 impl Progress {
+    /// Whether the cleaned tables are kept, and answer for all that the results do.
+    pub fn keeps_cleaned(&self) -> bool {
+        let kept = |partition: &PartitionProgress| partition.cleaned_next == Some(partition.next);
+        let wanted = self.options.get("cleaned").and_then(serde_json::Value::as_bool);
+        self.partitions.values().all(kept) && wanted.unwrap_or(true)
+    }
+
     /// Whether a recorded gap of a partition or topic of this progress is none any more.
     pub(crate) fn fills(&self, gap: &AcceptedGap) -> bool {
         let looked_at = match gap.object {

@@ -10,8 +10,8 @@ use crate::quote::{list, qualified};
 use crate::read::{Reader, TableCheck, read_value};
 use crate::reject_cap::DroppedRejects;
 use crate::shape;
-use crate::sql::names_with_position;
-use futures_util::TryStreamExt;
+use crate::sql::{key_names, names, names_with_position};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use tokio_postgres::types::ToSql;
 use values::{Ind, Offset, Partition, Position, Row, Table};
 
@@ -94,6 +94,32 @@ impl Snapshot {
         } else {
             Ok(Vec::new())
         }
+    }
+
+    /// The rows of a cleaned table with its own columns alone, one by one, in the order of their keys. Postgres sends them
+    /// as they are taken, so there are few in memory however many there are.
+    pub async fn rows(
+        &self,
+        table: &'static Table,
+    ) -> Result<impl Stream<Item = Result<Row, SinkError>> + Send + use<>, SinkError> {
+        let target = qualified(&self.reader.schema, table.name);
+        let context = format!("reading {target}");
+        let query = format!(
+            "SELECT {} FROM {target} ORDER BY {}",
+            list("", names(table)),
+            list("", key_names(table))
+        );
+        let none: [&str; 0] = [];
+        let rows = self.reader.session.client.query_raw(&query, none).await;
+        let rows = rows.map_err(|source| SinkError::postgres(context.clone(), source))?;
+        Ok(rows.map(move |row| {
+            let read = |row: tokio_postgres::Row| {
+                let value = |(index, column): (usize, &values::Column)| read_value(&row, index, column.ty);
+                table.columns.iter().enumerate().map(value).collect()
+            };
+            row.and_then(read)
+                .map_err(|source| SinkError::postgres(context.clone(), source))
+        }))
     }
 
     /// Every row of a cleaned table with its position, in no order.

@@ -73,16 +73,7 @@ impl Recorded {
                 starts.push((Offset(generation.start), generation.generation));
             }
         }
-        let is_kept = progress
-            .partitions
-            .values()
-            .all(|known| known.cleaned_next == Some(known.next));
-        let wanted = progress
-            .options
-            .get("cleaned")
-            .and_then(serde_json::Value::as_bool)
-            .unwrap_or(true);
-        recorded.kept = is_kept && wanted;
+        recorded.kept = progress.keeps_cleaned();
         recorded
     }
 
