@@ -12,7 +12,7 @@ help:
 	@echo 'make demo       ten result tables from an S3 history and live Kafka, on this machine alone'
 	@echo 'make test       all tests, on real PostgreSQL, Apache Kafka and an S3 server; installs what is missing'
 	@echo 'make test-long  the same with the whole fault matrix, ten minutes of soak, and PostgreSQL 14 to 18'
-	@echo 'make test-peers Spark and DuckDB read the lake that we write, Airflow runs the daily DAG, and the AWS SDK for Java puts records; installs them (1 GB)'
+	@echo 'make test-peers Spark and DuckDB read lake and exports, Airflow runs the daily DAG, the AWS SDK for Java puts records; installs them (1 GB)'
 	@echo 'make coverage   which lines the tests execute (target/coverage/html); installs what reads the counters'
 	@echo 'make check      format, clippy, docs, licences and sources of dependencies, unused dependencies'
 	@echo 'make audit      known vulnerabilities of dependencies (needs the network)'

@@ -8,6 +8,7 @@ use crate::config::secret::{mask_repeated, mask_value};
 use crate::exit;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -47,6 +48,8 @@ pub enum Verb {
     Compact,
     /// `pinflow audit`
     Audit,
+    /// `pinflow export`
+    Export,
     /// `pinflow status`
     Status,
     /// `pinflow launch … -- COMMAND`
@@ -161,6 +164,11 @@ pub fn command() -> Command {
             "Report offsets that the lake covers and offsets that it lacks",
         ))
         .subcommand(engine(
+            "export",
+            Commands::EXPORT,
+            "Write the cleaned tables of one commit as Parquet files",
+        ))
+        .subcommand(engine(
             "status",
             Commands::STATUS,
             "Print the status of a run: its phase, lag and freshness, and what limits it",
@@ -243,6 +251,7 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
         "archive" => Verb::Archive,
         "compact" => Verb::Compact,
         "audit" => Verb::Audit,
+        "export" => Verb::Export,
         "status" => Verb::Status,
         "launch" => Verb::Launch {
             command: matches.get_many("command").into_iter().flatten().cloned().collect(),
@@ -312,6 +321,9 @@ fn with_flags(command: Command, commands: Commands) -> Command {
     let keys = KEYS
         .iter()
         .filter(|key| !key.flag.is_empty() && (all || key.commands.meets(commands)));
+    // two keys may have the same flag when no command takes both; where all are taken, it stands for the first
+    let mut flags = BTreeSet::new();
+    let keys = keys.filter(|key| flags.insert(key.flag));
     base(command).arg(config).args(keys.map(argument))
 }
 

@@ -75,6 +75,13 @@ impl From<VerifyError> for Failure {
     }
 }
 
+#[cfg(feature = "parquet")]
+impl From<export::ExportError> for Failure {
+    fn from(error: export::ExportError) -> Failure {
+        Failure::of(error.class(), error)
+    }
+}
+
 impl From<GenerateError> for Failure {
     fn from(error: GenerateError) -> Failure {
         Failure::Failed(error.into())

@@ -21,6 +21,7 @@ pub mod config;
 pub mod demo;
 pub mod exit;
 pub mod explain;
+pub mod export;
 pub mod gateway;
 pub mod health;
 mod lake;
@@ -40,8 +41,8 @@ pub mod summary;
 
 use cli::{CliError, Invocation, Verb};
 use config::{
-    ArchiveSettings, AuditSettings, BackfillSettings, CompactSettings, ConfigError, DemoSettings, GatewaySettings,
-    LaunchSettings, LogSettings, PlanSettings, RunSettings, StatusSettings,
+    ArchiveSettings, AuditSettings, BackfillSettings, CompactSettings, ConfigError, DemoSettings, ExportSettings,
+    GatewaySettings, LaunchSettings, LogSettings, PlanSettings, RunSettings, StatusSettings,
 };
 use exit::Failure;
 use std::process::ExitCode;
@@ -153,6 +154,11 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
             let settings = AuditSettings::check(&effective)?;
             start_logging();
             audit::run(&settings)?;
+        }
+        Verb::Export => {
+            let settings = ExportSettings::check(&effective)?;
+            start_logging();
+            export::run(settings)?;
         }
         Verb::Status => {
             let settings = StatusSettings::check(&effective)?;

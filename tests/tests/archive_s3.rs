@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use pinflow_tests::archived::{audit, demand_archived, demand_whole, lines};
+use pinflow_tests::uploads::{Step, step, unfinished_uploads};
 use pinflow_tests::workload::{TOPICS, Workload};
 use pinflow_tests::{Fault, Kafka, LakeFolder, Message, Pinflow, Producer, Program, S3Server, Seen, eventually, files};
 use serde_json::Value;
@@ -16,39 +17,6 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(60);
 /// Of a record whose objects are sent in parts.
 const LARGE: usize = 200_000;
-
-/// A step of an upload in parts.
-enum Step {
-    Begin,
-    Part(u32),
-    Complete,
-    GiveUp,
-}
-
-fn step(seen: &Seen<'_>) -> Option<Step> {
-    let field = |name: &str| {
-        let mut pairs = seen
-            .query
-            .split('&')
-            .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        pairs.find_map(|(found, value)| (found == name).then_some(value))
-    };
-    match (seen.method.as_str(), field("uploads"), field("uploadId")) {
-        ("POST", Some(_), _) => Some(Step::Begin),
-        ("POST", None, Some(_)) => Some(Step::Complete),
-        ("DELETE", None, Some(_)) => Some(Step::GiveUp),
-        ("PUT", None, Some(_)) => Some(Step::Part(field("partNumber")?.parse().ok()?)),
-        _ => None,
-    }
-}
-
-/// Uploads that were neither completed nor given up: nobody sees them, and everybody pays for them.
-fn unfinished_uploads(root: &Path) -> Result<usize> {
-    let mut names = std::fs::read_dir(root)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-    names.try_fold(0, |count, name: Result<String>| {
-        Ok(count + usize::from(name?.starts_with(".upload-")))
-    })
-}
 
 /// No two parts of it are alike.
 fn large(ind: i64) -> String {

@@ -255,7 +255,7 @@ fn libraries() -> Result<BTreeMap<String, PathBuf>> {
 }
 
 /// The crates that each crate may depend on: what stands above knows what stands below, and nothing else.
-const MAY_NEED: [(&str, &[&str]); 16] = [
+const MAY_NEED: [(&str, &[&str]); 17] = [
     ("operators/causes", &[]),
     ("operators/values", &[]),
     ("operators", &["values"]),
@@ -277,6 +277,10 @@ const MAY_NEED: [(&str, &[&str]); 16] = [
         ],
     ),
     ("bin/engine", &["causes", "dataflows", "ingest", "operators", "sinks"]),
+    (
+        "bin/export",
+        &["causes", "dataflows", "engine", "ingest", "operators", "sinks"],
+    ),
     ("bin/page", &["http_server"]),
     ("bin/servers", &[]),
     (
@@ -291,6 +295,7 @@ const MAY_NEED: [(&str, &[&str]); 16] = [
             "causes",
             "dataflows",
             "engine",
+            "export",
             "gateway",
             "http_server",
             "ingest",

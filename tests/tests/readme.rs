@@ -160,7 +160,7 @@ fn the_commands_of_the_readme_do_what_it_says() -> Result<()> {
                 servers.pinflow(&words[1..])?.args(["--once"]).succeed(SOON)?;
                 seen.push("archive".to_owned());
             }
-            ["pinflow", command @ ("compact" | "audit"), ..] => {
+            ["pinflow", command @ ("compact" | "audit" | "export"), ..] => {
                 servers
                     .pinflow(&words[1..])?
                     .succeed(SOON)
@@ -179,6 +179,7 @@ fn the_commands_of_the_readme_do_what_it_says() -> Result<()> {
         "backfill into files",
         "verify",
         "verify --replay",
+        "export",
         "archive",
         "compact",
         "audit",

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Objects end at this size at the latest, so that few open ones fill the memory.
 const MOST_OBJECT_BYTES: usize = 64 << 20;
 /// S3's smallest part.
-const LEAST_PART_BYTES: i64 = 5 << 20;
+pub(super) const LEAST_PART_BYTES: i64 = 5 << 20;
 
 /// What `archive` needs.
 #[derive(Clone, Debug)]

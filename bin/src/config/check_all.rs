@@ -6,8 +6,8 @@ use super::problem::{ConfigError, Problem};
 use super::reader::Reader;
 use super::sources::LakeWait;
 use super::{
-    ArchiveSettings, AuditSettings, CompactSettings, DemoSettings, GatewaySettings, LogSettings, StatusSettings,
-    emulate_options, generate_options,
+    ArchiveSettings, AuditSettings, CompactSettings, DemoSettings, ExportSettings, GatewaySettings, LogSettings,
+    StatusSettings, emulate_options, generate_options,
 };
 use engine::Frontier;
 
@@ -24,6 +24,7 @@ pub fn check_all(effective: &Effective) -> Result<(), ConfigError> {
         CompactSettings::check(effective).err(),
         AuditSettings::check(effective).err(),
         StatusSettings::check(effective).err(),
+        ExportSettings::check(effective).err(),
     ];
     let others = checks.into_iter().flatten().flat_map(|error| error.0);
     // what a command would miss is no fault of the configuration

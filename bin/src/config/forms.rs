@@ -75,6 +75,17 @@ pub(super) fn check_lake_url(url: &str) -> Result<LakeUrl, String> {
     url.parse().map_err(|error: LakeError| causes::with_causes(&error))
 }
 
+/// The URL of a target of the same forms.
+pub(super) fn check_target_url(url: &str) -> Result<LakeUrl, String> {
+    without_secret(url)?;
+    url.parse().map_err(|error: LakeError| match error {
+        LakeError::Url { why, .. } => {
+            format!("invalid target `{url}`: {why} (expected file:///folder or s3://bucket/prefix)")
+        }
+        other => causes::with_causes(&other),
+    })
+}
+
 pub(super) fn check_http_url(url: &str) -> Result<String, String> {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     match rest {

@@ -5,7 +5,7 @@
 
 /// The commands that take a key's flag, as a set of bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Commands(u16);
+pub struct Commands(u32);
 
 impl Commands {
     /// `pinflow run`
@@ -36,10 +36,12 @@ impl Commands {
     pub const PLAN: Commands = Commands(4096);
     /// `pinflow status`
     pub const STATUS: Commands = Commands(8192);
+    /// `pinflow export`
+    pub const EXPORT: Commands = Commands(65536);
     /// The commands that run the dataflow or read what it wrote.
     pub const ENGINE: Commands = Commands(1 | 2 | 4);
     /// Every command.
-    pub const ALL: Commands = Commands(16383);
+    pub const ALL: Commands = Commands(u32::MAX);
 
     /// Both sets together.
     pub const fn and(self, other: Commands) -> Commands {
@@ -167,12 +169,18 @@ const RESULT_COMMANDS: Commands = C::ENGINE.and(C::PLAN);
 const LAKE_TOOLS: Commands = C::ARCHIVE.and(C::AUDIT).and(C::COMPACT);
 /// The commands that read or write a lake.
 const LAKE_COMMANDS: Commands = C::ENGINE.and(C::GENERATE).and(LAKE_TOOLS);
-/// The commands that end with an error when the lake stays unavailable.
-const LAKE_TIMEOUT_COMMANDS: Commands = TAKEOVER_COMMANDS.and(C::GENERATE).and(C::AUDIT).and(C::COMPACT);
+/// The commands that use S3: for a lake, or for what they write.
+const S3_COMMANDS: Commands = LAKE_COMMANDS.and(C::EXPORT);
+/// The commands that end with an error when the lake, or what they write to, stays unavailable.
+const LAKE_TIMEOUT_COMMANDS: Commands = TAKEOVER_COMMANDS
+    .and(C::GENERATE)
+    .and(C::AUDIT)
+    .and(C::COMPACT)
+    .and(C::EXPORT);
 /// The commands that read Kafka.
 const KAFKA_READERS: Commands = C::ENGINE.and(C::ARCHIVE).and(C::AUDIT);
 /// The commands that connect to the database of the tables.
-const TABLE_COMMANDS: Commands = C::ENGINE.and(C::AUDIT).and(C::PLAN);
+const TABLE_COMMANDS: Commands = C::ENGINE.and(C::AUDIT).and(C::PLAN).and(C::EXPORT);
 /// The commands that start dataflow workers.
 const WORKER_COMMANDS: Commands = C::ENGINE.and(C::LAUNCH);
 /// The commands that take a number of posts and a seed.
@@ -195,10 +203,10 @@ const LAKE_WRITERS: Commands = C::ARCHIVE.and(C::COMPACT);
 pub const KEYS: &[Key] = &[
     key("lake.url", "lake", "URL", Text, None, LAKE_COMMANDS,
         "Folder that contains the topic folders: file:///dir or s3://bucket/prefix"),
-    key("lake.s3_endpoint", "s3-endpoint", "URL", Text, None, LAKE_COMMANDS,
+    key("lake.s3_endpoint", "s3-endpoint", "URL", Text, None, S3_COMMANDS,
         "Endpoint of an S3 server other than Amazon S3, addressed in path style"),
     key("lake.timeout", "lake-timeout", "D", Text, Some("10m"), LAKE_TIMEOUT_COMMANDS,
-        "How long a command that ends by itself waits for an unavailable lake; `run` and `archive` wait without a limit"),
+        "How long a command that ends by itself waits for an unavailable lake, `export` for its target; `run` and `archive` wait without a limit"),
     key("lake.skip_unreadable", "skip-unreadable", "BOOL", Switch, Some("false"), C::ENGINE,
         "Record an object that is proved unreadable as a gap instead of stopping; an outage never counts as unreadable"),
     key("lake.accept_gap", "accept-gap", "GAP", List, None, LOAD_COMMANDS,
@@ -227,7 +235,7 @@ pub const KEYS: &[Key] = &[
         "Password if the URL contains none; set PINFLOW__POSTGRES__PASSWORD_FILE, or { file = PATH } in the file")),
     key("postgres.schema", "schema", "NAME", Text, Some("pinflow"), TABLE_COMMANDS,
         "Schema of the tables; must not be shared with other applications"),
-    key("postgres.cleaned", "cleaned", "postgres|off", Text, Some("postgres"), C::ENGINE,
+    key("postgres.cleaned", "cleaned", "postgres|off", Text, Some("postgres"), C::ENGINE.and(C::EXPORT),
         "Whether the cleaned records are stored as tables in addition to the results"),
     key("postgres.sslmode", "", "MODE", Text, None, TABLE_COMMANDS,
         "TLS mode, as sslmode in the URL: disable, allow, prefer, require, verify-ca or verify-full [default: prefer, or verify-full with a root certificate]"),
@@ -368,7 +376,7 @@ pub const KEYS: &[Key] = &[
         "Folder above the topic folders; may be empty [default: topics, or empty if the URL of the lake ends in /topics]"),
     key("archive.s3.compression.type", "s3-compression-type", "none|gzip", Text, Some("none"), LAKE_WRITERS,
         "Compression of the objects"),
-    key("archive.s3.part.size", "s3-part-size", "BYTES", Whole, Some("26214400"), LAKE_WRITERS,
+    key("archive.s3.part.size", "s3-part-size", "BYTES", Whole, Some("26214400"), LAKE_WRITERS.and(C::EXPORT),
         "Part size of multipart uploads; larger objects are uploaded to S3 in parts"),
     key("archive.behavior.on.null.values", "behavior-on-null-values", "write|ignore", Text, Some("write"), C::ARCHIVE,
         "Whether a null value is written as a delete line; `ignore` requires --lossy-deletes"),
@@ -431,6 +439,13 @@ pub const KEYS: &[Key] = &[
         "How long one record is retried before the emulator fails"),
     key("emulate.ca_file", "ca-file", "FILE", Text, None, C::EMULATE,
         "Trusted root certificates (PEM) for https instead of those of the system"),
+
+    key("export.to", "to", "URL", Text, None, C::EXPORT,
+        "Target of the export, a folder of its own: file:///dir or s3://bucket/prefix"),
+    key("export.format", "format", "parquet", Text, Some("parquet"), C::EXPORT,
+        "Format of the files"),
+    key("export.keep", "keep", "D", Text, Some("1d"), C::EXPORT,
+        "How long the files of a replaced export are kept for those who read them; a later export removes them"),
 ];
 
 /// The key at a path, if there is one.
@@ -456,15 +471,15 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn paths_and_flags_are_unique_and_sections_stay_together() {
+    fn paths_and_the_flags_of_a_command_are_unique_and_sections_stay_together() {
         let paths: BTreeSet<_> = KEYS.iter().map(|key| key.path).collect();
         assert_eq!(paths.len(), KEYS.len());
-        let flags: Vec<_> = KEYS
-            .iter()
-            .map(|key| key.flag)
-            .filter(|flag| !flag.is_empty())
-            .collect();
-        assert_eq!(flags.iter().collect::<BTreeSet<_>>().len(), flags.len());
+        let flags = || KEYS.iter().enumerate().filter(|(_, key)| !key.flag.is_empty());
+        for (index, key) in flags() {
+            let twice = flags()
+                .find(|(other, same)| *other < index && same.flag == key.flag && same.commands.meets(key.commands));
+            assert!(twice.is_none(), "--{} of {} and {twice:?}", key.flag, key.path);
+        }
         assert_eq!(sections().iter().collect::<BTreeSet<_>>().len(), sections().len());
     }
 
@@ -559,6 +574,9 @@ mod tests {
             ("connections", "emulate.connections"),
             ("patience", "emulate.patience"),
             ("ca-file", "emulate.ca_file"),
+            ("to", "export.to"),
+            ("format", "export.format"),
+            ("keep", "export.keep"),
         ];
         let flags: Vec<_> = KEYS
             .iter()

@@ -24,24 +24,30 @@ pub(super) enum LakeWait {
 
 impl Reader<'_> {
     pub(super) fn lake(&mut self, wait: LakeWait) -> Option<LakeSource> {
-        let s3_endpoint = self.optional("lake.s3_endpoint", check_http_url);
+        let options = self.lake_options(wait);
         let objects_in_flight = self.whole("lake.objects_in_flight", 1, 1024) as usize;
         let buffer_bytes = self.whole("lake.buffer_bytes", 1 << 20, 1 << 40) as usize;
-        let timeout = self.optional("lake.timeout", parse_duration);
         let url = self.optional("lake.url", check_lake_url)?;
         Some(LakeSource {
             url,
-            options: LakeOptions {
-                s3_endpoint,
-                retries: Retries {
-                    retry_timeout: timeout.filter(|_| wait == LakeWait::AsConfigured),
-                    ..Retries::default()
-                },
-                ..LakeOptions::default()
-            },
+            options,
             objects_in_flight,
             buffer_bytes,
         })
+    }
+
+    /// How a lake is reached, or what else is written to a folder or a bucket.
+    pub(super) fn lake_options(&mut self, wait: LakeWait) -> LakeOptions {
+        let s3_endpoint = self.optional("lake.s3_endpoint", check_http_url);
+        let timeout = self.optional("lake.timeout", parse_duration);
+        LakeOptions {
+            s3_endpoint,
+            retries: Retries {
+                retry_timeout: timeout.filter(|_| wait == LakeWait::AsConfigured),
+                ..Retries::default()
+            },
+            ..LakeOptions::default()
+        }
     }
 
     /// The lake of a command that cannot do without.

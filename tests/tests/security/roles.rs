@@ -101,6 +101,12 @@ fn the_roles_of_the_documentation_suffice_and_have_no_more() -> Result<()> {
     command("verify", &url(&postgres, "alice"))
         .args(["--replay"])
         .succeed(SOON)?;
+    let exports = format!("file://{}", folder.path().join("exports").display());
+    let export = |role: &str| Pinflow::new("export").args(["--postgres", &url(&postgres, role), "--to", &exports]);
+    export("alice").succeed(SOON)?;
+    let mut refused = export("stranger").start()?;
+    refused.expect(1, SOON)?;
+    ensure!(refused.stderr().contains("permission denied"), "{}", refused.tail());
     let stranger = Database::connect(&url(&postgres, "stranger"))?;
     for sql in [RESULT, BYTES, "SELECT * FROM pinflow.dead_letters"] {
         denied(&stranger, sql)?;
