@@ -11,8 +11,8 @@ use super::kinesis_error::{KinesisError, THROUGHPUT};
 use super::kinesis_record::{Checked, RECORDS};
 use super::kinesis_request::{shard_id, topic};
 use super::partition;
+use super::placement;
 use super::producer::DeliveryError;
-use super::record;
 use super::send::{Record, Sent};
 use super::sequence;
 use super::state::State;
@@ -187,10 +187,9 @@ async fn topic_of(
 }
 
 fn send(state: &State, topic: Arc<Topic>, checked: &Checked<'_>, bytes: &Arc<Permit>) -> Submitted {
-    let text = std::str::from_utf8(&checked.data).ok();
     let record = Record {
         placed_by: Some(checked.key.as_bytes()),
-        ind: text.and_then(|text| record::key_of(text, &state.key_fields).ok().flatten()),
+        ind: placement::key_in_value(&checked.data, &state.key_fields),
         value: Some(&*checked.data),
         ..Record::default()
     };

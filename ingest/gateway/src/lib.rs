@@ -13,7 +13,7 @@
 //! | `service`, `route`, `target`, `prefix`, `api_error`, `reply` | a request: where it goes, who may send it, why it is refused |
 //! | `fastapi*`, `rest_v2`, `rest_v3*`, `kinesis*`, `openapi` | the dialects |
 //! | `body`, `content_encoding`, `budget*`, `unreported`, `calls` | what requests may hold, together and each |
-//! | `record`, `shape`, `split`, `encoding`, `media_type`, `partition`, `sequence` | one record: its key, its form, its place |
+//! | `record`, `shape`, `split`, `encoding`, `media_type`, `partition`, `placement`, `sequence` | one record: its key, its form, its place |
 //! | `topics`, `metadata`, `admin`, `producer`, `properties`, `client_failure` | Kafka |
 //! | `access_log`, `request_log`, `metrics`, `operations`, `readiness`, `watch` | what operators see |
 //!
@@ -69,6 +69,7 @@ mod metrics;
 mod openapi;
 mod operations;
 mod partition;
+mod placement;
 #[cfg(test)]
 mod plain;
 mod prefix;
@@ -105,6 +106,7 @@ pub use budget::RECORD_OVERHEAD;
 pub use config::{Field, FieldType, GatewayConfig, Limits, Stream};
 pub use error::GatewayError;
 pub use metrics::example_metrics;
+pub use placement::{key_in_value, partition_of, topic_of_stream};
 pub use prefix::{PrefixError, check_prefix};
 pub use properties::check as check_properties;
 pub use server::{Ended, Gateway, Stop};

@@ -1,9 +1,8 @@
 //! What the dialects share on the way to Kafka: a record's key, its partition, and the wait for its delivery.
 
 use super::budget::Permit;
-use super::partition;
+use super::placement;
 use super::producer::{DeliveryError, DeliveryResult, Outgoing};
-use super::record;
 use super::state::State;
 use super::topics::Topic;
 use ingest::Partition;
@@ -40,14 +39,8 @@ impl State {
         let ind = record.ind.map(|ind| ind.to_string());
         let ind = ind.as_deref().map(str::as_bytes);
         // one key, one partition: what a record is about decides, before what its sender calls it
-        let placed = || match (ind, record.key.or(record.placed_by)) {
-            (Some(ind), _) => Some(partition::of_key(ind, topic.pinned)),
-            (None, Some(key)) => Some(match record::number_of(key, &self.key_fields) {
-                Some(number) => partition::of_key(number.to_string().as_bytes(), topic.pinned),
-                None => partition::of_key(key, topic.pinned),
-            }),
-            (None, None) => None,
-        };
+        let sent_key = record.key.or(record.placed_by);
+        let placed = || placement::partition_of(record.ind, sent_key, &self.key_fields, topic.pinned);
         let outgoing = Outgoing {
             topic: &topic.name,
             partition: record.partition.or_else(placed),

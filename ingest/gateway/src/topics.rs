@@ -10,6 +10,7 @@ use super::admin::{Admin, AdminError};
 use super::calls::{Calls, Shared};
 use super::config::{GatewayConfig, Stream};
 use super::metadata::{self, ListedTopic, Placed, TopicError};
+use super::placement::{exact_topic, has_suffix, topic_of_kind};
 use super::producer::Producer;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -78,9 +79,8 @@ impl Topics {
 
     /// The topic that is configured under this very name, or under this alias.
     pub(super) fn exact<'a>(&'a self, name: &str) -> Option<&'a str> {
-        let mut own = self.streams.iter().filter_map(|stream| stream.topic.as_deref());
-        let alias = self.aliases.get(name).map(String::as_str);
-        alias.or_else(|| own.find(|topic| *topic == name))
+        let alias = |name: &str| self.aliases.get(name).map(String::as_str);
+        exact_topic(&self.streams, alias, name)
     }
 
     /// The topic that a client means, if it may mean one by this name.
@@ -98,11 +98,7 @@ impl Topics {
         if self.strict || !is_topic_name(stream) {
             return None;
         }
-        let kind = [Some(stream), partition_key].into_iter().flatten().find_map(|text| {
-            let kind = |stream: &&Stream| text == stream.name || has_suffix(text, &stream.name, &['-', '.', '_']);
-            self.streams.iter().find(kind)
-        })?;
-        kind.topic.as_deref()
+        topic_of_kind(&self.streams, stream, partition_key)
     }
 
     /// A topic by Kafka's name for it; created when that is allowed.
@@ -314,12 +310,6 @@ impl Topics {
         }
         absent.insert(name.to_owned(), Instant::now());
     }
-}
-
-/// Whether `name` ends in `suffix` after one of these separators.
-fn has_suffix(name: &str, suffix: &str, separators: &[char]) -> bool {
-    name.strip_suffix(suffix)
-        .is_some_and(|rest| rest.len() > 1 && rest.ends_with(separators))
 }
 
 /// Kafka's rule for names of topics.
