@@ -35,6 +35,7 @@ setup:
 	@sh tests/setup/emulators.sh
 	@sh tests/setup/clients.sh
 	@sh tests/setup/page.sh
+	@sh tests/setup/kinesalite.sh
 
 # the scenarios start target/debug/pinflow, which cargo builds for the command line's own tests; a build of its own would
 # select other features and build everything twice

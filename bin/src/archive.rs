@@ -1,25 +1,24 @@
 //! `pinflow archive`: the wiring around the archiver: settings, the form of a delete, signals, metrics.
 
 use crate::config::ArchiveSettings;
+use crate::delete_line::{TombstoneKeys, of_ind};
 use crate::exit::Failure;
 use crate::health::Health;
 use crate::lake::{failed, runtime};
 use crate::metrics::{LakeOutage, Metrics, PartitionLabels};
 use crate::serve;
 use crate::signals;
-use dataflows::{Decoder, Kind, Limits, Raw};
+use dataflows::{Kind, Limits};
 use ingest::archive::{ArchiveOptions, NullValues, Observer, Stored, archive};
 use ingest::coverage::Gap;
 use ingest::lake::{LakeObserver, LakeState};
 use ingest::{Offset, Partition};
-use operators::Position;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
 
 /// What requests for results are told.
 const NO_RESULTS: &str = "`pinflow archive` serves no results: `pinflow run` does";
@@ -40,7 +39,7 @@ pub fn run(settings: &ArchiveSettings) -> Result<(), Failure> {
         )?),
         None => None,
     };
-    let stop = stop_on_signals()?;
+    let stop = signals::stop("objects that are complete are written, open ones will be read again").map_err(failed)?;
     let began = Instant::now();
     let options = options(settings);
     let observer = Arc::clone(&shown) as Arc<dyn Observer>;
@@ -97,35 +96,8 @@ fn deletes(kinds: Vec<Kind>, record_bytes: usize) -> impl Fn(u8, &[u8]) -> Optio
         record_bytes,
         ..Limits::default()
     };
-    let decoder = Mutex::new(Decoder::new(limits));
-    move |topic, key| {
-        let raw = Raw {
-            kind: *kinds.get(usize::from(topic))?,
-            position: Position::new(1, Offset(0), Partition(0)).ok()?,
-            key: Some(key),
-            value: None,
-        };
-        let event = decoder
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .decode(raw)
-            .ok()?;
-        Some(format!("{{\"ind\":{},\"__deleted\":true}}", event.key))
-    }
-}
-
-/// True once SIGTERM or Ctrl-C has come; a second one ends the process at once.
-fn stop_on_signals() -> Result<watch::Receiver<bool>, Failure> {
-    let (sender, stop) = watch::channel(false);
-    let on_signal = move |_, count| {
-        if count > 1 {
-            std::process::exit(signals::INTERRUPTED);
-        }
-        tracing::info!("stopping: objects that are complete are written, open ones will be read again");
-        sender.send_replace(true);
-    };
-    signals::watch_signals(&signals::STOP, on_signal).map_err(failed)?;
-    Ok(stop)
+    let keys = TombstoneKeys::new(kinds, limits);
+    move |topic, key| Some(of_ind(keys.ind(topic, key)?))
 }
 
 /// What an archiver shows of itself.

@@ -44,12 +44,16 @@ pub enum Verb {
     Gateway,
     /// `pinflow archive`
     Archive,
+    /// `pinflow bridge`
+    Bridge,
     /// `pinflow compact`
     Compact,
     /// `pinflow audit`
     Audit,
     /// `pinflow export`
     Export,
+    /// `pinflow restore`
+    Restore,
     /// `pinflow status`
     Status,
     /// `pinflow launch … -- COMMAND`
@@ -157,6 +161,11 @@ pub fn command() -> Command {
             Commands::ARCHIVE,
             "Archive Kafka records to the lake until stopped",
         ))
+        .subcommand(engine(
+            "bridge",
+            Commands::BRIDGE,
+            "Copy a Kinesis stream into Kafka until stopped",
+        ))
         .subcommand(engine("compact", Commands::COMPACT, "Merge small objects of the lake"))
         .subcommand(engine(
             "audit",
@@ -167,6 +176,11 @@ pub fn command() -> Command {
             "export",
             Commands::EXPORT,
             "Write the cleaned tables of one commit as Parquet files",
+        ))
+        .subcommand(engine(
+            "restore",
+            Commands::RESTORE,
+            "Write the records of a lake back into empty topics, then read them back and compare",
         ))
         .subcommand(engine(
             "status",
@@ -249,9 +263,11 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
         "emulate" => Verb::Emulate,
         "gateway" => Verb::Gateway,
         "archive" => Verb::Archive,
+        "bridge" => Verb::Bridge,
         "compact" => Verb::Compact,
         "audit" => Verb::Audit,
         "export" => Verb::Export,
+        "restore" => Verb::Restore,
         "status" => Verb::Status,
         "launch" => Verb::Launch {
             command: matches.get_many("command").into_iter().flatten().cloned().collect(),

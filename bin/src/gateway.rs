@@ -42,9 +42,9 @@ const FIELDS: [&[(&str, FieldType, bool)]; 3] = [
     ],
 ];
 
-/// The gateway's own form of these settings.
-pub fn config(settings: GatewaySettings) -> GatewayConfig {
-    let streams = KINDS.iter().zip(settings.topics).zip(FIELDS);
+/// The kinds of records, each with its topic.
+pub fn streams(topics: [Option<String>; 3]) -> Vec<Stream> {
+    let streams = KINDS.iter().zip(topics).zip(FIELDS);
     let streams = streams.map(|((name, topic), fields)| {
         let field = |(name, ty, required): &(&str, FieldType, bool)| Field {
             name: (*name).to_owned(),
@@ -57,9 +57,19 @@ pub fn config(settings: GatewaySettings) -> GatewayConfig {
             fields: fields.iter().map(field).collect(),
         }
     });
+    streams.collect()
+}
+
+/// The names of the field that makes a record's key.
+pub fn key_fields() -> Vec<String> {
+    vec!["ind".to_owned(), "index".to_owned()]
+}
+
+/// The gateway's own form of these settings.
+pub fn config(settings: GatewaySettings) -> GatewayConfig {
     GatewayConfig {
-        streams: streams.collect(),
-        key_fields: vec!["ind".to_owned(), "index".to_owned()],
+        streams: streams(settings.topics),
+        key_fields: key_fields(),
         listen: settings.listen,
         kafka: settings.kafka.clone(),
         prefixes: settings.prefixes,

@@ -14,10 +14,12 @@
 
 pub mod archive;
 pub mod audit;
+pub mod bridge;
 pub mod cli;
 pub mod command_line;
 pub mod compact;
 pub mod config;
+mod delete_line;
 pub mod demo;
 pub mod exit;
 pub mod explain;
@@ -31,6 +33,7 @@ pub mod metrics;
 pub mod observe;
 mod open_files;
 pub mod panics;
+pub mod restore;
 pub mod results;
 pub mod run;
 pub mod serve;
@@ -41,8 +44,9 @@ pub mod summary;
 
 use cli::{CliError, Invocation, Verb};
 use config::{
-    ArchiveSettings, AuditSettings, BackfillSettings, CompactSettings, ConfigError, DemoSettings, ExportSettings,
-    GatewaySettings, LaunchSettings, LogSettings, PlanSettings, RunSettings, StatusSettings,
+    ArchiveSettings, AuditSettings, BackfillSettings, BridgeSettings, CompactSettings, ConfigError, DemoSettings,
+    ExportSettings, GatewaySettings, LaunchSettings, LogSettings, PlanSettings, RestoreSettings, RunSettings,
+    StatusSettings,
 };
 use exit::Failure;
 use std::process::ExitCode;
@@ -145,6 +149,11 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
             start_logging();
             archive::run(&settings)?;
         }
+        Verb::Bridge => {
+            let settings = BridgeSettings::check(&effective)?;
+            start_logging();
+            bridge::run(settings)?;
+        }
         Verb::Compact => {
             let settings = CompactSettings::check(&effective)?;
             start_logging();
@@ -159,6 +168,11 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
             let settings = ExportSettings::check(&effective)?;
             start_logging();
             export::run(settings)?;
+        }
+        Verb::Restore => {
+            let settings = RestoreSettings::check(&effective)?;
+            start_logging();
+            restore::run(&settings)?;
         }
         Verb::Status => {
             let settings = StatusSettings::check(&effective)?;

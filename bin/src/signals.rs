@@ -46,3 +46,17 @@ pub fn watch_signals(
         })?;
     Ok(count)
 }
+
+/// True once SIGTERM or Ctrl-C has come; a second one ends the process at once. `what_follows` is logged with the first.
+pub fn stop(what_follows: &'static str) -> io::Result<watch::Receiver<bool>> {
+    let (sender, stop) = watch::channel(false);
+    let on_signal = move |_, count| {
+        if count > 1 {
+            std::process::exit(INTERRUPTED);
+        }
+        tracing::info!("stopping: {what_follows}");
+        sender.send_replace(true);
+    };
+    watch_signals(&STOP, on_signal)?;
+    Ok(stop)
+}

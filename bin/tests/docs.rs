@@ -107,7 +107,7 @@ fn every_result_is_documented() {
 fn every_metric_is_documented() {
     let mut page = String::from(
         "# Metrics\n\n\
-         `run`, `archive` and `gateway` serve these at `/metrics` in the OpenMetrics format, where they listen (`--listen`).\n\
+         `run`, `archive`, `gateway` and `bridge` serve these at `/metrics` in the OpenMetrics format, where they listen (`--listen`).\n\
          Names follow Prometheus' conventions: base units, the unit last, `_total` for counters. A histogram has the series\n\
          `_bucket`, `_sum` and `_count`. Counters begin at 0 when the process does. Of several processes of a run, process 0\n\
          knows about commits and partitions, and each about its own workers.\n\n\

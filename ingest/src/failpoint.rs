@@ -18,11 +18,13 @@ pub(crate) const COMPACT_AFTER_PUT: &str = "compact_after_put";
 pub(crate) const COMPACT_BEFORE_DELETE: &str = "compact_before_delete";
 /// One of the replaced objects is about to be removed.
 pub(crate) const COMPACT_DURING_DELETE: &str = "compact_during_delete";
+/// A record has been handed to the producer, and the window that it is in has not been acknowledged.
+pub(crate) const RESTORE_IN_WINDOW: &str = "restore_in_window";
 
 static CHOSEN: OnceLock<Option<(String, AtomicU64)>> = OnceLock::new();
 
 /// Aborts the process when `name` is the chosen fail point and its time has come.
-pub(crate) fn reach(name: &str) {
+pub fn reach(name: &str) {
     let read = || {
         let text = std::env::var("PINFLOW_FAILPOINT").ok()?;
         let (name, times) = text.split_once('=').unwrap_or((&text, "1"));

@@ -1,7 +1,7 @@
 //! Bytes with a log position: the lake, Kafka, and the way from one to the other.
 //!
 //! ```text
-//!  Kafka ──▶ archive ──▶ lake
+//!  Kafka ──▶ archive ──▶ lake ──▶ restore ──▶ Kafka
 //!    │                    │
 //!    ▼                    ▼
 //!  kafka::Reader   lake::Fetcher      coverage: which offsets
@@ -14,6 +14,7 @@
 //! | [`kafka`] | ranges of partitions, watermarks, samples of single records |
 //! | [`coverage`] | the offsets that objects cover, gaps, and the order of objects that overlap |
 //! | [`archive`] | Kafka to the lake, compaction, audit |
+//! | [`restore`] | the lake to Kafka |
 //!
 //! A source returns records as bytes together with (topic, partition, offset). Topics are numbered by the caller, and
 //! nothing here depends on what a record means.
@@ -23,9 +24,11 @@ pub mod archive;
 #[path = "../../tests/src/byte_fuzz.rs"]
 mod byte_fuzz;
 pub mod coverage;
-mod failpoint;
+#[doc(hidden)]
+pub mod failpoint;
 pub mod kafka;
 pub mod lake;
+pub mod restore;
 mod topic_partition;
 
 pub use topic_partition::TopicPartition;

@@ -52,6 +52,9 @@ test)
     # show the page in bin/page
     need chromium chromium
     need chromedriver chromium-driver
+    # kinesalite, which the bridge is tested with
+    need node nodejs
+    need npm npm
     # tests the alerts in deploy/prometheus; the server that comes with it is not started
     need promtool prometheus
     ;;

@@ -7,6 +7,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::OwnedMessage;
 use rdkafka::{Offset, TopicPartitionList};
 use servers::KafkaOptions;
 use std::ops::{Deref, DerefMut};
@@ -212,11 +213,20 @@ impl Kafka {
 
     /// All records of a partition that a reader with this isolation level sees, as (offset, key, value).
     pub fn records(&self, name: &str, partition: i32, isolation: &str) -> Result<Vec<Record>> {
+        use rdkafka::Message as _;
+        let messages = self.messages(name, partition, isolation)?.into_iter();
+        let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+        let record = |message: OwnedMessage| (message.offset(), owned(message.key()), owned(message.payload()));
+        Ok(messages.map(record).collect())
+    }
+
+    /// The same with their headers and timestamps.
+    pub fn messages(&self, name: &str, partition: i32, isolation: &str) -> Result<Vec<OwnedMessage>> {
         let consumer = self.consumer(isolation)?;
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(name, partition, Offset::Beginning)?;
         consumer.assign(&list)?;
-        let mut records = Vec::new();
+        let mut messages = Vec::new();
         let deadline = Instant::now() + REQUEST;
         loop {
             ensure!(
@@ -225,12 +235,8 @@ impl Kafka {
             );
             match consumer.poll(Duration::from_millis(100)) {
                 None => {}
-                Some(Ok(message)) => {
-                    use rdkafka::Message as _;
-                    let key = message.key().map(<[u8]>::to_vec);
-                    records.push((message.offset(), key, message.payload().map(<[u8]>::to_vec)));
-                }
-                Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => return Ok(records),
+                Some(Ok(message)) => messages.push(message.detach()),
+                Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => return Ok(messages),
                 Some(Err(error)) => return Err(error).with_context(|| format!("reading {name}/{partition}")),
             }
         }

@@ -261,6 +261,7 @@ const MAY_NEED: [(&str, &[&str]); 17] = [
     ("operators", &["values"]),
     ("ingest/http_server", &["causes"]),
     ("ingest", &["causes", "values"]),
+    ("ingest/bridge", &["causes", "gateway", "ingest"]),
     ("ingest/gateway", &["causes", "http_server", "ingest"]),
     ("dataflows", &["operators"]),
     ("sinks", &["causes", "values"]),
@@ -292,6 +293,7 @@ const MAY_NEED: [(&str, &[&str]); 17] = [
         "bin",
         &[
             "api",
+            "bridge",
             "causes",
             "dataflows",
             "engine",

@@ -367,7 +367,7 @@ fn configurations_and_flags_of_the_page_are_those_of_the_program() -> Result<()>
         seen.insert(name.to_owned());
     }
     let expected = [
-        "archive", "audit", "backfill", "config", "emulate", "gateway", "run", "verify",
+        "archive", "audit", "backfill", "bridge", "config", "emulate", "gateway", "run", "verify",
     ];
     ensure!(seen.iter().eq(expected), "the commands of the page are {seen:?}");
     Ok(())

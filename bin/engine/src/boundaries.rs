@@ -9,7 +9,7 @@ use super::log::generations::{Generations, Start};
 use super::topics::Topics;
 use ingest::lake::{Lake, LakeError};
 use ingest::{Offset, Partition, TopicPartition};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const KEY: &str = "_pinflow/generations.json";
 
@@ -39,6 +39,17 @@ pub async fn settle(lake: &Lake, topics: &Topics, ours: &Generations) -> Result<
         }
         // what stands there now counts, whoever wrote it
     }
+}
+
+/// The topics of which the lake says that they have grown: their records are not ordered by offset alone.
+///
+/// # Errors
+/// The object cannot be read.
+pub async fn grown_topics(lake: &Lake) -> Result<BTreeSet<String>, LakeError> {
+    let Some(bytes) = lake.get_small(KEY).await? else {
+        return Ok(BTreeSet::new());
+    };
+    Ok(parse(&bytes)?.into_keys().collect())
 }
 
 fn parse(bytes: &[u8]) -> Result<Document, LakeError> {

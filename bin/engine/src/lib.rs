@@ -43,6 +43,7 @@ mod threads;
 mod topics;
 mod watch;
 
+pub use boundaries::grown_topics;
 pub use epoch::Epoch;
 pub use error::{Class, EngineError, ReaderError, TopicMissing, TopicsChanged};
 pub use frontier::Frontier;

@@ -6,8 +6,8 @@ use super::problem::{ConfigError, Problem};
 use super::reader::Reader;
 use super::sources::LakeWait;
 use super::{
-    ArchiveSettings, AuditSettings, CompactSettings, DemoSettings, ExportSettings, GatewaySettings, LogSettings,
-    StatusSettings, emulate_options, generate_options,
+    ArchiveSettings, AuditSettings, BridgeSettings, CompactSettings, DemoSettings, ExportSettings, GatewaySettings,
+    LogSettings, RestoreSettings, StatusSettings, emulate_options, generate_options,
 };
 use engine::Frontier;
 
@@ -21,8 +21,10 @@ pub fn check_all(effective: &Effective) -> Result<(), ConfigError> {
         emulate_options(effective).err(),
         GatewaySettings::check(effective).err(),
         ArchiveSettings::check(effective).err(),
+        BridgeSettings::check(effective).err(),
         CompactSettings::check(effective).err(),
         AuditSettings::check(effective).err(),
+        RestoreSettings::check(effective).err(),
         StatusSettings::check(effective).err(),
         ExportSettings::check(effective).err(),
     ];

@@ -125,10 +125,6 @@ impl GatewaySettings {
             "stderr" => Ok(AccessLog::Stderr),
             other => Err(format!("invalid destination `{other}`: expected stdout, stderr or off")),
         });
-        let partitions = |text: &str| match text.parse::<i32>() {
-            Ok(count @ 1..=100_000) => Ok(count),
-            _ => Err(format!("invalid number of partitions `{text}`")),
-        };
         let prefix = |text: &str| check_prefix(text, &KINDS).map_err(|error| error.to_string());
         let prefixes = reader.entry("gateway.prefixes").is_some();
         let prefixes = prefixes.then(|| reader.list("gateway.prefixes", prefix));
@@ -141,8 +137,7 @@ impl GatewaySettings {
                 Err(format!("invalid region `{text}`: expected a name such as eu-west-1"))
             }
         });
-        let aliases = reader.map("gateway.aliases", check_topic);
-        let pins = reader.map("gateway.pin_partitions", partitions);
+        let (aliases, pins) = (reader.aliases(), reader.pins());
         let topics = reader.topics();
         let strict_topics = reader.switch("gateway.strict_topics");
         let create_topics = reader.switch("gateway.create_topics");
@@ -173,5 +168,20 @@ impl GatewaySettings {
             limits,
         };
         reader.done(settings)
+    }
+}
+
+impl Reader<'_> {
+    /// Other names of topics and streams, with the topic that is meant.
+    pub(super) fn aliases(&mut self) -> Vec<(String, String)> {
+        self.map("gateway.aliases", check_topic)
+    }
+
+    /// The number of partitions over which a topic's keys are spread.
+    pub(super) fn pins(&mut self) -> Vec<(String, i32)> {
+        self.map("gateway.pin_partitions", |text| match text.parse::<i32>() {
+            Ok(count @ 1..=100_000) => Ok(count),
+            _ => Err(format!("invalid number of partitions `{text}`")),
+        })
     }
 }

@@ -36,12 +36,16 @@ impl Commands {
     pub const PLAN: Commands = Commands(4096);
     /// `pinflow status`
     pub const STATUS: Commands = Commands(8192);
+    /// `pinflow bridge`
+    pub const BRIDGE: Commands = Commands(1 << 14);
+    /// `pinflow restore`
+    pub const RESTORE: Commands = Commands(1 << 15);
     /// `pinflow export`
-    pub const EXPORT: Commands = Commands(65536);
+    pub const EXPORT: Commands = Commands(1 << 16);
     /// The commands that run the dataflow or read what it wrote.
     pub const ENGINE: Commands = Commands(1 | 2 | 4);
     /// Every command.
-    pub const ALL: Commands = Commands(u32::MAX);
+    pub const ALL: Commands = Commands((1 << 17) - 1);
 
     /// Both sets together.
     pub const fn and(self, other: Commands) -> Commands {
@@ -168,7 +172,7 @@ const RESULT_COMMANDS: Commands = C::ENGINE.and(C::PLAN);
 /// The commands that maintain a lake.
 const LAKE_TOOLS: Commands = C::ARCHIVE.and(C::AUDIT).and(C::COMPACT);
 /// The commands that read or write a lake.
-const LAKE_COMMANDS: Commands = C::ENGINE.and(C::GENERATE).and(LAKE_TOOLS);
+const LAKE_COMMANDS: Commands = C::ENGINE.and(C::GENERATE).and(LAKE_TOOLS).and(C::RESTORE);
 /// The commands that use S3: for a lake, or for what they write.
 const S3_COMMANDS: Commands = LAKE_COMMANDS.and(C::EXPORT);
 /// The commands that end with an error when the lake, or what they write to, stays unavailable.
@@ -176,7 +180,10 @@ const LAKE_TIMEOUT_COMMANDS: Commands = TAKEOVER_COMMANDS
     .and(C::GENERATE)
     .and(C::AUDIT)
     .and(C::COMPACT)
-    .and(C::EXPORT);
+    .and(C::EXPORT)
+    .and(C::RESTORE);
+/// The commands that need all records of the log, or the word of the user that they are not needed.
+const LOG_COMMANDS: Commands = LOAD_COMMANDS.and(C::RESTORE);
 /// The commands that read Kafka.
 const KAFKA_READERS: Commands = C::ENGINE.and(C::ARCHIVE).and(C::AUDIT);
 /// The commands that connect to the database of the tables.
@@ -190,11 +197,13 @@ const SYNTHETIC_COMMANDS: Commands = C::GENERATE.and(C::EMULATE);
 /// The commands that send records at a rate for some time.
 const RATE_COMMANDS: Commands = C::DEMO.and(C::EMULATE);
 /// The commands that listen for HTTP.
-const LISTENING_COMMANDS: Commands = C::RUN.and(C::DEMO).and(C::GATEWAY).and(C::ARCHIVE);
+const LISTENING_COMMANDS: Commands = C::RUN.and(C::DEMO).and(C::GATEWAY).and(C::ARCHIVE).and(C::BRIDGE);
 /// The listeners that can require tokens.
-const TOKEN_COMMANDS: Commands = C::RUN.and(C::GATEWAY).and(C::ARCHIVE);
+const TOKEN_COMMANDS: Commands = C::RUN.and(C::GATEWAY).and(C::ARCHIVE).and(C::BRIDGE);
+/// The commands that write records of others into Kafka, and place them by their keys.
+const RECORD_WRITERS: Commands = C::GATEWAY.and(C::BRIDGE);
 /// The commands that connect to Kafka, except the emulator and the demo.
-const KAFKA_CLIENTS: Commands = KAFKA_READERS.and(C::GATEWAY);
+const KAFKA_CLIENTS: Commands = KAFKA_READERS.and(RECORD_WRITERS).and(C::RESTORE);
 /// The commands that write objects into a lake.
 const LAKE_WRITERS: Commands = C::ARCHIVE.and(C::COMPACT);
 
@@ -209,7 +218,7 @@ pub const KEYS: &[Key] = &[
         "How long a command that ends by itself waits for an unavailable lake, `export` for its target; `run` and `archive` wait without a limit"),
     key("lake.skip_unreadable", "skip-unreadable", "BOOL", Switch, Some("false"), C::ENGINE,
         "Record an object that is proved unreadable as a gap instead of stopping; an outage never counts as unreadable"),
-    key("lake.accept_gap", "accept-gap", "GAP", List, None, LOAD_COMMANDS,
+    key("lake.accept_gap", "accept-gap", "GAP", List, None, LOG_COMMANDS,
         "Accept a gap in the log: TOPIC/P:FROM..TO, repeatable, or `all` for the gaps found at this start"),
     key("lake.objects_in_flight", "", "N", Whole, Some("16"), C::ENGINE,
         "Objects of the lake read concurrently by each process"),
@@ -220,11 +229,11 @@ pub const KEYS: &[Key] = &[
         "Kafka bootstrap servers"),
     key("kafka.buffer_bytes", "", "BYTES", Whole, Some("67108864"), C::ENGINE,
         "Maximum bytes of Kafka records held in memory by each process"),
-    key("kafka.allow_missing_topic", "allow-missing-topic", "BOOL", Switch, Some("false"), LOAD_COMMANDS,
+    key("kafka.allow_missing_topic", "allow-missing-topic", "BOOL", Switch, Some("false"), LOG_COMMANDS,
         "Start although a topic named with --topics does not exist"),
     key("kafka.replace_topics", "replace-topics", "BOOL", Switch, Some("false"), LOAD_COMMANDS,
         "Rebuild the tables from the topics given now and drop the data of the previous topics"),
-    key("kafka.topics", "topics", "pin=NAME,geo=NAME,user=NAME", Map, None, LAKE_COMMANDS.and(C::GATEWAY).and(C::EMULATE),
+    key("kafka.topics", "topics", "pin=NAME,geo=NAME,user=NAME", Map, None, LAKE_COMMANDS.and(RECORD_WRITERS).and(C::EMULATE),
         "Topic of each kind, in Kafka and in the lake; kinds that are left out are not read [default: pin,geo,user]"),
     key("kafka.properties", "kafka-property", "K=V", Map, None, KAFKA_CLIENTS.and(C::EMULATE),
         "librdkafka property under its dotted name, repeatable; in the file, a secret is { file = PATH }"),
@@ -310,15 +319,15 @@ pub const KEYS: &[Key] = &[
         "Allow remote clients without tokens or without TLS, and token files and TLS keys that other users can read or change"),
     key("gateway.strict_topics", "strict-topics", "BOOL", Switch, Some("false"), C::GATEWAY,
         "Serve only the configured topics and aliases, not every topic name that ends in .pin, .geo or .user"),
-    key("gateway.create_topics", "create-topics", "BOOL", Switch, Some("false"), C::GATEWAY,
+    key("gateway.create_topics", "create-topics", "BOOL", Switch, Some("false"), C::GATEWAY.and(C::RESTORE),
         "Create missing topics"),
     key("gateway.delete_topics", "delete-topics", "BOOL", Switch, Some("false"), C::GATEWAY,
         "Allow clients to delete topics (DELETE of the Kinesis interface)"),
     key("gateway.new_partitions", "", "N", Whole, None, C::GATEWAY,
         "Partitions of a topic that the gateway creates [default: the broker's default]"),
-    key("gateway.pin_partitions", "pin-partitions", "TOPIC=N", Map, None, C::GATEWAY,
+    key("gateway.pin_partitions", "pin-partitions", "TOPIC=N", Map, None, RECORD_WRITERS,
         "Number of partitions over which the keys of a topic are hashed; repeatable [default: the number of partitions at the start]"),
-    key("gateway.aliases", "alias", "NAME=TOPIC", Map, None, C::GATEWAY,
+    key("gateway.aliases", "alias", "NAME=TOPIC", Map, None, RECORD_WRITERS,
         "Additional name of a topic, for example that of an older topic or stream; repeatable"),
     key("gateway.access_log", "access-log", "stdout|stderr|off", Text, Some("stdout"), C::GATEWAY,
         "Destination of the access log, one JSON line per request"),
@@ -388,13 +397,32 @@ pub const KEYS: &[Key] = &[
         "Folders of the time-based partitioner, in UTC"),
     key("archive.lossy_deletes", "lossy-deletes", "BOOL", Switch, Some("false"), C::ARCHIVE,
         "Allow deletes to be left out of the lake: a replay of such a lake restores deleted rows"),
-    key("archive.once", "once", "BOOL", Switch, Some("false"), C::ARCHIVE,
-        "Archive the records that Kafka holds now, then exit"),
+    key("archive.once", "once", "BOOL", Switch, Some("false"), C::ARCHIVE.and(C::BRIDGE),
+        "Archive the records that Kafka holds now, then exit; of `bridge`, copy until every shard is at its tip"),
     key("archive.group_id", "", "NAME", Text, Some("pinflow-archive"), C::ARCHIVE,
         "Consumer group to which archived offsets are committed, for lag monitoring only"),
     key("archive.objects_in_flight", "", "N", Whole, Some("64"), C::ARCHIVE,
         "Objects written concurrently"),
     key("archive.buffer_bytes", "", "BYTES", Whole, Some("268435456"), C::ARCHIVE,
+        "Maximum bytes of records held in memory"),
+
+    key("bridge.kinesis", "kinesis", "STREAM", Text, None, C::BRIDGE,
+        "Name of the Kinesis stream; its region and credentials come from the default AWS chain"),
+    key("bridge.kinesis_endpoint", "kinesis-endpoint", "URL", Text, None, C::BRIDGE,
+        "Endpoint of a server other than Amazon Kinesis"),
+    key("bridge.from", "from", "FROM", Text, Some("trim-horizon"), C::BRIDGE,
+        "Where the first start begins: trim-horizon, latest, or a time such as 2026-11-30T12:00:00Z; later starts continue"),
+    key("bridge.positions", "positions", "TOPIC", Text, None, C::BRIDGE,
+        "Topic in which the positions of the shards are kept, also the transactional id; created if it does not exist [default: pinflow-bridge-STREAM]"),
+    key("bridge.other_topic", "other-topic", "TOPIC", Text, None, C::BRIDGE,
+        "Topic of records of no known kind; without it such a record ends the bridge"),
+    key("bridge.accept_trimmed", "accept-trimmed", "BOOL", Switch, Some("false"), C::BRIDGE,
+        "Continue although records may have been trimmed from the stream before they were read"),
+    key("bridge.commit_interval", "commit-interval", "D", Text, Some("1s"), C::BRIDGE,
+        "Minimum time between two transactions; each one uses an offset of every partition that it writes to"),
+    key("bridge.poll_interval", "", "D", Text, Some("1s"), C::BRIDGE,
+        "Time between two requests for the records of a shard that is read to its tip; Kinesis allows five a second for all readers together"),
+    key("bridge.buffer_bytes", "", "BYTES", Whole, Some("134217728"), C::BRIDGE,
         "Maximum bytes of records held in memory"),
 
     key("compact.target_bytes", "target-bytes", "BYTES", Whole, Some("67108864"), C::COMPACT,
@@ -404,10 +432,15 @@ pub const KEYS: &[Key] = &[
 
     key("audit.deep", "deep", "BOOL", Switch, Some("false"), C::AUDIT,
         "Read every object and compare it with the metadata recorded by its writer"),
-    key("audit.json", "json", "BOOL", Switch, Some("false"), C::AUDIT.and(C::STATUS),
+    key("audit.json", "json", "BOOL", Switch, Some("false"), C::AUDIT.and(C::RESTORE).and(C::STATUS),
         "Print the report, or the answer of /api/status, as JSON"),
     key("audit.small_bytes", "small-bytes", "BYTES", Whole, Some("1048576"), C::AUDIT,
         "Objects below this size are counted as small"),
+
+    key("restore.rename", "rename", "TOPIC=NEW", Map, None, C::RESTORE,
+        "Name in Kafka of a topic of the lake; repeatable [default: the same name]"),
+    key("restore.skip_older_layouts", "skip-older-layouts", "BOOL", Switch, Some("false"), C::RESTORE,
+        "Leave out objects of older layouts, which have no offsets"),
 
     key("status.watch", "watch", "BOOL", Switch, Some("false"), C::STATUS,
         "Print the status again every second until Ctrl-C"),
@@ -556,11 +589,20 @@ mod tests {
             ("path-format", "archive.path.format"),
             ("lossy-deletes", "archive.lossy_deletes"),
             ("once", "archive.once"),
+            ("kinesis", "bridge.kinesis"),
+            ("kinesis-endpoint", "bridge.kinesis_endpoint"),
+            ("from", "bridge.from"),
+            ("positions", "bridge.positions"),
+            ("other-topic", "bridge.other_topic"),
+            ("accept-trimmed", "bridge.accept_trimmed"),
+            ("commit-interval", "bridge.commit_interval"),
             ("target-bytes", "compact.target_bytes"),
             ("keep", "compact.keep"),
             ("deep", "audit.deep"),
             ("json", "audit.json"),
             ("small-bytes", "audit.small_bytes"),
+            ("rename", "restore.rename"),
+            ("skip-older-layouts", "restore.skip_older_layouts"),
             ("watch", "status.watch"),
             ("rate", "demo.rate"),
             ("duration", "demo.duration"),

@@ -5,6 +5,7 @@
 //! that exists. Nothing here opens a connection.
 
 mod archive;
+mod bridge;
 mod check_all;
 mod demo;
 pub mod emulate;
@@ -19,6 +20,7 @@ pub mod layers;
 mod log_lines;
 pub mod problem;
 mod reader;
+mod restore;
 mod run;
 pub mod secret;
 mod serve;
@@ -29,6 +31,7 @@ mod verify;
 
 pub use self::verify::{PlanSettings, verify_options};
 pub use archive::{ArchiveSettings, AuditSettings, CompactSettings};
+pub use bridge::{Beginning, BridgeSettings};
 pub use check_all::check_all;
 pub use demo::DemoSettings;
 pub use emulate::emulate_options;
@@ -39,6 +42,7 @@ pub use launch::LaunchSettings;
 pub use layers::Effective;
 pub use log_lines::LogSettings;
 pub use problem::{ConfigError, Origin, Problem};
+pub use restore::RestoreSettings;
 pub use run::{BackfillSettings, RunSettings};
 pub use secret::Secret;
 pub use serve::ServeSettings;

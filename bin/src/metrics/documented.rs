@@ -37,8 +37,8 @@ impl Documented {
     }
 }
 
-/// Metrics by who has them: `run`, `archive`, `gateway`, and all of these.
-pub fn documented() -> [(&'static str, Vec<Documented>); 4] {
+/// Metrics by who has them: `run`, `archive`, `gateway`, `bridge`, and all of these.
+pub fn documented() -> [(&'static str, Vec<Documented>); 5] {
     let of_all = |metric: &Documented| metric.name.starts_with("process_") || metric.name == "pinflow_build_info";
     let of_one =
         |text: String| -> Vec<Documented> { families(&text).into_iter().filter(|metric| !of_all(metric)).collect() };
@@ -48,6 +48,7 @@ pub fn documented() -> [(&'static str, Vec<Documented>); 4] {
         ("run", of_one(run)),
         ("archive", of_one(crate::archive::example_metrics())),
         ("gateway", of_one(gateway::example_metrics())),
+        ("bridge", of_one(crate::bridge::example_metrics())),
         ("all", all),
     ]
 }

@@ -9,7 +9,7 @@ use super::error::ArchiveError;
 use super::examine::{self, Examined};
 use super::resume::list;
 use crate::coverage::{Counted, Gap, OrderConflict, RangeSet, coverage};
-use crate::lake::{Lake, Object, ObjectMetadata, Original, Place, original};
+use crate::lake::{Lake, Listing, Object, ObjectMetadata, Original, Place, original};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -87,7 +87,15 @@ pub struct LakeAudit {
 
 /// Audits a lake.
 pub async fn audit(lake: &Lake, options: &AuditOptions) -> Result<LakeAudit, ArchiveError> {
-    let listing = list(lake, &options.topics).await?;
+    audit_listed(lake, options, &list(lake, &options.topics).await?).await
+}
+
+/// Audits the objects of a listing that was made of the same topics.
+pub(crate) async fn audit_listed(
+    lake: &Lake,
+    options: &AuditOptions,
+    listing: &Listing,
+) -> Result<LakeAudit, ArchiveError> {
     let place = |object: &Object| match object.place {
         Place::Log { partition, .. } => Some((object.topic, partition)),
         Place::Legacy => None,

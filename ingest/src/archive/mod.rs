@@ -27,6 +27,7 @@ mod survey;
 mod uploads;
 mod writer;
 
+pub(crate) use audit::audit_listed;
 pub use audit::{AuditOptions, Fault, LakeAudit, PartitionAudit, audit};
 pub use compact::{CompactOptions, Compacted, compact};
 pub use cutter::CutOptions;
@@ -34,5 +35,6 @@ pub use error::ArchiveError;
 pub use layout::{Layout, Partitioner, PathFormat, PathFormatError};
 pub use options::{ArchiveOptions, ArchiveSummary, NullValues, Observer};
 pub use probe::{Stretch, first_records};
+pub(crate) use resume::list;
 pub use run::archive;
 pub use writer::Stored;

@@ -72,7 +72,7 @@ async fn read_checkpoint(lake: &Lake, topic: &str, partition: Partition) -> Resu
 }
 
 /// A listing; a folder that does not exist yet is an empty lake.
-pub(super) async fn list(lake: &Lake, topics: &[String]) -> Result<Listing, LakeError> {
+pub(crate) async fn list(lake: &Lake, topics: &[String]) -> Result<Listing, LakeError> {
     match lake.list(topics).await {
         Err(LakeError::NoLake { .. }) if matches!(lake.url(), LakeUrl::File(_)) => Ok(Listing::default()),
         listing => listing,

@@ -125,7 +125,7 @@ impl KafkaConfig {
     }
 
     /// The complete librdkafka configuration; the caller has checked `self`.
-    pub(super) fn client_config(&self) -> ClientConfig {
+    pub(crate) fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         for (name, value) in DEFAULTS {
             config.set(name, value);

@@ -16,7 +16,7 @@
 //! of the partition as the broker reports it, not from the last record that was seen.
 //!
 //! This module does not know what a record holds, does not group, order or deduplicate across partitions, and
-//! writes nothing to Kafka but group offsets.
+//! writes nothing to Kafka but group offsets and, when it is asked to, new topics.
 
 mod ask;
 mod assigned_partition;
@@ -36,6 +36,7 @@ mod record;
 mod retention;
 mod sample;
 mod throttle;
+mod topic;
 mod watermarks;
 
 pub use batch::{Batch, Polled, Span};
@@ -50,4 +51,5 @@ pub use reader::{Reader, ReaderOptions};
 pub use record::{RecordId, RecordRef};
 pub use retention::retention;
 pub use sample::{Sample, Sampled};
+pub use topic::{TopicSettings, create_topic, create_topic_with, topic_settings};
 pub use watermarks::Watermarks;

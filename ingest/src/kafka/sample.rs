@@ -13,7 +13,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode as Code};
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -33,6 +33,8 @@ pub struct Sample {
     pub value: Option<Vec<u8>>,
     /// Its timestamp in milliseconds since 1970; -1 when it has none.
     pub timestamp: i64,
+    /// Its headers, in their order; a null is no empty value.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
 /// What stands at an offset that was asked for.
@@ -56,10 +58,14 @@ impl Sample {
     fn of(message: &BorrowedMessage<'_>) -> Sample {
         let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
         let record = RecordRef::of(message);
+        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
         Sample {
             key: owned(record.key),
             value: owned(record.value),
             timestamp: record.timestamp,
+            headers: headers
+                .map(|header| (header.key.to_owned(), owned(header.value)))
+                .collect(),
         }
     }
 

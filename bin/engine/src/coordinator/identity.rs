@@ -269,6 +269,7 @@ mod tests {
             key: bytes(key),
             value: bytes(value),
             timestamp: 0,
+            headers: Vec::new(),
         }
     }
 

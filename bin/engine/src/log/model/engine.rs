@@ -672,6 +672,7 @@ fn identify<'a>(
                     key: None,
                     value: None,
                     timestamp: -1,
+                    headers: Vec::new(),
                 };
                 compare_last_record(place, *marks, Some(&Sampled::Record(other)))
             }
