@@ -255,7 +255,7 @@ fn libraries() -> Result<BTreeMap<String, PathBuf>> {
 }
 
 /// The crates that each crate may depend on: what stands above knows what stands below, and nothing else.
-const MAY_NEED: [(&str, &[&str]); 17] = [
+const MAY_NEED: [(&str, &[&str]); 18] = [
     ("operators/causes", &[]),
     ("operators/values", &[]),
     ("operators", &["values"]),

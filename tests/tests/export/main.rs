@@ -80,8 +80,9 @@ impl Target {
             let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
             ensure!(columns == names, "{columns:?}");
             let frontier: Value = serde_json::from_str(&about["pinflow.frontier"])?;
+            let commit = manifest["commit"].to_string();
             ensure!(
-                about["pinflow.commit"] == manifest["commit"].to_string()
+                about["pinflow.commit"] == commit
                     && frontier == manifest["frontier"]
                     && manifest["schema"] == about["pinflow.schema"].as_str()
                     && about["pinflow.table"] == table.name,
