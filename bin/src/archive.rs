@@ -6,6 +6,7 @@ use crate::exit::Failure;
 use crate::health::Health;
 use crate::lake::{failed, runtime};
 use crate::metrics::{LakeOutage, Metrics, PartitionLabels};
+use crate::output;
 use crate::serve;
 use crate::signals;
 use dataflows::{Kind, Limits};
@@ -55,10 +56,9 @@ pub fn run(settings: &ArchiveSettings) -> Result<(), Failure> {
         ..
     } = archived.stored;
     let seconds = began.elapsed().as_secs_f64();
-    println!(
-        "archived {records} records in {objects} objects, {bytes} bytes, in {seconds:.1} s; {found} objects were there already"
-    );
-    Ok(())
+    output::print(format_args!(
+        "archived {records} records in {objects} objects, {bytes} bytes, in {seconds:.1} s; {found} objects were there already\n"
+    ))
 }
 
 fn options(settings: &ArchiveSettings) -> ArchiveOptions {

@@ -8,6 +8,7 @@
 use crate::config::AuditSettings;
 use crate::exit::{self, Failure};
 use crate::lake::{failed, open, runtime};
+use crate::output;
 use anyhow::anyhow;
 use ingest::archive::{AuditOptions, LakeAudit, PartitionAudit, Stretch, audit, first_records};
 use ingest::coverage::{Gap, RangeSet};
@@ -64,9 +65,10 @@ pub struct Entry {
 pub fn run(settings: &AuditSettings) -> Result<(), Failure> {
     let report = report(settings)?;
     if settings.json {
-        println!("{}", serde_json::to_string_pretty(&report).map_err(failed)?)
+        let json = serde_json::to_string_pretty(&report).map_err(failed)?;
+        output::print(format_args!("{json}\n"))?;
     } else {
-        print!("{}", text(&report))
+        output::print(text(&report))?;
     }
     if report.ok {
         Ok(())

@@ -27,7 +27,7 @@ mod kinesis {
     use crate::health::Health;
     use crate::lake::{failed, runtime};
     use crate::metrics::Metrics;
-    use crate::{gateway, serve, signals};
+    use crate::{gateway, output, serve, signals};
     use bridge::{BridgeConfig, BridgeError, Copied, KinesisConfig, Observer, bridge};
     use jiff::Timestamp;
     use prometheus_client::metrics::counter::Counter;
@@ -71,8 +71,9 @@ mod kinesis {
             error => failed(error),
         })?;
         let seconds = began.elapsed().as_secs_f64();
-        println!("copied {records} records in {transactions} transactions, {bytes} bytes, in {seconds:.1} s");
-        Ok(())
+        output::print(format_args!(
+            "copied {records} records in {transactions} transactions, {bytes} bytes, in {seconds:.1} s\n"
+        ))
     }
 
     /// The bridge's own form of these settings.

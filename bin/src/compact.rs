@@ -3,6 +3,7 @@
 use crate::config::CompactSettings;
 use crate::exit::Failure;
 use crate::lake::{failed, open, runtime};
+use crate::output;
 use ingest::archive::{CompactOptions, Compacted, compact};
 
 /// Merges, and says what was done.
@@ -24,12 +25,12 @@ pub fn run(settings: &CompactSettings) -> Result<(), Failure> {
         waiting,
         left,
     } = runtime.block_on(compact(&lake, &options)).map_err(failed)?;
-    println!("merged {merged} objects with {records} records into {written}; removed {removed}");
+    let mut text = format!("merged {merged} objects with {records} records into {written}; removed {removed}\n");
     if waiting > 0 {
-        println!("{waiting} merged objects stay for readers that have listed them; a later run removes them");
+        text += &format!("{waiting} merged objects stay for readers that have listed them; a later run removes them\n");
     }
     if left > 0 {
-        println!("{left} objects were left as they are: see `pinflow audit --deep`");
+        text += &format!("{left} objects were left as they are: see `pinflow audit --deep`\n");
     }
-    Ok(())
+    output::print(text)
 }

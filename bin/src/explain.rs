@@ -2,6 +2,7 @@
 
 use crate::config::problem::{ConfigError, did_you_mean, nearest};
 use crate::exit::Failure;
+use crate::output;
 use crate::results::compiled;
 use dataflows::explain::{Column, Explanation, Part};
 use dataflows::{Options, Results};
@@ -12,8 +13,7 @@ use std::path::Path;
 pub fn explain(name: &str, folder: Option<&Path>, options: &Options) -> Result<(), Failure> {
     let results = compiled(folder, options)?;
     let explanation = results.explain(name).ok_or_else(|| unknown(name, &results))?;
-    print!("{}", written(&explanation, results.definitions().len()));
-    Ok(())
+    output::print(written(&explanation, results.definitions().len()))
 }
 
 fn unknown(name: &str, results: &Results) -> ConfigError {

@@ -30,8 +30,7 @@ pub fn run(settings: ExportSettings) -> Result<(), Failure> {
         keep,
     };
     let exported = ::export::run(&options, stop.map_err(failed)?)?;
-    print!("{exported}");
-    Ok(())
+    crate::output::print(exported)
 }
 
 /// What can be said without the code that writes Parquet.

@@ -32,6 +32,7 @@ pub mod logging;
 pub mod metrics;
 pub mod observe;
 mod open_files;
+mod output;
 pub mod panics;
 pub mod restore;
 pub mod results;
@@ -90,9 +91,9 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
     match invocation.verb {
         Verb::ConfigCheck => {
             config::check_all(&effective)?;
-            println!("ok");
+            output::print("ok\n")?;
         }
-        Verb::ConfigPrint => print!("{}", effective.print()),
+        Verb::ConfigPrint => output::print(effective.print())?,
         Verb::ResultsCheck { results } => results::check(results.as_deref())?,
         Verb::ResultsExplain { name, results, top } => {
             let options = dataflows::Options { top };
@@ -126,7 +127,9 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
             let written = workload::generate::write(&options)?;
             let (records, objects, bytes) = (written.records, written.objects, written.bytes);
             let seconds = began.elapsed().as_secs_f64();
-            println!("wrote {records} records in {objects} objects, {bytes} bytes, in {seconds:.1} s");
+            output::print(format_args!(
+                "wrote {records} records in {objects} objects, {bytes} bytes, in {seconds:.1} s\n"
+            ))?;
         }
         Verb::Demo => {
             let settings = DemoSettings::check(&effective)?;
@@ -190,10 +193,13 @@ fn execute(invocation: Invocation) -> Result<(), Failure> {
 
 /// `verify`: what is found is printed at once, the log's gaps where errors go.
 fn verify(options: &verify::Options) -> Result<(), Failure> {
+    let mut printed = Ok(());
     let report = verify::run(options, &mut |finding| match finding {
         Finding::Gap(_) => eprint!("{finding}"),
-        _ => print!("{finding}"),
+        _ if printed.is_ok() => printed = output::print(finding),
+        _ => {}
     })?;
-    print!("{report}");
+    printed?;
+    output::print(&report)?;
     Ok(report.check()?)
 }

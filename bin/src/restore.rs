@@ -4,7 +4,7 @@ use crate::config::{ConfigError, RestoreSettings};
 use crate::delete_line::{TombstoneKeys, ind_of};
 use crate::exit::Failure;
 use crate::lake::{failed, open, runtime};
-use crate::{gateway, signals};
+use crate::{gateway, output, signals};
 use causes::with_causes;
 use dataflows::{Kind, Limits};
 use ingest::coverage::{Gap, OrderConflict};
@@ -52,11 +52,10 @@ pub fn run(settings: &RestoreSettings) -> Result<(), Failure> {
         Err(error) => return Err(failed(error)),
     };
     if settings.json {
-        println!("{}", serde_json::to_string_pretty(&report).map_err(failed)?)
-    } else {
-        print!("{}", text(&report))
+        let json = serde_json::to_string_pretty(&report).map_err(failed)?;
+        return output::print(format_args!("{json}\n"));
     }
-    Ok(())
+    output::print(text(&report))
 }
 
 fn options(settings: &RestoreSettings) -> RestoreOptions {

@@ -3,6 +3,7 @@
 use crate::config::sql_files::{compile, read};
 use crate::config::{ConfigError, PlanSettings};
 use crate::exit::{Failure, USAGE};
+use crate::output;
 use anyhow::{Context, anyhow};
 use dataflows::sql::{BUILT_IN, built_in};
 use dataflows::{Options, Results};
@@ -14,8 +15,7 @@ use std::path::Path;
 pub fn check(folder: Option<&Path>) -> Result<(), Failure> {
     let results = compiled(folder, &Options::default())?;
     results.notes().iter().for_each(|note| eprintln!("note: {note}"));
-    println!("ok: {} results", results.definitions().len());
-    Ok(())
+    output::print(format_args!("ok: {} results\n", results.definitions().len()))
 }
 
 /// The results of a folder, or the built-in ones. Every error of every file is printed.
@@ -44,13 +44,12 @@ pub fn plan(settings: &PlanSettings) -> Result<(), Failure> {
     };
     let plan = runtime.block_on(sinks::plan_results(&settings.postgres, &definition))?;
 
-    print!("{}", described(&plan.changes, &settings.tables.drop));
+    output::print(described(&plan.changes, &settings.tables.drop))?;
     if let Some(refusal) = plan.refusal {
         // for those who ask before they start: a start would end so, too
         return Err(ConfigError::one(format!("a start would be refused: {refusal}")).into());
     }
-    println!("{}", replay(&plan.counters["replay"]));
-    Ok(())
+    output::print(format_args!("{}\n", replay(&plan.counters["replay"])))
 }
 
 /// A line for each result: what happens to its table.
@@ -115,6 +114,9 @@ pub fn print(folder: &Path) -> Result<(), Failure> {
         let path = folder.join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    println!("wrote {} results to {}", BUILT_IN.len(), folder.display());
-    Ok(())
+    output::print(format_args!(
+        "wrote {} results to {}\n",
+        BUILT_IN.len(),
+        folder.display()
+    ))
 }

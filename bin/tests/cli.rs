@@ -125,6 +125,29 @@ fn config_check_and_print_show_what_all_sources_make() {
     );
 }
 
+/// `pinflow … | head` ends the reader early; a full disk behind `>` loses what was printed.
+#[test]
+fn a_reader_that_is_gone_is_no_failure_and_a_full_disk_is_one() {
+    for arguments in [
+        &["config", "print"][..],
+        &["config", "check"],
+        &["results", "check"],
+        &["results", "explain", "country_of_top_poster"],
+    ] {
+        let printing = |to: Stdio| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_pinflow"));
+            let output = command.args(arguments).env_clear().stdout(to).output().unwrap();
+            (code(&output), stderr(&output))
+        };
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(printing(writer.into()), (0, String::new()), "{arguments:?}");
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let error = "error: cannot write to standard output: No space left on device (os error 28)\n";
+        assert_eq!(printing(full.into()), (1, error.to_owned()), "{arguments:?}");
+    }
+}
+
 #[test]
 fn generate_writes_a_lake_once() {
     let folder = tempfile::tempdir().unwrap();
