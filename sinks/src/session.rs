@@ -119,7 +119,8 @@ fn settings(config: &PostgresConfig, purpose: Purpose) -> String {
              SET plan_cache_mode = force_generic_plan; SET lock_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s';",
         ),
         Purpose::Stage => sql.push_str("SET synchronous_commit = off;"),
-        Purpose::Read => sql.push_str("SET work_mem = '128MB';"),
+        // a transaction is idle while what was read is uploaded or computed on
+        Purpose::Read => sql.push_str("SET work_mem = '128MB'; SET idle_in_transaction_session_timeout = 0;"),
     }
     if purpose == Purpose::Sink {
         sql.push_str(BY_INDEX);

@@ -56,7 +56,7 @@ pub enum Exported {
         /// What the manifest says.
         manifest: Manifest,
     },
-    /// Another export that ran at the same time has published the same commit or a later one: this one was removed.
+    /// Another export that ran at the same time has published the same commit or a later one, which stays.
     Superseded {
         /// The target.
         url: String,
@@ -78,8 +78,7 @@ impl fmt::Display for Exported {
             }
             Exported::Superseded { url, ours, theirs } => writeln!(
                 f,
-                "another export has published commit {theirs} meanwhile: {url}/{MANIFEST}; this one, of commit {ours}, \
-                 was removed"
+                "another export has published commit {theirs} meanwhile: {url}/{MANIFEST}; this one was of commit {ours}"
             ),
         }
     }
@@ -88,8 +87,8 @@ impl fmt::Display for Exported {
 /// Exports the cleaned tables. More than 0 in `stop` ends it with [`ExportError::Stopped`].
 ///
 /// # Errors
-/// Nothing was published; what stood at the target stays, and what this export has written is removed as far as the
-/// target lets it.
+/// What stood at the target stays, and what this export has written is removed as far as the target lets it. Where the
+/// manifest was written and the answer was lost for good, it may stand, with its files.
 pub fn run(options: &Options, stop: watch::Receiver<usize>) -> Result<Exported, ExportError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -123,30 +122,29 @@ async fn export(options: &Options, mut stop: watch::Receiver<usize>) -> Result<E
     let written = tables(&target, &snapshot, &manifest, stopped).await;
     // a snapshot keeps old rows from being cleared away
     drop(snapshot);
-    let published = match written {
-        Ok(tables) => {
-            manifest.tables = tables;
-            target.publish(&manifest, standing).await
+    manifest.tables = match written {
+        Ok(tables) => tables,
+        Err(error) => {
+            target.discard(&manifest.folder).await;
+            return Err(error);
         }
-        Err(error) => Err(error),
     };
-    match published {
-        Ok(Published::Ours { replaced }) => {
+    // after an error the files stay: the manifest may stand, and readers may have found them
+    match target.publish(&manifest, standing).await? {
+        Published::Ours { replaced } => {
             retention::clean(&target, &manifest, replaced.as_deref(), options.keep).await;
             let url = target.url();
             Ok(Exported::Published { url, manifest })
         }
-        Ok(Published::Theirs { commit }) => {
-            target.discard(&manifest.folder).await;
+        Published::Theirs { commit, may_have_stood } => {
+            if !may_have_stood {
+                target.discard(&manifest.folder).await;
+            }
             Ok(Exported::Superseded {
                 url: target.url(),
                 ours: manifest.commit,
                 theirs: commit,
             })
-        }
-        Err(error) => {
-            target.discard(&manifest.folder).await;
-            Err(error)
         }
     }
 }

@@ -50,6 +50,15 @@ pub struct TableFile {
     pub bytes: u64,
 }
 
+/// Whether a folder is named as an export names its own: others may have folders at the target that begin alike.
+pub(crate) fn is_export_folder(name: &str) -> bool {
+    let parts = name.strip_prefix(FOLDER_PREFIX).and_then(|rest| rest.split_once('-'));
+    parts.is_some_and(|(commit, chance)| {
+        let is_commit = commit.len() >= 12 && commit.bytes().all(|byte| byte.is_ascii_digit());
+        is_commit && chance.len() == 16 && chance.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
 impl Manifest {
     /// The manifest of a commit without its tables. Its folder is named by the commit and by chance, so that no two
     /// exports write the same files.
@@ -200,6 +209,18 @@ mod tests {
         let progress = Progress::default();
         let [one, other] = [(), ()].map(|()| Manifest::new("s", &progress));
         assert_ne!(one.folder, other.folder);
-        assert!(one.folder.starts_with(FOLDER_PREFIX), "{}", one.folder);
+        for folder in [&one.folder, &other.folder] {
+            assert!(is_export_folder(folder), "{folder}");
+        }
+        for other in [
+            "commit-logs",
+            "commit-000000000001",
+            "commit-000000000001-archive",
+            "commit-00000000000x-0123456789abcdef",
+            "commit-000000000001-0123456789abcdef0",
+            "xcommit-000000000001-0123456789abcdef",
+        ] {
+            assert!(!is_export_folder(other), "{other}");
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! target ([`Lake::now`]): a jump of this machine's clock removes nothing early.
 
 use super::error::ExportError;
-use super::manifest::{FOLDER_PREFIX, Manifest};
+use super::manifest::{FOLDER_PREFIX, Manifest, is_export_folder};
 use super::target::Target;
 use causes::with_causes;
 use ingest::lake::{CONTROL_FOLDER, Lake, Moment};
@@ -51,7 +51,8 @@ async fn try_clean(
     let mut folders = lake.folders(FOLDER_PREFIX).await?;
     // another export may have replaced ours already
     let standing = target.standing(&manifest.schema).await?;
-    folders.retain(|folder| *folder != manifest.folder && standing.folder() != Some(folder));
+    folders
+        .retain(|folder| is_export_folder(folder) && *folder != manifest.folder && standing.folder() != Some(folder));
     if folders.is_empty() {
         return Ok(());
     }

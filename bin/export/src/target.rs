@@ -56,6 +56,8 @@ pub(crate) enum Published {
     Theirs {
         /// The commit.
         commit: i64,
+        /// Ours may have stood meanwhile, without an answer that said so: readers may have found its files.
+        may_have_stood: bool,
     },
 }
 
@@ -107,26 +109,33 @@ impl Target {
         Ok(self.lake.create(key, self.part_bytes).await?)
     }
 
-    /// Replaces what stood here with this manifest.
+    /// Replaces what stood here with this manifest. After an error it may stand nevertheless: the answer that said so may
+    /// have been lost.
     pub(crate) async fn publish(&self, manifest: &Manifest, stood: Standing) -> Result<Published, ExportError> {
         let bytes = manifest.to_json();
         let mut standing = stood;
-        for _ in 0..ATTEMPTS {
-            self.demand_files(manifest).await?;
+        for attempt in 0..ATTEMPTS {
             let replaced = standing.folder().map(str::to_owned);
-            if self.lake.put_if(MANIFEST, bytes.clone(), standing.version()).await? {
-                return Ok(Published::Ours { replaced });
-            }
-            standing = self.standing(&manifest.schema).await?;
-            match &standing {
+            let now = self.standing(&manifest.schema).await?;
+            match &now {
                 // the answer to our own write was lost
                 Standing::Export(found, _) if found.folder == manifest.folder => {
                     return Ok(Published::Ours { replaced });
                 }
-                Standing::Export(found, _) if found.commit >= manifest.commit => {
-                    return Ok(Published::Theirs { commit: found.commit });
+                Standing::Export(found, version)
+                    if Some(version) != standing.version() && found.commit >= manifest.commit =>
+                {
+                    return Ok(Published::Theirs {
+                        commit: found.commit,
+                        may_have_stood: attempt > 0,
+                    });
                 }
-                _ => {}
+                _ => standing = now,
+            }
+            self.demand_files(manifest).await?;
+            if self.lake.put_if(MANIFEST, bytes.clone(), standing.version()).await? {
+                let replaced = standing.folder().map(str::to_owned);
+                return Ok(Published::Ours { replaced });
             }
         }
         Err(ExportError::Contended {

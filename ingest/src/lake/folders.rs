@@ -5,11 +5,11 @@ use super::error::LakeError;
 use super::store::{Lake, Store};
 
 /// Folders of one listing.
-const MOST_FOLDERS: usize = 1000;
+const MOST_FOLDERS: usize = 100_000;
 
 impl Lake {
-    /// The folders that stand directly under the lake's URL and begin with `prefix`, in order; of more than a thousand
-    /// the first thousand. A bucket that does not exist is [`LakeError::NoLake`], a folder that does not has none.
+    /// The folders that stand directly under the lake's URL and begin with `prefix`, in order; of more than 100,000
+    /// the first ones. A bucket that does not exist is [`LakeError::NoLake`], a folder that does not has none.
     pub async fn folders(&self, prefix: &str) -> Result<Vec<String>, LakeError> {
         match &self.store {
             Store::S3(store) => store.folders(prefix, MOST_FOLDERS).await,

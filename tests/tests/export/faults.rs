@@ -127,7 +127,19 @@ fn an_export_that_fails_leaves_the_one_before() -> Result<()> {
         folders.len() == 3 && folders.contains(&last.folder()) && !folders.contains(&first.folder()),
         "{folders:?}"
     );
-    Ok(())
+
+    // the answer to the manifest's write is lost until the export gives up: the manifest stands, and so do its files
+    server.set_faults(|seen| match (writes_manifest(seen), seen.before) {
+        (true, 0) => Fault::LoseAnswer,
+        (true, _) => Fault::Status(503),
+        (false, _) => Fault::None,
+    });
+    let mut unanswered = export().args(["--lake-timeout", "1s"]).start()?;
+    unanswered.expect(1, SOON)?;
+    server.clear_faults();
+    let standing = target.exported()?;
+    ensure!(standing.folder() != last.folder(), "nothing was published");
+    standing.demand(&database, schema)
 }
 
 #[test]
