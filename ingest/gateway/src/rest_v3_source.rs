@@ -23,6 +23,8 @@ pub(super) struct Source {
     unreported: Arc<Unreported>,
     ended: bool,
     bytes: u64,
+    /// White space since the last record: compressed, it comes faster than any other body.
+    blank: usize,
 }
 
 /// A record's text, and what it takes of the budget: its bytes, [`RECORD_OVERHEAD`] until it is acknowledged, and
@@ -62,6 +64,7 @@ impl Source {
             unreported: Arc::default(),
             ended: false,
             bytes: 0,
+            blank: 0,
         }
     }
 
@@ -86,6 +89,7 @@ impl Source {
         loop {
             match self.splitter.next() {
                 Ok(Some(object)) => {
+                    self.blank = 0;
                     incoming.has_arrived();
                     let mut lease = self.lease.split(object.len());
                     self.lease.shrink(self.splitter.held());
@@ -95,7 +99,14 @@ impl Source {
                     return Ok(Some(RawRecord { object, reporting }));
                 }
                 // white space is gone
-                Ok(None) => self.lease.shrink(self.splitter.held()),
+                Ok(None) => {
+                    self.lease.shrink(self.splitter.held());
+                    if self.splitter.held() > 0 {
+                        self.blank = 0;
+                    } else if self.blank > state.limits.body_bytes {
+                        return Err(SourceError::Body(BodyError::TooLarge(state.limits.body_bytes)));
+                    }
+                }
                 Err(SplitError::TooLarge) => {
                     return Err(SourceError::Body(BodyError::TooLarge(state.limits.body_bytes)));
                 }
@@ -109,6 +120,7 @@ impl Source {
                     self.bytes += bytes.len() as u64;
                     let taken = state.take(&mut self.lease, bytes.len()).await;
                     taken.map_err(SourceError::Budget)?;
+                    self.blank += bytes.len();
                     self.splitter.feed(&bytes);
                 }
                 Some(Err(error)) => return Err(SourceError::Body(error)),

@@ -322,6 +322,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         .timer(TokioTimer::new())
         .header_read_timeout(state.limits.header_timeout)
         .max_buf_size(HEAD)
+        // a buffer that held another request may have grown beyond
+        .max_header_size(HEAD)
         .max_headers(HEADERS)
         // a client may close its half when it has sent its request
         .half_close(true);

@@ -141,7 +141,8 @@ pub(super) async fn answer(
     let (media, protocol) = (MediaType::of(&head.headers), Protocol::of(&head.headers));
     let admitted = admit(&state, &target, &head, sender);
     let caller = admitted.as_ref().map_or(Caller::Anyone, |sender| sender.caller.clone());
-    if admitted.is_err() {
+    // nor does who may be somebody else keep out who is known
+    if admitted.as_ref().map_or(true, |sender| sender.known().is_none()) {
         entry.is_refused();
     }
     let links = matches!(target, Target::View(_)).then(|| Links::of(&state, &head, &path));

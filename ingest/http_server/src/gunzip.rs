@@ -12,6 +12,9 @@ use std::io::{self, Write};
 const PIECE: usize = 16 << 10;
 /// Bytes of a member's header at most: it may hold the name of a file and a comment, which nobody here reads.
 const HEADER: usize = 4 << 10;
+/// Bytes of a header up to the length of its extra field, and the flag that says that there is one (RFC 1952, 2.3).
+const BEGIN: usize = 12;
+const EXTRA: u8 = 4;
 
 /// Why bytes are not gzip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +43,8 @@ struct Member {
     decoder: GzDecoder<Vec<u8>>,
     /// Bytes of its header so far.
     header: usize,
+    /// The first of them.
+    begin: [u8; BEGIN],
 }
 
 impl Gunzip {
@@ -97,11 +102,22 @@ impl Member {
         Member {
             decoder: GzDecoder::new(Vec::new()),
             header: 0,
+            begin: [0; BEGIN],
         }
     }
 
     fn read(&mut self, input: &mut Bytes) -> Result<Read, GzipError> {
         let in_header = self.decoder.header().is_none();
+        if in_header && self.header < BEGIN {
+            // the decoder makes room for an extra field before it has come
+            let part = input.len().min(BEGIN - self.header);
+            self.begin[self.header..][..part].copy_from_slice(&input[..part]);
+            let [_, _, _, flags, .., low, high] = self.begin;
+            let is_whole = self.header + part == BEGIN;
+            if is_whole && flags & EXTRA != 0 && usize::from(u16::from_le_bytes([low, high])) > HEADER {
+                return Err(GzipError::Header);
+            }
+        }
         let read = self.decoder.write(input).map_err(|error| reason(&error))?;
         input.advance(read);
         if in_header {
@@ -237,6 +253,17 @@ mod tests {
         for step in [1, 100, 10_000] {
             assert_eq!(gunzip(&named(200), step).as_deref(), Ok(&b"content"[..]), "{step}");
             assert_eq!(gunzip(&named(5_000), step), Err(GzipError::Header), "{step}");
+        }
+        let extra = |length: usize| {
+            let builder = GzBuilder::new().extra(vec![0; length]);
+            let mut encoder = builder.write(Vec::new(), Compression::default());
+            encoder.write_all(b"content").unwrap();
+            encoder.finish().unwrap()
+        };
+        for step in [1, 5, 100, 10_000] {
+            assert_eq!(gunzip(&extra(200), step).as_deref(), Ok(&b"content"[..]), "{step}");
+            // refused before it has come
+            assert_eq!(gunzip(&extra(60_000)[..BEGIN], step), Err(GzipError::Header), "{step}");
         }
     }
 }

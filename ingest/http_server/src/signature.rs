@@ -19,7 +19,7 @@ use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use hyper::Method;
-use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName};
+use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, HOST, HeaderMap, HeaderName};
 use hyper::http::request::Parts;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -32,14 +32,16 @@ use subtle::ConstantTimeEq;
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const BODY_HASH: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 /// Headers that have to be signed where they are there; host and date have to be there.
-const SIGNED: [HeaderName; 6] = [
+/// `Content-Type` need not be: some SDKs do not sign it, and no body means something in both of the forms that it chooses from.
+const SIGNED: [HeaderName; 5] = [
     HOST,
-    CONTENT_TYPE,
     DATE,
     BODY_HASH,
     HeaderName::from_static("x-amz-target"),
     HeaderName::from_static("x-amz-security-token"),
 ];
+/// Bytes of a path with its query: what is signed has up to three for each.
+const TARGET: usize = 8 << 10;
 /// How far a signature's date may be from now.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
 const DATE_FORMAT: &str = "%Y%m%dT%H%M%SZ";
@@ -113,6 +115,10 @@ impl SignedRequest {
         if let Some(other) = encoding.or(not_hash) {
             return Err(SignatureError::Payload(shortened(other).to_owned()));
         }
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        if target.len() > TARGET {
+            return Err(SignatureError::Mismatch);
+        }
         let signed = Signed {
             key: claim.key.to_owned(),
             secret,
@@ -120,11 +126,7 @@ impl SignedRequest {
             service: scope.service,
             time: time.into(),
             method: head.method.clone(),
-            target: head
-                .uri
-                .path_and_query()
-                .map_or("/", |target| target.as_str())
-                .to_owned(),
+            target: target.to_owned(),
             headers: values(headers, &claim)?,
             signature: *claim.signature,
         };

@@ -166,11 +166,11 @@ fn what_is_not_gzip_or_stands_for_too_much_is_refused() -> Result<()> {
             ("bomb", bomb.clone(), 413, "The body has more than 10000 bytes"),
             ("padding", padded, 413, "The body has more than 10000 bytes"),
         ] {
-            // a stream has no white space that counts: its bomb is one record
+            // a stream has white space between records, up to the length of one: its bomb is one record, or none
             let is_stream = index == 2;
             let sent = match what {
                 "bomb" if is_stream => gzip(format!("{{\"x\":\"{}\"}}", "x".repeat(50 << 20)).as_bytes()),
-                "padding" if is_stream => continue,
+                "padding" if is_stream => gzip(&[b' '; 1 << 20]),
                 _ => sent,
             };
             let answer = post(&gateway, line, &[kind, GZIP], &sent)?;

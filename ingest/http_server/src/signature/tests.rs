@@ -205,6 +205,9 @@ fn what_a_request_means_is_signed() {
     }
     let more = text.replacen("Host", "User-Agent: x\nHost", 1);
     assert_eq!(verify(&more, "service"), Ok(()), "others may be added on the way");
+    // what is signed of it would be no target any more
+    let long = text.replacen(" / ", &format!(" /?{} ", "!".repeat(22_000)), 1);
+    assert_eq!(verify(&long, "service"), Err(SignatureError::Mismatch));
     let missing = text.replace("SignedHeaders=host;", "SignedHeaders=accept;host;");
     assert_eq!(verify(&missing, "service"), Err(SignatureError::Mismatch));
     for hash in ["UNSIGNED-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "", "e3b0"] {
