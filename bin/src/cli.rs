@@ -126,7 +126,7 @@ pub fn command() -> Command {
     base(Command::new("pinflow"))
         .version(env!("CARGO_PKG_VERSION"))
         .about("Maintains exact result tables in PostgreSQL from a lake and Kafka")
-        .after_help("Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 another run holds the schema.")
+        .after_help("Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 another run holds the schema (`bridge`, `restore`: another one does the same work).")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(engine(

@@ -302,7 +302,7 @@ pub const KEYS: &[Key] = &[
         "/readyz returns 503 while the Kafka lag exceeds this number of records"),
 
     key("gateway.token_files", "token-file", "FILE", List, None, TOKEN_COMMANDS.and(C::EMULATE).and(C::STATUS),
-        "File of access tokens (of `gateway` also AWS access keys, with secret=), one per line, for the gateway, or for /metrics and the API of `run` and `archive`; reloaded when it changes, repeatable; `emulate` and `status` send the first token"),
+        "File of access tokens (of `gateway` also AWS access keys, with secret=), one per line, for the gateway, for /metrics of `run`, `archive` and `bridge`, and the API of `run`; reloaded when it changes, repeatable; `emulate` and `status` send the first token"),
     key("gateway.tls_cert", "tls-cert", "FILE", Text, None, C::GATEWAY,
         "TLS certificate chain (PEM); reloaded when it changes"),
     key("gateway.tls_key", "tls-key", "FILE", Text, None, C::GATEWAY,
