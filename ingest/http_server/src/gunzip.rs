@@ -112,9 +112,12 @@ impl Member {
             // the decoder makes room for an extra field before it has come
             let part = input.len().min(BEGIN - self.header);
             self.begin[self.header..][..part].copy_from_slice(&input[..part]);
-            let [_, _, _, flags, .., low, high] = self.begin;
             let is_whole = self.header + part == BEGIN;
-            if is_whole && flags & EXTRA != 0 && usize::from(u16::from_le_bytes([low, high])) > HEADER {
+            if let [0x1f, 0x8b, _, flags, .., low, high] = self.begin
+                && is_whole
+                && flags & EXTRA != 0
+                && usize::from(u16::from_le_bytes([low, high])) > HEADER
+            {
                 return Err(GzipError::Header);
             }
         }
