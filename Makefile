@@ -47,11 +47,13 @@ test-long: setup
 	@sh tests/setup/postgres_versions.sh run
 
 test-peers: setup
+	@sh tests/setup/install.sh peers
 	@sh tests/setup/peers.sh
 	@sh tests/setup/airflow.sh
 	@sh tests/setup/test.sh -p pinflow-tests --test peers --test airflow -- --ignored
 
 coverage: setup
+	@sh tests/setup/install.sh coverage
 	@sh tests/setup/coverage.sh
 
 check:

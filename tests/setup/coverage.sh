@@ -6,11 +6,6 @@ set -eu
 cd "$(dirname "$0")/../.."
 version=0.9.1
 tools=.cache/coverage
-# one that reads what the compiler writes: Debian's newest
-llvm=19
-if ! command -v "llvm-cov-$llvm" >/dev/null 2>&1; then
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q "llvm-$llvm" >/dev/null
-fi
 if [ ! -e "$tools/.complete-$version" ]; then
     rm -rf "$tools"
     python3 -m venv "$tools"
@@ -18,8 +13,8 @@ if [ ! -e "$tools/.complete-$version" ]; then
     : >"$tools/.complete-$version"
 fi
 PATH="$PWD/$tools/bin:$PATH"
-LLVM_COV=$(command -v "llvm-cov-$llvm")
-LLVM_PROFDATA=$(command -v "llvm-profdata-$llvm")
+LLVM_COV=$(command -v llvm-cov-19)
+LLVM_PROFDATA=$(command -v llvm-profdata-19)
 CARGO_TARGET_DIR="$PWD/target/coverage"
 export PATH LLVM_COV LLVM_PROFDATA CARGO_TARGET_DIR CARGO_INCREMENTAL=0
 eval "$(cargo llvm-cov show-env --sh --no-cfg-coverage 2>/dev/null)"

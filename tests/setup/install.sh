@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the build and the tests need from the system, and only what is missing (Debian, Ubuntu).
-# Usage: install.sh [build|check|demo|test|bench]
+# Usage: install.sh [build|check|demo|test|peers|coverage|bench]
 set -eu
 
 # the packages whose proof is absent: "command or file" "package"
@@ -60,6 +60,14 @@ test)
     ;;
 esac
 case "$purpose" in
+peers)
+    # compiles what uses AWS's SDK for Java
+    need javac default-jdk-headless
+    ;;
+coverage)
+    # reads what instrumented programs have counted: the newest of Debian reads what this compiler writes
+    need llvm-cov-19 llvm-19
+    ;;
 bench)
     # load generators
     need wrk wrk
