@@ -152,6 +152,23 @@ impl Stream {
         Ok(bridge.stderr())
     }
 
+    /// The position of a shard; none before the first one.
+    fn position_of(&self, shard: &str) -> Result<Option<Value>> {
+        let positions = self.case.kafka.records(&self.positions(), 0, "read_committed")?;
+        let key = format!("shard/{shard}");
+        let mut newest = positions.iter().rev();
+        let last = newest.find(|(_, found, _)| found.as_deref() == Some(key.as_bytes()));
+        let value = last.and_then(|(_, _, value)| value.as_deref());
+        Ok(value.map(serde_json::from_slice).transpose()?)
+    }
+
+    /// As if a shard had been read an age ago, longer than the stream keeps its records.
+    fn make_old(&self, shard: &str) -> Result<()> {
+        let mut position = self.position_of(shard)?.context("no position")?;
+        position["read_until_ms"] = (position["read_until_ms"].as_i64().context("no time")? - 25 * 3_600_000).into();
+        self.position(&format!("shard/{shard}"), &position.to_string())
+    }
+
     /// Writes a record into the topic of positions.
     fn position(&self, key: &str, value: &str) -> Result<()> {
         let producer = Producer::new(&self.case.kafka.bootstrap())?;
@@ -210,8 +227,8 @@ fn each_record_is_there_once_through_crashes_splits_and_merges() -> Result<()> {
     };
     let (first, second) = records.split_at(records.len() / 2);
     stream.put(first)?;
-    // Kafka has records, and they are not committed
-    let killed = stream.bridge().env("PINFLOW_FAILPOINT", "bridge_before_commit=2");
+    // Kafka has records, and they are not committed: the third transaction, behind those of the owner and of the shards
+    let killed = stream.bridge().env("PINFLOW_FAILPOINT", "bridge_before_commit=3");
     ensure!(killed.start()?.wait(SOON)?.is_none(), "the fail point was not reached");
     ensure!(stream.written()? > 0, "nothing was written");
     ensure!(stream.copied()?.is_empty(), "a record of an open transaction was read");
@@ -372,6 +389,61 @@ fn what_kinesis_refuses_for_a_while_is_asked_for_again() -> Result<()> {
 }
 
 #[test]
+fn a_shard_without_records_is_not_forgotten() -> Result<()> {
+    let Some(mut stream) = Stream::new("bridge_quiet", 1)? else {
+        return Ok(());
+    };
+    stream.put(&people(0..20))?;
+    let parent = stream.put[0].0.0.clone();
+    let mut bridge = stream.bridge().start()?;
+    eventually("the first records", SOON, || Ok(stream.written()? >= 20))?;
+    stream.kinesis.split(STREAM)?;
+    let child = "shardId-000000000001";
+    bridge.wait_for(&format!("reading {STREAM}/{child}"), SOON)?;
+    bridge.kill()?;
+    let position = stream.position_of(child)?.context("the child has no position")?;
+    ensure!(
+        position["sequence"].is_null() && position["ended"] == false,
+        "{position}"
+    );
+    let position = stream.position_of(&parent)?.context("the parent has no position")?;
+    ensure!(position["ended"] == true && position["followed"] == true, "{position}");
+
+    // nothing was read of it when retention passes what it has
+    stream.make_old(child)?;
+    stream.put(&people(20..40))?;
+    let once = || stream.bridge().args(["--once"]);
+    let said = stream.ends(&once(), 1)?;
+    ensure!(said.contains(&format!("gap {STREAM}/{child} ")), "{said}");
+    once().args(["--accept-trimmed"]).succeed(SOON)?;
+    stream.demand_all()?;
+
+    // one that has ended, and what continued it is gone
+    let gone = r#"{"sequence":"1","read_until_ms":1796059632406,"ended":true}"#;
+    stream.position("shard/shardId-000000000777", gone)?;
+    let said = stream.ends(&once(), 1)?;
+    ensure!(said.contains(&format!("gap {STREAM}/shardId-000000000777 ")), "{said}");
+    once().args(["--accept-trimmed"]).succeed(SOON)?;
+    stream.copy()?;
+    stream.demand_all()
+}
+
+#[test]
+fn small_records_fit_a_topic_that_takes_no_large_batches() -> Result<()> {
+    let Some(mut stream) = Stream::new("bridge_limit", 1)? else {
+        return Ok(());
+    };
+    let limit = [("max.message.bytes", "131072")];
+    stream.case.kafka.create_topic("bridge_limited", 1, &limit)?;
+    stream.put(&people(0..3000))?;
+    let alias = format!("{STREAM}=bridge_limited");
+    stream.bridge().args(["--once", "--alias", &alias]).succeed(SOON)?;
+    let copied = stream.case.kafka.records("bridge_limited", 0, "read_committed")?;
+    ensure!(copied.len() == 3000, "{} records", copied.len());
+    Ok(())
+}
+
+#[test]
 fn what_cannot_be_copied_is_said_and_nothing_is_left_out() -> Result<()> {
     let Some(mut stream) = Stream::new("bridge_refusals", 1)? else {
         return Ok(());
@@ -402,8 +474,12 @@ fn what_cannot_be_copied_is_said_and_nothing_is_left_out() -> Result<()> {
         said.contains("of no known kind") && said.contains("`nothing`"),
         "{said}"
     );
+    // a topic that a broker does not know at first
+    let mut waits = once(&stream).args(["--other-topic", "bridge_other"]).start()?;
+    waits.wait_for("reading", SOON)?;
+    std::thread::sleep(Duration::from_secs(2));
     stream.case.kafka.create_topic("bridge_other", 1, &[])?;
-    once(&stream).args(["--other-topic", "bridge_other"]).succeed(SOON)?;
+    waits.expect(0, SOON)?;
     stream.demand_all()?;
     ensure!(
         stream.case.kafka.records("bridge_other", 0, "read_committed")?.len() == 1,
@@ -412,15 +488,7 @@ fn what_cannot_be_copied_is_said_and_nothing_is_left_out() -> Result<()> {
 
     // retention has passed the position
     let shard = stream.put[0].0.0.clone();
-    let positions = stream.case.kafka.records(&stream.positions(), 0, "read_committed")?;
-    let key = format!("shard/{shard}");
-    let last = positions
-        .iter()
-        .rev()
-        .find(|(_, found, _)| found.as_deref() == Some(key.as_bytes()));
-    let mut position: Value = serde_json::from_slice(last.and_then(|(_, _, value)| value.as_deref()).context("none")?)?;
-    position["read_until_ms"] = (position["read_until_ms"].as_i64().context("no time")? - 25 * 3_600_000).into();
-    stream.position(&key, &position.to_string())?;
+    stream.make_old(&shard)?;
     stream.put(&people(20..30))?;
     let said = stream.ends(&once(&stream), 1)?;
     ensure!(
@@ -438,6 +506,10 @@ fn what_cannot_be_copied_is_said_and_nothing_is_left_out() -> Result<()> {
     stream.kinesis.put(STREAM, &people(0..3))?;
     let said = with_positions("bridge_since").args(["--from", &since]).succeed(SOON)?;
     ensure!(said.starts_with("copied 3 records"), "{said}");
+    // a time before the stream was created is no gap
+    let all = with_positions("bridge_all").args(["--from", "2020-01-01T00:00:00Z", "--other-topic", "bridge_other"]);
+    let said = all.succeed(SOON)?;
+    ensure!(said.starts_with("copied 34 records"), "{said}");
 
     // another stream under the same name
     stream.kinesis.delete(STREAM)?;

@@ -1,11 +1,12 @@
 //! The order in which shards are read: one whose parents are all at their end, and no other.
 //!
 //! A parent that the stream does not list any more has no records left, and holds nothing back. One that was not read to
-//! its end before it vanished has lost records: that is said, and not hidden.
+//! its end before it vanished has lost records: that is said, and not hidden. So has one whose children have vanished
+//! before any of them was seen, which is why the position of an ended one is kept until they have positions.
 
 use super::positions::Position;
 use super::shard::{Shard, ShardId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What is being done with a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,33 +34,57 @@ pub(crate) struct Plan {
 /// Positions of shards that are not listed any more.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Gone {
-    /// Read to their end: their positions are of no further use.
+    /// Read to their end, and their children have positions: theirs are of no further use.
     pub(crate) ended: Vec<ShardId>,
-    /// Not read to their end.
+    /// Not read to their end, or nothing is known of their children.
     pub(crate) unread: Vec<ShardId>,
 }
 
 impl Plan {
     /// Takes a complete list of the stream's shards.
     pub(crate) fn list(&mut self, listed: Vec<Shard>, positions: &BTreeMap<ShardId, Position>) -> Gone {
-        let present: BTreeSet<&ShardId> = listed.iter().map(|shard| &shard.id).collect();
+        let listed = listed.into_iter().map(|shard| (shard.id, shard.parents));
+        let listed: BTreeMap<ShardId, Vec<ShardId>> = listed.collect();
+        self.shards.retain(|id, _| listed.contains_key(id));
+        for (id, parents) in listed {
+            let ended = positions.get(&id).is_some_and(|position| position.ended);
+            let state = if ended { State::Ended } else { State::Waiting };
+            self.shards.entry(id).or_insert(Known { parents, state });
+        }
         let mut gone = Gone::default();
-        for (id, position) in positions.iter().filter(|(id, _)| !present.contains(id)) {
-            if position.ended {
-                gone.ended.push(id.clone());
-            } else {
-                gone.unread.push(id.clone());
+        for (id, position) in positions.iter().filter(|(id, _)| !self.shards.contains_key(*id)) {
+            match () {
+                () if !position.ended => gone.unread.push(id.clone()),
+                () if position.followed || self.is_followed(id, positions) => gone.ended.push(id.clone()),
+                () if self.children(id).next().is_none() => gone.unread.push(id.clone()),
+                // a child waits, for another parent perhaps
+                () => {}
             }
         }
-        self.shards.retain(|id, _| present.contains(id));
-        drop(present);
-        for shard in listed {
-            let ended = positions.get(&shard.id).is_some_and(|position| position.ended);
-            let state = if ended { State::Ended } else { State::Waiting };
-            let parents = shard.parents;
-            self.shards.entry(shard.id).or_insert(Known { parents, state });
-        }
         gone
+    }
+
+    /// The ended shards whose children have positions now, which their own do not say yet.
+    pub(crate) fn followed(&self, positions: &BTreeMap<ShardId, Position>) -> Vec<ShardId> {
+        let ended = positions.iter().filter(|(_, position)| position.ended);
+        let new = ended.filter(|(id, position)| !position.followed && self.is_followed(id, positions));
+        new.map(|(id, _)| id.clone()).collect()
+    }
+
+    fn is_followed(&self, id: &ShardId, positions: &BTreeMap<ShardId, Position>) -> bool {
+        let mut children = self.children(id).peekable();
+        children.peek().is_some() && children.all(|child| positions.contains_key(child))
+    }
+
+    /// The listed shards that continue one.
+    fn children<'s>(&'s self, id: &'s ShardId) -> impl Iterator<Item = &'s ShardId> {
+        let children = self.shards.iter().filter(move |(_, known)| known.parents.contains(id));
+        children.map(|(child, _)| child)
+    }
+
+    /// The shards that a listed one continues.
+    pub(crate) fn parents(&self, id: &ShardId) -> &[ShardId] {
+        self.shards.get(id).map_or(&[], |known| &known.parents)
     }
 
     /// The shards that may be read from now on.
@@ -124,6 +149,7 @@ mod tests {
             sequence: Some("1".to_owned()),
             read_until_ms: 0,
             ended,
+            followed: false,
         }
     }
 
@@ -156,6 +182,51 @@ mod tests {
         let gone = plan.list(vec![shard(2, &[0]), shard(3, &[1, 2])], &positions);
         assert_eq!((gone.ended, gone.unread), (vec![id(0)], vec![id(1)]));
         assert_eq!(plan.begin(), [id(3)]);
+    }
+
+    #[test]
+    fn an_ended_shard_is_kept_until_its_children_have_positions() {
+        let mut plan = Plan::default();
+        // 0 and 1 were merged, and 1 is not read to its end yet
+        let mut positions = BTreeMap::from([(id(0), position(true)), (id(1), position(false))]);
+        let listed = || vec![shard(1, &[]), shard(2, &[0, 1])];
+        assert_eq!(plan.list(listed(), &positions), Gone::default());
+        assert_eq!(plan.begin(), [id(1)]);
+        assert_eq!(plan.followed(&positions), []);
+        plan.end(&id(1));
+        positions.insert(id(1), position(true));
+        assert_eq!(plan.list(listed(), &positions), Gone::default());
+        assert_eq!(plan.begin(), [id(2)]);
+        assert_eq!(plan.parents(&id(2)), [id(0), id(1)]);
+        positions.insert(id(2), position(false));
+        assert_eq!(plan.followed(&positions), [id(0), id(1)]);
+        for parent in [0, 1] {
+            positions.get_mut(&id(parent)).unwrap().followed = true;
+        }
+        assert_eq!(plan.followed(&positions), []);
+        let ended = vec![id(0)];
+        let unread = Vec::new();
+        assert_eq!(plan.list(listed(), &positions), Gone { ended, unread });
+    }
+
+    #[test]
+    fn children_that_vanish_before_they_are_seen_are_told() {
+        // 1, the only child of 0, was split into 2 and 3, and has expired as 0 has
+        let listed = || vec![shard(2, &[1]), shard(3, &[1])];
+        let mut positions = BTreeMap::from([(id(0), position(true))]);
+        let (ended, unread) = (Vec::new(), vec![id(0)]);
+        assert_eq!(Plan::default().list(listed(), &positions), Gone { ended, unread });
+        // the same when it was seen, and not read
+        positions.get_mut(&id(0)).unwrap().followed = true;
+        positions.insert(id(1), position(false));
+        let (ended, unread) = (vec![id(0)], vec![id(1)]);
+        assert_eq!(Plan::default().list(listed(), &positions), Gone { ended, unread });
+        // and when it was read
+        let mut read = position(true);
+        read.followed = true;
+        positions.insert(id(1), read);
+        let (ended, unread) = (vec![id(0), id(1)], Vec::new());
+        assert_eq!(Plan::default().list(listed(), &positions), Gone { ended, unread });
     }
 
     proptest! {

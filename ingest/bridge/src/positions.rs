@@ -23,10 +23,14 @@ const SHARD: &str = "shard/";
 pub(crate) struct Position {
     /// The sequence number of the last record; none before the first one.
     pub(crate) sequence: Option<String>,
-    /// Records that arrived until this time were read, in milliseconds since 1970.
+    /// Records that arrived until this time were read, in milliseconds since 1970. Of a shard that has ended: those that
+    /// continue it have no earlier record.
     pub(crate) read_until_ms: i64,
     /// The shard is closed, and was read to its end.
     pub(crate) ended: bool,
+    /// The shards that continue it have positions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) followed: bool,
 }
 
 /// Which stream the positions are of.
@@ -122,6 +126,23 @@ impl Positions {
             (None, Beginning::TrimHorizon) => Start::TrimHorizon,
         }
     }
+
+    /// The position of a shard before anything was read of it: from then on it is known what may have been trimmed.
+    pub(crate) fn initial(&self, parents: &[ShardId], stream: &StreamIdentity, now_ms: i64) -> Position {
+        let parents = parents.iter().filter_map(|parent| self.shards.get(parent));
+        let read = parents.map(|parent| parent.read_until_ms).min();
+        let first = match stream.from {
+            // there was nothing before the stream
+            Beginning::AtMs(ms) => ms.max(stream.created_ms),
+            Beginning::TrimHorizon => now_ms,
+        };
+        Position {
+            sequence: None,
+            read_until_ms: read.unwrap_or(first),
+            ended: false,
+            followed: false,
+        }
+    }
 }
 
 impl Position {
@@ -183,6 +204,7 @@ mod tests {
             sequence: Some(sequence.to_owned()),
             read_until_ms: 9,
             ended,
+            followed: false,
         };
         let owner = Owner::this();
         let entries = [
@@ -218,6 +240,10 @@ mod tests {
             ("stream", r#"{"arn":"a","created_ms":1,"from":"trim_horizon"}"#),
             ("owner", r#"{"host":"h","pid":2,"since_ms":3}"#),
             ("shard/s", r#"{"sequence":null,"read_until_ms":4,"ended":false}"#),
+            (
+                "shard/s",
+                r#"{"sequence":"5","read_until_ms":6,"ended":true,"followed":true}"#,
+            ),
         ] {
             positions.take(Some(key.as_bytes()), Some(value.as_bytes())).unwrap();
             let written = match key {
@@ -228,6 +254,41 @@ mod tests {
             assert_eq!(written, (key.to_owned(), Some(value.to_owned())));
         }
         assert_eq!(json(&Beginning::AtMs(7)), r#"{"at_ms":7}"#);
+    }
+
+    #[test]
+    fn a_shard_has_a_position_before_it_is_read() {
+        let id = |name: &str| ShardId::new(name);
+        let stream = |from| StreamIdentity {
+            arn: "a".to_owned(),
+            created_ms: 100,
+            from,
+        };
+        let mut positions = Positions::default();
+        let initial = |positions: &Positions, from| {
+            let initial = positions.initial(&[id("p"), id("q")], &stream(from), 900);
+            assert_eq!((&initial.sequence, initial.ended), (&None, false));
+            initial.read_until_ms
+        };
+        assert_eq!(initial(&positions, Beginning::TrimHorizon), 900);
+        assert_eq!(initial(&positions, Beginning::AtMs(500)), 500);
+        assert_eq!(initial(&positions, Beginning::AtMs(50)), 100);
+        for (name, read_until_ms) in [("p", 300), ("q", 200), ("r", 1)] {
+            let ended = Position {
+                sequence: None,
+                read_until_ms,
+                ended: true,
+                followed: false,
+            };
+            positions.shards.insert(id(name), ended);
+        }
+        // what the parents were not read until may be in it
+        assert_eq!(initial(&positions, Beginning::TrimHorizon), 200);
+        assert_eq!(initial(&positions, Beginning::AtMs(500)), 200);
+        let first = positions.initial(&[], &stream(Beginning::TrimHorizon), 900);
+        positions.shards.insert(id("s"), first);
+        assert_eq!(positions.start(&id("s"), Beginning::TrimHorizon), Start::TrimHorizon);
+        assert_eq!(positions.start(&id("s"), Beginning::AtMs(7)), Start::AtMs(7));
     }
 
     #[test]

@@ -30,13 +30,15 @@ const OWNED: [(&str, &str); 15] = [
 ];
 
 /// What a user may override.
-const DEFAULTS: [(&str, &str); 5] = [
+const DEFAULTS: [(&str, &str); 6] = [
     ("client.id", "pinflow-bridge"),
     ("linger.ms", "5"),
     ("reconnect.backoff.max.ms", "1000"),
     ("socket.keepalive.enable", "true"),
     // a record of Kinesis has up to 10 MiB; the topic has its own limit and the last word
     ("message.max.bytes", "12582912"),
+    // that limit is one of batches: small records must not fill one that a topic with a low limit does not take
+    ("batch.size", "65536"),
 ];
 
 /// How long a transaction may take. Readers of committed records wait for an open one, so that one which was left open
@@ -96,6 +98,11 @@ mod tests {
         let config = producer(&mine, "id");
         assert_eq!(config.get("linger.ms"), Some("20"));
         assert_eq!(config.get("transactional.id"), Some("id"));
+        let batch: usize = config.get("batch.size").unwrap().parse().unwrap();
+        assert!(
+            batch <= 64 << 10,
+            "full batches of small records are too large for topics with a low limit"
+        );
         config.create_native_config().expect("librdkafka takes every default");
     }
 }

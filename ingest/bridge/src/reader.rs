@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::kinesis::Kinesis;
 use super::observer::Observer;
 use super::patience::Patience;
-use super::positions::{now_ms, time};
+use super::positions::{Position, now_ms, time};
 use super::shard::{Record, ShardId, Start};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,6 +52,25 @@ pub(crate) struct Read {
     pub(crate) held: OwnedSemaphorePermit,
 }
 
+impl Read {
+    /// The position behind it, where there was one before it.
+    pub(crate) fn position(&self, before: Option<&Position>) -> Position {
+        let last = self.records.last();
+        let sequence = last.map(|last| last.sequence.clone());
+        // a shard may have been closed long before its end was read, and the children's records begin there
+        let closed_after = last
+            .and_then(|last| last.arrival_ms)
+            .or(before.map(|before| before.read_until_ms))
+            .filter(|earlier| self.ended && *earlier < self.read_until_ms);
+        Position {
+            sequence: sequence.or_else(|| before.and_then(|before| before.sequence.clone())),
+            read_until_ms: closed_after.unwrap_or(self.read_until_ms),
+            ended: self.ended,
+            followed: false,
+        }
+    }
+}
+
 /// Reads a shard to its end, or until nobody takes its pages. `age` is how old what was read last is.
 ///
 /// # Errors
@@ -80,12 +99,7 @@ pub(crate) async fn read(
         let Ok(mut held) = Arc::clone(&shared.budget).acquire_many_owned(most).await else {
             return Ok(());
         };
-        if let Some((behind, since)) = last_read
-            && let Some(gap) = shared.gap(&shard, behind + since.elapsed())
-        {
-            shared.accept(gap)?;
-            last_read = None;
-        }
+        shared.check(&shard, &mut last_read)?;
         let (asked, asked_ms) = (Instant::now(), now_ms());
         let page = match shared.kinesis.records(&current).await {
             Ok(page) => page,
@@ -104,6 +118,8 @@ pub(crate) async fn read(
             }
         };
         patience.reset();
+        // the answer may have taken its time
+        shared.check(&shard, &mut last_read)?;
         let bytes: usize = page.records.iter().map(Record::cost).sum();
         let Some(kept) = held.split(bytes.min(MOST_PAGE_BYTES)) else {
             unreachable!("at most what is held is kept");
@@ -137,6 +153,17 @@ pub(crate) async fn read(
 }
 
 impl Shared {
+    /// Says a gap, once, where what was read last, and how far behind it was, is older than what the stream keeps.
+    fn check(&self, shard: &ShardId, last_read: &mut Option<(Duration, Instant)>) -> Result<(), BridgeError> {
+        if let Some((behind, since)) = *last_read
+            && let Some(gap) = self.gap(shard, behind + since.elapsed())
+        {
+            self.accept(gap)?;
+            *last_read = None;
+        }
+        Ok(())
+    }
+
     /// What may have been trimmed before it was read, when what was read last is so old.
     fn gap(&self, shard: &ShardId, age: Duration) -> Option<BridgeError> {
         let retention = Duration::from_millis(self.retention_ms.load(Ordering::Relaxed));
@@ -157,5 +184,53 @@ impl Shared {
         self.observer.trimmed();
         tracing::warn!("accepted: {gap}");
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(records: Vec<Record>, ended: bool) -> Read {
+        Read {
+            shard: ShardId::new("s"),
+            records,
+            read_until_ms: 1000,
+            behind: Duration::ZERO,
+            ended,
+            held: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+        }
+    }
+
+    fn record(sequence: &str, arrival_ms: i64) -> Record {
+        Record {
+            sequence: sequence.to_owned(),
+            partition_key: String::new(),
+            data: Vec::new(),
+            arrival_ms: Some(arrival_ms),
+        }
+    }
+
+    fn position(sequence: &str, read_until_ms: i64, ended: bool) -> Position {
+        Position {
+            sequence: Some(sequence.to_owned()),
+            read_until_ms,
+            ended,
+            followed: false,
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_shard_is_no_later_than_its_children() {
+        let before = position("1", 700, false);
+        let then = |records, ended| page(records, ended).position(Some(&before));
+        assert_eq!(then(vec![], false), position("1", 1000, false));
+        assert_eq!(then(vec![record("2", 900)], false), position("2", 1000, false));
+        // closed at any time since
+        assert_eq!(then(vec![], true), position("1", 700, true));
+        assert_eq!(then(vec![record("2", 900)], true), position("2", 900, true));
+        // Kinesis says when, and before that it did not say that it was long ago
+        let before = position("1", 5000, false);
+        assert_eq!(page(vec![], true).position(Some(&before)), position("1", 1000, true));
     }
 }

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::task::block_in_place;
 
-/// The topics that have been needed so far, with the number of partitions over which keys are spread.
+/// The topics that have been needed so far, with the number of partitions over which keys are spread: the same as long
+/// as the process lives.
 pub(crate) struct Routes {
     config: Arc<BridgeConfig>,
     pinned: BTreeMap<String, i32>,
@@ -95,7 +96,8 @@ impl Routes {
         })
     }
 
-    /// The number of partitions over which the keys of a topic are spread.
+    /// The number of partitions over which the keys of a topic are spread. A transaction is open: whether a topic that
+    /// one broker does not know is really absent, the caller finds out afterwards.
     fn count(&mut self, cluster: &Cluster, topic: &str) -> Result<i32, WriteError> {
         if let Some(count) = self.pinned.get(topic) {
             return Ok(*count);

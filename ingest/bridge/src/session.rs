@@ -54,7 +54,7 @@ pub(crate) struct Bridge {
 pub(crate) struct Session<'a> {
     bridge: &'a Bridge,
     producer: Producer,
-    routes: Routes,
+    routes: &'a mut Routes,
     positions: Positions,
     identity: StreamIdentity,
     plan: Plan,
@@ -73,12 +73,18 @@ pub(crate) struct Session<'a> {
     idle_at: Instant,
     /// A transaction failed: nothing may be committed by this session any more.
     broken: bool,
+    /// Kafka has taken a transaction since this session began to copy.
+    has_committed: bool,
     copied: &'a mut Copied,
 }
 
 impl<'a> Session<'a> {
     /// Takes over the positions, and begins to read.
-    pub(crate) async fn start(bridge: &'a Bridge, copied: &'a mut Copied) -> Result<Session<'a>, SessionError> {
+    pub(crate) async fn start(
+        bridge: &'a Bridge,
+        routes: &'a mut Routes,
+        copied: &'a mut Copied,
+    ) -> Result<Session<'a>, SessionError> {
         let config = &bridge.config;
         let topic = bridge.positions_topic();
         // first, so that no topic is created for a stream that there is not
@@ -103,7 +109,7 @@ impl<'a> Session<'a> {
         let mut session = Session {
             bridge,
             producer,
-            routes: Routes::new(Arc::clone(config)),
+            routes,
             positions,
             identity,
             plan: Plan::default(),
@@ -117,12 +123,19 @@ impl<'a> Session<'a> {
             committed_at: now,
             idle_at: now + IDLE,
             broken: false,
+            has_committed: false,
             copied,
         };
         session.write(&[session.identity.entry(), bridge.owner.entry()])?;
         session.list().await?;
+        session.has_committed = false;
         bridge.shared.observer.ready();
         Ok(session)
+    }
+
+    /// Whether Kafka has taken a transaction since the start.
+    pub(crate) fn has_committed(&self) -> bool {
+        self.has_committed
     }
 
     /// Copies until it is told to stop, or until all shards are at their tips if that is the end. Whatever ends it, what
@@ -183,18 +196,10 @@ impl<'a> Session<'a> {
     }
 
     fn take(&mut self, read: Read) {
-        let position = Position {
-            sequence: match read.records.last() {
-                Some(last) => Some(last.sequence.clone()),
-                None => self
-                    .positions
-                    .shards
-                    .get(&read.shard)
-                    .and_then(|position| position.sequence.clone()),
-            },
-            read_until_ms: read.read_until_ms,
-            ended: read.ended,
-        };
+        let before = self.positions.shards.get(&read.shard);
+        let position = read.position(before);
+        // the one that is written down says that more was read
+        let is_earlier = before.is_some_and(|before| position.read_until_ms < before.read_until_ms);
         self.positions.shards.insert(read.shard.clone(), position);
         self.moved.insert(read.shard.clone());
         if read.ended {
@@ -210,19 +215,28 @@ impl<'a> Session<'a> {
         }
         let behind = self.behind.values().max().copied().unwrap_or_default();
         self.bridge.shared.observer.progress(self.plan.reading(), behind);
-        if !read.records.is_empty() || read.ended {
+        if !read.records.is_empty() || read.ended || is_earlier {
             self.collected.push(read);
         }
     }
 
-    /// Looks which shards there are, and begins to read those that may be read.
+    /// Looks which shards there are, and begins to read those that may be read. Each of them has a position before, so
+    /// that it is known from then on if its records are trimmed.
     async fn list(&mut self) -> Result<(), SessionError> {
         let shared = &self.bridge.shared;
         let found = self.bridge.describe().await?;
         self.bridge.same_stream(&self.identity, &found)?;
         let listed = self.bridge.shards().await?;
         let gone = self.plan.list(listed, &self.positions.shards);
+        let begun = self.plan.begin();
         let mut entries: Vec<Entry> = gone.ended.iter().map(forgotten).collect();
+        for id in &begun {
+            if !self.positions.shards.contains_key(id) {
+                let initial = self.positions.initial(self.plan.parents(id), &self.identity, now_ms());
+                entries.push(initial.entry(id));
+                self.positions.shards.insert(id.clone(), initial);
+            }
+        }
         for id in &gone.unread {
             let read_until = self
                 .positions
@@ -241,10 +255,15 @@ impl<'a> Session<'a> {
             self.positions.shards.remove(id);
             self.moved.remove(id);
         }
+        for id in self.plan.followed(&self.positions.shards) {
+            if let Some(position) = self.positions.shards.get_mut(&id) {
+                position.followed = true;
+                entries.push(position.entry(&id));
+            }
+        }
         if !entries.is_empty() {
             self.write(&entries)?;
         }
-        let begun = self.plan.begin();
         // the children of a shard that has just ended may not be listed yet
         let soon = begun.is_empty() && self.plan.reading() == 0;
         self.list_at = Instant::now() + if soon { LIST_SOON } else { LIST };
@@ -309,6 +328,7 @@ impl<'a> Session<'a> {
             }
             // the positions in memory are ahead of the committed ones for good
             self.broken = written.is_err();
+            self.has_committed |= written.is_ok();
             Ok(written?)
         })
     }
