@@ -41,8 +41,12 @@ pub async fn topic_settings(
     let answers = answers.map_err(|error| KafkaError::client(action, error))?;
     // in the order in which they were asked for
     let answered = topics.iter().zip(answers).filter_map(|(topic, answer)| {
-        let entries = answer.ok()?.entries.into_iter();
-        let settings = entries.filter_map(|entry| Some((entry.name, entry.value?)));
+        let entries = answer.ok()?.entries;
+        // a refusal comes as a topic without settings
+        if entries.is_empty() {
+            return None;
+        }
+        let settings = entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?)));
         Some((topic.clone(), settings.collect()))
     });
     Ok(Some(answered.collect()))

@@ -111,6 +111,19 @@ pub enum RestoreError {
         /// The lines that were recorded.
         recorded: u64,
     },
+    /// An object has more lines than there are offsets before the next object.
+    #[error(
+        "{object} has {lines} lines or more, but the next object begins at offset {next}: the offsets of its records are \
+         not known (see `pinflow audit --deep`)"
+    )]
+    MoreThanNamed {
+        /// The object.
+        object: String,
+        /// The lines that were read.
+        lines: u64,
+        /// Where the next object begins.
+        next: Offset,
+    },
     /// Offsets that were covered when the lake was listed have no records.
     #[error(
         "{gap}: the lake had these offsets when it was listed (was it compacted or changed meanwhile? start again)"
@@ -176,6 +189,24 @@ pub enum RestoreError {
         offset: Offset,
         /// What is wrong there.
         why: Wrong,
+    },
+    /// The lake has lost its beginning since the restore began.
+    #[error(
+        "the lake's records of {topic}/{partition} begin at offset {lake} now, those in topic {into} at {restored}: the \
+         lake has lost its beginning, so that the topic can be neither continued nor compared (bring the objects back, or \
+         restore the rest into another topic, with --rename)"
+    )]
+    BeginningLost {
+        /// The topic in the lake.
+        topic: String,
+        /// The topic in Kafka.
+        into: String,
+        /// The partition.
+        partition: Partition,
+        /// Where the lake begins.
+        lake: Offset,
+        /// The original offset of Kafka's first record.
+        restored: Offset,
     },
     /// Another restore works on the topic.
     #[error("another restore writes topic {topic}")]

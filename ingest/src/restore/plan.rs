@@ -52,12 +52,16 @@ pub(super) async fn plan(
 ) -> Result<Vec<PartitionPlan>, RestoreError> {
     let topics: Vec<String> = options.topics.iter().map(|topic| topic.name.clone()).collect();
     let listing = list(lake, &topics).await?;
-    let audit_options = AuditOptions {
+    let mut audit_options = AuditOptions {
         topics: topics.clone(),
         deep: false,
         small_bytes: 0,
     };
-    let audit = audit_listed(lake, &audit_options, &listing).await?;
+    let mut audit = audit_listed(lake, &audit_options, &listing).await?;
+    if audit.partitions.iter().any(is_doubtful) {
+        audit_options.deep = true;
+        audit = audit_listed(lake, &audit_options, &listing).await?;
+    }
     check_legacy(options, &listing)?;
     check_topics(lake, options, &audit)?;
     audit.partitions.iter().try_for_each(check_objects)?;
@@ -93,6 +97,11 @@ pub(super) async fn plan(
     plans.sort_by_key(|plan| plan.at);
     plans.iter().try_for_each(|plan| check_deletes(&topics, plan))?;
     Ok(plans)
+}
+
+/// Where objects share offsets, one that was taken at its name and holds more would not be noticed while it is read.
+fn is_doubtful(found: &PartitionAudit) -> bool {
+    found.overlapping > 0 && found.examined < found.objects
 }
 
 /// Whether the offsets of deletes are known that stand in objects of their own: Connect leaves holes for them in the

@@ -44,6 +44,16 @@ const OWNED: [(&str, &str); 11] = [
 
 /// More than a line of the lake may have.
 const MESSAGE_BYTES: &str = "100000000";
+/// What librdkafka says of the guarantee that nothing is written behind a refused record: that it is experimental, for
+/// which all records are compared in the end, and that it holds, for which there is an error that names the record.
+const KNOWN: [&str; 2] = [
+    "property enable.gapless.guarantee is experimental",
+    "unable to satisfy gap-less guarantee",
+];
+/// A batch, unless the topic takes less: Kafka refuses a batch as a whole, so that a larger record must be alone.
+const BATCH_BYTES: u64 = 1_000_000;
+/// A batch where it is not known what the topic takes.
+const BATCH_BYTES_UNKNOWN: u64 = 128 << 10;
 
 /// Refuses properties that are ours; what [`KafkaConfig::check`] says is not repeated.
 ///
@@ -98,7 +108,20 @@ pub(super) struct Pending {
 struct Window {
     /// Records that have no report yet.
     open: usize,
-    failure: Option<WindowError>,
+    /// That of the first record that has one.
+    failure: Option<(Offset, WindowError)>,
+}
+
+impl Window {
+    /// Reports a record. The failure of the first record is the cause of the others, which may be heard of before.
+    fn report(&mut self, place: Offset, failure: Option<WindowError>) {
+        self.open -= 1;
+        if let Some(failure) = failure
+            && self.failure.as_ref().is_none_or(|(first, _)| place < *first)
+        {
+            self.failure = Some((place, failure));
+        }
+    }
 }
 
 #[derive(Default)]
@@ -127,7 +150,9 @@ impl ClientContext for Context {
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log_line(level, facility, message);
+        if !KNOWN.iter().any(|known| message.contains(known)) {
+            log_line(level, facility, message);
+        }
     }
 
     fn error(&self, error: Native, reason: &str) {
@@ -148,11 +173,7 @@ impl ProducerContext for Context {
             Err((error, _)) => Some(classify(error, pending.original, pending.bytes)),
         };
         let mut window = self.shared.window();
-        window.open -= 1;
-        // the first failure is the cause of those behind it
-        if window.failure.is_none() {
-            window.failure = failure;
-        }
+        window.report(pending.place, failure);
         if window.open == 0 {
             self.shared.settled.notify_one();
         }
@@ -166,8 +187,14 @@ pub(super) struct Producer {
 }
 
 impl Producer {
-    /// A producer under a configuration that was checked. Waits for no broker.
-    pub(super) fn new(config: &KafkaConfig, timeouts: Timeouts) -> Result<Producer, KafkaError> {
+    /// A producer under a configuration that was checked, for a topic that takes batches of so many bytes, if that is
+    /// known. Waits for no broker.
+    pub(super) fn new(
+        config: &KafkaConfig,
+        timeouts: Timeouts,
+        batch_bytes: Option<u64>,
+    ) -> Result<Producer, KafkaError> {
+        let batch_bytes = batch_bytes.map_or(BATCH_BYTES_UNKNOWN, |bytes| bytes.clamp(1, BATCH_BYTES));
         let mut client = ClientConfig::new();
         // of the claim's consumer, and a producer would warn of it
         let ours = config.properties.iter().filter(|(name, _)| name != SESSION_TIMEOUT);
@@ -178,11 +205,14 @@ impl Producer {
             .set("socket.keepalive.enable", "true")
             // the broker has its own limit and the last word
             .set("message.max.bytes", MESSAGE_BYTES)
+            .set("batch.size", batch_bytes.to_string())
             .extend(ours.cloned());
         client
             .set("bootstrap.servers", &config.bootstrap)
             .set("acks", "all")
             .set("enable.idempotence", "true")
+            // behind a record that is refused nothing may be written
+            .set("enable.gapless.guarantee", "true")
             .set("message.timeout.ms", timeouts.delivery.as_millis().to_string())
             .set("allow.auto.create.topics", "false")
             .set_log_level(log_level());
@@ -238,7 +268,7 @@ impl Producer {
     /// The records without a report, and the first failure.
     fn state(&self) -> (usize, Option<WindowError>) {
         let window = self.shared.window();
-        (window.open, window.failure.clone())
+        (window.open, window.failure.as_ref().map(|(_, failure)| failure.clone()))
     }
 }
 
@@ -279,6 +309,20 @@ mod tests {
     }
 
     #[test]
+    fn of_failures_the_first_record_s_counts_in_whatever_order_they_come() {
+        let (original, bytes) = (Offset(4), 9);
+        let refused = |code| classify(&Native::MessageProduction(code), original, bytes);
+        let mut window = Window { open: 4, failure: None };
+        window.report(Offset(9), Some(refused(Code::PurgeQueue)));
+        window.report(Offset(4), Some(refused(Code::MessageSizeTooLarge)));
+        window.report(Offset(6), Some(refused(Code::OutOfOrderSequenceNumber)));
+        window.report(Offset(1), None);
+        let (first, failure) = window.failure.unwrap();
+        assert_eq!((window.open, first), (0, Offset(4)));
+        assert!(matches!(failure, WindowError::Refused { .. }), "{failure:?}");
+    }
+
+    #[test]
     fn what_carries_the_promise_is_refused_and_the_rest_is_taken() {
         for (name, reason) in OWNED {
             let error = check_properties(&with(name, "1")).unwrap_err().to_string();
@@ -286,6 +330,6 @@ mod tests {
         }
         let config = with("session.timeout.ms", "6000");
         assert_eq!(check_properties(&config), Ok(()));
-        assert!(Producer::new(&config, Timeouts::of(&config)).is_ok());
+        assert!(Producer::new(&config, Timeouts::of(&config), Some(100)).is_ok());
     }
 }

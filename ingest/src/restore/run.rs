@@ -37,15 +37,16 @@ pub async fn restore(
     };
     let kafka = options.kafka.clone();
     let cluster = Arc::new(blocking(move || Cluster::connect(&kafka)).await??);
-    let run = Run {
+    let mut run = Run {
         timeouts: Timeouts::of(&options.kafka),
         lake,
         options,
         observer,
         cluster,
         plans,
+        batches: BTreeMap::new(),
     };
-    run.prepare().await?;
+    run.batches = run.prepare().await?;
     // what is refused is refused before the group is joined; what counts is looked at afterwards
     run.look(false).await?;
     let claims = run.claim(&stop).await?;
@@ -70,6 +71,8 @@ struct Run {
     observer: Arc<dyn Observer>,
     cluster: Arc<Cluster>,
     plans: Vec<PartitionPlan>,
+    /// The bytes that each topic takes in one batch, as far as known.
+    batches: BTreeMap<String, u64>,
 }
 
 /// By the number of the topic.
@@ -86,7 +89,7 @@ impl Run {
         &self.options.topics[usize::from(at.topic)]
     }
 
-    async fn prepare(&self) -> Result<(), RestoreError> {
+    async fn prepare(&self) -> Result<BTreeMap<String, u64>, RestoreError> {
         let needed = |plans: &[PartitionPlan]| plans.iter().map(|plan| plan.at.partition.0 + 1).max().unwrap_or(1);
         let topics: Vec<(&RestoreTopic, i32)> = self.topics().map(|(_, topic, plans)| (topic, needed(plans))).collect();
         prepare(&self.options.kafka, &self.cluster, &topics, self.options.create_topics).await
@@ -109,7 +112,8 @@ impl Run {
     async fn look(&self, claimed: bool) -> Result<BTreeMap<TopicPartition, Restored>, RestoreError> {
         let mut found = BTreeMap::new();
         for (number, topic, plans) in self.topics() {
-            let partitions = plans.iter().map(|plan| plan.at.partition).collect();
+            let begins = |plan: &PartitionPlan| Some((plan.at.partition, plan.span()?.0));
+            let partitions = plans.iter().filter_map(begins).collect();
             let (cluster, topic) = (Arc::clone(&self.cluster), topic.clone());
             let of_topic = blocking(move || restored(&cluster, &topic, &partitions, claimed)).await??;
             let at = |(partition, restored)| (TopicPartition::new(number, partition), restored);
@@ -145,6 +149,7 @@ impl Run {
                 source: &source,
                 claim,
                 timeouts: self.timeouts,
+                batch_bytes: self.batches.get(&topic.into).copied(),
             };
             written.insert(plan.at, writing.write(restored.clone(), stop).await?);
         }

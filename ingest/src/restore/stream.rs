@@ -235,6 +235,7 @@ impl<'a> Stream<'a> {
         let newlines = memchr::memchr_iter(b'\n', &bytes).count() as u64;
         let lines = newlines + u64::from(!bytes.is_empty() && !bytes.ends_with(b"\n"));
         self.opened.lines += lines;
+        self.check_room()?;
         self.skip_to(first)?;
         let mut chunk = Chunk {
             bytes,
@@ -248,6 +249,25 @@ impl<'a> Stream<'a> {
         }
         self.chunk = chunk;
         Ok(())
+    }
+
+    /// Where no objects share offsets, what an object holds ends where the next one begins. The audit takes small objects
+    /// at their name; one that holds more must not pass for the records of the next ones.
+    fn check_room(&self) -> Result<(), RestoreError> {
+        let PartitionPlan { overlaps, objects, .. } = self.source.plan;
+        if *overlaps {
+            return Ok(());
+        }
+        let mut later = objects[self.head + 1..].iter();
+        let next = later.find(|object| object.size > 0 && start(object) > self.start());
+        match next.map(start) {
+            Some(next) if self.start().plus(self.opened.lines) > next => Err(RestoreError::MoreThanNamed {
+                object: self.key(),
+                lines: self.opened.lines,
+                next,
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn arrive_end(&mut self, lines: u64) -> Result<(), RestoreError> {

@@ -9,7 +9,7 @@ use super::headers::Origin;
 use super::options::RestoreTopic;
 use crate::kafka::{Cluster, KafkaConfig, TopicSettings, Watermarks, create_topic, topic_settings};
 use crate::topic_partition::TopicPartition;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use values::{Offset, Partition};
@@ -44,13 +44,13 @@ impl Restored {
 }
 
 /// Creates the topics that Kafka lacks, if that is allowed, and refuses those that cannot hold the records. `needed` is
-/// the number of partitions that a topic needs.
+/// the number of partitions that a topic needs. Returns the bytes that each topic takes in one batch, as far as known.
 pub(super) async fn prepare(
     config: &KafkaConfig,
     cluster: &Arc<Cluster>,
     topics: &[(&RestoreTopic, i32)],
     create: bool,
-) -> Result<(), RestoreError> {
+) -> Result<BTreeMap<String, u64>, RestoreError> {
     for &(topic, needed) in topics {
         if partitions(cluster, &topic.into).await?.is_none() {
             if !create {
@@ -78,9 +78,19 @@ pub(super) async fn prepare(
         None
     });
     let settings = settings.unwrap_or_default();
-    settings
-        .iter()
-        .try_for_each(|(topic, settings)| check_settings(topic, settings))
+    for topic in names.iter().filter(|topic| !settings.contains_key(*topic)) {
+        tracing::warn!(
+            "the settings of topic {topic} may not be seen (grant DESCRIBE_CONFIGS): it must not be compacted, nor lose \
+             records to retention.bytes"
+        );
+    }
+    let mut batches = BTreeMap::new();
+    for (topic, settings) in settings {
+        check_settings(&topic, &settings)?;
+        let limit = settings.get("max.message.bytes").and_then(|bytes| bytes.parse().ok());
+        batches.extend(limit.map(|limit| (topic, limit)));
+    }
+    Ok(batches)
 }
 
 async fn appears(cluster: &Arc<Cluster>, topic: &str, needed: i32) -> Result<(), RestoreError> {
@@ -120,12 +130,12 @@ fn check_settings(topic: &str, settings: &TopicSettings) -> Result<(), RestoreEr
 }
 
 /// How far each partition of a topic is restored; refuses one that holds anything else. The lake has records of those
-/// that are planned. While the topic is not `claimed` another restore may write it, so that its end is where it was when it
+/// that are planned, from these offsets on. While the topic is not `claimed` another restore may write it, so that its end is where it was when it
 /// was asked for first.
 pub(super) fn restored(
     cluster: &Cluster,
     topic: &RestoreTopic,
-    planned: &BTreeSet<Partition>,
+    planned: &BTreeMap<Partition, Offset>,
     claimed: bool,
 ) -> Result<BTreeMap<Partition, Restored>, RestoreError> {
     let mut found = BTreeMap::new();
@@ -133,12 +143,39 @@ pub(super) fn restored(
         let high = if claimed { marks.high } else { marks.stable };
         let marks = Watermarks { high, ..marks };
         let restored = of_partition(cluster, topic, partition, marks)?;
-        if !planned.contains(&partition) && restored.last.is_some() {
-            return Err(not_empty(topic, partition, marks, "of which the lake has no records"));
+        match planned.get(&partition) {
+            None if restored.last.is_some() => {
+                return Err(not_empty(topic, partition, marks, "of which the lake has no records"));
+            }
+            Some(lake) if restored.last.is_some() => check_beginning(cluster, topic, partition, restored.base, *lake)?,
+            _ => {}
         }
         found.insert(partition, restored);
     }
     Ok(found)
+}
+
+/// Whether the lake still has the record that was restored first.
+fn check_beginning(
+    cluster: &Cluster,
+    topic: &RestoreTopic,
+    partition: Partition,
+    base: Offset,
+    lake: Offset,
+) -> Result<(), RestoreError> {
+    let first = cluster.sample(&topic.into, partition, base)?;
+    // another record than a restored one is found when all are compared
+    let origin = first.and_then(|first| Origin::of_headers(&first.headers, &topic.name, partition));
+    match origin {
+        Some(origin) if origin.offset < lake => Err(RestoreError::BeginningLost {
+            topic: topic.name.clone(),
+            into: topic.into.clone(),
+            partition,
+            lake,
+            restored: origin.offset,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// How far one partition is restored.

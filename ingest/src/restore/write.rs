@@ -28,6 +28,8 @@ const GATHER: Duration = Duration::from_millis(200);
 /// After a window that was not acknowledged: by then all replicas that are in sync have the same records (Kafka's
 /// `replica.lag.time.max.ms`), so that the end of the partition is the end of what was written.
 const CATCH_UP: Duration = Duration::from_secs(35);
+/// Between two looks of which the first one met no answer.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How long nothing may be acknowledged.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -40,6 +42,8 @@ pub(super) struct Writing<'a> {
     pub(super) source: &'a StreamSource<'a>,
     pub(super) claim: &'a Claim,
     pub(super) timeouts: Timeouts,
+    /// The bytes that the topic takes in one batch, if known.
+    pub(super) batch_bytes: Option<u64>,
 }
 
 /// Why an attempt ended before the last record.
@@ -66,7 +70,7 @@ impl Writing<'_> {
         let before = restored.records();
         let mut progress = Instant::now();
         loop {
-            match self.attempt(&restored, stop).await {
+            match self.attempt(&restored, &mut progress, stop).await {
                 Ok(records) => return Ok(records - before),
                 Err(Interrupted::Final(error)) => return Err(error),
                 Err(Interrupted::Unacknowledged(source)) => {
@@ -86,12 +90,32 @@ impl Writing<'_> {
                         _ = stop.wait_for(|stop| *stop) => return Err(RestoreError::Stopped),
                         () = tokio::time::sleep(CATCH_UP) => {}
                     }
-                    let now = self.look().await?;
+                    let now = self.look_until_answered(progress, stop).await?;
                     if now.records() > restored.records() {
                         progress = Instant::now();
                     }
                     restored = now;
                 }
+            }
+        }
+    }
+
+    /// [`Writing::look`], again and again while Kafka does not answer, for as long as nothing may be acknowledged.
+    async fn look_until_answered(
+        &self,
+        progress: Instant,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<Restored, RestoreError> {
+        loop {
+            match self.look().await {
+                Err(RestoreError::Kafka(error)) if error.can_pass() && progress.elapsed() < PATIENCE => {
+                    tracing::warn!("{}; asking again", causes::with_causes(&error));
+                }
+                looked => return looked,
+            }
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return Err(RestoreError::Stopped),
+                () = tokio::time::sleep(PAUSE) => {}
             }
         }
     }
@@ -108,10 +132,16 @@ impl Writing<'_> {
     }
 
     /// Writes behind what is restored, to the end or to the first failure; how many records are there then.
-    async fn attempt(&self, restored: &Restored, stop: &mut watch::Receiver<bool>) -> Result<u64, Interrupted> {
+    /// `progress` is when something was acknowledged last.
+    async fn attempt(
+        &self,
+        restored: &Restored,
+        progress: &mut Instant,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<u64, Interrupted> {
         let from = restored.last.as_ref().map(|last| last.origin.offset);
         let mut stream = Stream::open(self.source, from, true);
-        let written = self.write_stream(&mut stream, restored, stop).await;
+        let written = self.write_stream(&mut stream, restored, progress, stop).await;
         let closed = stream.close().await;
         let written = written?;
         closed?;
@@ -122,25 +152,32 @@ impl Writing<'_> {
         &self,
         stream: &mut Stream<'_>,
         restored: &Restored,
+        progress: &mut Instant,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<u64, Interrupted> {
         if let Some(last) = &restored.last {
             self.check_last(stream, restored, last, stop).await?;
         }
-        let producer = Producer::new(self.kafka, self.timeouts).map_err(RestoreError::from)?;
+        let producer = Producer::new(self.kafka, self.timeouts, self.batch_bytes).map_err(RestoreError::from)?;
         let mut index = restored.records();
+        // from a producer that it does not know Kafka takes any batch first, also one behind a batch that it has refused
+        let mut most = 1;
         while stream.fill_unless(stop).await? {
             let window = self.claim.begin().await?;
-            let sent = self.send_window(&window, &producer, stream, restored, &mut index).await;
+            let sent = self
+                .send_window(&window, &producer, stream, restored, &mut index, most)
+                .await;
             let settled = producer.settle().await;
             drop(window);
             settled.map_err(|error| self.interrupted(error))?;
+            *progress = Instant::now();
             sent?;
+            most = WINDOW_RECORDS;
         }
         Ok(index)
     }
 
-    /// Sends the records that are there, and those that come soon.
+    /// Sends the records that are there, and those that come soon, so many at most.
     async fn send_window(
         &self,
         window: &WindowGuard<'_>,
@@ -148,10 +185,11 @@ impl Writing<'_> {
         stream: &mut Stream<'_>,
         restored: &Restored,
         index: &mut u64,
+        most: usize,
     ) -> Result<(), Interrupted> {
         let deadline = tokio::time::Instant::now() + GATHER;
         let (mut bytes, mut records) = (0, 0);
-        while bytes < WINDOW_BYTES && records < WINDOW_RECORDS {
+        while bytes < WINDOW_BYTES && records < most {
             if !stream.is_ready() {
                 match tokio::time::timeout_at(deadline, stream.fill()).await {
                     Ok(Ok(true)) => {}
