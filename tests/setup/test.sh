@@ -28,7 +28,8 @@ run_queued() {
     export PINFLOW_PROGRAM_QUEUE
     run "$@"
     unset PINFLOW_PROGRAM_QUEUE
-    export RUST_TEST_THREADS="${RUST_TEST_THREADS:-3}"
+    # four tests at once, as where a program runs alone: more of them would wait for the processors
+    export RUST_TEST_THREADS="${RUST_TEST_THREADS:-2}"
     # lines of folder and program
     paste - - <"$log.queue" | awk -F'\t' -v scenarios="$PWD/tests" '{ print ($1 != scenarios) "\t" $0 }' | sort -s -k1,1 |
         cut -f2- | tr '\t' '\n' |

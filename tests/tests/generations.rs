@@ -135,11 +135,15 @@ fn two_growths_while_a_commit_blocks_are_two_generations() -> Result<()> {
     case.demand_country(MOVES, "New")?;
     case.demand_country(MOVES + 1, "New")?;
     // the first growth, and two partitions that were found together
-    let wanted = [
-        "2:0:2", "2:1:0", "3:0:2", "3:1:11", "3:2:0", "4:0:2", "4:1:11", "4:2:1", "4:3:0",
-    ];
+    let wanted = |before: &'static str| {
+        [
+            "2:0:2", "2:1:0", "3:0:2", "3:1:11", "3:2:0", "4:0:2", "4:1:11", before, "4:3:0",
+        ]
+    };
     let generations = case.generations(&case.name, "geo")?;
-    ensure!(generations == wanted, "{generations:?}");
+    // they may be found before the record that is sent at once
+    let is_right = generations == wanted("4:2:1") || generations == wanted("4:2:0");
+    ensure!(is_right, "{generations:?}");
     stop(run)?;
     case.verify_tables()?;
     case.demand_as_new()
