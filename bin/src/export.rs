@@ -9,12 +9,7 @@ pub fn run(settings: ExportSettings) -> Result<(), Failure> {
     use crate::lake::failed;
     use crate::signals;
 
-    let stop = signals::watch_signals(&signals::STOP, |_, count| {
-        if count > 1 {
-            std::process::exit(signals::INTERRUPTED);
-        }
-        tracing::info!("stopping: what was written so far is removed");
-    });
+    let stop = signals::stop("what was written so far is removed").map_err(failed)?;
     let ExportSettings {
         postgres,
         to,
@@ -29,7 +24,7 @@ pub fn run(settings: ExportSettings) -> Result<(), Failure> {
         part_bytes,
         keep,
     };
-    let exported = ::export::run(&options, stop.map_err(failed)?)?;
+    let exported = ::export::run(&options, stop)?;
     crate::output::print(exported)
 }
 

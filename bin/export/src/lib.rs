@@ -84,12 +84,12 @@ impl fmt::Display for Exported {
     }
 }
 
-/// Exports the cleaned tables. More than 0 in `stop` ends it with [`ExportError::Stopped`].
+/// Exports the cleaned tables. `true` in `stop` ends it with [`ExportError::Stopped`].
 ///
 /// # Errors
 /// What stood at the target stays, and what this export has written is removed as far as the target lets it. Where the
 /// manifest was written and the answer was lost for good, it may stand, with its files.
-pub fn run(options: &Options, stop: watch::Receiver<usize>) -> Result<Exported, ExportError> {
+pub fn run(options: &Options, stop: watch::Receiver<bool>) -> Result<Exported, ExportError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -98,7 +98,7 @@ pub fn run(options: &Options, stop: watch::Receiver<usize>) -> Result<Exported, 
     runtime.block_on(export(options, stop))
 }
 
-async fn export(options: &Options, mut stop: watch::Receiver<usize>) -> Result<Exported, ExportError> {
+async fn export(options: &Options, mut stop: watch::Receiver<bool>) -> Result<Exported, ExportError> {
     let schema = &options.postgres.schema;
     let target = Target::open(options).await?;
     // before the snapshot: whatever is published after this may be of a later commit
@@ -113,7 +113,7 @@ async fn export(options: &Options, mut stop: watch::Receiver<usize>) -> Result<E
     }
     let mut manifest = Manifest::new(schema, progress);
     let stopped = async move {
-        if stop.wait_for(|signals| *signals > 0).await.is_err() {
+        if stop.wait_for(|stopped| *stopped).await.is_err() {
             // nobody can say so any more
             std::future::pending::<()>().await;
         }

@@ -50,13 +50,7 @@ pub(crate) const TRANSACTION: Duration = Duration::from_secs(30);
 /// # Errors
 /// [`KafkaConfigError::Owned`].
 pub fn check(config: &KafkaConfig) -> Result<(), KafkaConfigError> {
-    for (name, _) in &config.properties {
-        if let Some((_, reason)) = OWNED.iter().find(|(owned, _)| owned == name) {
-            let name = name.clone();
-            return Err(KafkaConfigError::Owned { name, reason });
-        }
-    }
-    Ok(())
+    config.refuse_owned(&OWNED)
 }
 
 /// The complete configuration of a producer; the caller has checked `config`.

@@ -44,13 +44,7 @@ const DEFAULTS: [(&str, &str); 8] = [
 
 /// Refuses properties that are ours; what [`KafkaConfig::check`] says is not repeated.
 pub fn check(config: &KafkaConfig) -> Result<(), KafkaConfigError> {
-    for (name, _) in &config.properties {
-        if let Some((_, reason)) = OWNED.iter().find(|(owned, _)| owned == name) {
-            let name = name.clone();
-            return Err(KafkaConfigError::Owned { name, reason });
-        }
-    }
-    Ok(())
+    config.refuse_owned(&OWNED)
 }
 
 /// The complete configuration of a producer; the caller has checked `config`.

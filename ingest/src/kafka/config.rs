@@ -112,16 +112,21 @@ impl KafkaConfig {
             return Err(KafkaConfigError::NoGroup);
         }
         for (name, value) in &self.properties {
-            if let Some((_, reason)) = OWNED.iter().find(|(owned, _)| owned == name) {
-                return Err(KafkaConfigError::Owned {
-                    name: name.clone(),
-                    reason,
-                });
-            }
+            refuse_owned(name, &OWNED)?;
             check_property(name, iam::known_to_librdkafka(name, value))?;
             check_file(name, value)?;
         }
         Tokens::of(&mut self.client_config()).map(drop)
+    }
+
+    /// Refuses properties that are a client's own, each with the reason a user is told; what [`KafkaConfig::check`] says is
+    /// not repeated.
+    ///
+    /// # Errors
+    /// [`KafkaConfigError::Owned`], which names the property.
+    pub fn refuse_owned(&self, owned: &[(&str, &'static str)]) -> Result<(), KafkaConfigError> {
+        let mut properties = self.properties.iter();
+        properties.try_for_each(|(name, _)| refuse_owned(name, owned))
     }
 
     /// The complete librdkafka configuration; the caller has checked `self`.
@@ -165,6 +170,16 @@ impl fmt::Debug for KafkaConfig {
             .field("properties", &names)
             .field("group_id", group_id)
             .finish()
+    }
+}
+
+fn refuse_owned(name: &str, owned: &[(&str, &'static str)]) -> Result<(), KafkaConfigError> {
+    match owned.iter().find(|(owned, _)| *owned == name) {
+        Some((_, reason)) => Err(KafkaConfigError::Owned {
+            name: name.to_owned(),
+            reason,
+        }),
+        None => Ok(()),
     }
 }
 

@@ -60,13 +60,7 @@ const BATCH_BYTES_UNKNOWN: u64 = 128 << 10;
 /// # Errors
 /// [`KafkaConfigError::Owned`], which names the property.
 pub fn check_properties(config: &KafkaConfig) -> Result<(), KafkaConfigError> {
-    for (name, _) in &config.properties {
-        if let Some((_, reason)) = OWNED.iter().find(|(owned, _)| owned == name) {
-            let name = name.clone();
-            return Err(KafkaConfigError::Owned { name, reason });
-        }
-    }
-    Ok(())
+    config.refuse_owned(&OWNED)
 }
 
 /// A record on its way.
