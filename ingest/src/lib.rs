@@ -20,6 +20,7 @@
 //! nothing here depends on what a record means.
 
 pub mod archive;
+pub mod aws;
 #[cfg(test)]
 #[path = "../../tests/src/byte_fuzz.rs"]
 mod byte_fuzz;

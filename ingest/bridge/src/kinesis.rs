@@ -5,14 +5,10 @@ use super::config::KinesisConfig;
 use super::error::RequestError;
 use super::failure::{Failure, classify};
 use super::shard::{Page, Record, Shard, ShardId, Start};
-use aws_config::retry::RetryConfig;
-use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::ShardIteratorType;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use ingest::aws;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Shards in one answer.
@@ -38,24 +34,8 @@ pub(crate) struct Kinesis {
 
 impl Kinesis {
     pub(crate) async fn open(config: &KinesisConfig) -> Kinesis {
-        let tls = Provider::Rustls(CryptoMode::Ring);
-        let http = aws_smithy_http_client::Builder::new().tls_provider(tls).build_https();
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .operation_attempt_timeout(Duration::from_secs(30))
-            .build();
-        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(http)
-            .timeout_config(timeouts)
-            .retry_config(RetryConfig::disabled())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        if let Some(endpoint) = &config.endpoint {
-            // other servers care little for regions; asking EC2's metadata service for one would only cost time
-            let named = ["AWS_REGION", "AWS_DEFAULT_REGION"];
-            let named = named.iter().find_map(|name| std::env::var(name).ok());
-            let region = Region::new(named.unwrap_or_else(|| "us-east-1".to_owned()));
-            loader = loader.region(region).endpoint_url(endpoint);
-        }
+        let timeouts = aws::TimeoutConfigBuilder::new().operation_attempt_timeout(Duration::from_secs(30));
+        let loader = aws::loader(timeouts, config.endpoint.as_deref(), None);
         Kinesis {
             client: Client::new(&loader.load().await),
             stream: config.stream.clone(),

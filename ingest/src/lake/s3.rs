@@ -23,10 +23,7 @@ use super::name::Encoding;
 use super::options::{LakeOptions, S3Credentials};
 use super::request_error::RequestError;
 use super::retry::Retries;
-use aws_config::retry::RetryConfig;
-use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
+use crate::aws;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{Credentials, RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -35,7 +32,6 @@ use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use conditions::Conditions;
 use errors::classify_error;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -79,29 +75,8 @@ impl S3Store {
         options: &LakeOptions,
         availability: Arc<Availability>,
     ) -> S3Store {
-        let tls = Provider::Rustls(CryptoMode::Ring);
-        let http = aws_smithy_http_client::Builder::new().tls_provider(tls).build_https();
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .read_timeout(options.retries.silence)
-            .build();
-        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(http)
-            .timeout_config(timeouts)
-            .retry_config(RetryConfig::disabled())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        if let Some(region) = &options.region {
-            loader = loader.region(Region::new(region.clone()));
-        } else if options.s3_endpoint.is_some() {
-            // Other servers care little for regions; asking EC2's metadata service for one would only cost time.
-            let named = ["AWS_REGION", "AWS_DEFAULT_REGION"]
-                .iter()
-                .find_map(|name| std::env::var(name).ok());
-            loader = loader.region(Region::new(named.unwrap_or_else(|| "us-east-1".to_string())));
-        }
-        if let Some(endpoint) = &options.s3_endpoint {
-            loader = loader.endpoint_url(endpoint);
-        }
+        let timeouts = aws::TimeoutConfigBuilder::new().read_timeout(options.retries.silence);
+        let mut loader = aws::loader(timeouts, options.s3_endpoint.as_deref(), options.region.as_deref());
         if let Some(S3Credentials { access_key, secret_key }) = &options.credentials {
             loader = loader.credentials_provider(Credentials::new(access_key, secret_key, None, None, "pinflow"));
         }
