@@ -9,7 +9,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::OwnedMessage;
 use rdkafka::{Offset, TopicPartitionList};
-use servers::KafkaOptions;
+use servers::{KafkaOptions, free_port};
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,27 @@ impl Kafka {
     /// and `{controller}` in them are its ports.
     pub fn start_with(heap_megabytes: u32, settings: &[(&str, &str)]) -> Result<Kafka> {
         Kafka::alone(Kafka::options(heap_megabytes, settings)?)
+    }
+
+    /// Starts a broker with a second listener, for clients that authenticate by this mechanism of SASL, with the module that
+    /// knows them and these settings; and the address of that listener.
+    pub fn start_sasl(mechanism: &str, login: &str, settings: &[(&str, &str)]) -> Result<(Kafka, String)> {
+        let at = format!("127.0.0.1:{}", free_port()?);
+        let listeners = format!("PLAINTEXT://127.0.0.1:{{port}},SASL://{at},CONTROLLER://127.0.0.1:{{controller}}");
+        let advertised = format!("PLAINTEXT://127.0.0.1:{{port}},SASL://{at}");
+        let module = format!("listener.name.sasl.{}.sasl.jaas.config", mechanism.to_lowercase());
+        let mut all = vec![
+            ("listeners", listeners.as_str()),
+            ("advertised.listeners", &advertised),
+            (
+                "listener.security.protocol.map",
+                "PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            ),
+            ("sasl.enabled.mechanisms", mechanism),
+            (&module, login),
+        ];
+        all.extend(settings);
+        Ok((Kafka::start_with(512, &all)?, at))
     }
 
     /// Starts a broker for measurements: with 1,024 MB of heap, and compiled as one that runs for long.

@@ -4,7 +4,6 @@
 
 use anyhow::{Result, ensure};
 use pinflow_tests::{Kafka, LakeFolder, Pinflow, Program};
-use servers::free_port;
 use std::path::Path;
 use std::time::Duration;
 
@@ -33,27 +32,10 @@ fn refusal(command: &Pinflow, code: i32) -> Result<String> {
 
 #[test]
 fn a_signed_token_reaches_the_broker() -> Result<()> {
-    let sasl = free_port()?;
-    let listeners =
-        format!("PLAINTEXT://127.0.0.1:{{port}},SASL://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{{controller}}");
-    let advertised = format!("PLAINTEXT://127.0.0.1:{{port}},SASL://127.0.0.1:{sasl}");
     let login = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"x\";";
-    let _kafka = Kafka::start_with(
-        512,
-        &[
-            ("listeners", &listeners),
-            ("advertised.listeners", &advertised),
-            (
-                "listener.security.protocol.map",
-                "PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
-            ),
-            ("sasl.enabled.mechanisms", "OAUTHBEARER"),
-            ("listener.name.sasl.oauthbearer.sasl.jaas.config", login),
-        ],
-    )?;
+    let (_kafka, bootstrap) = Kafka::start_sasl("OAUTHBEARER", login, &[])?;
     let folder = tempfile::tempdir()?;
     std::fs::create_dir(folder.path().join("lake"))?;
-    let bootstrap = format!("127.0.0.1:{sasl}");
     let command = || backfill(&bootstrap, folder.path());
 
     let text = refusal(&command(), 2)?;

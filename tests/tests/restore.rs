@@ -15,7 +15,6 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, Headers, Message as _, OwnedMessage};
 use serde_json::Value;
-use servers::free_port;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -601,22 +600,11 @@ fn a_lake_that_has_lost_its_beginning_is_no_reason_to_delete_the_topic() -> Resu
 /// A user who may do what a restore needs, and not see the settings of topics.
 #[test]
 fn settings_that_may_not_be_seen_are_a_warning() -> Result<()> {
-    let sasl = free_port()?;
-    let listeners =
-        format!("PLAINTEXT://127.0.0.1:{{port}},SASL://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{{controller}}");
-    let advertised = format!("PLAINTEXT://127.0.0.1:{{port}},SASL://127.0.0.1:{sasl}");
     let login = "org.apache.kafka.common.security.plain.PlainLoginModule required user_restore=\"secret\";";
-    let kafka = Kafka::start_with(
-        512,
+    let (kafka, sasl) = Kafka::start_sasl(
+        "PLAIN",
+        login,
         &[
-            ("listeners", &listeners),
-            ("advertised.listeners", &advertised),
-            (
-                "listener.security.protocol.map",
-                "PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
-            ),
-            ("sasl.enabled.mechanisms", "PLAIN"),
-            ("listener.name.sasl.plain.sasl.jaas.config", login),
             (
                 "authorizer.class.name",
                 "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
@@ -632,7 +620,7 @@ fn settings_that_may_not_be_seen_are_a_warning() -> Result<()> {
     lake.objects("unseen.geo", 0, 0, 10, &values(&geos(0..30, "Albania"))?)?;
     let mut restore = Pinflow::new("restore")
         .lake(&lake)
-        .args(["--topics", "geo=unseen.geo", "--kafka", &format!("127.0.0.1:{sasl}")])
+        .args(["--topics", "geo=unseen.geo", "--kafka", &sasl])
         .args(SESSION)
         .args(["--kafka-property", "security.protocol=SASL_PLAINTEXT"])
         .args(["--kafka-property", "sasl.mechanism=PLAIN"])

@@ -7,7 +7,6 @@ use anyhow::{Result, ensure};
 use pinflow_tests::clients::allow;
 use pinflow_tests::{Kafka, eventually, write_private};
 use serde_json::json;
-use servers::free_port;
 
 /// None of the records of a request is written when one of them cannot be.
 #[test]
@@ -90,22 +89,11 @@ fn a_wrong_record_refuses_the_whole_request_of_rest_v2() -> Result<()> {
 /// Apache Kafka with users and ACLs: what Kafka does not let the gateway do is 403, and 401 where it does not know it.
 #[test]
 fn kafkas_acls_are_403_and_its_authentication_401() -> Result<()> {
-    let sasl = free_port()?;
-    let listeners =
-        format!("PLAINTEXT://127.0.0.1:{{port}},SASL://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{{controller}}");
-    let advertised = format!("PLAINTEXT://127.0.0.1:{{port}},SASL://127.0.0.1:{sasl}");
     let login = "org.apache.kafka.common.security.plain.PlainLoginModule required user_gateway=\"secret-1\" user_other=\"secret-2\";";
-    let kafka = Kafka::start_with(
-        512,
+    let (kafka, bootstrap) = Kafka::start_sasl(
+        "PLAIN",
+        login,
         &[
-            ("listeners", &listeners),
-            ("advertised.listeners", &advertised),
-            (
-                "listener.security.protocol.map",
-                "PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
-            ),
-            ("sasl.enabled.mechanisms", "PLAIN"),
-            ("listener.name.sasl.plain.sasl.jaas.config", login),
             (
                 "authorizer.class.name",
                 "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
@@ -118,7 +106,6 @@ fn kafkas_acls_are_403_and_its_authentication_401() -> Result<()> {
     allow(&kafka, "User:gateway", "acl.pin", &["DESCRIBE"])?;
     allow(&kafka, "User:gateway", "open.pin", &["DESCRIBE", "WRITE"])?;
     allow(&kafka, "User:other", "acl.pin", &["DESCRIBE"])?;
-    let bootstrap = format!("127.0.0.1:{sasl}");
     let start = |user: &str, password: &str| -> Result<Gateway> {
         let command = pinflow_tests::Pinflow::new("gateway")
             .args([
