@@ -4,7 +4,7 @@
 use crate::config::BridgeSettings;
 use crate::exit::Failure;
 
-/// Copies until it is told to stop, or to the tip of the stream.
+/// Copies until a signal ends it, or with `--once` to the tip of the stream.
 #[cfg(not(feature = "kinesis"))]
 pub fn run(_: BridgeSettings) -> Result<(), Failure> {
     let message = "this pinflow was built without Kinesis: build it with --features kinesis";
@@ -42,7 +42,7 @@ mod kinesis {
     /// How long the program waits for threads that wait for servers, at its end.
     const GRACE: Duration = Duration::from_secs(2);
 
-    /// Copies until it is told to stop, or to the tip of the stream.
+    /// Copies until a signal ends it, or with `--once` to the tip of the stream.
     pub fn run(settings: BridgeSettings) -> Result<(), Failure> {
         if let Err(error) = bridge::check_properties(&settings.kafka) {
             return Err(ConfigError::one(error.to_string()).into());

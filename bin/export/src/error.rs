@@ -77,7 +77,7 @@ pub enum ExportError {
         /// Its type.
         ty: &'static str,
     },
-    /// Somebody removed a file between writing it and publishing it.
+    /// A file was removed after it was written and before it was published.
     #[error("{key} is gone before it was published: is the target cleared by something else? start again")]
     Vanished {
         /// The file.

@@ -114,7 +114,7 @@ async fn export(options: &Options, mut stop: watch::Receiver<bool>) -> Result<Ex
     let mut manifest = Manifest::new(schema, progress);
     let stopped = async move {
         if stop.wait_for(|stopped| *stopped).await.is_err() {
-            // nobody can say so any more
+            // no signal can arrive any more
             std::future::pending::<()>().await;
         }
     };

@@ -137,7 +137,7 @@ mod tests {
             "the first second may not have passed"
         );
         assert_eq!(of(&["x", "y"], Some("y"), &before, 8, 2).1, ["x"]);
-        assert_eq!(of(&["x"], Some("x"), &[], 5, 0).1, ["x"], "nobody reads it");
+        assert_eq!(of(&["x"], Some("x"), &[], 5, 0).1, ["x"], "it is kept for no time");
     }
 
     #[test]

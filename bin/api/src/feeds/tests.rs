@@ -495,5 +495,5 @@ async fn what_is_kept_for_clients_at_many_commits_is_bounded() {
         "{kept} bytes of {} clients",
         changes.len()
     );
-    assert!(rows > 0, "nobody got a snapshot");
+    assert!(rows > 0, "no client was sent a snapshot");
 }
