@@ -154,7 +154,7 @@ pub fn command() -> Command {
         .subcommand(engine(
             "gateway",
             Commands::GATEWAY,
-            "Accept records over HTTP in four dialects and produce them to Kafka",
+            "Accept records over HTTP, as existing producers send them, and produce them to Kafka",
         ))
         .subcommand(engine(
             "archive",
