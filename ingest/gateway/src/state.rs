@@ -88,12 +88,14 @@ impl State {
         }
         let entry = Arc::clone(lease.entry());
         let _waits = entry.waits_for_room(lease.bytes());
+        // before any search: this one may find itself
+        let mut given_up = std::pin::pin!(entry.given_up());
         self.evict_slow_clients();
         let mut room = std::pin::pin!(budget.wait(bytes, timeout));
         loop {
             tokio::select! {
                 permit = &mut room => return permit,
-                () = entry.given_up() => return Err(OverBudget::Now),
+                () = &mut given_up => return Err(OverBudget::Now),
                 // who was at work a moment ago may be slow by now
                 () = tokio::time::sleep(SLOW) => self.evict_slow_clients(),
             }

@@ -326,4 +326,19 @@ mod tests {
         assert!(!places.iter().any(closed), "it was just done");
         drop(guards);
     }
+
+    /// Whoever looks for connections that give up, while it waits itself, may be the largest of them.
+    #[tokio::test]
+    async fn a_search_reaches_the_one_that_makes_it() {
+        let connections = Connections::new(2);
+        let place = connections.place().await;
+        let entry = place.entry();
+        let _request = entry.begin();
+        let _room = entry.waits_for_room(600);
+        tokio::time::sleep(SLOW + Duration::from_millis(50)).await;
+        let given_up = entry.given_up();
+        connections.evict_slow_clients(100, 1000);
+        let told = tokio::time::timeout(Duration::from_secs(5), given_up).await;
+        assert!(told.is_ok(), "it holds most of the budget and waits for more");
+    }
 }

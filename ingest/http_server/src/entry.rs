@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// Nothing is waited for.
 const NEVER: u64 = u64::MAX;
@@ -146,9 +147,10 @@ impl Entry {
         self.give_up.notify_waiters();
     }
 
-    /// Resolves when room in the budget is not to be waited for any longer.
-    pub async fn given_up(&self) {
-        self.give_up.notified().await;
+    /// Resolves when room in the budget is not to be waited for any longer: asked for since this call, even if nothing
+    /// has polled it yet. Who waits for room may be the one who finds out that it has to go.
+    pub fn given_up(&self) -> Notified<'_> {
+        self.give_up.notified()
     }
 
     /// Whether the HTTP server runs for it.
