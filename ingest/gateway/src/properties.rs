@@ -30,9 +30,11 @@ const OWNED: [(&str, &str); 15] = [
 ];
 
 /// What a user may override: few milliseconds of gathering, since a request waits for every record.
-const DEFAULTS: [(&str, &str); 8] = [
+const DEFAULTS: [(&str, &str); 9] = [
     ("client.id", "pinflow-gateway"),
     ("linger.ms", "3"),
+    // max.message.bytes of a topic is a limit on batches, and all records of one that is too large fail
+    ("batch.size", "65536"),
     ("compression.codec", "none"),
     ("queue.buffering.max.messages", "400000"),
     ("queue.buffering.max.kbytes", "2097151"),

@@ -44,6 +44,32 @@ pub fn gateway(settings: &str, arguments: &[&str]) -> Result<(Gateway, tempfile:
     Gateway::configured(kafka, "lim.geo", settings, arguments)
 }
 
+/// Kafka's limit is one of batches: of those that are sent with a record that is too large, and of many small ones, every
+/// one that fits is taken.
+#[test]
+fn only_the_record_that_is_too_large_for_its_topic_fails() -> Result<()> {
+    kafka()?.create_topic("small.lim.geo", 1, &[("max.message.bytes", "131072")])?;
+    let (gateway, _folder) = gateway("", &[])?;
+    let record = |ind: usize| {
+        let bytes = if ind == 200 { 200_000 } else { 2_000 };
+        json!({"value": {"ind": ind, "country": "x".repeat(bytes)}})
+    };
+    let body = json!({"records": (0..400).map(record).collect::<Vec<_>>()}).to_string();
+    let answer = gateway.ask("POST /topics/small.lim.geo", &[V2], &body)?;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let answer: serde_json::Value = serde_json::from_str(&answer.body)?;
+    let offsets = answer["offsets"].as_array().context("no offsets")?;
+    assert_eq!(offsets.len(), 400);
+    let refused = offsets
+        .iter()
+        .enumerate()
+        .filter(|(_, offset)| offset["offset"].is_null());
+    let refused: Vec<usize> = refused.map(|(index, _)| index).collect();
+    assert_eq!(refused, [200], "{}", offsets[200]);
+    gateway.end()?;
+    Ok(())
+}
+
 #[test]
 fn a_body_that_is_too_large_or_too_slow_is_refused() -> Result<()> {
     let (gateway, _folder) = gateway(
