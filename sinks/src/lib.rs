@@ -70,7 +70,9 @@ pub use definition::Definition;
 pub use error::{Class, ResultProblem, SinkError};
 pub use fence::Claim;
 pub use postgres_error::PostgresError;
-pub use progress::{AcceptedGap, Generation, LastRecord, Legacy, PartitionProgress, Progress, UNKNOWN_TOPIC};
+pub use progress::{
+    AcceptedGap, Generation, LastRecord, Legacy, PartitionProgress, Progress, SharedSet, UNKNOWN_TOPIC,
+};
 pub use quote::{qualified, quoted};
 pub use read::{Difference, Reader, Side, TableCheck, Verification, read_value};
 pub use reject_cap::DroppedRejects;

@@ -7,10 +7,12 @@
 
 mod read;
 mod row;
+mod shared_set;
 mod write;
 
 pub(crate) use read::read;
 pub(crate) use row::{missing_row, one_row};
+pub use shared_set::SharedSet;
 pub(crate) use write::{FrontierMoves, Statements};
 
 use crate::definition::Definition;
@@ -18,6 +20,7 @@ use crate::hash::fnv1a;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The topic of objects that lie in no topic's folder.
 pub const UNKNOWN_TOPIC: &str = "unknown";
@@ -30,7 +33,7 @@ pub const UNKNOWN_TOPIC: &str = "unknown";
 /// [`crate::Step::forget_topics`].
 ///
 /// Tables of earlier versions lack some of the columns: what they would say is absent or empty then.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Progress {
     /// The fence number in the row. Ignored in a step: a sink commits under its own.
     pub fence: i64,
@@ -52,9 +55,9 @@ pub struct Progress {
     /// [`crate::Definition::hash`] of the last commit; `None` before the first. Ignored in a step.
     pub definitions: Option<u64>,
     /// When topics grew.
-    pub generations: Vec<Generation>,
+    pub generations: SharedSet<Generation>,
     /// Accepted holes.
-    pub gaps: Vec<AcceptedGap>,
+    pub gaps: SharedSet<AcceptedGap>,
     /// The options that are part of the definitions, for people.
     pub options: serde_json::Value,
     /// The run that committed last, for people.
@@ -64,7 +67,7 @@ pub struct Progress {
 }
 
 /// What is covered of one partition.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartitionProgress {
     /// The first offset covered.
     pub first: i64,
@@ -74,7 +77,7 @@ pub struct PartitionProgress {
     pub cleaned_next: Option<i64>,
     /// Covered ranges, holes and skipped objects, as the caller likes to keep them. Compared as JSON; best left as it
     /// was found at the start, since a change costs a bigger row.
-    pub detail: serde_json::Value,
+    pub detail: Arc<serde_json::Value>,
     /// The last Kafka record below `next`, when one was seen.
     pub last: Option<LastRecord>,
 }

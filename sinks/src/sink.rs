@@ -48,7 +48,8 @@ pub struct Sink {
     session: Option<Session>,
     statements: Option<Statements>,
     fence: Option<Arc<Fence>>,
-    known: Progress,
+    /// What is committed. A commit that goes on holds a copy, and the next one changes it in place.
+    known: Arc<Progress>,
     /// How many dead letters there are; `None`: not known.
     held: Option<Held>,
     /// How many times the limits of dead letters are staged as they are.
@@ -69,7 +70,7 @@ impl Sink {
             session: Some(session),
             statements: None,
             fence: None,
-            known: Progress::default(),
+            known: Arc::default(),
             held: None,
             staged_room: 1,
             unfinished: false,
@@ -111,7 +112,7 @@ impl Sink {
         history::drop_up_to(&session.client, schema, number).await?;
         let known = progress::read(&session.client, schema).await?;
         let statements = Statements::prepare(&session.client, schema, &definition).await?;
-        (self.fence, self.known, self.statements) = (Some(Arc::new(fence)), known, Some(statements));
+        (self.fence, self.known, self.statements) = (Some(Arc::new(fence)), Arc::new(known), Some(statements));
         Ok(number)
     }
 
@@ -191,7 +192,7 @@ impl Sink {
         self.finish_dropped().await?;
         let step = Step {
             epoch,
-            progress: self.known.clone(),
+            progress: Progress::clone(&self.known),
             ..Step::default()
         };
         self.commit(&step).await
@@ -221,7 +222,7 @@ impl Sink {
         let repaired = context.repair().await;
         match repaired {
             Ok(changed) => {
-                self.known.commits += 1;
+                Arc::make_mut(&mut self.known).commits += 1;
                 Ok(changed)
             }
             Err(error) => {
@@ -259,43 +260,53 @@ impl Sink {
             return Err(SinkError::Order("commit before take_fence"));
         };
         self.finish_dropped().await?;
-        let known = self.known.clone();
         let progress = step.progress.recorded(&definition);
-        let plan = Plan::of(step, &progress, &definition, &known)?;
+        let committed = self.attempt_until_done(step, &progress, &definition, &fence).await?;
+        self.held = committed.held_rejects;
+        let known = Arc::make_mut(&mut self.known);
+        step.follow(known, &progress, &definition, fence.number);
+        debug_assert_eq!(known.commits, committed.commits, "a step is one commit");
+        if step.staged.is_some() {
+            self.drop_staging().await;
+        }
+        if step.full_snapshot {
+            self.prepare_live(&definition).await;
+        }
+        Ok(committed)
+    }
+
+    async fn attempt_until_done(
+        &mut self,
+        step: &Step,
+        progress: &Progress,
+        definition: &Definition,
+        fence: &Fence,
+    ) -> Result<Committed, SinkError> {
+        let known = Arc::clone(&self.known);
+        let plan = Plan::of(step, progress, definition, &known)?;
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let error = match self.attempt(&plan, &definition, &fence, &known, attempts > 1).await {
-                Ok(outcome) => {
-                    let committed = match outcome {
-                        Outcome::Committed(committed) => committed,
-                        Outcome::AlreadyCommitted => {
-                            tracing::info!(
-                                commit = known.commits + 1,
-                                "the answer to COMMIT was lost; it had gone through"
-                            );
-                            Committed {
-                                commits: known.commits + 1,
-                                resolved: true,
-                                ..Committed::default()
-                            }
-                        }
-                    };
-                    self.held = committed.held_rejects;
-                    step.follow(&mut self.known, &progress, &definition, fence.number);
-                    debug_assert_eq!(self.known.commits, committed.commits, "a step is one commit");
-                    if step.staged.is_some() {
-                        self.drop_staging().await;
+            let committed = match self.attempt(&plan, definition, fence, &known, attempts > 1).await {
+                Ok(Outcome::Committed(committed)) => committed,
+                Ok(Outcome::AlreadyCommitted) => {
+                    tracing::info!(
+                        commit = known.commits + 1,
+                        "the answer to COMMIT was lost; it had gone through"
+                    );
+                    Committed {
+                        commits: known.commits + 1,
+                        resolved: true,
+                        ..Committed::default()
                     }
-                    if step.full_snapshot {
-                        self.prepare_live(&definition).await;
-                    }
-                    return Ok(Committed { attempts, ..committed });
                 }
-                Err(error) => error,
+                Err(error) => {
+                    self.recover(error, &mut backoff).await?;
+                    continue;
+                }
             };
-            self.recover(error, &mut backoff).await?;
+            return Ok(Committed { attempts, ..committed });
         }
     }
 
@@ -418,7 +429,7 @@ impl Sink {
                     if progress.commits != self.known.commits + 1 {
                         fence.check_commits(&self.config.schema, progress.commits, self.known.commits)?;
                     }
-                    (self.known, self.held, self.unfinished) = (progress, None, false);
+                    (self.known, self.held, self.unfinished) = (Arc::new(progress), None, false);
                     return Ok(());
                 }
                 Err(error) => self.recover(error, &mut backoff).await?,

@@ -57,20 +57,11 @@ impl Step {
                 }
             }
         }
-        for generation in &new.generations {
-            if !known.generations.contains(generation) {
-                known.generations.push(generation.clone());
-            }
-        }
+        known.generations.take_in(&new.generations);
         if self.full_snapshot {
             known.gaps.retain(|gap| !new.fills(gap));
         }
-        for gap in &new.gaps {
-            if !known.gaps.contains(gap) {
-                known.gaps.push(gap.clone());
-            }
-        }
-        known.gaps.sort();
+        known.gaps.take_in(&new.gaps);
         known.commits += 1;
         known.epoch = self.epoch;
         known.definitions = Some(definition.hash);

@@ -10,6 +10,7 @@ use ingest::kafka::RecordId;
 use ingest::{Offset, TopicPartition};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// How far one partition's answer reaches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,7 +63,7 @@ pub struct Answer {
     /// Records without offsets and the hash of their objects.
     pub legacy: Option<(u64, u64)>,
     /// Accepted holes.
-    pub missing: Vec<Missing>,
+    pub missing: Arc<[Missing]>,
     /// Offsets that are proved to hold no record.
     pub natural: BTreeMap<TopicPartition, RangeSet>,
     /// What the lake covers, as far as this start has found.
@@ -76,7 +77,7 @@ pub struct Answer {
     /// How many partitions each topic was seen to have.
     pub counts: BTreeMap<u8, i32>,
     /// The natural holes as they are written with the frontier.
-    pub details: BTreeMap<TopicPartition, serde_json::Value>,
+    pub details: BTreeMap<TopicPartition, Arc<serde_json::Value>>,
 }
 
 impl Answer {
@@ -101,7 +102,7 @@ impl Answer {
         let detail = |at: &TopicPartition| {
             let (holes, lake) = (self.natural.get(at), self.lake.get(at));
             let hash = self.hashes.get(at).map(|hash| hash.all);
-            detail(holes.unwrap_or(&nothing), lake.unwrap_or(&nothing), hash)
+            Arc::new(detail(holes.unwrap_or(&nothing), lake.unwrap_or(&nothing), hash))
         };
         let partitions = self.natural.keys().chain(self.lake.keys());
         self.details = partitions.map(|at| (*at, detail(at))).collect();

@@ -339,7 +339,8 @@ mod tests {
                         &[3..4].map(Offset::range).into_iter().collect(),
                         &RangeSet::default(),
                         None,
-                    ),
+                    )
+                    .into(),
                     ..PartitionProgress::default()
                 },
             )]
@@ -387,7 +388,7 @@ mod tests {
         let lake: RangeSet = [0..8].map(Offset::range).into_iter().collect();
         let partition = PartitionProgress {
             next: 10,
-            detail: detail(&RangeSet::default(), &lake, Some(5)),
+            detail: detail(&RangeSet::default(), &lake, Some(5)).into(),
             ..PartitionProgress::default()
         };
         let progress = Progress {

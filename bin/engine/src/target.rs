@@ -5,15 +5,17 @@ use super::answer::{Answer, Missing, OffsetRange};
 use super::collect::ClosedEpoch;
 use super::epoch::Epoch;
 use super::error::EngineError;
+use super::log::generations::Generations;
 use super::options::{Mode, Options, SinkOptions};
 use super::recorded::{Recorded, topics_changed};
 use super::report::Totals;
 use super::topics::Topics;
 use ingest::{Offset, TopicPartition};
 use operators::{Row, Table};
-use sinks::{AcceptedGap, Claim, Generation, LastRecord, Legacy, PartitionProgress, Progress};
+use sinks::{AcceptedGap, Claim, Generation, LastRecord, Legacy, PartitionProgress, Progress, SharedSet};
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What the replay of history has put into staging.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +52,16 @@ impl State<'_> {
         self.topics.name(topic).to_owned()
     }
 
-    pub(super) fn progress(&self, epoch: Epoch, cleaned: bool, options: &serde_json::Value, run_id: &str) -> Progress {
+    /// What is recorded with an epoch; `seldom` is of the last one.
+    pub(super) fn progress(
+        &self,
+        epoch: Epoch,
+        cleaned: bool,
+        options: &serde_json::Value,
+        run_id: &str,
+        seldom: &mut Seldom,
+    ) -> Progress {
+        seldom.follow(self);
         let partition = |(at, reach): (&TopicPartition, &OffsetRange)| {
             let progress = PartitionProgress {
                 first: reach.first.0,
@@ -65,29 +76,6 @@ impl State<'_> {
             };
             ((self.name(at.topic), at.partition.0), progress)
         };
-        let generations = self.answer.generations.iter().flat_map(|(at, starts)| {
-            let (topic, partition) = (self.name(at.topic), at.partition);
-            starts.iter().map(move |start| Generation {
-                topic: topic.clone(),
-                generation: start.generation,
-                partition: partition.0,
-                start: start.offset.0,
-            })
-        });
-        let gap = |missing: &Missing| match missing {
-            Missing::Offsets { at, range, reason } => AcceptedGap {
-                topic: self.name(at.topic),
-                partition: at.partition.0,
-                from: range.start.0,
-                to: range.end.0,
-                reason: (*reason).to_owned(),
-                object: None,
-            },
-            Missing::Object { topic, key } => {
-                let topic = topic.map_or_else(|| sinks::UNKNOWN_TOPIC.to_owned(), |topic| self.name(topic));
-                AcceptedGap::of_object(&topic, key, "unreadable")
-            }
-        };
         let (count, hash) = self.answer.legacy.unwrap_or_default();
         let legacy = Legacy { count, hash };
         Progress {
@@ -95,8 +83,8 @@ impl State<'_> {
             partitions: self.answer.frontier.iter().map(partition).collect(),
             legacy,
             cleaned_legacy: cleaned.then_some(legacy),
-            generations: generations.collect(),
-            gaps: self.answer.missing.iter().map(gap).collect(),
+            generations: seldom.generations.clone(),
+            gaps: seldom.gaps.clone(),
             topics: self
                 .topics
                 .of_kinds()
@@ -121,6 +109,56 @@ impl State<'_> {
                 })),
             }),
             ..Progress::default()
+        }
+    }
+}
+
+/// What is recorded and stays the same in most commits, in the names of the sink, and what it was made of: as long as
+/// that is the same, a commit makes and compares none of it.
+#[derive(Default)]
+pub struct Seldom {
+    missing: Arc<[Missing]>,
+    gaps: SharedSet<AcceptedGap>,
+    starts: Generations,
+    generations: SharedSet<Generation>,
+}
+
+impl Seldom {
+    fn follow(&mut self, state: &State<'_>) {
+        let answer = state.answer;
+        if !Arc::ptr_eq(&self.missing, &answer.missing) {
+            self.missing = Arc::clone(&answer.missing);
+            self.gaps = answer.missing.iter().map(|missing| gap(missing, state)).collect();
+        }
+        if self.starts != answer.generations {
+            self.starts = answer.generations.clone();
+            let named = answer.generations.iter().flat_map(|(at, starts)| {
+                let (topic, partition) = (state.name(at.topic), at.partition);
+                starts.iter().map(move |start| Generation {
+                    topic: topic.clone(),
+                    generation: start.generation,
+                    partition: partition.0,
+                    start: start.offset.0,
+                })
+            });
+            self.generations = named.collect();
+        }
+    }
+}
+
+fn gap(missing: &Missing, state: &State<'_>) -> AcceptedGap {
+    match missing {
+        Missing::Offsets { at, range, reason } => AcceptedGap {
+            topic: state.name(at.topic),
+            partition: at.partition.0,
+            from: range.start.0,
+            to: range.end.0,
+            reason: (*reason).to_owned(),
+            object: None,
+        },
+        Missing::Object { topic, key } => {
+            let topic = topic.map_or_else(|| sinks::UNKNOWN_TOPIC.to_owned(), |topic| state.name(topic));
+            AcceptedGap::of_object(&topic, key, "unreadable")
         }
     }
 }
@@ -150,6 +188,8 @@ pub enum Target {
         run_id: String,
         /// Topics of the tables that are left out now.
         forgotten: Vec<String>,
+        /// What the last commit recorded.
+        seldom: Box<Seldom>,
     },
     /// One CSV file per result.
     Files {
@@ -190,6 +230,7 @@ impl Target {
             options: shown,
             run_id,
             forgotten: Vec::new(),
+            seldom: Box::default(),
         })
     }
 
@@ -267,9 +308,10 @@ impl Target {
                 options,
                 run_id,
                 forgotten,
+                seldom,
             } => {
                 let sink = sink.as_mut().ok_or(EngineError::DataflowEnded)?;
-                let progress = state.progress(closed.epoch, definition.keep_cleaned, options, run_id);
+                let progress = state.progress(closed.epoch, definition.keep_cleaned, options, run_id, seldom);
                 let step = step(closed, history, progress, state, forgotten);
                 let committed = sink.commit(&step).await?;
                 if committed.missing > 0 {

@@ -194,15 +194,16 @@ mod tests {
                 (("a.geo".to_owned(), 0), partition(0, 40)),
             ]
             .into(),
-            generations: vec![generation(0, 1, 0), generation(0, 2, 60), generation(1, 2, 0)],
-            gaps: vec![AcceptedGap {
+            generations: [generation(0, 1, 0), generation(0, 2, 60), generation(1, 2, 0)].into(),
+            gaps: [AcceptedGap {
                 topic: "a.pin".into(),
                 partition: 0,
                 from: 10,
                 to: 12,
                 reason: "accepted".into(),
                 object: None,
-            }],
+            }]
+            .into(),
             definitions: Some(results(10).hash(&Limits::default())),
             options: serde_json::json!({ "top": 10, "cleaned": true, "record_bytes": 8_388_608, "depth": 64 }),
             ..Progress::default()

@@ -234,14 +234,15 @@ mod tests {
                 (("geo".to_owned(), 0), partition(3)),
             ]
             .into(),
-            gaps: vec![AcceptedGap {
+            gaps: [AcceptedGap {
                 topic: "pin".into(),
                 partition: 1,
                 from: 2,
                 to: 4,
                 reason: "accepted".into(),
                 object: None,
-            }],
+            }]
+            .into(),
             legacy: Legacy { count: 9, hash: 1 },
             ..Progress::default()
         };

@@ -13,11 +13,7 @@ impl Context<'_> {
         let statements = &self.statements.progress;
         let new = plan.progress;
         self.frontier_calls(plan, calls);
-        let generations: Vec<_> = new
-            .generations
-            .iter()
-            .filter(|g| !self.known.generations.contains(g))
-            .collect();
+        let generations = new.generations.beyond(&self.known.generations);
         if !generations.is_empty() {
             let params = vec![
                 Param::Texts(generations.iter().map(|g| Some(g.topic.as_str())).collect()),
@@ -27,12 +23,15 @@ impl Context<'_> {
             ];
             calls.push(self.record("generations", &statements.generations, params, Expect::Quiet));
         }
-        let known = self.known.gaps.iter();
-        let filled: Vec<_> = known.filter(|gap| plan.step.full_snapshot && new.fills(gap)).collect();
+        let filled: Vec<_> = if plan.step.full_snapshot {
+            self.known.gaps.iter().filter(|gap| new.fills(gap)).collect()
+        } else {
+            Vec::new()
+        };
         if !filled.is_empty() {
             calls.push(self.record("gaps", &statements.filled, gap_key(&filled), Expect::Quiet));
         }
-        let gaps: Vec<_> = new.gaps.iter().filter(|gap| !self.known.gaps.contains(gap)).collect();
+        let gaps = new.gaps.beyond(&self.known.gaps);
         if !gaps.is_empty() {
             let mut params = gap_key(&gaps);
             params.push(Param::Texts(gaps.iter().map(|gap| Some(gap.reason.as_str())).collect()));

@@ -4,6 +4,7 @@ use super::{AcceptedGap, Generation, LastRecord, Legacy, PartitionProgress, Prog
 use crate::error::SinkError;
 use crate::quote::quoted;
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 use tokio_postgres::{Client, Row};
 
 /// Reads the whole progress; several statements, so call it in a transaction when commits may go on.
@@ -102,7 +103,7 @@ fn partition(row: &Row) -> Result<((String, i32), PartitionProgress), tokio_post
         first: row.try_get(2)?,
         next: row.try_get(3)?,
         cleaned_next: row.try_get(4)?,
-        detail: row.try_get(5)?,
+        detail: Arc::new(row.try_get(5)?),
         last,
     };
     Ok(((row.try_get(0)?, row.try_get(1)?), progress))

@@ -159,7 +159,7 @@ impl<'a> FrontierMoves<'a> {
     pub(crate) fn write_params(&self) -> Vec<Param<'a>> {
         let mut params = common(&self.write);
         params.push(Param::Int8s(self.write.iter().map(|to| Some(to.new.first)).collect()));
-        params.push(Param::Jsons(self.write.iter().map(|to| &to.new.detail).collect()));
+        params.push(Param::Jsons(self.write.iter().map(|to| &*to.new.detail).collect()));
         params
     }
 }

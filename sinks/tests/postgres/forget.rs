@@ -66,8 +66,8 @@ fn of_both() -> Progress {
     Progress {
         topics: [("pin".into(), "pin".into()), ("geo".into(), "geo".into())].into(),
         partition_counts: [("pin".into(), 1), ("geo".into(), 4)].into(),
-        generations: vec![generation("geo"), generation("pin")],
-        gaps: vec![gap("geo", 3), gap("pin", 0)],
+        generations: [generation("geo"), generation("pin")].into(),
+        gaps: [gap("geo", 3), gap("pin", 0)].into(),
         ..progress(50)
     }
 }
@@ -102,7 +102,7 @@ fn topics_left_out_are_forgotten_with_their_rows() {
         let mut of_pin = of_both();
         of_pin.topics.remove("geo");
         of_pin.partitions.remove(&("geo".to_owned(), 3));
-        of_pin.gaps.remove(0);
+        of_pin.gaps = of_pin.gaps.iter().filter(|gap| gap.topic == "pin").cloned().collect();
         let step = Step {
             staged: Some(settling(rows, true)),
             reject_topics: vec!["pin".into()],
@@ -194,7 +194,7 @@ fn skipped_objects_stay_until_a_run_of_their_topic_reads_them() {
         let mut sink = open(&config).await;
         let first = Step {
             progress: Progress {
-                gaps: gaps.clone(),
+                gaps: gaps.iter().cloned().collect(),
                 ..of_both()
             },
             ..empty_full_snapshot(0)
@@ -206,7 +206,7 @@ fn skipped_objects_stay_until_a_run_of_their_topic_reads_them() {
         // a run without `geo` finds one of its two objects readable again
         let mut second = first.clone();
         second.progress.topics.remove("geo");
-        second.progress.gaps = vec![gaps[2].clone()];
+        second.progress.gaps = [gaps[2].clone()].into();
         sink.commit(&second).await.unwrap();
         let stored = sink.read_progress().await.unwrap();
         assert_eq!(&stored, sink.progress());

@@ -125,7 +125,7 @@ pub fn progress(next: i64) -> Progress {
         first: 0,
         next,
         cleaned_next: Some(next),
-        detail: serde_json::json!({"ranges": [[0, next / 10]]}),
+        detail: serde_json::json!({"ranges": [[0, next / 10]]}).into(),
         last: Some(LastRecord {
             offset: next - 1,
             timestamp: 1_700_000_000_000 + next,
@@ -136,7 +136,7 @@ pub fn progress(next: i64) -> Progress {
         first: 5,
         next: 7,
         cleaned_next: None,
-        detail: serde_json::json!({}),
+        detail: serde_json::json!({}).into(),
         last: None,
     };
     Progress {

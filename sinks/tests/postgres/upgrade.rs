@@ -56,15 +56,16 @@ fn recorded() -> Progress {
             count: 3,
             hash: 0xfeed_beef_0123_4567,
         },
-        generations: vec![generation(0, 40), generation(1, 0)],
-        gaps: vec![AcceptedGap {
+        generations: [generation(0, 40), generation(1, 0)].into(),
+        gaps: [AcceptedGap {
             topic: "pin".into(),
             partition: 0,
             from: 7,
             to: 9,
             reason: "no object holds it".into(),
             object: None,
-        }],
+        }]
+        .into(),
         ..crate::tables::progress(42)
     };
     recorded

@@ -182,7 +182,7 @@ impl<'a> Replay<'a> {
                 reach.last = newer(reach.last, recorded.last);
             }
         }
-        self.answer.missing = self.missing(plans);
+        self.answer.missing = self.missing(plans).into();
         self.answer.legacy = self.read.legacy();
         self.answer.hashes = match self.upto {
             Some(_) => BTreeMap::new(),

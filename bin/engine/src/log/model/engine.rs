@@ -15,7 +15,7 @@ use crate::protocol::{Consume, Purpose};
 use crate::reader::{Passed, ReadRange};
 use crate::recorded::Recorded;
 use crate::report::Totals;
-use crate::target::State;
+use crate::target::{Seldom, State};
 use crate::topics::Topics;
 use ingest::coverage::{Counted, Coverage, RangeSet};
 use ingest::kafka::{Sample, Sampled};
@@ -525,7 +525,8 @@ impl Engine {
             totals: &Totals::default(),
         };
         let before = std::mem::take(&mut tables.progress);
-        let mut progress = state.progress(Epoch::default(), true, &serde_json::Value::Null, "model");
+        let seldom = &mut Seldom::default();
+        let mut progress = state.progress(Epoch::default(), true, &serde_json::Value::Null, "model", seldom);
         progress.definitions = Some(DEFINITIONS);
         for (key, earlier) in before.partitions {
             let now = progress.partitions.entry(key).or_insert(earlier.clone());
