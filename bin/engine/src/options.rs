@@ -89,11 +89,20 @@ impl LogOptions {
         };
         if let Some(lake) = &self.lake {
             options.objects_in_flight = lake.objects_in_flight;
-            options.chunks = (lake.buffer_bytes / options.chunk_bytes).max(2);
+            let chunks = lake.buffer_bytes / options.chunk_bytes;
+            options.chunks = match lake.url {
+                // its reader keeps ahead of the decoder with few, and these stay in the processor's cache
+                LakeUrl::File(_) => chunks.min(FOLDER_CHUNKS),
+                LakeUrl::S3 { .. } => chunks,
+            }
+            .max(2);
         }
         options
     }
 }
+
+/// Chunks of a folder that are in memory at once, at most.
+const FOLDER_CHUNKS: usize = 4;
 
 /// A lake, and how much of it is read at a time.
 #[derive(Clone, Debug)]

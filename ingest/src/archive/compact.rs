@@ -22,7 +22,9 @@ use super::line::append_of_other_writer;
 use super::resume::list;
 use crate::coverage::coverage;
 use crate::failpoint;
-use crate::lake::{CONTROL_FOLDER, Encoding, Lake, Object, ObjectMetadata, Place, checksum, strip_byte_order_mark};
+use crate::lake::{
+    CONTROL_FOLDER, Encoding, Lake, Object, ObjectMetadata, Place, checksum, count_lines, strip_byte_order_mark,
+};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -289,7 +291,7 @@ impl PartitionObjects<'_> {
         if !bytes.is_empty() && !bytes.ends_with(b"\n") {
             bytes.push(b'\n');
         }
-        let lines = memchr::memchr_iter(b'\n', &bytes).count() as u64;
+        let lines = count_lines(&bytes);
         if altered || lines != known.lines {
             tracing::warn!(
                 "{} is not what its writer recorded, it stays: see `pinflow audit --deep`",

@@ -99,8 +99,8 @@ pub(super) async fn read(
         options,
         Arc::new(move || wake_channel.notify_one()),
     );
-    let mut opened: HashMap<u32, ObjectMetadata> = HashMap::new();
-    let none = ObjectMetadata::default();
+    // what the writer of an object recorded, and its lines so far
+    let mut reading: HashMap<u32, (ObjectMetadata, u64)> = HashMap::new();
     let result = loop {
         while fetcher.open() < AHEAD
             && let Some(index) = wanted.next()
@@ -110,34 +110,46 @@ pub(super) async fn read(
         if fetcher.open() == 0 {
             break Ok(());
         }
-        match fetcher.try_next() {
-            None => arrived.notified().await,
-            Some(Fetched::Opened { id, metadata }) => {
-                if let Some(metadata) = metadata {
-                    opened.insert(id, *metadata);
-                }
+        let Some(fetched) = fetcher.try_next() else {
+            arrived.notified().await;
+            continue;
+        };
+        let lines = fetched.lines();
+        match fetched {
+            Fetched::Opened { id, metadata } => {
+                reading.insert(id, (metadata.map_or_else(Default::default, |metadata| *metadata), 0));
             }
-            Some(Fetched::Lines { id, bytes } | Fetched::Whole { id, bytes }) => {
-                lines_of(id as usize, opened.get(&id).unwrap_or(&none), &bytes);
+            Fetched::Lines { id, bytes } | Fetched::Whole { id, bytes } => {
+                let (metadata, count) = reading.entry(id).or_default();
+                *count += lines;
+                lines_of(id as usize, metadata, &bytes);
                 fetcher.recycle(bytes);
             }
-            Some(Fetched::TooLarge { id, prefix, .. }) => {
+            Fetched::TooLarge { id, prefix, .. } => {
+                let (metadata, count) = reading.entry(id).or_default();
+                *count += lines;
                 let line = [&prefix[..], b"\n"].concat();
-                lines_of(id as usize, opened.get(&id).unwrap_or(&none), &line);
+                lines_of(id as usize, metadata, &line);
             }
-            Some(Fetched::Done { id, lines, .. }) => done(Examined {
-                index: id as usize,
-                lines,
-                metadata: opened.remove(&id).unwrap_or_default(),
-                error: None,
-            }),
-            Some(Fetched::Failed { error, .. }) if error.class() != Class::Damaged => break Err(error.into()),
-            Some(Fetched::Failed { id, error }) => done(Examined {
-                index: id as usize,
-                lines: 0,
-                metadata: ObjectMetadata::default(),
-                error: Some(error),
-            }),
+            Fetched::Done { id, .. } => {
+                let (metadata, lines) = reading.remove(&id).unwrap_or_default();
+                done(Examined {
+                    index: id as usize,
+                    lines,
+                    metadata,
+                    error: None,
+                });
+            }
+            Fetched::Failed { error, .. } if error.class() != Class::Damaged => break Err(error.into()),
+            Fetched::Failed { id, error } => {
+                reading.remove(&id);
+                done(Examined {
+                    index: id as usize,
+                    lines: 0,
+                    metadata: ObjectMetadata::default(),
+                    error: Some(error),
+                });
+            }
         }
     };
     // its threads wait for the runtime when they are told to stop

@@ -281,7 +281,6 @@ impl Shared {
                 digest: None,
                 expected: None,
                 handed_out: false,
-                lines: 0,
                 bytes: 0,
             };
             let proved = if self.prove_first { self.prove(object) } else { Ok(()) };
@@ -290,7 +289,6 @@ impl Shared {
                     attempts.succeeded();
                     return Fetched::Done {
                         id,
-                        lines: cutter.lines,
                         bytes: cutter.bytes,
                         digest: cutter.digest.map(|digest| digest.digest()),
                         took,

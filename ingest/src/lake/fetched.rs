@@ -1,6 +1,7 @@
 //! What a fetcher hands over of an object, in its order.
 
 use super::error::LakeError;
+use super::line::count_lines;
 use super::metadata::ObjectMetadata;
 use std::time::Duration;
 
@@ -44,8 +45,6 @@ pub enum Fetched {
     Done {
         /// The object.
         id: u32,
-        /// Its lines, those too large and empty ones included; 0 for objects of older layouts.
-        lines: u64,
         /// Its content's bytes, after decompression.
         bytes: u64,
         /// The [`checksum`](super::checksum) of its content, after decompression. Always there for objects of older
@@ -63,4 +62,15 @@ pub enum Fetched {
         /// Why, naming the object.
         error: LakeError,
     },
+}
+
+impl Fetched {
+    /// The lines that it holds, empty ones and one that is too large included; none where they are not lines of the log.
+    pub fn lines(&self) -> u64 {
+        match self {
+            Fetched::Lines { bytes, .. } => count_lines(bytes),
+            Fetched::TooLarge { .. } => 1,
+            _ => 0,
+        }
+    }
 }

@@ -137,6 +137,12 @@ pub fn original(line: &[u8]) -> Option<Original> {
     }
 }
 
+/// Lines of a text, empty ones included; the last one may lack its newline.
+pub(crate) fn count_lines(text: &[u8]) -> u64 {
+    let newlines = memchr::memchr_iter(b'\n', text).count() as u64;
+    newlines + u64::from(!text.is_empty() && !text.ends_with(b"\n"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

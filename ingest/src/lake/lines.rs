@@ -6,14 +6,14 @@
 //! is one), and a small buffer that fills is exchanged for a large one first: an object of less than a chunk is handed
 //! out whole and sound or not at all. The object's metadata go before its first content, once.
 
-use super::bom::strip_byte_order_mark;
+use super::bom::BYTE_ORDER_MARK;
 use super::error::LakeError;
 use super::fetched::Fetched;
 use super::line::PREFIX_BYTES;
 use super::metadata::ObjectMetadata;
 use super::pool::{Pool, Size};
 use std::io::{self, Read};
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 use xxhash_rust::xxh3::Xxh3;
 
 /// What one object may demand.
@@ -43,18 +43,74 @@ pub(crate) struct Cutter<'a> {
     pub(crate) expected: Option<u64>,
     /// The metadata have been handed out, and content may have been.
     pub(crate) handed_out: bool,
-    pub(crate) lines: u64,
     pub(crate) bytes: u64,
 }
 
-/// A buffer that goes back to the pool unless it is handed out.
+/// A buffer that goes back to the pool unless it is handed out. The first `filled` of its bytes are content; the others
+/// are whatever stood there, so that nothing is cleared before it is read into.
 struct Lease<'a> {
     pool: &'a Pool,
     buffer: Vec<u8>,
+    filled: usize,
 }
 
-impl Lease<'_> {
+impl<'a> Lease<'a> {
+    fn of(pool: &'a Pool, size: Size) -> Option<Lease<'a>> {
+        let mut buffer = pool.take(size)?;
+        buffer.resize(buffer.capacity(), 0);
+        Some(Lease {
+            pool,
+            buffer,
+            filled: 0,
+        })
+    }
+
+    fn capacity(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Lets a large buffer grow; `false` when the pool is closed.
+    fn grow(&mut self, bytes: usize) -> bool {
+        let grown = self.pool.grow(&mut self.buffer, bytes);
+        self.buffer.resize(self.buffer.capacity(), 0);
+        grown
+    }
+
+    /// Reads until there are `upto` bytes or the stream ends; whether it ended.
+    fn fill(&mut self, source: &mut dyn Read, upto: usize) -> io::Result<bool> {
+        while self.filled < upto {
+            match source.read(&mut self.buffer[self.filled..upto]) {
+                Ok(0) => return Ok(true),
+                Ok(read) => self.filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
+    fn push(&mut self, content: &[u8]) {
+        self.buffer[self.filled..][..content.len()].copy_from_slice(content);
+        self.filled += content.len();
+    }
+
+    fn truncate(&mut self, bytes: usize) {
+        self.filled = self.filled.min(bytes);
+    }
+
+    fn drop_front(&mut self, bytes: usize) {
+        self.buffer.copy_within(bytes..self.filled, 0);
+        self.filled -= bytes;
+    }
+
+    fn strip_byte_order_mark(&mut self) {
+        if self.starts_with(BYTE_ORDER_MARK) {
+            self.drop_front(BYTE_ORDER_MARK.len());
+        }
+    }
+
     fn hand_out(mut self) -> Vec<u8> {
+        self.buffer.truncate(self.filled);
         std::mem::take(&mut self.buffer)
     }
 }
@@ -68,15 +124,9 @@ impl Drop for Lease<'_> {
 }
 
 impl Deref for Lease<'_> {
-    type Target = Vec<u8>;
-    fn deref(&self) -> &Vec<u8> {
-        &self.buffer
-    }
-}
-
-impl DerefMut for Lease<'_> {
-    fn deref_mut(&mut self) -> &mut Vec<u8> {
-        &mut self.buffer
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.buffer[..self.filled]
     }
 }
 
@@ -97,7 +147,7 @@ impl<'a> Cutter<'a> {
             let upto = buffer.capacity().min(buffer.len() + self.limits.chunk_bytes);
             let ended = self.fill(source, &mut buffer, upto)?;
             if std::mem::take(&mut at_start) {
-                strip_byte_order_mark(&mut buffer);
+                buffer.strip_byte_order_mark();
             }
             if let Some(line) = &mut skipped {
                 let end = memchr::memchr(b'\n', &buffer);
@@ -106,11 +156,10 @@ impl<'a> Cutter<'a> {
                 let wanted = PREFIX_BYTES.saturating_sub(line.prefix.len()).min(more);
                 line.prefix.extend_from_slice(&buffer[..wanted]);
                 let rest = end.map_or(buffer.len(), |end| end + 1);
-                buffer.drain(..rest);
+                buffer.drop_front(rest);
                 if (end.is_some() || ended)
                     && let Some(Skipped { prefix, bytes }) = skipped.take()
                 {
-                    self.lines += 1;
                     self.hand_out(Fetched::TooLarge {
                         id: self.id,
                         prefix,
@@ -140,7 +189,7 @@ impl<'a> Cutter<'a> {
                     buffer.truncate(end + 1);
                     self.hand_out_lines(buffer)?;
                     buffer = self.lease(Size::Large)?;
-                    buffer.extend_from_slice(self.carry);
+                    buffer.push(self.carry);
                 }
                 None if buffer.len() > self.limits.record_bytes => {
                     let prefix = buffer[..buffer.len().min(PREFIX_BYTES)].to_vec();
@@ -173,26 +222,24 @@ impl<'a> Cutter<'a> {
             buffer = self.enlarge(buffer, bytes)?;
         }
         self.verify()?;
-        strip_byte_order_mark(&mut buffer);
+        buffer.strip_byte_order_mark();
         let bytes = buffer.hand_out();
         self.hand_out(Fetched::Whole { id: self.id, bytes })
     }
 
     /// Reads until the buffer holds `upto` bytes or the stream ends; whether it ended.
-    #[expect(clippy::disallowed_methods, reason = "takes no more than the buffer has room for")]
-    fn fill(&mut self, source: &mut dyn Read, buffer: &mut Vec<u8>, upto: usize) -> io::Result<bool> {
-        let (before, capacity) = (buffer.len(), buffer.capacity());
-        let wanted = upto - before;
-        let read = source.take(wanted as u64).read_to_end(buffer)?;
-        debug_assert_eq!(buffer.capacity(), capacity, "a pooled buffer keeps its class");
-        self.bytes += read as u64;
+    fn fill(&mut self, source: &mut dyn Read, buffer: &mut Lease<'a>, upto: usize) -> io::Result<bool> {
+        let before = buffer.len();
+        let ended = buffer.fill(source, upto)?;
+        let read = &buffer[before..];
+        self.bytes += read.len() as u64;
         if self.bytes > self.limits.decoded_bytes {
             return Err(self.too_large(self.limits.decoded_bytes));
         }
         if let Some(digest) = &mut self.digest {
-            digest.update(&buffer[before..]);
+            digest.update(read);
         }
-        Ok(read < wanted)
+        Ok(ended)
     }
 
     /// A larger buffer with the same content, for content that has no newline yet.
@@ -202,16 +249,14 @@ impl<'a> Cutter<'a> {
             self.carry.extend_from_slice(&buffer);
             drop(buffer);
             buffer = self.lease(Size::Large)?;
-            buffer.extend_from_slice(self.carry);
-        } else if !self.pool.grow(&mut buffer, bytes) {
+            buffer.push(self.carry);
+        } else if !buffer.grow(bytes) {
             return Err(self.stopped());
         }
         Ok(buffer)
     }
 
     fn hand_out_lines(&mut self, buffer: Lease<'a>) -> io::Result<()> {
-        let newlines = memchr::memchr_iter(b'\n', &buffer).count() as u64;
-        self.lines += newlines + u64::from(!buffer.ends_with(b"\n"));
         let bytes = buffer.hand_out();
         self.hand_out(Fetched::Lines { id: self.id, bytes })
     }
@@ -257,10 +302,7 @@ impl<'a> Cutter<'a> {
     }
 
     fn lease(&self, size: Size) -> io::Result<Lease<'a>> {
-        let pool = self.pool;
-        pool.take(size)
-            .map(|buffer| Lease { pool, buffer })
-            .ok_or_else(|| self.stopped())
+        Lease::of(self.pool, size).ok_or_else(|| self.stopped())
     }
 
     fn too_large(&self, limit: u64) -> io::Error {

@@ -44,6 +44,7 @@ pub use fetch::{FetchOptions, Fetcher};
 pub use fetched::Fetched;
 #[cfg(test)]
 pub(crate) use line::PREFIX_BYTES;
+pub(crate) use line::count_lines;
 pub use line::{KEPT_BYTES, Original, kept, kept_of_line, longest_line, original};
 pub(crate) use line::{RAW, RAW_BASE64, TOMBSTONE, TOMBSTONE_BASE64, WRAPPED_PREFIX};
 pub use listing::{Listing, Object};

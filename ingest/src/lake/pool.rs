@@ -51,7 +51,7 @@ impl Class {
             return Some(buffer);
         }
         self.unmade = self.unmade.checked_sub(1)?;
-        Some(Vec::with_capacity(self.bytes))
+        Some(vec![0; self.bytes])
     }
 }
 
@@ -87,7 +87,7 @@ impl Pool {
         }
     }
 
-    /// An empty buffer, as soon as one is free; `None` when the pool is closed. The caller holds no other buffer.
+    /// A buffer with any content, as soon as one is free; `None` when the pool is closed. The caller holds no other buffer.
     pub(crate) fn take(&self, size: Size) -> Option<Vec<u8>> {
         let mut state = self.lock();
         loop {
@@ -141,8 +141,7 @@ impl Pool {
     pub(crate) fn give_all(&self, buffers: impl Iterator<Item = Vec<u8>>) {
         let mut state = self.lock();
         let (mut small, mut large, mut giant) = (0, 0, false);
-        for mut buffer in buffers {
-            buffer.clear();
+        for buffer in buffers {
             if self.is_giant(&buffer) {
                 (state.giant_taken, giant) = (false, true);
             } else if buffer.capacity() >= self.chunk_bytes {

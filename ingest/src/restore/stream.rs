@@ -12,7 +12,7 @@ use super::line::{LineFormat, Record, record};
 use super::options::{Meaning, Observer};
 use super::plan::PartitionPlan;
 use crate::coverage::{Gap, RangeSet};
-use crate::lake::{Encoding, FetchOptions, Fetched, Fetcher, Lake, Object, ObjectMetadata};
+use crate::lake::{Encoding, FetchOptions, Fetched, Fetcher, Lake, Object, ObjectMetadata, count_lines};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -225,15 +225,14 @@ impl<'a> Stream<'a> {
                 offset: self.start().plus(self.opened.lines),
                 bytes,
             }),
-            Fetched::Done { lines, .. } => self.arrive_end(lines),
+            Fetched::Done { .. } => self.arrive_end(),
             Fetched::Failed { error, .. } => Err(error.into()),
         }
     }
 
     fn arrive_lines(&mut self, bytes: Vec<u8>) -> Result<(), RestoreError> {
         let first = self.start().plus(self.opened.lines);
-        let newlines = memchr::memchr_iter(b'\n', &bytes).count() as u64;
-        let lines = newlines + u64::from(!bytes.is_empty() && !bytes.ends_with(b"\n"));
+        let lines = count_lines(&bytes);
         self.opened.lines += lines;
         self.check_room()?;
         self.skip_to(first)?;
@@ -270,7 +269,8 @@ impl<'a> Stream<'a> {
         }
     }
 
-    fn arrive_end(&mut self, lines: u64) -> Result<(), RestoreError> {
+    fn arrive_end(&mut self) -> Result<(), RestoreError> {
+        let lines = self.opened.lines;
         if let Some(recorded) = self.opened.recorded.filter(|recorded| *recorded != lines) {
             return Err(RestoreError::Lines {
                 object: self.key(),

@@ -51,13 +51,13 @@ fn odd_objects_are_whole_lines() {
             for (start, (extension, stored, content, count)) in (0..).zip(&cases) {
                 let read = &reads[&pin(start, extension)];
                 assert!(read.sound() == *content, "case {start} of {}", lake.url());
-                let (lines, bytes, _) = read.done.unwrap();
+                let (bytes, _) = read.done.unwrap();
                 let stored = if *extension == "json" {
                     stored.len()
                 } else {
                     content.len()
                 };
-                assert_eq!(lines, *count, "case {start}");
+                assert_eq!(read.lines, *count, "case {start}");
                 assert!(
                     bytes as usize == stored || bytes as usize == stored + 3,
                     "case {start}: {bytes}"
@@ -93,7 +93,7 @@ fn older_layouts_come_whole() {
             ("pin/PinterestData_2.json.gz", &array),
             ("pin/event-empty.json", b""),
         ] {
-            assert_eq!(reads[key].done.as_ref().unwrap().2, Some(checksum(of)), "{key}");
+            assert_eq!(reads[key].done.as_ref().unwrap().1, Some(checksum(of)), "{key}");
         }
         let limited = FetchOptions {
             max_whole_bytes: array.len() - 1,
@@ -138,7 +138,7 @@ fn a_line_above_the_limit_is_passed_over() {
         );
         for read in reads.values() {
             assert!(read.sound() == expected);
-            assert_eq!(read.done.as_ref().unwrap().0, 5);
+            assert_eq!(read.lines, 5);
             assert_eq!(read.too_large.len(), 2);
             assert!(
                 read.too_large
@@ -191,7 +191,7 @@ fn metadata_comes_with_the_object_and_its_checksum_holds() {
         for key in [pin(0, "json"), pin(300, "json.gz")] {
             assert!(reads[&key].sound() == content);
             assert_eq!(reads[&key].opened, Some(Some(metadata.clone())));
-            assert_eq!(reads[&key].done.as_ref().unwrap().2, Some(checksum(&content)));
+            assert_eq!(reads[&key].done.as_ref().unwrap().1, Some(checksum(&content)));
         }
         let error = reads[&pin(600, "json")].unread();
         assert!(
@@ -461,7 +461,7 @@ fn any_lake_reads_back_under_any_limits() {
             });
             for (key, kept, count) in &expected {
                 prop_assert!(reads[key].sound() == kept.as_slice(), "{}", key);
-                prop_assert_eq!(reads[key].done.as_ref().unwrap().0, *count);
+                prop_assert_eq!(reads[key].lines, *count);
             }
         }
         prop_assert!(largest <= max_record_bytes + 1);

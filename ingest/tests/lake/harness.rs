@@ -34,8 +34,9 @@ pub struct Read {
     pub too_large: Vec<(Vec<u8>, u64)>,
     /// The metadata that came first.
     pub opened: Option<Option<ObjectMetadata>>,
-    /// Lines, bytes and digest.
-    pub done: Option<(u64, u64, Option<u64>)>,
+    pub lines: u64,
+    /// Bytes and digest.
+    pub done: Option<(u64, Option<u64>)>,
     pub failed: Option<LakeError>,
 }
 
@@ -184,6 +185,7 @@ impl World {
 
 fn take(fetcher: &mut Fetcher, reads: &mut [Read], fetched: Fetched) {
     let ended = |read: &Read| read.done.is_some() || read.failed.is_some();
+    let lines = fetched.lines();
     match fetched {
         Fetched::Opened { id, metadata } => {
             let read = &mut reads[id as usize];
@@ -203,6 +205,7 @@ fn take(fetcher: &mut Fetcher, reads: &mut [Read], fetched: Fetched) {
             let cut = read.content.last().is_some_and(|last| *last != b'\n');
             assert!(!cut, "a chunk follows one that ended inside a line");
             read.content.extend_from_slice(&bytes);
+            read.lines += lines;
             read.chunks += 1;
             fetcher.recycle(bytes);
         }
@@ -213,17 +216,15 @@ fn take(fetcher: &mut Fetcher, reads: &mut [Read], fetched: Fetched) {
             (read.chunks, read.whole) = (1, true);
             fetcher.recycle(bytes);
         }
-        Fetched::TooLarge { id, prefix, bytes } => reads[id as usize].too_large.push((prefix, bytes)),
-        Fetched::Done {
-            id,
-            lines,
-            bytes,
-            digest,
-            ..
-        } => {
+        Fetched::TooLarge { id, prefix, bytes } => {
+            let read = &mut reads[id as usize];
+            read.lines += lines;
+            read.too_large.push((prefix, bytes));
+        }
+        Fetched::Done { id, bytes, digest, .. } => {
             let read = &mut reads[id as usize];
             assert!(!ended(read) && read.opened.is_some());
-            read.done = Some((lines, bytes, digest));
+            read.done = Some((bytes, digest));
         }
         Fetched::Failed { id, error } => {
             let read = &mut reads[id as usize];

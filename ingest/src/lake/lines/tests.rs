@@ -73,7 +73,9 @@ fn cut_from(source: &mut dyn Read, bytes: u64, limits: Limits, check: Option<u64
     };
     let mut carry = Vec::new();
     let mut opened = false;
-    let mut out = |fetched| {
+    let mut counted = 0;
+    let mut out = |fetched: Fetched| {
+        counted += fetched.lines();
         match fetched {
             Fetched::Opened { .. } => assert!(!std::mem::replace(&mut opened, true), "opened twice"),
             Fetched::Lines { bytes, .. } => {
@@ -102,11 +104,11 @@ fn cut_from(source: &mut dyn Read, bytes: u64, limits: Limits, check: Option<u64
         digest: check.map(|_| Xxh3::new()),
         expected: check,
         handed_out: false,
-        lines: 0,
         bytes: 0,
     };
     let result = cutter.lines(source, pool.size_for(bytes));
-    (outcome.counted, outcome.bytes) = (cutter.lines, cutter.bytes);
+    outcome.bytes = cutter.bytes;
+    outcome.counted = counted;
     (outcome, result)
 }
 
@@ -201,11 +203,9 @@ fn an_object_larger_than_listed() {
         digest: None,
         expected: None,
         handed_out: false,
-        lines: 0,
         bytes: 0,
     };
     cutter.lines(&mut content.as_slice(), Size::Small).unwrap();
-    assert_eq!(cutter.lines, 2);
     assert_eq!(lines, content);
 }
 
