@@ -186,7 +186,7 @@ fn skipped_objects_stay_until_a_run_of_their_topic_reads_them() {
     run(async {
         let config = cluster.config(&schema());
         let object = |topic: &str, key: &str| AcceptedGap::of_object(topic, key, "unreadable");
-        let gaps = vec![
+        let gaps = [
             object("geo", "geo/a.json"),
             object("pin", "pin/a.json"),
             object("pin", "pin/b.json"),
@@ -194,7 +194,7 @@ fn skipped_objects_stay_until_a_run_of_their_topic_reads_them() {
         let mut sink = open(&config).await;
         let first = Step {
             progress: Progress {
-                gaps: gaps.iter().cloned().collect(),
+                gaps: gaps.clone().into(),
                 ..of_both()
             },
             ..empty_full_snapshot(0)
