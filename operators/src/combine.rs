@@ -157,3 +157,46 @@ pub(crate) fn added_up<V: Ord>(mut changes: Vec<(V, i64)>) -> Vec<(V, i64)> {
     changes.retain(|(_, diff)| *diff != 0);
     changes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    use timely::dataflow::operators::{Input, Inspect};
+
+    /// How many updates have left the operator after each batch of so many of seven keys, all of one epoch, and after
+    /// its close.
+    fn sent(batches: &'static [usize]) -> Vec<usize> {
+        timely::execute_directly(move |worker| {
+            let count = Rc::new(RefCell::new(0));
+            let counting = Rc::clone(&count);
+            let mut input = worker.dataflow::<u64, _, _>(|scope| {
+                let (input, updates) = scope.new_input::<Vec<Update<usize>>>();
+                let sums = combine(updates.as_collection(), "test").inner;
+                sums.inspect_batch(move |_, sums| *counting.borrow_mut() += sums.len());
+                input
+            });
+            let mut after = Vec::new();
+            for size in batches {
+                let mut batch: Vec<Update<usize>> = (0..*size).map(|n| (n % 7, 0, 1)).collect();
+                input.send_batch(&mut batch);
+                input.flush();
+                (0..5).for_each(|_| _ = worker.step());
+                after.push(*count.borrow());
+            }
+            input.close();
+            while worker.step() {}
+            after.push(*count.borrow());
+            after
+        })
+    }
+
+    #[test]
+    fn a_small_batch_passes_and_a_large_one_waits_for_the_close() {
+        assert_eq!(sent(&[1, 5, SMALL - 1]), [1, 6, 13, 13]);
+        assert_eq!(sent(&[SMALL, 5 * SMALL, SMALL]), [0, 0, 0, 7]);
+        // what is small takes along what has waited
+        assert_eq!(sent(&[SMALL, 2]), [0, 7, 7]);
+    }
+}

@@ -292,6 +292,7 @@ mod tests {
                 model.retain(|_, count| *count != 0);
                 assert_eq!(values.greatest(), model.keys().next_back());
                 assert_eq!(values.count(), model.values().next_back().copied().unwrap_or(0));
+                assert_eq!(values.further(), model.len().saturating_sub(1));
             }
             for (value, count) in model {
                 values.update(&value, -count);

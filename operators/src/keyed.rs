@@ -273,6 +273,24 @@ mod tests {
     use std::collections::HashMap;
 
     #[test]
+    fn a_chunk_takes_half_a_megabyte_or_little_less() {
+        const fn bytes<E>() -> usize {
+            size_of::<E>() << chunk_bits::<E>()
+        }
+        for bytes in [
+            bytes::<u8>(),
+            bytes::<u64>(),
+            bytes::<[u8; 24]>(),
+            bytes::<[u8; 1000]>(),
+        ] {
+            assert!(CHUNK_BYTES / 2 < bytes && bytes <= CHUNK_BYTES, "{bytes}");
+        }
+        // of what is large there are sixteen, of what takes nothing as many as of bytes
+        assert_eq!([chunk_bits::<[u64; 1 << 15]>(), chunk_bits::<()>()], [4, 19]);
+        assert_eq!(chunk_bits::<[u64; 1 << 12]>(), 4);
+    }
+
+    #[test]
     fn agrees_with_a_map_while_entries_come_and_go() {
         let mut keyed: Keyed<Pair<u64, u64>> = Keyed::new();
         let mut model: HashMap<u64, u64> = HashMap::new();

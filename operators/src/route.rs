@@ -127,6 +127,8 @@ tuples!(A, B, C, D, E, F);
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
+    use values::{Offset, Partition};
 
     proptest! {
         #[test]
@@ -193,6 +195,33 @@ mod tests {
             Some(1i64).route(Routing::ManyProcesses),
             None::<i64>.route(Routing::ManyProcesses)
         );
+    }
+
+    /// Each part of a position and of a tuple counts, and its place does.
+    #[test]
+    fn routes_of_different_keys_differ() {
+        let at = |generation, offset, partition| {
+            let position = Position::new(generation, Offset(offset), Partition(partition)).unwrap();
+            position.route(Routing::ManyProcesses)
+        };
+        let six = |first: u8, last: u8| (first, 0u8, 0u8, 0u8, 0u8, last).route(Routing::ManyProcesses);
+        let routes = [
+            [at(1, 2, 3), at(1, 3, 2), at(2, 1, 3), at(1, 2, 4)],
+            [six(0, 0), six(0, 1), six(1, 0), six(1, 1)],
+            [
+                Some(0u8).route(Routing::ManyProcesses),
+                Some(1u8).route(Routing::ManyProcesses),
+                None::<u8>.route(Routing::ManyProcesses),
+                Some(2u8).route(Routing::ManyProcesses),
+            ],
+        ];
+        for routes in routes {
+            let different: BTreeSet<u64> = routes.into();
+            assert_eq!(different.len(), routes.len(), "{routes:x?}");
+        }
+        assert_eq!(().route(Routing::ManyProcesses), 0);
+        // pinned, as above
+        assert_eq!(at(1, 2, 3), 0x4571f55388cd77f4);
     }
 
     #[test]

@@ -25,10 +25,11 @@ pub fn schedule() -> impl Strategy<Value = Schedule> {
     (1..=3usize, any::<u64>()).prop_map(|(workers, seed)| Schedule { workers, seed })
 }
 
-/// Cases of each property: a few seconds in the dev profile.
+/// Cases of each property: a few seconds in the dev profile, or as many as `PROPTEST_CASES` says.
 pub fn config() -> ProptestConfig {
+    let wanted = std::env::var("PROPTEST_CASES").ok();
     ProptestConfig {
-        cases: 192,
+        cases: wanted.map_or(192, |cases| cases.parse().expect("a number")),
         failure_persistence: None,
         ..ProptestConfig::default()
     }

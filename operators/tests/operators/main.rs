@@ -1,5 +1,6 @@
 //! Each operator against a naive recomputation, at every epoch, over random schedules with one to three workers.
 
+mod containers;
 mod counts;
 mod fold;
 mod footprints;
@@ -10,4 +11,5 @@ mod latest;
 mod median;
 mod ordered;
 mod rank;
+mod state_sizes;
 mod top;
