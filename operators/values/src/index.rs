@@ -177,3 +177,111 @@ impl Index {
         self.len -= 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// Few places, so that probes meet and wrap around, and few tags, so that they match falsely.
+    fn hash_of(id: u32, places: u64) -> u64 {
+        let id = u64::from(id);
+        (id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) % places | (id % 3) << 61 | 0xffff << 16
+    }
+
+    #[test]
+    fn agrees_with_a_map_while_numbers_come_and_go() {
+        for places in [1, 7, 61, 1 << 16] {
+            let hash_of = |id| hash_of(id, places);
+            let mut index = Index::new();
+            // the numbers in use, and those that were and are given out again
+            let (mut used, mut free): (BTreeMap<u32, u64>, Vec<u32>) = Default::default();
+            let mut random = places;
+            for step in 0..6_000u32 {
+                random = random
+                    .wrapping_mul(6364136223846793005)
+                    .wrapping_add(1442695040888963407);
+                let growing = step % 2_000 < 1_200;
+                if (random >> 33) % 4 < if growing { 3 } else { 1 } {
+                    if index.is_full() {
+                        index.grow(used.iter().map(|(id, hash)| (*hash, *id)));
+                    }
+                    let id = free.pop().unwrap_or(used.len() as u32);
+                    index.insert(hash_of(id), id);
+                    used.insert(id, hash_of(id));
+                } else if let Some(id) = used.keys().nth((random >> 40) as usize % used.len().max(1)).copied() {
+                    index.remove(id, hash_of);
+                    used.remove(&id);
+                    free.push(id);
+                    assert_eq!(index.find(hash_of(id), |other| other == id), None);
+                }
+                assert_eq!((index.len(), index.is_empty()), (used.len(), used.is_empty()));
+                if step % 100 == 0 {
+                    for id in used.keys().chain(&free) {
+                        let found = index.find(hash_of(*id), |other| other == *id);
+                        assert_eq!(found, used.contains_key(id).then_some(*id));
+                    }
+                }
+            }
+            assert!(index.find(hash_of(0), |_| false).is_none());
+        }
+    }
+
+    #[test]
+    fn only_numbers_with_the_hash_are_looked_at() {
+        let mut index = Index::new();
+        // one place, different tags
+        (0..5u32).for_each(|id| index.insert(u64::from(id) << 40, id));
+        for id in 0..5 {
+            let looked = std::cell::RefCell::new(Vec::new());
+            let is = |other| {
+                looked.borrow_mut().push(other);
+                true
+            };
+            assert_eq!(index.find(u64::from(id) << 40, is), Some(id));
+            assert_eq!(looked.into_inner(), [id]);
+        }
+    }
+
+    #[test]
+    fn is_full_when_three_in_four_slots_are_in_use() {
+        let mut index = Index::default();
+        assert_eq!(index.memory(), 8 * 4);
+        for id in 0..6 {
+            assert!(!index.is_full());
+            index.insert(0, id);
+        }
+        assert!(index.is_full() && !index.has_room_for(6));
+        index.grow((0..6).map(|id| (0, id)));
+        assert!(!index.is_full() && index.memory() == 16 * 4 && index.len() == 6);
+        // the greatest number that fits marks no slot as empty
+        assert!(index.has_room_for(14) && !index.has_room_for(15) && !index.has_room_for(u32::MAX));
+        assert_eq!([0, 6, 7, 12, 13].map(bytes), [32, 32, 64, 64, 128]);
+    }
+
+    #[test]
+    fn is_rebuilt_with_room_for_half_as_many_more() {
+        let mut index = Index::new();
+        for known in [0, 1, 5, 100, 1024, 1025] {
+            index.rebuild(known, (0..known).map(|id| (id.into(), id)));
+            assert_eq!(index.len(), known as usize);
+            assert!((0..known).all(|id| index.find(id.into(), |other| other == id) == Some(id)));
+            let more = (known..).take_while(|id| {
+                let room = index.has_room_for(*id);
+                if room {
+                    index.insert(u64::from(*id), *id);
+                }
+                room
+            });
+            assert!(more.count() >= known as usize / 2, "{known}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "entry 3 is not in the index")]
+    fn removing_what_is_not_there_is_refused() {
+        let mut index = Index::new();
+        (0..3).for_each(|id| index.insert(0, id));
+        index.remove(3, |_| 0);
+    }
+}

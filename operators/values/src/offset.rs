@@ -97,4 +97,14 @@ mod tests {
         assert_eq!(Offset(5).plus(u64::MAX), Offset::MAX);
         assert_eq!(Offset(i64::MIN).previous(), Offset(i64::MIN));
     }
+
+    #[test]
+    fn is_counted_on_and_subtracted() {
+        assert_eq!((Offset(7).next(), Offset(7).previous()), (Offset(8), Offset(6)));
+        assert_eq!(Offset(7).plus(5), Offset(12));
+        assert_eq!((Offset(9) - Offset(4), Offset(4) - Offset(9)), (5, -5));
+        assert_eq!((Offset(9).abs_diff(Offset(4)), Offset(4).abs_diff(Offset(9))), (5, 5));
+        let each: Vec<Offset> = Offset::each(Offset::range(4..7)).collect();
+        assert_eq!(each, [4, 5, 6].map(Offset));
+    }
 }

@@ -128,4 +128,35 @@ mod tests {
         assert_eq!(new(1 << 44, 0), Err(PositionError::Offset(Offset(1 << 44))));
         assert_eq!(new(0, 4096), Err(PositionError::Partition(Partition(4096))));
     }
+
+    #[test]
+    fn a_region_holds_all_but_the_lower_bits_of_the_offset() {
+        for generation in [0, 1, 255] {
+            for partition in [0, 1, 0xabc, Position::MAX_PARTITION.0] {
+                for offset in [0, 7, u32::MAX.into(), 1 << 32, 0x123_4567_89ab, Position::MAX_OFFSET.0] {
+                    let at = Position::new(generation, Offset(offset), Partition(partition)).unwrap();
+                    assert_eq!(
+                        (at.generation(), at.offset(), at.partition()),
+                        (generation, Offset(offset), Partition(partition))
+                    );
+                    let (region, low) = at.region();
+                    let parts = u32::from(generation) << 24 | ((offset >> 32) as u32) << 12 | partition as u32;
+                    assert_eq!((region, low), (parts, offset as u32));
+                    assert_eq!(Position::in_region(region, low), at);
+                }
+            }
+        }
+        assert_eq!(
+            format!("{:?}", Position::new(2, Offset(9), Partition(4)).unwrap()),
+            "g2/4@9"
+        );
+    }
+
+    #[test]
+    fn an_error_names_the_limits() {
+        let error = |offset, partition| Position::new(1, Offset(offset), Partition(partition)).unwrap_err();
+        assert_eq!(error(-1, 0).to_string(), "offset -1 is outside 0..17592186044416");
+        assert_eq!(error(0, -1).to_string(), "partition -1 is outside 0..4096");
+        assert!(Position::new(1, Position::MAX_OFFSET, Position::MAX_PARTITION).is_ok());
+    }
 }

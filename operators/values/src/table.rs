@@ -210,3 +210,83 @@ impl std::hash::Hash for Value {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+    #[test]
+    fn types_have_the_names_that_postgres_prints() {
+        use ColumnType::*;
+        let names = [
+            (Text, "text"),
+            (Int4, "integer"),
+            (Int8, "bigint"),
+            (Float8, "double precision"),
+            (Timestamp, "timestamp without time zone"),
+            (Float8Array, "double precision[]"),
+            (Bytes, "bytea"),
+            (Bool, "boolean"),
+            (Date, "date"),
+            (Numeric, "numeric"),
+        ];
+        for (ty, name) in names {
+            assert_eq!(ty.name(), name);
+        }
+    }
+
+    #[test]
+    fn values_are_made_of_what_they_hold() {
+        let text = Value::string(Some(Cow::Borrowed("a")));
+        assert!(matches!(&text, Value::String(text) if &**text == "a"));
+        assert!(Value::string(None).is_null() && !text.is_null());
+        assert_eq!((text.as_str(), Value::from("b").as_str()), (Some("a"), Some("b")));
+        assert_eq!(Value::from(Symbol::new("c")).as_str(), Some("c"));
+        assert_eq!((Value::Null.as_str(), Value::from(7).as_str()), (None, None));
+        assert!(matches!(Value::from(7), Value::Int(7)));
+        assert!(matches!(Value::from(Some(7)), Value::Int(7)) && Value::from(None).is_null());
+        assert!(matches!(Value::from(1.5), Value::Float(1.5)));
+    }
+
+    /// Each is less than those after it; those of one line are equal.
+    #[test]
+    fn order_is_total_and_equality_and_hash_agree_with_it() {
+        let floats = |values: &[Option<f64>]| Value::Floats(values.into());
+        let bytes = |bytes: &[u8]| Value::Bytes(bytes.into());
+        let ascending = [
+            vec![Value::Null, Value::Null],
+            vec![Value::Int(-1)],
+            vec![Value::Int(2), Value::Int(2)],
+            vec![Value::Float(-0.0)],
+            vec![Value::Float(0.0), Value::Float(0.0)],
+            vec![Value::Float(f64::NAN), Value::Float(f64::NAN)],
+            vec![Value::Text(Symbol::new("Z")), Value::from("Z")],
+            // an interned name and a text are one value, in either order
+            vec![Value::from("a"), Value::Text(Symbol::new("a"))],
+            vec![Value::Text(Symbol::new("b")), Value::Text(Symbol::new("b"))],
+            vec![floats(&[])],
+            vec![floats(&[None]), floats(&[None])],
+            vec![floats(&[Some(1.0)]), floats(&[Some(1.0)])],
+            vec![floats(&[Some(1.0), None])],
+            vec![bytes(b"a"), bytes(b"a")],
+            vec![bytes(b"ab")],
+        ];
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        let all: Vec<(usize, &Value)> = (0..)
+            .zip(&ascending)
+            .flat_map(|(n, equal)| equal.iter().map(move |v| (n, v)))
+            .collect();
+        for (n, a) in &all {
+            for (m, b) in &all {
+                assert_eq!(
+                    (a.cmp(b), *a == *b, a.partial_cmp(b)),
+                    (n.cmp(m), n == m, Some(n.cmp(m))),
+                    "{a:?} {b:?}"
+                );
+                // by chance two hashes are equal once in 2^64
+                assert_eq!(hasher.hash_one(a) == hasher.hash_one(b), n == m, "{a:?} {b:?}");
+            }
+        }
+    }
+}
