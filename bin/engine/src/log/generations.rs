@@ -271,4 +271,27 @@ mod tests {
             )]
         );
     }
+
+    #[test]
+    fn topics_grow_by_themselves() {
+        let of = |topic, partition| TopicPartition {
+            topic,
+            partition: Partition(partition),
+        };
+        let highs = BTreeMap::from([(Partition(0), Offset(60))]);
+        let mut ours = grown(&[(1, &[100])]);
+        assert_eq!(ours.begin(of(2, 1), &highs), Ok(2));
+        assert!(ours.knows(of(2, 0)) && ours.knows(of(0, 1)));
+        assert!(!ours.knows(of(2, 2)) && !ours.knows(of(1, 0)));
+        // the lake has seen one of them grow
+        let (merged, lacking) = grown(&[(1, &[100])]).merged(&ours).unwrap();
+        assert_eq!((&merged, lacking), (&ours, true));
+        let starts: Vec<_> = merged.iter().map(|(at, starts)| (at, starts[0].offset.0)).collect();
+        assert_eq!(starts, [(of(0, 0), 100), (of(0, 1), 0), (of(2, 0), 60), (of(2, 1), 0)]);
+        // a generation of one topic is none of another
+        assert_eq!(
+            [0, 1, 2].map(|topic| generation_at(merged.of(of(topic, 0)), Offset(80))),
+            [1, 1, 2]
+        );
+    }
 }

@@ -200,4 +200,28 @@ mod tests {
         };
         assert_eq!(seen.look(watermarks(&[5, 4])), [Change::Shorter { at }]);
     }
+
+    #[test]
+    fn each_topic_is_looked_at_by_itself() {
+        let of = |topic: u8, highs: &[i64]| {
+            let marks = watermarks(highs).into_iter();
+            marks.map(move |(at, marks)| (TopicPartition { topic, ..at }, marks))
+        };
+        let both = |first: &[i64], last: &[i64]| of(0, first).chain(of(2, last)).collect::<PartitionWatermarks>();
+        let mut seen = Seen::default();
+        assert_eq!(
+            seen.look(both(&[5, 5], &[7])),
+            [Change::Appeared { topic: 0 }, Change::Appeared { topic: 2 }]
+        );
+        let grown = Change::Grown {
+            added: TopicPartition {
+                topic: 2,
+                partition: Partition(1),
+            },
+            boundaries: [(Partition(0), Offset(9))].into(),
+        };
+        assert_eq!(seen.look(both(&[5, 6], &[9, 1])), [grown]);
+        assert_eq!(seen.look(both(&[5, 6], &[])), [Change::Vanished { topic: 2 }]);
+        assert_eq!(seen.counts(), &BTreeMap::from([(0, 2), (2, 2)]));
+    }
 }

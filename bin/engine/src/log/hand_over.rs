@@ -363,4 +363,75 @@ mod tests {
         };
         assert_eq!(hand_over(&beyond).unwrap().gaps, vec![Offset::range(100..120)]);
     }
+
+    #[test]
+    fn kafka_that_only_meets_a_hole_is_not_read_for_it() {
+        let after = hand_over(&known(&[0..10, 20..30], Some(20..60))).unwrap();
+        assert_eq!(
+            (after.gaps, after.read_ranges),
+            (vec![Offset::range(10..20)], vec![live(30, 60)])
+        );
+        let before = Known {
+            live: false,
+            ..known(&[0..10, 20..30], Some(5..10))
+        };
+        let before = hand_over(&before).unwrap();
+        assert_eq!((before.gaps, before.read_ranges), (vec![Offset::range(10..20)], vec![]));
+    }
+
+    #[test]
+    fn what_is_lost_on_both_sides_of_an_empty_kafka_is_one_gap() {
+        let emptied = Known {
+            live: false,
+            ..known(&[0..10, 20..30], Some(15..15))
+        };
+        assert_eq!(hand_over(&emptied).unwrap().gaps, vec![Offset::range(10..20)]);
+        // on both sides of what Kafka has there are two
+        let some = Known {
+            live: false,
+            ..known(&[0..10, 20..30], Some(14..16))
+        };
+        assert_eq!(
+            hand_over(&some).unwrap().gaps,
+            vec![Offset::range(10..14), Offset::range(16..20)]
+        );
+    }
+
+    #[test]
+    fn objects_that_interleave_are_read_again_only_whole_and_only_below_the_bound() {
+        let again = |from, until| ReadRange {
+            again: true,
+            ..part(from, until)
+        };
+        let interleaving = |conflict: Range<i64>, kafka: Range<i64>, upto: Option<i64>| Known {
+            conflicts: vec![Offset::range(conflict)],
+            upto: upto.map(Offset),
+            live: false,
+            ..known(&[0..30], Some(kafka))
+        };
+        let plan = |known: Known| hand_over(&known).unwrap();
+        // all that Kafka has, and one more on either side
+        assert_eq!(plan(interleaving(10..20, 10..20, None)).read_ranges, [again(10, 20)]);
+        for kafka in [11..20, 10..19] {
+            let plan = plan(interleaving(10..20, kafka, None));
+            assert_eq!(
+                (plan.read_ranges, plan.conflicts),
+                (vec![], vec![Offset::range(10..20)])
+            );
+        }
+        assert_eq!(plan(interleaving(10..20, 0..40, Some(11))).read_ranges, [again(10, 20)]);
+        let beyond = plan(interleaving(10..20, 0..40, Some(10)));
+        assert_eq!((beyond.next, beyond.read_ranges), (Offset(10), vec![]));
+    }
+
+    #[test]
+    fn a_run_that_is_not_live_ends_with_history() {
+        let replay = Known {
+            recorded: Some(Offset::range(0..80)),
+            live: false,
+            ..known(&[0..70], Some(0..90))
+        };
+        let plan = hand_over(&replay).unwrap();
+        assert_eq!((plan.next, plan.read_ranges, plan.gaps), (Offset(70), vec![], vec![]));
+    }
 }

@@ -290,4 +290,184 @@ mod tests {
                 .all(|read_range| read_range.end.abs_diff(read_range.start) <= LONGEST)
         );
     }
+
+    fn set(ranges: &[Range<i64>]) -> RangeSet {
+        ranges.iter().cloned().map(Offset::range).collect()
+    }
+
+    #[test]
+    fn a_range_is_counted_in_parts_that_fit_in_memory() {
+        let longest = LONGEST as i64;
+        let parts = |range: Range<i64>| in_parts(Offset::range(range));
+        assert_eq!(parts(5..9), [Offset::range(5..9)]);
+        assert_eq!(parts(5..5 + longest), [Offset::range(5..5 + longest)]);
+        assert_eq!(
+            parts(5..6 + 2 * longest),
+            [
+                Offset::range(5..5 + longest),
+                Offset::range(5 + longest..5 + 2 * longest),
+                Offset::range(5 + 2 * longest..6 + 2 * longest)
+            ]
+        );
+        assert_eq!(parts(5..5), []);
+    }
+
+    #[test]
+    fn the_end_of_the_last_object_is_open_when_only_its_lines_tell_it() {
+        let last = |start: i64, lines: u64, covers: Option<Range<i64>>| Counted {
+            topic: 0,
+            partition: Partition(0),
+            start: Offset(start),
+            lines,
+            covers: covers.map(Offset::range),
+            object: 2,
+        };
+        let coverage = coverage(&[(0, 10), (10, 5)]);
+        let open = Tail {
+            start: Offset(10),
+            lines: 5,
+        };
+        assert_eq!(Tail::of(&last(10, 5, None), &coverage), Some(open));
+        // its writer says what it covers; it is empty; another one reaches further
+        assert_eq!(Tail::of(&last(10, 5, Some(10..15)), &coverage), None);
+        assert_eq!(Tail::of(&last(15, 0, None), &coverage), None);
+        assert_eq!(Tail::of(&last(0, 10, None), &coverage), None);
+    }
+
+    #[test]
+    fn the_last_object_is_looked_for_further_and_further() {
+        let tail = Tail {
+            start: Offset(10),
+            lines: 5,
+        };
+        let next =
+            |arrived: &[Range<i64>], seen: i64, end: i64| tail.next_stretch(&set(arrived), Offset(seen), Offset(end));
+        // at first as if it were exact, then for markers, a piece at a time and not beyond Kafka's end
+        assert_eq!(next(&[], 10, 1_000_000), Some(Offset::range(10..15)));
+        assert_eq!(next(&[10..13], 15, 1_000_000), Some(Offset::range(15..15 + NEAR)));
+        assert_eq!(next(&[10..13], 15, 20), Some(Offset::range(15..20)));
+        assert_eq!(next(&[10..13], 15, 15), None);
+        assert_eq!(next(&[10..13, 20..22], 25, 1_000_000), None);
+        let long = Tail {
+            start: Offset(0),
+            lines: 3 * LONGEST,
+        };
+        let whole = long.next_stretch(&RangeSet::default(), Offset(0), Offset::MAX);
+        assert_eq!(whole, Some(Offset::range(0..LONGEST as i64)));
+        // more is missing than lies near
+        let seen = LONGEST as i64;
+        let rest = long.next_stretch(&set(&[0..seen - 1]), Offset(seen), Offset::MAX);
+        assert_eq!(rest, Some(Offset::range(seen..2 * seen)));
+    }
+
+    #[test]
+    fn the_reach_of_the_last_object_ends_with_as_many_records_as_it_has_lines() {
+        let tail = Tail {
+            start: Offset(10),
+            lines: 4,
+        };
+        let reach = |arrived: &[Range<i64>], seen: i64| tail.reach(&set(arrived), Offset(seen));
+        assert_eq!(reach(&[10..14], 14), None);
+        // the fourth record is within a run, is the end of one, or begins one
+        assert_eq!(reach(&[10..12, 13..20], 30), Some(Offset::range(10..15)));
+        assert_eq!(reach(&[10..12, 13..15, 16..20], 30), Some(Offset::range(10..15)));
+        assert_eq!(reach(&[10..13, 16..20], 30), Some(Offset::range(10..17)));
+        // three of four records up to here
+        assert_eq!(reach(&[10..13], 14), None);
+        assert_eq!(reach(&[10..13], 15), Some(Offset::range(10..15)));
+    }
+
+    #[test]
+    fn the_oldest_holes_are_forgotten_first() {
+        let mut holes = RangeSet::default();
+        for hole in 0..=MOST as i64 {
+            keep(&mut holes, Offset::range(3 * hole..3 * hole + 1));
+        }
+        assert_eq!(holes.iter().count(), MOST);
+        assert_eq!(holes.iter().next(), Some(Offset::range(3..4)));
+    }
+
+    #[test]
+    fn what_is_proved_or_read_in_any_case_is_no_suspect() {
+        let objects = [(0, 9), (10, 18), (30, 10)];
+        let holes = |known: &[Range<i64>], span: Range<i64>, bound: i64| -> Vec<Range<Offset>> {
+            let lines = |id: u32| objects[id as usize - 1].1;
+            let found = super::suspects(
+                &coverage(&objects),
+                &set(known),
+                &Offset::range(span),
+                Offset(bound),
+                lines,
+            );
+            found.into_iter().map(|suspect| suspect.hole).collect()
+        };
+        let (first, second) = (Offset::range(9..10), Offset::range(28..30));
+        assert_eq!(holes(&[], 9..30, 100), [first.clone(), second.clone()]);
+        assert_eq!(holes(&[], 10..30, 100), [second.clone()]);
+        assert_eq!(holes(&[], 9..29, 100), [first.clone()]);
+        // beyond a bounded replay
+        assert_eq!(holes(&[], 0..100, 28), [first.clone()]);
+        assert_eq!(holes(&[], 0..100, 29), [first.clone(), second.clone()]);
+        // a part of a hole is no proof of it
+        assert_eq!(holes(&[28..29], 0..100, 100), [first.clone(), second]);
+        assert_eq!(holes(&[28..30], 0..100, 100), [first]);
+        // 0, 2, 4 and 1, 3, 5 in two objects, and a hole behind them
+        let interleaving = coverage(&[(0, 3), (1, 3), (6, 2)]);
+        let found = super::suspects(
+            &interleaving,
+            &RangeSet::default(),
+            &Offset::range(0..100),
+            Offset::MAX,
+            |_| 3,
+        );
+        assert_eq!(found, []);
+    }
+
+    #[test]
+    fn only_the_object_that_ends_at_a_hole_tells_of_it() {
+        let counted = |object: u32, start: i64, lines: u64, covers: Option<Range<i64>>| Counted {
+            topic: 0,
+            partition: Partition(0),
+            start: Offset(start),
+            lines,
+            covers: covers.map(Offset::range),
+            object,
+        };
+        // the writer of the second one says that its records end at 15
+        let objects = [
+            counted(0, 0, 9, None),
+            counted(1, 10, 5, Some(10..15)),
+            counted(2, 20, 1, None),
+        ];
+        let coverage = ingest::coverage::coverage(&objects, &["pin"]);
+        let coverage = coverage.into_values().next().expect("one partition");
+        let lines = |object: u32| objects[object as usize].lines;
+        let span = Offset::range(0..100);
+        let found = super::suspects(&coverage, &RangeSet::default(), &span, Offset::MAX, lines);
+        let found: Vec<_> = found
+            .iter()
+            .map(|suspect| (suspect.read_range(), suspect.object))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (Offset::range(0..10), Some((Offset(0), 9))),
+                (Offset::range(15..20), None)
+            ]
+        );
+    }
+
+    #[test]
+    fn stretches_that_are_near_are_one_up_to_the_longest() {
+        let suspect = |hole: Range<i64>| Suspect {
+            hole: Offset::range(hole),
+            object: None,
+        };
+        let stretches = |holes: &[Range<i64>]| read_ranges(&holes.iter().cloned().map(suspect).collect::<Vec<_>>());
+        assert_eq!(stretches(&[0..1, NEAR..NEAR + 1]), [Offset::range(0..NEAR + 1)]);
+        assert_eq!(stretches(&[0..1, NEAR + 1..NEAR + 2]).len(), 2);
+        let longest = LONGEST as i64;
+        assert_eq!(stretches(&[7..8, 10..7 + longest]), [Offset::range(7..7 + longest)]);
+        assert_eq!(stretches(&[7..8, 10..8 + longest]).len(), 2);
+    }
 }

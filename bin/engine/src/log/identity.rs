@@ -47,3 +47,55 @@ pub fn compare_last_record(place: Place, marks: Watermarks, found: Option<&Sampl
         _ => TopicCheck::Unproved,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ingest::kafka::Sample;
+
+    fn sample(value: &str) -> Sampled {
+        Sampled::Record(Sample {
+            key: None,
+            value: Some(value.into()),
+            timestamp: 7,
+            headers: Vec::new(),
+        })
+    }
+
+    fn check(next: i64, last: Option<(i64, &str)>, high: i64, found: Option<&str>) -> TopicCheck {
+        let id = |(offset, value)| match sample(value) {
+            Sampled::Record(sample) => sample.id(Offset(offset)),
+            _ => unreachable!(),
+        };
+        let place = Place {
+            next: Offset(next),
+            last: last.map(id),
+        };
+        let marks = Watermarks {
+            low: Offset(0),
+            stable: Offset(high),
+            high: Offset(high),
+        };
+        compare_last_record(place, marks, found.map(sample).as_ref())
+    }
+
+    #[test]
+    fn the_last_record_tells_whether_the_topic_is_the_same() {
+        let other = TopicCheck::OtherRecord { offset: Offset(4) };
+        assert_eq!(check(5, Some((4, "a")), 9, Some("a")), TopicCheck::Same);
+        assert_eq!(check(5, Some((4, "a")), 9, Some("b")), other);
+        // retention or compaction has removed it, or nothing was read from Kafka
+        assert_eq!(check(5, Some((4, "a")), 9, None), TopicCheck::Unproved);
+        assert_eq!(check(5, None, 9, Some("a")), TopicCheck::Unproved);
+    }
+
+    #[test]
+    fn a_topic_that_ends_below_what_was_read_is_another() {
+        assert_eq!(
+            check(5, Some((3, "a")), 4, Some("a")),
+            TopicCheck::Shorter { end: Offset(4) }
+        );
+        // all of it was read
+        assert_eq!(check(5, Some((4, "a")), 5, Some("a")), TopicCheck::Same);
+    }
+}

@@ -116,4 +116,18 @@ mod tests {
         };
         assert!(!starts.was_misclassified(&exact, Offset(3)));
     }
+
+    #[test]
+    fn an_object_reaches_to_where_the_next_one_starts() {
+        let starts = starts(&[0, 10, 20]);
+        // markers behind the five lines
+        assert_eq!(starts.reach(&counted(0, 5)), Offset::range(0..10));
+        assert_eq!(starts.reach(&counted(0, 10)), Offset::range(0..10));
+        assert_eq!(starts.reach(&counted(20, 5)), Offset::range(20..25));
+        assert_eq!(starts.follower(&counted(0, 5)), Some(Offset(10)));
+        assert_eq!(starts.follower(&counted(10, 50)), Some(Offset(20)));
+        assert_eq!(starts.follower(&counted(20, 5)), None);
+        // of the last one nothing shows the end
+        assert!(starts.was_misclassified(&counted(20, 5), Offset(1_000)));
+    }
 }
