@@ -249,6 +249,90 @@ mod tests {
         );
     }
 
+    /// A cutter from offset 0 on, into pieces of at most 6 bytes.
+    fn small() -> (Cutter, Arc<str>) {
+        let options = CutOptions {
+            flush_size: 100,
+            piece_bytes: 6,
+        };
+        let folder: Arc<str> = "f".into();
+        (Cutter::new(options, Offset(0), Arc::clone(&folder)), folder)
+    }
+
+    fn shown(pieces: &[Piece]) -> Vec<(&str, Range<Offset>, &str)> {
+        let mut shown = Vec::new();
+        for piece in pieces {
+            let content = std::str::from_utf8(&piece.content).unwrap();
+            shown.push((&*piece.folder, piece.covers.clone(), content));
+        }
+        shown
+    }
+
+    #[test]
+    fn pieces_end_where_they_are_full_or_the_folder_changes() {
+        let (mut cutter, folder) = small();
+        let other: Arc<str> = "g".into();
+        let mut pieces = Vec::new();
+        let mut out = |piece| pieces.push(piece);
+        let mut waiting = vec![cutter.open_bytes()];
+        let mut push = |offset, folder: &Arc<str>, line: &[u8]| {
+            cutter.push(Offset(offset), folder, |out| out.extend_from_slice(line), &mut out);
+            waiting.push(cutter.open_bytes());
+        };
+        push(0, &folder, b"abcd\n");
+        // one byte short of the limit, which is then passed
+        push(1, &folder, b"e\n");
+        // at the limit
+        push(2, &folder, b"fghij\n");
+        push(3, &folder, b"k\n");
+        push(4, &other, b"l\n");
+        cutter.reached(Offset(5));
+        cutter.flush(&mut out);
+        assert_eq!(waiting, [0, 5, 0, 0, 2, 2]);
+        assert_eq!(
+            shown(&pieces),
+            [
+                ("f", Offset::range(0..2), "abcd\ne\n"),
+                ("f", Offset::range(2..3), "fghij\n"),
+                ("f", Offset::range(3..4), "k\n"),
+                ("g", Offset::range(4..5), "l\n"),
+            ]
+        );
+    }
+
+    /// A reader that begins again gives records twice.
+    #[test]
+    fn what_was_seen_already_is_passed_over() {
+        let (mut cutter, folder) = small();
+        let mut pieces = Vec::new();
+        let mut out = |piece| pieces.push(piece);
+        for offset in [0, 1, 0, 1] {
+            cutter.push(Offset(offset), &folder, |out| out.extend_from_slice(b"a\n"), &mut out);
+        }
+        cutter.skip(Offset(1), Some(b"seen".to_vec()), &mut out);
+        assert_eq!((cutter.seen(), cutter.open_bytes()), (Offset(2), 4));
+        cutter.skip(Offset(2), Some(b"dead".to_vec()), &mut out);
+        assert_eq!(cutter.seen(), Offset(3));
+        cutter.skip(Offset(2), Some(b"again".to_vec()), &mut out);
+        cutter.push(Offset(2), &folder, |out| out.extend_from_slice(b"late\n"), &mut out);
+        // what is behind is no news either
+        cutter.reached(Offset(1));
+        assert_eq!(cutter.seen(), Offset(3));
+        cutter.flush(&mut out);
+        assert_eq!(
+            shown(&pieces),
+            [("f", Offset::range(0..2), "a\na\n"), ("f", Offset::range(2..3), "")]
+        );
+        let dead = DeadLetter {
+            offset: Offset(2),
+            content: b"dead".to_vec(),
+        };
+        assert_eq!(
+            (pieces[0].letters.as_slice(), pieces[1].letters.as_slice()),
+            (&[][..], &[dead][..])
+        );
+    }
+
     proptest! {
         /// Whatever is missing and wherever it starts: everything is covered once, and lines stand at their offsets.
         #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::lake::{Encoding, Place};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -96,6 +97,22 @@ fn a_writer_that_says_what_it_covers_is_believed() {
 }
 
 #[test]
+fn a_frontier_may_lie_where_the_next_object_begins() {
+    // what our writer covers begins within the object before it, its first record behind that
+    let ours = Counted {
+        covers: Some(Offset::range(5..9)),
+        ..counted(1, 7, 2)
+    };
+    let coverage = one(&[counted(0, 0, 7), ours, counted(2, 20, 1)]);
+    let inexact = Inexact {
+        object: 0,
+        from: Offset(0),
+        to: Offset(7),
+    };
+    assert_eq!(coverage.inexact, [inexact]);
+}
+
+#[test]
 fn what_nothing_proves_is_exact_on_trust() {
     let unproved = |objects: &[Counted]| -> Vec<(u32, Offset, Offset)> {
         let of = |object: &Inexact| (object.object, object.from, object.to);
@@ -144,6 +161,48 @@ fn interleaving_time_partitions_have_no_order() {
 }
 
 #[test]
+fn however_many_objects_interleave_it_is_one_conflict() {
+    let coverage = cover(&[(0, 3), (1, 3), (2, 3), (9, 2)]);
+    assert_eq!(printed(&coverage.conflicts), ["order pin/0 0..9"]);
+    // two of them, and later two others
+    let coverage = cover(&[(0, 3), (1, 3), (6, 4), (7, 4), (20, 1)]);
+    assert_eq!(printed(&coverage.conflicts), ["order pin/0 0..6", "order pin/0 6..20"]);
+    // of which the second ends first
+    let coverage = cover(&[(0, 9), (1, 3), (5, 2), (20, 1)]);
+    assert_eq!(printed(&coverage.conflicts), ["order pin/0 0..20"]);
+}
+
+#[test]
+fn what_an_object_showed_is_counted_where_it_stands_in_the_log() {
+    let object = |topic, place| Object {
+        key: "topics/pin/partition=3/pin+3+0000000007.json".to_owned(),
+        size: 1,
+        etag: None,
+        topic,
+        place,
+        encoding: Encoding::Plain,
+        deletes: false,
+        sidecar: false,
+    };
+    let log = Place::Log {
+        partition: Partition(3),
+        start: Offset(7),
+    };
+    let covers = Some(Offset::range(5..9));
+    let expected = Counted {
+        topic: 2,
+        partition: Partition(3),
+        start: Offset(7),
+        lines: 2,
+        covers: covers.clone(),
+        object: 4,
+    };
+    assert_eq!(expected.at(), place(2, 3));
+    assert_eq!(Counted::of(&object(Some(2), log), 4, 2, covers), Some(expected));
+    assert_eq!(Counted::of(&object(Some(2), Place::Legacy), 4, 2, None), None);
+}
+
+#[test]
 fn empty_objects_cover_nothing() {
     let coverage = cover(&[(5, 0)]);
     assert_eq!(
@@ -177,6 +236,7 @@ fn partitions_and_topics_are_kept_apart() {
         coverage.keys().copied().collect::<Vec<_>>(),
         [place(0, 0), place(0, 1), place(1, 0)]
     );
+    assert!(coverage.iter().all(|(at, of)| at.partition == of.partition));
     assert_eq!(printed(&coverage[&place(0, 0)].holes), ["gap pin/0 10..15"]);
     assert_eq!(
         (coverage[&place(1, 0)].topic.as_str(), coverage[&place(1, 0)].first()),
@@ -243,6 +303,7 @@ fn texts_that_accept_no_gap_say_why() {
         );
     }
     assert_eq!("all".parse(), Ok(AcceptGap::All));
+    assert_eq!(AcceptGap::All.to_string(), "all");
 }
 
 #[test]
@@ -277,6 +338,26 @@ fn ranges_travel_as_pairs() {
     let json = serde_json::to_string(&set).unwrap();
     assert_eq!(json, "[[1,3],[5,7]]");
     assert_eq!(serde_json::from_str::<RangeSet>(&json).unwrap(), set);
+}
+
+#[test]
+fn a_range_holds_its_first_offset_and_not_its_end() {
+    let mut set = RangeSet::from_iter([2..5, 7..9].map(Offset::range));
+    assert!(!set.is_empty() && RangeSet::default().is_empty());
+    let (first, last) = (Some(Offset::range(2..5)), Some(Offset::range(7..9)));
+    let around = [1, 2, 4, 5, 7, 9].map(|offset| set.around(Offset(offset)));
+    assert_eq!(around, [None, first.clone(), first.clone(), None, last.clone(), None]);
+    let ends = [1, 2, 5, 6, 9, 10].map(|offset| set.end_of(Offset(offset)).map(|end| end.0));
+    assert_eq!(ends, [None, Some(5), Some(5), None, Some(9), None]);
+    assert!(set.covers(Offset::range(2..5)) && !set.covers(Offset::range(2..6)));
+    assert!(set.covers(Offset::range(5..5)) && !set.covers(Offset::range(5..6)));
+    // the last ranges are kept
+    set.keep_last(2);
+    assert_eq!(set.iter().count(), 2);
+    set.keep_last(1);
+    assert_eq!(set.iter().next(), last);
+    set.keep_last(0);
+    assert!(set.is_empty());
 }
 
 fn naive(ranges: &[(i64, u64)]) -> BTreeSet<Offset> {
