@@ -5,7 +5,7 @@ CARGO ?= cargo
 TOOLS := .cache/tools/bin
 DEMO_FLAGS ?=
 
-.PHONY: help build demo test test-long test-peers coverage check audit bench bench-archive setup
+.PHONY: help build demo test test-long test-peers coverage mutants check audit bench bench-archive setup
 
 help:
 	@echo 'make build      the pinflow binary, target/debug/pinflow'
@@ -14,6 +14,7 @@ help:
 	@echo 'make test-long  the same with the whole fault matrix, ten minutes of soak, and PostgreSQL 14 to 18'
 	@echo 'make test-peers Spark and DuckDB read lake and exports, Airflow runs the daily DAG, the AWS SDK for Java puts records; installs them (1 GB)'
 	@echo 'make coverage   which lines the tests execute (target/coverage/html); installs what reads the counters'
+	@echo 'make mutants    which faults in operators, coverage, hand-over and cleaning the unit tests notice (hours); installs cargo-mutants'
 	@echo 'make check      format, clippy, docs, licences and sources of dependencies, unused dependencies'
 	@echo 'make audit      known vulnerabilities of dependencies (needs the network)'
 	@echo 'make bench      speed beside DuckDB and FastAPI, and on live Kafka, in the release profile'
@@ -55,6 +56,10 @@ test-peers: setup
 coverage: setup
 	@sh tests/setup/install.sh coverage
 	@sh tests/setup/coverage.sh
+
+mutants:
+	@sh tests/setup/install.sh check
+	@sh tests/setup/mutants.sh
 
 check:
 	@sh tests/setup/install.sh check
