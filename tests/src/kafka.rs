@@ -1,6 +1,7 @@
 //! Apache Kafka 4.3.0 from the jars that `tests/setup/kafka.sh` puts in `.cache/kafka/libs`, with what a scenario does to
 //! its topics.
 
+use crate::pool::{Lent, Pool};
 use crate::{block_on, eventually, need, watchdog};
 use anyhow::{Context, Result, ensure};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
@@ -18,7 +19,7 @@ const REQUEST: Duration = Duration::from_secs(30);
 /// A broker: the process, which can be killed, stopped, frozen and started again, and its topics. It may be the first
 /// one of a cluster.
 pub struct Kafka {
-    process: servers::Kafka,
+    process: Lent<servers::Kafka>,
     /// The other brokers of its cluster.
     others: Vec<servers::Kafka>,
 }
@@ -38,9 +39,14 @@ impl DerefMut for Kafka {
 }
 
 impl Kafka {
-    /// Starts a broker with 512 MB of heap, enough for the scenarios.
+    /// A broker with 512 MB of heap, enough for the scenarios, that has no topics and no groups.
     pub fn start() -> Result<Kafka> {
-        Kafka::start_with(512, &[])
+        static POOL: Pool<servers::Kafka> = Pool::new();
+        let start = || servers::Kafka::start(Kafka::options(512, &[])?).context("starting Apache Kafka");
+        Ok(Kafka {
+            process: POOL.lend(empty, start)?,
+            others: Vec::new(),
+        })
     }
 
     /// Starts a broker with so much heap (at most 1,024 MB) and these settings added to `server.properties`; `{port}`
@@ -79,8 +85,9 @@ impl Kafka {
     }
 
     fn alone(options: KafkaOptions) -> Result<Kafka> {
+        let server = servers::Kafka::start(options).context("starting Apache Kafka")?;
         Ok(Kafka {
-            process: servers::Kafka::start(options).context("starting Apache Kafka")?,
+            process: Lent::own(server),
             others: Vec::new(),
         })
     }
@@ -118,7 +125,7 @@ impl Kafka {
             .context("starting a cluster of Apache Kafka")?
             .into_iter();
         let kafka = Kafka {
-            process: nodes.next().context("a cluster without a node")?,
+            process: Lent::own(nodes.next().context("a cluster without a node")?),
             others: nodes.collect(),
         };
         let client = kafka.consumer("read_committed")?;
@@ -158,7 +165,7 @@ impl Kafka {
     /// The broker of this number, from 1.
     pub fn broker(&mut self, number: i32) -> Result<&mut servers::Kafka> {
         match number {
-            1 => Ok(&mut self.process),
+            1 => Ok(&mut *self.process),
             _ => {
                 let at = usize::try_from(number - 2).ok();
                 let other = at.and_then(|at| self.others.get_mut(at));
@@ -280,24 +287,11 @@ impl Kafka {
     }
 
     fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
-        ClientConfig::new()
-            .set("bootstrap.servers", self.bootstrap())
-            .create()
-            .context("making an admin client")
+        admin(&self.bootstrap())
     }
 
     fn consumer(&self, isolation: &str) -> Result<BaseConsumer> {
-        let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", self.bootstrap())
-            .set("group.id", "pinflow-tests");
-        config
-            .set("isolation.level", isolation)
-            .set("enable.auto.commit", "false");
-        config
-            .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "error");
-        config.create().context("making a consumer")
+        consumer(&self.bootstrap(), isolation)
     }
 
     /// How many partitions a topic has; none for an unknown topic.
@@ -329,8 +323,95 @@ impl Kafka {
 /// Offset, key and value of a record.
 pub type Record = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
 
+fn admin(bootstrap: &str) -> Result<AdminClient<DefaultClientContext>> {
+    ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .create()
+        .context("making an admin client")
+}
+
+fn consumer(bootstrap: &str, isolation: &str) -> Result<BaseConsumer> {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", "pinflow-tests");
+    config
+        .set("isolation.level", isolation)
+        .set("enable.auto.commit", "false");
+    config
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "error");
+    config.create().context("making a consumer")
+}
+
+/// Deletes the groups and topics that a test left.
+fn empty(server: &servers::Kafka) -> Result<()> {
+    let bootstrap = server.bootstrap();
+    let (admin, client) = (admin(&bootstrap)?, consumer(&bootstrap, "read_committed")?);
+    let groups = client.fetch_group_list(None, REQUEST)?;
+    let groups: Vec<&str> = groups.groups().iter().map(|group| group.name()).collect();
+    if !groups.is_empty() {
+        for result in block_on(admin.delete_groups(&groups, &options()))?.context("deleting groups")? {
+            result.map_err(|(group, code)| anyhow::anyhow!("deleting group {group}: {code}"))?;
+        }
+    }
+    let left = || -> Result<Vec<String>> {
+        let metadata = client.fetch_metadata(None, REQUEST)?;
+        let names = metadata.topics().iter().map(|topic| topic.name());
+        // Kafka's own stay
+        let names = names.filter(|name| !name.starts_with("__"));
+        Ok(names.map(str::to_owned).collect())
+    };
+    let topics = left()?;
+    if !topics.is_empty() {
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        for result in block_on(admin.delete_topics(&topics, &options()))?.context("deleting topics")? {
+            result.map_err(|(topic, code)| anyhow::anyhow!("deleting topic {topic}: {code}"))?;
+        }
+    }
+    eventually("the end of all topics", REQUEST, || Ok(left()?.is_empty()))
+}
+
 fn options() -> AdminOptions {
     AdminOptions::new()
         .request_timeout(Some(REQUEST))
         .operation_timeout(Some(REQUEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Message, Producer};
+    use rdkafka::consumer::CommitMode;
+
+    #[test]
+    fn an_emptied_broker_has_neither_records_nor_offsets() -> Result<()> {
+        let kafka = Kafka::start()?;
+        for round in 0..2 {
+            kafka.create_topic("left", 1, &[])?;
+            assert_eq!(kafka.watermarks("left", 0)?, (0, 0), "in round {round}");
+            let client = consumer(&kafka.bootstrap(), "read_committed")?;
+            let mut offsets = TopicPartitionList::new();
+            offsets.add_partition("left", 0);
+            let committed = client.committed_offsets(offsets.clone(), REQUEST)?;
+            assert_eq!(committed.elements()[0].offset(), Offset::Invalid, "in round {round}");
+            let producer = Producer::transactional(&kafka.bootstrap(), "writer")?;
+            producer.begin()?;
+            let value = Some(&b"1"[..]);
+            producer.send(
+                "left",
+                Message {
+                    partition: Some(0),
+                    key: None,
+                    value,
+                },
+            )?;
+            producer.commit()?;
+            offsets.set_all_offsets(Offset::Offset(1))?;
+            client.commit(&offsets, CommitMode::Sync)?;
+            empty(&kafka)?;
+            assert_eq!(kafka.partitions("left")?, 0);
+        }
+        Ok(())
+    }
 }

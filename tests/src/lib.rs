@@ -27,6 +27,8 @@ pub mod mariadb;
 pub mod need;
 pub mod parquet_rows;
 pub mod plain;
+pub mod pool;
+pub mod postgres;
 pub mod postgres_proxy;
 pub mod produce;
 pub mod program;
@@ -55,6 +57,7 @@ pub use kafka::Kafka;
 pub use kinesis::{Kinesis, KinesisFault, KinesisFront};
 pub use lake::LakeFolder;
 pub use mariadb::MariaDb;
+pub use postgres::{Postgres, postgres};
 pub use postgres_proxy::{Cut, PostgresProxy};
 pub use produce::{Message, Producer};
 pub use program::{Pinflow, Program};
@@ -62,8 +65,7 @@ pub use receiver::{ReceivedRequest, Receiver, Reply};
 pub use relay::Relay;
 pub use seed::seed;
 pub use servers::s3::{Fault, Seen};
-pub use servers::{Broker, S3Server};
-pub use servers::{Postgres, PostgresOptions};
+pub use servers::{Broker, PostgresOptions, S3Server};
 pub use snapshot_check::{Auditor, SnapshotChecker};
 pub use sql::Database;
 pub use tables::Tables;
@@ -96,17 +98,6 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
-}
-
-/// A cluster whose default collation orders as people do (ICU `en-US`), so that a query that forgets
-/// `COLLATE "C"` shows.
-pub fn postgres() -> Result<Postgres> {
-    watchdog::watch();
-    let options = PostgresOptions {
-        icu_locale: Some("en-US".into()),
-        ..PostgresOptions::default()
-    };
-    Postgres::start(options).context("starting PostgreSQL")
 }
 
 /// The whole answer to a GET of our own program, whose answers are small.
