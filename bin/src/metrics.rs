@@ -115,7 +115,8 @@ impl Metrics {
     pub fn new() -> Metrics {
         // from a commit on a free core to one that waited for a busy disk or a stalled server
         let commit_buckets = [
-            0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0,
+            0.001, 0.0015, 0.002, 0.003, 0.004, 0.005, 0.006, 0.008, 0.01, 0.012, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2,
+            0.5, 1.0, 2.0, 5.0, 15.0, 60.0,
         ];
         // from one pace to a producer whose records were on their way for an hour
         let freshness_buckets = [

@@ -2,7 +2,8 @@
 //!
 //! Nothing here is a model of anything: [`Kafka`] is Apache Kafka in a JVM, [`Postgres`] a PostgreSQL cluster,
 //! [`S3Server`] speaks S3 over HTTP, [`Program`] runs the `pinflow` binary. All of them listen on 127.0.0.1, have
-//! directories of their own, and are gone when the test is over, however it ends.
+//! directories of their own, and are gone when the test is over, however it ends; brokers and clusters that the test has
+//! not stopped are emptied and used by the next one, and end with the program.
 //!
 //! Everything is synchronous and fails with `anyhow`: a scenario reads from top to bottom.
 

@@ -291,23 +291,18 @@ impl Program {
     }
 }
 
-/// `target/PROFILE/pinflow` beside the test that runs, or `$PINFLOW_BINARY`.
+/// `target/PROFILE/pinflow` beside the test or the program that runs, or `$PINFLOW_BINARY`.
 pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("PINFLOW_BINARY") {
         return Ok(path.into());
     }
-    let test = std::env::current_exe().context("finding the test's own program")?;
-    let folder = test
-        .ancestors()
-        .nth(2)
-        .context("the test's program stands in no target folder")?;
-    let binary = folder.join("pinflow");
-    ensure!(
-        binary.is_file(),
-        "{} is missing: build it with `cargo build -p pinflow`",
-        binary.display()
-    );
-    Ok(binary)
+    let running = std::env::current_exe().context("finding the running program")?;
+    // tests are in a folder of their own
+    let mut beside = running.ancestors().skip(1).take(2).map(|folder| folder.join("pinflow"));
+    beside.find(|binary| binary.is_file()).with_context(|| {
+        let running = running.display();
+        format!("there is no pinflow beside {running}: build it with `cargo build -p pinflow`")
+    })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

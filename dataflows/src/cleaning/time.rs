@@ -19,6 +19,11 @@ pub fn micros(text: &str) -> Option<i64> {
     {
         return Some(micros);
     }
+    any_form(text)
+}
+
+/// The microseconds of a time in any of the forms.
+fn any_form(text: &[u8]) -> Option<i64> {
     let (date, rest) = text.split_at_checked(10)?;
     let (year, month, day, rest) = match date {
         [y @ .., b'-', m1, m2, b'-', d1, d2] => {
@@ -209,7 +214,12 @@ mod tests {
             "2020-08-28 24:00:00",
             "2020-08-28 23:59:60",
             "2020-08-28 23:60:00",
+            "2020-01-32",
             "2020-02-30",
+            "2020-04-31",
+            "2020-06-31",
+            "2020-09-31",
+            "2020-11-31",
             "2021-02-29",
             "1900-02-29",
             "2020-13-01",
@@ -232,6 +242,7 @@ mod tests {
             " 2020-08-28",
             "28/08/2020",
             "08/28/2020 03:52:47",
+            "08/28/2020, ",
             "2020-08-28, 03:52:47",
             "2020/08/28",
             "1598586767",
@@ -266,6 +277,36 @@ mod tests {
             };
             date = next;
             expected += stride * DAY * MICROS;
+        }
+    }
+
+    #[test]
+    fn the_first_and_the_last_day_of_every_year_and_of_every_february() {
+        for of in 1..=9999 {
+            let of_day = |day: i64| i64::from(year(day * DAY * MICROS));
+            let (first, march) = (days(of, 1, 1).unwrap(), days(of, 3, 1).unwrap());
+            assert_eq!([first - 1, first].map(of_day), [of - 1, of]);
+            assert_eq!([march - 2, march - 1, march].map(of_day), [of; 3]);
+        }
+    }
+
+    /// Each byte of some usual times, and each pair of them, replaced with every other one.
+    #[test]
+    fn usual_times_are_read_as_in_any_form() {
+        for usual_time in [
+            b"2020-08-28 03:52:47",
+            b"0001-01-01 00:00:00",
+            b"9999-12-31 23:59:59",
+            b"2000-02-29 19:09:50",
+        ] {
+            for (at, byte) in (0..usual_time.len()).flat_map(|at| (0..=u8::MAX).map(move |byte| (at, byte))) {
+                for end in [at + 1, (at + 2).min(usual_time.len())] {
+                    let mut text = *usual_time;
+                    text[at..end].fill(byte);
+                    let expected = any_form(&text).filter(|_| text[10] == b' ');
+                    assert_eq!(usual(&text), expected, "{}", text.escape_ascii());
+                }
+            }
         }
     }
 

@@ -19,6 +19,12 @@ pub fn lower_priority() {
     }
 }
 
+/// Lets threads run that wait for this processor. A piece of an event goes to each of a thousand clients, and a thread may
+/// go on for milliseconds before a scheduler lets another one preempt it, whatever their priorities are.
+pub(crate) fn give_way() {
+    std::thread::yield_now();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 use super::body::{Body, CutOff};
 use super::caller::Caller;
 use super::entry::Entry;
+use super::priority::give_way;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -99,6 +100,8 @@ impl HttpBody for Stream {
                     return Poll::Ready(None);
                 }
             }
+        } else {
+            give_way();
         }
         polled
     }

@@ -110,8 +110,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_tree_is_made_of_nodes() {
+        let leaves = [(1, 1), (8, 8), (17, 8), (17, 16)].map(|(entry, align)| Footprint::leaf(entry, align));
+        assert_eq!(leaves, [24, 104, 200, 208]);
+        let tree = Footprint::tree(Per::Value, 8, 8);
+        let expected = Footprint {
+            per: Per::Value,
+            bytes: 11,
+            most: 16,
+            indexed: false,
+            staged: 0,
+        };
+        assert_eq!(tree, expected);
+        assert_eq!((tree.total(1000), tree.range()), (11_000, (11, 16)));
+        let expected = Footprint {
+            per: Per::Row,
+            staged: 5,
+            ..expected
+        };
+        assert_eq!(tree.of(Per::Row).staging(5), expected);
+        assert_eq!(Per::Further.to_string(), "further value");
+    }
+
+    #[test]
     fn the_index_is_between_three_eighths_and_three_quarters_full() {
         let entry = Footprint::keyed(Per::Key, 10);
+        assert_eq!(entry.range(), (10 + index::SHARE.0, 10 + index::SHARE.1));
         for entries in [6, 7, 1000, 98_304, 98_305, 1_000_000] {
             let total = entry.total(entries);
             let (least, most) = entry.range();

@@ -66,13 +66,19 @@ impl<'de> Deserialize<'de> for Packed64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
     proptest! {
         #[test]
         fn is_the_integer_it_was_made_of(a in any::<i64>(), b in any::<i64>()) {
             let (x, y) = (Packed64::from(a), Packed64::from(b));
             prop_assert_eq!((x.get(), x.cmp(&y), x == y), (a, a.cmp(&b), a == b));
+            prop_assert_eq!(x.partial_cmp(&y), Some(a.cmp(&b)));
+            let hasher = BuildHasherDefault::<DefaultHasher>::default();
+            prop_assert_eq!(hasher.hash_one(x), hasher.hash_one(a));
+            prop_assert_eq!(format!("{x:?}"), a.to_string());
             prop_assert_eq!(serde_json::to_string(&x).unwrap(), a.to_string());
+            prop_assert_eq!(serde_json::from_str::<Packed64>(&a.to_string()).unwrap(), x);
         }
     }
 

@@ -124,4 +124,21 @@ mod tests {
             prop_assert_eq!(table.overflow.len(), overflow.filter(|number| *number == OVERFLOW).count());
         }
     }
+    /// One region more than there are numbers, and those again; the very first is the one without an offset's generation.
+    #[test]
+    fn as_many_regions_have_numbers_as_there_are() {
+        let position = |region: u32| Position::in_region(region, 7);
+        let mut table = RegionTable::default();
+        let mut rows = vec![PackedPositions::default(); OVERFLOW as usize];
+        for _ in 0..2 {
+            for (region, row) in (0..).zip(&mut rows) {
+                table.put(region, 1, position(region), row);
+            }
+            for (region, row) in (0..).zip(&rows) {
+                assert_eq!(table.position(region, 1, row), position(region));
+            }
+            let last = (OVERFLOW - 1, 1);
+            assert_eq!(table.overflow.keys().collect::<Vec<_>>(), [&last]);
+        }
+    }
 }

@@ -291,6 +291,7 @@ impl<'de> Deserialize<'de> for Symbol {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashMap;
 
     #[test]
     fn same_text_same_symbol_in_all_threads() {
@@ -308,6 +309,7 @@ mod tests {
             assert_eq!(symbol.text(), name);
         }
         assert_eq!(size_of::<Name>(), 31);
+        assert_eq!((footprint().bytes, footprint().most), (43, 60));
         // on both sides of what is kept inline
         let long: Vec<String> = (0..2 * INLINE).map(|length| "x".repeat(length)).collect();
         for (a, text) in long.iter().enumerate() {
@@ -351,12 +353,36 @@ mod tests {
         }
     }
 
+    /// Two names of which the same part of the hash is kept.
+    #[test]
+    fn names_of_one_hash_are_two_names() {
+        let mut by_hash = HashMap::new();
+        let collision = (0u32..).find_map(|n| {
+            let text = format!("colliding {n}");
+            let other = by_hash.insert(xxh3_64(text.as_bytes()) as u32, n)?;
+            Some((format!("colliding {other}"), text))
+        });
+        let (first, second) = collision.unwrap();
+        let (mut interner, mut symbols) = (Interner::new(), Vec::new());
+        for text in [&first, &second, &first, &second] {
+            interner.intern_all(&[text], &mut symbols);
+            assert_eq!(symbols.last(), Some(&interner.intern(text)));
+        }
+        let texts: Vec<&str> = symbols.iter().map(|symbol| symbol.text()).collect();
+        assert_eq!(texts, [&first, &second, &first, &second]);
+        assert_eq!((symbols[0], symbols[1]), (symbols[2], symbols[3]));
+    }
+
     #[test]
     fn order_is_by_bytes_and_the_wire_form_is_the_text() {
         assert!(Symbol::new("b") > Symbol::new("a"));
         assert!(Symbol::new("Z") < Symbol::new("a"));
+        assert_eq!(Symbol::new("Z").stable_hash(), xxh3_64(b"Z"));
         let symbol = Symbol::new("Côte d'Ivoire");
         assert_eq!(serde_json::to_string(&symbol).unwrap(), "\"Côte d'Ivoire\"");
         assert_eq!(serde_json::from_str::<Symbol>("\"Côte d'Ivoire\"").unwrap(), symbol);
+        assert_eq!(format!("{symbol:?}"), "\"Côte d'Ivoire\"");
+        let error = serde_json::from_str::<Symbol>("7").unwrap_err().to_string();
+        assert!(error.contains("expected a name"), "{error}");
     }
 }
