@@ -17,6 +17,12 @@ pub struct Lent<T: 'static> {
     pool: Option<&'static Pool<T>>,
 }
 
+impl<T> Default for Pool<T> {
+    fn default() -> Pool<T> {
+        Pool::new()
+    }
+}
+
 impl<T> Pool<T> {
     /// Empty at first.
     pub const fn new() -> Pool<T> {

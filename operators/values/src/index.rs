@@ -186,7 +186,7 @@ mod tests {
     /// Few places, so that probes meet and wrap around, and few tags, so that they match falsely.
     fn hash_of(id: u32, places: u64) -> u64 {
         let id = u64::from(id);
-        (id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) % places | (id % 3) << 61 | 0xffff << 16
+        ((id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) % places) | ((id % 3) << 61) | (0xffff << 16)
     }
 
     #[test]
