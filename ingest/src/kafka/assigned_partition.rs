@@ -12,7 +12,7 @@
 //!
 //! Brokers that know no topic ids, Kafka before 3.1 and those that only speak its protocol, are left with the first.
 
-use super::client::{Context, end_offset};
+use super::client::{Context, end_offset, reason};
 use super::error::Remade;
 use super::message::normalize_message;
 use super::{Batch, KafkaError, Polled, Range, RecordId, RecordRef};
@@ -301,7 +301,7 @@ impl AssignedPartition {
         hand_over: &mut dyn FnMut(Polled),
         event: Native,
     ) -> Progress {
-        let reason = consumer.context().reason();
+        let reason = reason();
         let code = match event {
             Native::PartitionEOF(_) => return self.end_of_partition(hand_over, &reason),
             ref other => other.rdkafka_error_code(),

@@ -10,6 +10,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError as Native, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::BorrowedMessage;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -40,10 +41,13 @@ struct TopicId {
     changes: u64,
 }
 
+thread_local! {
+    /// The text of the error event that this thread served last. Several threads serve the queues of one client.
+    static REASON: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
 #[derive(Default)]
 struct Said {
-    /// The text of the error event that is being served.
-    reason: String,
     /// The last error of a connection, in one sentence.
     connection_error: String,
     authentication: Authentication,
@@ -84,11 +88,6 @@ impl Authentication {
 impl Context {
     fn said(&self) -> MutexGuard<'_, Said> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The words of the error that the last poll of this thread returned.
-    pub(super) fn reason(&self) -> String {
-        self.said().reason.clone()
     }
 
     /// What librdkafka last said about a connection that failed.
@@ -179,8 +178,8 @@ impl ClientContext for Context {
     /// Called for every error event, also for ends of partitions, right before the poll that serves it returns.
     fn error(&self, error: Native, reason: &str) {
         self.served.fetch_add(1, Relaxed);
+        REASON.set(reason.to_owned());
         let mut said = self.said();
-        said.reason = reason.to_owned();
         match error.rdkafka_error_code() {
             Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism) => {
                 let message = normalize_message(reason);
@@ -293,9 +292,14 @@ pub(super) fn warn_of_commit(error: &Native) {
     }
 }
 
+/// The words of the error that the last poll of this thread returned.
+pub(super) fn reason() -> String {
+    REASON.with_borrow(String::clone)
+}
+
 /// Errors that concern no partition. librdkafka has logged what it knows about a connection already.
 fn log_general(error: &Native, context: &Context) {
-    let reason = normalize_message(&context.reason());
+    let reason = normalize_message(&reason());
     let said = match error.rdkafka_error_code() {
         // librdkafka's text is the number of brokers
         Some(Code::AllBrokersDown) => match context.connection_error().as_str() {
@@ -343,6 +347,16 @@ mod tests {
         assert_eq!(end_offset(reason), Some(Offset(14_549_241_101)));
         assert_eq!(end_offset("reached end of partition at offset 7"), Some(Offset(7)));
         assert_eq!(end_offset("Broker: No more messages"), None);
+    }
+
+    #[test]
+    fn the_words_of_an_error_are_those_of_the_own_poll() {
+        let (context, words) = (Context::default(), "reached end of partition at offset 7");
+        context.error(Native::PartitionEOF(0), words);
+        std::thread::scope(|scope| {
+            scope.spawn(|| context.error(Native::Global(Code::AllBrokersDown), "1/1 brokers are down"));
+        });
+        assert_eq!(reason(), words);
     }
 
     #[test]
