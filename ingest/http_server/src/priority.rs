@@ -19,8 +19,8 @@ pub fn lower_priority() {
     }
 }
 
-/// Lets threads run that wait for this processor. A piece of an event goes to each of a thousand clients, and a thread may
-/// go on for milliseconds before a scheduler lets another one preempt it, whatever their priorities are.
+/// Lets threads run that wait for this processor, between the pieces of an event for a thousand clients: a scheduler may
+/// let a thread go on to the end of its time slice.
 pub(crate) fn give_way() {
     std::thread::yield_now();
 }

@@ -1,8 +1,8 @@
 //! What the HTTP API costs: a thousand clients of the event stream beside 10,000 records a second, and requests a second
 //! on an engine that has nothing else to do.
 //!
-//! The clients are a process of their own, so that the engine's processor time is its own, and those of the stream run
-//! when a processor is idle: elsewhere they are on other machines.
+//! The clients are a process of their own, so that the engine's processor time is its own. They have its
+//! priority, too: what they do is part of what is measured.
 
 use super::bench::{Bench, Clients, quantiles};
 use super::machine::cpu_seconds;
@@ -64,7 +64,7 @@ pub fn measure(bench: &Bench) -> Result<Value> {
     figures["rounds"] = rounds.collect::<Result<_>>()?;
     for (name, revalidates) in [("rows", false), ("not_modified", true)] {
         let before = cpu_seconds(engine.pid())?;
-        let mut got = ClientProcess::start("--other", &requests(&address, revalidates))?.figures()?;
+        let mut got = ClientProcess::start(&requests(&address, revalidates))?.figures()?;
         let share = (cpu_seconds(engine.pid())? - before) / REQUESTS.as_secs_f64();
         got["engine_cores"] = share.into();
         figures[name] = got;
@@ -80,10 +80,7 @@ fn streamed(bench: &Bench, engine: &Program, address: &str, number: u64, streams
     let before = engine.memory()?.0;
     let followers = match streams {
         0 => None,
-        _ => Some(ClientProcess::start(
-            "--idle",
-            &["streams", address, &streams.to_string()],
-        )?),
+        _ => Some(ClientProcess::start(&["streams", address, &streams.to_string()])?),
     };
     let seconds = Duration::from_secs(bench.settings.seconds.saturating_sub(1));
     let warm_up = Duration::from_secs(bench.settings.warm_up);
@@ -152,9 +149,8 @@ impl Histogram {
 struct ClientProcess(Child);
 
 impl ClientProcess {
-    fn start(policy: &str, arguments: &[&str]) -> Result<ClientProcess> {
-        let mut command = Command::new("chrt");
-        command.args([policy, "0"]).arg(std::env::current_exe()?);
+    fn start(arguments: &[&str]) -> Result<ClientProcess> {
+        let mut command = Command::new(std::env::current_exe()?);
         command.arg("http-client").args(arguments);
         Ok(ClientProcess(
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?,
