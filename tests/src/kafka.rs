@@ -196,10 +196,7 @@ impl Kafka {
 
     /// Deletes a topic and waits until it is gone.
     pub fn delete_topic(&self, name: &str) -> Result<()> {
-        let admin = self.admin()?;
-        for result in block_on(admin.delete_topics(&[name], &options()))?.context("deleting a topic")? {
-            result.map_err(|(topic, code)| anyhow::anyhow!("deleting topic {topic}: {code}"))?;
-        }
+        delete_topics(&self.admin()?, &[name])?;
         eventually(&format!("the end of topic {name}"), REQUEST, || {
             Ok(self.leaders(name)?.is_empty())
         })
@@ -344,6 +341,13 @@ fn consumer(bootstrap: &str, isolation: &str) -> Result<BaseConsumer> {
     config.create().context("making a consumer")
 }
 
+fn delete_topics(admin: &AdminClient<DefaultClientContext>, names: &[&str]) -> Result<()> {
+    for result in block_on(admin.delete_topics(names, &options()))?.context("deleting topics")? {
+        result.map_err(|(topic, code)| anyhow::anyhow!("deleting topic {topic}: {code}"))?;
+    }
+    Ok(())
+}
+
 /// Deletes the groups and topics that a test left.
 fn empty(server: &servers::Kafka) -> Result<()> {
     let bootstrap = server.bootstrap();
@@ -365,9 +369,7 @@ fn empty(server: &servers::Kafka) -> Result<()> {
     let topics = left()?;
     if !topics.is_empty() {
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-        for result in block_on(admin.delete_topics(&topics, &options()))?.context("deleting topics")? {
-            result.map_err(|(topic, code)| anyhow::anyhow!("deleting topic {topic}: {code}"))?;
-        }
+        delete_topics(&admin, &topics)?;
     }
     eventually("the end of all topics", REQUEST, || Ok(left()?.is_empty()))
 }

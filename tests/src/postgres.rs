@@ -4,7 +4,6 @@ use crate::pool::{Lent, Pool};
 use crate::{Database, watchdog};
 use anyhow::{Context, Result, ensure};
 use servers::PostgresOptions;
-use std::ops::{Deref, DerefMut};
 
 /// What a test may leave in a cluster, as statements that remove it. What is of one database goes with it.
 const LEFT: &str = "
@@ -20,28 +19,14 @@ const KEPT: &str = "SELECT (SELECT count(*) FROM pg_prepared_xacts) + (SELECT co
     + (SELECT count(*) FROM pg_settings WHERE pending_restart)";
 
 /// A running cluster.
-pub struct Postgres(Lent<servers::Postgres>);
+pub type Postgres = Lent<servers::Postgres>;
 
 impl Postgres {
     /// A cluster for one test alone.
     pub fn start(options: PostgresOptions) -> Result<Postgres> {
         watchdog::watch();
         let server = servers::Postgres::start(options).context("starting PostgreSQL")?;
-        Ok(Postgres(Lent::own(server)))
-    }
-}
-
-impl Deref for Postgres {
-    type Target = servers::Postgres;
-
-    fn deref(&self) -> &servers::Postgres {
-        &self.0
-    }
-}
-
-impl DerefMut for Postgres {
-    fn deref_mut(&mut self) -> &mut servers::Postgres {
-        &mut self.0
+        Ok(Lent::own(server))
     }
 }
 
@@ -57,7 +42,7 @@ pub fn postgres() -> Result<Postgres> {
         };
         servers::Postgres::start(options).context("starting PostgreSQL")
     };
-    POOL.lend(empty, start).map(Postgres)
+    POOL.lend(empty, start)
 }
 
 /// Makes a cluster what it was at its start.
@@ -88,8 +73,8 @@ mod tests {
         let before = Database::connect(&server.url())?.rows(of_new)?;
         let left = Database::connect(&server.url())?;
         for statement in [
-            "CREATE ROLE somebody LOGIN; CREATE SCHEMA made AUTHORIZATION somebody",
-            "CREATE DATABASE other OWNER somebody",
+            "CREATE ROLE reader LOGIN; CREATE SCHEMA reports AUTHORIZATION reader",
+            "CREATE DATABASE reporting OWNER reader",
             "ALTER SYSTEM SET work_mem = '1MB'",
             "ALTER ROLE current_user SET statement_timeout = '1h'",
         ] {
