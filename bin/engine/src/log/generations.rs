@@ -187,6 +187,12 @@ mod tests {
     }
 
     #[test]
+    fn an_added_partition_begins_at_its_first_record_however_many_it_has() {
+        let generations = grown(&[(1, &[100, 7])]);
+        assert_eq!(generation(&generations, 1, 0), 2);
+    }
+
+    #[test]
     fn partitions_found_together_begin_one_generation_each() {
         let generations = grown(&[(1, &[100]), (2, &[100, 7])]);
         assert_eq!(generation(&generations, 0, 99), 1);

@@ -120,9 +120,7 @@ pub fn hand_over(known: &Known) -> Result<HandOver, LogShorter> {
     }
     match (upto, kafka) {
         (Some(upto), kafka) => {
-            if plan.next < *upto {
-                plan.fill(*upto, kafka.as_ref());
-            }
+            plan.fill(*upto, kafka.as_ref());
             plan.next = *upto;
         }
         (None, Some(span)) if *live => {

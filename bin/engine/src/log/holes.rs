@@ -225,7 +225,8 @@ mod tests {
             object: Some((Offset(10), 18)),
         };
         let arrived = |ranges: &[Range<i64>]| ranges.iter().cloned().map(Offset::range).collect::<RangeSet>();
-        assert!(suspect.is_natural(&arrived(&[10..28])));
+        let whole = arrived(&[10..28]);
+        assert!(suspect.is_natural(&whole) && !suspect.is_doubtful(&whole));
         // two markers inside the object
         assert!(suspect.is_natural(&arrived(&[10..15, 16..20, 21..30])));
         // one marker only: the lake lacks a record
@@ -238,7 +239,9 @@ mod tests {
             object: None,
             ..suspect
         };
-        assert!(!alone.is_natural(&arrived(&[28..29])));
+        // of the hole alone, it is known which records are missing
+        let missing = arrived(&[28..29]);
+        assert!(!alone.is_natural(&missing) && !alone.is_doubtful(&missing));
         assert!(alone.is_natural(&arrived(&[])));
     }
 
