@@ -186,9 +186,11 @@ impl<V: Ord + Clone> Values<V> {
     }
 
     fn update(&mut self, value: &V, diff: i64) {
+        if diff == 0 {
+            return;
+        }
         match self {
             Values::None => match i32::try_from(diff) {
-                Ok(0) => {}
                 Ok(count) => {
                     *self = Values::One {
                         value: value.clone(),
@@ -198,10 +200,10 @@ impl<V: Ord + Clone> Values<V> {
                 Err(_) => *self = Values::More(Box::new(More::Few(vec![(value.clone(), diff)]))),
             },
             Values::One { value: one, count } => {
-                let sum = if one == value { *count as i64 + diff } else { diff };
-                match i32::try_from(sum) {
-                    Ok(0) if one == value => *self = Values::None,
-                    Ok(sum) if one == value => *count = sum,
+                let sum = (one == value).then(|| i64::from(*count) + diff);
+                match sum.map(i32::try_from) {
+                    Some(Ok(0)) => *self = Values::None,
+                    Some(Ok(sum)) => *count = sum,
                     _ => {
                         let mut few = Vec::new();
                         update_few(&mut few, one, *count as i64);
@@ -251,9 +253,10 @@ fn update_few<V: Ord + Clone>(few: &mut Vec<(V, i64)>, value: &V, diff: i64) {
                 few.remove(found);
             }
         }
-        Err(_) if diff == 0 => {}
         Err(place) => {
-            few.reserve_exact(if few.len() < 4 { 1 } else { 4 });
+            if few.len() == few.capacity() {
+                few.reserve_exact(if few.len() < 4 { 1 } else { 4 });
+            }
             few.insert(place, (value.clone(), diff));
         }
     }
@@ -275,6 +278,7 @@ mod tests {
         for distinct in [1, 2, 3, 20, 100] {
             let mut values = Values::None;
             let mut model: BTreeMap<i64, i64> = BTreeMap::new();
+            let mut many = false;
             for step in 0..20_000 {
                 random = random
                     .wrapping_mul(6364136223846793005)
@@ -284,6 +288,7 @@ mod tests {
                 let diff = match random >> 60 {
                     0 => 1 << 33,
                     1 => -(1 << 33),
+                    2 => 0,
                     _ if step % 2 == 0 => 1,
                     _ => -1,
                 };
@@ -293,11 +298,32 @@ mod tests {
                 assert_eq!(values.greatest(), model.keys().next_back());
                 assert_eq!(values.count(), model.values().next_back().copied().unwrap_or(0));
                 assert_eq!(values.further(), model.len().saturating_sub(1));
+                many = if many { model.len() > FEW / 2 } else { model.len() > FEW };
+                let counts_are_small = model.values().all(|count| i32::try_from(*count).is_ok());
+                match &values {
+                    Values::None => assert!(model.is_empty()),
+                    Values::One { .. } => assert!(model.len() == 1 && counts_are_small),
+                    Values::More(more) => match more.as_ref() {
+                        More::Few(few) => assert!(!many && (few.len() > 1 || !counts_are_small)),
+                        More::Many(_) => assert!(many),
+                    },
+                }
             }
             for (value, count) in model {
                 values.update(&value, -count);
             }
             assert!(matches!(values, Values::None));
         }
+    }
+
+    #[test]
+    fn room_for_few_values_grows_by_one_and_then_by_four() {
+        let mut few = Vec::new();
+        let room = |value: i64| {
+            update_few(&mut few, &value, 1);
+            few.capacity()
+        };
+        let rooms: Vec<usize> = (0..9).map(room).collect();
+        assert_eq!(rooms, [1, 2, 3, 4, 8, 8, 8, 8, 12]);
     }
 }

@@ -250,8 +250,8 @@ pub fn compare_stream<R, O>(
     });
 }
 
-/// Changes that keep a multiset valid at the end of every epoch: each wish adds a copy of its item, or removes one
-/// when it says so and there is one. With `set`, an item that is there is never added.
+/// Changes that keep a multiset valid at the end of every epoch: each wish adds one or three copies of its item, or removes
+/// one or all when it says so and there are any. With `set`, an item is added once, and not while it is there.
 ///
 /// Epochs are those of the wishes, in order; some have none.
 pub fn changes<D: Ord + Clone>(wishes: &[(u8, bool, D)], set: bool) -> Vec<Update<D>> {
@@ -262,7 +262,12 @@ pub fn changes<D: Ord + Clone>(wishes: &[(u8, bool, D)], set: bool) -> Vec<Updat
         // most changes share an epoch with the one before; some epochs pass without any
         epoch += u64::from(wait.saturating_sub(6));
         let copies = copies.entry(item.clone()).or_default();
-        let diff = if *copies > 0 && (*remove || set) { -1 } else { 1 };
+        let several = !set && wait % 3 == 0;
+        let diff = match *copies {
+            1.. if *remove || set => -if several { *copies } else { 1 },
+            _ if several => 3,
+            _ => 1,
+        };
         *copies += diff;
         changes.push((item.clone(), epoch, diff));
     }
