@@ -154,7 +154,9 @@ impl Decode {
         for line in Chunk::new(chunk, &mut marks).lines() {
             if offset < place.upto {
                 let line = Value::of(line);
-                self.hash.add(offset, line.bytes(), offset < place.hashed);
+                if let Some(hashed) = place.hashed {
+                    self.hash.add(offset, line.bytes(), offset < hashed);
+                }
                 // what the archiver could not write as JSON is what it was
                 let original = if place.ours {
                     ingest::lake::original(line.bytes())
@@ -234,7 +236,9 @@ impl Decode {
             return;
         }
         self.records += 1;
-        self.hash.add(offset, &prefix, offset < place.hashed);
+        if let Some(hashed) = place.hashed {
+            self.hash.add(offset, &prefix, offset < hashed);
+        }
         let wanted = offset >= place.persisted;
         self.reject(place, offset.0, None, Some(&prefix), Reason::TooLarge, wanted);
     }

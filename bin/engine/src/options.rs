@@ -91,7 +91,8 @@ impl LogOptions {
             options.objects_in_flight = lake.objects_in_flight;
             let chunks = lake.buffer_bytes / options.chunk_bytes;
             options.chunks = match lake.url {
-                // its reader keeps ahead of the decoder with few, and these stay in the processor's cache
+                // few enough to stay in the processors' shared cache, and so many that the reader sleeps seldom: it
+                // wakes when half of them are free
                 LakeUrl::File(_) => chunks.min(FOLDER_CHUNKS),
                 LakeUrl::S3 { .. } => chunks,
             }
@@ -102,7 +103,7 @@ impl LogOptions {
 }
 
 /// Chunks of a folder that are in memory at once, at most.
-const FOLDER_CHUNKS: usize = 4;
+const FOLDER_CHUNKS: usize = 16;
 
 /// A lake, and how much of it is read at a time.
 #[derive(Clone, Debug)]

@@ -26,8 +26,9 @@ pub struct Pass {
     pub persisted: BTreeMap<TopicPartition, Offset>,
     /// Whether records without an offset are persisted already.
     pub legacy_persisted: bool,
-    /// Per partition, the offset up to which the content of the lake was hashed at the last start.
-    pub hashed: BTreeMap<TopicPartition, Offset>,
+    /// Per partition, the offset up to which the content of the lake was hashed at the last start; none where hashes are
+    /// not recorded, so that nothing is hashed.
+    pub hashed: Option<BTreeMap<TopicPartition, Offset>>,
     /// The generations known at the start.
     pub generations: Generations,
     /// Read no record at or past these offsets; with a bound set, partitions that it does not name are not read.

@@ -411,7 +411,7 @@ impl Reader {
             starts: self.generations.of(at),
             persisted,
             upto: Offset::MAX,
-            hashed: Offset::ZERO,
+            hashed: None,
             deletes: false,
             ours: false,
             object: None,

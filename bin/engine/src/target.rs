@@ -275,6 +275,11 @@ impl Target {
         matches!(self, Target::Postgres { definition, .. } if definition.keep_cleaned)
     }
 
+    /// Whether hashes of what was read are recorded, to be compared at the next start.
+    pub fn keeps_hashes(&self) -> bool {
+        matches!(self, Target::Postgres { .. })
+    }
+
     /// Creates empty staging tables for a pass, and says under which fence; none when nothing is staged.
     pub async fn create_staging(&mut self) -> Result<Option<i64>, EngineError> {
         let Target::Postgres { sink: Some(sink), .. } = self else {

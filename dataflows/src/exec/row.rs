@@ -150,6 +150,7 @@ pub struct Shape {
 }
 
 impl Shape {
+    #[inline]
     fn set(&self, names: &mut [Option<Symbol>], words: &mut [u32], slot: u8, payload: Option<&Payload>) {
         let span = &self.spans[usize::from(slot)];
         let (first, count) = span.names;
@@ -158,7 +159,12 @@ impl Shape {
         match payload.map(Payload::parts) {
             Some((new_names, new_words)) => {
                 // a handful, for which a call would cost more than the copy
-                names.iter_mut().zip(new_names).for_each(|(name, new)| *name = *new);
+                match (names, new_names) {
+                    ([], _) => {}
+                    ([name], [new, ..]) => *name = *new,
+                    ([first, second], [new_first, new_second, ..]) => (*first, *second) = (*new_first, *new_second),
+                    (names, new_names) => names.copy_from_slice(&new_names[..names.len()]),
+                }
                 for ((word, mask), new) in words.iter_mut().zip(&span.masks).zip(new_words) {
                     *word = *word & !mask | new;
                 }

@@ -98,7 +98,7 @@ impl<'a> Replay<'a> {
             cleaned: self.run.target.keeps_cleaned(),
             persisted: persisted.clone(),
             legacy_persisted: !self.full && self.recorded.legacy.is_some(),
-            hashed: self.recorded.hashed(),
+            hashed: self.run.target.keeps_hashes().then(|| self.recorded.hashed()),
             generations: self.answer.generations.clone(),
             upto: self.upto.clone(),
         })));

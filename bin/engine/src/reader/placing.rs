@@ -26,8 +26,8 @@ pub struct Placing<'a> {
     pub persisted: Offset,
     /// Records at or past this offset are not wanted.
     pub upto: Offset,
-    /// Lines below this offset were hashed at the last start.
-    pub hashed: Offset,
+    /// Lines below this offset were hashed at the last start; none if lines are not hashed.
+    pub hashed: Option<Offset>,
     /// Whether each line is a key to delete.
     pub deletes: bool,
     /// Whether pinflow wrote the object, so that a wrapped line stands for another value.
@@ -109,7 +109,10 @@ impl Reading {
                 Some(bounds) if log => bounds.get(&at).copied().unwrap_or(Offset::ZERO),
                 _ => Offset::MAX,
             },
-            hashed: pass.hashed.get(&at).copied().unwrap_or(Offset::ZERO),
+            hashed: pass
+                .hashed
+                .as_ref()
+                .map(|hashed| hashed.get(&at).copied().unwrap_or(Offset::ZERO)),
             deletes: object.deletes,
             ours: self.ours,
             object: Some(&object.key),
