@@ -165,31 +165,46 @@ mod tests {
     use std::rc::Rc;
     use timely::dataflow::operators::{Input, Inspect};
 
-    /// How many updates have left the operator after each batch of so many of seven keys, all of one epoch, and after
-    /// its close.
-    fn sent(batches: &'static [usize]) -> Vec<usize> {
+    /// How many updates of each container have left the operator after each batch of so many of these keys, all of one
+    /// epoch, and after its close.
+    fn containers(batches: &'static [usize], keys: usize) -> Vec<Vec<usize>> {
         timely::execute_directly(move |worker| {
-            let count = Rc::new(RefCell::new(0));
-            let counting = Rc::clone(&count);
+            let sizes = Rc::new(RefCell::new(Vec::new()));
+            let to = Rc::clone(&sizes);
             let mut input = worker.dataflow::<u64, _, _>(|scope| {
                 let (input, updates) = scope.new_input::<Vec<Update<usize>>>();
                 let sums = combine(updates.as_collection(), "test").inner;
-                sums.inspect_batch(move |_, sums| *counting.borrow_mut() += sums.len());
+                sums.inspect_batch(move |_, sums| to.borrow_mut().push(sums.len()));
                 input
             });
             let mut after = Vec::new();
             for size in batches {
-                let mut batch: Vec<Update<usize>> = (0..*size).map(|n| (n % 7, 0, 1)).collect();
+                let mut batch: Vec<Update<usize>> = (0..*size).map(|n| (n % keys, 0, 1)).collect();
                 input.send_batch(&mut batch);
                 input.flush();
                 (0..5).for_each(|_| _ = worker.step());
-                after.push(*count.borrow());
+                after.push(sizes.borrow().clone());
             }
             input.close();
             while worker.step() {}
-            after.push(*count.borrow());
+            after.push(sizes.borrow().clone());
             after
         })
+    }
+
+    /// How many updates of seven keys have left it.
+    fn sent(batches: &'static [usize]) -> Vec<usize> {
+        let after = containers(batches, 7);
+        after.iter().map(|sizes| sizes.iter().sum()).collect()
+    }
+
+    #[test]
+    fn many_sums_leave_before_the_close_in_full_containers() {
+        let sizes = containers(&[MOST - 1, MOST], MOST);
+        assert!(sizes[0].is_empty());
+        assert_eq!((sizes[1].len(), sizes[1].iter().sum()), (MOST / CHUNK, MOST));
+        assert!(sizes[1].iter().all(|size| *size == CHUNK));
+        assert_eq!(sizes[2], sizes[1]);
     }
 
     #[test]

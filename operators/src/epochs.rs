@@ -71,6 +71,14 @@ struct Pending<R> {
     early: Vec<Vec<R>>,
 }
 
+/// Appends a record to chunks of [`CHUNK`] records, of which the last one may hold fewer.
+fn append<R>(chunks: &mut Vec<Vec<R>>, record: R) {
+    match chunks.last_mut() {
+        Some(last) if last.len() < CHUNK => last.push(record),
+        _ => chunks.push(vec![record]),
+    }
+}
+
 /// Runs `logic` over the epochs of `stream`.
 pub(crate) fn by_epoch<'s, L, P>(
     stream: Stream<'s, u64, Vec<L::In>>,
@@ -118,10 +126,7 @@ where
                             capability: message.delayed(&later, 0),
                             early: Vec::new(),
                         });
-                        match epoch.early.last_mut() {
-                            Some(records) if records.len() < CHUNK => records.push(record),
-                            _ => epoch.early.push(vec![record]),
-                        }
+                        append(&mut epoch.early, record);
                     }
                 }
             });
@@ -168,4 +173,18 @@ where
         }
     });
     operator.as_collection()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_filled_one_after_the_other() {
+        let mut chunks = Vec::new();
+        (0..2 * CHUNK + 1).for_each(|record| append(&mut chunks, record));
+        let lengths: Vec<usize> = chunks.iter().map(Vec::len).collect();
+        assert_eq!(lengths, [CHUNK, CHUNK, 1]);
+        assert!(chunks.concat().is_sorted());
+    }
 }

@@ -62,6 +62,61 @@ proptest! {
     }
 }
 
+/// A record at a position that is in force already changes nothing, whatever it says, at once or later.
+#[test]
+fn the_first_record_at_a_position_stays() {
+    let other = |payload| Event {
+        payload,
+        ..record(1, 0, 4)
+    };
+    let records = [
+        (0, other(Some((1, 1)))),
+        (0, other(Some((1, 2)))),
+        (1, other(None)),
+        (2, other(Some((1, 3)))),
+    ];
+    let schedule = Schedule { workers: 1, seed: 3 };
+    compare_stream(
+        schedule,
+        &records,
+        |events| latest::<Parts>(events, "latest", ()),
+        |_| vec![Parts([Some((1, 1)), None, None])],
+    );
+}
+
+/// Of 5,000 rows each is a change when it appears and two when it changes; a new one comes first, so that containers are
+/// filled with an odd number.
+#[test]
+fn containers_hold_no_more_than_a_chunk() {
+    use timely::dataflow::operators::{Input, Inspect};
+    let largest = timely::execute_directly(|worker| {
+        let largest = std::rc::Rc::new(std::cell::Cell::new(0));
+        let found = largest.clone();
+        let mut input = worker.dataflow::<u64, _, _>(|scope| {
+            let (input, events) = scope.new_input::<Vec<Event<(i64, u8)>>>();
+            let rows = latest::<Parts>(events, "latest", ()).inner;
+            rows.inspect_batch(move |_, rows| found.set(found.get().max(rows.len())));
+            input
+        });
+        for epoch in 0..2u64 {
+            let keys = (epoch == 1).then_some(-1).into_iter().chain(0..5_000);
+            keys.for_each(|key| {
+                let payload = Some((key, epoch as u8));
+                input.send(Event {
+                    payload,
+                    ..record(key, 0, epoch as i64)
+                });
+            });
+            input.advance_to(epoch + 1);
+            (0..20).for_each(|_| _ = worker.step());
+        }
+        drop(input);
+        while worker.step() {}
+        largest.get()
+    });
+    assert_eq!(largest, 1024);
+}
+
 /// More rows than one activation emits, at the first epoch and at a later one.
 #[test]
 fn many_rows_are_emitted_in_slices() {
