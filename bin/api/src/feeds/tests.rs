@@ -497,3 +497,80 @@ async fn what_is_kept_for_clients_at_many_commits_is_bounded() {
     );
     assert!(rows > 0, "no client was sent a snapshot");
 }
+
+/// The feeds there are, with the number of clients of each.
+fn crowds(feeds: &Feeds) -> Vec<(usize, usize)> {
+    let feeds = feeds.lock();
+    let counted = feeds.iter().map(|((_, part), newest)| (*part, newest.receiver_count()));
+    let mut counted: Vec<_> = counted.collect();
+    counted.sort_unstable();
+    counted
+}
+
+/// Clients come at once, and then commits arrive every millisecond.
+#[tokio::test]
+async fn a_crowd_gets_its_events_at_different_times() {
+    let (shared, feeds) = one_table(1);
+    let subject = Subject {
+        tables: vec![0],
+        pace: Duration::from_millis(320),
+    };
+    let mut clients = Vec::new();
+    for _ in 0..PARTS * CROWD {
+        clients.push(feeds.subscribe(&subject, None).await.unwrap().boxed());
+    }
+    assert_eq!(crowds(&feeds), (0..PARTS).map(|part| (part, CROWD)).collect::<Vec<_>>());
+    // more share the feeds there are
+    for _ in 0..PARTS {
+        clients.push(feeds.subscribe(&subject, None).await.unwrap().boxed());
+    }
+    assert!(crowds(&feeds).iter().all(|(_, clients)| *clients == CROWD + 1));
+
+    for client in &mut clients {
+        while !client.next().await.unwrap().unwrap().ends_with(b"\n\n") {}
+    }
+    let publishing = tokio::spawn(async move {
+        for commit in 2.. {
+            publish(&shared, commit, Vec::new());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    // how many clients were led to each commit by their first event
+    let mut led: BTreeMap<Bytes, usize> = BTreeMap::new();
+    for client in &mut clients {
+        *led.entry(client.next().await.unwrap().unwrap()).or_default() += 1;
+    }
+    publishing.abort();
+    // one for each feed, unless the machine stands still
+    assert!(led.len() > PARTS / 4, "{:?}", led.values());
+}
+
+#[tokio::test]
+async fn feeds_that_a_crowd_has_left_are_filled_from_the_first_one() {
+    let (_shared, feeds) = one_table(1);
+    let subject = Subject {
+        tables: vec![0],
+        pace: Duration::from_millis(10),
+    };
+    let mut clients = Vec::new();
+    for _ in 0..2 * CROWD {
+        clients.push(feeds.subscribe(&subject, None).await.unwrap());
+    }
+    clients.truncate(1);
+    while crowds(&feeds).len() > 1 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    clients.push(feeds.subscribe(&subject, None).await.unwrap());
+    assert_eq!(crowds(&feeds), [(0, 2)]);
+    // without a pace there is nothing to spread
+    let each = Subject {
+        pace: Duration::ZERO,
+        ..subject
+    };
+    for _ in 0..2 * CROWD {
+        clients.push(feeds.subscribe(&each, None).await.unwrap());
+    }
+    let mut counted: Vec<usize> = crowds(&feeds).into_iter().map(|(_, clients)| clients).collect();
+    counted.sort_unstable();
+    assert_eq!(counted, [2, 2 * CROWD]);
+}
