@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn many_sums_leave_before_the_close_in_full_containers() {
+    fn sums_beyond_a_bound_leave_before_the_close_in_full_containers() {
         let sizes = containers(&[MOST - 1, MOST], MOST);
         assert!(sizes[0].is_empty());
         assert_eq!((sizes[1].len(), sizes[1].iter().sum()), (MOST / CHUNK, MOST));

@@ -332,6 +332,8 @@ mod tests {
         assert_eq!(answer(1.0, false, &four), 4.0);
         assert_eq!(answer(0.0, true, &four), 4.0);
         assert_eq!(answer(0.5, false, &[1.0, 2.0, 10.0]), 2.0);
+        assert_eq!(answer(0.75, false, &[1.0, 2.0, 10.0]), 6.0);
+        assert_eq!(answer(0.25, true, &[-5e-324, -0.0]).to_bits(), 0);
         assert_eq!(answer(0.5, false, &[-0.0]).to_bits(), 0);
     }
 
