@@ -1,8 +1,5 @@
 //! Streams of changes: one task for each set of tables and pace, and any number of clients.
 //!
-//! A crowd with the same tables and pace is spread over several feeds, whose events come at different times: a thousand
-//! writes at once would keep the processors from the commits that they are about.
-//!
 //! A feed merges all commits since its last event into the next one, encodes it once, and puts it where its clients
 //! look. A new client begins with all rows where the last event ended. Nothing queues: a client takes the newest event
 //! when its connection has room again. If that does not begin where the client is, because the client was slow, the
@@ -29,12 +26,6 @@ use tokio::sync::watch;
 
 /// Feeds at most.
 const MOST_FEEDS: usize = 256;
-/// Beyond so many feeds no crowd is spread over another one.
-const MOST_SPREAD: usize = MOST_FEEDS / 2;
-/// Clients of a feed before others with the same subject get one of their own.
-const CROWD: usize = 64;
-/// Feeds with the same subject at most; further clients share them evenly.
-const PARTS: usize = 16;
 
 /// A new client of a faster feed begins where the last event ended, so that the next one is its own, too; of a slower one
 /// at the newest state.
@@ -51,16 +42,13 @@ pub struct Subject {
 
 type Feed = watch::Sender<Arc<Event>>;
 
-/// A subject, and the number of its feed.
-type Name = (Subject, usize);
-
 /// All feeds.
 #[derive(Debug)]
 pub struct Feeds {
     shared: Arc<Shared>,
     stores: Arc<Stores>,
     runtime: Handle,
-    feeds: Mutex<HashMap<Name, Arc<Feed>>>,
+    feeds: Mutex<HashMap<Subject, Arc<Feed>>>,
 }
 
 impl Feeds {
@@ -103,61 +91,39 @@ impl Feeds {
     /// Where the events of a feed appear; `first` is the last one of a feed that is new.
     fn newest(self: &Arc<Self>, subject: &Subject, first: Event) -> Result<watch::Receiver<Arc<Event>>, ApiError> {
         let mut feeds = self.lock();
-        // without a pace all events come with their commits
-        let parts = if subject.pace.is_zero() { 1 } else { PARTS };
-        let names = (0..parts).map(|part| (subject.clone(), part));
-        let (known, free): (Vec<Name>, Vec<Name>) = names.partition(|name| feeds.contains_key(name));
-        let counted = known.iter().map(|name| (feeds[name].receiver_count(), &feeds[name]));
-        let counted: Vec<(usize, &Arc<Feed>)> = counted.collect();
-        // the first ones are filled, so that those that a crowd has left end
-        if let Some((_, newest)) = counted.iter().find(|(clients, _)| *clients < CROWD) {
+        if let Some(newest) = feeds.get(subject) {
             return Ok(newest.subscribe());
         }
-        let most = if known.is_empty() { MOST_FEEDS } else { MOST_SPREAD };
-        let name = match free.into_iter().next() {
-            Some(name) if feeds.len() < most => name,
-            _ => {
-                let fewest = counted.into_iter().min_by_key(|(clients, _)| *clients);
-                let (_, newest) = fewest.ok_or_else(|| {
-                    let hint = "use a set of tables and a pace that other clients use, or try again";
-                    ApiError::unavailable("too many different streams", hint)
-                })?;
-                return Ok(newest.subscribe());
-            }
-        };
+        if feeds.len() >= MOST_FEEDS {
+            let hint = "use a set of tables and a pace that other clients use, or try again";
+            return Err(ApiError::unavailable("too many different streams", hint));
+        }
         let newest = Arc::new(watch::Sender::new(Arc::new(first)));
         let receiver = newest.subscribe();
-        feeds.insert(name.clone(), Arc::clone(&newest));
+        feeds.insert(subject.clone(), Arc::clone(&newest));
         drop(feeds);
         let mut standing = self.shared.watch();
         // a commit that came after the first event is in the next one
         standing.mark_changed();
-        self.runtime.spawn(Arc::clone(self).run(name, newest, standing));
+        self.runtime
+            .spawn(Arc::clone(self).run(subject.clone(), newest, standing));
         Ok(receiver)
     }
 
     /// Makes the events of a feed until its last client is gone.
-    async fn run(self: Arc<Self>, name: Name, newest: Arc<Feed>, mut standing: watch::Receiver<Standing>) {
-        let (subject, part) = &name;
-        // feeds of a crowd that came at once begin at different times
-        let mut pause = subject.pace * *part as u32 / PARTS as u32;
+    async fn run(self: Arc<Self>, subject: Subject, newest: Arc<Feed>, mut standing: watch::Receiver<Standing>) {
         loop {
             let wait = async {
-                if !pause.is_zero() {
-                    tokio::time::sleep(pause).await;
-                }
                 let _ = standing.changed().await;
                 let last = Arc::clone(&newest.borrow());
-                let next = self.next(subject, &last);
-                let said = next.is_some();
-                if let Some(next) = next {
+                if let Some(next) = self.next(&subject, &last) {
                     newest.send_replace(Arc::new(next));
+                    tokio::time::sleep(subject.pace).await;
                 }
-                said
             };
             tokio::select! {
-                said = wait => pause = if said { subject.pace } else { Duration::ZERO },
-                () = newest.closed() => if self.end(&name, &newest) {
+                () = wait => {}
+                () = newest.closed() => if self.end(&subject, &newest) {
                     return;
                 },
             }
@@ -179,16 +145,16 @@ impl Feeds {
     }
 
     /// Removes a feed without clients; returns whether it was removed.
-    fn end(&self, name: &Name, newest: &Feed) -> bool {
+    fn end(&self, subject: &Subject, newest: &Feed) -> bool {
         let mut feeds = self.lock();
         let unused = newest.receiver_count() == 0;
         if unused {
-            feeds.remove(name);
+            feeds.remove(subject);
         }
         unused
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Arc<Feed>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Subject, Arc<Feed>>> {
         self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
