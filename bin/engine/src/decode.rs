@@ -154,9 +154,7 @@ impl Decode {
         for line in Chunk::new(chunk, &mut marks).lines() {
             if offset < place.upto {
                 let line = Value::of(line);
-                if let Some(hashed) = place.hashed {
-                    self.hash.add(offset, line.bytes(), offset < hashed);
-                }
+                self.hash(place, offset, line.bytes());
                 // what the archiver could not write as JSON is what it was
                 let original = if place.ours {
                     ingest::lake::original(line.bytes())
@@ -175,6 +173,14 @@ impl Decode {
         self.decoder.finish(&mut block, emit);
         self.marks = marks;
         (offset - start) as u64
+    }
+
+    /// Hashes a line, where hashes are recorded.
+    #[inline]
+    fn hash(&mut self, place: &Placing, offset: Offset, line: &[u8]) {
+        if let Some(hashed) = place.hashed {
+            self.hash.add(offset, line, offset < hashed);
+        }
     }
 
     /// Hashes of the lines decoded since the last call.
@@ -236,9 +242,7 @@ impl Decode {
             return;
         }
         self.records += 1;
-        if let Some(hashed) = place.hashed {
-            self.hash.add(offset, &prefix, offset < hashed);
-        }
+        self.hash(place, offset, &prefix);
         let wanted = offset >= place.persisted;
         self.reject(place, offset.0, None, Some(&prefix), Reason::TooLarge, wanted);
     }
