@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 /// Whether a command would wait without end for a thread of this name.
 fn awaited(thread: &str) -> bool {
     let of_gateway = ["gateway:watch", "gateway:files"].contains(&thread);
-    of_gateway || thread.starts_with("kafka-") || thread == sinks::stager::THREAD || thread == engine::IO_THREADS
+    of_gateway || thread.starts_with("kafka-") || thread == sinks::stager::THREAD || thread == engine::IO_THREAD
 }
 
 /// The run of this process, and where its processes are.
@@ -133,7 +133,7 @@ mod tests {
             "kafka-reader",
             "kafka-cluster",
             sinks::stager::THREAD,
-            engine::IO_THREADS,
+            engine::IO_THREAD,
         ] {
             let (code, stderr) = ends_with(thread);
             assert_eq!(code, Some(1), "{thread}: {stderr}");

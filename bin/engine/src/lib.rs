@@ -73,10 +73,17 @@ use reader::ReaderContext;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use target::Target;
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
-/// The name of the threads that wait for servers.
-pub const IO_THREADS: &str = "pinflow:io";
+/// The name of the thread that commits and waits for servers.
+///
+/// It is one: the coordinator, its connection to Postgres and its timers wake each other several times a commit, which
+/// between two threads took a third more processor time.
+pub const IO_THREAD: &str = "pinflow:io";
+
+/// The name of the threads that the connections to a lake live on.
+const LAKE_THREADS: &str = "lake-io";
 
 /// How long what still waits for an answer may hold up the end of the process.
 const ENDING: Duration = Duration::from_millis(500);
@@ -96,22 +103,17 @@ pub fn run(options: Options, observer: Arc<dyn Observer>, handle: Handle) -> Res
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         tracing::debug!(%error, "huge pages stay on");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name(IO_THREADS)
-        .enable_all()
-        .build()
-        .map_err(|source| EngineError::Start {
-            what: "the I/O threads",
-            source,
-        })?;
+    let runtime = threads(IO_THREAD, 1)?;
+    let lake = options.log.lake.as_ref().map(|_| threads(LAKE_THREADS, 2)).transpose()?;
     let process = Arc::new(ProcessState::new(options.workers.threads, observer, handle));
     let stopped = Arc::clone(&process);
     runtime.spawn(async move { stopped.wake_readers_to_stop().await });
 
-    let started = start(&options, &runtime, &process);
+    let started = start(&options, &runtime, lake.as_ref(), &process);
     // a question to a server that does not answer is given up
-    runtime.shutdown_timeout(ENDING);
+    for runtime in lake.into_iter().chain([runtime]) {
+        runtime.shutdown_timeout(ENDING);
+    }
     let report = started?;
     match process.handle.ending() {
         Some(Ending::Failed { class, text }) => Err(EngineError::Led { class, text }),
@@ -122,18 +124,29 @@ pub fn run(options: Options, observer: Arc<dyn Observer>, handle: Handle) -> Res
     }
 }
 
+/// Threads for what waits for servers.
+fn threads(name: &str, count: usize) -> Result<Runtime, EngineError> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let built = builder.worker_threads(count).thread_name(name).enable_all().build();
+    built.map_err(|source| EngineError::Start {
+        what: "the I/O threads",
+        source,
+    })
+}
+
 fn start(
     options: &Arc<Options>,
-    runtime: &tokio::runtime::Runtime,
+    runtime: &Runtime,
+    lake_runtime: Option<&Runtime>,
     process: &Arc<ProcessState>,
 ) -> Result<Option<Report>, EngineError> {
-    let lake = match &options.log.lake {
-        Some(lake) => {
+    let lake = match (&options.log.lake, lake_runtime) {
+        (Some(lake), Some(runtime)) => {
             let observer = Arc::clone(&process.observer);
             let observer = LakeObserver::new(move |state| observer.lake(&state));
-            Some(runtime.block_on(lake.open(Some(observer)))?)
+            Some((runtime.block_on(lake.open(Some(observer)))?, runtime.handle().clone()))
         }
-        None => None,
+        _ => None,
     };
     let kafka = options.log.kafka.as_ref();
     if let Some(kafka) = kafka {
@@ -166,7 +179,6 @@ fn start(
         topics: options.log.topics.clone(),
         limits: options.log.limits,
         layout: options.tables.results.layout(),
-        runtime: runtime.handle().clone(),
         staging,
         process: Arc::clone(process),
     };
@@ -232,6 +244,7 @@ fn start(
     let report = leads.then(|| {
         // as a task it shares a thread with its connection to Postgres: an answer that arrives there needs no other
         // thread to be woken before the next statement is sent
+        let lake = lake.map(|(lake, _)| lake);
         let leading = lead(Arc::clone(options), lake, Arc::clone(process), planner, events);
         let led = runtime.block_on(runtime.spawn(leading));
         led.map_err(error::panicked("the coordinator")).flatten()

@@ -12,6 +12,7 @@ use ingest::{Offset, TopicPartition};
 use serde::{Deserialize, Serialize};
 use sinks::{CleanedRow, Reject};
 use std::collections::BTreeMap;
+use twox_hash::XxHash3_64;
 
 /// How a pass over history is to be done.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -214,7 +215,7 @@ pub struct LinesHash {
 impl LinesHash {
     /// Adds a line; `known` says whether it was hashed at the last start.
     pub fn add(&mut self, offset: Offset, line: &[u8], known: bool) {
-        let hash = xxhash_rust::xxh3::xxh3_64_with_seed(line, offset.0 as u64);
+        let hash = XxHash3_64::oneshot_with_seed(offset.0 as u64, line);
         self.all = self.all.wrapping_add(hash);
         if known {
             self.known = self.known.wrapping_add(hash);

@@ -145,10 +145,10 @@ impl Reader {
         // a repeated pass starts with nothing: what the last one had in flight is read again
         self.reading.clear();
         self.read_ranges.clear();
-        self.fetcher = self.context.lake.clone().map(|lake| {
+        self.fetcher = self.context.lake.clone().map(|(lake, runtime)| {
             Fetcher::start(
                 lake,
-                self.context.runtime.clone(),
+                runtime,
                 self.context.fetch.clone(),
                 Arc::clone(&self.wake),
             )

@@ -20,8 +20,8 @@ use timely::scheduling::Activator;
 /// What a reader needs to know of its process.
 #[derive(Clone)]
 pub struct ReaderContext {
-    /// The lake, if there is one.
-    pub lake: Option<Lake>,
+    /// The lake, if there is one, and where its fetches run.
+    pub lake: Option<(Lake, tokio::runtime::Handle)>,
     /// How objects are fetched.
     pub fetch: FetchOptions,
     /// Kafka, if there is one.
@@ -34,8 +34,6 @@ pub struct ReaderContext {
     pub limits: dataflows::Limits,
     /// What is kept of records.
     pub layout: Arc<dataflows::exec::Layout>,
-    /// Where fetches run.
-    pub runtime: tokio::runtime::Handle,
     /// The staging of this process, if the sink has one.
     pub staging: Option<Staging>,
     /// What is shared with the rest of the process.
