@@ -104,7 +104,12 @@ pub fn run(options: Options, observer: Arc<dyn Observer>, handle: Handle) -> Res
         tracing::debug!(%error, "huge pages stay on");
     }
     let runtime = threads(IO_THREAD, 1)?;
-    let lake = options.log.lake.as_ref().map(|_| threads(LAKE_THREADS, 2)).transpose()?;
+    let lake = options
+        .log
+        .lake
+        .as_ref()
+        .map(|_| threads(LAKE_THREADS, 2))
+        .transpose()?;
     let process = Arc::new(ProcessState::new(options.workers.threads, observer, handle));
     let stopped = Arc::clone(&process);
     runtime.spawn(async move { stopped.wake_readers_to_stop().await });

@@ -145,14 +145,10 @@ impl Reader {
         // a repeated pass starts with nothing: what the last one had in flight is read again
         self.reading.clear();
         self.read_ranges.clear();
-        self.fetcher = self.context.lake.clone().map(|(lake, runtime)| {
-            Fetcher::start(
-                lake,
-                runtime,
-                self.context.fetch.clone(),
-                Arc::clone(&self.wake),
-            )
-        });
+        self.fetcher =
+            self.context.lake.clone().map(|(lake, runtime)| {
+                Fetcher::start(lake, runtime, self.context.fetch.clone(), Arc::clone(&self.wake))
+            });
         self.kafka = None;
         self.generations = pass.generations.clone();
         self.decode.begin(pass.cleaned);

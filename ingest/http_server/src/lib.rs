@@ -67,7 +67,7 @@ pub use cors::{Origin, OriginError};
 pub use entry::{Entry, RequestGuard, RoomGuard, Signal};
 pub use error::ServerError;
 pub use gunzip::{Gunzip, GzipError};
-pub use priority::lower_priority;
+pub use priority::{give_way, lower_priority};
 pub use rate::{Exhausted, Rate};
 pub use refusal::Refusal;
 pub use request::Request;

@@ -19,9 +19,9 @@ pub fn lower_priority() {
     }
 }
 
-/// Lets threads run that wait for this processor, between the pieces of an event for a thousand clients: a scheduler may
-/// let a thread go on to the end of its time slice.
-pub(crate) fn give_way() {
+/// Lets threads run that wait for this processor, between the rows of an event and between its clients: a scheduler may let
+/// a thread go on to the end of its time slice, whatever its priority.
+pub fn give_way() {
     std::thread::yield_now();
 }
 

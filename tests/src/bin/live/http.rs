@@ -1,8 +1,9 @@
 //! What the HTTP API costs: a thousand clients of the event stream beside 10,000 records a second, and requests a second
 //! on an engine that has nothing else to do.
 //!
-//! The clients are a process of their own, so that the engine's processor time is its own. They have its
-//! priority, too: what they do is part of what is measured.
+//! The clients are a process of their own, so that the engine's processor time is its own. What a thousand streams do to
+//! commits is measured with clients that run only when a processor has nothing else to do, as if they were on other
+//! machines, and with clients of ordinary priority, whose own work then delays commits, too.
 
 use super::bench::{Bench, Clients, quantiles};
 use super::machine::cpu_seconds;
@@ -22,8 +23,14 @@ use tokio::task::JoinSet;
 
 /// Records a second while streams are open.
 const RATE: f64 = 10_000.0;
-/// How often live records are measured without streams, and with them.
-const ROUNDS: u64 = 3;
+/// How often live records are measured without streams, and with them: each second round in the opposite order.
+const ROUNDS: usize = 5;
+/// What is measured in a round: its name, and the clients of the event stream.
+const CASES: [(&str, Option<Priority>); 3] = [
+    ("alone", None),
+    ("elsewhere", Some(Priority::Idle)),
+    ("beside", Some(Priority::Ordinary)),
+];
 /// Clients of the event stream.
 const STREAMS: usize = 1_000;
 /// Connections that send requests.
@@ -55,16 +62,21 @@ pub fn measure(bench: &Bench) -> Result<Value> {
         .trim()
         .to_owned();
 
-    let rounds = (0..ROUNDS).map(|round| {
-        Ok(json!({
-            "alone": streamed(bench, &engine, &address, 2 * round + 1, 0)?,
-            "streamed": streamed(bench, &engine, &address, 2 * round + 2, STREAMS)?,
-        }))
-    });
-    figures["rounds"] = rounds.collect::<Result<_>>()?;
+    let mut loads = 1..;
+    let mut rounds = vec![json!({}); ROUNDS];
+    for (number, round) in rounds.iter_mut().enumerate() {
+        let mut cases = CASES;
+        if number % 2 == 1 {
+            cases.reverse();
+        }
+        for ((name, clients), load) in cases.into_iter().zip(&mut loads) {
+            round[name] = streamed(bench, &engine, &address, load, clients)?;
+        }
+    }
+    figures["rounds"] = rounds.into();
     for (name, revalidates) in [("rows", false), ("not_modified", true)] {
         let before = cpu_seconds(engine.pid())?;
-        let mut got = ClientProcess::start(&requests(&address, revalidates))?.figures()?;
+        let mut got = ClientProcess::start(&requests(&address, revalidates), Priority::Ordinary)?.figures()?;
         let share = (cpu_seconds(engine.pid())? - before) / REQUESTS.as_secs_f64();
         got["engine_cores"] = share.into();
         figures[name] = got;
@@ -74,14 +86,13 @@ pub fn measure(bench: &Bench) -> Result<Value> {
     Ok(figures)
 }
 
-/// What the engine takes while so many clients follow all changes.
-fn streamed(bench: &Bench, engine: &Program, address: &str, number: u64, streams: usize) -> Result<Value> {
+/// What the engine takes while clients follow all changes, if there are any.
+fn streamed(bench: &Bench, engine: &Program, address: &str, number: u64, clients: Option<Priority>) -> Result<Value> {
     let load = bench.load(number, Clients::Light, RATE)?;
     let before = engine.memory()?.0;
-    let followers = match streams {
-        0 => None,
-        _ => Some(ClientProcess::start(&["streams", address, &streams.to_string()])?),
-    };
+    let streams = STREAMS.to_string();
+    let follow = |priority| ClientProcess::start(&["streams", address, &streams], priority);
+    let followers = clients.map(follow).transpose()?;
     let seconds = Duration::from_secs(bench.settings.seconds.saturating_sub(1));
     let warm_up = Duration::from_secs(bench.settings.warm_up);
     let mut figures = std::thread::scope(|scope| {
@@ -145,12 +156,29 @@ impl Histogram {
     }
 }
 
+/// When clients run.
+#[derive(Clone, Copy)]
+enum Priority {
+    /// As all others.
+    Ordinary,
+    /// When a processor has nothing else to do.
+    Idle,
+}
+
 /// This program once more, as the clients. They go on until their standard input ends.
 struct ClientProcess(Child);
 
 impl ClientProcess {
-    fn start(arguments: &[&str]) -> Result<ClientProcess> {
-        let mut command = Command::new(std::env::current_exe()?);
+    fn start(arguments: &[&str], priority: Priority) -> Result<ClientProcess> {
+        let this = std::env::current_exe()?;
+        let mut command = match priority {
+            Priority::Ordinary => Command::new(this),
+            Priority::Idle => {
+                let mut command = Command::new("chrt");
+                command.args(["--idle", "0"]).arg(this);
+                command
+            }
+        };
         command.arg("http-client").args(arguments);
         Ok(ClientProcess(
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?,
