@@ -79,7 +79,7 @@ use tokio::sync::{mpsc, oneshot};
 /// The name of the thread that commits and waits for servers.
 ///
 /// It is one: the coordinator, its connection to Postgres and its timers wake each other several times a commit, which
-/// between two threads took a third more processor time.
+/// between two threads took a quarter more processor time.
 pub const IO_THREAD: &str = "pinflow:io";
 
 /// The name of the threads that the connections to a lake live on.

@@ -240,3 +240,22 @@ pub struct Mark {
     /// Ranges of offsets passed since the last mark that hold no record.
     pub holes: Vec<(Offset, Offset)>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+    /// Hashes are recorded, so no version may have others: of all lengths that XXH3 treats differently.
+    #[test]
+    fn lines_have_the_hashes_that_earlier_versions_recorded() {
+        let bytes: Vec<u8> = (0..2_000u32).map(|n| (n * n / 7) as u8).collect();
+        for length in 0..bytes.len() {
+            let (offset, line) = (Offset(length as i64 * 1_000_003), &bytes[..length]);
+            let mut hash = LinesHash::default();
+            hash.add(offset, line, false);
+            let earlier = xxh3_64_with_seed(line, offset.0 as u64);
+            assert_eq!(hash, LinesHash { known: 0, all: earlier }, "{length} bytes");
+        }
+    }
+}
