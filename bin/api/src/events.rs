@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_server::give_way;
 use std::sync::Arc;
 
-/// Rows that are encoded before others get the processor: some 50 microseconds.
+/// Rows that are encoded before others get the processor: some tens of microseconds.
 const ROWS_AT_ONCE: usize = 50;
 
 /// A comment that shows proxies and clients that the connection is alive.
