@@ -51,7 +51,9 @@ impl Kinesis {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         eventually("kinesalite", REQUEST, || {
             ensure!(server.exited()?.is_none(), "kinesalite ended");
-            Ok(TcpStream::connect(address).is_ok())
+            // a port that takes connections may still reset them
+            let listed = exchange(address, "Kinesis_20131202.ListStreams", b"{}");
+            Ok(listed.is_ok_and(|(status, _)| status == 200))
         })?;
         let _server = server;
         Ok(Some(Kinesis { _server, address }))
