@@ -145,13 +145,13 @@ fn start(
     lake_runtime: Option<&Runtime>,
     process: &Arc<ProcessState>,
 ) -> Result<Option<Report>, EngineError> {
-    let lake = match (&options.log.lake, lake_runtime) {
-        (Some(lake), Some(runtime)) => {
+    let lake = match options.log.lake.as_ref().zip(lake_runtime) {
+        Some((lake, runtime)) => {
             let observer = Arc::clone(&process.observer);
             let observer = LakeObserver::new(move |state| observer.lake(&state));
             Some((runtime.block_on(lake.open(Some(observer)))?, runtime.handle().clone()))
         }
-        _ => None,
+        None => None,
     };
     let kafka = options.log.kafka.as_ref();
     if let Some(kafka) = kafka {
