@@ -137,6 +137,12 @@ pub enum EngineError {
         /// The first of them.
         first: Gap,
     },
+    /// History shrank while it was read again.
+    #[error("{what}: it was there when history was read first, and is gone now that it is read again: start again")]
+    LessHistory {
+        /// The gap, or the object.
+        what: String,
+    },
     /// Objects of unknown order.
     #[error(
         "{0}: objects interleave there, and Kafka no longer has their order (merge them into objects of consecutive \

@@ -116,11 +116,12 @@ pub enum ReaderReport {
     Data,
     /// An object has been read to its end.
     Object { pass: u32, id: u32, read: ObjectRead },
-    /// An object is damaged: it could not be read beyond its first `lines` lines.
+    /// An object is damaged: it could not be read beyond its first `lines` lines. Its writer may have recorded its end.
     Damaged {
         pass: u32,
         id: u32,
         lines: u64,
+        end: Option<Offset>,
         error: String,
     },
     /// A bounded range, or the bound of a live one, has been read: nothing below `next` is missing.

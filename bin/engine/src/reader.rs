@@ -67,14 +67,14 @@ pub fn read<'s>(
         // an error means that the worker is gone
         let _ = activator.activate();
     });
-    let worker = scope.index();
+    let (worker, workers) = (scope.index(), scope.peers());
     let first_of_process = worker.is_multiple_of(context.process.threads);
 
     builder.build(move |mut capabilities| {
         let reports_capability = capabilities.pop().expect("an output for reports");
         let events_capability = capabilities.pop().expect("an output for events");
         let mut open = Some((events_capability, reports_capability));
-        let mut reader = Reader::new(context, wake, again, worker, first_of_process);
+        let mut reader = Reader::new(context, wake, again, (worker, workers), first_of_process);
         move |frontiers| {
             let mut events = events.activate();
             let mut reports = reports.activate();
@@ -169,6 +169,7 @@ impl Reader {
         let defaults = ReaderOptions::default();
         let options = ReaderOptions {
             queue_bytes: self.context.kafka_queue_bytes.max(defaults.batch_bytes),
+            shared_topics: self.workers > 1,
             ..defaults
         };
         let kafka = match &mut self.kafka {
@@ -342,6 +343,7 @@ impl Reader {
                         pass: pass.number,
                         id,
                         lines: reading.lines,
+                        end: reading.covers().map(|(_, end)| end),
                         error: causes::with_causes(&error),
                     });
                 }

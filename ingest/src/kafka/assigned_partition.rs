@@ -46,6 +46,8 @@ pub(super) struct AssignedPartition {
     state: State,
     /// How often the topic had become another one when the range began.
     changes: u64,
+    /// Whether partitions of the topic may be read elsewhere.
+    shared_topic: bool,
     /// Tries since the broker last held the position.
     retries: u32,
     warned: Option<Instant>,
@@ -111,7 +113,7 @@ impl PollOutcome {
 }
 
 impl AssignedPartition {
-    pub(super) fn new(range: Range, consumer: &BaseConsumer<Context>) -> AssignedPartition {
+    pub(super) fn new(range: Range, shared_topic: bool, consumer: &BaseConsumer<Context>) -> AssignedPartition {
         let next = range.from.max(Offset::ZERO);
         let last = range.after.filter(|last| last.offset < next);
         debug_assert_eq!(last, range.after, "the record lies before the range");
@@ -119,7 +121,13 @@ impl AssignedPartition {
             next,
             last,
             state: State::Detached,
-            changes: consumer.context().changes(&range.name),
+            // what was read elsewhere was of the topic that this client knew first
+            changes: if shared_topic {
+                0
+            } else {
+                consumer.context().changes(&range.name)
+            },
+            shared_topic,
             retries: 0,
             warned: None,
             size: 0,
@@ -276,6 +284,12 @@ impl AssignedPartition {
     fn changed(&mut self, changes: u64, consumer: &Arc<BaseConsumer<Context>>) -> Progress {
         if self.next > Offset::ZERO {
             return self.remade(Remade::OtherId);
+        }
+        if self.shared_topic {
+            return Progress::Failed(KafkaError::EmptyTopicRemade {
+                topic: self.range.name.clone(),
+                partition: self.range.partition,
+            });
         }
         // nothing of the old topic has been handed over
         self.changes = changes;

@@ -75,6 +75,17 @@ pub enum KafkaError {
         /// What stands there now.
         found: Remade,
     },
+    /// The same, noticed in a partition that had held nothing, while others may be read elsewhere.
+    #[error(
+        "topic {topic} was deleted and created again: {topic}/{partition} held nothing before, and it is not known here \
+         whether other partitions did (start again to find out)"
+    )]
+    EmptyTopicRemade {
+        /// The topic.
+        topic: String,
+        /// The partition in which it was noticed.
+        partition: Partition,
+    },
     /// The broker does not hold the offset: retention has passed it, or the topic was created again.
     #[error(
         "offset {offset} of {topic}/{partition} is not in Kafka{}: retention has passed it, or the topic was created again ({detail})",

@@ -13,6 +13,7 @@
 use super::assigned_partition::{AssignedPartition, Progress};
 use super::client::{Context, serve};
 use super::output::Output;
+use super::reader::ReaderOptions;
 use super::{KafkaError, Polled, Range};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as Native;
@@ -52,7 +53,7 @@ pub(super) struct Fetch {
     output: Output,
     inbox: Arc<Inbox>,
     bootstrap: String,
-    batch_bytes: usize,
+    options: ReaderOptions,
     assigned: Vec<AssignedPartition>,
     /// Ranges of partitions that are being read already.
     waiting: VecDeque<Range>,
@@ -71,14 +72,14 @@ impl Fetch {
         output: Output,
         inbox: Arc<Inbox>,
         bootstrap: String,
-        batch_bytes: usize,
+        options: ReaderOptions,
         gather: Duration,
     ) -> Fetch {
         Fetch {
             output,
             inbox,
             bootstrap,
-            batch_bytes,
+            options,
             assigned: Vec::new(),
             waiting: VecDeque::new(),
             freed: false,
@@ -151,7 +152,7 @@ impl Fetch {
                 later.push_back(range);
                 continue;
             }
-            let mut assigned = AssignedPartition::new(range, consumer);
+            let mut assigned = AssignedPartition::new(range, self.options.shared_topics, consumer);
             if assigned.is_at_end() {
                 self.output.push(assigned.reached());
                 // the next range of this partition may begin at once, too
@@ -197,7 +198,7 @@ impl Fetch {
         let mut worked = false;
         let mut at = 0;
         while at < self.assigned.len() && !self.output.is_full() {
-            let outcome = self.assigned[at].poll(self.batch_bytes);
+            let outcome = self.assigned[at].poll(self.options.batch_bytes);
             if outcome.is_empty() {
                 at += 1;
                 continue;

@@ -16,7 +16,7 @@ const THREAD: &str = "kafka-reader";
 /// The partitions of one answer of a broker arrive one after the other, within less than this part of the pace.
 const GATHER_DIVISOR: u32 = 16;
 
-/// How much a reader holds.
+/// How much a reader holds, and whether it is the only one.
 #[derive(Debug, Clone)]
 pub struct ReaderOptions {
     /// Bytes that may wait for [`Reader::try_next`]; exceeded by one batch at most. What librdkafka has fetched ahead
@@ -24,6 +24,9 @@ pub struct ReaderOptions {
     pub queue_bytes: usize,
     /// A batch is handed over at this size, or earlier when no further record is there.
     pub batch_bytes: usize,
+    /// Whether other readers read other partitions of the same topics. Then a topic that is created again is not followed
+    /// from a partition that held nothing either: records of the old one may have been read elsewhere.
+    pub shared_topics: bool,
 }
 
 impl Default for ReaderOptions {
@@ -31,6 +34,7 @@ impl Default for ReaderOptions {
         ReaderOptions {
             queue_bytes: 32 << 20,
             batch_bytes: 256 << 10,
+            shared_topics: false,
         }
     }
 }
@@ -61,11 +65,15 @@ impl Reader {
         let (output, input) = queue(options.queue_bytes.max(1), wake);
         let last_words = output.clone();
         let inbox = Arc::new(Inbox::default());
+        let options = ReaderOptions {
+            batch_bytes: options.batch_bytes.max(1),
+            ..options
+        };
         let fetch = Fetch::new(
             output,
             inbox.clone(),
             config.bootstrap.clone(),
-            options.batch_bytes.max(1),
+            options,
             config.pace / GATHER_DIVISOR,
         );
         let thread = std::thread::Builder::new()

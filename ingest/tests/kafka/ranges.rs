@@ -229,6 +229,7 @@ fn a_slow_caller_bounds_what_is_held() {
     let options = ReaderOptions {
         queue_bytes: 1 << 20,
         batch_bytes: 64 << 10,
+        ..ReaderOptions::default()
     };
     let mut reading = Reading::with(&config, options);
     reading.assign([range(0, &topic, 0, 0, Some(7500)), range(0, &topic, 1, 0, Some(7500))]);

@@ -287,3 +287,28 @@ fn an_empty_topic_that_is_created_again_is_read() {
     assert_eq!(reading.offsets(0, 0), (0..50).collect::<Vec<_>>());
     assert!(reading.failed.is_empty());
 }
+
+/// Whoever reads all of a topic knows that there was nothing; whoever reads a part of it does not.
+#[test]
+fn an_empty_topic_that_is_created_again_is_followed_by_its_only_reader() {
+    let Some((broker, _up)) = shared() else { return };
+    for shared_topics in [false, true] {
+        let topic = broker.topic(1, &[]);
+        let options = ReaderOptions {
+            shared_topics,
+            ..ReaderOptions::default()
+        };
+        let mut reading = Reading::with(&broker.config(), options);
+        reading.assign([range(0, &topic, 0, 0, None)]);
+        reading.quiet(Duration::from_secs(1));
+        broker.remake(&topic, 1, 100);
+        if shared_topics {
+            reading.until("the failure", |r| r.failed.len() == 1);
+            let failure = &reading.failed[0];
+            assert!(matches!(failure, KafkaError::EmptyTopicRemade { .. }), "{failure}");
+            assert!(reading.seen.is_empty(), "a record of the new topic is handed over");
+        } else {
+            reading.until("all records", |r| r.seen.len() == 100);
+        }
+    }
+}

@@ -6,6 +6,7 @@ mod disk;
 mod objects;
 mod phases;
 mod small_disk;
+mod staging;
 mod statements;
 mod topics;
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 impl Run {
     /// Commits an epoch; `history` is given for the one that ends the replay.
-    /// The readers go on meanwhile, until `watch` sees that a topic has grown.
+    /// Live readers go on meanwhile, until `watch` sees that a topic has grown.
     pub(super) async fn commit(
         &mut self,
         answer: &mut Answer,

@@ -46,6 +46,7 @@ impl<'a> Surveyed<'a> {
             full,
             before: None,
             compared: false,
+            lost: None,
         };
         replay.repeat().await
     }
@@ -61,6 +62,7 @@ impl<'a> Replay<'a> {
                 Err(ReplayError::Failed(error)) => return Err(error),
                 Err(ReplayError::Again { full, reason }) => {
                     self.full |= full;
+                    self.lost.get_or_insert_default();
                     reason
                 }
             };
@@ -111,6 +113,7 @@ impl<'a> Replay<'a> {
             plans = self.hand_over().await?;
         }
         self.accept_gaps(&plans)?;
+        self.refuse_to_lose(&plans)?;
         self.read_kafka(&plans).await?;
         let staged = self.flush_staging().await?;
         self.answer_for(&plans).await?;
@@ -130,7 +133,6 @@ impl<'a> Replay<'a> {
             // the epoch is closed but not committed: the next start does it again
             return Err(EngineError::Stopped.into());
         }
-        let live = self.go_live(&plans);
         let closed = match self.before.take() {
             Some(before) => closing.closed.after(before),
             None => closing.closed,
@@ -152,7 +154,8 @@ impl<'a> Replay<'a> {
             .run
             .commit(&mut self.answer, closed, Some(history), self.watch.as_ref());
         match committed.await.map_err(ReplayError::from) {
-            Ok(()) => Ok(live),
+            // not before: what readers took in meanwhile would be in a pass that has to be repeated, beyond its frontier
+            Ok(()) => Ok(self.go_live(&plans)),
             Err(ReplayError::Again { full, reason }) => {
                 self.before = Some(kept);
                 Err(ReplayError::Again { full, reason })
@@ -311,12 +314,46 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Whether a gap is what a damaged object was to hold.
+    /// Another pass adds to what the first one has computed, and takes nothing away: what was there then has to be there
+    /// still, whether its absence would be accepted or not.
+    fn refuse_to_lose(&mut self, plans: &BTreeMap<TopicPartition, HandOver>) -> Result<(), EngineError> {
+        let damaged: BTreeSet<u32> = self.read.damaged().map(|(id, _)| id).collect();
+        if let Some(lost) = &self.lost {
+            let known = |at: TopicPartition, range: &Range<Offset>| {
+                let lost = lost.gaps.get(&at).is_some_and(|lost| lost.covers(range.clone()));
+                lost || self.recorded.accepted(at, range)
+            };
+            let mut gaps = plans
+                .iter()
+                .flat_map(|(at, plan)| plan.gaps.iter().map(|range| (*at, range)));
+            let gap = gaps.find(|(at, range)| !known(*at, range));
+            let object = damaged.difference(&lost.damaged).next();
+            let what = gap
+                .map(|(at, range)| self.run.gap(at, range).to_string())
+                .or_else(|| Some(self.read.object(*object?).key.clone()));
+            if let Some(what) = what {
+                return Err(EngineError::LessHistory { what });
+            }
+        }
+        let lost = self.lost.get_or_insert_default();
+        for (at, plan) in plans {
+            let gaps = lost.gaps.entry(*at).or_default();
+            plan.gaps.iter().for_each(|range| gaps.insert(range.clone()));
+        }
+        lost.damaged.extend(damaged);
+        Ok(())
+    }
+
+    /// Whether a gap is what damaged objects were to hold, and nothing else.
     fn skipped(&self, at: TopicPartition, range: &Range<Offset>) -> bool {
-        self.read.damaged().any(|(id, object)| {
-            let read = self.read.lines(id);
-            log_place(object).is_some_and(|(of, start)| of == at && start.plus(read) == range.start)
-        })
+        let mut from = range.start;
+        while from < range.end {
+            match self.read.lost_from(at, from) {
+                Some(to) if to > from => from = to,
+                _ => return false,
+            }
+        }
+        true
     }
 
     /// The accepted holes of the answer.

@@ -18,8 +18,8 @@ pub struct LakeRead {
     pub other_topics: Vec<String>,
     /// What reading an object to its end has shown, by number.
     pub(super) counted: BTreeMap<u32, ObjectRead>,
-    /// Objects that are damaged, by number, with what was wrong.
-    pub(super) damaged: BTreeMap<u32, String>,
+    /// Objects that are damaged, by number, with where they end as far as their writers have recorded it.
+    pub(super) damaged: BTreeMap<u32, Option<Offset>>,
     /// Objects of which everything was staged although the sink may hold some of it.
     pub(super) restaged: BTreeSet<u32>,
 }
@@ -84,6 +84,19 @@ impl LakeRead {
     /// The damaged objects.
     pub fn damaged(&self) -> impl Iterator<Item = (u32, &Object)> {
         self.damaged.keys().map(|id| (*id, self.object(*id)))
+    }
+
+    /// How far the records reach that a damaged object lacks, where reading it has come to `from`: to the end that its
+    /// writer has recorded, or else to the next object. `None` when there is no such object, or nothing says its end.
+    pub fn lost_from(&self, at: TopicPartition, from: Offset) -> Option<Offset> {
+        let starts = || self.objects.iter().filter_map(log_place).filter(|(of, _)| *of == at);
+        let lost = |(id, end): (&u32, &Option<Offset>)| {
+            let (of, start) = log_place(self.object(*id))?;
+            let stopped_here = of == at && start.plus(self.lines(*id)) == from;
+            let next = || starts().map(|(_, other)| other).filter(|other| *other > start).min();
+            stopped_here.then(|| end.or_else(next)).flatten()
+        };
+        self.damaged.iter().filter_map(lost).max()
     }
 
     /// The objects of the log as coverage is computed from them.
@@ -216,6 +229,29 @@ mod tests {
         read.add(listed, |at| at.partition == Partition(1));
         let keys: Vec<&str> = read.objects().iter().map(|object| object.key.as_str()).collect();
         assert_eq!(keys, ["old", "p0", "late", "seen in Kafka"]);
+    }
+
+    #[test]
+    fn what_a_damaged_object_lacks_ends_where_it_does() {
+        let starts = [0, 100, 200, 300];
+        let mut read = listed(starts.map(|start| object("o", Some(0), start)).into());
+        let at = TopicPartition {
+            topic: 0,
+            partition: Partition(0),
+        };
+        let lines = |lines| ObjectRead {
+            lines,
+            ..ObjectRead::default()
+        };
+        read.counted.insert(2, lines(40));
+        for (id, end) in [(2, None), (3, Some(250)), (4, None)] {
+            read.damaged.insert(id, end.map(Offset));
+        }
+        let lost_from = |from| read.lost_from(at, Offset(from)).map(|to| to.0);
+        assert_eq!(lost_from(140), Some(200), "the next object is damaged, too");
+        assert_eq!(lost_from(200), Some(250), "its writer says so");
+        assert_eq!(lost_from(300), None, "nobody knows where the last one ends");
+        assert_eq!((lost_from(0), lost_from(100)), (None, None));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::collect::ClosedEpoch;
 use crate::log::growth::PartitionWatermarks;
 use crate::recorded::Recorded;
 use crate::watch::Watch;
+use ingest::coverage::RangeSet;
 use ingest::{Offset, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,6 +74,16 @@ pub(super) struct Replay<'a> {
     pub(super) before: Option<ClosedEpoch>,
     /// Whether lake and Kafka have been compared.
     pub(super) compared: bool,
+    /// What earlier passes did not find; none in the first one.
+    pub(super) lost: Option<Lost>,
+}
+
+/// What a pass over history did not find.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lost {
+    pub(super) gaps: BTreeMap<TopicPartition, RangeSet>,
+    /// Numbers of damaged objects.
+    pub(super) damaged: BTreeSet<u32>,
 }
 
 /// Epoch 0 is committed. A backfill ends here; a run follows Kafka.

@@ -105,9 +105,15 @@ impl Run {
                     }
                     read.counted.insert(id, object);
                 }
-                ReaderReport::Damaged { pass, id, lines, error } if pass == self.flow.pass() => {
+                ReaderReport::Damaged {
+                    pass,
+                    id,
+                    lines,
+                    end,
+                    error,
+                } if pass == self.flow.pass() => {
                     waiting.remove(&id);
-                    self.skip_damaged(read, id, lines, error)?;
+                    self.skip_damaged(read, id, (lines, end), error)?;
                 }
                 _ => {}
             }
@@ -115,7 +121,13 @@ impl Run {
         Ok(())
     }
 
-    fn skip_damaged(&self, read: &mut LakeRead, id: u32, lines: u64, error: String) -> Result<(), EngineError> {
+    fn skip_damaged(
+        &self,
+        read: &mut LakeRead,
+        id: u32,
+        (lines, end): (u64, Option<Offset>),
+        error: String,
+    ) -> Result<(), EngineError> {
         if !self.options.log.skip_unreadable {
             return Err(EngineError::Damaged { error });
         }
@@ -129,7 +141,7 @@ impl Run {
             };
             read.counted.insert(id, object);
         }
-        read.damaged.insert(id, error);
+        read.damaged.insert(id, end);
         Ok(())
     }
 }

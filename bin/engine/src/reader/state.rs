@@ -79,6 +79,8 @@ pub(super) struct Reader {
     pub(super) stop: Option<StopListener>,
     /// The index of the worker.
     pub(super) worker: usize,
+    /// How many there are, in all processes.
+    pub(super) workers: usize,
     /// What was shown of what it waits for.
     pub(super) waits: Option<Wait>,
 }
@@ -100,7 +102,7 @@ impl Reader {
         context: ReaderContext,
         wake: Arc<dyn Fn() + Send + Sync>,
         again: Activator,
-        worker: usize,
+        (worker, workers): (usize, usize),
         first: bool,
     ) -> Reader {
         let stop = first.then(|| context.process.handle.stop_listener());
@@ -121,6 +123,7 @@ impl Reader {
             epoch: OpenEpoch::default(),
             stop,
             worker,
+            workers,
             waits: None,
         }
     }
