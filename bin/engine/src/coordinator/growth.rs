@@ -26,9 +26,10 @@ use std::time::Duration;
 const TRY: Duration = Duration::from_secs(5);
 const LONGEST_TRY: Duration = Duration::from_secs(60);
 /// Pause before a growth that the lake did not take is tried again.
-const PAUSE: Duration = Duration::from_secs(2);
-/// Looks that have to agree before an end that fell is believed: a broker that starts may not know all at once.
-const LOOKS: u32 = 3;
+pub(super) const PAUSE: Duration = Duration::from_secs(2);
+/// Looks that have to agree before an end that fell, or a number of partitions, is believed: a broker that starts may not
+/// know all at once.
+pub(super) const LOOKS: u32 = 3;
 
 impl Live<'_> {
     /// Deals with what has changed in Kafka. Says whether the open epoch has received a record meanwhile, and whether
@@ -55,7 +56,7 @@ impl Live<'_> {
                 Change::Vanished { topic } => {
                     tracing::warn!(topic = self.run.topic_name(topic), "the topic does not exist any more");
                 }
-                Change::Fewer { topic, known, found } => return Err(self.run.fewer(topic, known, found)),
+                Change::Fewer { topic, known, .. } => self.run.check_fewer(topic, known).await?,
             }
         }
         if !doubtful.is_empty() {

@@ -1,5 +1,6 @@
 //! A start, up to the first byte that is read: list the lake, take the fence, look at Kafka, settle generations.
 
+use super::growth::{LOOKS, PAUSE};
 use super::lake_read::LakeRead;
 use super::missing::KnownTopics;
 use super::phases::{Claimed, Listed, Surveyed};
@@ -7,7 +8,7 @@ use super::run::Run;
 use crate::answer::Answer;
 use crate::error::EngineError;
 use crate::log::generations::Generations;
-use crate::log::growth::{Change, PartitionWatermarks, Seen};
+use crate::log::growth::{Change, PartitionWatermarks, Seen, partitions};
 use crate::recorded::Recorded;
 use crate::watch::Watch;
 use crate::{boundaries, watch};
@@ -93,27 +94,37 @@ impl Run {
 
     /// What Kafka holds, and the generations of what has grown since the last commit.
     async fn first_look(&self, recorded: &Recorded) -> Result<(Seen, PartitionWatermarks, Generations), EngineError> {
-        let mut seen = Seen::recorded(recorded.counts.clone());
         let mut grown = recorded.generations.clone();
         let Some(cluster) = &self.sources.cluster else {
-            return Ok((seen, PartitionWatermarks::new(), grown));
+            return Ok((
+                Seen::recorded(recorded.counts.clone()),
+                PartitionWatermarks::new(),
+                grown,
+            ));
         };
-        let looked = watch::watermarks(cluster, &self.options.log.topics);
-        let watermarks = self.process.unless_stopped(looked).await?;
-        watch::show(&*self.process.observer, &self.options.log.topics, &watermarks);
-        for change in seen.look(watermarks.clone()) {
-            match change {
-                Change::Grown { added, mut boundaries } => {
-                    for (partition, boundary) in &mut boundaries {
-                        let (topic, partition) = (added.topic, *partition);
-                        let reach = recorded.partitions.get(&TopicPartition { topic, partition });
-                        *boundary = reach.map_or(*boundary, |reach| reach.next.max(*boundary));
-                    }
-                    self.begin_generation(&mut grown, added, &boundaries)?;
+        let (seen, watermarks, changes) = loop {
+            let mut seen = Seen::recorded(recorded.counts.clone());
+            let looked = watch::watermarks(cluster, &self.options.log.topics);
+            let watermarks = self.process.unless_stopped(looked).await?;
+            watch::show(&*self.process.observer, &self.options.log.topics, &watermarks);
+            let changes = seen.look(watermarks.clone());
+            let fewer = changes.iter().find_map(|change| match change {
+                Change::Fewer { topic, known, .. } => Some((*topic, *known)),
+                _ => None,
+            });
+            let Some((topic, known)) = fewer else {
+                break (seen, watermarks, changes);
+            };
+            self.process.unless_stopped(self.check_fewer(topic, known)).await?;
+        };
+        for change in changes {
+            if let Change::Grown { added, mut boundaries } = change {
+                for (partition, boundary) in &mut boundaries {
+                    let (topic, partition) = (added.topic, *partition);
+                    let reach = recorded.partitions.get(&TopicPartition { topic, partition });
+                    *boundary = reach.map_or(*boundary, |reach| reach.next.max(*boundary));
                 }
-                Change::Fewer { topic, known, found } => return Err(self.fewer(topic, known, found)),
-                // every topic appears at the first look
-                Change::Appeared { .. } | Change::Vanished { .. } | Change::Shorter { .. } => {}
+                self.begin_generation(&mut grown, added, &boundaries)?;
             }
         }
         Ok((seen, watermarks, grown))
@@ -145,11 +156,29 @@ impl Run {
         Ok(())
     }
 
-    pub(super) fn fewer(&self, topic: u8, known: i32, found: i32) -> EngineError {
-        EngineError::TopicRemade {
-            place: self.topic_name(topic).to_owned(),
-            why: format!("it has {found} partitions, and had {known}"),
+    /// A topic that seems to have fewer partitions than it had was created again, unless the next looks find them: a
+    /// broker that lags behind may not know those that were added.
+    pub(super) async fn check_fewer(&self, topic: u8, known: i32) -> Result<(), EngineError> {
+        let Some(cluster) = &self.sources.cluster else {
+            return Ok(());
+        };
+        for look in 1.. {
+            let watermarks = watch::watermarks(cluster, &self.options.log.topics).await?;
+            let found = partitions(&watermarks, topic);
+            if found == 0 || found >= known {
+                return Ok(());
+            }
+            let remade = EngineError::TopicRemade {
+                place: self.topic_name(topic).to_owned(),
+                why: format!("it has {found} partitions, and had {known}"),
+            };
+            if look >= LOOKS {
+                return Err(remade);
+            }
+            tracing::warn!("{}, checking again", causes::with_causes(&remade));
+            tokio::time::sleep(PAUSE).await;
         }
+        Ok(())
     }
 
     fn watch(&self, seen: Seen) -> Option<Watch> {

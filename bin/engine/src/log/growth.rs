@@ -119,7 +119,7 @@ fn of_topic(watermarks: &PartitionWatermarks, topic: u8) -> impl Iterator<Item =
 }
 
 /// One more than the greatest partition's number.
-fn partitions(watermarks: &PartitionWatermarks, topic: u8) -> i32 {
+pub fn partitions(watermarks: &PartitionWatermarks, topic: u8) -> i32 {
     of_topic(watermarks, topic)
         .map(|(partition, _)| partition.0 + 1)
         .max()
