@@ -40,7 +40,8 @@ fn every_key_is_documented() {
          `pinflow config check` checks the configuration, `pinflow config print` prints the effective values with secrets\n\
          masked.\n\n\
          Changes of results are announced by `NOTIFY` on the channel `SCHEMA_commits` with\n\
-         `{\"commit\":…,\"epoch\":…,\"tables\":[…]}`, in the transaction that makes them.\n\n\
+         `{\"commit\":…,\"epoch\":…,\"tables\":[…]}`, in the transaction that makes them. While the server's queue of\n\
+         notifications is full, commits are made without them.\n\n\
          | key | flag | default | meaning |\n|---|---|---|---|\n",
     );
     for key in KEYS {

@@ -3,6 +3,7 @@
 use crate::conninfo::ConninfoError;
 use crate::postgres_error::PostgresError;
 use std::path::PathBuf;
+use tokio_postgres::error::SqlState;
 
 /// Everything the sinks can fail with. [`SinkError::class`] says what to do about it; the sink itself has already
 /// dealt with the first two classes, so an error that reaches a caller means: stop.
@@ -172,6 +173,14 @@ pub enum SinkError {
         /// Application name, process id, address and since when.
         holder: String,
     },
+    /// The session of an older run, or our own lost one, does not end, although this run has taken over.
+    #[error("schema {schema} is still locked by {holder}, which was to end; end it, or start again")]
+    LockKept {
+        /// The schema.
+        schema: String,
+        /// Application name, process id, address and since when.
+        holder: String,
+    },
     /// The progress row is gone or was changed by a hand that does not hold the fence.
     #[error("progress of schema {schema}: {what}; restart to read it again")]
     Progress {
@@ -333,6 +342,11 @@ impl SinkError {
     /// Whether it is the definition or the command line that has to change: exit code 2.
     pub fn is_usage(&self) -> bool {
         matches!(self, SinkError::Results { .. })
+    }
+
+    /// Whether the server has reached a limit of its own, as of the queue of notifications (program_limit_exceeded).
+    pub(crate) fn is_a_limit(&self) -> bool {
+        matches!(self, SinkError::Postgres { source, .. } if source.code() == Some(&SqlState::PROGRAM_LIMIT_EXCEEDED))
     }
 
     /// Whether another run holds the schema, because it took over or was there before: exit code 3.

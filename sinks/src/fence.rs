@@ -144,7 +144,10 @@ pub(crate) async fn lock_as(session: &Session, schema: &str, fence: &Fence) -> R
         }
         let holder = holder(session, schema).await?;
         if started.elapsed() > RETRY_TIMEOUT {
-            return Err(held(schema, holder));
+            return Err(SinkError::LockKept {
+                schema: schema.into(),
+                holder: name(holder),
+            });
         }
         if let Some(holder) = holder {
             tracing::warn!(holder = %holder.text, fence = fence.number, "ending the session that holds the schema");
@@ -224,8 +227,12 @@ async fn raise_once(
 fn held(schema: &str, holder: Option<Holder>) -> SinkError {
     SinkError::Held {
         schema: schema.into(),
-        holder: holder.map_or("another session".into(), |holder| holder.text),
+        holder: name(holder),
     }
+}
+
+fn name(holder: Option<Holder>) -> String {
+    holder.map_or("another session".into(), |holder| holder.text)
 }
 
 /// Whether another session works in the schema.

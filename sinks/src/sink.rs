@@ -26,6 +26,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
+/// How long the lock may take that is given back at the end.
+const UNLOCK: Duration = Duration::from_secs(2);
+
+/// How long commits go without notifications where the server had no room for one.
+const SILENCE: Duration = Duration::from_secs(60);
+
 /// How the sink stands, for readiness and for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkState {
@@ -54,6 +60,8 @@ pub struct Sink {
     held: Option<Held>,
     /// How many times the limits of dead letters are staged as they are.
     staged_room: u64,
+    /// Until when nobody is told of commits, since the server had no room for it.
+    silent_until: Option<Instant>,
     /// A transaction may be open on the connection, or a commit unresolved: a commit's future was dropped.
     unfinished: bool,
     state: watch::Sender<SinkState>,
@@ -73,6 +81,7 @@ impl Sink {
             known: Arc::default(),
             held: None,
             staged_room: 1,
+            silent_until: None,
             unfinished: false,
             state: watch::Sender::new(SinkState::Ready),
         })
@@ -218,6 +227,7 @@ impl Sink {
             again: false,
             limits: &self.config.rejects,
             held: None,
+            silent: self.is_silent(),
         };
         let repaired = context.repair().await;
         match repaired {
@@ -232,12 +242,15 @@ impl Sink {
         }
     }
 
-    /// Gives the lock back and closes the connection. A process that just ends does the same by ending.
+    /// Gives the lock back and closes the connection. A process that just ends does the same by ending, and so does this
+    /// where the server does not answer: behind a statement that was given up, it may not for minutes.
     pub async fn close(mut self) {
         if let Some(session) = self.session.take()
             && self.fence.is_some()
+            && !self.unfinished
         {
-            let _ = fence::unlock(&session, &self.config.schema).await;
+            let unlocking = fence::unlock(&session, &self.config.schema);
+            let _ = tokio::time::timeout(UNLOCK, unlocking).await;
         }
     }
 
@@ -301,6 +314,17 @@ impl Sink {
                         ..Committed::default()
                     }
                 }
+                // whether it was that shows the next try: the server says the same of a row that is too long for an index
+                Err(error) if error.is_a_limit() && !self.is_silent() => {
+                    tracing::warn!(
+                        error = %with_causes(&error),
+                        "commits are not announced for a minute: where the queue of notifications is full, a session that \
+                         listens has a transaction open or does not read"
+                    );
+                    self.silent_until = Some(Instant::now() + SILENCE);
+                    self.roll_back().await;
+                    continue;
+                }
                 Err(error) => {
                     self.recover(error, &mut backoff).await?;
                     continue;
@@ -308,6 +332,10 @@ impl Sink {
             };
             return Ok(Committed { attempts, ..committed });
         }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.silent_until.is_some_and(|until| Instant::now() < until)
     }
 
     /// Prepares what live steps need, now that the result tables are as they will stay: the first record that comes
@@ -345,6 +373,7 @@ impl Sink {
             again,
             limits: &self.config.rejects,
             held: self.held,
+            silent: self.is_silent(),
         };
         // from here a dropped future may leave a transaction behind
         self.unfinished = true;

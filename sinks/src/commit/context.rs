@@ -26,6 +26,8 @@ pub(crate) struct Context<'a> {
     pub(crate) limits: &'a RejectLimits,
     /// How many there are; `None`: not known.
     pub(crate) held: Option<Held>,
+    /// Whether listeners are not told.
+    pub(crate) silent: bool,
 }
 
 impl<'a> Context<'a> {

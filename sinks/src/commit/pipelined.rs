@@ -41,7 +41,8 @@ impl Context<'_> {
         }));
         let changed = plan.results.iter().map(|net| !net.is_empty());
         let step = plan.step;
-        let notify = changed.clone().any(|changed| changed) || self.brings_cleaned(step) || !step.rejects.is_empty();
+        let news = changed.clone().any(|changed| changed) || self.brings_cleaned(step) || !step.rejects.is_empty();
+        let notify = news && !self.silent;
         if notify {
             pending.push(self.notify(self.payload(step, changed)));
         }

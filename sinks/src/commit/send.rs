@@ -57,7 +57,8 @@ impl Context<'_> {
     /// Tells listeners if there is news for them, and commits; whether they were told.
     pub(crate) async fn close(&self, step: &Step, counts: &StepCounts) -> Result<bool, SinkError> {
         let changed = counts.changed.iter().map(|rows| *rows > 0);
-        let notify = counts.other > 0 || self.brings_cleaned(step) || changed.clone().any(|changed| changed);
+        let news = counts.other > 0 || self.brings_cleaned(step) || changed.clone().any(|changed| changed);
+        let notify = news && !self.silent;
         let mut pending = Vec::new();
         if notify {
             pending.push(self.notify(self.payload(step, changed)));

@@ -254,3 +254,34 @@ fn outlast_limits(lock: Lock, run: &mut Program) -> Result<()> {
     std::thread::sleep(6 * LIMIT);
     lock.release()
 }
+
+/// Whoever listens may keep the server from room for notifications. Answers go on to be committed, and are announced
+/// again later.
+#[test]
+fn a_full_queue_of_notifications_keeps_no_answer_back() -> Result<()> {
+    let case = Case::new("full_queue", 1, History::Nowhere)?;
+    let schema = &case.name;
+    case.database()?.run(&format!(
+        "CREATE SCHEMA {schema}; CREATE TABLE public.{schema}_full (); \
+         CREATE FUNCTION {schema}.no_notify(text, text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN \
+         IF EXISTS (SELECT FROM public.{schema}_full) THEN \
+         RAISE EXCEPTION 'too many notifications in the NOTIFY queue' USING ERRCODE = '54000'; END IF; END $$"
+    ))?;
+    let proxy = PostgresProxy::replacing(case.postgres, &[("pg_notify(", "no_notify(")])?;
+    case.send("pin", 0, &pins(0..5, "art"))?;
+    case.send("user", 0, &[user(1)])?;
+    case.send("geo", 0, &geos(0..100, "Albania"))?;
+    let mut run = case.command_at(proxy.url(), "run").start()?;
+    case.reaches(&mut run, "geo", 0, 100)?;
+    case.database()?
+        .run(&format!("INSERT INTO public.{schema}_full DEFAULT VALUES"))?;
+    for round in 1..=3 {
+        case.send("geo", 0, &geos(0..10, &format!("Brazil {round}")))?;
+        case.reaches(&mut run, "geo", 0, 100 + 10 * round)?;
+    }
+    case.demand_country(9, "Brazil 3")?;
+    let said = "commits are not announced for a minute";
+    ensure!(times(&run, said) == 1, "{}", run.tail());
+    stop(run)?;
+    case.verify_tables()
+}
