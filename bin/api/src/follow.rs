@@ -44,6 +44,8 @@ impl Follower {
     async fn take(&mut self, next: Next) {
         let state = self.shared.state();
         match next {
+            // a look at PostgreSQL may have found it, or the next one, already
+            Next::Commit(commit) if state.as_ref().is_some_and(|state| commit.number < state.commit) => {}
             Next::Commit(commit) if commit.full_snapshot => self.replace(state.as_deref(), commit),
             Next::Commit(commit) => match state {
                 Some(state) if commit.number <= state.commit => {}

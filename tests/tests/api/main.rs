@@ -6,7 +6,7 @@ mod fuzz;
 use anyhow::{Context, Result, ensure};
 use pinflow_tests::api_client::{EventStream, Followed, ask, ask_json};
 use pinflow_tests::case::{Case, History, SOON, geo, pin, stop, user};
-use pinflow_tests::{Database, Pinflow, Producer, Program, eventually, write_private};
+use pinflow_tests::{Database, Message, Pinflow, Producer, Program, eventually, write_private};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -471,6 +471,43 @@ fn filters_formats_and_pages_are_those_of_postgres() -> Result<()> {
     ensure!(ask_json(&address, "/api/gaps")?["gaps"] == json!([]));
     let description = ask_json(&address, "/openapi.json")?;
     ensure!(description["openapi"] == "3.1.0", "{description}");
+    stop(run)
+}
+
+/// A page ends where its bytes do, and the connection that it was read from goes on.
+#[test]
+fn dead_letters_of_more_than_a_page_are_read_page_by_page() -> Result<()> {
+    let case = Case::new("api_large_rejects", 1, History::Nowhere)?;
+    let (topic, count) = (case.topic("geo"), 900);
+    let producer = Producer::new(&case.kafka.bootstrap())?;
+    let large = "x".repeat(4_000);
+    for _ in 0..count {
+        producer.send(
+            &topic,
+            Message {
+                partition: Some(0),
+                key: Some(large.as_bytes()),
+                value: Some(large.as_bytes()),
+            },
+        )?;
+    }
+    producer.flush()?;
+    let (mut run, address) = start(&case, &[])?;
+    case.reaches(&mut run, "geo", 0, count)?;
+    let (mut seen, mut pages, mut cursor) = (0, 0, String::new());
+    loop {
+        let page = ask_json(&address, &format!("/api/rejects?limit=1000{cursor}"))?;
+        seen += page["rows"].as_array().context("rows")?.len();
+        pages += 1;
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    ensure!(
+        seen == count as usize && pages > 1,
+        "{seen} dead letters on {pages} pages"
+    );
     stop(run)
 }
 

@@ -91,6 +91,8 @@ async fn read(snapshot: &Snapshot, schema: &str, asked: &Asked<'_>) -> Result<Ma
          WHERE {filter} AND ($3::text IS NULL OR (source, position) > ($3::text COLLATE \"C\", $4::bigint)) \
          ORDER BY source COLLATE \"C\", position LIMIT $5"
     );
+    // before the rows: while some of them are not taken, the connection gives no other answer
+    let dropped = dropped(snapshot, schema).await?;
     let (source, position) = asked.after.clone().unzip();
     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
         [&asked.topic, &asked.reason, &source, &position, &(asked.limit + 1)];
@@ -128,7 +130,7 @@ async fn read(snapshot: &Snapshot, schema: &str, asked: &Asked<'_>) -> Result<Ma
     body.insert("counts".to_owned(), json!(counted));
     body.insert("rows".to_owned(), json!(rows));
     body.insert("next".to_owned(), json!(next));
-    body.insert("dropped".to_owned(), json!(dropped(snapshot, schema).await?));
+    body.insert("dropped".to_owned(), json!(dropped));
     Ok(body)
 }
 

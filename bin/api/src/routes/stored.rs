@@ -7,7 +7,7 @@ use crate::load::read_row;
 use crate::postgres::{Snapshot, unreadable};
 use crate::query::Query;
 use crate::routes::page::{At, Page};
-use crate::routes::read::gone;
+use crate::routes::read::{behind, gone};
 use crate::rows::{Format, write_row};
 use crate::shared::Shared;
 use crate::state::State;
@@ -32,6 +32,11 @@ pub async fn read_postgres(page: &Page<'_>, state: &State, changed: i64) -> Resu
     {
         snapshot.finish().await;
         return Err(gone(cursor.commit));
+    }
+    if head.commit < state.commit {
+        // what was waited for, or shown before, is not there
+        snapshot.finish().await;
+        return Err(behind(head.commit, state.commit));
     }
     let at = At {
         commit: head.commit,
