@@ -2,8 +2,9 @@
 //!
 //! Offsets before the end of the lake that the lake lacks are a `gap` when Kafka no longer has them either, and
 //! `missing` when Kafka still has them (an archiver will write them). Holes that Kafka spans without a record in them
-//! are natural. Offsets after the end of the lake are waiting to be archived, as long as Kafka retains them. The audit
-//! changes nothing.
+//! are natural. Offsets after the end of the lake are waiting to be archived, as long as Kafka retains them. Gaps that the
+//! tables record as accepted, and holes that a run has proved natural, are no faults beside these tables. The audit changes
+//! nothing.
 
 use crate::config::AuditSettings;
 use crate::exit::{self, Failure};
@@ -47,8 +48,10 @@ pub struct Entry {
     pub kafka: Option<(Offset, Offset)>,
     /// What the tables answer for: the first offset, and the one after the last.
     pub tables: Option<(Offset, Offset)>,
-    /// Offsets that neither the lake nor Kafka has.
+    /// Offsets that neither the lake nor Kafka has, but for accepted ones.
     pub gaps: Vec<Gap>,
+    /// Those of them that the tables record as accepted.
+    pub accepted: Vec<Gap>,
     /// Offsets before the end of the lake that only Kafka has.
     pub missing: Vec<Gap>,
     /// Offsets in Kafka after the end of the lake.
@@ -59,6 +62,12 @@ pub struct Entry {
     pub dropped_in_seconds: Option<i64>,
     /// Other problems.
     pub problems: Vec<String>,
+    /// What the tables record as accepted.
+    #[serde(skip)]
+    recorded: RangeSet,
+    /// What a run has proved to hold no record.
+    #[serde(skip)]
+    natural: RangeSet,
 }
 
 /// Audits, prints the report, and fails when it is not [`Report::ok`].
@@ -117,7 +126,16 @@ async fn look(settings: &AuditSettings, lake: ingest::lake::Lake) -> Result<Repo
         for ((topic, partition), known) in progress.partitions {
             if let Some(topic) = number(&topic) {
                 let at = TopicPartition::new(topic, Partition(partition));
-                entries.entry(at).or_default().tables = Some((Offset(known.first), Offset(known.next)));
+                let entry = entries.entry(at).or_default();
+                entry.tables = Some((Offset(known.first), Offset(known.next)));
+                entry.natural = engine::natural_holes(&known.detail).unwrap_or_default();
+            }
+        }
+        for gap in progress.gaps.iter().filter(|gap| gap.object.is_none()) {
+            if let Some(topic) = number(&gap.topic) {
+                let at = TopicPartition::new(topic, Partition(gap.partition));
+                let recorded = &mut entries.entry(at).or_default().recorded;
+                recorded.insert(Offset(gap.from)..Offset(gap.to));
             }
         }
     }
@@ -135,7 +153,7 @@ async fn look(settings: &AuditSettings, lake: ingest::lake::Lake) -> Result<Repo
     }
     let partitions: Vec<Entry> = entries.into_values().collect();
     Ok(Report {
-        ok: partitions.iter().all(Entry::is_ok),
+        ok: partitions.iter().all(Entry::is_ok) && (legacy > 0 || !partitions.is_empty()),
         partitions,
         legacy_objects: legacy,
         ignored_keys: ignored,
@@ -258,12 +276,17 @@ impl Entry {
                 }
             }
         }
+        self.take_out_known();
         if let Some((from, next)) = self.tables {
             let mut held: RangeSet = self.lake.covered.iter().collect();
             self.kafka.into_iter().for_each(|(low, high)| held.insert(low..high));
             let natural = self.lake.holes.iter().map(|hole| hole.from..hole.to);
             natural.for_each(|hole| held.insert(hole));
             self.gaps.iter().for_each(|gap| held.insert(gap.from..gap.to));
+            self.recorded
+                .iter()
+                .chain(self.natural.iter())
+                .for_each(|known| held.insert(known));
             let missing_from = if asked {
                 "neither the lake nor Kafka has"
             } else {
@@ -286,6 +309,18 @@ impl Entry {
         }
         if first.is_none() && self.lake.objects > 0 {
             self.problems.push("none of its objects covers an offset".to_owned());
+        }
+    }
+
+    /// Leaves gaps that nobody knows of: others are natural, or were accepted.
+    fn take_out_known(&mut self) {
+        let known: RangeSet = self.recorded.iter().chain(self.natural.iter()).collect();
+        let gaps = std::mem::take(&mut self.gaps);
+        let part = |of: &Gap, range| gap(&of.topic, of.partition, range);
+        for of in &gaps {
+            let (accepted, unknown) = (self.recorded.within(of.from..of.to), known.missing(of.from..of.to));
+            self.accepted.extend(accepted.into_iter().map(|range| part(of, range)));
+            self.gaps.extend(unknown.into_iter().map(|range| part(of, range)));
         }
     }
 
@@ -345,14 +380,10 @@ fn text(report: &Report) -> String {
         for gap in &entry.gaps {
             let _ = writeln!(text, "{gap}");
         }
-        for Gap {
-            topic,
-            partition,
-            from,
-            to,
-        } in &entry.missing
-        {
-            let _ = writeln!(text, "missing {topic}/{partition} {from}..{to}");
+        for (word, gaps) in [("missing", &entry.missing), ("accepted", &entry.accepted)] {
+            for gap in gaps {
+                let _ = writeln!(text, "{word} {}/{} {}..{}", gap.topic, gap.partition, gap.from, gap.to);
+            }
         }
         for problem in &entry.problems {
             let _ = writeln!(text, "  {problem}");
@@ -371,10 +402,10 @@ fn text(report: &Report) -> String {
             report.legacy_objects
         );
     }
-    let verdict = if report.ok {
-        "nothing is missing\n"
-    } else {
-        "the lake is incomplete\n"
+    let verdict = match (report.ok, report.partitions.is_empty()) {
+        (true, _) => "nothing is missing\n",
+        (false, true) => "nothing was found: neither records nor a topic of these names\n",
+        (false, false) => "the lake is incomplete\n",
     };
     text.push_str(verdict);
     text

@@ -81,6 +81,42 @@ fn killed_at_every_step_it_writes_every_record_once() -> Result<()> {
     demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)
 }
 
+/// A name that nobody writes to is no archive that has nothing to do.
+#[test]
+fn topics_that_do_not_exist_are_named_and_awaited() -> Result<()> {
+    let kafka = Kafka::start()?;
+    let folder = tempfile::tempdir()?;
+    let lake = LakeFolder::new(folder.path());
+    let archiver = || {
+        archive(&kafka)
+            .lake(&lake)
+            .args(["--topics", "pin=later.pin,geo=later.geo"])
+    };
+    let mut once = archiver().args(["--once"]).start()?;
+    once.expect(1, SOON)?;
+    let said = once.stderr();
+    ensure!(said.contains("no such topic in Kafka: later.pin, later.geo"), "{said}");
+
+    let mut live = archiver()
+        .args(["--flush-size", "1", "--listen", "127.0.0.1:0"])
+        .start()?;
+    live.wait_for("not in Kafka", SOON)?;
+    let line = live.wait_for("http://", SOON)?;
+    let address = line.split("http://").nth(1).context("an address")?;
+    let address = address.split(['/', ' ']).next().context("an address")?;
+    let is_ready = || Ok(get(address, "/readyz")?.starts_with("HTTP/1.1 200"));
+    ensure!(!is_ready()?, "it is ready for nothing");
+    kafka.create_topic("later.pin", 1, &[])?;
+    let producer = Producer::new(&kafka.bootstrap())?;
+    producer.fill("later.pin", 0, 0..10, |ind| format!("{{\"index\":{ind}}}"))?;
+    pinflow_tests::eventually("readiness", SOON, is_ready)?;
+    pinflow_tests::eventually("ten objects", SOON, || {
+        Ok(lines(folder.path(), "later.pin", 0).is_ok_and(|lines| lines.len() == 10))
+    })?;
+    live.terminate()?;
+    ends(&mut live)
+}
+
 #[test]
 fn two_archivers_a_failing_server_and_a_broker_that_restarts_do_no_harm() -> Result<()> {
     let mut kafka = Kafka::start()?;

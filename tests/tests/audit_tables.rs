@@ -167,9 +167,39 @@ fn what_the_tables_answer_for_is_asked_of_lake_and_kafka() -> Result<()> {
         "{code} {said}"
     );
 
+    // a run needs the gap to be accepted, and what the tables record is no fault any more; without them it is one
+    let run = Pinflow::new("run").kafka(&kafka).lake(&lake).postgres(&postgres);
+    let mut run = run.args(TOPICS).args(["--accept-gap", "pin/0:1000..1030"]).start()?;
+    producer.fill("pin", 0, 1_050..1_060, pin)?;
+    let wanted: Frontier = [(("pin".to_owned(), 0), 1_060)].into();
+    wait_for_frontier(&postgres.url(), "pinflow", &wanted, SOON).with_context(|| run.tail())?;
+    run.terminate()?;
+    run.expect(0, SOON)?;
+    let lost = json!([{"topic": "pin", "partition": 0, "from": 1_000, "to": 1_030}]);
+    let (code, one) = partition(audit(beside())?, 0)?;
+    ensure!(
+        code == 0 && one["gaps"] == json!([]) && one["accepted"] == lost && one["problems"] == json!([]),
+        "{one:#}"
+    );
+    let (code, said) = text(beside())?;
+    ensure!(
+        code == 0 && said.contains("\naccepted pin/0 1000..1030\n"),
+        "{code} {said}"
+    );
+    let (code, one) = partition(audit(without())?, 0)?;
+    ensure!(
+        code == 1 && one["gaps"] == lost && one["accepted"] == json!([]),
+        "{one:#}"
+    );
+
     // tables that are not there are no empty tables
     let mut nowhere = beside().args(["--schema", "nowhere"]).start()?;
     nowhere.expect(1, SOON)?;
     ensure!(nowhere.stderr().contains("nowhere"), "{}", nowhere.stderr());
+
+    // and a lake in which nothing is found is no complete one
+    let empty = tempfile::tempdir()?;
+    let (code, said) = text(Pinflow::new("audit").lake(&LakeFolder::new(empty.path())).args(TOPICS))?;
+    ensure!(code == 1 && said.starts_with("nothing was found"), "{code} {said}");
     Ok(())
 }

@@ -52,6 +52,12 @@ pub enum ArchiveError {
         /// The lake.
         url: String,
     },
+    /// There is nothing to archive.
+    #[error("no such topic in Kafka: {topics}")]
+    NoTopics {
+        /// Their names.
+        topics: String,
+    },
     /// A task of ours ended in a panic, which has been reported.
     #[error("a task panicked")]
     Panicked,

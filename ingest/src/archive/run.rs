@@ -20,6 +20,8 @@ use crate::failpoint;
 use crate::kafka::{Cluster, KafkaError, Polled, Reader, ReaderOptions};
 use crate::lake::Lake;
 use crate::topic_partition::TopicPartition;
+use futures_util::StreamExt;
+use futures_util::stream;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -34,6 +36,8 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 /// How long that may take.
 const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For so many partitions at the same time.
+const CHECKPOINTS_AT_ONCE: usize = 64;
 /// How long pieces may take to become durable after a request to stop.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -82,6 +86,9 @@ struct Archiver {
     partitions: Vec<PartitionArchiver>,
     /// The place of each (topic's number, partition) in `partitions`.
     index: BTreeMap<TopicPartition, usize>,
+    /// Topics that Kafka did not have at the last survey.
+    absent: Vec<String>,
+    ready: bool,
     uploads: Uploads,
     summary: ArchiveSummary,
     rotation: u128,
@@ -119,6 +126,8 @@ impl Archiver {
             arrived,
             partitions: Vec::new(),
             index: BTreeMap::new(),
+            absent: Vec::new(),
+            ready: false,
             summary: ArchiveSummary::default(),
             last_commit: Instant::now(),
             last_checkpoint: Instant::now(),
@@ -127,9 +136,14 @@ impl Archiver {
 
     async fn run(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), ArchiveError> {
         let (cluster, topics) = (Arc::clone(&self.cluster), self.options.topics.clone());
-        let marks = blocking(move || survey(&cluster, &topics)).await??;
+        let mut marks = blocking(move || survey(&cluster, &topics)).await??;
+        if self.options.once {
+            marks = tokio::select! {
+                marks = self.confirmed(marks) => marks?,
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            };
+        }
         self.begin_unless_stopped(marks, stop).await?;
-        self.observer.ready();
         let (_surveyor, mut surveys) = Surveyor::start(Arc::clone(&self.cluster), self.options.topics.clone());
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -143,7 +157,7 @@ impl Archiver {
             tokio::select! {
                 () = self.arrived.notified(), if room => {}
                 Some(finished) = self.uploads.next() => self.take(finished?)?,
-                _ = tick.tick() => self.look_at_clock().await?,
+                _ = tick.tick() => self.look_at_clock().await,
                 Some(marks) = surveys.recv() => self.begin_unless_stopped(marks, stop).await?,
                 _ = stop.changed() => {}
             }
@@ -151,6 +165,33 @@ impl Archiver {
                 self.take(finished?)?;
             }
         }
+    }
+
+    /// What Kafka holds, in which no topic is absent because a broker that has just started did not know it.
+    async fn confirmed(&self, marks: Marks) -> Result<Marks, ArchiveError> {
+        let absent = |topic: &String| {
+            let (cluster, topic) = (Arc::clone(&self.cluster), topic.clone());
+            blocking(move || cluster.confirmed_absent(&topic))
+        };
+        let asked: Vec<_> = self.not_in_kafka(&marks).iter().map(absent).collect();
+        for is_absent in futures_util::future::join_all(asked).await {
+            if !is_absent?? {
+                let (cluster, topics) = (Arc::clone(&self.cluster), self.options.topics.clone());
+                return Ok(blocking(move || survey(&cluster, &topics)).await??);
+            }
+        }
+        Ok(marks)
+    }
+
+    /// The topics that Kafka has not shown, neither now nor earlier.
+    fn not_in_kafka(&self, marks: &Marks) -> Vec<String> {
+        let exists = |topic: usize| {
+            let mut known = marks.keys().chain(self.index.keys());
+            known.any(|at| usize::from(at.topic) == topic)
+        };
+        let topics = self.options.topics.iter().enumerate();
+        let absent = topics.filter(|(number, _)| !exists(*number));
+        absent.map(|(_, topic)| topic.clone()).collect()
     }
 
     /// Begins with the partitions that are not known yet. A lake that is away is waited for, a request to stop is not
@@ -168,6 +209,35 @@ impl Archiver {
 
     /// Begins with the partitions that are not known yet.
     async fn begin(&mut self, marks: Marks) -> Result<(), ArchiveError> {
+        self.look_for_topics(&marks)?;
+        self.begin_new(marks).await?;
+        // without any topic there is nothing that it could be ready for
+        if !self.ready && !self.partitions.is_empty() {
+            self.ready = true;
+            self.observer.ready();
+        }
+        Ok(())
+    }
+
+    /// Says which topics do not exist, whenever these are others than before. To archive none of them once is a failure.
+    fn look_for_topics(&mut self, marks: &Marks) -> Result<(), ArchiveError> {
+        let absent = self.not_in_kafka(marks);
+        if self.options.once && absent.len() == self.options.topics.len() {
+            let topics = absent.join(", ");
+            return Err(ArchiveError::NoTopics { topics });
+        }
+        if !absent.is_empty() && absent != self.absent {
+            let topics = absent.join(", ");
+            tracing::warn!(
+                topics,
+                "not in Kafka: nothing is archived of these topics until they exist"
+            );
+        }
+        self.absent = absent;
+        Ok(())
+    }
+
+    async fn begin_new(&mut self, marks: Marks) -> Result<(), ArchiveError> {
         let mut new = Marks::new();
         for (at, marks) in marks {
             let topic = &self.options.topics[usize::from(at.topic)];
@@ -346,7 +416,7 @@ impl Archiver {
         Ok(())
     }
 
-    async fn look_at_clock(&mut self) -> Result<(), ArchiveError> {
+    async fn look_at_clock(&mut self) {
         let rotation = rotation(self.options.rotate);
         if rotation != self.rotation {
             self.rotation = rotation;
@@ -367,9 +437,8 @@ impl Archiver {
         }
         if self.last_checkpoint.elapsed() >= CHECKPOINT_EVERY {
             self.last_checkpoint = Instant::now();
-            self.write_checkpoints().await?;
+            self.write_checkpoints().await;
         }
-        Ok(())
     }
 
     /// What has become durable since the last commit.
@@ -385,14 +454,16 @@ impl Archiver {
         next
     }
 
-    /// Tells the next run how far everything is in place.
-    async fn write_checkpoints(&mut self) -> Result<(), ArchiveError> {
-        for archiver in &mut self.partitions {
-            let Some(checkpoint) = archiver.take_checkpoint() else {
-                continue;
-            };
-            let (topic, partition) = (&**archiver.name(), archiver.partition());
-            let write = resume::write_checkpoint(&self.lake, topic, partition, &checkpoint);
+    /// Tells the next run how far everything is in place. A lake that is away takes the time of one partition.
+    async fn write_checkpoints(&mut self) {
+        let due = self.partitions.iter_mut().filter_map(|archiver| {
+            let checkpoint = archiver.take_checkpoint()?;
+            Some((Arc::clone(archiver.name()), archiver.partition(), checkpoint))
+        });
+        let due: Vec<_> = due.collect();
+        let lake = &self.lake;
+        let write = |(topic, partition, checkpoint): (Arc<str>, Partition, resume::Checkpoint)| async move {
+            let write = resume::write_checkpoint(lake, &topic, partition, &checkpoint);
             // the next start only takes longer without it
             let written = tokio::time::timeout(CHECKPOINT_TIMEOUT, write).await;
             let failed = written.map_or_else(
@@ -401,13 +472,13 @@ impl Archiver {
             );
             if let Some(error) = failed {
                 tracing::warn!(
-                    topic,
+                    topic = &*topic,
                     partition = partition.0,
                     "the progress of the archive was not recorded: {error}"
                 );
             }
-        }
-        Ok(())
+        };
+        stream::iter(due).for_each_concurrent(CHECKPOINTS_AT_ONCE, write).await;
     }
 
     /// Waits for the pieces that are cut, and commits what has become durable.
@@ -445,7 +516,7 @@ impl Archiver {
         };
         // advice alone: not worth a long wait for a broker that is away
         let _ = tokio::time::timeout(Duration::from_secs(5), blocking(commit)).await;
-        self.write_checkpoints().await?;
+        self.write_checkpoints().await;
         failed
     }
 }
