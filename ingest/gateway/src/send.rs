@@ -65,7 +65,8 @@ impl State {
         };
         if let Err(error) = &result {
             self.metrics.failed(error.reason());
-            if *error == DeliveryError::NoTopic {
+            // a partition that is not there, of those that there were: it is another topic
+            if matches!(error, DeliveryError::NoTopic | DeliveryError::NoPartition(_)) {
                 self.topics.forget(&topic.name);
             }
         }

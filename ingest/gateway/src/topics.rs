@@ -14,7 +14,7 @@ use super::placement::{exact_topic, has_suffix, topic_of_kind};
 use super::producer::Producer;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// How long a question for a topic may take.
@@ -45,6 +45,9 @@ pub(super) struct Topics {
     create: bool,
     new_partitions: Option<i32>,
     known: RwLock<HashMap<String, Arc<Topic>>>,
+    /// Over how many partitions keys were spread first. Outlives what is known of a topic: a broker that starts may say that
+    /// there is none.
+    spread: Mutex<HashMap<String, i32>>,
     absent: Mutex<HashMap<String, Instant>>,
     calls: Calls,
     wanted: Shared<Result<Arc<Topic>, TopicError>>,
@@ -67,6 +70,7 @@ impl Topics {
             create: config.create_topics,
             new_partitions: config.new_partitions,
             known: RwLock::default(),
+            spread: Mutex::default(),
             absent: Mutex::default(),
             calls: Calls::new(),
             wanted: Shared::new(),
@@ -201,6 +205,7 @@ impl Topics {
             if deleted.is_ok() {
                 tracing::warn!("topic {name} was deleted by a client");
                 topics.forget(&name);
+                topics.spread().remove(&name);
             }
             deleted
         });
@@ -278,7 +283,11 @@ impl Topics {
 
     fn remember(&self, name: &str, held: usize) -> Result<Arc<Topic>, TopicError> {
         let held = i32::try_from(held).unwrap_or(i32::MAX);
-        let pinned = self.pins.get(name).copied().unwrap_or(held);
+        let pinned = self
+            .pins
+            .get(name)
+            .copied()
+            .unwrap_or_else(|| self.spread_over(name, held));
         if pinned > held {
             // the client may know the topic by another name
             let text = format!("its keys are pinned to {pinned} partitions, and it has {held}");
@@ -296,6 +305,27 @@ impl Topics {
             return Ok(topic);
         }
         Ok(Arc::clone(known.entry(name.to_owned()).or_insert(topic)))
+    }
+
+    /// Over how many partitions keys are spread: as many as at first, unless there are fewer now, in another topic.
+    fn spread_over(&self, name: &str, held: i32) -> i32 {
+        let mut spread = self.spread();
+        match spread.get_mut(name) {
+            Some(first) => {
+                *first = held.min(*first);
+                *first
+            }
+            None => {
+                if spread.len() < REMEMBERED {
+                    spread.insert(name.to_owned(), held);
+                }
+                held
+            }
+        }
+    }
+
+    fn spread(&self) -> MutexGuard<'_, HashMap<String, i32>> {
+        self.spread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_absent(&self, name: &str) -> bool {

@@ -1,8 +1,9 @@
 //! The partition of a record, in every interface.
 
 use crate::http::{JSON, V2, V2_BINARY, base64};
-use crate::{Gateway, kafka};
+use crate::{Gateway, SOON, kafka};
 use anyhow::{Context, Result, ensure};
+use pinflow_tests::eventually;
 use std::time::Duration;
 
 /// The key of a record decides about its partition, in every interface and in every form, so that all records of a post
@@ -166,6 +167,17 @@ fn keys_are_spread_over_a_pinned_number_of_partitions() -> Result<()> {
     let keyed = r#"{"records":[{"key":"7","value":null},{"key":{"ind":7},"value":null},{"value":{"ind":"7"}},{"value":1,"partition":4}]}"#;
     let seven = before[7];
     assert_eq!(partitions(&gateway, keyed)?, [seven, seven, seven, 4]);
+    // a topic that is away and comes back, also where a broker only said so, and another one with fewer partitions
+    for (count, wanted) in [(5, before.clone()), (1, vec![0; 50])] {
+        kafka.delete_topic("pinned.pin")?;
+        eventually("a topic that is gone", SOON, || {
+            Ok(partitions(&gateway, &body(0..1)).is_err())
+        })?;
+        kafka.create_topic("pinned.pin", count, &[])?;
+        eventually("the topic", SOON, || Ok(partitions(&gateway, &body(0..50)).is_ok()))?;
+        assert_eq!(partitions(&gateway, &body(0..50))?, wanted);
+    }
+    kafka.add_partitions("pinned.pin", 5)?;
     gateway.end()?;
     let pinned = Gateway::start(kafka, &[&topics[..], &["--pin-partitions", "pinned.pin=2"]].concat())?;
     assert_eq!(partitions(&pinned, &body(0..50))?, before);
