@@ -93,8 +93,17 @@ pub(super) enum LineError {
     Rate,
 }
 
-/// The tokens of a file, which others may read where it may be `exposed`, and the lines that are wrong.
-pub(super) fn read(path: &Path, exposed: bool) -> Result<(Vec<Entry>, Vec<WrongLine>), ServerError> {
+/// What a file says.
+pub(super) struct TokenFile {
+    pub(super) entries: Vec<Entry>,
+    /// The lines that are wrong.
+    pub(super) wrong: Vec<WrongLine>,
+    /// Of its bytes.
+    pub(super) digest: [u8; 32],
+}
+
+/// Reads a file, which others may read where it may be `exposed`.
+pub(super) fn read(path: &Path, exposed: bool) -> Result<TokenFile, ServerError> {
     let content = files::read_secret(path, exposed)?;
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     let (mut entries, mut wrong): (Vec<Entry>, Vec<WrongLine>) = (Vec::new(), Vec::new());
@@ -111,7 +120,11 @@ pub(super) fn read(path: &Path, exposed: bool) -> Result<(Vec<Entry>, Vec<WrongL
             }),
         }
     }
-    Ok((entries, wrong))
+    Ok(TokenFile {
+        entries,
+        wrong,
+        digest: Sha256::digest(&content).into(),
+    })
 }
 
 fn parse(line: &[u8], default_name: impl Fn() -> String) -> Result<Entry, LineError> {

@@ -10,7 +10,7 @@ use super::caller::{Caller, Token};
 use super::credentials::Credentials;
 use super::error::ServerError;
 use super::rate::Rate;
-use super::token_file::{self, Entry, Secret};
+use super::token_file::{self, Entry, Secret, TokenFile};
 use hyper::header::HeaderMap;
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
@@ -42,6 +42,8 @@ pub struct Tokens {
 struct Source {
     path: PathBuf,
     entries: Vec<Entry>,
+    /// Of what was read last, whether it counts already or not.
+    digest: Option<[u8; 32]>,
     /// What was said about it.
     said: Option<String>,
 }
@@ -55,13 +57,18 @@ impl Tokens {
                 path: path.clone(),
                 reason,
             };
-            let (entries, lines) = token_file::read(path, settings.exposed)?;
+            let TokenFile {
+                entries,
+                wrong: lines,
+                digest,
+            } = token_file::read(path, settings.exposed)?;
             if let Some(first) = lines.first() {
                 return Err(wrong(format!("line {}: {}", first.line, first.reason)));
             }
             sources.push(Source {
                 path: path.clone(),
                 entries,
+                digest: Some(digest),
                 said: None,
             });
             if let (_, Some(name)) = join(&sources) {
@@ -93,13 +100,21 @@ impl Tokens {
     }
 
     /// Reads the files again. What a file no longer says is no longer valid, also when there is no such file any more;
-    /// a line that is wrong is left out.
+    /// a line that is wrong is left out. What is new counts when it is there twice in a row: a file that is being written
+    /// may end in the middle of a line, and a token without its scopes has all of them.
     pub fn refresh(&self) {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         for source in sources.iter_mut() {
             let path = source.path.display();
             let said = match token_file::read(&source.path, self.settings.exposed) {
-                Ok((entries, wrong)) => {
+                Ok(file) if source.digest != Some(file.digest) => {
+                    source.digest = Some(file.digest);
+                    source
+                        .entries
+                        .retain(|known| file.entries.iter().any(|entry| entry.is_same(known)));
+                    continue;
+                }
+                Ok(TokenFile { entries, wrong, .. }) => {
                     source.entries = entries;
                     let first = wrong.first();
                     first.map(|first| format!("{path}: line {} is left out: {}", first.line, first.reason))
@@ -110,6 +125,7 @@ impl Tokens {
                 )),
                 Err(error) => {
                     source.entries.clear();
+                    source.digest = None;
                     Some(format!(
                         "the tokens of {path} open nothing any more: {}",
                         causes::with_causes(&error)
@@ -266,7 +282,14 @@ mod tests {
         assert!(!opens(&tokens, OLD) && opens(&tokens, NEW));
         write(&one, &format!("short\n{OLD}"));
         tokens.refresh();
+        assert!(!opens(&tokens, OLD), "it may be half of a line");
+        tokens.refresh();
         assert!(opens(&tokens, OLD), "a wrong line is left out alone");
+    }
+
+    fn refresh_twice(tokens: &Tokens) {
+        tokens.refresh();
+        tokens.refresh();
     }
 
     #[test]
@@ -286,7 +309,7 @@ mod tests {
             "no file is not no tokens"
         );
         write(&one, OLD);
-        tokens.refresh();
+        refresh_twice(&tokens);
         assert!(opens(&tokens, OLD));
         for mode in [0o604, 0o602, 0o620, 0o644, 0o666] {
             set_mode(&one, mode);
@@ -300,7 +323,7 @@ mod tests {
         }
         for mode in [0o400, 0o440, 0o640] {
             set_mode(&one, mode);
-            tokens.refresh();
+            refresh_twice(&tokens);
             assert!(opens(&tokens, OLD) && read(&[&one]).is_ok(), "{mode:o}");
         }
         // the mode of the file counts, not that of a link to it
@@ -372,8 +395,10 @@ mod tests {
         );
         tokens.refresh();
         assert!(caller(NEW).take().is_err() && new.is_valid() && old.is_valid());
-        // narrower scopes hold at once
+        // narrower scopes hold as soon as they are believed, wider ones no longer than until then
         write(&path, &format!("{OLD} name=mobile scopes=metrics\n"));
+        tokens.refresh();
+        assert!(!old.is_valid() && !new.is_valid());
         tokens.refresh();
         assert!(!caller(OLD).may(Need::Produce("u.pin")) && caller(OLD).may(Need::Metrics));
         assert!(!old.is_valid() && !new.is_valid() && caller(OLD).is_valid());
