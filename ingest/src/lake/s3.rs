@@ -411,13 +411,14 @@ impl S3Store {
     }
 }
 
-/// What was stored with an object under names of ours; `None` when nothing was.
+/// What was stored with an object under names of ours; `None` when nothing was. Programs that copy objects store names of
+/// their own.
 pub(crate) fn user_metadata(
     key: &str,
     items: Option<&HashMap<String, String>>,
 ) -> Result<Option<ObjectMetadata>, LakeError> {
     match items {
-        Some(items) if !items.is_empty() => ObjectMetadata::from_map(key, items).map(Some),
-        _ => Ok(None),
+        Some(items) => Ok(Some(ObjectMetadata::from_map(key, items)?).filter(ObjectMetadata::is_ours)),
+        None => Ok(None),
     }
 }

@@ -148,6 +148,12 @@ fn metadata_comes_back_as_written() {
         .find(|object| object.sidecar)
         .unwrap();
     assert_eq!(world.runtime.block_on(copied.metadata(&object)).unwrap(), full);
+    // also where the program that copied it has noted something of its own
+    let foreign = [("mtime".to_owned(), "1796131303.5".to_owned())].into();
+    let put = copied.put(&object.key, b"{}\n{}\n".to_vec(), foreign);
+    world.runtime.block_on(put).unwrap();
+    let of_copy = world.runtime.block_on(copied.metadata(&object)).unwrap();
+    assert_eq!(of_copy, full);
     world.write(&format!("{}.meta.json", object.key), b"{\"pinflow-end\":\"many\"}");
     let error = world.runtime.block_on(copied.metadata(&object)).unwrap_err();
     assert!(with_causes(&error).contains("pinflow-end is \"many\""), "{error}");
