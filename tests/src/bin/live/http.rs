@@ -11,12 +11,15 @@ use anyhow::{Context, Result, bail, ensure};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::SendRequest;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use pinflow_tests::{Database, Program};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -33,6 +36,10 @@ const CASES: [(&str, Option<Priority>); 3] = [
 ];
 /// Clients of the event stream.
 const STREAMS: usize = 1_000;
+/// How long the clients sleep between two looks at their connections.
+const BETWEEN_READS: Duration = Duration::from_millis(50);
+/// Where an event has its numbers of commits.
+const FIRST_MEMBERS: usize = 100;
 /// Connections that send requests.
 const CONNECTIONS: usize = 64;
 /// How long requests are sent.
@@ -198,10 +205,12 @@ impl ClientProcess {
 pub fn client(mut arguments: impl Iterator<Item = String>) -> Result<()> {
     let mut next = || arguments.next().context("http-client: an argument is missing");
     let (what, address, argument) = (next()?, next()?, next()?);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let figures = match what.as_str() {
-        "streams" => runtime.block_on(streams(&address, argument.parse()?))?,
-        "requests" => runtime.block_on(send_requests(&address, argument == "revalidate"))?,
+        "streams" => streams(&address, argument.parse()?)?,
+        "requests" => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(send_requests(&address, argument == "revalidate"))?
+        }
         other => bail!("http-client: unknown part {other}"),
     };
     println!("{figures}");
@@ -230,50 +239,54 @@ async fn get(
 }
 
 /// Follows all changes on so many connections until standard input ends.
-async fn streams(address: &str, count: usize) -> Result<Value> {
-    let (stop, stopped) = tokio::sync::watch::channel(());
-    let mut clients = JoinSet::new();
+///
+/// One thread reads from each of them in turn, and sleeps in between: nothing waits for a single event, so that what an
+/// event costs is that of the engine, as far as that can be on one machine.
+fn streams(address: &str, count: usize) -> Result<Value> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&stop);
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        ended.store(true, Ordering::Relaxed);
+    });
+    let request = format!(
+        "GET /api/changes?tables={TABLE},popular_category_by_country HTTP/1.1\r\nhost: localhost\r\n\
+         accept: text/event-stream\r\n\r\n"
+    );
+    let mut clients = Vec::with_capacity(count);
     for _ in 0..count {
-        let (address, mut stopped) = (address.to_owned(), stopped.clone());
-        clients.spawn(async move {
-            let mut sender = connect(&address).await?;
-            let tables = format!("/api/changes?tables={TABLE},popular_category_by_country");
-            let mut response = get(&mut sender, &tables, &[("accept", "text/event-stream")]).await?;
-            ensure!(response.status() == StatusCode::OK, "{}", response.status());
-            let (began, mut events, mut bytes) = (Instant::now(), Events::default(), 0);
+        let mut stream = std::net::TcpStream::connect(address)?;
+        stream.write_all(request.as_bytes())?;
+        stream.set_nonblocking(true)?;
+        clients.push((stream, Events::new()));
+    }
+    let mut buffer = vec![0; 1 << 16];
+    while !stop.load(Ordering::Relaxed) {
+        for (stream, events) in &mut clients {
             loop {
-                let frame = tokio::select! {
-                    frame = response.frame() => frame,
-                    _ = stopped.changed() => break,
-                };
-                let frame = frame.context("the stream has ended")??;
-                if let Some(data) = frame.data_ref() {
-                    bytes += data.len();
-                    events.take_in(data)?;
+                match stream.read(&mut buffer) {
+                    Ok(0) => bail!("the stream has ended"),
+                    Ok(length) => events.take_in(&buffer[..length])?,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) => return Err(error.into()),
                 }
             }
-            Ok((
-                events.count as f64 / began.elapsed().as_secs_f64(),
-                bytes,
-                events.snapshots,
-            ))
-        });
+        }
+        std::thread::sleep(BETWEEN_READS);
     }
-    tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await??;
-    stop.send_replace(());
-    let (mut rates, mut bytes, mut snapshots) = (Vec::new(), 0, 0);
-    while let Some(client) = clients.join_next().await {
-        let (rate, of_client, of_snapshots) = client??;
-        rates.push(rate);
-        bytes += of_client;
-        snapshots += of_snapshots;
-    }
-    Ok(json!({ "events_per_second": quantiles(rates), "bytes": bytes, "snapshots": snapshots }))
+    let rates = clients.iter().map(|(_, events)| events.rate()).collect();
+    let sum = |of: fn(&Events) -> u64| clients.iter().map(|(_, events)| of(events)).sum::<u64>();
+    Ok(json!({
+        "events_per_second": quantiles(rates),
+        "bytes": sum(|events| events.bytes),
+        "snapshots": sum(|events| events.snapshots),
+    }))
 }
 
 /// Counts events, and checks that each one continues the one before.
-#[derive(Default)]
 struct Events {
+    began: Instant,
+    bytes: u64,
     line: Vec<u8>,
     event: String,
     commit: Option<i64>,
@@ -282,24 +295,46 @@ struct Events {
 }
 
 impl Events {
+    fn new() -> Events {
+        Events {
+            began: Instant::now(),
+            bytes: 0,
+            line: Vec::new(),
+            event: String::new(),
+            commit: None,
+            count: 0,
+            snapshots: 0,
+        }
+    }
+
+    /// Events each second so far.
+    fn rate(&self) -> f64 {
+        self.count as f64 / self.began.elapsed().as_secs_f64()
+    }
+
     fn take_in(&mut self, data: &[u8]) -> Result<()> {
+        self.bytes += data.len() as u64;
         for part in data.split_inclusive(|byte| *byte == b'\n') {
             self.line.extend_from_slice(part);
             if self.line.ends_with(b"\n") {
-                let line = std::mem::take(&mut self.line);
-                self.take_line(std::str::from_utf8(&line)?.trim_end())?;
+                let mut line = std::mem::take(&mut self.line);
+                self.take_line(&line)?;
+                line.clear();
+                self.line = line;
             }
         }
         Ok(())
     }
 
-    fn take_line(&mut self, line: &str) -> Result<()> {
-        if let Some(event) = line.strip_prefix("event: ") {
-            event.clone_into(&mut self.event);
-        } else if let Some(data) = line.strip_prefix("data: ") {
+    /// A line of an event, of the head of the answer, or the length of a chunk: each event is sent as one.
+    fn take_line(&mut self, line: &[u8]) -> Result<()> {
+        if let Some(event) = line.strip_prefix(b"event: ") {
+            std::str::from_utf8(event)?.trim_end().clone_into(&mut self.event);
+        } else if let Some(data) = line.strip_prefix(b"data: ") {
             // the first members alone: parsing a thousand streams would take more than serving them
+            let start = String::from_utf8_lossy(&data[..data.len().min(FIRST_MEMBERS)]);
             let number = |name: &str| -> Option<i64> {
-                let rest = data.split_once(&format!("\"{name}\":"))?.1;
+                let rest = start.split_once(&format!("\"{name}\":"))?.1;
                 rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
             };
             let commit = number("commit").context("an event without a commit")?;
@@ -310,6 +345,8 @@ impl Events {
             }
             self.commit = Some(commit);
             self.count += 1;
+        } else if line.starts_with(b"HTTP/") {
+            ensure!(line.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(line));
         }
         Ok(())
     }
