@@ -13,7 +13,7 @@
 use super::assigned_partition::{AssignedPartition, Progress};
 use super::client::{Context, serve};
 use super::output::Output;
-use super::reader::ReaderOptions;
+use super::reader_options::ReaderOptions;
 use super::{KafkaError, Polled, Range};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as Native;

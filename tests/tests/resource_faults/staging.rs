@@ -93,9 +93,5 @@ fn history_that_shrinks_while_it_is_staged_again_is_read_by_another_start() -> R
     stop(next)?;
     let places = format!("SELECT count(*) FROM {}.geo_table", case.name);
     ensure!(case.database()?.number(&places)? == 150);
-    case.command("verify")
-        .args(["--replay"])
-        .args(accepted)
-        .succeed(SOON)
-        .map(drop)
+    case.verify_tables()
 }
