@@ -72,7 +72,7 @@ impl Ahead {
     }
 
     /// The same as soon as they are free.
-    async fn wait(&mut self, state: &State, bytes: usize, timeout: Duration) -> Result<(), OverBudget> {
+    pub(super) async fn wait(&mut self, state: &State, bytes: usize, timeout: Duration) -> Result<(), OverBudget> {
         let Some(share) = &mut self.share else {
             return state.take_within(&mut self.lease, bytes, timeout).await;
         };

@@ -9,7 +9,7 @@
 //!
 //! | files | contents |
 //! |---|---|
-//! | `server`, `client`, `arrival`, `http_errors` | the life of a connection, from its first byte to its last |
+//! | `server`, `handshake`, `client`, `arrival`, `http_errors` | the life of a connection, from its first byte to its last |
 //! | `service`, `route`, `target`, `prefix`, `api_error`, `reply` | a request: where it goes, who may send it, why it is refused |
 //! | `fastapi*`, `rest_v2`, `rest_v3*`, `kinesis*`, `openapi` | the dialects |
 //! | `body`, `content_encoding`, `budget*`, `unreported`, `calls` | what requests may hold, together and each |
@@ -49,6 +49,7 @@ mod encoding;
 mod error;
 mod fastapi;
 mod fastapi_error;
+mod handshake;
 mod http_errors;
 mod kinesis;
 mod kinesis_api;

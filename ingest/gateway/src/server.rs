@@ -9,6 +9,7 @@ use super::budget::Budget;
 use super::client::{Ahead, Client, HEAD, HEADERS, NoRequest};
 use super::config::GatewayConfig;
 use super::error::GatewayError;
+use super::handshake::{self, Bounded};
 use super::http_errors::HttpErrors;
 use super::metrics::Metrics;
 use super::openapi;
@@ -238,19 +239,15 @@ async fn encrypted(
     stream: TcpStream,
     peer: SocketAddr,
     place: &Place,
-) -> Option<TlsStream<TcpStream>> {
-    let handshake = tokio::time::timeout(state.limits.header_timeout, acceptor.accept(stream));
+) -> Option<TlsStream<Bounded<TcpStream>>> {
     let shaken = tokio::select! {
-        shaken = handshake => shaken,
+        shaken = handshake::encrypted(state, acceptor, stream, place.entry()) => shaken,
         // there is no request yet
         _ = place.entry().signalled() => return None,
     };
-    match shaken {
-        Ok(Ok(stream)) => return Some(stream),
-        Ok(Err(error)) => tracing::debug!("{peer}: no TLS connection: {error}"),
-        Err(_) => tracing::debug!("{peer}: no TLS connection in time"),
-    }
-    None
+    shaken
+        .inspect_err(|error| tracing::debug!("{peer}: no TLS connection: {error}"))
+        .ok()
 }
 
 /// Serves a connection until it ends, has to make room, or the gateway ends; `_alive` is dropped then.

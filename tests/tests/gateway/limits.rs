@@ -347,6 +347,41 @@ fn tls_takes_a_new_certificate_without_a_restart() -> Result<()> {
     gateway.program.expect(0, SOON)
 }
 
+/// Before a handshake has ended nobody knows who it is: little is kept of it, and it makes room for others.
+#[test]
+fn handshakes_that_do_not_end_make_room() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    certificate(folder.path(), "one")?;
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let gateway = Pinflow::new("gateway")
+        .kafka(kafka()?)
+        .args(["--listen", "127.0.0.1:0"])
+        .args(["--tls-cert", cert.to_str().context("a path")?])
+        .args(["--tls-key", key.to_str().context("a path")?])
+        .env("PINFLOW__GATEWAY__IN_FLIGHT_BYTES", "1048576")
+        .env("PINFLOW__GATEWAY__BODY_BYTES", "500000");
+    let mut gateway = Gateway::launch_unready(&gateway)?;
+    // a hundred times sixteen KiB are more than there is
+    let mut begun = Vec::new();
+    for _ in 0..100 {
+        let mut connection = Connection::open(gateway.at)?;
+        connection.write(&[0x16, 3, 1])?;
+        begun.push(connection);
+    }
+    ensure!(over_tls(gateway.at, &cert)?, "{}", gateway.program.tail());
+    // a message of 64 KiB, of which a half comes
+    let record = [&[0x16, 3, 1, 0x40, 0][..], &[1, 0, 0xff, 0xff], &[0; 16_380]].concat();
+    let next = [&[0x16, 3, 1, 0x40, 0][..], &[0; 16_384]].concat();
+    let mut large = Connection::open(gateway.at)?;
+    let began = Instant::now();
+    // it may be closed before all of it is written
+    let _ = large.write(&record).and_then(|()| large.write(&next));
+    ensure!(large.is_closed()?, "it is waited for");
+    ensure!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    gateway.program.terminate()?;
+    gateway.program.expect(0, SOON)
+}
+
 #[test]
 fn others_need_tokens_and_tls_unless_it_is_said() -> Result<()> {
     let open = |more: &[&str]| {
