@@ -47,6 +47,7 @@ pub fn api_of(settings: &RunSettings, status: &Arc<Status>) -> std::io::Result<O
         settings: settings.shown.clone(),
         auditor: auditor(&engine.log, postgres),
         bounds: Bounds::default(),
+        waiting: waiting(&limits_of_api(open_files::raise())),
     };
     Api::start(options).map(Some)
 }
@@ -101,6 +102,11 @@ fn limits_of_api(files: u64) -> ServerLimits {
         streams: connections - connections.div_ceil(4),
         ..ServerLimits::default()
     }
+}
+
+/// Half of the connections whose answer is no stream: the others are left for probes and what is answered at once.
+fn waiting(limits: &ServerLimits) -> usize {
+    (limits.connections - limits.streams).div_ceil(2)
 }
 
 async fn answer(request: &Request, (metrics, health, api): &Parts) -> Response<Body> {
@@ -244,6 +250,7 @@ mod tests {
         for (files, connections, streams) in [(1024, 512, 384), (1 << 20, 4096, 3072), (0, 2, 1)] {
             let limits = limits_of_api(files);
             assert_eq!((limits.connections, limits.streams), (connections, streams), "{files}");
+            assert!((1..=connections - streams).contains(&waiting(&limits)), "{files}");
         }
     }
 

@@ -25,7 +25,9 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use operators::Table;
 use sinks::PostgresConfig;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -33,8 +35,6 @@ use tokio::sync::Semaphore;
 const QUEUE_BYTES: usize = 64 << 20;
 /// Commits that may wait to be taken over.
 const QUEUE: usize = 10_000;
-/// Requests that may wait for an offset at the same time.
-const WAITING: usize = 512;
 /// Requests that may look through a large table at the same time.
 const ASIDE: usize = 2;
 /// Requests that may read cleaned tables as a whole at the same time: half of the connections stay free for the others.
@@ -61,6 +61,9 @@ pub struct ApiOptions {
     pub auditor: Option<Auditor>,
     /// What is held in memory.
     pub bounds: Bounds,
+    /// Requests that may wait for an answer at the same time: for an offset, for PostgreSQL, for an audit. Connections that
+    /// wait for us are never closed to make room, so they must not be all that there are.
+    pub waiting: usize,
 }
 
 /// See the module's head. Its tasks end with it.
@@ -78,7 +81,8 @@ pub struct Api {
     pub(crate) pool: Arc<Pool>,
     pub(crate) feeds: Arc<Feeds>,
     pub(crate) pins: Arc<Pins>,
-    pub(crate) waiting: Semaphore,
+    /// For requests that are not answered at once.
+    waiting: Semaphore,
     /// For requests that look through a large table.
     pub(crate) aside: Semaphore,
     queue: Arc<Queue>,
@@ -121,7 +125,7 @@ impl Api {
             feeds: Feeds::new(Arc::clone(&shared), options.postgres.clone(), runtime.handle().clone()),
             pool: Arc::new(Pool::new(options.postgres, CONNECTIONS)),
             pins,
-            waiting: Semaphore::new(WAITING),
+            waiting: Semaphore::new(options.waiting),
             aside: Semaphore::new(ASIDE),
             queue,
             runtime: Some(runtime),
@@ -165,7 +169,7 @@ impl Api {
 
     /// Answers a request; runs on any runtime with a clock.
     pub(crate) async fn answer(&self, head: &Parts, access: Access) -> Answer {
-        match self.route(head, access).await {
+        match self.route_within_bounds(head, access).await {
             Ok(answer) => answer,
             Err(error) => {
                 let mut answer = refused(&error);
@@ -175,6 +179,18 @@ impl Api {
                 answer
             }
         }
+    }
+
+    async fn route_within_bounds(&self, head: &Parts, access: Access) -> Result<Answer, ApiError> {
+        let mut answer = pin!(self.route(head, access));
+        if let Poll::Ready(answer) = futures_util::poll!(answer.as_mut()) {
+            return answer;
+        }
+        let Ok(_place) = self.waiting.try_acquire() else {
+            let hint = "try again in a second";
+            return Err(ApiError::unavailable("too many requests wait for an answer", hint));
+        };
+        answer.await
     }
 
     async fn route(&self, head: &Parts, access: Access) -> Result<Answer, ApiError> {

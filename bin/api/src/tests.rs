@@ -196,6 +196,7 @@ impl Setting {
             settings: vec![setting_of_run()],
             auditor: None,
             bounds,
+            waiting: WAITING,
         };
         let api = Api::of(vec![WIDE, LONG], options).unwrap();
         reaches(&api, |_| true).await;
@@ -210,6 +211,8 @@ impl Setting {
     }
 }
 
+/// Requests that may wait.
+const WAITING: usize = 16;
 const NOTHING_HELD: Bounds = Bounds {
     table_rows: 0,
     table_bytes: 0,
@@ -478,6 +481,44 @@ async fn commits_are_taken_over_and_what_does_not_follow_is_read_again() {
     );
 }
 
+/// Others are answered while as many wait as may.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_so_many_requests_wait() {
+    let Some(mut setting) = Setting::new().await else {
+        return;
+    };
+    setting.fill(10).await;
+    let api = setting.api(Bounds::default()).await;
+    let late = "/api/results/long?at_least=pin/0:999999&timeout=3s";
+    let waiting: Vec<_> = (0..2 * WAITING)
+        .map(|_| {
+            let api = Arc::clone(&api);
+            tokio::spawn(async move { get(&api, late, "*/*").await.0 })
+        })
+        .collect();
+    let began = Instant::now();
+    loop {
+        let (status, body) = get(&api, &late.replace("3s", "0.1s"), "*/*").await;
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            assert!(body.contains("too many requests wait"), "{body}");
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(2), "{status} {body}");
+    }
+    // what PostgreSQL has to be asked for waits, too
+    assert_eq!(get(&api, "/api/gaps", "*/*").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(get(&api, "/api/results/long", "*/*").await.0, StatusCode::OK);
+    let mut late = 0;
+    for waited in waiting {
+        match waited.await.unwrap() {
+            StatusCode::GATEWAY_TIMEOUT => late += 1,
+            status => assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE),
+        }
+    }
+    assert!((WAITING - 1..=WAITING).contains(&late), "{late} waited");
+    assert_eq!(get(&api, "/api/gaps", "*/*").await.0, StatusCode::OK);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_come_in_pages_and_bytes_need_a_scope() {
     let Some(mut setting) = Setting::new().await else {
@@ -524,6 +565,7 @@ async fn what_is_not_there_is_said() {
         settings: Vec::new(),
         auditor: None,
         bounds: Bounds::default(),
+        waiting: WAITING,
     };
     let api = Api::of(vec![WIDE, LONG], options).unwrap();
     for path in [

@@ -8,7 +8,6 @@ use hyper::StatusCode;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
 /// Offsets of a request at most.
 const MOST: usize = 100;
@@ -60,17 +59,13 @@ impl AtLeast {
     /// The first state that contains all offsets; the present one when none are asked for.
     ///
     /// # Errors
-    /// There is nothing to show (503), the time is over (504), or too many requests wait (503).
-    pub async fn wait(&self, shared: &Shared, room: &Semaphore) -> Result<Arc<State>, ApiError> {
+    /// There is nothing to show (503), or the time is over (504).
+    pub async fn wait(&self, shared: &Shared) -> Result<Arc<State>, ApiError> {
         match shared.standing() {
             Standing::At(state) if self.is_met(&state) => return Ok(state),
             Standing::Nothing(why) if self.wanted.is_empty() => return Err(nothing(&why)),
             _ => {}
         }
-        let _room = room.try_acquire().map_err(|_| {
-            let hint = "try again in a second, or read without at_least";
-            ApiError::unavailable("too many requests wait for an offset", hint)
-        })?;
         let mut standing = shared.watch();
         let met = |standing: &Standing| matches!(standing, Standing::At(state) if self.is_met(state));
         let waited = tokio::time::timeout(self.timeout, standing.wait_for(met)).await;

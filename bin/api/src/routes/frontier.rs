@@ -13,7 +13,7 @@ use hyper::StatusCode;
 pub async fn answer(api: &Api, parameters: &[(String, String)]) -> Result<Answer, ApiError> {
     params::only(parameters, &["at_least", "timeout"])?;
     let wanted = AtLeast::parse(parameters, &api.shared.topics)?;
-    let state = wanted.wait(&api.shared, &api.waiting).await?;
+    let state = wanted.wait(&api.shared).await?;
     let head = format!("{{\"commit\":{},\"frontier\":", state.commit);
     let body = vec![Bytes::from(head), state.frontier_json(), Bytes::from_static(b"}")];
     Ok(whole(StatusCode::OK, JSON, body))

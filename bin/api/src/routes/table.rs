@@ -28,7 +28,7 @@ pub async fn answer(
     let (media, format) = FORMATS[choose(headers, &FORMATS.map(|(media, _)| media))?];
     let query = Query::parse(table, parameters)?;
     let wanted = AtLeast::parse(parameters, &api.shared.topics)?;
-    let state = wanted.wait(&api.shared, &api.waiting).await?;
+    let state = wanted.wait(&api.shared).await?;
     let of = &state.tables[number];
     let page = Page {
         api,

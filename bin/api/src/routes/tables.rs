@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 pub async fn answer(api: &Api, parameters: &[(String, String)]) -> Result<Answer, ApiError> {
     params::only(parameters, &["at_least", "timeout"])?;
     let wanted = AtLeast::parse(parameters, &api.shared.topics)?;
-    let state = wanted.wait(&api.shared, &api.waiting).await?;
+    let state = wanted.wait(&api.shared).await?;
     let tables = api.shared.shapes.iter().zip(&state.tables);
     let tables: Vec<Value> = tables.map(|(shape, of)| described(&shape.table, of)).collect();
     let frontier: Value = serde_json::from_slice(&state.frontier_json()).unwrap_or_default();
