@@ -126,10 +126,14 @@ impl Observer for Shown {
     }
 
     fn committing(&self) {
+        if self.api.is_some() {
+            http_server::begin_urgent_work();
+        }
         self.each(|part| part.committing());
     }
 
     fn committed(&self, number: i64, took: Duration) {
+        http_server::end_urgent_work();
         self.each(|part| part.committed(number, took));
     }
 

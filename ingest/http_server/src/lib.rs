@@ -14,7 +14,7 @@
 //! | `server` | [`Server`]: all of it in one, for processes that answer small requests to read |
 //! | `connections`, `entry` | [`Connections`]: open connections, and which of them makes room for others |
 //! | `write_timeout` | [`WriteTimeout`]: the end of a connection whose client does not read |
-//! | `priority` | [`lower_priority`]: threads that answer let those that compute go first |
+//! | `priority` | [`lower_priority`], [`give_way`]: threads that answer let those that compute go first |
 //! | `body`, `streams` | bodies of answers; [`StreamPlace`]: answers that last for hours, bounded in number |
 //! | `tokens`, `token_file`, `credentials`, `caller`, `scope`, `rate` | [`Tokens`], [`Caller`]: who sends a request, and what they may do |
 //! | `signature*`, `authorization` | [`SignedRequest`]: who has signed a request as AWS's clients do |
@@ -67,7 +67,7 @@ pub use cors::{Origin, OriginError};
 pub use entry::{Entry, RequestGuard, RoomGuard, Signal};
 pub use error::ServerError;
 pub use gunzip::{Gunzip, GzipError};
-pub use priority::{give_way, lower_priority};
+pub use priority::{begin_urgent_work, end_urgent_work, give_way, lower_priority};
 pub use rate::{Exhausted, Rate};
 pub use refusal::Refusal;
 pub use request::Request;
