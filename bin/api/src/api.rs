@@ -82,7 +82,7 @@ pub struct Api {
     pub(crate) feeds: Arc<Feeds>,
     pub(crate) pins: Arc<Pins>,
     /// For requests that are not answered at once.
-    waiting: Semaphore,
+    pub(crate) waiting: Semaphore,
     /// For requests that look through a large table.
     pub(crate) aside: Semaphore,
     queue: Arc<Queue>,

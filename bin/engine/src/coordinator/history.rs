@@ -320,8 +320,9 @@ impl<'a> Replay<'a> {
         let damaged: BTreeSet<u32> = self.read.damaged().map(|(id, _)| id).collect();
         if let Some(lost) = &self.lost {
             let known = |at: TopicPartition, range: &Range<Offset>| {
-                let lost = lost.gaps.get(&at).is_some_and(|lost| lost.covers(range.clone()));
-                lost || self.recorded.accepted(at, range)
+                let covers = |lost: &RangeSet| lost.covers(range.clone());
+                let gaps = lost.gaps.as_ref();
+                gaps.is_none_or(|gaps| gaps.get(&at).is_some_and(covers)) || self.recorded.accepted(at, range)
             };
             let mut gaps = plans
                 .iter()
@@ -336,8 +337,9 @@ impl<'a> Replay<'a> {
             }
         }
         let lost = self.lost.get_or_insert_default();
+        let known = lost.gaps.get_or_insert_default();
         for (at, plan) in plans {
-            let gaps = lost.gaps.entry(*at).or_default();
+            let gaps = known.entry(*at).or_default();
             plan.gaps.iter().for_each(|range| gaps.insert(range.clone()));
         }
         lost.damaged.extend(damaged);

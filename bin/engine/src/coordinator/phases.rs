@@ -81,7 +81,8 @@ pub(super) struct Replay<'a> {
 /// What a pass over history did not find.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lost {
-    pub(super) gaps: BTreeMap<TopicPartition, RangeSet>,
+    /// None before a pass has come so far that it knows them; it has read nothing from Kafka then.
+    pub(super) gaps: Option<BTreeMap<TopicPartition, RangeSet>>,
     /// Numbers of damaged objects.
     pub(super) damaged: BTreeSet<u32>,
 }
