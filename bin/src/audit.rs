@@ -312,7 +312,7 @@ impl Entry {
         }
     }
 
-    /// Leaves gaps that nobody knows of: others are natural, or were accepted.
+    /// Takes gaps out that are natural or were accepted.
     fn take_out_known(&mut self) {
         let known: RangeSet = self.recorded.iter().chain(self.natural.iter()).collect();
         let gaps = std::mem::take(&mut self.gaps);

@@ -60,7 +60,7 @@ pub struct Sink {
     held: Option<Held>,
     /// How many times the limits of dead letters are staged as they are.
     staged_room: u64,
-    /// Until when nobody is told of commits, since the server had no room for it.
+    /// Until when commits are not announced, since the server had no room for it.
     silent_until: Option<Instant>,
     /// A transaction may be open on the connection, or a commit unresolved: a commit's future was dropped.
     unfinished: bool,

@@ -81,7 +81,7 @@ fn killed_at_every_step_it_writes_every_record_once() -> Result<()> {
     demand_answer(&workload, &postgres.url(), "pinflow", 10, SOON)
 }
 
-/// A name that nobody writes to is no archive that has nothing to do.
+/// A misspelt topic is a failure, and not an archive that is complete.
 #[test]
 fn topics_that_do_not_exist_are_named_and_awaited() -> Result<()> {
     let kafka = Kafka::start()?;

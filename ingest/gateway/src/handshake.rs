@@ -1,4 +1,4 @@
-//! A TLS connection before its handshake has ended, when nobody knows yet who it is.
+//! A TLS connection before its handshake has ended, when its client is not authenticated.
 //!
 //! rustls keeps what is no whole message: up to 64 KiB for a client that announces as much and never sends the rest. So
 //! little is read of a connection until its handshake has ended, and that much of the budget is taken for it.

@@ -135,8 +135,7 @@ impl Archiver {
     }
 
     async fn run(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), ArchiveError> {
-        let (cluster, topics) = (Arc::clone(&self.cluster), self.options.topics.clone());
-        let mut marks = blocking(move || survey(&cluster, &topics)).await??;
+        let mut marks = self.survey().await?;
         if self.options.once {
             marks = tokio::select! {
                 marks = self.confirmed(marks) => marks?,
@@ -167,6 +166,11 @@ impl Archiver {
         }
     }
 
+    async fn survey(&self) -> Result<Marks, ArchiveError> {
+        let (cluster, topics) = (Arc::clone(&self.cluster), self.options.topics.clone());
+        Ok(blocking(move || survey(&cluster, &topics)).await??)
+    }
+
     /// What Kafka holds, in which no topic is absent because a broker that has just started did not know it.
     async fn confirmed(&self, marks: Marks) -> Result<Marks, ArchiveError> {
         let absent = |topic: &String| {
@@ -176,8 +180,7 @@ impl Archiver {
         let asked: Vec<_> = self.not_in_kafka(&marks).iter().map(absent).collect();
         for is_absent in futures_util::future::join_all(asked).await {
             if !is_absent?? {
-                let (cluster, topics) = (Arc::clone(&self.cluster), self.options.topics.clone());
-                return Ok(blocking(move || survey(&cluster, &topics)).await??);
+                return self.survey().await;
             }
         }
         Ok(marks)

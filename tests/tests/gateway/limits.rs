@@ -347,7 +347,7 @@ fn tls_takes_a_new_certificate_without_a_restart() -> Result<()> {
     gateway.program.expect(0, SOON)
 }
 
-/// Before a handshake has ended nobody knows who it is: little is kept of it, and it makes room for others.
+/// Before its handshake has ended a client is not authenticated: little is kept of it, and it makes room for others.
 #[test]
 fn handshakes_that_do_not_end_make_room() -> Result<()> {
     let folder = tempfile::tempdir()?;

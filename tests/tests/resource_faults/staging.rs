@@ -1,7 +1,8 @@
 //! Staged history that is lost as it is committed, while records go on to come.
 
+use crate::statements::staging;
 use crate::{HeldHistory, Lock, says};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use pinflow_tests::Program;
 use pinflow_tests::case::{Case, History, SOON, geos, pins, stop, user};
 use std::time::Duration;
@@ -38,13 +39,7 @@ fn staged(case: &Case, args: &[&str]) -> Result<(Program, Lock)> {
 
 /// What the server loses in a crash.
 fn lose_staged(case: &Case) -> Result<()> {
-    let database = case.database()?;
-    let staged = database.value(&format!(
-        "SELECT relname FROM pg_class WHERE relnamespace = '{}'::regnamespace AND relname ~ '^staging_.*_geo_table$'",
-        case.name
-    ))?;
-    let staged = staged.context("no staging table")?;
-    database.run(&format!("TRUNCATE {}.{staged}", case.name))
+    case.database()?.run(&format!("TRUNCATE {}", staging(case)?))
 }
 
 /// The replay is repeated, and what has come since its bound is in no commit that does not answer for it.

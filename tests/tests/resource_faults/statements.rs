@@ -15,7 +15,7 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_millis(100);
 
 /// The staging table of places.
-fn staging(case: &Case) -> Result<String> {
+pub fn staging(case: &Case) -> Result<String> {
     let name = case.database()?.value(&format!(
         "SELECT relname FROM pg_class WHERE relnamespace = '{}'::regnamespace AND relname ~ '^staging_.*_geo_table$'",
         case.name

@@ -250,7 +250,7 @@ mod tests {
         let lost_from = |from| read.lost_from(at, Offset(from)).map(|to| to.0);
         assert_eq!(lost_from(140), Some(200), "the next object is damaged, too");
         assert_eq!(lost_from(200), Some(250), "its writer says so");
-        assert_eq!(lost_from(300), None, "nobody knows where the last one ends");
+        assert_eq!(lost_from(300), None, "the end of the last one is not recorded");
         assert_eq!((lost_from(0), lost_from(100)), (None, None));
     }
 
