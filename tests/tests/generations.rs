@@ -496,3 +496,67 @@ fn a_topic_that_would_grow_beyond_255_generations_is_refused() -> Result<()> {
     ensure!(said.contains("--topics") && said.contains("generations"), "{said}");
     Ok(())
 }
+
+#[test]
+fn records_behind_a_boundary_stay_there_in_an_object_with_holes_inside() -> Result<()> {
+    each(
+        vec![("holes_folder", History::Folder), ("holes_s3", History::S3)],
+        |(name, history)| {
+            let case = Case::new(name, 1, history)?;
+            begin(&case)?;
+            let mut run = started(&case)?;
+            let mut lines = vec![geo(1, "Albania")];
+            let writer = Producer::transactional(&case.kafka.bootstrap(), name)?;
+            for place in geos(100..104, "Brazil") {
+                writer.begin()?;
+                send_through(&writer, &case.topic("geo"), 0, std::slice::from_ref(&place))?;
+                writer.commit()?;
+                lines.push(place);
+            }
+            case.kafka.add_partitions(&case.topic("geo"), 2)?;
+            case.send("geo", 1, &[geo(MOVES, "New")])?;
+            case.reaches(&mut run, "geo", 1, 1)?;
+            case.send("geo", 0, &[geo(MOVES, "Newest")])?;
+            lines.push(geo(MOVES, "Newest"));
+            case.reaches(&mut run, "geo", 0, 10)?;
+            stop(run)?;
+            ensure!(
+                case.generations(name, "geo")? == ["2:0:9", "2:1:0"],
+                "{:?}",
+                case.generations(name, "geo")?
+            );
+            // its sixth line has the offset 9; another schema has not seen the markers in Kafka
+            case.archive("geo", 0, &lines)?;
+            let schemas = [name.to_owned(), format!("{name}_late")];
+            let demand = |when: &str| -> Result<()> {
+                for schema in &schemas {
+                    case.update(schema, &[])?;
+                    let country = case.country_in(schema, MOVES)?;
+                    ensure!(country.as_deref() == Some("Newest"), "{when}, {schema}: {country:?}");
+                    case.verify_tables_in(schema)?;
+                    let known = format!(
+                        "SELECT count(*) FROM {schema}.frontier, jsonb_each_text(detail->'sparse') WHERE key = '0' AND \
+                         value LIKE '6 % 2..3 4..5 6..7 8..9'"
+                    );
+                    let known = case.database()?.number(&known)?;
+                    // of the last object of all, nothing but the frontier shows where it ends
+                    ensure!(
+                        known == 1 || when == "archived",
+                        "{when}, {schema}: holes are not known"
+                    );
+                }
+                ensure!(
+                    case.shown(&schemas[0])? == case.shown(&schemas[1])?,
+                    "{when}: they differ"
+                );
+                Ok(())
+            };
+            demand("archived")?;
+            case.send("geo", 0, &[geo(2, "Chile")])?;
+            case.archive("geo", 10, &[geo(2, "Chile")])?;
+            demand("another object follows")?;
+            case.kafka.delete_records(&case.topic("geo"), 0, 11)?;
+            demand("retention has passed")
+        },
+    )
+}

@@ -2,6 +2,7 @@
 
 use super::log::generations::Generations;
 use super::log::holes;
+use super::log::sparse::SparseObjects;
 use super::process::Reached;
 use super::protocol::{LinesHash, Mark};
 use super::recorded_detail::detail;
@@ -68,6 +69,8 @@ pub struct Answer {
     pub natural: BTreeMap<TopicPartition, RangeSet>,
     /// What the lake covers, as far as this start has found.
     pub lake: BTreeMap<TopicPartition, RangeSet>,
+    /// Objects with holes inside of which it is known where their lines stand.
+    pub sparse: BTreeMap<TopicPartition, SparseObjects>,
     /// Per partition, hashes of the lake's lines; empty for a replay that ends at a bound.
     pub hashes: BTreeMap<TopicPartition, LinesHash>,
     /// Those that this replay has found empty in Kafka, where the lake has nothing.
@@ -98,11 +101,12 @@ impl Answer {
 
     /// From the next commit on, the holes known by now are written with the frontier.
     pub fn write_holes(&mut self) {
-        let nothing = RangeSet::default();
+        let (nothing, none) = (RangeSet::default(), SparseObjects::default());
         let detail = |at: &TopicPartition| {
-            let (holes, lake) = (self.natural.get(at), self.lake.get(at));
+            let holes = self.natural.get(at).unwrap_or(&nothing);
+            let lake = self.lake.get(at).unwrap_or(&nothing);
             let hash = self.hashes.get(at).map(|hash| hash.all);
-            Arc::new(detail(holes.unwrap_or(&nothing), lake.unwrap_or(&nothing), hash))
+            Arc::new(detail(holes, lake, hash, self.sparse.get(at).unwrap_or(&none)))
         };
         let partitions = self.natural.keys().chain(self.lake.keys());
         self.details = partitions.map(|at| (*at, detail(at))).collect();

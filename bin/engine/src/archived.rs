@@ -1,5 +1,8 @@
 //! A range of offsets that an object of the lake holds.
 
+use crate::log::persisted::Starts;
+use crate::log::sparse::SparseObject;
+use ingest::coverage::{Counted, RangeSet};
 use ingest::{Offset, TopicPartition};
 use std::ops::Range;
 
@@ -10,10 +13,24 @@ pub struct ArchivedRange {
     pub at: TopicPartition,
     /// The offsets that it covers, or that its records may have.
     pub reach: Range<Offset>,
-    /// The offsets that its lines take from its start on.
-    pub assigned: Range<Offset>,
-    /// Whether its writer says what it covers, so that each record has its assigned offset.
+    /// The offsets that its lines are taken to stand at.
+    pub records: RangeSet,
+    /// Whether its records do stand there: its writer says what it covers, or its holes are known.
     pub exact: bool,
-    /// Where the next object starts.
-    pub follower: Option<Offset>,
+}
+
+impl ArchivedRange {
+    /// Of a counted object among those that start at `starts`; `sparse` says where its lines stand, if that is known.
+    pub fn of(object: &Counted, starts: &Starts, sparse: Option<&SparseObject>) -> ArchivedRange {
+        let sparse = sparse.filter(|_| object.covers.is_none());
+        let end = sparse.map_or(object.start.plus(object.lines), |sparse| sparse.end(object.start));
+        let whole: RangeSet = [object.start..end].into_iter().collect();
+        let records = sparse.map(|sparse| whole.without(&sparse.holes));
+        ArchivedRange {
+            at: object.at(),
+            reach: object.covers.clone().unwrap_or_else(|| starts.reach(object)),
+            records: records.unwrap_or(whole),
+            exact: object.covers.is_some() || sparse.is_some(),
+        }
+    }
 }

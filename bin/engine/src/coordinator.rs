@@ -33,6 +33,7 @@ mod probe;
 mod prove;
 mod read;
 mod run;
+mod sparse;
 mod start;
 
 pub use flow::Flow;

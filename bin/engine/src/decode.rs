@@ -147,14 +147,14 @@ impl Decode {
 
     /// Decodes the lines of a chunk; `first` lines of the object came before it. Returns the number of lines.
     pub fn lines(&mut self, place: &Placing, first: u64, chunk: &[u8], emit: &mut dyn FnMut(Event)) -> u64 {
-        let start = place.start.plus(first);
-        let mut offset = start;
+        let mut read = first;
+        let mut offset = place.offset(first);
         let mut block = Block::default();
         let mut marks = std::mem::take(&mut self.marks);
         for line in Chunk::new(chunk, &mut marks).lines() {
             if offset < place.upto {
                 let line = Value::of(line);
-                self.hash(place, offset, line.bytes());
+                self.hash(place, read, line.bytes());
                 // what the archiver could not write as JSON is what it was
                 let original = if place.ours {
                     ingest::lake::original(line.bytes())
@@ -168,17 +168,19 @@ impl Decode {
                     None => self.record(&mut block, place, offset, None, Some(line), emit),
                 }
             }
-            offset = offset.next();
+            offset = place.next(offset);
+            read += 1;
         }
         self.decoder.finish(&mut block, emit);
         self.marks = marks;
-        (offset - start) as u64
+        read - first
     }
 
-    /// Hashes a line, where hashes are recorded.
+    /// Hashes a line, where hashes are recorded: with its number, so that it stays the same when holes become known.
     #[inline]
-    fn hash(&mut self, place: &Placing, offset: Offset, line: &[u8]) {
+    fn hash(&mut self, place: &Placing, number: u64, line: &[u8]) {
         if let Some(hashed) = place.hashed {
+            let offset = place.start.plus(number);
             self.hash.add(offset, line, offset < hashed);
         }
     }
@@ -237,12 +239,12 @@ impl Decode {
 
     /// Counts and keeps a line that was too large to be read whole.
     pub fn too_large(&mut self, place: &Placing, line: u64, prefix: Vec<u8>) {
-        let offset = place.start.plus(line);
+        let offset = place.offset(line);
         if offset >= place.upto {
             return;
         }
         self.records += 1;
-        self.hash(place, offset, &prefix);
+        self.hash(place, line, &prefix);
         let wanted = offset >= place.persisted;
         self.reject(place, offset.0, None, Some(&prefix), Reason::TooLarge, wanted);
     }

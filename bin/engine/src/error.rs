@@ -143,6 +143,12 @@ pub enum EngineError {
         /// The gap, or the object.
         what: String,
     },
+    /// An object was replaced between two looks at it.
+    #[error("{key}: it was replaced while history was read: start again")]
+    ObjectReplaced {
+        /// The object.
+        key: String,
+    },
     /// Objects of unknown order.
     #[error(
         "{0}: objects interleave there, and Kafka no longer has their order (merge them into objects of consecutive \

@@ -6,6 +6,7 @@
 
 use super::error::{Class, ReaderError};
 use super::log::generations::Generations;
+use ingest::coverage::RangeSet;
 use ingest::kafka::RecordId;
 use ingest::lake::Object;
 use ingest::{Offset, TopicPartition};
@@ -46,6 +47,9 @@ pub struct Assigned {
     /// Whether the sink holds all of it already. Of an object whose writer says what it covers each record is judged
     /// by itself instead.
     pub persisted: bool,
+    /// Offsets from its first one on at which none of its lines stands. Of an object whose writer says what it covers
+    /// there are none.
+    pub holes: RangeSet,
 }
 
 /// A range of a Kafka partition to read.

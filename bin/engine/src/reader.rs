@@ -406,6 +406,7 @@ impl Reader {
             log: true,
             at,
             start: Offset::ZERO,
+            holes: None,
             starts: self.generations.of(at),
             persisted,
             upto: Offset::MAX,

@@ -5,8 +5,9 @@ use super::archived::ArchivedRange;
 use super::error::TopicsChanged;
 use super::log::generations::{Generations, Start};
 use super::log::holes;
+use super::log::sparse::SparseObjects;
 use super::protocol::LinesHash;
-use super::recorded_detail::{HASH, LAKE, natural_holes};
+use super::recorded_detail::{HASH, LAKE, natural_holes, sparse_objects};
 use super::topics::Topics;
 use ingest::coverage::RangeSet;
 use ingest::kafka::RecordId;
@@ -34,6 +35,8 @@ pub struct Recorded {
     pub counts: BTreeMap<u8, i32>,
     /// Holes that are proved to be natural.
     pub natural: BTreeMap<TopicPartition, RangeSet>,
+    /// Objects with holes inside of which it is known where their lines stand.
+    pub sparse: BTreeMap<TopicPartition, SparseObjects>,
     /// What the lake covered.
     lake: BTreeMap<TopicPartition, RangeSet>,
     /// A hash of the lines there.
@@ -106,6 +109,7 @@ impl Recorded {
             if let Some(holes) = natural_holes(&known.detail) {
                 recorded.natural.insert(at, holes);
             }
+            recorded.sparse.insert(at, sparse_objects(&known.detail));
             let lake = known.detail.get(LAKE).and_then(|lake| lake.as_str()?.parse().ok());
             recorded.lake.insert(at, lake.unwrap_or_default());
             let hash = known.detail.get(HASH).and_then(|hash| hash.as_str());
@@ -152,6 +156,16 @@ impl Recorded {
             || self.cleaned_legacy != self.legacy
             || self.partitions.iter().any(lacks)
             || self.partitions.iter().any(moved)
+    }
+
+    /// Per partition, offsets that are known to hold no record.
+    pub fn empty(&self) -> BTreeMap<TopicPartition, RangeSet> {
+        let (nothing, none) = (RangeSet::default(), SparseObjects::default());
+        let empty = |at: &TopicPartition| {
+            let natural = self.natural.get(at).unwrap_or(&nothing);
+            self.sparse.get(at).unwrap_or(&none).empty(natural)
+        };
+        self.partitions.keys().map(|at| (*at, empty(at))).collect()
     }
 
     /// Whether a partition has grown since the tables were made: then everything of it is wanted.
@@ -207,19 +221,18 @@ impl Recorded {
                 .any(|object| self.is_mixed(object, now) || self.is_other(object))
     }
 
-    /// Whether the tables may hold some records of an object with holes inside and not others: those that they hold stand
-    /// at their true offsets, and a newer one of the object may seem to be older. Objects may overlap, so any hole of
-    /// the partition may lie inside.
+    /// Whether the tables may hold records of an object with holes inside at their true offsets, as Kafka gave them, while
+    /// its lines do not show where it has them: results would be made of other places than the tables hold. Objects may
+    /// overlap, so any hole of the partition may lie inside.
     fn is_mixed(&self, object: &ArchivedRange, now: &Answer) -> bool {
         let persisted = self.cleaned.get(&object.at).copied().unwrap_or(Offset::ZERO);
-        let ends_later = object.reach.end > persisted || object.follower.is_none_or(|follower| follower > persisted);
         let natural = self
             .natural
             .get(&object.at)
             .into_iter()
             .chain(now.natural.get(&object.at));
         let has_holes = natural.into_iter().any(|natural| !natural.is_empty());
-        !object.exact && object.assigned.start < persisted && ends_later && has_holes
+        !object.exact && object.reach.start < persisted && has_holes
     }
 
     /// Whether an object that was written since the last start has other records than were read from Kafka at its
@@ -234,8 +247,7 @@ impl Recorded {
         let natural = self.natural.get(&object.at);
         let then = natural.into_iter().flat_map(|natural| natural.within(below.clone()));
         let then: RangeSet = then.collect();
-        let assigned: RangeSet = [object.assigned.clone()].into_iter().collect();
-        let now: RangeSet = assigned.missing(below).into_iter().collect();
+        let now: RangeSet = object.records.missing(below).into_iter().collect();
         if object.exact {
             now != then
         } else {
@@ -339,6 +351,7 @@ mod tests {
                         &[3..4].map(Offset::range).into_iter().collect(),
                         &RangeSet::default(),
                         None,
+                        &SparseObjects::default(),
                     )
                     .into(),
                     ..PartitionProgress::default()
@@ -366,9 +379,8 @@ mod tests {
         let archived = |reach: Range<i64>, assigned: Range<i64>, exact| {
             let object = ArchivedRange {
                 at,
-                follower: Some(Offset(reach.end)),
                 reach: Offset::range(reach),
-                assigned: Offset::range(assigned),
+                records: [Offset::range(assigned)].into_iter().collect(),
                 exact,
             };
             recorded.coverage_differs(&Answer::default(), &[object])
@@ -376,11 +388,11 @@ mod tests {
         assert!(!archived(0..4, 0..3, true), "the hole at 3 was there before");
         assert!(archived(0..4, 0..2, true) && archived(0..4, 0..4, true));
         assert!(!archived(10..15, 10..11, true), "nothing of it was read before");
-        assert!(!archived(0..5, 0..4, false), "the hole at 3 may be anywhere in it");
         assert!(
             archived(4..15, 4..14, false),
             "the record at 9 may seem newer than one after it"
         );
+        assert!(archived(0..5, 0..4, false), "the hole at 3 may be anywhere in it");
     }
 
     #[test]
@@ -388,7 +400,7 @@ mod tests {
         let lake: RangeSet = [0..8].map(Offset::range).into_iter().collect();
         let partition = PartitionProgress {
             next: 10,
-            detail: detail(&RangeSet::default(), &lake, Some(5)).into(),
+            detail: detail(&RangeSet::default(), &lake, Some(5), &SparseObjects::default()).into(),
             ..PartitionProgress::default()
         };
         let progress = Progress {

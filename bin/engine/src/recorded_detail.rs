@@ -1,8 +1,11 @@
-//! What is written in a partition's `detail`, beside its frontier: natural holes, what the lake covers, and a hash of its
-//! lines.
+//! What is written in a partition's `detail`, beside its frontier: natural holes, what the lake covers, a hash of its
+//! lines, and its sparse objects.
 
+use crate::log::sparse::{SparseObject, SparseObjects};
 use ingest::Offset;
 use ingest::coverage::RangeSet;
+use serde_json::Value;
+use std::ops::Range;
 
 /// The key under which natural holes stand in a partition's detail.
 pub const NATURAL: &str = "natural";
@@ -10,15 +13,17 @@ pub const NATURAL: &str = "natural";
 pub const LAKE: &str = "lake";
 /// The key under which stands a hash of the lake's lines.
 pub const HASH: &str = "lake_hash";
+/// The key under which the sparse objects of the lake stand.
+const SPARSE: &str = "sparse";
 
 /// The natural holes in a partition's detail.
-pub fn natural_holes(detail: &serde_json::Value) -> Option<RangeSet> {
+pub fn natural_holes(detail: &Value) -> Option<RangeSet> {
     detail.get(NATURAL)?.as_str()?.parse().ok()
 }
 
 /// Whether the lake covered an offset at the last start. A detail that says nothing is that of a partition of which the
 /// lake has nothing; `None` where it cannot be read.
-pub fn lake_covered(detail: &serde_json::Value, offset: Offset) -> Option<bool> {
+pub fn lake_covered(detail: &Value, offset: Offset) -> Option<bool> {
     let Some(lake) = detail.get(LAKE) else {
         return Some(false);
     };
@@ -26,8 +31,78 @@ pub fn lake_covered(detail: &serde_json::Value, offset: Offset) -> Option<bool> 
     Some(ranges.contains(offset))
 }
 
-/// A partition's detail: its natural holes, what the lake covers, and a hash of the lake's lines.
-pub fn detail(holes: &RangeSet, lake: &RangeSet, hash: Option<u64>) -> serde_json::Value {
+/// The sparse objects in a partition's detail.
+pub fn sparse_objects(detail: &Value) -> SparseObjects {
+    let mut objects = SparseObjects::default();
+    for (start, object) in detail.get(SPARSE).and_then(Value::as_object).into_iter().flatten() {
+        let Ok(start) = start.parse() else { continue };
+        if let Some(object) = object.as_str().and_then(|text| sparse_of(start, text)) {
+            objects.insert(start, object);
+        }
+    }
+    objects
+}
+
+/// `18 1f2e… 5..6 10..11`: lines, version or `-`, and holes, from the object's first offset on.
+fn sparse_text(start: Offset, object: &SparseObject) -> String {
+    let version = object
+        .version
+        .map_or_else(|| "-".to_owned(), |version| format!("{version:x}"));
+    let holes = object.holes.iter().map(|hole| moved(hole, -start.0));
+    let holes: RangeSet = holes.collect();
+    format!("{} {version} {holes}", object.lines)
+}
+
+fn sparse_of(start: Offset, text: &str) -> Option<SparseObject> {
+    let (lines, rest) = text.split_once(' ')?;
+    let (version, holes) = rest.split_once(' ')?;
+    let holes: RangeSet = holes.parse().ok()?;
+    Some(SparseObject {
+        lines: lines.parse().ok()?,
+        version: u64::from_str_radix(version, 16).ok(),
+        holes: holes.iter().map(|hole| moved(hole, start.0)).collect(),
+    })
+}
+
+fn moved(range: Range<Offset>, by: i64) -> Range<Offset> {
+    Offset(range.start.0.saturating_add(by))..Offset(range.end.0.saturating_add(by))
+}
+
+/// A partition's detail: its natural holes, what the lake covers, a hash of the lake's lines, and its sparse objects.
+pub fn detail(holes: &RangeSet, lake: &RangeSet, hash: Option<u64>, sparse: &SparseObjects) -> Value {
     let hash = hash.map(|hash| format!("{hash:016x}"));
-    serde_json::json!({ NATURAL: holes.to_string(), LAKE: lake.to_string(), HASH: hash })
+    let sparse: serde_json::Map<String, Value> = sparse
+        .iter()
+        .map(|(start, object)| (start.to_string(), sparse_text(start, object).into()))
+        .collect();
+    serde_json::json!({ NATURAL: holes.to_string(), LAKE: lake.to_string(), HASH: hash, SPARSE: sparse })
+}
+
+#[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // a list of one range is meant
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sparse_objects_come_back_as_they_were_written() {
+        let mut objects = SparseObjects::default();
+        for (start, version) in [(10, Some(u64::MAX)), (30, None)] {
+            let holes = [start + 2..start + 3, start + 5..start + 9];
+            let object = SparseObject {
+                lines: 18,
+                version,
+                holes: holes.map(Offset::range).into_iter().collect(),
+            };
+            objects.insert(Offset(start), object);
+        }
+        let nothing = RangeSet::default();
+        let written = detail(&nothing, &nothing, None, &objects);
+        assert_eq!(written[SPARSE]["30"], "18 - 2..3 5..9");
+        assert_eq!(sparse_objects(&written), objects);
+        // earlier versions wrote none, and what cannot be read is not known
+        let earlier = serde_json::json!({ NATURAL: "" });
+        assert_eq!(sparse_objects(&earlier), SparseObjects::default());
+        let other = serde_json::json!({ SPARSE: { "10": "many", "x": "1 - 1..2", "30": 4 } });
+        assert_eq!(sparse_objects(&other), SparseObjects::default());
+    }
 }

@@ -61,7 +61,7 @@ impl LakeReader {
             match fetched {
                 Fetched::Opened { id, metadata } => {
                     if let Some(reading) = reading.get_mut(&id) {
-                        reading.metadata = metadata.map(|metadata| *metadata).unwrap_or_default();
+                        reading.opened(metadata.map(|metadata| *metadata).unwrap_or_default(), recorded);
                     }
                 }
                 Fetched::Lines { id, bytes } => {
@@ -111,6 +111,7 @@ impl LakeRead {
             object,
             metadata,
             lines,
+            ..
         } = reading;
         match Counted::of(&object, number, lines, metadata.covers) {
             Some(counted) => self.counted.push(counted),

@@ -2,8 +2,9 @@
 
 use super::error::VerifyError;
 use dataflows::{Limits, Results};
-use engine::{TableOptions, Topics};
+use engine::{SparseObject, SparseObjects, TableOptions, Topics};
 use ingest::coverage::RangeSet;
+use ingest::lake::Object;
 use ingest::{Offset, Partition, TopicPartition};
 use operators::{Position, PositionError};
 use sinks::{Legacy, Progress, RecordedResult};
@@ -19,6 +20,8 @@ pub struct Recorded {
     pub gaps: BTreeMap<TopicPartition, RangeSet>,
     /// Holes that Kafka proved to be natural: there is no record, or the lake has it.
     pub natural: BTreeMap<TopicPartition, RangeSet>,
+    /// Objects with holes inside of which it is known where their lines stand.
+    sparse: BTreeMap<TopicPartition, SparseObjects>,
     /// Per partition (first offset, generation).
     generations: BTreeMap<TopicPartition, Vec<(Offset, u8)>>,
     /// The history without offsets.
@@ -52,6 +55,7 @@ impl Recorded {
                     if let Some(holes) = engine::natural_holes(&known.detail) {
                         recorded.natural.insert(at, holes);
                     }
+                    recorded.sparse.insert(at, engine::sparse_objects(&known.detail));
                 }
                 None if !recorded.unnamed.contains(topic) => recorded.unnamed.push(topic.clone()),
                 None => {}
@@ -75,6 +79,15 @@ impl Recorded {
         }
         recorded.kept = progress.keeps_cleaned();
         recorded
+    }
+
+    /// The holes inside an object of the lake, when the tables recorded them of this version of it.
+    pub fn holes(&self, object: &Object) -> RangeSet {
+        let sparse = |(topic, partition, start)| self.sparse.get(&TopicPartition::new(topic, partition))?.get(start);
+        let same =
+            |sparse: &&SparseObject| sparse.version.is_none() || sparse.version == SparseObject::version_of(object);
+        let known = object.log_place().and_then(sparse).filter(same);
+        known.map(|sparse| sparse.holes.clone()).unwrap_or_default()
     }
 
     /// Whether tables that were `made_of` these results can be compared with what is given: `tables`, computed from

@@ -71,6 +71,8 @@ pub struct Reading {
     pub metadata: ObjectMetadata,
     /// The lines, or records of an older layout, read so far.
     pub lines: u64,
+    /// Offsets between its records at which none of its lines stands.
+    holes: RangeSet,
 }
 
 impl Reading {
@@ -80,15 +82,29 @@ impl Reading {
             object,
             metadata: ObjectMetadata::default(),
             lines: 0,
+            holes: RangeSet::default(),
         }
     }
 
-    /// The place of the line that comes `ahead` lines after those read, if the tables answer for it.
-    fn place(&self, recorded: &Recorded, ahead: u64) -> Option<Origin<'_>> {
-        let (topic, partition, start) = self.object.log_place()?;
-        let (at, offset) = (TopicPartition::new(topic, partition), start.plus(self.lines + ahead));
-        let object = Some(self.object.key.as_str());
-        recorded.holds(at, offset).then_some(Origin::Log { at, offset, object })
+    /// Takes in what its writer recorded; comes before its content.
+    pub fn opened(&mut self, metadata: ObjectMetadata, recorded: &Recorded) {
+        // what its writer says that it covers holds no hole
+        if metadata.covers.is_none() {
+            self.holes = recorded.holes(&self.object);
+        }
+        self.metadata = metadata;
+    }
+
+    /// The places of the lines that come after those read, as far as the tables answer for them.
+    fn places(&self, recorded: &Recorded) -> impl Iterator<Item = Option<Origin<'_>>> {
+        let place = self.object.log_place();
+        let first = place.map(|(.., start)| self.holes.nth_missing(start, self.lines));
+        let offsets = std::iter::successors(first, |offset| Some(self.holes.nth_missing(offset.next(), 0)));
+        offsets.map(move |offset| {
+            let (topic, partition, _) = place?;
+            let (at, object) = (TopicPartition::new(topic, partition), Some(self.object.key.as_str()));
+            recorded.holds(at, offset).then_some(Origin::Log { at, offset, object })
+        })
     }
 }
 
@@ -143,9 +159,9 @@ impl Replayed {
     /// Reads further lines of an object of the log. Returns their number.
     pub fn lines(&mut self, recorded: &Recorded, reading: &Reading, chunk: &[u8]) -> u64 {
         let mut lines = 0;
-        for line in chunk.split_inclusive(|byte| *byte == b'\n') {
+        let each = chunk.split_inclusive(|byte| *byte == b'\n');
+        for (line, place) in each.zip(reading.places(recorded)) {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
-            let place = reading.place(recorded, lines);
             lines += 1;
             let Some(origin) = place else { continue };
             let wrapped = reading.metadata.is_ours().then(|| ingest::lake::original(line));
@@ -161,7 +177,7 @@ impl Replayed {
 
     /// Counts the next line of an object, which was too large to be read whole.
     pub fn too_large(&mut self, recorded: &Recorded, reading: &Reading, prefix: &[u8]) {
-        if let Some(origin) = reading.place(recorded, 0) {
+        if let Some(origin) = reading.places(recorded).next().flatten() {
             self.records += 1;
             let kept = ingest::lake::kept_of_line(prefix, reading.metadata.is_ours());
             self.reject(origin, None, Some(&kept), Reason::TooLarge);

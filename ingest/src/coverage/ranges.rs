@@ -111,6 +111,26 @@ impl RangeSet {
         missing
     }
 
+    /// The set without the offsets of another one.
+    pub fn without(&self, other: &RangeSet) -> RangeSet {
+        self.iter().flat_map(|range| other.missing(range)).collect()
+    }
+
+    /// The `n`-th offset that is not in the set, counted from 0, of those from `start` on.
+    pub fn nth_missing(&self, start: Offset, n: u64) -> Offset {
+        let (mut at, mut left) = (start, n);
+        let first = self.around(start).map_or(start, |around| around.start);
+        for (&from, &to) in self.ranges.range(first..) {
+            let before = from.max(at).0.abs_diff(at.0);
+            if left < before {
+                break;
+            }
+            left -= before;
+            at = to;
+        }
+        at.plus(left)
+    }
+
     /// What lies between the ranges, in order.
     pub fn holes(&self) -> impl Iterator<Item = Range<Offset>> + '_ {
         self.iter()

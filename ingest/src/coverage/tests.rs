@@ -387,6 +387,11 @@ proptest! {
         prop_assert_eq!(&missing, &Offset::each(range.clone()).filter(|o| !offsets.contains(o)).collect::<Vec<_>>());
         prop_assert_eq!(set.covers(range), missing.is_empty());
         prop_assert_eq!(set.contains(Offset(from)), offsets.contains(&Offset(from)));
+        let mut outside = Offset::each(Offset(from)..Offset::MAX).filter(|o| !offsets.contains(o));
+        prop_assert_eq!(Some(set.nth_missing(Offset(from), length)), outside.nth(length as usize));
+        let other: RangeSet = [Offset(from)..Offset(from).plus(length)].into_iter().collect();
+        let rest: Vec<Offset> = set.without(&other).iter().flat_map(Offset::each).collect();
+        prop_assert_eq!(rest, listed.into_iter().filter(|o| !other.contains(*o)).collect::<Vec<_>>());
     }
 
     #[test]

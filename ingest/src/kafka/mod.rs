@@ -51,7 +51,7 @@ pub use range::Range;
 pub use reader::Reader;
 pub use reader_options::ReaderOptions;
 pub use record::{RecordId, RecordRef};
-pub use retention::retention;
+pub use retention::{compaction, retention};
 pub use sample::{Sample, Sampled};
 pub use topic::{TopicSettings, create_topic, create_topic_with, topic_settings};
 pub use watermarks::Watermarks;

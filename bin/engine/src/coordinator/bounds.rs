@@ -11,7 +11,7 @@ use super::phases::{Bounds, Surveyed};
 use crate::log::holes;
 use crate::options::Mode;
 use crate::protocol::{Assigned, Command, Pass};
-use ingest::coverage::{Counted, Coverage};
+use ingest::coverage::{Counted, Coverage, RangeSet};
 use ingest::lake::{Encoding, Object};
 use ingest::{Offset, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,15 @@ impl Surveyed<'_> {
         if counted.is_empty() {
             return Ok(Some(asked));
         }
+        self.count(counted).await?;
+        let coverage = self.coverage_at(&asked);
+        let refuted = self.refuted(&coverage, &asked).await?;
+        self.read.begin_pass();
+        Ok(Some(self.rounded(asked, &coverage, &refuted)))
+    }
+
+    /// Counts the lines of objects.
+    pub(super) async fn count(&mut self, objects: Vec<Assigned>) -> Result<(), ReplayError> {
         let number = self.run.flow.next_pass();
         self.run.flow.broadcast(Command::Begin(Box::new(Pass {
             number,
@@ -37,11 +46,7 @@ impl Surveyed<'_> {
             ..Pass::default()
         })));
         self.read.begin_pass();
-        self.run.read_assigned(&mut self.read, counted, false).await?;
-        let coverage = self.coverage_at(&asked);
-        let refuted = self.refuted(&coverage, &asked).await?;
-        self.read.begin_pass();
-        Ok(Some(self.rounded(asked, &coverage, &refuted)))
+        self.run.read_assigned(&mut self.read, objects, false).await
     }
 
     fn asked(&self) -> Option<Bounds> {
@@ -166,6 +171,7 @@ fn may_reach(objects: &[Object], bounds: &Bounds) -> Vec<Assigned> {
             id,
             object: object.clone(),
             persisted: false,
+            holes: RangeSet::default(),
         })
         .collect()
 }

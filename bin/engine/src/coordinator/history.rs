@@ -28,7 +28,7 @@ impl<'a> Surveyed<'a> {
         let target = &self.run.target;
         let definitions = target.definitions();
         let full = target.keeps_cleaned() && self.recorded.full_reconcile(definitions, &self.answer.generations);
-        let upto = match self.bounds().await {
+        let upto = match self.count_first().await {
             Ok(upto) => upto,
             Err(ReplayError::Failed(error)) => return Err(error),
             // nothing is staged while lines are counted
@@ -49,6 +49,15 @@ impl<'a> Surveyed<'a> {
             lost: None,
         };
         replay.repeat().await
+    }
+}
+
+impl Surveyed<'_> {
+    /// What has to be counted before anything is read: where the replay ends, and where the lines of sparse objects stand.
+    async fn count_first(&mut self) -> Result<Option<Bounds>, ReplayError> {
+        let upto = self.bounds().await?;
+        self.find_sparse().await?;
+        Ok(upto)
     }
 }
 

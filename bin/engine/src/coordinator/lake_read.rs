@@ -2,8 +2,9 @@
 
 use crate::archived::ArchivedRange;
 use crate::log::persisted::Starts;
+use crate::log::sparse::{SparseObject, SparseObjects};
 use crate::protocol::{LinesHash, ObjectRead};
-use ingest::coverage::{Counted, Coverage, LegacyObject};
+use ingest::coverage::{Counted, Coverage, LegacyObject, RangeSet};
 use ingest::lake::{Listing, Object, Place};
 use ingest::{Offset, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,20 @@ pub struct LakeRead {
     pub(super) damaged: BTreeMap<u32, Option<Offset>>,
     /// Objects of which everything was staged although the sink may hold some of it.
     pub(super) restaged: BTreeSet<u32>,
+    /// Objects with holes inside of which it is known where their lines stand, by number.
+    pub(super) sparse: BTreeMap<u32, SparseObject>,
+    /// Objects that have turned out in this pass to have holes inside, by number.
+    pub(super) found: BTreeMap<u32, FoundSparse>,
+}
+
+/// An object with holes inside whose lines have been placed without them.
+pub(super) struct FoundSparse {
+    /// Its partition.
+    pub at: TopicPartition,
+    /// Where Kafka has its records.
+    pub reach: Range<Offset>,
+    /// Where its lines stand; none when that is not certain, so that every pass reads its records from Kafka.
+    pub sparse: Option<SparseObject>,
 }
 
 impl LakeRead {
@@ -61,9 +76,16 @@ impl LakeRead {
         self.objects.extend(fresh);
     }
 
-    /// Forgets what an earlier pass has shown.
+    /// Forgets what an earlier pass has shown, but for where lines stand.
     pub fn begin_pass(&mut self) {
         (self.counted, self.damaged, self.restaged) = Default::default();
+        self.found.retain(|id, found| match found.sparse.take() {
+            Some(sparse) => {
+                self.sparse.insert(*id, sparse);
+                false
+            }
+            None => true,
+        });
     }
 
     /// What reading has shown, by number.
@@ -74,6 +96,42 @@ impl LakeRead {
     /// Lines of the object of this number.
     pub fn lines(&self, id: u32) -> u64 {
         self.counted.get(&id).map_or(0, |read| read.lines)
+    }
+
+    /// The holes inside the object of this number, as far as they are known.
+    pub fn holes(&self, id: u32) -> RangeSet {
+        self.sparse
+            .get(&id)
+            .map(|object| object.holes.clone())
+            .unwrap_or_default()
+    }
+
+    /// Whether it is known where the lines of the object of this number stand, between holes.
+    pub fn is_sparse(&self, id: u32) -> bool {
+        self.sparse.contains_key(&id)
+    }
+
+    /// The sparse objects of each partition that lines were placed by, or with those that were found since.
+    pub fn sparse_objects(&self, with_found: bool) -> BTreeMap<TopicPartition, SparseObjects> {
+        let mut objects: BTreeMap<TopicPartition, SparseObjects> = BTreeMap::new();
+        let found = self.found.iter().filter(|_| with_found);
+        let found = found.filter_map(|(id, found)| Some((id, found.sparse.as_ref()?)));
+        for (id, object) in self.sparse.iter().chain(found) {
+            if let Some((at, start)) = log_place(self.object(*id)) {
+                objects.entry(at).or_default().insert(start, object.clone());
+            }
+        }
+        objects
+    }
+
+    /// An object that has other lines than when its holes became known: it was replaced since it was listed.
+    pub fn replaced_sparse(&self) -> Option<&Object> {
+        let other = |(id, object): &(&u32, &SparseObject)| {
+            let read = self.counted.get(id).filter(|_| !self.is_damaged(**id));
+            read.is_some_and(|read| read.lines != object.lines)
+        };
+        let (id, _) = self.sparse.iter().find(other)?;
+        Some(self.object(*id))
     }
 
     /// Whether the object of this number is damaged.
@@ -155,14 +213,8 @@ impl LakeRead {
     /// The objects of the log with the offsets that their records may have.
     pub fn archived(&self) -> Vec<ArchivedRange> {
         let starts = self.starts();
-        let archived = self.of_log().map(|object| ArchivedRange {
-            at: object.at(),
-            reach: object.covers.clone().unwrap_or_else(|| starts.reach(&object)),
-            assigned: object.start..object.start.plus(object.lines),
-            exact: object.covers.is_some(),
-            follower: starts.follower(&object),
-        });
-        archived.collect()
+        let archived = |object: Counted| ArchivedRange::of(&object, &starts, self.sparse.get(&object.object));
+        self.of_log().map(archived).collect()
     }
 
     /// Offsets whose rejects the staged ones replace: those of objects that were staged again as a whole.
@@ -252,6 +304,43 @@ mod tests {
         assert_eq!(lost_from(200), Some(250), "its writer says so");
         assert_eq!(lost_from(300), None, "the end of the last one is not recorded");
         assert_eq!((lost_from(0), lost_from(100)), (None, None));
+    }
+
+    #[test]
+    fn an_object_that_is_found_to_be_sparse_is_placed_in_the_next_pass() {
+        let mut read = listed(vec![object("a", Some(0), 0), object("b", Some(0), 10)]);
+        let at = TopicPartition {
+            topic: 0,
+            partition: Partition(0),
+        };
+        let sparse = SparseObject {
+            lines: 8,
+            version: None,
+            holes: [Offset(3)..Offset(5)].into_iter().collect(),
+        };
+        let found = |sparse| FoundSparse {
+            at,
+            reach: Offset::range(0..10),
+            sparse,
+        };
+        read.found.insert(1, found(Some(sparse.clone())));
+        read.found.insert(2, found(None));
+        assert!(!read.is_sparse(1) && read.sparse_objects(false).is_empty());
+        assert_eq!(read.sparse_objects(true)[&at].get(Offset(0)), Some(&sparse));
+        read.begin_pass();
+        assert_eq!((read.holes(1), read.holes(2)), (sparse.holes, RangeSet::default()));
+        assert!(read.found.keys().eq([&2]), "it is read from Kafka in every pass");
+        // it was replaced by one of other lines since; a damaged one shows nothing
+        let lines = |lines| ObjectRead {
+            lines,
+            ..ObjectRead::default()
+        };
+        read.counted.insert(1, lines(8));
+        assert_eq!(read.replaced_sparse(), None);
+        read.counted.insert(1, lines(7));
+        assert_eq!(read.replaced_sparse().map(|object| object.key.as_str()), Some("a"));
+        read.damaged.insert(1, None);
+        assert_eq!(read.replaced_sparse(), None);
     }
 
     #[test]

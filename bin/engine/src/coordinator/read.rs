@@ -29,6 +29,7 @@ impl Run {
             id,
             object: object.clone(),
             persisted: log_place(object).is_some_and(|(at, start)| starts.is_persisted(at, start, of(&at))),
+            holes: read.holes(id),
         };
         let objects = read.objects.iter().zip(1u32..).skip(from);
         let assigned: Vec<Assigned> = objects.filter(|(object, _)| wanted(object)).map(assign).collect();
@@ -52,14 +53,21 @@ impl Run {
                 id: object.object,
                 object: read.object(object.object).clone(),
                 persisted: false,
+                holes: read.holes(object.object),
             })
             .collect();
-        if again.is_empty() {
-            return Ok(());
+        if !again.is_empty() {
+            tracing::info!(objects = again.len(), "objects overlap: they are read again as a whole");
+            read.restaged.extend(again.iter().map(|one| one.id));
+            self.read_assigned(read, again, false).await?;
         }
-        tracing::info!(objects = again.len(), "objects overlap: they are read again as a whole");
-        read.restaged.extend(again.iter().map(|one| one.id));
-        self.read_assigned(read, again, false).await
+        match read.replaced_sparse() {
+            Some(object) => Err(EngineError::ObjectReplaced {
+                key: object.key.clone(),
+            }
+            .into()),
+            None => Ok(()),
+        }
     }
 
     /// Assigns objects and waits until all have been read; `shown` says whether that is history's progress.

@@ -2,14 +2,16 @@
 
 use super::flow::Flow;
 use crate::answer::Answer;
+use crate::error::EngineError;
 use crate::options::Options;
 use crate::process::ProcessState;
 use crate::report::{Report, Totals};
 use crate::target::Target;
 use ingest::coverage::Gap;
-use ingest::kafka::Cluster;
+use ingest::kafka::{Cluster, compaction};
 use ingest::lake::Lake;
 use ingest::{Offset, TopicPartition};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,6 +33,8 @@ pub struct Run {
     pub(super) process: Arc<ProcessState>,
     pub(super) totals: Totals,
     pub(super) began: Instant,
+    /// Whether Kafka compacts each topic, by number; nothing before it was asked.
+    compaction: Option<BTreeMap<u8, bool>>,
 }
 
 impl Run {
@@ -44,7 +48,33 @@ impl Run {
             process,
             totals: Totals::default(),
             began: Instant::now(),
+            compaction: None,
         }
+    }
+
+    /// Whether Kafka compacts each topic, by number. One of which it is not known is absent: without Kafka all of them.
+    pub(super) async fn compaction(&mut self) -> Result<&BTreeMap<u8, bool>, EngineError> {
+        if self.compaction.is_none() {
+            let mut known = BTreeMap::new();
+            if let Some(kafka) = &self.options.log.kafka {
+                let (numbers, names): (Vec<u8>, Vec<String>) = self
+                    .options
+                    .log
+                    .topics
+                    .named()
+                    .map(|(number, name)| (number, name.to_owned()))
+                    .unzip();
+                let asked = async { Ok(compaction(&kafka.config, &names).await) };
+                let compacted = self.process.unless_stopped(asked).await?.unwrap_or_else(|error| {
+                    tracing::warn!(error = %causes::with_causes(&error), "whether Kafka compacts topics is not known");
+                    BTreeMap::new()
+                });
+                let of_name = |(number, name): (u8, &String)| Some((number, *compacted.get(name)?));
+                known.extend(numbers.into_iter().zip(&names).filter_map(of_name));
+            }
+            self.compaction = Some(known);
+        }
+        Ok(self.compaction.get_or_insert_default())
     }
 
     /// What is left of the run after its last commit.

@@ -29,26 +29,44 @@ const LONGEST: u64 = 1 << 20;
 pub struct Suspect {
     /// The missing offsets.
     pub hole: Range<Offset>,
-    /// The first offset and the lines of the object before it, when Kafka spans all of that object.
-    object: Option<(Offset, u64)>,
+    /// The object before it, when Kafka spans all of that object.
+    object: Option<Before>,
+}
+
+/// The object before a hole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Before {
+    /// Its number.
+    pub object: u32,
+    /// Its first offset.
+    pub start: Offset,
+    /// Its lines.
+    pub lines: u64,
 }
 
 impl Suspect {
     /// The offsets in which Kafka's records have to be counted.
     pub fn read_range(&self) -> Range<Offset> {
-        self.object.map_or(self.hole.start, |(start, _)| start)..self.hole.end
+        self.object.map_or(self.hole.start, |object| object.start)..self.hole.end
     }
 
-    /// Whether no record is missing, judging by the offsets that hold one in Kafka.
-    pub fn is_natural(&self, arrived: &RangeSet) -> bool {
-        let same = |(_, lines)| records(arrived, self.read_range()) == lines;
-        records(arrived, self.hole.clone()) == 0 || self.object.is_some_and(same)
+    /// Whether no record is missing, judging by the offsets that hold one in Kafka. In a topic that is `compacted` their
+    /// number tells nothing: for each record that the object lacks, Kafka may have removed another one.
+    pub fn is_natural(&self, arrived: &RangeSet, compacted: bool) -> bool {
+        let same = |object: Before| records(arrived, self.read_range()) == object.lines;
+        records(arrived, self.hole.clone()) == 0 || !compacted && self.object.is_some_and(same)
+    }
+
+    /// The object with its last records in the hole, when no record is missing: there are holes inside.
+    pub fn sparse(&self, arrived: &RangeSet, compacted: bool) -> Option<Before> {
+        let reaches_in = records(arrived, self.hole.clone()) > 0 && self.is_natural(arrived, compacted);
+        self.object.filter(|_| reaches_in)
     }
 
     /// Whether the object has to be read from Kafka again with the hole behind it: it lacks a record that Kafka has,
     /// perhaps not at its end, or Kafka has compacted it since, and nothing tells which of its records stand in the hole.
-    pub fn is_doubtful(&self, arrived: &RangeSet) -> bool {
-        self.object.is_some() && !self.is_natural(arrived)
+    pub fn is_doubtful(&self, arrived: &RangeSet, compacted: bool) -> bool {
+        self.object.is_some() && !self.is_natural(arrived, compacted)
     }
 }
 
@@ -147,10 +165,12 @@ pub fn suspects(
             let end = object.from.plus(lines(object.object));
             end == hole.start && object.to == hole.end && object.from >= span.start
         });
-        Suspect {
-            object: before.map(|object| (object.from, lines(object.object))),
-            hole,
-        }
+        let before = before.map(|object| Before {
+            object: object.object,
+            start: object.from,
+            lines: lines(object.object),
+        });
+        Suspect { object: before, hole }
     };
     coverage.ranges.holes().filter(open).map(suspect).collect()
 }
@@ -209,10 +229,11 @@ mod tests {
         let found = suspects(&objects, &[], 0..100);
         let holes: Vec<_> = found.iter().map(|suspect| suspect.hole.clone()).collect();
         assert_eq!(holes, [Offset::range(9..10), Offset::range(28..30)]);
-        assert_eq!(
-            (found[0].object, found[1].object),
-            (Some((Offset(0), 9)), Some((Offset(10), 18)))
-        );
+        let before = |object, start, lines| {
+            let start = Offset(start);
+            Some(Before { object, start, lines })
+        };
+        assert_eq!((found[0].object, found[1].object), (before(1, 0, 9), before(2, 10, 18)));
         // of an object that retention has reached only the hole is counted
         assert_eq!(suspects(&objects, &[], 15..100)[0].object, None);
         assert!(suspects(&objects, &[9..10], 0..29).is_empty());
@@ -222,27 +243,41 @@ mod tests {
     fn a_hole_is_natural_when_it_is_empty_or_the_object_has_everything() {
         let suspect = Suspect {
             hole: Offset::range(28..30),
-            object: Some((Offset(10), 18)),
+            object: Some(Before {
+                object: 1,
+                start: Offset(10),
+                lines: 18,
+            }),
         };
         let arrived = |ranges: &[Range<i64>]| ranges.iter().cloned().map(Offset::range).collect::<RangeSet>();
         let whole = arrived(&[10..28]);
-        assert!(suspect.is_natural(&whole) && !suspect.is_doubtful(&whole));
+        assert!(suspect.is_natural(&whole, false) && !suspect.is_doubtful(&whole, false));
         // two markers inside the object
-        assert!(suspect.is_natural(&arrived(&[10..15, 16..20, 21..30])));
+        let inside = arrived(&[10..15, 16..20, 21..30]);
+        assert!(suspect.is_natural(&inside, false) && !suspect.is_doubtful(&inside, false));
+        assert_eq!(
+            (suspect.sparse(&inside, false), suspect.sparse(&whole, false)),
+            (suspect.object, None)
+        );
+        assert!(suspect.is_doubtful(&inside, true) && suspect.sparse(&inside, true).is_none());
         // one marker only: the lake lacks a record
         let more = arrived(&[10..15, 16..30]);
-        assert!(!suspect.is_natural(&more) && suspect.is_doubtful(&more));
+        assert!(
+            !suspect.is_natural(&more, false)
+                && suspect.is_doubtful(&more, false)
+                && suspect.sparse(&more, false).is_none()
+        );
         // compacted since: the record at 28 may be one of the object's, or one that it lacks
         let fewer = arrived(&[10..15, 28..30]);
-        assert!(!suspect.is_natural(&fewer) && suspect.is_doubtful(&fewer));
+        assert!(!suspect.is_natural(&fewer, false) && suspect.is_doubtful(&fewer, false));
         let alone = Suspect {
             object: None,
             ..suspect
         };
         // of the hole alone, it is known which records are missing
         let missing = arrived(&[28..29]);
-        assert!(!alone.is_natural(&missing) && !alone.is_doubtful(&missing));
-        assert!(alone.is_natural(&arrived(&[])));
+        assert!(!alone.is_natural(&missing, false) && !alone.is_doubtful(&missing, false));
+        assert!(alone.is_natural(&arrived(&[]), false));
     }
 
     #[test]
@@ -449,15 +484,9 @@ mod tests {
         let found = super::suspects(&coverage, &RangeSet::default(), &span, Offset::MAX, lines);
         let found: Vec<_> = found
             .iter()
-            .map(|suspect| (suspect.read_range(), suspect.object))
+            .map(|suspect| (suspect.read_range(), suspect.object.map(|before| before.object)))
             .collect();
-        assert_eq!(
-            found,
-            [
-                (Offset::range(0..10), Some((Offset(0), 9))),
-                (Offset::range(15..20), None)
-            ]
-        );
+        assert_eq!(found, [(Offset::range(0..10), Some(0)), (Offset::range(15..20), None)]);
     }
 
     #[test]

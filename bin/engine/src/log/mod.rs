@@ -8,6 +8,7 @@
 //! | [`holes`] | which holes of history hold no record |
 //! | [`identity`] | whether a topic is still the one that the tables were made of |
 //! | [`persisted`] | which records of an object the tables hold already |
+//! | [`sparse`] | where the lines of an object with holes inside stand |
 //!
 //! The coordinator and the readers ask, and do what comes out. A property test (`model`) drives all of it with random
 //! histories of a log against a model of Kafka and of the lake.
@@ -20,3 +21,4 @@ pub mod identity;
 #[cfg(test)]
 mod model;
 pub mod persisted;
+pub mod sparse;

@@ -60,7 +60,7 @@ use Step::*;
 
 /// Plays a schedule; the reason when a rule does not hold.
 fn play(writer: Writer, schedule: &[Step]) -> Result<Outcome, String> {
-    let mut world = World::new(writer);
+    let mut world = World::new(writer, schedule.contains(&Compact));
     let mut tables = Tables::default();
     let mut engine: Option<Engine> = None;
     let mut outcome = Outcome::default();
@@ -145,7 +145,7 @@ impl Outcome {
 fn schedule(random: &mut Random) -> Vec<Step> {
     let mut steps = Vec::new();
     let length = 20 + random.below(60);
-    let remakes = random.chance(10);
+    let (remakes, compacts) = (random.chance(10), random.chance(50));
     for _ in 0..length {
         let key = random.below(6) as u32;
         steps.push(match random.below(100) {
@@ -167,7 +167,8 @@ fn schedule(random: &mut Random) -> Vec<Step> {
                 partitions: 1 + random.below(3) as usize,
                 records: random.below(12) as usize,
             },
-            46..=47 => Compact,
+            46..=47 if compacts => Compact,
+            46..=47 => Transaction { key, commit: true },
             48 => Retain(random.below(4) as usize),
             49..=56 => Archive {
                 records: 1 + random.below(5) as usize,
@@ -302,6 +303,20 @@ fn corners() -> Vec<(&'static str, Writer, Vec<Step>)> {
                 Retain(0),
                 LIVE,
             ],
+        ),
+        (
+            "an object with holes inside spans a boundary, after retention too",
+            Writer::Connect,
+            [
+                vec![Grow(1)],
+                vec![PUT(4); 6],
+                vec![LIVE],
+                vec![Transaction { key: 1, commit: true }; 2],
+                vec![Read(9), Commit, Grow(1), Look, PUT(4), Read(9), Commit],
+                vec![Archive { records: 9 }, PUT(1), Archive { records: 9 }],
+                vec![Crash, LIVE, Crash, Retain(0), LIVE, Crash, LIVE],
+            ]
+            .concat(),
         ),
         (
             "growth under an open transaction",

@@ -33,14 +33,13 @@ impl Starts {
 
     /// Whether all of the object that starts here is persisted, judging by names alone: true unless objects overlap.
     pub fn is_persisted(&self, at: TopicPartition, start: Offset, persisted: Offset) -> bool {
-        let follower = self.at_or_after(at, start.next());
+        let follower = self.follower(at, start);
         follower.is_some_and(|follower| follower <= persisted)
     }
 
-    /// Where the next object starts.
-    pub fn follower(&self, object: &Counted) -> Option<Offset> {
-        let at = object.at();
-        self.at_or_after(at, object.start.next())
+    /// Where the object after the one that starts here starts.
+    pub fn follower(&self, at: TopicPartition, start: Offset) -> Option<Offset> {
+        self.at_or_after(at, start.next())
     }
 
     /// The offsets that the records of a counted object may have: to the start of the object that follows.
@@ -124,9 +123,8 @@ mod tests {
         assert_eq!(starts.reach(&counted(0, 5)), Offset::range(0..10));
         assert_eq!(starts.reach(&counted(0, 10)), Offset::range(0..10));
         assert_eq!(starts.reach(&counted(20, 5)), Offset::range(20..25));
-        assert_eq!(starts.follower(&counted(0, 5)), Some(Offset(10)));
-        assert_eq!(starts.follower(&counted(10, 50)), Some(Offset(20)));
-        assert_eq!(starts.follower(&counted(20, 5)), None);
+        assert_eq!(starts.follower(AT, Offset(0)), Some(Offset(10)));
+        assert_eq!(starts.follower(AT, Offset(20)), None);
         // of the last one nothing shows the end
         assert!(starts.was_misclassified(&counted(20, 5), Offset(1_000)));
     }

@@ -4,6 +4,7 @@ use super::super::log::generations::{Generations, Start, generation_at};
 use crate::protocol::{Assigned, LinesHash, Pass};
 use crate::topics::Topics;
 use dataflows::Kind;
+use ingest::coverage::RangeSet;
 use ingest::lake::{ObjectMetadata, Place};
 use ingest::{Offset, Partition, TopicPartition};
 use operators::Position;
@@ -20,6 +21,8 @@ pub struct Placing<'a> {
     pub at: TopicPartition,
     /// The first record's offset, or the object's number for a legacy object.
     pub start: Offset,
+    /// Offsets between the records of an object at which none of its lines stands.
+    pub holes: Option<&'a RangeSet>,
     /// The generations of the partition, ascending; empty: all records are of generation 1.
     pub starts: &'a [Start],
     /// Records below this offset are persisted in the sink.
@@ -103,6 +106,8 @@ impl Reading {
             log,
             at,
             start,
+            // what its writer says that it covers holds no hole
+            holes: Some(&self.assigned.holes).filter(|holes| self.covers.is_none() && !holes.is_empty()),
             starts: generations.of(at),
             persisted: self.persisted,
             upto: match &pass.upto {
@@ -121,6 +126,21 @@ impl Reading {
 }
 
 impl Placing<'_> {
+    /// The offset of an object's line.
+    pub fn offset(&self, line: u64) -> Offset {
+        match self.holes {
+            None => self.start.plus(line),
+            Some(holes) => holes.nth_missing(self.start, line),
+        }
+    }
+
+    /// The offset of the line after the one at `offset`.
+    pub fn next(&self, offset: Offset) -> Offset {
+        let next = offset.next();
+        let hole = self.holes.and_then(|holes| holes.around(next));
+        hole.map_or(next, |hole| hole.end)
+    }
+
     /// The position of the record at `offset`.
     pub fn position(&self, offset: Offset) -> Result<Position, operators::PositionError> {
         Position::new(generation_at(self.starts, offset), offset, self.at.partition)

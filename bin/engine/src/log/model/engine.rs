@@ -7,6 +7,7 @@ use super::super::hand_over::{HandOver, Known, hand_over};
 use super::super::holes::{self, Tail};
 use super::super::identity::{Place, TopicCheck, compare_last_record};
 use super::super::persisted::Starts;
+use super::super::sparse::{self, SparseObject, SparseObjects};
 use super::world::{LakeObject, Record, World, at};
 use crate::answer::{Answer, OffsetRange};
 use crate::archived::ArchivedRange;
@@ -150,6 +151,10 @@ pub struct Engine {
     read_ranges: BTreeMap<TopicPartition, ReadRange>,
     seen: Seen,
     rows: Rows,
+    /// Objects with holes inside of which it is known where their lines stand, by number.
+    sparse: BTreeMap<usize, SparseObject>,
+    /// Those that have turned out to be such in this pass, with where Kafka has their records.
+    found: BTreeMap<usize, (SparseObject, Range<Offset>)>,
 }
 
 /// What a pass has read of the lake.
@@ -203,14 +208,21 @@ impl Engine {
             read_ranges: BTreeMap::new(),
             seen,
             rows: Rows::default(),
+            sparse: BTreeMap::new(),
+            found: BTreeMap::new(),
         };
+        engine.find_sparse(world, kafka && !world.compacted);
         let known = engine.recorded.partitions.clone();
         identify(world, &watermarks, known.iter())?;
         let mut full = engine.recorded.full_reconcile(DEFINITIONS, &engine.answer.generations);
         for pass in 0.. {
             assert!(pass < 3, "history is replayed without end");
             let (plans, replaced) = engine.replay(world, &watermarks, kafka, full)?;
-            if !full && engine.recorded.coverage_differs(&engine.answer, &archived(world)) {
+            if !full
+                && engine
+                    .recorded
+                    .coverage_differs(&engine.answer, &archived(world, &engine.sparse))
+            {
                 full = true;
                 continue;
             }
@@ -228,6 +240,32 @@ impl Engine {
         Ok(kafka.then_some(engine))
     }
 
+    /// Where the lines of objects stand, by what the tables have recorded. An object's number is its version.
+    fn find_sparse(&mut self, world: &World, provable: bool) {
+        let starts = starts(world);
+        let empty = self.recorded.empty();
+        for (number, object) in world.objects.iter().enumerate() {
+            let (at, version) = (at(object.partition), Some(number as u64));
+            let known = self.recorded.sparse.get(&at).and_then(|of| of.get(object.start));
+            let next = self
+                .recorded
+                .partitions
+                .get(&at)
+                .map_or(Offset::ZERO, |reach| reach.next);
+            let reach = sparse::reach(object.start, starts.follower(at, object.start), next);
+            let found = match (known, reach, empty.get(&at)) {
+                (Some(known), ..) if known.version == version => Some(known.clone()),
+                (_, Some(reach), Some(empty)) if provable && sparse::may_be_sparse(empty, reach.clone()) => {
+                    SparseObject::prove(reach, object.lines.len() as u64, version, empty)
+                }
+                _ => None,
+            };
+            if let Some(found) = found.filter(|_| object.covers.is_none()) {
+                self.sparse.insert(number, found);
+            }
+        }
+    }
+
     /// One pass over history and Kafka up to its ends.
     #[allow(clippy::type_complexity)]
     fn replay(
@@ -238,6 +276,8 @@ impl Engine {
         full: bool,
     ) -> Result<(BTreeMap<TopicPartition, HandOver>, Vec<(TopicPartition, Range<Offset>)>), Stop> {
         self.rows = Rows::default();
+        let found = std::mem::take(&mut self.found).into_iter();
+        self.sparse.extend(found.map(|(number, (object, _))| (number, object)));
         self.latest.clear();
         self.answer.frontier.clear();
         self.answer.empty.clear();
@@ -246,11 +286,7 @@ impl Engine {
         } else {
             self.recorded.persisted()
         };
-        let starts: Starts = world
-            .objects
-            .iter()
-            .map(|object| (at(object.partition), object.start))
-            .collect();
+        let starts = starts(world);
         let mut replaced = Vec::new();
         let mut counted: BTreeMap<usize, Vec<Counted>> = BTreeMap::new();
         for (number, object) in world.objects.iter().enumerate() {
@@ -274,7 +310,8 @@ impl Engine {
             if object.covers.is_none() && object.start < below && persisted == Offset::ZERO {
                 replaced.push((at, starts.reach(&read)));
             }
-            self.take_object(object, persisted);
+            let holes = self.sparse.get(&number).map(|object| object.holes.clone());
+            self.take_object(object, &holes.unwrap_or_default(), persisted);
             counted.entry(object.partition).or_default().push(read);
         }
         let mut plans = BTreeMap::new();
@@ -371,10 +408,15 @@ impl Engine {
         read: &LakeRead,
     ) -> (Vec<Range<Offset>>, Option<Range<Offset>>) {
         let natural = self.answer.natural.entry(at).or_default();
-        *natural = natural
-            .iter()
-            .flat_map(|hole| read.coverage.ranges.missing(hole))
-            .collect();
+        *natural = natural.without(&read.coverage.ranges);
+        let mut objects = SparseObjects::default();
+        for object in &read.counted {
+            if let Some(sparse) = self.sparse.get(&(object.object as usize)) {
+                holes::keep(natural, object.start.plus(sparse.lines)..sparse.end(object.start));
+                objects.insert(object.start, sparse.clone());
+            }
+        }
+        let objects = self.answer.sparse.entry(at).insert_entry(objects).into_mut();
         let Some(marks) = watermarks.get(&at) else {
             return (Vec::new(), None);
         };
@@ -394,12 +436,32 @@ impl Engine {
         for read_range in holes::read_ranges(&suspects) {
             probe(read_range, &mut arrived);
         }
-        let short = suspects.iter().filter(|suspect| suspect.is_doubtful(&arrived));
-        let short: Vec<Range<Offset>> = short.map(|suspect| suspect.read_range()).collect();
-        for suspect in suspects.into_iter().filter(|suspect| suspect.is_natural(&arrived)) {
+        let doubtful = suspects
+            .iter()
+            .filter(|suspect| suspect.is_doubtful(&arrived, world.compacted));
+        let mut short: Vec<Range<Offset>> = doubtful.map(|suspect| suspect.read_range()).collect();
+        for suspect in &suspects {
+            let sparse = suspect.sparse(&arrived, world.compacted);
+            let sparse = sparse.filter(|before| !self.sparse.contains_key(&(before.object as usize)));
+            let Some(before) = sparse else { continue };
+            let reach = suspect.read_range();
+            let empty: RangeSet = arrived.missing(reach.clone()).into_iter().collect();
+            let version = Some(u64::from(before.object));
+            let object =
+                SparseObject::prove(reach.clone(), before.lines, version, &empty).expect("it has been counted");
+            objects.insert(before.start, object.clone());
+            short.push(reach.clone());
+            self.found.insert(before.object as usize, (object, reach));
+        }
+        short.sort_by_key(|range| range.start);
+        for suspect in suspects
+            .into_iter()
+            .filter(|suspect| suspect.is_natural(&arrived, world.compacted))
+        {
             holes::keep(natural, suspect.hole);
         }
         let last = read.counted.iter().max_by_key(|object| object.start);
+        let last = last.filter(|last| !self.sparse.contains_key(&(last.object as usize)));
         let tail = last.and_then(|last| Tail::of(last, &read.coverage));
         let tail = tail.filter(|tail| span.contains(&tail.start)).and_then(|tail| {
             let (mut arrived, mut seen) = (RangeSet::default(), tail.start);
@@ -412,8 +474,9 @@ impl Engine {
         (short, tail)
     }
 
-    fn take_object(&mut self, object: &LakeObject, persisted: Offset) {
-        for (offset, record) in Offset::each(object.start..Offset::MAX).zip(&object.lines) {
+    fn take_object(&mut self, object: &LakeObject, holes: &RangeSet, persisted: Offset) {
+        for (line, record) in (0..).zip(&object.lines) {
+            let offset = holes.nth_missing(object.start, line);
             self.take(
                 Partition(object.partition as i32),
                 offset,
@@ -604,30 +667,25 @@ impl Engine {
     }
 }
 
-fn archived(world: &World) -> Vec<ArchivedRange> {
-    let starts: Starts = world
-        .objects
-        .iter()
-        .map(|object| (at(object.partition), object.start))
-        .collect();
-    let archived = |object: &LakeObject| {
+fn starts(world: &World) -> Starts {
+    let objects = world.objects.iter();
+    objects.map(|object| (at(object.partition), object.start)).collect()
+}
+
+fn archived(world: &World, sparse: &BTreeMap<usize, SparseObject>) -> Vec<ArchivedRange> {
+    let starts = starts(world);
+    let archived = |(number, object): (usize, &LakeObject)| {
         let counted = Counted {
             topic: 0,
             partition: Partition(object.partition as i32),
             start: object.start,
             lines: object.lines.len() as u64,
-            covers: None,
-            object: 0,
+            covers: object.covers.clone(),
+            object: number as u32,
         };
-        ArchivedRange {
-            at: at(object.partition),
-            reach: object.covers.clone().unwrap_or_else(|| starts.reach(&counted)),
-            assigned: object.start..object.start.plus(object.lines.len() as u64),
-            exact: object.covers.is_some(),
-            follower: starts.follower(&counted),
-        }
+        ArchivedRange::of(&counted, &starts, sparse.get(&number))
     };
-    world.objects.iter().map(archived).collect()
+    world.objects.iter().enumerate().map(archived).collect()
 }
 
 fn begin(

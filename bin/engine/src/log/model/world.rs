@@ -112,6 +112,8 @@ pub struct World {
     pub grown: BTreeMap<Partition, BTreeMap<Partition, Offset>>,
     /// Whether the topic was deleted, and perhaps created again: the model keeps no truth of its earlier life.
     pub remade: bool,
+    /// Whether the topic is one that Kafka compacts.
+    pub compacted: bool,
     /// Whether retention has removed anything.
     pub retained: bool,
     /// Whether the archiver has begun earlier again: objects with holes inside may hold the same record twice, under
@@ -121,7 +123,7 @@ pub struct World {
 
 impl World {
     /// A topic of one partition without records, and an empty lake.
-    pub fn new(writer: Writer) -> World {
+    pub fn new(writer: Writer, compacted: bool) -> World {
         World {
             writer,
             partitions: vec![PartitionLog::default()],
@@ -132,6 +134,7 @@ impl World {
             boundaries: Generations::default(),
             grown: BTreeMap::new(),
             remade: false,
+            compacted,
             retained: false,
             overlaps: false,
         }
@@ -349,18 +352,16 @@ impl World {
         }
     }
 
-    /// Whether a partition's last object has holes inside: without Kafka nothing shows its end, which is a limit of a
-    /// lake that other archivers have written.
+    /// Whether records of a partition lie behind the end that its objects' lines show: without Kafka nothing shows theirs,
+    /// which is a limit of a lake that other archivers have written.
     pub fn has_open_end(&self) -> bool {
-        let mut last: BTreeMap<usize, &LakeObject> = BTreeMap::new();
+        let mut ends: BTreeMap<usize, (Offset, Offset)> = BTreeMap::new();
         for object in &self.objects {
-            let known = last.entry(object.partition).or_insert(object);
-            if known.start <= object.start {
-                *known = object;
-            }
+            let (shown, end) = ends.entry(object.partition).or_default();
+            *shown = object.start.plus(object.lines.len() as u64).max(*shown);
+            *end = object.end.max(*end);
         }
-        let open = |object: &&LakeObject| object.start.plus(object.lines.len() as u64) != object.end;
-        last.values().any(open)
+        ends.values().any(|(shown, end)| shown < end)
     }
 
     pub fn rewind(&mut self, records: usize) {

@@ -1,0 +1,182 @@
+//! Sparse objects: objects of other writers with holes inside, of which it is known where each line stands.
+//!
+//! An object's name says where it starts, and its lines do not say where the holes are. They are known where Kafka gave the
+//! records to a reader or was asked for them, and the object has exactly as many lines as records were there: then its
+//! lines stand at the offsets that had a record, in order. Whatever reads the object later places them there too, after
+//! retention as before: else a record might stand on the other side of a generation's boundary, or before one of another
+//! partition, than it stood when it came from Kafka.
+//!
+//! An object is known again by its version in the store. What has no version is counted again at every start.
+
+use ingest::Offset;
+use ingest::coverage::RangeSet;
+use ingest::lake::Object;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use twox_hash::XxHash3_64;
+
+/// Holes inside objects that are kept of a partition, beyond which the oldest objects are forgotten.
+const MOST: usize = 16_384;
+
+/// See the module's head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SparseObject {
+    /// Its lines.
+    pub lines: u64,
+    /// The version of its content, where the store says one.
+    pub version: Option<u64>,
+    /// The offsets before its last line that hold no record.
+    pub holes: RangeSet,
+}
+
+impl SparseObject {
+    /// An object of so many lines when its records are all that lie in `reach`, whose `empty` offsets hold none; `None` when
+    /// there are more or fewer of them, and for an object without holes inside.
+    pub fn prove(reach: Range<Offset>, lines: u64, version: Option<u64>, empty: &RangeSet) -> Option<SparseObject> {
+        let empty: RangeSet = empty.within(reach.clone()).into_iter().collect();
+        let records = reach.start.abs_diff(reach.end) - empty.count();
+        // its first record stood at its start: where it does not any more, others are gone as well
+        let last = lines
+            .checked_sub(1)
+            .filter(|_| records == lines && !empty.contains(reach.start))?;
+        let end = empty.nth_missing(reach.start, last);
+        let holes: RangeSet = empty.within(reach.start..end).into_iter().collect();
+        (!holes.is_empty()).then_some(SparseObject { lines, version, holes })
+    }
+
+    /// The version of an object's content, where its store says one.
+    pub fn version_of(object: &Object) -> Option<u64> {
+        let tag = object.etag.as_ref()?;
+        Some(XxHash3_64::oneshot_with_seed(object.size, tag.as_bytes()))
+    }
+
+    /// The offset after its last line.
+    pub fn end(&self, start: Offset) -> Offset {
+        start.plus(self.lines + self.holes.count())
+    }
+}
+
+/// The offsets that the records of an object may have, when all of them are answered for: to where the next object
+/// starts, or if there is none to the frontier, `next`.
+pub fn reach(start: Offset, follower: Option<Offset>, next: Offset) -> Option<Range<Offset>> {
+    let reach = start..follower.unwrap_or(next);
+    (!reach.is_empty() && reach.end <= next).then_some(reach)
+}
+
+/// Whether an object whose records lie in `reach` may have holes inside, judging by offsets that hold no record: not when
+/// all of them lie behind it.
+pub fn may_be_sparse(empty: &RangeSet, reach: Range<Offset>) -> bool {
+    let first = empty.within(reach.clone()).into_iter().next();
+    first.is_some_and(|hole| hole.end < reach.end)
+}
+
+/// The sparse objects of a partition by their first offsets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SparseObjects(BTreeMap<Offset, SparseObject>);
+
+impl SparseObjects {
+    /// Adds an object.
+    pub fn insert(&mut self, start: Offset, object: SparseObject) {
+        self.0.insert(start, object);
+        let holes = |object: &SparseObject| object.holes.iter().count();
+        let mut kept: usize = self.0.values().map(holes).sum();
+        while kept > MOST
+            && let Some((_, oldest)) = self.0.pop_first()
+        {
+            kept -= holes(&oldest);
+        }
+    }
+
+    /// The object that starts here.
+    pub fn get(&self, start: Offset) -> Option<&SparseObject> {
+        self.0.get(&start)
+    }
+
+    /// The offsets that hold no record, by these objects and a partition's natural holes. An object with holes inside has its
+    /// last records where its lines do not reach, in a natural hole; they are not empty.
+    pub fn empty(&self, natural: &RangeSet) -> RangeSet {
+        let last = |(start, object): (Offset, &SparseObject)| start.plus(object.lines)..object.end(start);
+        let last: RangeSet = self.iter().map(last).collect();
+        let holes = self.0.values().flat_map(|object| object.holes.iter());
+        natural.without(&last).iter().chain(holes).collect()
+    }
+
+    /// The objects in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Offset, &SparseObject)> {
+        self.0.iter().map(|(start, object)| (*start, object))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // a list of one range is meant
+mod tests {
+    use super::*;
+
+    fn set(ranges: &[Range<i64>]) -> RangeSet {
+        ranges.iter().cloned().map(Offset::range).collect()
+    }
+
+    #[test]
+    fn an_object_with_as_many_lines_as_records_has_its_lines_between_the_holes() {
+        let reach = Offset::range(10..20);
+        let prove = |lines, empty: &[Range<i64>]| SparseObject::prove(reach.clone(), lines, Some(7), &set(empty));
+        let sparse = prove(7, &[5..6, 12..13, 15..16, 19..30]).unwrap();
+        assert_eq!(sparse.holes, set(&[12..13, 15..16]));
+        assert_eq!(sparse.end(Offset(10)), Offset(19));
+        // one more line than records, and one fewer
+        assert_eq!(prove(8, &[12..13, 15..16, 19..20]), None);
+        assert_eq!(prove(6, &[12..13, 15..16, 19..20]), None);
+        // nothing is inside
+        assert_eq!(prove(9, &[19..20]), None);
+        assert_eq!(prove(10, &[]), None);
+        assert_eq!(prove(0, &[10..20]), None);
+        // its first record is gone from Kafka
+        assert_eq!(prove(8, &[10..11, 15..16]), None);
+    }
+
+    #[test]
+    fn an_object_that_is_not_answered_for_as_a_whole_has_no_reach() {
+        let reach = |follower: Option<i64>, next| reach(Offset(10), follower.map(Offset), Offset(next));
+        assert_eq!(reach(Some(20), 20), Some(Offset::range(10..20)));
+        assert_eq!(reach(Some(20), 19), None);
+        // of the last one only the frontier shows an end
+        assert_eq!(reach(None, 15), Some(Offset::range(10..15)));
+        assert_eq!(reach(None, 10), None);
+    }
+
+    #[test]
+    fn holes_that_all_lie_behind_an_object_are_none_of_its_own() {
+        let may = |empty: &[Range<i64>]| may_be_sparse(&set(empty), Offset::range(10..20));
+        assert!(may(&[12..13]) && may(&[12..13, 18..20]));
+        assert!(!may(&[18..20]) && !may(&[18..25]) && !may(&[5..9, 20..30]) && !may(&[]));
+    }
+
+    #[test]
+    fn the_last_records_of_an_object_are_not_empty_offsets() {
+        let mut objects = SparseObjects::default();
+        let empty = set(&[12..13, 18..20, 24..26]);
+        let object = SparseObject::prove(Offset::range(10..24), 11, None, &empty).unwrap();
+        objects.insert(Offset(10), object);
+        // ten and eleven lines, and where the lines seem to end
+        let natural = set(&[21..24, 24..26]);
+        assert_eq!(objects.empty(&natural), empty);
+        assert_eq!(SparseObjects::default().empty(&natural), natural);
+    }
+
+    #[test]
+    fn the_oldest_objects_are_forgotten_first() {
+        let mut objects = SparseObjects::default();
+        let holes: RangeSet = (0..MOST as i64 / 2)
+            .map(|hole| Offset::range(2 * hole..2 * hole + 1))
+            .collect();
+        for start in 0..3 {
+            let object = SparseObject {
+                lines: 1,
+                version: None,
+                holes: holes.clone(),
+            };
+            objects.insert(Offset(start), object);
+        }
+        assert_eq!(objects.0.keys().collect::<Vec<_>>(), [&Offset(1), &Offset(2)]);
+    }
+}
