@@ -34,6 +34,9 @@ pub enum ReadError {
     /// All connections are in use.
     #[error("all {0} connections to postgres are in use")]
     Busy(usize),
+    /// Too many answers are taken slowly by their clients.
+    #[error("{0} answers that are longer than a mebibyte are on their way already")]
+    LongAnswers(usize),
     /// A connection cannot be made.
     #[error(transparent)]
     Connect(#[from] SinkError),
@@ -62,7 +65,7 @@ pub fn unreadable(error: ReadError) -> ApiError {
             "the query took too long",
             "ask for less, by the columns of the primary key",
         ),
-        ReadError::Busy(_) | ReadError::Connect(_) | ReadError::Statement(_) => {
+        ReadError::Busy(_) | ReadError::LongAnswers(_) | ReadError::Connect(_) | ReadError::Statement(_) => {
             tracing::warn!(%error, "a request cannot be answered");
             let text = error.to_string();
             ApiError::unavailable(shown(&text).trim_matches('`'), "try again")
@@ -130,6 +133,8 @@ pub struct Pool {
     config: PostgresConfig,
     connections: usize,
     free: Arc<Semaphore>,
+    /// One connection is left for answers that take no client's time.
+    long: Arc<Semaphore>,
     idle: Mutex<Vec<Client>>,
 }
 
@@ -157,6 +162,7 @@ impl Pool {
             config,
             connections,
             free: Arc::new(Semaphore::new(connections)),
+            long: Arc::new(Semaphore::new(connections - 1)),
             idle: Mutex::default(),
         }
     }
@@ -199,6 +205,12 @@ impl Pool {
                 }
             }
         }
+    }
+
+    /// A place for an answer that keeps its snapshot as long as its client takes it.
+    pub fn begin_long_answer(&self) -> Result<OwnedSemaphorePermit, ReadError> {
+        let place = Arc::clone(&self.long).try_acquire_owned();
+        place.map_err(|_| ReadError::LongAnswers(self.connections - 1))
     }
 
     async fn give_back(&self, client: Client) {

@@ -7,7 +7,7 @@ use crate::objects::Names;
 use crate::postgres::{ReadError, Snapshot};
 use dataflows::CLEANED;
 use dataflows::sql::why::WhyQuery;
-use engine::{KINDS, lake_covered, natural_holes};
+use engine::{KINDS, empty_offsets, lake_covered};
 use hyper::StatusCode;
 use ingest::{Offset, TopicPartition};
 use operators::{Column, ColumnType};
@@ -47,7 +47,7 @@ pub struct Partition {
 impl Partition {
     /// Whether an offset is known to hold no record: a mark of a transaction, or compacted.
     pub fn is_hole(&self, offset: i64) -> bool {
-        natural_holes(&self.detail).is_some_and(|holes| holes.contains(Offset(offset)))
+        empty_offsets(&self.detail).contains(Offset(offset))
     }
 }
 

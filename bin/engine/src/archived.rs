@@ -23,13 +23,15 @@ impl ArchivedRange {
     /// Of a counted object among those that start at `starts`; `sparse` says where its lines stand, if that is known.
     pub fn of(object: &Counted, starts: &Starts, sparse: Option<&SparseObject>) -> ArchivedRange {
         let sparse = sparse.filter(|_| object.covers.is_none());
-        let end = sparse.map_or(object.start.plus(object.lines), |sparse| sparse.end(object.start));
-        let whole: RangeSet = [object.start..end].into_iter().collect();
-        let records = sparse.map(|sparse| whole.without(&sparse.holes));
+        let whole = object.start..sparse.map_or(object.start.plus(object.lines), |sparse| sparse.end);
+        let records: RangeSet = match sparse {
+            Some(sparse) => sparse.holes.missing(whole).into_iter().collect(),
+            None => [whole].into_iter().collect(),
+        };
         ArchivedRange {
             at: object.at(),
             reach: object.covers.clone().unwrap_or_else(|| starts.reach(object)),
-            records: records.unwrap_or(whole),
+            records,
             exact: object.covers.is_some() || sparse.is_some(),
         }
     }

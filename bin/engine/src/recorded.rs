@@ -5,9 +5,9 @@ use super::archived::ArchivedRange;
 use super::error::TopicsChanged;
 use super::log::generations::{Generations, Start};
 use super::log::holes;
-use super::log::sparse::SparseObjects;
+use super::log::sparse::{SparseObject, SparseObjects};
 use super::protocol::LinesHash;
-use super::recorded_detail::{HASH, LAKE, natural_holes, sparse_objects};
+use super::recorded_detail::{HASH, LAKE, natural_are_empty, natural_holes, sparse_objects};
 use super::topics::Topics;
 use ingest::coverage::RangeSet;
 use ingest::kafka::RecordId;
@@ -37,6 +37,8 @@ pub struct Recorded {
     pub natural: BTreeMap<TopicPartition, RangeSet>,
     /// Objects with holes inside of which it is known where their lines stand.
     pub sparse: BTreeMap<TopicPartition, SparseObjects>,
+    /// Partitions whose natural holes may hold the last records of the objects before them.
+    pub untrusted: BTreeSet<TopicPartition>,
     /// What the lake covered.
     lake: BTreeMap<TopicPartition, RangeSet>,
     /// A hash of the lines there.
@@ -110,6 +112,9 @@ impl Recorded {
                 recorded.natural.insert(at, holes);
             }
             recorded.sparse.insert(at, sparse_objects(&known.detail));
+            if !natural_are_empty(&known.detail) {
+                recorded.untrusted.insert(at);
+            }
             let lake = known.detail.get(LAKE).and_then(|lake| lake.as_str()?.parse().ok());
             recorded.lake.insert(at, lake.unwrap_or_default());
             let hash = known.detail.get(HASH).and_then(|hash| hash.as_str());
@@ -158,14 +163,16 @@ impl Recorded {
             || self.partitions.iter().any(moved)
     }
 
-    /// Per partition, offsets that are known to hold no record.
-    pub fn empty(&self) -> BTreeMap<TopicPartition, RangeSet> {
-        let (nothing, none) = (RangeSet::default(), SparseObjects::default());
-        let empty = |at: &TopicPartition| {
-            let natural = self.natural.get(at).unwrap_or(&nothing);
-            self.sparse.get(at).unwrap_or(&none).empty(natural)
-        };
-        self.partitions.keys().map(|at| (*at, empty(at))).collect()
+    /// What is known of the object that starts here.
+    pub fn sparse_object(&self, at: TopicPartition, start: Offset) -> Option<&SparseObject> {
+        self.sparse.get(&at)?.get(start)
+    }
+
+    /// Offsets of a partition that are known to hold no record.
+    pub fn empty(&self, at: TopicPartition) -> RangeSet {
+        let natural = self.natural.get(&at).into_iter().flat_map(RangeSet::iter);
+        let holes = self.sparse.get(&at).into_iter().flat_map(SparseObjects::holes);
+        natural.chain(holes).collect()
     }
 
     /// Whether a partition has grown since the tables were made: then everything of it is wanted.
@@ -244,9 +251,7 @@ impl Recorded {
         if below.is_empty() || lake.is_some_and(|lake| lake.covers(below.clone())) {
             return false;
         }
-        let natural = self.natural.get(&object.at);
-        let then = natural.into_iter().flat_map(|natural| natural.within(below.clone()));
-        let then: RangeSet = then.collect();
+        let then: RangeSet = self.empty(object.at).within(below.clone()).into_iter().collect();
         let now: RangeSet = object.records.missing(below).into_iter().collect();
         if object.exact {
             now != then

@@ -17,8 +17,20 @@ pub const HASH: &str = "lake_hash";
 const SPARSE: &str = "sparse";
 
 /// The natural holes in a partition's detail.
-pub fn natural_holes(detail: &Value) -> Option<RangeSet> {
+pub(super) fn natural_holes(detail: &Value) -> Option<RangeSet> {
     detail.get(NATURAL)?.as_str()?.parse().ok()
+}
+
+/// The offsets of a partition that are known to hold no record, by its detail.
+pub fn empty_offsets(detail: &Value) -> RangeSet {
+    let natural = natural_holes(detail).unwrap_or_default();
+    natural.iter().chain(sparse_objects(detail).holes()).collect()
+}
+
+/// Whether the natural holes in a partition's detail are empty. Earlier versions, which knew no sparse objects, took a hole
+/// for natural that holds the last records of the object before it.
+pub(super) fn natural_are_empty(detail: &Value) -> bool {
+    detail.get(SPARSE).is_some()
 }
 
 /// Whether the lake covered an offset at the last start. A detail that says nothing is that of a partition of which the
@@ -43,23 +55,24 @@ pub fn sparse_objects(detail: &Value) -> SparseObjects {
     objects
 }
 
-/// `18 1f2e… 5..6 10..11`: lines, version or `-`, and holes, from the object's first offset on.
+/// `18 1f2e… 20 5..6 10..11`: lines, version or `-`, length and holes, counted from the object's first offset.
 fn sparse_text(start: Offset, object: &SparseObject) -> String {
     let version = object
         .version
         .map_or_else(|| "-".to_owned(), |version| format!("{version:x}"));
     let holes = object.holes.iter().map(|hole| moved(hole, -start.0));
     let holes: RangeSet = holes.collect();
-    format!("{} {version} {holes}", object.lines)
+    format!("{} {version} {} {holes}", object.lines, object.end - start)
 }
 
 fn sparse_of(start: Offset, text: &str) -> Option<SparseObject> {
-    let (lines, rest) = text.split_once(' ')?;
-    let (version, holes) = rest.split_once(' ')?;
-    let holes: RangeSet = holes.parse().ok()?;
+    let mut parts = text.splitn(4, ' ');
+    let (lines, version) = (parts.next()?.parse().ok()?, parts.next()?);
+    let (length, holes): (u64, RangeSet) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
     Some(SparseObject {
-        lines: lines.parse().ok()?,
+        lines,
         version: u64::from_str_radix(version, 16).ok(),
+        end: start.plus(length),
         holes: holes.iter().map(|hole| moved(hole, start.0)).collect(),
     })
 }
@@ -91,18 +104,22 @@ mod tests {
             let object = SparseObject {
                 lines: 18,
                 version,
+                end: Offset(start + 23),
                 holes: holes.map(Offset::range).into_iter().collect(),
             };
             objects.insert(Offset(start), object);
         }
         let nothing = RangeSet::default();
         let written = detail(&nothing, &nothing, None, &objects);
-        assert_eq!(written[SPARSE]["30"], "18 - 2..3 5..9");
+        assert_eq!(written[SPARSE]["30"], "18 - 23 2..3 5..9");
         assert_eq!(sparse_objects(&written), objects);
+        assert_eq!(empty_offsets(&written).to_string(), "12..13 15..19 32..33 35..39");
+        assert!(natural_are_empty(&written));
         // earlier versions wrote none, and what cannot be read is not known
         let earlier = serde_json::json!({ NATURAL: "" });
         assert_eq!(sparse_objects(&earlier), SparseObjects::default());
-        let other = serde_json::json!({ SPARSE: { "10": "many", "x": "1 - 1..2", "30": 4 } });
+        assert!(!natural_are_empty(&earlier));
+        let other = serde_json::json!({ SPARSE: { "10": "many", "20": "1 - 1..2", "x": "1 - 3 1..2", "30": 4 } });
         assert_eq!(sparse_objects(&other), SparseObjects::default());
     }
 }

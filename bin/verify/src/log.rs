@@ -64,7 +64,8 @@ impl Log {
         };
         read.check_legacy(recorded.legacy)?;
         let names: Vec<&str> = (0..3).map(|topic| self.topics.name(topic)).collect();
-        let coverage = ingest::coverage::coverage(&read.counted, &names);
+        let mut coverage = ingest::coverage::coverage(&read.counted, &names);
+        ranges::reach_of_sparse(&mut coverage, &read.counted, recorded);
         replayed.inexact = ranges::inexact(&coverage, &read.counted, &recorded.natural);
         let mut wanted = ranges::wanted(recorded, &coverage);
         if wanted.is_empty() {

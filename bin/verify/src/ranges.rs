@@ -33,6 +33,18 @@ pub fn wanted(
     wanted
 }
 
+/// Adds to what the objects cover by their lines the rest of those that have holes inside: they reach further.
+pub fn reach_of_sparse(coverage: &mut BTreeMap<TopicPartition, Coverage>, counted: &[Counted], recorded: &Recorded) {
+    for object in counted.iter().filter(|object| object.covers.is_none()) {
+        let sparse = recorded.sparse(object.at(), object.start);
+        // one that is damaged or was replaced has other lines
+        let sparse = sparse.filter(|sparse| sparse.lines == object.lines);
+        if let (Some(sparse), Some(of)) = (sparse, coverage.get_mut(&object.at())) {
+            of.ranges.insert(object.start..sparse.end);
+        }
+    }
+}
+
 /// What is wanted and lies outside of what Kafka holds; `names` are the topics by number.
 pub fn lost(
     wanted: &BTreeMap<TopicPartition, RangeSet>,
@@ -78,7 +90,7 @@ fn last_with_holes(
     natural: &RangeSet,
 ) -> Option<Range<Offset>> {
     let of_partition = counted.iter().filter(|object| object.at() == at);
-    let tail = Tail::of(of_partition.max_by_key(|object| object.start)?, coverage)?;
+    let tail = Tail::of(Tail::last(of_partition)?, coverage)?;
     // there are as many offsets with a record below it as the object has lines
     let end = Offset(tail.start.0.checked_add_unsigned(tail.lines)?);
     let furthest = end.plus(natural.count());

@@ -4,7 +4,6 @@ use super::error::VerifyError;
 use dataflows::{Limits, Results};
 use engine::{SparseObject, SparseObjects, TableOptions, Topics};
 use ingest::coverage::RangeSet;
-use ingest::lake::Object;
 use ingest::{Offset, Partition, TopicPartition};
 use operators::{Position, PositionError};
 use sinks::{Legacy, Progress, RecordedResult};
@@ -18,7 +17,8 @@ pub struct Recorded {
     pub partitions: BTreeMap<TopicPartition, Range<Offset>>,
     /// Accepted gaps: their records are in no table.
     pub gaps: BTreeMap<TopicPartition, RangeSet>,
-    /// Holes that Kafka proved to be natural: there is no record, or the lake has it.
+    /// Offsets that are known to hold no record. Tables of earlier versions call some of them so whose record is the last
+    /// one of the object before them.
     pub natural: BTreeMap<TopicPartition, RangeSet>,
     /// Objects with holes inside of which it is known where their lines stand.
     sparse: BTreeMap<TopicPartition, SparseObjects>,
@@ -52,9 +52,7 @@ impl Recorded {
                 Some(topic) => {
                     let at = TopicPartition::new(topic, Partition(*partition));
                     recorded.partitions.insert(at, Offset(known.first)..Offset(known.next));
-                    if let Some(holes) = engine::natural_holes(&known.detail) {
-                        recorded.natural.insert(at, holes);
-                    }
+                    recorded.natural.insert(at, engine::empty_offsets(&known.detail));
                     recorded.sparse.insert(at, engine::sparse_objects(&known.detail));
                 }
                 None if !recorded.unnamed.contains(topic) => recorded.unnamed.push(topic.clone()),
@@ -81,13 +79,9 @@ impl Recorded {
         recorded
     }
 
-    /// The holes inside an object of the lake, when the tables recorded them of this version of it.
-    pub fn holes(&self, object: &Object) -> RangeSet {
-        let sparse = |(topic, partition, start)| self.sparse.get(&TopicPartition::new(topic, partition))?.get(start);
-        let same =
-            |sparse: &&SparseObject| sparse.version.is_none() || sparse.version == SparseObject::version_of(object);
-        let known = object.log_place().and_then(sparse).filter(same);
-        known.map(|sparse| sparse.holes.clone()).unwrap_or_default()
+    /// What the tables recorded of an object of the lake: where its lines stand, and how far it reaches.
+    pub fn sparse(&self, at: TopicPartition, start: Offset) -> Option<&SparseObject> {
+        self.sparse.get(&at)?.get(start)
     }
 
     /// Whether tables that were `made_of` these results can be compared with what is given: `tables`, computed from

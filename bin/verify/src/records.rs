@@ -90,7 +90,10 @@ impl Reading {
     pub fn opened(&mut self, metadata: ObjectMetadata, recorded: &Recorded) {
         // what its writer says that it covers holds no hole
         if metadata.covers.is_none() {
-            self.holes = recorded.holes(&self.object);
+            let place = self.object.log_place();
+            let sparse = place
+                .and_then(|(topic, partition, start)| recorded.sparse(TopicPartition::new(topic, partition), start));
+            self.holes = sparse.map(|sparse| sparse.holes.clone()).unwrap_or_default();
         }
         self.metadata = metadata;
     }

@@ -134,9 +134,6 @@ fn a_server_whose_own_log_has_no_room_is_waited_for() -> Result<()> {
         let switched = Database::connect(&url).and_then(|database| database.run(switch));
         Ok(switched.is_err() && Database::connect(&url).is_err())
     })?;
-    // the server's messages are on the disk as well, and may be cut
-    let said = postgres.log_tail();
-    ensure!(said.contains(FULL) || said.contains("PANIC"), "{said}");
     case.send("geo", 0, &geos(50..150, "Brazil"))?;
     says(&mut run, "connecting again", 3)?;
 

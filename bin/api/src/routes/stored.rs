@@ -16,6 +16,7 @@ use futures_util::TryStreamExt;
 use http_server::CutOff;
 use std::pin::Pin;
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::RowStream;
 
 /// Bytes read from PostgreSQL before an answer begins; what is complete then occupies no connection any longer.
@@ -68,6 +69,7 @@ pub async fn read_postgres(page: &Page<'_>, state: &State, changed: i64) -> Resu
         count: 0,
         ended: false,
         more: false,
+        place: None,
     };
     let mut ahead = vec![page.before(&at)];
     let mut bytes = 0;
@@ -82,6 +84,7 @@ pub async fn read_postgres(page: &Page<'_>, state: &State, changed: i64) -> Resu
         ahead.push(page.after(next.as_deref()));
         return Ok(page.finish(&at, next, pieces(ahead)));
     }
+    reading.place = Some(page.api.pool.begin_long_answer().map_err(unreadable)?);
     let end = (page.after(None), page.query.clone(), at.commit);
     let body = futures_util::stream::unfold((ahead.into_iter(), Some((reading, end))), go_on);
     Ok(page.finish(&at, None, streamed(body)))
@@ -128,6 +131,8 @@ struct Reading {
     count: usize,
     ended: bool,
     more: bool,
+    /// Its place among the answers that take longer.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Reading {

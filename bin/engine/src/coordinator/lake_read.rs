@@ -25,18 +25,10 @@ pub struct LakeRead {
     pub(super) restaged: BTreeSet<u32>,
     /// Objects with holes inside of which it is known where their lines stand, by number.
     pub(super) sparse: BTreeMap<u32, SparseObject>,
-    /// Objects that have turned out in this pass to have holes inside, by number.
-    pub(super) found: BTreeMap<u32, FoundSparse>,
-}
-
-/// An object with holes inside whose lines have been placed without them.
-pub(super) struct FoundSparse {
-    /// Its partition.
-    pub at: TopicPartition,
-    /// Where Kafka has its records.
-    pub reach: Range<Offset>,
-    /// Where its lines stand; none when that is not certain, so that every pass reads its records from Kafka.
-    pub sparse: Option<SparseObject>,
+    /// Those of them that were placed otherwise when the tables were written last.
+    pub(super) placed_anew: BTreeSet<u32>,
+    /// Objects that have turned out in this pass to have holes inside, after their lines were placed without them.
+    pub(super) found: BTreeMap<u32, SparseObject>,
 }
 
 impl LakeRead {
@@ -79,13 +71,8 @@ impl LakeRead {
     /// Forgets what an earlier pass has shown, but for where lines stand.
     pub fn begin_pass(&mut self) {
         (self.counted, self.damaged, self.restaged) = Default::default();
-        self.found.retain(|id, found| match found.sparse.take() {
-            Some(sparse) => {
-                self.sparse.insert(*id, sparse);
-                false
-            }
-            None => true,
-        });
+        self.placed_anew.extend(self.found.keys());
+        self.sparse.append(&mut self.found);
     }
 
     /// What reading has shown, by number.
@@ -106,17 +93,10 @@ impl LakeRead {
             .unwrap_or_default()
     }
 
-    /// Whether it is known where the lines of the object of this number stand, between holes.
-    pub fn is_sparse(&self, id: u32) -> bool {
-        self.sparse.contains_key(&id)
-    }
-
-    /// The sparse objects of each partition that lines were placed by, or with those that were found since.
-    pub fn sparse_objects(&self, with_found: bool) -> BTreeMap<TopicPartition, SparseObjects> {
+    /// The sparse objects of each partition, those that were found in this pass with them.
+    pub fn sparse_objects(&self) -> BTreeMap<TopicPartition, SparseObjects> {
         let mut objects: BTreeMap<TopicPartition, SparseObjects> = BTreeMap::new();
-        let found = self.found.iter().filter(|_| with_found);
-        let found = found.filter_map(|(id, found)| Some((id, found.sparse.as_ref()?)));
-        for (id, object) in self.sparse.iter().chain(found) {
+        for (id, object) in self.sparse.iter().chain(&self.found) {
             if let Some((at, start)) = log_place(self.object(*id)) {
                 objects.entry(at).or_default().insert(start, object.clone());
             }
@@ -124,11 +104,17 @@ impl LakeRead {
         objects
     }
 
+    /// The sparse object of a counted one, if its lines were placed between holes up to its end.
+    fn placed(&self, object: &Counted) -> Option<&SparseObject> {
+        let sparse = self.sparse.get(&object.object)?;
+        (object.covers.is_none() && object.lines == sparse.lines).then_some(sparse)
+    }
+
     /// An object that has other lines than when its holes became known: it was replaced since it was listed.
     pub fn replaced_sparse(&self) -> Option<&Object> {
         let other = |(id, object): &(&u32, &SparseObject)| {
             let read = self.counted.get(id).filter(|_| !self.is_damaged(**id));
-            read.is_some_and(|read| read.lines != object.lines)
+            read.is_some_and(|read| read.covers.is_none() && read.lines != object.lines)
         };
         let (id, _) = self.sparse.iter().find(other)?;
         Some(self.object(*id))
@@ -168,7 +154,14 @@ impl LakeRead {
     /// What the objects read so far cover, per partition.
     pub fn coverage(&self, names: &[&str]) -> BTreeMap<TopicPartition, Coverage> {
         let counted: Vec<Counted> = self.of_log().collect();
-        ingest::coverage::coverage(&counted, names)
+        let mut coverage = ingest::coverage::coverage(&counted, names);
+        // their lines alone do not show how far they reach
+        for object in &counted {
+            if let (Some(sparse), Some(of)) = (self.placed(object), coverage.get_mut(&object.at())) {
+                of.ranges.insert(object.start..sparse.end);
+            }
+        }
+        coverage
     }
 
     /// The history without offsets: its records, and a hash of its objects.
@@ -213,7 +206,7 @@ impl LakeRead {
     /// The objects of the log with the offsets that their records may have.
     pub fn archived(&self) -> Vec<ArchivedRange> {
         let starts = self.starts();
-        let archived = |object: Counted| ArchivedRange::of(&object, &starts, self.sparse.get(&object.object));
+        let archived = |object: Counted| ArchivedRange::of(&object, &starts, self.placed(&object));
         self.of_log().map(archived).collect()
     }
 
@@ -316,20 +309,15 @@ mod tests {
         let sparse = SparseObject {
             lines: 8,
             version: None,
+            end: Offset(10),
             holes: [Offset(3)..Offset(5)].into_iter().collect(),
         };
-        let found = |sparse| FoundSparse {
-            at,
-            reach: Offset::range(0..10),
-            sparse,
-        };
-        read.found.insert(1, found(Some(sparse.clone())));
-        read.found.insert(2, found(None));
-        assert!(!read.is_sparse(1) && read.sparse_objects(false).is_empty());
-        assert_eq!(read.sparse_objects(true)[&at].get(Offset(0)), Some(&sparse));
+        read.found.insert(1, sparse.clone());
+        assert!(read.holes(1).is_empty());
+        assert_eq!(read.sparse_objects()[&at].get(Offset(0)), Some(&sparse));
         read.begin_pass();
         assert_eq!((read.holes(1), read.holes(2)), (sparse.holes, RangeSet::default()));
-        assert!(read.found.keys().eq([&2]), "it is read from Kafka in every pass");
+        assert!(read.placed_anew.contains(&1) && read.found.is_empty());
         // it was replaced by one of other lines since; a damaged one shows nothing
         let lines = |lines| ObjectRead {
             lines,
@@ -337,10 +325,14 @@ mod tests {
         };
         read.counted.insert(1, lines(8));
         assert_eq!(read.replaced_sparse(), None);
+        // it reaches beyond its lines
+        assert!(read.coverage(&["pin"])[&at].ranges.covers(Offset(0)..Offset(10)));
         read.counted.insert(1, lines(7));
         assert_eq!(read.replaced_sparse().map(|object| object.key.as_str()), Some("a"));
         read.damaged.insert(1, None);
         assert_eq!(read.replaced_sparse(), None);
+        // what a damaged one lacks is not covered
+        assert!(!read.coverage(&["pin"])[&at].ranges.contains(Offset(8)));
     }
 
     #[test]

@@ -6,11 +6,11 @@
 //! have holes inside is read again as well: its lines have been taken for records at other offsets, and at lower ones.
 
 use super::flow::ReplayError;
-use super::lake_read::FoundSparse;
+use super::lake_read::log_place;
 use super::phases::Replay;
 use super::probe::Arrived;
-use crate::log::holes::{self, Suspect, Tail};
-use crate::log::sparse::{SparseObject, SparseObjects};
+use crate::log::holes::{self, Suspect, Tail, Verdict};
+use crate::log::sparse::SparseObject;
 use ingest::coverage::{Counted, Coverage, RangeSet};
 use ingest::{Offset, TopicPartition};
 use std::collections::BTreeMap;
@@ -31,22 +31,22 @@ impl Replay<'_> {
         &mut self,
         coverage: &BTreeMap<TopicPartition, Coverage>,
     ) -> Result<BTreeMap<TopicPartition, Again>, ReplayError> {
+        self.found_are_spanned()?;
         let mut suspects: BTreeMap<TopicPartition, Vec<Suspect>> = BTreeMap::new();
         let mut tails: BTreeMap<TopicPartition, (Tail, Offset)> = BTreeMap::new();
         let last = self.last_objects();
-        let placed = self.read.sparse_objects(false);
         for (at, coverage) in coverage {
             let at = *at;
             let known = self.answer.natural.entry(at).or_default();
             // what history covers by now needs no proof
             *known = known.without(&coverage.ranges);
-            let sparse = placed.get(&at).into_iter().flat_map(SparseObjects::iter);
-            // a sparse object reaches further than its lines say
-            sparse.for_each(|(start, object)| holes::keep(known, start.plus(object.lines)..object.end(start)));
             let Some(marks) = self.watermarks.get(&at) else {
                 continue;
             };
             let span = marks.low..marks.stable;
+            if self.recorded.untrusted.contains(&at) {
+                *known = known.without(&holes::behind_objects(coverage, &span, |id| self.read.lines(id)));
+            }
             let bound = self
                 .upto
                 .as_ref()
@@ -55,8 +55,7 @@ impl Replay<'_> {
             if !found.is_empty() {
                 suspects.insert(at, found);
             }
-            let open = last.get(&at).filter(|object| !self.read.is_sparse(object.object));
-            let tail = open.and_then(|object| Tail::of(object, coverage));
+            let tail = last.get(&at).and_then(|object| Tail::of(object, coverage));
             if let Some(tail) = tail.filter(|tail| span.contains(&tail.start)) {
                 tails.insert(at, (tail, span.end.min(bound)));
             }
@@ -65,56 +64,38 @@ impl Replay<'_> {
             .iter()
             .map(|(at, suspects)| (*at, holes::read_ranges(suspects)));
         let arrived = self.run.probe(queues.collect()).await?;
-        let compaction = if suspects.is_empty() {
-            BTreeMap::new()
-        } else {
-            self.run.compaction().await?.clone()
-        };
         let mut again: BTreeMap<TopicPartition, Again> = BTreeMap::new();
-        let mut found = Vec::new();
         for (at, suspects) in suspects {
             let nothing = RangeSet::default();
             let arrived = arrived.get(&at).unwrap_or(&nothing);
-            let compacted = compaction.get(&at.topic).copied();
-            let in_doubt = compacted == Some(true);
-            let sparse = |suspect: &Suspect| {
-                let before = suspect.sparse(arrived, in_doubt)?;
-                (!self.read.is_sparse(before.object)).then_some(before)
-            };
-            for suspect in &suspects {
-                let Some(before) = sparse(suspect) else { continue };
-                let reach = suspect.read_range();
-                let proved = match compacted {
-                    Some(false) => {
-                        let empty: RangeSet = arrived.missing(reach.clone()).into_iter().collect();
-                        let version = SparseObject::version_of(self.read.object(before.object));
-                        SparseObject::prove(reach.clone(), before.lines, version, &empty)
+            let compacted = self.run.is_compacted(at.topic).await? != Some(false);
+            let (natural, doubtful) = (
+                self.answer.natural.entry(at).or_default(),
+                &mut again.entry(at).or_default().doubtful,
+            );
+            for suspect in suspects {
+                match suspect.judge(arrived, compacted) {
+                    Verdict::Natural => holes::keep(natural, suspect.hole),
+                    Verdict::Sparse(before, mut object) => {
+                        doubtful.push(suspect.read_range());
+                        object.version = SparseObject::version_of(self.read.object(before.object));
+                        self.read.found.insert(before.object, object);
                     }
-                    _ => None,
-                };
-                found.push((
-                    before.object,
-                    FoundSparse {
-                        at,
-                        reach,
-                        sparse: proved,
-                    },
-                ));
+                    Verdict::Doubtful => doubtful.push(suspect.read_range()),
+                    Verdict::Lacking => {}
+                }
             }
-            let doubtful = suspects.iter().filter(|suspect| suspect.is_doubtful(arrived, in_doubt));
-            again.entry(at).or_default().doubtful = doubtful.map(Suspect::read_range).collect();
-            let natural = self.answer.natural.entry(at).or_default();
-            let proved = suspects.into_iter().filter(|hole| hole.is_natural(arrived, in_doubt));
-            proved.for_each(|suspect| holes::keep(natural, suspect.hole));
         }
-        self.read.found.extend(found);
-        // an earlier look may have found some: their holes are natural now, and none of them is a suspect any more
-        for found in self.read.found.values() {
-            let doubtful = &mut again.entry(found.at).or_default().doubtful;
-            doubtful.push(found.reach.clone());
-            doubtful.sort_by_key(|range| range.start);
+        self.answer.sparse = self.read.sparse_objects();
+        let kept: usize = self.answer.sparse.values().map(|of| of.iter().count()).sum();
+        let known = self.read.sparse.len() + self.read.found.len();
+        if kept < known {
+            tracing::warn!(
+                known,
+                kept,
+                "not all holes inside of objects are kept: the next start places the lines of the others without them"
+            );
         }
-        self.answer.sparse = self.read.sparse_objects(true);
         for (at, reach) in self.find_tails(tails).await? {
             again.entry(at).or_default().tail = Some(reach);
         }
@@ -122,16 +103,28 @@ impl Replay<'_> {
         Ok(again)
     }
 
+    /// What an earlier look of this pass has found is to be read from Kafka: where retention has passed it since, another
+    /// pass places its lines between the holes.
+    fn found_are_spanned(&self) -> Result<(), ReplayError> {
+        let passed = |id: &u32| {
+            let (at, start) = log_place(self.read.object(*id))?;
+            Some(self.watermarks.get(&at)?.low > start)
+        };
+        if self.read.found.keys().any(|id| passed(id) == Some(true)) {
+            let reason = "retention has passed an object that was to be read from Kafka".to_owned();
+            return Err(ReplayError::Again { full: false, reason });
+        }
+        Ok(())
+    }
+
     /// The last sound object of each partition.
     fn last_objects(&self) -> BTreeMap<TopicPartition, Counted> {
-        let mut last: BTreeMap<TopicPartition, Counted> = BTreeMap::new();
+        let mut objects: BTreeMap<TopicPartition, Vec<Counted>> = BTreeMap::new();
         for object in self.read.of_log().filter(|object| !self.read.is_damaged(object.object)) {
-            let at = object.at();
-            if last.get(&at).is_none_or(|known| known.start <= object.start) {
-                last.insert(at, object);
-            }
+            objects.entry(object.at()).or_default().push(object);
         }
-        last
+        let last = |(at, objects)| Some((at, Tail::last(objects)?));
+        objects.into_iter().filter_map(last).collect()
     }
 
     /// Finds how far last objects with holes inside reach.

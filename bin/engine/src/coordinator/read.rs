@@ -28,7 +28,8 @@ impl Run {
         let assign = |(object, id): (&Object, u32)| Assigned {
             id,
             object: object.clone(),
-            persisted: log_place(object).is_some_and(|(at, start)| starts.is_persisted(at, start, of(&at))),
+            persisted: !read.placed_anew.contains(&id)
+                && log_place(object).is_some_and(|(at, start)| starts.is_persisted(at, start, of(&at))),
             holes: read.holes(id),
         };
         let objects = read.objects.iter().zip(1u32..).skip(from);

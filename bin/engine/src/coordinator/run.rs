@@ -33,8 +33,8 @@ pub struct Run {
     pub(super) process: Arc<ProcessState>,
     pub(super) totals: Totals,
     pub(super) began: Instant,
-    /// Whether Kafka compacts each topic, by number; nothing before it was asked.
-    compaction: Option<BTreeMap<u8, bool>>,
+    /// Which topics Kafka compacts and which it does not; nothing before it was asked.
+    compacted: Option<BTreeMap<String, bool>>,
 }
 
 impl Run {
@@ -48,33 +48,30 @@ impl Run {
             process,
             totals: Totals::default(),
             began: Instant::now(),
-            compaction: None,
+            compacted: None,
         }
     }
 
-    /// Whether Kafka compacts each topic, by number. One of which it is not known is absent: without Kafka all of them.
-    pub(super) async fn compaction(&mut self) -> Result<&BTreeMap<u8, bool>, EngineError> {
-        if self.compaction.is_none() {
-            let mut known = BTreeMap::new();
-            if let Some(kafka) = &self.options.log.kafka {
-                let (numbers, names): (Vec<u8>, Vec<String>) = self
-                    .options
-                    .log
-                    .topics
-                    .named()
-                    .map(|(number, name)| (number, name.to_owned()))
-                    .unzip();
-                let asked = async { Ok(compaction(&kafka.config, &names).await) };
-                let compacted = self.process.unless_stopped(asked).await?.unwrap_or_else(|error| {
-                    tracing::warn!(error = %causes::with_causes(&error), "whether Kafka compacts topics is not known");
-                    BTreeMap::new()
-                });
-                let of_name = |(number, name): (u8, &String)| Some((number, *compacted.get(name)?));
-                known.extend(numbers.into_iter().zip(&names).filter_map(of_name));
-            }
-            self.compaction = Some(known);
+    /// Whether Kafka compacts a topic; none without Kafka. One whose settings nobody may see is taken for one that is not
+    /// compacted.
+    pub(super) async fn is_compacted(&mut self, topic: u8) -> Result<Option<bool>, EngineError> {
+        let Some(kafka) = &self.options.log.kafka else {
+            return Ok(None);
+        };
+        if self.compacted.is_none() {
+            let names = self.options.log.topics.named();
+            let names: Vec<String> = names.map(|(_, name)| name.to_owned()).collect();
+            let asked = async { Ok(compaction(&kafka.config, &names).await) };
+            let known = self.process.unless_stopped(asked).await?.unwrap_or_else(|error| {
+                let error = causes::with_causes(&error);
+                tracing::warn!(error, "whether Kafka compacts topics is not known");
+                BTreeMap::new()
+            });
+            self.compacted = Some(known);
         }
-        Ok(self.compaction.get_or_insert_default())
+        let name = self.options.log.topics.name(topic);
+        let known = self.compacted.as_ref().and_then(|compacted| compacted.get(name));
+        Ok(Some(known.copied().unwrap_or(false)))
     }
 
     /// What is left of the run after its last commit.

@@ -13,8 +13,10 @@
 //! A hole that a reader has passed without a record is proved as well. What is proved is kept with the frontier, because
 //! retention passes the hole one day, and nothing can be proved then.
 
+use super::sparse::SparseObject;
 use ingest::Offset;
 use ingest::coverage::{Counted, Coverage, RangeSet};
+use std::borrow::Borrow;
 use std::ops::Range;
 
 /// Holes that are kept of a partition: they are written with its frontier.
@@ -50,24 +52,35 @@ impl Suspect {
         self.object.map_or(self.hole.start, |object| object.start)..self.hole.end
     }
 
-    /// Whether no record is missing, judging by the offsets that hold one in Kafka. In a topic that is `compacted` their
-    /// number tells nothing: for each record that the object lacks, Kafka may have removed another one.
-    pub fn is_natural(&self, arrived: &RangeSet, compacted: bool) -> bool {
-        let same = |object: Before| records(arrived, self.read_range()) == object.lines;
-        records(arrived, self.hole.clone()) == 0 || !compacted && self.object.is_some_and(same)
+    /// What the offsets that hold a record in Kafka say of the hole. In a topic that is `compacted` their number tells
+    /// nothing: for each record that the object lacks, Kafka may have removed another one.
+    pub fn judge(&self, arrived: &RangeSet, compacted: bool) -> Verdict {
+        if records(arrived, self.hole.clone()) == 0 {
+            return Verdict::Natural;
+        }
+        let Some(before) = self.object else {
+            return Verdict::Lacking;
+        };
+        let empty: RangeSet = arrived.missing(self.read_range()).into_iter().collect();
+        match SparseObject::prove(self.read_range(), before.lines, None, &empty) {
+            Some(object) if !compacted => Verdict::Sparse(before, object),
+            _ => Verdict::Doubtful,
+        }
     }
+}
 
-    /// The object with its last records in the hole, when no record is missing: there are holes inside.
-    pub fn sparse(&self, arrived: &RangeSet, compacted: bool) -> Option<Before> {
-        let reaches_in = records(arrived, self.hole.clone()) > 0 && self.is_natural(arrived, compacted);
-        self.object.filter(|_| reaches_in)
-    }
-
-    /// Whether the object has to be read from Kafka again with the hole behind it: it lacks a record that Kafka has,
+/// What a hole is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// There is no record in it.
+    Natural,
+    /// The last records of the object before it stand in it, and none is missing.
+    Sparse(Before, SparseObject),
+    /// The object before it has to be read from Kafka again together with the hole: it lacks a record that Kafka has,
     /// perhaps not at its end, or Kafka has compacted it since, and nothing tells which of its records stand in the hole.
-    pub fn is_doubtful(&self, arrived: &RangeSet, compacted: bool) -> bool {
-        self.object.is_some() && !self.is_natural(arrived, compacted)
-    }
+    Doubtful,
+    /// Records are missing, and those in the hole alone.
+    Lacking,
 }
 
 /// Cuts a range into parts that can be counted.
@@ -99,6 +112,15 @@ impl Tail {
         open.then_some(Tail {
             start: last.start,
             lines: last.lines,
+        })
+    }
+
+    /// Of some objects of a partition, the one that may be the last: its lines reach furthest. Where objects overlap, others
+    /// may start behind it; of two that reach equally far the longer one has the last record.
+    pub fn last<T: Borrow<Counted>>(objects: impl IntoIterator<Item = T>) -> Option<T> {
+        objects.into_iter().max_by_key(|object| {
+            let object: &Counted = object.borrow();
+            (object.start.plus(object.lines), object.lines)
         })
     }
 
@@ -175,6 +197,17 @@ pub fn suspects(
     coverage.ranges.holes().filter(open).map(suspect).collect()
 }
 
+/// The holes right behind inexact objects that Kafka spans: the last records of these objects may stand there.
+pub fn behind_objects(coverage: &Coverage, span: &Range<Offset>, lines: impl Fn(u32) -> u64) -> RangeSet {
+    let spanned = coverage
+        .inexact
+        .iter()
+        .filter(|object| span.start <= object.from && object.to <= span.end);
+    spanned
+        .map(|object| object.from.plus(lines(object.object))..object.to)
+        .collect()
+}
+
 /// The ranges to count for some suspects: near ones together, so that a partition is not begun again for each.
 pub fn read_ranges(suspects: &[Suspect]) -> Vec<Range<Offset>> {
     let mut read_ranges: Vec<Range<Offset>> = Vec::new();
@@ -240,44 +273,37 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_is_natural_when_it_is_empty_or_the_object_has_everything() {
+    fn a_hole_is_natural_when_it_is_empty_and_sparse_when_the_object_has_everything() {
+        let before = Before {
+            object: 1,
+            start: Offset(10),
+            lines: 18,
+        };
         let suspect = Suspect {
             hole: Offset::range(28..30),
-            object: Some(Before {
-                object: 1,
-                start: Offset(10),
-                lines: 18,
-            }),
+            object: Some(before),
         };
-        let arrived = |ranges: &[Range<i64>]| ranges.iter().cloned().map(Offset::range).collect::<RangeSet>();
-        let whole = arrived(&[10..28]);
-        assert!(suspect.is_natural(&whole, false) && !suspect.is_doubtful(&whole, false));
+        let judge = |ranges: &[Range<i64>]| suspect.judge(&set(ranges), false);
+        assert_eq!(judge(&[10..28]), Verdict::Natural);
         // two markers inside the object
-        let inside = arrived(&[10..15, 16..20, 21..30]);
-        assert!(suspect.is_natural(&inside, false) && !suspect.is_doubtful(&inside, false));
-        assert_eq!(
-            (suspect.sparse(&inside, false), suspect.sparse(&whole, false)),
-            (suspect.object, None)
-        );
-        assert!(suspect.is_doubtful(&inside, true) && suspect.sparse(&inside, true).is_none());
+        let Verdict::Sparse(of, object) = judge(&[10..15, 16..20, 21..30]) else {
+            panic!("it is not sparse");
+        };
+        assert_eq!((of, object.holes), (before, set(&[15..16, 20..21])));
+        assert_eq!(suspect.judge(&set(&[10..15, 16..20, 21..30]), true), Verdict::Doubtful);
         // one marker only: the lake lacks a record
-        let more = arrived(&[10..15, 16..30]);
-        assert!(
-            !suspect.is_natural(&more, false)
-                && suspect.is_doubtful(&more, false)
-                && suspect.sparse(&more, false).is_none()
-        );
+        assert_eq!(judge(&[10..15, 16..30]), Verdict::Doubtful);
         // compacted since: the record at 28 may be one of the object's, or one that it lacks
-        let fewer = arrived(&[10..15, 28..30]);
-        assert!(!suspect.is_natural(&fewer, false) && suspect.is_doubtful(&fewer, false));
+        assert_eq!(judge(&[10..15, 28..30]), Verdict::Doubtful);
+        // as many records as lines, but not its first one
+        assert_eq!(judge(&[11..20, 21..30]), Verdict::Doubtful);
         let alone = Suspect {
             object: None,
-            ..suspect
+            ..suspect.clone()
         };
         // of the hole alone, it is known which records are missing
-        let missing = arrived(&[28..29]);
-        assert!(!alone.is_natural(&missing, false) && !alone.is_doubtful(&missing, false));
-        assert!(alone.is_natural(&arrived(&[]), false));
+        assert_eq!(alone.judge(&set(&[28..29]), false), Verdict::Lacking);
+        assert_eq!(alone.judge(&set(&[]), false), Verdict::Natural);
     }
 
     #[test]
@@ -370,6 +396,27 @@ mod tests {
         assert_eq!(Tail::of(&last(10, 5, Some(10..15)), &coverage), None);
         assert_eq!(Tail::of(&last(15, 0, None), &coverage), None);
         assert_eq!(Tail::of(&last(0, 10, None), &coverage), None);
+    }
+
+    #[test]
+    fn the_last_object_is_the_one_whose_lines_reach_furthest() {
+        let counted = |start: i64, lines: u64| Counted {
+            topic: 0,
+            partition: Partition(0),
+            start: Offset(start),
+            lines,
+            covers: None,
+            object: 1,
+        };
+        let last = |objects: &[(i64, u64)]| {
+            let objects = objects.iter().map(|(start, lines)| counted(*start, *lines));
+            Tail::last(objects).map(|object| object.start.0)
+        };
+        assert_eq!(last(&[(0, 7), (7, 4)]), Some(7));
+        // the archiver has begun earlier again
+        assert_eq!(last(&[(0, 7), (7, 4), (9, 1)]), Some(7));
+        assert_eq!(last(&[(9, 2), (7, 4)]), Some(7));
+        assert_eq!(last(&[]), None);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Sparse objects: objects of other writers with holes inside, of which it is known where each line stands.
 //!
 //! An object's name says where it starts, and its lines do not say where the holes are. They are known where Kafka gave the
-//! records to a reader or was asked for them, and the object has exactly as many lines as records were there: then its
-//! lines stand at the offsets that had a record, in order. Whatever reads the object later places them there too, after
-//! retention as before: else a record might stand on the other side of a generation's boundary, or before one of another
-//! partition, than it stood when it came from Kafka.
+//! records to a reader or was asked for them, and the object has exactly as many lines as records were there before the next
+//! object: then its lines stand at the offsets that had a record, in order. Whatever reads the object later places them
+//! there too, after retention as before: else a record might stand on the other side of a generation's boundary, or before
+//! one of another partition, than it stood when it came from Kafka.
 //!
-//! An object is known again by its version in the store. What has no version is counted again at every start.
+//! An object is known again by its version in the store, or else by its number of lines.
 
 use ingest::Offset;
 use ingest::coverage::RangeSet;
@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use twox_hash::XxHash3_64;
 
-/// Holes inside objects that are kept of a partition, beyond which the oldest objects are forgotten.
-const MOST: usize = 16_384;
+/// Holes in objects that are kept of a partition, beyond which the oldest objects are forgotten.
+const MOST: usize = 8_192;
 
 /// See the module's head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,9 @@ pub struct SparseObject {
     pub lines: u64,
     /// The version of its content, where the store says one.
     pub version: Option<u64>,
-    /// The offsets before its last line that hold no record.
+    /// Where the next object starts.
+    pub end: Offset,
+    /// The offsets up to there that hold no record.
     pub holes: RangeSet,
 }
 
@@ -33,15 +35,17 @@ impl SparseObject {
     /// An object of so many lines when its records are all that lie in `reach`, whose `empty` offsets hold none; `None` when
     /// there are more or fewer of them, and for an object without holes inside.
     pub fn prove(reach: Range<Offset>, lines: u64, version: Option<u64>, empty: &RangeSet) -> Option<SparseObject> {
-        let empty: RangeSet = empty.within(reach.clone()).into_iter().collect();
-        let records = reach.start.abs_diff(reach.end) - empty.count();
+        let holes: RangeSet = empty.within(reach.clone()).into_iter().collect();
+        let records = reach.start.abs_diff(reach.end) - holes.count();
         // its first record stood at its start: where it does not any more, others are gone as well
-        let last = lines
-            .checked_sub(1)
-            .filter(|_| records == lines && !empty.contains(reach.start))?;
-        let end = empty.nth_missing(reach.start, last);
-        let holes: RangeSet = empty.within(reach.start..end).into_iter().collect();
-        (!holes.is_empty()).then_some(SparseObject { lines, version, holes })
+        let proved = records == lines && lines > 0 && !holes.contains(reach.start);
+        let is_sparse = may_be_sparse(&holes, reach.clone());
+        (proved && is_sparse).then_some(SparseObject {
+            lines,
+            version,
+            end: reach.end,
+            holes,
+        })
     }
 
     /// The version of an object's content, where its store says one.
@@ -49,17 +53,13 @@ impl SparseObject {
         let tag = object.etag.as_ref()?;
         Some(XxHash3_64::oneshot_with_seed(object.size, tag.as_bytes()))
     }
-
-    /// The offset after its last line.
-    pub fn end(&self, start: Offset) -> Offset {
-        start.plus(self.lines + self.holes.count())
-    }
 }
 
 /// The offsets that the records of an object may have, when all of them are answered for: to where the next object
-/// starts, or if there is none to the frontier, `next`.
+/// starts. Of the last object nothing shows where it ends; that as many records lie before the frontier as it has lines may
+/// be chance, if its writer is ahead or behind.
 pub fn reach(start: Offset, follower: Option<Offset>, next: Offset) -> Option<Range<Offset>> {
-    let reach = start..follower.unwrap_or(next);
+    let reach = start..follower?;
     (!reach.is_empty() && reach.end <= next).then_some(reach)
 }
 
@@ -72,38 +72,44 @@ pub fn may_be_sparse(empty: &RangeSet, reach: Range<Offset>) -> bool {
 
 /// The sparse objects of a partition by their first offsets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SparseObjects(BTreeMap<Offset, SparseObject>);
+pub struct SparseObjects {
+    objects: BTreeMap<Offset, SparseObject>,
+    /// Holes of all of them.
+    holes: usize,
+}
 
 impl SparseObjects {
-    /// Adds an object.
+    /// Adds an object; one with more holes than are kept is left out.
     pub fn insert(&mut self, start: Offset, object: SparseObject) {
-        self.0.insert(start, object);
         let holes = |object: &SparseObject| object.holes.iter().count();
-        let mut kept: usize = self.0.values().map(holes).sum();
-        while kept > MOST
-            && let Some((_, oldest)) = self.0.pop_first()
+        let added = holes(&object);
+        if added > MOST {
+            return;
+        }
+        self.holes += added;
+        if let Some(replaced) = self.objects.insert(start, object) {
+            self.holes -= holes(&replaced);
+        }
+        while self.holes > MOST
+            && let Some((_, oldest)) = self.objects.pop_first()
         {
-            kept -= holes(&oldest);
+            self.holes -= holes(&oldest);
         }
     }
 
     /// The object that starts here.
     pub fn get(&self, start: Offset) -> Option<&SparseObject> {
-        self.0.get(&start)
-    }
-
-    /// The offsets that hold no record, by these objects and a partition's natural holes. An object with holes inside has its
-    /// last records where its lines do not reach, in a natural hole; they are not empty.
-    pub fn empty(&self, natural: &RangeSet) -> RangeSet {
-        let last = |(start, object): (Offset, &SparseObject)| start.plus(object.lines)..object.end(start);
-        let last: RangeSet = self.iter().map(last).collect();
-        let holes = self.0.values().flat_map(|object| object.holes.iter());
-        natural.without(&last).iter().chain(holes).collect()
+        self.objects.get(&start)
     }
 
     /// The objects in order.
     pub fn iter(&self) -> impl Iterator<Item = (Offset, &SparseObject)> {
-        self.0.iter().map(|(start, object)| (*start, object))
+        self.objects.iter().map(|(start, object)| (*start, object))
+    }
+
+    /// The holes of all of them.
+    pub fn holes(&self) -> impl Iterator<Item = Range<Offset>> {
+        self.objects.values().flat_map(|object| object.holes.iter())
     }
 }
 
@@ -121,8 +127,8 @@ mod tests {
         let reach = Offset::range(10..20);
         let prove = |lines, empty: &[Range<i64>]| SparseObject::prove(reach.clone(), lines, Some(7), &set(empty));
         let sparse = prove(7, &[5..6, 12..13, 15..16, 19..30]).unwrap();
-        assert_eq!(sparse.holes, set(&[12..13, 15..16]));
-        assert_eq!(sparse.end(Offset(10)), Offset(19));
+        assert_eq!(sparse.holes, set(&[12..13, 15..16, 19..20]));
+        assert_eq!(sparse.end, Offset(20));
         // one more line than records, and one fewer
         assert_eq!(prove(8, &[12..13, 15..16, 19..20]), None);
         assert_eq!(prove(6, &[12..13, 15..16, 19..20]), None);
@@ -139,9 +145,8 @@ mod tests {
         let reach = |follower: Option<i64>, next| reach(Offset(10), follower.map(Offset), Offset(next));
         assert_eq!(reach(Some(20), 20), Some(Offset::range(10..20)));
         assert_eq!(reach(Some(20), 19), None);
-        // of the last one only the frontier shows an end
-        assert_eq!(reach(None, 15), Some(Offset::range(10..15)));
-        assert_eq!(reach(None, 10), None);
+        // of the last one nothing shows the end
+        assert_eq!(reach(None, 15), None);
     }
 
     #[test]
@@ -152,31 +157,24 @@ mod tests {
     }
 
     #[test]
-    fn the_last_records_of_an_object_are_not_empty_offsets() {
-        let mut objects = SparseObjects::default();
-        let empty = set(&[12..13, 18..20, 24..26]);
-        let object = SparseObject::prove(Offset::range(10..24), 11, None, &empty).unwrap();
-        objects.insert(Offset(10), object);
-        // ten and eleven lines, and where the lines seem to end
-        let natural = set(&[21..24, 24..26]);
-        assert_eq!(objects.empty(&natural), empty);
-        assert_eq!(SparseObjects::default().empty(&natural), natural);
-    }
-
-    #[test]
     fn the_oldest_objects_are_forgotten_first() {
         let mut objects = SparseObjects::default();
-        let holes: RangeSet = (0..MOST as i64 / 2)
-            .map(|hole| Offset::range(2 * hole..2 * hole + 1))
-            .collect();
+        let object = |holes: usize| SparseObject {
+            lines: 1,
+            version: None,
+            end: Offset::MAX,
+            holes: (0..holes as i64)
+                .map(|hole| Offset::range(2 * hole..2 * hole + 1))
+                .collect(),
+        };
         for start in 0..3 {
-            let object = SparseObject {
-                lines: 1,
-                version: None,
-                holes: holes.clone(),
-            };
-            objects.insert(Offset(start), object);
+            objects.insert(Offset(start), object(MOST / 2));
         }
-        assert_eq!(objects.0.keys().collect::<Vec<_>>(), [&Offset(1), &Offset(2)]);
+        let starts = |objects: &SparseObjects| objects.iter().map(|(start, _)| start.0).collect::<Vec<_>>();
+        assert_eq!(starts(&objects), [1, 2]);
+        // one that comes again is counted once, and one that is too large replaces no other
+        objects.insert(Offset(2), object(MOST / 2));
+        objects.insert(Offset(3), object(MOST + 1));
+        assert_eq!(starts(&objects), [1, 2]);
     }
 }

@@ -4,7 +4,7 @@
 use super::super::generations::{Generations, generation_at};
 use super::super::growth::{Change, PartitionWatermarks, Seen};
 use super::super::hand_over::{HandOver, Known, hand_over};
-use super::super::holes::{self, Tail};
+use super::super::holes::{self, Tail, Verdict};
 use super::super::identity::{Place, TopicCheck, compare_last_record};
 use super::super::persisted::Starts;
 use super::super::sparse::{self, SparseObject, SparseObjects};
@@ -151,10 +151,14 @@ pub struct Engine {
     read_ranges: BTreeMap<TopicPartition, ReadRange>,
     seen: Seen,
     rows: Rows,
+    /// How often history was replayed until it could be committed.
+    pub passes: u32,
     /// Objects with holes inside of which it is known where their lines stand, by number.
     sparse: BTreeMap<usize, SparseObject>,
-    /// Those that have turned out to be such in this pass, with where Kafka has their records.
-    found: BTreeMap<usize, (SparseObject, Range<Offset>)>,
+    /// Those of them that were placed otherwise when the tables were written last.
+    placed_anew: BTreeSet<usize>,
+    /// Those that have turned out to be such in this pass.
+    found: BTreeMap<usize, SparseObject>,
 }
 
 /// What a pass has read of the lake.
@@ -208,15 +212,18 @@ impl Engine {
             read_ranges: BTreeMap::new(),
             seen,
             rows: Rows::default(),
+            passes: 0,
             sparse: BTreeMap::new(),
+            placed_anew: BTreeSet::new(),
             found: BTreeMap::new(),
         };
         engine.find_sparse(world, kafka && !world.compacted);
         let known = engine.recorded.partitions.clone();
         identify(world, &watermarks, known.iter())?;
         let mut full = engine.recorded.full_reconcile(DEFINITIONS, &engine.answer.generations);
-        for pass in 0.. {
-            assert!(pass < 3, "history is replayed without end");
+        loop {
+            engine.passes += 1;
+            assert!(engine.passes <= 3, "history is replayed without end");
             let (plans, replaced) = engine.replay(world, &watermarks, kafka, full)?;
             if !full
                 && engine
@@ -243,25 +250,29 @@ impl Engine {
     /// Where the lines of objects stand, by what the tables have recorded. An object's number is its version.
     fn find_sparse(&mut self, world: &World, provable: bool) {
         let starts = starts(world);
-        let empty = self.recorded.empty();
         for (number, object) in world.objects.iter().enumerate() {
             let (at, version) = (at(object.partition), Some(number as u64));
-            let known = self.recorded.sparse.get(&at).and_then(|of| of.get(object.start));
+            let known = self.recorded.sparse_object(at, object.start);
             let next = self
                 .recorded
                 .partitions
                 .get(&at)
                 .map_or(Offset::ZERO, |reach| reach.next);
             let reach = sparse::reach(object.start, starts.follower(at, object.start), next);
-            let found = match (known, reach, empty.get(&at)) {
-                (Some(known), ..) if known.version == version => Some(known.clone()),
-                (_, Some(reach), Some(empty)) if provable && sparse::may_be_sparse(empty, reach.clone()) => {
-                    SparseObject::prove(reach, object.lines.len() as u64, version, empty)
+            let found = match (known, reach) {
+                (Some(known), _) if known.version == version => Some(known.clone()),
+                (_, Some(reach)) if provable => {
+                    let empty = self.recorded.empty(at);
+                    SparseObject::prove(reach, object.lines.len() as u64, version, &empty)
                 }
                 _ => None,
             };
+            let is_known = known.is_some();
             if let Some(found) = found.filter(|_| object.covers.is_none()) {
                 self.sparse.insert(number, found);
+                if !is_known {
+                    self.placed_anew.insert(number);
+                }
             }
         }
     }
@@ -276,8 +287,8 @@ impl Engine {
         full: bool,
     ) -> Result<(BTreeMap<TopicPartition, HandOver>, Vec<(TopicPartition, Range<Offset>)>), Stop> {
         self.rows = Rows::default();
-        let found = std::mem::take(&mut self.found).into_iter();
-        self.sparse.extend(found.map(|(number, (object, _))| (number, object)));
+        self.placed_anew.extend(self.found.keys());
+        self.sparse.append(&mut self.found);
         self.latest.clear();
         self.answer.frontier.clear();
         self.answer.empty.clear();
@@ -292,7 +303,7 @@ impl Engine {
         for (number, object) in world.objects.iter().enumerate() {
             let at = at(object.partition);
             let below = persisted.get(&at).copied().unwrap_or(Offset::ZERO);
-            let all = starts.is_persisted(at, object.start, below);
+            let all = starts.is_persisted(at, object.start, below) && !self.placed_anew.contains(&number);
             let read = Counted {
                 topic: 0,
                 partition: at.partition,
@@ -324,7 +335,12 @@ impl Engine {
         for at in partitions {
             let counted = counted.remove(&(at.partition.0 as usize)).unwrap_or_default();
             let coverage = ingest::coverage::coverage(&counted, &["pin"]);
-            let coverage = coverage.into_values().next().unwrap_or_default();
+            let mut coverage = coverage.into_values().next().unwrap_or_default();
+            for object in &counted {
+                if let Some(sparse) = self.sparse.get(&(object.object as usize)) {
+                    coverage.ranges.insert(object.start..sparse.end);
+                }
+            }
             self.answer.lake.insert(at, coverage.ranges.clone());
             let read = LakeRead { counted, coverage };
             let (short, tail) = self.prove(world, watermarks, at, &read);
@@ -409,14 +425,6 @@ impl Engine {
     ) -> (Vec<Range<Offset>>, Option<Range<Offset>>) {
         let natural = self.answer.natural.entry(at).or_default();
         *natural = natural.without(&read.coverage.ranges);
-        let mut objects = SparseObjects::default();
-        for object in &read.counted {
-            if let Some(sparse) = self.sparse.get(&(object.object as usize)) {
-                holes::keep(natural, object.start.plus(sparse.lines)..sparse.end(object.start));
-                objects.insert(object.start, sparse.clone());
-            }
-        }
-        let objects = self.answer.sparse.entry(at).insert_entry(objects).into_mut();
         let Some(marks) = watermarks.get(&at) else {
             return (Vec::new(), None);
         };
@@ -436,32 +444,27 @@ impl Engine {
         for read_range in holes::read_ranges(&suspects) {
             probe(read_range, &mut arrived);
         }
-        let doubtful = suspects
-            .iter()
-            .filter(|suspect| suspect.is_doubtful(&arrived, world.compacted));
-        let mut short: Vec<Range<Offset>> = doubtful.map(|suspect| suspect.read_range()).collect();
-        for suspect in &suspects {
-            let sparse = suspect.sparse(&arrived, world.compacted);
-            let sparse = sparse.filter(|before| !self.sparse.contains_key(&(before.object as usize)));
-            let Some(before) = sparse else { continue };
-            let reach = suspect.read_range();
-            let empty: RangeSet = arrived.missing(reach.clone()).into_iter().collect();
-            let version = Some(u64::from(before.object));
-            let object =
-                SparseObject::prove(reach.clone(), before.lines, version, &empty).expect("it has been counted");
-            objects.insert(before.start, object.clone());
-            short.push(reach.clone());
-            self.found.insert(before.object as usize, (object, reach));
+        let mut short: Vec<Range<Offset>> = Vec::new();
+        for suspect in suspects {
+            match suspect.judge(&arrived, world.compacted) {
+                Verdict::Natural => holes::keep(natural, suspect.hole),
+                Verdict::Sparse(before, mut object) => {
+                    short.push(suspect.read_range());
+                    object.version = Some(u64::from(before.object));
+                    self.found.insert(before.object as usize, object);
+                }
+                Verdict::Doubtful => short.push(suspect.read_range()),
+                Verdict::Lacking => {}
+            }
         }
-        short.sort_by_key(|range| range.start);
-        for suspect in suspects
-            .into_iter()
-            .filter(|suspect| suspect.is_natural(&arrived, world.compacted))
-        {
-            holes::keep(natural, suspect.hole);
+        let mut objects = SparseObjects::default();
+        for (number, object) in self.sparse.iter().chain(&self.found) {
+            if world.objects[*number].partition == at.partition.0 as usize {
+                objects.insert(world.objects[*number].start, object.clone());
+            }
         }
-        let last = read.counted.iter().max_by_key(|object| object.start);
-        let last = last.filter(|last| !self.sparse.contains_key(&(last.object as usize)));
+        self.answer.sparse.insert(at, objects);
+        let last = Tail::last(&read.counted);
         let tail = last.and_then(|last| Tail::of(last, &read.coverage));
         let tail = tail.filter(|tail| span.contains(&tail.start)).and_then(|tail| {
             let (mut arrived, mut seen) = (RangeSet::default(), tail.start);
