@@ -128,7 +128,7 @@ async fn look(settings: &AuditSettings, lake: ingest::lake::Lake) -> Result<Repo
                 let at = TopicPartition::new(topic, Partition(partition));
                 let entry = entries.entry(at).or_default();
                 entry.tables = Some((Offset(known.first), Offset(known.next)));
-                entry.natural = engine::empty_offsets(&known.detail);
+                entry.natural = engine::proved_holes(&known.detail);
             }
         }
         for gap in progress.gaps.iter().filter(|gap| gap.object.is_none()) {

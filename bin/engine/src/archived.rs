@@ -32,7 +32,7 @@ impl ArchivedRange {
             at: object.at(),
             reach: object.covers.clone().unwrap_or_else(|| starts.reach(object)),
             records,
-            exact: object.covers.is_some() || sparse.is_some(),
+            exact: object.covers.is_some() || sparse.is_some_and(SparseObject::is_placed),
         }
     }
 }

@@ -56,7 +56,7 @@ pub use log::sparse::{SparseObject, SparseObjects};
 pub use options::{KafkaSource, LakeSource, LogOptions, Mode, Options, SinkOptions, TableOptions, Workers};
 pub use process::{Commit, Observer, ProcessState, Reached, Source, Wait};
 pub use profile::{Graph, GraphNode, OperatorTaken, Place, Profile, Taken};
-pub use recorded_detail::{empty_offsets, lake_covered, sparse_objects};
+pub use recorded_detail::{empty_offsets, lake_covered, proved_holes, sparse_objects};
 pub use report::{Replay, Report, Totals};
 pub use staging::{Offer, Staging};
 pub use threads::DataflowThread;

@@ -27,6 +27,17 @@ pub fn empty_offsets(detail: &Value) -> RangeSet {
     natural.iter().chain(sparse_objects(detail).holes()).collect()
 }
 
+/// The holes behind lines of objects, by a partition's detail, in which nothing is missing: they hold no record, or the
+/// last ones of a sparse object.
+pub fn proved_holes(detail: &Value) -> RangeSet {
+    let natural = natural_holes(detail).unwrap_or_default();
+    let sparse = sparse_objects(detail);
+    let behind = sparse
+        .iter()
+        .map(|(start, object)| start.plus(object.lines)..object.end);
+    natural.iter().chain(behind).collect()
+}
+
 /// Whether the natural holes in a partition's detail are empty. Earlier versions, which knew no sparse objects, took a hole
 /// for natural that holds the last records of the object before it.
 pub(super) fn natural_are_empty(detail: &Value) -> bool {
@@ -114,6 +125,7 @@ mod tests {
         assert_eq!(written[SPARSE]["30"], "18 - 23 2..3 5..9");
         assert_eq!(sparse_objects(&written), objects);
         assert_eq!(empty_offsets(&written).to_string(), "12..13 15..19 32..33 35..39");
+        assert_eq!(proved_holes(&written).to_string(), "28..33 48..53");
         assert!(natural_are_empty(&written));
         // earlier versions wrote none, and what cannot be read is not known
         let earlier = serde_json::json!({ NATURAL: "" });

@@ -93,6 +93,11 @@ impl LakeRead {
             .unwrap_or_default()
     }
 
+    /// Whether the lines of the object of this number are placed between its holes.
+    pub fn is_placed(&self, id: u32) -> bool {
+        self.sparse.get(&id).is_some_and(SparseObject::is_placed)
+    }
+
     /// The sparse objects of each partition, those that were found in this pass with them.
     pub fn sparse_objects(&self) -> BTreeMap<TopicPartition, SparseObjects> {
         let mut objects: BTreeMap<TopicPartition, SparseObjects> = BTreeMap::new();
@@ -108,6 +113,14 @@ impl LakeRead {
     fn placed(&self, object: &Counted) -> Option<&SparseObject> {
         let sparse = self.sparse.get(&object.object)?;
         (object.covers.is_none() && object.lines == sparse.lines).then_some(sparse)
+    }
+
+    /// The offsets of a partition's objects whose lines are placed between their holes.
+    pub fn reach_of_placed(&self, at: TopicPartition) -> impl Iterator<Item = Range<Offset>> {
+        self.sparse.iter().filter_map(move |(id, object)| {
+            let (of, start) = log_place(self.object(*id))?;
+            (of == at && object.is_placed()).then_some(start..object.end)
+        })
     }
 
     /// An object that has other lines than when its holes became known: it was replaced since it was listed.

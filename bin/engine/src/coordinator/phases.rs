@@ -85,6 +85,8 @@ pub(super) struct Lost {
     pub(super) gaps: Option<BTreeMap<TopicPartition, RangeSet>>,
     /// Numbers of damaged objects.
     pub(super) damaged: BTreeSet<u32>,
+    /// What was read from Kafka although the lake has it.
+    pub(super) again: BTreeMap<TopicPartition, RangeSet>,
 }
 
 /// Epoch 0 is committed. A backfill ends here; a run follows Kafka.

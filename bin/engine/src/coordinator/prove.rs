@@ -10,7 +10,7 @@ use super::lake_read::log_place;
 use super::phases::Replay;
 use super::probe::Arrived;
 use crate::log::holes::{self, Suspect, Tail, Verdict};
-use crate::log::sparse::SparseObject;
+use crate::log::sparse::{SparseObject, SparseObjects};
 use ingest::coverage::{Counted, Coverage, RangeSet};
 use ingest::{Offset, TopicPartition};
 use std::collections::BTreeMap;
@@ -37,9 +37,9 @@ impl Replay<'_> {
         let last = self.last_objects();
         for (at, coverage) in coverage {
             let at = *at;
+            let settled = self.settled(coverage);
             let known = self.answer.natural.entry(at).or_default();
-            // what history covers by now needs no proof
-            *known = known.without(&coverage.ranges);
+            *known = known.without(&settled);
             let Some(marks) = self.watermarks.get(&at) else {
                 continue;
             };
@@ -87,13 +87,12 @@ impl Replay<'_> {
             }
         }
         self.answer.sparse = self.read.sparse_objects();
-        let kept: usize = self.answer.sparse.values().map(|of| of.iter().count()).sum();
-        let known = self.read.sparse.len() + self.read.found.len();
-        if kept < known {
+        let forgotten = |of: &SparseObjects| of.iter().filter(|(_, object)| !object.is_placed()).count();
+        let forgotten: usize = self.answer.sparse.values().map(forgotten).sum();
+        if forgotten > 0 {
             tracing::warn!(
-                known,
-                kept,
-                "not all holes inside of objects are kept: the next start places the lines of the others without them"
+                objects = forgotten,
+                "holes inside of objects are too many to be kept: later starts place the lines of the oldest without them"
             );
         }
         for (at, reach) in self.find_tails(tails).await? {
@@ -101,6 +100,14 @@ impl Replay<'_> {
         }
         self.answer.natural.retain(|_, holes| !holes.is_empty());
         Ok(again)
+    }
+
+    /// What history covers so that its holes need no proof any more: not the objects whose lines may stand elsewhere.
+    fn settled(&self, coverage: &Coverage) -> RangeSet {
+        let open = coverage.inexact.iter().chain(&coverage.unproved);
+        let open = open.filter(|object| !self.read.is_placed(object.object));
+        let open: RangeSet = open.map(|object| object.from..object.to).collect();
+        coverage.ranges.without(&open)
     }
 
     /// What an earlier look of this pass has found is to be read from Kafka: where retention has passed it since, another

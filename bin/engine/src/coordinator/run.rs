@@ -33,8 +33,8 @@ pub struct Run {
     pub(super) process: Arc<ProcessState>,
     pub(super) totals: Totals,
     pub(super) began: Instant,
-    /// Which topics Kafka compacts and which it does not; nothing before it was asked.
-    compacted: Option<BTreeMap<String, bool>>,
+    /// Which topics Kafka compacts and which it does not, if it gave an answer; nothing before it was asked.
+    compacted: Option<Option<BTreeMap<String, bool>>>,
 }
 
 impl Run {
@@ -52,8 +52,8 @@ impl Run {
         }
     }
 
-    /// Whether Kafka compacts a topic; none without Kafka. One whose settings nobody may see is taken for one that is not
-    /// compacted.
+    /// Whether Kafka compacts a topic; none without Kafka, and where it gives no answer. One whose settings nobody may see
+    /// is taken for one that is not compacted.
     pub(super) async fn is_compacted(&mut self, topic: u8) -> Result<Option<bool>, EngineError> {
         let Some(kafka) = &self.options.log.kafka else {
             return Ok(None);
@@ -62,16 +62,15 @@ impl Run {
             let names = self.options.log.topics.named();
             let names: Vec<String> = names.map(|(_, name)| name.to_owned()).collect();
             let asked = async { Ok(compaction(&kafka.config, &names).await) };
-            let known = self.process.unless_stopped(asked).await?.unwrap_or_else(|error| {
-                let error = causes::with_causes(&error);
-                tracing::warn!(error, "whether Kafka compacts topics is not known");
-                BTreeMap::new()
-            });
-            self.compacted = Some(known);
+            let known = self.process.unless_stopped(asked).await?;
+            if let Err(error) = &known {
+                tracing::warn!(error = %causes::with_causes(error), "whether Kafka compacts topics is not known");
+            }
+            self.compacted = Some(known.ok());
         }
         let name = self.options.log.topics.name(topic);
-        let known = self.compacted.as_ref().and_then(|compacted| compacted.get(name));
-        Ok(Some(known.copied().unwrap_or(false)))
+        let known = self.compacted.as_ref().and_then(Option::as_ref);
+        Ok(known.map(|known| known.get(name).copied().unwrap_or(false)))
     }
 
     /// What is left of the run after its last commit.

@@ -9,87 +9,94 @@ use super::lake_read::log_place;
 use super::phases::Surveyed;
 use crate::log::sparse::{self, SparseObject};
 use crate::protocol::Assigned;
-use ingest::coverage::RangeSet;
+use ingest::coverage::{Counted, RangeSet};
 use ingest::{Offset, TopicPartition};
 use std::collections::BTreeMap;
 use std::ops::Range;
+
+/// An object that is counted.
+struct Candidate {
+    /// What the tables recorded of the one that started there.
+    known: Option<SparseObject>,
+    /// Where Kafka had its records, if they can be compared.
+    reach: Option<Range<Offset>>,
+}
 
 impl Surveyed<'_> {
     /// Finds the sparse objects of the lake by what the tables have recorded of Kafka.
     pub(super) async fn find_sparse(&mut self) -> Result<(), ReplayError> {
         let starts = self.read.starts();
         let mut empty: BTreeMap<TopicPartition, RangeSet> = BTreeMap::new();
-        let mut reaches: BTreeMap<u32, Option<Range<Offset>>> = BTreeMap::new();
+        let mut candidates: BTreeMap<u32, Candidate> = BTreeMap::new();
         for (id, object) in (1u32..).zip(&self.read.objects) {
             let Some((at, start)) = log_place(object) else { continue };
+            let known = self.recorded.sparse_object(at, start);
             let version = SparseObject::version_of(object);
-            if let Some(known) = self.recorded.sparse_object(at, start) {
-                if version.is_some() && known.version == version {
-                    self.read.sparse.insert(id, known.clone());
-                } else {
-                    reaches.insert(id, None);
-                }
+            if let Some(known) = known.filter(|known| version.is_some() && known.version == version) {
+                self.read.sparse.insert(id, known.clone());
                 continue;
             }
-            let next = self
-                .recorded
-                .partitions
-                .get(&at)
-                .map_or(Offset::ZERO, |reach| reach.next);
-            let reach = sparse::reach(start, starts.follower(at, start), next);
-            let Some(reach) = reach else { continue };
+            let recorded = self.recorded.partitions.get(&at);
+            let next = recorded.map_or(Offset::ZERO, |reach| reach.next);
             let empty = empty.entry(at).or_insert_with(|| self.recorded.empty(at));
-            if sparse::may_be_sparse(empty, reach.clone()) {
-                reaches.insert(id, Some(reach));
+            let reach = sparse::reach(start, starts.follower(at, start), next);
+            let reach = reach.filter(|reach| sparse::may_be_sparse(empty, reach.clone()));
+            // in tables of an earlier version it is not certain that the holes are empty
+            let reach = reach.filter(|_| !self.recorded.untrusted.contains(&at));
+            let known = known.cloned();
+            if known.is_some() || reach.is_some() {
+                candidates.insert(id, Candidate { known, reach });
             }
         }
-        for topic in 0..3 {
-            let of_topic = |id: &u32| self.read.object(*id).topic == Some(topic);
-            let new = |(id, reach): (&u32, &Option<Range<Offset>>)| reach.is_some() && of_topic(id);
-            // of a compacted topic the numbers tell nothing, and without Kafka nothing says whether it is one
-            if reaches.iter().any(new) && self.run.is_compacted(topic).await? != Some(false) {
-                reaches.retain(|id, reach| !new((id, reach)));
-            }
-        }
-        if reaches.is_empty() {
+        self.drop_unprovable(&mut candidates).await?;
+        if candidates.is_empty() {
             return Ok(());
         }
-        tracing::info!(
-            objects = reaches.len(),
-            "objects that may have holes inside are counted"
-        );
+        let objects = candidates.len();
+        tracing::info!(objects, "objects that may have holes inside are counted");
         let assigned = |id: &u32| Assigned {
             id: *id,
             object: self.read.object(*id).clone(),
             persisted: false,
             holes: RangeSet::default(),
         };
-        self.count(reaches.keys().map(assigned).collect()).await?;
-        let counted = self.read.of_log().filter(|object| object.covers.is_none());
-        let mut found = BTreeMap::new();
-        for object in counted.filter(|object| !self.read.is_damaged(object.object)) {
-            let (id, at) = (object.object, object.at());
-            let version = SparseObject::version_of(self.read.object(id));
-            let known = self.recorded.sparse_object(at, object.start);
-            let sparse = match (reaches.remove(&id).flatten(), empty.get(&at)) {
-                (Some(reach), Some(empty)) => SparseObject::prove(reach, object.lines, version, empty),
-                _ => known
-                    .filter(|known| known.lines == object.lines)
-                    .map(|known| SparseObject {
-                        version,
-                        ..known.clone()
-                    }),
-            };
-            found.extend(sparse.map(|sparse| (id, sparse)));
-        }
+        self.count(candidates.keys().map(assigned).collect()).await?;
+        let counted: Vec<Counted> = self.read.of_log().collect();
+        let sound = |object: &Counted| object.covers.is_none() && !self.read.is_damaged(object.object);
+        let counted: Vec<Counted> = counted.into_iter().filter(sound).collect();
         self.read.begin_pass();
-        for (id, sparse) in found {
-            let (at, start) = log_place(self.read.object(id)).expect("it has been counted by its place");
-            if self.recorded.sparse_object(at, start).is_none() {
-                self.read.placed_anew.insert(id);
+        for object in counted {
+            let Some(Candidate { known, reach }) = candidates.remove(&object.object) else {
+                continue;
+            };
+            let version = SparseObject::version_of(self.read.object(object.object));
+            let same = known.clone().filter(|known| known.lines == object.lines);
+            let same = same.map(|known| SparseObject { version, ..known });
+            let prove = || SparseObject::prove(reach?, object.lines, version, &empty[&object.at()]);
+            if let Some(sparse) = same.or_else(prove) {
+                if known.is_none_or(|known| known.holes != sparse.holes) {
+                    self.read.placed_anew.insert(object.object);
+                }
+                self.read.sparse.insert(object.object, sparse);
             }
-            self.read.sparse.insert(id, sparse);
         }
+        Ok(())
+    }
+
+    /// In a compacted topic the numbers tell nothing, and without Kafka nothing says whether it is one.
+    async fn drop_unprovable(&mut self, candidates: &mut BTreeMap<u32, Candidate>) -> Result<(), ReplayError> {
+        for topic in 0..3 {
+            let of_topic = |id: &u32| self.read.object(*id).topic == Some(topic);
+            let mut reaches = candidates.iter().filter(|(id, _)| of_topic(id));
+            if reaches.any(|(_, one)| one.reach.is_some()) && self.run.is_compacted(topic).await? != Some(false) {
+                for (id, one) in candidates.iter_mut() {
+                    if self.read.object(*id).topic == Some(topic) {
+                        one.reach = None;
+                    }
+                }
+            }
+        }
+        candidates.retain(|_, one| one.known.is_some() || one.reach.is_some());
         Ok(())
     }
 }

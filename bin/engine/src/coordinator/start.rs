@@ -65,7 +65,9 @@ impl<'a> Claimed<'a> {
             }
         };
         let generations = run.process.unless_stopped(settled).await?;
-        let natural = recorded.natural.clone();
+        // what is placed by its holes needs them no more, and whatever else may be there does
+        let natural = recorded.partitions.keys().map(|at| (*at, recorded.empty(*at)));
+        let natural = natural.collect();
         let answer = Answer::new(natural, seen.counts().clone(), generations);
         let known = KnownTopics::of(&read, &recorded);
         let missing = run.find_missing_topics(&known, &answer, &read, &watermarks).await?;

@@ -15,8 +15,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use twox_hash::XxHash3_64;
 
-/// Holes in objects that are kept of a partition, beyond which the oldest objects are forgotten.
+/// Holes in objects that are kept of a partition, beyond which those of the oldest objects are forgotten.
 const MOST: usize = 8_192;
+/// Objects that are kept of a partition, with or without their holes.
+const MOST_OBJECTS: usize = 16_384;
 
 /// See the module's head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub struct SparseObject {
     pub version: Option<u64>,
     /// Where the next object starts.
     pub end: Offset,
-    /// The offsets up to there that hold no record.
+    /// The offsets up to there that hold no record; none where there were too many to be kept.
     pub holes: RangeSet,
 }
 
@@ -46,6 +48,11 @@ impl SparseObject {
             end: reach.end,
             holes,
         })
+    }
+
+    /// Whether it is known where its lines stand, and not only how far it reaches.
+    pub fn is_placed(&self) -> bool {
+        !self.holes.is_empty()
     }
 
     /// The version of an object's content, where its store says one.
@@ -79,18 +86,26 @@ pub struct SparseObjects {
 }
 
 impl SparseObjects {
-    /// Adds an object; one with more holes than are kept is left out.
-    pub fn insert(&mut self, start: Offset, object: SparseObject) {
+    /// Adds an object.
+    pub fn insert(&mut self, start: Offset, mut object: SparseObject) {
         let holes = |object: &SparseObject| object.holes.iter().count();
-        let added = holes(&object);
-        if added > MOST {
-            return;
+        if holes(&object) > MOST {
+            object.holes = RangeSet::default();
         }
-        self.holes += added;
+        self.holes += holes(&object);
         if let Some(replaced) = self.objects.insert(start, object) {
             self.holes -= holes(&replaced);
         }
-        while self.holes > MOST
+        if self.holes > MOST {
+            for oldest in self.objects.values_mut() {
+                self.holes -= holes(oldest);
+                oldest.holes = RangeSet::default();
+                if self.holes <= MOST {
+                    break;
+                }
+            }
+        }
+        if self.objects.len() > MOST_OBJECTS
             && let Some((_, oldest)) = self.objects.pop_first()
         {
             self.holes -= holes(&oldest);
@@ -170,11 +185,20 @@ mod tests {
         for start in 0..3 {
             objects.insert(Offset(start), object(MOST / 2));
         }
-        let starts = |objects: &SparseObjects| objects.iter().map(|(start, _)| start.0).collect::<Vec<_>>();
-        assert_eq!(starts(&objects), [1, 2]);
+        let placed = |objects: &SparseObjects| {
+            let placed = objects.iter().filter(|(_, object)| object.is_placed());
+            placed.map(|(start, _)| start.0).collect::<Vec<_>>()
+        };
+        assert_eq!(placed(&objects), [1, 2]);
+        // how far it reaches stays known
+        assert_eq!(objects.get(Offset(0)).map(|object| object.end), Some(Offset::MAX));
         // one that comes again is counted once, and one that is too large replaces no other
         objects.insert(Offset(2), object(MOST / 2));
         objects.insert(Offset(3), object(MOST + 1));
-        assert_eq!(starts(&objects), [1, 2]);
+        assert_eq!((placed(&objects), objects.iter().count()), (vec![1, 2], 4));
+        for start in 4..MOST_OBJECTS as i64 + 1 {
+            objects.insert(Offset(start), object(0));
+        }
+        assert_eq!(objects.iter().next().map(|(start, _)| start.0), Some(1));
     }
 }

@@ -202,7 +202,11 @@ impl Engine {
         }
         let mut engine = Engine {
             answer: Answer {
-                natural: recorded.natural.clone(),
+                natural: recorded
+                    .partitions
+                    .keys()
+                    .map(|at| (*at, recorded.empty(*at)))
+                    .collect(),
                 counts: seen.counts().clone(),
                 generations,
                 ..Answer::default()
@@ -424,7 +428,10 @@ impl Engine {
         read: &LakeRead,
     ) -> (Vec<Range<Offset>>, Option<Range<Offset>>) {
         let natural = self.answer.natural.entry(at).or_default();
-        *natural = natural.without(&read.coverage.ranges);
+        let open = read.coverage.inexact.iter().chain(&read.coverage.unproved);
+        let open = open.filter(|object| !self.sparse.contains_key(&(object.object as usize)));
+        let open: RangeSet = open.map(|object| object.from..object.to).collect();
+        *natural = natural.without(&read.coverage.ranges.without(&open));
         let Some(marks) = watermarks.get(&at) else {
             return (Vec::new(), None);
         };
