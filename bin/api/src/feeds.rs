@@ -1,6 +1,4 @@
-//! Streams of changes: one task for each set of tables and pace, and any number of clients. Many clients of the same are
-//! shared out among several tasks, whose events come at different times: all clients at once would be a burst of work that
-//! everything else waits for.
+//! Streams of changes: one task for each set of tables and pace, and any number of clients.
 //!
 //! A feed merges all commits since its last event into the next one, encodes it once, and puts it where its clients
 //! look. A new client begins with all rows where the last event ended. Nothing queues: a client takes the newest event
@@ -25,13 +23,9 @@ use std::time::Duration;
 use stored::Stores;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 /// Feeds at most.
 const MOST_FEEDS: usize = 256;
-
-/// Clients of a feed, beyond which further ones have another feed.
-const CLIENTS: usize = 128;
 
 /// A new client of a faster feed begins where the last event ended, so that the next one is its own, too; of a slower one
 /// at the newest state.
@@ -46,9 +40,6 @@ pub struct Subject {
     pub pace: Duration,
 }
 
-/// The golden ratio's fraction: its multiples leave no large gap between their fractions.
-const GOLDEN: f64 = 0.618_033_988_749_895;
-
 type Feed = watch::Sender<Arc<Event>>;
 
 /// All feeds.
@@ -57,7 +48,7 @@ pub struct Feeds {
     shared: Arc<Shared>,
     stores: Arc<Stores>,
     runtime: Handle,
-    feeds: Mutex<HashMap<Subject, Vec<Arc<Feed>>>>,
+    feeds: Mutex<HashMap<Subject, Arc<Feed>>>,
 }
 
 impl Feeds {
@@ -100,51 +91,38 @@ impl Feeds {
     /// Where the events of a feed appear; `first` is the last one of a feed that is new.
     fn newest(self: &Arc<Self>, subject: &Subject, first: Event) -> Result<watch::Receiver<Arc<Event>>, ApiError> {
         let mut feeds = self.lock();
-        let is_full = feeds.values().map(Vec::len).sum::<usize>() >= MOST_FEEDS;
-        let of_subject = feeds.get(subject).map_or(&[][..], Vec::as_slice);
-        let least = of_subject.iter().min_by_key(|feed| feed.receiver_count());
-        if let Some(least) = least.filter(|feed| is_full || feed.receiver_count() < CLIENTS) {
-            return Ok(least.subscribe());
+        if let Some(newest) = feeds.get(subject) {
+            return Ok(newest.subscribe());
         }
-        if is_full {
+        if feeds.len() >= MOST_FEEDS {
             let hint = "use a set of tables and a pace that other clients use, or try again";
             return Err(ApiError::unavailable("too many different streams", hint));
         }
         let newest = Arc::new(watch::Sender::new(Arc::new(first)));
         let receiver = newest.subscribe();
-        // their first events are spread over the time between two events, each as far as possible from the others
-        let share = (of_subject.len() as f64 * GOLDEN).fract();
-        feeds.entry(subject.clone()).or_default().push(Arc::clone(&newest));
+        feeds.insert(subject.clone(), Arc::clone(&newest));
         drop(feeds);
-        let due = Instant::now() + subject.pace.mul_f64(share);
         let mut standing = self.shared.watch();
         // a commit that came after the first event is in the next one
         standing.mark_changed();
         self.runtime
-            .spawn(Arc::clone(self).run(subject.clone(), newest, standing, due));
+            .spawn(Arc::clone(self).run(subject.clone(), newest, standing));
         Ok(receiver)
     }
 
-    /// Makes the events of a feed until its last client is gone; the first one not before `due`.
-    async fn run(
-        self: Arc<Self>,
-        subject: Subject,
-        newest: Arc<Feed>,
-        mut standing: watch::Receiver<Standing>,
-        mut due: Instant,
-    ) {
+    /// Makes the events of a feed until its last client is gone.
+    async fn run(self: Arc<Self>, subject: Subject, newest: Arc<Feed>, mut standing: watch::Receiver<Standing>) {
         loop {
             let wait = async {
-                tokio::time::sleep_until(due).await;
                 let _ = standing.changed().await;
                 let last = Arc::clone(&newest.borrow());
-                self.next(&subject, &last)
+                if let Some(next) = self.next(&subject, &last) {
+                    newest.send_replace(Arc::new(next));
+                    tokio::time::sleep(subject.pace).await;
+                }
             };
             tokio::select! {
-                next = wait => if let Some(next) = next {
-                    newest.send_replace(Arc::new(next));
-                    due = Instant::now() + subject.pace;
-                },
+                () = wait => {}
                 () = newest.closed() => if self.end(&subject, &newest) {
                     return;
                 },
@@ -170,16 +148,13 @@ impl Feeds {
     fn end(&self, subject: &Subject, newest: &Feed) -> bool {
         let mut feeds = self.lock();
         let unused = newest.receiver_count() == 0;
-        if unused && let Some(of_subject) = feeds.get_mut(subject) {
-            of_subject.retain(|feed| !std::ptr::eq(&**feed, newest));
-            if of_subject.is_empty() {
-                feeds.remove(subject);
-            }
+        if unused {
+            feeds.remove(subject);
         }
         unused
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Subject, Vec<Arc<Feed>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Subject, Arc<Feed>>> {
         self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

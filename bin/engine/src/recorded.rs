@@ -228,9 +228,9 @@ impl Recorded {
                 .any(|object| self.is_mixed(object, now) || self.is_other(object))
     }
 
-    /// Whether the tables may hold records of an object with holes inside at their true offsets, as Kafka gave them, while
-    /// its lines do not show where it has them: results would be made of other places than the tables hold. Objects may
-    /// overlap, so any hole of the partition may lie inside.
+    /// Whether the tables may hold records of an object with holes inside at their true offsets, as Kafka gave them or as its
+    /// lines were placed once, while they are not placed so now: results would be made of other places than the tables
+    /// hold. Objects may overlap, so any hole of the partition may lie inside.
     fn is_mixed(&self, object: &ArchivedRange, now: &Answer) -> bool {
         let persisted = self.cleaned.get(&object.at).copied().unwrap_or(Offset::ZERO);
         let natural = self
@@ -239,7 +239,8 @@ impl Recorded {
             .into_iter()
             .chain(now.natural.get(&object.at));
         let has_holes = natural.into_iter().any(|natural| !natural.is_empty());
-        !object.exact && object.reach.start < persisted && has_holes
+        let was_placed = self.sparse_object(object.at, object.reach.start).is_some();
+        !object.exact && object.reach.start < persisted && (has_holes || was_placed)
     }
 
     /// Whether an object that was written since the last start has other records than were read from Kafka at its
@@ -398,6 +399,41 @@ mod tests {
             "the record at 9 may seem newer than one after it"
         );
         assert!(archived(0..5, 0..4, false), "the hole at 3 may be anywhere in it");
+    }
+
+    #[test]
+    fn an_object_that_was_placed_and_no_longer_is_makes_another_answer() {
+        let mut sparse = SparseObjects::default();
+        let holes = [Offset::range(2..3)].into_iter().collect();
+        let object = SparseObject::prove(Offset::range(0..5), 4, None, &holes).unwrap();
+        sparse.insert(Offset(0), object);
+        let nothing = RangeSet::default();
+        let partition = PartitionProgress {
+            next: 10,
+            cleaned_next: Some(10),
+            detail: detail(&nothing, &[Offset::range(0..10)].into_iter().collect(), None, &sparse).into(),
+            ..PartitionProgress::default()
+        };
+        let progress = Progress {
+            partitions: [(("a.pin".to_owned(), 0), partition)].into(),
+            legacy: Legacy::default(),
+            cleaned_legacy: None,
+            ..progress()
+        };
+        let recorded = Recorded::of(&progress, &topics(["a.pin", "a.geo", ""]));
+        let differs = |exact| {
+            let object = ArchivedRange {
+                at: TopicPartition {
+                    topic: 0,
+                    partition: Partition(0),
+                },
+                reach: Offset::range(0..5),
+                records: [Offset::range(0..4)].into_iter().collect(),
+                exact,
+            };
+            recorded.coverage_differs(&Answer::default(), &[object])
+        };
+        assert!(!differs(true) && differs(false));
     }
 
     #[test]

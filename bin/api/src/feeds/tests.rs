@@ -440,51 +440,6 @@ async fn clients_that_missed_the_same_events_share_what_they_are_sent() {
     );
 }
 
-/// Many clients are several feeds, whose events come one after the other.
-#[tokio::test(flavor = "multi_thread")]
-async fn many_clients_are_shared_out_among_feeds() {
-    let (shared, feeds) = one_table(2);
-    let subject = Subject {
-        tables: vec![0],
-        pace: Duration::from_millis(400),
-    };
-    let began = std::time::Instant::now();
-    let mut clients = Vec::new();
-    for _ in 0..2 * CLIENTS + 1 {
-        let mut stream = feeds.subscribe(&subject, None).await.unwrap().boxed();
-        event(&mut stream).await;
-        clients.push(stream);
-    }
-    assert_eq!(feeds.lock()[&subject].len(), 3);
-    let value = |value, diff| (vec![Value::Int(0), Value::Int(value)], diff);
-    publish(&shared, 2, vec![value(0, -1), value(1, 1)]);
-    let mut waited = Vec::new();
-    for stream in clients.iter_mut().rev() {
-        let event = String::from_utf8(event(stream).await).unwrap();
-        assert!(event.starts_with("event: commit\nid: 2\n"), "{event}");
-        waited.push(began.elapsed());
-    }
-    // the third one, with one client, and the second
-    assert!(
-        waited[0] >= subject.pace.mul_f64(0.236) && waited[1] >= subject.pace.mul_f64(0.618),
-        "{waited:?}"
-    );
-    // a client more finds the least feed, and the others stay when one ends
-    clients.drain(..CLIENTS);
-    tokio::time::timeout(Duration::from_secs(60), async {
-        while feeds.lock()[&subject].len() > 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .expect("a feed without clients ends");
-    clients.push(feeds.subscribe(&subject, None).await.unwrap().boxed());
-    publish(&shared, 3, vec![value(1, -1), value(2, 1)]);
-    for stream in &mut clients {
-        while !event(stream).await.windows(5).any(|part| part == b"id: 3") {}
-    }
-}
-
 /// Takes one whole event.
 async fn event(stream: &mut BoxStream<'static, Result<Bytes, CutOff>>) -> Vec<u8> {
     let mut event = Vec::new();

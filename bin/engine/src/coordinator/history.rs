@@ -338,22 +338,22 @@ impl<'a> Replay<'a> {
                 .flat_map(|(at, plan)| plan.gaps.iter().map(|range| (*at, range)));
             let gap = gaps.find(|(at, range)| !known(*at, range));
             let object = damaged.difference(&lost.damaged).next();
-            // a record that came from Kafka is in the results, and has to come again for the cleaned tables
-            let comes_again = |at: &TopicPartition, range: &Range<Offset>| {
-                let placed = self.read.reach_of_placed(*at);
-                let again = plans.get(at).into_iter().flat_map(|plan| &plan.read_ranges);
-                let again = again.filter(|read_range| read_range.again);
-                let again = again.map(|read_range| read_range.from..read_range.bound);
-                again.chain(placed).collect::<RangeSet>().covers(range.clone())
-            };
-            let mut read = lost
-                .again
-                .iter()
-                .flat_map(|(at, ranges)| ranges.iter().map(move |range| (*at, range)));
-            let elsewhere = read.find(|(at, range)| !comes_again(at, range));
+            // a record that came from Kafka is in the results, and has to come again for the cleaned tables; as long as
+            // Kafka has it, only the lake may be the reason that it is not read from there
+            let lacking = lost.again.iter().find_map(|(at, ranges)| {
+                let of = plans.get(at).into_iter().flat_map(|plan| &plan.read_ranges);
+                let again = of.filter(|of| of.again).map(|of| of.from..of.bound);
+                let comes: RangeSet = again.chain(self.read.reach_of_placed(*at)).collect();
+                let marks = self.watermarks.get(at);
+                let is_gone = |range: &Range<Offset>| marks.is_none_or(|marks| range.start < marks.low);
+                let lacking = ranges
+                    .iter()
+                    .find(|range| is_gone(range) && !comes.covers(range.clone()))?;
+                Some(self.run.gap(*at, &lacking).to_string())
+            });
             let what = gap
                 .map(|(at, range)| self.run.gap(at, range).to_string())
-                .or_else(|| elsewhere.map(|(at, range)| self.run.gap(at, &range).to_string()))
+                .or(lacking)
                 .or_else(|| Some(self.read.object(*object?).key.clone()));
             if let Some(what) = what {
                 return Err(EngineError::LessHistory { what });

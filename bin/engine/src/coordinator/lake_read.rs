@@ -109,6 +109,26 @@ impl LakeRead {
         objects
     }
 
+    /// Forgets the holes that are not kept: what reads the tables later is to place lines as this run does.
+    pub fn forget_surplus_holes(&mut self) {
+        let kept = self.sparse_objects();
+        let is_kept = |id: &u32| {
+            let (at, start) = log_place(self.object(*id))?;
+            Some(kept.get(&at)?.get(start)?.is_placed())
+        };
+        let surplus: Vec<u32> = self
+            .sparse
+            .keys()
+            .filter(|id| is_kept(id) != Some(true))
+            .copied()
+            .collect();
+        for id in surplus {
+            self.sparse
+                .entry(id)
+                .and_modify(|object| object.holes = RangeSet::default());
+        }
+    }
+
     /// The sparse object of a counted one, if its lines were placed between holes up to its end.
     fn placed(&self, object: &Counted) -> Option<&SparseObject> {
         let sparse = self.sparse.get(&object.object)?;

@@ -9,6 +9,7 @@ use super::flow::ReplayError;
 use super::lake_read::log_place;
 use super::phases::Replay;
 use super::probe::Arrived;
+use crate::error::EngineError;
 use crate::log::holes::{self, Suspect, Tail, Verdict};
 use crate::log::sparse::{SparseObject, SparseObjects};
 use ingest::coverage::{Counted, Coverage, RangeSet};
@@ -37,7 +38,7 @@ impl Replay<'_> {
         let last = self.last_objects();
         for (at, coverage) in coverage {
             let at = *at;
-            let settled = self.settled(coverage);
+            let settled = self.settled(at, coverage).await?;
             let known = self.answer.natural.entry(at).or_default();
             *known = known.without(&settled);
             let Some(marks) = self.watermarks.get(&at) else {
@@ -102,12 +103,17 @@ impl Replay<'_> {
         Ok(again)
     }
 
-    /// What history covers so that its holes need no proof any more: not the objects whose lines may stand elsewhere.
-    fn settled(&self, coverage: &Coverage) -> RangeSet {
+    /// What history covers so that its holes need no proof any more: not the objects whose lines may stand elsewhere, as
+    /// long as the holes can show where. In a compacted topic they cannot.
+    async fn settled(&mut self, at: TopicPartition, coverage: &Coverage) -> Result<RangeSet, EngineError> {
         let open = coverage.inexact.iter().chain(&coverage.unproved);
         let open = open.filter(|object| !self.read.is_placed(object.object));
         let open: RangeSet = open.map(|object| object.from..object.to).collect();
-        coverage.ranges.without(&open)
+        let has_holes = |natural: &RangeSet| open.iter().any(|range| !natural.within(range).is_empty());
+        if self.answer.natural.get(&at).is_some_and(has_holes) && self.run.is_compacted(at.topic).await? == Some(true) {
+            return Ok(coverage.ranges.clone());
+        }
+        Ok(coverage.ranges.without(&open))
     }
 
     /// What an earlier look of this pass has found is to be read from Kafka: where retention has passed it since, another

@@ -25,6 +25,17 @@ struct Candidate {
 impl Surveyed<'_> {
     /// Finds the sparse objects of the lake by what the tables have recorded of Kafka.
     pub(super) async fn find_sparse(&mut self) -> Result<(), ReplayError> {
+        let mut candidates = self.recognise_sparse();
+        self.drop_unprovable(&mut candidates).await?;
+        if !candidates.is_empty() {
+            self.count_sparse(candidates).await?;
+        }
+        self.read.forget_surplus_holes();
+        Ok(())
+    }
+
+    /// Takes in the objects that are known by their versions; those that have to be counted.
+    fn recognise_sparse(&mut self) -> BTreeMap<u32, Candidate> {
         let starts = self.read.starts();
         let mut empty: BTreeMap<TopicPartition, RangeSet> = BTreeMap::new();
         let mut candidates: BTreeMap<u32, Candidate> = BTreeMap::new();
@@ -48,10 +59,10 @@ impl Surveyed<'_> {
                 candidates.insert(id, Candidate { known, reach });
             }
         }
-        self.drop_unprovable(&mut candidates).await?;
-        if candidates.is_empty() {
-            return Ok(());
-        }
+        candidates
+    }
+
+    async fn count_sparse(&mut self, mut candidates: BTreeMap<u32, Candidate>) -> Result<(), ReplayError> {
         let objects = candidates.len();
         tracing::info!(objects, "objects that may have holes inside are counted");
         let assigned = |id: &u32| Assigned {
@@ -65,6 +76,7 @@ impl Surveyed<'_> {
         let sound = |object: &Counted| object.covers.is_none() && !self.read.is_damaged(object.object);
         let counted: Vec<Counted> = counted.into_iter().filter(sound).collect();
         self.read.begin_pass();
+        let mut empty: BTreeMap<TopicPartition, RangeSet> = BTreeMap::new();
         for object in counted {
             let Some(Candidate { known, reach }) = candidates.remove(&object.object) else {
                 continue;
@@ -72,8 +84,15 @@ impl Surveyed<'_> {
             let version = SparseObject::version_of(self.read.object(object.object));
             let same = known.clone().filter(|known| known.lines == object.lines);
             let same = same.map(|known| SparseObject { version, ..known });
-            let prove = || SparseObject::prove(reach?, object.lines, version, &empty[&object.at()]);
-            if let Some(sparse) = same.or_else(prove) {
+            let proved = match (same, reach) {
+                (None, Some(reach)) => {
+                    let at = object.at();
+                    let empty = empty.entry(at).or_insert_with(|| self.recorded.empty(at));
+                    SparseObject::prove(reach, object.lines, version, empty)
+                }
+                (same, _) => same,
+            };
+            if let Some(sparse) = proved {
                 if known.is_none_or(|known| known.holes != sparse.holes) {
                     self.read.placed_anew.insert(object.object);
                 }
