@@ -73,6 +73,7 @@ impl LakeRead {
         (self.counted, self.damaged, self.restaged) = Default::default();
         self.placed_anew.extend(self.found.keys());
         self.sparse.append(&mut self.found);
+        self.forget_surplus_holes();
     }
 
     /// What reading has shown, by number.
@@ -111,6 +112,9 @@ impl LakeRead {
 
     /// Forgets the holes that are not kept: what reads the tables later is to place lines as this run does.
     pub fn forget_surplus_holes(&mut self) {
+        if self.sparse.is_empty() {
+            return;
+        }
         let kept = self.sparse_objects();
         let is_kept = |id: &u32| {
             let (at, start) = log_place(self.object(*id))?;
@@ -140,6 +144,15 @@ impl LakeRead {
         self.sparse.iter().filter_map(move |(id, object)| {
             let (of, start) = log_place(self.object(*id))?;
             (of == at && object.is_placed()).then_some(start..object.end)
+        })
+    }
+
+    /// The offsets of sparse objects of which it is not known where their lines stand.
+    pub fn unplaced(&self) -> impl Iterator<Item = (TopicPartition, Range<Offset>)> {
+        let unplaced = self.sparse.iter().filter(|(_, object)| !object.is_placed());
+        unplaced.filter_map(|(id, object)| {
+            let (at, start) = log_place(self.object(*id))?;
+            Some((at, start..object.end))
         })
     }
 
