@@ -9,7 +9,9 @@ use super::records::{Replayed, TakeRejects};
 use super::report::Finding;
 use dataflows::{Limits, Results, State};
 use engine::{LogOptions, Topics};
+use ingest::TopicPartition;
 use ingest::kafka::KafkaConfig;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 
@@ -68,11 +70,13 @@ impl Log {
         ranges::reach_of_sparse(&mut coverage, &read.counted, recorded);
         replayed.inexact = ranges::inexact(&coverage, &read.counted, &recorded.natural);
         let mut wanted = ranges::wanted(recorded, &coverage);
-        if wanted.is_empty() {
+        let unplaced = ranges::unplaced(&read.counted, recorded);
+        let partitions: BTreeSet<TopicPartition> = wanted.keys().chain(unplaced.keys()).copied().collect();
+        if partitions.is_empty() {
             return Ok(replayed);
         }
         let spans = match &self.kafka {
-            Some(config) => kafka::spans(config, &self.topics, wanted.keys().copied())?,
+            Some(config) => kafka::spans(config, &self.topics, partitions.into_iter())?,
             None => kafka::Spans::new(),
         };
         let lost = ranges::lost(&wanted, &spans, &names);
@@ -90,6 +94,7 @@ impl Log {
         }
         if let Some(config) = &self.kafka {
             ranges::add_inexact(&mut wanted, &replayed.inexact, &spans);
+            ranges::add_spanned(&mut wanted, unplaced, &spans);
             kafka::read(config, &self.topics, wanted, recorded, &mut replayed, rejects)?;
         }
         Ok(replayed)

@@ -45,6 +45,37 @@ pub fn reach_of_sparse(coverage: &mut BTreeMap<TopicPartition, Coverage>, counte
     }
 }
 
+/// Objects with holes inside of which it is not known where: their records have other offsets than their lines say, as
+/// long as Kafka has them.
+pub fn unplaced(counted: &[Counted], recorded: &Recorded) -> BTreeMap<TopicPartition, RangeSet> {
+    let mut unplaced: BTreeMap<TopicPartition, RangeSet> = BTreeMap::new();
+    for object in counted {
+        let sparse = recorded.sparse(object.at(), object.start);
+        if let Some(sparse) = sparse.filter(|sparse| !sparse.is_placed()) {
+            unplaced
+                .entry(object.at())
+                .or_default()
+                .insert(object.start..sparse.end);
+        }
+    }
+    unplaced
+}
+
+/// Adds ranges as far as Kafka holds them.
+pub fn add_spanned(
+    wanted: &mut BTreeMap<TopicPartition, RangeSet>,
+    ranges: BTreeMap<TopicPartition, RangeSet>,
+    spans: &BTreeMap<TopicPartition, Range<Offset>>,
+) {
+    for (at, ranges) in ranges {
+        let Some(span) = spans.get(&at) else { continue };
+        for range in ranges.iter() {
+            let held = range.start.max(span.start)..range.end.min(span.end);
+            wanted.entry(at).or_default().insert(held);
+        }
+    }
+}
+
 /// What is wanted and lies outside of what Kafka holds; `names` are the topics by number.
 pub fn lost(
     wanted: &BTreeMap<TopicPartition, RangeSet>,
