@@ -314,6 +314,17 @@ mod tests {
         }
     }
 
+    /// What tables of one partition of pins have recorded.
+    fn of_partition(partition: PartitionProgress) -> Recorded {
+        let progress = Progress {
+            partitions: [(("a.pin".to_owned(), 0), partition)].into(),
+            legacy: Legacy::default(),
+            cleaned_legacy: None,
+            ..progress()
+        };
+        Recorded::of(&progress, &topics(["a.pin", "a.geo", ""]))
+    }
+
     #[test]
     fn another_topic_of_a_kind_and_one_that_is_not_named_are_changes_and_a_new_kind_is_none() {
         let changes = |names| topics_changed(&progress(), &topics(names)).map(|changed| changed.changes);
@@ -347,28 +358,13 @@ mod tests {
 
     #[test]
     fn a_record_that_compaction_has_removed_since_makes_another_answer() {
-        let progress = Progress {
-            partitions: [(
-                ("a.pin".to_owned(), 0),
-                PartitionProgress {
-                    next: 10,
-                    cleaned_next: Some(10),
-                    detail: detail(
-                        &[3..4].map(Offset::range).into_iter().collect(),
-                        &RangeSet::default(),
-                        None,
-                        &SparseObjects::default(),
-                    )
-                    .into(),
-                    ..PartitionProgress::default()
-                },
-            )]
-            .into(),
-            legacy: Legacy::default(),
-            cleaned_legacy: None,
-            ..progress()
-        };
-        let recorded = Recorded::of(&progress, &topics(["a.pin", "a.geo", ""]));
+        let natural = [3..4].map(Offset::range).into_iter().collect();
+        let recorded = of_partition(PartitionProgress {
+            next: 10,
+            cleaned_next: Some(10),
+            detail: detail(&natural, &RangeSet::default(), None, &SparseObjects::default()).into(),
+            ..PartitionProgress::default()
+        });
         let at = TopicPartition {
             topic: 0,
             partition: Partition(0),
@@ -414,13 +410,7 @@ mod tests {
             detail: detail(&nothing, &[Offset::range(0..10)].into_iter().collect(), None, &sparse).into(),
             ..PartitionProgress::default()
         };
-        let progress = Progress {
-            partitions: [(("a.pin".to_owned(), 0), partition)].into(),
-            legacy: Legacy::default(),
-            cleaned_legacy: None,
-            ..progress()
-        };
-        let recorded = Recorded::of(&progress, &topics(["a.pin", "a.geo", ""]));
+        let recorded = of_partition(partition);
         let differs = |exact| {
             let object = ArchivedRange {
                 at: TopicPartition {
@@ -444,13 +434,7 @@ mod tests {
             detail: detail(&RangeSet::default(), &lake, Some(5), &SparseObjects::default()).into(),
             ..PartitionProgress::default()
         };
-        let progress = Progress {
-            partitions: [(("a.pin".to_owned(), 0), partition)].into(),
-            legacy: Legacy::default(),
-            cleaned_legacy: None,
-            ..progress()
-        };
-        let recorded = Recorded::of(&progress, &topics(["a.pin", "a.geo", ""]));
+        let recorded = of_partition(partition);
         let at = TopicPartition {
             topic: 0,
             partition: Partition(0),

@@ -91,10 +91,11 @@ impl Replay<'_> {
         for (at, reach) in self.read.unplaced() {
             let spanned = self.watermarks.get(&at);
             if spanned.is_some_and(|marks| marks.low <= reach.start && reach.end <= marks.stable) {
-                let doubtful = &mut again.entry(at).or_default().doubtful;
-                doubtful.push(reach);
-                doubtful.sort_by_key(|range| range.start);
+                again.entry(at).or_default().doubtful.push(reach);
             }
+        }
+        for again in again.values_mut() {
+            again.doubtful.sort_by_key(|range| range.start);
         }
         self.answer.sparse = self.read.sparse_objects();
         let forgotten = |of: &SparseObjects| of.iter().filter(|(_, object)| !object.is_placed()).count();

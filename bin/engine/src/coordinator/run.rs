@@ -52,8 +52,8 @@ impl Run {
         }
     }
 
-    /// Whether Kafka compacts a topic; none without Kafka, and where it gives no answer. One whose settings nobody may see
-    /// is taken for one that is not compacted.
+    /// Whether Kafka compacts a topic; none without Kafka, and where it gives no answer. One whose settings this
+    /// user may not read is taken for one that is not compacted.
     pub(super) async fn is_compacted(&mut self, topic: u8) -> Result<Option<bool>, EngineError> {
         let Some(kafka) = &self.options.log.kafka else {
             return Ok(None);
